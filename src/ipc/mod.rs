@@ -1,0 +1,5 @@
+//! Between the processes: memory they share, and channels that carry words and descriptors.
+//! Never in here: what the words mean to a role.
+
+pub mod scoreboard;
+pub mod shared;

@@ -1,0 +1,168 @@
+//! The scoreboard: what every worker counts, where the master, the supervisor and `adit status`
+//! can read it. One mapping a generation, made by the supervisor before it forks the master.
+//!
+//! Rows are padded to cache lines and each is written by one process, so nobody waits for a line.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::shared::SharedWords;
+
+/// Words of a row: 128 bytes, two cache lines, as the prefetcher fetches pairs.
+const ROW: usize = 16;
+
+/// Why a handshake failed, as the scoreboard counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The peer's certificate, or the lack of one.
+    Certificate,
+    /// No common version, suite or group.
+    Negotiation,
+    /// Garbage, or a violation of the protocol.
+    Protocol,
+    /// The peer went away, or was silent for too long.
+    Vanished,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Scoreboard {
+    words: SharedWords,
+    workers: usize,
+    services: usize,
+}
+
+macro_rules! cells {
+    ($(#[$doc:meta])* $row:ident { $($(#[$field_doc:meta])* $name:ident = $index:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $row<'a>(&'a [AtomicU64]);
+
+        impl<'a> $row<'a> {
+            $($(#[$field_doc])* pub fn $name(&self) -> &'a AtomicU64 { &self.0[$index] })*
+        }
+    };
+}
+
+cells! {
+    /// A worker's own row.
+    WorkerRow {
+        /// Process id; 0 while there is none.
+        pid = 0,
+        /// Connections it has (claimed and not finished).
+        active = 1,
+        /// Number of the last socket it claimed; the master numbers from 1 for each process.
+        claimed = 2,
+        /// Turns of its inbox loop, so that a hang shows.
+        heartbeat = 3,
+        /// Times this worker was started.
+        starts = 4,
+    }
+}
+
+cells! {
+    /// What one worker counted for one service.
+    ServiceRow {
+        /// Connections taken on.
+        accepted = 0,
+        /// Connections open now.
+        active = 1,
+        /// Full TLS handshakes.
+        handshakes_new = 2,
+        /// Resumed TLS handshakes.
+        handshakes_resumed = 3,
+        /// Failed: see [`HandshakeFailure::Certificate`].
+        failed_certificate = 4,
+        /// Failed: see [`HandshakeFailure::Negotiation`].
+        failed_negotiation = 5,
+        /// Failed: see [`HandshakeFailure::Protocol`].
+        failed_protocol = 6,
+        /// Failed: see [`HandshakeFailure::Vanished`].
+        failed_vanished = 7,
+        /// Bytes of payload carried from the front to the back.
+        bytes_to_back = 8,
+        /// Bytes of payload carried from the back to the front.
+        bytes_to_front = 9,
+        /// Connections that found no upstream.
+        connect_failed = 10,
+    }
+}
+
+cells! {
+    /// What all workers share of one service.
+    SharedRow {
+        /// `failover = rr`: the next entry to start at.
+        round_robin = 0,
+    }
+}
+
+impl Scoreboard {
+    /// Maps a board for so many workers and services.
+    ///
+    /// # Errors
+    /// What mmap(2) gives.
+    pub fn new(workers: usize, services: usize) -> io::Result<Self> {
+        let rows = workers + services + workers * services;
+        Ok(Self {
+            words: SharedWords::new(rows * ROW)?,
+            workers,
+            services,
+        })
+    }
+
+    /// How many workers it has rows for.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// How many services it has rows for.
+    pub fn services(&self) -> usize {
+        self.services
+    }
+
+    fn row(&self, index: usize) -> &[AtomicU64] {
+        &self.words[index * ROW..(index + 1) * ROW]
+    }
+
+    /// The row of worker `worker`, from 0.
+    pub fn worker(&self, worker: usize) -> WorkerRow<'_> {
+        assert!(worker < self.workers);
+        WorkerRow(self.row(worker))
+    }
+
+    /// What all workers share of service `service`, from 0.
+    pub fn shared(&self, service: usize) -> SharedRow<'_> {
+        assert!(service < self.services);
+        SharedRow(self.row(self.workers + service))
+    }
+
+    /// What worker `worker` counted for service `service`.
+    pub fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
+        assert!(worker < self.workers && service < self.services);
+        ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
+    }
+
+    /// A worker died: what it had open is no more.
+    pub fn clear_active(&self, worker: usize) {
+        let row = self.worker(worker);
+        row.pid().store(0, Relaxed);
+        row.active().store(0, Relaxed);
+        row.claimed().store(0, Relaxed);
+        for service in 0..self.services {
+            self.service(worker, service).active().store(0, Relaxed);
+        }
+    }
+}
+
+impl ServiceRow<'_> {
+    /// Counts a failed handshake.
+    pub fn handshake_failed(&self, why: HandshakeFailure) {
+        let cell = match why {
+            HandshakeFailure::Certificate => self.failed_certificate(),
+            HandshakeFailure::Negotiation => self.failed_negotiation(),
+            HandshakeFailure::Protocol => self.failed_protocol(),
+            HandshakeFailure::Vanished => self.failed_vanished(),
+        };
+        cell.fetch_add(1, Relaxed);
+    }
+}

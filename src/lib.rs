@@ -1,0 +1,30 @@
+//! adit: a TLS relay for Linux servers that reads stunnel.conf.
+//!
+//! The map of the house, in the order in which a connection meets the rooms:
+//!
+//! * [`cli`]: the command line, `adit [FILE]`, `check`, `relay`, `demo`, `status`.
+//! * [`config`]: text to typed configuration; every error with file, line and a suggestion.
+//! * [`supervisor`]: root's part. Binds ports, keeps generations of masters, reloads as a transaction.
+//! * [`master`]: loads keys, enters the [`jail`], accepts, and hands each socket to a worker.
+//! * [`worker`]: a pool of relay threads with a poller each.
+//! * [`relay`]: one connection's life, between a front (accepted) and a back (connected) end.
+//! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
+//! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
+//! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
+//! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
+//! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
+
+pub mod cli;
+pub mod config;
+pub mod ipc;
+pub mod jail;
+pub mod log;
+pub mod master;
+pub mod protocol;
+pub mod relay;
+pub mod resolver;
+pub mod sandbox;
+pub mod signals;
+pub mod supervisor;
+pub mod tls;
+pub mod worker;
