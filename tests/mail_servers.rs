@@ -65,7 +65,10 @@ fn mail_with_attachment(bytes: usize) -> Vec<u8> {
 }
 
 fn body(mail: &[u8]) -> &[u8] {
-    let end = mail.windows(4).position(|window| window == b"\r\n\r\n").expect("headers");
+    let end = mail
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("headers");
     &mail[end + 4..]
 }
 
@@ -81,7 +84,12 @@ fn curl() -> Command {
 fn curl_sends(address: SocketAddr, file: &Path) {
     run(curl()
         .arg(format!("smtp://{address}"))
-        .args(["--mail-from", "anna@mail.test", "--mail-rcpt", "anna@mail.test"])
+        .args([
+            "--mail-from",
+            "anna@mail.test",
+            "--mail-rcpt",
+            "anna@mail.test",
+        ])
         .arg("--upload-file")
         .arg(file));
 }
@@ -108,11 +116,20 @@ fn an_attachment_of_20_mb_goes_out_and_comes_back_byte_for_byte() {
     wait_for_mails(&host, 1);
     for service in ["pop3", "pop3s"] {
         let back = curl_fetches(format!("pop3://{}/1", adit.address(service)));
-        assert!(body(&back) == body(&mail), "{service} brought other bytes back");
+        assert!(
+            body(&back) == body(&mail),
+            "{service} brought other bytes back"
+        );
     }
     for service in ["imap", "imaps"] {
-        let back = curl_fetches(format!("imap://{}/INBOX;MAILINDEX=1", adit.address(service)));
-        assert!(body(&back) == body(&mail), "{service} brought other bytes back");
+        let back = curl_fetches(format!(
+            "imap://{}/INBOX;MAILINDEX=1",
+            adit.address(service)
+        ));
+        assert!(
+            body(&back) == body(&mail),
+            "{service} brought other bytes back"
+        );
     }
     // Implicit TLS takes it as well as STARTTLS.
     curl_sends(adit.address("smtps"), &file);
@@ -131,8 +148,20 @@ fn swaks_and_msmtp_send_and_fetchmail_fetches() {
     let folder = adit.plan.folder();
     let submission = adit.address("submission");
     run(Command::new("swaks")
-        .args(["--server", "127.0.0.1", "--port", &submission.port().to_string()])
-        .args(["--auth", "LOGIN", "--auth-user", USER, "--auth-password", PASSWORD])
+        .args([
+            "--server",
+            "127.0.0.1",
+            "--port",
+            &submission.port().to_string(),
+        ])
+        .args([
+            "--auth",
+            "LOGIN",
+            "--auth-user",
+            USER,
+            "--auth-password",
+            PASSWORD,
+        ])
         .args(["--from", "anna@mail.test", "--to", "anna@mail.test"])
         .args(["--body", "sent by swaks", "--timeout", "30"]));
     let msmtp = written(
@@ -248,15 +277,33 @@ fn in_front_of_a_plain_dovecot_clients_speak_tls_and_starttls() {
     for (scheme, mailbox) in [("imaps", "INBOX;MAILINDEX=1"), ("pop3s", "1")] {
         let port = adit.address(scheme).port();
         let got = fetch(format!("{scheme}://localhost:{port}/{mailbox}"), &[]);
-        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(mail), "{scheme}");
+        assert_eq!(
+            String::from_utf8_lossy(&got),
+            String::from_utf8_lossy(mail),
+            "{scheme}"
+        );
     }
     for (scheme, mailbox) in [("imap", "INBOX;MAILINDEX=1"), ("pop3", "1")] {
         let port = adit.address(scheme).port();
-        let got = fetch(format!("{scheme}://localhost:{port}/{mailbox}"), &["--ssl-reqd"]);
-        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(mail), "{scheme}");
+        let got = fetch(
+            format!("{scheme}://localhost:{port}/{mailbox}"),
+            &["--ssl-reqd"],
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&got),
+            String::from_utf8_lossy(mail),
+            "{scheme}"
+        );
         let ca = certs.ca();
         let ca = ca.to_str().expect("a path in UTF-8");
-        let arguments = ["-starttls", scheme, "-CAfile", ca, "-brief", "-verify_return_error"];
+        let arguments = [
+            "-starttls",
+            scheme,
+            "-CAfile",
+            ca,
+            "-brief",
+            "-verify_return_error",
+        ];
         let said = s_client(adit.address(scheme), &arguments, "");
         assert!(said.contains("CONNECTION ESTABLISHED"), "{said}");
     }

@@ -8,3 +8,6 @@ mod support;
 
 mod mail_servers;
 mod relay_plain_and_tls;
+mod resumption;
+mod starttls;
+mod verification;

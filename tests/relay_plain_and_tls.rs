@@ -22,7 +22,11 @@ fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
 }
 
 fn server_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
-    Adit::serve(format!("{}{}{more}", upstream.line(), certs.server().lines()))
+    Adit::serve(format!(
+        "{}{}{more}",
+        upstream.line(),
+        certs.server().lines()
+    ))
 }
 
 #[test]
@@ -74,9 +78,12 @@ fn a_version_that_is_switched_off_is_refused_by_its_name() {
 #[test]
 fn ipv6_and_unix_sockets_serve_on_either_side() {
     let certs = Certs::new();
-    let upstream = Server::on(std::net::TcpListener::bind("[::1]:0").expect("IPv6"), |mut s| {
-        let _ = peers::echo(&mut s);
-    });
+    let upstream = Server::on(
+        std::net::TcpListener::bind("[::1]:0").expect("IPv6"),
+        |mut s| {
+            let _ = peers::echo(&mut s);
+        },
+    );
     let plan = Plan::new();
     let middle = plan.folder().join("middle.sock");
     let middle = middle.display();
@@ -90,7 +97,11 @@ fn ipv6_and_unix_sockets_serve_on_either_side() {
         )
         .service(
             "back",
-            format!("accept = {middle}\n{}{}", upstream.line(), certs.server().lines()),
+            format!(
+                "accept = {middle}\nconnect = ::1:{}\n{}",
+                upstream.address.port(),
+                certs.server().lines()
+            ),
         )
         .start();
     peers::says_and_hears(&mut adit.connect("front"), "through both");
@@ -100,11 +111,14 @@ fn ipv6_and_unix_sockets_serve_on_either_side() {
 fn a_client_that_ends_its_half_still_gets_the_answer() {
     let certs = Certs::new();
     // Answers only when it has seen the end.
-    let upstream = tls::server(tls::server_config(&certs.server(), tls::BOTH, None), |mut stream| {
-        let asked = peers::read_to_end(&mut stream);
-        let _ = stream.write_all(&[b"you said ", asked.as_slice()].concat());
-        tls::end(&mut stream);
-    });
+    let upstream = tls::server(
+        tls::server_config(&certs.server(), tls::BOTH, None),
+        |mut stream| {
+            let asked = peers::read_to_end(&mut stream);
+            let _ = stream.write_all(&[b"you said ", asked.as_slice()].concat());
+            tls::end(&mut stream);
+        },
+    );
     let adit = client_mode(&certs, &upstream, "");
     let mut client = adit.connect("test");
     client.write_all(b"hello").expect("sending");
@@ -134,12 +148,15 @@ fn a_stream_that_is_cut_off_does_not_end_cleanly() {
     require!(adit);
     let certs = Certs::new();
     // FIN without close_notify: an attacker can do that.
-    let upstream = tls::server(tls::server_config(&certs.server(), tls::BOTH, None), |mut stream| {
-        let _ = stream.write_all(b"half of the");
-        let _ = stream.flush();
-        let _ = stream.sock.shutdown(Shutdown::Write);
-        let _ = peers::read_until_gone(&mut stream.sock);
-    });
+    let upstream = tls::server(
+        tls::server_config(&certs.server(), tls::BOTH, None),
+        |mut stream| {
+            let _ = stream.write_all(b"half of the");
+            let _ = stream.flush();
+            let _ = stream.sock.shutdown(Shutdown::Write);
+            let _ = peers::read_until_gone(&mut stream.sock);
+        },
+    );
     let adit = client_mode(&certs, &upstream, "");
     let mut client = adit.connect("test");
     let gone = peers::read_until_gone(&mut client);
@@ -149,6 +166,8 @@ fn a_stream_that_is_cut_off_does_not_end_cleanly() {
 
 #[test]
 fn a_reset_is_passed_on_as_a_reset() {
+    // stunnel 5.68 takes a reset that poll(2) reports with POLLHUP for an end.
+    require!(adit);
     let certs = Certs::new();
     let upstream = Server::start(|mut stream| {
         let mut byte = [0];
@@ -170,9 +189,12 @@ fn a_peer_that_never_sends_close_notify_costs_no_half_minute() {
     require!(adit);
     let certs = Certs::new();
     // As Schannel: at the other side's close_notify it just goes.
-    let upstream = tls::server(tls::server_config(&certs.server(), tls::BOTH, None), |mut stream| {
-        let _ = peers::read_until_gone(&mut stream);
-    });
+    let upstream = tls::server(
+        tls::server_config(&certs.server(), tls::BOTH, None),
+        |mut stream| {
+            let _ = peers::read_until_gone(&mut stream);
+        },
+    );
     let adit = client_mode(&certs, &upstream, "TIMEOUTclose = 300\nTIMEOUTidle = 300\n");
     let mut client = adit.connect("test");
     client.write_all(b"bye").expect("sending");
@@ -256,17 +278,26 @@ fn a_reader_that_stands_still_costs_bounded_memory() {
     };
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
     let mut client = tls::connect(config, adit.address("test"));
-    client.sock.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    client
+        .sock
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .expect("a timeout");
     let before = memory();
     // Writes until everything on the way is full and not a byte is taken for a second.
     let block = vec![7; 64 << 10];
     let mut taken = 0_u64;
     while client.write_all(&block).is_ok() {
         taken += block.len() as u64;
-        assert!(taken < 1 << 30, "a gigabyte went into a connection that nobody reads");
+        assert!(
+            taken < 1 << 30,
+            "a gigabyte went into a connection that nobody reads"
+        );
     }
     let grown = memory().saturating_sub(before);
-    assert!(grown < 2048, "{grown} kB more for one connection that stands still");
+    assert!(
+        grown < 2048,
+        "{grown} kB more for one connection that stands still"
+    );
 }
 
 #[test]
@@ -315,11 +346,6 @@ fn the_next_upstream_is_tried_when_one_refuses() {
     let certs = Certs::new();
     let dead = dead_address();
     let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = client_mode(&certs, &upstream, &format!("connect = {}\nfailover = prio\n", dead.address));
-    // `connect` of the dead one comes second in the file; turn the order round.
-    adit.rewrite(|text| text);
-    peers::says_and_hears(&mut adit.connect("test"), "hello");
-    drop(adit);
     let adit = Adit::serve(format!(
         "client = yes\nconnect = {}\n{}{}verifyChain = yes\nfailover = prio\n",
         dead.address,
@@ -327,7 +353,10 @@ fn the_next_upstream_is_tried_when_one_refuses() {
         certs.ca_line()
     ));
     peers::says_and_hears(&mut adit.connect("test"), "hello");
-    adit.wait_for_log(&format!("s_connect: connect {}: Connection refused (111)", dead.address));
+    adit.wait_for_log(&format!(
+        "s_connect: connect {}: Connection refused (111)",
+        dead.address
+    ));
 }
 
 #[test]
@@ -360,7 +389,10 @@ fn when_every_upstream_refuses_the_client_is_told_by_the_end() {
     let dead = dead_address();
     let adit = Adit::serve(format!("client = yes\nconnect = {}\n", dead.address));
     let _ = peers::read_until_gone(&mut adit.connect("test"));
-    adit.wait_for_log(&format!("s_connect: connect {}: Connection refused (111)", dead.address));
+    adit.wait_for_log(&format!(
+        "s_connect: connect {}: Connection refused (111)",
+        dead.address
+    ));
     adit.wait_for_log("No more addresses to connect");
 }
 
@@ -373,7 +405,13 @@ fn ecdsa_rsa_and_ed25519_certificates_serve() {
     let kinds = [Kind::Ecdsa, Kind::Rsa, Kind::Ed25519];
     for kind in kinds {
         let name = format!("{kind:?}");
-        let pair = certs.issue(&name, Wish { kind, ..Wish::default() });
+        let pair = certs.issue(
+            &name,
+            Wish {
+                kind,
+                ..Wish::default()
+            },
+        );
         plan = plan.service(&name, upstream.line() + &pair.lines());
     }
     let adit = plan.start();
@@ -392,7 +430,10 @@ fn x25519mlkem768_is_agreed_with_whoever_knows_it() {
     let tell = std::sync::Mutex::new(tell);
     let config = tls::server_config(&certs.server(), tls::BOTH, None);
     let upstream = tls::server(config, move |mut stream| {
-        let group = stream.conn.negotiated_key_exchange_group().map(|group| group.name());
+        let group = stream
+            .conn
+            .negotiated_key_exchange_group()
+            .map(|group| group.name());
         let _ = tell.lock().expect("no panic").send(group);
         let _ = peers::echo(&mut stream);
     });

@@ -3,13 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SignatureAlgorithm,
 };
 use tempfile::TempDir;
+
+use super::openssl;
 
 /// A certificate's file and its key's.
 #[derive(Debug, Clone)]
@@ -23,7 +25,11 @@ pub struct Pair {
 impl Pair {
     /// `cert = …` and `key = …`.
     pub fn lines(&self) -> String {
-        format!("cert = {}\nkey = {}\n", self.cert.display(), self.key.display())
+        format!(
+            "cert = {}\nkey = {}\n",
+            self.cert.display(),
+            self.key.display()
+        )
     }
 }
 
@@ -93,7 +99,10 @@ impl Certs {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         fs::write(folder.path().join("ca.pem"), certificate.pem()).expect("writing");
-        Certs { folder, issuer: Issuer::new(params, key) }
+        Certs {
+            folder,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// The folder.
@@ -118,7 +127,14 @@ impl Certs {
 
     /// A client's, with the common name `client`.
     pub fn client(&self) -> Pair {
-        self.issue("client", Wish { name: "client", subjects: &["client.test"], ..Wish::default() })
+        self.issue(
+            "client",
+            Wish {
+                name: "client",
+                subjects: &["client.test"],
+                ..Wish::default()
+            },
+        )
     }
 
     /// Whatever is wished, in `NAME.pem` and `NAME.key`.
@@ -150,7 +166,9 @@ impl Certs {
 fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     let names: Vec<String> = wish.subjects.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).expect("names");
-    params.distinguished_name.push(DnType::CommonName, wish.name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, wish.name);
     if let Some(email) = wish.email {
         let email = Ia5String::try_from(email).expect("an address in ASCII");
         params.subject_alt_names.push(SanType::Rfc822Name(email));
@@ -158,10 +176,16 @@ fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     params.not_before = rcgen::date_time_ymd(wish.years.0, 1, 1);
     params.not_after = rcgen::date_time_ymd(wish.years.1, 1, 1);
     params.use_authority_key_identifier_extension = true;
-    let algorithm: &'static SignatureAlgorithm = match wish.kind {
-        Kind::Ecdsa => &rcgen::PKCS_ECDSA_P256_SHA256,
-        Kind::Rsa => &rcgen::PKCS_RSA_SHA256,
-        Kind::Ed25519 => &rcgen::PKCS_ED25519,
+    let key = match wish.kind {
+        Kind::Ecdsa => KeyPair::generate().expect("a key"),
+        Kind::Rsa => KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key"),
+        // rcgen writes RFC 5958's newer form, which OpenSSL 3.0 does not read.
+        Kind::Ed25519 => {
+            let made =
+                openssl::run(Command::new("openssl").args(["genpkey", "-algorithm", "ed25519"]));
+            let pem = String::from_utf8(made.stdout).expect("PEM");
+            KeyPair::from_pem(&pem).expect("a key")
+        }
     };
-    (params, KeyPair::generate_for(algorithm).expect("a key"))
+    (params, key)
 }

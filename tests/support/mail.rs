@@ -57,7 +57,11 @@ impl MailHost {
         let mail = folder.path().join("mail");
         fs::create_dir(&mail).expect("mkdir");
         chown(&mail, Some(OWNER.0), Some(OWNER.1)).expect("chown");
-        MailHost { address: own_loopback(), folder, children: Vec::new() }
+        MailHost {
+            address: own_loopback(),
+            folder,
+            children: Vec::new(),
+        }
     }
 
     /// An address of the host's.
@@ -107,7 +111,11 @@ impl MailHost {
         let folder = self.folder.path();
         let file = folder.join("dovecot.conf");
         fs::write(&file, dovecot_conf(folder, self.address, tls)).expect("writing");
-        fs::write(folder.join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).expect("writing");
+        fs::write(
+            folder.join("users"),
+            format!("{USER}:{{PLAIN}}{PASSWORD}\n"),
+        )
+        .expect("writing");
         let child = Command::new("/usr/sbin/dovecot")
             .arg("-F")
             .arg("-c")
@@ -129,7 +137,11 @@ impl MailHost {
             fs::create_dir(part).expect("mkdir");
         }
         openly_owned_by_postfix(&data);
-        fs::write(folder.join("main.cf"), postfix_main(self.folder.path(), pair)).expect("writing");
+        fs::write(
+            folder.join("main.cf"),
+            postfix_main(self.folder.path(), pair),
+        )
+        .expect("writing");
         fs::write(folder.join("master.cf"), postfix_master(self.address)).expect("writing");
         // postfix looks for this table beside its main.cf, and complains when it is not there.
         fs::write(folder.join("dynamicmaps.cf"), "").expect("writing");
@@ -197,7 +209,11 @@ ssl_key = <{}
 }
 
 fn dovecot_conf(folder: &Path, address: Ipv4Addr, tls: &str) -> String {
-    let secure = if tls.starts_with("ssl = no") { "port = 0" } else { "ssl = yes" };
+    let secure = if tls.starts_with("ssl = no") {
+        "port = 0"
+    } else {
+        "ssl = yes"
+    };
     let folder = folder.display();
     let (uid, gid) = OWNER;
     format!(
@@ -327,5 +343,7 @@ scache unix - - n - 1 scache
 /// Waits until so many mails lie in the mailbox.
 #[track_caller]
 pub fn wait_for_mails(host: &MailHost, count: usize) {
-    wait_for(&format!("{count} mail(s) in the mailbox"), || (host.mails() >= count).then_some(()));
+    wait_for(&format!("{count} mail(s) in the mailbox"), || {
+        (host.mails() >= count).then_some(())
+    });
 }

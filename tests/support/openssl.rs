@@ -76,7 +76,9 @@ fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = from.read(&mut buffer) {
-            into.lock().expect("no panic").extend_from_slice(&buffer[..n]);
+            into.lock()
+                .expect("no panic")
+                .extend_from_slice(&buffer[..n]);
         }
     });
 }

@@ -34,7 +34,10 @@ pub struct Server {
 impl Server {
     /// Starts it on a port of the kernel's choice.
     pub fn start(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Server {
-        Server::on(TcpListener::bind("127.0.0.1:0").expect("a free port"), handler)
+        Server::on(
+            TcpListener::bind("127.0.0.1:0").expect("a free port"),
+            handler,
+        )
     }
 
     /// Starts it on this listener.
@@ -58,7 +61,12 @@ impl Server {
                 std::thread::spawn(move || handler(stream));
             }
         });
-        Server { address, count, stop, acceptor: Some(acceptor) }
+        Server {
+            address,
+            count,
+            stop,
+            acceptor: Some(acceptor),
+        }
     }
 
     /// Sends back what it gets; answers the end by its own.
@@ -194,14 +202,20 @@ pub fn expect_pattern(stream: &mut impl Read, total: u64) {
             panic!("after {seen} of {total} bytes: {error}");
         }
         pattern(seen, &mut expected);
-        assert!(buffer == expected, "other bytes than were sent, between {seen} and 64 KiB on");
+        assert!(
+            buffer == expected,
+            "other bytes than were sent, between {seen} and 64 KiB on"
+        );
         seen += buffer.len() as u64;
     }
 }
 
 /// Ends a connection by RST.
 pub fn reset(stream: TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger)
         .expect("SO_LINGER");
 }

@@ -30,7 +30,10 @@ pub fn process(pid: i32) -> Option<Process> {
     if matches!(fields[0].as_str(), "Z" | "X") {
         return None;
     }
-    Some(Process { pid, started: fields[19].parse().ok()? })
+    Some(Process {
+        pid,
+        started: fields[19].parse().ok()?,
+    })
 }
 
 /// Whether it runs.
@@ -63,7 +66,11 @@ pub fn family(pid: i32) -> Vec<Process> {
 pub fn wait_for_end(family: &[Process]) {
     let left = || -> Vec<(Process, String)> {
         let lives = |one: &&Process| process(one.pid) == Some(**one);
-        family.iter().filter(lives).map(|one| (*one, title(one.pid))).collect()
+        family
+            .iter()
+            .filter(lives)
+            .map(|one| (*one, title(one.pid)))
+            .collect()
     };
     if poll_for(DEADLINE, || left().is_empty().then_some(())).is_none() {
         panic!("these processes are left over: {:?}", left());
@@ -82,7 +89,10 @@ pub fn end_all(family: &[Process]) {
 /// What `ps` shows.
 pub fn title(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+    String::from_utf8_lossy(&bytes)
+        .replace('\0', " ")
+        .trim_end()
+        .to_owned()
 }
 
 /// `/proc/PID/status`, by name.
@@ -99,7 +109,10 @@ pub fn status(pid: i32) -> BTreeMap<String, String> {
 #[track_caller]
 pub fn kilobytes(pid: i32, name: &str) -> u64 {
     let value = status(pid).remove(name).unwrap_or_default();
-    value.trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("{name} of {pid}: {value:?}"))
+    value
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap_or_else(|_| panic!("{name} of {pid}: {value:?}"))
 }
 
 /// Its root directory.
@@ -116,7 +129,10 @@ pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let target = fs::read_link(entry.path()).ok()?;
-            Some((entry.file_name().to_str()?.parse().ok()?, target.display().to_string()))
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                target.display().to_string(),
+            ))
         })
         .collect();
     all.sort();
@@ -143,7 +159,10 @@ pub fn listening_sockets() -> Vec<String> {
 #[track_caller]
 pub fn listeners(pid: i32) -> usize {
     let listening = listening_sockets();
-    descriptors(pid).iter().filter(|(_, target)| listening.contains(target)).count()
+    descriptors(pid)
+        .iter()
+        .filter(|(_, target)| listening.contains(target))
+        .count()
 }
 
 /// Whether its readable memory holds these bytes somewhere.
@@ -152,24 +171,28 @@ pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
     use std::os::unix::fs::FileExt;
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a living process");
     let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("root looks at memory");
-    maps.lines().filter(|line| !line.contains("[vv") && !line.contains("[vs")).any(|line| {
-        let mut fields = line.split_whitespace();
-        let (Some(range), Some(access)) = (fields.next(), fields.next()) else {
-            return false;
-        };
-        let Some((start, end)) = range.split_once('-') else {
-            return false;
-        };
-        let start = u64::from_str_radix(start, 16).expect("an address");
-        let end = u64::from_str_radix(end, 16).expect("an address");
-        if !access.starts_with('r') {
-            return false;
-        }
-        let mut bytes = vec![0; (end - start) as usize];
-        // A page may be gone by now, or be a device's.
-        let read = memory.read_at(&mut bytes, start).unwrap_or(0);
-        bytes[..read].windows(needle.len()).any(|window| window == needle)
-    })
+    maps.lines()
+        .filter(|line| !line.contains("[vv") && !line.contains("[vs"))
+        .any(|line| {
+            let mut fields = line.split_whitespace();
+            let (Some(range), Some(access)) = (fields.next(), fields.next()) else {
+                return false;
+            };
+            let Some((start, end)) = range.split_once('-') else {
+                return false;
+            };
+            let start = u64::from_str_radix(start, 16).expect("an address");
+            let end = u64::from_str_radix(end, 16).expect("an address");
+            if !access.starts_with('r') {
+                return false;
+            }
+            let mut bytes = vec![0; (end - start) as usize];
+            // A page may be gone by now, or be a device's.
+            let read = memory.read_at(&mut bytes, start).unwrap_or(0);
+            bytes[..read]
+                .windows(needle.len())
+                .any(|window| window == needle)
+        })
 }
 
 /// The processes of a running adit by their role.
@@ -190,19 +213,30 @@ pub struct Roles {
 pub fn roles(supervisor: i32) -> Roles {
     let look = || {
         let named = |pids: &[i32], role: &str| -> Vec<i32> {
-            pids.iter().copied().filter(|&pid| title(pid).contains(role)).collect()
+            pids.iter()
+                .copied()
+                .filter(|&pid| title(pid).contains(role))
+                .collect()
         };
         let below = children(supervisor);
         let resolver = *named(&below, "resolver").first()?;
         // The newest generation is the serving one.
         let master = *named(&below, "master").last()?;
         let workers = named(&children(master), "worker");
-        (!workers.is_empty()).then_some(Roles { supervisor, resolver, master, workers })
+        (!workers.is_empty()).then_some(Roles {
+            supervisor,
+            resolver,
+            master,
+            workers,
+        })
     };
     match poll_for(DEADLINE, look) {
         Some(roles) => roles,
         None => {
-            let titles: Vec<_> = family(supervisor).iter().map(|one| title(one.pid)).collect();
+            let titles: Vec<_> = family(supervisor)
+                .iter()
+                .map(|one| title(one.pid))
+                .collect();
             panic!("no resolver, master and workers among {titles:?}");
         }
     }

@@ -67,7 +67,11 @@ pub fn server_config(
             builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
         }
     };
-    Arc::new(builder.with_single_cert(chain(&pair.cert), key(&pair.key)).expect("a key that fits"))
+    Arc::new(
+        builder
+            .with_single_cert(chain(&pair.cert), key(&pair.key))
+            .expect("a key that fits"),
+    )
 }
 
 /// A client's configuration, which trusts `ca` and shows `pair` when asked.
@@ -132,10 +136,13 @@ pub fn server(
 
 /// A TLS server for `localhost` that sends back what it gets, and answers the end by its own.
 pub fn echo_server(certs: &Certs, versions: &[&'static SupportedProtocolVersion]) -> Server {
-    server(server_config(&certs.server(), versions, None), |mut stream| {
-        let _ = peers::echo(&mut stream);
-        end(&mut stream);
-    })
+    server(
+        server_config(&certs.server(), versions, None),
+        |mut stream| {
+            let _ = peers::echo(&mut stream);
+            end(&mut stream);
+        },
+    )
 }
 
 /// Sends close_notify, and nothing after it.
