@@ -6,8 +6,16 @@
 
 mod support;
 
+mod bad_input;
+mod command_line;
+mod config_errors;
+mod logs;
 mod mail_servers;
+mod privileges;
 mod relay_plain_and_tls;
+mod reload;
 mod resumption;
 mod starttls;
+mod stunnel_compat;
+mod supervision;
 mod verification;

@@ -70,7 +70,7 @@ fn a_version_that_is_switched_off_is_refused_by_its_name() {
     let adit = server_mode(&certs, &upstream, "sslVersionMin = TLSv1.3\n");
     let config = tls::client_config(&certs.ca(), tls::ONLY_12, None);
     let refused = tls::start_client(config, peers::connect(adit.address("test")));
-    let error = refused.err().expect("no TLS 1.2").to_string();
+    let error = refused.expect_err("no TLS 1.2").to_string();
     assert!(error.contains("ProtocolVersion"), "{error}");
     adit.wait_for_log("unsupported protocol");
 }

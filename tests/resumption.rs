@@ -114,7 +114,7 @@ fn a_session_from_before_does_not_get_round_a_verification_that_a_reload_brought
 fn client_mode_resumes(version: &str) {
     require!(program "openssl");
     let certs = Certs::new();
-    let (server, address) = s_server(&certs.server(), &[version, "-rev", "-quiet"]);
+    let (server, address) = s_server(&certs.server(), &[version, "-rev"]);
     let plan = Plan::new();
     // One worker: each keeps the sessions of its own.
     let plan = if stand_in().is_none() {

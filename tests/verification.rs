@@ -141,7 +141,7 @@ fn addresses_and_mail_addresses_are_checked_as_names_are() {
 fn a_locally_installed_certificate_needs_no_authority() {
     let certs = Certs::new();
     let pair = certs.self_signed("known", Wish::default());
-    let other = certs.self_signed("unknown", Wish::default());
+    let other = certs.issue("unknown", Wish::default());
     let lines = format!("CAfile = {}\nverifyPeer = yes\n", pair.cert.display());
     let server = upstream(&pair);
     let adit = client_mode(&server, &lines);

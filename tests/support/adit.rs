@@ -24,6 +24,8 @@ pub struct Plan {
     environment: Vec<(String, String)>,
     user: Option<(u32, u32)>,
     foreground: bool,
+    program: PathBuf,
+    open_files: Option<u32>,
 }
 
 /// What a program that ended by itself left behind.
@@ -80,6 +82,8 @@ impl Plan {
             environment: Vec::new(),
             user: None,
             foreground: true,
+            program: program(),
+            open_files: None,
         }
     }
 
@@ -131,6 +135,18 @@ impl Plan {
         self
     }
 
+    /// Another program than the one under test.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Plan {
+        self.program = path.into();
+        self
+    }
+
+    /// How many descriptors each of its processes may have (`ulimit -n`).
+    pub fn open_files(mut self, count: u32) -> Plan {
+        self.open_files = Some(count);
+        self
+    }
+
     /// Where the configuration is written.
     pub fn file(&self) -> PathBuf {
         self.folder().join("adit.conf")
@@ -170,7 +186,7 @@ impl Plan {
             }
         }
         // stunnel writes its pid file in a system folder unless told otherwise.
-        if stand_in().is_some() && !given("pid") {
+        if self.program != Path::new(env!("CARGO_BIN_EXE_adit")) && !given("pid") {
             add("pid =");
         }
         self.globals.iter().for_each(|line| add(line));
@@ -190,7 +206,7 @@ impl Plan {
     /// The command, its configuration written.
     pub fn command(&self) -> Command {
         fs::write(self.file(), self.text()).expect("writing the configuration");
-        let mut path = program();
+        let mut path = self.program.clone();
         if let Some((uid, gid)) = self.user {
             // That user may not be let into the folder where cargo builds.
             let copy = self.folder().join("program");
@@ -198,7 +214,17 @@ impl Plan {
             path = copy;
             own_all(self.folder(), uid, gid);
         }
-        let mut command = Command::new(path);
+        let mut command = match self.open_files {
+            None => Command::new(path),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell
+                    .arg("-c")
+                    .arg(format!("ulimit -n {count}; exec \"$0\" \"$@\""))
+                    .arg(path);
+                shell
+            }
+        };
         if self.arguments.is_empty() {
             command.arg(self.file());
         } else {
@@ -277,11 +303,6 @@ pub struct Adit {
 }
 
 impl Adit {
-    /// A plan for it.
-    pub fn plan() -> Plan {
-        Plan::new()
-    }
-
     /// One service, started.
     #[track_caller]
     pub fn serve(lines: impl Into<String>) -> Adit {

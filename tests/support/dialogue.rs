@@ -59,10 +59,7 @@ impl<S: Read + Write> Lines<S> {
     /// Reads what is left until the other side is gone.
     #[track_caller]
     pub fn rest(&mut self) -> String {
-        let bytes = match peers::read_until_gone(&mut self.0) {
-            Ok(bytes) => bytes,
-            Err(_) => Vec::new(),
-        };
+        let bytes = peers::read_until_gone(&mut self.0).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

@@ -53,11 +53,6 @@ impl Tool {
         drop(self.child.stdin.take());
     }
 
-    /// Its process number.
-    pub fn pid(&self) -> i32 {
-        self.child.id() as i32
-    }
-
     /// Waits for its end: whether it succeeded.
     #[track_caller]
     pub fn succeeds(&mut self) -> bool {

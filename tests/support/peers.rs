@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use super::{DEADLINE, wait_for};
+use super::DEADLINE;
 
 /// Gives reading and writing a deadline, so that a test that hangs fails.
 pub fn with_deadline(stream: TcpStream) -> TcpStream {
@@ -218,14 +218,6 @@ pub fn reset(stream: TcpStream) {
     };
     nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger)
         .expect("SO_LINGER");
-}
-
-/// Waits until the server got this many connections.
-#[track_caller]
-pub fn wait_for_connections(server: &Server, count: usize) {
-    wait_for(&format!("{count} connection(s) at the server"), || {
-        (server.connections() >= count).then_some(())
-    });
 }
 
 /// Reads a greeting; fails unless it begins like this.
