@@ -360,6 +360,8 @@ fn configurations_that_are_refused() {
     require_both!();
     let certs = Certs::new();
     let server = certs.server().lines();
+    // Not here: `CAfile` of a file that is not there, and a `connect` without a port, which stunnel
+    // takes until a connection comes, and adit refuses at once.
     for lines in [
         server.clone(),
         format!("connect = 127.0.0.1:9\n{server}nonsense = 1\n"),
@@ -370,8 +372,6 @@ fn configurations_that_are_refused() {
         format!("connect = 127.0.0.1:9\n{server}options = NONSENSE\n"),
         format!("connect = 127.0.0.1:9\n{server}ciphers = NONSENSE\n"),
         format!("connect = 127.0.0.1:9\n{server}socket = l:NONSENSE=1\n"),
-        format!("connect = 127.0.0.1:9\n{server}CAfile = /nowhere/ca.pem\nverifyChain = yes\n"),
-        format!("connect = nonsense\n{server}"),
         format!("client = maybe\nconnect = 127.0.0.1:9\n{server}"),
         "connect = 127.0.0.1:9\n".to_owned(),
     ] {
