@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::proc::{self, Roles};
-use crate::support::{Adit, Certs, Plan, tls};
+use crate::support::{Adit, Certs, Plan, tls, wait_for};
 
 const NOBODY: &str = "65534";
 
@@ -294,5 +294,75 @@ fn setuid_without_setgid_takes_the_users_groups() {
     talk(&adit, &certs);
     for pid in below_root(&proc::roles(adit.pid())) {
         powerless(pid);
+    }
+}
+
+/// `PID call(arguments…`, as strace writes it.
+fn calls<'a>(trace: &'a str, name: &'a str) -> impl Iterator<Item = (usize, i32, &'a str)> {
+    trace.lines().enumerate().filter_map(move |(number, line)| {
+        let (pid, call) = line.split_once(' ')?;
+        let call = call.trim_start();
+        call.starts_with(name)
+            .then_some((number, pid.parse().ok()?, call))
+    })
+}
+
+#[test]
+fn nothing_is_accepted_before_the_jail_and_the_supervisor_opens_no_key() {
+    require!(root);
+    require!(adit);
+    require!(program "strace");
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let (plan, _) = jailed();
+    let trace = plan.folder().join("trace");
+    // strace's own child is adit; its arguments end with the configuration.
+    let file = plan.file().display().to_string();
+    let binary = crate::support::adit::program().display().to_string();
+    let trace_file = trace.display().to_string();
+    let adit = plan
+        .global("setuid = nobody\nsetgid = nogroup")
+        .service("test", service(&certs, &upstream))
+        .program("/usr/bin/strace")
+        .global("pid = /adit.pid")
+        .arguments(&[
+            "-f",
+            "-qq",
+            "-e",
+            "trace=accept,accept4,chroot,setresuid,open,openat,openat2",
+            "-o",
+            &trace_file,
+            &binary,
+            &file,
+        ])
+        .start();
+    drop(talk(&adit, &certs));
+    adit.wait_for_log("Service [test] finished (0 left)");
+    let supervisor = proc::children(adit.pid())[0];
+    let master = proc::roles(supervisor).master;
+    let trace = wait_for("the accepted connection in the trace", || {
+        let trace = fs::read_to_string(&trace).ok()?;
+        let accepted = calls(&trace, "accept").any(|(_, _, call)| call.contains("sin_port"));
+        accepted.then_some(trace)
+    });
+    let by_master = |(_, pid, _): &(usize, i32, &str)| *pid == master;
+    let (jailed, ..) = calls(&trace, "chroot")
+        .find(by_master)
+        .expect("chroot by the master");
+    let (dropped, _, call) = calls(&trace, "setresuid")
+        .find(by_master)
+        .expect("setresuid by the master");
+    assert!(call.contains("65534, 65534, 65534"), "{call}");
+    assert!(jailed < dropped, "chroot needs root");
+    for (number, pid, call) in calls(&trace, "accept") {
+        assert_eq!(pid, master, "{call}");
+        assert!(number > dropped, "accepted while still root: {call}");
+    }
+    let keys: Vec<_> = calls(&trace, "open")
+        .filter(|(.., call)| call.contains(".key"))
+        .collect();
+    assert!(!keys.is_empty(), "nobody opened the key");
+    for (_, pid, call) in keys {
+        assert_eq!(pid, master, "{call}");
     }
 }

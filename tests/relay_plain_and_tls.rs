@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::require;
+use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, tls, wait_for};
 
@@ -441,4 +442,65 @@ fn x25519mlkem768_is_agreed_with_whoever_knows_it() {
     peers::says_and_hears(&mut adit.connect("test"), "hello");
     let group = wait_for("the group", || group.try_recv().ok());
     assert_eq!(group, Some(rustls::NamedGroup::X25519MLKEM768));
+}
+
+#[test]
+fn suites_are_chosen_by_openssls_names() {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let suites = "ciphersuites = TLS_CHACHA20_POLY1305_SHA256\n\
+                  ciphers = ECDHE-ECDSA-AES256-GCM-SHA384\n";
+    let adit = server_mode(&certs, &upstream, suites);
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let config = tls::client_config(&certs.ca(), versions, None);
+        peers::says_and_hears(&mut tls::connect(config, adit.address("test")), "hello");
+    }
+    adit.wait_for_log("TLSv1.3 ciphersuite: TLS_CHACHA20_POLY1305_SHA256 (256-bit encryption)");
+    adit.wait_for_log("TLSv1.2 ciphersuite: ECDHE-ECDSA-AES256-GCM-SHA384 (256-bit encryption)");
+}
+
+#[test]
+fn a_client_without_a_suite_in_common_is_refused_by_that_name() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    // The certificate's key is ECDSA.
+    let adit = server_mode(
+        &certs,
+        &upstream,
+        "ciphers = ECDHE-ECDSA-AES256-GCM-SHA384\n",
+    );
+    let arguments = ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"];
+    s_client(adit.address("test"), &arguments, "");
+    adit.wait_for_log("no shared cipher");
+}
+
+#[test]
+fn a_group_is_chosen_by_openssls_name() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let adit = server_mode(&certs, &upstream, "curves = P-384\n");
+    let said = s_client(adit.address("test"), &["-ign_eof"], "");
+    assert!(
+        said.contains("Server Temp Key: ECDH, secp384r1") || said.contains("P-384"),
+        "{said}"
+    );
+}
+
+#[test]
+fn connections_to_the_upstream_come_from_local() {
+    let certs = Certs::new();
+    let (tell, peer) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let upstream = Server::start(move |mut stream| {
+        let _ = tell.lock().expect("no panic").send(stream.peer_addr());
+        let _ = peers::echo(&mut stream);
+    });
+    let source = crate::support::own_loopback();
+    let adit = server_mode(&certs, &upstream, &format!("local = {source}\n"));
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    peers::says_and_hears(&mut tls::connect(config, adit.address("test")), "hello");
+    let peer = wait_for("the upstream's word", || peer.try_recv().ok());
+    assert_eq!(peer.expect("its address").ip(), source);
 }
