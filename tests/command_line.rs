@@ -225,6 +225,8 @@ fn the_readmes_configuration_is_one_that_check_takes() {
 fn relay(arguments: &[&str]) -> (Tool, SocketAddr) {
     let tool = Tool::start(
         Command::new(program())
+            // The line that tells the port is informational.
+            .env("ADIT_DEBUG", "info")
             .args(["relay", "--accept", "127.0.0.1:0"])
             .args(arguments),
     );
@@ -274,7 +276,7 @@ fn status_tells_generations_workers_and_services() {
     assert_eq!(status["pid"], adit.pid());
     let generation = &status["generations"][0];
     let roles = proc::roles(adit.pid());
-    assert_eq!(generation["master_pid"], roles.master);
+    assert_eq!(generation["pid"], roles.master);
     let mut workers: Vec<i64> = generation["workers"]
         .as_array()
         .expect("workers")

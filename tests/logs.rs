@@ -292,7 +292,7 @@ fn syslog_gets_the_lines_with_the_programs_name() {
         .expect("it");
     assert!(line.starts_with("<157>"), "{line}");
     assert!(
-        line.contains("mailtunnel[") && line.contains("LOG5[ui]: "),
+        line.contains("mailtunnel[") && line.contains(": LOG5["),
         "{line}"
     );
     drop(adit);
