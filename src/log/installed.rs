@@ -169,3 +169,69 @@ pub fn descriptors() -> Vec<RawFd> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::Outputs;
+
+    fn appending(path: &Path) -> OwnedFd {
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap()
+            .into()
+    }
+
+    /// The texts in a log file; other tests of this process may write to it too.
+    fn texts(path: &Path) -> Vec<String> {
+        let mine = " LOG6[4711]: ";
+        let file = fs::read_to_string(path).unwrap();
+        file.lines()
+            .filter_map(|line| line.split_once(mine))
+            .map(|(stamp, text)| {
+                assert_eq!(stamp.len(), "2026.11.24 09:46:10".len());
+                text.to_owned()
+            })
+            .collect()
+    }
+
+    // One test: what is installed holds for the whole process.
+    #[test]
+    fn a_file_is_replaced_behind_the_same_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("1"), folder.path().join("2"));
+        install(Outputs {
+            stderr: false,
+            file: Some(appending(&first)),
+            ..Outputs::stderr_only()
+        });
+        let log = Log {
+            level: 6,
+            id: Id::Connection(4711),
+        };
+        let before = descriptors();
+        crate::info!(log, "to the {}", "first");
+        crate::debug!(log, "not listened to");
+        replace_file(appending(&second)).unwrap();
+        assert_eq!(descriptors(), before);
+        crate::info!(log, "to the second");
+        assert_eq!(texts(&first), ["to the first"]);
+        assert_eq!(texts(&second), ["to the second"]);
+
+        install(Outputs {
+            stderr: false,
+            ..Outputs::stderr_only()
+        });
+        assert!(descriptors().is_empty());
+        assert!(replace_file(appending(&second)).is_err());
+        crate::info!(log, "to nobody");
+        assert_eq!(texts(&second), ["to the second"]);
+        to_stderr(true);
+        assert_eq!(descriptors(), [2]);
+    }
+}
