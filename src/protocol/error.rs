@@ -21,8 +21,8 @@ pub enum Awaited {
 }
 
 /// Why a dialogue failed. Display begins with stunnel's words where stunnel has some, and then
-/// says whose fault it is and what was expected. A server's words are shown as [`excerpt`] leaves
-/// them, a client's never.
+/// says whose fault it is and what was expected. A server's words are shown sanitised and cut to 80 characters
+/// 80 characters, a client's never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProtocolError {
     /// The server understood, and said no.
@@ -116,8 +116,13 @@ impl ProtocolError {
                 awaited: Awaited::Greeting,
                 ..
             } => return None,
-            E::Refused { protocol, .. } => (protocol, "Server does not support TLS"),
-            E::Unintelligible { protocol, .. }
+            E::Refused {
+                protocol,
+                awaited: Awaited::Ehlo | Awaited::GoAhead,
+                ..
+            } => (protocol, "Server does not support TLS"),
+            E::Refused { protocol, .. }
+            | E::Unintelligible { protocol, .. }
             | E::ReplyTooLong { protocol, .. }
             | E::TooManyLines { protocol, .. } => (protocol, "Unexpected server response"),
             E::ServerClosed { protocol, .. } => (protocol, "Server closed the connection"),

@@ -30,8 +30,8 @@ impl Client {
                 };
                 // The server's own words may carry capabilities of the time before TLS
                 // (STARTTLS, LOGINDISABLED), of which a plain client should not learn.
-                io.to_client("* OK Connected.");
-                io.to_server(format!("{TAG} STARTTLS"));
+                io.tell_client("* OK Connected.");
+                io.tell_server(format!("{TAG} STARTTLS"));
                 Ok(Step::Next(Client::GoAhead {
                     lines: Count::default(),
                 }))
@@ -59,7 +59,7 @@ fn greeting(io: &mut Io<'_>) -> Result<Option<Vec<u8>>, ProtocolError> {
     if first_word_is(&line, "* OK") {
         Ok(Some(line))
     } else if first_word_is(&line, "* BYE") {
-        io.to_client(&line);
+        io.tell_client(&line);
         Err(ProtocolError::Refused {
             protocol: Imap,
             awaited,
@@ -158,7 +158,7 @@ impl Server {
                 let Some(line) = greeting(io)? else {
                     return Ok(Step::Wait(Server::Greeting));
                 };
-                io.to_client(without_capabilities(&line));
+                io.tell_client(without_capabilities(&line));
                 Ok(Step::Next(Server::Commands(Count::default())))
             }
             Server::Commands(mut commands) => {
@@ -178,7 +178,7 @@ impl Server {
                     lines,
                 })),
                 Some(Status::Untagged(line)) => {
-                    io.to_client(with_starttls(&line));
+                    io.tell_client(with_starttls(&line));
                     Ok(Step::Next(Server::Capability {
                         tag,
                         commands,
@@ -186,7 +186,7 @@ impl Server {
                     }))
                 }
                 Some(Status::Ok) => {
-                    io.to_client([&tag[..], b" OK CAPABILITY completed"].concat());
+                    io.tell_client([&tag[..], b" OK CAPABILITY completed"].concat());
                     Ok(Step::Next(Server::Commands(commands)))
                 }
             },
@@ -197,17 +197,17 @@ impl Server {
 fn answer(io: &mut Io<'_>, line: &[u8], commands: Count) -> Result<Step<Server>, ProtocolError> {
     let (tag, command) = split_word(line);
     if tag.is_empty() || command.is_empty() || tag == b"*" || tag == b"+" {
-        io.to_client("* BAD Command with a tag expected");
+        io.tell_client("* BAD Command with a tag expected");
         return Ok(Step::Next(Server::Commands(commands)));
     }
     let tagged = |text: &str| [tag, b" ", text.as_bytes()].concat();
     if command.eq_ignore_ascii_case(b"STARTTLS") {
         io.nothing_behind_starttls(Side::Front)?;
-        io.to_client(tagged("OK Begin TLS negotiation now"));
+        io.tell_client(tagged("OK Begin TLS negotiation now"));
         return Ok(Step::Tls);
     }
     if command.eq_ignore_ascii_case(b"CAPABILITY") {
-        io.to_server(format!("{TAG} CAPABILITY"));
+        io.tell_server(format!("{TAG} CAPABILITY"));
         return Ok(Step::Next(Server::Capability {
             tag: tag.to_vec(),
             commands,
@@ -215,16 +215,16 @@ fn answer(io: &mut Io<'_>, line: &[u8], commands: Count) -> Result<Step<Server>,
         }));
     }
     if command.eq_ignore_ascii_case(b"LOGOUT") {
-        io.to_client("* BYE logging out");
-        io.to_client(tagged("OK LOGOUT completed"));
-        io.to_server(format!("{TAG} LOGOUT"));
+        io.tell_client("* BYE logging out");
+        io.tell_client(tagged("OK LOGOUT completed"));
+        io.tell_server(format!("{TAG} LOGOUT"));
         return Ok(Step::End);
     }
     if command.eq_ignore_ascii_case(b"NOOP") {
-        io.to_client(tagged("OK NOOP completed"));
+        io.tell_client(tagged("OK NOOP completed"));
     } else {
         // RFC 5530; whatever LOGIN carried is not passed on.
-        io.to_client(tagged(
+        io.tell_client(tagged(
             "NO [PRIVACYREQUIRED] Must issue a STARTTLS command first",
         ));
     }

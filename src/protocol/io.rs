@@ -25,6 +25,12 @@ impl Input {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes that were neither taken nor given away.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.pending().len()
+    }
+
     fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -115,11 +121,11 @@ pub(super) struct Io<'a> {
 }
 
 impl Io<'_> {
-    pub(super) fn to_client(&mut self, line: impl AsRef<[u8]>) {
+    pub(super) fn tell_client(&mut self, line: impl AsRef<[u8]>) {
         send_line(self.out, Side::Front, line.as_ref());
     }
 
-    pub(super) fn to_server(&mut self, line: impl AsRef<[u8]>) {
+    pub(super) fn tell_server(&mut self, line: impl AsRef<[u8]>) {
         send_line(self.out, Side::Back, line.as_ref());
     }
 
@@ -151,6 +157,12 @@ impl Io<'_> {
         commands: &mut Count,
     ) -> Result<Option<Vec<u8>>, ProtocolError> {
         let protocol = self.protocol;
+        if self.back.ended {
+            return Err(ProtocolError::ServerClosed {
+                protocol,
+                awaited: Awaited::Command,
+            });
+        }
         // A TLS record of a handshake (RFC 8446, section 5.1) is no command of any mail protocol.
         if self.front.pending().first() == Some(&0x16) {
             return Err(ProtocolError::TlsOutOfTurn { protocol });
@@ -160,10 +172,6 @@ impl Io<'_> {
                 Err(ProtocolError::TooManyCommands { protocol })
             }
             Ok(None) if self.front.ended => Err(ProtocolError::ClientClosed { protocol }),
-            Ok(None) if self.back.ended => Err(ProtocolError::ServerClosed {
-                protocol,
-                awaited: Awaited::Command,
-            }),
             Ok(line) => Ok(line),
             Err(TooLong) => Err(ProtocolError::CommandTooLong { protocol }),
         }

@@ -24,7 +24,7 @@ impl Client {
             Client::Greeting => match status(io, Awaited::Greeting)? {
                 None => Ok(Step::Wait(Client::Greeting)),
                 Some(()) => {
-                    io.to_server("STLS");
+                    io.tell_server("STLS");
                     Ok(Step::Next(Client::GoAhead))
                 }
             },
@@ -54,7 +54,7 @@ fn status(io: &mut Io<'_>, awaited: Awaited) -> Result<Option<()>, ProtocolError
         });
     }
     if awaited == Awaited::Greeting {
-        io.to_client(&line);
+        io.tell_client(&line);
     }
     match accepted {
         true => Ok(Some(())),
@@ -94,24 +94,24 @@ impl Server {
                 let is = |word| first_word_is(&line, word);
                 if is("STLS") {
                     io.nothing_behind_starttls(Side::Front)?;
-                    io.to_client("+OK Begin TLS negotiation");
+                    io.tell_client("+OK Begin TLS negotiation");
                     return Ok(Step::Tls);
                 }
                 if is("QUIT") {
-                    io.to_client("+OK Bye");
-                    io.to_server("QUIT");
+                    io.tell_client("+OK Bye");
+                    io.tell_server("QUIT");
                     return Ok(Step::End);
                 }
                 if is("CAPA") {
                     // What the server itself can do is asked again within TLS (RFC 2595,
                     // section 4); to offer USER or SASL here would invite a password in plain.
-                    io.to_client("+OK Capability list follows");
-                    io.to_client("STLS");
-                    io.to_client(".");
+                    io.tell_client("+OK Capability list follows");
+                    io.tell_client("STLS");
+                    io.tell_client(".");
                 } else if is("NOOP") {
-                    io.to_client("+OK");
+                    io.tell_client("+OK");
                 } else {
-                    io.to_client("-ERR Must issue an STLS command first");
+                    io.tell_client("-ERR Must issue an STLS command first");
                 }
                 Ok(Step::Next(Server::Commands(commands)))
             }

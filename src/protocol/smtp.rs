@@ -39,7 +39,7 @@ impl Client {
                 if !line.last {
                     return Ok(Step::Next(Client::Greeting { ehlo, lines }));
                 }
-                io.to_server(ehlo);
+                io.tell_server(ehlo);
                 Ok(Step::Next(Client::Ehlo {
                     lines: Count::default(),
                 }))
@@ -53,7 +53,7 @@ impl Client {
                 }
                 // Asked for although it may not have been offered, as stunnel does: what counts
                 // is the answer, which an attacker could forge as well as the offer.
-                io.to_server("STARTTLS");
+                io.tell_server("STARTTLS");
                 Ok(Step::Next(Client::GoAhead {
                     lines: Count::default(),
                 }))
@@ -103,7 +103,7 @@ fn reply_line(
         });
     }
     if pass_on {
-        io.to_client(&line);
+        io.tell_client(&line);
     }
     if !begins(&line, code) {
         return Err(ProtocolError::Refused {
@@ -206,26 +206,26 @@ fn answer(io: &mut Io<'_>, line: &[u8], domain: &[u8]) -> Result<Answer, Protoco
     let arguments = split_word(line).1;
     if is("STARTTLS") && arguments.is_empty() {
         io.nothing_behind_starttls(Side::Front)?;
-        io.to_client("220 Go ahead");
+        io.tell_client("220 Go ahead");
         return Ok(Answer::Go);
     }
     if is("QUIT") {
-        io.to_client([b"221 ", domain, b" closing connection"].concat());
-        io.to_server("QUIT");
+        io.tell_client([b"221 ", domain, b" closing connection"].concat());
+        io.tell_server("QUIT");
         return Ok(Answer::Bye);
     }
     if is("EHLO") {
-        io.to_client([b"250-", domain].concat());
-        io.to_client("250 STARTTLS");
+        io.tell_client([b"250-", domain].concat());
+        io.tell_client("250 STARTTLS");
     } else if is("HELO") {
-        io.to_client([b"250 ", domain].concat());
+        io.tell_client([b"250 ", domain].concat());
     } else if is("STARTTLS") {
-        io.to_client("501 Syntax error (no parameters allowed)");
+        io.tell_client("501 Syntax error (no parameters allowed)");
     } else if is("NOOP") || is("RSET") {
-        io.to_client("250 OK");
+        io.tell_client("250 OK");
     } else {
         // RFC 3207, section 4: anything else may be refused with this.
-        io.to_client("530 5.7.0 Must issue a STARTTLS command first");
+        io.tell_client("530 5.7.0 Must issue a STARTTLS command first");
     }
     Ok(Answer::Next)
 }
