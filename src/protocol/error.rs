@@ -21,7 +21,7 @@ pub enum Awaited {
 }
 
 /// Why a dialogue failed. Display begins with stunnel's words where stunnel has some, and then
-/// says whose fault it is and what was expected. A server's words are shown sanitised and cut to 80 characters
+/// says whose fault it is and what was expected. A server's words are shown sanitised and cut to
 /// 80 characters, a client's never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProtocolError {
