@@ -106,6 +106,51 @@ pub enum ProtocolError {
 impl std::error::Error for ProtocolError {}
 
 impl ProtocolError {
+    /// Display of what only a server can do.
+    fn blame_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ProtocolError as E;
+        let (E::Refused {
+            protocol, awaited, ..
+        }
+        | E::Unintelligible {
+            protocol, awaited, ..
+        }
+        | E::ReplyTooLong { protocol, awaited }
+        | E::TooManyLines { protocol, awaited }
+        | E::ServerClosed { protocol, awaited }) = self
+        else {
+            return Ok(());
+        };
+        let (phrase, name) = (phrase(*protocol, *awaited), name(*protocol));
+        let expected = expected(*protocol, *awaited);
+        match self {
+            E::Refused { said, .. } => write!(
+                f,
+                "{phrase}: the {name} server refused: {expected} was expected, it said \"{said}\""
+            ),
+            E::Unintelligible { said, .. } => write!(
+                f,
+                "{phrase}: the server does not speak {name}: {expected} was expected, it said \
+                 \"{said}\""
+            ),
+            E::ReplyTooLong { .. } => write!(
+                f,
+                "Line too long: the {name} server sent over {LINE_MAX} bytes without an end of \
+                 line where {expected} was expected"
+            ),
+            E::TooManyLines { .. } => write!(
+                f,
+                "Reply too long: the {name} server sent over {REPLY_LINES_MAX} lines where \
+                 {expected} was expected"
+            ),
+            _ => write!(
+                f,
+                "Server closed before TLS: the {name} server closed the connection where \
+                 {expected} was expected"
+            ),
+        }
+    }
+
     /// The line that tells a client which still speaks plain why it is cut. `None` where it knows
     /// already, is gone, or may be an attacker.
     pub(super) fn farewell(&self) -> Option<String> {
@@ -145,94 +190,65 @@ impl ProtocolError {
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ProtocolError as E;
-        match self {
-            E::Refused {
+        let (protocol, what) = match self {
+            E::Refused { .. }
+            | E::Unintelligible { .. }
+            | E::ReplyTooLong { .. }
+            | E::TooManyLines { .. }
+            | E::ServerClosed { .. } => return self.blame_server(f),
+            E::ClientClosed { protocol } => (
                 protocol,
-                awaited,
-                said,
-            } => write!(
-                f,
-                "{}: the {} server refused: {} was expected, it said \"{said}\"",
-                phrase(*protocol, *awaited),
-                name(*protocol),
-                expected(*protocol, *awaited),
+                "closed the connection before the TLS handshake".to_owned(),
             ),
-            E::Unintelligible {
+            E::CommandTooLong { protocol } => (
                 protocol,
-                awaited,
-                said,
-            } => write!(
-                f,
-                "{}: the server does not speak {}: {} was expected, it said \"{said}\"",
-                phrase(*protocol, *awaited),
-                name(*protocol),
-                expected(*protocol, *awaited),
+                format!(
+                    "sent over {LINE_MAX} bytes without an end of line where {} was expected",
+                    expected(*protocol, Awaited::Command)
+                ),
             ),
-            E::ReplyTooLong { protocol, awaited } => write!(
-                f,
-                "Line too long: the {} server sent over {LINE_MAX} bytes without an end of line \
-                 where {} was expected",
-                name(*protocol),
-                expected(*protocol, *awaited),
+            E::TooManyCommands { protocol } => (
+                protocol,
+                format!(
+                    "gave {COMMANDS_MAX} commands, none of them {}",
+                    starter(*protocol)
+                ),
             ),
-            E::TooManyLines { protocol, awaited } => write!(
-                f,
-                "Reply too long: the {} server sent over {REPLY_LINES_MAX} lines where {} was \
-                 expected",
-                name(*protocol),
-                expected(*protocol, *awaited),
+            E::TlsOutOfTurn { protocol } => (
+                protocol,
+                format!(
+                    "began TLS where plain text with {} was expected; if it is set to implicit \
+                     TLS, give it a service without protocol",
+                    starter(*protocol)
+                ),
             ),
-            E::ServerClosed { protocol, awaited } => write!(
-                f,
-                "Server closed before TLS: the {} server closed the connection where {} was \
-                 expected",
-                name(*protocol),
-                expected(*protocol, *awaited),
+            E::TooMuchAhead { protocol, .. } => (
+                protocol,
+                format!("sent over {AHEAD_MAX} bytes before its turn"),
             ),
-            E::ClientClosed { protocol } => write!(
-                f,
-                "Client closed before TLS: the {} client closed the connection before the TLS \
-                 handshake",
-                name(*protocol),
+            E::PlaintextBehindStarttls { protocol, .. } => (
+                protocol,
+                "sent more plain text where only a TLS handshake may follow; possibly an attack \
+                 on the connection"
+                    .to_owned(),
             ),
-            E::CommandTooLong { protocol } => write!(
-                f,
-                "Line too long: the {} client sent over {LINE_MAX} bytes without an end of line \
-                 where {} was expected",
-                name(*protocol),
-                expected(*protocol, Awaited::Command),
-            ),
-            E::TooManyCommands { protocol } => write!(
-                f,
-                "{}: the {} client gave {COMMANDS_MAX} commands, none of them {}",
-                phrase(*protocol, Awaited::Command),
-                name(*protocol),
-                starter(*protocol),
-            ),
-            E::TlsOutOfTurn { protocol } => write!(
-                f,
-                "{}: the {} client began TLS where plain text with {} was expected; if it is set \
-                 to implicit TLS, give it a service without protocol",
-                phrase(*protocol, Awaited::Command),
-                name(*protocol),
-                starter(*protocol),
-            ),
-            E::TooMuchAhead { protocol, side } => write!(
-                f,
-                "Too much data before TLS: the {} {} sent over {AHEAD_MAX} bytes before its turn",
-                name(*protocol),
-                who(*side),
-            ),
-            E::PlaintextBehindStarttls { protocol, side } => write!(
-                f,
-                "plaintext behind {}: the {} {} sent more plain text where only a TLS handshake \
-                 may follow; possibly an attack on the connection",
-                starter(*protocol),
-                name(*protocol),
-                who(*side),
-            ),
-            E::Over => f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
-        }
+            E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
+        };
+        let who = match self {
+            E::TooMuchAhead { side, .. } | E::PlaintextBehindStarttls { side, .. } => who(*side),
+            _ => "client",
+        };
+        let phrase = match self {
+            E::ClientClosed { .. } => "Client closed before TLS",
+            E::CommandTooLong { .. } => "Line too long",
+            E::TooMuchAhead { .. } => "Too much data before TLS",
+            E::PlaintextBehindStarttls { .. } => match protocol {
+                Protocol::Pop3 => "plaintext behind STLS",
+                Protocol::Smtp | Protocol::Imap => "plaintext behind STARTTLS",
+            },
+            _ => phrase(*protocol, Awaited::Command),
+        };
+        write!(f, "{phrase}: the {} {who} {what}", name(*protocol))
     }
 }
 

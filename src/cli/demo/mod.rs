@@ -141,22 +141,12 @@ fn perform(
     };
 
     let mail = compose();
-    let mut sending = Transcript::new();
-    submit(ports.smtp, &mail, &mut sending).map_err(during("sending the mail"))?;
-    let sent = report(&server, Port::Submission)?;
-    if server.mailbox() != [&mail[..]] {
-        return Err(Reason::Altered("to the server").into());
-    }
+    let (sending, sent) = send(&server, ports.smtp, &mail)?;
     if interrupted.load(Ordering::Relaxed) {
         let error = io::ErrorKind::Interrupted.into();
         return Err(during("going on")(error));
     }
-    let mut fetching = Transcript::new();
-    let fetched = fetch(ports.pop3, &mut fetching).map_err(during("fetching the mail"))?;
-    let got = report(&server, Port::Pop3s)?;
-    if fetched != mail {
-        return Err(Reason::Altered("back to the mail program").into());
-    }
+    let (fetching, got) = fetch(&server, ports.pop3, &mail)?;
     adit.stop().map_err(during("stopping adit"))?;
 
     let story = Story {
@@ -244,12 +234,30 @@ fn dial(port: u16) -> io::Result<Wire<TcpStream>> {
     Ok(Wire::new(stream))
 }
 
-fn submit(port: u16, mail: &[u8], transcript: &mut Transcript) -> io::Result<()> {
-    client::submit(&mut dial(port)?, ACCOUNT, mail, transcript)
+/// Sends the mail; the server must hold it unaltered.
+fn send(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, Seen), Failure> {
+    let mut transcript = Transcript::new();
+    dial(port)
+        .and_then(|mut wire| client::submit(&mut wire, ACCOUNT, mail, &mut transcript))
+        .map_err(during("sending the mail"))?;
+    let seen = report(server, Port::Submission)?;
+    match server.mailbox() == [mail] {
+        true => Ok((transcript, seen)),
+        false => Err(Reason::Altered("to the server").into()),
+    }
 }
 
-fn fetch(port: u16, transcript: &mut Transcript) -> io::Result<Vec<u8>> {
-    client::fetch(&mut dial(port)?, ACCOUNT, transcript)
+/// Fetches the mail, which must be the one that was sent.
+fn fetch(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, Seen), Failure> {
+    let mut transcript = Transcript::new();
+    let fetched = dial(port)
+        .and_then(|mut wire| client::fetch(&mut wire, ACCOUNT, &mut transcript))
+        .map_err(during("fetching the mail"))?;
+    let seen = report(server, Port::Pop3s)?;
+    match fetched == mail {
+        true => Ok((transcript, seen)),
+        false => Err(Reason::Altered("back to the mail program").into()),
+    }
 }
 
 /// What the server saw of the connection to `port` that has just ended.
