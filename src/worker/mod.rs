@@ -70,7 +70,10 @@ pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     process::close_all_but(&kept(&start))?;
     crate::sandbox::worker(&start.log);
-    process::title(&format!("adit: worker {}.{}", start.generation, start.index));
+    process::title(
+        &format!("adit: worker {}", start.index),
+        &format!(" of generation {}", start.generation),
+    );
     // Signals to a worker are the supervisor's business: heard nowhere, they are ignored.
     let _signals = fresh.hear(&[])?;
     let row = start.scoreboard.worker(start.index);
