@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity};
+use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity, diagnostic_at};
 use crate::ipc::words::Accept;
 use crate::jail::Plan;
 use crate::log::Log;
@@ -84,7 +84,10 @@ fn about(service: &Service, problem: Problem, error: bool) -> Diagnostic {
 }
 
 fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diagnostic {
-    Diagnostic::new(severity, origins.get(option), text)
+    Diagnostic {
+        severity,
+        ..diagnostic_at(origins, option, text)
+    }
 }
 
 /// Writes what was found into the log, a line each.
