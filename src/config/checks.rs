@@ -31,6 +31,11 @@ pub(super) fn finish(draft: Draft) -> (Service, Vec<(&'static str, Fault)>) {
     // As a default for every service it counts where it has a use.
     let own_protocol_host = draft.own.contains("protocolHost");
     let mut service = draft.service;
+    // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
+    // so that a server among clients does not demand certificates.
+    let asked = &mut service.tls.verification;
+    asked.request |= asked.server;
+    asked.require |= asked.server;
     endpoints(&service, &mut faults);
     upstream(&mut service, own_protocol_host, &mut faults);
     versions(&mut service, flags, &mut faults);
@@ -133,7 +138,7 @@ fn certificate(service: &Service, faults: &mut Faults) {
     if !service.client && !given("cert") && !given("PSKsecrets") {
         faults.error(
             "",
-            "a TLS server needs a certificate",
+            "TLS server needs a certificate",
             "give `cert = FILE` (and `key = FILE`), or `client = yes` if the remote side speaks TLS",
         );
     }

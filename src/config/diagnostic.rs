@@ -71,14 +71,20 @@ impl Diagnostic {
         self
     }
 
+    /// The line it is about, as it was written; `None` where there is none.
+    pub fn line_text(&self) -> Option<&str> {
+        let origin = self.origin.as_ref()?;
+        (!origin.text.is_empty()).then_some(&*origin.text)
+    }
+
     /// For a log line, as stunnel writes it: `FILE:LINE: "the line": what is wrong`.
     pub fn one_line(&self) -> String {
         let mut line = String::new();
         if let Some(origin) = &self.origin {
             line = format!("{}: ", Shown(&origin.to_string(), usize::MAX));
-            if !origin.text.is_empty() {
-                line += &format!("\"{}\": ", Shown(&origin.text, LINE_SHOWN));
-            }
+        }
+        if let Some(text) = self.line_text() {
+            line += &format!("\"{}\": ", Shown(text, LINE_SHOWN));
         }
         line += &Shown(&self.text, usize::MAX).to_string();
         if let Some(help) = &self.help {
@@ -100,11 +106,11 @@ impl fmt::Display for Diagnostic {
                     Shown(&place, usize::MAX),
                     self.severity
                 )?;
-                if !origin.text.is_empty() {
-                    write!(f, "\n    {}", Shown(&origin.text, LINE_SHOWN))?;
-                }
             }
             None => write!(f, "{}: {text}", self.severity)?,
+        }
+        if let Some(text) = self.line_text() {
+            write!(f, "\n    {}", Shown(text, LINE_SHOWN))?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n  help: {}", Shown(help, usize::MAX))?;

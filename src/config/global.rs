@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::option::{
-    Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no,
-};
+use super::option::{Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no};
 use super::value::Origins;
 
 /// `foreground = yes | quiet | no`
@@ -174,7 +172,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         if yes_no(value)? {
             return Err(Fault::new("FIPS support is not available"));
         }
-        Err(Fault::note("`fips = no` has no effect: there is no FIPS mode to leave"))
+        Err(Fault::note(
+            "`fips = no` has no effect: there is no FIPS mode to leave",
+        ))
     }),
     OptionDef::new(
         "foreground",
@@ -212,7 +212,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .global(|global, value| {
         global.log = one_of(
             value,
-            &[("append", LogMode::Append), ("overwrite", LogMode::Overwrite)],
+            &[
+                ("append", LogMode::Append),
+                ("overwrite", LogMode::Overwrite),
+            ],
         )?;
         Ok(())
     }),

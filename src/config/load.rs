@@ -140,9 +140,9 @@ fn flags(sources: &Sources) -> Vec<(String, String)> {
     if !given(&flags, &["client", "cert"]) {
         flags.push(("client".to_owned(), "yes".to_owned()));
     }
-    let client = flags
-        .iter()
-        .any(|(name, value)| name.eq_ignore_ascii_case("client") && value.eq_ignore_ascii_case("yes"));
+    let client = flags.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("client") && value.eq_ignore_ascii_case("yes")
+    });
     let says = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
     if client && !given(&flags, &says) {
         flags.push(("verifyServer".to_owned(), "yes".to_owned()));

@@ -216,8 +216,13 @@ pub(super) fn number(value: &str, range: std::ops::RangeInclusive<u32>) -> Resul
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     match value.parse() {
         Ok(number) if digits && range.contains(&number) => Ok(number),
-        _ => Err(Fault::new(format!("`{value}` is not a number that fits"))
-            .help(format!("{} to {}", range.start(), range.end()))),
+        _ => Err(
+            Fault::new(format!("`{value}` is not a number that fits")).help(format!(
+                "{} to {}",
+                range.start(),
+                range.end()
+            )),
+        ),
     }
 }
 
@@ -263,10 +268,10 @@ pub(super) fn debug_level(value: &str, facility_allowed: bool) -> Result<DebugLe
         }
         _ => (None, value),
     };
-    let known = |name: &&str| name.eq_ignore_ascii_case(level);
+    let known = |name: &str| name.eq_ignore_ascii_case(level);
     let level = match level.as_bytes() {
         [digit @ b'0'..=b'7'] => digit - b'0',
-        _ => match LEVELS.iter().position(|name| known(&name)) {
+        _ => match LEVELS.iter().position(|name| known(name)) {
             Some(position) => position as u8,
             None => {
                 let help = format!("0 to 7, or {}", LEVELS.join(", "));
@@ -317,7 +322,10 @@ mod tests {
             let name = option.name.to_ascii_lowercase();
             assert!(!names.contains(&name), "{name} is defined twice");
             names.push(name);
-            assert!(!option.doc.is_empty() && !option.syntax.is_empty(), "{option:?}");
+            assert!(
+                !option.doc.is_empty() && !option.syntax.is_empty(),
+                "{option:?}"
+            );
             let served = matches!(option.verdict, Verdict::Served) && option.name != "include";
             let (global, service) = (option.set_global.is_some(), option.set_service.is_some());
             let expected = match (served, option.scope) {
@@ -345,7 +353,11 @@ mod tests {
             ("daemon.info", false, "Illegal debug level"),
             ("demon.info", true, "Illegal syslog facility"),
         ] {
-            assert_eq!(debug_level(value, allowed).unwrap_err().text, text, "{value}");
+            assert_eq!(
+                debug_level(value, allowed).unwrap_err().text,
+                text,
+                "{value}"
+            );
         }
     }
 

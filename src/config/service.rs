@@ -212,8 +212,9 @@ impl Draft {
 
 /// `verify = LEVEL`, as stunnel takes it apart.
 fn verify_level(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    let level = number(value, 0..=4)
-        .map_err(|_| Fault::new("Bad verify level").help("0 to 4; better: verifyChain, verifyPeer"))?;
+    let level = number(value, 0..=4).map_err(|_| {
+        Fault::new("Bad verify level").help("0 to 4; better: verifyChain, verifyPeer")
+    })?;
     let verification = &mut draft.service.tls.verification;
     verification.request = true;
     verification.require = level >= 2;
@@ -222,8 +223,8 @@ fn verify_level(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `verifyChain`, `verifyPeer`, `requireCert`, `verifyServer` ask for a certificate along with what
-/// they say; `no` takes back only what they say, as in stunnel.
+/// `verifyChain`, `verifyPeer`, `requireCert` ask for a certificate along with what they say; `no`
+/// takes back only what they say, as in stunnel.
 fn verify_flag(
     draft: &mut Draft,
     value: &str,
@@ -338,12 +339,20 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("verifyPeer", "yes | no", "the peer's own certificate must be among the trusted ones").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.peer)),
     option("verifyServer", "yes | no", "client mode: verify as a browser does, with the system's roots and the name").defaults(&["no"])
-        .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.server)),
+        .service(|draft, value| store!(draft.tls.verification.server = yes_no(value)?)),
 ];
 
 /// stunnel's protocols that are still to be built.
 const PROTOCOLS_NOT_YET: &[&str] = &[
-    "nntp", "ldap", "pgsql", "cifs", "connect", "socks", "proxy", "capwin", "capwinctrl",
+    "nntp",
+    "ldap",
+    "pgsql",
+    "cifs",
+    "connect",
+    "socks",
+    "proxy",
+    "capwin",
+    "capwinctrl",
 ];
 
 fn protocol(value: &str) -> Result<Protocol, Fault> {

@@ -45,27 +45,102 @@ enum Kind {
 /// Names, setsockopt(2)'s level and option, and how the value is written.
 const KNOWN: &[(&str, i32, i32, Kind)] = &[
     ("SO_DEBUG", libc::SOL_SOCKET, libc::SO_DEBUG, Kind::Flag),
-    ("SO_DONTROUTE", libc::SOL_SOCKET, libc::SO_DONTROUTE, Kind::Flag),
-    ("SO_KEEPALIVE", libc::SOL_SOCKET, libc::SO_KEEPALIVE, Kind::Flag),
+    (
+        "SO_DONTROUTE",
+        libc::SOL_SOCKET,
+        libc::SO_DONTROUTE,
+        Kind::Flag,
+    ),
+    (
+        "SO_KEEPALIVE",
+        libc::SOL_SOCKET,
+        libc::SO_KEEPALIVE,
+        Kind::Flag,
+    ),
     ("SO_LINGER", libc::SOL_SOCKET, libc::SO_LINGER, Kind::Linger),
-    ("SO_OOBINLINE", libc::SOL_SOCKET, libc::SO_OOBINLINE, Kind::Flag),
+    (
+        "SO_OOBINLINE",
+        libc::SOL_SOCKET,
+        libc::SO_OOBINLINE,
+        Kind::Flag,
+    ),
     ("SO_RCVBUF", libc::SOL_SOCKET, libc::SO_RCVBUF, Kind::Int),
     ("SO_SNDBUF", libc::SOL_SOCKET, libc::SO_SNDBUF, Kind::Int),
-    ("SO_RCVLOWAT", libc::SOL_SOCKET, libc::SO_RCVLOWAT, Kind::Int),
-    ("SO_SNDLOWAT", libc::SOL_SOCKET, libc::SO_SNDLOWAT, Kind::Int),
-    ("SO_RCVTIMEO", libc::SOL_SOCKET, libc::SO_RCVTIMEO, Kind::Duration),
-    ("SO_SNDTIMEO", libc::SOL_SOCKET, libc::SO_SNDTIMEO, Kind::Duration),
-    ("SO_REUSEADDR", libc::SOL_SOCKET, libc::SO_REUSEADDR, Kind::Flag),
-    ("SO_BINDTODEVICE", libc::SOL_SOCKET, libc::SO_BINDTODEVICE, Kind::Text),
-    ("TCP_KEEPCNT", libc::IPPROTO_TCP, libc::TCP_KEEPCNT, Kind::Int),
-    ("TCP_KEEPIDLE", libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, Kind::Int),
-    ("TCP_KEEPINTVL", libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, Kind::Int),
+    (
+        "SO_RCVLOWAT",
+        libc::SOL_SOCKET,
+        libc::SO_RCVLOWAT,
+        Kind::Int,
+    ),
+    (
+        "SO_SNDLOWAT",
+        libc::SOL_SOCKET,
+        libc::SO_SNDLOWAT,
+        Kind::Int,
+    ),
+    (
+        "SO_RCVTIMEO",
+        libc::SOL_SOCKET,
+        libc::SO_RCVTIMEO,
+        Kind::Duration,
+    ),
+    (
+        "SO_SNDTIMEO",
+        libc::SOL_SOCKET,
+        libc::SO_SNDTIMEO,
+        Kind::Duration,
+    ),
+    (
+        "SO_REUSEADDR",
+        libc::SOL_SOCKET,
+        libc::SO_REUSEADDR,
+        Kind::Flag,
+    ),
+    (
+        "SO_BINDTODEVICE",
+        libc::SOL_SOCKET,
+        libc::SO_BINDTODEVICE,
+        Kind::Text,
+    ),
+    (
+        "TCP_KEEPCNT",
+        libc::IPPROTO_TCP,
+        libc::TCP_KEEPCNT,
+        Kind::Int,
+    ),
+    (
+        "TCP_KEEPIDLE",
+        libc::IPPROTO_TCP,
+        libc::TCP_KEEPIDLE,
+        Kind::Int,
+    ),
+    (
+        "TCP_KEEPINTVL",
+        libc::IPPROTO_TCP,
+        libc::TCP_KEEPINTVL,
+        Kind::Int,
+    ),
     ("TCP_MAXSEG", libc::IPPROTO_TCP, libc::TCP_MAXSEG, Kind::Int),
-    ("TCP_NODELAY", libc::IPPROTO_TCP, libc::TCP_NODELAY, Kind::Flag),
+    (
+        "TCP_NODELAY",
+        libc::IPPROTO_TCP,
+        libc::TCP_NODELAY,
+        Kind::Flag,
+    ),
     ("IP_TOS", libc::IPPROTO_IP, libc::IP_TOS, Kind::Int),
     ("IP_TTL", libc::IPPROTO_IP, libc::IP_TTL, Kind::Int),
-    ("IP_FREEBIND", libc::IPPROTO_IP, libc::IP_FREEBIND, Kind::Flag),
-    ("IPV6_V6ONLY", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, Kind::Flag),
+    (
+        "IP_FREEBIND",
+        libc::IPPROTO_IP,
+        libc::IP_FREEBIND,
+        Kind::Flag,
+    ),
+    (
+        "IPV6_V6ONLY",
+        libc::IPPROTO_IPV6,
+        libc::IPV6_V6ONLY,
+        Kind::Flag,
+    ),
 ];
 
 /// Longest name of a network device, without the NUL (netdevice(7), IFNAMSIZ).
@@ -86,8 +161,9 @@ pub(super) fn set(options: &mut Vec<SocketOption>, value: &str) -> Result<(), Fa
     };
     let (name, text) = rest.split_once('=').ok_or_else(illegal)?;
     let (name, text) = (name.trim_end(), text.trim_start());
-    let Some(&(name, level, option, kind)) =
-        KNOWN.iter().find(|known| known.0.eq_ignore_ascii_case(name))
+    let Some(&(name, level, option, kind)) = KNOWN
+        .iter()
+        .find(|known| known.0.eq_ignore_ascii_case(name))
     else {
         let fault = Fault::new(format!("Illegal socket option: `{name}` is not known"));
         return Err(match nearest(name, KNOWN.iter().map(|known| known.0)) {
@@ -140,7 +216,9 @@ fn read(kind: Kind, text: &str) -> Result<SocketOptionValue, Fault> {
             )
         }
         Kind::Text if text.is_empty() || text.len() > DEVICE_NAME_MAX => {
-            return Err(Fault::new(format!("`{text}` is not the name of a network device")));
+            return Err(Fault::new(format!(
+                "`{text}` is not the name of a network device"
+            )));
         }
         Kind::Text => SocketOptionValue::Text(text.to_owned()),
     })
@@ -159,8 +237,18 @@ mod tests {
             ("l:SO_LINGER=1:60", 'l', "SO_LINGER", Linger(true, 60)),
             ("l:SO_LINGER=0", 'l', "SO_LINGER", Linger(false, 0)),
             ("r:tcp_keepidle = 30", 'r', "TCP_KEEPIDLE", Int(30)),
-            ("r:SO_RCVTIMEO=2:500000", 'r', "SO_RCVTIMEO", Time(Duration::from_millis(2500))),
-            ("a:SO_BINDTODEVICE=lo", 'a', "SO_BINDTODEVICE", Text("lo".into())),
+            (
+                "r:SO_RCVTIMEO=2:500000",
+                'r',
+                "SO_RCVTIMEO",
+                Time(Duration::from_millis(2500)),
+            ),
+            (
+                "a:SO_BINDTODEVICE=lo",
+                'a',
+                "SO_BINDTODEVICE",
+                Text("lo".into()),
+            ),
         ] {
             let mut options = Vec::new();
             assert_eq!(set(&mut options, value), Ok(()), "{value}");
@@ -178,7 +266,10 @@ mod tests {
         let shown: Vec<_> = options.iter().map(|o| (o.on, o.value.clone())).collect();
         assert_eq!(
             shown,
-            [('r', SocketOptionValue::Int(1)), ('l', SocketOptionValue::Int(0))]
+            [
+                ('r', SocketOptionValue::Int(1)),
+                ('l', SocketOptionValue::Int(0))
+            ]
         );
     }
 

@@ -275,7 +275,13 @@ mod tests {
         let (items, errors) = read(b"a = b\ninclude = d/\nz = 3", &files);
         assert_eq!(
             items,
-            ["main:1 a=b", "d/1:1 x=1", "d/1:2 [s]", "d/2:1 y=2", "main:3 z=3"]
+            [
+                "main:1 a=b",
+                "d/1:1 x=1",
+                "d/1:2 [s]",
+                "d/2:1 y=2",
+                "main:3 z=3"
+            ]
         );
         assert_eq!(errors.len(), 1);
         assert!(errors[0].starts_with("d/2:2: \"no equals\": No '='"));
@@ -288,7 +294,10 @@ mod tests {
             ("u", "unreadable"),
             ("main", "include = main"),
         ];
-        let (_, errors) = read(b"include = n\nInclude = e/\ninclude=u\ninclude=main", &files);
+        let (_, errors) = read(
+            b"include = n\nInclude = e/\ninclude=u\ninclude=main",
+            &files,
+        );
         assert_eq!(errors.len(), 4, "{errors:?}");
         assert!(errors[0].contains("Failed to include directory: No such file"));
         assert!(errors[1].starts_with("e/1:1: \"include = e/1\": e/1 includes itself"));
@@ -305,7 +314,12 @@ mod tests {
             "ticketKeySecret=hunter2",
         ] {
             let mut diagnostics = Vec::new();
-            let items = parse("m", line.as_bytes(), &Memory(BTreeMap::new()), &mut diagnostics);
+            let items = parse(
+                "m",
+                line.as_bytes(),
+                &Memory(BTreeMap::new()),
+                &mut diagnostics,
+            );
             let origin = match (&items[..], &diagnostics[..]) {
                 ([Item::Option { origin, .. }], []) => origin.clone(),
                 ([], [diagnostic]) => diagnostic.origin.clone().unwrap(),

@@ -180,7 +180,12 @@ mod tests {
     #[test]
     fn what_is_taken_back_stays_so() {
         let (mut on, mut off) = (TlsFlags::default(), TlsFlags::default());
-        for value in ["-NO_TICKET", "no_ticket", "CIPHER_SERVER_PREFERENCE", "NO_SSLv3"] {
+        for value in [
+            "-NO_TICKET",
+            "no_ticket",
+            "CIPHER_SERVER_PREFERENCE",
+            "NO_SSLv3",
+        ] {
             assert_eq!(set(&mut on, &mut off, value), Ok(()), "{value}");
         }
         let left = on.without(off);
@@ -201,6 +206,9 @@ mod tests {
         for value in ["", "-", "NO_TLSv1.2", "SSL_OP_ALL", "NO_SSLv2 NO_SSLv3"] {
             assert_eq!(fault(value).severity, Severity::Error, "{value}");
         }
-        assert_eq!(fault("NO_TLSv1.2").help.unwrap(), "did you mean `NO_TLSv1_2`?");
+        assert_eq!(
+            fault("NO_TLSv1.2").help.unwrap(),
+            "did you mean `NO_TLSv1_2`?"
+        );
     }
 }

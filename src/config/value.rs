@@ -152,6 +152,8 @@ impl Endpoint {
             return Ok(Endpoint::Unix(PathBuf::from(text)));
         }
         let (host, port) = match text.rsplit_once(':') {
+            // getaddrinfo(3) of glibc takes `*` for no host.
+            Some(("*", port)) => (None, port),
             Some((host, port)) => (Some(host_name(host)?), port),
             None => (None, text),
         };
@@ -171,10 +173,10 @@ fn port_number(text: &str) -> Result<u16, Fault> {
         return Ok(known.1);
     }
     // `parse` would take a sign.
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        if let Ok(port) = text.parse() {
-            return Ok(port);
-        }
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(port) = text.parse()
+    {
+        return Ok(port);
     }
     Err(Fault::new(format!("`{text}` is not a port")).help(
         "an address is PORT, HOST:PORT, [IPV6]:PORT or /path/of/a/socket; a port is a number \
