@@ -53,15 +53,21 @@ impl fmt::Display for SandboxError {
 
 impl std::error::Error for SandboxError {}
 
+impl From<SandboxError> for std::io::Error {
+    fn from(error: SandboxError) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
 /// A worker: threads, clocks, descriptors it has or is given, outgoing stream sockets. No other
-/// process can be made, signalled or looked into; no file is opened but beneath `readable`.
+/// process can be made, signalled or looked into; no file can be opened.
 ///
 /// Call it before threads start. A kernel that has no sandbox gets a debug line.
 ///
 /// # Errors
 /// The kernel has one and refuses it.
-pub fn worker(readable: &[&Path], log: &Log) -> Result<(), SandboxError> {
-    landlock(readable, log)?;
+pub fn worker(log: &Log) -> Result<(), SandboxError> {
+    landlock(&[], log)?;
     // abort(3) and raise(3) send to the thread that calls them.
     let own = u64::from(std::process::id());
     let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
@@ -78,8 +84,8 @@ pub fn worker(readable: &[&Path], log: &Log) -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel has one and refuses it.
-pub fn master(readable: &[&Path], log: &Log) -> Result<(), SandboxError> {
-    landlock(readable, log)?;
+pub fn master(log: &Log) -> Result<(), SandboxError> {
+    landlock(&[], log)?;
     let mut rules = plain(&[
         THREADS,
         MEMORY,
@@ -92,6 +98,10 @@ pub fn master(readable: &[&Path], log: &Log) -> Result<(), SandboxError> {
     ]);
     rules.extend(narrow()?);
     rules.insert(libc::SYS_clone, vec![rule([no_new_namespace()])?]);
+    // unshare(2) of threads changes nothing, and fails where there are some: a proof that a
+    // process may fork.
+    let thread = libc::CLONE_THREAD as u64;
+    rules.insert(libc::SYS_unshare, vec![rule([equal(0, thread)])?]);
     seccomp(rules, log)
 }
 
@@ -270,7 +280,10 @@ fn seccomp_error(error: impl fmt::Display) -> SandboxError {
 /// Puts the three filters in force, for all threads there are.
 fn seccomp(allowed: Rules, log: &Log) -> Result<(), SandboxError> {
     let errno = |errno: Errno| SeccompAction::Errno(errno as i32 as u32);
-    let fatal = plain(&[FATAL]);
+    let mut fatal = plain(&[FATAL]);
+    let thread = libc::CLONE_THREAD as u64;
+    let other = condition(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, thread);
+    fatal.insert(libc::SYS_unshare, vec![rule([other])?]);
     let filters = [
         compile(fatal, SeccompAction::KillProcess, SeccompAction::Allow)?,
         compile(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -93,6 +93,12 @@ impl Outputs {
             program: global.service.clone(),
             syslog_missing,
         })
+    }
+
+    /// The descriptors of these outputs, for a child that closes all others and installs them.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let fds = [&self.file, &self.syslog];
+        fds.into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
     }
 
     /// Standard error and nothing else.

@@ -10,7 +10,14 @@ mod message;
 mod server;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::socket::MsgFlags;
+
+use crate::ipc::channel::Channel;
 
 pub use client::Client;
 pub use message::Want;
@@ -40,6 +47,30 @@ pub fn literal(host: &str) -> Option<IpAddr> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     inner.unwrap_or(host).parse().ok()
+}
+
+/// Makes a client's socket and sends its other end to the resolver that listens on `channel`;
+/// for [`Client::new`], here or in a child.
+///
+/// # Errors
+/// No descriptors left; the resolver is gone, or has too many introductions to read.
+pub fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
+    let (ours, theirs) = Channel::pair()?;
+    channel.send(b"c", &[theirs.as_fd()], MsgFlags::MSG_DONTWAIT)?;
+    Ok(ours.into())
+}
+
+/// As [`Client::resolve_blocking`].
+///
+/// # Errors
+/// As there.
+pub fn resolve(
+    client: &mut Client,
+    host: &str,
+    port: u16,
+    deadline: Duration,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    client.resolve_blocking(host, port, deadline)
 }
 
 #[cfg(test)]

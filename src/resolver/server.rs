@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::ResolveError;
 use super::lookup::{IpAddrScope, lookup, with_port};
 use super::message::{Answer, MAX_HOST, Request, Want};
+use crate::ipc::channel::Channel;
 
 /// Lookups under way at a time. Requests for the same name share one, so that this many names
 /// must be slow at a time before another has to wait.
@@ -27,8 +27,6 @@ const QUEUE: usize = 1024;
 const WAITERS: usize = 65_536;
 /// Requests taken from one client before the next has its turn.
 const TURN: usize = 64;
-/// Clients that come in one message.
-const FDS: usize = 64;
 /// How long a client that does not read may hold a thread, in milliseconds.
 const PATIENCE: u16 = 1000;
 
@@ -52,7 +50,7 @@ pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
             .spawn(move || work(&queue, &pending))?;
     }
     drop(queue);
-    non_blocking(&control)?;
+    let control = Channel::from(control);
     let mut clients: Vec<Client> = Vec::new();
     loop {
         let mut fds = vec![
@@ -128,37 +126,26 @@ fn non_blocking(fd: &OwnedFd) -> nix::Result<()> {
 }
 
 /// Takes new clients off `control`; false at its end.
-fn take_clients(control: &OwnedFd, clients: &mut Vec<Client>) -> io::Result<bool> {
-    let mut byte = [0; 16];
-    let mut space = cmsg_space!([std::os::fd::RawFd; FDS]);
-    let mut parts = [IoSliceMut::new(&mut byte)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let received = recvmsg::<()>(control.as_raw_fd(), &mut parts, Some(&mut space), flags);
-    let message = match received {
-        Ok(message) => message,
-        Err(Errno::EINTR | Errno::EAGAIN) => return Ok(true),
-        Err(Errno::ECONNRESET) => return Ok(false),
-        Err(errno) => return Err(errno.into()),
+fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
+    let received = match control.receive(&mut [0; 16], MsgFlags::MSG_DONTWAIT) {
+        Ok(Some(received)) => received,
+        Ok(None) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+        // Descriptors found no room here, or it is no introduction: their other ends read
+        // end-of-file, and are introduced again.
+        Err(error) if is_cut(&error) => return Ok(true),
+        Err(error) => return Err(error),
     };
-    let open = message.bytes > 0;
-    // An error: descriptors were cut off, as this process has too many. Their other ends read
-    // end-of-file, and ask again through the supervisor.
-    let Ok(parts) = message.cmsgs() else {
-        return Ok(open);
-    };
-    for part in parts {
-        let ControlMessageOwned::ScmRights(fds) = part else {
-            continue;
-        };
-        for fd in fds {
-            // SAFETY: the kernel made this descriptor for this message; nobody else owns it.
-            let client = unsafe { OwnedFd::from_raw_fd(fd) };
-            if non_blocking(&client).is_ok() {
-                clients.push(Arc::new(client));
-            }
+    for client in received.descriptors {
+        if non_blocking(&client).is_ok() {
+            clients.push(Arc::new(client));
         }
     }
-    Ok(open)
+    Ok(true)
+}
+
+fn is_cut(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// Takes what a client asks; false when it is gone.

@@ -1,6 +1,6 @@
 //! System calls in groups, by what a process does with them.
 
-/// What only an intruder calls: other programs, other processes' memory, mounts, namespaces,
+/// What only an intruder calls: other programs, other processes' memory, mounts, namespaces (unshare(2) besides),
 /// modules, kernel programs, keys.
 pub(super) const FATAL: &[i64] = &[
     libc::SYS_execve,
@@ -16,7 +16,6 @@ pub(super) const FATAL: &[i64] = &[
     libc::SYS_open_tree,
     libc::SYS_fsopen,
     libc::SYS_setns,
-    libc::SYS_unshare,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
