@@ -102,11 +102,8 @@ pub(super) fn run(control: &Path, json: bool) -> ExitCode {
         Err(error) => return failed(&Reason(&error)),
     };
     match serde_json::from_slice::<Status>(&document) {
-        Ok(status) if json => {
-            // As it came; it is one line, and parsed, so it is whole.
-            let _ = status;
-            print(format_args!("{}\n", String::from_utf8_lossy(&document)))
-        }
+        // Parsed all the same: it is whole, and adit's.
+        Ok(_) if json => print(format_args!("{}\n", String::from_utf8_lossy(&document))),
         Ok(status) => print(format_args!("{status}")),
         Err(error) => failed(&format_args!("not an answer of adit's: {error}")),
     }

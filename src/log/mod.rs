@@ -15,8 +15,6 @@ mod syslog;
 use std::fmt::{self, Write as _};
 use std::io;
 
-use nix::errno::Errno;
-
 pub use installed::{descriptors, install, replace_file, to_stderr};
 pub use outputs::{OpenError, Outputs, reopen};
 
@@ -86,7 +84,16 @@ pub struct Reason<'a>(pub &'a io::Error);
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.raw_os_error() {
-            Some(number) => write!(f, "{} ({number})", Errno::from_raw(number).desc()),
+            Some(number) => {
+                // strerror(3)'s words, as stunnel has them, and Rust's own way of adding the number.
+                let text = io::Error::from_raw_os_error(number).to_string();
+                let rust = format!(" (os error {number})");
+                write!(
+                    f,
+                    "{} ({number})",
+                    text.strip_suffix(&rust).unwrap_or(&text)
+                )
+            }
             None => self.0.fmt(f),
         }
     }

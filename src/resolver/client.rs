@@ -13,6 +13,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::message::{Answer, MAX_MESSAGE, Request, Want, is_host};
 use super::{ResolveError, literal};
+use crate::log::Reason;
 
 /// Questions and answers that are known, by the question's number.
 type Told = (u64, Result<Vec<SocketAddr>, ResolveError>);
@@ -137,7 +138,7 @@ impl Client {
         };
         let id = self
             .ask(host, port)
-            .map_err(|error| failed(crate::log::Reason(&error).to_string()))?;
+            .map_err(|error| failed(Reason(&error).to_string()))?;
         let end = Instant::now() + deadline;
         loop {
             for told in self.answers() {
@@ -157,7 +158,7 @@ impl Client {
             let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, wait) {
                 Ok(_) | Err(Errno::EINTR) => (),
-                Err(errno) => return Err(failed(errno.desc().to_owned())),
+                Err(errno) => return Err(failed(Reason(&errno.into()).to_string())),
             }
         }
     }

@@ -1,13 +1,13 @@
 //! getaddrinfo(3) itself.
 
 use std::ffi::{CStr, CString};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ptr;
 
-use nix::errno::Errno;
-
 use super::ResolveError;
 use super::message::{MAX_ADDRESSES, Want};
+use crate::log::Reason;
 
 /// The addresses of `host`, each once, in getaddrinfo's order. Blocks for as long as the
 /// system's resolver does: half a minute, and more, for a server that is silent.
@@ -75,7 +75,7 @@ const EAI_ADDRFAMILY: i32 = -9;
 /// getaddrinfo's words for an error.
 fn gai_reason(code: i32) -> String {
     if code == libc::EAI_SYSTEM {
-        return Errno::last().desc().to_owned();
+        return Reason(&io::Error::last_os_error()).to_string();
     }
     // SAFETY: gai_strerror gives a static string for every number.
     let text = unsafe { CStr::from_ptr(libc::gai_strerror(code)) };
