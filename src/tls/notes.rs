@@ -9,6 +9,8 @@ use crate::log::Log;
 
 thread_local! {
     static LINES: RefCell<Vec<(u8, String)>> = const { RefCell::new(Vec::new()) };
+    #[cfg(test)]
+    static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static VERDICT: Cell<Option<Rejection>> = const { Cell::new(None) };
 }
 
@@ -31,7 +33,15 @@ pub(super) fn verdict() -> Option<Rejection> {
 pub(super) fn drain(log: &Log) {
     LINES.with_borrow_mut(|lines| {
         for (level, text) in lines.drain(..) {
+            #[cfg(test)]
+            WRITTEN.with_borrow_mut(|written| written.push(format!("{level} {text}")));
             crate::log_at!(*log, level, "{text}");
         }
     });
+}
+
+/// Every line that this thread wrote since it was last asked, `LEVEL TEXT`.
+#[cfg(test)]
+pub(super) fn written() -> Vec<String> {
+    WRITTEN.take()
 }

@@ -378,6 +378,13 @@ impl Stream {
     pub(super) fn wear(&mut self, records_left: u64) {
         self.sealer.wear(records_left);
     }
+
+    #[cfg(test)]
+    pub(super) fn seal_empty(&mut self, output: &mut [u8]) -> usize {
+        self.sealer
+            .seal(ContentType::ApplicationData, &[], output)
+            .unwrap()
+    }
 }
 
 /// key_update, one byte: update_not_requested (RFC 8446, section 4.6.3).
