@@ -208,56 +208,51 @@ fn drive<P: Peer>(
 ) -> Result<(usize, bool), Error> {
     let mut used = 0;
     loop {
-        let (discard, turn) = match turn(peer, &mut input[used..used + *seen], output) {
-            Ok(turn) => turn,
+        let (discard, turn) = turn(peer, &mut input[used..used + *seen], output);
+        used += discard;
+        *seen -= discard;
+        match turn {
+            Ok(Turn::Again) => {}
+            Ok(Turn::Established) => return Ok((used, true)),
+            Ok(Turn::Blocked) => match record_length(&input[used + *seen..]) {
+                Some(length) => *seen += length,
+                None => return Ok((used, false)),
+            },
             Err(error) => {
                 flush_alert(peer, output);
                 return Err(error);
             }
-        };
-        used += discard;
-        *seen -= discard;
-        match turn {
-            Turn::Again => {}
-            Turn::Established => return Ok((used, true)),
-            Turn::Blocked => match record_length(&input[used + *seen..]) {
-                Some(length) => *seen += length,
-                None => return Ok((used, false)),
-            },
         }
     }
 }
 
+/// One turn of rustls' state machine: how many bytes it is done with, and what it wants.
 fn turn<P: Peer>(
     peer: &mut P,
     input: &mut [u8],
     output: &mut Vec<u8>,
-) -> Result<(usize, Turn), Error> {
+) -> (usize, Result<Turn, Error>) {
     let UnbufferedStatus { discard, state } = peer.process(input);
-    let mut traffic = false;
-    let turn = match state? {
-        ConnectionState::EncodeTlsData(mut message) => {
-            encode(output, |room| message.encode(room))?;
-            Turn::Again
+    let turn = match state {
+        Ok(ConnectionState::EncodeTlsData(mut message)) => {
+            encode(output, |room| message.encode(room)).map(|()| Turn::Again)
         }
-        ConnectionState::TransmitTlsData(sent) => {
+        Ok(ConnectionState::TransmitTlsData(sent)) => {
             sent.done();
-            Turn::Again
+            Ok(Turn::Again)
         }
-        ConnectionState::BlockedHandshake => Turn::Blocked,
-        ConnectionState::WriteTraffic(_) => {
-            traffic = true;
-            Turn::Blocked
+        Ok(ConnectionState::BlockedHandshake) => Ok(Turn::Blocked),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Turn::Established),
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+            Err(Error::General(VANISHED.into()))
         }
-        ConnectionState::PeerClosed | ConnectionState::Closed => {
-            return Err(Error::General(VANISHED.into()));
-        }
-        other => return Err(Error::General(format!("unexpected state {other:?}"))),
+        Ok(other) => Err(Error::General(format!("unexpected state {other:?}"))),
+        Err(error) => Err(error),
     };
-    if traffic && !peer.common().is_handshaking() {
-        return Ok((discard, Turn::Established));
+    match turn {
+        Ok(Turn::Established) if peer.common().is_handshaking() => (discard, Ok(Turn::Blocked)),
+        turn => (discard, turn),
     }
-    Ok((discard, turn))
 }
 
 /// Appends what `encode` writes; it says how much room it wants.
@@ -287,9 +282,10 @@ fn encode(
     }
 }
 
-/// After an error rustls has at most an alert to send, behind what it had queued before.
+/// After an error rustls has at most an alert to send, behind what it had queued before. It looks
+/// at no input while it has.
 fn flush_alert<P: Peer>(peer: &mut P, output: &mut Vec<u8>) {
-    while let Ok((_, Turn::Again)) = turn(peer, &mut [], output) {}
+    while peer.common().wants_write() && turn(peer, &mut [], output).1.is_ok() {}
 }
 
 /// The length of the whole record at the front of `input`, header included; `None` until all of

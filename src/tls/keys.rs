@@ -49,16 +49,13 @@ pub(super) fn certified_key(
     let key_option = if key.is_some() { "key" } else { "cert" };
     let key_path = key.unwrap_or(cert);
     let chain = chain(cert, warnings);
-    let key = private_key(key_option, key_path, warnings);
-    let (chain, key) = match (chain, key) {
+    if let (Err(problem), None) = (&chain, key) {
+        // One file that should hold both, and does not: one problem.
+        return Err(vec![problem.clone()]);
+    }
+    let (chain, key) = match (chain, private_key(key_option, key_path, warnings)) {
         (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => {
-            let mut problems: Vec<Problem> =
-                [chain.err(), key.err()].into_iter().flatten().collect();
-            // One unreadable file that holds both is one problem.
-            problems.dedup();
-            return Err(problems);
-        }
+        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
     };
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     match CertifiedKey::from_der(chain, key, &provider) {
@@ -89,9 +86,9 @@ fn chain(
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let bytes = read("cert", "certificate file", path)?;
     let chain = pem_certificates("cert", path, &bytes)?;
-    let Some(leaf) = chain.first() else {
+    if chain.is_empty() {
         return Err(Problem::error("cert", no_certificate(path, &bytes)));
-    };
+    }
     for (depth, der) in chain.iter().enumerate() {
         let Ok((_, certificate)) = X509Certificate::from_der(der) else {
             return Err(Problem::error(
@@ -105,7 +102,6 @@ fn chain(
         };
         warnings.extend(validity(path, &certificate));
     }
-    debug_assert!(!leaf.is_empty());
     Ok(chain)
 }
 

@@ -158,6 +158,8 @@ struct End {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     plain: Vec<u8>,
+    /// The stream had something of its own to send: the answer to a key update.
+    answered: bool,
 }
 
 impl End {
@@ -169,6 +171,7 @@ impl End {
             inbox: Vec::new(),
             outbox: Vec::new(),
             plain: Vec::new(),
+            answered: false,
         }
     }
 
@@ -184,7 +187,10 @@ impl End {
                 }
             }
             State::Open(mut stream) => {
-                match stream.decrypt(&mut self.inbox, &mut ranges, &mut self.outbox) {
+                let before = self.outbox.len();
+                let decrypted = stream.decrypt(&mut self.inbox, &mut ranges, &mut self.outbox);
+                self.answered |= self.outbox.len() > before;
+                match decrypted {
                     Ok(decrypted) => (decrypted.consumed, State::Open(stream)),
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
