@@ -20,6 +20,10 @@ use super::stream::{Kernel, Stream};
 use super::{Negotiated, Step, ciphers, notes};
 use crate::log::Log;
 
+/// The most input that a handshake leaves over to be given again, in bytes, but for the record that
+/// is coming in: one message (64 KiB for rustls) in records that need not be tiny.
+pub const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
+
 /// A handshake under way.
 pub struct Handshake {
     connection: Connection,
@@ -98,6 +102,7 @@ impl Handshake {
             self.opening = *opening;
         }
         let during = self.during();
+        notes::forget();
         let driven = match &mut self.connection {
             Connection::Server(connection) => {
                 drive(&mut **connection, input, &mut self.seen, output)
@@ -215,6 +220,9 @@ fn drive<P: Peer>(
             Ok(Turn::Again) => {}
             Ok(Turn::Established) => return Ok((used, true)),
             Ok(Turn::Blocked) => match record_length(&input[used + *seen..]) {
+                Some(length) if *seen + length > MAX_HANDSHAKE_INPUT => {
+                    return Err(Error::PeerSentOversizedRecord);
+                }
                 Some(length) => *seen += length,
                 None => return Ok((used, false)),
             },

@@ -29,7 +29,7 @@ use std::fmt;
 
 pub use context::Context;
 pub use failure::{During, Failure};
-pub use handshake::Handshake;
+pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
 pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 pub use stream::{Decrypted, Stream};
 

@@ -184,13 +184,14 @@ impl Verifier {
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(usage)) => {
+                // anyExtendedKeyUsage is no licence: neither OpenSSL nor webpki takes it for one.
                 let usage = usage.value;
                 let allowed = if self.peer_serves {
                     usage.server_auth
                 } else {
                     usage.client_auth
                 };
-                if usage.any || allowed {
+                if allowed {
                     Ok(())
                 } else {
                     Err(Rejection::Purpose)

@@ -69,6 +69,8 @@ fn an_openssl_client_talks_to_us_in_both_versions_and_renews_keys() {
             "-connect",
             &address,
             version,
+            "-max_send_frag",
+            "512",
             "-nocommands",
             "-quiet",
             "-no_ign_eof",
@@ -113,7 +115,16 @@ fn we_talk_to_an_openssl_server_resume_and_take_its_key_update() {
     for (version, negotiated) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let port = free_port().to_string();
         let mut server = openssl(&[
-            "s_server", "-accept", &port, "-cert", cert, "-key", cert, version,
+            "s_server",
+            "-accept",
+            &port,
+            "-cert",
+            cert,
+            "-key",
+            cert,
+            version,
+            "-max_send_frag",
+            "512",
         ]);
         let mut words = Vec::new();
         while !words.ends_with(b"ACCEPT\n") {

@@ -333,7 +333,8 @@ fn a_server_asks_its_clients_as_it_is_told() {
     let none = TlsOptions::default();
 
     let (mut client, mut server) = connect(&good, &asking(verify_chain()));
-    (client.stream(), server.stream());
+    client.stream();
+    server.stream();
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
         let (client, server) = connect(&only(version, none.clone()), &asking(verify_chain()));
         let text = server.failure().to_string();
@@ -362,7 +363,8 @@ fn a_server_asks_its_clients_as_it_is_told() {
         ..verify_chain()
     };
     let (mut client, mut server) = connect(&none, &asking(optional));
-    (client.stream(), server.stream());
+    client.stream();
+    server.stream();
     let (_, server) = connect(&bad, &asking(optional));
     server.failure();
     let curious = PeerVerification {
@@ -370,7 +372,8 @@ fn a_server_asks_its_clients_as_it_is_told() {
         ..PeerVerification::default()
     };
     let (mut client, mut server) = connect(&bad, &asking(curious));
-    (client.stream(), server.stream());
+    client.stream();
+    server.stream();
 }
 
 #[test]
