@@ -14,10 +14,10 @@ use rustls::{
     ServerConfig,
 };
 
-use super::failure::{During, Failure, Offence, alert_name};
+use super::failure::{During, Failure, Offence};
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
-use super::{Negotiated, Step, ciphers, notes};
+use super::{Negotiated, Step, alerts, ciphers, notes};
 use crate::log::Log;
 
 /// The most input that a handshake leaves over to be given again, in bytes, but for the record that
@@ -115,7 +115,7 @@ impl Handshake {
         let (used, established) = driven.map_err(|error| {
             let failure = Failure::new(during, self.offence(error));
             if let Some(alert) = failure.alert_read() {
-                crate::debug!(*log, "TLS alert (read): fatal: {}", alert_name(alert));
+                crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));
             }
             failure
         })?;

@@ -57,26 +57,32 @@ pub(super) fn certified_key(
         (Ok(chain), Ok(key)) => (chain, key),
         (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
     };
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    match CertifiedKey::from_der(chain, key, &provider) {
-        Ok(key) => Ok(Arc::new(key)),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(vec![Problem::error(
-            key_option,
-            format!(
-                "key values mismatch: the private key in {} does not belong to the certificate in {}",
-                key_path.display(),
-                cert.display()
-            ),
-        )]),
-        Err(error) => Err(vec![Problem::error(
+    let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
+        vec![Problem::error(
             key_option,
             format!(
                 "the private key in {} cannot be used ({error}); adit takes RSA of 2048 to 8192 bits, \
                  ECDSA on P-256, P-384 or P-521, and Ed25519",
                 key_path.display()
             ),
-        )]),
+        )]
+    })?;
+    // By x509-parser: rustls would refuse a certificate of X.509 version 1, which is legal here.
+    let public_key = chain.first().and_then(|leaf| {
+        let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+        Some(certificate.public_key().raw.to_vec())
+    });
+    if signing.public_key().map(|key| key.to_vec()) != public_key {
+        return Err(vec![Problem::error(
+            key_option,
+            format!(
+                "key values mismatch: the private key in {} does not belong to the certificate in {}",
+                key_path.display(),
+                cert.display()
+            ),
+        )]);
     }
+    Ok(Arc::new(CertifiedKey::new(chain, signing)))
 }
 
 /// The chain of a PEM file, leaf first.

@@ -4,11 +4,12 @@
 //! * `context`: a service's options to rustls configurations, with `keys`, `ciphers`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `names`, `notes`: who the peer is, and what the log says about it;
+//! * `verification`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
-//! * `failure`: why it did not work, whose fault that is, and what to do.
+//! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
 
+mod alerts;
 mod ciphers;
 mod context;
 mod failure;
@@ -18,6 +19,7 @@ mod names;
 mod notes;
 mod record;
 mod sessions;
+mod signatures;
 mod stream;
 mod tickets;
 mod verification;

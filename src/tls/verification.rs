@@ -4,24 +4,16 @@
 use std::net::IpAddr;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-    verify_tls13_signature_with_raw_key,
-};
-use rustls::pki_types::{
-    CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
-};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
-    SignatureScheme,
-};
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
 
 use super::failure::Rejection;
-use super::names;
 use super::notes::{note, reject};
+use super::{names, signatures};
 use crate::config::{PeerVerification, TlsOptions};
 
 /// See the module.
@@ -33,8 +25,9 @@ pub(super) struct Verifier {
     emails: Vec<String>,
     /// Whether the peer is the server.
     peer_serves: bool,
+    /// Of those in `trusted` that may sign others, and the index of each there.
     anchors: Vec<TrustAnchor<'static>>,
-    /// What x509-parser sees of each anchor, by the same index.
+    anchored: Vec<usize>,
     trusted: Vec<Trusted>,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -48,6 +41,8 @@ struct Trusted {
     public_key: Vec<u8>,
     not_before: i64,
     not_after: i64,
+    /// May sign other certificates.
+    signs: bool,
 }
 
 impl Verifier {
@@ -58,7 +53,8 @@ impl Verifier {
         certificates: Vec<CertificateDer<'static>>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> (Self, usize) {
-        let (mut anchors, mut trusted, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut anchors, mut anchored) = (Vec::new(), Vec::new());
+        let (mut trusted, mut hints) = (Vec::new(), Vec::new());
         let mut unusable = 0;
         for der in certificates {
             let (Ok((_, certificate)), Ok(anchor)) = (
@@ -69,12 +65,17 @@ impl Verifier {
                 continue;
             };
             hints.push(DistinguishedName::in_sequence(&anchor.subject));
-            anchors.push(anchor.to_owned());
+            let signs = may_sign(&certificate);
+            if signs {
+                anchors.push(anchor.to_owned());
+                anchored.push(trusted.len());
+            }
             trusted.push(Trusted {
                 subject: certificate.subject().as_raw().to_vec(),
                 public_key: certificate.public_key().raw.to_vec(),
                 not_before: certificate.validity().not_before.timestamp(),
                 not_after: certificate.validity().not_after.timestamp(),
+                signs,
                 der: der.clone(),
             });
         }
@@ -85,6 +86,7 @@ impl Verifier {
             emails: options.check_email.clone(),
             peer_serves,
             anchors,
+            anchored,
             trusted,
             hints,
             algorithms,
@@ -140,7 +142,11 @@ impl Verifier {
         let result = if self.is_trusted_root(leaf, certificate) {
             self.dates_and_purpose(certificate, now)
         } else if self.policy.chain || self.policy.server {
-            self.path(leaf, certificate, intermediates, now)
+            if is_odd(certificate) {
+                self.odd_path(certificate, now)
+            } else {
+                self.path(leaf, certificate, intermediates, now)
+            }
         } else {
             // verifyPeer alone: as stunnel, whatever is wrong above the leaf does not matter.
             self.dates_and_purpose(certificate, now)
@@ -230,6 +236,29 @@ impl Verifier {
         Ok(())
     }
 
+    /// A leaf of X.509 version 1, or one with CA:TRUE, which OpenSSL takes and webpki does not:
+    /// good when a certificate of CAfile or CApath itself signed it.
+    fn odd_path(&self, certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Rejection> {
+        self.dates_and_purpose(certificate, now)?;
+        let seconds = now.as_secs() as i64;
+        let issuer = self.trusted.iter().find(|trusted| {
+            trusted.signs
+                && trusted.subject == certificate.issuer().as_raw()
+                && signatures::signed_by(certificate, &trusted.public_key, &self.algorithms)
+        });
+        match issuer {
+            None if self_issued(certificate) => Err(Rejection::SelfSigned),
+            None => Err(Rejection::UnknownIssuer),
+            Some(issuer) if issuer.not_after < seconds => Err(Rejection::Expired),
+            Some(issuer) if issuer.not_before > seconds => Err(Rejection::NotYetValid),
+            Some(issuer) => {
+                let name = name_of(&issuer.subject);
+                note(6, format!("Certificate accepted at depth=1: {name}"));
+                Ok(())
+            }
+        }
+    }
+
     /// webpki looks at no dates of an anchor; OpenSSL refuses an expired root, and so do we.
     fn anchor_dates(
         &self,
@@ -240,7 +269,7 @@ impl Verifier {
             .anchors
             .iter()
             .position(|anchor| anchor == path.anchor())
-            .and_then(|index| self.trusted.get(index))
+            .and_then(|index| self.trusted.get(*self.anchored.get(index)?))
         else {
             return Err(webpki::Error::UnknownIssuer);
         };
@@ -339,63 +368,32 @@ impl Verifier {
             Err(Rejection::NotInRepository)
         }
     }
-
-    fn signature12(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let Some(key) = self.key_of_odd_certificate(cert) else {
-            return verify_tls12_signature(message, cert, dss, &self.algorithms);
-        };
-        let key = RawPublicKeyEntity::try_from(&key)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        self.algorithms
-            .mapping
-            .iter()
-            .filter(|(scheme, _)| *scheme == dss.scheme)
-            .flat_map(|(_, algorithms)| algorithms.iter())
-            .any(|algorithm| {
-                key.verify_signature(*algorithm, message, dss.signature())
-                    .is_ok()
-            })
-            .then(HandshakeSignatureValid::assertion)
-            .ok_or(Error::PeerMisbehaved(
-                PeerMisbehaved::SignedKxWithWrongAlgorithm,
-            ))
-    }
-
-    fn signature13(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        match self.key_of_odd_certificate(cert) {
-            None => verify_tls13_signature(message, cert, dss, &self.algorithms),
-            Some(key) => verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms),
-        }
-    }
-
-    /// The key of a certificate that webpki does not parse (X.509 version 1, as old appliances
-    /// have), where no chain is asked for.
-    fn key_of_odd_certificate(
-        &self,
-        cert: &CertificateDer<'_>,
-    ) -> Option<SubjectPublicKeyInfoDer<'static>> {
-        if self.policy.chain || self.policy.server || EndEntityCert::try_from(cert).is_ok() {
-            return None;
-        }
-        let (_, certificate) = X509Certificate::from_der(cert).ok()?;
-        Some(SubjectPublicKeyInfoDer::from(
-            certificate.public_key().raw.to_vec(),
-        ))
-    }
 }
 
 fn self_issued(certificate: &X509Certificate<'_>) -> bool {
     certificate.subject().as_raw() == certificate.issuer().as_raw()
+}
+
+/// What webpki takes for no end entity.
+fn is_odd(certificate: &X509Certificate<'_>) -> bool {
+    certificate.version() == X509Version::V1 || certificate.is_ca()
+}
+
+/// OpenSSL's check_ca: a leaf in CAfile is trusted itself, but not to sign others.
+fn may_sign(certificate: &X509Certificate<'_>) -> bool {
+    let usage = match certificate.key_usage() {
+        Ok(usage) => usage.map(|usage| usage.value.key_cert_sign()),
+        Err(_) => Some(false),
+    };
+    match certificate.basic_constraints() {
+        _ if usage == Some(false) => false,
+        Ok(Some(constraints)) => constraints.value.ca,
+        Ok(None) => {
+            usage == Some(true)
+                || (certificate.version() == X509Version::V1 && self_issued(certificate))
+        }
+        Err(_) => false,
+    }
 }
 
 /// stunnel's lines for what is above the leaf, the anchor first.
@@ -476,7 +474,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature12(message, cert, dss)
+        signatures::tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -485,7 +483,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature13(message, cert, dss)
+        signatures::tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -522,7 +520,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature12(message, cert, dss)
+        signatures::tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -531,7 +529,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature13(message, cert, dss)
+        signatures::tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -204,5 +204,7 @@ fn a_stream_is_small_and_moves_between_threads() {
     assert!(size_of::<Handshake>() <= 64, "{}", size_of::<Handshake>());
     fn send<T: Send>() {}
     fn sync<T: Send + Sync>() {}
-    (send::<Stream>(), send::<Handshake>(), sync::<Context>());
+    send::<Stream>();
+    send::<Handshake>();
+    sync::<Context>();
 }

@@ -393,3 +393,92 @@ fn a_folder_of_certificates_is_as_good_as_a_file() {
     };
     accepted(&options, &server(cert));
 }
+
+/// `openssl x509 -req` without extensions makes version 1, as many a home-made authority does.
+#[test]
+fn certificates_of_version_1_serve_and_are_verified() {
+    let pki = Pki::new();
+    let script = r#"
+        set -e
+        cd "$1"
+        for name in ca other; do
+            openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=$name -keyout $name.key -out $name.pem
+        done
+        openssl req -new -nodes -newkey rsa:2048 -subj /CN=mail.example.com -keyout v1.key -out v1.csr
+        openssl x509 -req -in v1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9 -out v1.pem
+        openssl x509 -in v1.pem -noout -text | grep -q 'Version: 1'
+    "#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(pki.0.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let serving = TlsOptions {
+            key: Some(pki.path("v1.key")),
+            ..only(version, server(pki.path("v1.pem")))
+        };
+        accepted(&TlsOptions::default(), &serving);
+        let mut options = client(verify_chain(), pki.path("ca.pem"));
+        options.check_host = vec!["mail.example.com".into()];
+        let lines = accepted(&options, &serving);
+        has(&lines, "6 Certificate accepted at depth=1: CN=ca");
+        has(
+            &lines,
+            "5 Certificate accepted at depth=0: CN=mail.example.com",
+        );
+        accepted(&client(verify_peer(), pki.path("v1.pem")), &serving);
+        let (text, _) = refused(&client(verify_chain(), pki.path("other.pem")), &serving);
+        assert!(text.contains("unable to get local issuer"), "{text}");
+    }
+}
+
+#[test]
+fn a_leaf_in_ca_file_is_not_trusted_to_sign_others() {
+    let pki = Pki::new();
+    let key = KeyPair::generate().unwrap();
+    let trusted = leaf(&["a.example.com"], "a");
+    let file = pki.write("a.pem", &trusted.self_signed(&key).unwrap().pem());
+    let issuer = CertifiedIssuer::self_signed(trusted, key).unwrap();
+    for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+        let mut params = leaf(&["mail.example.com"], "forged");
+        params.is_ca = is_ca;
+        let forged = server(pki.signed("forged.pem", &params, &issuer));
+        let (text, _) = refused(&client(verify_chain(), file.clone()), &forged);
+        assert!(text.contains("unable to get local issuer"), "{text}");
+    }
+}
+
+#[test]
+fn a_certificate_with_ca_true_that_an_authority_signed_is_a_leaf_as_well() {
+    let pki = Pki::new();
+    let (ca, other) = (authority("the authority"), authority("the authority"));
+    let mut params = leaf(&["mail.example.com"], "server");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let options = client(verify_chain(), pki.authority("ca.pem", &ca));
+    accepted(&options, &server(pki.signed("server.pem", &params, &ca)));
+    refused(&options, &server(pki.signed("forged.pem", &params, &other)));
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    refused(&options, &server(pki.signed("old.pem", &params, &ca)));
+}
+
+#[test]
+fn what_is_trusted_is_known_by_name() {
+    let pki = Pki::new();
+    let file = pki.authority("ca.pem", &authority("the authority"));
+    let algorithms =
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let found = crate::tls::keys::ca_file(&file).unwrap();
+    let (verifier, unusable) =
+        crate::tls::verification::Verifier::new(&TlsOptions::default(), true, found, algorithms);
+    assert_eq!(unusable, 0);
+    assert_eq!(
+        verifier.trusted_names().collect::<Vec<_>>(),
+        ["CN=the authority"]
+    );
+}
