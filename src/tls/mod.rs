@@ -4,7 +4,7 @@
 //! * `context`: a service's options to rustls configurations, with `keys`, `ciphers`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
+//! * `verification`, `trust`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod sessions;
 mod signatures;
 mod stream;
 mod tickets;
+mod trust;
 mod verification;
 
 #[cfg(test)]

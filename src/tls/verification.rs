@@ -5,14 +5,15 @@ use std::net::IpAddr;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
 
 use super::failure::Rejection;
 use super::notes::{note, reject};
+use super::trust::{Trust, name_of, self_issued};
 use super::{names, signatures};
 use crate::config::{PeerVerification, TlsOptions};
 
@@ -25,78 +26,26 @@ pub(super) struct Verifier {
     emails: Vec<String>,
     /// Whether the peer is the server.
     peer_serves: bool,
-    /// Of those in `trusted` that may sign others, and the index of each there.
-    anchors: Vec<TrustAnchor<'static>>,
-    anchored: Vec<usize>,
-    trusted: Vec<Trusted>,
-    hints: Vec<DistinguishedName>,
+    trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// A certificate of CAfile, CApath or the system.
-#[derive(Debug)]
-struct Trusted {
-    der: CertificateDer<'static>,
-    subject: Vec<u8>,
-    public_key: Vec<u8>,
-    not_before: i64,
-    not_after: i64,
-    /// May sign other certificates.
-    signs: bool,
-}
-
 impl Verifier {
-    /// Certificates that cannot be parsed are left out; returns how many they were.
     pub(super) fn new(
         options: &TlsOptions,
         peer_serves: bool,
-        certificates: Vec<CertificateDer<'static>>,
+        trust: Trust,
         algorithms: WebPkiSupportedAlgorithms,
-    ) -> (Self, usize) {
-        let (mut anchors, mut anchored) = (Vec::new(), Vec::new());
-        let (mut trusted, mut hints) = (Vec::new(), Vec::new());
-        let mut unusable = 0;
-        for der in certificates {
-            let (Ok((_, certificate)), Ok(anchor)) = (
-                X509Certificate::from_der(&der),
-                webpki::anchor_from_trusted_cert(&der),
-            ) else {
-                unusable += 1;
-                continue;
-            };
-            hints.push(DistinguishedName::in_sequence(&anchor.subject));
-            let signs = may_sign(&certificate);
-            if signs {
-                anchors.push(anchor.to_owned());
-                anchored.push(trusted.len());
-            }
-            trusted.push(Trusted {
-                subject: certificate.subject().as_raw().to_vec(),
-                public_key: certificate.public_key().raw.to_vec(),
-                not_before: certificate.validity().not_before.timestamp(),
-                not_after: certificate.validity().not_after.timestamp(),
-                signs,
-                der: der.clone(),
-            });
-        }
-        let verifier = Self {
+    ) -> Self {
+        Self {
             policy: options.verification,
             hosts: options.check_host.clone(),
             addresses: options.check_ip.clone(),
             emails: options.check_email.clone(),
             peer_serves,
-            anchors,
-            anchored,
-            trusted,
-            hints,
+            trust,
             algorithms,
-        };
-        (verifier, unusable)
-    }
-
-    /// Subjects of everything trusted, for the log.
-    pub(super) fn trusted_names(&self) -> impl Iterator<Item = String> + '_ {
-        self.trusted.iter().map(|trusted| name_of(&trusted.subject))
+        }
     }
 
     fn verify(
@@ -171,7 +120,7 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         certificate: &X509Certificate<'_>,
     ) -> bool {
-        self_issued(certificate) && self.trusted.iter().any(|trusted| trusted.der == *leaf)
+        self_issued(certificate) && self.trust.contains(leaf)
     }
 
     fn dates_and_purpose(
@@ -186,6 +135,18 @@ impl Verifier {
         }
         if validity.not_after.timestamp() < now {
             return Err(Rejection::Expired);
+        }
+        let unhandled = certificate.extensions().iter().any(|extension| {
+            extension.critical
+                && matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::UnsupportedExtension { .. }
+                        | ParsedExtension::ParseError { .. }
+                        | ParsedExtension::Unparsed
+                )
+        });
+        if unhandled {
+            return Err(Rejection::Other("unhandled critical extension".into()));
         }
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
@@ -220,11 +181,12 @@ impl Verifier {
         } else {
             KeyUsage::client_auth()
         };
-        let anchor_is_valid = |path: &webpki::VerifiedPath<'_>| self.anchor_dates(path, now);
+        let anchor_is_valid =
+            |path: &webpki::VerifiedPath<'_>| self.trust.anchor_dates(path.anchor(), now);
         let path = entity
             .verify_for_usage(
                 self.algorithms.all,
-                &self.anchors,
+                self.trust.anchors(),
                 intermediates,
                 now,
                 usage,
@@ -240,54 +202,21 @@ impl Verifier {
     /// good when a certificate of CAfile or CApath itself signed it.
     fn odd_path(&self, certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Rejection> {
         self.dates_and_purpose(certificate, now)?;
-        let seconds = now.as_secs() as i64;
-        let issuer = self.trusted.iter().find(|trusted| {
-            trusted.signs
-                && trusted.subject == certificate.issuer().as_raw()
-                && signatures::signed_by(certificate, &trusted.public_key, &self.algorithms)
+        let issuer = self.trust.issuers(certificate).find(|issuer| {
+            signatures::signed_by(certificate, &issuer.public_key, &self.algorithms)
         });
-        match issuer {
-            None if self_issued(certificate) => Err(Rejection::SelfSigned),
-            None => Err(Rejection::UnknownIssuer),
-            Some(issuer) if issuer.not_after < seconds => Err(Rejection::Expired),
-            Some(issuer) if issuer.not_before > seconds => Err(Rejection::NotYetValid),
-            Some(issuer) => {
-                let name = name_of(&issuer.subject);
-                note(6, format!("Certificate accepted at depth=1: {name}"));
-                Ok(())
-            }
-        }
-    }
-
-    /// webpki looks at no dates of an anchor; OpenSSL refuses an expired root, and so do we.
-    fn anchor_dates(
-        &self,
-        path: &webpki::VerifiedPath<'_>,
-        now: UnixTime,
-    ) -> Result<(), webpki::Error> {
-        let Some(trusted) = self
-            .anchors
-            .iter()
-            .position(|anchor| anchor == path.anchor())
-            .and_then(|index| self.trusted.get(*self.anchored.get(index)?))
-        else {
-            return Err(webpki::Error::UnknownIssuer);
-        };
-        let time = |seconds: i64| {
-            UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.max(0) as u64))
-        };
-        if now > time(trusted.not_after) {
-            return Err(webpki::Error::CertExpired {
-                time: now,
-                not_after: time(trusted.not_after),
+        let Some(issuer) = issuer else {
+            return Err(if self_issued(certificate) {
+                Rejection::SelfSigned
+            } else {
+                Rejection::UnknownIssuer
             });
-        }
-        if now < time(trusted.not_before) {
-            return Err(webpki::Error::CertNotValidYet {
-                time: now,
-                not_before: time(trusted.not_before),
-            });
-        }
+        };
+        issuer.dates(now)?;
+        note(
+            6,
+            format!("Certificate accepted at depth=1: {}", issuer.name()),
+        );
         Ok(())
     }
 
@@ -356,11 +285,7 @@ impl Verifier {
         if !self.policy.peer {
             return Ok(());
         }
-        let known = self.trusted.iter().any(|trusted| {
-            trusted.subject == certificate.subject().as_raw()
-                && trusted.public_key == certificate.public_key().raw
-        });
-        if known {
+        if self.trust.knows(certificate) {
             note(6, "CERT: Locally installed certificate matched".into());
             Ok(())
         } else {
@@ -370,30 +295,9 @@ impl Verifier {
     }
 }
 
-fn self_issued(certificate: &X509Certificate<'_>) -> bool {
-    certificate.subject().as_raw() == certificate.issuer().as_raw()
-}
-
 /// What webpki takes for no end entity.
 fn is_odd(certificate: &X509Certificate<'_>) -> bool {
     certificate.version() == X509Version::V1 || certificate.is_ca()
-}
-
-/// OpenSSL's check_ca: a leaf in CAfile is trusted itself, but not to sign others.
-fn may_sign(certificate: &X509Certificate<'_>) -> bool {
-    let usage = match certificate.key_usage() {
-        Ok(usage) => usage.map(|usage| usage.value.key_cert_sign()),
-        Err(_) => Some(false),
-    };
-    match certificate.basic_constraints() {
-        _ if usage == Some(false) => false,
-        Ok(Some(constraints)) => constraints.value.ca,
-        Ok(None) => {
-            usage == Some(true)
-                || (certificate.version() == X509Version::V1 && self_issued(certificate))
-        }
-        Err(_) => false,
-    }
 }
 
 /// stunnel's lines for what is above the leaf, the anchor first.
@@ -415,13 +319,6 @@ fn note_path(path: &webpki::VerifiedPath<'_>) {
             ),
         );
     }
-}
-
-fn name_of(der: &[u8]) -> String {
-    X509Name::from_der(der).map_or_else(
-        |_| String::from("(unreadable name)"),
-        |(_, name)| names::distinguished(&name),
-    )
 }
 
 fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
@@ -501,7 +398,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
+        self.trust.hints()
     }
 
     fn verify_client_cert(

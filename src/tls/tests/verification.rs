@@ -471,14 +471,27 @@ fn a_certificate_with_ca_true_that_an_authority_signed_is_a_leaf_as_well() {
 fn what_is_trusted_is_known_by_name() {
     let pki = Pki::new();
     let file = pki.authority("ca.pem", &authority("the authority"));
-    let algorithms =
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
     let found = crate::tls::keys::ca_file(&file).unwrap();
-    let (verifier, unusable) =
-        crate::tls::verification::Verifier::new(&TlsOptions::default(), true, found, algorithms);
+    let (trust, unusable) = crate::tls::trust::Trust::new(found);
     assert_eq!(unusable, 0);
-    assert_eq!(
-        verifier.trusted_names().collect::<Vec<_>>(),
-        ["CN=the authority"]
+    assert_eq!(trust.names().collect::<Vec<_>>(), ["CN=the authority"]);
+}
+
+#[test]
+fn a_root_that_was_renewed_with_its_key_is_good_beside_its_expired_self() {
+    let pki = Pki::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = authority_params("root");
+    let new = params.self_signed(&key).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let old = CertifiedIssuer::self_signed(params, key).unwrap();
+    let cert = pki.signed("server.pem", &leaf(&["mail.example.com"], "server"), &old);
+    for files in [old.pem() + &new.pem(), new.pem() + &old.pem()] {
+        let options = client(verify_chain(), pki.write("ca.pem", &files));
+        accepted(&options, &server(cert.clone()));
+    }
+    refused(
+        &client(verify_chain(), pki.authority("old.pem", &old)),
+        &server(cert),
     );
 }
