@@ -2,7 +2,6 @@
 //! never sees a byte of what comes behind the handshake; that is for the stream.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -84,15 +83,15 @@ impl Handshake {
 
     /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),
     /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
-    /// rest must be given again, as this call left it, with more behind it. Logs what verification
-    /// found. On an error the alert, if there is one, is in `output`.
+    /// rest must be given again, as this call left it, with more behind it. When it is done, the
+    /// rest is the stream's: it may be whole records of data already. Logs what verification found.
+    /// On an error the alert, if there is one, is in `output`.
     ///
     /// # Errors
     /// The handshake failed; it can be used no more.
     pub fn step(
         mut self,
         input: &mut [u8],
-        plain: &mut Vec<Range<usize>>,
         output: &mut Vec<u8>,
         log: &Log,
     ) -> Result<(usize, Step), Failure> {
@@ -122,16 +121,10 @@ impl Handshake {
         if !established {
             return Ok((used, Step::More(self)));
         }
-        let mut stream = self
+        let stream = self
             .into_stream()
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
-        let first = plain.len();
-        let decrypted = stream.decrypt(&mut input[used..], plain, output)?;
-        for range in &mut plain[first..] {
-            *range = range.start + used..range.end + used;
-        }
-        // A close_notify that came along is for the stream to report: leave it in the input.
-        Ok((used + decrypted.consumed, Step::Done(stream)))
+        Ok((used, Step::Done(stream)))
     }
 
     fn offence(&self, error: Error) -> Offence {

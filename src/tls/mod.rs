@@ -122,7 +122,7 @@ impl Problem {
 pub enum Step {
     /// It wants more from the peer.
     More(Handshake),
-    /// It is done. `plain` may already hold ranges of application data.
+    /// It is done. What is left of the input is for `Stream::decrypt`.
     Done(Stream),
 }
 

@@ -160,6 +160,8 @@ struct End {
     plain: Vec<u8>,
     /// The stream had something of its own to send: the answer to a key update.
     answered: bool,
+    /// The peer's close_notify came.
+    closed: bool,
 }
 
 impl End {
@@ -172,6 +174,7 @@ impl End {
             outbox: Vec::new(),
             plain: Vec::new(),
             answered: false,
+            closed: false,
         }
     }
 
@@ -180,9 +183,13 @@ impl End {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         let (used, state) = match self.state.take().unwrap() {
             State::Shaking(handshake) => {
-                match handshake.step(&mut self.inbox, &mut ranges, &mut self.outbox, &LOG) {
+                match handshake.step(&mut self.inbox, &mut self.outbox, &LOG) {
                     Ok((used, Step::More(handshake))) => (used, State::Shaking(handshake)),
-                    Ok((used, Step::Done(stream))) => (used, State::Open(stream)),
+                    Ok((used, Step::Done(stream))) => {
+                        self.inbox.drain(..used);
+                        self.state = Some(State::Open(stream));
+                        return self.turn();
+                    }
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }
@@ -191,7 +198,10 @@ impl End {
                 let decrypted = stream.decrypt(&mut self.inbox, &mut ranges, &mut self.outbox);
                 self.answered |= self.outbox.len() > before;
                 match decrypted {
-                    Ok(decrypted) => (decrypted.consumed, State::Open(stream)),
+                    Ok(decrypted) => {
+                        self.closed = decrypted.closed;
+                        (decrypted.consumed, State::Open(stream))
+                    }
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }

@@ -103,7 +103,7 @@ fn an_openssl_client_talks_to_us_in_both_versions_and_renews_keys() {
             .unwrap();
         carry(&mut socket, &mut end, |end| end.plain == b"question\n");
         drop(client.0.stdin.take());
-        carry(&mut socket, &mut end, |end| end.stream().closed());
+        carry(&mut socket, &mut end, |end| end.closed);
     }
 }
 
@@ -159,7 +159,7 @@ fn we_talk_to_an_openssl_server_resume_and_take_its_key_update() {
             let mut alert = Vec::new();
             end.stream().close_notify(&mut alert);
             end.outbox.extend(alert);
-            carry(&mut socket, &mut end, |end| end.stream().closed());
+            carry(&mut socket, &mut end, |end| end.closed);
         }
     }
 }
