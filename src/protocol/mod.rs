@@ -54,3 +54,41 @@ pub enum Progress {
         back: Vec<u8>,
     },
 }
+
+/// scaffold
+#[derive(Debug)]
+pub struct Dialogue {}
+/// scaffold
+#[derive(Debug)]
+pub struct ProtocolError {}
+impl std::fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("scaffold")
+    }
+}
+impl Dialogue {
+    /// scaffold
+    pub fn new(_: Protocol, _: bool, _: Option<&str>) -> Self {
+        Self {}
+    }
+    /// scaffold
+    pub fn feed(
+        &mut self,
+        event: Event<'_>,
+        out: &mut Vec<Action>,
+    ) -> Result<Progress, ProtocolError> {
+        // A toy: the back greets with a line, which is passed on; then the front says GO.
+        match event {
+            Event::Bytes(Side::Front, bytes) if bytes.starts_with(b"GO\n") => Ok(Progress::Done {
+                front: bytes[3..].to_vec(),
+                back: Vec::new(),
+            }),
+            Event::Bytes(Side::Front, _) => Err(ProtocolError {}),
+            Event::Bytes(Side::Back, bytes) => {
+                out.push(Action::Send(Side::Front, bytes.to_vec()));
+                Ok(Progress::More)
+            }
+            _ => Ok(Progress::More),
+        }
+    }
+}
