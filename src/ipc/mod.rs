@@ -3,3 +3,4 @@
 
 pub mod scoreboard;
 pub mod shared;
+pub mod sockopt;

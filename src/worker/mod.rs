@@ -1,5 +1,9 @@
 //! A worker: an inbox thread receives sockets, relay threads own them.
 
+pub mod poller;
+pub mod slab;
+pub mod timers;
+
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
