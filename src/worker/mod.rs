@@ -1,7 +1,10 @@
 //! A worker: an inbox thread receives sockets, relay threads own them.
 
+mod panics;
 pub mod poller;
+mod reactor;
 pub mod slab;
+pub mod thread;
 pub mod timers;
 
 use std::net::SocketAddr;

@@ -30,6 +30,13 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+impl<T> Slot<T> {
+    /// The highest generation is left out: with it a key could be all ones, the waker's.
+    fn next_life(&mut self) {
+        self.generation = (self.generation + 1) % 0x7fff_ffff;
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Slab<T> {
@@ -46,8 +53,8 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Puts in what `make` makes of its key.
-    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+    /// Puts in what `make` makes of its key, if it makes something.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> Option<T>) -> Option<Key> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -64,8 +71,13 @@ impl<T> Slab<T> {
             index,
             generation: slot.generation,
         };
-        slot.value = Some(make(key));
-        key
+        slot.value = make(key);
+        if slot.value.is_some() {
+            return Some(key);
+        }
+        slot.next_life();
+        self.free.push(index);
+        None
     }
 
     /// What stands there, unless that life is over.
@@ -84,8 +96,7 @@ impl<T> Slab<T> {
             return None;
         }
         let value = slot.value.take()?;
-        // The highest generation is left out: with it a key could be all ones, the waker's.
-        slot.generation = (slot.generation + 1) % 0x7fff_ffff;
+        slot.next_life();
         self.free.push(key.index);
         Some(value)
     }
@@ -124,9 +135,9 @@ mod tests {
     #[test]
     fn a_key_of_an_earlier_life_finds_nothing() {
         let mut slab = Slab::new();
-        let old = slab.insert_with(|_| "first");
+        let old = slab.insert_with(|_| Some("first")).unwrap();
         assert_eq!(slab.remove(old), Some("first"));
-        let new = slab.insert_with(|_| "second");
+        let new = slab.insert_with(|_| Some("second")).unwrap();
         assert_eq!(old.index, new.index);
         assert_eq!(slab.get_mut(old), None);
         assert_eq!(slab.remove(old), None);
@@ -147,11 +158,14 @@ mod tests {
     #[test]
     fn slots_are_reused_and_listed() {
         let mut slab = Slab::new();
-        let keys: Vec<Key> = (0..10).map(|n| slab.insert_with(|_| n)).collect();
+        let keys: Vec<Key> = (0..10)
+            .filter_map(|n| slab.insert_with(|_| Some(n)))
+            .collect();
         for key in &keys[..5] {
             slab.remove(*key);
         }
-        slab.insert_with(|_| 99);
+        assert_eq!(slab.insert_with(|_| None), None);
+        slab.insert_with(|_| Some(99)).unwrap();
         assert_eq!(slab.slots.len(), 10);
         let mut left: Vec<i32> = slab.iter().map(|(_, value)| *value).collect();
         left.sort_unstable();

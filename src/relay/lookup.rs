@@ -1,0 +1,136 @@
+//! The names of a service's `connect` entries, being resolved for one session.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Upstream;
+use super::resources::Resources;
+use crate::config::Endpoint;
+use crate::error;
+use crate::log::Log;
+use crate::resolver::ResolveError;
+
+/// One `connect` entry.
+#[derive(Debug)]
+enum Entry {
+    /// An address already, or an answer.
+    Known(Vec<Upstream>),
+    /// A name that must be asked for.
+    Name { host: String, port: u16 },
+    /// A name that was asked for, by the question with this id.
+    Asked { id: u64, host: String, port: u16 },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lookup {
+    entries: Vec<Entry>,
+}
+
+impl Lookup {
+    /// Prepares to resolve `connect`. No host means loopback, as with stunnel.
+    pub fn new(connect: &[Endpoint]) -> Self {
+        let entries = connect.iter().map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Entry::Known(vec![Upstream::Unix(path.clone())]),
+            Endpoint::Tcp { host: None, port } => {
+                let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), *port);
+                Entry::Known(vec![Upstream::Tcp(address, "localhost".to_owned())])
+            }
+            Endpoint::Tcp {
+                host: Some(host),
+                port,
+            } => match host.parse::<IpAddr>() {
+                Ok(ip) => {
+                    let address = SocketAddr::new(ip, *port);
+                    Entry::Known(vec![Upstream::Tcp(address, host.clone())])
+                }
+                Err(_) => Entry::Name {
+                    host: host.clone(),
+                    port: *port,
+                },
+            },
+        });
+        Self {
+            entries: entries.collect(),
+        }
+    }
+
+    /// Whether asking again can give anything new.
+    pub fn has_names(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| !matches!(entry, Entry::Known(_)))
+    }
+
+    /// Asks for the names not asked for yet. A name that cannot be asked for counts as unknown.
+    pub fn ask(&mut self, key: u64, log: &Log, resources: &mut Resources) {
+        for entry in &mut self.entries {
+            let Entry::Name { host, port } = entry else {
+                continue;
+            };
+            match resources.ask(key, host, *port) {
+                Ok(id) => {
+                    *entry = Entry::Asked {
+                        id,
+                        host: std::mem::take(host),
+                        port: *port,
+                    };
+                }
+                Err(error) => {
+                    error!(log, "Error resolving \"{host}\": {error}");
+                    *entry = Entry::Known(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Takes an answer; `None` makes the name be asked for again.
+    pub fn answer(
+        &mut self,
+        question: u64,
+        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
+        log: &Log,
+    ) {
+        for entry in &mut self.entries {
+            let Entry::Asked { id, host, port } = entry else {
+                continue;
+            };
+            if *id != question {
+                continue;
+            }
+            let host = std::mem::take(host);
+            *entry = match answer {
+                None => Entry::Name { host, port: *port },
+                Some(Ok(addresses)) => {
+                    let tcp = |address| Upstream::Tcp(address, host.clone());
+                    Entry::Known(addresses.into_iter().map(tcp).collect())
+                }
+                Some(Err(error)) => {
+                    error!(log, "Error resolving \"{host}\": {error}");
+                    Entry::Known(Vec::new())
+                }
+            };
+            return;
+        }
+    }
+
+    /// The addresses in the order of `connect`, when every name is answered.
+    pub fn done(&self) -> Option<Vec<Upstream>> {
+        let mut all = Vec::new();
+        for entry in &self.entries {
+            match entry {
+                Entry::Known(addresses) => all.extend_from_slice(addresses),
+                Entry::Name { .. } | Entry::Asked { .. } => return None,
+            }
+        }
+        Some(all)
+    }
+
+    /// Forgets the questions under way.
+    pub fn dissolve(self, resources: &mut Resources) {
+        for entry in self.entries {
+            if let Entry::Asked { id, .. } = entry {
+                resources.questions.remove(&id);
+            }
+        }
+    }
+}
