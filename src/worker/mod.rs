@@ -4,6 +4,8 @@ mod panics;
 pub mod poller;
 mod reactor;
 pub mod slab;
+#[cfg(test)]
+mod support;
 pub mod thread;
 pub mod timers;
 
@@ -25,3 +27,6 @@ pub struct Handed {
     /// Who connected; `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,12 +93,16 @@ impl Reactor {
         let mut events = Events::new();
         while !self.drained() {
             let timeout = self.timeout();
-            if let Err(error) = self.shared.poller.wait(&mut events, timeout) {
-                // Nothing can be waited for any more; the master replaces a worker that ends.
-                error!(self.log, "INTERNAL ERROR: epoll_wait: {error}");
-                std::process::abort();
-            }
+            self.wait(&mut events, timeout);
             self.turn(&events);
+        }
+    }
+
+    fn wait(&self, events: &mut Events, timeout: Option<Duration>) {
+        if let Err(error) = self.shared.poller.wait(events, timeout) {
+            // Nothing can be waited for any more; the master replaces a worker that ends.
+            error!(self.log, "INTERNAL ERROR: epoll_wait: {error}");
+            std::process::abort();
         }
     }
 
@@ -326,3 +330,6 @@ fn queue(due: &mut Vec<Key>, key: Key, seat: &mut Seat) {
         due.push(key);
     }
 }
+
+#[cfg(test)]
+mod tests;
