@@ -36,12 +36,8 @@ impl Log {
 
     /// Writes one line. Use the macros: they format nothing when nobody listens.
     pub fn write(&self, level: u8, text: fmt::Arguments<'_>) {
-        eprintln!("LOG{level}[{:?}]: {text}", self.id);
-        #[cfg(test)]
-        LINES
-            .lock()
-            .unwrap()
-            .push((self.id, format!("{level} {text}")));
+        let _ = (level, text);
+        todo!("log/")
     }
 }
 
@@ -70,7 +66,3 @@ macro_rules! info { ($log:expr, $($arg:tt)+) => { $crate::log_at!($log, 6, $($ar
 /// A debug line (level 7).
 #[macro_export]
 macro_rules! debug { ($log:expr, $($arg:tt)+) => { $crate::log_at!($log, 7, $($arg)+) }; }
-
-/// scaffold
-#[cfg(test)]
-pub static LINES: std::sync::Mutex<Vec<(Id, String)>> = std::sync::Mutex::new(Vec::new());
