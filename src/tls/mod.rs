@@ -2,6 +2,8 @@
 //! Never in here: a socket; a wait.
 #![forbid(unsafe_code)]
 
+pub mod demo;
+
 use std::fmt;
 use std::ops::Range;
 

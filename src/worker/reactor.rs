@@ -14,10 +14,11 @@ use super::Handed;
 use super::panics;
 use super::poller::{Events, NOTIFIED};
 use super::slab::{Key, Slab};
-use super::thread::{Command, Shared, ThreadContext};
+use super::thread::Shared;
+pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
 use super::timers::{Entry, Timers};
 use crate::error;
-use crate::log::Log;
+use crate::log::{Id, Log};
 use crate::protocol::Side;
 use crate::relay::resources::Resources;
 use crate::relay::session::{Ending, Outcome, Session};
@@ -63,6 +64,12 @@ impl Reactor {
         receiver: Receiver<Handed>,
         commands: Receiver<Command>,
     ) -> io::Result<Self> {
+        // As loud as the loudest of its services; the global level it does not know.
+        let level = context.services.iter().map(|service| service.config.debug);
+        let log = Log {
+            level: level.max().unwrap_or_default(),
+            id: Id::Main,
+        };
         let resources = Resources::new(
             context.services,
             context.scoreboard,
@@ -78,7 +85,7 @@ impl Reactor {
             receiver,
             commands,
             shared,
-            log: context.log,
+            log,
             draining: false,
         };
         if let Some(socket) = context.resolver {

@@ -13,7 +13,6 @@ use super::Handed;
 use super::thread::{ThreadContext, ThreadHandle, spawn};
 use crate::config::{Endpoint, Failover, LogId, Service, Timeouts, TlsOptions};
 use crate::ipc::scoreboard::Scoreboard;
-use crate::log::{Id, Log};
 use crate::relay::{ServiceContext, Upstream};
 
 /// Longer than anything here takes, also on a busy machine.
@@ -67,10 +66,6 @@ pub fn context(service: ServiceContext) -> ThreadContext {
         scoreboard: Scoreboard::new(1, 1).unwrap(),
         worker: 0,
         resolver: None,
-        log: Log {
-            level: 0,
-            id: Id::Main,
-        },
     }
 }
 

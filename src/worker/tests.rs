@@ -59,7 +59,7 @@ fn a_hundred_megabytes_pass_each_way_unchanged_and_both_ends_close() {
         assert_eq!(receive_pattern(&client, 2), MANY);
         assert_eq!(back.join().unwrap(), MANY);
     });
-    eventually("the session is over", || relay.thread.active() == 0);
+    eventually("the session is over", || relay.thread.load() == 0);
     let row = relay.scoreboard.service(0, 0);
     assert_eq!(row.bytes_to_back().load(Relaxed), MANY as u64);
     assert_eq!(row.bytes_to_front().load(Relaxed), MANY as u64);
@@ -89,7 +89,7 @@ fn a_half_close_passes_and_the_other_direction_goes_on() {
         let mut answer = String::new();
         writer.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "answer");
-        eventually("the session is over", || relay.thread.active() == 0);
+        eventually("the session is over", || relay.thread.load() == 0);
     }
 }
 
@@ -155,7 +155,7 @@ fn a_half_closed_connection_waits_only_for_the_closing_time() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(ending(&server).unwrap(), 0);
     assert_eq!(ending(&client).unwrap(), 0);
-    eventually("the session is over", || relay.thread.active() == 0);
+    eventually("the session is over", || relay.thread.load() == 0);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn connections_are_listed_and_cut() {
         assert!(is_reset(client));
         assert!(is_reset(server));
     }
-    assert_eq!(relay.thread.active(), 0);
+    assert_eq!(relay.thread.load(), 0);
 }
 
 #[test]
@@ -291,13 +291,13 @@ fn a_thousand_connections_leave_nothing_behind() {
     let mut relay = Relay::start(|_| {});
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     drop(relay.pair());
-    eventually("the first is over", || relay.thread.active() == 0);
+    eventually("the first is over", || relay.thread.load() == 0);
     let before = descriptors();
     for _ in 0..1000 {
         let (client, mut server) = relay.pair();
         drop(client);
         assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
     }
-    eventually("all are over", || relay.thread.active() == 0);
+    eventually("all are over", || relay.thread.load() == 0);
     eventually("all are closed", || descriptors() == before);
 }

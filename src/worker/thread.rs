@@ -13,7 +13,6 @@ use super::Handed;
 use super::poller::Poller;
 use super::reactor::Reactor;
 use crate::ipc::scoreboard::Scoreboard;
-use crate::log::Log;
 use crate::relay::ServiceContext;
 
 /// What a relay thread is started with.
@@ -27,8 +26,6 @@ pub struct ThreadContext {
     pub worker: usize,
     /// A client's socket to the resolver.
     pub resolver: Option<OwnedFd>,
-    /// Where the thread's own lines go; its sessions have their services' levels and their ids.
-    pub log: Log,
 }
 
 /// What a relay thread can be told.
@@ -93,9 +90,14 @@ impl ThreadHandle {
         self.shared.poller.notify();
     }
 
-    /// Sessions that it has or is about to have.
+    /// Sessions that it has.
     pub fn active(&self) -> usize {
-        self.shared.active.load(Relaxed) + self.shared.permits.load(Acquire)
+        self.shared.active.load(Relaxed)
+    }
+
+    /// Sessions that it has or is about to have.
+    pub fn load(&self) -> usize {
+        self.active() + self.shared.permits.load(Acquire)
     }
 
     /// Tells the thread to do something. One that has ended does nothing.
