@@ -45,7 +45,7 @@ impl Handshaking {
         let Some(tls) = &common.service().tls else {
             return Err(Ending::Reset);
         };
-        let handshake = tls.begin(common.upstream.as_deref()).map_err(|failure| {
+        let handshake = tls.begin(common.upstream.as_deref(), &common.log).map_err(|failure| {
             error!(common.log, "{failure}");
             Ending::Reset
         })?;
