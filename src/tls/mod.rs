@@ -9,11 +9,9 @@
 //! * `failure`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
 
-pub mod demo;
-use std::fmt;
-use std::ops::Range;
 mod ciphers;
 mod context;
+pub mod demo;
 mod failure;
 mod handshake;
 mod keys;
@@ -26,7 +24,9 @@ mod tickets;
 mod verification;
 #[cfg(test)]
 mod tests;
+
 use std::fmt;
+
 pub use context::Context;
 pub use failure::{During, Failure};
 pub use handshake::Handshake;
