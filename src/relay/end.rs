@@ -256,9 +256,9 @@ impl End {
         setsockopt(&self.socket, sockopt::Linger, &linger)
     }
 
-    /// Sends what waits (an alert) and a FIN, and reads away what came in: closing a socket with
-    /// unread bytes sends an RST, which can overtake the alert.
-    pub fn let_alert_arrive(&mut self, scratch: &mut [u8], pool: &mut Pool) {
+    /// Sends what waits (an alert, a farewell) and a FIN, and reads away what came in: closing a
+    /// socket with unread bytes sends an RST, which can overtake them.
+    pub fn let_last_words_arrive(&mut self, scratch: &mut [u8], pool: &mut Pool) {
         self.writing = Writing::Finishing;
         if self.flush(pool).is_err() {
             return;

@@ -27,7 +27,6 @@ pub struct Handshaking {
     handshake: Handshake,
     deadline: Instant,
     began: bool,
-    heard: bool,
 }
 
 enum Stepped {
@@ -45,16 +44,17 @@ impl Handshaking {
         let Some(tls) = &common.service().tls else {
             return Err(Ending::Reset);
         };
-        let handshake = tls.begin(common.upstream.as_deref(), &common.log).map_err(|failure| {
-            error!(common.log, "{failure}");
-            Ending::Reset
-        })?;
+        let handshake = tls
+            .begin(common.upstream.as_deref(), &common.log)
+            .map_err(|failure| {
+                error!(common.log, "{failure}");
+                Ending::Reset
+            })?;
         Ok(Self {
             side,
             handshake,
             deadline: context.resources.now + common.config().timeouts.busy,
             began: false,
-            heard: false,
         })
     }
 
@@ -98,9 +98,8 @@ impl Handshaking {
                     Stepped::More(handshake) => handshake,
                 };
             }
-            match hear(self.side, self.heard, &mut context)? {
-                true => self.heard = true,
-                false => return Ok(Next::Wait(self)),
+            if !hear(self.side, &self.handshake, &mut context)? {
+                return Ok(Next::Wait(self));
             }
         }
         Ok(Next::Again(self))
@@ -212,17 +211,13 @@ fn established(side: Side, stream: Stream, context: &mut Context<'_>) -> Result<
 }
 
 /// Reads once. Returns whether something came; that nothing ever will is a failure.
-fn hear(side: Side, heard: bool, context: &mut Context<'_>) -> Result<bool, Ending> {
+fn hear(side: Side, handshake: &Handshake, context: &mut Context<'_>) -> Result<bool, Ending> {
     let log = context.common.log;
     let pool = &mut context.resources.pool;
     let end = end(side, context.front, context.back)?;
     if end.reading == Reading::Open && !end.readable() {
         return Ok(false);
     }
-    let (peer, tls) = match side {
-        Side::Front => ("client", "SSL_accept"),
-        Side::Back => ("server", "SSL_connect"),
-    };
     let received = match end.reading {
         Reading::Over => Ok(Received::Eof),
         Reading::Open => receive(end, pool),
@@ -231,25 +226,20 @@ fn hear(side: Side, heard: bool, context: &mut Context<'_>) -> Result<bool, Endi
         Ok(Received::Bytes(_)) if end.input.len() <= MOST => return Ok(true),
         Ok(Received::Nothing) => return Ok(false),
         Ok(Received::Bytes(_)) => {
+            let doing = doing(side);
             error!(
                 log,
-                "{tls}: excessive message size: the {peer} sent a handshake without end"
+                "{doing}: excessive message size: the peer sent a handshake without end"
             );
             failed(HandshakeFailure::Protocol, context);
             return Err(Ending::Reset);
         }
         Ok(Received::Eof) => {
-            let when = match heard {
-                true => "before the TLS handshake was done",
-                false => "without sending a byte of its TLS handshake",
-            };
-            error!(
-                log,
-                "{tls}: unexpected eof while reading: the {peer} closed the connection {when}"
-            );
+            let failure = handshake.vanished();
+            error!(log, "{failure}");
             Ending::Reset
         }
-        Err(errno) => broken(&log, tls, errno),
+        Err(errno) => broken(&log, doing(side), errno),
     };
     failed(HandshakeFailure::Vanished, context);
     Err(ending)

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::connecting::Connecting;
-use super::end::End;
+use super::end::{End, Writing};
 use super::handshaking::Handshaking;
 use super::pump::Pump;
 use super::resources::Resources;
@@ -61,8 +61,8 @@ pub enum Ending {
     Closed,
     /// Broken: passed on as an RST, with `reset = yes`.
     Reset,
-    /// Broken, and an alert says so to the TLS peer of that side; it must not be overtaken by an
-    /// RST, so only the other side gets one.
+    /// Broken, and the peer of that side was told so, by an alert or in the protocol's own words;
+    /// they must not be overtaken by an RST, so only the other side gets one.
     Alerted(Side),
 }
 
@@ -475,8 +475,8 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
     if is_reset(side, ending, reset) {
         // The socket is closed anyway; without the option it ends by a FIN.
         let _ = end.reset_on_close();
-    } else if ending == Ending::Alerted(side) {
-        end.let_alert_arrive(&mut resources.scratch.read, &mut resources.pool);
+    } else if ending == Ending::Alerted(side) || end.writing != Writing::Over {
+        end.let_last_words_arrive(&mut resources.scratch.read, &mut resources.pool);
     }
     let socket = end.dissolve(&mut resources.pool);
     resources.closing.push(socket);

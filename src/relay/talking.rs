@@ -22,7 +22,18 @@ pub struct Talking {
     dialogue: Dialogue,
     deadline: Instant,
     timer: Option<Instant>,
-    done: bool,
+    after: After,
+}
+
+/// What follows an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// More of the dialogue.
+    More,
+    /// TLS.
+    Tls,
+    /// The end, in order.
+    End,
 }
 
 impl Talking {
@@ -39,12 +50,9 @@ impl Talking {
             dialogue: Dialogue::new(protocol, config.client, config.protocol_host.as_deref()),
             deadline: context.resources.now + config.timeouts.busy,
             timer: None,
-            done: false,
+            after: After::More,
         };
-        if let Progress::Done { front, back } = talking.feed(Event::Start, &mut context)? {
-            keep(front, back, &mut context);
-            talking.done = true;
-        }
+        talking.after = talking.feed(Event::Start, &mut context)?;
         Ok(talking)
     }
 
@@ -59,9 +67,6 @@ impl Talking {
     /// # Errors
     /// The dialogue failed, took too long, or a socket is broken.
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        if self.done {
-            return Ok(Next::Advance);
-        }
         let (log, now) = (context.common.log, context.resources.now);
         if now >= self.deadline {
             info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset");
@@ -70,22 +75,20 @@ impl Talking {
         flush(&mut context)?;
         if self.timer.is_some_and(|timer| timer <= now) {
             self.timer = None;
-            if let Progress::Done { front, back } = self.feed(Event::Timer, &mut context)? {
-                keep(front, back, &mut context);
-                return Ok(Next::Advance);
-            }
+            self.after = self.feed(Event::Timer, &mut context)?;
         }
         for side in [Side::Front, Side::Back] {
             for _ in 0..READS {
-                match self.hear(side, &mut context)? {
-                    None => break,
-                    Some(Progress::More) => {}
-                    Some(Progress::Done { front, back }) => {
-                        keep(front, back, &mut context);
-                        return Ok(Next::Advance);
-                    }
+                if self.after != After::More || !may_hear(side, &mut context) {
+                    break;
                 }
+                self.hear(side, &mut context)?;
             }
+        }
+        match self.after {
+            After::Tls => return Ok(Next::Advance),
+            After::End => return Ok(Next::Over),
+            After::More => {}
         }
         // What was read may let the other side be read that had to wait.
         let more = [Side::Front, Side::Back]
@@ -97,30 +100,30 @@ impl Talking {
         })
     }
 
-    /// Reads once from a side and feeds the dialogue. `None`: nothing to be had from it.
-    fn hear(&mut self, side: Side, context: &mut Context<'_>) -> Result<Option<Progress>, Ending> {
-        if !may_hear(side, context) {
-            return Ok(None);
-        }
+    /// Reads once from a side and feeds the dialogue.
+    fn hear(&mut self, side: Side, context: &mut Context<'_>) -> Result<(), Ending> {
         let log = context.common.log;
         let mut chunk = [0; CHUNK];
         let end = end_of(side, context)?;
-        match end.receive(&mut chunk) {
-            Ok(Received::Bytes(count)) => self
-                .feed(Event::Bytes(side, &chunk[..count]), context)
-                .map(Some),
-            Ok(Received::Nothing) => Ok(None),
+        let event = match end.receive(&mut chunk) {
+            Ok(Received::Bytes(count)) => Event::Bytes(side, &chunk[..count]),
+            Ok(Received::Nothing) => return Ok(()),
             Ok(Received::Eof) => {
                 end.reading = Reading::Over;
-                self.feed(Event::Eof(side), context).map(Some)
+                Event::Eof(side)
             }
-            Err(errno) => Err(broken(&log, "s_read", errno)),
-        }
+            Err(errno) => return Err(broken(&log, "s_read", errno)),
+        };
+        self.after = self.feed(event, context)?;
+        Ok(())
     }
 
-    fn feed(&mut self, event: Event<'_>, context: &mut Context<'_>) -> Result<Progress, Ending> {
+    fn feed(&mut self, event: Event<'_>, context: &mut Context<'_>) -> Result<After, Ending> {
         let mut actions = std::mem::take(&mut context.resources.scratch.actions);
         let progress = self.dialogue.feed(event, &mut actions);
+        let told = actions
+            .iter()
+            .any(|action| matches!(action, Action::Send(Side::Front, _)));
         let done = actions
             .drain(..)
             .try_for_each(|action| self.perform(action, context));
@@ -129,9 +132,18 @@ impl Talking {
             // The dialogue's own reason comes before that of a socket it could not reach.
             Err(failure) => {
                 error!(context.common.log, "{failure}");
-                Err(Ending::Reset)
+                // A client that was told why must be able to read it.
+                Err(match told {
+                    true => Ending::Alerted(Side::Front),
+                    false => Ending::Reset,
+                })
             }
-            Ok(progress) => done.map(|()| progress),
+            Ok(Progress::More) => done.map(|()| After::More),
+            Ok(Progress::End) => done.map(|()| After::End),
+            Ok(Progress::Done { front, back }) => {
+                keep(front, back, context);
+                done.map(|()| After::Tls)
+            }
         }
     }
 
