@@ -121,11 +121,17 @@ impl Relay {
     /// Connects a client.
     pub fn client(&mut self) -> TcpStream {
         let (ours, theirs) = accepted();
+        self.adopt(theirs);
+        ours
+    }
+
+    /// Hands over a socket that was accepted elsewhere.
+    pub fn adopt(&mut self, theirs: TcpStream) {
+        theirs.set_nonblocking(true).unwrap();
         self.handed += 1;
         let sockets = self.sockets.as_ref().unwrap();
         sockets.send(handed(theirs, self.handed)).unwrap();
         self.thread.wake_for(1);
-        ours
     }
 
     /// Accepts what the relay connects.

@@ -17,6 +17,8 @@ use super::thread::Command;
 use crate::config::Failover;
 use crate::relay::Upstream;
 
+mod encrypted;
+
 const MANY: usize = 100 * 1024 * 1024;
 
 fn is_reset(from: &TcpStream) -> bool {
