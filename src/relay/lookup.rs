@@ -134,3 +134,85 @@ impl Lookup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Id;
+
+    const LOG: Log = Log {
+        level: 0,
+        id: Id::Main,
+    };
+
+    fn endpoint(host: Option<&str>, port: u16) -> Endpoint {
+        Endpoint::Tcp {
+            host: host.map(str::to_owned),
+            port,
+        }
+    }
+
+    fn asked(lookup: &mut Lookup) {
+        for (entry, question) in lookup.entries.iter_mut().zip(1..) {
+            if let Entry::Name { host, port } = entry {
+                *entry = Entry::Asked {
+                    id: question,
+                    host: host.clone(),
+                    port: *port,
+                };
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_need_no_question() {
+        let unix = Endpoint::Unix("/run/x".into());
+        let entries = [
+            endpoint(None, 25),
+            endpoint(Some("192.0.2.1"), 26),
+            endpoint(Some("::1"), 27),
+            unix,
+        ];
+        let lookup = Lookup::new(&entries);
+        assert!(!lookup.has_names());
+        let found: Vec<String> = lookup
+            .done()
+            .unwrap()
+            .iter()
+            .map(Upstream::to_string)
+            .collect();
+        assert_eq!(found, ["127.0.0.1:25", "192.0.2.1:26", "::1:27", "/run/x"]);
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_connect_whenever_they_come() {
+        let entries = [endpoint(Some("one"), 1), endpoint(Some("two"), 2)];
+        let mut lookup = Lookup::new(&entries);
+        assert!(lookup.has_names());
+        asked(&mut lookup);
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        lookup.answer(2, Some(Ok(vec![address("192.0.2.2:2")])), &LOG);
+        assert_eq!(lookup.done(), None);
+        lookup.answer(77, Some(Ok(vec![address("192.0.2.77:7")])), &LOG);
+        assert_eq!(lookup.done(), None, "an answer to somebody else's question");
+        let both = vec![address("192.0.2.1:1"), address("[2001:db8::1]:1")];
+        lookup.answer(1, Some(Ok(both)), &LOG);
+        let found = lookup.done().unwrap();
+        let hosts: Vec<&str> = found
+            .iter()
+            .map(|upstream| match upstream {
+                Upstream::Tcp(_, host) => host.as_str(),
+                Upstream::Unix(_) => "",
+            })
+            .collect();
+        assert_eq!(hosts, ["one", "one", "two"]);
+    }
+
+    #[test]
+    fn a_question_whose_resolver_died_is_asked_again() {
+        let mut lookup = Lookup::new(&[endpoint(Some("one"), 1)]);
+        asked(&mut lookup);
+        lookup.answer(1, None, &LOG);
+        assert!(matches!(&lookup.entries[0], Entry::Name { host, port: 1 } if host == "one"));
+    }
+}

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -210,12 +210,14 @@ impl Reactor {
 
     /// Takes off the channel what this thread was woken for.
     fn take_sockets(&mut self) {
-        let permits = self.shared.permits.swap(0, AcqRel);
+        let permits = self.shared.permits.load(Acquire);
         for _ in 0..permits {
-            match self.receiver.try_recv() {
-                Ok(handed) => self.begin(handed),
-                Err(_) => return,
+            // Another thread may have been quicker, or nothing more will come.
+            if let Ok(handed) = self.receiver.try_recv() {
+                self.begin(handed);
             }
+            // After the session counts: a load that is read in between is never too low.
+            self.shared.permits.fetch_sub(1, Release);
         }
     }
 

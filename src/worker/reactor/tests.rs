@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -174,6 +175,25 @@ fn activity_costs_no_timer_operation() {
     drop((client, server));
     bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
     assert!(bench.reactor.timers.is_empty());
+}
+
+#[test]
+fn a_thousand_connections_leave_nothing_behind() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..1000 {
+        let (client, server) = bench.pair();
+        bench.exchange(&client, &server);
+    }
+    bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
+    assert!(bench.reactor.resources.closing.is_empty());
+    assert!(bench.reactor.timers.is_empty());
+    assert_eq!(bench.reactor.resources.pool.lent(), 0);
+    assert_eq!(bench.reactor.shared.active.load(Relaxed), 0);
+    // The kernel's list of what is registered, so of what is open: only the waker is left.
+    let poller = bench.reactor.shared.poller.as_fd().as_raw_fd();
+    let watched = std::fs::read_to_string(format!("/proc/self/fdinfo/{poller}")).unwrap();
+    let watched = watched.lines().filter(|line| line.starts_with("tfd:"));
+    assert_eq!(watched.count(), 1);
 }
 
 #[test]

@@ -182,9 +182,10 @@ fn a_peer_that_closes_without_close_notify_ends_both_at_once() {
         let server = tunnel.exit.server();
         (&client).write_all(b"x").unwrap();
         (&server).read_exact(&mut [0]).unwrap();
-        // From here on nothing passes: a FIN each way, and no close_notify.
-        left.shutdown(Shutdown::Both).unwrap();
-        right.shutdown(Shutdown::Both).unwrap();
+        // From here on nothing passes: a FIN each way, and no close_notify. The copying threads
+        // may be the first to do it.
+        let _ = left.shutdown(Shutdown::Both);
+        let _ = right.shutdown(Shutdown::Both);
         server
     });
     let start = Instant::now();
@@ -208,7 +209,7 @@ fn a_peer_that_answers_no_close_notify_holds_nobody_once_it_closes() {
         // Nothing of the exit's goes back after the client's end, as if it were Schannel.
         scope.spawn(|| {
             copy(&left, &right);
-            left.shutdown(Shutdown::Write).unwrap();
+            let _ = left.shutdown(Shutdown::Write);
         });
         scope.spawn(|| {
             let mut chunk = [0; 4096];
