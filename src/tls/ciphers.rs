@@ -66,91 +66,22 @@ const TLS13: [(&str, SupportedCipherSuite); 3] = [
     ),
 ];
 
-/// Words of the language that mean suites adit never speaks: selecting them selects nothing,
-/// excluding them is done already.
-const EMPTY_WORDS: [&str; 44] = [
-    "aNULL",
-    "eNULL",
-    "NULL",
-    "COMPLEMENTOFALL",
-    "COMPLEMENTOFDEFAULT",
-    "LOW",
-    "MEDIUM",
-    "EXP",
-    "EXPORT",
-    "EXPORT40",
-    "EXPORT56",
-    "MD5",
-    "SHA",
-    "SHA1",
-    "SHA256",
-    "SHA384",
-    "RC4",
-    "RC2",
-    "DES",
-    "3DES",
-    "IDEA",
-    "SEED",
-    "CAMELLIA",
-    "CAMELLIA128",
-    "CAMELLIA256",
-    "ARIA",
-    "ARIA128",
-    "ARIA256",
-    "ARIAGCM",
-    "ADH",
-    "AECDH",
-    "DH",
-    "EDH",
-    "DHE",
-    "kEDH",
-    "kDHE",
-    "PSK",
-    "SRP",
-    "DSS",
-    "aDSS",
-    "RSA",
-    "kRSA",
-    "SSLv2",
-    "SSLv3",
-];
-
 impl Suite12 {
-    /// Whether one word of the language means this suite; `None` for a word that is not known.
-    fn is(&self, word: &str) -> Option<bool> {
+    /// Whether one word of the language means this suite. A word for what adit never speaks
+    /// (`aNULL`, `RC4`, `kRSA`) or that nobody knows means none.
+    fn is(&self, word: &str) -> bool {
         match word {
             "ALL" | "DEFAULT" | "HIGH" | "TLSv1.2" | "ECDHE" | "EECDH" | "kECDHE" | "kEECDH"
-            | "ECDH" | "FIPS"
-                if word != "FIPS" =>
-            {
-                Some(true)
-            }
-            "FIPS" | "AES" => Some(self.words[1] == "AESGCM"),
-            "aECDSA" | "ECDSA" => Some(self.words[0] == "ECDSA"),
-            "aRSA" | "AESGCM" | "AES128" | "AES256" | "CHACHA20" => {
-                Some(self.words.contains(&word))
-            }
-            _ if EMPTY_WORDS.contains(&word)
-                || word.starts_with("AESCCM")
-                || word.starts_with("TLSv1")
-                || word.ends_with("PSK")
-                || word.contains("GOST") =>
-            {
-                Some(false)
-            }
-            _ => tls12()
-                .iter()
-                .any(|suite| suite.name == word)
-                .then_some(self.name == word),
+            | "ECDH" => true,
+            "FIPS" | "AES" => self.words.contains(&"AESGCM"),
+            "aECDSA" => self.words.contains(&"ECDSA"),
+            _ => self.name == word || self.words.contains(&word),
         }
     }
 
     /// Whether all of `a+b+c` mean this suite.
-    fn matches(&self, words: &str) -> Option<bool> {
-        words
-            .split('+')
-            .map(|word| self.is(word))
-            .try_fold(true, |all, is| is.map(|is| all && is))
+    fn matches(&self, words: &str) -> bool {
+        words.split('+').all(|word| self.is(word))
     }
 }
 
@@ -168,7 +99,9 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
     // What is not selected yet, in the order in which a word would add it.
     let mut waiting: Vec<Suite12> = tls12().into();
     let mut notes = Vec::new();
-    for item in list
+    // A command needs no separator before it: `DEFAULT@SECLEVEL=2`.
+    let list_of_items = list.replace('@', ":@");
+    for item in list_of_items
         .split([':', ',', ' ', ';'])
         .filter(|item| !item.is_empty())
     {
@@ -180,33 +113,28 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
             Some((operator @ ("!" | "-" | "+"), words)) => (operator, words),
             _ => ("", item),
         };
-        let mut known = false;
-        let mut take = |suites: &mut Vec<Suite12>| {
+        let take = |suites: &mut Vec<Suite12>| -> Vec<Suite12> {
             suites
-                .extract_if(.., |suite| {
-                    suite.matches(words).is_some_and(|is| {
-                        known = true;
-                        is
-                    })
-                })
-                .collect::<Vec<_>>()
+                .extract_if(.., |suite| suite.matches(words))
+                .collect()
         };
-        let from_live = (!operator.is_empty()).then(|| take(&mut live));
-        let from_waiting = (matches!(operator, "" | "!")).then(|| take(&mut waiting));
-        let nothing_taken = from_live.as_ref().is_none_or(Vec::is_empty)
-            && from_waiting.as_ref().is_none_or(Vec::is_empty);
         match operator {
-            "" => live.extend(from_waiting.into_iter().flatten()),
-            "+" => live.extend(from_live.into_iter().flatten()),
-            "-" => waiting.extend(from_live.into_iter().flatten()),
-            // Excluded for good.
-            _ => {}
-        }
-        let names_a_suite = operator.is_empty() && nothing_taken;
-        if names_a_suite && !live.iter().any(|suite| suite.matches(words) == Some(true)) {
-            notes.push(format!("adit has no suite for {item:?} of ciphers"));
-        } else if !known && nothing_taken && operator == "!" {
-            // Excluding what does not exist is what most lists do: nothing to say.
+            // Out for good.
+            "!" => drop((take(&mut live), take(&mut waiting))),
+            // Out, but a later word may select them again.
+            "-" => waiting.extend(take(&mut live)),
+            // To the end.
+            "+" => {
+                let moved = take(&mut live);
+                live.extend(moved);
+            }
+            _ => {
+                let found = take(&mut waiting);
+                if found.is_empty() && !live.iter().any(|suite| suite.matches(words)) {
+                    notes.push(format!("adit has no suite for {item:?} of ciphers"));
+                }
+                live.extend(found);
+            }
         }
     }
     let usable: Vec<_> = live.into_iter().map(|suite| suite.suite).collect();
@@ -400,7 +328,7 @@ mod tests {
             "HIGH:!DH:!aNULL:!SSLv2:!RC4:!3DES",
             "ALL:!EXPORT:!LOW:!MEDIUM",
             "EECDH+AESGCM:EECDH",
-            "DEFAULT@SECLEVEL=2".replace('@', ":@").as_str(),
+            "DEFAULT@SECLEVEL=2",
         ] {
             let mut found = names(list);
             found.sort_unstable();

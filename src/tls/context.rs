@@ -14,6 +14,7 @@ use super::failure::{During, Failure, Offence};
 use super::handshake::Handshake;
 use super::sessions::{ClientSessions, SharedSessions};
 use super::tickets::Tickets;
+use super::trust::Trust;
 use super::verification::Verifier;
 use super::{Problem, Resumption, Severity, ciphers, keys};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
@@ -70,19 +71,20 @@ impl Context {
             return Err(problems);
         }
         let identity = identity(service, &trusted, key.as_deref());
-        let (verifier, unusable) = Verifier::new(
-            &service.tls,
-            service.client,
-            trusted,
-            provider.signature_verification_algorithms,
-        );
+        let (trust, unusable) = Trust::new(trusted);
         if unusable > 0 {
             problems.push(Problem::note(
                 trust_option(&service.tls),
                 format!("{unusable} trusted certificate(s) cannot be parsed and are left out"),
             ));
         }
-        log_trusted(service.client, &verifier, log);
+        log_trusted(service.client, &trust, log);
+        let verifier = Verifier::new(
+            &service.tls,
+            service.client,
+            trust,
+            provider.signature_verification_algorithms,
+        );
         let versions = versions(&service.tls);
         let role = if service.client {
             client(service, provider, &versions, verifier, key)
@@ -275,13 +277,13 @@ fn certified_key(
     }
 }
 
-fn log_trusted(client: bool, verifier: &Verifier, log: &Log) {
+fn log_trusted(client: bool, trust: &Trust, log: &Log) {
     // The system's roots are many and known: not one line each.
-    if !log.enabled(6) || verifier.trusted_names().count() > 32 {
+    if !log.enabled(6) || trust.names().len() > 32 {
         return;
     }
     let whose = if client { "server" } else { "client" };
-    for name in verifier.trusted_names() {
+    for name in trust.names() {
         crate::info!(*log, "Configured trusted {whose} CA: {name}");
     }
 }

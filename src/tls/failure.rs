@@ -5,6 +5,7 @@ use std::fmt;
 
 use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
 
+use super::alerts;
 use crate::ipc::scoreboard::HandshakeFailure;
 
 /// What was being done when it failed, as stunnel names it at the start of the line.
@@ -48,6 +49,14 @@ impl Failure {
     /// section 6.1), or no end of the handshake.
     pub fn vanished(during: During) -> Self {
         Self::new(during, Offence::Vanished)
+    }
+
+    /// The alert that was read, when that is what ended it.
+    pub(super) fn alert_read(&self) -> Option<AlertDescription> {
+        match self.offence {
+            Offence::AlertReceived(alert) => Some(alert),
+            _ => None,
+        }
     }
 
     /// How the scoreboard counts it.
@@ -148,18 +157,19 @@ pub(super) enum Offence {
 
 /// Who has to mend it.
 #[derive(Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     Peer,
     Ours,
     Either,
     Nobody,
 }
 
-struct Row {
-    phrase: &'static str,
-    fault: Fault,
-    hint: &'static str,
-    kind: HandshakeFailure,
+/// What the table says of an offence.
+pub(super) struct Row {
+    pub(super) phrase: &'static str,
+    pub(super) fault: Fault,
+    pub(super) hint: &'static str,
+    pub(super) kind: HandshakeFailure,
 }
 
 impl Offence {
@@ -215,7 +225,7 @@ impl Offence {
                 "it does not speak TLS here: check the port, and whether protocol (STARTTLS) is needed",
                 Protocol,
             ),
-            Offence::AlertReceived(alert) => return alert_row(*alert),
+            Offence::AlertReceived(alert) => return alerts::row(*alert),
             Offence::BadRecordMac => (
                 "decryption failed or bad record mac",
                 Fault::Peer,
@@ -388,197 +398,6 @@ impl Rejection {
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
                 "the peer must mend its certificate"
             }
-        }
-    }
-}
-
-/// What a peer's fatal alert means (RFC 8446, section 6.2); the phrase is OpenSSL's reason string.
-fn alert_row(alert: AlertDescription) -> Row {
-    use AlertDescription as A;
-    use HandshakeFailure::{Certificate, Negotiation, Protocol};
-    let ours = "see cert and key here";
-    let (phrase, fault, hint, kind) = match alert {
-        A::BadCertificate => (
-            "ssl/tls alert bad certificate",
-            Fault::Ours,
-            ours,
-            Certificate,
-        ),
-        A::UnsupportedCertificate => (
-            "ssl/tls alert unsupported certificate",
-            Fault::Ours,
-            ours,
-            Certificate,
-        ),
-        A::CertificateRevoked => (
-            "ssl/tls alert certificate revoked",
-            Fault::Ours,
-            "get a new certificate",
-            Certificate,
-        ),
-        A::CertificateExpired => (
-            "ssl/tls alert certificate expired",
-            Fault::Ours,
-            "renew the certificate",
-            Certificate,
-        ),
-        A::CertificateUnknown => (
-            "ssl/tls alert certificate unknown",
-            Fault::Ours,
-            ours,
-            Certificate,
-        ),
-        A::UnknownCA => (
-            "tlsv1 alert unknown ca",
-            Fault::Either,
-            "the peer does not trust our certificate: send the whole chain in cert, or install the authority there",
-            Certificate,
-        ),
-        A::CertificateRequired => (
-            "tlsv13 alert certificate required",
-            Fault::Ours,
-            "the peer wants a certificate of us: set cert",
-            Certificate,
-        ),
-        A::AccessDenied => (
-            "tlsv1 alert access denied",
-            Fault::Ours,
-            "the peer forbids this certificate",
-            Certificate,
-        ),
-        A::HandshakeFailure => (
-            "ssl/tls alert handshake failure",
-            Fault::Either,
-            "nothing in common: see ciphers, curves, or whether the peer wants a certificate of us",
-            Negotiation,
-        ),
-        A::ProtocolVersion => (
-            "tlsv1 alert protocol version",
-            Fault::Either,
-            "the peer speaks none of our TLS versions: see sslVersionMin and sslVersionMax",
-            Negotiation,
-        ),
-        A::InsufficientSecurity => (
-            "tlsv1 alert insufficient security",
-            Fault::Either,
-            "the peer wants stronger algorithms: see ciphers and curves",
-            Negotiation,
-        ),
-        A::UnrecognisedName => (
-            "tlsv1 unrecognized name",
-            Fault::Ours,
-            "the peer does not know the name we asked for: see sni",
-            Negotiation,
-        ),
-        A::NoApplicationProtocol => (
-            "tlsv1 alert no application protocol",
-            Fault::Either,
-            "the peer wants ALPN",
-            Negotiation,
-        ),
-        A::UserCanceled => (
-            "tlsv1 alert user cancelled",
-            Fault::Peer,
-            "it gave up",
-            Protocol,
-        ),
-        A::BadRecordMac => (
-            "ssl/tls alert bad record mac",
-            Fault::Nobody,
-            "a record was changed on its way",
-            Protocol,
-        ),
-        A::InternalError => (
-            "tlsv1 alert internal error",
-            Fault::Peer,
-            "see the peer's log",
-            Protocol,
-        ),
-        A::UnexpectedMessage => (
-            "ssl/tls alert unexpected message",
-            Fault::Either,
-            "does the other side speak TLS at this point?",
-            Protocol,
-        ),
-        A::DecodeError => (
-            "tlsv1 alert decode error",
-            Fault::Either,
-            "see the peer's log",
-            Protocol,
-        ),
-        A::DecryptError => (
-            "tlsv1 alert decrypt error",
-            Fault::Either,
-            "see the peer's log",
-            Protocol,
-        ),
-        A::IllegalParameter => (
-            "ssl/tls alert illegal parameter",
-            Fault::Either,
-            "see the peer's log",
-            Protocol,
-        ),
-        A::RecordOverflow => (
-            "tlsv1 alert record overflow",
-            Fault::Either,
-            "see the peer's log",
-            Protocol,
-        ),
-        _ => (
-            "ssl/tls alert",
-            Fault::Either,
-            "see the peer's log",
-            Protocol,
-        ),
-    };
-    Row {
-        phrase,
-        fault,
-        hint,
-        kind,
-    }
-}
-
-/// OpenSSL's SSL_alert_desc_string_long, for `TLS alert (read): fatal: NAME`.
-pub(super) fn alert_name(alert: AlertDescription) -> &'static str {
-    use AlertDescription as A;
-    match alert {
-        A::CloseNotify => "close notify",
-        A::UnexpectedMessage => "unexpected message",
-        A::BadRecordMac => "bad record mac",
-        A::RecordOverflow => "record overflow",
-        A::HandshakeFailure => "handshake failure",
-        A::BadCertificate => "bad certificate",
-        A::UnsupportedCertificate => "unsupported certificate",
-        A::CertificateRevoked => "certificate revoked",
-        A::CertificateExpired => "certificate expired",
-        A::CertificateUnknown => "certificate unknown",
-        A::IllegalParameter => "illegal parameter",
-        A::UnknownCA => "unknown CA",
-        A::AccessDenied => "access denied",
-        A::DecodeError => "decode error",
-        A::DecryptError => "decrypt error",
-        A::ProtocolVersion => "protocol version",
-        A::InsufficientSecurity => "insufficient security",
-        A::InternalError => "internal error",
-        A::InappropriateFallback => "inappropriate fallback",
-        A::UserCanceled => "user canceled",
-        A::NoRenegotiation => "no renegotiation",
-        A::MissingExtension => "missing extension",
-        A::UnsupportedExtension => "unsupported extension",
-        A::UnrecognisedName => "unrecognized name",
-        A::CertificateRequired => "certificate required",
-        A::NoApplicationProtocol => "no application protocol",
-        _ => "unknown",
-    }
-}
-
-impl Failure {
-    /// The alert that was read, when that is what ended it.
-    pub(super) fn alert_read(&self) -> Option<AlertDescription> {
-        match self.offence {
-            Offence::AlertReceived(alert) => Some(alert),
-            _ => None,
         }
     }
 }

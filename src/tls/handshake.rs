@@ -2,7 +2,6 @@
 //! never sees a byte of what comes behind the handshake; that is for the stream.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -14,11 +13,15 @@ use rustls::{
     ServerConfig,
 };
 
-use super::failure::{During, Failure, Offence, alert_name};
+use super::failure::{During, Failure, Offence};
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
-use super::{Negotiated, Step, ciphers, notes};
+use super::{Negotiated, Step, alerts, ciphers, notes};
 use crate::log::Log;
+
+/// The most input that a handshake leaves over to be given again, in bytes, but for the record that
+/// is coming in: one message (64 KiB for rustls) in records that need not be tiny.
+pub const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
 
 /// A handshake under way.
 pub struct Handshake {
@@ -80,15 +83,15 @@ impl Handshake {
 
     /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),
     /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
-    /// rest must be given again, as this call left it, with more behind it. Logs what verification
-    /// found. On an error the alert, if there is one, is in `output`.
+    /// rest must be given again, as this call left it, with more behind it. When it is done, the
+    /// rest is the stream's: it may be whole records of data already. Logs what verification found.
+    /// On an error the alert, if there is one, is in `output`.
     ///
     /// # Errors
     /// The handshake failed; it can be used no more.
     pub fn step(
         mut self,
         input: &mut [u8],
-        plain: &mut Vec<Range<usize>>,
         output: &mut Vec<u8>,
         log: &Log,
     ) -> Result<(usize, Step), Failure> {
@@ -98,6 +101,7 @@ impl Handshake {
             self.opening = *opening;
         }
         let during = self.during();
+        notes::forget();
         let driven = match &mut self.connection {
             Connection::Server(connection) => {
                 drive(&mut **connection, input, &mut self.seen, output)
@@ -110,23 +114,17 @@ impl Handshake {
         let (used, established) = driven.map_err(|error| {
             let failure = Failure::new(during, self.offence(error));
             if let Some(alert) = failure.alert_read() {
-                crate::debug!(*log, "TLS alert (read): fatal: {}", alert_name(alert));
+                crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));
             }
             failure
         })?;
         if !established {
             return Ok((used, Step::More(self)));
         }
-        let mut stream = self
+        let stream = self
             .into_stream()
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
-        let first = plain.len();
-        let decrypted = stream.decrypt(&mut input[used..], plain, output)?;
-        for range in &mut plain[first..] {
-            *range = range.start + used..range.end + used;
-        }
-        // A close_notify that came along is for the stream to report: leave it in the input.
-        Ok((used + decrypted.consumed, Step::Done(stream)))
+        Ok((used, Step::Done(stream)))
     }
 
     fn offence(&self, error: Error) -> Offence {
@@ -208,56 +206,54 @@ fn drive<P: Peer>(
 ) -> Result<(usize, bool), Error> {
     let mut used = 0;
     loop {
-        let (discard, turn) = match turn(peer, &mut input[used..used + *seen], output) {
-            Ok(turn) => turn,
+        let (discard, turn) = turn(peer, &mut input[used..used + *seen], output);
+        used += discard;
+        *seen -= discard;
+        match turn {
+            Ok(Turn::Again) => {}
+            Ok(Turn::Established) => return Ok((used, true)),
+            Ok(Turn::Blocked) => match record_length(&input[used + *seen..]) {
+                Some(length) if *seen + length > MAX_HANDSHAKE_INPUT => {
+                    return Err(Error::PeerSentOversizedRecord);
+                }
+                Some(length) => *seen += length,
+                None => return Ok((used, false)),
+            },
             Err(error) => {
                 flush_alert(peer, output);
                 return Err(error);
             }
-        };
-        used += discard;
-        *seen -= discard;
-        match turn {
-            Turn::Again => {}
-            Turn::Established => return Ok((used, true)),
-            Turn::Blocked => match record_length(&input[used + *seen..]) {
-                Some(length) => *seen += length,
-                None => return Ok((used, false)),
-            },
         }
     }
 }
 
+/// One turn of rustls' state machine: how many bytes it is done with, and what it wants.
 fn turn<P: Peer>(
     peer: &mut P,
     input: &mut [u8],
     output: &mut Vec<u8>,
-) -> Result<(usize, Turn), Error> {
+) -> (usize, Result<Turn, Error>) {
     let UnbufferedStatus { discard, state } = peer.process(input);
-    let mut traffic = false;
-    let turn = match state? {
-        ConnectionState::EncodeTlsData(mut message) => {
-            encode(output, |room| message.encode(room))?;
-            Turn::Again
+    let turn = match state {
+        Ok(ConnectionState::EncodeTlsData(mut message)) => {
+            encode(output, |room| message.encode(room)).map(|()| Turn::Again)
         }
-        ConnectionState::TransmitTlsData(sent) => {
+        Ok(ConnectionState::TransmitTlsData(sent)) => {
             sent.done();
-            Turn::Again
+            Ok(Turn::Again)
         }
-        ConnectionState::BlockedHandshake => Turn::Blocked,
-        ConnectionState::WriteTraffic(_) => {
-            traffic = true;
-            Turn::Blocked
+        Ok(ConnectionState::BlockedHandshake) => Ok(Turn::Blocked),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Turn::Established),
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+            Err(Error::General(VANISHED.into()))
         }
-        ConnectionState::PeerClosed | ConnectionState::Closed => {
-            return Err(Error::General(VANISHED.into()));
-        }
-        other => return Err(Error::General(format!("unexpected state {other:?}"))),
+        Ok(other) => Err(Error::General(format!("unexpected state {other:?}"))),
+        Err(error) => Err(error),
     };
-    if traffic && !peer.common().is_handshaking() {
-        return Ok((discard, Turn::Established));
+    match turn {
+        Ok(Turn::Established) if peer.common().is_handshaking() => (discard, Ok(Turn::Blocked)),
+        turn => (discard, turn),
     }
-    Ok((discard, turn))
 }
 
 /// Appends what `encode` writes; it says how much room it wants.
@@ -287,9 +283,10 @@ fn encode(
     }
 }
 
-/// After an error rustls has at most an alert to send, behind what it had queued before.
+/// After an error rustls has at most an alert to send, behind what it had queued before. It looks
+/// at no input while it has.
 fn flush_alert<P: Peer>(peer: &mut P, output: &mut Vec<u8>) {
-    while let Ok((_, Turn::Again)) = turn(peer, &mut [], output) {}
+    while peer.common().wants_write() && turn(peer, &mut [], output).1.is_ok() {}
 }
 
 /// The length of the whole record at the front of `input`, header included; `None` until all of

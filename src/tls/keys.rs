@@ -49,37 +49,40 @@ pub(super) fn certified_key(
     let key_option = if key.is_some() { "key" } else { "cert" };
     let key_path = key.unwrap_or(cert);
     let chain = chain(cert, warnings);
-    let key = private_key(key_option, key_path, warnings);
-    let (chain, key) = match (chain, key) {
+    if let (Err(problem), None) = (&chain, key) {
+        // One file that should hold both, and does not: one problem.
+        return Err(vec![problem.clone()]);
+    }
+    let (chain, key) = match (chain, private_key(key_option, key_path, warnings)) {
         (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => {
-            let mut problems: Vec<Problem> =
-                [chain.err(), key.err()].into_iter().flatten().collect();
-            // One unreadable file that holds both is one problem.
-            problems.dedup();
-            return Err(problems);
-        }
+        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
     };
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    match CertifiedKey::from_der(chain, key, &provider) {
-        Ok(key) => Ok(Arc::new(key)),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(vec![Problem::error(
-            key_option,
-            format!(
-                "key values mismatch: the private key in {} does not belong to the certificate in {}",
-                key_path.display(),
-                cert.display()
-            ),
-        )]),
-        Err(error) => Err(vec![Problem::error(
+    let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
+        vec![Problem::error(
             key_option,
             format!(
                 "the private key in {} cannot be used ({error}); adit takes RSA of 2048 to 8192 bits, \
                  ECDSA on P-256, P-384 or P-521, and Ed25519",
                 key_path.display()
             ),
-        )]),
+        )]
+    })?;
+    // By x509-parser: rustls would refuse a certificate of X.509 version 1, which is legal here.
+    let public_key = chain.first().and_then(|leaf| {
+        let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+        Some(certificate.public_key().raw.to_vec())
+    });
+    if signing.public_key().map(|key| key.to_vec()) != public_key {
+        return Err(vec![Problem::error(
+            key_option,
+            format!(
+                "key values mismatch: the private key in {} does not belong to the certificate in {}",
+                key_path.display(),
+                cert.display()
+            ),
+        )]);
     }
+    Ok(Arc::new(CertifiedKey::new(chain, signing)))
 }
 
 /// The chain of a PEM file, leaf first.
@@ -89,9 +92,9 @@ fn chain(
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let bytes = read("cert", "certificate file", path)?;
     let chain = pem_certificates("cert", path, &bytes)?;
-    let Some(leaf) = chain.first() else {
+    if chain.is_empty() {
         return Err(Problem::error("cert", no_certificate(path, &bytes)));
-    };
+    }
     for (depth, der) in chain.iter().enumerate() {
         let Ok((_, certificate)) = X509Certificate::from_der(der) else {
             return Err(Problem::error(
@@ -105,7 +108,6 @@ fn chain(
         };
         warnings.extend(validity(path, &certificate));
     }
-    debug_assert!(!leaf.is_empty());
     Ok(chain)
 }
 

@@ -4,11 +4,12 @@
 //! * `context`: a service's options to rustls configurations, with `keys`, `ciphers`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `names`, `notes`: who the peer is, and what the log says about it;
+//! * `verification`, `trust`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
-//! * `failure`: why it did not work, whose fault that is, and what to do.
+//! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
 
+mod alerts;
 mod ciphers;
 mod context;
 pub mod demo;
@@ -19,9 +20,12 @@ mod names;
 mod notes;
 mod record;
 mod sessions;
+mod signatures;
 mod stream;
 mod tickets;
+mod trust;
 mod verification;
+
 #[cfg(test)]
 mod tests;
 
@@ -29,10 +33,11 @@ use std::fmt;
 
 pub use context::Context;
 pub use failure::{During, Failure};
-pub use handshake::Handshake;
+pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
 pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 pub use stream::{Decrypted, Stream};
 
+use crate::config::Severity;
 use crate::ipc::shared::SharedWords;
 
 /// What the supervisor makes once, before any fork, and every generation shares, so that a
@@ -65,18 +70,6 @@ impl fmt::Debug for Resumption {
         f.write_str("Resumption")
     }
 }
-
-/// How bad a [`Problem`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The service cannot be served so.
-    Error,
-    /// It can, but is probably not what is wanted.
-    Warning,
-    /// It has no effect here.
-    Note,
-}
-
 /// A file or an option that cannot be served, or a warning about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -119,7 +112,7 @@ impl Problem {
 pub enum Step {
     /// It wants more from the peer.
     More(Handshake),
-    /// It is done. `plain` may already hold ranges of application data.
+    /// It is done. What is left of the input is for `Stream::decrypt`.
     Done(Stream),
 }
 

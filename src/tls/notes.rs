@@ -24,6 +24,12 @@ pub(super) fn reject(why: Rejection) {
     VERDICT.set(Some(why));
 }
 
+/// Forgets what a step that panicked left behind, so that it is not taken for the next one's.
+pub(super) fn forget() {
+    LINES.with_borrow_mut(Vec::clear);
+    VERDICT.set(None);
+}
+
 /// Takes what `reject` left.
 pub(super) fn verdict() -> Option<Rejection> {
     VERDICT.take()

@@ -92,12 +92,6 @@ impl Stream {
         self.negotiated.clone()
     }
 
-    /// Whether the peer's close_notify came; it may have come along with the end of the
-    /// handshake, in `Handshake::step`.
-    pub fn closed(&self) -> bool {
-        self.closed
-    }
-
     /// Decrypts in place every whole record at the front of `input` and pushes where the plain
     /// bytes lie in it. What TLS itself must send (a key update's answer) is appended to `output`.
     ///

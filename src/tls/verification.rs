@@ -4,24 +4,17 @@
 use std::net::IpAddr;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-    verify_tls13_signature_with_raw_key,
-};
-use rustls::pki_types::{
-    CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
-};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
-    SignatureScheme,
-};
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
 
 use super::failure::Rejection;
-use super::names;
 use super::notes::{note, reject};
+use super::trust::{Trust, name_of, self_issued};
+use super::{names, signatures};
 use crate::config::{PeerVerification, TlsOptions};
 
 /// See the module.
@@ -33,68 +26,26 @@ pub(super) struct Verifier {
     emails: Vec<String>,
     /// Whether the peer is the server.
     peer_serves: bool,
-    anchors: Vec<TrustAnchor<'static>>,
-    /// What x509-parser sees of each anchor, by the same index.
-    trusted: Vec<Trusted>,
-    hints: Vec<DistinguishedName>,
+    trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// A certificate of CAfile, CApath or the system.
-#[derive(Debug)]
-struct Trusted {
-    der: CertificateDer<'static>,
-    subject: Vec<u8>,
-    public_key: Vec<u8>,
-    not_before: i64,
-    not_after: i64,
-}
-
 impl Verifier {
-    /// Certificates that cannot be parsed are left out; returns how many they were.
     pub(super) fn new(
         options: &TlsOptions,
         peer_serves: bool,
-        certificates: Vec<CertificateDer<'static>>,
+        trust: Trust,
         algorithms: WebPkiSupportedAlgorithms,
-    ) -> (Self, usize) {
-        let (mut anchors, mut trusted, mut hints) = (Vec::new(), Vec::new(), Vec::new());
-        let mut unusable = 0;
-        for der in certificates {
-            let (Ok((_, certificate)), Ok(anchor)) = (
-                X509Certificate::from_der(&der),
-                webpki::anchor_from_trusted_cert(&der),
-            ) else {
-                unusable += 1;
-                continue;
-            };
-            hints.push(DistinguishedName::in_sequence(&anchor.subject));
-            anchors.push(anchor.to_owned());
-            trusted.push(Trusted {
-                subject: certificate.subject().as_raw().to_vec(),
-                public_key: certificate.public_key().raw.to_vec(),
-                not_before: certificate.validity().not_before.timestamp(),
-                not_after: certificate.validity().not_after.timestamp(),
-                der: der.clone(),
-            });
-        }
-        let verifier = Self {
+    ) -> Self {
+        Self {
             policy: options.verification,
             hosts: options.check_host.clone(),
             addresses: options.check_ip.clone(),
             emails: options.check_email.clone(),
             peer_serves,
-            anchors,
-            trusted,
-            hints,
+            trust,
             algorithms,
-        };
-        (verifier, unusable)
-    }
-
-    /// Subjects of everything trusted, for the log.
-    pub(super) fn trusted_names(&self) -> impl Iterator<Item = String> + '_ {
-        self.trusted.iter().map(|trusted| name_of(&trusted.subject))
+        }
     }
 
     fn verify(
@@ -140,7 +91,11 @@ impl Verifier {
         let result = if self.is_trusted_root(leaf, certificate) {
             self.dates_and_purpose(certificate, now)
         } else if self.policy.chain || self.policy.server {
-            self.path(leaf, certificate, intermediates, now)
+            if is_odd(certificate) {
+                self.odd_path(certificate, now)
+            } else {
+                self.path(leaf, certificate, intermediates, now)
+            }
         } else {
             // verifyPeer alone: as stunnel, whatever is wrong above the leaf does not matter.
             self.dates_and_purpose(certificate, now)
@@ -165,7 +120,7 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         certificate: &X509Certificate<'_>,
     ) -> bool {
-        self_issued(certificate) && self.trusted.iter().any(|trusted| trusted.der == *leaf)
+        self_issued(certificate) && self.trust.contains(leaf)
     }
 
     fn dates_and_purpose(
@@ -181,16 +136,29 @@ impl Verifier {
         if validity.not_after.timestamp() < now {
             return Err(Rejection::Expired);
         }
+        let unhandled = certificate.extensions().iter().any(|extension| {
+            extension.critical
+                && matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::UnsupportedExtension { .. }
+                        | ParsedExtension::ParseError { .. }
+                        | ParsedExtension::Unparsed
+                )
+        });
+        if unhandled {
+            return Err(Rejection::Other("unhandled critical extension".into()));
+        }
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(usage)) => {
+                // anyExtendedKeyUsage is no licence: neither OpenSSL nor webpki takes it for one.
                 let usage = usage.value;
                 let allowed = if self.peer_serves {
                     usage.server_auth
                 } else {
                     usage.client_auth
                 };
-                if usage.any || allowed {
+                if allowed {
                     Ok(())
                 } else {
                     Err(Rejection::Purpose)
@@ -213,11 +181,12 @@ impl Verifier {
         } else {
             KeyUsage::client_auth()
         };
-        let anchor_is_valid = |path: &webpki::VerifiedPath<'_>| self.anchor_dates(path, now);
+        let anchor_is_valid =
+            |path: &webpki::VerifiedPath<'_>| self.trust.anchor_dates(path.anchor(), now);
         let path = entity
             .verify_for_usage(
                 self.algorithms.all,
-                &self.anchors,
+                self.trust.anchors(),
                 intermediates,
                 now,
                 usage,
@@ -229,35 +198,25 @@ impl Verifier {
         Ok(())
     }
 
-    /// webpki looks at no dates of an anchor; OpenSSL refuses an expired root, and so do we.
-    fn anchor_dates(
-        &self,
-        path: &webpki::VerifiedPath<'_>,
-        now: UnixTime,
-    ) -> Result<(), webpki::Error> {
-        let Some(trusted) = self
-            .anchors
-            .iter()
-            .position(|anchor| anchor == path.anchor())
-            .and_then(|index| self.trusted.get(index))
-        else {
-            return Err(webpki::Error::UnknownIssuer);
-        };
-        let time = |seconds: i64| {
-            UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.max(0) as u64))
-        };
-        if now > time(trusted.not_after) {
-            return Err(webpki::Error::CertExpired {
-                time: now,
-                not_after: time(trusted.not_after),
+    /// A leaf of X.509 version 1, or one with CA:TRUE, which OpenSSL takes and webpki does not:
+    /// good when a certificate of CAfile or CApath itself signed it.
+    fn odd_path(&self, certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Rejection> {
+        self.dates_and_purpose(certificate, now)?;
+        let issuer = self.trust.issuers(certificate).find(|issuer| {
+            signatures::signed_by(certificate, &issuer.public_key, &self.algorithms)
+        });
+        let Some(issuer) = issuer else {
+            return Err(if self_issued(certificate) {
+                Rejection::SelfSigned
+            } else {
+                Rejection::UnknownIssuer
             });
-        }
-        if now < time(trusted.not_before) {
-            return Err(webpki::Error::CertNotValidYet {
-                time: now,
-                not_before: time(trusted.not_before),
-            });
-        }
+        };
+        issuer.dates(now)?;
+        note(
+            6,
+            format!("Certificate accepted at depth=1: {}", issuer.name()),
+        );
         Ok(())
     }
 
@@ -326,11 +285,7 @@ impl Verifier {
         if !self.policy.peer {
             return Ok(());
         }
-        let known = self.trusted.iter().any(|trusted| {
-            trusted.subject == certificate.subject().as_raw()
-                && trusted.public_key == certificate.public_key().raw
-        });
-        if known {
+        if self.trust.knows(certificate) {
             note(6, "CERT: Locally installed certificate matched".into());
             Ok(())
         } else {
@@ -338,63 +293,11 @@ impl Verifier {
             Err(Rejection::NotInRepository)
         }
     }
-
-    fn signature12(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let Some(key) = self.key_of_odd_certificate(cert) else {
-            return verify_tls12_signature(message, cert, dss, &self.algorithms);
-        };
-        let key = RawPublicKeyEntity::try_from(&key)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        self.algorithms
-            .mapping
-            .iter()
-            .filter(|(scheme, _)| *scheme == dss.scheme)
-            .flat_map(|(_, algorithms)| algorithms.iter())
-            .any(|algorithm| {
-                key.verify_signature(*algorithm, message, dss.signature())
-                    .is_ok()
-            })
-            .then(HandshakeSignatureValid::assertion)
-            .ok_or(Error::PeerMisbehaved(
-                PeerMisbehaved::SignedKxWithWrongAlgorithm,
-            ))
-    }
-
-    fn signature13(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        match self.key_of_odd_certificate(cert) {
-            None => verify_tls13_signature(message, cert, dss, &self.algorithms),
-            Some(key) => verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms),
-        }
-    }
-
-    /// The key of a certificate that webpki does not parse (X.509 version 1, as old appliances
-    /// have), where no chain is asked for.
-    fn key_of_odd_certificate(
-        &self,
-        cert: &CertificateDer<'_>,
-    ) -> Option<SubjectPublicKeyInfoDer<'static>> {
-        if self.policy.chain || self.policy.server || EndEntityCert::try_from(cert).is_ok() {
-            return None;
-        }
-        let (_, certificate) = X509Certificate::from_der(cert).ok()?;
-        Some(SubjectPublicKeyInfoDer::from(
-            certificate.public_key().raw.to_vec(),
-        ))
-    }
 }
 
-fn self_issued(certificate: &X509Certificate<'_>) -> bool {
-    certificate.subject().as_raw() == certificate.issuer().as_raw()
+/// What webpki takes for no end entity.
+fn is_odd(certificate: &X509Certificate<'_>) -> bool {
+    certificate.version() == X509Version::V1 || certificate.is_ca()
 }
 
 /// stunnel's lines for what is above the leaf, the anchor first.
@@ -416,13 +319,6 @@ fn note_path(path: &webpki::VerifiedPath<'_>) {
             ),
         );
     }
-}
-
-fn name_of(der: &[u8]) -> String {
-    X509Name::from_der(der).map_or_else(
-        |_| String::from("(unreadable name)"),
-        |(_, name)| names::distinguished(&name),
-    )
 }
 
 fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
@@ -475,7 +371,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature12(message, cert, dss)
+        signatures::tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -484,7 +380,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature13(message, cert, dss)
+        signatures::tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -502,7 +398,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
+        self.trust.hints()
     }
 
     fn verify_client_cert(
@@ -521,7 +417,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature12(message, cert, dss)
+        signatures::tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -530,7 +426,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature13(message, cert, dss)
+        signatures::tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -158,6 +158,10 @@ struct End {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     plain: Vec<u8>,
+    /// The stream had something of its own to send: the answer to a key update.
+    answered: bool,
+    /// The peer's close_notify came.
+    closed: bool,
 }
 
 impl End {
@@ -169,6 +173,8 @@ impl End {
             inbox: Vec::new(),
             outbox: Vec::new(),
             plain: Vec::new(),
+            answered: false,
+            closed: false,
         }
     }
 
@@ -177,15 +183,25 @@ impl End {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         let (used, state) = match self.state.take().unwrap() {
             State::Shaking(handshake) => {
-                match handshake.step(&mut self.inbox, &mut ranges, &mut self.outbox, &LOG) {
+                match handshake.step(&mut self.inbox, &mut self.outbox, &LOG) {
                     Ok((used, Step::More(handshake))) => (used, State::Shaking(handshake)),
-                    Ok((used, Step::Done(stream))) => (used, State::Open(stream)),
+                    Ok((used, Step::Done(stream))) => {
+                        self.inbox.drain(..used);
+                        self.state = Some(State::Open(stream));
+                        return self.turn();
+                    }
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }
             State::Open(mut stream) => {
-                match stream.decrypt(&mut self.inbox, &mut ranges, &mut self.outbox) {
-                    Ok(decrypted) => (decrypted.consumed, State::Open(stream)),
+                let before = self.outbox.len();
+                let decrypted = stream.decrypt(&mut self.inbox, &mut ranges, &mut self.outbox);
+                self.answered |= self.outbox.len() > before;
+                match decrypted {
+                    Ok(decrypted) => {
+                        self.closed = decrypted.closed;
+                        (decrypted.consumed, State::Open(stream))
+                    }
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }
