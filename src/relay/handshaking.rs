@@ -147,14 +147,8 @@ fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Resul
     let scratch = &mut context.resources.scratch;
     let pool = &mut context.resources.pool;
     let end = end(side, context.front, context.back)?;
-    scratch.ranges.clear();
     scratch.tls.clear();
-    let stepped = handshake.step(
-        end.input.bytes_mut(),
-        &mut scratch.ranges,
-        &mut scratch.tls,
-        &log,
-    );
+    let stepped = handshake.step(end.input.bytes_mut(), &mut scratch.tls, &log);
     let sent = end.queue(&scratch.tls, pool);
     match stepped {
         Err(failure) => {
@@ -163,9 +157,6 @@ fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Resul
             Err(Ending::Alerted(side))
         }
         Ok((consumed, step)) => {
-            for range in scratch.ranges.drain(..) {
-                end.plain.push(&end.input.bytes()[range], pool);
-            }
             end.input.consume(consumed, pool);
             sent.map_err(|errno| {
                 failed(HandshakeFailure::Vanished, context);

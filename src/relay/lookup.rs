@@ -105,7 +105,7 @@ impl Lookup {
                     Entry::Known(addresses.into_iter().map(tcp).collect())
                 }
                 Some(Err(error)) => {
-                    error!(log, "Error resolving \"{host}\": {error}");
+                    error!(log, "{error}");
                     Entry::Known(Vec::new())
                 }
             };
