@@ -2,7 +2,16 @@
 //! Holds no listener. Never in here: what happens on a connection.
 
 mod inbox;
+mod panics;
+pub mod poller;
 pub mod reactor;
+pub mod slab;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tests;
+pub mod thread;
+pub mod timers;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
