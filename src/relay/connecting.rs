@@ -13,7 +13,7 @@ use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::resolver::ResolveError;
 use crate::worker::poller::Readiness;
 use crate::{debug, error, info, notice};
@@ -332,7 +332,7 @@ fn try_one(
     match outbound::begin(&upstream, common.config(), local, &log) {
         Ok((socket, progress)) => {
             if let Err(error) = resources.poller.add(socket.as_fd(), common.key | 1) {
-                error!(log, "epoll_ctl: {error}");
+                error!(log, "epoll_ctl: {}", log::Reason(&error));
                 return Err(Ending::Reset);
             }
             let attempt = Attempt {
