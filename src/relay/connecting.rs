@@ -128,10 +128,10 @@ impl Connecting {
     /// # Errors
     /// No address is left, or the client is gone.
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        if context.front.gone() {
+        if context.front.failed() {
             info!(
                 context.common.log,
-                "The client closed the connection before the server was connected"
+                "The client reset the connection before the server was connected"
             );
             self.dissolve(context.resources);
             return Err(Ending::Reset);
@@ -263,6 +263,10 @@ impl Connecting {
             return Err(give_up(context));
         }
         self.asked = true;
+        debug!(
+            common.log,
+            "All addresses failed: resolving the names again"
+        );
         Ok(Stage::Resolving(
             lookup,
             resources.now + config.timeouts.busy,
