@@ -37,7 +37,6 @@ pub struct GenerationStatus {
     /// What it is about: `serving`, `draining` and the like.
     pub state: String,
     /// The master's process.
-    #[serde(rename = "master_pid")]
     pub pid: u32,
     /// When it was started, in seconds since 1970 began in UTC.
     pub since: u64,
@@ -324,7 +323,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         let value = serde_json::to_value(status()).unwrap();
         assert_eq!(value["pid"], 100);
         let generation = &value["generations"][0];
-        assert_eq!(generation["master_pid"], 102);
+        assert_eq!(generation["pid"], 102);
         assert_eq!(generation["state"], "serving");
         assert_eq!(generation["workers"][0]["claimed"], 4711);
         assert_eq!(generation["services"][0]["handshakes_resumed"], 3700);

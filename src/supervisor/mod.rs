@@ -31,9 +31,7 @@ use running::{Parts, Supervisor};
 
 pub use resolver::Resolver as ResolverProcess;
 
-const SIGNALS: [i32; 7] = [
-    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
-];
+const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// Runs adit with a configuration until it is stopped: `adit [FILE]`, and `adit relay`.
 ///
