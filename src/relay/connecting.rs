@@ -128,18 +128,9 @@ impl Connecting {
     /// # Errors
     /// No address is left, or the client is gone.
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        if context.front.failed() {
-            info!(
-                context.common.log,
-                "The client reset the connection before the server was connected"
-            );
+        if let Err(ending) = watch_front(&mut context) {
             self.dissolve(context.resources);
-            return Err(Ending::Reset);
-        }
-        // A full socket may have kept back the end of the front's handshake.
-        if let Err(errno) = context.front.flush(&mut context.resources.pool) {
-            self.dissolve(context.resources);
-            return Err(broken(&context.common.log, "s_write", errno));
+            return Err(ending);
         }
         loop {
             let now = context.resources.now;
@@ -272,6 +263,21 @@ impl Connecting {
             resources.now + config.timeouts.busy,
         ))
     }
+}
+
+/// The client may be gone by now; and a full socket may have kept back the end of its handshake.
+fn watch_front(context: &mut Context<'_>) -> Result<(), Ending> {
+    let log = context.common.log;
+    if context.front.failed() {
+        info!(
+            log,
+            "The client reset the connection before the server was connected"
+        );
+        return Err(Ending::Reset);
+    }
+    let flushed = context.front.flush(&mut context.resources.pool);
+    flushed.map_err(|errno| broken(&log, "s_write", errno))?;
+    Ok(())
 }
 
 fn give_up(context: &mut Context<'_>) -> Ending {
