@@ -69,7 +69,7 @@ fn read(sources: &Sources) -> Option<Rc<Config>> {
             Some(Rc::new(loaded.config))
         }
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            eprintln!("{diagnostics}");
             crate::error!(ui_log(), "Configuration failed");
             None
         }
