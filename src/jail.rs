@@ -1,1 +1,381 @@
-//! TODO
+//! The jail: a process leaves root behind here, once, with one thread, before it accepts anything.
+//! Never in here: asking DNS, an error that the caller could ignore.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::config::Global;
+use crate::process::OneThread;
+
+/// Proof that [`Plan::enter`] was gone through and checked.
+#[derive(Debug)]
+pub struct Jailed(());
+
+/// Who to become and where, looked up while names can still be looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    root: Option<PathBuf>,
+    uid: Option<Uid>,
+    gid: Option<Gid>,
+    /// Started by root: otherwise there is nothing to give up.
+    privileged: bool,
+}
+
+/// Why the jail cannot be entered, or does not hold.
+#[derive(Debug)]
+pub enum JailError {
+    /// `setuid = NAME` names nobody.
+    UnknownUser(String),
+    /// `setgid = NAME` names no group.
+    UnknownGroup(String),
+    /// `setuid = NUMBER` is of no known user, so its group must be given.
+    GroupNeeded(Uid),
+    /// `chroot = DIR` is no directory that can be entered.
+    Directory(PathBuf, io::Error),
+    /// A system call failed; its name.
+    Call(&'static str, Errno),
+    /// The proof failed: what can still be done that must not be possible.
+    NotHolding(String),
+}
+
+impl fmt::Display for JailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownUser(name) => {
+                write!(f, "setuid: there is no user \"{name}\" on this system")
+            }
+            Self::UnknownGroup(name) => {
+                write!(f, "setgid: there is no group \"{name}\" on this system")
+            }
+            Self::GroupNeeded(uid) => write!(
+                f,
+                "setuid: number {uid} is of no user known here, so its group must be given by setgid"
+            ),
+            Self::Directory(dir, error) => {
+                write!(f, "chroot: cannot enter {}: {error}", dir.display())
+            }
+            Self::Call(call, errno) => write!(
+                f,
+                "dropping privileges: {call}: {} ({})",
+                errno.desc(),
+                *errno as i32
+            ),
+            Self::NotHolding(what) => write!(f, "dropping privileges: refusing to run: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for JailError {}
+
+impl JailError {
+    /// The option to blame, where there is one.
+    pub fn option(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownUser(_) | Self::GroupNeeded(_) => Some("setuid"),
+            Self::UnknownGroup(_) => Some("setgid"),
+            Self::Directory(..) => Some("chroot"),
+            Self::Call(..) | Self::NotHolding(_) => None,
+        }
+    }
+}
+
+impl Plan {
+    /// Looks up what the configuration asks for. `chroot = /` is no jail and is left out.
+    ///
+    /// # Errors
+    /// An unknown user or group, a directory that is not there.
+    pub fn look_up(global: &Global) -> Result<Plan, JailError> {
+        let user = global.setuid.as_deref().map(user).transpose()?;
+        let named_group = global.setgid.as_deref().map(group).transpose()?;
+        let gid = match (named_group, user) {
+            (Some(gid), _) => Some(gid),
+            (None, Some((_, Some(gid)))) => Some(gid),
+            (None, Some((uid, None))) => return Err(JailError::GroupNeeded(uid)),
+            (None, None) => None,
+        };
+        let root = global.chroot.clone().filter(|dir| dir != Path::new("/"));
+        if let Some(dir) = &root {
+            let about = std::fs::metadata(dir).map_err(|e| JailError::Directory(dir.clone(), e))?;
+            if !about.is_dir() {
+                let error = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(JailError::Directory(dir.clone(), error));
+            }
+        }
+        Ok(Plan {
+            root,
+            uid: user.map(|(uid, _)| uid),
+            gid,
+            privileged: Uid::effective().is_root(),
+        })
+    }
+
+    /// As [`Plan::look_up`] for a helper that stays outside the jail's directory and must be
+    /// nobody where the configuration names nobody to become, or somebody unknown (which is told
+    /// when the configuration is loaded).
+    pub fn look_up_outside(global: &Global) -> Plan {
+        let asked = Plan::look_up(global).ok();
+        let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
+        let (uid, gid) = ids.unwrap_or_else(|| {
+            let (uid, gid) = user("nobody").unwrap_or((Uid::from_raw(65534), None));
+            (uid, gid.unwrap_or(Gid::from_raw(65534)))
+        });
+        Plan {
+            root: None,
+            uid: Some(uid),
+            gid: Some(gid),
+            privileged: Uid::effective().is_root(),
+        }
+    }
+
+    /// What the configuration asks for and an ordinary user cannot do.
+    pub fn not_in_force(&self, global: &Global) -> Vec<&'static str> {
+        if self.privileged {
+            return Vec::new();
+        }
+        let asked = [
+            ("chroot", global.chroot.is_some()),
+            ("setuid", global.setuid.is_some()),
+            ("setgid", global.setgid.is_some()),
+        ];
+        asked
+            .into_iter()
+            .filter_map(|(name, given)| given.then_some(name))
+            .collect()
+    }
+
+    /// The directory that [`Plan::enter`] will make the root, where it will.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref().filter(|_| self.privileged)
+    }
+
+    /// chroot, chdir, setgroups, setresgid, setresuid, no capability, no new privileges, not
+    /// dumpable; then tries to get out and refuses to go on if it can.
+    ///
+    /// # Errors
+    /// The step that failed, or what is still possible.
+    pub fn enter(self, _: &OneThread) -> Result<Jailed, JailError> {
+        let outside = identity(Path::new("/etc/passwd"));
+        if self.privileged {
+            if let Some(root) = &self.root {
+                nix::unistd::chroot(root.as_path())
+                    .map_err(|errno| JailError::Directory(root.clone(), errno.into()))?;
+                nix::unistd::chdir("/").map_err(call("chdir"))?;
+            }
+            if self.uid.is_some() || self.gid.is_some() {
+                nix::unistd::setgroups(&[]).map_err(call("setgroups"))?;
+            }
+            drop_bounding_set()?;
+            if let Some(gid) = self.gid {
+                nix::unistd::setresgid(gid, gid, gid).map_err(call("setresgid"))?;
+            }
+            if let Some(uid) = self.uid {
+                nix::unistd::setresuid(uid, uid, uid).map_err(call("setresuid"))?;
+            }
+            clear_capabilities()?;
+        }
+        nix::sys::prctl::set_no_new_privs().map_err(call("prctl(PR_SET_NO_NEW_PRIVS)"))?;
+        nix::sys::prctl::set_dumpable(false).map_err(call("prctl(PR_SET_DUMPABLE)"))?;
+        self.prove(outside)?;
+        Ok(Jailed(()))
+    }
+
+    fn prove(&self, outside: Option<(u64, u64)>) -> Result<(), JailError> {
+        let no = |what: String| Err(JailError::NotHolding(what));
+        if !self.privileged {
+            return Ok(());
+        }
+        if self.root.is_some() && outside.is_some() && identity(Path::new("/etc/passwd")) == outside
+        {
+            return no("the system's /etc/passwd can still be opened from inside the jail".into());
+        }
+        if let Some(uid) = self.uid {
+            let now = nix::unistd::getresuid().map_err(call("getresuid"))?;
+            if [now.real, now.effective, now.saved] != [uid; 3] {
+                return no(format!("the user is {}, not {uid}", now.effective));
+            }
+            if !uid.is_root() {
+                let root = Uid::from_raw(0);
+                if nix::unistd::setresuid(root, root, root).is_ok()
+                    || nix::unistd::setuid(root).is_ok()
+                {
+                    return no("root could be regained".into());
+                }
+            }
+        }
+        if let Some(gid) = self.gid {
+            let now = nix::unistd::getresgid().map_err(call("getresgid"))?;
+            if [now.real, now.effective, now.saved] != [gid; 3] {
+                return no(format!("the group is {}, not {gid}", now.effective));
+            }
+        }
+        if (self.uid.is_some() || self.gid.is_some())
+            && !nix::unistd::getgroups()
+                .map_err(call("getgroups"))?
+                .is_empty()
+        {
+            return no("supplementary groups are left".into());
+        }
+        if let Some(set) = capabilities_left()? {
+            return no(format!("the {set} capability set is not empty"));
+        }
+        Ok(())
+    }
+}
+
+fn call(name: &'static str) -> impl Fn(Errno) -> JailError {
+    move |errno| JailError::Call(name, errno)
+}
+
+/// Device and inode of a file that can be opened.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let about = std::fs::File::open(path)
+        .and_then(|file| file.metadata())
+        .ok()?;
+    Some((about.dev(), about.ino()))
+}
+
+fn user(name: &str) -> Result<(Uid, Option<Gid>), JailError> {
+    let unknown = || JailError::UnknownUser(name.to_owned());
+    if let Some(user) = User::from_name(name).map_err(|_| unknown())? {
+        return Ok((user.uid, Some(user.gid)));
+    }
+    let uid = Uid::from_raw(name.parse().map_err(|_| unknown())?);
+    let known = User::from_uid(uid).ok().flatten();
+    Ok((uid, known.map(|user| user.gid)))
+}
+
+fn group(name: &str) -> Result<Gid, JailError> {
+    let unknown = || JailError::UnknownGroup(name.to_owned());
+    if let Some(group) = Group::from_name(name).map_err(|_| unknown())? {
+        return Ok(group.gid);
+    }
+    Ok(Gid::from_raw(name.parse().map_err(|_| unknown())?))
+}
+
+/// capget(2), version 3: two sets of 32 bits of each kind.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+fn capability_header() -> CapabilityHeader {
+    CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    }
+}
+
+/// prctl(2) reads unsigned longs, and wants the unused ones to be 0.
+const NONE: libc::c_ulong = 0;
+
+fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<libc::c_int, Errno> {
+    // SAFETY: these options take plain numbers and touch no memory of ours.
+    Errno::result(unsafe { libc::prctl(option, argument, NONE, NONE, NONE) })
+}
+
+/// Numbers of the capabilities that this kernel knows.
+fn known_capabilities() -> impl Iterator<Item = libc::c_ulong> {
+    (0..64).take_while(|&n| prctl(libc::PR_CAPBSET_READ, n).is_ok())
+}
+
+fn drop_bounding_set() -> Result<(), JailError> {
+    for n in known_capabilities() {
+        prctl(libc::PR_CAPBSET_DROP, n).map_err(call("prctl(PR_CAPBSET_DROP)"))?;
+    }
+    Ok(())
+}
+
+fn clear_capabilities() -> Result<(), JailError> {
+    let all = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+    prctl(libc::PR_CAP_AMBIENT, all).map_err(call("prctl(PR_CAP_AMBIENT)"))?;
+    let header = capability_header();
+    let none = [CapabilityData::default(); 2];
+    // SAFETY: both pointers are to live values of the layout that capset(2) gives for version 3.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    Errno::result(result).map(drop).map_err(call("capset"))
+}
+
+/// The name of a capability set that is not empty.
+fn capabilities_left() -> Result<Option<&'static str>, JailError> {
+    let mut header = capability_header();
+    let mut sets = [CapabilityData::default(); 2];
+    // SAFETY: both pointers are to live values of the layout that capget(2) gives for version 3.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    Errno::result(result).map_err(call("capget"))?;
+    let any = |set: fn(&CapabilityData) -> u32| sets.iter().any(|data| set(data) != 0);
+    let ambient = libc::PR_CAP_AMBIENT_IS_SET as libc::c_ulong;
+    Ok(if any(|data| data.effective) {
+        Some("effective")
+    } else if any(|data| data.permitted) {
+        Some("permitted")
+    } else if any(|data| data.inheritable) {
+        Some("inheritable")
+    } else if known_capabilities().any(|n| prctl(libc::PR_CAPBSET_READ, n) == Ok(1)) {
+        Some("bounding")
+    } else if known_capabilities().any(|n| is_ambient(ambient, n)) {
+        Some("ambient")
+    } else {
+        None
+    })
+}
+
+fn is_ambient(query: libc::c_ulong, capability: libc::c_ulong) -> bool {
+    // SAFETY: PR_CAP_AMBIENT_IS_SET takes plain numbers.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, query, capability, NONE, NONE) == 1 }
+}
+
+/// Opens a file by an absolute path inside `root` (or the system's root), following no link out of
+/// it: root uses this for what an unprivileged user may have written into the jail.
+///
+/// # Errors
+/// What openat2(2) gives.
+pub fn open_inside(
+    root: Option<&Path>,
+    path: &Path,
+    flags: OFlag,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
+    let root = root.unwrap_or(Path::new("/"));
+    let folder = nix::fcntl::open(
+        root,
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    let how = OpenHow::new()
+        .flags(flags)
+        .mode(mode)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    Ok(nix::fcntl::openat2(folder, path, how)?)
+}
+
+/// The numbers of a user and a group by name, for the owner of a Unix socket.
+///
+/// # Errors
+/// There is no such user or group.
+pub fn owner(
+    setuid: Option<&str>,
+    setgid: Option<&str>,
+) -> Result<(Option<u32>, Option<u32>), JailError> {
+    let uid = setuid.map(user).transpose()?;
+    let gid = setgid.map(group).transpose()?;
+    Ok((uid.map(|(uid, _)| uid.as_raw()), gid.map(Gid::as_raw)))
+}

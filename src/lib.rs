@@ -20,6 +20,7 @@ pub mod ipc;
 pub mod jail;
 pub mod log;
 pub mod master;
+pub mod process;
 pub mod protocol;
 pub mod relay;
 pub mod resolver;

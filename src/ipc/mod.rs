@@ -1,5 +1,11 @@
 //! Between the processes: memory they share, and channels that carry words and descriptors.
 //! Never in here: what the words mean to a role.
 
+pub mod accept;
+pub mod channel;
+pub mod handoff;
+pub mod leash;
 pub mod scoreboard;
 pub mod shared;
+pub mod sockopt;
+pub mod words;

@@ -1,1 +1,201 @@
-//! TODO
+//! The master of one generation: loads keys as root, enters the jail, forks the workers, accepts,
+//! and hands each socket to the least busy of them. One thread; never a byte of a connection.
+
+pub mod handoff;
+pub mod load;
+mod serve;
+pub mod workers;
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::socket::MsgFlags;
+use signal_hook::consts::SIGCHLD;
+
+use crate::config::{Config, Foreground};
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::shared::SharedWords;
+use crate::ipc::words::{FromMaster, ToMaster, hear, say};
+use crate::jail::Jailed;
+use crate::log::{self, Log, Outputs};
+use crate::process::{self, Fresh, OneThread};
+use crate::resolver;
+use crate::tls::Resumption;
+use load::Loaded;
+use workers::{Nursery, Workers};
+
+/// Descriptors a worker needs besides two a session: logs, channels, and three a relay thread.
+const RESERVED_DESCRIPTORS: usize = 32;
+const DESCRIPTORS_PER_THREAD: usize = 4;
+
+/// What a master is born with.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The number of its generation.
+    pub generation: u64,
+    /// Inherited by the fork; nothing is serialised.
+    pub config: &'a Config,
+    /// Shared by all generations.
+    pub resumption: &'a Resumption,
+    /// The number of the last connection, over all generations, in its first word.
+    pub connections: SharedWords,
+    /// This generation's counts.
+    pub scoreboard: Scoreboard,
+    /// To the supervisor.
+    pub supervisor: Channel,
+    /// To the supervisor's life.
+    pub leash: Leash,
+    /// Where clients are introduced to the resolver.
+    pub resolver: Channel,
+    /// Where to log from now on, if that changes.
+    pub outputs: Option<Outputs>,
+    /// How loud the main log is.
+    pub log: Log,
+}
+
+/// A listener and whose it is.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    service: usize,
+}
+
+/// The master's life, from the fork to `_exit`.
+pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
+    let log = start.log;
+    match live(start, fresh) {
+        Ok(()) => process::exit(0),
+        Err(error) => {
+            crate::error!(log, "Master: {error}");
+            process::exit(1)
+        }
+    }
+}
+
+fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
+    forget_the_supervisor(&start)?;
+    process::title(
+        "adit: master",
+        &format!(" of generation {}", start.generation),
+    );
+    let Some(loaded) = load_or_say_why(&start)? else {
+        return Ok(());
+    };
+    let Some(listeners) = listeners(&start.supervisor)? else {
+        return Ok(());
+    };
+    // Only now: whatever was wrong was said in the log that is in force.
+    if let Some(outputs) = start.outputs.take() {
+        log::install(outputs);
+    }
+    let jailed = enter_jail(&start, &loaded)?;
+    crate::sandbox::master(&start.log)?;
+    let signals = fresh.hear(&[SIGCHLD])?;
+    let workers = Workers::new(Nursery {
+        generation: start.generation,
+        services: loaded.services,
+        scoreboard: start.scoreboard,
+        leash: start.leash.try_clone()?,
+        resolver: start.resolver,
+        threads: start.config.global.threads,
+        capacity: capacity(start.config.global.threads),
+        log: start.log,
+    });
+    serve::Serving::new(
+        start.supervisor,
+        start.leash,
+        start.connections,
+        signals,
+        listeners,
+        workers,
+        start.log,
+    )
+    .run(&jailed)
+}
+
+/// Closes every descriptor of the supervisor's that a master must not have: other generations'
+/// channels and listeners, the control socket, the leash's other end.
+fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
+    let mut kept = log::descriptors();
+    kept.extend(start.outputs.iter().flat_map(Outputs::descriptors));
+    kept.extend([
+        start.supervisor.as_fd().as_raw_fd(),
+        start.leash.as_fd().as_raw_fd(),
+        start.resolver.as_fd().as_raw_fd(),
+    ]);
+    process::close_all_but(&kept)
+}
+
+/// Reads everything the configuration names and tells the supervisor how it went.
+fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
+    let mut client = resolver::Client::new(resolver::introduce(&start.resolver)?);
+    match load::load(start.config, &mut client, start.resumption, &start.log) {
+        Ok(loaded) => {
+            load::tell(&loaded.warnings, &start.log);
+            for option in loaded.plan.not_in_force(&start.config.global) {
+                crate::notice!(
+                    start.log,
+                    "Started as an ordinary user: {option} is not in force"
+                );
+            }
+            let said = FromMaster::Loaded(loaded.accept.clone());
+            say(&start.supervisor, &said, &[])?;
+            Ok(Some(loaded))
+        }
+        Err(found) => {
+            load::tell(&found, &start.log);
+            say(&start.supervisor, &FromMaster::Failed, &[])?;
+            Ok(None)
+        }
+    }
+}
+
+/// Waits for the listeners; `None` when the supervisor gave this generation up.
+fn listeners(supervisor: &Channel) -> io::Result<Option<Vec<Listener>>> {
+    let mut listeners = Vec::new();
+    loop {
+        match hear::<ToMaster>(supervisor, MsgFlags::empty())? {
+            Some((ToMaster::Listeners(services), sockets)) if services.len() == sockets.len() => {
+                let pairs = sockets.into_iter().zip(services);
+                listeners.extend(pairs.map(|(socket, service)| Listener { socket, service }));
+            }
+            Some((ToMaster::Serve, _)) => return Ok(Some(listeners)),
+            Some((ToMaster::LogFile, mut files)) => {
+                if let Some(file) = files.pop() {
+                    log::replace_file(file)?;
+                }
+            }
+            Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),
+            Some((word, _)) => {
+                return Err(io::Error::other(format!(
+                    "not a word to wait with: {word:?}"
+                )));
+            }
+        }
+    }
+}
+
+fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
+    if start.config.global.foreground == Foreground::No {
+        process::let_go_of_the_terminal()?;
+    }
+    let plan = loaded.plan.clone();
+    let root = plan.root().map(|root| root.display().to_string());
+    let jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+    if let Some(root) = root {
+        crate::info!(start.log, "Switched to chroot directory: {root}");
+    }
+    Ok(jailed)
+}
+
+/// Sessions for which a worker's descriptor table has room.
+fn capacity(threads: usize) -> usize {
+    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .unwrap_or((1024, 1024));
+    let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_PER_THREAD;
+    let soft = usize::try_from(soft).unwrap_or(usize::MAX);
+    (soft.saturating_sub(reserved) / 2).max(1)
+}

@@ -50,9 +50,9 @@ pub fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }
 
-/// Whether a stand-in (Debian's stunnel, say) runs in adit's place: `ADIT_UNDER_TEST=/usr/bin/stunnel4`.
+/// Whether a stand-in (Debian's stunnel, say) runs in adit's place: `PROGRAM_UNDER_TEST=/usr/bin/stunnel4`.
 pub fn stand_in() -> Option<PathBuf> {
-    std::env::var_os("ADIT_UNDER_TEST").map(PathBuf::from)
+    std::env::var_os("PROGRAM_UNDER_TEST").map(PathBuf::from)
 }
 
 /// The program's path when it is installed; looks in the system's folders too, which a user's PATH
@@ -68,14 +68,14 @@ pub fn installed(program: &str) -> Option<PathBuf> {
 /// Says that a test did not run, and why: on its output, and in the file that `tests/run` shows.
 pub fn say_skipped(test: &str, why: &str) {
     eprintln!("SKIP {test}: {why}");
-    if let Some(file) = std::env::var_os("ADIT_TEST_SKIPS") {
+    if let Some(file) = std::env::var_os("TEST_SKIPS") {
         let line = format!("SKIP {test}: {why}\n");
         let file = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .open(file);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
-            .expect("ADIT_TEST_SKIPS names a file that can be written");
+            .expect("TEST_SKIPS names a file that can be written");
     }
 }
 

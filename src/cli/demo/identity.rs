@@ -1,0 +1,50 @@
+//! A throw-away certificate authority and the mail server's certificate. Their keys live in
+//! memory only; what adit must trust goes into a file.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// The name of the mail server, in its certificate and nowhere in DNS (RFC 2606).
+pub(super) const HOST: &str = "mail.example.org";
+
+/// What `adit demo` made.
+pub(super) struct Identity {
+    /// The authority's certificate, for CAfile.
+    pub(super) authority_pem: String,
+    /// The same in DER.
+    #[cfg(test)]
+    pub(super) authority_der: Vec<u8>,
+    /// The server's certificate, DER.
+    pub(super) chain: Vec<Vec<u8>>,
+    /// The server's private key, PKCS#8.
+    pub(super) key: Vec<u8>,
+}
+
+impl Identity {
+    pub(super) fn make() -> Result<Identity, rcgen::Error> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "adit demo: throw-away CA");
+        let authority_key = KeyPair::generate()?;
+        let authority_certificate = authority.self_signed(&authority_key)?;
+        let issuer = Issuer::new(authority, authority_key);
+
+        let mut server = CertificateParams::new(vec![HOST.to_owned()])?;
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        server.distinguished_name.push(DnType::CommonName, HOST);
+        let key = KeyPair::generate()?;
+        let certificate = server.signed_by(&key, &issuer)?;
+        Ok(Identity {
+            authority_pem: authority_certificate.pem(),
+            #[cfg(test)]
+            authority_der: authority_certificate.der().to_vec(),
+            chain: vec![certificate.der().to_vec()],
+            key: key.serialize_der(),
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! `adit demo`: an old mail program, a modern mail server, and a real adit between them, on
+//! loopback, without root, network or any file that stays.
+
+mod client;
+mod identity;
+mod instance;
+mod server;
+mod story;
+mod wire;
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use client::{Account, Transcript};
+use identity::{HOST, Identity};
+use instance::{Folder, Instance};
+use server::{MailServer, Port, Seen};
+use story::{Ports, Story};
+use wire::Wire;
+
+const ACCOUNT: Account = Account {
+    user: "miner@example.org",
+    password: "gallery-level-7",
+};
+/// A sentence of the mail that must not be readable on the TLS side.
+const SENTENCE: &str = "Through the adit go people, water and air.";
+/// The mail program gives up when it hears nothing for this long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the demo with this very program, tells what travelled where, and says whether all went
+/// well: success only if the mail arrived byte for byte and the server was spoken to in TLS 1.3.
+pub fn run() -> ExitCode {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // Without it an interruption only leaves the temporary folder behind.
+        let _ = signal_hook::flag::register(signal, interrupted.clone());
+    }
+    let outcome = std::env::current_exe()
+        .map_err(during("finding this program's own file"))
+        .and_then(|binary| play(&binary, &interrupted, &mut io::stdout().lock()));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // stderr may be closed; the exit status says it as well.
+            let _ = writeln!(io::stderr(), "{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the demo failed, and the end of adit's log.
+#[derive(Debug)]
+struct Failure {
+    reason: Reason,
+    log: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Reason {
+    /// A step that failed, and the system's or the other end's reason.
+    Step(&'static str, io::Error),
+    /// The mail that is somewhere is not the one that was sent.
+    Altered(&'static str),
+    /// A connection to the server was something older than TLS 1.3.
+    NotTls13(String),
+    /// What must be secret was readable on the TLS side.
+    Readable(&'static str),
+}
+
+fn during(step: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Reason::Step(step, error).into()
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Failure {
+        Failure {
+            reason,
+            log: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("adit demo failed: ")?;
+        match &self.reason {
+            Reason::Step(step, error) => write!(f, "{step}: {error}")?,
+            Reason::Altered(place) => write!(f, "the mail was altered on its way {place}")?,
+            Reason::NotTls13(version) => {
+                write!(f, "the server was spoken to in {version}, not in TLS 1.3")?;
+            }
+            Reason::Readable(what) => write!(f, "{what} was readable on the way to the server")?,
+        }
+        if !self.log.is_empty() {
+            f.write_str("\nThe end of adit's log:")?;
+        }
+        self.log.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// The whole demo, with `binary` as adit, told to `out`.
+fn play(binary: &Path, interrupted: &AtomicBool, out: &mut dyn Write) -> Result<(), Failure> {
+    let folder = Folder::make().map_err(during("making a temporary folder"))?;
+    perform(binary, &folder, interrupted, out).map_err(|failure| Failure {
+        log: Instance::tail(&folder),
+        ..failure
+    })
+}
+
+fn perform(
+    binary: &Path,
+    folder: &Folder,
+    interrupted: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let identity = Identity::make()
+        .map_err(io::Error::other)
+        .map_err(during("making a certificate"))?;
+    fs::write(folder.path("ca.pem"), &identity.authority_pem)
+        .map_err(during("writing the certificate"))?;
+    let server =
+        MailServer::start(&identity, ACCOUNT).map_err(during("starting the mail server"))?;
+
+    let configuration = configuration(folder, &server);
+    let mut adit = Instance::start(binary, &configuration, folder, interrupted)
+        .map_err(during("starting adit"))?;
+    adit.wait_until_serving()
+        .map_err(during("waiting for adit"))?;
+    let ports = Ports {
+        smtp: adit
+            .port("submission")
+            .map_err(during("finding adit's port"))?,
+        pop3: adit.port("pop3").map_err(during("finding adit's port"))?,
+    };
+
+    let mail = compose();
+    let (sending, sent) = send(&server, ports.smtp, &mail)?;
+    if interrupted.load(Ordering::Relaxed) {
+        let error = io::ErrorKind::Interrupted.into();
+        return Err(during("going on")(error));
+    }
+    let (fetching, got) = fetch(&server, ports.pop3, &mail)?;
+    adit.stop().map_err(during("stopping adit"))?;
+
+    let story = Story {
+        ports,
+        server: &server,
+        mail: &mail,
+        sending: &sending,
+        sent: &sent,
+        fetching: &fetching,
+        got: &got,
+    };
+    story.check()?;
+    // Nobody may be listening any more; the verdict stands.
+    let _ = story.tell(out);
+    Ok(())
+}
+
+/// What a user would write, but for the ports, which the system chooses.
+fn configuration(folder: &Folder, server: &MailServer) -> String {
+    let authority = folder.path("ca.pem");
+    let authority = authority.display();
+    format!(
+        "foreground = yes\n\
+         syslog = no\n\
+         debug = 6\n\
+         output = {}\n\
+         client = yes\n\
+         CAfile = {authority}\n\
+         verifyChain = yes\n\
+         checkHost = {HOST}\n\
+         \n\
+         [submission]\n\
+         accept = 127.0.0.1:0\n\
+         connect = {}\n\
+         protocol = smtp\n\
+         \n\
+         [pop3]\n\
+         accept = 127.0.0.1:0\n\
+         connect = {}\n",
+        folder.path("adit.log").display(),
+        server.submission,
+        server.pop3s,
+    )
+}
+
+/// A mail with what mail programs and relays have tripped over: leading dots, empty lines, eight
+/// bits, lines without a blank, and an attachment of some size.
+fn compose() -> Vec<u8> {
+    let mut attachment = Vec::with_capacity(96 * 1024);
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    while attachment.len() < 96 * 1024 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        attachment.extend_from_slice(&state.to_le_bytes());
+    }
+    let mut mail = format!(
+        "From: An old mail program <{user}>\r\n\
+         To: <{user}>\r\n\
+         Subject: From the gallery\r\n\
+         MIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Transfer-Encoding: 8bit\r\n\
+         \r\n\
+         Gl\u{fc}ck auf! {SENTENCE}\r\n\
+         .\r\n\
+         ..two dots and a line of one, which SMTP must not take for the end\r\n\
+         \r\n\
+         begin-base64 644 ore\r\n",
+        user = ACCOUNT.user,
+    );
+    for line in attachment.chunks(54) {
+        mail += &wire::base64(line);
+        mail += "\r\n";
+    }
+    mail += "====\r\n";
+    mail.into_bytes()
+}
+
+fn dial(port: u16) -> io::Result<Wire<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(Wire::new(stream))
+}
+
+/// Sends the mail; the server must hold it unaltered.
+fn send(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, Seen), Failure> {
+    let mut transcript = Transcript::new();
+    dial(port)
+        .and_then(|mut wire| client::submit(&mut wire, ACCOUNT, mail, &mut transcript))
+        .map_err(during("sending the mail"))?;
+    let seen = report(server, Port::Submission)?;
+    match server.mailbox() == [mail] {
+        true => Ok((transcript, seen)),
+        false => Err(Reason::Altered("to the server").into()),
+    }
+}
+
+/// Fetches the mail, which must be the one that was sent.
+fn fetch(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, Seen), Failure> {
+    let mut transcript = Transcript::new();
+    let fetched = dial(port)
+        .and_then(|mut wire| client::fetch(&mut wire, ACCOUNT, &mut transcript))
+        .map_err(during("fetching the mail"))?;
+    let seen = report(server, Port::Pop3s)?;
+    match fetched == mail {
+        true => Ok((transcript, seen)),
+        false => Err(Reason::Altered("back to the mail program").into()),
+    }
+}
+
+/// What the server saw of the connection to `port` that has just ended.
+fn report(server: &MailServer, port: Port) -> Result<Seen, Failure> {
+    let (at, seen) = server
+        .report()
+        .map_err(during("hearing from the mail server"))?;
+    if at != port {
+        let error = io::Error::other(format!("{port:?} was due, {at:?} was used"));
+        return Err(during("hearing from the mail server")(error));
+    }
+    seen.map_err(during("serving the mail program"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Lines over a stream that blocks: what the demo's old mail program and its mail server share.
+
+use std::io::{self, Read, Write};
+
+/// Longest line that is taken, in bytes.
+const LINE_MAX: usize = 8 * 1024;
+/// Largest mail that is taken, in bytes.
+const MAIL_MAX: usize = 16 * 1024 * 1024;
+
+/// A stream, and what was read from it beyond the last line.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    stream: S,
+    read: Vec<u8>,
+    taken: usize,
+}
+
+impl<S: Read + Write> Wire<S> {
+    pub(super) fn new(stream: S) -> Wire<S> {
+        Wire::resume(stream, Vec::new())
+    }
+
+    /// A stream of which some bytes were read already.
+    pub(super) fn resume(stream: S, read: Vec<u8>) -> Wire<S> {
+        Wire {
+            stream,
+            read,
+            taken: 0,
+        }
+    }
+
+    /// The next line without its CRLF; waits for it.
+    pub(super) fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut searched = self.taken;
+        loop {
+            if let Some(at) = self.read[searched..].iter().position(|&b| b == b'\n') {
+                let end = searched + at;
+                let line = &self.read[self.taken..end];
+                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                self.taken = end + 1;
+                return Ok(line);
+            }
+            if self.read.len() - self.taken > LINE_MAX {
+                return Err(io::Error::other("a line without an end"));
+            }
+            self.read.drain(..self.taken);
+            self.taken = 0;
+            searched = self.read.len();
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => self.read.extend_from_slice(&chunk[..n]),
+            }
+        }
+    }
+
+    /// The next line as text.
+    pub(super) fn text(&mut self) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.line()?).into_owned())
+    }
+
+    pub(super) fn send(&mut self, line: &str) -> io::Result<()> {
+        self.stream.write_all(format!("{line}\r\n").as_bytes())?;
+        self.stream.flush()
+    }
+
+    /// Sends a mail as DATA and RETR carry it: a dot before each leading dot, a lone dot behind
+    /// (RFC 5321, section 4.5.2). `mail` ends with CRLF.
+    pub(super) fn send_mail(&mut self, mail: &[u8]) -> io::Result<()> {
+        let mut wire = Vec::with_capacity(mail.len() + 1024);
+        for line in mail.split_inclusive(|&byte| byte == b'\n') {
+            if line.first() == Some(&b'.') {
+                wire.push(b'.');
+            }
+            wire.extend_from_slice(line);
+        }
+        wire.extend_from_slice(b".\r\n");
+        self.stream.write_all(&wire)?;
+        self.stream.flush()
+    }
+
+    /// Takes what `send_mail` sends.
+    pub(super) fn mail(&mut self) -> io::Result<Vec<u8>> {
+        let mut mail = Vec::new();
+        loop {
+            let line = self.line()?;
+            match line.strip_prefix(b".") {
+                Some(b"") => return Ok(mail),
+                Some(rest) => mail.extend_from_slice(rest),
+                None => mail.extend_from_slice(&line),
+            }
+            mail.extend_from_slice(b"\r\n");
+            if mail.len() > MAIL_MAX {
+                return Err(io::Error::other("a mail without an end"));
+            }
+        }
+    }
+
+    /// Gives the stream back, of which nothing may have been read ahead.
+    pub(super) fn into_stream(self) -> io::Result<S> {
+        match self.read.len() - self.taken {
+            0 => Ok(self.stream),
+            _ => Err(io::Error::other("plain text behind STARTTLS")),
+        }
+    }
+
+    /// Waits until the other end sends no more.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 512];
+        while self.stream.read(&mut chunk)? > 0 {}
+        Ok(())
+    }
+}
+
+/// RFC 4648, section 4, as AUTH wants it.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    bytes
+        .chunks(3)
+        .flat_map(|chunk| {
+            let byte = |n| u32::from(chunk.get(n).copied().unwrap_or(0));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            (0..4).map(move |n| match n <= chunk.len() {
+                true => char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]),
+                false => '=',
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn base64_as_rfc_4648_lists_it() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn a_mail_with_dots_survives_the_wire() {
+        let mail = b".\r\n..\r\ntext\r\n.x\r\n\r\n";
+        let mut wire = Wire::new(Cursor::new(Vec::new()));
+        wire.send_mail(mail).unwrap();
+        let sent = wire.into_stream().unwrap().into_inner();
+        assert_eq!(sent, b"..\r\n...\r\ntext\r\n..x\r\n\r\n.\r\n");
+        assert_eq!(Wire::new(Cursor::new(sent)).mail().unwrap(), mail);
+    }
+}

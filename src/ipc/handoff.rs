@@ -1,0 +1,109 @@
+//! The hand-off: sockets from the master to a worker, many in one message. Binary, since every
+//! connection passes here.
+//!
+//! A message is the byte 1, then an entry a socket in the order of the descriptors: sequence,
+//! connection (u64 each), service (u32), family (0, 4 or 6), port (u16), address (16 bytes);
+//! little endian.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Tells a hand-off from a word, which begins with `{` or `"`.
+pub const TAG: u8 = 1;
+/// Sockets in one message, at most.
+pub const BATCH: usize = 64;
+/// Bytes of one entry.
+const ENTRY: usize = 8 + 8 + 4 + 1 + 2 + 16;
+/// Bytes of the longest message.
+pub const MAX_MESSAGE: usize = 1 + BATCH * ENTRY;
+
+/// What is said of one socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The master's number for this hand-off to this worker process, from 1.
+    pub sequence: u64,
+    /// The connection's number, over all workers and generations.
+    pub connection: u64,
+    /// Index of the service.
+    pub service: u32,
+    /// Who connected; `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
+/// Appends an entry; the message must begin with [`TAG`].
+pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
+    message.extend(entry.sequence.to_le_bytes());
+    message.extend(entry.connection.to_le_bytes());
+    message.extend(entry.service.to_le_bytes());
+    let (family, port, address) = match entry.peer {
+        None => (0, 0, [0; 16]),
+        Some(SocketAddr::V4(peer)) => {
+            let mut address = [0; 16];
+            address[..4].copy_from_slice(&peer.ip().octets());
+            (4, peer.port(), address)
+        }
+        Some(SocketAddr::V6(peer)) => (6, peer.port(), peer.ip().octets()),
+    };
+    message.push(family);
+    message.extend(port.to_le_bytes());
+    message.extend(address);
+}
+
+/// Reads the entries of a message; `None` when it is not one.
+pub fn decode(message: &[u8]) -> Option<Vec<Entry>> {
+    let (&tag, entries) = message.split_first()?;
+    if tag != TAG || !entries.len().is_multiple_of(ENTRY) {
+        return None;
+    }
+    entries.chunks_exact(ENTRY).map(decode_entry).collect()
+}
+
+fn decode_entry(bytes: &[u8]) -> Option<Entry> {
+    let address: [u8; 16] = bytes.get(23..39)?.try_into().ok()?;
+    let port = u16::from_le_bytes(bytes.get(21..23)?.try_into().ok()?);
+    let ip = match bytes.get(20)? {
+        0 => None,
+        4 => Some(IpAddr::V4(Ipv4Addr::new(
+            address[0], address[1], address[2], address[3],
+        ))),
+        6 => Some(IpAddr::V6(Ipv6Addr::from(address))),
+        _ => return None,
+    };
+    Some(Entry {
+        sequence: u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?),
+        connection: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
+        service: u32::from_le_bytes(bytes.get(16..20)?.try_into().ok()?),
+        peer: ip.map(|ip| SocketAddr::new(ip, port)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_back_as_they_went_and_anything_else_is_refused() {
+        let peers = [
+            None,
+            Some("192.0.2.7:1042".parse().unwrap()),
+            Some("[2001:db8::7]:65535".parse().unwrap()),
+        ];
+        let mut message = vec![TAG];
+        let mut sent = Vec::new();
+        for (n, peer) in peers.into_iter().enumerate() {
+            let entry = Entry {
+                sequence: n as u64 + 1,
+                connection: u64::MAX - n as u64,
+                service: n as u32,
+                peer,
+            };
+            encode(&entry, &mut message);
+            sent.push(entry);
+        }
+        assert_eq!(decode(&message), Some(sent));
+        assert_eq!(decode(&message[..message.len() - 1]), None);
+        assert_eq!(decode(b"{}"), None);
+        assert_eq!(decode(b""), None);
+        message[21] = 9;
+        assert_eq!(decode(&message), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! The leash: a pipe that only the supervisor can write to, and never does. When it dies, however
+//! it dies, every other process reads an end of file and goes too.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+/// The supervisor's end: to be held, and closed by every child.
+#[derive(Debug)]
+pub struct Holder(OwnedFd);
+
+/// A child's end: readable means that the supervisor is gone.
+#[derive(Debug)]
+pub struct Leash(OwnedFd);
+
+/// Makes both ends, close-on-exec.
+///
+/// # Errors
+/// What pipe2(2) gives.
+pub fn leash() -> io::Result<(Holder, Leash)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    Ok((Holder(write), Leash(read)))
+}
+
+impl Leash {
+    /// A child's own copy.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn try_clone(&self) -> io::Result<Leash> {
+        Ok(Leash(self.0.try_clone()?))
+    }
+}
+
+impl AsFd for Leash {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for Holder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Leash> for OwnedFd {
+    fn from(leash: Leash) -> Self {
+        leash.0
+    }
+}

@@ -1,0 +1,140 @@
+//! The words that processes say to each other, apart from the hand-off of sockets: rare, so JSON.
+//! Both sides are forks of one program, so a word that cannot be read is a bug or a broken peer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::sys::socket::MsgFlags;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Channel, MAX_DESCRIPTORS};
+
+/// Longest word, in bytes: the addresses of a few thousand services.
+pub const MAX_WORD: usize = 128 * 1024;
+
+/// Supervisor to master.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub enum ToMaster {
+    /// Listening sockets, one descriptor each; the index of the service of each. May come in parts.
+    Listeners(Vec<usize>),
+    /// No more listeners follow: enter the jail and serve.
+    Serve,
+    /// The log file was opened anew: its descriptor.
+    LogFile,
+    /// The resolver was started anew: a channel to introduce clients on.
+    Resolver,
+    /// List the connections in the log, then say [`FromMaster::Listed`].
+    List,
+    /// Accept no more; go when the last connection has ended.
+    Drain,
+    /// End every connection and go.
+    Cut,
+}
+
+/// Master to supervisor.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub enum FromMaster {
+    /// Everything that the configuration names was read; the addresses that each service accepts
+    /// on, by service and `accept` entry.
+    Loaded(Vec<Vec<Accept>>),
+    /// Something was wrong, and the log says what. The master is about to go.
+    Failed,
+    /// The jail is entered and the workers are up.
+    Serving,
+    /// So many connections were listed.
+    Listed(usize),
+}
+
+/// Where to listen for one `accept` entry: names are resolved, the port is still as asked for.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub enum Accept {
+    /// One address.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(std::path::PathBuf),
+}
+
+/// Master to worker.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub enum ToWorker {
+    /// As [`ToMaster::LogFile`].
+    LogFile,
+    /// One resolver socket for each relay thread.
+    Resolver,
+    /// As [`ToMaster::List`].
+    List,
+    /// As [`ToMaster::Drain`].
+    Drain,
+    /// As [`ToMaster::Cut`].
+    Cut,
+}
+
+/// Worker to master.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub enum FromWorker {
+    /// The relay threads are up.
+    Ready,
+    /// As [`FromMaster::Listed`].
+    Listed(usize),
+}
+
+/// Says one word.
+///
+/// # Errors
+/// As [`Channel::send`].
+pub fn say<W: Serialize>(
+    channel: &Channel,
+    word: &W,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    channel.send(&serde_json::to_vec(word)?, descriptors, MsgFlags::empty())
+}
+
+/// Says one word without waiting.
+///
+/// # Errors
+/// As [`Channel::send`].
+pub fn say_now<W: Serialize>(
+    channel: &Channel,
+    word: &W,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    channel.send(
+        &serde_json::to_vec(word)?,
+        descriptors,
+        MsgFlags::MSG_DONTWAIT,
+    )
+}
+
+/// Hears one word; `None` when the other side is gone.
+///
+/// # Errors
+/// As [`Channel::receive`], and `InvalidData` for what is no such word.
+pub fn hear<W: DeserializeOwned>(
+    channel: &Channel,
+    flags: MsgFlags,
+) -> io::Result<Option<(W, Vec<OwnedFd>)>> {
+    let mut buffer = vec![0; MAX_WORD];
+    match channel.receive(&mut buffer, flags)? {
+        None => Ok(None),
+        Some(received) => Ok(Some((
+            serde_json::from_slice(&buffer[..received.len])?,
+            received.descriptors,
+        ))),
+    }
+}
+
+/// Says [`ToMaster::Listeners`] in as many parts as the descriptors need, then [`ToMaster::Serve`].
+///
+/// # Errors
+/// As [`Channel::send`].
+pub fn say_listeners(channel: &Channel, listeners: &[(usize, BorrowedFd<'_>)]) -> io::Result<()> {
+    for part in listeners.chunks(MAX_DESCRIPTORS) {
+        let services = part.iter().map(|(service, _)| *service).collect();
+        let descriptors: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();
+        say(channel, &ToMaster::Listeners(services), &descriptors)?;
+    }
+    say(channel, &ToMaster::Serve, &[])
+}

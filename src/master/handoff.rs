@@ -1,0 +1,176 @@
+//! What one worker is given: every socket is numbered, and the master keeps its own descriptor of
+//! it until the worker has claimed that number. What a dead worker had not claimed is whole.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::socket::MsgFlags;
+
+use crate::ipc::channel::Channel;
+use crate::ipc::handoff::{BATCH, Entry, TAG, encode};
+
+/// An accepted connection that nobody has claimed yet.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// The connection's number.
+    pub connection: u64,
+    /// Index of the service.
+    pub service: u32,
+    /// Who connected.
+    pub peer: Option<SocketAddr>,
+}
+
+/// The queue towards one worker process.
+#[derive(Debug, Default)]
+pub struct HandOff {
+    /// In the order of their numbers; the front one is number `claimed + 1`.
+    waiting: VecDeque<Accepted>,
+    claimed: u64,
+    /// How many at the front of `waiting` were sent.
+    sent: usize,
+}
+
+impl HandOff {
+    /// Adds a connection; [`HandOff::flush`] sends it.
+    pub fn push(&mut self, accepted: Accepted) {
+        self.waiting.push_back(accepted);
+    }
+
+    /// Connections given to the worker, or to be given, and not claimed.
+    pub fn unclaimed(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether something waits for room in the worker's socket.
+    pub fn is_stuck(&self) -> bool {
+        self.sent < self.waiting.len()
+    }
+
+    /// Sends what was not sent, as far as there is room, up to [`BATCH`] in a message.
+    ///
+    /// # Errors
+    /// The worker is gone.
+    pub fn flush(&mut self, channel: &Channel) -> io::Result<()> {
+        while self.is_stuck() {
+            let from = self.sent;
+            let batch = self.waiting.range(from..).take(BATCH);
+            let count = batch.len();
+            let mut message = Vec::with_capacity(64);
+            message.push(TAG);
+            let mut descriptors = Vec::with_capacity(count);
+            for (n, accepted) in batch.enumerate() {
+                let entry = Entry {
+                    sequence: self.claimed + (from + n) as u64 + 1,
+                    connection: accepted.connection,
+                    service: accepted.service,
+                    peer: accepted.peer,
+                };
+                encode(&entry, &mut message);
+                descriptors.push(accepted.socket.as_fd());
+            }
+            match channel.send(&message, &descriptors, MsgFlags::MSG_DONTWAIT) {
+                Ok(()) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what the worker has claimed, up to and with number `claimed`.
+    pub fn claim(&mut self, claimed: u64) {
+        let count = claimed.saturating_sub(self.claimed).min(self.sent as u64) as usize;
+        self.waiting.drain(..count);
+        self.claimed += count as u64;
+        self.sent -= count;
+    }
+
+    /// Takes back everything that was not claimed, in order.
+    pub fn take_back(&mut self) -> VecDeque<Accepted> {
+        *self = HandOff {
+            waiting: std::mem::take(&mut self.waiting),
+            ..HandOff::default()
+        };
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::handoff::{MAX_MESSAGE, decode};
+    use std::os::unix::net::UnixStream;
+
+    fn accepted(connection: u64) -> Accepted {
+        Accepted {
+            socket: UnixStream::pair().unwrap().0.into(),
+            connection,
+            service: 0,
+            peer: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_claimed_is_taken_back_and_numbers_go_on_over_batches() {
+        let (near, far) = Channel::pair().unwrap();
+        let mut queue = HandOff::default();
+        (1..=BATCH as u64 + 2).for_each(|n| queue.push(accepted(n)));
+        queue.flush(&near).unwrap();
+        assert!(!queue.is_stuck());
+        let mut buffer = [0; MAX_MESSAGE];
+        let mut numbers = Vec::new();
+        for _ in 0..2 {
+            let message = far.receive(&mut buffer, MsgFlags::MSG_DONTWAIT).unwrap();
+            let message = message.unwrap();
+            let entries = decode(&buffer[..message.len]).unwrap();
+            assert_eq!(entries.len(), message.descriptors.len());
+            numbers.extend(
+                entries
+                    .iter()
+                    .map(|entry| (entry.sequence, entry.connection)),
+            );
+        }
+        let expected: Vec<_> = (1..=BATCH as u64 + 2).map(|n| (n, n)).collect();
+        assert_eq!(numbers, expected);
+
+        queue.claim(3);
+        queue.push(accepted(1000));
+        queue.flush(&near).unwrap();
+        let message = far.receive(&mut buffer, MsgFlags::MSG_DONTWAIT).unwrap();
+        let next = decode(&buffer[..message.unwrap().len]).unwrap();
+        assert_eq!(next[0].sequence, BATCH as u64 + 3);
+
+        let back: Vec<_> = queue.take_back().iter().map(|a| a.connection).collect();
+        assert_eq!(back[0], 4);
+        assert_eq!(back.last(), Some(&1000));
+        assert_eq!((queue.unclaimed(), queue.is_stuck()), (0, false));
+    }
+
+    #[test]
+    fn a_full_socket_keeps_the_rest_and_a_claim_never_passes_what_was_sent() {
+        let (near, _far) = Channel::pair().unwrap();
+        let mut queue = HandOff::default();
+        let total = 64 * BATCH;
+        let (socket, _other) = UnixStream::pair().unwrap();
+        for n in 0..total {
+            let socket = socket.try_clone().unwrap().into();
+            queue.push(Accepted {
+                socket,
+                ..accepted(n as u64)
+            });
+            if n % BATCH == 0 {
+                queue.flush(&near).unwrap();
+            }
+        }
+        queue.flush(&near).unwrap();
+        if queue.is_stuck() {
+            let sent = queue.sent;
+            queue.claim(u64::MAX);
+            assert_eq!(queue.unclaimed(), total - sent);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Everything that a configuration names, read: certificates, keys, addresses. Still as root, and
+//! for `adit check` too. Never in here: a listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity, diagnostic_at};
+use crate::ipc::words::Accept;
+use crate::jail::Plan;
+use crate::log::Log;
+use crate::relay::{ServiceContext, Upstream};
+use crate::resolver::{self, Client};
+use crate::tls::{Context, Problem, Resumption};
+
+/// How long one name may take to resolve.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The services, ready to serve.
+    pub services: Arc<[ServiceContext]>,
+    /// Where each of them accepts.
+    pub accept: Vec<Vec<Accept>>,
+    /// Who to become.
+    pub plan: Plan,
+    /// What is worth saying and stops nothing.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// Every problem of every service, not the first; warnings among them.
+pub fn load(
+    config: &Config,
+    resolver: &mut Client,
+    resumption: &Resumption,
+    log: &Log,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut services = Vec::new();
+    let mut accept = Vec::new();
+    for service in &config.services {
+        accept.push(addresses(service, resolver, &mut found));
+        let upstreams = upstreams(service, resolver, &mut found);
+        match Context::load(service, resumption, log) {
+            Ok((tls, warnings)) => {
+                found.extend(warnings.into_iter().map(|p| about(service, p)));
+                services.push(ServiceContext {
+                    config: service.clone(),
+                    tls: Some(tls),
+                    upstreams,
+                });
+            }
+            Err(problems) => found.extend(problems.into_iter().map(|p| about(service, p))),
+        }
+    }
+    let plan = Plan::look_up(&config.global)
+        .map_err(|error| {
+            let option = error.option().unwrap_or_default();
+            found.push(at(
+                Severity::Error,
+                &config.global.origins,
+                option,
+                error.to_string(),
+            ));
+        })
+        .ok();
+    match plan {
+        Some(plan) if !found.iter().any(|d| d.severity == Severity::Error) => Ok(Loaded {
+            services: services.into(),
+            accept,
+            plan,
+            warnings: found,
+        }),
+        _ => Err(found),
+    }
+}
+
+fn about(service: &Service, problem: Problem) -> Diagnostic {
+    let text = format!("Service [{}]: {}", service.name, problem.text);
+    at(problem.severity, &service.origins, problem.option, text)
+}
+
+fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diagnostic {
+    Diagnostic {
+        severity,
+        ..diagnostic_at(origins, option, text)
+    }
+}
+
+/// Writes what was found into the log, a line each.
+pub fn tell(found: &[Diagnostic], log: &Log) {
+    for diagnostic in found {
+        crate::log_at!(
+            log,
+            diagnostic.severity.level(),
+            "{}",
+            diagnostic.one_line()
+        );
+    }
+}
+
+/// Where to listen: names resolved. A name that does not resolve is an error, as nothing could be bound.
+fn addresses(service: &Service, resolver: &mut Client, found: &mut Vec<Diagnostic>) -> Vec<Accept> {
+    let mut addresses = Vec::new();
+    for endpoint in &service.accept {
+        match endpoint {
+            Endpoint::Unix(path) => addresses.push(Accept::Unix(path.clone())),
+            Endpoint::Tcp { host, port } => {
+                let host = host.as_deref().unwrap_or("0.0.0.0");
+                match resolver::resolve(resolver, host, *port, PATIENCE) {
+                    Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
+                    Err(error) => found.push(at(
+                        Severity::Error,
+                        &service.origins,
+                        "accept",
+                        format!("Service [{}]: accept = {endpoint}: {error}", service.name),
+                    )),
+                }
+            }
+        }
+    }
+    addresses
+}
+
+/// Where to connect. A name that does not resolve now is resolved when it is needed.
+fn upstreams(
+    service: &Service,
+    resolver: &mut Client,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<Upstream> {
+    let mut upstreams = Vec::new();
+    for endpoint in &service.connect {
+        let (host, port) = match endpoint {
+            Endpoint::Unix(path) => {
+                upstreams.push(Upstream::Unix(path.clone()));
+                continue;
+            }
+            Endpoint::Tcp { host, port } => (host.as_deref().unwrap_or("localhost"), *port),
+        };
+        if service.delay {
+            continue;
+        }
+        match resolver::resolve(resolver, host, port, PATIENCE) {
+            Ok(all) => upstreams.extend(
+                all.into_iter()
+                    .map(|address| Upstream::Tcp(address, host.to_owned())),
+            ),
+            Err(error) => found.push(at(
+                Severity::Warning,
+                &service.origins,
+                "connect",
+                format!(
+                    "Service [{}]: connect = {endpoint}: {error}: Cannot resolve connect target - \
+                     delaying DNS lookup",
+                    service.name
+                ),
+            )),
+        }
+    }
+    if service.delay {
+        upstreams.clear();
+    }
+    upstreams
+}

@@ -1,0 +1,324 @@
+//! The workers' nanny: forks them, gives each its sockets, and replaces one that died, at once the
+//! first time and with back-off when workers die fast.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::handoff::{Accepted, HandOff};
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::words::{ToWorker, say_now};
+use crate::jail::Jailed;
+use crate::log::Log;
+use crate::process::{self, OneThread};
+use crate::relay::ServiceContext;
+use crate::resolver;
+use crate::worker;
+
+/// A worker that lived shorter than this died fast.
+const FAST: Duration = Duration::from_secs(5);
+/// The longest pause before a worker that keeps dying is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// One worker's place: the process that fills it changes.
+#[derive(Debug)]
+struct Slot {
+    process: Option<Running>,
+    queue: HandOff,
+    /// Deaths in a row that came fast.
+    fast_deaths: u32,
+    /// When to start it again.
+    start_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: Pid,
+    channel: Channel,
+    since: Instant,
+    ready: bool,
+    draining: bool,
+}
+
+/// What every worker is born with.
+#[derive(Debug)]
+pub struct Nursery {
+    /// The number of this generation.
+    pub generation: u64,
+    /// The services.
+    pub services: Arc<[ServiceContext]>,
+    /// Where workers count.
+    pub scoreboard: Scoreboard,
+    /// The supervisor's life.
+    pub leash: Leash,
+    /// Where clients are introduced to the resolver.
+    pub resolver: Channel,
+    /// Relay threads a worker.
+    pub threads: usize,
+    /// Sessions one worker may have: two descriptors each must fit into its table.
+    pub capacity: usize,
+    /// The main log.
+    pub log: Log,
+}
+
+/// All workers of a generation.
+#[derive(Debug)]
+pub struct Workers {
+    slots: Vec<Slot>,
+    nursery: Nursery,
+    /// Connections that no worker has: the last one died.
+    homeless: Vec<Accepted>,
+}
+
+impl Workers {
+    /// Places for so many workers as the scoreboard has rows; none is started yet.
+    pub fn new(nursery: Nursery) -> Workers {
+        let slots = (0..nursery.scoreboard.workers())
+            .map(|_| Slot {
+                process: None,
+                queue: HandOff::default(),
+                fast_deaths: 0,
+                start_at: Some(Instant::now()),
+            })
+            .collect();
+        Workers {
+            slots,
+            nursery,
+            homeless: Vec::new(),
+        }
+    }
+
+    /// Starts every worker whose time has come.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had; it is tried again later.
+    pub fn start_due(&mut self, jailed: &Jailed) -> io::Result<()> {
+        let now = Instant::now();
+        for index in 0..self.slots.len() {
+            if self.slots[index].start_at.is_some_and(|at| at <= now) {
+                self.slots[index].start_at = Some(now + Duration::from_secs(1));
+                self.start(index, jailed)?;
+                self.slots[index].start_at = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
+        let one = OneThread::prove()?;
+        let (ours, theirs) = Channel::pair()?;
+        let start = worker::Start {
+            index,
+            generation: self.nursery.generation,
+            services: self.nursery.services.clone(),
+            scoreboard: self.nursery.scoreboard.clone(),
+            master: theirs,
+            leash: self.nursery.leash.try_clone()?,
+            resolver: self.introduce().unwrap_or_default(),
+            threads: self.nursery.threads,
+            log: self.nursery.log,
+        };
+        self.nursery.scoreboard.clear_active(index);
+        let pid = process::spawn(&one, |fresh| worker::run(start, fresh, jailed))?;
+        crate::debug!(self.nursery.log, "Worker {index} started (PID {pid})");
+        self.slots[index].process = Some(Running {
+            pid,
+            channel: ours,
+            since: Instant::now(),
+            ready: false,
+            draining: false,
+        });
+        Ok(())
+    }
+
+    /// One resolver socket for each relay thread of one worker.
+    fn introduce(&self) -> io::Result<Vec<OwnedFd>> {
+        (0..self.nursery.threads)
+            .map(|_| resolver::introduce(&self.nursery.resolver))
+            .collect()
+    }
+
+    /// A new resolver: every worker gets new sockets to it.
+    pub fn replace_resolver(&mut self, resolver: Channel) {
+        self.nursery.resolver = resolver;
+        for index in 0..self.slots.len() {
+            let Ok(sockets) = self.introduce() else {
+                return;
+            };
+            let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+            self.say_to(index, &ToWorker::Resolver, &sockets);
+        }
+    }
+
+    /// Says one word to every worker; returns how many heard it.
+    pub fn say(&mut self, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> usize {
+        (0..self.slots.len())
+            .filter(|&index| self.say_to(index, word, descriptors))
+            .count()
+    }
+
+    /// Tells each worker to drain, once, when everything meant for it was sent to it.
+    pub fn drain(&mut self) {
+        let homeless = !self.homeless.is_empty();
+        for slot in &mut self.slots {
+            if let Some(running) = &mut slot.process
+                && !(running.draining || homeless || slot.queue.is_stuck())
+            {
+                running.draining = say_now(&running.channel, &ToWorker::Drain, &[]).is_ok();
+            }
+        }
+    }
+
+    fn say_to(&self, index: usize, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let running = self.slots[index].process.as_ref();
+        // One that cannot be spoken to is dead or about to be noticed as such.
+        running.is_some_and(|worker| say_now(&worker.channel, word, descriptors).is_ok())
+    }
+
+    /// The channel of each worker that runs, with its index and whether sockets wait for room in it.
+    pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel, bool)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let running = slot.process.as_ref()?;
+            Some((index, &running.channel, slot.queue.is_stuck()))
+        })
+    }
+
+    /// The channel of one worker.
+    pub fn channel(&self, index: usize) -> Option<&Channel> {
+        Some(&self.slots[index].process.as_ref()?.channel)
+    }
+
+    /// A worker said that its threads are up.
+    pub fn mark_ready(&mut self, index: usize) {
+        if let Some(running) = &mut self.slots[index].process {
+            running.ready = true;
+        }
+    }
+
+    /// Whether every worker has been up.
+    pub fn all_ready(&self) -> bool {
+        let ready = |slot: &Slot| slot.process.as_ref().is_some_and(|worker| worker.ready);
+        self.slots.iter().all(ready)
+    }
+
+    /// Whether no worker process is left.
+    pub fn none_left(&self) -> bool {
+        self.slots.iter().all(|slot| slot.process.is_none())
+    }
+
+    /// How busy a worker is: what it has claimed and not finished, and what it has yet to claim.
+    fn load(&self, index: usize) -> usize {
+        let active = self.nursery.scoreboard.worker(index).active().load(Relaxed);
+        active as usize + self.slots[index].queue.unclaimed()
+    }
+
+    /// The least busy worker that has room; ties go to the lowest, whose caches are warm.
+    fn least_busy(&self) -> Option<usize> {
+        (0..self.slots.len())
+            .filter(|&index| {
+                let slot = &self.slots[index];
+                slot.process.is_some() && !slot.queue.is_stuck()
+            })
+            .map(|index| (self.load(index), index))
+            .filter(|(load, _)| *load < self.nursery.capacity)
+            .min()
+            .map(|(_, index)| index)
+    }
+
+    /// Whether a connection could be given to somebody now.
+    pub fn have_room(&self) -> bool {
+        self.homeless.is_empty() && self.least_busy().is_some()
+    }
+
+    /// Whether every worker that runs is at its limit of sessions.
+    pub fn at_capacity(&self) -> bool {
+        let mut running = (0..self.slots.len())
+            .filter(|&index| self.slots[index].process.is_some())
+            .peekable();
+        running.peek().is_some() && running.all(|index| self.load(index) >= self.nursery.capacity)
+    }
+
+    /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
+    pub fn assign(&mut self, accepted: Accepted) {
+        match self.least_busy() {
+            Some(index) => self.slots[index].queue.push(accepted),
+            None => self.homeless.push(accepted),
+        }
+    }
+
+    /// Sends what was assigned, lets go of what was claimed. Returns whether anything is unclaimed.
+    pub fn flush(&mut self) -> bool {
+        for accepted in std::mem::take(&mut self.homeless) {
+            self.assign(accepted);
+        }
+        let mut unclaimed = !self.homeless.is_empty();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let row = self.nursery.scoreboard.worker(index);
+            slot.queue.claim(row.claimed().load(Relaxed));
+            if let Some(running) = &slot.process {
+                // A worker that is gone is noticed by its end of file; its sockets stay here.
+                let _ = slot.queue.flush(&running.channel);
+            }
+            unclaimed |= slot.queue.unclaimed() > 0;
+        }
+        unclaimed
+    }
+
+    /// A child died; whether it was a worker of ours. What it had not claimed goes to others.
+    pub fn died(&mut self, pid: Pid, how: &str, replace: bool) -> bool {
+        let is_it = |slot: &Slot| slot.process.as_ref().is_some_and(|w| w.pid == pid);
+        let Some(index) = self.slots.iter().position(is_it) else {
+            return false;
+        };
+        let slot = &mut self.slots[index];
+        let lived = slot.process.take().map_or(FAST, |w| w.since.elapsed());
+        let row = self.nursery.scoreboard.worker(index);
+        slot.queue.claim(row.claimed().load(Relaxed));
+        let rescued = slot.queue.take_back();
+        if replace || (!rescued.is_empty() && self.slots.iter().all(|s| s.process.is_none())) {
+            self.schedule(index, lived, pid, how, rescued.len());
+        }
+        self.nursery.scoreboard.clear_active(index);
+        self.homeless.extend(rescued);
+        self.flush();
+        true
+    }
+
+    fn schedule(&mut self, index: usize, lived: Duration, pid: Pid, how: &str, rescued: usize) {
+        let slot = &mut self.slots[index];
+        slot.fast_deaths = if lived < FAST {
+            slot.fast_deaths + 1
+        } else {
+            0
+        };
+        let pause = match slot.fast_deaths {
+            0 | 1 => Duration::ZERO,
+            n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),
+        };
+        slot.start_at = Some(Instant::now() + pause);
+        crate::warning!(
+            self.nursery.log,
+            "Worker {index} (PID {pid}) {how}; starting another in {} ms; {rescued} unclaimed \
+             connection(s) handed to others",
+            pause.as_millis()
+        );
+    }
+
+    /// When the next worker is to be started.
+    pub fn next_start(&self) -> Option<Instant> {
+        self.slots.iter().filter_map(|slot| slot.start_at).min()
+    }
+
+    /// Nobody is started any more.
+    pub fn stop_starting(&mut self) {
+        for slot in &mut self.slots {
+            slot.start_at = None;
+        }
+    }
+}

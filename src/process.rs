@@ -1,0 +1,206 @@
+//! Forking, and what every child does first. Never in here: what a role does afterwards.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{ForkResult, Pid};
+
+use crate::signals::{self, Signals};
+
+/// Proof that this process has one thread, so that no other can hold a lock over a fork. Not Send:
+/// it says nothing of another thread.
+#[derive(Debug)]
+pub struct OneThread(PhantomData<*mut ()>);
+
+impl OneThread {
+    /// Asks the kernel: unshare(2) of CLONE_THREAD changes nothing and needs no right, and fails
+    /// with EINVAL when there is a second thread. (It counts without /proc, which a jail lacks.)
+    ///
+    /// # Errors
+    /// There is more than one thread.
+    pub fn prove() -> io::Result<OneThread> {
+        unshare(CloneFlags::CLONE_THREAD).map_err(|errno| {
+            io::Error::other(format!("this process has more than one thread ({errno})"))
+        })?;
+        Ok(OneThread(PhantomData))
+    }
+}
+
+/// A child that has just been forked: signals are blocked, and its parent's are forgotten.
+#[derive(Debug)]
+pub struct Fresh(SigSet);
+
+impl Fresh {
+    /// Makes the child's own signal pipe, and only then lets signals in.
+    ///
+    /// # Errors
+    /// As [`Signals::hear`].
+    pub fn hear(self, signals: &[i32]) -> io::Result<Signals> {
+        let pipe = Signals::hear(signals)?;
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None)?;
+        Ok(pipe)
+    }
+}
+
+/// Forks a child that plays `role` and ends by `_exit`, whatever happens in it.
+///
+/// # Errors
+/// What fork(2) gives: too many processes, no memory.
+pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Result<Pid> {
+    let mut before = SigSet::empty();
+    sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )?;
+    // SAFETY: only asking the kernel makes a `OneThread`, so no other thread can hold a lock.
+    let forked = unsafe { nix::unistd::fork() };
+    match forked {
+        Ok(ForkResult::Child) => {
+            signals::forget_inherited();
+            let _ = catch_unwind(AssertUnwindSafe(|| role(Fresh(before))));
+            exit(101)
+        }
+        Ok(ForkResult::Parent { child }) => {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+            Ok(child)
+        }
+        Err(errno) => {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+            Err(errno.into())
+        }
+    }
+}
+
+/// Ends a child at once: no destructor, no buffer of the parent's flushed twice.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(status) }
+}
+
+/// Closes every descriptor of this process but 0, 1, 2 and `keep`. The owners of what is closed
+/// must never be used or dropped again: for the start of a role that ends in [`exit`].
+///
+/// # Errors
+/// What close_range(2) gives (Linux 5.9).
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|&fd| u32::try_from(fd).ok())
+        .collect();
+    keep.extend([0, 1, 2]);
+    keep.sort_unstable();
+    let mut first = 0;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the caller's contract: whoever owned these descriptors is never run again.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lets go of the starter's terminal: nothing is logged there any more, and /dev/null takes its place.
+///
+/// # Errors
+/// /dev/null is not there.
+pub fn let_go_of_the_terminal() -> io::Result<()> {
+    crate::log::to_stderr(false);
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Where the kernel looks for this process's command line: address and length.
+static COMMAND_LINE: OnceLock<(usize, usize)> = OnceLock::new();
+
+/// Notes where the command line lies in memory, while /proc can be read; once, at the start.
+pub fn find_command_line() {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+        return;
+    };
+    // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49; the name in field 2 may hold
+    // blanks, so count from behind its bracket.
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return;
+    };
+    let mut fields = rest.split_ascii_whitespace().skip(45);
+    let mut address = || fields.next()?.parse::<usize>().ok();
+    if let (Some(start), Some(end)) = (address(), address())
+        && start != 0
+        && end > start
+    {
+        let _ = COMMAND_LINE.set((start, end - start));
+    }
+}
+
+/// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), and role and `more` as its
+/// command line, as far as that has room.
+pub fn title(role: &str, more: &str) {
+    if let Ok(name) = CString::new(role) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+    let text = format!("{role}{more}");
+    let Some(&(start, len)) = COMMAND_LINE.get() else {
+        return;
+    };
+    let taken = text.len().min(len - 1);
+    // SAFETY: the kernel said that this process's argument strings fill these `len` bytes; they
+    // are writable, live as long as the process, and `std::env::args` was read before.
+    unsafe {
+        let area = std::slice::from_raw_parts_mut(start as *mut u8, len);
+        area.fill(0);
+        area[..taken].copy_from_slice(&text.as_bytes()[..taken]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+
+    #[test]
+    fn a_second_thread_is_noticed() {
+        // The test harness itself runs this in a thread that is not alone.
+        let (stop, wait) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || wait.recv());
+        assert!(OneThread::prove().is_err());
+        drop(stop);
+        let _ = other.join();
+    }
+
+    #[test]
+    fn a_role_that_panics_ends_its_process_only() {
+        // A forked test process: the child only panics, which needs no lock but stderr's.
+        let one = OneThread(PhantomData);
+        std::panic::set_hook(Box::new(|_| {}));
+        let child = spawn(&one, |_| panic!("on purpose")).unwrap();
+        let _ = std::panic::take_hook();
+        assert_eq!(
+            waitpid(child, None).unwrap(),
+            WaitStatus::Exited(child, 101)
+        );
+    }
+}

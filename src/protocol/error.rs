@@ -1,0 +1,313 @@
+//! What may go wrong before TLS: one variant per offence, and whose it is.
+
+use std::fmt;
+
+use super::{AHEAD_MAX, COMMANDS_MAX, LINE_MAX, REPLY_LINES_MAX, Side};
+use crate::config::Protocol;
+
+/// What the dialogue waited for when it went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// The server's greeting.
+    Greeting,
+    /// The answer to SMTP's EHLO.
+    Ehlo,
+    /// The answer to STARTTLS or STLS.
+    GoAhead,
+    /// The answer to IMAP's CAPABILITY.
+    Capability,
+    /// The client's next command.
+    Command,
+}
+
+/// Why a dialogue failed. Display begins with stunnel's words where stunnel has some, and then
+/// says whose fault it is and what was expected. A server's words are shown sanitised and cut to
+/// 80 characters, a client's never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// The server understood, and said no.
+    Refused {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// What was expected.
+        awaited: Awaited,
+        /// What it said instead, sanitised.
+        said: String,
+    },
+    /// The server said something that the protocol does not allow there.
+    Unintelligible {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// What was expected.
+        awaited: Awaited,
+        /// What it said instead, sanitised.
+        said: String,
+    },
+    /// A line of the server is longer than [`LINE_MAX`].
+    ReplyTooLong {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// What was expected.
+        awaited: Awaited,
+    },
+    /// A reply of the server has more than [`REPLY_LINES_MAX`] lines.
+    TooManyLines {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// What was expected.
+        awaited: Awaited,
+    },
+    /// The server closed the connection before TLS.
+    ServerClosed {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// What was expected.
+        awaited: Awaited,
+    },
+    /// The client closed the connection before TLS.
+    ClientClosed {
+        /// The protocol spoken.
+        protocol: Protocol,
+    },
+    /// A line of the client is longer than [`LINE_MAX`].
+    CommandTooLong {
+        /// The protocol spoken.
+        protocol: Protocol,
+    },
+    /// The client gave [`COMMANDS_MAX`] commands and none of them started TLS.
+    TooManyCommands {
+        /// The protocol spoken.
+        protocol: Protocol,
+    },
+    /// The client began a TLS handshake where plain text was due.
+    TlsOutOfTurn {
+        /// The protocol spoken.
+        protocol: Protocol,
+    },
+    /// An end said more than [`AHEAD_MAX`] bytes ahead of its turn.
+    TooMuchAhead {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// Which end.
+        side: Side,
+    },
+    /// Plain bytes followed the word after which only TLS may come: an attacker between the ends
+    /// who wants them taken as protected, or a broken peer.
+    PlaintextBehindStarttls {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// Who said them.
+        side: Side,
+    },
+    /// An event for a dialogue that is over: a defect of adit itself.
+    Over,
+}
+
+impl std::error::Error for ProtocolError {}
+
+impl ProtocolError {
+    /// Display of what only a server can do.
+    fn blame_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ProtocolError as E;
+        let (E::Refused {
+            protocol, awaited, ..
+        }
+        | E::Unintelligible {
+            protocol, awaited, ..
+        }
+        | E::ReplyTooLong { protocol, awaited }
+        | E::TooManyLines { protocol, awaited }
+        | E::ServerClosed { protocol, awaited }) = self
+        else {
+            return Ok(());
+        };
+        let (phrase, name) = (phrase(*protocol, *awaited), name(*protocol));
+        let expected = expected(*protocol, *awaited);
+        match self {
+            E::Refused { said, .. } => write!(
+                f,
+                "{phrase}: the {name} server refused: {expected} was expected, it said \"{said}\""
+            ),
+            E::Unintelligible { said, .. } => write!(
+                f,
+                "{phrase}: the server does not speak {name}: {expected} was expected, it said \
+                 \"{said}\""
+            ),
+            E::ReplyTooLong { .. } => write!(
+                f,
+                "Line too long: the {name} server sent over {LINE_MAX} bytes without an end of \
+                 line where {expected} was expected"
+            ),
+            E::TooManyLines { .. } => write!(
+                f,
+                "Reply too long: the {name} server sent over {REPLY_LINES_MAX} lines where \
+                 {expected} was expected"
+            ),
+            _ => write!(
+                f,
+                "Server closed before TLS: the {name} server closed the connection where \
+                 {expected} was expected"
+            ),
+        }
+    }
+
+    /// The line that tells a client which still speaks plain why it is cut. `None` where it knows
+    /// already, is gone, or may be an attacker.
+    pub(super) fn farewell(&self) -> Option<String> {
+        use ProtocolError as E;
+        let (protocol, reason) = match self {
+            // The greeting that refuses was passed on.
+            E::Refused {
+                awaited: Awaited::Greeting,
+                ..
+            } => return None,
+            E::Refused {
+                protocol,
+                awaited: Awaited::Ehlo | Awaited::GoAhead,
+                ..
+            } => (protocol, "Server does not support TLS"),
+            E::Refused { protocol, .. }
+            | E::Unintelligible { protocol, .. }
+            | E::ReplyTooLong { protocol, .. }
+            | E::TooManyLines { protocol, .. } => (protocol, "Unexpected server response"),
+            E::ServerClosed { protocol, .. } => (protocol, "Server closed the connection"),
+            E::CommandTooLong { protocol } => (protocol, "Line too long"),
+            E::TooManyCommands { protocol } => (protocol, "Too many commands before TLS"),
+            E::ClientClosed { .. }
+            | E::TlsOutOfTurn { .. }
+            | E::TooMuchAhead { .. }
+            | E::PlaintextBehindStarttls { .. }
+            | E::Over => return None,
+        };
+        Some(match protocol {
+            Protocol::Smtp => format!("421 4.3.2 adit: {reason}"),
+            Protocol::Pop3 => format!("-ERR adit: {reason}"),
+            Protocol::Imap => format!("* BYE adit: {reason}"),
+        })
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ProtocolError as E;
+        let (protocol, what) = match self {
+            E::Refused { .. }
+            | E::Unintelligible { .. }
+            | E::ReplyTooLong { .. }
+            | E::TooManyLines { .. }
+            | E::ServerClosed { .. } => return self.blame_server(f),
+            E::ClientClosed { protocol } => (
+                protocol,
+                "closed the connection before the TLS handshake".to_owned(),
+            ),
+            E::CommandTooLong { protocol } => (
+                protocol,
+                format!(
+                    "sent over {LINE_MAX} bytes without an end of line where {} was expected",
+                    expected(*protocol, Awaited::Command)
+                ),
+            ),
+            E::TooManyCommands { protocol } => (
+                protocol,
+                format!(
+                    "gave {COMMANDS_MAX} commands, none of them {}",
+                    starter(*protocol)
+                ),
+            ),
+            E::TlsOutOfTurn { protocol } => (
+                protocol,
+                format!(
+                    "began TLS where plain text with {} was expected; if it is set to implicit \
+                     TLS, give it a service without protocol",
+                    starter(*protocol)
+                ),
+            ),
+            E::TooMuchAhead { protocol, .. } => (
+                protocol,
+                format!("sent over {AHEAD_MAX} bytes before its turn"),
+            ),
+            E::PlaintextBehindStarttls { protocol, .. } => (
+                protocol,
+                "sent more plain text where only a TLS handshake may follow; possibly an attack \
+                 on the connection"
+                    .to_owned(),
+            ),
+            E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
+        };
+        let who = match self {
+            E::TooMuchAhead { side, .. } | E::PlaintextBehindStarttls { side, .. } => who(*side),
+            _ => "client",
+        };
+        let phrase = match self {
+            E::ClientClosed { .. } => "Client closed before TLS",
+            E::CommandTooLong { .. } => "Line too long",
+            E::TooMuchAhead { .. } => "Too much data before TLS",
+            E::PlaintextBehindStarttls { .. } => match protocol {
+                Protocol::Pop3 => "plaintext behind STLS",
+                Protocol::Smtp | Protocol::Imap => "plaintext behind STARTTLS",
+            },
+            _ => phrase(*protocol, Awaited::Command),
+        };
+        write!(f, "{phrase}: the {} {who} {what}", name(*protocol))
+    }
+}
+
+/// stunnel's words for it.
+fn phrase(protocol: Protocol, awaited: Awaited) -> &'static str {
+    match (awaited, protocol) {
+        (Awaited::Greeting, _) => "Unknown server welcome",
+        (Awaited::Ehlo, _) => "Remote server is not RFC 1425 compliant",
+        (Awaited::GoAhead, Protocol::Smtp) => "Remote server is not RFC 2487 compliant",
+        (Awaited::GoAhead, _) => "Server does not support TLS",
+        (Awaited::Capability, _) => "Unexpected server response",
+        (Awaited::Command, Protocol::Pop3) => "Client does not want TLS",
+        (Awaited::Command, _) => "STARTTLS expected",
+    }
+}
+
+fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
+    match (awaited, protocol) {
+        (Awaited::Greeting, Protocol::Smtp) => "a greeting (220)",
+        (Awaited::Greeting, Protocol::Pop3) => "a greeting (+OK)",
+        (Awaited::Greeting, Protocol::Imap) => "a greeting (* OK)",
+        (Awaited::Ehlo, _) => "the answer to EHLO (250)",
+        (Awaited::GoAhead, Protocol::Smtp) => "the answer to STARTTLS (220)",
+        (Awaited::GoAhead, Protocol::Pop3) => "the answer to STLS (+OK)",
+        (Awaited::GoAhead, Protocol::Imap) => "the answer to STARTTLS (OK)",
+        (Awaited::Capability, _) => "the answer to CAPABILITY (OK)",
+        (Awaited::Command, Protocol::Pop3) => "the client's STLS",
+        (Awaited::Command, _) => "the client's STARTTLS",
+    }
+}
+
+/// The command that starts TLS.
+fn starter(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Pop3 => "STLS",
+        Protocol::Smtp | Protocol::Imap => "STARTTLS",
+    }
+}
+
+fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Smtp => "smtp",
+        Protocol::Pop3 => "pop3",
+        Protocol::Imap => "imap",
+    }
+}
+
+fn who(side: Side) -> &'static str {
+    match side {
+        Side::Front => "client",
+        Side::Back => "server",
+    }
+}
+
+/// A server's line as a log may show it: its first 80 printable characters.
+pub(super) fn excerpt(line: &[u8]) -> String {
+    line.iter()
+        .filter(|byte| matches!(byte, b' '..=b'~'))
+        .take(80)
+        .map(|&byte| char::from(byte))
+        .collect()
+}

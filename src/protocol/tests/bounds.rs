@@ -1,0 +1,309 @@
+//! What has no end, and what no transcript lists.
+
+use super::Ev::{B, BackEof, F, FrontEof, T};
+use super::{Ends, Ev, run};
+use crate::config::Protocol::{self, Imap, Pop3, Smtp};
+use crate::protocol::{AHEAD_MAX, Action, Dialogue, Event, LINE_MAX, Progress, Side};
+
+/// Feeds `words` after the greeting-time `before`, in pieces of 1000 bytes and whole; the same
+/// error is wanted.
+fn overflow(protocol: Protocol, client: bool, before: &[Ev], side: Side, words: &[u8]) -> String {
+    let errors = [1000, words.len()].map(|piece| {
+        let mut out = Vec::new();
+        let mut dialogue = Dialogue::new(protocol, client, None);
+        let mut feed = |event| dialogue.feed(event, &mut out);
+        feed(Event::Start).unwrap();
+        for event in before {
+            feed(match event {
+                F(words) => Event::Bytes(Side::Front, words.as_bytes()),
+                B(words) => Event::Bytes(Side::Back, words.as_bytes()),
+                T => Event::Timer,
+                FrontEof => Event::Eof(Side::Front),
+                BackEof => Event::Eof(Side::Back),
+            })
+            .unwrap();
+        }
+        let mut fed = 0;
+        for chunk in words.chunks(piece) {
+            fed += chunk.len();
+            if let Err(error) = feed(Event::Bytes(side, chunk)) {
+                assert!(
+                    piece == words.len() || fed <= AHEAD_MAX + 1000,
+                    "noticed after {fed}"
+                );
+                return error.to_string();
+            }
+        }
+        panic!("{} bytes were taken", words.len());
+    });
+    assert_eq!(errors[0], errors[1]);
+    let [error, _] = errors;
+    error
+}
+
+#[test]
+fn what_has_no_end_is_refused_early() {
+    let endless = vec![b'2'; 1 << 20];
+    let greetings = "220-x\r\n".repeat(200);
+    let untagged = "* OK x\r\n".repeat(200);
+    let commands = "a NOOP\r\n".repeat(200);
+    for (protocol, client, before, side, words, wanted) in [
+        (
+            Smtp,
+            true,
+            &[][..],
+            Side::Back,
+            &endless[..],
+            "Line too long: the smtp server sent over 8192 bytes without an end of line where a greeting",
+        ),
+        (
+            Smtp,
+            true,
+            &[B("220 x\r\n")],
+            Side::Back,
+            &endless,
+            "Line too long: the smtp server sent over 8192 bytes without an end of line where the answer to EHLO",
+        ),
+        (
+            Smtp,
+            true,
+            &[],
+            Side::Back,
+            greetings.as_bytes(),
+            "Reply too long: the smtp server sent over 128 lines where a greeting",
+        ),
+        (
+            Smtp,
+            true,
+            &[],
+            Side::Front,
+            &endless,
+            "Too much data before TLS: the smtp client",
+        ),
+        (
+            Smtp,
+            false,
+            &[],
+            Side::Back,
+            &endless,
+            "Too much data before TLS: the smtp server",
+        ),
+        (
+            Smtp,
+            false,
+            &[T, B("220 x\r\n")],
+            Side::Front,
+            &endless,
+            "Line too long: the smtp client",
+        ),
+        (
+            Smtp,
+            false,
+            &[T, B("220 x\r\n")],
+            Side::Front,
+            commands.as_bytes(),
+            "STARTTLS expected: the smtp client gave 64 commands",
+        ),
+        (
+            Pop3,
+            true,
+            &[],
+            Side::Back,
+            &endless,
+            "Line too long: the pop3 server",
+        ),
+        (
+            Pop3,
+            false,
+            &[B("+OK\r\n")],
+            Side::Front,
+            commands.as_bytes(),
+            "Client does not want TLS: the pop3 client gave 64 commands",
+        ),
+        (
+            Pop3,
+            false,
+            &[B("+OK\r\n")],
+            Side::Back,
+            &endless,
+            "Too much data before TLS: the pop3 server",
+        ),
+        (
+            Imap,
+            true,
+            &[B("* OK\r\n")],
+            Side::Back,
+            untagged.as_bytes(),
+            "Reply too long: the imap server",
+        ),
+        (
+            Imap,
+            false,
+            &[T, B("* OK\r\n")],
+            Side::Front,
+            commands.as_bytes(),
+            "STARTTLS expected: the imap client gave 64",
+        ),
+        (
+            Imap,
+            false,
+            &[T, B("* OK\r\n"), F("a CAPABILITY\r\n")],
+            Side::Back,
+            untagged.as_bytes(),
+            "Reply too long: the imap server sent over 128 lines where the answer to CAPABILITY",
+        ),
+        (
+            Imap,
+            false,
+            &[T, B("* OK\r\n"), F("a CAPABILITY\r\n")],
+            Side::Front,
+            &endless,
+            "Too much data before TLS: the imap client",
+        ),
+    ] {
+        let error = overflow(protocol, client, before, side, words);
+        assert!(error.starts_with(wanted), "{error}");
+    }
+}
+
+#[test]
+fn a_line_may_have_8_kib_and_not_a_byte_more() {
+    for (length, taken) in [(LINE_MAX, true), (LINE_MAX + 1, false)] {
+        let line = format!("220 {}\r\n", "x".repeat(length - 4));
+        for piece in [1, line.len()] {
+            let mut dialogue = Dialogue::new(Smtp, true, None);
+            let mut out = Vec::new();
+            let fed = line.as_bytes().chunks(piece).try_for_each(|chunk| {
+                dialogue
+                    .feed(Event::Bytes(Side::Back, chunk), &mut out)
+                    .map(|_| ())
+            });
+            assert_eq!(fed.is_ok(), taken, "{length} in pieces of {piece}");
+        }
+    }
+}
+
+/// xorshift64*: the same hostile input for the same seed.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+    }
+}
+
+const WORDS: &[&str] = &[
+    "220 mx ESMTP\r\n",
+    "220-mx\r\n",
+    "250-mx\r\n",
+    "250 mx\r\n",
+    "454 no\r\n",
+    "220",
+    "\r\n",
+    "\n",
+    "\r",
+    "+OK\r\n",
+    "+OK go <1@x>\r\n",
+    "-ERR\r\n",
+    "* OK [CAPABILITY X",
+    "* OK hi\r\n",
+    "* BYE\r\n",
+    "* CAPABILITY AUTH=X\r\n",
+    "adit OK\r\n",
+    "adit NO\r\n",
+    "EHLO pc\r\n",
+    "STARTTLS\r\n",
+    "STLS\r\n",
+    "CAPA\r\n",
+    "a STARTTLS\r\n",
+    "a CAPABILITY\r\n",
+    "b NOOP\r\n",
+    "QUIT\r\n",
+    "z LOGOUT\r\n",
+    "\x16\x03\x01",
+    "\0",
+    " ",
+    "[",
+    "]",
+    "\u{fe}",
+];
+
+fn hostile_events(seeded: &mut Seeded) -> Vec<Ev> {
+    let word = |seeded: &mut Seeded| WORDS[seeded.below(WORDS.len())];
+    (0..2 + seeded.below(24))
+        .map(|_| match seeded.below(40) {
+            0 => FrontEof,
+            1 => BackEof,
+            2..6 => T,
+            6..22 => F(word(seeded)),
+            _ => B(word(seeded)),
+        })
+        .collect()
+}
+
+#[test]
+fn no_input_breaks_the_promises() {
+    for seed in 1..=30_000_u64 {
+        let mut seeded = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let protocol = [Smtp, Pop3, Imap][seeded.below(3)];
+        let client = seeded.below(2) == 0;
+        let events = hostile_events(&mut seeded);
+        let new = || Dialogue::new(protocol, client, None);
+        let (said, ended) = run(new(), &events, |rest| rest);
+        let case = format!("seed {seed}: {protocol:?}, client = {client}: {events:?}");
+
+        // Only what was said behind the last plain word may be left over on the TLS side, and
+        // whole events show none: each ends at the latest with the go-ahead's read.
+        let pieces = run(new(), &events, |rest| 1 + seeded.below(rest));
+        match &ended {
+            Ends::Fails(error) if error.starts_with("plaintext behind") => {}
+            _ => assert_eq!(pieces, (said, ended), "{case}"),
+        }
+    }
+}
+
+#[test]
+fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
+    for seed in 1..=20_000_u64 {
+        let mut seeded = Seeded(seed.wrapping_mul(0xD134_2543_DE82_EF95));
+        let protocol = [Smtp, Pop3, Imap][seeded.below(3)];
+        let client = seeded.below(2) == 0;
+        let mut dialogue = Dialogue::new(protocol, client, None);
+        let mut out = Vec::new();
+        let _ = dialogue.feed(Event::Start, &mut out);
+        for _ in 0..60 {
+            let mut bytes = WORDS[seeded.below(WORDS.len())].as_bytes().to_vec();
+            match seeded.below(12) {
+                0 => bytes = bytes.repeat(seeded.below(3000)),
+                1 => bytes.extend((0..seeded.below(300)).map(|_| seeded.below(256) as u8)),
+                _ => {}
+            }
+            let event = match seeded.below(9) {
+                0 => Event::Timer,
+                1..5 => Event::Bytes(Side::Front, &bytes),
+                _ => Event::Bytes(Side::Back, &bytes),
+            };
+            let plain_before = out.iter().any(|action| matches!(action, Action::Send(..)));
+            let progress = dialogue.feed(event, &mut out);
+            let case = format!("seed {seed}: {protocol:?}, client = {client}");
+            for input in [&dialogue.front, &dialogue.back] {
+                assert!(input.held() <= AHEAD_MAX || progress.is_err(), "{case}");
+            }
+            match progress {
+                Ok(Progress::More) => continue,
+                Ok(Progress::Done { back, .. }) if client => assert!(back.is_empty(), "{case}"),
+                Ok(Progress::Done { front, .. }) if plain_before => {
+                    assert!(front.is_empty(), "{case}")
+                }
+                Ok(Progress::Done { front, .. }) => {
+                    assert!(front.is_empty() || front[0] == 0x16, "{case}");
+                }
+                Ok(Progress::End) | Err(_) => {}
+            }
+            break;
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Transcripts of both modes, whole and in pieces, and a seeded search for input that breaks the
+//! promises: no panic, bounded memory, no plain word behind STARTTLS.
+
+mod bounds;
+mod imap;
+mod pop3;
+mod smtp;
+
+use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
+use crate::config::Protocol;
+use Ev::{B, BackEof, F, FrontEof, T};
+use Protocol::{Imap, Pop3, Smtp};
+
+/// What happens in a transcript, after `Start`.
+#[derive(Debug, Clone, Copy)]
+enum Ev {
+    /// The client says.
+    F(&'static str),
+    /// The server says.
+    B(&'static str),
+    FrontEof,
+    BackEof,
+    /// The timer.
+    T,
+}
+
+/// How a transcript ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ends {
+    /// TLS starts; left over from client and server.
+    Tls(String, String),
+    Bye,
+    Open,
+    /// The error's text begins so.
+    Fails(String),
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    front: String,
+    back: String,
+    log: Vec<String>,
+    timers: usize,
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|&b| char::from(b)).collect()
+}
+
+/// Runs a transcript, its bytes fed in pieces of `piece(rest)`; what no dialogue took any more is
+/// left over, as the relay leaves it.
+fn run(
+    mut dialogue: Dialogue,
+    events: &[Ev],
+    mut piece: impl FnMut(usize) -> usize,
+) -> (Said, Ends) {
+    let mut out = Vec::new();
+    let mut end = None;
+    let mut extra = (Vec::new(), Vec::new());
+    let mut feed = |event: Event<'_>, out: &mut Vec<Action>| match (&end, event) {
+        (None, event) => {
+            end = match dialogue.feed(event, out) {
+                Ok(Progress::More) => None,
+                Ok(done) => Some(Ok(done)),
+                Err(error) => Some(Err(error)),
+            }
+        }
+        (Some(_), Event::Bytes(Side::Front, bytes)) => extra.0.extend_from_slice(bytes),
+        (Some(_), Event::Bytes(Side::Back, bytes)) => extra.1.extend_from_slice(bytes),
+        (Some(_), _) => {}
+    };
+    feed(Event::Start, &mut out);
+    for event in events {
+        let (side, mut rest) = match event {
+            F(words) => (Side::Front, words.as_bytes()),
+            B(words) => (Side::Back, words.as_bytes()),
+            FrontEof => {
+                feed(Event::Eof(Side::Front), &mut out);
+                continue;
+            }
+            BackEof => {
+                feed(Event::Eof(Side::Back), &mut out);
+                continue;
+            }
+            T => {
+                feed(Event::Timer, &mut out);
+                continue;
+            }
+        };
+        while !rest.is_empty() {
+            let (head, tail) = rest.split_at(piece(rest.len()).clamp(1, rest.len()));
+            feed(Event::Bytes(side, head), &mut out);
+            rest = tail;
+        }
+    }
+    let mut said = Said::default();
+    for action in out {
+        match action {
+            Action::Send(Side::Front, bytes) => said.front += &text(&bytes),
+            Action::Send(Side::Back, bytes) => said.back += &text(&bytes),
+            Action::Log(_, line) => said.log.push(line),
+            Action::Timer(_) => said.timers += 1,
+        }
+    }
+    let ends = match end {
+        None => Ends::Open,
+        Some(Ok(Progress::Done {
+            mut front,
+            mut back,
+        })) => {
+            front.append(&mut extra.0);
+            back.append(&mut extra.1);
+            Ends::Tls(text(&front), text(&back))
+        }
+        Some(Ok(Progress::End)) => Ends::Bye,
+        Some(Ok(Progress::More)) => unreachable!("More is no end"),
+        Some(Err(error)) => Ends::Fails(error.to_string()),
+    };
+    (said, ends)
+}
+
+/// (what happens, what the client hears, what the server hears, how it ends)
+type Row = (&'static [Ev], &'static str, &'static str, Ends);
+
+fn tls(front: &str, back: &str) -> Ends {
+    Ends::Tls(front.to_owned(), back.to_owned())
+}
+
+fn fails(with: &str) -> Ends {
+    Ends::Fails(with.to_owned())
+}
+
+fn check(protocol: Protocol, client: bool, host: Option<&str>, rows: &[Row]) {
+    for (events, front, back, ends) in rows {
+        let new = || Dialogue::new(protocol, client, host);
+        let (said, ended) = run(new(), events, |rest| rest);
+        assert_eq!(said.front, *front, "to the client: {events:?}");
+        assert_eq!(said.back, *back, "to the server: {events:?}");
+        match (&ended, ends) {
+            (Ends::Fails(error), Ends::Fails(with)) => {
+                assert!(error.starts_with(with), "{error}: {events:?}");
+            }
+            _ => assert_eq!(ended, *ends, "{events:?}"),
+        }
+        // The one thing that pieces change: what follows the go-ahead in a read of its own belongs
+        // to the TLS handshake, and fails there.
+        if matches!(&ended, Ends::Fails(error) if error.starts_with("plaintext behind")) {
+            continue;
+        }
+        assert_eq!(
+            run(new(), events, |_| 1),
+            (said, ended),
+            "byte by byte: {events:?}"
+        );
+    }
+}
+
+#[test]
+fn direct_tls_is_told_apart_in_stunnels_words() {
+    let log = |protocol, events: &[Ev]| run(Dialogue::new(protocol, false, None), events, |n| n).0;
+    assert_eq!(log(Smtp, &[T]).log, ["RFC 2487 detected"]);
+    assert_eq!(log(Smtp, &[F("\x16")]).log, ["RFC 2487 not detected"]);
+    assert_eq!(log(Imap, &[T, T]).log, ["RFC 2595 detected"]);
+    assert_eq!(log(Imap, &[F("\x16")]).log, ["RFC 2595 not detected"]);
+    assert_eq!(log(Imap, &[]).timers, 1);
+    assert_eq!(log(Pop3, &[]).timers, 0);
+}
+
+#[test]
+fn nothing_is_said_after_the_end() {
+    let mut out = Vec::new();
+    let mut dialogue = Dialogue::new(Pop3, true, None);
+    assert!(dialogue.feed(Event::Eof(Side::Back), &mut out).is_err());
+    out.clear();
+    let again = dialogue.feed(Event::Bytes(Side::Back, b"+OK\r\n"), &mut out);
+    assert_eq!(again, Err(ProtocolError::Over));
+    assert_eq!(out, []);
+}

@@ -1,0 +1,144 @@
+//! The control socket: whoever may open it is told, as one JSON document, what the scoreboards say.
+//! Nothing is ever read from it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::UNIX_EPOCH;
+
+use super::generation::Generation;
+use super::running::Supervisor;
+use crate::cli::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
+
+/// The listening socket, removed by [`Control::remove`].
+#[derive(Debug)]
+pub struct Control {
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Makes the socket, for its owner alone; one that nobody answers any more is replaced.
+    ///
+    /// # Errors
+    /// The folder is missing, or somebody else answers there.
+    pub fn open(path: &Path) -> io::Result<Control> {
+        let stale = fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket())
+            && UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if stale {
+            fs::remove_file(path)?;
+        }
+        let named = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("control = {}: {error}", path.display()),
+            )
+        };
+        let socket = UnixListener::bind(path).map_err(named)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        socket.set_nonblocking(true)?;
+        Ok(Control {
+            socket,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Closes the socket and removes its file.
+    pub fn remove(self) {
+        // Nothing is left to be done about a file that cannot be removed.
+        let _ = fs::remove_file(self.path);
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Supervisor {
+    pub(super) fn replace_control(&mut self, new: Option<Control>) {
+        if let Some(old) = std::mem::replace(&mut self.control, new) {
+            old.remove();
+        }
+    }
+
+    /// Answers whoever connected, without ever waiting for it.
+    pub(super) fn answer_status(&mut self) {
+        let Some(control) = &self.control else { return };
+        while let Ok((mut client, _)) = control.socket.accept() {
+            let Ok(document) = serde_json::to_vec(&self.status()) else {
+                return;
+            };
+            // Who does not read, or wants more than a socket's buffer, gets what fits.
+            let _ = client
+                .set_nonblocking(true)
+                .and_then(|()| client.write_all(&document));
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generations: self.generations.iter().map(generation).collect(),
+        }
+    }
+}
+
+fn generation(generation: &Generation) -> GenerationStatus {
+    let board = &generation.scoreboard;
+    let since = generation.since.duration_since(UNIX_EPOCH);
+    GenerationStatus {
+        number: generation.number,
+        state: generation.state.name().to_owned(),
+        pid: generation.pid.as_raw().unsigned_abs(),
+        since: since.map_or(0, |since| since.as_secs()),
+        workers: (0..board.workers())
+            .map(|index| worker(generation, index))
+            .collect(),
+        services: (0..board.services())
+            .map(|index| service(generation, index))
+            .collect(),
+    }
+}
+
+fn worker(generation: &Generation, index: usize) -> WorkerStatus {
+    let row = generation.scoreboard.worker(index);
+    WorkerStatus {
+        index,
+        pid: row.pid().load(Relaxed) as u32,
+        active: row.active().load(Relaxed),
+        claimed: row.claimed().load(Relaxed),
+        starts: row.starts().load(Relaxed),
+    }
+}
+
+/// The counts of one service, over all workers.
+fn service(generation: &Generation, index: usize) -> ServiceStatus {
+    let board = &generation.scoreboard;
+    let mut status = ServiceStatus {
+        name: generation.config.services[index].name.clone(),
+        ..ServiceStatus::default()
+    };
+    for worker in 0..board.workers() {
+        let row = board.service(worker, index);
+        status.accepted += row.accepted().load(Relaxed);
+        status.active += row.active().load(Relaxed);
+        status.handshakes_new += row.handshakes_new().load(Relaxed);
+        status.handshakes_resumed += row.handshakes_resumed().load(Relaxed);
+        status.failed_certificate += row.failed_certificate().load(Relaxed);
+        status.failed_negotiation += row.failed_negotiation().load(Relaxed);
+        status.failed_protocol += row.failed_protocol().load(Relaxed);
+        status.failed_vanished += row.failed_vanished().load(Relaxed);
+        status.connect_failed += row.connect_failed().load(Relaxed);
+        status.bytes_to_back += row.bytes_to_back().load(Relaxed);
+        status.bytes_to_front += row.bytes_to_front().load(Relaxed);
+    }
+    status
+}

@@ -1,0 +1,42 @@
+//! `foreground = no`: the starter waits until the workers serve, or something failed, and ends with
+//! a true exit status.
+
+use nix::unistd::{ForkResult, setsid};
+use std::io::{self, Read, Write};
+
+use crate::process::OneThread;
+
+/// The daemon's word to the process that started it; dropping it unsaid means failure.
+#[derive(Debug)]
+pub struct Starter(io::PipeWriter);
+
+/// Forks the daemon, in a session of its own, and returns there. The starter ends here, with a true
+/// status, and runs no destructor: the lock on the pid file is the daemon's now.
+///
+/// # Errors
+/// No process or descriptor to be had.
+pub fn detach(_: &OneThread) -> io::Result<Starter> {
+    let (mut read, write) = io::pipe()?;
+    // SAFETY: only asking the kernel makes a `OneThread`, so no other thread can hold a lock.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => {
+            drop(read);
+            setsid()?;
+            Ok(Starter(write))
+        }
+        ForkResult::Parent { .. } => {
+            drop(write);
+            let mut word = [0];
+            let served = matches!(read.read(&mut word), Ok(1));
+            std::process::exit(i32::from(!served))
+        }
+    }
+}
+
+impl Starter {
+    /// The workers serve: the starter may go.
+    pub fn tell(mut self) {
+        // A starter that was killed meanwhile is nobody to tell.
+        let _ = self.0.write_all(b"1");
+    }
+}

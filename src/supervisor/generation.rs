@@ -1,0 +1,147 @@
+//! A generation: one master and its workers, from fork to last child, and how far it has come.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use nix::unistd::Pid;
+
+use crate::config::Config;
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::shared::SharedWords;
+use crate::ipc::words::{ToMaster, say_now};
+use crate::log::{Log, Outputs};
+use crate::master;
+use crate::process::{self, OneThread};
+use crate::tls::Resumption;
+
+/// How far a generation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Reads what the configuration names, still as root.
+    Loading,
+    /// Was given its listeners; enters the jail and starts workers.
+    Starting,
+    /// Accepts.
+    Serving,
+    /// Accepts no more; its connections go on until they end, or until then.
+    Draining(Option<Instant>),
+    /// Was told to end every connection.
+    Cut,
+}
+
+impl State {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Loading => "loading",
+            State::Starting => "starting",
+            State::Serving => "serving",
+            State::Draining(_) => "draining",
+            State::Cut => "ending",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counted from 1, by master started.
+    pub number: u64,
+    /// The master.
+    pub pid: Pid,
+    /// To the master.
+    pub channel: Channel,
+    /// Whether the master's end is still there.
+    pub hears: bool,
+    /// Its counts.
+    pub scoreboard: Scoreboard,
+    /// How far it has come.
+    pub state: State,
+    /// What it serves.
+    pub config: Rc<Config>,
+    /// When its master was forked.
+    pub since: SystemTime,
+    /// The same for measuring.
+    pub started: Instant,
+}
+
+/// What generations share, and what a new one needs.
+#[derive(Debug)]
+pub struct Common {
+    /// Ticket secret and session cache.
+    pub resumption: Resumption,
+    /// Counts connections, in its first word.
+    pub connections: SharedWords,
+    /// The children's end of the leash.
+    pub leash: Leash,
+}
+
+impl Generation {
+    /// Forks the master of a new generation.
+    ///
+    /// # Errors
+    /// No process, memory or descriptor to be had.
+    pub fn start(
+        number: u64,
+        config: &Rc<Config>,
+        common: &Common,
+        resolver: &Channel,
+        outputs: &mut Option<Outputs>,
+        log: Log,
+    ) -> io::Result<Generation> {
+        let (ours, theirs) = Channel::pair()?;
+        let scoreboard = Scoreboard::new(config.global.workers, config.services.len())?;
+        let start = master::Start {
+            generation: number,
+            outputs: None,
+            config,
+            resumption: &common.resumption,
+            connections: common.connections.clone(),
+            scoreboard: scoreboard.clone(),
+            supervisor: theirs,
+            leash: common.leash.try_clone()?,
+            resolver: resolver.as_fd().try_clone_to_owned()?.into(),
+            log,
+        };
+        let pid = process::spawn(&OneThread::prove()?, |fresh| {
+            // The child's copy; the supervisor puts its own into force when the child serves.
+            let outputs = outputs.take();
+            master::run(master::Start { outputs, ..start }, fresh)
+        })?;
+        Ok(Generation {
+            number,
+            pid,
+            channel: ours,
+            hears: true,
+            scoreboard,
+            state: State::Loading,
+            config: Rc::clone(config),
+            since: SystemTime::now(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Tells the master to accept no more, and to end what is left by the configured time.
+    pub fn drain(&mut self) {
+        let deadline = self.config.global.drain_timeout.map(|t| Instant::now() + t);
+        self.say(&ToMaster::Drain);
+        self.state = State::Draining(deadline);
+    }
+
+    /// Tells the master to end everything.
+    pub fn cut(&mut self) {
+        self.say(&ToMaster::Cut);
+        self.state = State::Cut;
+    }
+
+    /// Says a word; a master that cannot hear it is dead, which its end tells.
+    pub fn say(&mut self, word: &ToMaster) {
+        if say_now(&self.channel, word, &[]).is_err() {
+            self.hears = false;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Every listening socket, held by the supervisor for as long as its address is configured, so
+//! that no death and no reload refuses a connection. A change is prepared, then committed or dropped.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
+    getsockname, listen, socket,
+};
+
+use crate::config::{Config, Service};
+use crate::ipc::sockopt;
+use crate::ipc::words::Accept;
+use crate::jail;
+use crate::log::Log;
+
+/// What makes a listener the same one after a reload: its address, and for port 0 its service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Tcp(SocketAddr),
+    Any(SocketAddr, String, usize),
+    Unix(PathBuf),
+}
+
+/// One listening socket.
+#[derive(Debug)]
+struct Listening {
+    socket: OwnedFd,
+    /// As it is written in the log: the address with the port that the kernel chose.
+    address: String,
+}
+
+/// The listeners in force.
+#[derive(Debug, Default)]
+pub struct Listeners(HashMap<Key, Rc<Listening>>);
+
+/// The listeners that a new configuration wants: some kept, some new. Dropping it closes the new ones.
+#[derive(Debug)]
+pub struct Prepared {
+    wanted: Vec<(usize, Key, Rc<Listening>)>,
+    /// Unix sockets made for it, to be unlinked if it is given up.
+    made: Vec<PathBuf>,
+}
+
+/// An address that cannot be bound.
+#[derive(Debug)]
+struct BindError {
+    address: String,
+    errno: Errno,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, errno } = self;
+        write!(f, "{address}: {} ({})", errno.desc(), *errno as i32)
+    }
+}
+
+impl Listeners {
+    /// Binds what is new and keeps what is the same. Every failure is logged; an address that
+    /// fails is gone past when its service has another.
+    ///
+    /// # Errors
+    /// A service has no address at all that could be bound; everything new is closed again.
+    pub fn prepare(
+        &self,
+        config: &Config,
+        accept: &[Vec<Accept>],
+        log: &Log,
+    ) -> Result<Prepared, ()> {
+        let mut prepared = Prepared {
+            wanted: Vec::new(),
+            made: Vec::new(),
+        };
+        let mut failed = false;
+        for (index, (service, addresses)) in config.services.iter().zip(accept).enumerate() {
+            let before = prepared.wanted.len();
+            let mut errors = Vec::new();
+            for (nth, address) in addresses.iter().enumerate() {
+                if let Err(error) = self.prepare_one(&mut prepared, index, service, nth, address) {
+                    errors.push(error);
+                }
+            }
+            let none = prepared.wanted.len() == before;
+            for error in &errors {
+                if none {
+                    crate::error!(log, "Binding service [{}] to {error}", service.name);
+                } else {
+                    crate::notice!(log, "Binding service [{}] to {error}", service.name);
+                }
+            }
+            if none {
+                crate::error!(log, "Binding service [{}] failed", service.name);
+                failed = true;
+            }
+        }
+        if failed {
+            prepared.give_up();
+            return Err(());
+        }
+        for (index, _, listening) in &prepared.wanted {
+            crate::info!(
+                log,
+                "Service [{}] (FD={}) bound to {}",
+                config.services[*index].name,
+                listening.socket.as_raw_fd(),
+                listening.address
+            );
+        }
+        Ok(prepared)
+    }
+
+    fn prepare_one(
+        &self,
+        prepared: &mut Prepared,
+        index: usize,
+        service: &Service,
+        nth: usize,
+        address: &Accept,
+    ) -> Result<(), BindError> {
+        let key = match address {
+            Accept::Tcp(address) if address.port() == 0 => {
+                Key::Any(*address, service.name.clone(), nth)
+            }
+            Accept::Tcp(address) => Key::Tcp(*address),
+            Accept::Unix(path) => Key::Unix(path.clone()),
+        };
+        if prepared.wanted.iter().any(|(_, other, _)| *other == key) {
+            return Err(BindError {
+                address: describe(address),
+                errno: Errno::EADDRINUSE,
+            });
+        }
+        let failed = |error: io::Error| BindError {
+            address: describe(address),
+            errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        };
+        let listening = match self.0.get(&key) {
+            Some(kept) => {
+                set_options(&kept.socket, service).map_err(failed)?;
+                Rc::clone(kept)
+            }
+            None => {
+                let listening = open(service, address).map_err(failed)?;
+                if let Accept::Unix(path) = address {
+                    prepared.made.push(path.clone());
+                }
+                Rc::new(listening)
+            }
+        };
+        prepared.wanted.push((index, key, listening));
+        Ok(())
+    }
+
+    /// Puts a prepared set into force; what it does not name is closed.
+    pub fn commit(&mut self, prepared: Prepared) {
+        let new: HashMap<_, _> = prepared
+            .wanted
+            .into_iter()
+            .map(|(_, key, listening)| (key, listening))
+            .collect();
+        for key in self.0.keys().filter(|key| !new.contains_key(key)) {
+            if let Key::Unix(path) = key {
+                let _ = fs::remove_file(path);
+            }
+        }
+        self.0 = new;
+    }
+
+    /// Closes everything, and removes the Unix sockets.
+    pub fn close(&mut self) {
+        for (key, _) in self.0.drain() {
+            if let Key::Unix(path) = key {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+impl Prepared {
+    /// The sockets, each with the index of its service.
+    pub fn sockets(&self) -> Vec<(usize, BorrowedFd<'_>)> {
+        self.wanted
+            .iter()
+            .map(|(service, _, listening)| (*service, listening.socket.as_fd()))
+            .collect()
+    }
+
+    /// Closes what was new, and removes the Unix sockets made for it.
+    pub fn give_up(self) {
+        for path in &self.made {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn describe(address: &Accept) -> String {
+    match address {
+        Accept::Tcp(address) => address.to_string(),
+        Accept::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// `socket = a:NAME=VALUE`
+fn set_options(socket: &OwnedFd, service: &Service) -> io::Result<()> {
+    let mut ours = service.socket.iter().filter(|option| option.on == 'a');
+    ours.try_for_each(|option| sockopt::set(socket.as_fd(), option))
+}
+
+fn open(service: &Service, address: &Accept) -> io::Result<Listening> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let family = match address {
+        Accept::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
+        Accept::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
+        Accept::Unix(_) => AddressFamily::Unix,
+    };
+    let socket = socket(family, SockType::Stream, flags, None)?;
+    set_options(&socket, service)?;
+    match address {
+        Accept::Tcp(address) => bind(socket.as_raw_fd(), &SockaddrStorage::from(*address))?,
+        Accept::Unix(path) => bind_unix(&socket, path, service)?,
+    }
+    listen(&socket, Backlog::MAXCONN)?;
+    let address = match address {
+        Accept::Tcp(_) => bound_to(&socket)?,
+        Accept::Unix(path) => path.display().to_string(),
+    };
+    Ok(Listening { socket, address })
+}
+
+fn bound_to(socket: &OwnedFd) -> io::Result<String> {
+    let storage: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    Ok(storage.to_string())
+}
+
+/// Binds a Unix socket; one that nobody answers any more is in the way and is removed first.
+fn bind_unix(socket: &OwnedFd, path: &Path, service: &Service) -> io::Result<()> {
+    let stale = fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket())
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if stale {
+        fs::remove_file(path)?;
+    }
+    let address = UnixAddr::new(path)?;
+    debug_assert_eq!(address.family(), Some(AddressFamily::Unix));
+    bind(socket.as_raw_fd(), &address)?;
+    let (uid, gid) = jail::owner(service.setuid.as_deref(), service.setgid.as_deref())
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    std::os::unix::fs::lchown(path, uid, gid)
+}

@@ -1,0 +1,150 @@
+//! The pid file: locked while the instance lives, so that a second one with the same file refuses
+//! to start, and a stale file stops nobody.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::Mode;
+
+use crate::jail::open_inside;
+
+/// A pid file that is ours; removed by [`PidFile::remove`].
+#[derive(Debug)]
+pub struct PidFile {
+    file: Flock<File>,
+    root: Option<PathBuf>,
+    path: PathBuf,
+}
+
+/// Why there is no pid file.
+#[derive(Debug)]
+pub enum PidFileError {
+    /// Another instance holds it; its process number as the file has it.
+    Living(PathBuf, String),
+    /// It cannot be made or written.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for PidFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Living(path, pid) => write!(
+                f,
+                "pid file {}: an instance with PID {pid} is running already",
+                path.display()
+            ),
+            Self::Io(path, error) => {
+                write!(f, "Cannot create pid file {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl PidFile {
+    /// Opens and locks it, inside the jail where there is one.
+    ///
+    /// # Errors
+    /// See [`PidFileError`].
+    pub fn acquire(root: Option<&Path>, path: &Path) -> Result<PidFile, PidFileError> {
+        let failed = |error: io::Error| PidFileError::Io(path.to_owned(), error);
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let file = open_inside(root, path, flags, mode).map_err(failed)?;
+        match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(PidFile {
+                file,
+                root: root.map(Path::to_owned),
+                path: path.to_owned(),
+            }),
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).map_err(failed)?;
+                Err(PidFileError::Living(path.to_owned(), pid.trim().to_owned()))
+            }
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
+    /// Whether it stands at this place.
+    pub fn is_at(&self, root: Option<&Path>, path: &Path) -> bool {
+        self.root.as_deref() == root && self.path == path
+    }
+
+    /// Writes this process's number.
+    ///
+    /// # Errors
+    /// As [`PidFile::acquire`].
+    pub fn write(&mut self) -> Result<(), PidFileError> {
+        let file: &mut File = &mut self.file;
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| PidFileError::Io(self.path.clone(), error))
+    }
+
+    /// Removes the file, if it is still the one that was opened.
+    pub fn remove(self) {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
+        };
+        let Ok(folder) = open_inside(self.root.as_deref(), folder, flags, Mode::empty()) else {
+            return;
+        };
+        let there =
+            nix::sys::stat::fstatat(&folder, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+        let same = match (there, self.file.metadata()) {
+            (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.dev(), ours.ino()),
+            _ => false,
+        };
+        if same {
+            // Nothing is left to be done about a file that cannot be removed.
+            let _ = nix::unistd::unlinkat(&folder, name, nix::unistd::UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_instance_is_respected_a_stale_file_is_not_and_ours_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("adit.pid");
+        std::fs::write(&path, "1\n").unwrap();
+        let mut ours = PidFile::acquire(None, &path).unwrap();
+        ours.write().unwrap();
+        let pid = std::process::id().to_string();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{pid}\n"));
+        let second = PidFile::acquire(None, &path).unwrap_err();
+        assert!(
+            matches!(&second, PidFileError::Living(_, p) if *p == pid),
+            "{second}"
+        );
+        ours.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_link_never_leads_out_of_the_jail() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        let jail = folder.path().join("jail");
+        std::fs::create_dir_all(jail.join("run")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, jail.join("link")).unwrap();
+        assert!(PidFile::acquire(Some(&jail), Path::new("/link/adit.pid")).is_err());
+        assert!(!outside.join("adit.pid").exists());
+        let inside = PidFile::acquire(Some(&jail), Path::new("/run/adit.pid")).unwrap();
+        assert!(jail.join("run/adit.pid").exists());
+        inside.remove();
+        assert!(!jail.join("run/adit.pid").exists());
+    }
+}

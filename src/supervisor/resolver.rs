@@ -1,0 +1,85 @@
+//! The supervisor's hand on the resolver process: started before any master, restarted when it dies.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use crate::config::{Foreground, Global};
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::jail::Plan;
+use crate::log::{self, Log};
+use crate::process::{self, Fresh, OneThread};
+use crate::resolver;
+
+/// The resolver process.
+#[derive(Debug)]
+pub struct Resolver {
+    /// Its process.
+    pub pid: Pid,
+    /// Where clients are introduced to it; masters have copies.
+    pub channel: Channel,
+    since: Instant,
+}
+
+impl Resolver {
+    /// Forks it.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had.
+    pub fn start(global: &Global, leash: &Leash, log: Log) -> io::Result<Resolver> {
+        let plan = Plan::look_up_outside(global);
+        let (ours, theirs) = Channel::pair()?;
+        let leash = leash.try_clone()?;
+        let detached = global.foreground == Foreground::No;
+        let pid = process::spawn(&OneThread::prove()?, |fresh| {
+            let lived = live(plan, theirs, leash, detached, &log, fresh);
+            if let Err(error) = &lived {
+                crate::error!(log, "Resolver: {error}");
+            }
+            process::exit(lived.is_err().into())
+        })?;
+        Ok(Resolver {
+            pid,
+            channel: ours,
+            since: Instant::now(),
+        })
+    }
+
+    /// Ends it, and waits for that.
+    pub fn kill(&self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = waitpid(self.pid, None);
+    }
+
+    /// How long to wait before another is started: one that dies fast must not cost a processor.
+    pub fn pause(&self) -> Duration {
+        Duration::from_secs(1).saturating_sub(self.since.elapsed())
+    }
+}
+
+/// The resolver's life, from the fork to `_exit`.
+fn live(
+    plan: Plan,
+    control: Channel,
+    leash: Leash,
+    detached: bool,
+    log: &Log,
+    fresh: Fresh,
+) -> io::Result<()> {
+    let mut kept = log::descriptors();
+    kept.extend([control.as_fd().as_raw_fd(), leash.as_fd().as_raw_fd()]);
+    process::close_all_but(&kept)?;
+    if detached {
+        process::let_go_of_the_terminal()?;
+    }
+    let _jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+    crate::sandbox::resolver(log)?;
+    process::title("adit: resolver", "");
+    let _signals = fresh.hear(&[])?;
+    resolver::serve(control.into(), leash.into())
+}

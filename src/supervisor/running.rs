@@ -1,0 +1,396 @@
+//! The supervisor's loop: one poll(2); signals, words and deaths become steps of the transition
+//! under way, of stopping, or of a repair.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::MsgFlags;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use super::control::Control;
+use super::daemon::Starter;
+use super::generation::{Common, Generation, State};
+use super::listeners::Listeners;
+use super::pid_file::PidFile;
+use super::resolver::Resolver;
+use super::stopping::Stopping;
+use super::transition::{Transition, Why};
+use crate::config::{Config, Sources};
+use crate::ipc::leash::Holder;
+use crate::ipc::words::{FromMaster, ToMaster, hear, say_now};
+use crate::log::{self, Log};
+use crate::signals::Signals;
+
+/// A master that lived shorter than this died fast.
+const FAST: Duration = Duration::from_secs(5);
+/// The longest pause before a master that keeps dying is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long masters may take to list their connections.
+const LIST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub struct Supervisor {
+    pub(super) sources: Sources,
+    /// The configuration in force; before the first generation serves, the one it is to have.
+    pub(super) config: Rc<Config>,
+    pub(super) common: Common,
+    /// Nobody reads it: its end of file is the message.
+    _leash: Holder,
+    pub(super) resolver: Resolver,
+    pub(super) signals: Signals,
+    pub(super) log: Log,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) starter: Option<Starter>,
+    pub(super) generations: Vec<Generation>,
+    pub(super) listeners: Listeners,
+    pub(super) control: Option<Control>,
+    pub(super) transition: Option<Transition>,
+    pub(super) reload_wanted: bool,
+    pub(super) stopping: Option<Stopping>,
+    next_number: u64,
+    /// Masters that died fast, in a row.
+    fast_deaths: u32,
+    /// When to start the next master in place of one that died.
+    pub(super) replace_at: Option<Instant>,
+    resolver_at: Option<Instant>,
+    listing: Option<Listing>,
+}
+
+/// What a supervisor is put together from.
+pub struct Parts {
+    /// Where the configuration comes from, now and at each reload.
+    pub sources: Sources,
+    /// What it said at the start.
+    pub config: Rc<Config>,
+    /// What generations share.
+    pub common: Common,
+    /// To be held for as long as the supervisor lives.
+    pub leash: Holder,
+    /// The first resolver.
+    pub resolver: Resolver,
+    /// The supervisor's signals.
+    pub signals: Signals,
+    /// The log of the loops.
+    pub log: Log,
+    /// Locked, and not written yet.
+    pub pid_file: Option<PidFile>,
+    /// Who waits for the daemon to serve.
+    pub starter: Option<Starter>,
+}
+
+/// A list of connections being put together (USR2).
+struct Listing {
+    waiting: Vec<u64>,
+    count: usize,
+    until: Instant,
+}
+
+impl Supervisor {
+    /// A supervisor that has yet to start its first generation.
+    ///
+    /// # Errors
+    /// The control socket cannot be made.
+    pub fn new(parts: Parts) -> io::Result<Supervisor> {
+        let control = parts.config.global.control.as_deref();
+        Ok(Supervisor {
+            control: control.map(Control::open).transpose()?,
+            sources: parts.sources,
+            config: parts.config,
+            common: parts.common,
+            _leash: parts.leash,
+            resolver: parts.resolver,
+            signals: parts.signals,
+            log: parts.log,
+            pid_file: parts.pid_file,
+            starter: parts.starter,
+            generations: Vec::new(),
+            listeners: Listeners::default(),
+            transition: None,
+            reload_wanted: false,
+            stopping: None,
+            next_number: 1,
+            fast_deaths: 0,
+            replace_at: None,
+            resolver_at: None,
+            listing: None,
+        })
+    }
+
+    /// Runs until it is stopped.
+    pub fn run(mut self) -> ExitCode {
+        self.begin(Why::Start);
+        loop {
+            if let Some(status) = self.finished() {
+                return status;
+            }
+            match self.wait() {
+                Ok(()) => {}
+                Err(error) => {
+                    crate::error!(self.log, "Supervisor: {error}");
+                    return ExitCode::FAILURE;
+                }
+            }
+            self.obey_signals();
+            self.look_at_the_clock();
+            if self.transition.is_none() && self.stopping.is_none() && self.reload_wanted {
+                self.reload_wanted = false;
+                self.begin(Why::Reload);
+            }
+        }
+    }
+
+    pub(super) fn next_number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// Waits for something to happen and hears what the masters say.
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let heard: Vec<u64> = self
+            .generations
+            .iter()
+            .filter(|g| g.hears)
+            .map(|g| g.number)
+            .collect();
+        for generation in self.generations.iter().filter(|g| g.hears) {
+            fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(control) = &self.control {
+            fds.push(PollFd::new(control.as_fd(), PollFlags::POLLIN));
+        }
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+            self.hear(*number);
+        }
+        if self.control.is_some() && ready.last() == Some(&true) {
+            self.answer_status();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let mut moments: Vec<Instant> = self
+            .generations
+            .iter()
+            .filter_map(|generation| match generation.state {
+                State::Draining(deadline) => deadline,
+                _ => None,
+            })
+            .collect();
+        moments.extend(self.transition.as_ref().map(Transition::deadline));
+        moments.extend(self.stopping.as_ref().map(Stopping::deadline));
+        moments.extend(self.replace_at);
+        moments.extend(self.resolver_at);
+        moments.extend(self.listing.as_ref().map(|listing| listing.until));
+        let Some(soonest) = moments.into_iter().min() else {
+            return PollTimeout::NONE;
+        };
+        let left = soonest.saturating_duration_since(Instant::now());
+        PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+    }
+
+    pub(super) fn generation(&mut self, number: u64) -> Option<&mut Generation> {
+        self.generations.iter_mut().find(|g| g.number == number)
+    }
+
+    /// Hears one word of a master.
+    fn hear(&mut self, number: u64) {
+        let Some(generation) = self.generation(number) else {
+            return;
+        };
+        match hear::<FromMaster>(&generation.channel, MsgFlags::MSG_DONTWAIT) {
+            Ok(Some((FromMaster::Loaded(accept), _))) => self.loaded(number, &accept),
+            Ok(Some((FromMaster::Failed, _))) => self.candidate_failed(number),
+            Ok(Some((FromMaster::Serving, _))) => self.serving(number),
+            Ok(Some((FromMaster::Listed(count), _))) => self.listed(number, count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Its death, which SIGCHLD tells, says the rest.
+            Ok(None) | Err(_) => generation.hears = false,
+        }
+    }
+
+    fn obey_signals(&mut self) {
+        for signal in self.signals.take() {
+            match signal {
+                SIGCHLD => self.reap(),
+                SIGHUP => self.reload_wanted = true,
+                SIGUSR1 => self.reopen_log(),
+                SIGUSR2 => self.list(),
+                SIGTERM => self.stop("SIGTERM"),
+                SIGINT => self.stop("SIGINT"),
+                SIGQUIT => self.stop("SIGQUIT"),
+                _ => {}
+            }
+        }
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = Instant::now();
+        for generation in &mut self.generations {
+            if matches!(generation.state, State::Draining(Some(until)) if until <= now) {
+                generation.cut();
+            }
+        }
+        if self
+            .transition
+            .as_ref()
+            .is_some_and(|t| t.deadline() <= now)
+        {
+            self.transition_timed_out();
+        }
+        if self.listing.as_ref().is_some_and(|l| l.until <= now) {
+            self.finish_listing();
+        }
+        if self.resolver_at.is_some_and(|at| at <= now) {
+            self.resolver_at = None;
+            self.restart_resolver();
+        }
+        if self.replace_at.is_some_and(|at| at <= now) && self.transition.is_none() {
+            self.replace_at = None;
+            self.begin(Why::Replace);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, how) = match status {
+                WaitStatus::Exited(pid, 0) => (pid, "ended".to_owned()),
+                WaitStatus::Exited(pid, code) => (pid, format!("failed with status {code}")),
+                WaitStatus::Signaled(pid, signal, _) => (pid, format!("was killed by {signal}")),
+                WaitStatus::StillAlive => return,
+                _ => continue,
+            };
+            if pid == self.resolver.pid {
+                if self.stopping.is_none() {
+                    crate::warning!(self.log, "The resolver (PID {pid}) {how}; starting another");
+                    self.resolver_at = Some(Instant::now() + self.resolver.pause());
+                }
+            } else if let Some(at) = self.generations.iter().position(|g| g.pid == pid) {
+                self.master_died(at, &how);
+            } else {
+                crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
+            }
+        }
+    }
+
+    fn master_died(&mut self, at: usize, how: &str) {
+        // What it said last counts: that it failed, or that it serves.
+        let number = self.generations[at].number;
+        while self.generations.get(at).is_some_and(|g| g.hears) {
+            self.hear(number);
+        }
+        let dead = self.generations.remove(at);
+        match dead.state {
+            State::Loading | State::Starting => self.candidate_failed(number),
+            State::Serving if self.stopping.is_none() => self.schedule_replacement(&dead, how),
+            State::Serving | State::Draining(_) | State::Cut => {
+                crate::info!(self.log, "Generation {number} has ended");
+            }
+        }
+        self.listed(number, 0);
+    }
+
+    fn schedule_replacement(&mut self, dead: &Generation, how: &str) {
+        self.fast_deaths = if dead.started.elapsed() < FAST {
+            self.fast_deaths + 1
+        } else {
+            0
+        };
+        let pause = match self.fast_deaths {
+            0 | 1 => Duration::ZERO,
+            n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),
+        };
+        crate::error!(
+            self.log,
+            "The master of generation {} (PID {}) {how}; starting another in {} ms",
+            dead.number,
+            dead.pid,
+            pause.as_millis()
+        );
+        self.replace_at = Some(Instant::now() + pause);
+    }
+
+    fn restart_resolver(&mut self) {
+        match Resolver::start(&self.config.global, &self.common.leash, self.log) {
+            Ok(resolver) => {
+                self.resolver = resolver;
+                let channel = self.resolver.channel.as_fd();
+                for generation in &self.generations {
+                    // One that cannot hear it is dead or dying.
+                    let _ = say_now(&generation.channel, &ToMaster::Resolver, &[channel]);
+                }
+            }
+            Err(error) => {
+                crate::error!(self.log, "The resolver cannot be started: {error}");
+                self.resolver_at = Some(Instant::now() + FAST);
+            }
+        }
+    }
+
+    /// USR1: opens the log file anew and passes the descriptor down, so that every process changes
+    /// over between two lines.
+    fn reopen_log(&mut self) {
+        if self.config.global.output.is_none() {
+            return;
+        }
+        let reopened = log::reopen(&self.config.global).and_then(|file| {
+            for generation in &self.generations {
+                let file: BorrowedFd<'_> = file.as_fd();
+                let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file]);
+            }
+            log::replace_file(file)
+        });
+        match reopened {
+            Ok(()) => crate::notice!(self.log, "Log file reopened"),
+            Err(error) => crate::error!(self.log, "Log file not reopened: {error}"),
+        }
+    }
+
+    /// USR2: every worker lists its connections; the sum is the last line.
+    fn list(&mut self) {
+        let mut waiting = Vec::new();
+        for generation in &self.generations {
+            let serves = matches!(generation.state, State::Serving | State::Draining(_));
+            if serves && say_now(&generation.channel, &ToMaster::List, &[]).is_ok() {
+                waiting.push(generation.number);
+            }
+        }
+        self.listing = Some(Listing {
+            waiting,
+            count: 0,
+            until: Instant::now() + LIST_PATIENCE,
+        });
+        self.listed(0, 0);
+    }
+
+    fn listed(&mut self, number: u64, count: usize) {
+        let Some(listing) = &mut self.listing else {
+            return;
+        };
+        listing.waiting.retain(|waiting| *waiting != number);
+        listing.count += count;
+        if listing.waiting.is_empty() {
+            self.finish_listing();
+        }
+    }
+
+    fn finish_listing(&mut self) {
+        if let Some(listing) = self.listing.take() {
+            crate::log_at!(self.log, 0, "Listed {} active connection(s)", listing.count);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The end: every generation is told, given its time, and at last killed; then nothing is left behind.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+
+use super::generation::State;
+use super::running::Supervisor;
+
+/// How long masters may take to end after their connections were cut.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Stopping under way.
+#[derive(Debug)]
+pub struct Stopping {
+    status: u8,
+    deadline: Instant,
+}
+
+impl Stopping {
+    /// When what is left is killed.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Supervisor {
+    /// A signal to end: connections have `drainTimeout`, or none; a second signal cuts them.
+    pub(super) fn stop(&mut self, signal: &str) {
+        crate::notice!(self.log, "Received {signal}; terminating");
+        let patience = match (&self.stopping, self.config.global.drain_timeout) {
+            (None, Some(drain)) => drain,
+            _ => Duration::ZERO,
+        };
+        self.end_all(0, patience);
+    }
+
+    /// The first generation failed: nothing serves, so nothing is left to do.
+    pub(super) fn give_up(&mut self) {
+        self.end_all(1, Duration::ZERO);
+    }
+
+    fn end_all(&mut self, status: u8, drain: Duration) {
+        self.transition = None;
+        self.replace_at = None;
+        for generation in &mut self.generations {
+            match generation.state {
+                State::Serving | State::Draining(_) if !drain.is_zero() => {
+                    generation.drain();
+                }
+                _ => generation.cut(),
+            }
+        }
+        self.listeners.close();
+        self.stopping = Some(Stopping {
+            status,
+            deadline: Instant::now() + drain + PATIENCE,
+        });
+    }
+
+    /// The exit status once everything has ended, or had its time.
+    pub(super) fn finished(&mut self) -> Option<ExitCode> {
+        let stopping = self.stopping.as_ref()?;
+        if !self.generations.is_empty() && Instant::now() < stopping.deadline {
+            return None;
+        }
+        for generation in &self.generations {
+            crate::warning!(self.log, "Generation {} is killed", generation.number);
+            // Its workers and the resolver follow when the leash is gone.
+            let _ = kill(generation.pid, Signal::SIGKILL);
+        }
+        let status = stopping.status;
+        self.resolver.kill();
+        if let Some(control) = self.control.take() {
+            control.remove();
+        }
+        if let Some(pid_file) = self.pid_file.take() {
+            pid_file.remove();
+        }
+        if status == 0 {
+            crate::notice!(self.log, "Terminated");
+        }
+        Some(ExitCode::from(status))
+    }
+}

@@ -1,0 +1,316 @@
+//! From one generation to the next, as a transaction: query (a candidate loads everything), commit
+//! (bind, serve, only then drain the old), or roll back at any step and go on as before. The first
+//! start is a transition from nothing; a master that died is replaced by one that changes nothing.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::control::Control;
+use super::generation::{Generation, State};
+use super::listeners::Prepared;
+use super::pid_file::PidFile;
+use super::running::Supervisor;
+use crate::config::{self, Config, Foreground};
+use crate::ipc::words::{Accept, say_listeners};
+use crate::log::{self, Log, Outputs};
+use crate::master::load::tell;
+use crate::process;
+
+/// How long a candidate may load: keys, and names that do not resolve.
+const LOAD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take to enter the jail and start workers.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before a dead master's replacement that failed is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why there is a transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The program starts.
+    Start,
+    /// SIGHUP.
+    Reload,
+    /// The master died; the configuration stays.
+    Replace,
+}
+
+/// A transition under way; dropping it is the rollback of what it holds.
+#[derive(Debug)]
+pub struct Transition {
+    why: Why,
+    candidate: u64,
+    config: Rc<Config>,
+    outputs: Option<Outputs>,
+    pid_file: Option<PidFile>,
+    control: Option<Control>,
+    prepared: Option<Prepared>,
+    deadline: Instant,
+}
+
+impl Transition {
+    /// When patience ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Gives up what was made for it.
+    fn roll_back(self) {
+        if let Some(prepared) = self.prepared {
+            prepared.give_up();
+        }
+        if let Some(pid_file) = self.pid_file {
+            pid_file.remove();
+        }
+    }
+}
+
+/// What a reload changes besides the generation.
+#[derive(Default)]
+struct Change {
+    outputs: Option<Outputs>,
+    pid_file: Option<PidFile>,
+    control: Option<Control>,
+}
+
+impl Supervisor {
+    /// Begins a transition; on failure everything is as it was.
+    pub(super) fn begin(&mut self, why: Why) {
+        let begun = match why {
+            Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
+            Why::Reload => self.query(),
+        };
+        let started = begun.and_then(|(config, mut change)| {
+            let log = main_log(&config);
+            let number = self.next_number();
+            let resolver = &self.resolver.channel;
+            let outputs = &mut change.outputs;
+            let generation =
+                Generation::start(number, &config, &self.common, resolver, outputs, log)
+                    .map_err(|error| format!("A master cannot be started: {error}"))?;
+            self.generations.push(generation);
+            self.transition = Some(Transition {
+                why,
+                candidate: number,
+                config,
+                outputs: change.outputs,
+                pid_file: change.pid_file,
+                control: change.control,
+                prepared: None,
+                deadline: Instant::now() + LOAD_PATIENCE,
+            });
+            Ok(())
+        });
+        if let Err(text) = started {
+            if !text.is_empty() {
+                crate::error!(self.log, "{text}");
+            }
+            self.failed(why);
+        }
+    }
+
+    /// Reads the configuration again and opens what the supervisor itself must open for it.
+    fn query(&self) -> Result<(Rc<Config>, Change), String> {
+        let loaded = match config::load(&self.sources) {
+            Ok(loaded) => loaded,
+            Err(diagnostics) => {
+                tell(&diagnostics.0, &self.log);
+                return Err(String::new());
+            }
+        };
+        tell(&loaded.diagnostics, &self.log);
+        let (old, new) = (&self.config.global, &loaded.config.global);
+        let stderr = old.foreground == Foreground::Yes;
+        let outputs = Outputs::open(new, stderr).map_err(|error| error.to_string())?;
+        let root = new.chroot.as_deref();
+        let moved = |path: &&std::path::Path| {
+            !self
+                .pid_file
+                .as_ref()
+                .is_some_and(|file| file.is_at(root, path))
+        };
+        let pid_file = match new.pid.as_deref().filter(moved) {
+            Some(path) => Some(PidFile::acquire(root, path).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        let control = match new.control.as_deref() {
+            Some(path) if old.control.as_deref() != Some(path) => Some(
+                Control::open(path)
+                    .map_err(|error| format!("control = {}: {error}", path.display()))?,
+            ),
+            _ => None,
+        };
+        let change = Change {
+            outputs: Some(outputs),
+            pid_file,
+            control,
+        };
+        Ok((Rc::new(loaded.config), change))
+    }
+
+    /// The candidate has read everything: bind what is new and pass it the listeners.
+    pub(super) fn loaded(&mut self, number: u64, accept: &[Vec<Accept>]) {
+        let Some(transition) = self.transition.as_mut().filter(|t| t.candidate == number) else {
+            return;
+        };
+        if transition.why != Why::Replace {
+            crate::notice!(main_log(&transition.config), "Configuration successful");
+        }
+        let log = match transition.why {
+            // The lines about bound addresses come once per start and once per reload.
+            Why::Replace => Log {
+                level: 5,
+                ..self.log
+            },
+            Why::Start | Why::Reload => main_log(&transition.config),
+        };
+        let Ok(prepared) = self.listeners.prepare(&transition.config, accept, &log) else {
+            self.candidate_failed(number);
+            return;
+        };
+        let sockets = prepared.sockets();
+        let Some(generation) = self.generations.iter_mut().find(|g| g.number == number) else {
+            return;
+        };
+        let said = say_listeners(&generation.channel, &sockets);
+        drop(sockets);
+        transition.prepared = Some(prepared);
+        transition.deadline = Instant::now() + START_PATIENCE;
+        generation.state = State::Starting;
+        if let Err(error) = said {
+            crate::error!(
+                self.log,
+                "Generation {number} was not given its listeners: {error}"
+            );
+            self.candidate_failed(number);
+        }
+    }
+
+    /// The candidate serves: put everything that is new into force, and let the old one drain.
+    pub(super) fn serving(&mut self, number: u64) {
+        let Some(mut transition) = self.transition.take_if(|t| t.candidate == number) else {
+            return;
+        };
+        for generation in &mut self.generations {
+            if generation.number == number {
+                generation.state = State::Serving;
+            } else if generation.state == State::Serving {
+                generation.drain();
+            }
+        }
+        if let Some(prepared) = transition.prepared.take() {
+            self.listeners.commit(prepared);
+        }
+        let config = Rc::clone(&transition.config);
+        match transition.why {
+            Why::Start => self.first_serving(),
+            Why::Reload => self.put_into_force(transition),
+            Why::Replace => {
+                crate::notice!(
+                    self.log,
+                    "Generation {number} serves in place of the dead one"
+                );
+            }
+        }
+        self.config = config;
+        self.log = main_log(&self.config);
+    }
+
+    fn put_into_force(&mut self, transition: Transition) {
+        if let Some(outputs) = transition.outputs {
+            log::install(outputs);
+        }
+        let new = &transition.config.global;
+        if let Some(control) = transition.control {
+            self.replace_control(Some(control));
+        } else if new.control.is_none() {
+            self.replace_control(None);
+        }
+        let old = match transition.pid_file {
+            Some(new) => self.pid_file.replace(new),
+            None if new.pid.is_none() => self.pid_file.take(),
+            None => return self.reloaded(transition.candidate),
+        };
+        if let Some(old) = old {
+            old.remove();
+        }
+        self.write_pid_file();
+        self.reloaded(transition.candidate);
+    }
+
+    fn reloaded(&self, number: u64) {
+        crate::notice!(
+            self.log,
+            "Configuration reloaded: generation {number} serves"
+        );
+    }
+
+    fn first_serving(&mut self) {
+        self.write_pid_file();
+        crate::info!(self.log, "Accepting new connections");
+        if let Some(starter) = self.starter.take() {
+            starter.tell();
+            if let Err(error) = process::let_go_of_the_terminal() {
+                crate::warning!(self.log, "The terminal stays open: {error}");
+            }
+        }
+    }
+
+    fn write_pid_file(&mut self) {
+        if let Some(Err(error)) = self.pid_file.as_mut().map(PidFile::write) {
+            crate::error!(self.log, "{error}");
+        }
+    }
+
+    /// The candidate said that it failed, died, or was too slow.
+    pub(super) fn candidate_failed(&mut self, number: u64) {
+        let Some(transition) = self.transition.take_if(|t| t.candidate == number) else {
+            return;
+        };
+        let why = transition.why;
+        transition.roll_back();
+        if let Some(generation) = self.generation(number) {
+            generation.cut();
+        }
+        self.failed(why);
+    }
+
+    pub(super) fn transition_timed_out(&mut self) {
+        if let Some(number) = self.transition.as_ref().map(|t| t.candidate) {
+            crate::error!(self.log, "Generation {number} does not come up in time");
+            if let Some(generation) = self.generation(number) {
+                // It may be stuck in a call that no word ends.
+                let _ = nix::sys::signal::kill(generation.pid, nix::sys::signal::Signal::SIGKILL);
+            }
+            self.candidate_failed(number);
+        }
+    }
+
+    fn failed(&mut self, why: Why) {
+        match why {
+            Why::Start => {
+                crate::error!(self.log, "Configuration failed");
+                self.give_up();
+            }
+            Why::Reload => crate::error!(
+                self.log,
+                "Configuration failed: the running configuration goes on"
+            ),
+            Why::Replace => {
+                crate::error!(
+                    self.log,
+                    "No master serves; the next attempt is in {} s",
+                    RETRY.as_secs()
+                );
+                self.replace_at = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+}
+
+/// The log of the loops, as loud as a configuration says.
+fn main_log(config: &Config) -> Log {
+    Log {
+        level: config.global.debug,
+        id: log::Id::Main,
+    }
+}
