@@ -297,6 +297,11 @@ fn a_reader_that_stands_still_costs_bounded_memory() {
         .sock
         .set_write_timeout(Some(Duration::from_millis(100)))
         .expect("a timeout");
+    // rustls reads when it cannot write.
+    client
+        .sock
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("a timeout");
     let before = memory();
     // Writes until everything on the way is full. (The kernel goes on to take a little every
     // quarter of a second, as buffers are tuned: that is not waited for.)
