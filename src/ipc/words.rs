@@ -43,6 +43,8 @@ pub enum FromMaster {
     Failed,
     /// The jail is entered and the workers are up.
     Serving,
+    /// Told to drain, it accepts no more: whoever connects now meets the next generation.
+    Draining,
     /// So many connections were listed.
     Listed(usize),
 }

@@ -310,7 +310,10 @@ impl Serving {
                 self.listing = Some((heard + 1, 0));
                 self.finish_listing(0);
             }
-            ToMaster::Drain => self.drain(),
+            ToMaster::Drain => {
+                self.drain();
+                say(&self.supervisor, &FromMaster::Draining, &[])?;
+            }
             ToMaster::Cut => {
                 self.drain();
                 self.workers.say(&ToWorker::Cut, &[]);

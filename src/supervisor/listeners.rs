@@ -108,15 +108,6 @@ impl Listeners {
             prepared.give_up();
             return Err(());
         }
-        for (index, _, listening) in &prepared.wanted {
-            crate::info!(
-                log,
-                "Service [{}] (FD={}) bound to {}",
-                config.services[*index].name,
-                listening.socket.as_raw_fd(),
-                listening.address
-            );
-        }
         Ok(prepared)
     }
 
@@ -194,6 +185,19 @@ impl Prepared {
             .iter()
             .map(|(service, _, listening)| (*service, listening.socket.as_fd()))
             .collect()
+    }
+
+    /// The line about each bound address, with the port that the kernel chose.
+    pub fn lines(&self, config: &Config) -> Vec<String> {
+        let line = |(index, _, listening): &(usize, Key, Rc<Listening>)| {
+            format!(
+                "Service [{}] (FD={}) bound to {}",
+                config.services[*index].name,
+                listening.socket.as_raw_fd(),
+                listening.address
+            )
+        };
+        self.wanted.iter().map(line).collect()
     }
 
     /// Closes what was new, and removes the Unix sockets made for it.

@@ -21,7 +21,7 @@ use super::listeners::Listeners;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
-use super::transition::{Transition, Why};
+use super::transition::{Handover, Transition, Why};
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say_now};
@@ -61,6 +61,7 @@ pub struct Supervisor {
     pub(super) replace_at: Option<Instant>,
     resolver_at: Option<Instant>,
     listing: Option<Listing>,
+    pub(super) handover: Option<Handover>,
 }
 
 /// What a supervisor is put together from.
@@ -120,6 +121,7 @@ impl Supervisor {
             replace_at: None,
             resolver_at: None,
             listing: None,
+            handover: None,
         })
     }
 
@@ -215,6 +217,7 @@ impl Supervisor {
             Ok(Some((FromMaster::Loaded(accept), _))) => self.loaded(number, &accept),
             Ok(Some((FromMaster::Failed, _))) => self.candidate_failed(number),
             Ok(Some((FromMaster::Serving, _))) => self.serving(number),
+            Ok(Some((FromMaster::Draining, _))) => self.drains(number),
             Ok(Some((FromMaster::Listed(count), _))) => self.listed(number, count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Its death, which SIGCHLD tells, says the rest.
@@ -300,6 +303,7 @@ impl Supervisor {
                 crate::info!(self.log, "Generation {number} has ended");
             }
         }
+        self.drains(number);
         self.listed(number, 0);
     }
 

@@ -64,6 +64,13 @@ impl Transition {
     }
 }
 
+/// A reload that is in force, but for old masters that may still accept.
+pub struct Handover {
+    waiting: Vec<u64>,
+    number: u64,
+    lines: Vec<String>,
+}
+
 /// What a reload changes besides the generation.
 #[derive(Default)]
 struct Change {
@@ -155,18 +162,16 @@ impl Supervisor {
         if transition.why != Why::Replace {
             crate::notice!(main_log(&transition.config), "Configuration successful");
         }
-        let log = match transition.why {
-            // The lines about bound addresses come once per start and once per reload.
-            Why::Replace => Log {
-                level: 5,
-                ..self.log
-            },
-            Why::Start | Why::Reload => main_log(&transition.config),
-        };
+        let log = main_log(&transition.config);
         let Ok(prepared) = self.listeners.prepare(&transition.config, accept, &log) else {
             self.candidate_failed(number);
             return;
         };
+        if transition.why == Why::Start {
+            for line in prepared.lines(&transition.config) {
+                crate::info!(log, "{line}");
+            }
+        }
         let sockets = prepared.sockets();
         let Some(generation) = self.generations.iter_mut().find(|g| g.number == number) else {
             return;
@@ -190,20 +195,29 @@ impl Supervisor {
         let Some(mut transition) = self.transition.take_if(|t| t.candidate == number) else {
             return;
         };
+        let mut draining = Vec::new();
         for generation in &mut self.generations {
             if generation.number == number {
                 generation.state = State::Serving;
             } else if generation.state == State::Serving {
                 generation.drain();
+                draining.push(generation.number);
             }
         }
+        let config = Rc::clone(&transition.config);
+        self.log = main_log(&config);
+        self.config = Rc::clone(&config);
+        let mut lines = Vec::new();
         if let Some(prepared) = transition.prepared.take() {
+            lines = prepared.lines(&config);
             self.listeners.commit(prepared);
         }
-        let config = Rc::clone(&transition.config);
         match transition.why {
             Why::Start => self.first_serving(),
-            Why::Reload => self.put_into_force(transition),
+            Why::Reload => {
+                self.put_into_force(transition);
+                self.hand_over(draining, number, lines);
+            }
             Why::Replace => {
                 crate::notice!(
                     self.log,
@@ -211,8 +225,6 @@ impl Supervisor {
                 );
             }
         }
-        self.config = config;
-        self.log = main_log(&self.config);
     }
 
     fn put_into_force(&mut self, transition: Transition) {
@@ -228,16 +240,43 @@ impl Supervisor {
         let old = match transition.pid_file {
             Some(new) => self.pid_file.replace(new),
             None if new.pid.is_none() => self.pid_file.take(),
-            None => return self.reloaded(transition.candidate),
+            None => return,
         };
         if let Some(old) = old {
             old.remove();
         }
         self.write_pid_file();
-        self.reloaded(transition.candidate);
     }
 
-    fn reloaded(&self, number: u64) {
+    /// A reload is announced when nobody can meet the old configuration any more.
+    fn hand_over(&mut self, waiting: Vec<u64>, number: u64, lines: Vec<String>) {
+        self.finish_handover();
+        self.handover = Some(Handover {
+            waiting,
+            number,
+            lines,
+        });
+        self.drains(0);
+    }
+
+    /// A generation accepts no more, or is no more.
+    pub(super) fn drains(&mut self, number: u64) {
+        if let Some(handover) = &mut self.handover {
+            handover.waiting.retain(|waiting| *waiting != number);
+            if handover.waiting.is_empty() {
+                self.finish_handover();
+            }
+        }
+    }
+
+    fn finish_handover(&mut self) {
+        let Some(handover) = self.handover.take() else {
+            return;
+        };
+        for line in handover.lines {
+            crate::info!(self.log, "{line}");
+        }
+        let number = handover.number;
         crate::notice!(
             self.log,
             "Configuration reloaded: generation {number} serves"
