@@ -19,6 +19,10 @@ use super::wire::{self, Ledger, Negotiated, Wire};
 
 /// Connections under way at once where handshakes are counted.
 const SHAKERS: usize = 4;
+/// The same where a proxy is the client that resumes. OpenSSL's client replaces a session when its
+/// successor arrives, and a connection that has just taken it for its own then shakes hands in
+/// full; one at a time, every proxy resumes.
+const CLIENT_RESUMERS: usize = 1;
 /// Connections that carry bulk: one for each of the proxy's workers.
 const CARRIERS: usize = 2;
 /// Connections that echo.
@@ -137,14 +141,18 @@ impl Load<'_> {
     }
 
     fn handshakes(&self, count: u64) -> io::Result<f64> {
-        let mut ends = self.ends(SHAKERS)?;
+        let shakers = match self.row.mode {
+            Mode::Client if self.row.resumed => CLIENT_RESUMERS,
+            Mode::Client | Mode::Server => SHAKERS,
+        };
+        let mut ends = self.ends(shakers)?;
         in_parallel(&mut ends, |tls| self.shake(tls, WARM_SHAKES))?;
-        let each = count.div_ceil(SHAKERS as u64);
+        let each = count.div_ceil(shakers as u64);
         let spent = self.cpu_of(|| {
             self.ledger.take();
             in_parallel(&mut ends, |tls| self.shake(tls, each))
         })?;
-        Ok(spent.as_secs_f64() * 1e6 / (each * SHAKERS as u64) as f64)
+        Ok(spent.as_secs_f64() * 1e6 / (each * shakers as u64) as f64)
     }
 
     fn bulk(&self, bytes: u64, carry: Carry) -> io::Result<f64> {
@@ -218,7 +226,10 @@ impl Load<'_> {
     fn negotiated(&self) -> io::Result<Negotiated> {
         let counts = self.ledger.take();
         let all: u64 = counts.values().sum();
-        let resumed: u64 = counts.iter().map(|(n, c)| if n.resumed { *c } else { 0 }).sum();
+        let resumed: u64 = counts
+            .iter()
+            .map(|(n, c)| if n.resumed { *c } else { 0 })
+            .sum();
         let right = match self.row.resumed {
             true => resumed as f64 >= all as f64 * RESUMED,
             false => resumed == 0,
@@ -271,12 +282,9 @@ fn in_parallel<T: Send>(
             .iter_mut()
             .map(|item| scope.spawn(|| work(item)))
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                let died = |_| Err(io::Error::other("a load thread panicked"));
-                thread.join().unwrap_or_else(died)
-            })
-            .collect()
+        threads.into_iter().try_for_each(|thread| {
+            let died = |_| Err(io::Error::other("a load thread panicked"));
+            thread.join().unwrap_or_else(died)
+        })
     })
 }

@@ -93,11 +93,7 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
 }
 
 /// All rounds of a row; a peer that failed once is not asked again.
-fn line(
-    plan: &Plan,
-    row: &'static Row,
-    sample: impl Fn(Peer) -> io::Result<load::Sample>,
-) -> Line {
+fn line(plan: &Plan, row: &'static Row, sample: impl Fn(Peer) -> io::Result<load::Sample>) -> Line {
     let mut cells: Vec<Cell> = plan
         .peers
         .iter()

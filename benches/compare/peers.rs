@@ -177,10 +177,7 @@ fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
         let jail = site.dir.join("jail");
         fs::create_dir_all(&jail)?;
         let jail = jail.display();
-        let _ = write!(
-            text,
-            "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n"
-        );
+        let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
     }
     let _ = write!(
         text,
@@ -234,10 +231,7 @@ fn haproxy_conf(site: &Site<'_>) -> String {
                 pki.authority.display()
             ),
         ),
-        Mode::Client => (
-            String::new(),
-            format!(" ssl sni str({HOST}) verify none"),
-        ),
+        Mode::Client => (String::new(), format!(" ssl sni str({HOST}) verify none")),
     };
     let (accept, connect) = (site.accept, site.connect);
     let user = match root() {

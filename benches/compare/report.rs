@@ -319,7 +319,7 @@ mod tests {
     fn ratios_pair_a_round_with_the_same_round() {
         // The machine was twice as slow in the second round: the ratio does not see it.
         assert_eq!(ratios(&[10.0, 20.0], &[20.0, 40.0]), [0.5, 0.5]);
-        assert_eq!(ratios(&[10.0], &[]), []);
+        assert!(ratios(&[10.0], &[]).is_empty());
     }
 
     #[test]

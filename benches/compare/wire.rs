@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, X25519};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::{
@@ -41,7 +42,9 @@ impl fmt::Display for Negotiated {
 
 impl Negotiated {
     fn of(tls: &CommonState) -> Negotiated {
-        let version = tls.protocol_version().map_or("?", |v| v.as_str().unwrap_or("?"));
+        let version = tls
+            .protocol_version()
+            .map_or("?", |v| v.as_str().unwrap_or("?"));
         let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
         let suite = suite.and_then(|suite| suite.as_str()).unwrap_or("?");
         let mut parameters = format!("{} {suite}", version.replace('_', "."));
@@ -198,8 +201,8 @@ impl Write for Wire {
     }
 }
 
-/// AES-256-GCM and X25519 alone, so that every proxy does the same arithmetic.
-fn provider() -> Arc<CryptoProvider> {
+/// AES-256-GCM alone, and X25519 before all else, so that every proxy does the same arithmetic.
+fn provider(groups: &[&'static dyn SupportedKxGroup]) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| {
         matches!(
@@ -209,14 +212,14 @@ fn provider() -> Arc<CryptoProvider> {
                 | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
         )
     });
-    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    provider.kx_groups = groups.to_vec();
     Arc::new(provider)
 }
 
-fn versions(version: Version) -> &'static [&'static SupportedProtocolVersion] {
+fn only(version: Version) -> [&'static SupportedProtocolVersion; 1] {
     match version {
-        Version::Tls12 => &[&rustls::version::TLS12],
-        Version::Tls13 => &[&rustls::version::TLS13],
+        Version::Tls12 => [&rustls::version::TLS12],
+        Version::Tls13 => [&rustls::version::TLS13],
     }
 }
 
@@ -228,8 +231,10 @@ pub fn client_config(row: &Row, pki: &Pki) -> io::Result<Arc<ClientConfig>> {
         let certificate = certificate.map_err(|error| io::Error::other(format!("{error:?}")))?;
         roots.add(certificate).map_err(io::Error::other)?;
     }
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions(row.version))
+    // In TLS 1.2 a client that does not name P-256 takes no certificate on it (RFC 8422, 5.1.1).
+    let groups = [X25519, SECP256R1];
+    let mut config = ClientConfig::builder_with_provider(provider(&groups))
+        .with_protocol_versions(&only(row.version))
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -243,8 +248,8 @@ pub fn client_config(row: &Row, pki: &Pki) -> io::Result<Arc<ClientConfig>> {
 
 /// The TLS server behind a proxy in client mode.
 pub fn server_config(row: &Row, identity: &Identity) -> io::Result<Arc<ServerConfig>> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions(row.version))
+    let mut config = ServerConfig::builder_with_provider(provider(&[X25519]))
+        .with_protocol_versions(&only(row.version))
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_single_cert(identity.chain(), identity.private_key())

@@ -1,5 +1,6 @@
 //! `benches/run`: what a unit of work costs adit, stunnel, hitch, haproxy and nginx, side by side.
 
+#[path = "mod.rs"]
 mod compare;
 
 use std::process::ExitCode;
