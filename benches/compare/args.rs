@@ -14,8 +14,8 @@ pub const HELP: &str = "\
 usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--json FILE]
                    [--limit SECONDS] [--no-adit] [--list]
 
-  --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx (default: all),
-                   by commas; may be given again
+  --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx, and sockets, the
+                   floor, which relays plain TCP (default: all), by commas; may be given again
   --rows WORDS     only rows whose id contains one of these words, by commas (see --list)
   --rounds N       rounds, each in the reverse order of the one before (default: 3)
   --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)
@@ -32,6 +32,8 @@ The binary measured as adit is this tree's release build, or ADIT_BIN.
 pub enum Command {
     /// Say this and stop.
     Print(String),
+    /// Be the floor: relay plain TCP from one port of loopback to another.
+    Relay(u16, u16),
     /// Measure.
     Measure(Plan),
 }
@@ -85,6 +87,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("json") => plan.json = Some(parser.value()?.into()),
             Long("limit") => plan.limit = Duration::from_secs(parser.value()?.parse()?),
             Long("no-adit") => with_adit = false,
+            Long("relay") => {
+                let (accept, connect) = (parser.value()?.parse()?, parser.value()?.parse()?);
+                return Ok(Command::Relay(accept, connect));
+            }
             Long("list") => return Ok(Command::Print(listing())),
             Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),

@@ -43,8 +43,8 @@ const RESUMED: f64 = 0.98;
 pub struct Sample {
     /// In the row's unit.
     pub value: f64,
-    /// What most connections negotiated.
-    pub negotiated: Negotiated,
+    /// What most connections negotiated; `None` where there is no TLS.
+    pub negotiated: Option<Negotiated>,
 }
 
 /// Measures a row on a peer, with its files under `scratch`.
@@ -63,12 +63,13 @@ pub fn sample(
     fs::create_dir_all(&dir)?;
     let ledger = Ledger::default();
     let tls = match row.mode {
-        Mode::Server => None,
-        Mode::Client => Some(wire::server_config(row, pki.identity(row.key))?),
+        Mode::Client if peer.tls() => Some(wire::server_config(row, pki.identity(row.key))?),
+        Mode::Client | Mode::Server => None,
     };
     let upstream = Upstream::start(tls, ledger.clone())?;
     let proxy = Proxy::start(peer, &dir, pki, row, upstream.port())?;
     let load = Load {
+        peer,
         row,
         pki,
         proxy: &proxy,
@@ -91,6 +92,7 @@ pub fn sample(
 }
 
 struct Load<'a> {
+    peer: Peer,
     row: &'static Row,
     pki: &'a Pki,
     proxy: &'a Proxy,
@@ -114,8 +116,8 @@ impl Load<'_> {
     /// What a client's end is made with; each has its own session cache.
     fn tls(&self) -> io::Result<Tls> {
         match self.row.mode {
-            Mode::Server => wire::client_config(self.row, self.pki).map(Some),
-            Mode::Client => Ok(None),
+            Mode::Server if self.peer.tls() => wire::client_config(self.row, self.pki).map(Some),
+            Mode::Server | Mode::Client => Ok(None),
         }
     }
 
@@ -223,7 +225,10 @@ impl Load<'_> {
     }
 
     /// What most connections negotiated.
-    fn negotiated(&self) -> io::Result<Negotiated> {
+    fn negotiated(&self) -> io::Result<Option<Negotiated>> {
+        if !self.peer.tls() {
+            return Ok(None);
+        }
         let counts = self.ledger.take();
         let all: u64 = counts.values().sum();
         let resumed: u64 = counts
@@ -239,7 +244,7 @@ impl Load<'_> {
             return Err(io::Error::other(what));
         }
         let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        most.map(|(negotiated, _)| negotiated)
+        most.map(|(negotiated, _)| Some(negotiated))
             .ok_or_else(|| io::Error::other("no TLS handshake was seen"))
     }
 }

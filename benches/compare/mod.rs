@@ -7,6 +7,7 @@
 //! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
 
 mod args;
+mod floor;
 mod load;
 mod peers;
 mod pki;
@@ -45,6 +46,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Print(text) => {
             print!("{text}");
             ExitCode::SUCCESS
+        }
+        Command::Relay(accept, connect) => {
+            let Err(error) = floor::run(accept, connect);
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
         Command::Measure(plan) => match measure(&plan) {
             Ok(true) => ExitCode::SUCCESS,

@@ -26,6 +26,8 @@ pub enum Peer {
     Haproxy,
     /// Debian's, with its stream module: processes.
     Nginx,
+    /// No TLS at all, see [`super::floor`].
+    Sockets,
 }
 
 /// Where a proxy is put for one measurement.
@@ -45,12 +47,13 @@ pub struct Site<'a> {
 
 impl Peer {
     /// All, in the table's order.
-    pub const ALL: [Peer; 5] = [
+    pub const ALL: [Peer; 6] = [
         Peer::Adit,
         Peer::Stunnel,
         Peer::Hitch,
         Peer::Haproxy,
         Peer::Nginx,
+        Peer::Sockets,
     ];
 
     /// Its name.
@@ -61,12 +64,18 @@ impl Peer {
             Peer::Hitch => "hitch",
             Peer::Haproxy => "haproxy",
             Peer::Nginx => "nginx",
+            Peer::Sockets => "sockets",
         }
     }
 
     /// The peer of this name.
     pub fn named(name: &str) -> Option<Peer> {
         Peer::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    /// Whether its TLS side speaks TLS.
+    pub fn tls(self) -> bool {
+        self != Peer::Sockets
     }
 
     /// Whether it can do this row at all.
@@ -85,6 +94,7 @@ impl Peer {
             Peer::Hitch => in_path("hitch"),
             Peer::Haproxy => in_path("haproxy"),
             Peer::Nginx => in_path("nginx"),
+            Peer::Sockets => "/proc/self/exe".into(),
         }
     }
 
@@ -97,6 +107,7 @@ impl Peer {
             Peer::Adit | Peer::Stunnel => "-version",
             Peer::Hitch => "--version",
             Peer::Haproxy | Peer::Nginx => "-v",
+            Peer::Sockets => return Ok("plain TCP both sides: the floor".to_owned()),
         };
         let program = self.program();
         let output = Command::new(&program).arg(flag).output().map_err(|error| {
@@ -128,6 +139,7 @@ impl Peer {
                 Peer::Hitch => hitch_conf(site),
                 Peer::Haproxy => haproxy_conf(site),
                 Peer::Nginx => nginx_conf(site),
+                Peer::Sockets => String::new(),
             },
         )?;
         let mut command = Command::new(self.program());
@@ -142,6 +154,10 @@ impl Peer {
                 .arg(site.dir.join("error.log"))
                 .arg("-c")
                 .arg(config),
+            Peer::Sockets => {
+                let ports = [site.accept, site.connect].map(|port| port.to_string());
+                command.arg("--relay").args(ports)
+            }
         };
         Ok(command)
     }

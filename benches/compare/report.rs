@@ -80,8 +80,8 @@ impl Line {
             let Cell::Measured(samples) = cell else {
                 continue;
             };
-            for sample in samples {
-                let told = sample.negotiated.to_string();
+            for negotiated in samples.iter().filter_map(|s| s.negotiated.as_ref()) {
+                let told = negotiated.to_string();
                 match found.iter_mut().find(|(known, _)| *known == told) {
                     Some((_, who)) if who.contains(&peer.name()) => {}
                     Some((_, who)) => who.push(peer.name()),
@@ -125,16 +125,7 @@ impl Report {
             );
         }
         text += "\nNegotiated:\n\n";
-        for line in &self.lines {
-            let found = line.negotiated(&self.peers);
-            for (parameters, who) in &found {
-                let who = match found.len() {
-                    1 => String::new(),
-                    _ => format!(" DIFFERS: {}", who.join(", ")),
-                };
-                let _ = writeln!(text, "- {}: {parameters}{who}", line.row.label);
-            }
-        }
+        text += &self.parameters();
         for line in &self.lines {
             for (cell, (peer, _)) in line.cells.iter().zip(&self.peers) {
                 if let Cell::Failed(why) = cell {
@@ -142,6 +133,30 @@ impl Report {
                     let _ = writeln!(text, "\nFAILED: {row}: {peer}: {why}");
                 }
             }
+        }
+        text
+    }
+
+    /// What was negotiated, and in which rows; a row where it was not the same for all says so.
+    fn parameters(&self) -> String {
+        let mut agreed: Vec<(String, Vec<&str>)> = Vec::new();
+        let mut text = String::new();
+        for line in &self.lines {
+            let mut found = line.negotiated(&self.peers);
+            if found.len() > 1 {
+                for (parameters, who) in found {
+                    let (label, who) = (line.row.label, who.join(", "));
+                    let _ = writeln!(text, "- DIFFERENT: {label}: {who}: {parameters}");
+                }
+            } else if let Some((parameters, _)) = found.pop() {
+                match agreed.iter_mut().find(|(known, _)| *known == parameters) {
+                    Some((_, labels)) => labels.push(line.row.label),
+                    None => agreed.push((parameters, vec![line.row.label])),
+                }
+            }
+        }
+        for (parameters, labels) in agreed {
+            let _ = writeln!(text, "- {parameters}: {}", labels.join("; "));
         }
         text
     }
@@ -232,7 +247,9 @@ impl Report {
                     "median": median(&cell.values()),
                     "ratios": line.ratios(place),
                     "median_ratio": median(&line.ratios(place)),
-                    "negotiated": samples.first().map(|sample| sample.negotiated.to_string()),
+                    "negotiated": samples
+                        .first()
+                        .and_then(|sample| Some(sample.negotiated.as_ref()?.to_string())),
                 }),
             };
             cells.insert(peer.name().to_owned(), cell);
