@@ -273,8 +273,8 @@ fn exchange(wire: &mut Wire, messages: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn finish(wires: Vec<Wire>) -> io::Result<()> {
-    wires.into_iter().try_for_each(Wire::finish)
+fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
+    wires.iter_mut().try_for_each(Wire::finish)
 }
 
 /// Does `work` on each item, each in a thread of its own; the first error of any.

@@ -42,10 +42,13 @@ fn stunnel_does_every_row_and_each_sample_is_in_the_json() {
         let stunnel = &row["peers"]["stunnel"];
         let samples = stunnel["samples"].as_array().unwrap();
         assert_eq!(samples.len(), 2, "{row}");
-        for sample in samples {
-            assert!(sample.as_f64().unwrap() > 0.0, "{row}");
-        }
         let id = row["id"].as_str().unwrap();
+        for sample in samples {
+            let value = sample.as_f64().unwrap();
+            // A page shared with another stunnel, a neighbour test's, is counted by halves: so few
+            // connections may weigh nothing then.
+            assert!(value > 0.0 || id.ends_with("idle"), "{row}");
+        }
         let negotiated = stunnel["negotiated"].as_str().unwrap();
         assert_eq!(id.contains("resumed"), negotiated.ends_with("resumed"));
         assert_eq!(id.contains("tls12"), negotiated.starts_with("TLSv1.2"));
@@ -54,7 +57,7 @@ fn stunnel_does_every_row_and_each_sample_is_in_the_json() {
 }
 
 #[test]
-fn a_proxy_that_cannot_be_run_and_a_row_that_is_not_there_fail() {
+fn a_peer_or_a_row_that_is_not_there_or_no_round_is_refused() {
     assert!(!run(&["--no-adit", "--peer", "nobody-knows-it"]));
     assert!(!run(&["--rows", "no-such-row"]));
     assert!(!run(&["--rounds", "0"]));

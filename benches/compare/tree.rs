@@ -99,3 +99,40 @@ pub fn pss(root: i32) -> io::Result<u64> {
     }
     Ok(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::{cpu, processes, pss};
+
+    #[test]
+    fn a_tree_has_the_cpu_of_a_child_that_is_gone() {
+        // The inner shell counts and ends; the outer one, which did nothing, waits for input.
+        let script = "sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'; read line; :";
+        let mut outer = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let root = outer.id().cast_signed();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut most = 0;
+        let spent = loop {
+            let tree = processes(root).unwrap();
+            let spent = cpu(root).unwrap();
+            most = most.max(tree.len());
+            if most == 2 && tree.len() == 1 {
+                break spent;
+            }
+            assert!(Instant::now() < deadline, "{tree:?}");
+        };
+        // Only a living process has memory.
+        assert!(pss(root).unwrap() > 0);
+        drop(outer.stdin.take());
+        outer.wait().unwrap();
+        assert!(spent > Duration::from_millis(20), "{spent:?}");
+        assert!(processes(root).unwrap().is_empty());
+    }
+}

@@ -175,8 +175,12 @@ fn accept(
         let (tls, ledger) = (tls.cloned(), ledger.clone());
         let told = trouble.clone();
         let serve = move |socket| {
-            if let Err(error) = serve(socket, tls.as_ref(), &ledger) {
-                *lock(&told) = Some(error.to_string());
+            let mut wire = Wire::accept(socket, tls.as_ref(), &ledger);
+            let served = wire.as_mut().map_err(|error| error.to_string());
+            let served = served.and_then(|wire| serve(wire).map_err(|error| error.to_string()));
+            // Told before the wire is closed, so that whoever sees that can ask why.
+            if let Err(error) = served {
+                *lock(&told) = Some(error);
             }
         };
         let started = socket.and_then(|socket| {
@@ -189,11 +193,10 @@ fn accept(
     }
 }
 
-fn serve(socket: TcpStream, tls: Option<&Arc<ServerConfig>>, ledger: &Ledger) -> io::Result<()> {
-    let mut wire = Wire::accept(socket, tls, ledger)?;
+fn serve(wire: &mut Wire) -> io::Result<()> {
     loop {
-        match Request::read(&mut wire) {
-            Ok(Some(request)) => answer(&mut wire, request)?,
+        match Request::read(wire) {
+            Ok(Some(request)) => answer(wire, request)?,
             Ok(None) => return wire.finish(),
             Err(error) if is_an_end(&error) => return Ok(()),
             Err(error) => return Err(error),
@@ -222,5 +225,49 @@ fn answer(wire: &mut Wire, request: Request) -> io::Result<()> {
             }
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::SocketAddr;
+
+    use super::{CHUNK, Request, Upstream, send_pattern, take_pattern};
+    use crate::compare::wire::{Ledger, Wire};
+
+    fn connect(upstream: &Upstream) -> Wire {
+        let address = SocketAddr::from(([127, 0, 0, 1], upstream.port()));
+        Wire::connect(address, None, &Ledger::default()).unwrap()
+    }
+
+    #[test]
+    fn requests_follow_one_another_on_a_connection() {
+        let upstream = Upstream::start(None, Ledger::default()).unwrap();
+        let mut wire = connect(&upstream);
+        let odd = CHUNK as u64 * 3 + 5;
+        Request::Send(odd).write(&mut wire).unwrap();
+        take_pattern(&mut wire, odd).unwrap();
+        Request::Echo(5).write(&mut wire).unwrap();
+        wire.write_all(b"hello").unwrap();
+        let mut back = [0; 5];
+        wire.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"hello");
+        Request::Take(odd).write(&mut wire).unwrap();
+        send_pattern(&mut wire, odd).unwrap();
+        wire.read_exact(&mut back[..1]).unwrap();
+        assert_eq!(back[0], b'K');
+        wire.finish().unwrap();
+    }
+
+    #[test]
+    fn a_changed_byte_is_seen() {
+        let upstream = Upstream::start(None, Ledger::default()).unwrap();
+        let mut wire = connect(&upstream);
+        Request::Take(3).write(&mut wire).unwrap();
+        wire.write_all(b"bad").unwrap();
+        assert_eq!(wire.read(&mut [0]).unwrap(), 0);
+        let trouble = upstream.trouble();
+        assert_eq!(trouble.as_deref(), Some("the proxy changed a byte"));
     }
 }

@@ -136,8 +136,8 @@ impl Wire {
     }
 
     /// Closes cleanly and waits until the other side has, too.
-    pub fn finish(mut self) -> io::Result<()> {
-        match &mut self {
+    pub fn finish(&mut self) -> io::Result<()> {
+        match self {
             Wire::Plain(_) => {}
             Wire::Client(tls) => tls.conn.send_close_notify(),
             Wire::Server(tls) => tls.conn.send_close_notify(),
