@@ -118,19 +118,21 @@ impl Plan {
     }
 
     /// As [`Plan::look_up`] for a helper that stays outside the jail's directory and must be
-    /// nobody even where the configuration names nobody to become.
-    ///
-    /// # Errors
-    /// As [`Plan::look_up`].
-    pub fn look_up_outside(global: &Global) -> Result<Plan, JailError> {
-        let mut plan = Plan::look_up(global)?;
-        plan.root = None;
-        if plan.uid.is_none_or(Uid::is_root) {
+    /// nobody where the configuration names nobody to become, or somebody unknown (which is told
+    /// when the configuration is loaded).
+    pub fn look_up_outside(global: &Global) -> Plan {
+        let asked = Plan::look_up(global).ok();
+        let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
+        let (uid, gid) = ids.unwrap_or_else(|| {
             let (uid, gid) = user("nobody").unwrap_or((Uid::from_raw(65534), None));
-            plan.uid = Some(uid);
-            plan.gid = Some(gid.unwrap_or(Gid::from_raw(65534)));
+            (uid, gid.unwrap_or(Gid::from_raw(65534)))
+        });
+        Plan {
+            root: None,
+            uid: Some(uid),
+            gid: Some(gid),
+            privileged: Uid::effective().is_root(),
         }
-        Ok(plan)
     }
 
     /// What the configuration asks for and an ordinary user cannot do.

@@ -153,11 +153,13 @@ pub fn find_command_line() {
     }
 }
 
-/// Sets what `ps` shows of this process: `comm` (15 bytes), and the command line as far as it has room.
-pub fn title(text: &str) {
-    if let Ok(name) = CString::new(text) {
+/// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), and role and `more` as its
+/// command line, as far as that has room.
+pub fn title(role: &str, more: &str) {
+    if let Ok(name) = CString::new(role) {
         let _ = nix::sys::prctl::set_name(&name);
     }
+    let text = format!("{role}{more}");
     let Some(&(start, len)) = COMMAND_LINE.get() else {
         return;
     };

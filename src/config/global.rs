@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::option::{Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no};
+use super::value::Origins;
+
 /// `foreground = yes | quiet | no`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreground {
@@ -58,5 +61,249 @@ pub struct Global {
     /// The supervisor's Unix socket, which `adit status` asks. `None`: there is none.
     pub control: Option<PathBuf>,
     /// Where each option that was given was written, by its canonical name.
-    pub origins: super::service::Origins,
+    pub origins: Origins,
 }
+
+impl Global {
+    /// Before the defaults of the table are put in. `workers` 0 stands for `auto` until the end.
+    pub(super) fn blank(program: &str) -> Self {
+        Global {
+            chroot: None,
+            setuid: None,
+            setgid: None,
+            pid: None,
+            foreground: Foreground::No,
+            debug: 0,
+            facility: 0,
+            output: None,
+            log: LogMode::Append,
+            syslog: true,
+            service: program.to_owned(),
+            workers: 0,
+            threads: 0,
+            drain_timeout: None,
+            control: None,
+            origins: Origins::new(),
+        }
+    }
+
+    /// What no single option can know. Pushes the option and what is wrong with it.
+    pub(super) fn finish(&mut self, processors: usize) -> Vec<(&'static str, Fault)> {
+        if self.workers == 0 {
+            self.workers = processors.max(2);
+        }
+        let mut faults = Vec::new();
+        // In the foreground stunnel takes these relative to where it was started.
+        if self.foreground == Foreground::No {
+            let relative =
+                |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.is_relative());
+            if relative(&self.output) {
+                let fault = Fault::new("Log file must include full path name");
+                faults.push(("output", fault.help("begin it with a `/`")));
+            }
+            if relative(&self.pid) {
+                let fault = Fault::new("Pid file must include full path name");
+                faults.push(("pid", fault.help("begin it with a `/`")));
+            }
+        }
+        faults
+    }
+}
+
+/// A path that must begin at the root.
+fn absolute(value: &str) -> Result<PathBuf, Fault> {
+    let path = PathBuf::from(given(value)?);
+    if path.is_relative() {
+        return Err(Fault::new("this must be a full path name").help("begin it with a `/`"));
+    }
+    Ok(path)
+}
+
+/// The table of the options that stand before the first section.
+pub(super) static OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        "chroot",
+        Scope::Global,
+        "DIRECTORY",
+        "directory that the processes which meet the network are locked into",
+    )
+    .global(|global, value| {
+        global.chroot = Some(absolute(value)?);
+        Ok(())
+    }),
+    OptionDef::new(
+        "control",
+        Scope::Global,
+        "PATH",
+        "Unix socket that `adit status` asks; not in the jail",
+    )
+    .global(|global, value| {
+        global.control = Some(absolute(value)?);
+        Ok(())
+    }),
+    OptionDef::new(
+        "debug",
+        Scope::Both,
+        "[FACILITY.]LEVEL",
+        "highest level that is logged, and the facility in syslog",
+    )
+    .defaults(&["daemon.notice"])
+    .global(|global, value| {
+        let debug = debug_level(value, true)?;
+        global.debug = debug.level;
+        global.facility = debug.facility.unwrap_or(global.facility);
+        Ok(())
+    })
+    .service(|draft, value| {
+        draft.service.debug = debug_level(value, draft.defaults)?.level;
+        Ok(())
+    }),
+    OptionDef::new(
+        "drainTimeout",
+        Scope::Global,
+        "SECONDS",
+        "how long connections go on after a reload or at the end",
+    )
+    .global(|global, value| {
+        global.drain_timeout = Some(seconds(value)?);
+        Ok(())
+    }),
+    OptionDef::new("fips", Scope::Global, "yes | no", "FIPS 140 mode").global(|_, value| {
+        if yes_no(value)? {
+            return Err(Fault::new("FIPS support is not available"));
+        }
+        Err(Fault::note(
+            "`fips = no` has no effect: there is no FIPS mode to leave",
+        ))
+    }),
+    OptionDef::new(
+        "foreground",
+        Scope::Global,
+        "yes | quiet | no",
+        "do not go into the background; `yes` logs to stderr too",
+    )
+    .defaults(&["no"])
+    .global(|global, value| {
+        global.foreground = one_of(
+            value,
+            &[
+                ("yes", Foreground::Yes),
+                ("quiet", Foreground::Quiet),
+                ("no", Foreground::No),
+            ],
+        )?;
+        Ok(())
+    }),
+    // Followed where lines are read, in syntax.rs.
+    OptionDef::new(
+        "include",
+        Scope::Both,
+        "DIRECTORY | PATTERN",
+        "read the files of a directory, in the order of their names",
+    )
+    .repeatable(),
+    OptionDef::new(
+        "log",
+        Scope::Global,
+        "append | overwrite",
+        "whether the log file is emptied at the start",
+    )
+    .defaults(&["append"])
+    .global(|global, value| {
+        global.log = one_of(
+            value,
+            &[
+                ("append", LogMode::Append),
+                ("overwrite", LogMode::Overwrite),
+            ],
+        )?;
+        Ok(())
+    }),
+    OptionDef::new("output", Scope::Global, "FILE", "log file").global(|global, value| {
+        global.output = Some(PathBuf::from(given(value)?));
+        Ok(())
+    }),
+    OptionDef::new(
+        "pid",
+        Scope::Global,
+        "FILE",
+        "file for the process number, inside the jail; empty: none",
+    )
+    .global(|global, value| {
+        global.pid = (!value.is_empty()).then(|| PathBuf::from(value));
+        Ok(())
+    }),
+    OptionDef::new(
+        "service",
+        Scope::Both,
+        "NAME",
+        "the program's name in syslog; in a section, the service's name",
+    )
+    .global(|global, value| {
+        global.service = given(value)?;
+        Ok(())
+    })
+    .service(|draft, value| {
+        draft.service.name = given(value)?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "setgid",
+        Scope::Both,
+        "GROUP",
+        "group to become; in a section, the group of the accept Unix socket",
+    )
+    .global(|global, value| {
+        global.setgid = Some(given(value)?);
+        Ok(())
+    })
+    .service(|draft, value| {
+        draft.service.setgid = Some(given(value)?);
+        Ok(())
+    }),
+    OptionDef::new(
+        "setuid",
+        Scope::Both,
+        "USER",
+        "user to become; in a section, the owner of the accept Unix socket",
+    )
+    .global(|global, value| {
+        global.setuid = Some(given(value)?);
+        Ok(())
+    })
+    .service(|draft, value| {
+        draft.service.setuid = Some(given(value)?);
+        Ok(())
+    }),
+    OptionDef::new("syslog", Scope::Global, "yes | no", "log to syslog")
+        .defaults(&["yes"])
+        .global(|global, value| {
+            global.syslog = yes_no(value)?;
+            Ok(())
+        }),
+    OptionDef::new(
+        "threads",
+        Scope::Global,
+        "NUMBER",
+        "relay threads in each worker",
+    )
+    .defaults(&["2"])
+    .global(|global, value| {
+        global.threads = number(value, 1..=256)? as usize;
+        Ok(())
+    }),
+    OptionDef::new(
+        "workers",
+        Scope::Global,
+        "auto | NUMBER",
+        "worker processes; `auto`: one per processor, at least 2",
+    )
+    .defaults(&["auto"])
+    .global(|global, value| {
+        global.workers = match value.eq_ignore_ascii_case("auto") {
+            true => 0,
+            false => number(value, 1..=1024)? as usize,
+        };
+        Ok(())
+    }),
+];

@@ -1,18 +1,39 @@
 //! Text to typed configuration: stunnel.conf syntax, one definition per option, every error of a
 //! file in one run. Never in here: a socket, a clock, or the contents of a certificate. The only
-//! files opened are the configuration itself and what it includes.
+//! files opened are the configuration itself and what it includes, by `load.rs` alone.
+//!
+//! The way of a line: `syntax` makes names and values of it, `provider` layers them with the
+//! environment and the flags, `assemble` gives each value to its definition in the tables of
+//! `global`, `service` and `unserved`, and `checks` looks at a service as a whole.
 #![forbid(unsafe_code)]
 
+mod assemble;
+mod checks;
+mod diagnostic;
 mod global;
+mod load;
+mod option;
+mod provider;
 mod service;
+mod socket;
+mod syntax;
+mod tls_options;
+mod unserved;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth};
 pub use global::{Foreground, Global, LogMode};
+pub use load::{Loaded, Sources, load};
+pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{
-    Failover, LogId, PeerVerification, Protocol, Service, SocketOption, SocketOptionValue,
-    Timeouts, TlsOptions, TlsVersion,
+    Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,
 };
-pub use value::{Endpoint, Origin, Secret};
+pub use socket::{SocketOption, SocketOptionValue, socket_option_names};
+pub use tls_options::tls_option_names;
+pub use value::{Endpoint, Origin, Origins, Secret};
 
 /// A whole configuration: what stands before the first section, and the services in file order.
 #[derive(Debug, Clone)]

@@ -1,13 +1,13 @@
 //! The options of one service.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{Endpoint, Origin};
-
-/// Canonical option name (`CAfile`) to the place where it was given.
-pub type Origins = BTreeMap<&'static str, Origin>;
+use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
+use super::socket::{self, SocketOption};
+use super::tls_options::{self, TlsFlags};
+use super::value::{Endpoint, Origins};
 
 /// `failover = rr | prio`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,34 +77,6 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// `socket = a|l|r:OPTION=VALUE[:VALUE]`, stored per option for setsockopt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketOption {
-    /// `a` accept, `l` local, `r` remote.
-    pub on: char,
-    /// The system's name, as `TCP_NODELAY`.
-    pub name: &'static str,
-    /// setsockopt's level.
-    pub level: i32,
-    /// setsockopt's option.
-    pub option: i32,
-    /// setsockopt's value.
-    pub value: SocketOptionValue,
-}
-
-/// A socket option's value by the type that setsockopt wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SocketOptionValue {
-    /// An int, or a flag as 0/1.
-    Int(i32),
-    /// SO_LINGER: on, seconds.
-    Linger(bool, i32),
-    /// SO_RCVTIMEO and its like.
-    Duration(Duration),
-    /// SO_BINDTODEVICE
-    Text(String),
-}
-
 /// What the TLS side of a service is asked to do. Read by `tls`, and by nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
@@ -126,11 +98,12 @@ pub struct TlsOptions {
     pub check_email: Vec<String>,
     /// Client mode: the name to send. `None`: the host of `connect`; `Some("")`: send none.
     pub sni: Option<String>,
-    /// Client mode, `sni` not given: the host names of `connect`, for SNI and verifyServer.
+    /// Client mode: the host of the first `connect` (`localhost` where it has none, nothing for a
+    /// Unix socket), for verifyServer, and for SNI where `sni` is not given.
     pub connect_host: Option<String>,
-    /// Lowest version spoken. Default TLS 1.2.
+    /// Lowest version spoken, what `options = NO_TLSv1_2` says included. Default TLS 1.2.
     pub version_min: Option<TlsVersion>,
-    /// Highest version spoken. Default TLS 1.3.
+    /// Highest version spoken, what `options = NO_TLSv1_3` says included. Default TLS 1.3.
     pub version_max: Option<TlsVersion>,
     /// TLS 1.2 suites, an OpenSSL cipher list.
     pub ciphers: Option<String>,
@@ -175,12 +148,229 @@ pub struct Service {
     pub protocol: Option<Protocol>,
     /// Argument of the dialogue (`EHLO` name in SMTP client mode).
     pub protocol_host: Option<String>,
-    /// Owner of a Unix accept socket.
+    /// Owner of a Unix accept socket; as stunnel, the global `setuid` unless the section has its own.
     pub setuid: Option<String>,
-    /// Group of a Unix accept socket.
+    /// Group of a Unix accept socket; as with `setuid`.
     pub setgid: Option<String>,
     /// The TLS side.
     pub tls: TlsOptions,
     /// Where each option that was given was written, by its canonical name; `""` is the section line.
     pub origins: Origins,
+}
+
+/// A service while its options are read: what is before the first section is one too, and each
+/// section begins as a copy of it.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub(super) service: Service,
+    /// This is the part before the first section.
+    pub(super) defaults: bool,
+    /// What the section itself gave, and did not inherit.
+    pub(super) own: BTreeSet<&'static str>,
+    /// `options` that were set, and those taken back.
+    pub(super) flags: TlsFlags,
+    pub(super) flags_cleared: TlsFlags,
+}
+
+impl Draft {
+    /// Before the defaults of the table are put in.
+    pub(super) fn blank() -> Self {
+        let service = Service {
+            name: String::new(),
+            accept: Vec::new(),
+            connect: Vec::new(),
+            client: false,
+            failover: Failover::Priority,
+            delay: false,
+            local: None,
+            socket: Vec::new(),
+            reset: true,
+            log_id: LogId::Sequential,
+            debug: 0,
+            timeouts: Timeouts {
+                busy: Duration::ZERO,
+                close: Duration::ZERO,
+                connect: Duration::ZERO,
+                idle: Duration::ZERO,
+            },
+            protocol: None,
+            protocol_host: None,
+            setuid: None,
+            setgid: None,
+            tls: TlsOptions::default(),
+            origins: Origins::new(),
+        };
+        Draft {
+            service,
+            defaults: true,
+            own: BTreeSet::new(),
+            flags: TlsFlags::default(),
+            flags_cleared: TlsFlags::default(),
+        }
+    }
+}
+
+/// `verify = LEVEL`, as stunnel takes it apart.
+fn verify_level(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    let level = number(value, 0..=4).map_err(|_| {
+        Fault::new("Bad verify level").help("0 to 4; better: verifyChain, verifyPeer")
+    })?;
+    let verification = &mut draft.service.tls.verification;
+    verification.request = true;
+    verification.require = level >= 2;
+    verification.chain = (1..=3).contains(&level);
+    verification.peer = level >= 3;
+    Ok(())
+}
+
+/// `verifyChain`, `verifyPeer`, `requireCert` ask for a certificate along with what they say; `no`
+/// takes back only what they say, as in stunnel.
+fn verify_flag(
+    draft: &mut Draft,
+    value: &str,
+    flag: fn(&mut PeerVerification) -> &mut bool,
+) -> Result<(), Fault> {
+    let on = yes_no(value)?;
+    let verification = &mut draft.service.tls.verification;
+    if on {
+        verification.request = true;
+        verification.require = true;
+    }
+    *flag(verification) = on;
+    Ok(())
+}
+
+/// A value that has nothing but a place to go to.
+macro_rules! store {
+    ($draft:ident . $($field:ident).+ = $value:expr) => {{
+        $draft.service.$($field).+ = $value;
+        Ok(())
+    }};
+}
+
+const fn option(name: &'static str, syntax: &'static str, doc: &'static str) -> OptionDef {
+    OptionDef::new(name, Scope::Service, syntax, doc)
+}
+
+/// The table of the options of a service.
+#[rustfmt::skip]
+pub(super) static OPTIONS: &[OptionDef] = &[
+    option("accept", "[HOST:]PORT", "address to accept connections on").repeatable()
+        .service(|draft, value| { draft.service.accept.push(Endpoint::parse(value, true)?); Ok(()) }),
+    option("CAfile", "FILE", "file of trusted certificates")
+        .service(|draft, value| store!(draft.tls.ca_file = Some(given(value)?.into()))),
+    option("CApath", "DIRECTORY", "folder of trusted certificates, named by their hashes")
+        .service(|draft, value| store!(draft.tls.ca_path = Some(given(value)?.into()))),
+    option("cert", "FILE", "certificate chain, our own certificate first")
+        .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
+    option("checkEmail", "EMAIL", "mail address that the peer's certificate must have").repeatable()
+        .service(|draft, value| { draft.service.tls.check_email.push(given(value)?); Ok(()) }),
+    option("checkHost", "HOST", "host name that the peer's certificate must have").repeatable()
+        .service(|draft, value| { draft.service.tls.check_host.push(given(value)?); Ok(()) }),
+    option("checkIP", "IP", "address that the peer's certificate must have").repeatable()
+        .service(|draft, value| {
+            let address = value.parse().map_err(|_| Fault::new(format!("`{value}` is not an IP address")))?;
+            draft.service.tls.check_ip.push(address);
+            Ok(())
+        }),
+    option("ciphers", "CIPHER_LIST", "cipher suites of TLS 1.2, in OpenSSL's words")
+        .service(|draft, value| store!(draft.tls.ciphers = Some(given(value)?))),
+    option("ciphersuites", "CIPHERSUITES_LIST", "cipher suites of TLS 1.3")
+        .service(|draft, value| store!(draft.tls.ciphersuites = Some(given(value)?))),
+    option("client", "yes | no", "client mode: the remote side speaks TLS").defaults(&["no"])
+        .service(|draft, value| store!(draft.client = yes_no(value)?)),
+    option("connect", "[HOST:]PORT", "address to connect to").repeatable()
+        .service(|draft, value| { draft.service.connect.push(Endpoint::parse(value, false)?); Ok(()) }),
+    option("curves", "LIST", "groups of the key exchange")
+        .service(|draft, value| store!(draft.tls.curves = Some(given(value)?))),
+    option("delay", "yes | no", "resolve `connect` at each connection").defaults(&["no"])
+        .service(|draft, value| store!(draft.delay = yes_no(value)?)),
+    option("failover", "rr | prio", "order in which several `connect` are tried").defaults(&["prio"])
+        .service(|draft, value| store!(draft.failover = one_of(value, &[
+            ("rr", Failover::RoundRobin), ("prio", Failover::Priority),
+        ])?)),
+    option("key", "FILE", "private key of `cert`; unless given, it is in the same file")
+        .service(|draft, value| store!(draft.tls.key = Some(given(value)?.into()))),
+    option("local", "HOST", "source address for connecting")
+        .service(|draft, value| store!(draft.local = Some(given(value)?))),
+    option("logId", "sequential | unique | thread | process", "what names a connection in the log").defaults(&["sequential"])
+        .service(|draft, value| store!(draft.log_id = one_of(value, &[
+            ("sequential", LogId::Sequential), ("unique", LogId::Unique),
+            ("thread", LogId::Thread), ("process", LogId::Process),
+        ])?)),
+    option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back").repeatable()
+        .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
+    option("protocol", "smtp | pop3 | imap", "what is said in plain before TLS")
+        .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
+    option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
+        .service(|draft, value| store!(draft.protocol_host = Some(given(value)?))),
+    option("requireCert", "yes | no", "refuse a peer without a certificate").defaults(&["no"])
+        .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.require)),
+    option("reset", "yes | no", "pass a reset on as a reset").defaults(&["yes"])
+        .service(|draft, value| store!(draft.reset = yes_no(value)?)),
+    option("sni", "SERVER_NAME", "client mode: name to send; empty: send none")
+        .service(|draft, value| store!(draft.tls.sni = Some(value.to_owned()))),
+    option("socket", "a|l|r:OPTION=VALUE[:VALUE]", "socket option of the accepting, local or remote socket").repeatable()
+        .defaults(&["a:SO_REUSEADDR=yes", "l:TCP_NODELAY=yes", "r:TCP_NODELAY=yes"])
+        .service(|draft, value| socket::set(&mut draft.service.socket, value)),
+    option("sslVersion", "TLSv1.2 | TLSv1.3 | all", "the one TLS version to speak")
+        .service(|draft, value| {
+            let version = tls_options::version(value)?;
+            draft.service.tls.version_min = version;
+            draft.service.tls.version_max = version;
+            Ok(())
+        }),
+    option("sslVersionMax", "TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak").defaults(&["all"])
+        .service(|draft, value| store!(draft.tls.version_max = tls_options::version(value)?)),
+    option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak").defaults(&["all"])
+        .service(|draft, value| store!(draft.tls.version_min = tls_options::version(value)?)),
+    option("TIMEOUTbusy", "SECONDS", "time to wait for expected data").defaults(&["300"])
+        .service(|draft, value| store!(draft.timeouts.busy = seconds(value)?)),
+    option("TIMEOUTclose", "SECONDS", "time to wait for close_notify").defaults(&["60"])
+        .service(|draft, value| store!(draft.timeouts.close = seconds(value)?)),
+    option("TIMEOUTconnect", "SECONDS", "time to wait for a connection").defaults(&["10"])
+        .service(|draft, value| store!(draft.timeouts.connect = seconds(value)?)),
+    option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends").defaults(&["43200"])
+        .service(|draft, value| store!(draft.timeouts.idle = seconds(value)?)),
+    option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")
+        .service(verify_level),
+    option("verifyChain", "yes | no", "the peer's chain must end at a trusted certificate").defaults(&["no"])
+        .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.chain)),
+    option("verifyPeer", "yes | no", "the peer's own certificate must be among the trusted ones").defaults(&["no"])
+        .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.peer)),
+    option("verifyServer", "yes | no", "client mode: verify as a browser does, with the system's roots and the name").defaults(&["no"])
+        .service(|draft, value| store!(draft.tls.verification.server = yes_no(value)?)),
+];
+
+/// stunnel's protocols that are still to be built.
+const PROTOCOLS_NOT_YET: &[&str] = &[
+    "nntp",
+    "ldap",
+    "pgsql",
+    "cifs",
+    "connect",
+    "socks",
+    "proxy",
+    "capwin",
+    "capwinctrl",
+];
+
+fn protocol(value: &str) -> Result<Protocol, Fault> {
+    let served = [
+        ("smtp", Protocol::Smtp),
+        ("pop3", Protocol::Pop3),
+        ("imap", Protocol::Imap),
+    ];
+    if PROTOCOLS_NOT_YET
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(value))
+    {
+        let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
+        return Err(fault.help("smtp, pop3 and imap are served"));
+    }
+    one_of(value, &served).map_err(|fault| Fault {
+        text: format!("Protocol not supported: `{value}` is not known"),
+        help: fault.help.or(Some("smtp, pop3 or imap".into())),
+        ..fault
+    })
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity};
+use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity, diagnostic_at};
 use crate::ipc::words::Accept;
 use crate::jail::Plan;
 use crate::log::Log;
@@ -46,14 +46,14 @@ pub fn load(
         let upstreams = upstreams(service, resolver, &mut found);
         match Context::load(service, resumption, log) {
             Ok((tls, warnings)) => {
-                found.extend(warnings.into_iter().map(|p| about(service, p, false)));
+                found.extend(warnings.into_iter().map(|p| about(service, p)));
                 services.push(ServiceContext {
                     config: service.clone(),
-                    tls,
+                    tls: Some(tls),
                     upstreams,
                 });
             }
-            Err(problems) => found.extend(problems.into_iter().map(|p| about(service, p, true))),
+            Err(problems) => found.extend(problems.into_iter().map(|p| about(service, p))),
         }
     }
     let plan = Plan::look_up(&config.global)
@@ -73,18 +73,16 @@ pub fn load(
     }
 }
 
-fn about(service: &Service, problem: Problem, error: bool) -> Diagnostic {
+fn about(service: &Service, problem: Problem) -> Diagnostic {
     let text = format!("Service [{}]: {}", service.name, problem.text);
-    let severity = if error {
-        Severity::Error
-    } else {
-        Severity::Warning
-    };
-    at(severity, &service.origins, problem.option, text)
+    at(problem.severity, &service.origins, problem.option, text)
 }
 
 fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diagnostic {
-    Diagnostic::new(severity, origins.get(option), text)
+    Diagnostic {
+        severity,
+        ..diagnostic_at(origins, option, text)
+    }
 }
 
 /// Writes what was found into the log, a line each.

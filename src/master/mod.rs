@@ -20,7 +20,7 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
 use crate::tls::Resumption;
@@ -50,6 +50,8 @@ pub struct Start<'a> {
     pub leash: Leash,
     /// Where clients are introduced to the resolver.
     pub resolver: Channel,
+    /// Where to log from now on, if that changes.
+    pub outputs: Option<Outputs>,
     /// How loud the main log is.
     pub log: Log,
 }
@@ -73,17 +75,24 @@ pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     }
 }
 
-fn live(start: Start<'_>, fresh: Fresh) -> io::Result<()> {
+fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     forget_the_supervisor(&start)?;
-    process::title(&format!("adit: master {}", start.generation));
+    process::title(
+        "adit: master",
+        &format!(" of generation {}", start.generation),
+    );
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
     let Some(listeners) = listeners(&start.supervisor)? else {
         return Ok(());
     };
+    // Only now: whatever was wrong was said in the log that is in force.
+    if let Some(outputs) = start.outputs.take() {
+        log::install(outputs);
+    }
     let jailed = enter_jail(&start, &loaded)?;
-    crate::sandbox::master(&start.log);
+    crate::sandbox::master(&start.log)?;
     let signals = fresh.hear(&[SIGCHLD])?;
     let workers = Workers::new(Nursery {
         generation: start.generation,
@@ -111,6 +120,7 @@ fn live(start: Start<'_>, fresh: Fresh) -> io::Result<()> {
 /// channels and listeners, the control socket, the leash's other end.
 fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     let mut kept = log::descriptors();
+    kept.extend(start.outputs.iter().flat_map(Outputs::descriptors));
     kept.extend([
         start.supervisor.as_fd().as_raw_fd(),
         start.leash.as_fd().as_raw_fd(),
@@ -125,6 +135,12 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     match load::load(start.config, &mut client, start.resumption, &start.log) {
         Ok(loaded) => {
             load::tell(&loaded.warnings, &start.log);
+            for option in loaded.plan.not_in_force(&start.config.global) {
+                crate::notice!(
+                    start.log,
+                    "Started as an ordinary user: {option} is not in force"
+                );
+            }
             let said = FromMaster::Loaded(loaded.accept.clone());
             say(&start.supervisor, &said, &[])?;
             Ok(Some(loaded))
@@ -168,7 +184,7 @@ fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
     let root = plan.root().map(|root| root.display().to_string());
     let jailed = plan
         .enter(&OneThread::prove()?)
-        .map_err(|error| io::Error::other(error.to_string()))?;
+        .map_err(io::Error::other)?;
     if let Some(root) = root {
         crate::info!(start.log, "Switched to chroot directory: {root}");
     }

@@ -2,9 +2,6 @@
 //! a true exit status.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::ExitCode;
-
 use nix::unistd::{ForkResult, setsid};
 
 use crate::process::OneThread;
@@ -13,37 +10,25 @@ use crate::process::OneThread;
 #[derive(Debug)]
 pub struct Starter(io::PipeWriter);
 
-/// Which of the two processes this is.
-#[derive(Debug)]
-pub enum Side {
-    /// The starter: the daemon serves, or has failed.
-    Starter(ExitCode),
-    /// The daemon, in a session of its own.
-    Daemon(Starter),
-}
-
-/// Forks the daemon; returns in both processes.
+/// Forks the daemon, in a session of its own, and returns there. The starter ends here, with a true
+/// status, and runs no destructor: the lock on the pid file is the daemon's now.
 ///
 /// # Errors
 /// No process or descriptor to be had.
-pub fn detach(_: &OneThread) -> io::Result<Side> {
+pub fn detach(_: &OneThread) -> io::Result<Starter> {
     let (mut read, write) = io::pipe()?;
     // SAFETY: only asking the kernel makes a `OneThread`, so no other thread can hold a lock.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Child => {
             drop(read);
             setsid()?;
-            Ok(Side::Daemon(Starter(write)))
+            Ok(Starter(write))
         }
         ForkResult::Parent { .. } => {
             drop(write);
             let mut word = [0];
             let served = matches!(read.read(&mut word), Ok(1));
-            Ok(Side::Starter(if served {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }))
+            std::process::exit(i32::from(!served))
         }
     }
 }
@@ -53,11 +38,5 @@ impl Starter {
     pub fn tell(mut self) {
         // A starter that was killed meanwhile is nobody to tell.
         let _ = self.0.write_all(b"1");
-    }
-}
-
-impl AsFd for Starter {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }

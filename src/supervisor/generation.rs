@@ -13,7 +13,7 @@ use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{ToMaster, say_now};
-use crate::log::{self, Log, Outputs};
+use crate::log::{Log, Outputs};
 use crate::master;
 use crate::process::{self, OneThread};
 use crate::tls::Resumption;
@@ -97,6 +97,7 @@ impl Generation {
         let scoreboard = Scoreboard::new(config.global.workers, config.services.len())?;
         let start = master::Start {
             generation: number,
+            outputs: None,
             config,
             resumption: &common.resumption,
             connections: common.connections.clone(),
@@ -108,10 +109,8 @@ impl Generation {
         };
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
             // The child's copy; the supervisor puts its own into force when the child serves.
-            if let Some(outputs) = outputs.take() {
-                log::install(outputs);
-            }
-            master::run(start, fresh)
+            let outputs = outputs.take();
+            master::run(master::Start { outputs, ..start }, fresh)
         })?;
         Ok(Generation {
             number,

@@ -24,11 +24,10 @@ use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, OneThread};
 use crate::signals::Signals;
 use crate::tls::Resumption;
-use daemon::{Side, Starter};
 use generation::Common;
 use pid_file::PidFile;
 use resolver::Resolver;
-use running::Supervisor;
+use running::{Parts, Supervisor};
 
 pub use resolver::Resolver as ResolverProcess;
 
@@ -46,8 +45,7 @@ pub fn run(sources: Sources) -> ExitCode {
         return ExitCode::FAILURE;
     };
     match start(sources, config) {
-        Ok(Started::Serve(supervisor)) => supervisor.run(),
-        Ok(Started::Starter(status)) => status,
+        Ok(supervisor) => supervisor.run(),
         Err(error) => {
             crate::error!(ui_log(), "{error}");
             crate::error!(ui_log(), "Configuration failed");
@@ -80,12 +78,7 @@ fn read(sources: &Sources) -> Option<Rc<Config>> {
     }
 }
 
-enum Started {
-    Serve(Box<Supervisor>),
-    Starter(ExitCode),
-}
-
-fn start(sources: Sources, config: Rc<Config>) -> io::Result<Started> {
+fn start(sources: Sources, config: Rc<Config>) -> io::Result<Supervisor> {
     let global = &config.global;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
@@ -93,27 +86,13 @@ fn start(sources: Sources, config: Rc<Config>) -> io::Result<Started> {
     raise_descriptor_limit();
     let starter = match global.foreground {
         Foreground::Yes | Foreground::Quiet => None,
-        Foreground::No => match daemon::detach(&OneThread::prove()?)? {
-            Side::Starter(status) => return Ok(Started::Starter(status)),
-            Side::Daemon(starter) => Some(starter),
-        },
+        Foreground::No => Some(daemon::detach(&OneThread::prove()?)?),
     };
     log::install(outputs);
     let log = Log {
         level: global.debug,
         id: Id::Main,
     };
-    serve(sources, config, log, pid_file, starter)
-        .map(|supervisor| Started::Serve(Box::new(supervisor)))
-}
-
-fn serve(
-    sources: Sources,
-    config: Rc<Config>,
-    log: Log,
-    pid_file: Option<PidFile>,
-    starter: Option<Starter>,
-) -> io::Result<Supervisor> {
     // Workers whose master was killed become ours, to be reaped here and not by init.
     nix::sys::prctl::set_child_subreaper(true)?;
     let signals = Signals::hear(&SIGNALS)?;
@@ -124,10 +103,18 @@ fn serve(
         connections: SharedWords::new(1)?,
         leash,
     };
-    process::title("adit: supervisor");
-    Supervisor::new(
-        sources, config, common, holder, resolver, signals, log, pid_file, starter,
-    )
+    process::title("adit", ": supervisor");
+    Supervisor::new(Parts {
+        sources,
+        config,
+        common,
+        leash: holder,
+        resolver,
+        signals,
+        log,
+        pid_file,
+        starter,
+    })
 }
 
 fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::config::{Foreground, Global};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::{JailError, Plan};
+use crate::jail::Plan;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
@@ -30,7 +30,7 @@ impl Resolver {
     /// Forks it.
     ///
     /// # Errors
-    /// No process or descriptor to be had; nobody to become.
+    /// No process or descriptor to be had.
     pub fn start(global: &Global, leash: &Leash, log: Log) -> io::Result<Resolver> {
         let plan = Plan::look_up_outside(global);
         let (ours, theirs) = Channel::pair()?;
@@ -64,7 +64,7 @@ impl Resolver {
 
 /// The resolver's life, from the fork to `_exit`.
 fn live(
-    plan: Result<Plan, JailError>,
+    plan: Plan,
     control: Channel,
     leash: Leash,
     detached: bool,
@@ -77,12 +77,11 @@ fn live(
     if detached {
         process::let_go_of_the_terminal()?;
     }
-    let plan = plan.map_err(|error| io::Error::other(error.to_string()))?;
     let _jailed = plan
         .enter(&OneThread::prove()?)
-        .map_err(|error| io::Error::other(error.to_string()))?;
-    crate::sandbox::resolver(log);
-    process::title("adit: resolver");
+        .map_err(io::Error::other)?;
+    crate::sandbox::resolver(log)?;
+    process::title("adit: resolver", "");
     let _signals = fresh.hear(&[])?;
     resolver::serve(control.into(), leash.into())
 }

@@ -63,6 +63,28 @@ pub struct Supervisor {
     listing: Option<Listing>,
 }
 
+/// What a supervisor is put together from.
+pub struct Parts {
+    /// Where the configuration comes from, now and at each reload.
+    pub sources: Sources,
+    /// What it said at the start.
+    pub config: Rc<Config>,
+    /// What generations share.
+    pub common: Common,
+    /// To be held for as long as the supervisor lives.
+    pub leash: Holder,
+    /// The first resolver.
+    pub resolver: Resolver,
+    /// The supervisor's signals.
+    pub signals: Signals,
+    /// The log of the loops.
+    pub log: Log,
+    /// Locked, and not written yet.
+    pub pid_file: Option<PidFile>,
+    /// Who waits for the daemon to serve.
+    pub starter: Option<Starter>,
+}
+
 /// A list of connections being put together (USR2).
 struct Listing {
     waiting: Vec<u64>,
@@ -75,30 +97,19 @@ impl Supervisor {
     ///
     /// # Errors
     /// The control socket cannot be made.
-    #[allow(clippy::too_many_arguments)] // the one place where the parts come together
-    pub fn new(
-        sources: Sources,
-        config: Rc<Config>,
-        common: Common,
-        leash: Holder,
-        resolver: Resolver,
-        signals: Signals,
-        log: Log,
-        pid_file: Option<PidFile>,
-        starter: Option<Starter>,
-    ) -> io::Result<Supervisor> {
-        let control = config.global.control.as_deref();
+    pub fn new(parts: Parts) -> io::Result<Supervisor> {
+        let control = parts.config.global.control.as_deref();
         Ok(Supervisor {
             control: control.map(Control::open).transpose()?,
-            sources,
-            config,
-            common,
-            _leash: leash,
-            resolver,
-            signals,
-            log,
-            pid_file,
-            starter,
+            sources: parts.sources,
+            config: parts.config,
+            common: parts.common,
+            _leash: parts.leash,
+            resolver: parts.resolver,
+            signals: parts.signals,
+            log: parts.log,
+            pid_file: parts.pid_file,
+            starter: parts.starter,
             generations: Vec::new(),
             listeners: Listeners::default(),
             transition: None,

@@ -1,23 +1,51 @@
-//! rustls' unbuffered connections behind one small face. Nothing outside this folder names rustls.
+//! rustls behind one small face. Nothing outside this folder names rustls.
 //! Never in here: a socket; a wait.
+//!
+//! * `context`: a service's options to rustls configurations, with `keys`, `ciphers`;
+//! * `handshake`: rustls' unbuffered connection, until its secrets are known;
+//! * `stream`, `record`: the established connection, in place and without a buffer;
+//! * `verification`, `trust`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
+//! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
+//! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
 
+mod alerts;
+mod ciphers;
+mod context;
 pub mod demo;
+mod failure;
+mod handshake;
+mod keys;
+mod names;
+mod notes;
+mod record;
+mod sessions;
+mod signatures;
+mod stream;
+mod tickets;
+mod trust;
+mod verification;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::ops::Range;
 
-use crate::config::Service;
-use crate::ipc::scoreboard::HandshakeFailure;
+pub use context::Context;
+pub use failure::{During, Failure};
+pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
+pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
+pub use stream::{Decrypted, Stream};
+
+use crate::config::Severity;
 use crate::ipc::shared::SharedWords;
-use crate::log::Log;
 
 /// What the supervisor makes once, before any fork, and every generation shares, so that a
 /// resumption hits whichever worker answers, and after a reload. Holds no private key.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Resumption {
-    _ticket_secret: [u8; 32],
-    _sessions: SharedWords,
+    ticket_secret: [u8; 32],
+    sessions: SharedWords,
 }
 
 impl Resumption {
@@ -26,79 +54,66 @@ impl Resumption {
     /// # Errors
     /// No memory, no randomness.
     pub fn new() -> std::io::Result<Self> {
-        todo!("tls/")
+        let mut ticket_secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut ticket_secret)
+            .map_err(|_| std::io::Error::other("the system gives no random bytes"))?;
+        Ok(Self {
+            ticket_secret,
+            sessions: sessions::map()?,
+        })
     }
 }
 
-/// The TLS side of one service, ready to use: certificates, keys and trust loaded.
-#[derive(Debug)]
-pub struct Context {}
-
-impl Context {
-    /// Loads what the service names. Runs in the master while it is still root; opens files.
-    ///
-    /// # Errors
-    /// Every problem found, not the first.
-    pub fn load(
-        service: &Service,
-        resumption: &Resumption,
-        log: &Log,
-    ) -> Result<Context, Vec<Problem>> {
-        let _ = (service, resumption, log);
-        todo!("tls/")
-    }
-
-    /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
-    /// name of the `connect` entry in use (client mode; the SNI when `sni` is not given).
-    ///
-    /// # Errors
-    /// rustls refuses to begin (no usable suite, and the like).
-    pub fn begin(&self, upstream: Option<&str>) -> Result<Handshake, Failure> {
-        let _ = upstream;
-        todo!("tls/")
+impl fmt::Debug for Resumption {
+    /// Shows nothing: it is all secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resumption")
     }
 }
-
 /// A file or an option that cannot be served, or a warning about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether it stops the service.
+    pub severity: Severity,
     /// Canonical name of the option it is about (`key`); its origin is in `Service::origins`.
     pub option: &'static str,
     /// What is wrong, naming the file, and what would be right.
     pub text: String,
 }
 
-/// A handshake under way.
-#[derive(Debug)]
-pub struct Handshake {}
+impl Problem {
+    fn error(option: &'static str, text: String) -> Self {
+        Self {
+            severity: Severity::Error,
+            option,
+            text,
+        }
+    }
+
+    fn warning(option: &'static str, text: String) -> Self {
+        Self {
+            severity: Severity::Warning,
+            option,
+            text,
+        }
+    }
+
+    fn note(option: &'static str, text: String) -> Self {
+        Self {
+            severity: Severity::Note,
+            option,
+            text,
+        }
+    }
+}
 
 /// How a handshake stands.
 #[derive(Debug)]
 pub enum Step {
     /// It wants more from the peer.
     More(Handshake),
-    /// It is done. `plain` may already hold ranges of application data.
+    /// It is done. What is left of the input is for `Stream::decrypt`.
     Done(Stream),
-}
-
-impl Handshake {
-    /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),
-    /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
-    /// rest must be given again, with more behind it. Logs what verification found.
-    /// On an error the alert, if there is one, is in `output`.
-    ///
-    /// # Errors
-    /// The handshake failed; it can be used no more.
-    pub fn step(
-        self,
-        input: &mut [u8],
-        plain: &mut Vec<Range<usize>>,
-        output: &mut Vec<u8>,
-        log: &Log,
-    ) -> Result<(usize, Step), Failure> {
-        let _ = (input, plain, output, log);
-        todo!("tls/")
-    }
 }
 
 /// What was negotiated.
@@ -114,73 +129,4 @@ pub struct Negotiated {
     pub resumed: bool,
     /// The group of the key exchange, `X25519MLKEM768`; `None` without one.
     pub group: Option<&'static str>,
-}
-
-/// An established TLS connection.
-#[derive(Debug)]
-pub struct Stream {}
-
-/// What `Stream::decrypt` did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decrypted {
-    /// Bytes of input used up.
-    pub consumed: usize,
-    /// The peer's close_notify came: nothing will follow.
-    pub closed: bool,
-}
-
-impl Stream {
-    /// Decrypts in place every whole record at the front of `input` and pushes where the plain
-    /// bytes lie in it. What TLS itself must send (a key update's answer) is appended to `output`.
-    ///
-    /// # Errors
-    /// A record that is not authentic, a fatal alert; the alert to send is in `output`.
-    pub fn decrypt(
-        &mut self,
-        input: &mut [u8],
-        plain: &mut Vec<Range<usize>>,
-        output: &mut Vec<u8>,
-    ) -> Result<Decrypted, Failure> {
-        let _ = (input, plain, output);
-        todo!("tls/")
-    }
-
-    /// Encrypts as much of `plain` as fits into `output`, whole records each. Returns how much of
-    /// `plain` was taken and how much of `output` was filled.
-    ///
-    /// # Errors
-    /// The sequence numbers are used up.
-    pub fn encrypt(&mut self, plain: &[u8], output: &mut [u8]) -> Result<(usize, usize), Failure> {
-        let _ = (plain, output);
-        todo!("tls/")
-    }
-
-    /// Appends a close_notify; the stream encrypts nothing afterwards.
-    pub fn close_notify(&mut self, output: &mut Vec<u8>) {
-        let _ = output;
-        todo!("tls/")
-    }
-
-    /// What the handshake came to.
-    pub fn negotiated(&self) -> Negotiated {
-        todo!("tls/")
-    }
-}
-
-/// Why a handshake or a stream ended. One variant per offence inside; Display is stunnel's words
-/// first, then whose fault it is and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {}
-
-impl Failure {
-    /// How the scoreboard counts it.
-    pub fn kind(&self) -> HandshakeFailure {
-        todo!("tls/")
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!("tls/")
-    }
 }

@@ -1,0 +1,228 @@
+//! What no single option of a service can know: how the options stand to each other.
+
+use super::diagnostic::Severity;
+use super::option::Fault;
+use super::service::{Draft, Failover, Protocol, Service, TlsVersion};
+use super::tls_options::TlsFlags;
+use super::value::Endpoint;
+
+/// Collects what is wrong and the option whose line shows it; `""` is the section's line.
+struct Faults(Vec<(&'static str, Fault)>);
+
+impl Faults {
+    fn push(&mut self, severity: Severity, option: &'static str, text: &str, help: &str) {
+        let fault = Fault {
+            severity,
+            ..Fault::new(text).help(help)
+        };
+        self.0.push((option, fault));
+    }
+
+    fn error(&mut self, option: &'static str, text: &str, help: &str) {
+        self.push(Severity::Error, option, text, help);
+    }
+}
+
+/// Completes a service whose lines have all been read. An option that was given, but with a value
+/// that was refused, counts as given: one mistake is not reported twice.
+pub(super) fn finish(draft: Draft) -> (Service, Vec<(&'static str, Fault)>) {
+    let mut faults = Faults(Vec::new());
+    let flags = draft.flags.without(draft.flags_cleared);
+    // As a default for every service it counts where it has a use.
+    let own_protocol_host = draft.own.contains("protocolHost");
+    let mut service = draft.service;
+    // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
+    // so that a server among clients does not demand certificates.
+    let asked = &mut service.tls.verification;
+    asked.request |= asked.server;
+    asked.require |= asked.server;
+    endpoints(&service, &mut faults);
+    upstream(&mut service, own_protocol_host, &mut faults);
+    versions(&mut service, flags, &mut faults);
+    service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
+    service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
+    certificate(&service, &mut faults);
+    verification(&service, &mut faults);
+    authentication(&service, &mut faults);
+    (service, faults.0)
+}
+
+/// `Each service must define two endpoints`.
+fn endpoints(service: &Service, faults: &mut Faults) {
+    let given = |names: &[&str]| names.iter().any(|name| service.origins.has(name));
+    // A server's `sni`, `exec` and `transparent` stand in for an endpoint in stunnel. They are
+    // refused by name; that the endpoint is missing would be said besides, wrongly.
+    let accept = given(&["accept"]) || (!service.client && given(&["sni"]));
+    let connect = given(&["connect", "exec", "transparent"]);
+    let help = match (accept, connect) {
+        (true, true) => return,
+        (true, false) => "`connect = [HOST:]PORT` is missing",
+        (false, true) => "`accept = [HOST:]PORT` is missing",
+        (false, false) => "`accept = [HOST:]PORT` and `connect = [HOST:]PORT` are missing",
+    };
+    faults.error("", "Each service must define two endpoints", help);
+}
+
+/// Where to connect to, under which name, and what is said there first.
+fn upstream(service: &mut Service, own_protocol_host: bool, faults: &mut Faults) {
+    if service.delay && service.failover == Failover::RoundRobin {
+        // As stunnel: "Delayed resolver inflicts failover = prio".
+        service.failover = Failover::Priority;
+        faults.push(
+            Severity::Warning,
+            "failover",
+            "`failover = rr` has no effect with `delay = yes`: the order is `prio`",
+            "leave `delay` out to have the load spread",
+        );
+    }
+    if service.client {
+        service.tls.connect_host = match service.connect.first() {
+            Some(Endpoint::Tcp { host, .. }) => {
+                Some(host.clone().unwrap_or_else(|| "localhost".to_owned()))
+            }
+            Some(Endpoint::Unix(_)) | None => None,
+        };
+    } else if service.tls.sni.is_some() {
+        faults.error(
+            "sni",
+            "adit does not serve `sni` in server mode yet",
+            "in client mode it is the name to send",
+        );
+    }
+    let used = service.client && service.protocol == Some(Protocol::Smtp);
+    // A refused `protocol` may have been smtp, misspelt.
+    let unknown = service.protocol.is_none() && service.origins.has("protocol");
+    if own_protocol_host && !used && !unknown {
+        faults.error(
+            "protocolHost",
+            "`protocolHost` has no use here: it is the EHLO name of `protocol = smtp` with `client = yes`",
+            "the name to send in TLS is `sni`",
+        );
+    }
+}
+
+/// Brings the limits and what `options` forbids together.
+fn versions(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {
+    let tls = &mut service.tls;
+    let min = tls.version_min.unwrap_or(TlsVersion::V1_2);
+    let max = tls.version_max.unwrap_or(TlsVersion::V1_3);
+    let option = ["sslVersionMin", "sslVersionMax", "sslVersion"]
+        .into_iter()
+        .find(|option| service.origins.has(option));
+    if max < min {
+        faults.error(
+            option.unwrap_or(""),
+            "Invalid protocol version range",
+            "sslVersionMin may not be above sslVersionMax",
+        );
+        return;
+    }
+    let spoken = |version, flag| (min..=max).contains(&version) && !flags.has(flag);
+    let old = spoken(TlsVersion::V1_2, TlsFlags::NO_TLS1_2);
+    let new = spoken(TlsVersion::V1_3, TlsFlags::NO_TLS1_3);
+    match (old, new) {
+        (true, true) => {}
+        (true, false) => tls.version_max = Some(TlsVersion::V1_2),
+        (false, true) => tls.version_min = Some(TlsVersion::V1_3),
+        (false, false) => faults.error(
+            "options",
+            "no TLS version is left to speak",
+            "take back a NO_TLSv1_2 or NO_TLSv1_3, or widen sslVersion",
+        ),
+    }
+}
+
+/// Our own certificate.
+fn certificate(service: &Service, faults: &mut Faults) {
+    let given = |name| service.origins.has(name);
+    if !service.client && !given("cert") && !given("PSKsecrets") {
+        faults.error(
+            "",
+            "TLS server needs a certificate",
+            "give `cert = FILE` (and `key = FILE`), or `client = yes` if the remote side speaks TLS",
+        );
+    }
+    if service.client && given("key") && !given("cert") {
+        faults.push(
+            Severity::Warning,
+            "key",
+            "`key` has no effect without `cert`",
+            "name the certificate that the key belongs to",
+        );
+    }
+}
+
+/// What is asked of the peer's certificate, in stunnel's words where it has them.
+fn verification(service: &Service, faults: &mut Faults) {
+    let asked = service.tls.verification;
+    let given = |names: &[&'static str]| names.iter().copied().find(|n| service.origins.has(n));
+    let trusted = given(&["CAfile", "CApath", "CAengine", "CAstore"]).is_some();
+    if (asked.chain || asked.peer) && !trusted {
+        let option = match asked.chain {
+            true => given(&["verifyChain", "verify"]),
+            false => given(&["verifyPeer", "verify"]),
+        };
+        faults.error(
+            option.unwrap_or(""),
+            "Either \"CAfile\" or \"CApath\" has to be configured",
+            "as `CApath = /etc/ssl/certs`; in client mode, `verifyServer = yes` needs neither",
+        );
+    }
+    let check = given(&["checkHost", "checkIP", "checkEmail"]);
+    if let Some(check) = check
+        && !(asked.chain || asked.peer || asked.server)
+    {
+        faults.error(
+            check,
+            "Either \"verifyChain\" or \"verifyPeer\" has to be enabled",
+            "or `verifyServer = yes` in client mode",
+        );
+    }
+    if !asked.server {
+        return;
+    }
+    if !service.client {
+        faults.error(
+            "verifyServer",
+            "`verifyServer` is for client mode",
+            "a server verifies its clients with verifyChain or verifyPeer",
+        );
+    } else if !service.connect.is_empty() && no_name(service) {
+        faults.error(
+            "verifyServer",
+            "`verifyServer` has no name to look for in the certificate",
+            "a Unix socket has none: give `sni = HOST`",
+        );
+    }
+}
+
+/// Whether neither `sni` nor `connect` gives the name of the server.
+fn no_name(service: &Service) -> bool {
+    let sni = service.tls.sni.as_deref().unwrap_or_default();
+    sni.is_empty() && service.tls.connect_host.is_none()
+}
+
+/// stunnel's warnings about clients that anybody can deceive.
+fn authentication(service: &Service, faults: &mut Faults) {
+    let asked = service.tls.verification;
+    let name = &service.name;
+    if !service.client || asked.peer || asked.server {
+        return;
+    }
+    let checks = ["checkHost", "checkIP", "checkEmail"];
+    if !asked.chain {
+        faults.push(
+            Severity::Warning,
+            "",
+            &format!("Service [{name}] needs authentication to prevent MITM attacks"),
+            "`verifyServer = yes` verifies the server as a browser does",
+        );
+    } else if !checks.iter().any(|check| service.origins.has(check)) {
+        faults.push(
+            Severity::Warning,
+            "",
+            &format!("Service [{name}] uses \"verifyChain\" without subject checks"),
+            "Use \"checkHost\" or \"checkIP\" to restrict trusted certificates, or `verifyServer = yes`",
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! The thin part that opens files and reads the environment; everything else is given text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use super::assemble::{Surroundings, assemble};
+use super::diagnostic::{Diagnostic, Diagnostics, Severity};
+use super::provider::{self, Layer};
+use super::syntax::{self, Files};
+
+/// Where a configuration comes from. Flags stand above the environment, and that above the file.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// Text that was read already, as from a descriptor (`-fd 0`), and its name for messages.
+    pub text: Option<(String, String)>,
+    /// Option names and values from the command line; case, `-` and `_` in the names are ignored.
+    pub flags: Vec<(String, String)>,
+    /// Whether `ADIT_*` variables of this process count.
+    pub environment: bool,
+    /// The program was started by the name `stunnel`, and logs by it.
+    pub called_as_stunnel: bool,
+    /// The flags make up one service, named `relay`. Unless they say otherwise it is a client
+    /// (`client = yes`) that verifies the server (`verifyServer = yes`).
+    pub relay: bool,
+}
+
+/// A configuration that can be served.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What was asked for.
+    pub config: Config,
+    /// Warnings and notes, in the order of the lines; no error.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings and notes besides.
+pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
+    let variables = match sources.environment {
+        true => adit_variables(),
+        false => Vec::new(),
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    load_from(sources, &variables, processors, &Disk)
+}
+
+/// As [`load`], everything outside given as an argument.
+pub(super) fn load_from(
+    sources: &Sources,
+    variables: &[(String, Option<String>)],
+    processors: usize,
+    files: &dyn Files,
+) -> Result<Loaded, Diagnostics> {
+    let mut found = Vec::new();
+    let main = main_text(sources, files, &mut found);
+    let file_failed = !found.is_empty();
+    let mut layers = Vec::new();
+    if let Some((place, text)) = main {
+        let items = syntax::parse(&place, &text, files, &mut found);
+        layers.push(Layer::from_items(&items));
+    }
+    layers.push(Layer::from_environment(variables, 1, &mut found));
+    let flags = flags(sources);
+    layers.push(Layer::from_flags(&flags, sources.relay, 2, &mut found));
+
+    let program = match sources.called_as_stunnel {
+        true => "stunnel",
+        false => "adit",
+    };
+    let surroundings = Surroundings {
+        program,
+        processors,
+    };
+    let assembled = match provider::merge(layers) {
+        // Without its file nothing true can be said of the rest.
+        Ok(_) if file_failed => None,
+        Ok(raw) => Some(assemble(&raw, surroundings, &mut found)),
+        Err(error) => {
+            found.push(Diagnostic::new(Severity::Error, None, error.to_string()));
+            None
+        }
+    };
+    let mut diagnostics = Diagnostics(found);
+    diagnostics.sort();
+    match assembled {
+        Some((global, services)) if !diagnostics.failed() => Ok(Loaded {
+            config: Config {
+                global,
+                services,
+                file: sources.file.clone(),
+            },
+            diagnostics: diagnostics.0,
+        }),
+        _ => Err(diagnostics),
+    }
+}
+
+/// The text of the file or of the descriptor, and its name.
+fn main_text(
+    sources: &Sources,
+    files: &dyn Files,
+    found: &mut Vec<Diagnostic>,
+) -> Option<(String, Vec<u8>)> {
+    if let Some((name, text)) = &sources.text {
+        return Some((name.clone(), text.clone().into_bytes()));
+    }
+    if let Some(path) = &sources.file {
+        let place = path.display().to_string();
+        match files.read(path) {
+            Ok(text) => return Some((place, text)),
+            Err(reason) => {
+                let text = format!("Cannot open configuration file {place}: {reason}");
+                found.push(Diagnostic::new(Severity::Error, None, text));
+            }
+        }
+    } else if !sources.relay {
+        let text = "no configuration was given";
+        found.push(Diagnostic::new(Severity::Error, None, text));
+    }
+    None
+}
+
+/// The flags, and for `adit relay` what they leave open.
+fn flags(sources: &Sources) -> Vec<(String, String)> {
+    let mut flags = sources.flags.clone();
+    if !sources.relay {
+        return flags;
+    }
+    let given = |flags: &[(String, String)], names: &[&str]| {
+        flags.iter().any(|(name, _)| {
+            let name = name.replace(['-', '_'], "");
+            names.iter().any(|known| known.eq_ignore_ascii_case(&name))
+        })
+    };
+    if !given(&flags, &["client", "cert"]) {
+        flags.push(("client".to_owned(), "yes".to_owned()));
+    }
+    let client = flags.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("client") && value.eq_ignore_ascii_case("yes")
+    });
+    let says = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
+    if client && !given(&flags, &says) {
+        flags.push(("verifyServer".to_owned(), "yes".to_owned()));
+    }
+    flags
+}
+
+/// The `ADIT_*` variables; a value that is no text is `None`.
+fn adit_variables() -> Vec<(String, Option<String>)> {
+    let mut variables: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok())))
+        .filter(|(name, _)| name.starts_with("ADIT_"))
+        .collect();
+    variables.sort();
+    variables
+}
+
+/// Files on the disk.
+struct Disk;
+
+impl Files for Disk {
+    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let path = Path::new(pattern);
+        if path.is_dir() {
+            let entries = fs::read_dir(path).map_err(|error| reason(&error))?;
+            let mut paths = Vec::new();
+            for entry in entries {
+                paths.push(entry.map_err(|error| reason(&error))?.path());
+            }
+            paths.retain(|path| path.is_file());
+            paths.sort();
+            return Ok(paths);
+        }
+        if !pattern.contains(['*', '?', '[']) {
+            fs::metadata(path).map_err(|error| reason(&error))?;
+            return Ok(vec![path.to_owned()]);
+        }
+        let found = glob::glob(pattern).map_err(|error| error.to_string())?;
+        let mut paths = Vec::new();
+        for path in found {
+            paths.push(path.map_err(|error| reason(error.error()))?);
+        }
+        paths.retain(|path| path.is_file());
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        fs::read(path).map_err(|error| reason(&error))
+    }
+}
+
+/// The system's words without Rust's `(os error 2)`.
+fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_owned(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,377 @@
+//! What an option is. Each is defined once, in the tables of [`global`](super::global),
+//! [`service`](super::service) and [`unserved`](super::unserved); reading, checking, defaults and
+//! the manual all work from that definition.
+
+use super::diagnostic::{Severity, nearest};
+use super::global::{self, Global};
+use super::service::{self, Draft};
+use super::unserved;
+
+/// Where an option may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Before the first section only.
+    Global,
+    /// In a section; before the first one it is the default of every service.
+    Service,
+    /// Both, with a meaning of its own in each.
+    Both,
+}
+
+/// How adit meets an option.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict {
+    /// Served as the manual says.
+    Served,
+    /// Accepted; it has no effect here, for this reason, and a note says so.
+    NoEffect(&'static str),
+    /// Refused, for this reason.
+    Refused(&'static str),
+    /// adit does not serve it yet: refused, but for the values that ask for nothing.
+    NotYet {
+        /// Values that say what adit does anyway.
+        inert: &'static [&'static str],
+    },
+}
+
+/// Puts a value into the global options.
+pub(super) type SetGlobal = fn(&mut Global, &str) -> Result<(), Fault>;
+/// Puts a value into a service.
+pub(super) type SetService = fn(&mut Draft, &str) -> Result<(), Fault>;
+
+/// The one definition of an option.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionDef {
+    /// Its name in stunnel's spelling; case is ignored when it is read.
+    pub name: &'static str,
+    /// Where it may stand.
+    pub scope: Scope,
+    /// Its value, as the manual writes it: `yes | no`.
+    pub syntax: &'static str,
+    /// Values that count when none is given; several for an option that may be repeated.
+    pub defaults: &'static [&'static str],
+    /// One line on what it is for.
+    pub doc: &'static str,
+    /// Whether each occurrence adds to those before; otherwise the last one counts.
+    pub repeatable: bool,
+    /// Its value never reaches a log or a terminal.
+    pub secret: bool,
+    /// How adit meets it.
+    pub verdict: Verdict,
+    pub(super) set_global: Option<SetGlobal>,
+    pub(super) set_service: Option<SetService>,
+}
+
+impl OptionDef {
+    /// A served option without default; for the tables, which go on with the functions below.
+    pub(super) const fn new(
+        name: &'static str,
+        scope: Scope,
+        syntax: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        OptionDef {
+            name,
+            scope,
+            syntax,
+            defaults: &[],
+            doc,
+            repeatable: false,
+            secret: false,
+            verdict: Verdict::Served,
+            set_global: None,
+            set_service: None,
+        }
+    }
+
+    pub(super) const fn global(mut self, set: SetGlobal) -> Self {
+        self.set_global = Some(set);
+        self
+    }
+
+    pub(super) const fn service(mut self, set: SetService) -> Self {
+        self.set_service = Some(set);
+        self
+    }
+
+    pub(super) const fn defaults(mut self, defaults: &'static [&'static str]) -> Self {
+        self.defaults = defaults;
+        self
+    }
+
+    pub(super) const fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    pub(super) const fn verdict(mut self, verdict: Verdict) -> Self {
+        self.verdict = verdict;
+        self
+    }
+}
+
+/// What is wrong with a value; the line it stands on is added by whoever knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A note does not stop the configuration from being served.
+    pub severity: Severity,
+    /// What is wrong.
+    pub text: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Fault {
+            severity: Severity::Error,
+            text: text.into(),
+            help: None,
+        }
+    }
+
+    /// The value is served, but has no effect.
+    pub(super) fn note(text: impl Into<String>) -> Self {
+        Fault {
+            severity: Severity::Note,
+            ..Fault::new(text)
+        }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Every option of stunnel(8) and of adit's own, served or not.
+pub fn options() -> impl Iterator<Item = &'static OptionDef> {
+    [global::OPTIONS, service::OPTIONS, unserved::OPTIONS]
+        .into_iter()
+        .flatten()
+}
+
+/// Looks an option up; case is ignored, as in stunnel.
+pub fn find(name: &str) -> Option<&'static OptionDef> {
+    options().find(|option| option.name.eq_ignore_ascii_case(name))
+}
+
+/// As [`find`], for a flag or the name of an environment variable: `_` and `-` are ignored too.
+pub(super) fn find_spelled(name: &str) -> Option<&'static OptionDef> {
+    find(&name.replace(['_', '-'], ""))
+}
+
+/// The option that a name nobody knows was probably meant to be.
+pub(super) fn nearest_option(name: &str) -> Option<&'static OptionDef> {
+    nearest(name, options().map(|option| option.name)).and_then(find)
+}
+
+/// A configuration line as messages may show it: without the value of a secret, also when the
+/// option is misspelt or its `=` is missing.
+pub(super) fn shown_line(line: &str) -> String {
+    let end = line.find(['=', ' ', '\t', ':']).unwrap_or(line.len());
+    let (name, value) = line.split_at(end);
+    let option = find(name).or_else(|| nearest_option(name));
+    match option {
+        Some(option) if option.secret && !value.is_empty() => format!("{name} = ..."),
+        _ => line.to_owned(),
+    }
+}
+
+/// `yes` or `no`.
+pub(super) fn yes_no(value: &str) -> Result<bool, Fault> {
+    one_of(value, &[("yes", true), ("no", false)])
+}
+
+/// One of a few words, whatever their case.
+pub(super) fn one_of<T: Copy>(value: &str, words: &[(&'static str, T)]) -> Result<T, Fault> {
+    if let Some(word) = words.iter().find(|word| word.0.eq_ignore_ascii_case(value)) {
+        return Ok(word.1);
+    }
+    // stunnel's words, as in "The argument needs to be either 'yes' or 'no'".
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.0)).collect();
+    let text = match quoted.split_last() {
+        Some((last, [])) => format!("The argument needs to be {last}"),
+        Some((last, others)) => format!(
+            "The argument needs to be either {} or {last}",
+            others.join(", ")
+        ),
+        None => String::new(),
+    };
+    let fault = Fault::new(text);
+    Err(match nearest(value, words.iter().map(|word| word.0)) {
+        Some(word) => fault.help(format!("did you mean `{word}`?")),
+        None => fault,
+    })
+}
+
+/// A whole number in a range.
+pub(super) fn number(value: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, Fault> {
+    // `parse` would take a sign.
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.parse() {
+        Ok(number) if digits && range.contains(&number) => Ok(number),
+        _ => Err(
+            Fault::new(format!("`{value}` is not a number that fits")).help(format!(
+                "{} to {}",
+                range.start(),
+                range.end()
+            )),
+        ),
+    }
+}
+
+/// Whole seconds.
+pub(super) fn seconds(value: &str) -> Result<std::time::Duration, Fault> {
+    // stunnel keeps them in an int, and poll(2) wants milliseconds in one.
+    let seconds = number(value, 0..=i32::MAX as u32 / 1000).map_err(|fault| Fault {
+        text: format!("`{value}` is not a number of seconds"),
+        help: fault.help.map(|help| format!("whole seconds, {help}")),
+        ..fault
+    })?;
+    Ok(std::time::Duration::from_secs(seconds.into()))
+}
+
+/// A value that may not be empty.
+pub(super) fn given(value: &str) -> Result<String, Fault> {
+    if value.is_empty() {
+        return Err(Fault::new("a value is missing behind the `=`"));
+    }
+    Ok(value.to_owned())
+}
+
+/// Where a level or a facility may stand: `debug = [facility.]level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DebugLevel {
+    pub level: u8,
+    pub facility: Option<u8>,
+}
+
+/// Reads `debug`. A section takes no facility.
+pub(super) fn debug_level(value: &str, facility_allowed: bool) -> Result<DebugLevel, Fault> {
+    let (facility, level) = match value.split_once('.') {
+        Some((facility, level)) if facility_allowed => {
+            let words = FACILITIES.iter().map(|known| known.0);
+            let known = FACILITIES
+                .iter()
+                .find(|known| known.0.eq_ignore_ascii_case(facility));
+            let Some(known) = known else {
+                let help = words.collect::<Vec<_>>().join(", ");
+                return Err(Fault::new("Illegal syslog facility").help(help));
+            };
+            (Some(known.1), level)
+        }
+        _ => (None, value),
+    };
+    let known = |name: &str| name.eq_ignore_ascii_case(level);
+    let level = match level.as_bytes() {
+        [digit @ b'0'..=b'7'] => digit - b'0',
+        _ => match LEVELS.iter().position(|name| known(name)) {
+            Some(position) => position as u8,
+            None => {
+                let help = format!("0 to 7, or {}", LEVELS.join(", "));
+                return Err(Fault::new("Illegal debug level").help(help));
+            }
+        },
+    };
+    Ok(DebugLevel { level, facility })
+}
+
+/// syslog's levels, from 0 (syslog(3)).
+const LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
+/// syslog's facilities by their numbers, not shifted (RFC 5424, section 6.2.1).
+const FACILITIES: &[(&str, u8)] = &[
+    ("kern", 0),
+    ("user", 1),
+    ("mail", 2),
+    ("daemon", 3),
+    ("auth", 4),
+    ("syslog", 5),
+    ("lpr", 6),
+    ("news", 7),
+    ("uucp", 8),
+    ("cron", 9),
+    ("authpriv", 10),
+    ("ftp", 11),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_defined_once_and_can_be_set_where_it_may_stand() {
+        let mut names: Vec<String> = Vec::new();
+        for option in options() {
+            let name = option.name.to_ascii_lowercase();
+            assert!(!names.contains(&name), "{name} is defined twice");
+            names.push(name);
+            assert!(
+                !option.doc.is_empty() && !option.syntax.is_empty(),
+                "{option:?}"
+            );
+            let served = matches!(option.verdict, Verdict::Served) && option.name != "include";
+            let (global, service) = (option.set_global.is_some(), option.set_service.is_some());
+            let expected = match (served, option.scope) {
+                (false, _) => (false, false),
+                (true, Scope::Global) => (true, false),
+                (true, Scope::Service) => (false, true),
+                (true, Scope::Both) => (true, true),
+            };
+            assert_eq!((global, service), expected, "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn levels_and_facilities() {
+        let level = |level, facility| Ok(DebugLevel { level, facility });
+        assert_eq!(debug_level("7", true), level(7, None));
+        assert_eq!(debug_level("Debug", true), level(7, None));
+        assert_eq!(debug_level("daemon.info", true), level(6, Some(3)));
+        assert_eq!(debug_level("LOCAL7.0", true), level(0, Some(23)));
+        for (value, allowed, text) in [
+            ("8", true, "Illegal debug level"),
+            ("", true, "Illegal debug level"),
+            ("77", true, "Illegal debug level"),
+            ("daemon.", true, "Illegal debug level"),
+            ("daemon.info", false, "Illegal debug level"),
+            ("demon.info", true, "Illegal syslog facility"),
+        ] {
+            assert_eq!(
+                debug_level(value, allowed).unwrap_err().text,
+                text,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_and_numbers() {
+        assert_eq!(yes_no("YES"), Ok(true));
+        let fault = yes_no("yess").unwrap_err();
+        assert_eq!(fault.text, "The argument needs to be either 'yes' or 'no'");
+        assert_eq!(fault.help.as_deref(), Some("did you mean `yes`?"));
+        assert_eq!(number("12", 1..=12), Ok(12));
+        for wrong in ["", "+1", "-1", "13", "0", "1x", "99999999999999999999"] {
+            assert!(number(wrong, 1..=12).is_err(), "{wrong}");
+        }
+        assert_eq!(seconds("0"), Ok(std::time::Duration::ZERO));
+        assert!(seconds("1.5").unwrap_err().text.contains("seconds"));
+    }
+}

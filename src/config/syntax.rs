@@ -1,0 +1,331 @@
+//! The shape of a stunnel.conf: lines to names and values. It knows one option by name, `include`,
+//! because that is where other lines come from. It opens no file itself: see [`Files`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::{Diagnostic, Severity};
+use super::option;
+use super::value::Origin;
+
+/// How deep `include` may nest.
+const INCLUDE_DEPTH: usize = 16;
+
+/// Where included text comes from: the disk, or a table in a test.
+pub(super) trait Files {
+    /// The files that `include = pattern` names, in the order in which they are to be read.
+    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, String>;
+    /// The bytes of one of them.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+}
+
+/// A line that means something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Item {
+    /// `[name]`
+    Section { name: String, origin: Origin },
+    /// `name = value`
+    Option {
+        name: String,
+        value: String,
+        origin: Origin,
+    },
+}
+
+/// Reads configuration text and what it includes. Everything wrong is pushed to `diagnostics`, and
+/// reading goes on behind it.
+pub(super) fn parse(
+    place: &str,
+    text: &[u8],
+    files: &dyn Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Item> {
+    let mut parser = Parser {
+        files,
+        open: vec![PathBuf::from(place)],
+        items: Vec::new(),
+        diagnostics,
+    };
+    parser.text(place, text);
+    parser.items
+}
+
+struct Parser<'a> {
+    files: &'a dyn Files,
+    /// The files being read, the innermost last.
+    open: Vec<PathBuf>,
+    items: Vec<Item>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Parser<'_> {
+    fn text(&mut self, place: &str, text: &[u8]) {
+        let place: Arc<str> = place.into();
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            // As isspace(3), which stunnel trims by.
+            let line = line.trim_ascii();
+            let line = trim_vertical_tabs(line);
+            if line.is_empty() || line[0] == b'#' || line[0] == b';' {
+                continue;
+            }
+            let line_number = u32::try_from(number + 1).unwrap_or(u32::MAX);
+            self.line(&place, line_number, line);
+        }
+    }
+
+    fn line(&mut self, place: &Arc<str>, number: u32, bytes: &[u8]) {
+        let lossy = String::from_utf8_lossy(bytes);
+        // stunnel drops every CR, wherever it stands.
+        let line = lossy.replace('\r', "");
+        let mut origin = Origin {
+            place: place.clone(),
+            line: number,
+            text: option::shown_line(&line).into(),
+        };
+        if std::str::from_utf8(bytes).is_err() || line.contains('\0') {
+            origin.text = origin.text.replace('\0', "\u{fffd}").into();
+            self.error(
+                &origin,
+                "this line is not text in UTF-8",
+                "save the file as UTF-8; only comments may hold other bytes",
+            );
+            return;
+        }
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            let name = name.to_owned();
+            self.items.push(Item::Section { name, origin });
+            return;
+        }
+        match line.split_once('=') {
+            None => self.error(&origin, "No '=' found", help_without_equals(&line)),
+            Some((name, value)) => {
+                let name = name.trim_end().to_owned();
+                let value = value.trim_start().to_owned();
+                if name.eq_ignore_ascii_case("include") {
+                    self.include(&origin, &value);
+                } else {
+                    self.items.push(Item::Option {
+                        name,
+                        value,
+                        origin,
+                    });
+                }
+            }
+        }
+    }
+
+    fn include(&mut self, origin: &Origin, pattern: &str) {
+        let paths = match self.files.expand(pattern) {
+            Ok(paths) => paths,
+            Err(reason) => {
+                let text = format!("Failed to include directory: {reason}");
+                self.error(
+                    origin,
+                    &text,
+                    "include takes a directory, a file, or a pattern as conf.d/*.conf",
+                );
+                return;
+            }
+        };
+        for path in paths {
+            if self.open.contains(&path) || self.open.len() >= INCLUDE_DEPTH {
+                let text = format!("{} includes itself", path.display());
+                self.error(
+                    origin,
+                    &text,
+                    "keep the parts in a directory of their own, away from the main file",
+                );
+                continue;
+            }
+            match self.files.read(&path) {
+                Ok(text) => {
+                    let place = path.display().to_string();
+                    self.open.push(path);
+                    self.text(&place, &text);
+                    self.open.pop();
+                }
+                Err(reason) => {
+                    let text = format!("Failed to include a file: {}: {reason}", path.display());
+                    self.error(origin, &text, "adit must be able to read each part");
+                }
+            }
+        }
+    }
+
+    fn error(&mut self, origin: &Origin, text: &str, help: &str) {
+        let diagnostic = Diagnostic::new(Severity::Error, Some(origin), text).help(help);
+        self.diagnostics.push(diagnostic);
+    }
+}
+
+/// isspace(3) knows the vertical tab, `trim_ascii` does not.
+fn trim_vertical_tabs(mut line: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    while let [first, rest @ ..] = line {
+        if !blank(first) {
+            break;
+        }
+        line = rest;
+    }
+    while let [rest @ .., last] = line {
+        if !blank(last) {
+            break;
+        }
+        line = rest;
+    }
+    line
+}
+
+fn help_without_equals(line: &str) -> &'static str {
+    if line.starts_with('[') {
+        "a section's line is [name] and nothing else; comments stand on lines of their own"
+    } else {
+        "a line is `name = value`, `[section]`, or a comment behind `;` or `#`"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Files in memory; a pattern names every file whose path begins with it.
+    struct Memory(BTreeMap<&'static str, &'static str>);
+
+    impl Files for Memory {
+        fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+            let found: Vec<PathBuf> = self
+                .0
+                .keys()
+                .filter(|path| path.starts_with(pattern))
+                .map(PathBuf::from)
+                .collect();
+            if found.is_empty() {
+                return Err("No such file or directory".into());
+            }
+            Ok(found)
+        }
+
+        fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+            let text = path.to_str().and_then(|path| self.0.get(path));
+            text.map(|text| text.as_bytes().to_vec())
+                .filter(|text| text != b"unreadable")
+                .ok_or_else(|| "Permission denied".into())
+        }
+    }
+
+    /// What was read, each line as `place:line name=value`, and the errors in one line each.
+    fn read(text: &[u8], files: &[(&'static str, &'static str)]) -> (Vec<String>, Vec<String>) {
+        let files = Memory(files.iter().copied().collect());
+        let mut diagnostics = Vec::new();
+        let items = parse("main", text, &files, &mut diagnostics);
+        let items = items.iter().map(|item| match item {
+            Item::Section { name, origin } => format!("{origin} [{name}]"),
+            Item::Option {
+                name,
+                value,
+                origin,
+            } => format!("{origin} {name}={value}"),
+        });
+        (
+            items.collect(),
+            diagnostics.iter().map(Diagnostic::one_line).collect(),
+        )
+    }
+
+    #[test]
+    fn every_shape_of_line() {
+        let cases: &[(&[u8], &[&str])] = &[
+            (b"", &[]),
+            (b"a=b", &["main:1 a=b"]),
+            (b"\xef\xbb\xbf  a  =  b c \r\n", &["main:1 a=b c"]),
+            (b"\xef\xbb\xbf[s]\n", &["main:1 [s]"]),
+            (b"; a=b\n  # \xff\xfe\n\n\t[x y]\x0b\n", &["main:4 [x y]"]),
+            (b"a = b = c", &["main:1 a=b = c"]),
+            (b"pid =", &["main:1 pid="]),
+            (b"\ra\r = \rb\r\n", &["main:1 a=b"]),
+            // As stunnel, which looks at the first and the last character only.
+            (b"[a] = [b]", &["main:1 [a] = [b]"]),
+        ];
+        for (text, expected) in cases {
+            let (items, errors) = read(text, &[]);
+            assert_eq!(&items, expected, "{}", String::from_utf8_lossy(text));
+            assert!(errors.is_empty(), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_stop_the_reading() {
+        let (items, errors) = read(b"accept 25\n[smtp] ; mail\na = b\n\xff = c\nd = \0\n", &[]);
+        assert_eq!(items, ["main:3 a=b"]);
+        assert_eq!(errors.len(), 4);
+        assert!(errors[0].starts_with("main:1: \"accept 25\": No '=' found (a line is"));
+        assert!(errors[1].starts_with("main:2: \"[smtp] ; mail\": No '=' found (a section's"));
+        assert!(errors[2].starts_with("main:4: \"\u{fffd} = c\": this line is not text in UTF-8"));
+        assert!(errors[3].starts_with("main:5: \"d = \u{fffd}\": this line is not"));
+    }
+
+    #[test]
+    fn included_lines_know_their_own_file() {
+        let files = [("d/1", "x = 1\n[s]\n"), ("d/2", "y = 2\nno equals")];
+        let (items, errors) = read(b"a = b\ninclude = d/\nz = 3", &files);
+        assert_eq!(
+            items,
+            [
+                "main:1 a=b",
+                "d/1:1 x=1",
+                "d/1:2 [s]",
+                "d/2:1 y=2",
+                "main:3 z=3"
+            ]
+        );
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].starts_with("d/2:2: \"no equals\": No '='"));
+    }
+
+    #[test]
+    fn an_include_that_cannot_be_followed() {
+        let files = [
+            ("e/1", "include = e/1"),
+            ("u", "unreadable"),
+            ("main", "include = main"),
+        ];
+        let (_, errors) = read(
+            b"include = n\nInclude = e/\ninclude=u\ninclude=main",
+            &files,
+        );
+        assert_eq!(errors.len(), 4, "{errors:?}");
+        assert!(errors[0].contains("Failed to include directory: No such file"));
+        assert!(errors[1].starts_with("e/1:1: \"include = e/1\": e/1 includes itself"));
+        assert!(errors[2].contains("Failed to include a file: u: Permission denied"));
+        assert!(errors[3].contains("main includes itself"));
+    }
+
+    #[test]
+    fn a_secret_is_blotted_out_even_when_misspelt() {
+        for line in [
+            "protocolPassword = hunter2",
+            "protocolPasword = hunter2",
+            "ProtocolPassword hunter2",
+            "ticketKeySecret=hunter2",
+        ] {
+            let mut diagnostics = Vec::new();
+            let items = parse(
+                "m",
+                line.as_bytes(),
+                &Memory(BTreeMap::new()),
+                &mut diagnostics,
+            );
+            let origin = match (&items[..], &diagnostics[..]) {
+                ([Item::Option { origin, .. }], []) => origin.clone(),
+                ([], [diagnostic]) => diagnostic.origin.clone().unwrap(),
+                other => panic!("{other:?}"),
+            };
+            assert!(!origin.text.contains("hunter2"), "{}", origin.text);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What is refused, and the words it is refused with.
+
+use super::*;
+
+/// Lines in a client service, and what the one error about them says.
+const IN_A_CLIENT: &[(&str, &str)] = &[
+    // Names.
+    (
+        "conect = h:3",
+        "no option is called `conect` (did you mean `connect`?)",
+    ),
+    (
+        "frobnicate = 1",
+        "Specified option name is not valid here: no option is called `frobnicate`",
+    ),
+    (
+        "chroot = /x",
+        "`chroot` holds for the whole program (it belongs before the first [section])",
+    ),
+    ("workers = 2", "`workers` holds for the whole program"),
+    // Not built yet, or never.
+    ("OCSP = http://h/", "adit does not serve `OCSP` yet"),
+    ("OCSPaia = yes", "adit does not serve `OCSPaia` yet"),
+    ("libwrap = yes", "adit does not serve `libwrap` yet"),
+    ("retry = yes", "adit does not serve `retry` yet"),
+    ("exec = /bin/sh", "adit does not serve `exec` yet"),
+    (
+        "securityLevel = 2",
+        "adit does not serve `securityLevel` yet",
+    ),
+    ("redirect = 80", "adit does not serve `redirect` yet"),
+    (
+        "CAengine = x",
+        "adit does not serve `CAengine`: adit's TLS library has no engines",
+    ),
+    (
+        "PSKsecrets = /f",
+        "adit does not serve `PSKsecrets`: it needs the `legacy` backend",
+    ),
+    ("sessiond = h:1", "adit does not serve `sessiond`"),
+    (
+        "protocol = nntp",
+        "adit does not serve `protocol = nntp` yet",
+    ),
+    (
+        "protocol = smpt",
+        "Protocol not supported: `smpt` is not known (did you mean `smtp`?)",
+    ),
+    // Values.
+    (
+        "client = maybe",
+        "The argument needs to be either 'yes' or 'no'",
+    ),
+    (
+        "failover = random",
+        "The argument needs to be either 'rr' or 'prio'",
+    ),
+    (
+        "logId = seq",
+        "The argument needs to be either 'sequential', 'unique', 'thread' or 'process'",
+    ),
+    ("debug = 8", "Illegal debug level"),
+    ("debug = daemon.info", "Illegal debug level"),
+    ("TIMEOUTidle = 1h", "`1h` is not a number of seconds"),
+    ("TIMEOUTidle = -1", "`-1` is not a number of seconds"),
+    ("TIMEOUTbusy = 99999999999", "is not a number of seconds"),
+    ("verify = 5", "Bad verify level"),
+    ("sslVersion = TLSv1", "TLSv1 needs the `legacy` backend"),
+    ("sslVersionMin = SSLv3", "SSLv3 needs the `legacy` backend"),
+    ("sslVersion = TLS", "Invalid protocol version"),
+    (
+        "options = NO_TLSv1.3",
+        "Illegal TLS option: `NO_TLSv1.3` is not known",
+    ),
+    (
+        "socket = l:TCP_NODLAY=1",
+        "`TCP_NODLAY` is not known (did you mean `TCP_NODELAY`?)",
+    ),
+    ("checkIP = localhost", "`localhost` is not an IP address"),
+    ("local =", "a value is missing"),
+    ("accept = 65536", "`65536` is not a port"),
+    ("accept = +5", "`+5` is not a port"),
+    ("accept = h:", "`` is not a port"),
+    (
+        "accept = :25",
+        "is not a host name or an address (leave the host",
+    ),
+    ("accept = a b:25", "`a b` is not a host name or an address"),
+    ("accept = [::1:25", "`[::1` is not an IPv6 address"),
+    ("accept = 2001:db8::1", "`2001:db8:` is not an IPv6 address"),
+    ("connect = h:0", "port 0 cannot be connected to"),
+    // How options stand to each other.
+    (
+        "sslVersionMin = TLSv1.3\nsslVersionMax = TLSv1.2",
+        "Invalid protocol version range",
+    ),
+    (
+        "options = NO_TLSv1_2\nsslVersion = TLSv1.2",
+        "no TLS version is left to speak",
+    ),
+    (
+        "verifyChain = yes",
+        "Either \"CAfile\" or \"CApath\" has to be configured",
+    ),
+    (
+        "verify = 4",
+        "Either \"CAfile\" or \"CApath\" has to be configured",
+    ),
+    (
+        "verifyServer = no\ncheckHost = h",
+        "Either \"verifyChain\" or \"verifyPeer\" has to be enabled",
+    ),
+    ("protocolHost = me", "`protocolHost` has no use here"),
+    (
+        "protocol = imap\nprotocolHost = me",
+        "`protocolHost` has no use here",
+    ),
+];
+
+#[test]
+fn each_offence_has_one_error_that_names_its_line() {
+    for (lines, expected) in IN_A_CLIENT {
+        let errors = errors(&client(lines));
+        assert_eq!(errors.len(), 1, "{lines}: {errors:#?}");
+        assert!(errors[0].contains(expected), "{lines}: {}", errors[0]);
+        assert!(errors[0].starts_with("test.conf:"), "{}", errors[0]);
+        let last = lines.lines().last().unwrap();
+        let shown = lines
+            .lines()
+            .any(|line| errors[0].contains(&format!("\"{line}\": ")));
+        assert!(shown, "{last}: {}", errors[0]);
+    }
+}
+
+#[test]
+fn global_values() {
+    for (line, expected) in [
+        ("foreground = true", "either 'yes', 'quiet' or 'no'"),
+        ("log = truncate", "either 'append' or 'overwrite'"),
+        ("output = adit.log", "Log file must include full path name"),
+        ("pid = adit.pid", "Pid file must include full path name"),
+        ("chroot = jail", "this must be a full path name"),
+        ("control = sock", "this must be a full path name"),
+        ("chroot =", "a value is missing"),
+        ("debug = demon.info", "Illegal syslog facility"),
+        ("workers = 0", "`0` is not a number that fits"),
+        ("threads = many", "`many` is not a number that fits"),
+        ("drainTimeout = soon", "`soon` is not a number of seconds"),
+        ("fips = yes", "FIPS support is not available"),
+        ("engine = auto", "adit does not serve `engine`"),
+        ("setEnv = A=b", "adit does not serve `setEnv` yet"),
+        ("metrics = 9000", "adit does not serve `metrics` yet"),
+        (
+            "maxConnections = 5",
+            "adit does not serve `maxConnections` yet",
+        ),
+    ] {
+        let errors = errors(&format!("{line}\n{}", client("")));
+        assert_eq!(errors.len(), 1, "{line}: {errors:#?}");
+        assert!(errors[0].contains(expected), "{line}: {}", errors[0]);
+    }
+    // In the foreground, a path may begin where adit was started, as in stunnel.
+    served(&format!(
+        "foreground = yes\noutput = log\npid = pid\n{}",
+        client("")
+    ));
+}
+
+#[test]
+fn a_service_lacks_something() {
+    for (text, expected) in [
+        (
+            "",
+            "no [section] is there, and adit does not serve inetd mode yet",
+        ),
+        (
+            "accept = 1\nconnect = h:2\ncert = /c",
+            "no [section] is there",
+        ),
+        (
+            "[s]\nclient = yes\naccept = 1",
+            "test.conf:1: \"[s]\": Service [s]: Each service must define two endpoints (`connect",
+        ),
+        ("[s]\nclient = yes\nconnect = h:1", "two endpoints (`accept"),
+        (
+            "[s]\nclient = yes",
+            "two endpoints (`accept = [HOST:]PORT` and `connect",
+        ),
+        (
+            "[s]\naccept = 1\nconnect = h:2",
+            "Service [s]: TLS server needs a certificate",
+        ),
+        (
+            "[s]\naccept = 1\nconnect = h:2\ncert = /c\nverifyServer = yes",
+            "for client mode",
+        ),
+        (
+            "[s]\naccept = 1\nconnect = h:2\ncert = /c\nsni = a:b",
+            "`sni` in server mode yet",
+        ),
+        (
+            "[s]\nconnect = h:2\ncert = /c\nsni = a:b",
+            "`sni` in server mode yet",
+        ),
+        (
+            "[s]\nclient = yes\naccept = 1\nconnect = /s\nverifyServer = yes",
+            "`verifyServer` has no name to look for",
+        ),
+        (
+            "[s]\nclient = yes\naccept = 1\nexec = /bin/sh",
+            "adit does not serve `exec` yet",
+        ),
+    ] {
+        let errors = errors(text);
+        assert_eq!(errors.len(), 1, "{text}: {errors:#?}");
+        assert!(errors[0].contains(expected), "{text}: {}", errors[0]);
+    }
+}
+
+#[test]
+fn a_section_that_is_there_twice() {
+    let errors = errors(&format!("{}{}", client(""), client("")));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let expected = "test.conf:7: \"[s]\": section [s] is there twice: the first is at test.conf:1";
+    assert!(errors[0].starts_with(expected), "{errors:?}");
+}
+
+#[test]
+fn every_error_comes_out_in_one_run_in_the_order_of_the_lines() {
+    let text = "chroot = x\nconect = 1\nnonsense\n[a]\nclient = yes\naccept = 1\n\
+        verify = 9\n[b]\nclinet = yes\naccept = 1\nconnect = h:1\n[a]\nclient = yes\naccept = 2\n";
+    let errors = errors(text);
+    let lines: Vec<&str> = errors
+        .iter()
+        .map(|error| error.split(':').nth(1).unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        ["1", "2", "3", "4", "7", "8", "9", "12", "12"],
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn warnings_come_out_beside_the_errors() {
+    let text = "[s]\nclient = yes\naccept = 1\nconnect = h:2\nconect = 3";
+    let diagnostics = load_text(text).unwrap_err();
+    let severities: Vec<_> = diagnostics.0.iter().map(|d| d.severity).collect();
+    assert_eq!(severities, [Severity::Warning, Severity::Error]);
+    assert_eq!(
+        diagnostics.to_string().lines().skip(3).collect::<Vec<_>>(),
+        [
+            "test.conf:5: error: Specified option name is not valid here: no option is called `conect`",
+            "    conect = 3",
+            "  help: did you mean `connect`?",
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_value_is_reported_where_it_was_given() {
+    let sources = sources(&client(""));
+    let variables = [
+        ("ADIT_DEBUG".to_owned(), Some("loud".to_owned())),
+        ("ADIT_SYSLOG".to_owned(), None),
+        ("ADIT_DEBGU".to_owned(), Some("1".to_owned())),
+    ];
+    let errors = load_from(&sources, &variables, 4, &NoFiles).unwrap_err();
+    let lines: Vec<_> = errors.0.iter().map(Diagnostic::one_line).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let expected = "environment variable ADIT_DEBUG: \"ADIT_DEBUG=loud\": Illegal debug level";
+    assert!(
+        lines.iter().any(|line| line.starts_with(expected)),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("did you mean ADIT_DEBUG?")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let errors = errors(&client(
+        "protocolPassword = hunter2\nprotocolPaswrd = hunter2",
+    ));
+    assert_eq!(errors.len(), 2);
+    assert!(!errors.concat().contains("hunter2"), "{errors:?}");
+}
+
+#[test]
+fn without_any_source_there_is_an_error() {
+    let errors = load_from(&Sources::default(), &[], 4, &NoFiles).unwrap_err();
+    assert_eq!(errors.to_string(), "error: no configuration was given");
+    let sources = Sources {
+        file: Some("/etc/none.conf".into()),
+        ..Sources::default()
+    };
+    let errors = load_from(&sources, &[], 4, &NoFiles).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "error: Cannot open configuration file /etc/none.conf: No such file or directory"
+    );
+}

@@ -1,0 +1,214 @@
+//! What `sslVersion` and `options` say, in OpenSSL's words.
+
+use super::diagnostic::nearest;
+use super::option::Fault;
+use super::service::TlsVersion;
+
+/// Reads a protocol version; `all` is no limit.
+pub(super) fn version(value: &str) -> Result<Option<TlsVersion>, Fault> {
+    let is = |name: &str| name.eq_ignore_ascii_case(value);
+    if is("all") {
+        return Ok(None);
+    }
+    if is("TLSv1.2") {
+        return Ok(Some(TlsVersion::V1_2));
+    }
+    if is("TLSv1.3") {
+        return Ok(Some(TlsVersion::V1_3));
+    }
+    if ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"].into_iter().any(is) {
+        return Err(Fault::new(format!(
+            "{value} needs the `legacy` backend, which this adit was built without"
+        ))
+        .help("TLSv1.2 and TLSv1.3 are served; `all` means both"));
+    }
+    Err(Fault::new("Invalid protocol version").help("TLSv1.2, TLSv1.3 or all"))
+}
+
+/// The members of `options` that change something here, each a bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct TlsFlags(u8);
+
+impl TlsFlags {
+    pub(super) const NO_TICKET: TlsFlags = TlsFlags(1);
+    pub(super) const SERVER_PREFERENCE: TlsFlags = TlsFlags(2);
+    pub(super) const NO_TLS1_2: TlsFlags = TlsFlags(4);
+    pub(super) const NO_TLS1_3: TlsFlags = TlsFlags(8);
+
+    pub(super) fn add(&mut self, other: TlsFlags) {
+        self.0 |= other.0;
+    }
+
+    pub(super) fn without(self, other: TlsFlags) -> TlsFlags {
+        TlsFlags(self.0 & !other.0)
+    }
+
+    pub(super) fn has(self, other: TlsFlags) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    /// Done as asked.
+    Does(TlsFlags),
+    /// adit does so in any case; taking it back changes nothing.
+    Always,
+    /// OpenSSL has a use for it, rustls has none.
+    NoEffect,
+}
+
+use Meaning::{Always, Does, NoEffect};
+
+/// SSL_CTX_set_options(3)'s names as `stunnel -options` lists them.
+#[rustfmt::skip]
+const KNOWN: &[(&str, Meaning)] = &[
+    ("ALL", NoEffect),
+    ("ALLOW_CLIENT_RENEGOTIATION", NoEffect),
+    ("ALLOW_NO_DHE_KEX", NoEffect),
+    ("ALLOW_UNSAFE_LEGACY_RENEGOTIATION", NoEffect),
+    ("CIPHER_SERVER_PREFERENCE", Does(TlsFlags::SERVER_PREFERENCE)),
+    ("CISCO_ANYCONNECT", NoEffect),
+    ("CLEANSE_PLAINTEXT", NoEffect),
+    ("COOKIE_EXCHANGE", NoEffect),
+    ("CRYPTOPRO_TLSEXT_BUG", NoEffect),
+    ("DISABLE_TLSEXT_CA_NAMES", NoEffect),
+    ("DONT_INSERT_EMPTY_FRAGMENTS", NoEffect),
+    ("ENABLE_KTLS", NoEffect),
+    ("ENABLE_MIDDLEBOX_COMPAT", NoEffect),
+    ("EPHEMERAL_RSA", NoEffect),
+    ("IGNORE_UNEXPECTED_EOF", NoEffect),
+    ("LEGACY_SERVER_CONNECT", NoEffect),
+    ("MICROSOFT_BIG_SSLV3_BUFFER", NoEffect),
+    ("MICROSOFT_SESS_ID_BUG", NoEffect),
+    ("MSIE_SSLV2_RSA_PADDING", NoEffect),
+    ("NETSCAPE_CA_DN_BUG", NoEffect),
+    ("NETSCAPE_CHALLENGE_BUG", NoEffect),
+    ("NETSCAPE_DEMO_CIPHER_CHANGE_BUG", NoEffect),
+    ("NETSCAPE_REUSE_CIPHER_CHANGE_BUG", NoEffect),
+    ("NO_ANTI_REPLAY", NoEffect),
+    ("NO_COMPRESSION", Always),
+    ("NO_DTLS_MASK", NoEffect),
+    ("NO_DTLSv1", NoEffect),
+    ("NO_DTLSv1_2", NoEffect),
+    ("NO_ENCRYPT_THEN_MAC", NoEffect),
+    ("NO_EXTENDED_MASTER_SECRET", NoEffect),
+    ("NO_QUERY_MTU", NoEffect),
+    ("NO_RENEGOTIATION", Always),
+    ("NO_SESSION_RESUMPTION_ON_RENEGOTIATION", NoEffect),
+    ("NO_SSL_MASK", Does(TlsFlags(TlsFlags::NO_TLS1_2.0 | TlsFlags::NO_TLS1_3.0))),
+    ("NO_SSLv2", Always),
+    ("NO_SSLv3", Always),
+    ("NO_TICKET", Does(TlsFlags::NO_TICKET)),
+    ("NO_TLSv1", Always),
+    ("NO_TLSv1_1", Always),
+    ("NO_TLSv1_2", Does(TlsFlags::NO_TLS1_2)),
+    ("NO_TLSv1_3", Does(TlsFlags::NO_TLS1_3)),
+    ("PKCS1_CHECK_1", NoEffect),
+    ("PKCS1_CHECK_2", NoEffect),
+    ("PRIORITIZE_CHACHA", NoEffect),
+    ("SAFARI_ECDHE_ECDSA_BUG", NoEffect),
+    ("SINGLE_DH_USE", NoEffect),
+    ("SINGLE_ECDH_USE", NoEffect),
+    ("SSLEAY_080_CLIENT_DH_BUG", NoEffect),
+    ("SSLREF2_REUSE_CERT_TYPE_BUG", NoEffect),
+    ("TLSEXT_PADDING", NoEffect),
+    ("TLS_BLOCK_PADDING_BUG", NoEffect),
+    ("TLS_D5_BUG", NoEffect),
+    ("TLS_ROLLBACK_BUG", NoEffect),
+];
+
+/// Reads one `options` value into what is set and what is taken back. As in stunnel, what is taken
+/// back stays so wherever it stands.
+pub(super) fn set(set: &mut TlsFlags, cleared: &mut TlsFlags, value: &str) -> Result<(), Fault> {
+    let (back, name) = match value.strip_prefix('-') {
+        Some(name) => (true, name),
+        None => (false, value),
+    };
+    let Some((name, meaning)) = KNOWN
+        .iter()
+        .find(|known| known.0.eq_ignore_ascii_case(name))
+    else {
+        let fault = Fault::new(format!("Illegal TLS option: `{name}` is not known"));
+        return Err(match nearest(name, KNOWN.iter().map(|known| known.0)) {
+            Some(meant) => fault.help(format!("did you mean `{meant}`?")),
+            None => fault.help("one name in a line; `adit -options` lists them"),
+        });
+    };
+    match (meaning, back) {
+        (Does(flags), false) => set.add(*flags),
+        (Does(flags), true) => cleared.add(*flags),
+        (Always, false) => {}
+        (Always, true) => {
+            return Err(Fault::note(format!(
+                "`-{name}` has no effect: adit keeps to {name} in any case"
+            )));
+        }
+        (NoEffect, _) => {
+            return Err(Fault::note(format!(
+                "`{name}` has no effect: OpenSSL has a use for it, adit's TLS library has none"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The names that `options` takes, for `adit -options`.
+pub fn tls_option_names() -> impl Iterator<Item = &'static str> + Clone {
+    KNOWN.iter().map(|known| known.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Severity;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version("all"), Ok(None));
+        assert_eq!(version("tlsv1.2"), Ok(Some(TlsVersion::V1_2)));
+        assert_eq!(version("TLSv1.3"), Ok(Some(TlsVersion::V1_3)));
+        for old in ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"] {
+            let fault = version(old).unwrap_err();
+            assert!(fault.text.contains(old) && fault.text.contains("`legacy` backend"));
+        }
+        for wrong in ["", "TLS1.2", "TLSv1.4"] {
+            assert_eq!(version(wrong).unwrap_err().text, "Invalid protocol version");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_stays_so() {
+        let (mut on, mut off) = (TlsFlags::default(), TlsFlags::default());
+        for value in [
+            "-NO_TICKET",
+            "no_ticket",
+            "CIPHER_SERVER_PREFERENCE",
+            "NO_SSLv3",
+        ] {
+            assert_eq!(set(&mut on, &mut off, value), Ok(()), "{value}");
+        }
+        let left = on.without(off);
+        assert!(!left.has(TlsFlags::NO_TICKET));
+        assert!(left.has(TlsFlags::SERVER_PREFERENCE));
+        assert!(!left.has(TlsFlags::NO_TLS1_2));
+    }
+
+    #[test]
+    fn no_effect_is_a_note_and_unknown_is_an_error() {
+        let fault = |value: &str| {
+            let (mut on, mut off) = Default::default();
+            set(&mut on, &mut off, value).unwrap_err()
+        };
+        for value in ["ALL", "SINGLE_ECDH_USE", "-SINGLE_ECDH_USE", "-NO_SSLv3"] {
+            assert_eq!(fault(value).severity, Severity::Note, "{value}");
+        }
+        for value in ["", "-", "NO_TLSv1.2", "SSL_OP_ALL", "NO_SSLv2 NO_SSLv3"] {
+            assert_eq!(fault(value).severity, Severity::Error, "{value}");
+        }
+        assert_eq!(
+            fault("NO_TLSv1.2").help.unwrap(),
+            "did you mean `NO_TLSv1_2`?"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! stunnel's options that adit does not serve: without effect here, refused, or not built yet.
+
+use super::option::{OptionDef, Scope, Verdict};
+
+const RANDOM: &str = "the kernel seeds the random numbers";
+const WINDOWS: &str = "it is for the Windows version";
+const ENGINE: &str =
+    "adit's TLS library has no engines and no providers; give certificates and keys as files";
+const LEGACY: &str = "it needs the `legacy` backend, which this adit was built without";
+
+/// An option that is accepted and does nothing.
+const fn note(
+    name: &'static str,
+    scope: Scope,
+    syntax: &'static str,
+    doc: &'static str,
+    why: &'static str,
+) -> OptionDef {
+    OptionDef::new(name, scope, syntax, doc).verdict(Verdict::NoEffect(why))
+}
+
+/// An option that will never be served, or not by this build.
+const fn refused(
+    name: &'static str,
+    scope: Scope,
+    syntax: &'static str,
+    doc: &'static str,
+    why: &'static str,
+) -> OptionDef {
+    OptionDef::new(name, scope, syntax, doc).verdict(Verdict::Refused(why))
+}
+
+/// An option that is still to be built; `inert` are the values that ask for nothing.
+const fn not_yet(
+    name: &'static str,
+    scope: Scope,
+    syntax: &'static str,
+    doc: &'static str,
+    inert: &'static [&'static str],
+) -> OptionDef {
+    OptionDef::new(name, scope, syntax, doc).verdict(Verdict::NotYet { inert })
+}
+
+use Scope::{Global, Service};
+
+/// The table.
+#[rustfmt::skip]
+pub(super) static OPTIONS: &[OptionDef] = &[
+    // Without effect.
+    note("compression", Global, "deflate | zlib", "compression by TLS", "TLS compression leaks secrets and is gone from TLS 1.3"),
+    note("EGD", Global, "EGD_PATH", "socket of an entropy gathering daemon", RANDOM),
+    note("RNDbytes", Global, "BYTES", "bytes to read from seed files", RANDOM),
+    note("RNDfile", Global, "FILE", "file with random seed data", RANDOM),
+    note("RNDoverwrite", Global, "yes | no", "write new random data to the seed files", RANDOM),
+    note("iconActive", Global, "ICON_FILE", "icon for established connections", WINDOWS),
+    note("iconError", Global, "ICON_FILE", "icon for a configuration that is not valid", WINDOWS),
+    note("iconIdle", Global, "ICON_FILE", "icon for no connection", WINDOWS),
+    note("taskbar", Global, "yes | no", "the icon in the task bar", WINDOWS),
+    note("renegotiation", Service, "yes | no", "TLS renegotiation", "adit never renegotiates, in either setting"),
+    note("stack", Service, "BYTES", "stack size of a connection's thread", "a connection has no thread of its own"),
+    // Refused.
+    refused("engine", Global, "auto | ENGINE_ID", "cryptographic engine", ENGINE),
+    refused("engineCtrl", Global, "COMMAND[:PARAMETER]", "command for the engine", ENGINE).secret(),
+    refused("engineDefault", Global, "TASK_LIST", "tasks of the engine", ENGINE),
+    refused("provider", Global, "PROVIDER_ID", "OpenSSL provider", ENGINE),
+    refused("providerParameter", Global, "PROVIDER_ID:PARAMETER=VALUE", "parameter of a provider", ENGINE).secret(),
+    refused("CAengine", Service, "CERT_ID", "trusted certificates from an engine", ENGINE),
+    refused("CAstore", Service, "URI", "trusted certificates from a store", ENGINE),
+    refused("engineId", Service, "ENGINE_ID", "engine of the service", ENGINE),
+    refused("engineNum", Service, "NUMBER", "engine of the service by number", ENGINE),
+    refused("sessiond", Service, "HOST:PORT", "network cache of sessions", "the sessiond protocol is extinct; sessions resume on every worker without it"),
+    refused("PSKidentity", Service, "IDENTITY", "identity of the PSK client", LEGACY),
+    refused("PSKsecrets", Service, "FILE", "file with PSK identities and keys", LEGACY),
+    // Still to be built.
+    not_yet("setEnv", Global, "NAME=VALUE", "environment of child processes", &[]).secret(),
+    not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]),
+    not_yet("metrics", Global, "[HOST:]PORT", "address of the metrics", &[]),
+    not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]),
+    not_yet("config", Service, "COMMAND[:PARAMETER]", "OpenSSL configuration command", &[]),
+    not_yet("CRLfile", Service, "FILE", "certificate revocation lists", &[]),
+    not_yet("CRLpath", Service, "DIRECTORY", "folder of certificate revocation lists", &[]),
+    not_yet("exec", Service, "PATH", "program behind the service", &[]),
+    not_yet("execArgs", Service, "$0 $1 $2 ...", "arguments of exec", &[]),
+    not_yet("ident", Service, "USERNAME", "user name to ask of IDENT (RFC 1413)", &[]),
+    not_yet("libwrap", Service, "yes | no", "hosts.allow and hosts.deny", &["no"]),
+    not_yet("OCSP", Service, "URL", "OCSP responder", &[]),
+    not_yet("OCSPaia", Service, "yes | no", "ask the OCSP responders that certificates name", &["no"]),
+    not_yet("OCSPflag", Service, "OCSP_FLAG", "flag for OCSP", &[]),
+    not_yet("OCSPnonce", Service, "yes | no", "nonce in OCSP requests", &["no"]),
+    not_yet("OCSPrequire", Service, "yes | no", "require a conclusive OCSP response", &[]),
+    not_yet("TIMEOUTocsp", Service, "SECONDS", "time to wait for an OCSP responder", &[]),
+    not_yet("protocolAuthentication", Service, "AUTHENTICATION", "authentication in the dialogue", &[]),
+    not_yet("protocolDomain", Service, "DOMAIN", "domain in the dialogue", &[]),
+    not_yet("protocolHeader", Service, "HEADER", "header in the dialogue", &[]).secret(),
+    not_yet("protocolPassword", Service, "PASSWORD", "password in the dialogue", &[]).secret(),
+    not_yet("protocolUsername", Service, "USERNAME", "user name in the dialogue", &[]),
+    not_yet("pty", Service, "yes | no", "pseudoterminal for exec", &["no"]),
+    not_yet("redirect", Service, "[HOST:]PORT", "where clients without a valid certificate go", &[]),
+    not_yet("retry", Service, "yes | no | DELAY", "connect again a connect+exec service", &["no"]),
+    not_yet("securityLevel", Service, "LEVEL", "smallest sizes of keys", &[]),
+    not_yet("sessionCacheSize", Service, "NUM_ENTRIES", "entries of the session cache", &[]),
+    not_yet("sessionCacheTimeout", Service, "SECONDS", "lifetime of a session", &[]),
+    not_yet("sessionResume", Service, "yes | no", "allow resumption", &["yes"]),
+    not_yet("ticketKeySecret", Service, "SECRET", "key of the session tickets", &[]).secret(),
+    not_yet("ticketMacSecret", Service, "SECRET", "authentication key of the session tickets", &[]).secret(),
+    not_yet("transparent", Service, "none | source | destination | both", "transparent proxy", &["none", "no"]),
+];

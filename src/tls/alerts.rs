@@ -1,0 +1,187 @@
+//! The alerts of TLS (RFC 8446, section 6): what one that is received means, and their names.
+
+use rustls::AlertDescription;
+
+use super::failure::{Fault, Row};
+use crate::ipc::scoreboard::HandshakeFailure;
+
+/// What a peer's fatal alert means (RFC 8446, section 6.2); the phrase is OpenSSL's reason string.
+pub(super) fn row(alert: AlertDescription) -> Row {
+    use AlertDescription as A;
+    use HandshakeFailure::{Certificate, Negotiation, Protocol};
+    let ours = "see cert and key here";
+    let (phrase, fault, hint, kind) = match alert {
+        A::BadCertificate => (
+            "ssl/tls alert bad certificate",
+            Fault::Ours,
+            ours,
+            Certificate,
+        ),
+        A::UnsupportedCertificate => (
+            "ssl/tls alert unsupported certificate",
+            Fault::Ours,
+            ours,
+            Certificate,
+        ),
+        A::CertificateRevoked => (
+            "ssl/tls alert certificate revoked",
+            Fault::Ours,
+            "get a new certificate",
+            Certificate,
+        ),
+        A::CertificateExpired => (
+            "ssl/tls alert certificate expired",
+            Fault::Ours,
+            "renew the certificate",
+            Certificate,
+        ),
+        A::CertificateUnknown => (
+            "ssl/tls alert certificate unknown",
+            Fault::Ours,
+            ours,
+            Certificate,
+        ),
+        A::UnknownCA => (
+            "tlsv1 alert unknown ca",
+            Fault::Either,
+            "the peer does not trust our certificate: send the whole chain in cert, or install the authority there",
+            Certificate,
+        ),
+        A::CertificateRequired => (
+            "tlsv13 alert certificate required",
+            Fault::Ours,
+            "the peer wants a certificate of us: set cert",
+            Certificate,
+        ),
+        A::AccessDenied => (
+            "tlsv1 alert access denied",
+            Fault::Ours,
+            "the peer forbids this certificate",
+            Certificate,
+        ),
+        A::HandshakeFailure => (
+            "ssl/tls alert handshake failure",
+            Fault::Either,
+            "nothing in common: see ciphers, curves, or whether the peer wants a certificate of us",
+            Negotiation,
+        ),
+        A::ProtocolVersion => (
+            "tlsv1 alert protocol version",
+            Fault::Either,
+            "the peer speaks none of our TLS versions: see sslVersionMin and sslVersionMax",
+            Negotiation,
+        ),
+        A::InsufficientSecurity => (
+            "tlsv1 alert insufficient security",
+            Fault::Either,
+            "the peer wants stronger algorithms: see ciphers and curves",
+            Negotiation,
+        ),
+        A::UnrecognisedName => (
+            "tlsv1 unrecognized name",
+            Fault::Ours,
+            "the peer does not know the name we asked for: see sni",
+            Negotiation,
+        ),
+        A::NoApplicationProtocol => (
+            "tlsv1 alert no application protocol",
+            Fault::Either,
+            "the peer wants ALPN",
+            Negotiation,
+        ),
+        A::UserCanceled => (
+            "tlsv1 alert user cancelled",
+            Fault::Peer,
+            "it gave up",
+            Protocol,
+        ),
+        A::BadRecordMac => (
+            "ssl/tls alert bad record mac",
+            Fault::Nobody,
+            "a record was changed on its way",
+            Protocol,
+        ),
+        A::InternalError => (
+            "tlsv1 alert internal error",
+            Fault::Peer,
+            "see the peer's log",
+            Protocol,
+        ),
+        A::UnexpectedMessage => (
+            "ssl/tls alert unexpected message",
+            Fault::Either,
+            "does the other side speak TLS at this point?",
+            Protocol,
+        ),
+        A::DecodeError => (
+            "tlsv1 alert decode error",
+            Fault::Either,
+            "see the peer's log",
+            Protocol,
+        ),
+        A::DecryptError => (
+            "tlsv1 alert decrypt error",
+            Fault::Either,
+            "see the peer's log",
+            Protocol,
+        ),
+        A::IllegalParameter => (
+            "ssl/tls alert illegal parameter",
+            Fault::Either,
+            "see the peer's log",
+            Protocol,
+        ),
+        A::RecordOverflow => (
+            "tlsv1 alert record overflow",
+            Fault::Either,
+            "see the peer's log",
+            Protocol,
+        ),
+        _ => (
+            "ssl/tls alert",
+            Fault::Either,
+            "see the peer's log",
+            Protocol,
+        ),
+    };
+    Row {
+        phrase,
+        fault,
+        hint,
+        kind,
+    }
+}
+
+/// OpenSSL's SSL_alert_desc_string_long, for `TLS alert (read): fatal: NAME`.
+pub(super) fn name(alert: AlertDescription) -> &'static str {
+    use AlertDescription as A;
+    match alert {
+        A::CloseNotify => "close notify",
+        A::UnexpectedMessage => "unexpected message",
+        A::BadRecordMac => "bad record mac",
+        A::RecordOverflow => "record overflow",
+        A::HandshakeFailure => "handshake failure",
+        A::BadCertificate => "bad certificate",
+        A::UnsupportedCertificate => "unsupported certificate",
+        A::CertificateRevoked => "certificate revoked",
+        A::CertificateExpired => "certificate expired",
+        A::CertificateUnknown => "certificate unknown",
+        A::IllegalParameter => "illegal parameter",
+        A::UnknownCA => "unknown CA",
+        A::AccessDenied => "access denied",
+        A::DecodeError => "decode error",
+        A::DecryptError => "decrypt error",
+        A::ProtocolVersion => "protocol version",
+        A::InsufficientSecurity => "insufficient security",
+        A::InternalError => "internal error",
+        A::InappropriateFallback => "inappropriate fallback",
+        A::UserCanceled => "user canceled",
+        A::NoRenegotiation => "no renegotiation",
+        A::MissingExtension => "missing extension",
+        A::UnsupportedExtension => "unsupported extension",
+        A::UnrecognisedName => "unrecognized name",
+        A::CertificateRequired => "certificate required",
+        A::NoApplicationProtocol => "no application protocol",
+        _ => "unknown",
+    }
+}

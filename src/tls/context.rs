@@ -1,0 +1,383 @@
+//! A service's options to rustls configurations: everything is loaded here, while still root.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::NoClientAuth;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+
+use super::failure::{During, Failure, Offence};
+use super::handshake::Handshake;
+use super::sessions::{ClientSessions, SharedSessions};
+use super::tickets::Tickets;
+use super::trust::Trust;
+use super::verification::Verifier;
+use super::{Problem, Resumption, Severity, ciphers, keys};
+use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
+use crate::log::Log;
+
+/// TLS 1.3 tickets after each handshake. Each resumes once; a mail program opens its next
+/// connections while this one lives, so one is too few (OpenSSL sends two as well).
+const TICKETS: usize = 2;
+
+/// The TLS side of one service, ready to use: certificates, keys and trust loaded.
+#[derive(Debug)]
+pub struct Context(Role);
+
+#[derive(Debug)]
+enum Role {
+    Server(Arc<ServerConfig>),
+    Client {
+        config: Arc<ClientConfig>,
+        /// As `TlsOptions::sni`.
+        sni: Option<String>,
+        /// verifyServer: no handshake without a name.
+        needs_name: bool,
+    },
+}
+
+impl Context {
+    /// Loads what the service names. Runs in the master while it is still root; opens files.
+    /// Gives warnings and notes along with it.
+    ///
+    /// # Errors
+    /// Every problem found, not the first, warnings among them.
+    pub fn load(
+        service: &Service,
+        resumption: &Resumption,
+        log: &Log,
+    ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let provider = provider(&service.tls, &mut problems);
+        let trusted = trusted(&service.tls, &mut problems);
+        let key = certified_key(&service.tls, &mut problems, log);
+        if service.client && service.tls.verification.server && !has_name(service) {
+            problems.push(Problem::error(
+                "verifyServer",
+                "verifyServer needs a host name: give one in sni, as connect has none".into(),
+            ));
+        }
+        if !service.client && service.tls.cert.is_none() {
+            problems.push(Problem::error(
+                "cert",
+                "TLS server needs a certificate: set cert".into(),
+            ));
+        }
+        if failed(&problems) {
+            return Err(problems);
+        }
+        let identity = identity(service, &trusted, key.as_deref());
+        let (trust, unusable) = Trust::new(trusted);
+        if unusable > 0 {
+            problems.push(Problem::note(
+                trust_option(&service.tls),
+                format!("{unusable} trusted certificate(s) cannot be parsed and are left out"),
+            ));
+        }
+        log_trusted(service.client, &trust, log);
+        let verifier = Verifier::new(
+            &service.tls,
+            service.client,
+            trust,
+            provider.signature_verification_algorithms,
+        );
+        let versions = versions(&service.tls);
+        let role = if service.client {
+            client(service, provider, &versions, verifier, key)
+        } else {
+            server(
+                service, provider, &versions, verifier, key, resumption, identity,
+            )
+        };
+        match role {
+            Ok(role) if !failed(&problems) => Ok((Context(role), problems)),
+            Ok(_) => Err(problems),
+            Err(error) => {
+                problems.push(error);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
+    /// name of the `connect` entry in use (client mode; the SNI when `sni` is not given), `None`
+    /// for a Unix socket.
+    ///
+    /// # Errors
+    /// rustls refuses to begin, or there is no name to verify.
+    pub fn begin(&self, upstream: Option<&str>, log: &Log) -> Result<Handshake, Failure> {
+        match &self.0 {
+            Role::Server(config) => Handshake::accept(config),
+            Role::Client {
+                config,
+                sni,
+                needs_name,
+            } => {
+                let asked = sni.as_deref().filter(|sni| !sni.is_empty()).or(upstream);
+                let name = asked.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+                if name.is_none() && *needs_name {
+                    return Err(Failure::new(During::Connect, Offence::NoServerName));
+                }
+                match &name {
+                    Some(ServerName::DnsName(name)) if config.enable_sni => {
+                        crate::info!(*log, "SNI: sending servername: {}", name.as_ref());
+                    }
+                    // An address is no server name (RFC 6066, section 3).
+                    _ => crate::info!(*log, "SNI: extension disabled"),
+                }
+                // rustls wants some name, to find sessions by; for an address it sends none.
+                let name = name.unwrap_or(ServerName::IpAddress(
+                    std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into(),
+                ));
+                Handshake::connect(config, name)
+            }
+        }
+    }
+}
+
+fn failed(problems: &[Problem]) -> bool {
+    problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+}
+
+/// Whether every `connect` entry, or `sni`, gives verifyServer something to compare with.
+fn has_name(service: &Service) -> bool {
+    service
+        .tls
+        .sni
+        .as_deref()
+        .is_some_and(|sni| !sni.is_empty())
+        || service
+            .connect
+            .iter()
+            .all(|endpoint| matches!(endpoint, Endpoint::Tcp { host: Some(_), .. }))
+}
+
+fn trust_option(options: &TlsOptions) -> &'static str {
+    match (&options.ca_file, &options.ca_path) {
+        (Some(_), _) => "CAfile",
+        (None, Some(_)) => "CApath",
+        (None, None) => "verifyServer",
+    }
+}
+
+/// Suites and groups.
+fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider {
+    fn choose<T>(
+        option: &'static str,
+        list: Option<&str>,
+        read: impl Fn(&str) -> Result<ciphers::Chosen<T>, String>,
+        default: Vec<T>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<T> {
+        match list.map(read) {
+            None => default,
+            Some(Ok(chosen)) => {
+                let notes = chosen.notes.into_iter();
+                problems.extend(notes.map(|text| Problem::note(option, text)));
+                chosen.usable
+            }
+            Some(Err(text)) => {
+                problems.push(Problem::error(option, text));
+                default
+            }
+        }
+    }
+    let mut cipher_suites = choose(
+        "ciphersuites",
+        options.ciphersuites.as_deref(),
+        ciphers::ciphersuites,
+        ciphers::default_ciphersuites(),
+        problems,
+    );
+    cipher_suites.extend(choose(
+        "ciphers",
+        options.ciphers.as_deref(),
+        ciphers::ciphers,
+        ciphers::default_ciphers(),
+        problems,
+    ));
+    let kx_groups = choose(
+        "curves",
+        options.curves.as_deref(),
+        ciphers::curves,
+        ciphers::default_curves(),
+        problems,
+    );
+    CryptoProvider {
+        cipher_suites,
+        kx_groups,
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    }
+}
+
+fn versions(options: &TlsOptions) -> Vec<&'static SupportedProtocolVersion> {
+    let low = options.version_min.unwrap_or(TlsVersion::V1_2);
+    let high = options.version_max.unwrap_or(TlsVersion::V1_3);
+    [(TlsVersion::V1_3, &TLS13), (TlsVersion::V1_2, &TLS12)]
+        .into_iter()
+        .filter(|(version, _)| (low..=high).contains(version))
+        .map(|(_, version)| version)
+        .collect()
+}
+
+/// What CAfile and CApath hold; for verifyServer without either, the system's roots.
+fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<CertificateDer<'static>> {
+    let mut certificates = Vec::new();
+    let files = options.ca_file.as_deref().map(keys::ca_file);
+    let folders = options.ca_path.as_deref().map(keys::ca_path);
+    for loaded in [files, folders].into_iter().flatten() {
+        match loaded {
+            Ok(more) => certificates.extend(more),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if options.verification.server && options.ca_file.is_none() && options.ca_path.is_none() {
+        let found = rustls_native_certs::load_native_certs();
+        if found.certs.is_empty() {
+            let reason = found
+                .errors
+                .first()
+                .map_or_else(|| "none is installed".into(), ToString::to_string);
+            problems.push(Problem::error(
+                "verifyServer",
+                format!(
+                    "the system has no trusted certificates ({reason}): \
+                     install the package ca-certificates, or give CAfile"
+                ),
+            ));
+        }
+        certificates.extend(found.certs);
+    }
+    certificates
+}
+
+fn certified_key(
+    options: &TlsOptions,
+    problems: &mut Vec<Problem>,
+    log: &Log,
+) -> Option<Arc<CertifiedKey>> {
+    let cert = options.cert.as_deref()?;
+    match keys::certified_key(cert, options.key.as_deref(), problems) {
+        Ok(key) => {
+            crate::info!(*log, "Certificate loaded from file: {}", cert.display());
+            let path = options.key.as_deref().unwrap_or(cert);
+            crate::info!(*log, "Private key loaded from file: {}", path.display());
+            Some(key)
+        }
+        Err(more) => {
+            problems.extend(more);
+            None
+        }
+    }
+}
+
+fn log_trusted(client: bool, trust: &Trust, log: &Log) {
+    // The system's roots are many and known: not one line each.
+    if !log.enabled(6) || trust.names().len() > 32 {
+        return;
+    }
+    let whose = if client { "server" } else { "client" };
+    for name in trust.names() {
+        crate::info!(*log, "Configured trusted {whose} CA: {name}");
+    }
+}
+
+/// A hash over what a resumed session must agree with: a session that was made under other trust,
+/// other checks or another certificate, or in another service, is not taken up again.
+fn identity(
+    service: &Service,
+    trusted: &[CertificateDer<'static>],
+    key: Option<&CertifiedKey>,
+) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(service.name.as_bytes());
+    part(format!("{:?}", service.tls).as_bytes());
+    part(&(trusted.len() as u64).to_be_bytes());
+    trusted.iter().for_each(|der| part(der));
+    key.into_iter()
+        .flat_map(|key| &key.cert)
+        .for_each(|der| part(der));
+    let mut identity = [0; 32];
+    identity.copy_from_slice(hash.finish().as_ref());
+    identity
+}
+
+/// What rustls finds wrong with the whole: suites and versions that do not go together.
+fn refused(error: rustls::Error) -> Problem {
+    Problem::error(
+        "sslVersion",
+        format!("the TLS versions, ciphers, ciphersuites and curves do not go together: {error}"),
+    )
+}
+
+fn client(
+    service: &Service,
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Verifier,
+    key: Option<Arc<CertifiedKey>>,
+) -> Result<Role, Problem> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .map_err(refused)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match key {
+        Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
+        None => builder.with_no_client_auth(),
+    };
+    let sni = service.tls.sni.clone();
+    config.enable_sni = sni.as_deref() != Some("");
+    config.enable_secret_extraction = true;
+    config.resumption = rustls::client::Resumption::store(Arc::new(ClientSessions::default()))
+        .tls12_resumption(if service.tls.no_ticket {
+            rustls::client::Tls12Resumption::SessionIdOnly
+        } else {
+            rustls::client::Tls12Resumption::SessionIdOrTickets
+        });
+    Ok(Role::Client {
+        config: Arc::new(config),
+        sni,
+        needs_name: service.tls.verification.server,
+    })
+}
+
+fn server(
+    service: &Service,
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Verifier,
+    key: Option<Arc<CertifiedKey>>,
+    resumption: &Resumption,
+    identity: [u8; 32],
+) -> Result<Role, Problem> {
+    let key = key
+        .ok_or_else(|| Problem::error("cert", "TLS server needs a certificate: set cert".into()))?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .map_err(refused)?;
+    let builder = if service.tls.verification.request {
+        builder.with_client_cert_verifier(Arc::new(verifier))
+    } else {
+        builder.with_client_cert_verifier(Arc::new(NoClientAuth))
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    config.ignore_client_order = service.tls.server_preference;
+    config.send_tls13_tickets = TICKETS;
+    config.enable_secret_extraction = true;
+    config.session_storage = Arc::new(SharedSessions::new(resumption.sessions.clone(), identity));
+    if !service.tls.no_ticket {
+        config.ticketer = Arc::new(Tickets::new(&resumption.ticket_secret, &identity));
+    }
+    Ok(Role::Server(Arc::new(config)))
+}

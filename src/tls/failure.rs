@@ -1,0 +1,403 @@
+//! Why a handshake or a stream ended: one variant per offence, and one table that gives each its
+//! phrase (OpenSSL's words where it has them), whose fault it is, what to do, and how it counts.
+
+use std::fmt;
+
+use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
+
+use super::alerts;
+use crate::ipc::scoreboard::HandshakeFailure;
+
+/// What was being done when it failed, as stunnel names it at the start of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum During {
+    /// A handshake in the server's role.
+    Accept,
+    /// A handshake in the client's role.
+    Connect,
+    /// Reading from an established connection.
+    Read,
+    /// Writing to an established connection.
+    Write,
+}
+
+impl During {
+    fn call(self) -> &'static str {
+        match self {
+            During::Accept => "SSL_accept",
+            During::Connect => "SSL_connect",
+            During::Read => "SSL_read",
+            During::Write => "SSL_write",
+        }
+    }
+}
+
+/// Why a handshake or a stream ended. One variant per offence inside; Display is stunnel's words
+/// first, then whose fault it is and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    during: During,
+    offence: Offence,
+}
+
+impl Failure {
+    pub(super) fn new(during: During, offence: Offence) -> Self {
+        Self { during, offence }
+    }
+
+    /// The peer ended the TCP connection where TLS expected more: no close_notify (RFC 8446,
+    /// section 6.1), or no end of the handshake.
+    pub fn vanished(during: During) -> Self {
+        Self::new(during, Offence::Vanished)
+    }
+
+    /// The alert that was read, when that is what ended it.
+    pub(super) fn alert_read(&self) -> Option<AlertDescription> {
+        match self.offence {
+            Offence::AlertReceived(alert) => Some(alert),
+            _ => None,
+        }
+    }
+
+    /// How the scoreboard counts it.
+    pub fn kind(&self) -> HandshakeFailure {
+        self.offence.row().kind
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = self.offence.row();
+        write!(f, "{}: {}", self.during.call(), row.phrase)?;
+        match &self.offence {
+            Offence::CertificateRejected(rejection) => write!(f, " ({rejection})")?,
+            Offence::Malformed(what) | Offence::Misbehaved(what) | Offence::Internal(what) => {
+                write!(f, " ({what})")?;
+            }
+            _ => {}
+        }
+        let peer = match self.during {
+            During::Accept => "the client's fault",
+            During::Connect => "the server's fault",
+            During::Read | During::Write => "the peer's fault",
+        };
+        let fault = match row.fault {
+            Fault::Peer => peer,
+            Fault::Ours => "our fault",
+            Fault::Either => "the two sides do not agree",
+            Fault::Nobody => "nobody's fault in particular",
+        };
+        write!(f, ": {fault}; {}", row.hint)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Why the peer's certificate was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rejection {
+    Expired,
+    NotYetValid,
+    SelfSigned,
+    UnknownIssuer,
+    Purpose,
+    Signature,
+    Unreadable,
+    NotInRepository,
+    SubjectChecks,
+    /// verifyServer: the name that was asked for.
+    Name(String),
+    /// What webpki found wrong, in its own words.
+    Other(String),
+}
+
+impl fmt::Display for Rejection {
+    /// OpenSSL's X509_verify_cert_error_string where it has one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejection::Expired => "certificate has expired",
+            Rejection::NotYetValid => "certificate is not yet valid",
+            Rejection::SelfSigned => "self-signed certificate",
+            Rejection::UnknownIssuer => "unable to get local issuer certificate",
+            Rejection::Purpose => "unsuitable certificate purpose",
+            Rejection::Signature => "certificate signature failure",
+            Rejection::Unreadable => "certificate cannot be parsed",
+            Rejection::NotInRepository => "certificate rejected",
+            Rejection::SubjectChecks => "subject checks failed",
+            Rejection::Name(name) => {
+                return write!(f, "hostname mismatch, it is not valid for {name:?}");
+            }
+            Rejection::Other(what) => what,
+        })
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Offence {
+    CertificateRejected(Rejection),
+    NoCertificate,
+    UnsupportedProtocol,
+    NoSharedCipher,
+    NoSharedGroup,
+    NoSharedSignature,
+    HttpRequest,
+    PlainText,
+    AlertReceived(AlertDescription),
+    BadRecordMac,
+    RecordOverflow,
+    UnexpectedMessage,
+    Malformed(String),
+    Misbehaved(String),
+    Vanished,
+    KeysExhausted,
+    NoServerName,
+    Internal(String),
+}
+
+/// Who has to mend it.
+#[derive(Clone, Copy)]
+pub(super) enum Fault {
+    Peer,
+    Ours,
+    Either,
+    Nobody,
+}
+
+/// What the table says of an offence.
+pub(super) struct Row {
+    pub(super) phrase: &'static str,
+    pub(super) fault: Fault,
+    pub(super) hint: &'static str,
+    pub(super) kind: HandshakeFailure,
+}
+
+impl Offence {
+    /// The one table.
+    fn row(&self) -> Row {
+        use HandshakeFailure::{Certificate, Negotiation, Protocol, Vanished};
+        let (phrase, fault, hint, kind) = match self {
+            Offence::CertificateRejected(rejection) => (
+                "certificate verify failed",
+                rejection.fault(),
+                rejection.hint(),
+                Certificate,
+            ),
+            Offence::NoCertificate => (
+                "peer did not return a certificate",
+                Fault::Peer,
+                "give the peer a certificate, or set requireCert = no",
+                Certificate,
+            ),
+            Offence::UnsupportedProtocol => (
+                "unsupported protocol",
+                Fault::Either,
+                "adit speaks TLS 1.2 and 1.3: see sslVersionMin, sslVersionMax, or update the peer",
+                Negotiation,
+            ),
+            Offence::NoSharedCipher => (
+                "no shared cipher",
+                Fault::Either,
+                "see ciphers and ciphersuites, the key's type, or update the peer",
+                Negotiation,
+            ),
+            Offence::NoSharedGroup => (
+                "no suitable key share",
+                Fault::Either,
+                "see curves, or update the peer",
+                Negotiation,
+            ),
+            Offence::NoSharedSignature => (
+                "no suitable signature algorithm",
+                Fault::Either,
+                "the peer cannot use a key of this type: try an RSA or a P-256 key",
+                Negotiation,
+            ),
+            Offence::HttpRequest => (
+                "http request",
+                Fault::Peer,
+                "it speaks plain HTTP to a TLS port: use https",
+                Protocol,
+            ),
+            Offence::PlainText => (
+                "wrong version number",
+                Fault::Peer,
+                "it does not speak TLS here: check the port, and whether protocol (STARTTLS) is needed",
+                Protocol,
+            ),
+            Offence::AlertReceived(alert) => return alerts::row(*alert),
+            Offence::BadRecordMac => (
+                "decryption failed or bad record mac",
+                Fault::Peer,
+                "the record was changed on its way, or the peer's TLS is broken",
+                Protocol,
+            ),
+            Offence::RecordOverflow => (
+                "data length too long",
+                Fault::Peer,
+                "the record is longer than TLS allows (RFC 8446, section 5.2)",
+                Protocol,
+            ),
+            Offence::UnexpectedMessage => (
+                "unexpected message",
+                Fault::Peer,
+                "the message may not come at this point: the peer's TLS is broken",
+                Protocol,
+            ),
+            Offence::Malformed(_) => (
+                "bad length or encoding",
+                Fault::Peer,
+                "the message cannot be parsed: the peer's TLS is broken",
+                Protocol,
+            ),
+            Offence::Misbehaved(_) => (
+                "protocol violation",
+                Fault::Peer,
+                "the peer's TLS is broken, or somebody meddles with the connection",
+                Protocol,
+            ),
+            Offence::Vanished => (
+                "unexpected eof while reading",
+                Fault::Peer,
+                "it closed the connection without saying so in TLS: data may be missing",
+                Vanished,
+            ),
+            Offence::KeysExhausted => (
+                "sequence numbers used up",
+                Fault::Nobody,
+                "TLS 1.2 cannot renew its keys: connect again, or use TLS 1.3",
+                Protocol,
+            ),
+            Offence::NoServerName => (
+                "no server name to verify",
+                Fault::Ours,
+                "verifyServer needs a host name: set sni",
+                Certificate,
+            ),
+            Offence::Internal(_) => (
+                "internal error",
+                Fault::Ours,
+                "please report this with the log at debug level",
+                Protocol,
+            ),
+        };
+        Row {
+            phrase,
+            fault,
+            hint,
+            kind,
+        }
+    }
+
+    /// The alert that a stream sends for it (a handshake's alerts are rustls').
+    pub(super) fn alert(&self) -> AlertDescription {
+        match self {
+            Offence::BadRecordMac => AlertDescription::BadRecordMac,
+            Offence::RecordOverflow => AlertDescription::RecordOverflow,
+            Offence::UnexpectedMessage | Offence::PlainText | Offence::Misbehaved(_) => {
+                AlertDescription::UnexpectedMessage
+            }
+            Offence::Malformed(_) => AlertDescription::DecodeError,
+            _ => AlertDescription::InternalError,
+        }
+    }
+
+    /// What a handshake's error from rustls amounts to. `opening` is how the peer's first record began.
+    pub(super) fn from_rustls(error: rustls::Error, opening: &[u8]) -> Self {
+        use rustls::Error;
+        match error {
+            Error::NoCertificatesPresented => Offence::NoCertificate,
+            Error::AlertReceived(alert) => Offence::AlertReceived(alert),
+            Error::InvalidCertificate(error) => {
+                Offence::CertificateRejected(Rejection::Other(error.to_string()))
+            }
+            Error::PeerIncompatible(why) => incompatible(&why),
+            Error::DecryptError => Offence::BadRecordMac,
+            Error::PeerSentOversizedRecord => Offence::RecordOverflow,
+            Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+                Offence::UnexpectedMessage
+            }
+            Error::InvalidMessage(
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::MessageTooLarge
+                | InvalidMessage::InvalidEmptyPayload,
+            ) if !looks_like_tls(opening) => garbage(opening),
+            Error::InvalidMessage(what) => Offence::Malformed(format!("{what:?}")),
+            Error::PeerMisbehaved(what) => Offence::Misbehaved(format!("{what:?}")),
+            other => Offence::Internal(other.to_string()),
+        }
+    }
+}
+
+fn incompatible(why: &PeerIncompatible) -> Offence {
+    match why {
+        PeerIncompatible::NoCipherSuitesInCommon => Offence::NoSharedCipher,
+        PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::KeyShareExtensionRequired
+        | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::NoEcPointFormatsInCommon
+        | PeerIncompatible::EcPointsExtensionRequired
+        | PeerIncompatible::UncompressedEcPointsRequired => Offence::NoSharedGroup,
+        PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Offence::NoSharedSignature,
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => Offence::UnsupportedProtocol,
+        other => Offence::Misbehaved(format!("{other:?}")),
+    }
+}
+
+/// A record header of any SSL 3.0 or TLS version (RFC 8446, section 5.1).
+fn looks_like_tls(opening: &[u8]) -> bool {
+    matches!(opening, [20..=23, 3, ..])
+}
+
+/// What bytes that are no TLS record are.
+fn garbage(opening: &[u8]) -> Offence {
+    const METHODS: [&[u8]; 8] = [
+        b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIO", b"DELET", b"PATCH", b"TRACE",
+    ];
+    match opening {
+        // An SSL 2.0 ClientHello: a two-byte length with its high bit set, then type 1.
+        [0x80..=0xff, _, 1, ..] => Offence::UnsupportedProtocol,
+        _ if METHODS.iter().any(|method| opening.starts_with(method)) => Offence::HttpRequest,
+        _ => Offence::PlainText,
+    }
+}
+
+impl Rejection {
+    fn fault(&self) -> Fault {
+        match self {
+            Rejection::UnknownIssuer | Rejection::NotInRepository | Rejection::SelfSigned => {
+                Fault::Either
+            }
+            _ => Fault::Peer,
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Rejection::Expired => "the peer must renew its certificate (or our clock is wrong)",
+            Rejection::NotYetValid => "one of the two clocks is wrong",
+            Rejection::SelfSigned => "if you trust it, put the certificate into the file of CAfile",
+            Rejection::UnknownIssuer => {
+                "put the issuing authority into the file of CAfile; or the peer does not send its intermediates"
+            }
+            Rejection::NotInRepository => {
+                "verifyPeer wants the certificate itself in CAfile or CApath"
+            }
+            Rejection::SubjectChecks => {
+                "none of checkHost, checkIP, checkEmail is in the certificate"
+            }
+            Rejection::Name(_) => "check connect and sni for the name that the certificate has",
+            Rejection::Purpose => "the certificate's extended key usage forbids this role",
+            Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
+                "the peer must mend its certificate"
+            }
+        }
+    }
+}

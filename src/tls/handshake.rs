@@ -1,0 +1,327 @@
+//! A handshake under way: rustls' unbuffered connection, fed one record at a time, so that it
+//! never sees a byte of what comes behind the handshake; that is for the stream.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use rustls::{
+    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
+    ServerConfig,
+};
+
+use super::failure::{During, Failure, Offence};
+use super::record::{HEADER, MAX_CIPHERTEXT};
+use super::stream::{Kernel, Stream};
+use super::{Negotiated, Step, alerts, ciphers, notes};
+use crate::log::Log;
+
+/// The most input that a handshake leaves over to be given again, in bytes, but for the record that
+/// is coming in: one message (64 KiB for rustls) in records that need not be tiny.
+pub const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
+
+/// A handshake under way.
+pub struct Handshake {
+    connection: Connection,
+    /// Bytes at the front of the next input that rustls has seen but not used up: the beginning
+    /// of a message that goes on in a record to come.
+    seen: usize,
+    /// How the peer's first record began, to tell what it is when it is no TLS.
+    opening: [u8; HEADER],
+}
+
+/// Boxed: 1 to 2 KiB that live only as long as the handshake.
+enum Connection {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handshake").field(&self.during()).finish()
+    }
+}
+
+impl Handshake {
+    pub(super) fn accept(config: &Arc<ServerConfig>) -> Result<Self, Failure> {
+        UnbufferedServerConnection::new(config.clone())
+            .map(|connection| Self::new(Connection::Server(Box::new(connection))))
+            .map_err(|error| Failure::new(During::Accept, Offence::from_rustls(error, &[])))
+    }
+
+    pub(super) fn connect(
+        config: &Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, Failure> {
+        UnbufferedClientConnection::new(config.clone(), name)
+            .map(|connection| Self::new(Connection::Client(Box::new(connection))))
+            .map_err(|error| Failure::new(During::Connect, Offence::from_rustls(error, &[])))
+    }
+
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            seen: 0,
+            opening: [0; HEADER],
+        }
+    }
+
+    fn during(&self) -> During {
+        match self.connection {
+            Connection::Server(_) => During::Accept,
+            Connection::Client(_) => During::Connect,
+        }
+    }
+
+    /// The failure to report when the peer closes its connection now.
+    pub fn vanished(&self) -> Failure {
+        Failure::vanished(self.during())
+    }
+
+    /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),
+    /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
+    /// rest must be given again, as this call left it, with more behind it. When it is done, the
+    /// rest is the stream's: it may be whole records of data already. Logs what verification found.
+    /// On an error the alert, if there is one, is in `output`.
+    ///
+    /// # Errors
+    /// The handshake failed; it can be used no more.
+    pub fn step(
+        mut self,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+        log: &Log,
+    ) -> Result<(usize, Step), Failure> {
+        if self.opening == [0; HEADER]
+            && let Some(opening) = input.first_chunk()
+        {
+            self.opening = *opening;
+        }
+        let during = self.during();
+        notes::forget();
+        let driven = match &mut self.connection {
+            Connection::Server(connection) => {
+                drive(&mut **connection, input, &mut self.seen, output)
+            }
+            Connection::Client(connection) => {
+                drive(&mut **connection, input, &mut self.seen, output)
+            }
+        };
+        notes::drain(log);
+        let (used, established) = driven.map_err(|error| {
+            let failure = Failure::new(during, self.offence(error));
+            if let Some(alert) = failure.alert_read() {
+                crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));
+            }
+            failure
+        })?;
+        if !established {
+            return Ok((used, Step::More(self)));
+        }
+        let stream = self
+            .into_stream()
+            .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
+        Ok((used, Step::Done(stream)))
+    }
+
+    fn offence(&self, error: Error) -> Offence {
+        match (&error, notes::verdict()) {
+            (Error::InvalidCertificate(_), Some(rejection)) => {
+                Offence::CertificateRejected(rejection)
+            }
+            (Error::General(text), _) if text == VANISHED => Offence::Vanished,
+            _ => Offence::from_rustls(error, &self.opening),
+        }
+    }
+
+    fn into_stream(self) -> Result<Stream, Error> {
+        match self.connection {
+            Connection::Server(connection) => establish(*connection, self.seen),
+            Connection::Client(connection) => establish(*connection, self.seen),
+        }
+    }
+}
+
+/// What the two roles of rustls have in common and do not name.
+trait Peer: Sized {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    fn common(&self) -> &CommonState;
+    fn extract(self) -> Result<(ExtractedSecrets, Kernel), Error>;
+}
+
+impl Peer for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(input)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+
+    fn extract(self) -> Result<(ExtractedSecrets, Kernel), Error> {
+        self.dangerous_into_kernel_connection()
+            .map(|(secrets, kernel)| (secrets, Kernel::Server(kernel)))
+    }
+}
+
+impl Peer for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(input)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+
+    fn extract(self) -> Result<(ExtractedSecrets, Kernel), Error> {
+        self.dangerous_into_kernel_connection()
+            .map(|(secrets, kernel)| (secrets, Kernel::Client(kernel)))
+    }
+}
+
+/// A close_notify in the middle of a handshake; rustls has no error of its own for it.
+const VANISHED: &str = "closed during the handshake";
+
+enum Turn {
+    Again,
+    Blocked,
+    Established,
+}
+
+/// Feeds whole records until more is wanted or the handshake is done. Returns how much of the
+/// input is used up, and whether it is done.
+fn drive<P: Peer>(
+    peer: &mut P,
+    input: &mut [u8],
+    seen: &mut usize,
+    output: &mut Vec<u8>,
+) -> Result<(usize, bool), Error> {
+    let mut used = 0;
+    loop {
+        let (discard, turn) = turn(peer, &mut input[used..used + *seen], output);
+        used += discard;
+        *seen -= discard;
+        match turn {
+            Ok(Turn::Again) => {}
+            Ok(Turn::Established) => return Ok((used, true)),
+            Ok(Turn::Blocked) => match record_length(&input[used + *seen..]) {
+                Some(length) if *seen + length > MAX_HANDSHAKE_INPUT => {
+                    return Err(Error::PeerSentOversizedRecord);
+                }
+                Some(length) => *seen += length,
+                None => return Ok((used, false)),
+            },
+            Err(error) => {
+                flush_alert(peer, output);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// One turn of rustls' state machine: how many bytes it is done with, and what it wants.
+fn turn<P: Peer>(
+    peer: &mut P,
+    input: &mut [u8],
+    output: &mut Vec<u8>,
+) -> (usize, Result<Turn, Error>) {
+    let UnbufferedStatus { discard, state } = peer.process(input);
+    let turn = match state {
+        Ok(ConnectionState::EncodeTlsData(mut message)) => {
+            encode(output, |room| message.encode(room)).map(|()| Turn::Again)
+        }
+        Ok(ConnectionState::TransmitTlsData(sent)) => {
+            sent.done();
+            Ok(Turn::Again)
+        }
+        Ok(ConnectionState::BlockedHandshake) => Ok(Turn::Blocked),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Turn::Established),
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+            Err(Error::General(VANISHED.into()))
+        }
+        Ok(other) => Err(Error::General(format!("unexpected state {other:?}"))),
+        Err(error) => Err(error),
+    };
+    match turn {
+        Ok(Turn::Established) if peer.common().is_handshaking() => (discard, Ok(Turn::Blocked)),
+        turn => (discard, turn),
+    }
+}
+
+/// Appends what `encode` writes; it says how much room it wants.
+fn encode(
+    output: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), Error> {
+    let start = output.len();
+    let mut room = 0;
+    loop {
+        output.resize(start + room, 0);
+        match encode(&mut output[start..]) {
+            Ok(written) => {
+                output.truncate(start + written);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size }))
+                if required_size > room =>
+            {
+                room = required_size;
+            }
+            Err(error) => {
+                output.truncate(start);
+                return Err(Error::General(error.to_string()));
+            }
+        }
+    }
+}
+
+/// After an error rustls has at most an alert to send, behind what it had queued before. It looks
+/// at no input while it has.
+fn flush_alert<P: Peer>(peer: &mut P, output: &mut Vec<u8>) {
+    while peer.common().wants_write() && turn(peer, &mut [], output).1.is_ok() {}
+}
+
+/// The length of the whole record at the front of `input`, header included; `None` until all of
+/// it is here. What cannot be a record is handed on at once, for rustls to name what is wrong.
+fn record_length(input: &[u8]) -> Option<usize> {
+    let [kind, major, _, high, low] = *input.first_chunk::<HEADER>()?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if !(20..=23).contains(&kind) || major != 3 || length > MAX_CIPHERTEXT {
+        return Some(input.len());
+    }
+    (input.len() >= HEADER + length).then_some(HEADER + length)
+}
+
+fn establish<P: Peer>(peer: P, seen: usize) -> Result<Stream, Error> {
+    if seen > 0 {
+        // The record that ended the handshake held the beginning of another message.
+        return Err(rustls::PeerMisbehaved::KeyEpochWithPendingFragment.into());
+    }
+    let common = peer.common();
+    let suite = common
+        .negotiated_cipher_suite()
+        .ok_or(Error::HandshakeNotComplete)?;
+    let (name, bits) = ciphers::describe(suite.suite());
+    let negotiated = Negotiated {
+        version: match common.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        },
+        suite: name,
+        bits,
+        resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+        group: common
+            .negotiated_key_exchange_group()
+            .map(|group| ciphers::group_name(group.name())),
+    };
+    let (secrets, kernel) = peer.extract()?;
+    Stream::new(secrets, kernel, suite, negotiated)
+}

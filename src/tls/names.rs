@@ -1,0 +1,296 @@
+//! Names in certificates: a subject as stunnel prints it, and the subject checks of checkHost,
+//! checkIP and checkEmail, which follow OpenSSL's X509_check_host(3).
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use x509_parser::der_parser::asn1_rs::Tag;
+use x509_parser::prelude::{GeneralName, X509Certificate, X509Name};
+use x509_parser::x509::AttributeTypeAndValue;
+
+/// X509_NAME_print_ex with XN_FLAG_ONELINE, no blanks around `=`, and no escaping of UTF-8:
+/// `C=PL, O="Foo, Inc.", CN=bar`. (X509_NAME2text in stunnel's verify.c.)
+pub(super) fn distinguished(name: &X509Name<'_>) -> String {
+    let mut text = String::new();
+    for (index, rdn) in name.iter_rdn().enumerate() {
+        for (place, attribute) in rdn.iter().enumerate() {
+            text.push_str(match (index, place) {
+                (0, 0) => "",
+                (_, 0) => ", ",
+                _ => " + ",
+            });
+            push_attribute(&mut text, attribute);
+        }
+    }
+    text
+}
+
+fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
+    let oid = attribute.attr_type().to_id_string();
+    text.push_str(short_name(&oid).unwrap_or(&oid));
+    text.push('=');
+    match value(attribute) {
+        Some(value) => push_value(text, &value),
+        None => {
+            text.push('#');
+            for byte in attribute.attr_value().data {
+                let _ = write!(text, "{byte:02X}");
+            }
+        }
+    }
+}
+
+/// OpenSSL's short names (objects.txt).
+fn short_name(oid: &str) -> Option<&'static str> {
+    Some(match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.4" => "SN",
+        "2.5.4.5" => "serialNumber",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.9" => "street",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "2.5.4.12" => "title",
+        "2.5.4.13" => "description",
+        "2.5.4.15" => "businessCategory",
+        "2.5.4.17" => "postalCode",
+        "2.5.4.41" => "name",
+        "2.5.4.42" => "GN",
+        "2.5.4.43" => "initials",
+        "2.5.4.46" => "dnQualifier",
+        "2.5.4.65" => "pseudonym",
+        "2.5.4.97" => "organizationIdentifier",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        "1.2.840.113549.1.9.1" => "emailAddress",
+        "1.2.840.113549.1.9.2" => "unstructuredName",
+        "1.3.6.1.4.1.311.60.2.1.1" => "jurisdictionL",
+        "1.3.6.1.4.1.311.60.2.1.2" => "jurisdictionST",
+        "1.3.6.1.4.1.311.60.2.1.3" => "jurisdictionC",
+        _ => return None,
+    })
+}
+
+/// The text of a string type; `None` for anything else.
+fn value(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
+    let any = attribute.attr_value();
+    match any.tag() {
+        Tag::BmpString => Some(String::from_utf16_lossy(
+            &any.data
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+                .collect::<Vec<_>>(),
+        )),
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString => {
+            Some(String::from_utf8_lossy(any.data).into_owned())
+        }
+        // In practice Latin-1.
+        Tag::TeletexString | Tag::VisibleString => {
+            Some(any.data.iter().map(|byte| char::from(*byte)).collect())
+        }
+        _ => None,
+    }
+}
+
+/// RFC 2253's special characters put the value in quotes (ASN1_STRFLGS_ESC_QUOTE); a quote or a
+/// backslash, and control characters, are escaped, so that no name can forge a log line.
+fn push_value(text: &mut String, value: &str) {
+    let quoted = value.starts_with(['#', ' '])
+        || value.ends_with(' ')
+        || value.contains([',', '+', '<', '>', ';']);
+    if quoted {
+        text.push('"');
+    }
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => text.extend(['\\', character]),
+            _ if character.is_control() => {
+                let mut utf8 = [0; 4];
+                for byte in character.encode_utf8(&mut utf8).bytes() {
+                    let _ = write!(text, "\\{byte:02X}");
+                }
+            }
+            _ => text.push(character),
+        }
+    }
+    if quoted {
+        text.push('"');
+    }
+}
+
+/// The alternative names of a certificate; nothing when there are none or they cannot be parsed.
+fn alternatives<'a>(certificate: &'a X509Certificate<'_>) -> &'a [GeneralName<'a>] {
+    certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map_or(&[], |extension| &extension.value.general_names)
+}
+
+/// The name of the certificate that matches `host`: a DNS name of its alternatives, or, where it
+/// has none of these, its common name. `.example.com` matches every name below it.
+pub(super) fn matching_host(certificate: &X509Certificate<'_>, host: &str) -> Option<String> {
+    let mut names = alternatives(certificate)
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(*name),
+            _ => None,
+        })
+        .peekable();
+    if names.peek().is_some() {
+        return names
+            .find(|name| host_matches(name, host))
+            .map(str::to_owned);
+    }
+    certificate
+        .subject()
+        .iter_common_name()
+        .filter_map(value)
+        .find(|name| host_matches(name, host))
+}
+
+/// One wildcard, in the leftmost label, which may have text around it, as OpenSSL does; never a
+/// whole top-level domain, and no wildcard inside an IDNA label.
+fn host_matches(pattern: &str, host: &str) -> bool {
+    let host = host
+        .strip_suffix('.')
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(host);
+    if pattern.is_empty() || pattern.contains('\0') {
+        return false;
+    }
+    if host.starts_with('.') {
+        return pattern
+            .len()
+            .checked_sub(host.len())
+            .and_then(|at| pattern.get(at..).filter(|_| at > 0))
+            .is_some_and(|end| end.eq_ignore_ascii_case(host));
+    }
+    if pattern.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    let (Some((label, parent)), Some((host_label, host_parent))) =
+        (pattern.split_once('.'), host.split_once('.'))
+    else {
+        return false;
+    };
+    let Some((before, after)) = label.split_once('*') else {
+        return false;
+    };
+    let idna = |label: &str| {
+        label
+            .get(..4)
+            .is_some_and(|head| head.eq_ignore_ascii_case("xn--"))
+    };
+    let partial = !before.is_empty() || !after.is_empty();
+    if after.contains('*') || !parent.contains('.') || idna(label) || (partial && idna(host_label))
+    {
+        return false;
+    }
+    let long_enough = host_label.len() > before.len() + after.len();
+    let head = host_label.get(..before.len());
+    let tail = host_label
+        .len()
+        .checked_sub(after.len())
+        .and_then(|at| host_label.get(at..));
+    long_enough
+        && parent.eq_ignore_ascii_case(host_parent)
+        && head.is_some_and(|head| head.eq_ignore_ascii_case(before))
+        && tail.is_some_and(|tail| tail.eq_ignore_ascii_case(after))
+}
+
+/// Whether `address` is among the certificate's alternatives.
+pub(super) fn has_ip(certificate: &X509Certificate<'_>, address: IpAddr) -> bool {
+    alternatives(certificate)
+        .iter()
+        .any(|name| match (name, address) {
+            (GeneralName::IPAddress(bytes), IpAddr::V4(address)) => *bytes == address.octets(),
+            (GeneralName::IPAddress(bytes), IpAddr::V6(address)) => *bytes == address.octets(),
+            _ => false,
+        })
+}
+
+/// Whether `email` is among the certificate's alternatives, or, without a mail address there, its
+/// subject's. The local part is compared by case (RFC 5280, section 7.5).
+pub(super) fn has_email(certificate: &X509Certificate<'_>, email: &str) -> bool {
+    let mut names = alternatives(certificate)
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::RFC822Name(name) => Some(*name),
+            _ => None,
+        })
+        .peekable();
+    if names.peek().is_some() {
+        return names.any(|name| email_matches(name, email));
+    }
+    certificate
+        .subject()
+        .iter_email()
+        .filter_map(value)
+        .any(|name| email_matches(&name, email))
+}
+
+fn email_matches(one: &str, two: &str) -> bool {
+    match (one.rsplit_once('@'), two.rsplit_once('@')) {
+        (Some((local, domain)), Some((other, other_domain))) => {
+            local == other && domain.eq_ignore_ascii_case(other_domain)
+        }
+        _ => one.eq_ignore_ascii_case(two),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_match_as_x509_check_host_says() {
+        for (pattern, host, expected) in [
+            ("mail.example.com", "MAIL.example.com", true),
+            ("mail.example.com", "mail.example.com.", true),
+            ("mail.example.com", "mail.example.org", false),
+            ("*.example.com", "mail.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "a.mail.example.com", false),
+            ("*.com", "example.com", false),
+            ("*", "example", false),
+            ("m*l.example.com", "mail.example.com", true),
+            ("m*.example.com", "mail.example.com", true),
+            ("m*.example.com", "m.example.com", false),
+            ("*l.example.com", "imap.example.com", false),
+            ("*a*.example.com", "mail.example.com", false),
+            ("mail.*.com", "mail.example.com", false),
+            ("x*.example.com", "xn--mail.example.com", false),
+            ("mail.example.com", ".example.com", true),
+            ("example.com", ".example.com", false),
+            ("badexample.com", ".example.com", false),
+            ("", "mail.example.com", false),
+            ("mail.example.com\0.evil.org", "mail.example.com", false),
+        ] {
+            assert_eq!(host_matches(pattern, host), expected, "{pattern} {host}");
+        }
+    }
+
+    #[test]
+    fn mail_addresses_match_by_the_case_of_the_local_part() {
+        assert!(email_matches("Joe@Example.com", "Joe@example.com"));
+        assert!(!email_matches("joe@example.com", "Joe@example.com"));
+    }
+
+    #[test]
+    fn values_with_special_characters_are_quoted_and_control_characters_escaped() {
+        for (value, expected) in [
+            ("plain", "plain"),
+            ("Foo, Inc.", "\"Foo, Inc.\""),
+            ("Zażółć", "Zażółć"),
+            ("a\nLOG3[1]: forged", "a\\0ALOG3[1]: forged"),
+            ("a\"b\\c", "a\\\"b\\\\c"),
+        ] {
+            let mut text = String::new();
+            push_value(&mut text, value);
+            assert_eq!(text, expected);
+        }
+    }
+}

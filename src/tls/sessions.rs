@@ -1,0 +1,379 @@
+//! Sessions that are remembered by an identifier. The server's are shared between workers in
+//! memory that only atomics touch; the client's stay in the worker, since rustls' values cannot
+//! be written down.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest;
+use rustls::NamedGroup;
+use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::pki_types::ServerName;
+use rustls::server::StoresServerSessions;
+
+use super::tickets::{EPOCH, unix_time};
+use crate::ipc::shared::SharedWords;
+
+/// Slots, in sets of `WAYS`. 2048 slots of 2 KiB are 4 MiB, of which only used pages exist.
+const SLOTS: usize = 2048;
+const WAYS: usize = 4;
+/// Words of a slot: sequence, expiry, length, two of tag, and the value.
+const SLOT: usize = 256;
+const SEQUENCE: usize = 0;
+const EXPIRY: usize = 1;
+const LENGTH: usize = 2;
+const TAG: usize = 3;
+const VALUE: usize = 5;
+/// The longest session that is kept, in bytes; one with a long client chain is not.
+const MAX_VALUE: usize = (SLOT - VALUE) * 8;
+
+/// Maps the memory that all workers share.
+pub(super) fn map() -> io::Result<SharedWords> {
+    SharedWords::new(SLOTS * SLOT)
+}
+
+/// The sessions of one service, in the memory that all services share.
+pub(super) struct SharedSessions {
+    words: SharedWords,
+    /// Hash over what a session must not outlive; goes into every tag.
+    identity: [u8; 32],
+    clock: fn() -> u64,
+}
+
+impl SharedSessions {
+    pub(super) fn new(words: SharedWords, identity: [u8; 32]) -> Self {
+        Self {
+            words,
+            identity,
+            clock: unix_time,
+        }
+    }
+
+    /// 128 bits of a hash, so that a peer that chooses identifiers chooses no slot.
+    fn tag(&self, id: &[u8]) -> [u64; 2] {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&self.identity);
+        hash.update(id);
+        let hash = hash.finish();
+        let word = |at: usize| {
+            hash.as_ref()[at..at + 8]
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        [word(0), word(8)]
+    }
+
+    fn set(&self, tag: [u64; 2]) -> impl Iterator<Item = Slot<'_>> {
+        let first = (tag[0] as usize % (SLOTS / WAYS)) * WAYS;
+        (first..first + WAYS).map(|index| Slot(&self.words[index * SLOT..(index + 1) * SLOT]))
+    }
+}
+
+/// One slot: a seqlock. Even: at rest. Odd: somebody writes, or died while writing, which costs
+/// this one slot for good.
+#[derive(Clone, Copy)]
+struct Slot<'a>(&'a [AtomicU64]);
+
+impl Slot<'_> {
+    fn has(self, tag: [u64; 2]) -> bool {
+        self.0[TAG].load(Relaxed) == tag[0] && self.0[TAG + 1].load(Relaxed) == tag[1]
+    }
+
+    /// The sequence, when nobody writes.
+    fn at_rest(self) -> Option<u64> {
+        let sequence = self.0[SEQUENCE].load(Acquire);
+        sequence.is_multiple_of(2).then_some(sequence)
+    }
+
+    /// Makes the slot ours, if it is still at `sequence`.
+    fn lock(self, sequence: u64) -> bool {
+        let won = self.0[SEQUENCE]
+            .compare_exchange(sequence, sequence + 1, Acquire, Relaxed)
+            .is_ok();
+        // A reader that sees what we store below must see the odd sequence too.
+        fence(Release);
+        won
+    }
+
+    fn unlock(self, sequence: u64) {
+        self.0[SEQUENCE].store(sequence.wrapping_add(2), Release);
+    }
+
+    fn copy(self) -> Vec<u8> {
+        let length = (self.0[LENGTH].load(Relaxed) as usize).min(MAX_VALUE);
+        let mut value: Vec<u8> = self.0[VALUE..VALUE + length.div_ceil(8)]
+            .iter()
+            .flat_map(|word| word.load(Relaxed).to_le_bytes())
+            .collect();
+        value.truncate(length);
+        value
+    }
+
+    fn fill(self, tag: [u64; 2], expiry: u64, value: &[u8]) {
+        self.0[EXPIRY].store(expiry, Relaxed);
+        self.0[LENGTH].store(value.len() as u64, Relaxed);
+        self.0[TAG].store(tag[0], Relaxed);
+        self.0[TAG + 1].store(tag[1], Relaxed);
+        for (word, bytes) in self.0[VALUE..].iter().zip(value.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(whole), Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for SharedSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSessions")
+    }
+}
+
+impl StoresServerSessions for SharedSessions {
+    fn put(&self, id: Vec<u8>, value: Vec<u8>) -> bool {
+        if value.len() > MAX_VALUE {
+            return false;
+        }
+        let tag = self.tag(&id);
+        let mut slots: Vec<Slot<'_>> = self.set(tag).collect();
+        // The same identifier first, then what expires (or expired) first; an unused slot is at 0.
+        slots.sort_by_key(|slot| (!slot.has(tag), slot.0[EXPIRY].load(Relaxed)));
+        for slot in slots {
+            if let Some(sequence) = slot.at_rest()
+                && slot.lock(sequence)
+            {
+                slot.fill(tag, (self.clock)() + EPOCH, &value);
+                slot.unlock(sequence);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
+        let tag = self.tag(id);
+        self.set(tag).find_map(|slot| {
+            let sequence = slot.at_rest()?;
+            if !slot.has(tag) || slot.0[EXPIRY].load(Relaxed) < (self.clock)() {
+                return None;
+            }
+            let value = slot.copy();
+            fence(Acquire);
+            (slot.0[SEQUENCE].load(Relaxed) == sequence).then_some(value)
+        })
+    }
+
+    fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
+        let tag = self.tag(id);
+        self.set(tag).find_map(|slot| {
+            let sequence = slot.at_rest()?;
+            if !slot.has(tag) || !slot.lock(sequence) {
+                return None;
+            }
+            // Locked: nobody else can have changed or taken it since `sequence`.
+            let fresh = slot.has(tag) && slot.0[EXPIRY].load(Relaxed) >= (self.clock)();
+            let value = fresh.then(|| slot.copy());
+            slot.fill([0; 2], 0, &[]);
+            slot.unlock(sequence);
+            value
+        })
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
+/// TLS 1.3 tickets kept per server. Each is used once (RFC 8446, appendix C.4), and each
+/// connection brings one or two, so as many connections as this can resume at the same time.
+const CLIENT_TICKETS: usize = 64;
+/// Servers remembered per service; a service connects to the few hosts it names.
+const CLIENT_SERVERS: usize = 64;
+
+/// The client's sessions of one service, in this worker.
+#[derive(Default)]
+pub(super) struct ClientSessions(Mutex<HashMap<ServerName<'static>, Server>>);
+
+#[derive(Default)]
+struct Server {
+    group: Option<NamedGroup>,
+    tls12: Option<Tls12ClientSessionValue>,
+    tickets: VecDeque<Tls13ClientSessionValue>,
+}
+
+impl ClientSessions {
+    /// A thread that panicked left the map whole: every change to it is one insertion or removal.
+    fn servers(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, Server>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, name: ServerName<'static>, change: impl FnOnce(&mut Server)) {
+        let mut servers = self.servers();
+        if servers.len() >= CLIENT_SERVERS && !servers.contains_key(&name) {
+            servers.clear();
+        }
+        change(servers.entry(name).or_default());
+    }
+}
+
+impl fmt::Debug for ClientSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSessions")
+    }
+}
+
+impl ClientSessionStore for ClientSessions {
+    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
+        self.with(name, |server| server.group = Some(group));
+    }
+
+    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.servers().get(&name.to_owned())?.group
+    }
+
+    fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.with(name, |server| server.tls12 = Some(value));
+    }
+
+    fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.servers().get(&name.to_owned())?.tls12.clone()
+    }
+
+    fn remove_tls12_session(&self, name: &ServerName<'static>) {
+        if let Some(server) = self.servers().get_mut(name) {
+            server.tls12 = None;
+        }
+    }
+
+    fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.with(name, |server| {
+            if server.tickets.len() >= CLIENT_TICKETS {
+                server.tickets.pop_front();
+            }
+            server.tickets.push_back(value);
+        });
+    }
+
+    /// The newest: its lifetime lasts longest.
+    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.servers().get_mut(name)?.tickets.pop_back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (SharedSessions, SharedSessions) {
+        let words = map().unwrap();
+        (
+            SharedSessions::new(words.clone(), [1; 32]),
+            SharedSessions::new(words, [1; 32]),
+        )
+    }
+
+    #[test]
+    fn what_one_worker_puts_another_gets_and_takes_once() {
+        let (one, two) = pair();
+        assert!(one.put(b"id".to_vec(), b"a session".to_vec()));
+        assert_eq!(two.get(b"id"), Some(b"a session".to_vec()));
+        assert_eq!(two.take(b"id"), Some(b"a session".to_vec()));
+        assert_eq!(one.take(b"id"), None);
+        assert_eq!(one.get(b"id"), None);
+    }
+
+    #[test]
+    fn another_service_finds_nothing() {
+        let (one, _) = pair();
+        let other = SharedSessions::new(one.words.clone(), [2; 32]);
+        assert!(one.put(b"id".to_vec(), b"a session".to_vec()));
+        assert_eq!(other.get(b"id"), None);
+        assert_eq!(other.take(b"id"), None);
+        assert!(one.get(b"id").is_some());
+    }
+
+    #[test]
+    fn values_of_every_length_come_back_whole_and_a_longer_one_is_refused() {
+        let (one, two) = pair();
+        for length in [0, 1, 7, 8, 9, MAX_VALUE - 1, MAX_VALUE] {
+            let value: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            assert!(one.put(vec![length as u8, 1], value.clone()));
+            assert_eq!(two.get(&[length as u8, 1]), Some(value));
+        }
+        assert!(!one.put(b"id".to_vec(), vec![0; MAX_VALUE + 1]));
+    }
+
+    #[test]
+    fn an_old_session_is_gone() {
+        let (mut one, mut two) = pair();
+        one.clock = || 1000;
+        two.clock = || 1001 + EPOCH;
+        assert!(one.put(b"id".to_vec(), b"a session".to_vec()));
+        assert_eq!(two.get(b"id"), None);
+        assert_eq!(two.take(b"id"), None);
+    }
+
+    #[test]
+    fn a_writer_that_died_costs_its_slot_and_no_more() {
+        let (one, two) = pair();
+        let tag = one.tag(b"id");
+        let first = one.set(tag).next().unwrap();
+        assert!(
+            first.lock(first.at_rest().unwrap()),
+            "and is never unlocked"
+        );
+        assert!(one.put(b"id".to_vec(), b"a session".to_vec()));
+        assert_eq!(two.get(b"id"), Some(b"a session".to_vec()));
+        for slot in one.set(tag) {
+            if let Some(sequence) = slot.at_rest() {
+                slot.lock(sequence);
+            }
+        }
+        assert!(!one.put(b"id".to_vec(), b"a session".to_vec()));
+        assert_eq!(two.get(b"id"), None);
+    }
+
+    #[test]
+    fn threads_that_put_and_get_at_once_never_see_a_torn_value() {
+        let (one, two) = pair();
+        std::thread::scope(|scope| {
+            for byte in 1..=2 {
+                let one = &one;
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        one.put(b"id".to_vec(), vec![byte; 1000]);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    if let Some(value) = two.get(b"id") {
+                        assert_eq!(value.len(), 1000);
+                        assert!(value.iter().all(|byte| *byte == value[0]));
+                    }
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn threads_that_take_at_once_never_take_the_same_twice() {
+        let (one, two) = pair();
+        for _ in 0..200 {
+            one.put(b"id".to_vec(), b"a session".to_vec());
+            let takers: Vec<bool> = std::thread::scope(|scope| {
+                let takers: Vec<_> = (0..4)
+                    .map(|_| scope.spawn(|| two.take(b"id").is_some()))
+                    .collect();
+                takers
+                    .into_iter()
+                    .map(|taker| taker.join().unwrap())
+                    .collect()
+            });
+            assert_eq!(takers.iter().filter(|taken| **taken).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Signatures by keys of certificates: rustls' checks, and the same for certificates that webpki
+//! does not parse (X.509 version 1, as `openssl x509 -req` makes and old appliances have).
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::{CertificateError, DigitallySignedStruct, Error};
+use webpki::{EndEntityCert, RawPublicKeyEntity};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Whether the holder of `cert`'s key signed a TLS 1.2 handshake.
+pub(super) fn tls12(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let Some(key) = key_of_odd_certificate(cert) else {
+        return verify_tls12_signature(message, cert, dss, algorithms);
+    };
+    let key = RawPublicKeyEntity::try_from(&key)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    algorithms
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == dss.scheme)
+        .flat_map(|(_, algorithms)| algorithms.iter())
+        .any(|algorithm| {
+            key.verify_signature(*algorithm, message, dss.signature())
+                .is_ok()
+        })
+        .then(HandshakeSignatureValid::assertion)
+        .ok_or(Error::InvalidCertificate(CertificateError::BadSignature))
+}
+
+/// Whether the holder of `cert`'s key signed a TLS 1.3 handshake.
+pub(super) fn tls13(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    match key_of_odd_certificate(cert) {
+        None => verify_tls13_signature(message, cert, dss, algorithms),
+        Some(key) => verify_tls13_signature_with_raw_key(message, &key, dss, algorithms),
+    }
+}
+
+fn key_of_odd_certificate(cert: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    if EndEntityCert::try_from(cert).is_ok() {
+        return None;
+    }
+    let (_, certificate) = X509Certificate::from_der(cert).ok()?;
+    Some(certificate.public_key().raw.to_vec().into())
+}
+
+/// Whether the key of `issuer` (a subjectPublicKeyInfo) signed `certificate`, by any algorithm
+/// that goes with the key and is allowed.
+pub(super) fn signed_by(
+    certificate: &X509Certificate<'_>,
+    issuer: &[u8],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    let issuer = SubjectPublicKeyInfoDer::from(issuer);
+    let Ok(key) = RawPublicKeyEntity::try_from(&issuer) else {
+        return false;
+    };
+    algorithms.all.iter().any(|algorithm| {
+        key.verify_signature(
+            *algorithm,
+            certificate.tbs_certificate.as_ref(),
+            &certificate.signature_value.data,
+        )
+        .is_ok()
+    })
+}

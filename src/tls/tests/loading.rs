@@ -1,0 +1,345 @@
+//! Files that are missing, wrong, or do not belong together, in the admin's words.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::tls::Severity;
+
+fn with_cert(cert: PathBuf) -> TlsOptions {
+    TlsOptions {
+        cert: Some(cert),
+        ..TlsOptions::default()
+    }
+}
+
+/// Exactly one error, about `option`, with these words.
+#[track_caller]
+fn error(options: TlsOptions, option: &str, words: &[&str]) {
+    let client = options.cert.is_none();
+    let problems = problems(client, options);
+    let errors: Vec<_> = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .collect();
+    assert_eq!(errors.len(), 1, "{problems:#?}");
+    assert_eq!(errors[0].option, option, "{problems:#?}");
+    for word in words {
+        assert!(errors[0].text.contains(word), "{word} in {problems:#?}");
+    }
+}
+
+fn openssl(arguments: &[&str]) {
+    let output = std::process::Command::new("openssl")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_not_there_or_not_readable_is_named() {
+    let pki = Pki::new();
+    error(
+        with_cert(pki.path("missing.pem")),
+        "cert",
+        &["missing.pem", "No such file"],
+    );
+    error(
+        TlsOptions {
+            key: Some(pki.path("missing.key")),
+            ..server_options(&pki)
+        },
+        "key",
+        &["missing.key", "private key file"],
+    );
+    std::fs::create_dir(pki.path("folder")).unwrap();
+    error(with_cert(pki.path("folder")), "cert", &["Is a directory"]);
+    error(with_cert(PathBuf::from("/dev/zero")), "cert", &["too long"]);
+}
+
+#[test]
+fn files_that_hold_something_else_are_explained() {
+    let pki = Pki::new();
+    error(
+        with_cert(pki.write("text", "hello")),
+        "cert",
+        &["no PEM certificate"],
+    );
+    let key = KeyPair::generate().unwrap();
+    let certificate = leaf(&["a"], "a").self_signed(&key).unwrap();
+    error(
+        with_cert(pki.write("alone.pem", &certificate.pem())),
+        "cert",
+        &["no PEM private key"],
+    );
+    error(
+        with_cert(pki.write("key.pem", &key.serialize_pem())),
+        "cert",
+        &["no PEM certificate"],
+    );
+    let file = pki.write("both.pem", &(key.serialize_pem() + &certificate.pem()));
+    let file = file.to_str().unwrap();
+    let made = |name: &str| pki.path(name).to_str().unwrap().to_owned();
+    let (der, pfx, locked, locked_old) = (
+        made("a.der"),
+        made("a.p12"),
+        made("locked.key"),
+        made("old.key"),
+    );
+    openssl(&["x509", "-in", file, "-outform", "der", "-out", &der]);
+    openssl(&[
+        "pkcs12", "-export", "-in", file, "-out", &pfx, "-passout", "pass:",
+    ]);
+    openssl(&[
+        "pkey", "-in", file, "-aes256", "-passout", "pass:x", "-out", &locked,
+    ]);
+    openssl(&[
+        "ec",
+        "-in",
+        file,
+        "-aes256",
+        "-passout",
+        "pass:x",
+        "-out",
+        &locked_old,
+    ]);
+    let with_key = |key: &str| TlsOptions {
+        key: Some(key.into()),
+        ..with_cert(file.into())
+    };
+    error(with_key(&locked), "key", &["encrypted", "openssl pkey"]);
+    error(with_key(&locked_old), "key", &["encrypted", "openssl pkey"]);
+    error(with_key(&pfx), "key", &["PKCS#12", "openssl pkcs12"]);
+    let problems = problems(false, with_cert(der.into()));
+    assert!(problems[0].text.contains("DER"), "{problems:#?}");
+    let problems = super::problems(false, with_cert(pfx.into()));
+    assert!(problems[0].text.contains("PKCS#12"), "{problems:#?}");
+}
+
+#[test]
+fn a_key_of_another_certificate_is_found() {
+    let pki = Pki::new();
+    let other = KeyPair::generate().unwrap();
+    error(
+        TlsOptions {
+            key: Some(pki.write("other.key", &other.serialize_pem())),
+            ..server_options(&pki)
+        },
+        "key",
+        &["key values mismatch", "other.key", "server.pem"],
+    );
+}
+
+#[test]
+fn keys_of_every_kind_and_coding_serve() {
+    let pki = Pki::new();
+    for (name, arguments, recode) in [
+        ("rsa", &["rsa:2048"][..], Some("rsa")),
+        (
+            "p256",
+            &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            Some("ec"),
+        ),
+        ("p384", &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"], None),
+        ("ed25519", &["ed25519"], None),
+    ] {
+        let (cert, key) = (
+            pki.path(&format!("{name}.pem")),
+            pki.path(&format!("{name}.key")),
+        );
+        let (cert_text, key_text) = (cert.to_str().unwrap(), key.to_str().unwrap());
+        let mut all = vec![
+            "req",
+            "-x509",
+            "-nodes",
+            "-subj",
+            "/CN=mail.example.com",
+            "-days",
+            "99",
+        ];
+        all.extend(["-out", cert_text, "-keyout", key_text, "-newkey"]);
+        all.extend(arguments);
+        openssl(&all);
+        let mut keys = vec![key.clone()];
+        if let Some(tool) = recode {
+            // PKCS#1 and SEC1, the coding of old.
+            let old = pki.path(&format!("{name}.old.key"));
+            let mut recode = vec![tool, "-in", key_text, "-out", old.to_str().unwrap()];
+            if tool == "rsa" {
+                recode.push("-traditional");
+            }
+            openssl(&recode);
+            keys.push(old);
+        }
+        for key in keys {
+            let options = TlsOptions {
+                key: Some(key),
+                ..with_cert(cert.clone())
+            };
+            let (mut client, _) = connect(&TlsOptions::default(), &options);
+            assert_eq!(client.negotiated().version, "TLSv1.3", "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_and_a_certificate_that_ends_are_warned_about() {
+    let pki = Pki::new();
+    let warnings = |cert: PathBuf, mode| {
+        std::fs::set_permissions(&cert, std::fs::Permissions::from_mode(mode)).unwrap();
+        let problems = problems(false, with_cert(cert));
+        assert!(
+            problems
+                .iter()
+                .all(|problem| problem.severity == Severity::Warning)
+        );
+        problems
+    };
+    let fresh = pki.self_signed("fresh.pem", &leaf(&["a"], "fresh"));
+    assert_eq!(warnings(fresh.clone(), 0o600), []);
+    let found = warnings(fresh, 0o644);
+    assert!(
+        found[0].text.contains("insecure file permissions"),
+        "{found:#?}"
+    );
+
+    let mut params = leaf(&["a"], "old");
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let found = warnings(pki.self_signed("old.pem", &params), 0o600);
+    assert!(found[0].text.contains("of CN=old in"), "{found:#?}");
+    assert!(found[0].text.contains("expired"), "{found:#?}");
+
+    let cert = pki.path("soon.pem");
+    let key = pki.path("soon.key");
+    openssl(&[
+        "req",
+        "-x509",
+        "-nodes",
+        "-subj",
+        "/CN=soon",
+        "-days",
+        "7",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        cert.to_str().unwrap(),
+        "-keyout",
+        key.to_str().unwrap(),
+    ]);
+    let options = TlsOptions {
+        key: Some(key),
+        ..with_cert(cert)
+    };
+    let found = problems(false, options);
+    assert!(
+        found[0].text.contains("expires in 6 day(s)")
+            || found[0].text.contains("expires in 7 day(s)"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn trust_that_cannot_be_loaded_is_an_error() {
+    let pki = Pki::new();
+    let client = |ca_file: Option<PathBuf>, ca_path: Option<PathBuf>| TlsOptions {
+        ca_file,
+        ca_path,
+        verification: verify_chain(),
+        ..TlsOptions::default()
+    };
+    error(
+        client(Some(pki.path("none")), None),
+        "CAfile",
+        &["none", "No such file"],
+    );
+    error(
+        client(Some(pki.write("empty", "")), None),
+        "CAfile",
+        &["no PEM certificate"],
+    );
+    error(
+        client(None, Some(pki.path("none"))),
+        "CApath",
+        &["none", "No such file"],
+    );
+    std::fs::create_dir(pki.path("folder")).unwrap();
+    error(
+        client(None, Some(pki.path("folder"))),
+        "CApath",
+        &["no trusted certificates found"],
+    );
+    let damaged = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
+    error(
+        client(Some(pki.write("bad", damaged)), None),
+        "CAfile",
+        &["damaged PEM"],
+    );
+}
+
+#[test]
+fn every_problem_is_found_in_one_run() {
+    let pki = Pki::new();
+    let problems = problems(
+        false,
+        TlsOptions {
+            cert: Some(pki.path("missing.pem")),
+            key: Some(pki.path("missing.key")),
+            ca_file: Some(pki.path("missing.ca")),
+            ciphers: Some("NULL".into()),
+            ciphersuites: Some("NONSENSE".into()),
+            curves: Some("NONSENSE".into()),
+            ..TlsOptions::default()
+        },
+    );
+    let mut options: Vec<_> = problems.iter().map(|problem| problem.option).collect();
+    options.sort_unstable();
+    assert_eq!(
+        options,
+        ["CAfile", "cert", "ciphers", "ciphersuites", "curves", "key"]
+    );
+    assert!(
+        super::problems(false, TlsOptions::default())[0]
+            .text
+            .contains("needs a certificate")
+    );
+}
+
+#[test]
+fn an_unusable_member_of_a_list_is_a_note() {
+    let problems = problems(
+        true,
+        TlsOptions {
+            curves: Some("X25519:X448".into()),
+            ..TlsOptions::default()
+        },
+    );
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].severity, Severity::Note);
+    assert!(problems[0].text.contains("X448"));
+}
+
+#[test]
+fn the_system_s_roots_load_for_verify_server() {
+    let options = TlsOptions {
+        verification: PeerVerification {
+            server: true,
+            ..PeerVerification::default()
+        },
+        ..TlsOptions::default()
+    };
+    let problems = problems(true, options);
+    // Either they are there, or the admin is told what to install.
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.severity != Severity::Error
+                || problem.text.contains("ca-certificates")),
+        "{problems:#?}"
+    );
+}

@@ -1,0 +1,199 @@
+//! The same against OpenSSL, which the peers of most people are.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+/// A child that dies with the test.
+struct Openssl(Child);
+
+impl Drop for Openssl {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn openssl(arguments: &[&str]) -> Openssl {
+    let child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Openssl(child)
+}
+
+/// Carries bytes between a socket and an end until `done` says so; a silent peer fails the test.
+fn carry(socket: &mut TcpStream, end: &mut End, done: impl Fn(&mut End) -> bool) {
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut buffer = [0; 20_000];
+    loop {
+        socket.write_all(&end.outbox).unwrap();
+        end.outbox.clear();
+        if done(end) {
+            return;
+        }
+        let length = socket.read(&mut buffer).unwrap();
+        assert!(length > 0, "the peer closed");
+        end.inbox.extend_from_slice(&buffer[..length]);
+        end.turn();
+    }
+}
+
+const OPEN: fn(&mut End) -> bool = |end| matches!(end.state, Some(State::Open(_)));
+
+/// A free port; somebody may take it before s_server does, which fails the test loudly.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+#[test]
+fn an_openssl_client_talks_to_us_in_both_versions_and_renews_keys() {
+    let pki = Pki::new();
+    let context = load(false, &server_options(&pki), &Resumption::new().unwrap());
+    for version in ["-tls1_2", "-tls1_3"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut client = openssl(&[
+            "s_client",
+            "-connect",
+            &address,
+            version,
+            "-max_send_frag",
+            "512",
+            "-nocommands",
+            "-quiet",
+            "-no_ign_eof",
+        ]);
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut end = End::begin(&context);
+        carry(&mut socket, &mut end, OPEN);
+        let data = vec![b'x'; 100_000];
+        if version == "-tls1_3" {
+            end.stream().wear(2);
+        }
+        end.send(&data);
+        socket.write_all(&end.outbox).unwrap();
+        end.outbox.clear();
+        let mut got = vec![0; data.len()];
+        client
+            .0
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut got)
+            .unwrap();
+        assert!(got == data);
+        client
+            .0
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"question\n")
+            .unwrap();
+        carry(&mut socket, &mut end, |end| end.plain == b"question\n");
+        drop(client.0.stdin.take());
+        carry(&mut socket, &mut end, |end| end.closed);
+    }
+}
+
+#[test]
+fn we_talk_to_an_openssl_server_resume_and_take_its_key_update() {
+    let pki = Pki::new();
+    let cert = server_options(&pki).cert.unwrap();
+    let cert = cert.to_str().unwrap();
+    for (version, negotiated) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let port = free_port().to_string();
+        let mut server = openssl(&[
+            "s_server",
+            "-accept",
+            &port,
+            "-cert",
+            cert,
+            "-key",
+            cert,
+            version,
+            "-max_send_frag",
+            "512",
+        ]);
+        let mut words = Vec::new();
+        while !words.ends_with(b"ACCEPT\n") {
+            let mut byte = [0];
+            server
+                .0
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read_exact(&mut byte)
+                .unwrap();
+            words.push(byte[0]);
+        }
+        let context = load(true, &TlsOptions::default(), &Resumption::new().unwrap());
+        for round in 0..3 {
+            let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+            let mut end = End::begin(&context);
+            end.turn();
+            carry(&mut socket, &mut end, OPEN);
+            assert_eq!(end.negotiated().version, negotiated);
+            assert_eq!(end.negotiated().resumed, round > 0, "{version} {round}");
+            // K: key update with an answer wanted; behind it the tickets have come, too.
+            let stdin = server.0.stdin.as_mut().unwrap();
+            if version == "-tls1_3" {
+                // A read of its own: s_server looks for a command at the front of each.
+                stdin.write_all(b"K\n").unwrap();
+                carry(&mut socket, &mut end, |end| end.answered);
+            }
+            stdin.write_all(b"hello\n").unwrap();
+            carry(&mut socket, &mut end, |end| end.plain == b"hello\n");
+            end.send(b"to the server\n");
+            let mut alert = Vec::new();
+            end.stream().close_notify(&mut alert);
+            end.outbox.extend(alert);
+            carry(&mut socket, &mut end, |end| end.closed);
+        }
+    }
+}
+
+#[test]
+fn names_are_printed_as_openssl_prints_them() {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let pki = Pki::new();
+    let path = pki.path("odd.der");
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        .args(["-utf8", "-keyout", "/dev/null", "-outform", "der", "-multivalue-rdn", "-subj"])
+        .arg("/C=PL/O=Foo, \"Bar\" Inc.+OU=a\\\\b/CN=za\u{17c}\u{f3}\u{142}\u{107} #1/emailAddress=a@b.example/UID=x/1.2.3.4=odd")
+        .arg("-out")
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let output = Command::new("openssl")
+        .args(["x509", "-inform", "der", "-noout", "-subject", "-nameopt"])
+        .arg("oneline,-esc_msb,-space_eq")
+        .arg("-in")
+        .arg(&path)
+        .output()
+        .unwrap();
+    let expected = String::from_utf8(output.stdout).unwrap();
+    let der = std::fs::read(&path).unwrap();
+    let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+    assert_eq!(
+        crate::tls::names::distinguished(certificate.subject()),
+        expected.trim_end().strip_prefix("subject=").unwrap()
+    );
+}

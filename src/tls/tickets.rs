@@ -1,0 +1,173 @@
+//! Session tickets that every worker of every generation can open: keys come from one secret and
+//! the time alone, so they rotate with nobody talking.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, rand};
+use rustls::server::ProducesTickets;
+
+/// How long one key seals, in seconds. A ticket lives one to two of these: the key before the
+/// current one still opens. RFC 8446 allows a week; forward secrecy asks for less.
+pub(super) const EPOCH: u64 = 6 * 60 * 60;
+
+const EPOCH_LEN: usize = 8;
+
+/// Seals and opens the tickets of one service.
+pub(super) struct Tickets {
+    /// Bound to the service's identity: no other service's, and no other verification's, tickets open.
+    key: hkdf::Prk,
+    clock: fn() -> u64,
+}
+
+impl Tickets {
+    /// `secret` is shared by all; `identity` is a hash over what a session must not outlive.
+    pub(super) fn new(secret: &[u8; 32], identity: &[u8]) -> Self {
+        Self {
+            key: hkdf::Salt::new(hkdf::HKDF_SHA256, identity).extract(secret),
+            clock: unix_time,
+        }
+    }
+
+    fn key_of(&self, epoch: u64) -> Option<LessSafeKey> {
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        self.key
+            .expand(&[b"adit ticket", &epoch.to_be_bytes()], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut *bytes))
+            .ok()?;
+        UnboundKey::new(&AES_256_GCM, &*bytes)
+            .ok()
+            .map(LessSafeKey::new)
+    }
+
+    fn epoch(&self) -> u64 {
+        (self.clock)() / EPOCH
+    }
+}
+
+/// Seconds since 1970; before that, 0.
+pub(super) fn unix_time() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tickets")
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        EPOCH as u32
+    }
+
+    /// epoch, nonce, sealed session, tag. The nonce is random: 2^32 tickets of one key are safe
+    /// with 96 bits (NIST SP 800-38D, section 8.3), and a key lasts six hours.
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let epoch = self.epoch();
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
+        let head = epoch.to_be_bytes();
+        let mut ticket =
+            Vec::with_capacity(EPOCH_LEN + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        ticket.extend_from_slice(&head);
+        ticket.extend_from_slice(&nonce);
+        ticket.extend_from_slice(plain);
+        let tag = self
+            .key_of(epoch)?
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(head),
+                &mut ticket[EPOCH_LEN + NONCE_LEN..],
+            )
+            .ok()?;
+        ticket.extend_from_slice(tag.as_ref());
+        Some(ticket)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (head, rest) = ticket.split_first_chunk::<EPOCH_LEN>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let epoch = u64::from_be_bytes(*head);
+        if !matches!(self.epoch().checked_sub(epoch), Some(0 | 1)) {
+            return None;
+        }
+        let mut session = sealed.to_vec();
+        let len = self
+            .key_of(epoch)?
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(*head),
+                &mut session,
+            )
+            .ok()?
+            .len();
+        session.truncate(len);
+        Some(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(clock: fn() -> u64, identity: &[u8]) -> Tickets {
+        Tickets {
+            clock,
+            ..Tickets::new(&[7; 32], identity)
+        }
+    }
+
+    #[test]
+    fn another_process_opens_a_ticket_until_its_key_is_two_epochs_old() {
+        let ticket = at(|| EPOCH * 9 + 5, b"service")
+            .encrypt(b"session")
+            .unwrap();
+        let open = |clock| at(clock, b"service").decrypt(&ticket);
+        assert_eq!(open(|| EPOCH * 9), Some(b"session".to_vec()));
+        assert_eq!(open(|| EPOCH * 11 - 1), Some(b"session".to_vec()));
+        assert_eq!(open(|| EPOCH * 11), None);
+        assert_eq!(open(|| EPOCH * 9 - 1), None, "a ticket of the future");
+    }
+
+    #[test]
+    fn keys_of_two_epochs_differ() {
+        let ticket = at(|| 0, b"service").encrypt(b"session").unwrap();
+        let mut moved = ticket.clone();
+        moved[..EPOCH_LEN].copy_from_slice(&1u64.to_be_bytes());
+        assert!(at(|| EPOCH, b"service").decrypt(&ticket).is_some());
+        assert!(at(|| EPOCH, b"service").decrypt(&moved).is_none());
+    }
+
+    #[test]
+    fn another_service_another_secret_and_garbage_open_nothing() {
+        let ticket = at(|| 0, b"service").encrypt(b"session").unwrap();
+        assert!(at(|| 0, b"other").decrypt(&ticket).is_none());
+        let other_secret = Tickets {
+            clock: || 0,
+            ..Tickets::new(&[8; 32], b"service")
+        };
+        assert!(other_secret.decrypt(&ticket).is_none());
+        for end in 0..ticket.len() {
+            assert!(at(|| 0, b"service").decrypt(&ticket[..end]).is_none());
+        }
+        for place in 0..ticket.len() {
+            let mut bent = ticket.clone();
+            bent[place] ^= 1;
+            assert!(at(|| 0, b"service").decrypt(&bent).is_none());
+        }
+    }
+
+    #[test]
+    fn no_two_tickets_are_alike() {
+        let tickets = at(|| 0, b"service");
+        assert_ne!(tickets.encrypt(b"same"), tickets.encrypt(b"same"));
+    }
+}

@@ -1,0 +1,435 @@
+//! Who the peer is: its chain by webpki, its subject, and the copy installed here, with stunnel's
+//! words and levels (verify.c). One verifier serves both roles and all connections of a service.
+
+use std::net::IpAddr;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
+
+use super::failure::Rejection;
+use super::notes::{note, reject};
+use super::trust::{Trust, name_of, self_issued};
+use super::{names, signatures};
+use crate::config::{PeerVerification, TlsOptions};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    policy: PeerVerification,
+    hosts: Vec<String>,
+    addresses: Vec<IpAddr>,
+    emails: Vec<String>,
+    /// Whether the peer is the server.
+    peer_serves: bool,
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    pub(super) fn new(
+        options: &TlsOptions,
+        peer_serves: bool,
+        trust: Trust,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        Self {
+            policy: options.verification,
+            hosts: options.check_host.clone(),
+            addresses: options.check_ip.clone(),
+            emails: options.check_email.clone(),
+            peer_serves,
+            trust,
+            algorithms,
+        }
+    }
+
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: Option<&ServerName<'_>>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let policy = self.policy;
+        if !(policy.chain || policy.peer || policy.server) {
+            note(6, "CERT: Certificate verification disabled".into());
+            return Ok(());
+        }
+        let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+            return Err(refuse(Rejection::Unreadable));
+        };
+        let subject = names::distinguished(certificate.subject());
+        let result = self
+            .check_chain(leaf, &certificate, intermediates, now)
+            .and_then(|()| self.check_subject(&certificate))
+            .and_then(|()| self.check_server_name(leaf, name))
+            .and_then(|()| self.check_local(&certificate));
+        match result {
+            Ok(()) => {
+                note(5, format!("Certificate accepted at depth=0: {subject}"));
+                Ok(())
+            }
+            Err(rejection) => {
+                note(4, format!("Rejected by CERT at depth=0: {subject}"));
+                Err(refuse(rejection))
+            }
+        }
+    }
+
+    fn check_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        certificate: &X509Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        let result = if self.is_trusted_root(leaf, certificate) {
+            self.dates_and_purpose(certificate, now)
+        } else if self.policy.chain || self.policy.server {
+            if is_odd(certificate) {
+                self.odd_path(certificate, now)
+            } else {
+                self.path(leaf, certificate, intermediates, now)
+            }
+        } else {
+            // verifyPeer alone: as stunnel, whatever is wrong above the leaf does not matter.
+            self.dates_and_purpose(certificate, now)
+        };
+        match &result {
+            Ok(()) => note(7, "CERT: Pre-verification succeeded".into()),
+            Err(Rejection::SelfSigned) => note(
+                4,
+                "CERT: Pre-verification error: certificate not found in local repository: \
+                 self-signed certificate"
+                    .into(),
+            ),
+            Err(rejection) => note(4, format!("CERT: Pre-verification error: {rejection}")),
+        }
+        result
+    }
+
+    /// A self-signed certificate that is itself in CAfile is a chain of one, as OpenSSL has it;
+    /// also one with CA:TRUE, as `openssl req -x509` makes, which webpki takes for no end entity.
+    fn is_trusted_root(
+        &self,
+        leaf: &CertificateDer<'_>,
+        certificate: &X509Certificate<'_>,
+    ) -> bool {
+        self_issued(certificate) && self.trust.contains(leaf)
+    }
+
+    fn dates_and_purpose(
+        &self,
+        certificate: &X509Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        let now = now.as_secs() as i64;
+        let validity = certificate.validity();
+        if validity.not_before.timestamp() > now {
+            return Err(Rejection::NotYetValid);
+        }
+        if validity.not_after.timestamp() < now {
+            return Err(Rejection::Expired);
+        }
+        let unhandled = certificate.extensions().iter().any(|extension| {
+            extension.critical
+                && matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::UnsupportedExtension { .. }
+                        | ParsedExtension::ParseError { .. }
+                        | ParsedExtension::Unparsed
+                )
+        });
+        if unhandled {
+            return Err(Rejection::Other("unhandled critical extension".into()));
+        }
+        match certificate.extended_key_usage() {
+            Ok(None) => Ok(()),
+            Ok(Some(usage)) => {
+                // anyExtendedKeyUsage is no licence: neither OpenSSL nor webpki takes it for one.
+                let usage = usage.value;
+                let allowed = if self.peer_serves {
+                    usage.server_auth
+                } else {
+                    usage.client_auth
+                };
+                if allowed {
+                    Ok(())
+                } else {
+                    Err(Rejection::Purpose)
+                }
+            }
+            Err(_) => Err(Rejection::Unreadable),
+        }
+    }
+
+    fn path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        certificate: &X509Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        let entity = EndEntityCert::try_from(leaf).map_err(|error| rejection(&error, false))?;
+        let usage = if self.peer_serves {
+            KeyUsage::server_auth()
+        } else {
+            KeyUsage::client_auth()
+        };
+        let anchor_is_valid =
+            |path: &webpki::VerifiedPath<'_>| self.trust.anchor_dates(path.anchor(), now);
+        let path = entity
+            .verify_for_usage(
+                self.algorithms.all,
+                self.trust.anchors(),
+                intermediates,
+                now,
+                usage,
+                None,
+                Some(&anchor_is_valid),
+            )
+            .map_err(|error| rejection(&error, self_issued(certificate)))?;
+        note_path(&path);
+        Ok(())
+    }
+
+    /// A leaf of X.509 version 1, or one with CA:TRUE, which OpenSSL takes and webpki does not:
+    /// good when a certificate of CAfile or CApath itself signed it.
+    fn odd_path(&self, certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Rejection> {
+        self.dates_and_purpose(certificate, now)?;
+        let issuer = self.trust.issuers(certificate).find(|issuer| {
+            signatures::signed_by(certificate, &issuer.public_key, &self.algorithms)
+        });
+        let Some(issuer) = issuer else {
+            return Err(if self_issued(certificate) {
+                Rejection::SelfSigned
+            } else {
+                Rejection::UnknownIssuer
+            });
+        };
+        issuer.dates(now)?;
+        note(
+            6,
+            format!("Certificate accepted at depth=1: {}", issuer.name()),
+        );
+        Ok(())
+    }
+
+    /// checkHost, checkEmail, checkIP: one match of any is enough, as in stunnel.
+    fn check_subject(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
+        if self.hosts.is_empty() && self.emails.is_empty() && self.addresses.is_empty() {
+            if !self.policy.server {
+                note(6, "CERT: No subject checks configured".into());
+            }
+            return Ok(());
+        }
+        for host in &self.hosts {
+            if let Some(matched) = names::matching_host(certificate, host) {
+                let line = format!("CERT: Host name \"{host}\" matched with \"{matched}\"");
+                note(6, line);
+                return Ok(());
+            }
+        }
+        for email in &self.emails {
+            if names::has_email(certificate, email) {
+                note(6, format!("CERT: Email address \"{email}\" matched"));
+                return Ok(());
+            }
+        }
+        for address in &self.addresses {
+            if names::has_ip(certificate, *address) {
+                note(6, format!("CERT: IP address \"{address}\" matched"));
+                return Ok(());
+            }
+        }
+        note(4, "CERT: Subject checks failed".into());
+        Err(Rejection::SubjectChecks)
+    }
+
+    /// verifyServer: RFC 9525, no common name, no partial wildcard.
+    fn check_server_name(
+        &self,
+        leaf: &CertificateDer<'_>,
+        name: Option<&ServerName<'_>>,
+    ) -> Result<(), Rejection> {
+        if !self.policy.server {
+            return Ok(());
+        }
+        let Some(name) = name else {
+            return Err(Rejection::Name(String::new()));
+        };
+        let text = name.to_str();
+        // Parsed anew: a trusted self-signed leaf came here without webpki.
+        let matched = EndEntityCert::try_from(leaf)
+            .and_then(|entity| entity.verify_is_valid_for_subject_name(name));
+        match matched {
+            Ok(()) => {
+                note(6, format!("CERT: Host name \"{text}\" matched"));
+                Ok(())
+            }
+            Err(_) => {
+                note(4, "CERT: Subject checks failed".into());
+                Err(Rejection::Name(text.into_owned()))
+            }
+        }
+    }
+
+    /// verifyPeer: same subject and same public key, as stunnel compares, so that a certificate
+    /// renewed with its old key goes on to be known.
+    fn check_local(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
+        if !self.policy.peer {
+            return Ok(());
+        }
+        if self.trust.knows(certificate) {
+            note(6, "CERT: Locally installed certificate matched".into());
+            Ok(())
+        } else {
+            note(4, "CERT: Certificate not found in local repository".into());
+            Err(Rejection::NotInRepository)
+        }
+    }
+}
+
+/// What webpki takes for no end entity.
+fn is_odd(certificate: &X509Certificate<'_>) -> bool {
+    certificate.version() == X509Version::V1 || certificate.is_ca()
+}
+
+/// stunnel's lines for what is above the leaf, the anchor first.
+fn note_path(path: &webpki::VerifiedPath<'_>) {
+    let intermediates: Vec<_> = path
+        .intermediate_certificates()
+        .map(|certificate| DistinguishedName::in_sequence(certificate.subject()))
+        .collect();
+    let anchor = DistinguishedName::in_sequence(&path.anchor().subject);
+    let depth = intermediates.len() + 1;
+    let names = std::iter::once(&anchor).chain(intermediates.iter().rev());
+    for (index, name) in names.enumerate() {
+        note(
+            6,
+            format!(
+                "Certificate accepted at depth={}: {}",
+                depth - index,
+                name_of(name.as_ref())
+            ),
+        );
+    }
+}
+
+fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { .. } | E::InvalidCertValidity => Rejection::Expired,
+        E::CertNotValidYet { .. } => Rejection::NotYetValid,
+        E::UnknownIssuer | E::CaUsedAsEndEntity if self_issued => Rejection::SelfSigned,
+        E::UnknownIssuer => Rejection::UnknownIssuer,
+        E::RequiredEkuNotFoundContext(_) => Rejection::Purpose,
+        E::InvalidSignatureForPublicKey => Rejection::Signature,
+        E::BadDer | E::BadDerTime => Rejection::Unreadable,
+        other => Rejection::Other(other.to_string()),
+    }
+}
+
+/// Leaves the reason for the failure's text, and gives the error whose alert OpenSSL would send.
+fn refuse(rejection: Rejection) -> Error {
+    let error = match &rejection {
+        Rejection::Expired => CertificateError::Expired,
+        Rejection::NotYetValid => CertificateError::NotValidYet,
+        Rejection::SelfSigned | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
+        Rejection::Purpose => CertificateError::InvalidPurpose,
+        Rejection::Signature => CertificateError::BadSignature,
+        Rejection::Unreadable | Rejection::Other(_) => CertificateError::BadEncoding,
+        Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
+            CertificateError::NotValidForName
+        }
+    };
+    reject(rejection);
+    Error::InvalidCertificate(error)
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(end_entity, intermediates, Some(server_name), now)
+            .map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signatures::tls12(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signatures::tls13(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        self.policy.request
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.policy.require
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.trust.hints()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.verify(end_entity, intermediates, None, now)
+            .map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signatures::tls12(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signatures::tls13(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
