@@ -110,9 +110,13 @@ impl Peer {
             Peer::Sockets => return Ok("plain TCP both sides: the floor".to_owned()),
         };
         let program = self.program();
-        let output = Command::new(&program).arg(flag).output().map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", program.display()))
-        })?;
+        let output = Command::new(&program)
+            .env_clear()
+            .arg(flag)
+            .output()
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", program.display()))
+            })?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         // Before its version stunnel says that it starts, with a log line's head.
@@ -143,6 +147,8 @@ impl Peer {
             },
         )?;
         let mut command = Command::new(self.program());
+        // ADIT_BIN for one would be an option to adit.
+        command.env_clear();
         match self {
             Peer::Adit | Peer::Stunnel => command.arg(config),
             Peer::Hitch => command.arg("--config").arg(config),
