@@ -12,12 +12,12 @@ mod load;
 mod peers;
 mod pki;
 mod proxy;
-mod report;
+pub mod report;
 mod rows;
-mod tree;
-mod upstream;
+pub mod tree;
+pub mod upstream;
 mod watch;
-mod wire;
+pub mod wire;
 
 use std::error::Error;
 use std::ffi::OsString;

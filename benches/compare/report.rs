@@ -278,7 +278,7 @@ fn cost(value: f64) -> String {
 }
 
 /// Markdown that is also straight on a terminal; the first row is its head.
-fn table(rows: &[Vec<String>]) -> String {
+pub fn table(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let mut text = String::new();
@@ -318,34 +318,4 @@ fn machine() -> String {
         "{model}, {cores} core(s), Linux {}, load {load}",
         kernel.trim()
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{median, ratios, table};
-
-    #[test]
-    fn the_median_is_the_middle_or_between_the_two_middle_ones() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 100.0]), Some(3.0));
-    }
-
-    #[test]
-    fn ratios_pair_a_round_with_the_same_round() {
-        // The machine was twice as slow in the second round: the ratio does not see it.
-        assert_eq!(ratios(&[10.0, 20.0], &[20.0, 40.0]), [0.5, 0.5]);
-        assert!(ratios(&[10.0], &[]).is_empty());
-    }
-
-    #[test]
-    fn a_table_is_markdown_with_straight_columns() {
-        let rows = [vec!["work", "us"], vec!["handshake", "1016"]];
-        let rows = rows.map(|row| row.into_iter().map(str::to_owned).collect());
-        assert_eq!(
-            table(&rows),
-            "| work      |   us |\n|-----------|-----:|\n| handshake | 1016 |\n"
-        );
-    }
 }
