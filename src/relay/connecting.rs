@@ -13,7 +13,7 @@ use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::resolver::ResolveError;
 use crate::worker::poller::Readiness;
 use crate::{debug, error, info, notice};
@@ -56,14 +56,10 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    ///
-    /// # Errors
-    /// `local` is not an address.
-    pub fn begin(context: Context<'_>) -> Result<Self, Ending> {
+    pub fn begin(context: Context<'_>) -> Self {
         let Context {
             common, resources, ..
         } = context;
-        let local = local_address(common.config().local.as_deref(), &common.log)?;
         let config = common.config();
         let known = match &resources.resolved[common.index()] {
             _ if config.delay => Vec::new(),
@@ -75,7 +71,7 @@ impl Connecting {
             left: Vec::new(),
             failed: Vec::new(),
             asked: false,
-            local,
+            local: common.service().local,
         };
         if known.is_empty() {
             connecting.asked = true;
@@ -91,7 +87,7 @@ impl Connecting {
                 resources,
             );
         }
-        Ok(connecting)
+        connecting
     }
 
     /// When it must be stepped though nothing happened.
@@ -128,18 +124,9 @@ impl Connecting {
     /// # Errors
     /// No address is left, or the client is gone.
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        if context.front.gone() {
-            info!(
-                context.common.log,
-                "The client closed the connection before the server was connected"
-            );
+        if let Err(ending) = watch_front(&mut context) {
             self.dissolve(context.resources);
-            return Err(Ending::Reset);
-        }
-        // A full socket may have kept back the end of the front's handshake.
-        if let Err(errno) = context.front.flush(&mut context.resources.pool) {
-            self.dissolve(context.resources);
-            return Err(broken(&context.common.log, "s_write", errno));
+            return Err(ending);
         }
         loop {
             let now = context.resources.now;
@@ -263,6 +250,10 @@ impl Connecting {
             return Err(give_up(context));
         }
         self.asked = true;
+        debug!(
+            common.log,
+            "All addresses failed: resolving the names again"
+        );
         Ok(Stage::Resolving(
             lookup,
             resources.now + config.timeouts.busy,
@@ -270,27 +261,26 @@ impl Connecting {
     }
 }
 
+/// The client may be gone by now; and a full socket may have kept back the end of its handshake.
+fn watch_front(context: &mut Context<'_>) -> Result<(), Ending> {
+    let log = context.common.log;
+    if context.front.failed() {
+        info!(
+            log,
+            "The client reset the connection before the server was connected"
+        );
+        return Err(Ending::Reset);
+    }
+    let flushed = context.front.flush(&mut context.resources.pool);
+    flushed.map_err(|errno| broken(&log, "s_write", errno))?;
+    Ok(())
+}
+
 fn give_up(context: &mut Context<'_>) -> Ending {
     error!(context.common.log, "No more addresses to connect");
     let row = context.resources.row(context.common.index());
     row.connect_failed().fetch_add(1, Relaxed);
     Ending::Reset
-}
-
-/// `local = ADDRESS`
-fn local_address(local: Option<&str>, log: &Log) -> Result<Option<IpAddr>, Ending> {
-    match local.map(|text| text.trim_matches(['[', ']']).parse()) {
-        None => Ok(None),
-        Some(Ok(address)) => Ok(Some(address)),
-        Some(Err(_)) => {
-            error!(
-                log,
-                "local = {}: not an IP address",
-                local.unwrap_or_default()
-            );
-            Err(Ending::Reset)
-        }
-    }
 }
 
 /// The order of trying, last one first.
@@ -332,7 +322,7 @@ fn try_one(
     match outbound::begin(&upstream, common.config(), local, &log) {
         Ok((socket, progress)) => {
             if let Err(error) = resources.poller.add(socket.as_fd(), common.key | 1) {
-                error!(log, "epoll_ctl: {error}");
+                error!(log, "epoll_ctl: {}", log::Reason(&error));
                 return Err(Ending::Reset);
             }
             let attempt = Attempt {

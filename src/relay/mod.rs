@@ -16,10 +16,11 @@ pub mod session;
 pub mod talking;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::Service;
+use crate::log;
 use crate::tls;
 
 /// What the sessions of a service need to know of it, made when the configuration is loaded.
@@ -32,6 +33,8 @@ pub struct ServiceContext {
     /// What its `connect` entries resolved to when the configuration was loaded, in their order;
     /// empty with `delay = yes` or when nothing resolved.
     pub upstreams: Vec<Upstream>,
+    /// What `local` came to.
+    pub local: Option<IpAddr>,
 }
 
 /// An address to connect to.
@@ -71,6 +74,6 @@ pub struct Reason(pub nix::errno::Errno);
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.0.desc(), self.0 as i32)
+        log::Reason(&self.0.into()).fmt(f)
     }
 }

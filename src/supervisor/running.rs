@@ -156,13 +156,17 @@ impl Supervisor {
     fn wait(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let heard: Vec<u64> = self.generations.iter().filter(|g| g.hears).map(|g| g.number).collect();
+        let heard: Vec<u64> = self
+            .generations
+            .iter()
+            .filter(|g| g.hears)
+            .map(|g| g.number)
+            .collect();
         for generation in self.generations.iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
-        if let Some(control) = &self.control {
-            fds.push(PollFd::new(control.as_fd(), PollFlags::POLLIN));
-        }
+        let first_control = fds.len();
+        fds.extend(self.control.iter().flat_map(Control::interests));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -171,7 +175,7 @@ impl Supervisor {
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
         }
-        if self.control.is_some() && ready.last() == Some(&true) {
+        if ready[first_control..].contains(&true) {
             self.answer_status();
         }
         Ok(())
@@ -240,7 +244,11 @@ impl Supervisor {
                 generation.cut();
             }
         }
-        if self.transition.as_ref().is_some_and(|t| t.deadline() <= now) {
+        if self
+            .transition
+            .as_ref()
+            .is_some_and(|t| t.deadline() <= now)
+        {
             self.transition_timed_out();
         }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {
