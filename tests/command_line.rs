@@ -276,7 +276,7 @@ fn status_tells_generations_workers_and_services() {
     assert_eq!(status["pid"], adit.pid());
     let generation = &status["generations"][0];
     let roles = proc::roles(adit.pid());
-    assert_eq!(generation["master_pid"], roles.master);
+    assert_eq!(generation["pid"], roles.master);
     let mut workers: Vec<i64> = generation["workers"]
         .as_array()
         .expect("workers")
