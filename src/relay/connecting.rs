@@ -56,14 +56,10 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    ///
-    /// # Errors
-    /// `local` is not an address.
-    pub fn begin(context: Context<'_>) -> Result<Self, Ending> {
+    pub fn begin(context: Context<'_>) -> Self {
         let Context {
             common, resources, ..
         } = context;
-        let local = local_address(common.config().local.as_deref(), &common.log)?;
         let config = common.config();
         let known = match &resources.resolved[common.index()] {
             _ if config.delay => Vec::new(),
@@ -75,7 +71,7 @@ impl Connecting {
             left: Vec::new(),
             failed: Vec::new(),
             asked: false,
-            local,
+            local: common.service().local,
         };
         if known.is_empty() {
             connecting.asked = true;
@@ -91,7 +87,7 @@ impl Connecting {
                 resources,
             );
         }
-        Ok(connecting)
+        connecting
     }
 
     /// When it must be stepped though nothing happened.
@@ -285,22 +281,6 @@ fn give_up(context: &mut Context<'_>) -> Ending {
     let row = context.resources.row(context.common.index());
     row.connect_failed().fetch_add(1, Relaxed);
     Ending::Reset
-}
-
-/// `local = ADDRESS`
-fn local_address(local: Option<&str>, log: &Log) -> Result<Option<IpAddr>, Ending> {
-    match local.map(|text| text.trim_matches(['[', ']']).parse()) {
-        None => Ok(None),
-        Some(Ok(address)) => Ok(Some(address)),
-        Some(Err(_)) => {
-            error!(
-                log,
-                "local = {}: not an IP address",
-                local.unwrap_or_default()
-            );
-            Err(Ending::Reset)
-        }
-    }
 }
 
 /// The order of trying, last one first.

@@ -358,7 +358,7 @@ impl Session {
         };
         self.stages = rest;
         self.phase = match *stage {
-            Stage::Connect => Phase::Connecting(Connecting::begin(context)?),
+            Stage::Connect => Phase::Connecting(Connecting::begin(context)),
             Stage::Dialogue => Phase::Talking(Talking::begin(context)?),
             Stage::Handshake(side) => Phase::Handshaking(Handshaking::begin(side, context)?),
         };

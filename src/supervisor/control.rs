@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
+
+use nix::poll::{PollFd, PollFlags};
 
 use super::generation::Generation;
 use super::running::Supervisor;
@@ -19,6 +21,32 @@ use crate::cli::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
 pub struct Control {
     socket: UnixListener,
     path: PathBuf,
+    /// What is being told to whom, and how much of it is.
+    answers: Vec<Answer>,
+}
+
+/// An answer that does not fit into a socket's buffer at once.
+#[derive(Debug)]
+struct Answer {
+    client: UnixStream,
+    document: Vec<u8>,
+    written: usize,
+}
+
+/// Clients answered at once; one that does not read is dropped for the next.
+const MAX_ANSWERS: usize = 8;
+
+impl Answer {
+    /// Writes what there is room for; whether anything is left to write.
+    fn go_on(&mut self) -> bool {
+        while let Some(rest) = self.document.get(self.written..).filter(|r| !r.is_empty()) {
+            match self.client.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
 }
 
 impl Control {
@@ -45,19 +73,21 @@ impl Control {
         Ok(Control {
             socket,
             path: path.to_owned(),
+            answers: Vec::new(),
         })
+    }
+
+    /// Everything to poll for: who connects, and who has room for more of an answer.
+    pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let answers = self.answers.iter();
+        std::iter::once(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN))
+            .chain(answers.map(|a| PollFd::new(a.client.as_fd(), PollFlags::POLLOUT)))
     }
 
     /// Closes the socket and removes its file.
     pub fn remove(self) {
         // Nothing is left to be done about a file that cannot be removed.
         let _ = fs::remove_file(self.path);
-    }
-}
-
-impl AsFd for Control {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
@@ -70,16 +100,23 @@ impl Supervisor {
 
     /// Answers whoever connected, without ever waiting for it.
     pub(super) fn answer_status(&mut self) {
-        let Some(control) = &self.control else { return };
-        while let Ok((mut client, _)) = control.socket.accept() {
-            let Ok(document) = serde_json::to_vec(&self.status()) else {
-                return;
-            };
-            // Who does not read, or wants more than a socket's buffer, gets what fits.
-            let _ = client
-                .set_nonblocking(true)
-                .and_then(|()| client.write_all(&document));
+        let status = self.status();
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        while let Ok((client, _)) = control.socket.accept() {
+            let document = serde_json::to_vec(&status);
+            if let (Ok(document), Ok(())) = (document, client.set_nonblocking(true)) {
+                control.answers.push(Answer {
+                    client,
+                    document,
+                    written: 0,
+                });
+            }
         }
+        let surplus = control.answers.len().saturating_sub(MAX_ANSWERS);
+        control.answers.drain(..surplus);
+        control.answers.retain_mut(Answer::go_on);
     }
 
     fn status(&self) -> Status {

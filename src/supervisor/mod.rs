@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::config::{self, Config, Foreground, Sources};
+use crate::config::{self, Config, Foreground, Loaded, Sources};
 use crate::ipc::leash::leash;
 use crate::ipc::shared::SharedWords;
 use crate::log::{self, Id, Log, Outputs};
@@ -39,10 +39,10 @@ const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, S
 /// generation, which is a reload from nothing.
 pub fn run(sources: Sources) -> ExitCode {
     process::find_command_line();
-    let Some(config) = read(&sources) else {
+    let Some(loaded) = read(&sources) else {
         return ExitCode::FAILURE;
     };
-    match start(sources, config) {
+    match start(sources, loaded) {
         Ok(supervisor) => supervisor.run(),
         Err(error) => {
             crate::error!(ui_log(), "{error}");
@@ -61,13 +61,10 @@ fn ui_log() -> Log {
 }
 
 /// Reads the configuration's text; what is wrong goes to the terminal, whole.
-fn read(sources: &Sources) -> Option<Rc<Config>> {
+fn read(sources: &Sources) -> Option<Loaded> {
     log::install(Outputs::stderr_only());
     match config::load(sources) {
-        Ok(loaded) => {
-            crate::master::load::tell(&loaded.diagnostics, &ui_log());
-            Some(Rc::new(loaded.config))
-        }
+        Ok(loaded) => Some(loaded),
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             crate::error!(ui_log(), "Configuration failed");
@@ -76,7 +73,8 @@ fn read(sources: &Sources) -> Option<Rc<Config>> {
     }
 }
 
-fn start(sources: Sources, config: Rc<Config>) -> io::Result<Supervisor> {
+fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
+    let config = Rc::new(loaded.config);
     let global = &config.global;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
@@ -91,6 +89,7 @@ fn start(sources: Sources, config: Rc<Config>) -> io::Result<Supervisor> {
         level: global.debug,
         id: Id::Main,
     };
+    crate::master::load::tell(&loaded.diagnostics, &log);
     // Workers whose master was killed become ours, to be reaped here and not by init.
     nix::sys::prctl::set_child_subreaper(true)?;
     let signals = Signals::hear(&SIGNALS)?;

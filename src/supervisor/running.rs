@@ -165,9 +165,8 @@ impl Supervisor {
         for generation in self.generations.iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
-        if let Some(control) = &self.control {
-            fds.push(PollFd::new(control.as_fd(), PollFlags::POLLIN));
-        }
+        let first_control = fds.len();
+        fds.extend(self.control.iter().flat_map(Control::interests));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -176,7 +175,7 @@ impl Supervisor {
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
         }
-        if self.control.is_some() && ready.last() == Some(&true) {
+        if ready[first_control..].contains(&true) {
             self.answer_status();
         }
         Ok(())

@@ -61,7 +61,7 @@ impl Tool {
         drop(self.child.stdin.take());
     }
 
-    /// Waits for its end, all it said collected: whether it succeeded.
+    /// Waits for its end, and for its last words: whether it succeeded.
     #[track_caller]
     pub fn succeeds(&mut self) -> bool {
         let status = wait_for("the program's end", || self.child.try_wait().expect("wait"));
