@@ -117,8 +117,9 @@ fn no_connection_is_refused_while_a_killed_master_is_replaced() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looper = scope.spawn(|| {
+            // So many and no more: all of them are served before the one that waits below.
             let mut count = 0;
-            while !stop.load(Ordering::SeqCst) {
+            while count < 300 && !stop.load(Ordering::SeqCst) {
                 // A refused one fails here.
                 drop(peers::connect(address));
                 count += 1;
