@@ -20,7 +20,7 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
-use crate::log::{self, Log, Outputs};
+use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
 use crate::tls::Resumption;
@@ -87,6 +87,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     let Some(listeners) = listeners(&start.supervisor)? else {
         return Ok(());
     };
+    start.log.id = Id::Main;
     // Only now: whatever was wrong was said in the log that is in force.
     if let Some(outputs) = start.outputs.take() {
         log::install(outputs);

@@ -89,7 +89,8 @@ fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
         level: global.debug,
         id: Id::Main,
     };
-    crate::master::load::tell(&loaded.diagnostics, &log);
+    let ui = Log { id: Id::Ui, ..log };
+    crate::master::load::tell(&loaded.diagnostics, &ui);
     // Workers whose master was killed become ours, to be reaped here and not by init.
     nix::sys::prctl::set_child_subreaper(true)?;
     let signals = Signals::hear(&SIGNALS)?;

@@ -12,7 +12,7 @@ use super::pid_file::PidFile;
 use super::running::Supervisor;
 use crate::config::{self, Config, Foreground};
 use crate::ipc::words::{Accept, say_listeners};
-use crate::log::{self, Log, Outputs};
+use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::tell;
 use crate::process;
 
@@ -45,6 +45,19 @@ pub struct Transition {
     control: Option<Control>,
     prepared: Option<Prepared>,
     deadline: Instant,
+}
+
+impl Why {
+    /// The log of a transition, as loud as the new configuration says; stunnel's `ui` until it serves.
+    fn log(self, config: &Config) -> Log {
+        Log {
+            level: config.global.debug,
+            id: match self {
+                Why::Start => Id::Ui,
+                Why::Reload | Why::Replace => Id::Main,
+            },
+        }
+    }
 }
 
 impl Transition {
@@ -87,7 +100,7 @@ impl Supervisor {
             Why::Reload => self.query(),
         };
         let started = begun.and_then(|(config, mut change)| {
-            let log = main_log(&config);
+            let log = why.log(&config);
             let number = self.next_number();
             let resolver = &self.resolver.channel;
             let outputs = &mut change.outputs;
@@ -160,9 +173,12 @@ impl Supervisor {
             return;
         };
         if transition.why != Why::Replace {
-            crate::notice!(main_log(&transition.config), "Configuration successful");
+            crate::notice!(
+                transition.why.log(&transition.config),
+                "Configuration successful"
+            );
         }
-        let log = main_log(&transition.config);
+        let log = transition.why.log(&transition.config);
         let Ok(prepared) = self.listeners.prepare(&transition.config, accept, &log) else {
             self.candidate_failed(number);
             return;
@@ -205,7 +221,7 @@ impl Supervisor {
             }
         }
         let config = Rc::clone(&transition.config);
-        self.log = main_log(&config);
+        self.log = Why::Reload.log(&config);
         self.config = Rc::clone(&config);
         let mut lines = Vec::new();
         if let Some(prepared) = transition.prepared.take() {
@@ -327,7 +343,7 @@ impl Supervisor {
     fn failed(&mut self, why: Why) {
         match why {
             Why::Start => {
-                crate::error!(self.log, "Configuration failed");
+                crate::error!(why.log(&self.config), "Configuration failed");
                 self.give_up();
             }
             Why::Reload => crate::error!(
@@ -343,13 +359,5 @@ impl Supervisor {
                 self.replace_at = Some(Instant::now() + RETRY);
             }
         }
-    }
-}
-
-/// The log of the loops, as loud as a configuration says.
-fn main_log(config: &Config) -> Log {
-    Log {
-        level: config.global.debug,
-        id: log::Id::Main,
     }
 }
