@@ -16,6 +16,8 @@ use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
 
+mod configurations;
+
 /// What filters match on, without the parts that differ from run to run.
 const PHRASES: &[&str] = &[
     "Configuration successful",
@@ -519,39 +521,4 @@ fn starttls_of_pop3() {
 fn starttls_of_imap() {
     require_both!();
     starttls_in_both_modes(IMAP);
-}
-
-#[test]
-fn configurations_that_are_refused() {
-    require_both!();
-    let certs = Certs::new();
-    let server = certs.server().lines();
-    // Not here: `CAfile` of a file that is not there, and a `connect` without a port, which stunnel
-    // takes until a connection comes, and adit refuses at once.
-    for lines in [
-        server.clone(),
-        format!("connect = 127.0.0.1:9\n{server}nonsense = 1\n"),
-        format!("connect = 127.0.0.1:9\n{server}TIMEOUTidle = soon\n"),
-        format!("connect = 127.0.0.1:9\n{server}sslVersion = TLSv9\n"),
-        format!("connect = 127.0.0.1:9\n{server}verify = 9\n"),
-        format!("connect = 127.0.0.1:9\n{server}verifyChain = yes\n"),
-        format!("connect = 127.0.0.1:9\n{server}options = NONSENSE\n"),
-        format!("connect = 127.0.0.1:9\n{server}ciphers = NONSENSE\n"),
-        format!("connect = 127.0.0.1:9\n{server}socket = l:NONSENSE=1\n"),
-        format!("client = maybe\nconnect = 127.0.0.1:9\n{server}"),
-        "connect = 127.0.0.1:9\n".to_owned(),
-    ] {
-        let outcome = |path: &Path| {
-            let outcome = Plan::new()
-                .program(path)
-                .service("test", lines.as_str())
-                .run();
-            (outcome.status.code(), phrases(&outcome.said))
-        };
-        let (theirs, ours) = (outcome(&stunnel()), outcome(&program()));
-        assert_eq!(
-            theirs, ours,
-            "stunnel's outcome left, adit's right, of\n{lines}"
-        );
-    }
 }
