@@ -26,10 +26,10 @@ macro_rules! require_jail {
 const TRANSFER: u64 = 24 << 20;
 
 /// A running adit in its jail, a transfer that is half done, and a client that connects in a loop.
-struct Scene {
+pub struct Scene {
     certs: Certs,
     pair: Pair,
-    adit: Adit,
+    pub adit: Adit,
     jail: PathBuf,
     transfer: TcpStream,
     looper: Looper,
@@ -39,6 +39,10 @@ struct Scene {
 
 impl Scene {
     fn start() -> Scene {
+        Scene::of(Plan::new())
+    }
+
+    pub fn of(plan: Plan) -> Scene {
         let certs = Certs::new();
         let pair = certs.server();
         let source = tls::server(tls::server_config(&pair, tls::BOTH, None), |mut stream| {
@@ -48,7 +52,6 @@ impl Scene {
             }
         });
         let echo = Server::echo();
-        let plan = Plan::new();
         let jail = plan.folder().join("jail");
         fs::create_dir(&jail).expect("mkdir");
         let adit = plan
@@ -98,7 +101,7 @@ impl Scene {
 
     /// The other half of the transfer arrives, and the looping client saw nothing.
     #[track_caller]
-    fn survives(mut self) {
+    pub fn survives(mut self) {
         let mut expected = vec![0; 64 << 10];
         let mut got = vec![0; 64 << 10];
         let mut seen = TRANSFER / 2;

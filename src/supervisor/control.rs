@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -75,6 +75,25 @@ impl Control {
             path: path.to_owned(),
             answers: Vec::new(),
         })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The listening socket, for the next program of this process.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The socket that the program before an exec had.
+    pub fn taken_over(socket: OwnedFd, path: PathBuf) -> Control {
+        Control {
+            socket: socket.into(),
+            path,
+            answers: Vec::new(),
+        }
     }
 
     /// Everything to poll for: who connects, and who has room for more of an answer.
@@ -160,7 +179,7 @@ fn worker(generation: &Generation, index: usize) -> WorkerStatus {
 fn service(generation: &Generation, index: usize) -> ServiceStatus {
     let board = &generation.scoreboard;
     let mut status = ServiceStatus {
-        name: generation.config.services[index].name.clone(),
+        name: generation.names[index].clone(),
         ..ServiceStatus::default()
     };
     for worker in 0..board.workers() {

@@ -18,6 +18,8 @@ use nix::sys::socket::{
     getsockname, listen, socket,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Config, Service};
 use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
@@ -25,10 +27,13 @@ use crate::jail;
 use crate::log::Log;
 
 /// What makes a listener the same one after a reload: its address, and for port 0 its service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// An address with its port.
     Tcp(SocketAddr),
+    /// Port 0 of an address, the service, and the how manieth of its addresses it is.
     Any(SocketAddr, String, usize),
+    /// A Unix socket's path.
     Unix(PathBuf),
 }
 
@@ -151,6 +156,17 @@ impl Listeners {
         };
         prepared.wanted.push((index, key, listening));
         Ok(())
+    }
+
+    /// Everything that listens: what makes it the same, its address in text, and the socket.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &str, BorrowedFd<'_>)> {
+        let listening = self.0.iter();
+        listening.map(|(key, l)| (key, l.address.as_str(), l.socket.as_fd()))
+    }
+
+    /// Adds a socket that the program before an exec had.
+    pub fn take_over(&mut self, key: Key, address: String, socket: OwnedFd) {
+        self.0.insert(key, Rc::new(Listening { socket, address }));
     }
 
     /// Puts a prepared set into force; what it does not name is closed.
