@@ -98,9 +98,10 @@ fn upstream(service: &mut Service, own_protocol_host: bool, faults: &mut Faults)
     // A refused `protocol` may have been smtp, misspelt.
     let unknown = service.protocol.is_none() && service.origins.has("protocol");
     if own_protocol_host && !used && !unknown {
-        faults.error(
+        faults.push(
+            Severity::Warning,
             "protocolHost",
-            "`protocolHost` has no use here: it is the EHLO name of `protocol = smtp` with `client = yes`",
+            "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` with `client = yes`",
             "the name to send in TLS is `sni`",
         );
     }

@@ -351,10 +351,13 @@ impl Supervisor {
                 crate::error!(why.log(&self.config), "Configuration failed");
                 self.give_up();
             }
-            Why::Reload => crate::error!(
-                self.log,
-                "Configuration failed: the running configuration goes on"
-            ),
+            Why::Reload => {
+                crate::error!(self.log, "Configuration failed");
+                crate::error!(
+                    self.log,
+                    "Failed to reload the configuration file: the running configuration goes on"
+                );
+            }
             Why::Replace => {
                 crate::error!(
                     self.log,
