@@ -100,6 +100,7 @@ impl Serving {
             if self.draining {
                 self.workers.drain();
             }
+            self.workers.kill_overdue();
             if self.draining && self.workers.none_left() && self.workers.next_start().is_none() {
                 return Ok(());
             }
@@ -190,7 +191,8 @@ impl Serving {
 
     fn timeout(&mut self, unclaimed: bool) -> PollTimeout {
         let now = Instant::now();
-        let mut soonest = self.workers.next_start();
+        let ours = [self.workers.next_start(), self.workers.patience_ends()];
+        let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
         if let Some(until) = self.paused_until {
             at(until);
@@ -213,7 +215,11 @@ impl Serving {
     }
 
     fn accept_batch(&mut self, index: usize) {
-        let service = self.listeners[index].service;
+        // The word before it in this turn may have been to drain: then there are none any more.
+        let Some(listener) = self.listeners.get(index) else {
+            return;
+        };
+        let service = listener.service;
         for _ in 0..ACCEPT_BATCH {
             if !self.workers.have_room() {
                 break;
@@ -278,9 +284,12 @@ impl Serving {
                 }
             }
             Ok(Some((FromWorker::Listed(count), _))) => self.finish_listing(count),
-            Ok(None) => self.reap(),
+            Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => crate::error!(self.log, "Worker {index}: {error}"),
+            Err(error) => {
+                crate::error!(self.log, "Worker {index}: {error}");
+                self.workers.hung_up(index);
+            }
         }
         Ok(())
     }
@@ -292,6 +301,11 @@ impl Serving {
                 // The leash says the same; there is nobody left to serve for.
                 Ok(None) => process::exit(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // What came with it found no descriptor free: no reason to die.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    crate::error!(self.log, "Master: {error}");
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             };
         match word {
@@ -316,7 +330,7 @@ impl Serving {
             }
             ToMaster::Cut => {
                 self.drain();
-                self.workers.say(&ToWorker::Cut, &[]);
+                self.workers.cut();
             }
             ToMaster::Listeners(_) | ToMaster::Serve => {
                 crate::error!(
@@ -346,7 +360,7 @@ impl Serving {
             return;
         };
         *left -= 1;
-        *sum += count;
+        *sum = sum.saturating_add(count);
         if *left == 0 {
             let listed = FromMaster::Listed(*sum);
             self.listing = None;

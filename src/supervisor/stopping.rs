@@ -42,7 +42,9 @@ impl Supervisor {
     }
 
     fn end_all(&mut self, status: u8, drain: Duration) {
-        self.transition = None;
+        if let Some(transition) = self.transition.take() {
+            transition.roll_back();
+        }
         self.replace_at = None;
         for generation in &mut self.generations {
             match generation.state {
