@@ -483,7 +483,7 @@ fn a_reload_that_is_broken_off_by_term_leaves_no_file() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = start(&certs, &upstream, "workers = 1");
+    let mut adit = start(&certs, &upstream, "workers = 1");
     let folder = adit.plan.folder().to_owned();
     let roles = proc::roles(adit.pid());
     send(roles.resolver, Signal::SIGSTOP);
@@ -494,7 +494,7 @@ fn a_reload_that_is_broken_off_by_term_leaves_no_file() {
     wait_for("a candidate's files", || {
         (control.exists() && pid.exists()).then_some(())
     });
-    let (status, _) = adit.stop();
-    assert!(status.success(), "{status}");
+    adit.signal(Signal::SIGTERM);
+    assert!(adit.wait_for_exit().success());
     assert!(!control.exists() && !pid.exists());
 }
