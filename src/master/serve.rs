@@ -26,6 +26,8 @@ use crate::signals::Signals;
 
 /// Connections accepted from one listener in one turn.
 const ACCEPT_BATCH: usize = 64;
+/// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
+const LAST_BATCHES: usize = 64;
 /// How long accepting pauses when descriptors run out, as stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How soon, and at last how seldom, the master looks whether what it handed over was claimed: it
@@ -214,15 +216,16 @@ impl Serving {
         PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
     }
 
-    fn accept_batch(&mut self, index: usize) {
+    /// Accepts what waits at one listener, so many at most; how many there were.
+    fn accept_batch(&mut self, index: usize) -> usize {
         // The word before it in this turn may have been to drain: then there are none any more.
         let Some(listener) = self.listeners.get(index) else {
-            return;
+            return 0;
         };
         let service = listener.service;
-        for _ in 0..ACCEPT_BATCH {
+        for taken in 0..ACCEPT_BATCH {
             if !self.workers.have_room() {
-                break;
+                return taken;
             }
             match accept(self.listeners[index].socket.as_fd()) {
                 Ok((socket, peer)) => {
@@ -237,8 +240,25 @@ impl Serving {
                 }
                 Err(error) => {
                     self.accept_failed(&error);
+                    return taken;
+                }
+            }
+        }
+        ACCEPT_BATCH
+    }
+
+    /// Takes what waits in the backlogs: an address that is configured no more is about to be closed
+    /// for good, and with it whoever has connected there already.
+    fn accept_the_rest(&mut self) {
+        if !self.announced {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..LAST_BATCHES {
+                if self.accept_batch(index) < ACCEPT_BATCH {
                     break;
                 }
+                self.workers.flush();
             }
         }
     }
@@ -325,6 +345,7 @@ impl Serving {
                 self.finish_listing(0);
             }
             ToMaster::Drain => {
+                self.accept_the_rest();
                 self.drain();
                 say(&self.supervisor, &FromMaster::Draining, &[])?;
             }

@@ -1,8 +1,7 @@
 //! A generation: one master and its workers, from fork to last child, and how far it has come.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
@@ -66,8 +65,12 @@ pub struct Generation {
     pub scoreboard: Scoreboard,
     /// How far it has come.
     pub state: State,
-    /// What it serves.
-    pub config: Rc<Config>,
+    /// The memory of its counts, to be handed over an exec.
+    pub board: OwnedFd,
+    /// The names of its services.
+    pub names: Vec<String>,
+    /// How long it may drain.
+    pub drain_timeout: Option<Duration>,
     /// When its master was forked.
     pub since: SystemTime,
     /// The same for measuring.
@@ -83,6 +86,25 @@ pub struct Common {
     pub connections: SharedWords,
     /// The children's end of the leash.
     pub leash: Leash,
+    /// The memory of the session cache, and of `connections`, to be handed over an exec.
+    pub memory: [OwnedFd; 2],
+}
+
+impl Common {
+    /// Draws secrets and makes memory.
+    ///
+    /// # Errors
+    /// No memory, no descriptors left, no randomness.
+    pub fn new(leash: Leash) -> io::Result<Common> {
+        let (resumption, sessions) = Resumption::transferable()?;
+        let (connections, counter) = SharedWords::transferable(1)?;
+        Ok(Common {
+            resumption,
+            connections,
+            leash,
+            memory: [sessions, counter],
+        })
+    }
 }
 
 impl Generation {
@@ -92,14 +114,15 @@ impl Generation {
     /// No process, memory or descriptor to be had.
     pub fn start(
         number: u64,
-        config: &Rc<Config>,
+        config: &Config,
         common: &Common,
         resolver: &Channel,
         outputs: &mut Option<Outputs>,
         log: Log,
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair()?;
-        let scoreboard = Scoreboard::new(config.global.workers, config.services.len())?;
+        let (scoreboard, board) =
+            Scoreboard::transferable(config.global.workers, config.services.len())?;
         let start = master::Start {
             generation: number,
             outputs: None,
@@ -124,7 +147,9 @@ impl Generation {
             hears: true,
             scoreboard,
             state: State::Loading,
-            config: Rc::clone(config),
+            board,
+            names: config.services.iter().map(|s| s.name.clone()).collect(),
+            drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
             started: Instant::now(),
         })
@@ -132,7 +157,7 @@ impl Generation {
 
     /// Tells the master to accept no more, and to end what is left by the configured time.
     pub fn drain(&mut self) {
-        let deadline = self.config.global.drain_timeout.map(|t| Instant::now() + t);
+        let deadline = self.drain_timeout.map(|t| Instant::now() + t);
         self.say(&ToMaster::Drain);
         self.state = State::Draining(deadline);
     }

@@ -9,27 +9,29 @@ mod pid_file;
 mod resolver;
 mod running;
 mod stopping;
+mod takeover;
 mod transition;
+pub mod trial;
 
+use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::config::{self, Config, Foreground, Loaded, Sources};
+use crate::config::{self, Config, Foreground, Loaded, Severity, Sources};
 use crate::ipc::leash::leash;
-use crate::ipc::shared::SharedWords;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, OneThread};
 use crate::signals::Signals;
-use crate::tls::Resumption;
+use control::Control;
 use generation::Common;
 use pid_file::PidFile;
 use resolver::Resolver;
 use running::{Parts, Supervisor};
-
-pub use resolver::Resolver as ResolverProcess;
+use takeover::{Inherited, TakenOver};
+use transition::Why;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
@@ -39,11 +41,21 @@ const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, S
 /// generation, which is a reload from nothing.
 pub fn run(sources: Sources) -> ExitCode {
     process::find_command_line();
-    let Some(loaded) = read(&sources) else {
-        return ExitCode::FAILURE;
+    takeover::remember_program();
+    log::install(Outputs::stderr_only());
+    let begun = match takeover::inherited() {
+        Ok(None) => match read(&sources) {
+            Some(loaded) => start(sources, loaded).map(|supervisor| (supervisor, Why::Start)),
+            None => return ExitCode::FAILURE,
+        },
+        Ok(Some(Inherited::Rehearsal(state))) => process::exit(rehearse(&sources, state).into()),
+        Ok(Some(Inherited::Service(state))) => {
+            succeed(sources, state).map(|supervisor| (supervisor, Why::Reload))
+        }
+        Err(error) => Err(error),
     };
-    match start(sources, loaded) {
-        Ok(supervisor) => supervisor.run(),
+    match begun {
+        Ok((supervisor, why)) => supervisor.run(why),
         Err(error) => {
             crate::error!(ui_log(), "{error}");
             crate::error!(ui_log(), "Configuration failed");
@@ -62,7 +74,6 @@ fn ui_log() -> Log {
 
 /// Reads the configuration's text; what is wrong goes to the terminal, whole.
 fn read(sources: &Sources) -> Option<Loaded> {
-    log::install(Outputs::stderr_only());
     match config::load(sources) {
         Ok(loaded) => Some(loaded),
         Err(diagnostics) => {
@@ -96,13 +107,11 @@ fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
     let resolver = Resolver::start(&config.global, &leash, log)?;
-    let common = Common {
-        resumption: Resumption::new()?,
-        connections: SharedWords::new(1)?,
-        leash,
-    };
+    let common = Common::new(leash)?;
     process::title("adit", ": supervisor");
-    Supervisor::new(Parts {
+    let control = config.global.control.as_deref();
+    Ok(Supervisor::new(Parts {
+        control: control.map(Control::open).transpose()?,
         sources,
         config,
         common,
@@ -112,7 +121,88 @@ fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
         log,
         pid_file,
         starter,
-    })
+    }))
+}
+
+/// A new binary tries whether it could take over; its exit status. It must run no destructor: what
+/// it holds is the running program's.
+fn rehearse(sources: &Sources, state: File) -> u8 {
+    let tried = TakenOver::read(state).and_then(|taken| {
+        std::mem::forget(taken);
+        let loaded = config::load(sources).map_err(|e| io::Error::other(e.to_string()))?;
+        let (log, outputs) = successors_log(&loaded.config)?;
+        log::install(outputs);
+        let found = trial::load(&loaded.config, &log)?;
+        crate::master::load::tell(&found, &log);
+        Ok(found.iter().any(|d| d.severity == Severity::Error))
+    });
+    match tried {
+        Ok(failed) => failed.into(),
+        Err(error) => {
+            crate::error!(ui_log(), "The new binary cannot take over: {error}");
+            1
+        }
+    }
+}
+
+/// A new binary goes on where the old one was, in the same process.
+fn succeed(sources: Sources, state: File) -> io::Result<Supervisor> {
+    let taken = TakenOver::read(state)?;
+    // Signals wait until somebody hears them.
+    let signals = Signals::hear(&SIGNALS)?;
+    takeover::let_signals_in()?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    // It was good a moment ago, when this binary rehearsed; changed meanwhile, the reload that
+    // follows says what is wrong, and what runs goes on.
+    let config = match config::load(&sources) {
+        Ok(loaded) => loaded.config,
+        Err(diagnostics) => {
+            crate::master::load::tell(&diagnostics.0, &ui_log());
+            stand_in()?
+        }
+    };
+    let (log, outputs) = successors_log(&config)?;
+    log::install(outputs);
+    process::title("adit", ": supervisor");
+    crate::notice!(log, "{} has taken over", env!("CARGO_PKG_VERSION"));
+    let mut supervisor = Supervisor::new(Parts {
+        sources,
+        config: Rc::new(config),
+        common: taken.common,
+        leash: taken.leash,
+        resolver: taken.resolver,
+        signals,
+        log,
+        pid_file: taken.pid_file,
+        control: taken.control,
+        starter: None,
+    });
+    supervisor.go_on_with(taken.generations, taken.listeners, taken.next_number);
+    Ok(supervisor)
+}
+
+fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
+    let stderr = config.global.foreground == Foreground::Yes;
+    let outputs = Outputs::open_again(&config.global, stderr);
+    let log = Log {
+        level: config.global.debug,
+        id: Id::Main,
+    };
+    Ok((log, outputs.map_err(|e| io::Error::other(e.to_string()))?))
+}
+
+/// Something to be in force until a configuration can be read again: defaults, and no service.
+fn stand_in() -> io::Result<Config> {
+    let text = "[none]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
+    let sources = Sources {
+        text: Some(("nothing".to_owned(), text.to_owned())),
+        ..Sources::default()
+    };
+    let mut config = config::load(&sources)
+        .map_err(|e| io::Error::other(e.to_string()))?
+        .config;
+    config.services.clear();
+    Ok(config)
 }
 
 fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {

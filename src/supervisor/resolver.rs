@@ -50,6 +50,15 @@ impl Resolver {
         })
     }
 
+    /// The resolver that the program before an exec had.
+    pub fn taken_over(pid: Option<Pid>, channel: Channel) -> Resolver {
+        Resolver {
+            pid,
+            channel,
+            since: Instant::now(),
+        }
+    }
+
     /// Ends it, and waits for that.
     pub fn kill(&self) {
         if let Some(pid) = self.pid {

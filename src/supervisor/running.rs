@@ -21,6 +21,7 @@ use super::listeners::Listeners;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
+use super::takeover;
 use super::transition::{Handover, Transition, Why};
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
@@ -32,6 +33,8 @@ use crate::signals::Signals;
 const FAST: Duration = Duration::from_secs(5);
 /// The longest pause before a master that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a new binary may rehearse.
+const REHEARSAL_PATIENCE: Duration = Duration::from_secs(60);
 /// How long masters may take to list their connections.
 const LIST_PATIENCE: Duration = Duration::from_secs(3);
 /// Words that are still heard from a master that has died.
@@ -44,7 +47,7 @@ pub struct Supervisor {
     pub(super) config: Rc<Config>,
     pub(super) common: Common,
     /// Nobody reads it: its end of file is the message.
-    _leash: Holder,
+    pub(super) leash: Holder,
     pub(super) resolver: Resolver,
     pub(super) signals: Signals,
     pub(super) log: Log,
@@ -56,7 +59,9 @@ pub struct Supervisor {
     pub(super) transition: Option<Transition>,
     pub(super) reload_wanted: bool,
     pub(super) stopping: Option<Stopping>,
-    next_number: u64,
+    pub(super) next_number: u64,
+    /// A new binary that is being tried.
+    rehearsal: Option<Rehearsal>,
     /// Masters that died fast, in a row.
     fast_deaths: u32,
     /// When to start the next master in place of one that died.
@@ -82,10 +87,28 @@ pub struct Parts {
     pub signals: Signals,
     /// The log of the loops.
     pub log: Log,
-    /// Locked, and not written yet.
+    /// Locked.
     pub pid_file: Option<PidFile>,
+    /// Where `adit status` asks.
+    pub control: Option<Control>,
     /// Who waits for the daemon to serve.
     pub starter: Option<Starter>,
+}
+
+/// How far the trial of a new binary has come.
+enum Rehearsal {
+    /// It runs as this process, and is killed then.
+    Running(Pid, Instant),
+    /// It may take over.
+    Passed,
+    /// It may not.
+    Failed,
+}
+
+impl Rehearsal {
+    fn is(&self, child: Pid) -> bool {
+        matches!(self, Rehearsal::Running(pid, _) if *pid == child)
+    }
 }
 
 /// A list of connections being put together (USR2).
@@ -97,17 +120,13 @@ struct Listing {
 
 impl Supervisor {
     /// A supervisor that has yet to start its first generation.
-    ///
-    /// # Errors
-    /// The control socket cannot be made.
-    pub fn new(parts: Parts) -> io::Result<Supervisor> {
-        let control = parts.config.global.control.as_deref();
-        Ok(Supervisor {
-            control: control.map(Control::open).transpose()?,
+    pub fn new(parts: Parts) -> Supervisor {
+        Supervisor {
+            control: parts.control,
             sources: parts.sources,
             config: parts.config,
             common: parts.common,
-            _leash: parts.leash,
+            leash: parts.leash,
             resolver: parts.resolver,
             signals: parts.signals,
             log: parts.log,
@@ -119,17 +138,30 @@ impl Supervisor {
             reload_wanted: false,
             stopping: None,
             next_number: 1,
+            rehearsal: None,
             fast_deaths: 0,
             replace_at: None,
             resolver_at: None,
             listing: None,
             handover: None,
-        })
+        }
+    }
+
+    /// Adds what the program before this one had running.
+    pub fn go_on_with(
+        &mut self,
+        generations: Vec<Generation>,
+        listeners: Listeners,
+        next_number: u64,
+    ) {
+        self.generations = generations;
+        self.listeners = listeners;
+        self.next_number = next_number;
     }
 
     /// Runs until it is stopped.
-    pub fn run(mut self) -> ExitCode {
-        self.begin(Why::Start);
+    pub fn run(mut self, why: Why) -> ExitCode {
+        self.begin(why);
         loop {
             if let Some(status) = self.finished() {
                 return status;
@@ -143,8 +175,53 @@ impl Supervisor {
             }
             self.obey_signals();
             self.look_at_the_clock();
-            if self.transition.is_none() && self.stopping.is_none() && self.reload_wanted {
+            if self.transition.is_none() && self.stopping.is_none() {
+                self.reload();
+            }
+        }
+    }
+
+    /// Begins a reload if one is wanted; with a new binary, where there is one that is good.
+    fn reload(&mut self) {
+        match self.rehearsal.take() {
+            Some(Rehearsal::Passed) => {
+                let error = self.take_over();
+                crate::error!(self.log, "The new binary cannot be executed: {error}");
+                self.begin(Why::Reload);
+            }
+            Some(Rehearsal::Failed) => {
+                crate::error!(self.log, "The running binary goes on");
+                self.begin(Why::Reload);
+            }
+            None if self.reload_wanted => {
                 self.reload_wanted = false;
+                // What came by a descriptor cannot be read a second time.
+                match takeover::is_newer() && self.sources.text.is_none() {
+                    true => self.begin_rehearsal(),
+                    false => self.begin(Why::Reload),
+                }
+            }
+            running => self.rehearsal = running,
+        }
+    }
+
+    /// Ends a trial: it holds the listeners and the leash like this process.
+    pub(super) fn end_rehearsal(&mut self) {
+        if let Some(Rehearsal::Running(pid, _)) = self.rehearsal.take() {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
+
+    fn begin_rehearsal(&mut self) {
+        match self.rehearse() {
+            Ok(pid) => {
+                crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
+                let deadline = Instant::now() + REHEARSAL_PATIENCE;
+                self.rehearsal = Some(Rehearsal::Running(pid, deadline));
+            }
+            Err(error) => {
+                crate::error!(self.log, "The new binary cannot rehearse: {error}");
                 self.begin(Why::Reload);
             }
         }
@@ -202,6 +279,9 @@ impl Supervisor {
         }
         moments.extend(self.stopping.as_ref().map(Stopping::deadline));
         moments.extend(self.handover.as_ref().map(Handover::deadline));
+        if let Some(Rehearsal::Running(_, deadline)) = self.rehearsal {
+            moments.push(deadline);
+        }
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(|listing| listing.until));
         let Some(soonest) = moments.into_iter().min() else {
@@ -286,6 +366,13 @@ impl Supervisor {
         {
             self.transition_timed_out();
         }
+        if let Some(Rehearsal::Running(pid, deadline)) = self.rehearsal
+            && deadline <= now
+        {
+            // Its end, which SIGCHLD tells, says the rest.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            self.rehearsal = Some(Rehearsal::Running(pid, now + REHEARSAL_PATIENCE));
+        }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {
             self.finish_listing();
         }
@@ -313,6 +400,13 @@ impl Supervisor {
                     crate::warning!(self.log, "The resolver (PID {pid}) {how}; starting another");
                     self.resolver_at = Some(Instant::now() + self.resolver.pause());
                 }
+            } else if self.rehearsal.as_ref().is_some_and(|r| r.is(pid)) {
+                let passed = matches!(status, WaitStatus::Exited(_, 0));
+                self.rehearsal = Some(match passed {
+                    true => Rehearsal::Passed,
+                    false => Rehearsal::Failed,
+                });
+                crate::notice!(self.log, "The new binary's rehearsal {how}");
             } else if let Some(at) = self.generations.iter().position(|g| g.pid == pid) {
                 self.master_died(at, &how);
             } else {

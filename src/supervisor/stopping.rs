@@ -46,6 +46,7 @@ impl Supervisor {
             transition.roll_back();
         }
         self.replace_at = None;
+        self.end_rehearsal();
         for generation in &mut self.generations {
             match generation.state {
                 State::Serving | State::Draining(_) if !drain.is_zero() => {

@@ -170,7 +170,7 @@ impl Supervisor {
             None => None,
         };
         let control = match new.control.as_deref() {
-            Some(path) if old.control.as_deref() != Some(path) => Some(
+            Some(path) if self.control.as_ref().map(Control::path) != Some(path) => Some(
                 Control::open(path)
                     .map_err(|error| format!("control = {}: {error}", path.display()))?,
             ),

@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,10 +30,8 @@ const VALUE: usize = 5;
 /// The longest session that is kept, in bytes; one with a long client chain is not.
 const MAX_VALUE: usize = (SLOT - VALUE) * 8;
 
-/// Maps the memory that all workers share.
-pub(super) fn map() -> io::Result<SharedWords> {
-    SharedWords::new(SLOTS * SLOT)
-}
+/// Words of the memory that all workers share.
+pub(super) const WORDS: usize = SLOTS * SLOT;
 
 /// The sessions of one service, in the memory that all services share.
 pub(super) struct SharedSessions {
@@ -268,7 +265,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (SharedSessions, SharedSessions) {
-        let words = map().unwrap();
+        let words = SharedWords::new(WORDS).unwrap();
         (
             SharedSessions::new(words.clone(), [1; 32]),
             SharedSessions::new(words, [1; 32]),
