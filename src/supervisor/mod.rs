@@ -195,7 +195,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
 
 fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
     let stderr = config.global.foreground == Foreground::Yes;
-    let outputs = Outputs::open(&config.global, stderr);
+    let outputs = Outputs::open_again(&config.global, stderr);
     let log = Log {
         level: config.global.debug,
         id: Id::Main,
