@@ -14,6 +14,9 @@ use super::buffer::{Buffer, Pool};
 use crate::tls::{Failure, Stream};
 use crate::worker::poller::Readiness;
 
+/// MSG_MORE, which nix has no name for.
+const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
+
 /// Pieces that one sendmsg(2) takes; what is behind goes with the next.
 const PIECES: usize = 16;
 
@@ -53,6 +56,8 @@ pub enum Received {
 pub struct End {
     socket: OwnedFd,
     ready: Readiness,
+    /// Its poller tells of room to write.
+    room_watched: bool,
     /// The TLS on it, once its handshake is done; payload is plain without.
     pub tls: Option<Stream>,
     /// Bytes as they came in that could not be used yet: an incomplete record.
@@ -72,10 +77,12 @@ pub struct End {
 }
 
 impl End {
-    /// An end in plain on a connected, non-blocking socket.
-    pub fn new(socket: OwnedFd) -> Self {
+    /// An end in plain on a connected, non-blocking socket that was registered with a poller, for
+    /// room to write or not.
+    pub fn new(socket: OwnedFd, room_watched: bool) -> Self {
         Self {
             socket,
+            room_watched,
             // Whether there is something to read, the first event says; room there is.
             ready: Readiness {
                 writable: true,
@@ -95,6 +102,13 @@ impl End {
     /// Takes note of an event.
     pub fn note(&mut self, ready: Readiness) {
         self.ready.merge(ready);
+    }
+
+    /// The socket is full, and nobody was asked to tell when it is not. From here on somebody is.
+    pub fn must_watch_room(&mut self) -> bool {
+        let must = !self.ready.writable && !self.room_watched;
+        self.room_watched |= must;
+        must
     }
 
     /// Whether a read may give something.
@@ -216,7 +230,12 @@ impl End {
         if let Some(stream) = &mut self.tls {
             alert.clear();
             stream.close_notify(alert);
-            self.queue(alert, pool)?;
+            // The FIN goes in the same packet: shutdown(2) pushes what MSG_MORE held back.
+            let sent = match self.output.is_empty() {
+                true => send_with(&self.socket, &mut self.ready, alert, MORE)?,
+                false => 0,
+            };
+            self.output.push(&alert[sent..], pool);
         }
         self.flush(pool).map(drop)
     }
@@ -314,8 +333,17 @@ pub fn take_error(socket: &OwnedFd) -> Option<Errno> {
 }
 
 fn transmit(socket: &OwnedFd, ready: &mut Readiness, bytes: &[u8]) -> Result<usize, Errno> {
+    send_with(socket, ready, bytes, MsgFlags::empty())
+}
+
+fn send_with(
+    socket: &OwnedFd,
+    ready: &mut Readiness,
+    bytes: &[u8],
+    flags: MsgFlags,
+) -> Result<usize, Errno> {
     attempt(ready, bytes.len(), || {
-        send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)
+        send(socket.as_raw_fd(), bytes, flags | MsgFlags::MSG_NOSIGNAL)
     })
 }
 

@@ -54,7 +54,8 @@ impl Handshaking {
             side,
             handshake,
             deadline: context.resources.now + common.config().timeouts.busy,
-            began: false,
+            // Who accepts has nothing to say before the other.
+            began: side == Side::Front,
         })
     }
 
