@@ -10,7 +10,7 @@ use nix::sys::socket::{
     MsgFlags, Shutdown, UnixAddr, recv, send, sendmsg, setsockopt, shutdown, sockopt,
 };
 
-use super::buffer::{Buffer, Pool};
+use super::buffer::{Buffer, Pool, SMALL};
 use crate::tls::{Failure, Stream};
 use crate::worker::poller::Readiness;
 
@@ -70,6 +70,8 @@ pub struct End {
     pub plain: Buffer,
     /// Bytes that the full socket did not take.
     pub output: Buffer,
+    /// `output` is the end of a handshake that nobody waits for, and goes with the next payload.
+    held: bool,
     /// Whether more may come.
     pub reading: Reading,
     /// Whether more may go.
@@ -94,6 +96,7 @@ impl End {
             bulk: false,
             plain: Buffer::default(),
             output: Buffer::default(),
+            held: false,
             reading: Reading::Open,
             writing: Writing::Open,
         }
@@ -157,11 +160,54 @@ impl End {
         }
     }
 
+    /// As [`End::queue`], but for what may wait for the payload that comes after it; at the latest
+    /// [`End::release`] sends it.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn hold(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+        if !self.output.is_empty() {
+            return self.queue(bytes, pool);
+        }
+        self.output.push(bytes, pool);
+        self.held = !bytes.is_empty();
+        Ok(())
+    }
+
+    /// Whether [`End::hold`] keeps something back.
+    pub fn holds(&self) -> bool {
+        self.held
+    }
+
+    /// Sends what was held.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn release(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+        self.held = false;
+        self.flush(pool)
+    }
+
+    /// How many bytes wait for the socket.
+    pub fn unsent(&self) -> usize {
+        match self.held {
+            true => 0,
+            false => self.output.len(),
+        }
+    }
+
     /// Sends `bytes`, behind what waits already; what the socket does not take waits.
     ///
     /// # Errors
     /// The socket is broken: EPIPE, ECONNRESET and their like.
     pub fn queue(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+        if self.held && !bytes.is_empty() {
+            if bytes.len() <= SMALL - self.output.len().min(SMALL) {
+                self.output.push(bytes, pool);
+                return self.release(pool).map(drop);
+            }
+            self.release(pool)?;
+        }
         let sent = match self.output.is_empty() {
             true => self.transmit(bytes)?,
             false => 0,
@@ -180,6 +226,9 @@ impl End {
         ranges: &[Range<usize>],
         pool: &mut Pool,
     ) -> Result<(), Errno> {
+        if self.held && !ranges.is_empty() {
+            self.release(pool)?;
+        }
         if let [range] = ranges {
             return self.queue(&work[range.clone()], pool);
         }
@@ -198,12 +247,16 @@ impl End {
         Ok(())
     }
 
-    /// Writes what waits, as far as the socket takes it, and the FIN behind the last of it.
-    /// Returns how many bytes went.
+    /// Writes what waits and is not held, as far as the socket takes it, and the FIN behind the last
+    /// of it. Returns how many bytes went.
     ///
     /// # Errors
     /// As [`End::queue`].
     pub fn flush(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+        if self.held && self.writing == Writing::Open {
+            return Ok(0);
+        }
+        self.held = false;
         let mut total = 0;
         while !self.output.is_empty() && self.ready.writable {
             let sent = transmit(&self.socket, &mut self.ready, self.output.bytes())?;
