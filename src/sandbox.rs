@@ -1,1 +1,352 @@
-//! TODO
+//! The sandbox: what a process that talks to the network may still ask of the kernel, once it has
+//! become who it is. seccomp(2) holds the system calls, landlock(7) the file system.
+//!
+//! Three filters, of which the strictest answer counts:
+//!
+//! * [`FATAL`]: what only an intruder calls. The process is killed, so that it shows.
+//! * an allowlist by role: the rest fails with EPERM, since a glibc of another year may try
+//!   something new and must be able to go on without it.
+//! * clone3(2) fails with ENOSYS: its flags are in memory, where a filter cannot see them. glibc
+//!   then takes clone(2), whose flags are looked at.
+//!
+//! A child goes on in its parent's sandbox and can only narrow it, so what a worker may do, the
+//! master, who forks it, may do too. Never in here: leave to write to a file, or to execute one.
+
+mod calls;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    path_beneath_rules,
+};
+use nix::errno::Errno;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use self::calls::{
+    ACCEPTING, CLOCKS, DESCRIPTORS, FATAL, IDENTITY, LOOKUPS, MEMORY, PROCESSES, SOCKETS, THREADS,
+};
+use crate::log::Log;
+
+/// The sandbox cannot be entered, though the kernel has one.
+#[derive(Debug)]
+pub struct SandboxError {
+    /// `seccomp` or `landlock`.
+    mechanism: &'static str,
+    reason: String,
+}
+
+impl fmt::Display for SandboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Cannot enter the sandbox: {}: {}",
+            self.mechanism, self.reason
+        )
+    }
+}
+
+impl std::error::Error for SandboxError {}
+
+impl From<SandboxError> for std::io::Error {
+    fn from(error: SandboxError) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
+/// A worker: threads, clocks, descriptors it has or is given, outgoing stream sockets. No other
+/// process can be made, signalled or looked into; no file can be opened.
+///
+/// Call it before threads start. A kernel that has no sandbox gets a debug line.
+///
+/// # Errors
+/// The kernel has one and refuses it.
+pub fn worker(log: &Log) -> Result<(), SandboxError> {
+    landlock(&[], log)?;
+    // abort(3) and raise(3) send to the thread that calls them.
+    let own = u64::from(std::process::id());
+    let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
+    rules.extend(narrow()?);
+    rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
+    rules.insert(libc::SYS_clone, vec![rule([thread_only()])?]);
+    seccomp(rules, log)
+}
+
+/// The master: what a worker may, and to accept, to make processes in its own namespaces, to
+/// signal and to await them, and to put them into their sandboxes.
+///
+/// Call it before threads start; it starts none. A kernel that has no sandbox gets a debug line.
+///
+/// # Errors
+/// The kernel has one and refuses it.
+pub fn master(log: &Log) -> Result<(), SandboxError> {
+    landlock(&[], log)?;
+    let mut rules = plain(&[
+        THREADS,
+        MEMORY,
+        CLOCKS,
+        DESCRIPTORS,
+        SOCKETS,
+        IDENTITY,
+        ACCEPTING,
+        PROCESSES,
+    ]);
+    rules.extend(narrow()?);
+    rules.insert(libc::SYS_clone, vec![rule([no_new_namespace()])?]);
+    // unshare(2) of threads changes nothing, and fails where there are some: a proof that a
+    // process may fork.
+    let thread = libc::CLONE_THREAD as u64;
+    rules.insert(libc::SYS_unshare, vec![rule([equal(0, thread)])?]);
+    seccomp(rules, log)
+}
+
+/// The resolver: getaddrinfo(3) with the modules of nsswitch.conf(5), which read files, map code
+/// and talk to name servers and daemons. It reads system files only, and writes to none.
+///
+/// Call it before threads start. A kernel that has no sandbox gets a debug line.
+///
+/// # Errors
+/// The kernel has one and refuses it.
+pub fn resolver(log: &Log) -> Result<(), SandboxError> {
+    let folders = NAME_SERVICE_FILES.map(Path::new);
+    landlock(&folders, log)?;
+    let own = u64::from(std::process::id());
+    let mut rules = plain(&[
+        THREADS,
+        MEMORY,
+        CLOCKS,
+        DESCRIPTORS,
+        SOCKETS,
+        IDENTITY,
+        LOOKUPS,
+    ]);
+    rules.extend(narrow()?);
+    rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
+    rules.insert(libc::SYS_clone, vec![rule([thread_only()])?]);
+    for any in [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_ioctl] {
+        rules.insert(any, Vec::new());
+    }
+    let families = [
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_UNIX,
+        libc::AF_NETLINK,
+    ];
+    rules.insert(
+        libc::SYS_socket,
+        one_of(0, &families.map(|family| family as u64))?,
+    );
+    seccomp(rules, log)
+}
+
+/// Where the modules of nsswitch.conf(5), and what resolv.conf(5) may be a link to, are.
+const NAME_SERVICE_FILES: [&str; 12] = [
+    "/etc",
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/run",
+    "/var/run",
+    "/var/cache",
+    "/proc",
+    "/nix/store",
+    "/gnu/store",
+    "/mnt/wsl",
+    "/dev/urandom",
+];
+
+/// What any process may set or ask of itself; PR_SET_DUMPABLE besides, to 0.
+const PRCTL: [u64; 7] = [
+    libc::PR_SET_NAME as u64,
+    libc::PR_GET_NAME as u64,
+    libc::PR_SET_VMA as u64,
+    libc::PR_SET_NO_NEW_PRIVS as u64,
+    libc::PR_GET_NO_NEW_PRIVS as u64,
+    libc::PR_GET_DUMPABLE as u64,
+    libc::PR_SET_PDEATHSIG as u64,
+];
+
+/// A filter's rules: for each call, alternatives; none is "whatever its arguments".
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn plain(groups: &[&[i64]]) -> Rules {
+    let calls = groups.iter().copied().flatten();
+    calls.map(|&call| (call, Vec::new())).collect()
+}
+
+/// Calls that every role may make with some arguments only.
+fn narrow() -> Result<Rules, SandboxError> {
+    // No memory that can be executed: no code is loaded once the sandbox stands.
+    let not_executable = || masked(2, libc::PROT_EXEC as u64, 0);
+    let stream = || masked(1, 0xf, libc::SOCK_STREAM as u64);
+    let write = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND) as u64;
+    Ok(BTreeMap::from([
+        (libc::SYS_mmap, vec![rule([not_executable()])?]),
+        (libc::SYS_mprotect, vec![rule([not_executable()])?]),
+        // For reading; landlock, or the jail, says what.
+        (libc::SYS_openat, vec![rule([masked(2, write, 0)])?]),
+        (
+            libc::SYS_socket,
+            vec![
+                rule([equal(0, libc::AF_INET as u64), stream()])?,
+                rule([equal(0, libc::AF_INET6 as u64), stream()])?,
+                rule([equal(0, libc::AF_UNIX as u64), stream()])?,
+            ],
+        ),
+        (libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX as u64])?),
+        (
+            libc::SYS_ioctl,
+            one_of(
+                1,
+                &[libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX, libc::TCGETS],
+            )?,
+        ),
+        // Reading limits, not setting them.
+        (libc::SYS_prlimit64, vec![rule([null(2)])?]),
+        // Names of threads and of the allocator's mappings; what the sandbox itself asks for.
+        (
+            libc::SYS_prctl,
+            [
+                one_of(0, &PRCTL)?,
+                vec![rule([equal(0, libc::PR_SET_DUMPABLE as u64), equal(1, 0)])?],
+            ]
+            .concat(),
+        ),
+    ]))
+}
+
+type Condition = Result<SeccompCondition, SandboxError>;
+
+fn condition(index: u8, length: SeccompCmpArgLen, how: SeccompCmpOp, value: u64) -> Condition {
+    SeccompCondition::new(index, length, how, value).map_err(seccomp_error)
+}
+
+fn equal(index: u8, value: u64) -> Condition {
+    condition(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+fn null(index: u8) -> Condition {
+    condition(index, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
+}
+
+fn masked(index: u8, mask: u64, value: u64) -> Condition {
+    condition(
+        index,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(mask),
+        value,
+    )
+}
+
+/// clone(2) for a thread of this process. Its flags are the first argument on both architectures.
+fn thread_only() -> Condition {
+    masked(0, libc::CLONE_THREAD as u64, libc::CLONE_THREAD as u64)
+}
+
+/// clone(2), but not into a namespace, in which a process could be root.
+fn no_new_namespace() -> Condition {
+    let namespaces = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    masked(0, namespaces as u64, 0)
+}
+
+fn one_of(index: u8, values: &[u64]) -> Result<Vec<SeccompRule>, SandboxError> {
+    let rules = values.iter().map(|&value| rule([equal(index, value)]));
+    rules.collect()
+}
+
+fn rule<const N: usize>(conditions: [Condition; N]) -> Result<SeccompRule, SandboxError> {
+    let conditions: Result<Vec<_>, _> = conditions.into_iter().collect();
+    SeccompRule::new(conditions?).map_err(seccomp_error)
+}
+
+fn seccomp_error(error: impl fmt::Display) -> SandboxError {
+    SandboxError {
+        mechanism: "seccomp",
+        reason: error.to_string(),
+    }
+}
+
+/// Puts the three filters in force, for all threads there are.
+fn seccomp(allowed: Rules, log: &Log) -> Result<(), SandboxError> {
+    let errno = |errno: Errno| SeccompAction::Errno(errno as i32 as u32);
+    let mut fatal = plain(&[FATAL]);
+    let thread = libc::CLONE_THREAD as u64;
+    let other = condition(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, thread);
+    fatal.insert(libc::SYS_unshare, vec![rule([other])?]);
+    let filters = [
+        compile(fatal, SeccompAction::KillProcess, SeccompAction::Allow)?,
+        compile(
+            plain(&[&[libc::SYS_clone3]]),
+            errno(Errno::ENOSYS),
+            SeccompAction::Allow,
+        )?,
+        // Last: it forbids seccomp(2) itself, but to the master.
+        compile(allowed, SeccompAction::Allow, errno(Errno::EPERM))?,
+    ];
+    for filter in &filters {
+        match seccompiler::apply_filter_all_threads(filter) {
+            Ok(()) => (),
+            Err(seccompiler::Error::Seccomp(error))
+                if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+            {
+                crate::debug!(*log, "This kernel has no seccomp filters");
+                return Ok(());
+            }
+            Err(error) => return Err(seccomp_error(error)),
+        }
+    }
+    Ok(())
+}
+
+/// A filter that answers `matched` to what is in `rules`, and `other` to the rest. A call by
+/// another architecture's table kills the process.
+fn compile(
+    rules: Rules,
+    matched: SeccompAction,
+    other: SeccompAction,
+) -> Result<BpfProgram, SandboxError> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(seccomp_error)?;
+    SeccompFilter::new(rules, other, matched, architecture)
+        .and_then(BpfProgram::try_from)
+        .map_err(seccomp_error)
+}
+
+/// No file but those beneath `readable`, and these for reading; no signal and no abstract socket
+/// to a process outside. What is open stays usable.
+fn landlock(readable: &[&Path], log: &Log) -> Result<(), SandboxError> {
+    // The newest rights that were tried out here; an older kernel holds what it knows of them.
+    let abi = ABI::V6;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|rules| rules.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rules(path_beneath_rules(readable, read)))
+        .and_then(|rules| rules.restrict_self())
+        .map_err(|error| SandboxError {
+            mechanism: "landlock",
+            reason: error.to_string(),
+        })?;
+    match status.ruleset {
+        RulesetStatus::FullyEnforced => (),
+        RulesetStatus::PartiallyEnforced => {
+            crate::debug!(*log, "This kernel has an older landlock: it holds in part");
+        }
+        RulesetStatus::NotEnforced => crate::debug!(*log, "This kernel has no landlock"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

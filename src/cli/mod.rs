@@ -1,3 +1,168 @@
-//! The command line.
+//! The command line: what was asked for, and who does it. Never in here: what serving means.
 
+pub mod args;
+pub mod check;
 pub mod demo;
+mod help;
+pub mod status;
+mod version;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use args::{Command, Configuration, ControlAt, Source};
+
+use crate::config::{self, Sources};
+use crate::log::Reason;
+use crate::supervisor;
+
+/// The exit status of a command line that is not understood; 1 is for what fails later.
+const USAGE: u8 = 2;
+/// A configuration read from a descriptor is never longer, in bytes.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// Does what `arguments` ask for; the first of them is the program's name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let as_stunnel = args::called_as_stunnel(arguments.next().as_deref());
+    match args::parse(arguments, as_stunnel) {
+        Ok(command) => obey(command, as_stunnel),
+        Err(error) => {
+            complain(format_args!("{error}; see adit -help"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn obey(command: Command, as_stunnel: bool) -> ExitCode {
+    match command {
+        Command::Run(configuration) => match sources(configuration, as_stunnel) {
+            Ok(sources) => supervisor::run(sources),
+            Err(code) => code,
+        },
+        Command::Check {
+            configuration,
+            strict,
+        } => match sources(configuration, as_stunnel) {
+            Ok(sources) => check::run(&sources, strict),
+            Err(code) => code,
+        },
+        Command::Status { control, json } => match socket(control) {
+            Ok(path) => status::run(&path, json),
+            Err(code) => code,
+        },
+        Command::Demo => demo::run(),
+        Command::Version => print(format_args!("{}", version::Version)),
+        Command::Help => print(format_args!("{}", help::Help)),
+        Command::Sockets => {
+            let names = config::socket_option_names();
+            let title = "Options for socket = a|l|r:OPTION=VALUE[:VALUE]:";
+            print(format_args!("{}", help::Names(title, names)))
+        }
+        Command::Options => {
+            let names = config::tls_option_names();
+            let title = "TLS options for options = NAME or -NAME:";
+            print(format_args!("{}", help::Names(title, names)))
+        }
+    }
+}
+
+/// Where the configuration is, ready to be read, and to be read again after the program has left
+/// this folder.
+fn sources(configuration: Configuration, called_as_stunnel: bool) -> Result<Sources, ExitCode> {
+    let mut sources = Sources {
+        flags: configuration.flags,
+        environment: true,
+        called_as_stunnel,
+        ..Sources::default()
+    };
+    match configuration.source {
+        Source::Flags => sources.relay = true,
+        Source::File(path) => sources.file = Some(std::path::absolute(&path).unwrap_or(path)),
+        Source::Descriptor(number) => {
+            let text = read_descriptor(number).map_err(|error| {
+                complain(format_args!("-fd {number}: {}", Reason(&error)));
+                ExitCode::FAILURE
+            })?;
+            sources.text = Some((format!("descriptor {number}"), text));
+        }
+    }
+    Ok(sources)
+}
+
+fn read_descriptor(number: RawFd) -> io::Result<String> {
+    let mut text = Vec::new();
+    duplicate(number)?.take(MAX_TEXT).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The same open file under a number of our own.
+fn duplicate(number: RawFd) -> io::Result<File> {
+    if number == io::stdin().as_raw_fd() {
+        return Ok(nix::unistd::dup(io::stdin())?.into());
+    }
+    // SAFETY: borrowed for one fcntl(2), which gives EBADF if nothing is open there; nothing else
+    // runs yet in this process that could close or reuse the number meanwhile.
+    let given = unsafe { BorrowedFd::borrow_raw(number) };
+    let own = given.try_clone_to_owned()?;
+    Ok(own.into())
+}
+
+/// The control socket that was named, or that the configuration names.
+fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
+    let configuration = match control {
+        ControlAt::Socket(path) => return Ok(path),
+        ControlAt::Configuration(configuration) => configuration,
+    };
+    match config::load(&sources(configuration, false)?) {
+        Ok(loaded) => loaded.config.global.control.ok_or_else(|| {
+            complain(format_args!(
+                "the configuration has no control = SOCKET, which status asks"
+            ));
+            ExitCode::FAILURE
+        }),
+        Err(diagnostics) => {
+            complain(format_args!("{diagnostics}"));
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Prints to standard output; fails when nobody takes it, as a pipe that was closed.
+fn print(text: fmt::Arguments<'_>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// One complaint on standard error. If that is closed, the exit status says it as well.
+fn complain(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "adit: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_read_to_its_end() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"debug = 7\n\xff").unwrap();
+        drop(writer);
+        let text = read_descriptor(reader.as_raw_fd()).unwrap();
+        assert_eq!(text, "debug = 7\n\u{fffd}");
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_open_is_an_error() {
+        let error = read_descriptor(1_000_000).unwrap_err();
+        assert_eq!(Reason(&error).to_string(), "Bad file descriptor (9)");
+    }
+}

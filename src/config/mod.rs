@@ -31,7 +31,7 @@ pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,
 };
-pub use socket::{SocketOption, SocketOptionValue};
+pub use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub use tls_options::tls_option_names;
 pub use value::{Endpoint, Origin, Origins, Secret};
 

@@ -143,6 +143,11 @@ const KNOWN: &[(&str, i32, i32, Kind)] = &[
     ),
 ];
 
+/// The names that `socket` takes, for `adit -sockets`.
+pub fn socket_option_names() -> impl Iterator<Item = &'static str> + Clone {
+    KNOWN.iter().map(|known| known.0)
+}
+
 /// Longest name of a network device, without the NUL (netdevice(7), IFNAMSIZ).
 const DEVICE_NAME_MAX: usize = 15;
 

@@ -7,4 +7,5 @@ pub mod handoff;
 pub mod leash;
 pub mod scoreboard;
 pub mod shared;
+pub mod sockopt;
 pub mod words;

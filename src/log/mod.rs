@@ -1,7 +1,22 @@
 //! Log lines in stunnel's shape, through slog: terminal (stderr), file, syslog.
-//! Secrets and payload never reach a log at any level.
+//!
+//! A line is written by the process and thread that has something to say, with one write(2) to a
+//! descriptor that all processes share (O_APPEND), so nothing is collected, sent or lost in between.
+//! Secrets and payload never reach a log at any level; a log that cannot be written to never ends
+//! or blocks the service.
 
-use std::fmt;
+mod clock;
+mod installed;
+mod line;
+mod outputs;
+mod sink;
+mod syslog;
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+pub use installed::{descriptors, install, replace_file, to_stderr};
+pub use outputs::{OpenError, Outputs, reopen};
 
 /// The brackets of a log line: `LOG5[17]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +31,28 @@ pub enum Id {
     Connection(u64),
     /// A connection under `logId = unique`: 128 random bits, written in base64url.
     Unique(u128),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// RFC 4648, section 5.
+        const BASE64URL: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        match self {
+            Id::Ui => f.write_str("ui"),
+            Id::Cron => f.write_str("cron"),
+            Id::Main => f.write_str("main"),
+            Id::Connection(number) => write!(f, "{number}"),
+            // 22 digits of 6 bits: the last carries the 2 bits that are left, and 4 of padding.
+            Id::Unique(bits) => (0..22).try_for_each(|digit| {
+                let six = match digit {
+                    21 => bits << 4,
+                    _ => bits >> (122 - 6 * digit),
+                };
+                f.write_char(char::from(BASE64URL[(six & 63) as usize]))
+            }),
+        }
+    }
 }
 
 /// A cheap handle: what level is listened to, and what stands in the brackets.
@@ -36,8 +73,29 @@ impl Log {
 
     /// Writes one line. Use the macros: they format nothing when nobody listens.
     pub fn write(&self, level: u8, text: fmt::Arguments<'_>) {
-        let _ = (level, text);
-        todo!("log/")
+        installed::write(level, self.id, text);
+    }
+}
+
+/// A system error as log lines show it: `Connection refused (111)`.
+#[derive(Debug)]
+pub struct Reason<'a>(pub &'a io::Error);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.raw_os_error() {
+            Some(number) => {
+                // strerror(3)'s words, as stunnel has them, and Rust's own way of adding the number.
+                let text = io::Error::from_raw_os_error(number).to_string();
+                let rust = format!(" (os error {number})");
+                write!(
+                    f,
+                    "{} ({number})",
+                    text.strip_suffix(&rust).unwrap_or(&text)
+                )
+            }
+            None => self.0.fmt(f),
+        }
     }
 }
 
@@ -66,3 +124,49 @@ macro_rules! info { ($log:expr, $($arg:tt)+) => { $crate::log_at!($log, 6, $($ar
 /// A debug line (level 7).
 #[macro_export]
 macro_rules! debug { ($log:expr, $($arg:tt)+) => { $crate::log_at!($log, 7, $($arg)+) }; }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_as_in_stunnel() {
+        for (id, text) in [
+            (Id::Ui, "ui"),
+            (Id::Cron, "cron"),
+            (Id::Main, "main"),
+            (Id::Connection(17), "17"),
+            (Id::Unique(0), "AAAAAAAAAAAAAAAAAAAAAA"),
+            (Id::Unique(u128::MAX), "_____________________w"),
+            // RFC 4648 over the 16 bytes 00 01 .. 0f.
+            (
+                Id::Unique(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
+                "AAECAwQFBgcICQoLDA0ODw",
+            ),
+        ] {
+            assert_eq!(id.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_level_nobody_listens_to_formats_nothing() {
+        struct Trap;
+        impl fmt::Display for Trap {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("formatted")
+            }
+        }
+        let log = Log {
+            level: 5,
+            id: Id::Main,
+        };
+        crate::info!(log, "{Trap}");
+        crate::debug!(log, "{Trap}");
+    }
+
+    #[test]
+    fn a_reason_is_the_systems_words_and_its_number() {
+        let error = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert_eq!(Reason(&error).to_string(), "Connection refused (111)");
+    }
+}

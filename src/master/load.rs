@@ -49,7 +49,7 @@ pub fn load(
                 found.extend(warnings.into_iter().map(|p| about(service, p)));
                 services.push(ServiceContext {
                     config: service.clone(),
-                    tls,
+                    tls: Some(tls),
                     upstreams,
                 });
             }

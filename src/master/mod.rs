@@ -92,7 +92,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         log::install(outputs);
     }
     let jailed = enter_jail(&start, &loaded)?;
-    crate::sandbox::master(&start.log);
+    crate::sandbox::master(&start.log)?;
     let signals = fresh.hear(&[SIGCHLD])?;
     let workers = Workers::new(Nursery {
         generation: start.generation,

@@ -1,6 +1,21 @@
-//! One connection's life, between a front (accepted) and a back (connected) end.
+//! One connection's life, between a front (accepted) and a back (connected) end. A session goes
+//! through the stages of its plan ([`session`]): [`connecting`], [`talking`] (the dialogue before
+//! TLS), [`handshaking`]; then [`pump`] carries bytes until both ends are over.
+//! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
+pub mod buffer;
+pub mod connecting;
+pub mod end;
+pub mod handshaking;
+pub mod lookup;
+pub mod outbound;
+pub mod pump;
+pub mod resources;
+pub mod session;
+pub mod talking;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,8 +27,8 @@ use crate::tls;
 pub struct ServiceContext {
     /// Its options.
     pub config: Service,
-    /// Its TLS side.
-    pub tls: tls::Context,
+    /// Its TLS side; `None` leaves both ends in plain, which no configuration can ask for.
+    pub tls: Option<tls::Context>,
     /// What its `connect` entries resolved to when the configuration was loaded, in their order;
     /// empty with `delay = yes` or when nothing resolved.
     pub upstreams: Vec<Upstream>,
@@ -26,4 +41,36 @@ pub enum Upstream {
     Tcp(SocketAddr, String),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Upstream::Tcp(address, _) => Address(Some(*address)).fmt(f),
+            Upstream::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// An address in the shape that stunnel logs, which filters match on: IPv6 without brackets.
+#[derive(Debug, Clone, Copy)]
+pub struct Address(pub Option<SocketAddr>);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => write!(f, "{}:{}", address.ip(), address.port()),
+            None => f.write_str("unnamed socket"),
+        }
+    }
+}
+
+/// A system error as stunnel words it: `Connection refused (111)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason(pub nix::errno::Errno);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0.desc(), self.0 as i32)
+    }
 }

@@ -80,7 +80,7 @@ fn live(
     let _jailed = plan
         .enter(&OneThread::prove()?)
         .map_err(io::Error::other)?;
-    crate::sandbox::resolver(log);
+    crate::sandbox::resolver(log)?;
     process::title("adit: resolver", "");
     let _signals = fresh.hear(&[])?;
     resolver::serve(control.into(), leash.into())

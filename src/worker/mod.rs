@@ -2,7 +2,16 @@
 //! Holds no listener. Never in here: what happens on a connection.
 
 mod inbox;
+mod panics;
+pub mod poller;
 pub mod reactor;
+pub mod slab;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tests;
+pub mod thread;
+pub mod timers;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -69,7 +78,7 @@ pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     process::close_all_but(&kept(&start))?;
-    crate::sandbox::worker(&start.log);
+    crate::sandbox::worker(&start.log)?;
     process::title(
         &format!("adit: worker {}", start.index),
         &format!(" of generation {}", start.generation),

@@ -1,0 +1,74 @@
+//! `adit -help`, `-sockets`, `-options`.
+
+use std::fmt;
+
+use crate::config;
+
+const COMMANDS: &str = "\
+adit: a TLS relay that reads stunnel.conf
+
+  adit [FILE]                   serve; FILE is /etc/adit/adit.conf unless given
+  adit -fd N                    serve what can be read from descriptor N
+  adit check [--strict] [FILE]  say what is wrong with a configuration; start nothing
+  adit relay --accept A --connect B [--protocol P]
+                                serve without a file: plain in, TLS out, the server verified
+      --server --cert C [--key K]   the reverse: TLS in, plain out
+      --insecure, --verify-none     verify nobody
+  adit status [--json] [--control SOCKET | FILE]
+                                ask the running adit for its workers and counts
+  adit demo                     an old mail program and a modern mail server, adit between them
+  adit -version | -help | -sockets | -options
+
+Every option of the configuration can be a flag as well (--debug 7), global ones also a variable
+(ADIT_DEBUG=7); flags stand above variables, and those above the file.
+";
+
+/// The text of `-help`: the commands, and the options that are served.
+pub(super) struct Help;
+
+impl fmt::Display for Help {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(COMMANDS)?;
+        for (scope, title) in [
+            (config::Scope::Global, "Global options"),
+            (config::Scope::Service, "Options of a service"),
+        ] {
+            writeln!(f, "\n{title}:")?;
+            for option in config::options().filter(|option| is_listed(option, scope)) {
+                writeln!(f, "  {:<20} {}", option.name, option.syntax)?;
+                writeln!(f, "  {:<20}   {}", "", option.doc)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_listed(option: &config::OptionDef, scope: config::Scope) -> bool {
+    let here = option.scope == scope || option.scope == config::Scope::Both;
+    here && matches!(option.verdict, config::Verdict::Served)
+}
+
+/// Names, one a line, below a title.
+pub(super) struct Names<I>(pub &'static str, pub I);
+
+impl<I: Iterator<Item = &'static str> + Clone> fmt::Display for Names<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.0)?;
+        self.1.clone().try_for_each(|name| writeln!(f, "  {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_the_commands_and_the_options_that_are_served() {
+        let text = Help.to_string();
+        for word in ["adit demo", "  chroot ", "  accept ", "verifyServer"] {
+            assert!(text.contains(word), "{word}");
+        }
+        assert!(!text.contains("iconActive"));
+        assert!(text.lines().all(|line| line.chars().count() <= 120));
+    }
+}

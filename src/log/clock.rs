@@ -1,0 +1,116 @@
+//! Local time. The zone is loaded once, at [`load_zone`], since a jail has no /etc/localtime;
+//! localtime_r(3) never looks at the file again, as localtime(3) would.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+unsafe extern "C" {
+    // POSIX; the libc crate leaves it out.
+    fn tzset();
+}
+
+/// Reads the time zone (`TZ`, or /etc/localtime), before the jail makes that impossible.
+pub(super) fn load_zone() {
+    // SAFETY: takes nothing; glibc locks its own state. Reads TZ, which adit never changes.
+    unsafe { tzset() };
+}
+
+/// A moment in local time, to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    year: i32,
+    month: usize,
+    day: i32,
+    hour: i32,
+    minute: i32,
+    second: i32,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now() -> Self {
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        Self::at(libc::time_t::try_from(seconds).unwrap_or(0))
+    }
+
+    /// So many seconds after 1970 began in UTC.
+    fn at(seconds: libc::time_t) -> Self {
+        let mut parts = MaybeUninit::<libc::tm>::zeroed();
+        // SAFETY: both pointers are valid for the call. On failure (a year that no int holds)
+        // `parts` stays zeroed, and all zeroes is a valid `tm`.
+        let parts = unsafe {
+            libc::localtime_r(&seconds, parts.as_mut_ptr());
+            parts.assume_init()
+        };
+        Self {
+            year: parts.tm_year + 1900,
+            month: usize::try_from(parts.tm_mon).unwrap_or(0) % 12,
+            day: parts.tm_mday,
+            hour: parts.tm_hour,
+            minute: parts.tm_min,
+            second: parts.tm_sec,
+        }
+    }
+}
+
+impl fmt::Display for Moment {
+    /// As stunnel writes it: `2026.11.24 09:46:10`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:04}.{:02}.{:02} {:02}:{:02}:{:02}",
+            self.year,
+            self.month + 1,
+            self.day,
+            self.hour,
+            self.minute,
+            self.second
+        )
+    }
+}
+
+/// A moment as RFC 3164, section 4.1.2, has it: `Nov  4 09:46:10`.
+pub(super) struct Rfc3164(pub Moment);
+
+impl fmt::Display for Rfc3164 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        write!(
+            f,
+            "{} {:2} {:02}:{:02}:{:02}",
+            MONTHS[self.0.month], self.0.day, self.0.hour, self.0.minute, self.0.second
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_in_both_shapes() {
+        let moment = Moment {
+            year: 2026,
+            month: 10,
+            day: 4,
+            hour: 9,
+            minute: 6,
+            second: 1,
+        };
+        assert_eq!(moment.to_string(), "2026.11.04 09:06:01");
+        assert_eq!(Rfc3164(moment).to_string(), "Nov  4 09:06:01");
+    }
+
+    #[test]
+    fn localtime_counts_months_from_nought_and_years_from_1900() {
+        // Noon in UTC on 2026-06-15: the same day in every zone but those beyond +12 and -12.
+        let moment = Moment::at(1_781_524_800);
+        assert_eq!((moment.year, moment.month), (2026, 5));
+        assert!((14..=16).contains(&moment.day));
+    }
+}

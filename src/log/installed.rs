@@ -1,0 +1,237 @@
+//! The logger of this process. A child made by fork(2) goes on with its parent's: the same
+//! descriptors, opened with O_APPEND, so every process writes for itself.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+use slog::{Drain, Logger, Never, OwnedKVList, Record, RecordLocation, RecordStatic, b, o};
+use slog_term::PlainSyncDecorator;
+
+use super::clock;
+use super::line::{LineFormat, slog_level, tag};
+use super::outputs::Outputs;
+use super::sink::{Sink, Writer};
+use super::syslog::Syslog;
+use super::{Id, Log};
+
+/// What is in force. The lock is held to take or to put an `Arc`, never while a line is written;
+/// only a process with one thread forks, so no child inherits it locked.
+static CURRENT: RwLock<Option<Arc<Installed>>> = RwLock::new(None);
+
+/// Whether lines go to stderr, see [`to_stderr`].
+static STDERR: AtomicBool = AtomicBool::new(true);
+
+struct Installed {
+    logger: Logger,
+    file: Option<Arc<Sink>>,
+    syslog: Option<RawFd>,
+}
+
+impl Installed {
+    fn new(outputs: Outputs) -> Self {
+        let line = |sink: Arc<Sink>| LineFormat::new(PlainSyncDecorator::new(Writer(sink)));
+        let file = outputs.file.map(|fd| Arc::new(Sink::file(fd)));
+        let syslog = outputs
+            .syslog
+            .map(|socket| Syslog::new(socket, outputs.facility, outputs.program));
+        Self {
+            syslog: syslog.as_ref().map(|syslog| syslog.as_fd().as_raw_fd()),
+            logger: Logger::root(
+                Drains {
+                    terminal: line(Arc::new(Sink::terminal())),
+                    file: file.clone().map(line),
+                    syslog,
+                },
+                o!(),
+            ),
+            file,
+        }
+    }
+}
+
+/// All of them in turn; none can fail, see [`Sink::put`].
+struct Drains {
+    terminal: LineFormat<PlainSyncDecorator<Writer>>,
+    file: Option<LineFormat<PlainSyncDecorator<Writer>>>,
+    syslog: Option<Syslog>,
+}
+
+impl Drain for Drains {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
+        if STDERR.load(Relaxed) {
+            let _ = self.terminal.log(record, values);
+        }
+        if let Some(file) = &self.file {
+            let _ = file.log(record, values);
+        }
+        match &self.syslog {
+            Some(syslog) => syslog.log(record, values),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes these the outputs of this process, and of those it forks from now on. What was
+/// installed before is closed. Loads the time zone; ignores SIGXFSZ, so that a log file at its
+/// limit (RLIMIT_FSIZE) costs lines, not the process.
+pub fn install(outputs: Outputs) {
+    clock::load_zone();
+    // SAFETY: ignoring installs no handler.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+    STDERR.store(outputs.stderr, Relaxed);
+    let missing = outputs.syslog_missing.clone();
+    let new = Arc::new(Installed::new(outputs));
+    *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
+    if let Some(reason) = missing {
+        let log = Log {
+            level: 7,
+            id: Id::Ui,
+        };
+        crate::notice!(log, "syslog is not used: {reason}");
+    }
+}
+
+fn current() -> Option<Arc<Installed>> {
+    CURRENT
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// One line, to whatever is installed; before that, to stderr.
+pub(super) fn write(level: u8, id: Id, text: fmt::Arguments<'_>) {
+    /// The outputs of a process that installed none (yet).
+    static FIRST: OnceLock<Installed> = OnceLock::new();
+    match current() {
+        Some(installed) => log_to(&installed.logger, level, id, text),
+        None => {
+            let first = FIRST.get_or_init(|| Installed::new(Outputs::stderr_only()));
+            log_to(&first.logger, level, id, text);
+        }
+    }
+}
+
+/// One line, as a slog record: the head of the line is its tag.
+pub(super) fn log_to(logger: &Logger, level: u8, id: Id, text: fmt::Arguments<'_>) {
+    /// Lines do not show where they were written.
+    static LOCATION: RecordLocation = RecordLocation {
+        file: file!(),
+        line: line!(),
+        column: column!(),
+        function: "",
+        module: module_path!(),
+    };
+    let level = level.min(7);
+    let fixed = RecordStatic {
+        location: &LOCATION,
+        tag: &tag(level, id),
+        level: slog_level(level),
+    };
+    logger.log(&Record::new(&fixed, &text, b!()));
+}
+
+/// Whether lines go to stderr too: off once the program has become a daemon.
+pub fn to_stderr(yes: bool) {
+    STDERR.store(yes, Relaxed);
+}
+
+/// Puts `fd`, see [`super::reopen`], behind the number of the installed log file, in one step:
+/// whoever writes at this moment writes to the old file or to the new one.
+///
+/// # Errors
+/// No log file is installed; what dup3(2) gives.
+pub fn replace_file(fd: OwnedFd) -> io::Result<()> {
+    match current().as_ref().and_then(|current| current.file.as_ref()) {
+        Some(file) => file.replace(fd.as_fd()),
+        None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "no log file is in use",
+        )),
+    }
+}
+
+/// The descriptors that the log needs, for a child that closes all others.
+pub fn descriptors() -> Vec<RawFd> {
+    let mut all = Vec::new();
+    if STDERR.load(Relaxed) {
+        all.push(io::stderr().as_raw_fd());
+    }
+    if let Some(current) = current() {
+        all.extend(current.file.as_ref().map(|file| file.as_fd().as_raw_fd()));
+        all.extend(current.syslog);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::Outputs;
+
+    fn appending(path: &Path) -> OwnedFd {
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap()
+            .into()
+    }
+
+    /// The texts in a log file; other tests of this process may write to it too.
+    fn texts(path: &Path) -> Vec<String> {
+        let mine = " LOG6[4711]: ";
+        let file = fs::read_to_string(path).unwrap();
+        file.lines()
+            .filter_map(|line| line.split_once(mine))
+            .map(|(stamp, text)| {
+                assert_eq!(stamp.len(), "2026.11.24 09:46:10".len());
+                text.to_owned()
+            })
+            .collect()
+    }
+
+    // One test: what is installed holds for the whole process.
+    #[test]
+    fn a_file_is_replaced_behind_the_same_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("1"), folder.path().join("2"));
+        install(Outputs {
+            stderr: false,
+            file: Some(appending(&first)),
+            ..Outputs::stderr_only()
+        });
+        let log = Log {
+            level: 6,
+            id: Id::Connection(4711),
+        };
+        let before = descriptors();
+        crate::info!(log, "to the {}", "first");
+        crate::debug!(log, "not listened to");
+        replace_file(appending(&second)).unwrap();
+        assert_eq!(descriptors(), before);
+        crate::info!(log, "to the second");
+        assert_eq!(texts(&first), ["to the first"]);
+        assert_eq!(texts(&second), ["to the second"]);
+
+        install(Outputs {
+            stderr: false,
+            ..Outputs::stderr_only()
+        });
+        assert!(descriptors().is_empty());
+        assert!(replace_file(appending(&second)).is_err());
+        crate::info!(log, "to nobody");
+        assert_eq!(texts(&second), ["to the second"]);
+        to_stderr(true);
+        assert_eq!(descriptors(), [2]);
+    }
+}

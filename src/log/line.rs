@@ -1,0 +1,205 @@
+//! A line in stunnel's shape, as a slog drain over slog-term's decorators:
+//! `2026.11.24 09:46:10 LOG5[17]: text`.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use slog::{Drain, Level, OwnedKVList, Record};
+use slog_term::Decorator;
+
+use super::clock::Moment;
+
+/// Longest text of a line in bytes; what is longer is cut. With its prefix a line stays below
+/// PIPE_BUF (4096), so that lines of several processes never mix in a pipe.
+const MAX_TEXT: usize = 3900;
+
+/// Formats records; the level and the id are in the record's tag, see [`tag`].
+pub(super) struct LineFormat<D: Decorator> {
+    decorator: D,
+}
+
+impl<D: Decorator> LineFormat<D> {
+    pub fn new(decorator: D) -> Self {
+        Self { decorator }
+    }
+}
+
+impl<D: Decorator> Drain for LineFormat<D> {
+    type Ok = ();
+    type Err = io::Error;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
+        self.decorator.with_record(record, values, |decorator| {
+            decorator.start_timestamp()?;
+            write!(decorator, "{} ", Moment::now())?;
+            decorator.start_level()?;
+            write!(decorator, "{}: ", record.tag())?;
+            decorator.start_msg()?;
+            text(decorator, record.msg())?;
+            decorator.start_whitespace()?;
+            writeln!(decorator)?;
+            decorator.flush()
+        })
+    }
+}
+
+/// The head of a line, `LOG5[17]`. It travels as the record's tag: slog has six levels, syslog eight.
+pub(super) fn tag(level: u8, id: super::Id) -> String {
+    // 8 and the longest id, 22, in one allocation.
+    let mut tag = String::with_capacity(32);
+    let _ = write!(tag, "LOG{level}[{id}]");
+    tag
+}
+
+/// The level of a record made with [`tag`]; its nearest in slog if it was made otherwise.
+pub(super) fn level_of(record: &Record<'_>) -> u8 {
+    match record.tag().as_bytes() {
+        [b'L', b'O', b'G', digit @ b'0'..=b'7', b'[', ..] => digit - b'0',
+        _ => match record.level() {
+            Level::Critical => 2,
+            Level::Error => 3,
+            Level::Warning => 4,
+            Level::Info => 5,
+            Level::Debug => 6,
+            Level::Trace => 7,
+        },
+    }
+}
+
+/// slog's nearest to a syslog level.
+pub(super) fn slog_level(level: u8) -> Level {
+    match level {
+        0..=2 => Level::Critical,
+        3 => Level::Error,
+        4 => Level::Warning,
+        5 => Level::Info,
+        6 => Level::Debug,
+        _ => Level::Trace,
+    }
+}
+
+/// Writes a message so that it stays one line of bounded length, whatever a peer put into it.
+pub(super) fn text<W: io::Write + ?Sized>(
+    out: &mut W,
+    message: &fmt::Arguments<'_>,
+) -> io::Result<()> {
+    let mut escaped = Escaped {
+        out,
+        left: MAX_TEXT,
+        error: None,
+    };
+    match escaped.write_fmt(*message) {
+        Ok(()) => Ok(()),
+        // A Display that fails by itself costs the rest of its text, no more.
+        Err(fmt::Error) => escaped.error.map_or(Ok(()), Err),
+    }
+}
+
+struct Escaped<'a, W: io::Write + ?Sized> {
+    out: &'a mut W,
+    left: usize,
+    error: Option<io::Error>,
+}
+
+/// The longest beginning of `text` that has at most `bytes` bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
+}
+
+/// What would end a line, move a terminal's cursor or turn the reading direction.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl<W: io::Write + ?Sized> Escaped<'_, W> {
+    fn put(&mut self, piece: &str) -> fmt::Result {
+        if self.left == 0 {
+            return Ok(());
+        }
+        let (piece, end) = match piece.len() <= self.left {
+            true => (piece, ""),
+            false => (cut(piece, self.left), "..."),
+        };
+        self.left = match end {
+            "" => self.left - piece.len(),
+            _ => 0,
+        };
+        self.out
+            .write_all(piece.as_bytes())
+            .and_then(|()| self.out.write_all(end.as_bytes()))
+            .map_err(|error| {
+                self.error = Some(error);
+                fmt::Error
+            })
+    }
+}
+
+impl<W: io::Write + ?Sized> fmt::Write for Escaped<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_unsafe(c)) {
+            self.put(&rest[..at])?;
+            let code = u32::from(c);
+            match code {
+                0..=0xff => self.put(&format!("\\x{code:02x}"))?,
+                _ => self.put(&format!("\\u{{{code:x}}}"))?,
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        self.put(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(message: fmt::Arguments<'_>) -> String {
+        let mut out = Vec::new();
+        text(&mut out, &message).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn control_characters_of_a_peer_never_begin_a_line() {
+        let name = "CN=a\r\n2026.11.24 09:46:10 LOG5[1]: forged\u{1b}[2J\u{85}\u{202e}\0";
+        assert_eq!(
+            escaped(format_args!("DN {name}, bien sûr \\")),
+            "DN CN=a\\x0d\\x0a2026.11.24 09:46:10 LOG5[1]: forged\\x1b[2J\\x85\\u{202e}\\x00, bien sûr \\"
+        );
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let long = "é".repeat(MAX_TEXT);
+        let cut = escaped(format_args!("x{long}{long}"));
+        assert!(cut.ends_with("é..."), "{}", &cut[cut.len() - 9..]);
+        assert!(cut.len() <= MAX_TEXT + 3);
+        let fits = "y".repeat(MAX_TEXT);
+        assert_eq!(escaped(format_args!("{fits}")), fits);
+    }
+
+    #[test]
+    fn the_tag_keeps_the_number_of_all_eight_levels() {
+        static LOCATION: slog::RecordLocation = slog::RecordLocation {
+            file: "",
+            line: 0,
+            column: 0,
+            function: "",
+            module: "",
+        };
+        for level in 0..8 {
+            let tag = tag(level, crate::log::Id::Main);
+            let fixed = slog::RecordStatic {
+                location: &LOCATION,
+                tag: &tag,
+                level: slog_level(level),
+            };
+            assert_eq!(
+                level_of(&Record::new(&fixed, &format_args!("x"), slog::b!())),
+                level
+            );
+        }
+    }
+}

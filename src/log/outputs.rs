@@ -1,0 +1,334 @@
+//! Opening what the configuration names: `output`, `syslog`, `foreground`.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::Mode;
+use nix::unistd::ftruncate;
+
+use super::{Reason, syslog};
+use crate::config::{Global, LogMode};
+
+/// The outputs of a process, open.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Lines go to standard error.
+    pub stderr: bool,
+    /// The log file, opened for appending.
+    pub file: Option<OwnedFd>,
+    /// A socket connected to /dev/log.
+    pub syslog: Option<OwnedFd>,
+    /// syslog facility, not shifted.
+    pub facility: u8,
+    /// The program's name in syslog.
+    pub program: String,
+    /// syslog is wanted and not there: what [`super::install`] says once.
+    pub(super) syslog_missing: Option<String>,
+}
+
+/// The log file cannot be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    /// The option that names it.
+    pub option: &'static str,
+    /// The file, as it is reached from outside the jail.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} = {}: cannot open the log file: {}",
+            self.option,
+            self.path.display(),
+            Reason(&self.source)
+        )
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl Outputs {
+    /// Opens what the configuration names. `log = overwrite` empties the file when a process
+    /// does this for the first time.
+    ///
+    /// # Errors
+    /// The log file cannot be opened. A missing syslogd is none: a line says so.
+    pub fn open(global: &Global, stderr: bool) -> Result<Self, OpenError> {
+        static OPENED: AtomicBool = AtomicBool::new(false);
+        let overwrite = global.log == LogMode::Overwrite && !OPENED.load(Relaxed);
+        let file = match &global.output {
+            Some(output) => {
+                let file = open_file(output, global.chroot.as_deref(), overwrite)?;
+                OPENED.store(true, Relaxed);
+                Some(file)
+            }
+            None => None,
+        };
+        let (syslog, syslog_missing) = match global.syslog.then(|| syslog::open(syslog::PATH)) {
+            None => (None, None),
+            Some(Ok(socket)) => (Some(socket), None),
+            Some(Err(error)) => {
+                let reason = format!("{}: {}", syslog::PATH, Reason(&error));
+                (None, Some(reason))
+            }
+        };
+        Ok(Self {
+            stderr,
+            file,
+            syslog,
+            facility: global.facility,
+            program: global.service.clone(),
+            syslog_missing,
+        })
+    }
+
+    /// The descriptors of these outputs, for a child that closes all others and installs them.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let fds = [&self.file, &self.syslog];
+        fds.into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
+    }
+
+    /// Standard error and nothing else.
+    pub fn stderr_only() -> Self {
+        Self {
+            stderr: true,
+            file: None,
+            syslog: None,
+            facility: 3,
+            program: "adit".to_owned(),
+            syslog_missing: None,
+        }
+    }
+}
+
+/// Opens the log file again, after logrotate moved the old one away. Never empties it.
+///
+/// # Errors
+/// `output` is not given; it cannot be opened.
+pub fn reopen(global: &Global) -> io::Result<OwnedFd> {
+    match &global.output {
+        Some(output) => open_file(output, global.chroot.as_deref(), false)
+            .map_err(|error| io::Error::new(error.source.kind(), error.to_string())),
+        None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "output is not given",
+        )),
+    }
+}
+
+fn open_file(output: &Path, jail: Option<&Path>, overwrite: bool) -> Result<OwnedFd, OpenError> {
+    let failed = |path: PathBuf| {
+        move |errno: Errno| OpenError {
+            option: "output",
+            path,
+            source: errno.into(),
+        }
+    };
+    let inside = match jail {
+        Some(jail) => {
+            let path = jail.join(output.strip_prefix("/").unwrap_or(output));
+            open_inside(jail, output).map_err(failed(path))?
+        }
+        None => None,
+    };
+    let file = match inside {
+        Some(file) => Ok(file),
+        None => open(output, flags(), mode()),
+    }
+    .map_err(failed(output.to_owned()))?;
+    if overwrite {
+        // EINVAL: a FIFO, a terminal or the like has nothing to be emptied.
+        match ftruncate(&file, 0) {
+            Ok(()) | Err(Errno::EINVAL) => (),
+            Err(errno) => return Err(failed(output.to_owned())(errno)),
+        }
+    }
+    Ok(file)
+}
+
+/// O_NONBLOCK is for a FIFO that nobody reads; a file does not know it.
+fn flags() -> OFlag {
+    OFlag::O_WRONLY
+        | OFlag::O_APPEND
+        | OFlag::O_CREAT
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOCTTY
+        | OFlag::O_NONBLOCK
+}
+
+fn mode() -> Mode {
+    Mode::from_bits_truncate(0o640)
+}
+
+/// Opens `path` as it will be seen inside the jail. `None`: its folder is not there inside.
+///
+/// The jail belongs to a user who is not trusted, and root opens this: links are followed as they
+/// will be after chroot(2), never out of the jail.
+fn open_inside(jail: &Path, path: &Path) -> nix::Result<Option<OwnedFd>> {
+    let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = openat(AT_FDCWD, jail, folder, Mode::empty())?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    match open_in_root(root.as_fd(), parent, folder, Mode::empty()) {
+        Ok(_) => open_in_root(root.as_fd(), path, flags(), mode()).map(Some),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn open_in_root(
+    root: std::os::fd::BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+    mode: Mode,
+) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags)
+        .mode(mode)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    // EAGAIN: something was renamed meanwhile, openat2(2).
+    let mut tries = 0..8;
+    loop {
+        match openat2(root, path, how) {
+            Err(Errno::EAGAIN) if tries.next().is_some() => (),
+            // Linux before 5.6.
+            Err(Errno::ENOSYS) => return open_without_links(root, path, flags, mode),
+            other => return other,
+        }
+    }
+}
+
+/// As [`open_in_root`], where the kernel cannot resolve in a root: follows no link at all.
+fn open_without_links(
+    root: std::os::fd::BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+    mode: Mode,
+) -> nix::Result<OwnedFd> {
+    use std::path::Component;
+
+    let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let mut here = openat(root, ".", folder, Mode::empty())?;
+    let mut names = path.components().peekable();
+    while let Some(component) = names.next() {
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::ParentDir => return Err(Errno::ELOOP),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        if names.peek().is_none() {
+            return openat(here, name, flags | OFlag::O_NOFOLLOW, mode);
+        }
+        here = openat(here, name, folder, Mode::empty())?;
+    }
+    openat(here, ".", flags, mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn append(fd: OwnedFd, text: &str) {
+        fs::File::from(fd).write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_made_for_its_owner_and_group_and_appended_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("adit.log");
+        append(open_file(&path, None, false).unwrap(), "one\n");
+        append(open_file(&path, None, false).unwrap(), "two\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7027,
+            0
+        );
+        append(open_file(&path, None, true).unwrap(), "three\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named_with_its_option() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/adit.log");
+        let error = open_file(&path, None, false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "output = {}: cannot open the log file: No such file or directory (2)",
+                path.display()
+            )
+        );
+    }
+
+    #[test]
+    fn a_file_is_inside_the_jail_when_its_folder_is() {
+        let jail = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(jail.path().join("log")).unwrap();
+        append(
+            open_file(Path::new("/log/a"), Some(jail.path()), false).unwrap(),
+            "in\n",
+        );
+        assert_eq!(
+            fs::read_to_string(jail.path().join("log/a")).unwrap(),
+            "in\n"
+        );
+        let path = outside.path().join("a");
+        append(open_file(&path, Some(jail.path()), false).unwrap(), "out\n");
+        assert_eq!(fs::read_to_string(path).unwrap(), "out\n");
+    }
+
+    #[test]
+    fn a_link_never_leads_out_of_the_jail() {
+        let jail = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("target");
+        fs::write(&target, "").unwrap();
+        symlink(&target, jail.path().join("a")).unwrap();
+        symlink(outside.path(), jail.path().join("log")).unwrap();
+        symlink("../../../../../../..", jail.path().join("up")).unwrap();
+        let beside = format!("/up{}", target.display());
+        for path in ["/a", &beside] {
+            let opened = open_file(Path::new(path), Some(jail.path()), false);
+            if let Ok(fd) = opened {
+                append(fd, "x");
+            }
+            assert_eq!(fs::read_to_string(&target).unwrap(), "", "{path}");
+        }
+        // The folder is not there as seen from within, so the path is taken as one outside.
+        assert!(open_file(Path::new("/log/target"), Some(jail.path()), false).is_err());
+
+        let root = open(
+            jail.path(),
+            OFlag::O_PATH | OFlag::O_DIRECTORY,
+            Mode::empty(),
+        )
+        .unwrap();
+        for path in ["/a", "/log/target", "/../target"] {
+            let opened = open_without_links(root.as_fd(), Path::new(path), flags(), mode());
+            assert!(opened.is_err(), "{path}");
+        }
+        append(
+            open_without_links(root.as_fd(), Path::new("/b"), flags(), mode()).unwrap(),
+            "in",
+        );
+        assert_eq!(fs::read_to_string(jail.path().join("b")).unwrap(), "in");
+    }
+}

@@ -1,0 +1,330 @@
+//! Where lines end: a descriptor that may be full, stuck or gone, which must not matter to anyone.
+
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+
+use super::clock::Moment;
+
+/// How long a line waits for a reader that is slow (a pipe, a terminal, syslogd), in milliseconds.
+/// A reader that let this pass is not waited for again until it has taken a line.
+const PATIENCE: u16 = 100;
+
+/// Lines that could not be written, told once writing works again.
+#[derive(Debug, Default)]
+pub(super) struct Losses(AtomicU64);
+
+impl Losses {
+    /// One more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// How many there are to tell of.
+    pub fn untold(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// So many were told.
+    pub fn told(&self, lines: u64) {
+        self.0.fetch_sub(lines, Relaxed);
+    }
+}
+
+/// Waits for a slow reader, but for a stuck one only once.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    stuck: AtomicBool,
+}
+
+impl Patience {
+    /// Whether `fd` became writable in time.
+    pub fn wait(&self, fd: BorrowedFd<'_>) -> bool {
+        if self.stuck.load(Relaxed) {
+            return false;
+        }
+        let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+        let ready = matches!(poll(&mut fds, PollTimeout::from(PATIENCE)), Ok(1..));
+        self.stuck.store(!ready, Relaxed);
+        ready
+    }
+
+    /// It took a line.
+    pub fn moved(&self) {
+        self.stuck.store(false, Relaxed);
+    }
+}
+
+/// The terminal or the log file.
+#[derive(Debug)]
+pub(super) struct Sink {
+    target: Target,
+    losses: Losses,
+    patience: Patience,
+    /// The last line was written in part: the next begins with a line end.
+    torn: AtomicBool,
+    /// Ask for a write that does not wait, by pwritev2(2): what stderr is, others share, so it
+    /// cannot be made non-blocking.
+    no_wait: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Target {
+    Terminal(io::Stderr),
+    File(OwnedFd),
+}
+
+impl Sink {
+    /// Standard error, whatever it is.
+    pub fn terminal() -> Self {
+        let stderr = io::stderr();
+        // Buffered writes to a file do not wait for anybody, and RWF_NOWAIT fails there at whim.
+        let regular = fstat(&stderr)
+            .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
+        Self::new(Target::Terminal(stderr), !regular)
+    }
+
+    /// A file, opened with O_APPEND and, in case it is a FIFO, O_NONBLOCK.
+    pub fn file(fd: OwnedFd) -> Self {
+        Self::new(Target::File(fd), false)
+    }
+
+    fn new(target: Target, no_wait: bool) -> Self {
+        Self {
+            target,
+            losses: Losses::default(),
+            patience: Patience::default(),
+            torn: AtomicBool::new(false),
+            no_wait: AtomicBool::new(no_wait),
+        }
+    }
+
+    /// Puts `new` behind the number of the file, in one step, dup3(2).
+    ///
+    /// # Errors
+    /// This is no file; what dup3 gives.
+    pub fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
+        let Target::File(old) = &self.target else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // SAFETY: the number is `old`'s, which stays its only owner: what dup3_raw gives back is
+        // let go of, not closed.
+        let same = unsafe { nix::unistd::dup3_raw(new, old.as_raw_fd(), OFlag::O_CLOEXEC) }?;
+        let _ = same.into_raw_fd();
+        self.torn.store(false, Relaxed);
+        self.patience.moved();
+        Ok(())
+    }
+
+    /// Writes a whole line, and before it what became of those before it, in one write(2).
+    /// PlainSyncDecorator's lock is held, so there is one writer in this process.
+    pub fn put(&self, line: &[u8]) {
+        let lost = self.losses.untold();
+        let torn = self.torn.load(Relaxed);
+        let sent = if lost == 0 && !torn && line.ends_with(b"\n") {
+            self.send(line)
+        } else {
+            let mut text = Vec::with_capacity(line.len() + 64);
+            if torn {
+                text.push(b'\n');
+            }
+            if lost > 0 {
+                let _ = writeln!(text, "{}", lost_line(lost));
+            }
+            text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+            text.push(b'\n');
+            self.send(&text)
+        };
+        match sent {
+            Sent::Whole => {
+                self.torn.store(false, Relaxed);
+                self.patience.moved();
+                if lost > 0 {
+                    self.losses.told(lost);
+                }
+            }
+            Sent::Part => {
+                self.torn.store(true, Relaxed);
+                self.losses.add();
+            }
+            Sent::Nothing => self.losses.add(),
+        }
+    }
+
+    fn send(&self, mut bytes: &[u8]) -> Sent {
+        let whole = bytes.len();
+        while !bytes.is_empty() {
+            match self.write(bytes) {
+                Ok(written) => bytes = &bytes[written.min(bytes.len())..],
+                Err(Errno::EINTR) => (),
+                Err(Errno::EAGAIN) if self.patience.wait(self.as_fd()) => (),
+                Err(_) if bytes.len() < whole => return Sent::Part,
+                Err(_) => return Sent::Nothing,
+            }
+        }
+        Sent::Whole
+    }
+
+    fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
+        if self.no_wait.load(Relaxed) {
+            match write_no_wait(self.as_fd(), bytes) {
+                // A terminal, or a kernel that cannot ask it of a pipe (before 6.4 or so).
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+                    self.no_wait.store(false, Relaxed);
+                }
+                other => return other,
+            }
+        }
+        nix::unistd::write(self.as_fd(), bytes)
+    }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.target {
+            Target::Terminal(stderr) => stderr.as_fd(),
+            Target::File(fd) => fd.as_fd(),
+        }
+    }
+}
+
+enum Sent {
+    Whole,
+    Part,
+    Nothing,
+}
+
+/// write(2) that fails with EAGAIN where it would wait.
+fn write_no_wait(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
+    let slice = IoSlice::new(bytes);
+    // SAFETY: IoSlice has iovec's layout, and one of them is named; offset -1 is "where the
+    // descriptor stands", as for write(2).
+    let written = unsafe {
+        libc::pwritev2(
+            fd.as_raw_fd(),
+            (&raw const slice).cast(),
+            1,
+            -1,
+            libc::RWF_NOWAIT,
+        )
+    };
+    // Not negative: an error has become an Err.
+    Errno::result(written).map(|written| usize::try_from(written).unwrap_or(0))
+}
+
+/// What stands before the first line that can be written again.
+pub(super) fn lost_line(lines: u64) -> impl std::fmt::Display {
+    format!("{} LOG4[main]: {}", Moment::now(), lost_text(lines))
+}
+
+/// Its text.
+pub(super) fn lost_text(lines: u64) -> String {
+    format!("{lines} log line(s) lost")
+}
+
+/// A sink as slog-term's decorators want it. It never fails, since they would write a line that
+/// failed a second time.
+#[derive(Debug, Clone)]
+pub(super) struct Writer(pub Arc<Sink>);
+
+impl Write for Writer {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.put(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn pipe() -> (std::io::PipeReader, Sink) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let sink = Sink::new(Target::File(writer.into()), true);
+        (reader, sink)
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_is_told_of_when_there_is_room() {
+        let full = std::fs::OpenOptions::new()
+            .append(true)
+            .custom_flags(libc::O_CLOEXEC)
+            .open("/dev/full")
+            .unwrap();
+        let sink = Sink::file(full.into());
+        sink.put(b"one\n");
+        sink.put(b"two\n");
+        assert_eq!(sink.losses.untold(), 2);
+
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        sink.replace(writer.as_fd()).unwrap();
+        sink.put(b"three\n");
+        sink.put(b"four\n");
+        drop((sink, writer));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        assert!(
+            first.ends_with(" LOG4[main]: 2 log line(s) lost"),
+            "{first}"
+        );
+        assert_eq!(rest, "three\nfour\n");
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_is_waited_for_once() {
+        let (mut reader, sink) = pipe();
+        let line = [b"x".repeat(4000), b"\n".to_vec()].concat();
+        let begun = Instant::now();
+        let mut written = 0;
+        while sink.losses.untold() < 1000 {
+            sink.put(&line);
+            written += 1;
+        }
+        assert!(written > 1000);
+        // A thousand waits would be 100 s.
+        assert!(begun.elapsed().as_secs() < 50);
+        let mut some = vec![0; 60_000];
+        reader.read_exact(&mut some).unwrap();
+        sink.put(b"last\n");
+        assert_eq!(sink.losses.untold(), 0);
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with(" log line(s) lost\nlast\n"), "{text}");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_harms_nobody() {
+        let (reader, sink) = pipe();
+        drop(reader);
+        sink.put(b"one\n");
+        assert_eq!(sink.losses.untold(), 1);
+    }
+
+    #[test]
+    fn a_line_written_in_part_is_ended_before_the_next() {
+        let (mut reader, sink) = pipe();
+        sink.torn.store(true, Relaxed);
+        sink.put(b"whole\n");
+        sink.put(b"without its end");
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "\nwhole\nwithout its end\n");
+    }
+}

@@ -1,0 +1,190 @@
+//! syslog: RFC 3164 datagrams to /dev/log.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
+};
+use slog::{Drain, Never, OwnedKVList, Record};
+
+use super::clock::{Moment, Rfc3164};
+use super::line::{level_of, text};
+use super::sink::{Losses, Patience, lost_text};
+
+/// Where syslogd listens.
+pub(super) const PATH: &str = "/dev/log";
+
+/// A socket that is connected to `path`.
+///
+/// # Errors
+/// Nobody listens there.
+pub(super) fn open(path: &str) -> io::Result<OwnedFd> {
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd)
+}
+
+/// The drain.
+#[derive(Debug)]
+pub(super) struct Syslog {
+    socket: OwnedFd,
+    facility: u8,
+    program: String,
+    losses: Losses,
+    patience: Patience,
+}
+
+impl Syslog {
+    /// Sends to `socket` as `program` under `facility` (not shifted).
+    pub fn new(socket: OwnedFd, facility: u8, program: String) -> Self {
+        Self {
+            socket,
+            facility,
+            program,
+            losses: Losses::default(),
+            patience: Patience::default(),
+        }
+    }
+
+    fn begin(&self, level: u8) -> Vec<u8> {
+        let mut datagram = Vec::with_capacity(256);
+        let _ = write!(
+            datagram,
+            "<{}>{} {}[{}]: ",
+            self.facility << 3 | level,
+            Rfc3164(Moment::now()),
+            self.program,
+            std::process::id()
+        );
+        datagram
+    }
+
+    fn put(&self, datagram: &[u8]) -> bool {
+        let mut again = true;
+        loop {
+            match send(self.socket.as_raw_fd(), datagram, MsgFlags::MSG_NOSIGNAL) {
+                Ok(_) => {
+                    self.patience.moved();
+                    return true;
+                }
+                Err(Errno::EINTR) => (),
+                Err(Errno::EAGAIN) if self.patience.wait(self.socket.as_fd()) => (),
+                // syslogd was restarted: its old socket is gone. From within a jail the new one
+                // is out of reach, unless the jail has a /dev/log of its own.
+                Err(Errno::ECONNREFUSED | Errno::ENOTCONN | Errno::ECONNRESET)
+                    if again && self.reconnect() =>
+                {
+                    again = false;
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn reconnect(&self) -> bool {
+        UnixAddr::new(PATH)
+            .and_then(|address| connect(self.socket.as_raw_fd(), &address))
+            .is_ok()
+    }
+}
+
+impl AsFd for Syslog {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drain for Syslog {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+        let mut datagram = self.begin(level_of(record));
+        let _ = write!(datagram, "{}: ", record.tag());
+        let _ = text(&mut datagram, record.msg());
+        let lost = self.losses.untold();
+        if lost > 0 {
+            let mut note = self.begin(4);
+            let _ = write!(note, "LOG4[main]: {}", lost_text(lost));
+            if self.put(&note) {
+                self.losses.told(lost);
+            }
+        }
+        if !self.put(&datagram) {
+            self.losses.add();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use slog::{Logger, o};
+
+    use super::*;
+
+    fn received(from: &UnixDatagram) -> String {
+        let mut buffer = [0; 8192];
+        let length = from.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_a_datagram_with_priority_time_program_and_pid() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let syslogd = UnixDatagram::bind(&path).unwrap();
+        let socket = open(path.to_str().unwrap()).unwrap();
+        let logger = Logger::root(Syslog::new(socket, 3, "adit".into()).fuse(), o!());
+        crate::log::installed::log_to(
+            &logger,
+            5,
+            crate::log::Id::Connection(17),
+            format_args!("a\nb"),
+        );
+        let line = received(&syslogd);
+        let (head, rest) = line.split_at("<29>".len());
+        assert_eq!(head, "<29>");
+        let pid = std::process::id();
+        // `Nov  4 09:46:10 ` is 16 long.
+        assert_eq!(&rest[16..], format!("adit[{pid}]: LOG5[17]: a\\x0ab"));
+    }
+
+    #[test]
+    fn a_syslogd_that_is_gone_is_told_what_it_missed() {
+        let (here, there) = UnixDatagram::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let syslog = Syslog::new(here.into(), 3, "adit".into());
+        let mut lines = 0;
+        while syslog.losses.untold() < 2 {
+            lines += 1;
+            let datagram = vec![b'x'; 3000];
+            if !syslog.put(&datagram) {
+                syslog.losses.add();
+            }
+        }
+        for _ in 0..lines - 2 {
+            received(&there);
+        }
+        let logger = Logger::root(syslog.fuse(), o!());
+        crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, format_args!("again"));
+        assert!(received(&there).ends_with("LOG4[main]: 2 log line(s) lost"));
+        assert!(received(&there).ends_with("LOG5[main]: again"));
+    }
+
+    #[test]
+    fn nobody_at_dev_log_is_an_error_at_the_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        assert!(open(path.to_str().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,267 @@
+//! Where bytes stay: the thread's scratch, which every session passes through, and the few buffers
+//! of sessions that had to leave something behind. Never in here: a socket.
+
+use std::ops::Range;
+
+use crate::protocol::Action;
+
+/// What one read takes at most.
+pub const READ: usize = 64 * 1024;
+
+/// Room for a whole TLS record and its header: 2^14 + 2048 + 5 (RFC 5246, 6.2.3), rounded up.
+pub const SMALL: usize = 18 * 1024 + 512;
+
+/// Room for everything that one read can turn into: with the smallest of records, TLS to TLS,
+/// 23 bytes can become 30. Half as much again is enough.
+pub const LARGE: usize = READ + READ / 2;
+
+/// How much memory a thread's pool keeps for the next session that needs it, in bytes.
+const KEPT: usize = 4 * 1024 * 1024;
+
+/// The buffers that no session has at the moment.
+#[derive(Debug, Default)]
+pub struct Pool {
+    small: Vec<Box<[u8]>>,
+    large: Vec<Box<[u8]>>,
+    lent: usize,
+}
+
+impl Pool {
+    /// A block of at least `wanted` bytes.
+    fn take(&mut self, wanted: usize) -> Box<[u8]> {
+        self.lent += 1;
+        let (list, size) = match wanted {
+            0..=SMALL => (&mut self.small, SMALL),
+            _ => (&mut self.large, LARGE.max(wanted)),
+        };
+        match list.pop() {
+            Some(block) if block.len() >= size => block,
+            _ => vec![0; size].into_boxed_slice(),
+        }
+    }
+
+    fn give(&mut self, block: Box<[u8]>) {
+        self.lent -= 1;
+        let list = match block.len() {
+            SMALL => &mut self.small,
+            LARGE => &mut self.large,
+            _ => return,
+        };
+        if list.len() * block.len() < KEPT / 2 {
+            list.push(block);
+        }
+    }
+
+    /// How many buffers sessions hold now.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+}
+
+/// Bytes that wait; owns memory only while there are some. It must be empty, or be cleared, before
+/// it is dropped: the pool counts what it lent.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    block: Option<Box<[u8]>>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether none waits (and so no memory is held).
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// What waits, oldest first.
+    pub fn bytes(&self) -> &[u8] {
+        self.block
+            .as_deref()
+            .map_or(&[], |block| &block[self.start..self.end])
+    }
+
+    /// What waits, to be worked on in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self.block.as_deref_mut() {
+            Some(block) => &mut block[self.start..self.end],
+            None => &mut [],
+        }
+    }
+
+    /// Adds `bytes` behind what waits.
+    pub fn push(&mut self, bytes: &[u8], pool: &mut Pool) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.reserve(bytes.len(), pool);
+        if let Some(block) = self.block.as_deref_mut() {
+            block[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+            self.end += bytes.len();
+        }
+    }
+
+    /// The room behind what waits, to be read into; made larger first if it is below `least`.
+    /// What was filled of it is added by [`Buffer::grown`].
+    pub fn room(&mut self, least: usize, pool: &mut Pool) -> &mut [u8] {
+        self.reserve(least, pool);
+        match self.block.as_deref_mut() {
+            Some(block) => &mut block[self.end..],
+            None => &mut [],
+        }
+    }
+
+    /// Adds what was put into [`Buffer::room`].
+    pub fn grown(&mut self, by: usize) {
+        self.end += by;
+    }
+
+    /// Takes away the first `count` bytes; the memory goes back when nothing is left.
+    pub fn consume(&mut self, count: usize, pool: &mut Pool) {
+        self.start += count.min(self.len());
+        self.settle(pool);
+    }
+
+    /// Takes away everything.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        self.start = self.end;
+        self.settle(pool);
+    }
+
+    /// Gives the memory back if nothing waits.
+    pub fn settle(&mut self, pool: &mut Pool) {
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+            if let Some(block) = self.block.take() {
+                pool.give(block);
+            }
+        }
+    }
+
+    fn reserve(&mut self, more: usize, pool: &mut Pool) {
+        let capacity = self.block.as_deref().map_or(0, <[u8]>::len);
+        if self.block.is_some() && self.end + more <= capacity {
+            return;
+        }
+        let (start, end) = (self.start, self.end);
+        if end - start + more <= capacity {
+            if let Some(block) = self.block.as_deref_mut() {
+                block.copy_within(start..end, 0);
+            }
+        } else {
+            let mut larger = pool.take(end - start + more);
+            if let Some(block) = self.block.take() {
+                larger[..end - start].copy_from_slice(&block[start..end]);
+                pool.give(block);
+            }
+            self.block = Some(larger);
+        }
+        (self.start, self.end) = (0, end - start);
+    }
+}
+
+/// A relay thread's own memory, through which all its sessions' bytes pass. Nothing stays in it
+/// from one step to the next.
+#[derive(Debug)]
+pub struct Scratch {
+    /// Read into, and decrypted in place. [`READ`] bytes behind room for an incomplete record.
+    pub read: Box<[u8]>,
+    /// Encrypted into.
+    pub write: Box<[u8]>,
+    /// Where the payload lies in `read`.
+    pub ranges: Vec<Range<usize>>,
+    /// What TLS itself wants to say: alerts, handshake messages.
+    pub tls: Vec<u8>,
+    /// What a dialogue wants done.
+    pub actions: Vec<Action>,
+}
+
+impl Scratch {
+    /// Allocates it.
+    pub fn new() -> Self {
+        Self {
+            read: vec![0; SMALL + READ].into_boxed_slice(),
+            write: vec![0; LARGE].into_boxed_slice(),
+            ranges: Vec::new(),
+            tls: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_buffer_owns_no_memory() {
+        let mut pool = Pool::default();
+        let mut buffer = Buffer::default();
+        buffer.push(b"", &mut pool);
+        assert!(buffer.block.is_none());
+        buffer.push(b"abc", &mut pool);
+        assert_eq!(pool.lent(), 1);
+        buffer.consume(3, &mut pool);
+        assert!(buffer.block.is_none());
+        assert_eq!((pool.lent(), pool.small.len()), (0, 1));
+    }
+
+    #[test]
+    fn bytes_keep_their_order_through_every_growth() {
+        let mut pool = Pool::default();
+        let mut buffer = Buffer::default();
+        let (mut expected, mut seed) = (Vec::new(), 1_u32);
+        for _ in 0..2000 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let count = (seed >> 16) as usize % 600;
+            let chunk: Vec<u8> = (0..count).map(|n| (n as u32 ^ seed) as u8).collect();
+            buffer.push(&chunk, &mut pool);
+            expected.extend_from_slice(&chunk);
+            let eaten = (seed >> 8) as usize % 500;
+            let eaten = eaten.min(expected.len());
+            assert_eq!(buffer.bytes()[..eaten], expected[..eaten]);
+            buffer.consume(eaten, &mut pool);
+            expected.drain(..eaten);
+        }
+        assert_eq!(buffer.bytes(), expected);
+        buffer.clear(&mut pool);
+        assert_eq!(pool.lent(), 0);
+    }
+
+    #[test]
+    fn room_that_was_not_used_goes_back() {
+        let mut pool = Pool::default();
+        let mut buffer = Buffer::default();
+        assert_eq!(buffer.room(10, &mut pool).len(), SMALL);
+        buffer.settle(&mut pool);
+        assert_eq!(pool.lent(), 0);
+        buffer.room(10, &mut pool)[..2].copy_from_slice(b"hi");
+        buffer.grown(2);
+        assert_eq!(buffer.bytes(), b"hi");
+        buffer.clear(&mut pool);
+    }
+
+    #[test]
+    fn the_pool_keeps_a_bounded_amount() {
+        let mut pool = Pool::default();
+        let mut buffers: Vec<Buffer> = (0..1000).map(|_| Buffer::default()).collect();
+        for buffer in &mut buffers {
+            buffer.push(&[1; 100], &mut pool);
+        }
+        for buffer in &mut buffers {
+            buffer.clear(&mut pool);
+        }
+        assert!(pool.small.len() * SMALL <= KEPT / 2 + SMALL);
+        assert_eq!(pool.lent(), 0);
+    }
+}

@@ -1,0 +1,422 @@
+//! Connecting the back: the addresses one after the other, and when all have failed the names
+//! again. The front is watched meanwhile, so that a client that is gone costs nothing more.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::end::{End, take_error};
+use super::lookup::Lookup;
+use super::outbound::{self, Progress, Refusal};
+use super::resources::Resources;
+use super::session::{Context, Ending, Next, broken};
+use super::{Address, Reason, Upstream};
+use crate::config::Failover;
+use crate::log::Log;
+use crate::resolver::ResolveError;
+use crate::worker::poller::Readiness;
+use crate::{debug, error, info, notice};
+
+/// How long to leave a Unix listener with a full queue alone.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connecting {
+    stage: Stage,
+    /// Addresses not tried yet, the next one last.
+    left: Vec<Upstream>,
+    /// Addresses that failed.
+    failed: Vec<Upstream>,
+    /// The names were resolved for this session already.
+    asked: bool,
+    local: Option<IpAddr>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Names are being resolved, until then at the latest.
+    Resolving(Lookup, Instant),
+    /// The next address is due.
+    Next,
+    /// connect(2) is under way.
+    Pending(Attempt),
+    /// A Unix listener's queue is full: again at the first time, given up at the second.
+    Retrying(Upstream, Instant, Instant),
+}
+
+#[derive(Debug)]
+struct Attempt {
+    socket: OwnedFd,
+    ready: Readiness,
+    upstream: Upstream,
+    deadline: Instant,
+}
+
+impl Connecting {
+    /// Chooses the addresses, or begins to resolve them.
+    ///
+    /// # Errors
+    /// `local` is not an address.
+    pub fn begin(context: Context<'_>) -> Result<Self, Ending> {
+        let Context {
+            common, resources, ..
+        } = context;
+        let local = local_address(common.config().local.as_deref(), &common.log)?;
+        let config = common.config();
+        let known = match &resources.resolved[common.index()] {
+            _ if config.delay => Vec::new(),
+            Some(fresh) => fresh.to_vec(),
+            None => common.service().upstreams.clone(),
+        };
+        let mut connecting = Self {
+            stage: Stage::Next,
+            left: Vec::new(),
+            failed: Vec::new(),
+            asked: false,
+            local,
+        };
+        if known.is_empty() {
+            connecting.asked = true;
+            let mut lookup = Lookup::new(&config.connect);
+            lookup.ask(common.key, &common.log, resources);
+            connecting.stage = Stage::Resolving(lookup, resources.now + config.timeouts.busy);
+        } else {
+            connecting.left = in_order(
+                known,
+                common.index(),
+                config.failover,
+                &common.log,
+                resources,
+            );
+        }
+        Ok(connecting)
+    }
+
+    /// When it must be stepped though nothing happened.
+    pub fn due(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Resolving(_, deadline) => Some(*deadline),
+            Stage::Next => None,
+            Stage::Pending(attempt) => Some(attempt.deadline),
+            Stage::Retrying(_, again, _) => Some(*again),
+        }
+    }
+
+    /// Takes note of an event on the connecting socket.
+    pub fn note(&mut self, ready: Readiness) {
+        if let Stage::Pending(attempt) = &mut self.stage {
+            attempt.ready.merge(ready);
+        }
+    }
+
+    /// Takes an answer of the resolver's.
+    pub fn answer(
+        &mut self,
+        id: u64,
+        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
+        log: &Log,
+    ) {
+        if let Stage::Resolving(lookup, _) = &mut self.stage {
+            lookup.answer(id, answer, log);
+        }
+    }
+
+    /// Goes on until it must wait, is connected, or has no address left.
+    ///
+    /// # Errors
+    /// No address is left, or the client is gone.
+    pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+        if context.front.gone() {
+            info!(
+                context.common.log,
+                "The client closed the connection before the server was connected"
+            );
+            self.dissolve(context.resources);
+            return Err(Ending::Reset);
+        }
+        // A full socket may have kept back the end of the front's handshake.
+        if let Err(errno) = context.front.flush(&mut context.resources.pool) {
+            self.dissolve(context.resources);
+            return Err(broken(&context.common.log, "s_write", errno));
+        }
+        loop {
+            let now = context.resources.now;
+            self.stage = match std::mem::replace(&mut self.stage, Stage::Next) {
+                Stage::Resolving(lookup, deadline) => {
+                    match self.left_after(lookup, deadline, &mut context)? {
+                        Ok(left) => {
+                            self.left = left;
+                            Stage::Next
+                        }
+                        Err(lookup) => {
+                            self.stage = Stage::Resolving(lookup, deadline);
+                            return Ok(Next::Wait(self));
+                        }
+                    }
+                }
+                Stage::Next => match self.left.pop() {
+                    Some(upstream) => {
+                        let deadline = now + context.common.config().timeouts.connect;
+                        info!(context.common.log, "s_connect: connecting {upstream}");
+                        match try_one(
+                            upstream,
+                            deadline,
+                            self.local,
+                            &mut self.failed,
+                            &mut context,
+                        )? {
+                            Some(stage) => stage,
+                            None => return Ok(Next::Advance),
+                        }
+                    }
+                    None => self.ask_again(&mut context)?,
+                },
+                Stage::Pending(attempt) => match judge(attempt, &mut self.failed, &mut context) {
+                    Judged::Waiting(attempt) => {
+                        self.stage = Stage::Pending(attempt);
+                        return Ok(Next::Wait(self));
+                    }
+                    Judged::Failed => Stage::Next,
+                    Judged::Connected => return Ok(Next::Advance),
+                },
+                Stage::Retrying(upstream, again, deadline) if now < again => {
+                    self.stage = Stage::Retrying(upstream, again, deadline);
+                    return Ok(Next::Wait(self));
+                }
+                Stage::Retrying(upstream, _, deadline) => {
+                    match try_one(
+                        upstream,
+                        deadline,
+                        self.local,
+                        &mut self.failed,
+                        &mut context,
+                    )? {
+                        Some(stage) => stage,
+                        None => return Ok(Next::Advance),
+                    }
+                }
+            };
+        }
+    }
+
+    /// Gives back what it holds.
+    pub fn dissolve(self, resources: &mut Resources) {
+        match self.stage {
+            Stage::Resolving(lookup, _) => lookup.dissolve(resources),
+            Stage::Pending(attempt) => resources.closing.push(attempt.socket),
+            Stage::Next | Stage::Retrying(..) => {}
+        }
+    }
+
+    /// What a lookup came to, without what has failed just now; the lookup itself while it goes on.
+    fn left_after(
+        &self,
+        mut lookup: Lookup,
+        deadline: Instant,
+        context: &mut Context<'_>,
+    ) -> Result<Result<Vec<Upstream>, Lookup>, Ending> {
+        let (common, resources) = (&*context.common, &mut *context.resources);
+        lookup.ask(common.key, &common.log, resources);
+        let found = match lookup.done() {
+            Some(found) => found,
+            None if resources.now < deadline => return Ok(Err(lookup)),
+            None => {
+                error!(
+                    common.log,
+                    "TIMEOUTbusy exceeded: no answer from the resolver"
+                );
+                lookup.dissolve(resources);
+                Vec::new()
+            }
+        };
+        let config = common.config();
+        if !found.is_empty() && !config.delay {
+            resources.resolved[common.index()] = Some(found.clone().into());
+        }
+        let fresh: Vec<Upstream> = found
+            .into_iter()
+            .filter(|upstream| !self.failed.contains(upstream))
+            .collect();
+        if fresh.is_empty() {
+            if self.failed.is_empty() {
+                error!(common.log, "No remote host resolved");
+            }
+            return Err(give_up(context));
+        }
+        Ok(Ok(in_order(
+            fresh,
+            common.index(),
+            config.failover,
+            &common.log,
+            resources,
+        )))
+    }
+
+    /// All addresses have failed: the names may stand for others by now.
+    fn ask_again(&mut self, context: &mut Context<'_>) -> Result<Stage, Ending> {
+        let (common, resources) = (&*context.common, &mut *context.resources);
+        let config = common.config();
+        let lookup = Lookup::new(&config.connect);
+        if self.asked || !lookup.has_names() || resources.resolver.is_none() {
+            return Err(give_up(context));
+        }
+        self.asked = true;
+        Ok(Stage::Resolving(
+            lookup,
+            resources.now + config.timeouts.busy,
+        ))
+    }
+}
+
+fn give_up(context: &mut Context<'_>) -> Ending {
+    error!(context.common.log, "No more addresses to connect");
+    let row = context.resources.row(context.common.index());
+    row.connect_failed().fetch_add(1, Relaxed);
+    Ending::Reset
+}
+
+/// `local = ADDRESS`
+fn local_address(local: Option<&str>, log: &Log) -> Result<Option<IpAddr>, Ending> {
+    match local.map(|text| text.trim_matches(['[', ']']).parse()) {
+        None => Ok(None),
+        Some(Ok(address)) => Ok(Some(address)),
+        Some(Err(_)) => {
+            error!(
+                log,
+                "local = {}: not an IP address",
+                local.unwrap_or_default()
+            );
+            Err(Ending::Reset)
+        }
+    }
+}
+
+/// The order of trying, last one first.
+fn in_order(
+    mut upstreams: Vec<Upstream>,
+    service: usize,
+    failover: Failover,
+    log: &Log,
+    resources: &Resources,
+) -> Vec<Upstream> {
+    let count = upstreams.len();
+    if count > 1 {
+        match failover {
+            Failover::RoundRobin => {
+                let shared = resources.scoreboard.shared(service);
+                let turn = shared.round_robin().fetch_add(1, Relaxed);
+                // The remainder is below `count`, so the cast drops nothing.
+                let start = (turn % count as u64) as usize;
+                debug!(log, "failover: round-robin, starting at entry #{start}");
+                upstreams.rotate_left(start);
+            }
+            Failover::Priority => debug!(log, "failover: priority, starting at entry #0"),
+        }
+    }
+    upstreams.reverse();
+    upstreams
+}
+
+/// Sends a socket on its way. `None`: it is connected, and the back of the session.
+fn try_one(
+    upstream: Upstream,
+    deadline: Instant,
+    local: Option<IpAddr>,
+    failed: &mut Vec<Upstream>,
+    context: &mut Context<'_>,
+) -> Result<Option<Stage>, Ending> {
+    let (common, resources) = (&*context.common, &mut *context.resources);
+    let log = common.log;
+    match outbound::begin(&upstream, common.config(), local, &log) {
+        Ok((socket, progress)) => {
+            if let Err(error) = resources.poller.add(socket.as_fd(), common.key | 1) {
+                error!(log, "epoll_ctl: {error}");
+                return Err(Ending::Reset);
+            }
+            let attempt = Attempt {
+                socket,
+                ready: Readiness::default(),
+                upstream,
+                deadline,
+            };
+            if progress == Progress::Pending {
+                return Ok(Some(Stage::Pending(attempt)));
+            }
+            connected(attempt, context);
+            Ok(None)
+        }
+        Err(Refusal::NoSocket(errno)) => {
+            error!(log, "remote socket: {}", Reason(errno));
+            Err(give_up(context))
+        }
+        Err(Refusal::Full) if resources.now < deadline => {
+            let again = deadline.min(resources.now + RETRY);
+            Ok(Some(Stage::Retrying(upstream, again, deadline)))
+        }
+        Err(refusal) => {
+            match refusal {
+                Refusal::Bind(errno) => error!(log, "bind (ephemeral port): {}", Reason(errno)),
+                Refusal::Connect(errno) => {
+                    error!(log, "s_connect: connect {upstream}: {}", Reason(errno));
+                }
+                Refusal::Full | Refusal::NoSocket(_) => {
+                    error!(
+                        log,
+                        "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded"
+                    );
+                }
+                Refusal::Family => {}
+            }
+            failed.push(upstream);
+            Ok(Some(Stage::Next))
+        }
+    }
+}
+
+enum Judged {
+    Waiting(Attempt),
+    Failed,
+    Connected,
+}
+
+/// How a connect(2) under way stands.
+fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>) -> Judged {
+    let log = context.common.log;
+    let Attempt {
+        ready, upstream, ..
+    } = &attempt;
+    let happened = ready.writable || ready.failed || ready.hung_up;
+    match happened.then(|| take_error(&attempt.socket)) {
+        Some(None) => {
+            connected(attempt, context);
+            return Judged::Connected;
+        }
+        Some(Some(errno)) => error!(log, "s_connect: connect {upstream}: {}", Reason(errno)),
+        None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
+        None => error!(
+            log,
+            "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded"
+        ),
+    }
+    context.resources.closing.push(attempt.socket);
+    failed.push(attempt.upstream);
+    Judged::Failed
+}
+
+fn connected(attempt: Attempt, context: &mut Context<'_>) {
+    let log = context.common.log;
+    notice!(log, "s_connect: connected {}", attempt.upstream);
+    if log.enabled(5) {
+        let from = Address(outbound::local_address(&attempt.socket));
+        let name = &context.common.config().name;
+        notice!(log, "Service [{name}] connected remote server from {from}");
+    }
+    if let Upstream::Tcp(_, host) = attempt.upstream {
+        context.common.upstream = Some(host);
+    }
+    let mut back = End::new(attempt.socket);
+    back.note(attempt.ready);
+    *context.back = Some(back);
+}

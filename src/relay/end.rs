@@ -1,0 +1,349 @@
+//! One end of a connection: a socket, plain or TLS, what waits to go in or out, and which of its
+//! directions are over. Never in here: the other end.
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    MsgFlags, Shutdown, UnixAddr, recv, send, sendmsg, setsockopt, shutdown, sockopt,
+};
+
+use super::buffer::{Buffer, Pool};
+use crate::tls::{Failure, Stream};
+use crate::worker::poller::Readiness;
+
+/// Pieces that one sendmsg(2) takes; what is behind goes with the next.
+const PIECES: usize = 16;
+
+/// What comes from an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// More may come.
+    Open,
+    /// It said that no more will come: FIN, or with TLS close_notify.
+    Over,
+}
+
+/// What goes to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// More may be sent.
+    Open,
+    /// The last is in `output`; a FIN follows when that is written.
+    Finishing,
+    /// Nothing can be sent any more.
+    Over,
+}
+
+/// What a read gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// Nothing ever again.
+    Eof,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct End {
+    socket: OwnedFd,
+    ready: Readiness,
+    /// The TLS on it, once its handshake is done; payload is plain without.
+    pub tls: Option<Stream>,
+    /// Bytes as they came in that could not be used yet: an incomplete record.
+    pub input: Buffer,
+    /// `input` may hold a whole record, left over from a handshake or a dialogue.
+    pub unread: bool,
+    /// The last read took all it had room for: more is coming at once.
+    pub bulk: bool,
+    /// Payload that came in before the other end could take it.
+    pub plain: Buffer,
+    /// Bytes that the full socket did not take.
+    pub output: Buffer,
+    /// Whether more may come.
+    pub reading: Reading,
+    /// Whether more may go.
+    pub writing: Writing,
+}
+
+impl End {
+    /// An end in plain on a connected, non-blocking socket.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            // Whether there is something to read, the first event says; room there is.
+            ready: Readiness {
+                writable: true,
+                ..Readiness::default()
+            },
+            tls: None,
+            input: Buffer::default(),
+            unread: false,
+            bulk: false,
+            plain: Buffer::default(),
+            output: Buffer::default(),
+            reading: Reading::Open,
+            writing: Writing::Open,
+        }
+    }
+
+    /// Takes note of an event.
+    pub fn note(&mut self, ready: Readiness) {
+        self.ready.merge(ready);
+    }
+
+    /// Whether a read may give something.
+    pub fn readable(&self) -> bool {
+        self.ready.readable
+    }
+
+    /// Whether the socket is broken or closed both ways: whoever was there is gone.
+    pub fn gone(&self) -> bool {
+        self.ready.failed || self.ready.hung_up
+    }
+
+    /// Whether the socket has failed, and not only ended.
+    pub fn failed(&self) -> bool {
+        self.ready.failed
+    }
+
+    /// Reads once. `buffer` must not be empty.
+    ///
+    /// # Errors
+    /// The socket is broken: ECONNRESET, ETIMEDOUT and their like.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Errno> {
+        if !self.ready.readable {
+            return Ok(Received::Nothing);
+        }
+        loop {
+            match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
+                Ok(0) => {
+                    self.ready.readable = false;
+                    return Ok(Received::Eof);
+                }
+                Ok(count) => {
+                    // epoll(7): a stream that gives less than asked for is drained, and what
+                    // comes later makes a new edge. Not so when its end was announced already.
+                    if count < buffer.len() && !self.ready.more_behind {
+                        self.ready.readable = false;
+                    }
+                    return Ok(Received::Bytes(count));
+                }
+                Err(Errno::EAGAIN) => {
+                    self.ready.readable = false;
+                    return Ok(Received::Nothing);
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => {
+                    self.ready.readable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Sends `bytes`, behind what waits already; what the socket does not take waits.
+    ///
+    /// # Errors
+    /// The socket is broken: EPIPE, ECONNRESET and their like.
+    pub fn queue(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+        let sent = match self.output.is_empty() {
+            true => self.transmit(bytes)?,
+            false => 0,
+        };
+        self.output.push(&bytes[sent..], pool);
+        Ok(())
+    }
+
+    /// As [`End::queue`], for the pieces of `work` that `ranges` names.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn queue_pieces(
+        &mut self,
+        work: &[u8],
+        ranges: &[Range<usize>],
+        pool: &mut Pool,
+    ) -> Result<(), Errno> {
+        if let [range] = ranges {
+            return self.queue(&work[range.clone()], pool);
+        }
+        for pieces in ranges.chunks(PIECES) {
+            let mut sent = match self.output.is_empty() {
+                true => self.transmit_pieces(work, pieces)?,
+                false => 0,
+            };
+            for piece in pieces {
+                let skipped = sent.min(piece.len());
+                sent -= skipped;
+                self.output
+                    .push(&work[piece.start + skipped..piece.end], pool);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, as far as the socket takes it, and the FIN behind the last of it.
+    /// Returns how many bytes went.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn flush(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+        let mut total = 0;
+        while !self.output.is_empty() && self.ready.writable {
+            let sent = transmit(&self.socket, &mut self.ready, self.output.bytes())?;
+            self.output.consume(sent, pool);
+            total += sent;
+        }
+        if self.writing == Writing::Finishing && self.output.is_empty() {
+            self.writing = Writing::Over;
+            // ENOTCONN: the peer is gone already, so nobody is left to be told.
+            let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+        }
+        Ok(total)
+    }
+
+    /// Says that no more will come: close_notify on TLS, and a FIN, behind what waits.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn finish(&mut self, alert: &mut Vec<u8>, pool: &mut Pool) -> Result<(), Errno> {
+        if self.writing != Writing::Open {
+            return Ok(());
+        }
+        self.writing = Writing::Finishing;
+        if let Some(stream) = &mut self.tls {
+            alert.clear();
+            stream.close_notify(alert);
+            self.queue(alert, pool)?;
+        }
+        self.flush(pool).map(drop)
+    }
+
+    /// Decrypts in place at the front of `work`; without TLS everything is payload.
+    ///
+    /// # Errors
+    /// A record that is not authentic, a fatal alert.
+    pub fn decrypt(
+        &mut self,
+        work: &mut [u8],
+        ranges: &mut Vec<Range<usize>>,
+        answers: &mut Vec<u8>,
+    ) -> Result<(usize, bool), Failure> {
+        match &mut self.tls {
+            Some(stream) => {
+                let done = stream.decrypt(work, ranges, answers)?;
+                Ok((done.consumed, done.closed))
+            }
+            None => {
+                ranges.push(0..work.len());
+                Ok((work.len(), false))
+            }
+        }
+    }
+
+    /// Closing will send an RST, not a FIN: what was on its way is thrown away.
+    pub fn reset_on_close(&self) -> Result<(), Errno> {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&self.socket, sockopt::Linger, &linger)
+    }
+
+    /// Sends what waits (an alert, a farewell) and a FIN, and reads away what came in: closing a
+    /// socket with unread bytes sends an RST, which can overtake them.
+    pub fn let_last_words_arrive(&mut self, scratch: &mut [u8], pool: &mut Pool) {
+        self.writing = Writing::Finishing;
+        if self.flush(pool).is_err() {
+            return;
+        }
+        for _ in 0..PIECES {
+            if !matches!(self.receive(scratch), Ok(Received::Bytes(_))) {
+                return;
+            }
+        }
+    }
+
+    /// Takes the error that the socket holds, if there is one.
+    pub fn take_error(&self) -> Option<Errno> {
+        take_error(&self.socket)
+    }
+
+    /// Gives every buffer back and the socket out, to be closed when the event batch is done.
+    pub fn dissolve(mut self, pool: &mut Pool) -> OwnedFd {
+        self.input.clear(pool);
+        self.plain.clear(pool);
+        self.output.clear(pool);
+        self.socket
+    }
+
+    fn transmit(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        transmit(&self.socket, &mut self.ready, bytes)
+    }
+
+    fn transmit_pieces(&mut self, work: &[u8], pieces: &[Range<usize>]) -> Result<usize, Errno> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let mut whole = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(&work[piece.clone()]);
+            whole += piece.len();
+        }
+        let slices = &slices[..pieces.len()];
+        let socket = self.socket.as_raw_fd();
+        attempt(&mut self.ready, whole, || {
+            sendmsg::<UnixAddr>(socket, slices, &[], MsgFlags::MSG_NOSIGNAL, None)
+        })
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Takes the error that a socket holds, if there is one.
+pub fn take_error(socket: &OwnedFd) -> Option<Errno> {
+    match nix::sys::socket::getsockopt(socket, sockopt::SocketError) {
+        Ok(0) => None,
+        Ok(code) => Some(Errno::from_raw(code)),
+        Err(error) => Some(error),
+    }
+}
+
+fn transmit(socket: &OwnedFd, ready: &mut Readiness, bytes: &[u8]) -> Result<usize, Errno> {
+    attempt(ready, bytes.len(), || {
+        send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)
+    })
+}
+
+/// One write; less than `whole` means that the socket is full, and that room makes a new edge.
+fn attempt(
+    ready: &mut Readiness,
+    whole: usize,
+    mut write: impl FnMut() -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    if whole == 0 || !ready.writable {
+        return Ok(0);
+    }
+    loop {
+        match write() {
+            Ok(sent) => {
+                ready.writable = sent == whole;
+                return Ok(sent);
+            }
+            Err(Errno::EAGAIN) => {
+                ready.writable = false;
+                return Ok(0);
+            }
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The TLS handshake on one end; on the other, nothing is read meanwhile.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::end::{End, Reading, Received};
+use super::session::{Context, Ending, Next, broken};
+use crate::ipc::scoreboard::HandshakeFailure;
+use crate::protocol::Side;
+use crate::tls::{Handshake, Step, Stream};
+use crate::{error, info};
+
+/// Least room for a read.
+const LEAST: usize = 4096;
+
+/// What may wait to be understood: a handshake message has at most 2^16 bytes that rustls takes,
+/// in records of any size down to one byte. A peer that sends more makes no sense.
+const MOST: usize = 512 * 1024;
+
+/// Reads in a step before others have their turn.
+const READS: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Handshaking {
+    side: Side,
+    handshake: Handshake,
+    deadline: Instant,
+    began: bool,
+}
+
+enum Stepped {
+    More(Handshake),
+    Done,
+}
+
+impl Handshaking {
+    /// Begins the handshake on the end of `side`.
+    ///
+    /// # Errors
+    /// TLS refuses to begin.
+    pub fn begin(side: Side, context: Context<'_>) -> Result<Self, Ending> {
+        let common = context.common;
+        let Some(tls) = &common.service().tls else {
+            return Err(Ending::Reset);
+        };
+        let handshake = tls
+            .begin(common.upstream.as_deref(), &common.log)
+            .map_err(|failure| {
+                error!(common.log, "{failure}");
+                Ending::Reset
+            })?;
+        Ok(Self {
+            side,
+            handshake,
+            deadline: context.resources.now + common.config().timeouts.busy,
+            began: false,
+        })
+    }
+
+    /// When it must be stepped though nothing happened.
+    pub fn due(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Goes on until it must wait for the peer, or is done.
+    ///
+    /// # Errors
+    /// The handshake failed, took too long, or a peer is gone.
+    pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+        let log = context.common.log;
+        let doing = doing(self.side);
+        if context.resources.now >= self.deadline {
+            info!(
+                log,
+                "ssl_start: s_poll_wait: TIMEOUTbusy exceeded: sending reset"
+            );
+            failed(HandshakeFailure::Vanished, &context);
+            return Err(Ending::Reset);
+        }
+        if other(self.side, &mut context).is_some_and(|end| end.gone()) {
+            info!(
+                log,
+                "{doing}: the other end closed the connection during the handshake"
+            );
+            return Err(Ending::Reset);
+        }
+        let pool = &mut context.resources.pool;
+        let end = end(self.side, context.front, context.back)?;
+        end.flush(pool)
+            .map_err(|errno| broken(&log, doing, errno))?;
+        for _ in 0..READS {
+            let may_work = !self.began || !end_ref(self.side, &mut context)?.input.is_empty();
+            if may_work {
+                self.began = true;
+                self.handshake = match advance(self.side, self.handshake, &mut context)? {
+                    Stepped::Done => return Ok(Next::Advance),
+                    Stepped::More(handshake) => handshake,
+                };
+            }
+            if !hear(self.side, &self.handshake, &mut context)? {
+                return Ok(Next::Wait(self));
+            }
+        }
+        Ok(Next::Again(self))
+    }
+}
+
+/// What stunnel names in its lines.
+fn doing(side: Side) -> &'static str {
+    match side {
+        Side::Front => "SSL_accept",
+        Side::Back => "SSL_connect",
+    }
+}
+
+fn end<'a>(
+    side: Side,
+    front: &'a mut End,
+    back: &'a mut Option<End>,
+) -> Result<&'a mut End, Ending> {
+    match side {
+        Side::Front => Ok(front),
+        Side::Back => back.as_mut().ok_or(Ending::Reset),
+    }
+}
+
+fn end_ref<'a>(side: Side, context: &'a mut Context<'_>) -> Result<&'a mut End, Ending> {
+    end(side, context.front, context.back)
+}
+
+fn other<'a>(side: Side, context: &'a mut Context<'_>) -> Option<&'a mut End> {
+    match side {
+        Side::Front => context.back.as_mut(),
+        Side::Back => Some(&mut *context.front),
+    }
+}
+
+fn failed(why: HandshakeFailure, context: &Context<'_>) {
+    let row = context.resources.row(context.common.index());
+    row.handshake_failed(why);
+}
+
+/// One step of the handshake over what is in `input`.
+fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Result<Stepped, Ending> {
+    let log = context.common.log;
+    let scratch = &mut context.resources.scratch;
+    let pool = &mut context.resources.pool;
+    let end = end(side, context.front, context.back)?;
+    scratch.tls.clear();
+    let stepped = handshake.step(end.input.bytes_mut(), &mut scratch.tls, &log);
+    let sent = end.queue(&scratch.tls, pool);
+    match stepped {
+        Err(failure) => {
+            error!(log, "{failure}");
+            failed(failure.kind(), context);
+            Err(Ending::Alerted(side))
+        }
+        Ok((consumed, step)) => {
+            end.input.consume(consumed, pool);
+            sent.map_err(|errno| {
+                failed(HandshakeFailure::Vanished, context);
+                broken(&log, doing(side), errno)
+            })?;
+            match step {
+                Step::More(handshake) => Ok(Stepped::More(handshake)),
+                Step::Done(stream) => {
+                    established(side, stream, context)?;
+                    Ok(Stepped::Done)
+                }
+            }
+        }
+    }
+}
+
+fn established(side: Side, stream: Stream, context: &mut Context<'_>) -> Result<(), Ending> {
+    let log = context.common.log;
+    let negotiated = stream.negotiated();
+    let row = context.resources.row(context.common.index());
+    let (counter, how) = match negotiated.resumed {
+        true => (row.handshakes_resumed(), "previous session reused"),
+        false => (row.handshakes_new(), "new session negotiated"),
+    };
+    counter.fetch_add(1, Relaxed);
+    let role = match side {
+        Side::Front => "accepted",
+        Side::Back => "connected",
+    };
+    info!(log, "TLS {role}: {how}");
+    let (version, suite, bits) = (negotiated.version, negotiated.suite, negotiated.bits);
+    info!(
+        log,
+        "{version} ciphersuite: {suite} ({bits}-bit encryption)"
+    );
+    if let Some(group) = negotiated.group {
+        info!(log, "Peer temporary key: {group}");
+    }
+    let end = end_ref(side, context)?;
+    end.unread = !end.input.is_empty();
+    end.tls = Some(stream);
+    Ok(())
+}
+
+/// Reads once. Returns whether something came; that nothing ever will is a failure.
+fn hear(side: Side, handshake: &Handshake, context: &mut Context<'_>) -> Result<bool, Ending> {
+    let log = context.common.log;
+    let pool = &mut context.resources.pool;
+    let end = end(side, context.front, context.back)?;
+    if end.reading == Reading::Open && !end.readable() {
+        return Ok(false);
+    }
+    let received = match end.reading {
+        Reading::Over => Ok(Received::Eof),
+        Reading::Open => receive(end, pool),
+    };
+    let ending = match received {
+        Ok(Received::Bytes(_)) if end.input.len() <= MOST => return Ok(true),
+        Ok(Received::Nothing) => return Ok(false),
+        Ok(Received::Bytes(_)) => {
+            let doing = doing(side);
+            error!(
+                log,
+                "{doing}: excessive message size: the peer sent a handshake without end"
+            );
+            failed(HandshakeFailure::Protocol, context);
+            return Err(Ending::Reset);
+        }
+        Ok(Received::Eof) => {
+            let failure = handshake.vanished();
+            error!(log, "{failure}");
+            Ending::Reset
+        }
+        Err(errno) => broken(&log, doing(side), errno),
+    };
+    failed(HandshakeFailure::Vanished, context);
+    Err(ending)
+}
+
+fn receive(end: &mut End, pool: &mut super::buffer::Pool) -> Result<Received, nix::errno::Errno> {
+    let mut input = std::mem::take(&mut end.input);
+    let received = end.receive(input.room(LEAST, pool));
+    if let Ok(Received::Bytes(count)) = received {
+        input.grown(count);
+    }
+    input.settle(pool);
+    end.input = input;
+    received
+}

@@ -1,0 +1,218 @@
+//! The names of a service's `connect` entries, being resolved for one session.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Upstream;
+use super::resources::Resources;
+use crate::config::Endpoint;
+use crate::error;
+use crate::log::Log;
+use crate::resolver::ResolveError;
+
+/// One `connect` entry.
+#[derive(Debug)]
+enum Entry {
+    /// An address already, or an answer.
+    Known(Vec<Upstream>),
+    /// A name that must be asked for.
+    Name { host: String, port: u16 },
+    /// A name that was asked for, by the question with this id.
+    Asked { id: u64, host: String, port: u16 },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lookup {
+    entries: Vec<Entry>,
+}
+
+impl Lookup {
+    /// Prepares to resolve `connect`. No host means loopback, as with stunnel.
+    pub fn new(connect: &[Endpoint]) -> Self {
+        let entries = connect.iter().map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Entry::Known(vec![Upstream::Unix(path.clone())]),
+            Endpoint::Tcp { host: None, port } => {
+                let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), *port);
+                Entry::Known(vec![Upstream::Tcp(address, "localhost".to_owned())])
+            }
+            Endpoint::Tcp {
+                host: Some(host),
+                port,
+            } => match host.parse::<IpAddr>() {
+                Ok(ip) => {
+                    let address = SocketAddr::new(ip, *port);
+                    Entry::Known(vec![Upstream::Tcp(address, host.clone())])
+                }
+                Err(_) => Entry::Name {
+                    host: host.clone(),
+                    port: *port,
+                },
+            },
+        });
+        Self {
+            entries: entries.collect(),
+        }
+    }
+
+    /// Whether asking again can give anything new.
+    pub fn has_names(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| !matches!(entry, Entry::Known(_)))
+    }
+
+    /// Asks for the names not asked for yet. A name that cannot be asked for counts as unknown.
+    pub fn ask(&mut self, key: u64, log: &Log, resources: &mut Resources) {
+        for entry in &mut self.entries {
+            let Entry::Name { host, port } = entry else {
+                continue;
+            };
+            match resources.ask(key, host, *port) {
+                Ok(id) => {
+                    *entry = Entry::Asked {
+                        id,
+                        host: std::mem::take(host),
+                        port: *port,
+                    };
+                }
+                Err(error) => {
+                    error!(log, "Error resolving \"{host}\": {error}");
+                    *entry = Entry::Known(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Takes an answer; `None` makes the name be asked for again.
+    pub fn answer(
+        &mut self,
+        question: u64,
+        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
+        log: &Log,
+    ) {
+        for entry in &mut self.entries {
+            let Entry::Asked { id, host, port } = entry else {
+                continue;
+            };
+            if *id != question {
+                continue;
+            }
+            let host = std::mem::take(host);
+            *entry = match answer {
+                None => Entry::Name { host, port: *port },
+                Some(Ok(addresses)) => {
+                    let tcp = |address| Upstream::Tcp(address, host.clone());
+                    Entry::Known(addresses.into_iter().map(tcp).collect())
+                }
+                Some(Err(error)) => {
+                    error!(log, "{error}");
+                    Entry::Known(Vec::new())
+                }
+            };
+            return;
+        }
+    }
+
+    /// The addresses in the order of `connect`, when every name is answered.
+    pub fn done(&self) -> Option<Vec<Upstream>> {
+        let mut all = Vec::new();
+        for entry in &self.entries {
+            match entry {
+                Entry::Known(addresses) => all.extend_from_slice(addresses),
+                Entry::Name { .. } | Entry::Asked { .. } => return None,
+            }
+        }
+        Some(all)
+    }
+
+    /// Forgets the questions under way.
+    pub fn dissolve(self, resources: &mut Resources) {
+        for entry in self.entries {
+            if let Entry::Asked { id, .. } = entry {
+                resources.questions.remove(&id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Id;
+
+    const LOG: Log = Log {
+        level: 0,
+        id: Id::Main,
+    };
+
+    fn endpoint(host: Option<&str>, port: u16) -> Endpoint {
+        Endpoint::Tcp {
+            host: host.map(str::to_owned),
+            port,
+        }
+    }
+
+    fn asked(lookup: &mut Lookup) {
+        for (entry, question) in lookup.entries.iter_mut().zip(1..) {
+            if let Entry::Name { host, port } = entry {
+                *entry = Entry::Asked {
+                    id: question,
+                    host: host.clone(),
+                    port: *port,
+                };
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_need_no_question() {
+        let unix = Endpoint::Unix("/run/x".into());
+        let entries = [
+            endpoint(None, 25),
+            endpoint(Some("192.0.2.1"), 26),
+            endpoint(Some("::1"), 27),
+            unix,
+        ];
+        let lookup = Lookup::new(&entries);
+        assert!(!lookup.has_names());
+        let found: Vec<String> = lookup
+            .done()
+            .unwrap()
+            .iter()
+            .map(Upstream::to_string)
+            .collect();
+        assert_eq!(found, ["127.0.0.1:25", "192.0.2.1:26", "::1:27", "/run/x"]);
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_connect_whenever_they_come() {
+        let entries = [endpoint(Some("one"), 1), endpoint(Some("two"), 2)];
+        let mut lookup = Lookup::new(&entries);
+        assert!(lookup.has_names());
+        asked(&mut lookup);
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        lookup.answer(2, Some(Ok(vec![address("192.0.2.2:2")])), &LOG);
+        assert_eq!(lookup.done(), None);
+        lookup.answer(77, Some(Ok(vec![address("192.0.2.77:7")])), &LOG);
+        assert_eq!(lookup.done(), None, "an answer to somebody else's question");
+        let both = vec![address("192.0.2.1:1"), address("[2001:db8::1]:1")];
+        lookup.answer(1, Some(Ok(both)), &LOG);
+        let found = lookup.done().unwrap();
+        let hosts: Vec<&str> = found
+            .iter()
+            .map(|upstream| match upstream {
+                Upstream::Tcp(_, host) => host.as_str(),
+                Upstream::Unix(_) => "",
+            })
+            .collect();
+        assert_eq!(hosts, ["one", "one", "two"]);
+    }
+
+    #[test]
+    fn a_question_whose_resolver_died_is_asked_again() {
+        let mut lookup = Lookup::new(&[endpoint(Some("one"), 1)]);
+        asked(&mut lookup);
+        lookup.answer(1, None, &LOG);
+        assert!(matches!(&lookup.entries[0], Entry::Name { host, port: 1 } if host == "one"));
+    }
+}

@@ -1,0 +1,509 @@
+//! Carrying bytes both ways until both ends are over. The hot path: nothing is allocated per read,
+//! what is read into the thread's scratch is decrypted there and written from there, and only what
+//! cannot go on at once is copied to the session.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::buffer::{LARGE, Pool, READ, SMALL, Scratch};
+use super::end::{End, Reading, Received, Writing};
+use super::session::{Context, Ending, Next, broken};
+use crate::log::Log;
+use crate::protocol::Side;
+use crate::tls::Failure;
+use crate::{debug, error, info};
+
+/// Reads in each direction before other sessions have their turn.
+const READS: usize = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pump {
+    active: Instant,
+    due: Instant,
+}
+
+/// How far one direction got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// As far as there was something to read, and room to write.
+    All,
+    /// Others have their turn first.
+    Some,
+}
+
+/// What happened while carrying that ends the session.
+#[derive(Debug)]
+enum Trouble {
+    /// The socket that was read from.
+    Read(Errno),
+    /// The socket that was written to.
+    Write(Errno),
+    /// A record of the end that was read from; its alert, if there is one, is in `output`.
+    Tls(Failure),
+    /// TLS refuses to encrypt.
+    Encrypt(Failure),
+    /// EOF on TLS with bytes that can reach nobody any more.
+    Unsent(usize),
+}
+
+/// One direction.
+struct Flow<'a> {
+    from: &'a mut End,
+    to: &'a mut End,
+    scratch: &'a mut Scratch,
+    pool: &'a mut Pool,
+    log: &'a Log,
+    /// Payload carried, in bytes.
+    carried: u64,
+    /// Anything read or written, also what is not payload: the connection is not idle.
+    moved: bool,
+}
+
+impl Pump {
+    /// Begins to carry.
+    pub fn begin(context: &Context<'_>) -> Self {
+        let now = context.resources.now;
+        Self {
+            active: now,
+            due: now + context.common.config().timeouts.idle,
+        }
+    }
+
+    /// When it must be stepped though nothing happened.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Carries what can be carried both ways, and ends what is over.
+    ///
+    /// # Errors
+    /// An end is broken, or was idle for too long.
+    pub fn step(mut self, context: Context<'_>) -> Result<Next<Self>, Ending> {
+        let Context {
+            common,
+            front,
+            back,
+            resources,
+        } = context;
+        let log = common.log;
+        let Some(back) = back else {
+            return Err(Ending::Reset);
+        };
+        let (mut again, mut moved) = (false, false);
+        for side in [Side::Front, Side::Back] {
+            let (from, to, count) = match side {
+                Side::Front => (&mut *front, &mut *back, &mut common.to_back),
+                Side::Back => (&mut *back, &mut *front, &mut common.to_front),
+            };
+            let mut flow = Flow {
+                from,
+                to,
+                scratch: &mut resources.scratch,
+                pool: &mut resources.pool,
+                log: &log,
+                carried: 0,
+                moved: false,
+            };
+            let result = flow.run();
+            let ended = match result {
+                Ok(carried) => {
+                    again |= carried == Carried::Some;
+                    Ok(())
+                }
+                Err(trouble) => flow.judge(trouble, side),
+            };
+            *count += flow.carried;
+            moved |= flow.moved;
+            ended?;
+        }
+        // One direction's answer may be the other's to send: a close_notify, a key's update.
+        if front.writing == Writing::Over && back.writing == Writing::Over {
+            return Ok(Next::Over);
+        }
+        if moved {
+            self.active = resources.now;
+        }
+        if again {
+            return Ok(Next::Again(self));
+        }
+        for end in [&mut *front, &mut *back] {
+            // Whatever could be read of it has been: an RST came while the other side is stuck.
+            if end.failed()
+                && let Some(errno) = end.take_error()
+            {
+                let doing = if end.tls.is_some() {
+                    "TLS fd"
+                } else {
+                    "socket fd"
+                };
+                return Err(broken(&log, doing, errno));
+            }
+        }
+        self.wait(front, back, &log, common.config().timeouts, resources.now)
+    }
+
+    fn wait(
+        mut self,
+        front: &End,
+        back: &End,
+        log: &Log,
+        timeouts: crate::config::Timeouts,
+        now: Instant,
+    ) -> Result<Next<Self>, Ending> {
+        let both = front.reading == Reading::Open && back.reading == Reading::Open;
+        let idle = both || !front.output.is_empty() || !back.output.is_empty();
+        let patience = if idle { timeouts.idle } else { timeouts.close };
+        self.due = self.active + patience;
+        if self.due > now {
+            return Ok(Next::Wait(self));
+        }
+        if idle {
+            info!(
+                log,
+                "transfer: s_poll_wait: TIMEOUTidle exceeded: sending reset"
+            );
+            return Err(Ending::Reset);
+        }
+        error!(log, "transfer: s_poll_wait: TIMEOUTclose exceeded: closing");
+        Ok(Next::Over)
+    }
+}
+
+impl Flow<'_> {
+    fn run(&mut self) -> Result<Carried, Trouble> {
+        for _ in 0..READS {
+            self.flush()?;
+            if !self.to.output.is_empty() || self.to.writing != Writing::Open {
+                return Ok(Carried::All);
+            }
+            if !self.from.plain.is_empty() {
+                self.carry_leftover()?;
+            } else if self.from.unread {
+                self.carry_unread()?;
+            } else if self.from.reading == Reading::Over {
+                return self.finish();
+            } else if !self.from.readable() || self.from.output.len() > LARGE {
+                return Ok(Carried::All);
+            } else if self.from.tls.is_some() {
+                self.carry_records()?;
+            } else {
+                self.carry_plain()?;
+            }
+        }
+        // The turn is over; what is left to do needs another one, as no event will announce it.
+        self.flush()?;
+        let more = self.from.readable()
+            || self.from.reading == Reading::Over
+            || self.from.unread
+            || !self.from.plain.is_empty();
+        Ok(match more && self.to.output.is_empty() {
+            true => Carried::Some,
+            false => Carried::All,
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), Trouble> {
+        let sent = self.to.flush(self.pool).map_err(Trouble::Write)?;
+        self.moved |= sent > 0;
+        Ok(())
+    }
+
+    /// All that came from one end has gone to the other: it is told that no more will.
+    fn finish(&mut self) -> Result<Carried, Trouble> {
+        match self.to.tls {
+            Some(_) => debug!(self.log, "Sending close_notify alert"),
+            None => debug!(self.log, "Sent socket write shutdown"),
+        }
+        self.moved = true;
+        self.to
+            .finish(&mut self.scratch.tls, self.pool)
+            .map_err(Trouble::Write)?;
+        Ok(Carried::All)
+    }
+
+    /// Payload that came in before the pump began.
+    fn carry_leftover(&mut self) -> Result<(), Trouble> {
+        let mut plain = std::mem::take(&mut self.from.plain);
+        let count = plain.len();
+        let range = 0..count;
+        let result = deliver(
+            self.to,
+            plain.bytes(),
+            std::slice::from_ref(&range),
+            &mut self.scratch.write,
+            self.pool,
+        );
+        plain.clear(self.pool);
+        self.account(count);
+        result
+    }
+
+    /// Records that came in behind the end of the handshake.
+    fn carry_unread(&mut self) -> Result<(), Trouble> {
+        self.from.unread = false;
+        let mut input = std::mem::take(&mut self.from.input);
+        let result = self.decrypt_and_deliver(input.bytes_mut());
+        let consumed = *result.as_ref().unwrap_or(&input.len());
+        input.consume(consumed, self.pool);
+        self.from.input = input;
+        result.map(drop)
+    }
+
+    fn carry_plain(&mut self) -> Result<(), Trouble> {
+        let Scratch { read, write, .. } = &mut *self.scratch;
+        let count = match self
+            .from
+            .receive(&mut read[..READ])
+            .map_err(Trouble::Read)?
+        {
+            Received::Bytes(count) => count,
+            Received::Nothing => return Ok(()),
+            Received::Eof => {
+                info!(self.log, "Read socket closed (readsocket)");
+                self.from.reading = Reading::Over;
+                return Ok(());
+            }
+        };
+        let range = 0..count;
+        let ranges = std::slice::from_ref(&range);
+        deliver(self.to, &read[..count], ranges, write, self.pool)?;
+        self.account(count);
+        Ok(())
+    }
+
+    /// Reads, decrypts in place, and sends on. An incomplete record is met in one of two ways: on
+    /// a stream that comes in piece by piece it is completed where it lies; on one that fills
+    /// every read it is put in front of the next.
+    fn carry_records(&mut self) -> Result<(), Trouble> {
+        match self.from.input.is_empty() || self.from.bulk {
+            true => self.carry_through_scratch(),
+            false => self.carry_in_place(),
+        }
+    }
+
+    fn carry_through_scratch(&mut self) -> Result<(), Trouble> {
+        let mut read = std::mem::take(&mut self.scratch.read);
+        let result = self.fill_and_decrypt(&mut read);
+        self.scratch.read = read;
+        result
+    }
+
+    fn fill_and_decrypt(&mut self, read: &mut [u8]) -> Result<(), Trouble> {
+        let had = self.from.input.len();
+        let whole = (had + READ).min(read.len());
+        let received = self.from.receive(&mut read[had..whole]);
+        let Some(count) = self.judge_received(received)? else {
+            return Ok(());
+        };
+        self.from.bulk = had + count == whole;
+        read[..had].copy_from_slice(self.from.input.bytes());
+        self.from.input.clear(self.pool);
+        let work = &mut read[..had + count];
+        let consumed = self.decrypt_and_deliver(work)?;
+        self.from.input.push(&work[consumed..], self.pool);
+        Ok(())
+    }
+
+    fn carry_in_place(&mut self) -> Result<(), Trouble> {
+        let mut input = std::mem::take(&mut self.from.input);
+        // A record fits into the smaller kind of block, so there is room behind a part of one.
+        let room = input.room(1, self.pool);
+        let space = room.len();
+        let received = self.from.receive(room);
+        let result = match self.judge_received(received) {
+            Ok(Some(count)) => {
+                input.grown(count);
+                self.from.bulk = count == space;
+                self.decrypt_and_deliver(input.bytes_mut()).map(Some)
+            }
+            Ok(None) => Ok(None),
+            Err(trouble) => Err(trouble),
+        };
+        if let Ok(Some(consumed)) = result {
+            input.consume(consumed, self.pool);
+        }
+        debug_assert!(result.is_err() || input.len() <= SMALL);
+        self.from.input = input;
+        result.map(drop)
+    }
+
+    /// Notes the end of a TLS stream that comes without close_notify; gives the count otherwise.
+    fn judge_received(
+        &mut self,
+        received: Result<Received, Errno>,
+    ) -> Result<Option<usize>, Trouble> {
+        match received.map_err(Trouble::Read)? {
+            Received::Bytes(count) => Ok(Some(count)),
+            Received::Nothing => Ok(None),
+            Received::Eof => {
+                self.truncated()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// EOF without close_notify. As with stunnel nothing more is sent to that peer either.
+    fn truncated(&mut self) -> Result<(), Trouble> {
+        let unsent = self.from.output.len();
+        if unsent > 0 && self.from.writing == Writing::Open {
+            return Err(Trouble::Unsent(unsent));
+        }
+        info!(
+            self.log,
+            "TLS socket closed (SSL_read) without close_notify: what was received may be cut short"
+        );
+        self.from.output.clear(self.pool);
+        self.from.reading = Reading::Over;
+        self.from.writing = Writing::Over;
+        Ok(())
+    }
+
+    /// Returns how much of `work` was used up.
+    fn decrypt_and_deliver(&mut self, work: &mut [u8]) -> Result<usize, Trouble> {
+        let Scratch {
+            write, ranges, tls, ..
+        } = &mut *self.scratch;
+        ranges.clear();
+        tls.clear();
+        let decrypted = self.from.decrypt(work, ranges, tls);
+        self.moved = true;
+        if !tls.is_empty() && self.from.writing == Writing::Open {
+            // The answer to a key's update, or an alert: both go to where the records came from.
+            // A peer that cannot be reached any more shows when it is read from.
+            let _ = self.from.queue(tls, self.pool);
+        }
+        let count = ranges.iter().map(Range::len).sum();
+        // What was authentic goes on even if a record behind it was not.
+        deliver(self.to, work, ranges, write, self.pool)?;
+        self.account(count);
+        let (consumed, closed) = decrypted.map_err(Trouble::Tls)?;
+        if closed {
+            info!(self.log, "TLS closed (SSL_read)");
+            self.from.reading = Reading::Over;
+        }
+        Ok(consumed)
+    }
+
+    fn account(&mut self, count: usize) {
+        self.carried += count as u64;
+        self.moved = true;
+    }
+
+    /// What a trouble means: the end of the session, or only of an end.
+    fn judge(&mut self, trouble: Trouble, side: Side) -> Result<(), Ending> {
+        let log = self.log;
+        match trouble {
+            Trouble::Read(Errno::EPIPE | Errno::ECONNABORTED) => {
+                gone(self.from, self.to, "read", log, self.scratch, self.pool)
+            }
+            Trouble::Write(Errno::EPIPE | Errno::ECONNABORTED) => {
+                gone(self.to, self.from, "write", log, self.scratch, self.pool)
+            }
+            Trouble::Read(errno) => Err(broken(log, reading(self.from), errno)),
+            Trouble::Write(errno) => Err(broken(log, writing(self.to), errno)),
+            Trouble::Tls(failure) => {
+                error!(log, "{failure}");
+                Err(Ending::Alerted(side))
+            }
+            Trouble::Encrypt(failure) => {
+                error!(log, "{failure}");
+                Err(Ending::Reset)
+            }
+            Trouble::Unsent(count) => {
+                error!(
+                    log,
+                    "TLS socket closed (SSL_read) with {count} unsent byte(s)"
+                );
+                Err(Ending::Reset)
+            }
+        }
+    }
+}
+
+/// What stunnel says it was doing.
+fn reading(end: &End) -> &'static str {
+    match end.tls {
+        Some(_) => "transfer: SSL_read",
+        None => "transfer: readsocket",
+    }
+}
+
+fn writing(end: &End) -> &'static str {
+    match end.tls {
+        Some(_) => "transfer: SSL_write",
+        None => "transfer: writesocket",
+    }
+}
+
+/// An end was closed by its peer both ways. Nothing can be sent to it any more, and nothing comes;
+/// the other end is told so in order, unless bytes were lost on TLS.
+fn gone(
+    end: &mut End,
+    other: &mut End,
+    doing: &str,
+    log: &Log,
+    scratch: &mut Scratch,
+    pool: &mut Pool,
+) -> Result<(), Ending> {
+    let unsent = end.output.len();
+    if end.tls.is_some() {
+        if unsent > 0 {
+            error!(
+                log,
+                "TLS socket closed (SSL_{doing}) with {unsent} unsent byte(s)"
+            );
+            return Err(Ending::Reset);
+        }
+        info!(log, "TLS socket closed (SSL_{doing})");
+    } else {
+        info!(log, "transfer: {doing}socket: Socket is closed");
+    }
+    end.output.clear(pool);
+    end.reading = Reading::Over;
+    end.writing = Writing::Over;
+    other
+        .finish(&mut scratch.tls, pool)
+        .map_err(|errno| broken(log, "transfer", errno))
+}
+
+/// Sends the payload that lies in `work` at `ranges`; what does not fit into the socket waits in
+/// the end's `output`.
+fn deliver(
+    to: &mut End,
+    work: &[u8],
+    ranges: &[Range<usize>],
+    write: &mut [u8],
+    pool: &mut Pool,
+) -> Result<(), Trouble> {
+    if to.writing != Writing::Open {
+        return Ok(());
+    }
+    if to.tls.is_none() {
+        return to.queue_pieces(work, ranges, pool).map_err(Trouble::Write);
+    }
+    let mut filled = 0;
+    for range in ranges {
+        let mut plain = &work[range.clone()];
+        while let Some(stream) = &mut to.tls
+            && !plain.is_empty()
+        {
+            let (taken, made) = stream
+                .encrypt(plain, &mut write[filled..])
+                .map_err(Trouble::Encrypt)?;
+            plain = &plain[taken..];
+            filled += made;
+            if taken == 0 {
+                // Full, which a single read cannot bring about; send that, and go on.
+                if filled == 0 {
+                    return Err(Trouble::Write(Errno::ENOBUFS));
+                }
+                to.queue(&write[..filled], pool).map_err(Trouble::Write)?;
+                filled = 0;
+            }
+        }
+    }
+    to.queue(&write[..filled], pool).map_err(Trouble::Write)
+}

@@ -1,0 +1,91 @@
+//! What the sessions of one relay thread share, handed to each step.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::buffer::{Pool, Scratch};
+use super::{ServiceContext, Upstream};
+use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
+use crate::resolver;
+use crate::worker::poller::Poller;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Resources {
+    /// The services, by index.
+    pub services: Arc<[ServiceContext]>,
+    /// Where is counted.
+    pub scoreboard: Scoreboard,
+    /// Which worker this is.
+    pub worker: usize,
+    /// Where sockets are registered.
+    pub poller: Arc<Poller>,
+    /// Who answers for names; `None` while there is nobody.
+    pub resolver: Option<resolver::Client>,
+    /// Questions under way: the resolver's id to the session's key.
+    pub questions: HashMap<u64, u64>,
+    /// What each service's names came to when they were asked for again.
+    pub resolved: Vec<Option<Arc<[Upstream]>>>,
+    /// The thread's own memory.
+    pub scratch: Scratch,
+    /// The sessions' memory.
+    pub pool: Pool,
+    /// Sockets to close when the event batch is done.
+    pub closing: Vec<OwnedFd>,
+    /// The time of this turn.
+    pub now: Instant,
+}
+
+impl Resources {
+    /// Gathers them for a new thread.
+    pub fn new(
+        services: Arc<[ServiceContext]>,
+        scoreboard: Scoreboard,
+        worker: usize,
+        poller: Arc<Poller>,
+    ) -> Self {
+        Self {
+            resolved: services.iter().map(|_| None).collect(),
+            services,
+            scoreboard,
+            worker,
+            poller,
+            resolver: None,
+            questions: HashMap::new(),
+            scratch: Scratch::new(),
+            pool: Pool::default(),
+            closing: Vec::new(),
+            now: Instant::now(),
+        }
+    }
+
+    /// What this worker counts for a service.
+    pub fn row(&self, service: usize) -> ServiceRow<'_> {
+        self.scoreboard.service(self.worker, service)
+    }
+
+    /// Connections open in all workers.
+    pub fn active(&self) -> u64 {
+        (0..self.scoreboard.workers())
+            .map(|worker| self.scoreboard.worker(worker).active().load(Relaxed))
+            .sum()
+    }
+
+    /// Asks for a name on behalf of a session. Returns the question's id.
+    ///
+    /// # Errors
+    /// There is no resolver, or it takes no more questions.
+    pub fn ask(&mut self, key: u64, host: &str, port: u16) -> io::Result<u64> {
+        let resolver = self
+            .resolver
+            .as_mut()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+        let id = resolver.ask(host, port)?;
+        self.questions.insert(id, key);
+        Ok(id)
+    }
+}

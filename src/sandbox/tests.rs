@@ -1,0 +1,238 @@
+//! Children that enter the sandbox and try what they must not do, and what they must.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use super::*;
+use crate::log::Id;
+
+const LOG: Log = Log {
+    level: 7,
+    id: Id::Main,
+};
+
+/// Runs `body` in a child; it must end there.
+fn in_child(body: impl FnOnce()) -> WaitStatus {
+    // SAFETY: the child has one thread, and glibc makes its allocator usable after fork; what
+    // `body` does takes no lock that another thread of the test runner may have held.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        ForkResult::Child => {
+            let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err());
+            // SAFETY: ends the child without running what the parent registered.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+fn succeeds(body: impl FnOnce()) {
+    let status = in_child(body);
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+}
+
+fn is_killed(body: impl FnOnce()) {
+    let status = in_child(body);
+    let by_filter = matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _));
+    assert!(by_filter, "{status:?}");
+}
+
+#[track_caller]
+fn denied<T>(result: io::Result<T>) {
+    let number = result.map(|_| ()).unwrap_err().raw_os_error();
+    let denials = [Some(libc::EPERM), Some(libc::EACCES)];
+    assert!(denials.contains(&number), "{number:?}");
+}
+
+fn exec(program: &str) -> io::Result<()> {
+    Err(Command::new(program).exec())
+}
+
+/// What any role goes on doing: threads, locks, clocks, chance, memory, epoll, sockets.
+fn goes_on_working(upstream: std::net::SocketAddr, mut log: &File) {
+    let (sender, receiver) = mpsc::channel();
+    let named = thread::Builder::new().name("relay 0".into());
+    let relay = named
+        .spawn(move || {
+            let mut chance = [0; 16];
+            aws_lc_rs::rand::fill(&mut chance).unwrap();
+            let memory = vec![1_u8; 8 << 20];
+            sender.send(usize::from(chance[0]) + memory.len()).unwrap();
+        })
+        .unwrap();
+    assert!(receiver.recv().unwrap() >= 8 << 20);
+    relay.join().unwrap();
+    assert!(catch_unwind(|| panic!("of one session")).is_err());
+
+    let mut stream = TcpStream::connect(upstream).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.write_all(b"payload").unwrap();
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    one.write_all(b"x").unwrap();
+    other.read_exact(&mut [0]).unwrap();
+    let poller = polling::Poller::new().unwrap();
+    let event = polling::Event::writable(1);
+    // SAFETY: the poller goes before the stream does.
+    unsafe { poller.add_with_mode(&stream, event, polling::PollMode::Edge) }.unwrap();
+    let mut events = polling::Events::new();
+    let limit = std::time::Duration::from_secs(5);
+    assert_eq!(poller.wait(&mut events, Some(limit)).unwrap(), 1);
+    poller.notify().unwrap();
+    poller.wait(&mut events, None).unwrap();
+    thread::sleep(std::time::Duration::from_millis(1));
+    assert!(std::time::SystemTime::now() > std::time::UNIX_EPOCH);
+    log.write_all(b"line\n").unwrap();
+}
+
+fn upstream() -> (TcpListener, std::net::SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[test]
+fn a_worker_works_and_can_do_nothing_else() {
+    let (_listener, address) = upstream();
+    let folder = tempfile::tempdir().unwrap();
+    let (log, there) = (folder.path().join("log"), folder.path().join("there"));
+    fs::write(&there, "ticket").unwrap();
+    let file = File::create(&log).unwrap();
+    let datagrams = UnixDatagram::unbound().unwrap();
+    succeeds(|| {
+        worker(&LOG).unwrap();
+        goes_on_working(address, &file);
+        denied(OpenOptions::new().append(true).open(&there));
+        denied(File::create(folder.path().join("new")));
+        denied(UdpSocket::bind("127.0.0.1:0"));
+        denied(TcpListener::bind("127.0.0.1:0").map(|_| ()));
+        denied(datagrams.try_clone().and_then(|_| UnixDatagram::unbound()));
+        denied(fs::remove_file(&there));
+        denied(kill(nix::unistd::getppid(), None).map_err(io::Error::from));
+        // SAFETY: a child, if there were one, would end at once.
+        let forked = unsafe { fork() };
+        if let Ok(ForkResult::Child) = forked {
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) }
+        }
+        denied(forked.map_err(io::Error::from));
+        // SAFETY: the kernel chooses the place.
+        let executable = unsafe {
+            nix::sys::mman::mmap_anonymous(
+                None,
+                std::num::NonZeroUsize::MIN,
+                nix::sys::mman::ProtFlags::PROT_EXEC,
+                nix::sys::mman::MapFlags::MAP_PRIVATE,
+            )
+        };
+        denied(executable.map_err(io::Error::from));
+    });
+    assert_eq!(fs::read_to_string(log).unwrap(), "line\n");
+}
+
+#[test]
+fn a_worker_that_executes_or_traces_is_killed() {
+    is_killed(|| {
+        worker(&LOG).unwrap();
+        let _ = exec("/bin/true");
+    });
+    is_killed(|| {
+        worker(&LOG).unwrap();
+        // SAFETY: asks to be traced; no memory is passed.
+        unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+    });
+    is_killed(|| {
+        worker(&LOG).unwrap();
+        let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER);
+    });
+}
+
+#[test]
+fn abort_still_ends_a_worker() {
+    let status = in_child(|| {
+        worker(&LOG).unwrap();
+        std::process::abort();
+    });
+    let aborted = matches!(status, WaitStatus::Signaled(_, Signal::SIGABRT, _));
+    assert!(aborted, "{status:?}");
+}
+
+/// Where landlock is: the file system is closed whatever its permissions say.
+#[test]
+fn no_file_can_be_opened_that_is_not_listed() {
+    // SAFETY: asks for landlock's version, landlock_create_ruleset(2); no memory is passed.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, 1) };
+    if version < 1 {
+        eprintln!("SKIP: this kernel has no landlock");
+        return;
+    }
+    succeeds(|| {
+        worker(&LOG).unwrap();
+        denied(File::open("/etc/passwd"));
+        denied(fs::read_dir("/"));
+    });
+}
+
+#[test]
+fn a_master_accepts_and_minds_workers_in_their_own_sandbox() {
+    let (listener, address) = upstream();
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("log")).unwrap();
+    succeeds(|| {
+        master(&LOG).unwrap();
+        goes_on_working(address, &file);
+        listener.accept().unwrap();
+        crate::process::OneThread::prove().unwrap();
+        succeeds(|| {
+            worker(&LOG).unwrap();
+            goes_on_working(address, &file);
+            denied(listener.accept());
+        });
+        // SAFETY: the child waits for a signal and does nothing.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => loop {
+                nix::unistd::pause();
+            },
+            ForkResult::Parent { child } => {
+                kill(child, Signal::SIGKILL).unwrap();
+                let status = waitpid(child, None).unwrap();
+                assert_eq!(status, WaitStatus::Signaled(child, Signal::SIGKILL, false));
+            }
+        }
+        denied(File::create(folder.path().join("new")));
+        denied(UdpSocket::bind("127.0.0.1:0"));
+        denied(nix::unistd::setuid(nix::unistd::getuid()).map_err(io::Error::from));
+    });
+    is_killed(|| {
+        master(&LOG).unwrap();
+        let _ = exec("/bin/true");
+    });
+}
+
+#[test]
+fn a_resolver_looks_names_up_and_can_neither_write_nor_execute() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(|| {
+        resolver(&LOG).unwrap();
+        let found = ("localhost", 25).to_socket_addrs().unwrap();
+        assert!(found.count() > 0);
+        UdpSocket::bind("127.0.0.1:0").unwrap();
+        thread::spawn(|| ()).join().unwrap();
+        denied(File::create(folder.path().join("new")));
+        denied(kill(Pid::from_raw(1), None).map_err(io::Error::from));
+    });
+    is_killed(|| {
+        resolver(&LOG).unwrap();
+        let _ = exec("/bin/true");
+    });
+}

@@ -1,0 +1,211 @@
+//! The loop, driven turn by turn, so that what it holds in between can be looked at.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::AtomicUsize;
+
+use crossbeam_channel::{Sender, unbounded};
+
+use super::*;
+use crate::relay::ServiceContext;
+use crate::worker::poller::Poller;
+use crate::worker::support::{PATIENCE, accepted, context, handed, reset, service};
+
+struct Bench {
+    reactor: Reactor,
+    events: Events,
+    listener: TcpListener,
+    sockets: Sender<Handed>,
+    _commands: Sender<Command>,
+    handed: u64,
+}
+
+impl Bench {
+    fn new(adjust: impl FnOnce(&mut ServiceContext)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut service = service(&[listener.local_addr().unwrap()]);
+        adjust(&mut service);
+        let shared = Arc::new(Shared {
+            poller: Arc::new(Poller::new().unwrap()),
+            permits: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+        });
+        let (sockets, receiver) = unbounded();
+        let (commands, incoming) = unbounded();
+        let reactor = Reactor::new(context(service), shared, receiver, incoming).unwrap();
+        panics::keep_places();
+        Self {
+            reactor,
+            events: Events::new(),
+            listener,
+            sockets,
+            _commands: commands,
+            handed: 0,
+        }
+    }
+
+    fn turn(&mut self) {
+        self.reactor.wait(&mut self.events, Some(Duration::ZERO));
+        self.reactor.turn(&self.events);
+    }
+
+    /// Turns until `done` gives something, at most for a while.
+    fn until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            self.turn();
+            if let Some(value) = done(self) {
+                return value;
+            }
+            assert!(start.elapsed() < PATIENCE, "it does not come to that");
+        }
+    }
+
+    fn pair(&mut self) -> (TcpStream, TcpStream) {
+        let (client, theirs) = accepted();
+        self.handed += 1;
+        self.sockets.send(handed(theirs, self.handed)).unwrap();
+        self.reactor.shared.permits.fetch_add(1, Relaxed);
+        self.reactor.shared.poller.notify();
+        self.listener.set_nonblocking(true).unwrap();
+        let server = self.until(|bench| bench.listener.accept().ok()).0;
+        for socket in [&client, &server] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        (client, server)
+    }
+
+    /// Writes until nothing is taken any more, in any of many turns. Returns how much went.
+    fn fill(&mut self, mut into: &TcpStream) -> usize {
+        let (mut sent, mut stuck) = (0, 0);
+        while stuck < 1000 {
+            match into.write(&[5; 65536]) {
+                Ok(count) => (sent, stuck) = (sent + count, 0),
+                Err(_) => stuck += 1,
+            }
+            self.turn();
+            // The kernel's buffers grow to some megabytes.
+            assert!(sent < 1 << 28, "all is taken, though nobody reads");
+        }
+        sent
+    }
+
+    fn exchange(&mut self, mut from: &TcpStream, mut to: &TcpStream) {
+        from.write_all(b"ping").unwrap();
+        self.until(|_| to.read(&mut [0; 16]).ok());
+    }
+}
+
+#[test]
+fn an_idle_session_owns_no_buffer() {
+    let mut bench = Bench::new(|_| {});
+    let (client, server) = bench.pair();
+    for _ in 0..3 {
+        bench.exchange(&client, &server);
+        bench.exchange(&server, &client);
+        assert_eq!(bench.reactor.resources.pool.lent(), 0);
+    }
+    // Under back-pressure it owns one, bounded, and gives it back when that is over.
+    let sent = bench.fill(&client);
+    assert_eq!(bench.reactor.resources.pool.lent(), 1);
+    let mut sink = vec![0; 1 << 20];
+    let mut received = 0;
+    bench.until(|_| {
+        received += (&server).read(&mut sink).unwrap_or(0);
+        (received == sent).then_some(())
+    });
+    bench.turn();
+    assert_eq!(bench.reactor.resources.pool.lent(), 0);
+}
+
+#[test]
+fn a_bulk_transfer_does_not_starve_an_echo() {
+    let mut bench = Bench::new(|_| {});
+    let (bulk_client, bulk_server) = bench.pair();
+    let (echo_client, echo_server) = bench.pair();
+    let (chunk, mut sink) = (vec![9; 1 << 20], vec![0; 1 << 20]);
+    let mut carried = 0;
+    for _ in 0..200 {
+        (&echo_client).write_all(b"ping").unwrap();
+        let mut turns = 0;
+        loop {
+            let _ = (&bulk_client).write(&chunk);
+            carried += (&bulk_server).read(&mut sink).unwrap_or(0);
+            bench.turn();
+            turns += 1;
+            if (&echo_server).read(&mut [0; 16]).is_ok() {
+                break;
+            }
+            assert!(turns < 5, "the echo waits for the bulk");
+        }
+    }
+    assert!(carried > 10 << 20, "the bulk goes on: {carried}");
+}
+
+#[test]
+fn a_reset_reaches_an_end_that_takes_no_more() {
+    let mut bench = Bench::new(|_| {});
+    let (client, server) = bench.pair();
+    bench.fill(&client);
+    reset(client);
+    bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
+    let mut sink = vec![0; 1 << 20];
+    let error = loop {
+        match (&server).read(&mut sink) {
+            Ok(count) => assert!(count > 0, "an orderly end of what was cut short"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(bench.reactor.resources.pool.lent(), 0);
+}
+
+#[test]
+fn activity_costs_no_timer_operation() {
+    let mut bench = Bench::new(|_| {});
+    let (client, server) = bench.pair();
+    bench.exchange(&client, &server);
+    let armed = bench.reactor.timers.next();
+    for _ in 0..100 {
+        bench.exchange(&client, &server);
+    }
+    assert_eq!(bench.reactor.timers.next(), armed);
+    assert_eq!(bench.reactor.timers.len(), 1);
+    drop((client, server));
+    bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
+    assert!(bench.reactor.timers.is_empty());
+}
+
+#[test]
+fn a_thousand_connections_leave_nothing_behind() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..1000 {
+        let (client, server) = bench.pair();
+        bench.exchange(&client, &server);
+    }
+    bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
+    assert!(bench.reactor.resources.closing.is_empty());
+    assert!(bench.reactor.timers.is_empty());
+    assert_eq!(bench.reactor.resources.pool.lent(), 0);
+    assert_eq!(bench.reactor.shared.active.load(Relaxed), 0);
+    // The kernel's list of what is registered, so of what is open: only the waker is left.
+    let poller = bench.reactor.shared.poller.as_fd().as_raw_fd();
+    let watched = std::fs::read_to_string(format!("/proc/self/fdinfo/{poller}")).unwrap();
+    let watched = watched.lines().filter(|line| line.starts_with("tfd:"));
+    assert_eq!(watched.count(), 1);
+}
+
+#[test]
+fn an_event_of_a_session_that_is_gone_reaches_no_other() {
+    let mut bench = Bench::new(|_| {});
+    let (client, _server) = bench.pair();
+    let old = bench.reactor.sessions.iter().next().unwrap().0;
+    drop(client);
+    drop(_server);
+    bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
+    let (client, server) = bench.pair();
+    assert!(bench.reactor.sessions.get_mut(old).is_none());
+    bench.reactor.step(old);
+    bench.exchange(&client, &server);
+}

@@ -1,0 +1,223 @@
+//! What the tests of a relay thread share: services in plain, sockets, patterns of bytes.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, unbounded};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::Handed;
+use super::thread::{ThreadContext, ThreadHandle, spawn};
+use crate::config::{Endpoint, Failover, LogId, Service, Timeouts, TlsOptions};
+use crate::ipc::scoreboard::Scoreboard;
+use crate::relay::{ServiceContext, Upstream};
+
+/// Longer than anything here takes, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A service with both ends in plain.
+pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
+    let seconds = Duration::from_secs;
+    let connect = upstreams.iter().map(|address| Endpoint::Tcp {
+        host: Some(address.ip().to_string()),
+        port: address.port(),
+    });
+    let resolved = upstreams
+        .iter()
+        .map(|address| Upstream::Tcp(*address, address.ip().to_string()));
+    ServiceContext {
+        upstreams: resolved.collect(),
+        tls: None,
+        config: Service {
+            name: "plain".to_owned(),
+            accept: Vec::new(),
+            connect: connect.collect(),
+            client: true,
+            failover: Failover::Priority,
+            delay: false,
+            local: None,
+            socket: Vec::new(),
+            reset: true,
+            log_id: LogId::Sequential,
+            debug: 0,
+            timeouts: Timeouts {
+                busy: seconds(300),
+                close: seconds(60),
+                connect: seconds(10),
+                idle: seconds(43200),
+            },
+            protocol: None,
+            protocol_host: None,
+            setuid: None,
+            setgid: None,
+            tls: TlsOptions::default(),
+            origins: Default::default(),
+        },
+    }
+}
+
+/// A context for a thread that serves this one service.
+pub fn context(service: ServiceContext) -> ThreadContext {
+    ThreadContext {
+        services: Arc::from([service]),
+        scoreboard: Scoreboard::new(1, 1).unwrap(),
+        worker: 0,
+        resolver: None,
+    }
+}
+
+/// Two ends of a TCP connection: ours, and the one that is handed over.
+pub fn accepted() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    ours.set_write_timeout(Some(PATIENCE)).unwrap();
+    (ours, theirs)
+}
+
+/// A socket as the master would hand it over.
+pub fn handed(socket: TcpStream, number: u64) -> Handed {
+    Handed {
+        peer: socket.peer_addr().ok(),
+        socket: OwnedFd::from(socket),
+        sequence: number,
+        connection: number,
+        service: 0,
+    }
+}
+
+/// A relay thread, and an upstream for it.
+pub struct Relay {
+    pub listener: TcpListener,
+    pub scoreboard: Scoreboard,
+    pub thread: ThreadHandle,
+    sockets: Option<Sender<Handed>>,
+    handed: u64,
+}
+
+impl Relay {
+    /// Starts it; `adjust` changes the service first.
+    pub fn start(adjust: impl FnOnce(&mut ServiceContext)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut service = service(&[listener.local_addr().unwrap()]);
+        adjust(&mut service);
+        let context = context(service);
+        let scoreboard = context.scoreboard.clone();
+        let (sockets, receiver) = unbounded();
+        Self {
+            listener,
+            scoreboard,
+            thread: spawn(context, receiver).unwrap(),
+            sockets: Some(sockets),
+            handed: 0,
+        }
+    }
+
+    /// Connects a client.
+    pub fn client(&mut self) -> TcpStream {
+        let (ours, theirs) = accepted();
+        self.adopt(theirs);
+        ours
+    }
+
+    /// Hands over a socket that was accepted elsewhere.
+    pub fn adopt(&mut self, theirs: TcpStream) {
+        theirs.set_nonblocking(true).unwrap();
+        self.handed += 1;
+        let sockets = self.sockets.as_ref().unwrap();
+        sockets.send(handed(theirs, self.handed)).unwrap();
+        self.thread.wake_for(1);
+    }
+
+    /// Accepts what the relay connects.
+    pub fn server(&self) -> TcpStream {
+        let (server, _) = self.listener.accept().unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        server.set_write_timeout(Some(PATIENCE)).unwrap();
+        server
+    }
+
+    /// A client and its server.
+    pub fn pair(&mut self) -> (TcpStream, TcpStream) {
+        let client = self.client();
+        (client, self.server())
+    }
+
+    /// Closes the channel of sockets.
+    pub fn hang_up(&mut self) {
+        self.sockets = None;
+    }
+}
+
+/// Waits until `condition` holds; there is nothing else that tells.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "still not so: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A pattern whose period is no multiple of any buffer's size.
+pub fn pattern(seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let next = std::iter::repeat_with(move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    next.take(65_521 * 3).collect()
+}
+
+/// Writes `count` bytes of the pattern, over and over, and a FIN.
+pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
+    let pattern = pattern(seed);
+    let mut left = count;
+    while left > 0 {
+        let chunk = left.min(pattern.len());
+        to.write_all(&pattern[..chunk]).unwrap();
+        left -= chunk;
+    }
+    to.shutdown(std::net::Shutdown::Write).unwrap();
+}
+
+/// Reads until EOF; every byte must be of the pattern. Returns how many came.
+pub fn receive_pattern(mut from: &TcpStream, seed: u32) -> usize {
+    let pattern = pattern(seed);
+    let (mut total, mut buffer) = (0, vec![0; 100_000]);
+    loop {
+        let count = from.read(&mut buffer).unwrap();
+        if count == 0 {
+            return total;
+        }
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            let at = total % pattern.len();
+            let piece = rest.len().min(pattern.len() - at);
+            assert!(
+                rest[..piece] == pattern[at..at + piece],
+                "differs behind byte {total}"
+            );
+            total += piece;
+            rest = &rest[piece..];
+        }
+    }
+}
+
+/// Closes a socket by an RST.
+pub fn reset(socket: TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&socket, sockopt::Linger, &linger).unwrap();
+}
+
+/// What a read gives when nothing but the end is to come.
+pub fn ending(mut from: &TcpStream) -> io::Result<usize> {
+    from.read(&mut [0; 64])
+}

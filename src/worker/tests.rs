@@ -1,0 +1,289 @@
+//! A relay thread as a whole, with both ends in plain.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::scope;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+};
+
+use super::support::{PATIENCE, Relay, ending, eventually, receive_pattern, reset, send_pattern};
+use super::thread::Command;
+use crate::config::Failover;
+use crate::relay::Upstream;
+
+mod encrypted;
+
+const MANY: usize = 100 * 1024 * 1024;
+
+fn is_reset(from: &TcpStream) -> bool {
+    ending(from).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+/// An address that nobody listens on.
+fn dead() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn upstream(address: SocketAddr) -> Upstream {
+    Upstream::Tcp(address, address.ip().to_string())
+}
+
+/// A listener whose queue is full, so that it answers nobody.
+fn silent() -> (OwnedFd, Vec<TcpStream>, SocketAddr) {
+    let flags = SockFlag::empty();
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    listen(&socket, Backlog::new(0).unwrap()).unwrap();
+    let name = getsockname::<SockaddrIn>(socket.as_raw_fd()).unwrap();
+    let address = SocketAddr::from((name.ip(), name.port()));
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        queued.push(stream);
+    }
+    (socket, queued, address)
+}
+
+#[test]
+fn a_hundred_megabytes_pass_each_way_unchanged_and_both_ends_close() {
+    let mut relay = Relay::start(|_| {});
+    let (client, server) = relay.pair();
+    scope(|scope| {
+        scope.spawn(|| send_pattern(&client, 1, MANY));
+        scope.spawn(|| send_pattern(&server, 2, MANY));
+        let back = scope.spawn(|| receive_pattern(&server, 1));
+        assert_eq!(receive_pattern(&client, 2), MANY);
+        assert_eq!(back.join().unwrap(), MANY);
+    });
+    eventually("the session is over", || relay.thread.load() == 0);
+    let row = relay.scoreboard.service(0, 0);
+    assert_eq!(row.bytes_to_back().load(Relaxed), MANY as u64);
+    assert_eq!(row.bytes_to_front().load(Relaxed), MANY as u64);
+    assert_eq!(row.accepted().load(Relaxed), 1);
+    assert_eq!(row.active().load(Relaxed), 0);
+    assert_eq!(relay.scoreboard.worker(0).active().load(Relaxed), 0);
+    assert_eq!(relay.scoreboard.worker(0).claimed().load(Relaxed), 1);
+}
+
+#[test]
+fn a_half_close_passes_and_the_other_direction_goes_on() {
+    for client_first in [true, false] {
+        let mut relay = Relay::start(|_| {});
+        let (client, server) = relay.pair();
+        let (first, second) = match client_first {
+            true => (&client, &server),
+            false => (&server, &client),
+        };
+        let (mut writer, mut reader) = (first, second);
+        writer.write_all(b"question").unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+        let mut question = String::new();
+        reader.read_to_string(&mut question).unwrap();
+        assert_eq!(question, "question");
+        reader.write_all(b"answer").unwrap();
+        reader.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        writer.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "answer");
+        eventually("the session is over", || relay.thread.load() == 0);
+    }
+}
+
+#[test]
+fn a_reset_is_passed_on_as_a_reset() {
+    for from_client in [true, false] {
+        let mut relay = Relay::start(|_| {});
+        let (client, server) = relay.pair();
+        (&client).write_all(b"x").unwrap();
+        (&server).read_exact(&mut [0]).unwrap();
+        let (gone, left) = match from_client {
+            true => (client, server),
+            false => (server, client),
+        };
+        reset(gone);
+        assert!(is_reset(&left));
+    }
+}
+
+#[test]
+fn with_reset_no_a_reset_becomes_an_ordinary_end() {
+    let mut relay = Relay::start(|service| service.config.reset = false);
+    let (client, server) = relay.pair();
+    (&client).write_all(b"x").unwrap();
+    (&server).read_exact(&mut [0]).unwrap();
+    reset(client);
+    assert_eq!(ending(&server).unwrap(), 0);
+}
+
+#[test]
+fn an_idle_connection_is_reset_when_its_time_is_up() {
+    let mut relay = Relay::start(|service| {
+        service.config.timeouts.idle = Duration::from_millis(200);
+    });
+    let (client, server) = relay.pair();
+    let start = std::time::Instant::now();
+    assert!(is_reset(&client));
+    assert!(is_reset(&server));
+    assert!(start.elapsed() < PATIENCE / 2);
+}
+
+#[test]
+fn a_busy_connection_outlives_the_idle_time() {
+    let mut relay = Relay::start(|service| {
+        service.config.timeouts.idle = Duration::from_millis(400);
+    });
+    let (client, server) = relay.pair();
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_millis(1200) {
+        (&client).write_all(b"x").unwrap();
+        (&server).read_exact(&mut [0]).unwrap();
+    }
+    drop(client);
+    assert_eq!(ending(&server).unwrap(), 0);
+}
+
+#[test]
+fn a_half_closed_connection_waits_only_for_the_closing_time() {
+    let mut relay = Relay::start(|service| {
+        service.config.timeouts.close = Duration::from_millis(200);
+    });
+    let (client, server) = relay.pair();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(ending(&server).unwrap(), 0);
+    assert_eq!(ending(&client).unwrap(), 0);
+    eventually("the session is over", || relay.thread.load() == 0);
+}
+
+#[test]
+fn a_dead_upstream_is_gone_past() {
+    let mut relay = Relay::start(|service| {
+        service.upstreams.insert(0, upstream(dead()));
+    });
+    let (client, server) = relay.pair();
+    (&server).write_all(b"220 hello\r\n").unwrap();
+    let mut greeting = [0; 11];
+    (&client).read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"220 hello\r\n");
+    assert_eq!(
+        relay
+            .scoreboard
+            .service(0, 0)
+            .connect_failed()
+            .load(Relaxed),
+        0
+    );
+}
+
+#[test]
+fn a_silent_upstream_is_gone_past_after_the_connect_time() {
+    let (_listener, _queued, address) = silent();
+    let mut relay = Relay::start(|service| {
+        service.config.timeouts.connect = Duration::from_millis(200);
+        service.upstreams.insert(0, upstream(address));
+    });
+    let (client, server) = relay.pair();
+    (&server).write_all(b"x").unwrap();
+    (&client).read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn no_upstream_left_resets_the_client() {
+    let mut relay = Relay::start(|service| {
+        service.upstreams = vec![upstream(dead()), upstream(dead())];
+    });
+    let client = relay.client();
+    assert!(is_reset(&client));
+    let failed = relay.scoreboard.service(0, 0);
+    eventually("it is counted", || {
+        failed.connect_failed().load(Relaxed) == 1
+    });
+}
+
+#[test]
+fn round_robin_starts_at_the_next_upstream_each_time() {
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = second.local_addr().unwrap();
+    let mut relay = Relay::start(|service| {
+        service.config.failover = Failover::RoundRobin;
+        service.upstreams.push(upstream(address));
+    });
+    for _ in 0..2 {
+        let _first = relay.pair();
+        let _client = relay.client();
+        second.accept().unwrap();
+    }
+}
+
+#[test]
+fn addresses_are_taken_from_connect_when_nothing_was_resolved() {
+    let mut relay = Relay::start(|service| service.upstreams.clear());
+    let (client, server) = relay.pair();
+    (&client).write_all(b"x").unwrap();
+    (&server).read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn the_local_address_is_the_one_asked_for() {
+    let mut relay = Relay::start(|service| service.config.local = Some("127.0.0.9".to_owned()));
+    let (_client, server) = relay.pair();
+    assert_eq!(server.peer_addr().unwrap().ip().to_string(), "127.0.0.9");
+}
+
+#[test]
+fn a_client_that_vanishes_while_connecting_ends_its_session() {
+    let (_listener, _queued, address) = silent();
+    let mut relay = Relay::start(|service| {
+        service.config.timeouts.connect = Duration::from_secs(600);
+        service.upstreams = vec![upstream(address)];
+    });
+    let client = relay.client();
+    let worker = relay.scoreboard.worker(0);
+    eventually("it is claimed", || worker.active().load(Relaxed) == 1);
+    reset(client);
+    eventually("it is over", || worker.active().load(Relaxed) == 0);
+}
+
+#[test]
+fn what_a_client_sends_before_the_upstream_is_there_is_not_lost() {
+    let mut relay = Relay::start(|_| {});
+    let mut client = relay.client();
+    client.write_all(b"early").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut early = String::new();
+    relay.server().read_to_string(&mut early).unwrap();
+    assert_eq!(early, "early");
+}
+
+#[test]
+fn connections_are_listed_and_cut() {
+    let mut relay = Relay::start(|_| {});
+    let pairs: Vec<_> = (0..3).map(|_| relay.pair()).collect();
+    let (reply, count) = bounded(1);
+    relay.thread.command(Command::List(reply));
+    assert_eq!(count.recv_timeout(PATIENCE).unwrap(), 3);
+    relay.thread.command(Command::Cut);
+    for (client, server) in &pairs {
+        assert!(is_reset(client));
+        assert!(is_reset(server));
+    }
+    assert_eq!(relay.thread.load(), 0);
+}
+
+#[test]
+fn a_draining_thread_ends_with_its_last_session() {
+    let mut relay = Relay::start(|_| {});
+    let (client, server) = relay.pair();
+    relay.thread.command(Command::Drain);
+    relay.hang_up();
+    (&client).write_all(b"still served").unwrap();
+    (&server).read_exact(&mut [0; 12]).unwrap();
+    assert!(!relay.thread.is_finished());
+    drop((client, server));
+    relay.thread.join().unwrap();
+}
