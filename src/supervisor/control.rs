@@ -12,7 +12,7 @@ use std::time::{UNIX_EPOCH};
 
 use super::generation::Generation;
 use super::running::Supervisor;
-use crate::cli::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
+use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -86,6 +86,11 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            reloads: ReloadStatus {
+                succeeded: self.reloads.succeeded,
+                failed: self.reloads.failed,
+                under_way: self.reload_wanted || self.transition.is_some(),
+            },
             generations: self.generations.iter().map(generation).collect(),
         }
     }

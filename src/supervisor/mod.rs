@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod generation;
 mod listeners;
+mod notify;
 mod pid_file;
 mod resolver;
 mod running;

@@ -18,6 +18,7 @@ use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
+use super::notify::Notifier;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
@@ -54,6 +55,8 @@ pub struct Supervisor {
     pub(super) transition: Option<Transition>,
     pub(super) reload_wanted: bool,
     pub(super) stopping: Option<Stopping>,
+    pub(super) notifier: Notifier,
+    pub(super) reloads: Reloads,
     next_number: u64,
     /// Masters that died fast, in a row.
     fast_deaths: u32,
@@ -61,6 +64,13 @@ pub struct Supervisor {
     pub(super) replace_at: Option<Instant>,
     resolver_at: Option<Instant>,
     listing: Option<Listing>,
+}
+
+/// Reloads that are over, by how they ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
 }
 
 /// What a supervisor is put together from.
@@ -115,6 +125,8 @@ impl Supervisor {
             transition: None,
             reload_wanted: false,
             stopping: None,
+            notifier: Notifier::from_environment(std::process::id()),
+            reloads: Reloads::default(),
             next_number: 1,
             fast_deaths: 0,
             replace_at: None,
@@ -188,6 +200,7 @@ impl Supervisor {
             .collect();
         moments.extend(self.transition.as_ref().map(Transition::deadline));
         moments.extend(self.stopping.as_ref().map(Stopping::deadline));
+        moments.extend(self.notifier.deadline());
         moments.extend(self.replace_at);
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(|listing| listing.until));
@@ -235,6 +248,7 @@ impl Supervisor {
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
+        self.notifier.feed_watchdog(now);
         for generation in &mut self.generations {
             if matches!(generation.state, State::Draining(Some(until)) if until <= now) {
                 generation.cut();

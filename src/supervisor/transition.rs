@@ -75,6 +75,9 @@ struct Change {
 impl Supervisor {
     /// Begins a transition; on failure everything is as it was.
     pub(super) fn begin(&mut self, why: Why) {
+        if why == Why::Reload {
+            self.notifier.reloading();
+        }
         let begun = match why {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
@@ -225,13 +228,16 @@ impl Supervisor {
         self.reloaded(transition.candidate);
     }
 
-    fn reloaded(&self, number: u64) {
+    fn reloaded(&mut self, number: u64) {
         crate::notice!(self.log, "Configuration reloaded: generation {number} serves");
+        self.reloads.succeeded += 1;
+        self.notifier.ready(&format!("Generation {number} serves"));
     }
 
     fn first_serving(&mut self) {
         self.write_pid_file();
         crate::info!(self.log, "Accepting new connections");
+        self.notifier.ready("Accepting new connections");
         if let Some(starter) = self.starter.take() {
             starter.tell();
             if let Err(error) = process::let_go_of_the_terminal() {
@@ -276,10 +282,12 @@ impl Supervisor {
                 crate::error!(self.log, "Configuration failed");
                 self.give_up();
             }
-            Why::Reload => crate::error!(
-                self.log,
-                "Configuration failed: the running configuration goes on"
-            ),
+            Why::Reload => {
+                let text = "Configuration failed: the running configuration goes on";
+                crate::error!(self.log, "{text}");
+                self.reloads.failed += 1;
+                self.notifier.ready(text);
+            }
             Why::Replace => {
                 crate::error!(
                     self.log,
