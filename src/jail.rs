@@ -192,9 +192,7 @@ impl Plan {
         if !self.privileged {
             return Ok(());
         }
-        if self.root.is_some()
-            && outside.is_some()
-            && identity(Path::new("/etc/passwd")) == outside
+        if self.root.is_some() && outside.is_some() && identity(Path::new("/etc/passwd")) == outside
         {
             return no("the system's /etc/passwd can still be opened from inside the jail".into());
         }
@@ -219,7 +217,9 @@ impl Plan {
             }
         }
         if (self.uid.is_some() || self.gid.is_some())
-            && !nix::unistd::getgroups().map_err(call("getgroups"))?.is_empty()
+            && !nix::unistd::getgroups()
+                .map_err(call("getgroups"))?
+                .is_empty()
         {
             return no("supplementary groups are left".into());
         }
@@ -236,7 +236,9 @@ fn call(name: &'static str) -> impl Fn(Errno) -> JailError {
 
 /// Device and inode of a file that can be opened.
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    let about = std::fs::File::open(path).and_then(|file| file.metadata()).ok()?;
+    let about = std::fs::File::open(path)
+        .and_then(|file| file.metadata())
+        .ok()?;
     Some((about.dev(), about.ino()))
 }
 

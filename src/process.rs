@@ -91,7 +91,10 @@ pub fn exit(status: i32) -> ! {
 /// # Errors
 /// What close_range(2) gives (Linux 5.9).
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|&fd| u32::try_from(fd).ok())
+        .collect();
     keep.extend([0, 1, 2]);
     keep.sort_unstable();
     let mut first = 0;

@@ -104,7 +104,11 @@ impl Channel {
         for part in message.cmsgs().map_err(io::Error::from)? {
             if let ControlMessageOwned::ScmRights(rights) = part {
                 // SAFETY: the kernel has just put these into our table for us alone.
-                descriptors.extend(rights.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                descriptors.extend(
+                    rights
+                        .into_iter()
+                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                );
             }
         }
         if message.bytes == 0 {
@@ -165,7 +169,10 @@ mod tests {
         let mut byte = [0];
         far.read_exact(&mut byte).unwrap();
         let two = b.receive(&mut buffer, MsgFlags::empty()).unwrap().unwrap();
-        assert_eq!((&buffer[..two.len], two.descriptors.len()), (&b"two"[..], 0));
+        assert_eq!(
+            (&buffer[..two.len], two.descriptors.len()),
+            (&b"two"[..], 0)
+        );
         drop(a);
         assert!(b.receive(&mut buffer, MsgFlags::empty()).unwrap().is_none());
     }

@@ -130,10 +130,7 @@ pub fn hear<W: DeserializeOwned>(
 ///
 /// # Errors
 /// As [`Channel::send`].
-pub fn say_listeners(
-    channel: &Channel,
-    listeners: &[(usize, BorrowedFd<'_>)],
-) -> io::Result<()> {
+pub fn say_listeners(channel: &Channel, listeners: &[(usize, BorrowedFd<'_>)]) -> io::Result<()> {
     for part in listeners.chunks(MAX_DESCRIPTORS) {
         let services = part.iter().map(|(service, _)| *service).collect();
         let descriptors: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();

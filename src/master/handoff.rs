@@ -128,7 +128,11 @@ mod tests {
             let message = message.unwrap();
             let entries = decode(&buffer[..message.len]).unwrap();
             assert_eq!(entries.len(), message.descriptors.len());
-            numbers.extend(entries.iter().map(|entry| (entry.sequence, entry.connection)));
+            numbers.extend(
+                entries
+                    .iter()
+                    .map(|entry| (entry.sequence, entry.connection)),
+            );
         }
         let expected: Vec<_> = (1..=BATCH as u64 + 2).map(|n| (n, n)).collect();
         assert_eq!(numbers, expected);
@@ -154,7 +158,10 @@ mod tests {
         let (socket, _other) = UnixStream::pair().unwrap();
         for n in 0..total {
             let socket = socket.try_clone().unwrap().into();
-            queue.push(Accepted { socket, ..accepted(n as u64) });
+            queue.push(Accepted {
+                socket,
+                ..accepted(n as u64)
+            });
             if n % BATCH == 0 {
                 queue.flush(&near).unwrap();
             }

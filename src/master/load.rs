@@ -59,7 +59,12 @@ pub fn load(
     let plan = Plan::look_up(&config.global)
         .map_err(|error| {
             let option = error.option().unwrap_or_default();
-            found.push(at(Severity::Error, &config.global.origins, option, error.to_string()));
+            found.push(at(
+                Severity::Error,
+                &config.global.origins,
+                option,
+                error.to_string(),
+            ));
         })
         .ok();
     match plan {
@@ -88,7 +93,12 @@ fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diag
 /// Writes what was found into the log, a line each.
 pub fn tell(found: &[Diagnostic], log: &Log) {
     for diagnostic in found {
-        crate::log_at!(log, diagnostic.severity.level(), "{}", diagnostic.one_line());
+        crate::log_at!(
+            log,
+            diagnostic.severity.level(),
+            "{}",
+            diagnostic.one_line()
+        );
     }
 }
 

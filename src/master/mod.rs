@@ -170,7 +170,9 @@ fn listeners(supervisor: &Channel) -> io::Result<Option<Vec<Listener>>> {
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),
             Some((word, _)) => {
-                return Err(io::Error::other(format!("not a word to wait with: {word:?}")));
+                return Err(io::Error::other(format!(
+                    "not a word to wait with: {word:?}"
+                )));
             }
         }
     }
@@ -182,9 +184,7 @@ fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
     }
     let plan = loaded.plan.clone();
     let root = plan.root().map(|root| root.display().to_string());
-    let jailed = plan
-        .enter(&OneThread::prove()?)
-        .map_err(io::Error::other)?;
+    let jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
     if let Some(root) = root {
         crate::info!(start.log, "Switched to chroot directory: {root}");
     }

@@ -124,7 +124,10 @@ impl Serving {
     }
 
     fn accepting(&mut self) -> bool {
-        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
+        if self
+            .paused_until
+            .is_some_and(|until| until <= Instant::now())
+        {
             self.paused_until = None;
         }
         if self.draining || self.paused_until.is_some() || !self.announced {
@@ -202,7 +205,10 @@ impl Serving {
             return PollTimeout::NONE;
         };
         // Rounded up, or the last millisecond would be spent in a busy loop.
-        let millis = soonest.saturating_duration_since(now).as_micros().div_ceil(1000);
+        let millis = soonest
+            .saturating_duration_since(now)
+            .as_micros()
+            .div_ceil(1000);
         PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
     }
 
@@ -310,7 +316,10 @@ impl Serving {
                 self.workers.say(&ToWorker::Cut, &[]);
             }
             ToMaster::Listeners(_) | ToMaster::Serve => {
-                crate::error!(self.log, "Master: {word:?} is no word to a master that serves");
+                crate::error!(
+                    self.log,
+                    "Master: {word:?} is no word to a master that serves"
+                );
             }
         }
         Ok(())

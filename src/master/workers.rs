@@ -148,7 +148,9 @@ impl Workers {
     pub fn replace_resolver(&mut self, resolver: Channel) {
         self.nursery.resolver = resolver;
         for index in 0..self.slots.len() {
-            let Ok(sockets) = self.introduce() else { return };
+            let Ok(sockets) = self.introduce() else {
+                return;
+            };
             let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
             self.say_to(index, &ToWorker::Resolver, &sockets);
         }
@@ -290,7 +292,11 @@ impl Workers {
 
     fn schedule(&mut self, index: usize, lived: Duration, pid: Pid, how: &str, rescued: usize) {
         let slot = &mut self.slots[index];
-        slot.fast_deaths = if lived < FAST { slot.fast_deaths + 1 } else { 0 };
+        slot.fast_deaths = if lived < FAST {
+            slot.fast_deaths + 1
+        } else {
+            0
+        };
         let pause = match slot.fast_deaths {
             0 | 1 => Duration::ZERO,
             n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),

@@ -13,7 +13,7 @@ use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::resolver::ResolveError;
 use crate::worker::poller::Readiness;
 use crate::{debug, error, info, notice};
@@ -128,18 +128,9 @@ impl Connecting {
     /// # Errors
     /// No address is left, or the client is gone.
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        if context.front.gone() {
-            info!(
-                context.common.log,
-                "The client closed the connection before the server was connected"
-            );
+        if let Err(ending) = watch_front(&mut context) {
             self.dissolve(context.resources);
-            return Err(Ending::Reset);
-        }
-        // A full socket may have kept back the end of the front's handshake.
-        if let Err(errno) = context.front.flush(&mut context.resources.pool) {
-            self.dissolve(context.resources);
-            return Err(broken(&context.common.log, "s_write", errno));
+            return Err(ending);
         }
         loop {
             let now = context.resources.now;
@@ -263,11 +254,30 @@ impl Connecting {
             return Err(give_up(context));
         }
         self.asked = true;
+        debug!(
+            common.log,
+            "All addresses failed: resolving the names again"
+        );
         Ok(Stage::Resolving(
             lookup,
             resources.now + config.timeouts.busy,
         ))
     }
+}
+
+/// The client may be gone by now; and a full socket may have kept back the end of its handshake.
+fn watch_front(context: &mut Context<'_>) -> Result<(), Ending> {
+    let log = context.common.log;
+    if context.front.failed() {
+        info!(
+            log,
+            "The client reset the connection before the server was connected"
+        );
+        return Err(Ending::Reset);
+    }
+    let flushed = context.front.flush(&mut context.resources.pool);
+    flushed.map_err(|errno| broken(&log, "s_write", errno))?;
+    Ok(())
 }
 
 fn give_up(context: &mut Context<'_>) -> Ending {
@@ -332,7 +342,7 @@ fn try_one(
     match outbound::begin(&upstream, common.config(), local, &log) {
         Ok((socket, progress)) => {
             if let Err(error) = resources.poller.add(socket.as_fd(), common.key | 1) {
-                error!(log, "epoll_ctl: {error}");
+                error!(log, "epoll_ctl: {}", log::Reason(&error));
                 return Err(Ending::Reset);
             }
             let attempt = Attempt {

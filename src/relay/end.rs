@@ -102,12 +102,8 @@ impl End {
         self.ready.readable
     }
 
-    /// Whether the socket is broken or closed both ways: whoever was there is gone.
-    pub fn gone(&self) -> bool {
-        self.ready.failed || self.ready.hung_up
-    }
-
-    /// Whether the socket has failed, and not only ended.
+    /// Whether the socket has failed, as by an RST. A peer that has only closed may have sent
+    /// something before, which is still to be carried.
     pub fn failed(&self) -> bool {
         self.ready.failed
     }

@@ -78,10 +78,10 @@ impl Handshaking {
             failed(HandshakeFailure::Vanished, &context);
             return Err(Ending::Reset);
         }
-        if other(self.side, &mut context).is_some_and(|end| end.gone()) {
+        if other(self.side, &mut context).is_some_and(|end| end.failed()) {
             info!(
                 log,
-                "{doing}: the other end closed the connection during the handshake"
+                "{doing}: the other end reset the connection during the handshake"
             );
             return Err(Ending::Reset);
         }

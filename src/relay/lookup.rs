@@ -6,7 +6,7 @@ use super::Upstream;
 use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::resolver::ResolveError;
 
 /// One `connect` entry.
@@ -76,7 +76,7 @@ impl Lookup {
                     };
                 }
                 Err(error) => {
-                    error!(log, "Error resolving \"{host}\": {error}");
+                    error!(log, "Error resolving \"{host}\": {}", log::Reason(&error));
                     *entry = Entry::Known(Vec::new());
                 }
             }

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::Service;
+use crate::log;
 use crate::tls;
 
 /// What the sessions of a service need to know of it, made when the configuration is loaded.
@@ -71,6 +72,6 @@ pub struct Reason(pub nix::errno::Errno);
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.0.desc(), self.0 as i32)
+        log::Reason(&self.0.into()).fmt(f)
     }
 }

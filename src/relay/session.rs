@@ -16,7 +16,7 @@ use super::talking::Talking;
 use super::{Address, Reason, ServiceContext};
 use crate::config::{LogId, Service};
 use crate::ipc::sockopt;
-use crate::log::{Id, Log};
+use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::resolver::ResolveError;
 use crate::worker::Handed;
@@ -229,7 +229,7 @@ impl Session {
         };
         session.announce(handed.peer, resources);
         if let Err(error) = resources.poller.add(session.front.as_fd(), key) {
-            error!(log, "epoll_ctl: {error}");
+            error!(log, "epoll_ctl: {}", log::Reason(&error));
             session.finish(Ending::Reset, resources);
             return None;
         }
@@ -440,7 +440,7 @@ pub fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
     let mut failed = false;
     for option in config.socket.iter().filter(|option| option.on == on) {
         if let Err(error) = sockopt::set(end.as_fd(), option) {
-            error!(log, "setsockopt {}: {error}", option.name);
+            error!(log, "setsockopt {}: {}", option.name, log::Reason(&error));
             failed = true;
         }
     }

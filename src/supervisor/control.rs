@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::generation::Generation;
 use super::running::Supervisor;
@@ -104,8 +104,12 @@ fn generation(generation: &Generation) -> GenerationStatus {
         state: generation.state.name().to_owned(),
         pid: generation.pid.as_raw().unsigned_abs(),
         since: since.map_or(0, |since| since.as_secs()),
-        workers: (0..board.workers()).map(|index| worker(generation, index)).collect(),
-        services: (0..board.services()).map(|index| service(generation, index)).collect(),
+        workers: (0..board.workers())
+            .map(|index| worker(generation, index))
+            .collect(),
+        services: (0..board.services())
+            .map(|index| service(generation, index))
+            .collect(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `foreground = no`: the starter waits until the workers serve, or something failed, and ends with
 //! a true exit status.
 
-use std::io::{self, Read, Write};
 use nix::unistd::{ForkResult, setsid};
+use std::io::{self, Read, Write};
 
 use crate::process::OneThread;
 

@@ -213,8 +213,8 @@ fn describe(address: &Accept) -> String {
 
 /// `socket = a:NAME=VALUE`
 fn set_options(socket: &OwnedFd, service: &Service) -> io::Result<()> {
-    let ours = service.socket.iter().filter(|option| option.on == 'a');
-    ours.map(|option| sockopt::set(socket.as_fd(), option)).collect()
+    let mut ours = service.socket.iter().filter(|option| option.on == 'a');
+    ours.try_for_each(|option| sockopt::set(socket.as_fd(), option))
 }
 
 fn open(service: &Service, address: &Accept) -> io::Result<Listening> {

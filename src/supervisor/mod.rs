@@ -32,9 +32,7 @@ use running::{Parts, Supervisor};
 
 pub use resolver::Resolver as ResolverProcess;
 
-const SIGNALS: [i32; 7] = [
-    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
-];
+const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// Runs adit with a configuration until it is stopped: `adit [FILE]`, and `adit relay`.
 ///
@@ -72,7 +70,7 @@ fn read(sources: &Sources) -> Option<Rc<Config>> {
             Some(Rc::new(loaded.config))
         }
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            eprintln!("{diagnostics}");
             crate::error!(ui_log(), "Configuration failed");
             None
         }

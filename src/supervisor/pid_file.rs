@@ -97,7 +97,8 @@ impl PidFile {
         let Ok(folder) = open_inside(self.root.as_deref(), folder, flags, Mode::empty()) else {
             return;
         };
-        let there = nix::sys::stat::fstatat(&folder, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+        let there =
+            nix::sys::stat::fstatat(&folder, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
         let same = match (there, self.file.metadata()) {
             (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.dev(), ours.ino()),
             _ => false,
@@ -123,7 +124,10 @@ mod tests {
         let pid = std::process::id().to_string();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{pid}\n"));
         let second = PidFile::acquire(None, &path).unwrap_err();
-        assert!(matches!(&second, PidFileError::Living(_, p) if *p == pid), "{second}");
+        assert!(
+            matches!(&second, PidFileError::Living(_, p) if *p == pid),
+            "{second}"
+        );
         ours.remove();
         assert!(!path.exists());
     }

@@ -77,9 +77,7 @@ fn live(
     if detached {
         process::let_go_of_the_terminal()?;
     }
-    let _jailed = plan
-        .enter(&OneThread::prove()?)
-        .map_err(io::Error::other)?;
+    let _jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
     crate::sandbox::resolver(log)?;
     process::title("adit: resolver", "");
     let _signals = fresh.hear(&[])?;

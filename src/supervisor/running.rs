@@ -168,7 +168,12 @@ impl Supervisor {
     fn wait(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let heard: Vec<u64> = self.generations.iter().filter(|g| g.hears).map(|g| g.number).collect();
+        let heard: Vec<u64> = self
+            .generations
+            .iter()
+            .filter(|g| g.hears)
+            .map(|g| g.number)
+            .collect();
         for generation in self.generations.iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
@@ -254,7 +259,11 @@ impl Supervisor {
                 generation.cut();
             }
         }
-        if self.transition.as_ref().is_some_and(|t| t.deadline() <= now) {
+        if self
+            .transition
+            .as_ref()
+            .is_some_and(|t| t.deadline() <= now)
+        {
             self.transition_timed_out();
         }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {

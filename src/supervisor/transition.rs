@@ -126,7 +126,10 @@ impl Supervisor {
         let outputs = Outputs::open(new, stderr).map_err(|error| error.to_string())?;
         let root = new.chroot.as_deref();
         let moved = |path: &&std::path::Path| {
-            !self.pid_file.as_ref().is_some_and(|file| file.is_at(root, path))
+            !self
+                .pid_file
+                .as_ref()
+                .is_some_and(|file| file.is_at(root, path))
         };
         let pid_file = match new.pid.as_deref().filter(moved) {
             Some(path) => Some(PidFile::acquire(root, path).map_err(|error| error.to_string())?),
@@ -157,7 +160,10 @@ impl Supervisor {
         }
         let log = match transition.why {
             // The lines about bound addresses come once per start and once per reload.
-            Why::Replace => Log { level: 5, ..self.log },
+            Why::Replace => Log {
+                level: 5,
+                ..self.log
+            },
             Why::Start | Why::Reload => main_log(&transition.config),
         };
         let Ok(prepared) = self.listeners.prepare(&transition.config, accept, &log) else {
@@ -174,7 +180,10 @@ impl Supervisor {
         transition.deadline = Instant::now() + START_PATIENCE;
         generation.state = State::Starting;
         if let Err(error) = said {
-            crate::error!(self.log, "Generation {number} was not given its listeners: {error}");
+            crate::error!(
+                self.log,
+                "Generation {number} was not given its listeners: {error}"
+            );
             self.candidate_failed(number);
         }
     }
@@ -199,7 +208,10 @@ impl Supervisor {
             Why::Start => self.first_serving(),
             Why::Reload => self.put_into_force(transition),
             Why::Replace => {
-                crate::notice!(self.log, "Generation {number} serves in place of the dead one");
+                crate::notice!(
+                    self.log,
+                    "Generation {number} serves in place of the dead one"
+                );
             }
         }
         self.config = config;
@@ -229,7 +241,10 @@ impl Supervisor {
     }
 
     fn reloaded(&mut self, number: u64) {
-        crate::notice!(self.log, "Configuration reloaded: generation {number} serves");
+        crate::notice!(
+            self.log,
+            "Configuration reloaded: generation {number} serves"
+        );
         self.reloads.succeeded += 1;
         self.notifier.ready(&format!("Generation {number} serves"));
     }

@@ -68,7 +68,10 @@ impl Inbox {
         let mut buffer = vec![0; MAX_WORD];
         let heartbeat = self.start.scoreboard.clone();
         loop {
-            heartbeat.worker(self.start.index).heartbeat().fetch_add(1, Relaxed);
+            heartbeat
+                .worker(self.start.index)
+                .heartbeat()
+                .fetch_add(1, Relaxed);
             let (master, leash) = self.wait()?;
             if leash {
                 process::exit(0);

@@ -18,7 +18,7 @@ use super::thread::Shared;
 pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
 use super::timers::{Entry, Timers};
 use crate::error;
-use crate::log::{Id, Log};
+use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::relay::resources::Resources;
 use crate::relay::session::{Ending, Outcome, Session};
@@ -108,7 +108,11 @@ impl Reactor {
     fn wait(&self, events: &mut Events, timeout: Option<Duration>) {
         if let Err(error) = self.shared.poller.wait(events, timeout) {
             // Nothing can be waited for any more; the master replaces a worker that ends.
-            error!(self.log, "INTERNAL ERROR: epoll_wait: {error}");
+            error!(
+                self.log,
+                "INTERNAL ERROR: epoll_wait: {}",
+                log::Reason(&error)
+            );
             std::process::abort();
         }
     }
@@ -276,7 +280,7 @@ impl Reactor {
                 }
                 Command::Resolver(socket) => {
                     if let Err(error) = self.set_resolver(resolver::Client::new(socket)) {
-                        error!(self.log, "epoll_ctl (resolver): {error}");
+                        error!(self.log, "epoll_ctl (resolver): {}", log::Reason(&error));
                     }
                 }
             }

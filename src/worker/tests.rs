@@ -261,6 +261,32 @@ fn what_a_client_sends_before_the_upstream_is_there_is_not_lost() {
 }
 
 #[test]
+fn a_unix_client_may_send_and_be_gone() {
+    let mut relay = Relay::start(|_| {});
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.write_all(b"a line for the log").unwrap();
+    drop(ours);
+    relay.adopt(TcpStream::from(OwnedFd::from(theirs)));
+    let mut line = String::new();
+    relay.server().read_to_string(&mut line).unwrap();
+    assert_eq!(line, "a line for the log");
+}
+
+#[test]
+fn a_unix_upstream_is_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("upstream");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut relay = Relay::start(|service| service.upstreams = vec![Upstream::Unix(path)]);
+    let mut client = relay.client();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    drop(server);
+    assert_eq!(ending(&client).unwrap(), 0);
+}
+
+#[test]
 fn connections_are_listed_and_cut() {
     let mut relay = Relay::start(|_| {});
     let pairs: Vec<_> = (0..3).map(|_| relay.pair()).collect();

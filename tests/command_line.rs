@@ -1,0 +1,363 @@
+//! The command line: what stunnel's users type, and adit's own commands.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::dialogue::{Lines, SMTP, Seen};
+use crate::support::openssl::Tool;
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, installed, proc, tls, wait_for};
+
+/// Runs it to its end.
+#[track_caller]
+fn run(arguments: &[&str]) -> (Output, String) {
+    let output = Command::new(program())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("starting the program");
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    (output, String::from_utf8_lossy(&said).into_owned())
+}
+
+fn good(certs: &Certs, upstream: &Server) -> String {
+    upstream.line() + &certs.server().lines()
+}
+
+/// `adit check` of this plan's configuration.
+#[track_caller]
+fn check(plan: &Plan, strict: bool) -> (Option<i32>, String) {
+    // Written as a start would write it, and not started.
+    let _ = plan.command();
+    let file = plan.file();
+    let file = file.to_str().expect("a path in UTF-8");
+    let arguments: &[&str] = if strict {
+        &["check", "--strict", file]
+    } else {
+        &["check", file]
+    };
+    let (output, said) = run(arguments);
+    (output.status.code(), said)
+}
+
+#[test]
+fn version_and_help_are_told() {
+    for flag in ["-version", "-help"] {
+        let (output, said) = run(&[flag]);
+        assert!(output.status.success(), "{flag}: {said}");
+        let name = if crate::support::stand_in().is_some() {
+            "stunnel"
+        } else {
+            "adit"
+        };
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn an_argument_it_does_not_know_is_named() {
+    require!(adit);
+    let (output, said) = run(&["--frobnicate"]);
+    assert!(!output.status.success());
+    assert!(said.contains("frobnicate"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let (output, said) = run(&["/nowhere/adit.conf"]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/nowhere/adit.conf"), "{said}");
+}
+
+#[test]
+fn the_configuration_may_come_by_a_descriptor() {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new()
+        .service("test", good(&certs, &upstream))
+        .arguments(&["-fd", "0"]);
+    let log = plan.folder().join("log");
+    let mut command = plan.command();
+    let text = fs::File::open(plan.file()).expect("the configuration");
+    let mut child = command
+        .stdin(text)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starting");
+    let family = wait_for("its service", || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.contains("Accepting new connections")
+            .then(|| proc::family(child.id() as i32))
+    });
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it runs");
+    assert!(child.wait().expect("wait").success());
+    proc::wait_for_end(&family);
+}
+
+#[test]
+fn called_as_stunnel_it_looks_for_stunnels_file() {
+    require!(adit);
+    require!(
+        !std::path::Path::new("/etc/stunnel/stunnel.conf").exists(),
+        "there is a /etc/stunnel/stunnel.conf"
+    );
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let link = folder.path().join("stunnel");
+    std::os::unix::fs::symlink(program(), &link).expect("a link");
+    let output = Command::new(link)
+        .stdin(Stdio::null())
+        .output()
+        .expect("starting");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("/etc/stunnel/stunnel.conf"), "{said}");
+}
+
+#[test]
+fn check_passes_a_good_file_and_binds_nothing() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address");
+    let lines = format!("accept = {address}\n{}", good(&certs, &upstream));
+    let (code, said) = check(&Plan::new().service("test", lines), true);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn check_tells_every_error_and_fails() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new()
+        .global("nonsense = 1")
+        .service("test", good(&certs, &upstream) + "verify = 9\n")
+        .service(
+            "other",
+            format!("connect = 127.0.0.1:9\ncert = {}\n", "/nowhere.pem"),
+        );
+    let (code, said) = check(&plan, false);
+    assert_eq!(code, Some(1), "{said}");
+    for phrase in ["nonsense = 1", "verify = 9"] {
+        assert!(said.contains(phrase), "no {phrase:?} in {said}");
+    }
+}
+
+#[test]
+fn check_loads_what_the_file_names() {
+    require!(adit);
+    let plan = Plan::new().service(
+        "test",
+        "connect = 127.0.0.1:9\ncert = /nowhere/server.pem\n",
+    );
+    let (code, said) = check(&plan, false);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/nowhere/server.pem"), "{said}");
+}
+
+#[test]
+fn strict_fails_on_a_client_service_that_verifies_nothing() {
+    require!(adit);
+    let plan = Plan::new().service("test", "client = yes\nconnect = 127.0.0.1:9\n");
+    let (code, said) = check(&plan, false);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("needs authentication to prevent MITM attacks"),
+        "{said}"
+    );
+    let (code, said) = check(&plan, true);
+    assert_eq!(code, Some(1), "{said}");
+}
+
+#[test]
+fn the_packaged_configuration_passes_strict_checking() {
+    require!(adit);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/adit.conf");
+    let text = fs::read_to_string(file).expect("the packaged configuration");
+    let plan = Plan::new();
+    let jail = plan.folder().join("jail");
+    fs::create_dir(&jail).expect("mkdir");
+    // The package makes the folder; the network may not be there.
+    let text: String = text
+        .replace("/var/lib/adit", &jail.display().to_string())
+        .lines()
+        .map(|line| match line.trim_start().strip_prefix("connect") {
+            Some(rest) if rest.trim_start().starts_with('=') => {
+                let port = rest.rsplit(':').next().expect("a port");
+                format!("connect = localhost:{port}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let (code, said) = check(&plan.verbatim(text), true);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn the_readmes_configuration_is_one_that_check_takes() {
+    require!(adit);
+    let readme = include_str!("../README.md");
+    let start = readme
+        .find("```ini\n")
+        .expect("a configuration in the README")
+        + 7;
+    let end = readme[start..].find("```").expect("its end") + start;
+    let plan = Plan::new();
+    let jail = plan.folder().join("jail");
+    fs::create_dir(&jail).expect("mkdir");
+    let text = readme[start..end]
+        .replace("/var/lib/adit", &jail.display().to_string())
+        .replace("smtp.example.com", "localhost")
+        .replace("pop.example.com", "localhost");
+    let (code, said) = check(&plan.verbatim(text), true);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// `adit relay`, which logs to the terminal: the process, and where it listens.
+fn relay(arguments: &[&str]) -> (Tool, SocketAddr) {
+    let tool = Tool::start(
+        Command::new(program())
+            // The line that tells the port is informational.
+            .env("ADIT_DEBUG", "info")
+            .args(["relay", "--accept", "127.0.0.1:0"])
+            .args(arguments),
+    );
+    let address = wait_for("its port", || {
+        let said = tool.said();
+        let line = said.lines().find(|line| line.contains("bound to"))?;
+        line.rsplit(' ').next()?.parse().ok()
+    });
+    (tool, address)
+}
+
+#[test]
+fn relay_serves_without_a_file_and_verifies_by_default() {
+    require!(adit);
+    let certs = Certs::new();
+    let seen = Seen::default();
+    let config = tls::server_config(&certs.server(), tls::BOTH, None);
+    let upstream = SMTP.server(config, seen.clone(), "");
+    let target = format!("localhost:{}", upstream.address.port());
+    // The system's authorities do not know this one.
+    let (tool, address) = relay(&["--connect", &target, "--protocol", "smtp"]);
+    let mut client = Lines(peers::connect(address));
+    client.send("NOOP\r\n");
+    client.rest();
+    tool.wait_for("certificate verify failed");
+    assert!(!seen.contains("tls: "), "{:?}", seen.all());
+}
+
+#[test]
+fn status_tells_generations_workers_and_services() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let socket = plan.folder().join("control");
+    let adit = plan
+        .global(format!("control = {}\nworkers = 2", socket.display()))
+        .service("test", good(&certs, &upstream))
+        .start();
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut client = tls::connect(config, adit.address("test"));
+    peers::says_and_hears(&mut client, "hello");
+    let socket = socket.to_str().expect("a path in UTF-8");
+    let (output, said) = run(&["status", "--json", "--control", socket]);
+    assert!(output.status.success(), "{said}");
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(status["pid"], adit.pid());
+    let generation = &status["generations"][0];
+    let roles = proc::roles(adit.pid());
+    assert_eq!(generation["pid"], roles.master);
+    let mut workers: Vec<i64> = generation["workers"]
+        .as_array()
+        .expect("workers")
+        .iter()
+        .map(|worker| worker["pid"].as_i64().expect("a number"))
+        .collect();
+    workers.sort_unstable();
+    let mut expected: Vec<i64> = roles.workers.iter().map(|&pid| pid.into()).collect();
+    expected.sort_unstable();
+    assert_eq!(workers, expected);
+    let service = &generation["services"][0];
+    assert_eq!(service["name"], "test");
+    assert_eq!(service["accepted"], 1);
+    assert_eq!(service["active"], 1);
+    let (output, said) = run(&["status", "--control", socket]);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("test") && said.contains(&roles.master.to_string()),
+        "{said}"
+    );
+    drop(adit);
+    let (output, said) = run(&["status", "--control", socket]);
+    assert!(!output.status.success(), "nobody is there: {said}");
+}
+
+#[test]
+fn the_demo_carries_a_mail_as_root() {
+    require!(root);
+    require!(adit);
+    let (output, said) = run(&["demo"]);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("TLSv1.3") || said.contains("TLS 1.3"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_demo_carries_a_mail_as_an_ordinary_user() {
+    require!(adit);
+    let plan = Plan::new().arguments(&["demo"]);
+    let plan = if crate::support::is_root() {
+        plan.user(65534, 65534)
+    } else {
+        plan
+    };
+    plan.run().exits(0).says(&["1.3"]);
+}
+
+#[test]
+fn a_configuration_on_standard_input_that_is_wrong_is_told_as_a_file_is() {
+    require!(adit);
+    let mut child = Command::new(program())
+        .args(["-fd", "0"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starting");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(b"nonsense = 1\n").expect("sending");
+    drop(input);
+    let output = child.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(":1") && said.contains("nonsense = 1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn ps_tells_the_roles_apart() {
+    require!(adit);
+    require!(installed("ps").is_some(), "ps is not installed");
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Adit::serve(good(&certs, &upstream));
+    let roles = proc::roles(adit.pid());
+    let said = Command::new("ps")
+        .args(["-o", "args=", "-p", &roles.master.to_string()])
+        .output();
+    let said = String::from_utf8_lossy(&said.expect("ps").stdout).into_owned();
+    assert!(said.contains("adit") && said.contains("master"), "{said}");
+}

@@ -1,0 +1,317 @@
+//! Log lines keep stunnel's shape; reopening loses none; a failure is one line.
+
+use std::fs;
+use std::io::Write;
+
+use nix::sys::signal::Signal;
+
+use crate::require;
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, dead_address, poll_for, tls, wait_for};
+
+/// `2026.11.24 09:46:10 LOG5[17]: text`
+fn has_shape(line: &str) -> bool {
+    let shape = "dddd.dd.dd dd:dd:dd LOGd[";
+    let start = line.as_bytes().get(..shape.len());
+    let fits = start.is_some_and(|start| {
+        start
+            .iter()
+            .zip(shape.bytes())
+            .all(|(&byte, wanted)| match wanted {
+                b'd' => byte.is_ascii_digit(),
+                other => byte == other,
+            })
+    });
+    let rest = || {
+        let (id, text) = line[shape.len()..].split_once("]: ")?;
+        let known = ["ui", "cron", "main"].contains(&id) || id.bytes().all(|b| b.is_ascii_digit());
+        Some(known && !text.is_empty() && line.as_bytes()[23] <= b'7')
+    };
+    fits && rest() == Some(true)
+}
+
+fn server_mode(certs: &Certs, upstream: &Server) -> String {
+    upstream.line() + &certs.server().lines()
+}
+
+#[test]
+fn every_line_of_the_file_has_stunnels_shape() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Adit::serve(server_mode(&certs, &upstream));
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    peers::says_and_hears(&mut tls::connect(config, adit.address("test")), "hello");
+    adit.connect("test")
+        .write_all(b"\x1b[31mgarbage\r\n\0")
+        .expect("sending");
+    adit.reload(1);
+    adit.wait_for_log_times("Service [test] finished (", 2);
+    let (_, log) = adit.stop();
+    let file = &log[..log.find("--- stdout").expect("the file's part")];
+    for line in file.lines() {
+        assert!(has_shape(line), "{line:?}");
+        assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
+    }
+}
+
+#[test]
+fn the_terminal_gets_the_lines_too_unless_it_is_to_be_quiet() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    for (how, wanted) in [("yes", true), ("quiet", false)] {
+        let adit = Plan::new()
+            .global(format!("foreground = {how}"))
+            .service("test", server_mode(&certs, &upstream))
+            .start();
+        let said = fs::read_to_string(adit.plan.folder().join("said")).expect("its output");
+        assert_eq!(said.contains("Configuration successful"), wanted, "{said}");
+    }
+}
+
+#[test]
+fn a_connections_life_is_told_in_stunnels_phrases() {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Adit::serve(server_mode(&certs, &upstream));
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut client = tls::connect(config, adit.address("test"));
+    peers::says_and_hears(&mut client, "hello");
+    tls::end(&mut client);
+    peers::read_to_end(&mut client);
+    adit.wait_for_log("Service [test] finished (0 left)");
+    for (level, phrase) in [
+        (7, "Service [test] started"),
+        (5, "Service [test] accepted connection from 127.0.0.1:"),
+        (6, "TLS accepted: new session negotiated"),
+        (6, "TLSv1.3 ciphersuite: TLS_AES_"),
+        (6, &format!("s_connect: connecting {}", upstream.address)),
+        (5, &format!("s_connect: connected {}", upstream.address)),
+        (5, "Service [test] connected remote server from 127.0.0.1:"),
+        (
+            5,
+            "Connection closed: 5 byte(s) sent to TLS, 5 byte(s) sent to socket",
+        ),
+        (7, "Service [test] finished (0 left)"),
+    ] {
+        let line = adit.wait_for_log(phrase);
+        assert!(line.contains(&format!("LOG{level}[0]: {phrase}")), "{line}");
+    }
+}
+
+#[test]
+fn usr1_reopens_the_file_in_every_process_and_no_line_is_lost() {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Adit::serve(server_mode(&certs, &upstream));
+    let address = adit.address("test");
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let log = adit.plan.folder().join("log");
+    let mut total = 0;
+    let mut rotated = Vec::new();
+    for turn in 0..3 {
+        for _ in 0..5 {
+            peers::says_and_hears(&mut tls::connect(config.clone(), address), "hello");
+            total += 1;
+        }
+        let old = adit.plan.folder().join(format!("log.{turn}"));
+        fs::rename(&log, &old).expect("rotating");
+        rotated.push(old);
+        adit.signal(Signal::SIGUSR1);
+        // In the new file.
+        adit.wait_for_log("Log file reopened");
+    }
+    // Workers write to the new one.
+    wait_for("a worker's line in the new file", || {
+        peers::says_and_hears(&mut tls::connect(config.clone(), address), "hello");
+        total += 1;
+        adit.log()
+            .contains("accepted connection from")
+            .then_some(())
+    });
+    let all = || {
+        let read = |path| fs::read_to_string(path).expect("a log file");
+        rotated.iter().map(read).collect::<String>() + &adit.log()
+    };
+    let lines = |phrase: &str| all().lines().filter(|line| line.contains(phrase)).count();
+    wait_for("every connection's last line", || {
+        (lines("Service [test] finished (") == total).then_some(())
+    });
+    assert_eq!(lines("Service [test] accepted connection from"), total);
+}
+
+#[test]
+fn usr2_lists_the_connections() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Adit::serve(server_mode(&certs, &upstream));
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut held: Vec<_> = (0..2)
+        .map(|_| tls::connect(config.clone(), adit.address("test")))
+        .collect();
+    held.iter_mut()
+        .for_each(|client| peers::says_and_hears(client, "hello"));
+    adit.signal(Signal::SIGUSR2);
+    let line = adit.wait_for_log("Listed 2 active connection(s)");
+    assert!(line.contains("LOG0["), "{line}");
+    for number in 0..2 {
+        adit.wait_for_log(&format!("Active connection {number}: Service [test]"));
+    }
+}
+
+#[test]
+fn a_failed_handshake_is_one_line_in_stunnels_words_first() {
+    require!(adit);
+    let certs = Certs::new();
+    let others = Certs::named("somebody else");
+    let upstream = tls::echo_server(&others, tls::BOTH);
+    let adit = Adit::serve(format!(
+        "client = yes\n{}{}verifyChain = yes\n",
+        upstream.line(),
+        certs.ca_line()
+    ));
+    let _ = peers::read_until_gone(&mut adit.connect("test"));
+    adit.wait_for_log("Service [test] finished (0 left)");
+    let log = adit.log();
+    let errors: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("LOG3[0]"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert!(
+        errors[0].contains("certificate verify failed"),
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn a_level_that_nobody_asked_for_is_not_written() {
+    let certs = Certs::new();
+    let dead = dead_address();
+    let plan = Plan::new().global("debug = err");
+    let accept = crate::support::own_loopback();
+    let lines = format!(
+        "accept = {accept}:7004\nconnect = {}\n{}debug = 3\n",
+        dead.address,
+        certs.server().lines()
+    );
+    let adit = plan.service("test", lines).launch();
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let stream = wait_for("its port", || {
+        std::net::TcpStream::connect((accept, 7004)).ok()
+    });
+    if let Ok(mut client) = tls::start_client(config, peers::with_deadline(stream)) {
+        let _ = peers::read_until_gone(&mut client);
+    }
+    adit.wait_for_log("No more addresses to connect");
+    let log = adit.log();
+    assert!(
+        log.lines()
+            .all(|line| (0..=3).any(|n| line.contains(&format!("LOG{n}[")))),
+        "{log}"
+    );
+}
+
+#[test]
+fn debug_of_a_service_is_its_own() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Plan::new()
+        .global("debug = 6")
+        .service("loud", server_mode(&certs, &upstream) + "debug = 7\n")
+        .service("still", server_mode(&certs, &upstream) + "debug = 3\n")
+        .start();
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    for service in ["still", "loud"] {
+        let mut client = tls::connect(config.clone(), adit.address(service));
+        peers::says_and_hears(&mut client, "hello");
+    }
+    adit.wait_for_log("Service [loud] finished (");
+    assert_eq!(adit.count_in_log("Service [still] accepted"), 0);
+}
+
+#[test]
+fn log_overwrite_empties_the_file_at_the_start_and_append_does_not() {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    for (how, kept) in [("append", true), ("overwrite", false)] {
+        let plan = Plan::new();
+        fs::write(plan.folder().join("log"), "from before\n").expect("writing");
+        let adit = plan
+            .global(format!("log = {how}"))
+            .service("test", server_mode(&certs, &upstream))
+            .start();
+        assert_eq!(adit.log().contains("from before"), kept, "log = {how}");
+    }
+}
+
+#[test]
+fn syslog_gets_the_lines_with_the_programs_name() {
+    require!(root);
+    require!(adit);
+    use std::os::unix::net::UnixDatagram;
+    // Only where no syslog runs may a test play it.
+    let Ok(syslog) = UnixDatagram::bind("/dev/log") else {
+        return crate::support::say_skipped(
+            &crate::support::test_name(),
+            "a syslog runs on this machine",
+        );
+    };
+    struct Unlink;
+    impl Drop for Unlink {
+        fn drop(&mut self) {
+            let _ = fs::remove_file("/dev/log");
+        }
+    }
+    let _unlink = Unlink;
+    syslog.set_nonblocking(true).expect("non-blocking");
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Plan::new()
+        .global("syslog = yes\nservice = mailtunnel\ndebug = local3.7")
+        .service("test", server_mode(&certs, &upstream))
+        .start();
+    let mut got = Vec::new();
+    let mut line = [0; 4096];
+    let found = poll_for(crate::support::DEADLINE, || {
+        while let Ok(n) = syslog.recv(&mut line) {
+            got.push(String::from_utf8_lossy(&line[..n]).into_owned());
+        }
+        got.iter()
+            .any(|line| line.contains("Accepting new connections"))
+            .then_some(())
+    });
+    assert!(found.is_some(), "{got:#?}");
+    // local3 is 19; notice is 5.
+    let line = got
+        .iter()
+        .find(|line| line.contains("Configuration successful"))
+        .expect("it");
+    assert!(line.starts_with("<157>"), "{line}");
+    assert!(
+        line.contains("mailtunnel[") && line.contains(": LOG5["),
+        "{line}"
+    );
+    drop(adit);
+}
+
+#[test]
+fn the_signal_that_ends_it_is_named() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    for (signal, name) in [
+        (Signal::SIGTERM, "SIGTERM"),
+        (Signal::SIGINT, "SIGINT"),
+        (Signal::SIGQUIT, "SIGQUIT"),
+    ] {
+        let mut adit = Adit::serve(server_mode(&certs, &upstream));
+        adit.signal(signal);
+        assert!(adit.wait_for_exit().success());
+        adit.wait_for_log(&format!("Received {name}; terminating"));
+        adit.wait_for_log("Terminated");
+    }
+}

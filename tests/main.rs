@@ -1,0 +1,21 @@
+//! Black-box tests of the program: one file per promise, each test's name a sentence.
+//!
+//! They start the real binary with a real configuration and talk to it over loopback. With
+//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to see that a test asks
+//! for what stunnel does; what only adit promises is skipped then.
+
+mod support;
+
+mod bad_input;
+mod command_line;
+mod config_errors;
+mod logs;
+mod mail_servers;
+mod privileges;
+mod relay_plain_and_tls;
+mod reload;
+mod resumption;
+mod starttls;
+mod stunnel_compat;
+mod supervision;
+mod verification;

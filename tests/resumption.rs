@@ -1,0 +1,184 @@
+//! A session is resumed whichever worker gets the connection, and after a reload.
+
+use std::path::Path;
+
+use crate::require;
+use crate::support::openssl::{s_client, s_server};
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, poll_for, stand_in, tls};
+
+/// `openssl s_client` that stores its session, or shows one it has stored.
+fn openssl(adit: &Adit, version: &str, session: &Path, how: &str) -> String {
+    let session = session.to_str().expect("a path in UTF-8");
+    // It must stay for TLS 1.3's tickets, which come after the handshake: the upstream's greeting
+    // comes later still, and ends the connection.
+    s_client(
+        adit.address("test"),
+        &[version, how, session, "-ign_eof"],
+        "",
+    )
+}
+
+fn server(certs: &Certs, upstream: &Server, workers: usize, more: &str) -> Adit {
+    let plan = Plan::new();
+    let plan = match stand_in() {
+        None => plan.global(format!("workers = {workers}")),
+        Some(_) => plan,
+    };
+    plan.service(
+        "test",
+        format!("{}{}{more}", upstream.line(), certs.server().lines()),
+    )
+    .start()
+}
+
+fn resumes_everywhere(version: &str, more: &str) {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let adit = server(&certs, &upstream, 4, more);
+    let session = adit.plan.folder().join("session");
+    // Connections that stay keep the workers unevenly busy, so that the next ones go to each.
+    let mut held = Vec::new();
+    let said = openssl(&adit, version, &session, "-sess_out");
+    assert!(said.contains("New, TLSv1"), "{said}");
+    for turn in 1..=8 {
+        held.push(peers::connect(adit.address("test")));
+        adit.wait_for_log_times("accepted connection from", 2 * turn);
+        let said = openssl(&adit, version, &session, "-sess_in");
+        assert!(said.contains("Reused, TLSv1"), "turn {turn}: {said}");
+    }
+    adit.wait_for_log_times("TLS accepted: previous session reused", 8);
+}
+
+#[test]
+fn a_tls_1_3_ticket_is_good_at_every_worker() {
+    resumes_everywhere("-tls1_3", "");
+}
+
+#[test]
+fn a_tls_1_2_ticket_is_good_at_every_worker() {
+    resumes_everywhere("-tls1_2", "");
+}
+
+#[test]
+fn a_tls_1_2_session_id_is_good_at_every_worker() {
+    resumes_everywhere("-tls1_2", "options = NO_TICKET\n");
+}
+
+fn resumes_after_reload(version: &str, more: &str) {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let adit = server(&certs, &upstream, 2, more);
+    let session = adit.plan.folder().join("session");
+    openssl(&adit, version, &session, "-sess_out");
+    adit.reload(1);
+    for turn in 1..=4 {
+        let said = openssl(&adit, version, &session, "-sess_in");
+        assert!(
+            said.contains("Reused, TLSv1"),
+            "turn {turn} after the reload: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_tls_1_3_ticket_outlives_a_reload() {
+    resumes_after_reload("-tls1_3", "");
+}
+
+#[test]
+fn a_tls_1_2_session_id_outlives_a_reload() {
+    resumes_after_reload("-tls1_2", "options = NO_TICKET\n");
+}
+
+#[test]
+fn a_session_from_before_does_not_get_round_a_verification_that_a_reload_brought() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let adit = server(&certs, &upstream, 2, "");
+    let session = adit.plan.folder().join("session");
+    openssl(&adit, "-tls1_3", &session, "-sess_out");
+    adit.rewrite(|text| text + &certs.ca_line() + "verify = 2\n");
+    adit.reload(1);
+    let before = upstream.connections();
+    let said = openssl(&adit, "-tls1_3", &session, "-sess_in");
+    adit.wait_for_log("peer did not return a certificate");
+    assert_eq!(upstream.connections(), before, "{said}");
+}
+
+fn client_mode_resumes(version: &str) {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let (server, address) = s_server(&certs.server(), &[version, "-rev"]);
+    let plan = Plan::new();
+    // One worker: each keeps the sessions of its own.
+    let plan = if stand_in().is_none() {
+        plan.global("workers = 1")
+    } else {
+        plan
+    };
+    let adit = plan
+        .service(
+            "test",
+            format!(
+                "client = yes\nconnect = {address}\n{}verifyChain = yes\n",
+                certs.ca_line()
+            ),
+        )
+        .start();
+    let talk = || {
+        let mut client = crate::support::dialogue::Lines(adit.connect("test"));
+        client.ask("hello", "olleh");
+    };
+    talk();
+    adit.wait_for_log("TLS connected: new session negotiated");
+    // s_server serves one after the other; it is free when the first is finished.
+    let resumed = poll_for(crate::support::DEADLINE, || {
+        talk();
+        adit.log()
+            .contains("TLS connected: previous session reused")
+            .then_some(())
+    });
+    assert!(
+        resumed.is_some(),
+        "never resumed; the server said {}",
+        server.said()
+    );
+}
+
+#[test]
+fn client_mode_resumes_a_tls_1_3_session() {
+    client_mode_resumes("-tls1_3");
+}
+
+#[test]
+fn client_mode_resumes_a_tls_1_2_session() {
+    client_mode_resumes("-tls1_2");
+}
+
+#[test]
+fn every_connection_of_client_mode_but_a_workers_first_is_resumed() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new().global("workers = 2");
+    let lines = format!(
+        "client = yes\n{}{}verifyChain = yes\n",
+        upstream.line(),
+        certs.ca_line()
+    );
+    let adit = plan.service("test", lines).start();
+    for turn in 1..=20 {
+        let mut client = adit.connect("test");
+        peers::says_and_hears(&mut client, "hello");
+        drop(client);
+        adit.wait_for_log_times("Service [test] finished (", turn);
+    }
+    let new = adit.count_in_log("TLS connected: new session negotiated");
+    assert!(new <= 2, "{new} full handshakes by two workers");
+}

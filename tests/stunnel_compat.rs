@@ -1,0 +1,406 @@
+//! The same configuration, the same peers, on stunnel and on adit: the client sees the same, and
+//! the phrases that people's filters match on stand in both logs. A difference is a bug, or it is
+//! written down here with its reason.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::certs::Wish;
+use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
+
+/// What filters match on, without the parts that differ from run to run.
+const PHRASES: &[&str] = &[
+    "Configuration successful",
+    "Configuration failed",
+    "Each service must define two endpoints",
+    "Service [test] (FD=",
+    "Accepting new connections",
+    "Service [test] accepted connection from 127.0.0.1:",
+    "Service [test] started",
+    "s_connect: connecting ",
+    "s_connect: connected ",
+    "Connection refused (111)",
+    "No more addresses to connect",
+    "Service [test] connected remote server from ",
+    "TLS accepted: new session negotiated",
+    "TLS accepted: previous session reused",
+    "TLS connected: new session negotiated",
+    "TLSv1.3 ciphersuite: TLS_",
+    "TLSv1.2 ciphersuite: ECDHE-",
+    "SNI: sending servername: ",
+    "certificate verify failed",
+    "peer did not return a certificate",
+    "unsupported protocol",
+    "CERT: Host name \"localhost\" matched with \"localhost\"",
+    "CERT: Subject checks failed",
+    "CERT: Locally installed certificate matched",
+    "Certificate accepted at depth=0: CN=localhost",
+    "Rejected by CERT at depth=0: ",
+    "Connection closed: 5 byte(s) sent to TLS, 5 byte(s) sent to socket",
+    "TIMEOUTidle exceeded: sending reset",
+    "TIMEOUTbusy exceeded: sending reset",
+    "Service [test] finished (0 left)",
+    "needs authentication to prevent MITM attacks",
+];
+
+/// What a run came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Came {
+    /// What the client saw.
+    seen: String,
+    /// Which phrases the log has.
+    phrases: Vec<&'static str>,
+}
+
+fn phrases(log: &str) -> Vec<&'static str> {
+    PHRASES
+        .iter()
+        .copied()
+        .filter(|phrase| log.contains(phrase))
+        .collect()
+}
+
+/// Runs it with `path`; `talk` plays the client and says what it saw.
+fn once(path: &Path, lines: &str, talk: &dyn Fn(&Adit) -> String) -> Came {
+    let adit = Plan::new().program(path).service("test", lines).start();
+    let seen = talk(&adit);
+    adit.wait_for_log("Service [test] finished (0 left)");
+    Came {
+        seen,
+        phrases: phrases(&adit.log()),
+    }
+}
+
+fn stunnel() -> PathBuf {
+    installed("stunnel4").expect("asked for before")
+}
+
+/// Runs both and compares; `differs` lists phrases that only one of them has, with the reason
+/// beside it in the test.
+#[track_caller]
+fn same(lines: &str, differs: &[&str], talk: impl Fn(&Adit) -> String) {
+    let mut theirs = once(&stunnel(), lines, &talk);
+    let mut ours = once(&program(), lines, &talk);
+    // stunnel sends an address as server name, which RFC 6066 section 3 forbids.
+    let by_address = lines.contains("connect = 127.0.0.1:") && !lines.contains("sni = ");
+    for came in [&mut theirs, &mut ours] {
+        came.phrases.retain(|phrase| !differs.contains(phrase));
+        came.phrases
+            .retain(|phrase| !by_address || !phrase.starts_with("SNI: "));
+    }
+    let only = |these: &Came, those: &Came| -> Vec<&str> {
+        let theirs = |phrase: &&&str| !those.phrases.contains(phrase);
+        these.phrases.iter().filter(theirs).copied().collect()
+    };
+    assert!(
+        theirs == ours,
+        "stunnel: {:?}, and alone {:?}\nadit: {:?}, and alone {:?}\nof\n{lines}",
+        theirs.seen,
+        only(&theirs, &ours),
+        ours.seen,
+        only(&ours, &theirs),
+    );
+}
+
+macro_rules! require_both {
+    () => {
+        require!(program "stunnel4");
+    };
+}
+
+/// Says hello, ends its half, reads the rest.
+fn hello(stream: &mut (impl Read + Write), end: impl FnOnce()) -> String {
+    let mut answer = [0; 5];
+    let said = stream.write_all(b"hello").and_then(|()| stream.flush());
+    if said.and_then(|()| stream.read_exact(&mut answer)).is_err() {
+        return "no answer".to_owned();
+    }
+    end();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn plain_hello(adit: &Adit) -> String {
+    let mut client = adit.connect("test");
+    let half = client.try_clone().expect("dup");
+    let heard = hello(&mut client, || {
+        half.shutdown(std::net::Shutdown::Write).expect("its half")
+    });
+    heard
+        + if peers::read_until_gone(&mut client).is_ok() {
+            ", end"
+        } else {
+            ", reset"
+        }
+}
+
+fn tls_hello(
+    certs: &Certs,
+    versions: &'static [&'static rustls::SupportedProtocolVersion],
+    pair: Option<&crate::support::certs::Pair>,
+) -> impl Fn(&Adit) -> String {
+    let config = tls::client_config(&certs.ca(), versions, pair);
+    move |adit: &Adit| {
+        let stream = peers::connect(adit.address("test"));
+        let Ok(mut client) = tls::start_client(config.clone(), stream) else {
+            return "no handshake".to_owned();
+        };
+        let heard = hello(&mut client, || {});
+        if heard == "no answer" {
+            return heard;
+        }
+        tls::end(&mut client);
+        heard
+            + if peers::read_until_gone(&mut client).is_ok() {
+                ", end"
+            } else {
+                ", reset"
+            }
+    }
+}
+
+#[test]
+fn server_mode_over_tls_1_3_and_1_2() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let lines = upstream.line() + &certs.server().lines();
+    same(&lines, &[], tls_hello(&certs, tls::ONLY_13, None));
+    same(&lines, &[], tls_hello(&certs, tls::ONLY_12, None));
+}
+
+#[test]
+fn client_mode_with_every_check() {
+    require_both!();
+    let certs = Certs::new();
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let upstream = tls::echo_server(&certs, versions);
+        let lines = format!(
+            "client = yes\n{}{}verifyChain = yes\ncheckHost = localhost\nsni = localhost\n",
+            upstream.line(),
+            certs.ca_line()
+        );
+        same(&lines, &[], plain_hello);
+    }
+}
+
+#[test]
+fn client_mode_without_any_check() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    same(
+        &format!("client = yes\n{}", upstream.line()),
+        &[],
+        plain_hello,
+    );
+}
+
+#[test]
+fn a_server_that_is_not_to_be_trusted() {
+    require_both!();
+    let (certs, others) = (Certs::new(), Certs::named("somebody else"));
+    let upstream = tls::echo_server(&others, tls::BOTH);
+    let lines = format!(
+        "client = yes\n{}{}verifyChain = yes\n",
+        upstream.line(),
+        certs.ca_line()
+    );
+    same(&lines, &[], |adit| {
+        only_whether_answered(&plain_hello(adit))
+    });
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let lines = format!(
+        "client = yes\n{}{}verifyChain = yes\ncheckHost = mail.example.com\n",
+        upstream.line(),
+        certs.ca_line()
+    );
+    same(&lines, &[], |adit| {
+        only_whether_answered(&plain_hello(adit))
+    });
+}
+
+fn only_whether_answered(heard: &str) -> String {
+    heard.split(',').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_locally_installed_certificate() {
+    require_both!();
+    let certs = Certs::new();
+    let pair = certs.self_signed("known", Wish::default());
+    let upstream = tls::server(tls::server_config(&pair, tls::BOTH, None), |mut stream| {
+        let _ = peers::echo(&mut stream);
+        tls::end(&mut stream);
+    });
+    let lines = format!(
+        "client = yes\n{}CAfile = {}\nverifyPeer = yes\n",
+        upstream.line(),
+        pair.cert.display()
+    );
+    same(&lines, &[], plain_hello);
+}
+
+#[test]
+fn a_client_without_its_certificate_and_one_with_it() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let lines = upstream.line() + &certs.server().lines() + &certs.ca_line() + "verify = 2\n";
+    same(&lines, &[], tls_hello(&certs, tls::BOTH, None));
+    same(
+        &lines,
+        &[],
+        tls_hello(&certs, tls::BOTH, Some(&certs.client())),
+    );
+}
+
+#[test]
+fn a_version_that_is_not_spoken() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.3\n";
+    same(&lines, &[], tls_hello(&certs, tls::ONLY_12, None));
+}
+
+#[test]
+fn an_upstream_that_refuses() {
+    require_both!();
+    let certs = Certs::new();
+    let dead = dead_address();
+    let lines = format!("connect = {}\n{}", dead.address, certs.server().lines());
+    same(&lines, &[], tls_hello(&certs, tls::BOTH, None));
+    let lines = format!("client = yes\nconnect = {}\n", dead.address);
+    same(&lines, &[], |adit| {
+        only_whether_answered(&plain_hello(adit))
+    });
+}
+
+#[test]
+fn timeouts_of_the_idle_and_the_silent() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let until_gone = |adit: &Adit| {
+        let mut client: TcpStream = adit.connect("test");
+        let heard = peers::read_until_gone(&mut client);
+        format!("{:?}", heard.map_err(|error| error.kind()))
+    };
+    let lines = upstream.line() + &certs.server().lines() + "TIMEOUTbusy = 1\n";
+    same(&lines, &[], until_gone);
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let lines = format!("client = yes\n{}TIMEOUTidle = 1\n", upstream.line());
+    same(&lines, &[], until_gone);
+}
+
+fn starttls_in_both_modes(protocol: Starttls) {
+    let certs = Certs::new();
+    let (command, answer) = protocol.command;
+    let config = tls::server_config(&certs.server(), tls::BOTH, None);
+    let upstream = protocol.server(config, Seen::default(), "");
+    let lines = format!(
+        "client = yes\nprotocol = {}\n{}{}verifyChain = yes\n",
+        protocol.name,
+        upstream.line(),
+        certs.ca_line()
+    );
+    same(&lines, &[], |adit| {
+        let mut client = Lines(adit.connect("test"));
+        let greeting = client.expect(protocol.greeting.split(' ').next().expect("a word"));
+        let answer = client.ask(command, answer);
+        client
+            .0
+            .shutdown(std::net::Shutdown::Write)
+            .expect("its half");
+        client.rest();
+        format!("{greeting}; {answer}")
+    });
+    let upstream = protocol.plain_server(Seen::default());
+    let lines = format!(
+        "protocol = {}\n{}{}",
+        protocol.name,
+        upstream.line(),
+        certs.server().lines()
+    );
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    same(&lines, &[], |adit| {
+        let mut client = Lines(adit.connect("test"));
+        let greeting = client.expect(protocol.greeting.split(' ').next().expect("a word"));
+        match protocol.name {
+            "smtp" => {
+                client.ask("EHLO client.test", "250 ");
+                client.ask("STARTTLS", "220");
+            }
+            "pop3" => drop(client.ask("STLS", "+OK")),
+            _ => drop(client.ask("x STARTTLS", "x OK")),
+        }
+        let stream = tls::start_client(config.clone(), client.0).expect("a handshake");
+        let mut client = Lines(stream);
+        let answer = client.ask(command, answer);
+        tls::end(&mut client.0);
+        client.rest();
+        // stunnel puts a word of its own into the greeting; adit may, or not.
+        format!(
+            "{}; {answer}",
+            greeting.split(' ').next().unwrap_or_default()
+        )
+    });
+}
+
+#[test]
+fn starttls_of_smtp() {
+    require_both!();
+    starttls_in_both_modes(SMTP);
+}
+
+#[test]
+fn starttls_of_pop3() {
+    require_both!();
+    starttls_in_both_modes(POP3);
+}
+
+#[test]
+fn starttls_of_imap() {
+    require_both!();
+    starttls_in_both_modes(IMAP);
+}
+
+#[test]
+fn configurations_that_are_refused() {
+    require_both!();
+    let certs = Certs::new();
+    let server = certs.server().lines();
+    // Not here: `CAfile` of a file that is not there, and a `connect` without a port, which stunnel
+    // takes until a connection comes, and adit refuses at once.
+    for lines in [
+        server.clone(),
+        format!("connect = 127.0.0.1:9\n{server}nonsense = 1\n"),
+        format!("connect = 127.0.0.1:9\n{server}TIMEOUTidle = soon\n"),
+        format!("connect = 127.0.0.1:9\n{server}sslVersion = TLSv9\n"),
+        format!("connect = 127.0.0.1:9\n{server}verify = 9\n"),
+        format!("connect = 127.0.0.1:9\n{server}verifyChain = yes\n"),
+        format!("connect = 127.0.0.1:9\n{server}options = NONSENSE\n"),
+        format!("connect = 127.0.0.1:9\n{server}ciphers = NONSENSE\n"),
+        format!("connect = 127.0.0.1:9\n{server}socket = l:NONSENSE=1\n"),
+        format!("client = maybe\nconnect = 127.0.0.1:9\n{server}"),
+        "connect = 127.0.0.1:9\n".to_owned(),
+    ] {
+        let outcome = |path: &Path| {
+            let outcome = Plan::new()
+                .program(path)
+                .service("test", lines.as_str())
+                .run();
+            (outcome.status.code(), phrases(&outcome.said))
+        };
+        let (theirs, ours) = (outcome(&stunnel()), outcome(&program()));
+        assert_eq!(
+            theirs, ours,
+            "stunnel's outcome left, adit's right, of\n{lines}"
+        );
+    }
+}

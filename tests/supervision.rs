@@ -1,0 +1,349 @@
+//! Processes that die are replaced, and take with them only what was their own.
+
+use std::fs;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::require;
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
+
+fn send(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).expect("a living process");
+}
+
+fn client_mode(certs: &Certs, upstream: &Server) -> String {
+    format!(
+        "client = yes\n{}{}verifyChain = yes\n",
+        upstream.line(),
+        certs.ca_line()
+    )
+}
+
+fn start(certs: &Certs, upstream: &Server, globals: &str) -> Adit {
+    Plan::new()
+        .global(globals)
+        .service("test", client_mode(certs, upstream))
+        .start()
+}
+
+fn open(adit: &Adit) -> TcpStream {
+    let mut client = adit.connect("test");
+    peers::says_and_hears(&mut client, "hello");
+    client
+}
+
+/// Whether it still goes through.
+fn goes_on(client: &mut TcpStream) -> bool {
+    use std::io::{Read, Write};
+    let mut answer = [0; 5];
+    client
+        .write_all(b"again")
+        .and_then(|()| client.read_exact(&mut answer))
+        .is_ok()
+        && &answer == b"again"
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_only_its_own_sessions_end() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2");
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| open(&adit)).collect();
+    let before = proc::roles(adit.pid());
+    let killed = before.workers[0];
+    send(killed, Signal::SIGKILL);
+    wait_for("the worker's end", || (!proc::alive(killed)).then_some(()));
+    let left = clients
+        .iter_mut()
+        .filter_map(|client| goes_on(client).then_some(()))
+        .count();
+    assert_eq!(left, 2, "of four sessions on two workers");
+    let after = wait_for("a second worker", || {
+        let roles = proc::roles(adit.pid());
+        (roles.workers.len() == 2 && !roles.workers.contains(&killed)).then_some(roles)
+    });
+    assert_eq!(after.master, before.master);
+    assert!(
+        after.workers.contains(&before.workers[1]),
+        "the other worker was ended too"
+    );
+    for _ in 0..4 {
+        assert!(goes_on(&mut open(&adit)));
+    }
+}
+
+#[test]
+fn sockets_that_a_dead_worker_had_not_claimed_go_to_another() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    send(stopped, Signal::SIGSTOP);
+    // Some of these are handed to the one that stands still.
+    let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
+    // All are accepted when the last has an answer or waits in the stopped worker's socket: the
+    // master takes them in order, so one more that is served proves it.
+    wait_for("a connection that is served", || {
+        let mut probe = adit.connect("test");
+        probe
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .expect("a timeout");
+        goes_on(&mut probe).then_some(())
+    });
+    send(stopped, Signal::SIGKILL);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(goes_on(client), "connection {number} was lost");
+    }
+}
+
+#[test]
+fn no_connection_is_refused_while_a_killed_master_is_replaced() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2");
+    let address = adit.address("test");
+    let before = proc::roles(adit.pid());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looper = scope.spawn(|| {
+            let mut count = 0;
+            while !stop.load(Ordering::SeqCst) {
+                // A refused one fails here.
+                drop(peers::connect(address));
+                count += 1;
+            }
+            count
+        });
+        send(before.master, Signal::SIGKILL);
+        wait_for("the master's end", || {
+            (!proc::alive(before.master)).then_some(())
+        });
+        // Begun when nobody accepts, served by the next.
+        let mut waiting = peers::connect(address);
+        peers::says_and_hears(&mut waiting, "hello");
+        stop.store(true, Ordering::SeqCst);
+        assert!(looper.join().expect("no connection was refused") > 0);
+    });
+    let after = proc::roles(adit.pid());
+    assert_ne!(after.master, before.master);
+    assert_eq!(after.supervisor, before.supervisor);
+}
+
+#[test]
+fn a_killed_resolver_is_replaced() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let port = upstream.address.port();
+    let lines = format!(
+        "client = yes\nconnect = localhost:{port}\ndelay = yes\n{}verifyChain = yes\n",
+        certs.ca_line()
+    );
+    let adit = Plan::new().service("test", lines).start();
+    assert!(goes_on(&mut open(&adit)));
+    let killed = proc::roles(adit.pid()).resolver;
+    send(killed, Signal::SIGKILL);
+    wait_for("another resolver", || {
+        let title = |pid: &i32| proc::title(*pid).contains("resolver") && *pid != killed;
+        proc::children(adit.pid()).iter().any(title).then_some(())
+    });
+    // Names are resolved at each connection here.
+    wait_for("a connection by name", || {
+        let mut client = adit.connect("test");
+        goes_on(&mut client).then_some(())
+    });
+}
+
+#[test]
+fn a_killed_supervisor_takes_everything_down_with_it() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let mut adit = start(&certs, &upstream, "workers = 2");
+    let _client = open(&adit);
+    let family = proc::family(adit.pid());
+    assert!(family.len() >= 5, "{family:?}");
+    adit.signal(Signal::SIGKILL);
+    adit.wait_for_exit();
+    proc::wait_for_end(&family);
+}
+
+#[test]
+fn workers_that_die_fast_are_restarted_with_back_off() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let master = proc::roles(adit.pid()).master;
+    let end = Instant::now() + Duration::from_secs(3);
+    let mut killed = 0;
+    while Instant::now() < end {
+        for pid in proc::children(master) {
+            killed += u32::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+        }
+        std::thread::yield_now();
+    }
+    // Without back-off it is hundreds.
+    assert!(
+        killed < 60,
+        "{killed} workers were started in three seconds"
+    );
+    // And it goes on once they live.
+    assert!(goes_on(&mut open(&adit)));
+    assert_eq!(proc::roles(adit.pid()).master, master);
+}
+
+#[test]
+fn term_stops_everything_and_removes_the_pid_file() {
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let file = plan.folder().join("adit.pid");
+    let adit = plan
+        .global(format!("pid = {}", file.display()))
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let mut client = open(&adit);
+    let pid = fs::read_to_string(&file).expect("a pid file");
+    assert_eq!(pid.trim(), adit.pid().to_string());
+    // Without drainTimeout nobody waits for the connection that is open.
+    let (status, log) = adit.stop();
+    assert!(status.success(), "{status}");
+    assert!(log.contains("Terminated"), "{log}");
+    assert!(!file.exists(), "the pid file is left over");
+    assert!(!goes_on(&mut client));
+}
+
+#[test]
+fn term_lets_connections_end_within_draintimeout() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let mut adit = start(&certs, &upstream, "drainTimeout = 60");
+    let address = adit.address("test");
+    let mut client = open(&adit);
+    let family = proc::family(adit.pid());
+    adit.signal(Signal::SIGTERM);
+    wait_for("the listener's end", || {
+        TcpStream::connect(address).is_err().then_some(())
+    });
+    assert!(goes_on(&mut client), "the connection was cut");
+    drop(client);
+    assert!(adit.wait_for_exit().success());
+    proc::wait_for_end(&family);
+}
+
+#[test]
+fn draintimeout_ends_what_does_not_end_by_itself() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let mut adit = start(&certs, &upstream, "drainTimeout = 1");
+    let mut client = open(&adit);
+    let family = proc::family(adit.pid());
+    adit.signal(Signal::SIGTERM);
+    assert!(adit.wait_for_exit().success());
+    proc::wait_for_end(&family);
+    let _ = peers::read_until_gone(&mut client);
+}
+
+fn daemon(certs: &Certs, upstream: &Server) -> (Plan, std::path::PathBuf) {
+    let plan = Plan::new();
+    let file = plan.folder().join("adit.pid");
+    let line = format!("pid = {}", file.display());
+    (
+        plan.daemon()
+            .global(line)
+            .service("test", client_mode(certs, upstream)),
+        file,
+    )
+}
+
+#[test]
+fn as_a_daemon_it_returns_to_its_starter_when_it_serves() {
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let (plan, file) = daemon(&certs, &upstream);
+    let mut adit = plan.launch();
+    assert!(adit.wait_for_exit().success(), "{}", adit.everything_said());
+    // No waiting from here on: it serves already. (stunnel returns before its pid file is written.)
+    let pid = if crate::support::stand_in().is_some() {
+        wait_for("the pid file", || {
+            fs::read_to_string(&file).ok()?.trim().parse().ok()
+        })
+    } else {
+        let text = fs::read_to_string(&file).expect("a pid file");
+        text.trim().parse().expect("a number")
+    };
+    adit.adopt(pid);
+    assert!(goes_on(&mut open(&adit)));
+    let family = proc::family(adit.pid());
+    adit.signal(Signal::SIGTERM);
+    proc::wait_for_end(&family);
+    assert!(!file.exists(), "the pid file is left over");
+}
+
+#[test]
+fn as_a_daemon_it_tells_its_starter_when_it_cannot_serve() {
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken
+        .local_addr()
+        .map(|address| (taken, address))
+        .expect("its address");
+    let lines = format!("accept = {}\n{}", taken.1, client_mode(&certs, &upstream));
+    Plan::new()
+        .daemon()
+        .service("test", lines)
+        .run()
+        .exits(1)
+        .says(&["Address already in use"]);
+}
+
+#[test]
+fn a_second_instance_with_the_same_pid_file_does_not_start() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let file = plan.folder().join("adit.pid");
+    let line = format!("pid = {}", file.display());
+    let adit = plan
+        .global(&line)
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let second = Plan::new()
+        .global(&line)
+        .service("test", client_mode(&certs, &upstream))
+        .run();
+    second.exits(1).says(&["adit.pid"]);
+    assert!(goes_on(&mut open(&adit)));
+    let pid = fs::read_to_string(&file).expect("the first one's file");
+    assert_eq!(pid.trim(), adit.pid().to_string());
+}
+
+#[test]
+fn a_pid_file_of_a_dead_instance_is_taken_over() {
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let file = plan.folder().join("adit.pid");
+    // No process has this number: it is above the highest there can be.
+    fs::write(&file, "4194305\n").expect("writing");
+    let line = format!("pid = {}", file.display());
+    let adit = plan
+        .global(line)
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let pid = fs::read_to_string(&file).expect("a pid file");
+    assert_eq!(pid.trim(), adit.pid().to_string());
+}

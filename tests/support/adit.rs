@@ -1,0 +1,487 @@
+//! The program under test: its configuration, its life, its log.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::{DEADLINE, poll_for, proc, stand_in};
+
+/// A configuration that is not started yet, in a temporary folder of its own.
+pub struct Plan {
+    folder: TempDir,
+    globals: Vec<String>,
+    services: Vec<(String, String)>,
+    verbatim: Option<String>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    user: Option<(u32, u32)>,
+    foreground: bool,
+    program: PathBuf,
+    open_files: Option<u32>,
+}
+
+/// What a program that ended by itself left behind.
+pub struct Outcome {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Everything it said: standard output, standard error and the log file.
+    pub said: String,
+    /// Keeps the folder that `said` may speak of.
+    pub folder: TempDir,
+}
+
+impl Outcome {
+    /// Fails unless every one of `phrases` was said.
+    #[track_caller]
+    pub fn says(&self, phrases: &[&str]) -> &Self {
+        for phrase in phrases {
+            assert!(
+                self.said.contains(phrase),
+                "nothing said {phrase:?} in:\n{}",
+                self.said
+            );
+        }
+        self
+    }
+
+    /// Fails unless it ended with this exit status.
+    #[track_caller]
+    pub fn exits(&self, code: i32) -> &Self {
+        assert_eq!(self.status.code(), Some(code), "said:\n{}", self.said);
+        self
+    }
+}
+
+/// The program's path: adit as cargo built it, or the stand-in.
+pub fn program() -> PathBuf {
+    stand_in().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_adit")))
+}
+
+impl Plan {
+    /// A folder that root's children may enter, and nothing else yet.
+    pub fn new() -> Plan {
+        let folder = tempfile::Builder::new()
+            .prefix("adit-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        Plan {
+            folder,
+            globals: Vec::new(),
+            services: Vec::new(),
+            verbatim: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            user: None,
+            foreground: true,
+            program: program(),
+            open_files: None,
+        }
+    }
+
+    /// The folder of the configuration and the log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Adds lines before the first section. A line given here replaces the harness's own of that name.
+    pub fn global(mut self, lines: impl AsRef<str>) -> Plan {
+        self.globals
+            .extend(lines.as_ref().lines().map(|line| line.trim().to_owned()));
+        self
+    }
+
+    /// Adds a section; without an `accept` it gets `127.0.0.1:0`.
+    pub fn service(mut self, name: &str, lines: impl Into<String>) -> Plan {
+        self.services.push((name.to_owned(), lines.into()));
+        self
+    }
+
+    /// The file's text, exactly; no line of the harness's is added.
+    pub fn verbatim(mut self, text: impl Into<String>) -> Plan {
+        self.verbatim = Some(text.into());
+        self
+    }
+
+    /// The arguments, instead of the configuration's path.
+    pub fn arguments(mut self, arguments: &[&str]) -> Plan {
+        self.arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        self
+    }
+
+    /// An environment variable.
+    pub fn environment(mut self, name: &str, value: &str) -> Plan {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it as this user and group, who then own the folder.
+    pub fn user(mut self, uid: u32, gid: u32) -> Plan {
+        self.user = Some((uid, gid));
+        self
+    }
+
+    /// Lets it daemonise; a `pid` option must say where to find it.
+    pub fn daemon(mut self) -> Plan {
+        self.foreground = false;
+        self
+    }
+
+    /// Another program than the one under test.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Plan {
+        self.program = path.into();
+        self
+    }
+
+    /// How many descriptors each of its processes may have (`ulimit -n`).
+    pub fn open_files(mut self, count: u32) -> Plan {
+        self.open_files = Some(count);
+        self
+    }
+
+    /// Where the configuration is written.
+    pub fn file(&self) -> PathBuf {
+        self.folder().join("adit.conf")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder().join("log")
+    }
+
+    fn text(&self) -> String {
+        if let Some(text) = &self.verbatim {
+            return text.clone();
+        }
+        let given = |name: &str| self.globals.iter().any(|line| line.starts_with(name));
+        let mut text = String::new();
+        let mut add = |line: &str| {
+            text.push_str(line);
+            text.push('\n');
+        };
+        let own = [
+            (
+                "foreground",
+                if self.foreground {
+                    "foreground = yes"
+                } else {
+                    "foreground = no"
+                }
+                .to_owned(),
+            ),
+            ("output", format!("output = {}", self.log_file().display())),
+            ("debug", "debug = 7".to_owned()),
+            ("syslog", "syslog = no".to_owned()),
+        ];
+        for (name, line) in own {
+            if !given(name) {
+                add(&line);
+            }
+        }
+        // stunnel writes its pid file in a system folder unless told otherwise.
+        if self.program != Path::new(env!("CARGO_BIN_EXE_adit")) && !given("pid") {
+            add("pid =");
+        }
+        self.globals.iter().for_each(|line| add(line));
+        for (name, lines) in &self.services {
+            add(&format!("[{name}]"));
+            if !lines
+                .lines()
+                .any(|line| line.trim_start().starts_with("accept"))
+            {
+                add("accept = 127.0.0.1:0");
+            }
+            lines.lines().for_each(|line| add(line.trim()));
+        }
+        text
+    }
+
+    /// The command, its configuration written.
+    pub fn command(&self) -> Command {
+        fs::write(self.file(), self.text()).expect("writing the configuration");
+        let mut path = self.program.clone();
+        if let Some((uid, gid)) = self.user {
+            // That user may not be let into the folder where cargo builds.
+            let copy = self.folder().join("program");
+            fs::copy(&path, &copy).expect("copying the program");
+            path = copy;
+            own_all(self.folder(), uid, gid);
+        }
+        let mut command = match self.open_files {
+            None => Command::new(path),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell
+                    .arg("-c")
+                    .arg(format!("ulimit -n {count}; exec \"$0\" \"$@\""))
+                    .arg(path);
+                shell
+            }
+        };
+        if self.arguments.is_empty() {
+            command.arg(self.file());
+        } else {
+            command.args(&self.arguments);
+        }
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+            .current_dir(self.folder())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it and waits until it serves; fails with all it said if it does not.
+    #[track_caller]
+    pub fn start(self) -> Adit {
+        let adit = self.launch();
+        adit.wait_for_log("Accepting new connections");
+        adit
+    }
+
+    /// Starts it, and waits for nothing.
+    #[track_caller]
+    pub fn launch(self) -> Adit {
+        let said = fs::File::create(self.folder().join("said")).expect("a file for its output");
+        let mut command = self.command();
+        command.stdout(said.try_clone().expect("dup")).stderr(said);
+        let child = command.spawn().expect("starting the program");
+        let pid = child.id() as i32;
+        Adit {
+            plan: self,
+            child: Some(child),
+            pid,
+        }
+    }
+
+    /// Runs it until it ends by itself; fails if it goes on past the deadline.
+    #[track_caller]
+    pub fn run(self) -> Outcome {
+        let mut adit = self.launch();
+        let status = adit.wait_for_exit();
+        let said = adit.everything_said();
+        adit.child = None;
+        let folder = std::mem::replace(
+            &mut adit.plan.folder,
+            tempfile::tempdir().expect("a temporary folder"),
+        );
+        Outcome {
+            status,
+            said,
+            folder,
+        }
+    }
+}
+
+fn own_all(folder: &Path, uid: u32, gid: u32) {
+    std::os::unix::fs::chown(folder, Some(uid), Some(gid)).expect("chown");
+    for entry in fs::read_dir(folder).expect("its own folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            own_all(&path, uid, gid);
+        } else {
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("chown");
+        }
+    }
+}
+
+/// A running program. Ended, with everything it started, when the value goes.
+pub struct Adit {
+    /// Its configuration.
+    pub plan: Plan,
+    child: Option<Child>,
+    pid: i32,
+}
+
+impl Adit {
+    /// One service, started.
+    #[track_caller]
+    pub fn serve(lines: impl Into<String>) -> Adit {
+        Plan::new().service("test", lines).start()
+    }
+
+    /// The supervisor's process number.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// A daemon's process number, once its pid file tells.
+    pub fn adopt(&mut self, pid: i32) {
+        self.pid = pid;
+    }
+
+    /// The log file as it stands.
+    pub fn log(&self) -> String {
+        read_lossy(&self.plan.log_file())
+    }
+
+    /// Log file, and what standard output and standard error say beyond it.
+    pub fn everything_said(&self) -> String {
+        let log = self.log();
+        let said = read_lossy(&self.plan.folder().join("said"));
+        let beyond: Vec<&str> = said.lines().filter(|line| !log.contains(line)).collect();
+        format!("{log}--- stdout and stderr:\n{}\n", beyond.join("\n"))
+    }
+
+    /// How many log lines contain `phrase`.
+    pub fn count_in_log(&self, phrase: &str) -> usize {
+        self.log()
+            .lines()
+            .filter(|line| line.contains(phrase))
+            .count()
+    }
+
+    /// The first log line with `phrase`, as soon as there is one.
+    #[track_caller]
+    pub fn wait_for_log(&self, phrase: &str) -> String {
+        self.wait_for_log_times(phrase, 1)
+    }
+
+    /// The `count`th log line with `phrase`, as soon as there is one.
+    #[track_caller]
+    pub fn wait_for_log_times(&self, phrase: &str, count: usize) -> String {
+        let found = poll_for(DEADLINE, || {
+            let log = self.log();
+            // A line that is still being written has no end yet.
+            let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+            let mut lines = whole.lines().filter(|line| line.contains(phrase));
+            if let Some(line) = lines.nth(count - 1) {
+                return Some(Some(line.to_owned()));
+            }
+            // Nothing more will come from a process that is gone.
+            (!proc::alive(self.pid)).then_some(None)
+        });
+        match found.flatten() {
+            Some(line) => line,
+            // The log itself is shown when this value goes.
+            None => panic!("no {count}. line with {phrase:?} in the log"),
+        }
+    }
+
+    /// Where the service listens now: the last address it was bound to.
+    #[track_caller]
+    pub fn address(&self, service: &str) -> SocketAddr {
+        let start = format!("Service [{service}] (FD=");
+        self.wait_for_log(&start);
+        let log = self.log();
+        let line = log
+            .lines()
+            .rfind(|line| line.contains(&start) && line.contains("bound to"));
+        line.and_then(|line| line.rsplit(' ').next())
+            .and_then(parse_address)
+            .unwrap_or_else(|| panic!("no address of [{service}] in the log"))
+    }
+
+    /// A plain connection to the service.
+    #[track_caller]
+    pub fn connect(&self, service: &str) -> std::net::TcpStream {
+        super::peers::connect(self.address(service))
+    }
+
+    /// Sends the supervisor a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).expect("it runs");
+    }
+
+    /// Writes another configuration over the old one: `change` is given its text.
+    pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.plan.file()).expect("the configuration");
+        fs::write(self.plan.file(), change(text)).expect("writing the configuration");
+    }
+
+    /// SIGHUP, awaited until the new configuration is in force: loaded, and every service of it
+    /// (there are `services`) bound anew or kept.
+    #[track_caller]
+    pub fn reload(&self, services: usize) {
+        let loaded = self.count_in_log("Configuration successful");
+        let bound = self.count_in_log("bound to");
+        self.signal(Signal::SIGHUP);
+        self.wait_for_log_times("Configuration successful", loaded + 1);
+        self.wait_for_log_times("bound to", bound + services);
+    }
+
+    /// SIGHUP, awaited until it is refused; the phrases must stand in the log's new part.
+    #[track_caller]
+    pub fn reload_refused(&self, phrases: &[&str]) {
+        let before = self.log().len();
+        let failed = self.count_in_log("Configuration failed");
+        self.signal(Signal::SIGHUP);
+        self.wait_for_log_times("Configuration failed", failed + 1);
+        let log = self.log();
+        for phrase in phrases {
+            assert!(
+                log[before..].contains(phrase),
+                "no {phrase:?} in:\n{}",
+                &log[before..]
+            );
+        }
+    }
+
+    /// Waits for the process that was started to end by itself.
+    #[track_caller]
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        let child = self
+            .child
+            .as_mut()
+            .expect("a child that was not awaited yet");
+        match poll_for(DEADLINE * 2, || child.try_wait().expect("wait")) {
+            Some(status) => status,
+            None => panic!("it does not end"),
+        }
+    }
+
+    /// TERM, then its exit status; fails if a process of its is left over.
+    #[track_caller]
+    pub fn stop(mut self) -> (ExitStatus, String) {
+        let family = proc::family(self.pid);
+        self.signal(Signal::SIGTERM);
+        let status = self.wait_for_exit();
+        proc::wait_for_end(&family);
+        (status, self.everything_said())
+    }
+}
+
+impl Drop for Adit {
+    fn drop(&mut self) {
+        let family = proc::family(self.pid);
+        if let Some(child) = self.child.as_mut()
+            && child.try_wait().ok().flatten().is_none()
+        {
+            // Asked first, so that its own clean-up has been run, then made to.
+            let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
+            let ended = poll_for(Duration::from_secs(5), || child.try_wait().ok().flatten());
+            if ended.is_none() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!(
+                "--- log of the program under test:\n{}",
+                self.everything_said()
+            );
+        }
+        proc::end_all(&family);
+    }
+}
+
+/// `A:P` as stunnel writes it, which has no brackets for IPv6 either.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?))
+}
+
+fn read_lossy(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}

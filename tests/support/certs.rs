@@ -1,0 +1,191 @@
+//! Certificates for one test, by an authority of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use tempfile::TempDir;
+
+use super::openssl;
+
+/// A certificate's file and its key's.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// PEM certificate.
+    pub cert: PathBuf,
+    /// PEM key, mode 0600.
+    pub key: PathBuf,
+}
+
+impl Pair {
+    /// `cert = …` and `key = …`.
+    pub fn lines(&self) -> String {
+        format!(
+            "cert = {}\nkey = {}\n",
+            self.cert.display(),
+            self.key.display()
+        )
+    }
+}
+
+/// What kind of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// P-256
+    Ecdsa,
+    /// 2048 bits
+    Rsa,
+    /// Ed25519
+    Ed25519,
+}
+
+/// What a certificate says.
+#[derive(Debug, Clone)]
+pub struct Wish<'a> {
+    /// Common name.
+    pub name: &'a str,
+    /// DNS names and addresses.
+    pub subjects: &'a [&'a str],
+    /// Mail address.
+    pub email: Option<&'a str>,
+    /// Key.
+    pub kind: Kind,
+    /// First and last year of validity.
+    pub years: (i32, i32),
+}
+
+impl Default for Wish<'_> {
+    fn default() -> Self {
+        Wish {
+            name: "localhost",
+            subjects: &["localhost", "127.0.0.1"],
+            email: None,
+            kind: Kind::Ecdsa,
+            years: (2024, 2049),
+        }
+    }
+}
+
+/// An authority, and a folder for what it issues.
+pub struct Certs {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Certs {
+    /// A new authority.
+    pub fn new() -> Certs {
+        Certs::named("adit test CA")
+    }
+
+    /// A new authority of this name.
+    pub fn named(name: &str) -> Certs {
+        let folder = tempfile::Builder::new()
+            .prefix("adit-certs-")
+            .tempdir()
+            .expect("a temporary folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = rcgen::date_time_ymd(2024, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2049, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        fs::write(folder.path().join("ca.pem"), certificate.pem()).expect("writing");
+        Certs {
+            folder,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The authority's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.folder().join("ca.pem")
+    }
+
+    /// `CAfile = …`
+    pub fn ca_line(&self) -> String {
+        format!("CAfile = {}\n", self.ca().display())
+    }
+
+    /// A server's: localhost, 127.0.0.1, ECDSA.
+    pub fn server(&self) -> Pair {
+        self.issue("server", Wish::default())
+    }
+
+    /// A client's, with the common name `client`.
+    pub fn client(&self) -> Pair {
+        self.issue(
+            "client",
+            Wish {
+                name: "client",
+                subjects: &["client.test"],
+                ..Wish::default()
+            },
+        )
+    }
+
+    /// Whatever is wished, in `NAME.pem` and `NAME.key`.
+    pub fn issue(&self, file: &str, wish: Wish<'_>) -> Pair {
+        let (params, key) = request(&wish);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        self.write(file, &certificate.pem(), &key)
+    }
+
+    /// The same without an authority.
+    pub fn self_signed(&self, file: &str, wish: Wish<'_>) -> Pair {
+        let (params, key) = request(&wish);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        self.write(file, &certificate.pem(), &key)
+    }
+
+    fn write(&self, file: &str, certificate: &str, key: &KeyPair) -> Pair {
+        let pair = Pair {
+            cert: self.folder().join(format!("{file}.pem")),
+            key: self.folder().join(format!("{file}.key")),
+        };
+        fs::write(&pair.cert, certificate).expect("writing");
+        fs::write(&pair.key, key.serialize_pem()).expect("writing");
+        fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600)).expect("chmod");
+        pair
+    }
+}
+
+fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
+    let names: Vec<String> = wish.subjects.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, wish.name);
+    if let Some(email) = wish.email {
+        let email = Ia5String::try_from(email).expect("an address in ASCII");
+        params.subject_alt_names.push(SanType::Rfc822Name(email));
+    }
+    params.not_before = rcgen::date_time_ymd(wish.years.0, 1, 1);
+    params.not_after = rcgen::date_time_ymd(wish.years.1, 1, 1);
+    params.use_authority_key_identifier_extension = true;
+    let key = match wish.kind {
+        Kind::Ecdsa => KeyPair::generate().expect("a key"),
+        Kind::Rsa => KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key"),
+        // rcgen writes RFC 5958's newer form, which OpenSSL 3.0 does not read.
+        Kind::Ed25519 => {
+            let made =
+                openssl::run(Command::new("openssl").args(["genpkey", "-algorithm", "ed25519"]));
+            let pem = String::from_utf8(made.stdout).expect("PEM");
+            KeyPair::from_pem(&pem).expect("a key")
+        }
+    };
+    (params, key)
+}

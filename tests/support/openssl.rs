@@ -1,0 +1,135 @@
+//! OpenSSL's command line, the peer that shares no code with adit.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::{DEADLINE, poll_for, wait_for};
+
+/// A child whose output is collected as it comes, and that ends with the value.
+pub struct Tool {
+    child: Child,
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Tool {
+    /// Starts it with its streams held by this value.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Tool {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stdout.take().expect("piped"), said.clone());
+        collect(child.stderr.take().expect("piped"), said.clone());
+        Tool { child, said }
+    }
+
+    /// What it said so far.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().expect("no panic")).into_owned()
+    }
+
+    /// Waits until it said this.
+    #[track_caller]
+    pub fn wait_for(&self, phrase: &str) -> String {
+        match poll_for(DEADLINE, || self.said().contains(phrase).then_some(())) {
+            Some(()) => self.said(),
+            None => panic!("no {phrase:?} in what it said:\n{}", self.said()),
+        }
+    }
+
+    /// Its standard input.
+    pub fn input(&mut self) -> &mut impl Write {
+        self.child.stdin.as_mut().expect("not closed")
+    }
+
+    /// Ends its standard input.
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Waits for its end: whether it succeeded.
+    #[track_caller]
+    pub fn succeeds(&mut self) -> bool {
+        wait_for("the program's end", || self.child.try_wait().expect("wait")).success()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            into.lock()
+                .expect("no panic")
+                .extend_from_slice(&buffer[..n]);
+        }
+    });
+}
+
+/// `openssl s_client` to that address, given `input` and then the end of it; everything it said.
+#[track_caller]
+pub fn s_client(address: SocketAddr, arguments: &[&str], input: &str) -> String {
+    let mut tool = Tool::start(
+        Command::new("openssl")
+            .args(["s_client", "-connect", &address.to_string()])
+            .args(arguments),
+    );
+    // It may be gone already, its handshake refused.
+    let _ = tool.input().write_all(input.as_bytes());
+    tool.end_input();
+    tool.succeeds();
+    tool.said()
+}
+
+/// `openssl s_server` on a port of the kernel's choice: the server, and where it listens.
+#[track_caller]
+pub fn s_server(pair: &super::certs::Pair, arguments: &[&str]) -> (Tool, SocketAddr) {
+    let tool = Tool::start(
+        Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0"])
+            .arg("-cert")
+            .arg(&pair.cert)
+            .arg("-key")
+            .arg(&pair.key)
+            .args(arguments),
+    );
+    // "ACCEPT 127.0.0.1:41234"
+    let address = wait_for("s_server's port", || {
+        let said = tool.said();
+        let line = said.lines().find(|line| line.starts_with("ACCEPT"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    });
+    (tool, address)
+}
+
+/// Runs a program to its end, within the deadline; fails unless it succeeds.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = child.wait_with_output().expect("its output");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}

@@ -1,0 +1,229 @@
+//! Plain peers of the relay: servers behind it and clients in front of it, each with a deadline.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use super::DEADLINE;
+
+/// Gives reading and writing a deadline, so that a test that hangs fails.
+pub fn with_deadline(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+    stream.set_nodelay(true).expect("TCP_NODELAY");
+    stream
+}
+
+/// Connects, with deadlines set.
+#[track_caller]
+pub fn connect(address: SocketAddr) -> TcpStream {
+    with_deadline(TcpStream::connect_timeout(&address, DEADLINE).expect("connecting"))
+}
+
+/// A server that gives each connection to a function in a thread of its own.
+pub struct Server {
+    /// Where it listens, on loopback.
+    pub address: SocketAddr,
+    count: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts it on a port of the kernel's choice.
+    pub fn start(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Server {
+        Server::on(
+            TcpListener::bind("127.0.0.1:0").expect("a free port"),
+            handler,
+        )
+    }
+
+    /// Starts it on this listener.
+    pub fn on(
+        listener: TcpListener,
+        handler: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Server {
+        let address = listener.local_addr().expect("its address");
+        let count = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (counter, stopper) = (count.clone(), stop.clone());
+        let handler = Arc::new(handler);
+        let acceptor = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopper.load(Ordering::SeqCst) {
+                    return;
+                }
+                let stream = with_deadline(stream.expect("accepting"));
+                counter.fetch_add(1, Ordering::SeqCst);
+                let handler = handler.clone();
+                std::thread::spawn(move || handler(stream));
+            }
+        });
+        Server {
+            address,
+            count,
+            stop,
+            acceptor: Some(acceptor),
+        }
+    }
+
+    /// Sends back what it gets; answers the end by its own.
+    pub fn echo() -> Server {
+        Server::start(|mut stream| {
+            let _ = echo(&mut stream);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        })
+    }
+
+    /// Says one line to everybody, then ends.
+    pub fn greeting(line: &'static str) -> Server {
+        Server::start(move |mut stream| {
+            let _ = stream.write_all(line.as_bytes());
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        })
+    }
+
+    /// Accepts, and never says or reads a byte until the other side goes.
+    pub fn silent() -> Server {
+        Server::start(|stream| {
+            let mut byte = [0];
+            while stream.peek(&mut byte).is_ok_and(|n| n > 0) {
+                std::thread::park_timeout(DEADLINE);
+            }
+        })
+    }
+
+    /// How many connections it got.
+    pub fn connections(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// `connect = …`
+    pub fn line(&self) -> String {
+        format!("connect = {}\n", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// Sends back what comes in, until its end.
+pub fn echo(stream: &mut (impl Read + Write)) -> std::io::Result<u64> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut total = 0;
+    loop {
+        let n = stream.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(total);
+        }
+        stream.write_all(&buffer[..n])?;
+        stream.flush()?;
+        total += n as u64;
+    }
+}
+
+/// Says it and reads as much back; fails unless it is the same.
+#[track_caller]
+pub fn says_and_hears(stream: &mut (impl Read + Write), text: &str) {
+    stream.write_all(text.as_bytes()).expect("sending");
+    stream.flush().expect("sending");
+    let mut answer = vec![0; text.len()];
+    if let Err(error) = stream.read_exact(&mut answer) {
+        panic!("sent {text:?}, and then: {error}");
+    }
+    assert_eq!(String::from_utf8_lossy(&answer), text);
+}
+
+/// Reads to a clean end of the stream.
+#[track_caller]
+pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("a clean end");
+    bytes
+}
+
+/// Reads until the other side is gone, cleanly or not, and says which: `Ok` for a clean end. Fails
+/// when it does not go.
+#[track_caller]
+pub fn read_until_gone(stream: &mut impl Read) -> Result<Vec<u8>, std::io::Error> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => {
+            use std::io::ErrorKind::{TimedOut, WouldBlock};
+            assert!(
+                !matches!(error.kind(), TimedOut | WouldBlock),
+                "the other side does not go; it said {:?}",
+                String::from_utf8_lossy(&bytes)
+            );
+            Err(error)
+        }
+    }
+}
+
+/// Bytes that tell where they belong: no two stretches of them are alike.
+pub fn pattern(offset: u64, buffer: &mut [u8]) {
+    for (index, chunk) in buffer.chunks_mut(8).enumerate() {
+        let word = (offset / 8 + index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+    }
+}
+
+/// Sends `total` bytes of the pattern; a multiple of 64 KiB.
+pub fn send_pattern(stream: &mut impl Write, total: u64) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut sent = 0;
+    while sent < total {
+        pattern(sent, &mut buffer);
+        stream.write_all(&buffer)?;
+        sent += buffer.len() as u64;
+    }
+    stream.flush()
+}
+
+/// Reads `total` bytes of the pattern; fails at the first that is another.
+#[track_caller]
+pub fn expect_pattern(stream: &mut impl Read, total: u64) {
+    let mut expected = vec![0; 64 << 10];
+    let mut buffer = vec![0; 64 << 10];
+    let mut seen = 0;
+    while seen < total {
+        if let Err(error) = stream.read_exact(&mut buffer) {
+            panic!("after {seen} of {total} bytes: {error}");
+        }
+        pattern(seen, &mut expected);
+        assert!(
+            buffer == expected,
+            "other bytes than were sent, between {seen} and 64 KiB on"
+        );
+        seen += buffer.len() as u64;
+    }
+}
+
+/// Ends a connection by RST.
+pub fn reset(stream: TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger)
+        .expect("SO_LINGER");
+}
+
+/// Reads a greeting; fails unless it begins like this.
+#[track_caller]
+pub fn says_and_hears_nothing_but(stream: &mut impl Read, start: &str) {
+    let mut greeting = vec![0; start.len()];
+    stream.read_exact(&mut greeting).expect("a greeting");
+    assert_eq!(String::from_utf8_lossy(&greeting), start);
+}

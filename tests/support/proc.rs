@@ -1,0 +1,243 @@
+//! What `/proc` tells of a process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{DEADLINE, poll_for};
+
+/// A process that is remembered past its end: its number may be given again, its start time not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    started: u64,
+}
+
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may contain blanks and brackets.
+    let rest = &text[text.rfind(')')? + 2..];
+    Some(rest.split(' ').map(str::to_owned).collect())
+}
+
+/// The process of that number; `None` when there is none, or it is a zombie.
+pub fn process(pid: i32) -> Option<Process> {
+    let fields = stat(pid)?;
+    if matches!(fields[0].as_str(), "Z" | "X") {
+        return None;
+    }
+    Some(Process {
+        pid,
+        started: fields[19].parse().ok()?,
+    })
+}
+
+/// Whether it runs.
+pub fn alive(pid: i32) -> bool {
+    process(pid).is_some()
+}
+
+/// The processes that it started and that live.
+pub fn children(pid: i32) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|&other| {
+            stat(other).is_some_and(|fields| fields[1] == pid.to_string() && fields[0] != "Z")
+        })
+        .collect()
+}
+
+/// It and everything below it.
+pub fn family(pid: i32) -> Vec<Process> {
+    let mut all: Vec<Process> = process(pid).into_iter().collect();
+    for child in children(pid) {
+        all.extend(family(child));
+    }
+    all
+}
+
+/// Waits until none of them lives; fails with the ones that do.
+#[track_caller]
+pub fn wait_for_end(family: &[Process]) {
+    let left = || -> Vec<(Process, String)> {
+        let lives = |one: &&Process| process(one.pid) == Some(**one);
+        family
+            .iter()
+            .filter(lives)
+            .map(|one| (*one, title(one.pid)))
+            .collect()
+    };
+    if poll_for(DEADLINE, || left().is_empty().then_some(())).is_none() {
+        panic!("these processes are left over: {:?}", left());
+    }
+}
+
+/// Kills what is left of them.
+pub fn end_all(family: &[Process]) {
+    for one in family {
+        if process(one.pid) == Some(*one) {
+            let _ = kill(Pid::from_raw(one.pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// What `ps` shows.
+pub fn title(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes)
+        .replace('\0', " ")
+        .trim_end()
+        .to_owned()
+}
+
+/// `/proc/PID/status`, by name.
+#[track_caller]
+pub fn status(pid: i32) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+/// A number of kB, as `VmRSS`.
+#[track_caller]
+pub fn kilobytes(pid: i32, name: &str) -> u64 {
+    let value = status(pid).remove(name).unwrap_or_default();
+    value
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap_or_else(|_| panic!("{name} of {pid}: {value:?}"))
+}
+
+/// Its root directory.
+#[track_caller]
+pub fn root(pid: i32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/root")).expect("a living process, and root to look at it")
+}
+
+/// Its descriptors: number, and what `/proc` says they are.
+#[track_caller]
+pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("a living process");
+    let mut all: Vec<(i32, String)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                target.display().to_string(),
+            ))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// The inodes of all TCP sockets of this machine that listen, as `/proc/PID/fd` names them.
+pub fn listening_sockets() -> Vec<String> {
+    let mut all = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // State 0A is LISTEN.
+            if fields.len() > 9 && fields[3] == "0A" {
+                all.push(format!("socket:[{}]", fields[9]));
+            }
+        }
+    }
+    all
+}
+
+/// How many listening TCP sockets it holds.
+#[track_caller]
+pub fn listeners(pid: i32) -> usize {
+    let listening = listening_sockets();
+    descriptors(pid)
+        .iter()
+        .filter(|(_, target)| listening.contains(target))
+        .count()
+}
+
+/// Whether its readable memory holds these bytes somewhere.
+#[track_caller]
+pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
+    use std::os::unix::fs::FileExt;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a living process");
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("root looks at memory");
+    maps.lines()
+        .filter(|line| !line.contains("[vv") && !line.contains("[vs"))
+        .any(|line| {
+            let mut fields = line.split_whitespace();
+            let (Some(range), Some(access)) = (fields.next(), fields.next()) else {
+                return false;
+            };
+            let Some((start, end)) = range.split_once('-') else {
+                return false;
+            };
+            let start = u64::from_str_radix(start, 16).expect("an address");
+            let end = u64::from_str_radix(end, 16).expect("an address");
+            if !access.starts_with('r') {
+                return false;
+            }
+            let mut bytes = vec![0; (end - start) as usize];
+            // A page may be gone by now, or be a device's.
+            let read = memory.read_at(&mut bytes, start).unwrap_or(0);
+            bytes[..read]
+                .windows(needle.len())
+                .any(|window| window == needle)
+        })
+}
+
+/// The processes of a running adit by their role.
+pub struct Roles {
+    /// The process that was started.
+    pub supervisor: i32,
+    /// The DNS process.
+    pub resolver: i32,
+    /// The serving generation's accepting process.
+    pub master: i32,
+    /// Its workers.
+    pub workers: Vec<i32>,
+}
+
+/// Finds the roles by what `ps` shows of the supervisor's family; a moment in which one is being
+/// replaced is waited through.
+#[track_caller]
+pub fn roles(supervisor: i32) -> Roles {
+    let look = || {
+        let named = |pids: &[i32], role: &str| -> Vec<i32> {
+            pids.iter()
+                .copied()
+                .filter(|&pid| title(pid).contains(role))
+                .collect()
+        };
+        let below = children(supervisor);
+        let resolver = *named(&below, "resolver").first()?;
+        // The newest generation is the serving one.
+        let master = *named(&below, "master").last()?;
+        let workers = named(&children(master), "worker");
+        (!workers.is_empty()).then_some(Roles {
+            supervisor,
+            resolver,
+            master,
+            workers,
+        })
+    };
+    match poll_for(DEADLINE, look) {
+        Some(roles) => roles,
+        None => {
+            let titles: Vec<_> = family(supervisor)
+                .iter()
+                .map(|one| title(one.pid))
+                .collect();
+            panic!("no resolver, master and workers among {titles:?}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Who is let through: certificates of servers and of clients, by chain, by name, by being known.
+
+use std::net::TcpStream;
+
+use crate::require;
+use crate::support::certs::{Pair, Wish};
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, tls};
+
+fn upstream(pair: &Pair) -> Server {
+    tls::server(tls::server_config(pair, tls::BOTH, None), |mut stream| {
+        let _ = peers::echo(&mut stream);
+        tls::end(&mut stream);
+    })
+}
+
+fn client_mode(upstream: &Server, lines: &str) -> Adit {
+    Adit::serve(format!("client = yes\n{}{lines}", upstream.line()))
+}
+
+#[track_caller]
+fn accepted(adit: &Adit) {
+    peers::says_and_hears(&mut adit.connect("test"), "a byte that is for them alone");
+}
+
+#[track_caller]
+fn refused(adit: &Adit, phrase: &str) {
+    let mut client: TcpStream = adit.connect("test");
+    std::io::Write::write_all(&mut client, b"a byte that is for them alone").expect("sending");
+    let heard = peers::read_until_gone(&mut client).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&heard), "");
+    adit.wait_for_log(phrase);
+    adit.wait_for_log("Service [test] finished (0 left)");
+}
+
+#[test]
+fn a_server_of_the_authority_is_accepted() {
+    let certs = Certs::new();
+    let server = upstream(&certs.server());
+    let adit = client_mode(
+        &server,
+        &format!(
+            "{}verifyChain = yes\ncheckHost = localhost\n",
+            certs.ca_line()
+        ),
+    );
+    accepted(&adit);
+    adit.wait_for_log("CERT: Host name \"localhost\" matched with \"localhost\"");
+    adit.wait_for_log("Certificate accepted at depth=0: CN=localhost");
+}
+
+#[test]
+fn a_server_of_another_authority_is_refused() {
+    let (certs, others) = (Certs::new(), Certs::named("somebody else"));
+    let server = upstream(&others.server());
+    let adit = client_mode(&server, &format!("{}verifyChain = yes\n", certs.ca_line()));
+    refused(&adit, "certificate verify failed");
+}
+
+#[test]
+fn a_self_signed_server_is_refused_unless_it_is_the_trusted_one() {
+    let certs = Certs::new();
+    let pair = certs.self_signed("alone", Wish::default());
+    let server = upstream(&pair);
+    let adit = client_mode(&server, &format!("{}verifyChain = yes\n", certs.ca_line()));
+    refused(&adit, "certificate verify failed");
+    let trusted = format!("CAfile = {}\nverifyChain = yes\n", pair.cert.display());
+    accepted(&client_mode(&server, &trusted));
+}
+
+#[test]
+fn an_expired_server_is_refused() {
+    let certs = Certs::new();
+    let pair = certs.issue(
+        "expired",
+        Wish {
+            years: (2020, 2021),
+            ..Wish::default()
+        },
+    );
+    let server = upstream(&pair);
+    let adit = client_mode(&server, &format!("{}verifyChain = yes\n", certs.ca_line()));
+    refused(&adit, "certificate verify failed");
+    assert!(
+        adit.log().to_lowercase().contains("expired"),
+        "it does not say why"
+    );
+}
+
+#[test]
+fn a_server_of_another_name_is_refused() {
+    let certs = Certs::new();
+    let server = upstream(&certs.server());
+    let adit = client_mode(
+        &server,
+        &format!(
+            "{}verifyChain = yes\ncheckHost = mail.example.com\n",
+            certs.ca_line()
+        ),
+    );
+    refused(&adit, "CERT: Subject checks failed");
+    adit.wait_for_log("certificate verify failed");
+}
+
+#[test]
+fn one_name_of_several_is_enough() {
+    let certs = Certs::new();
+    let server = upstream(&certs.server());
+    let lines = "verifyChain = yes\ncheckHost = mail.example.com\ncheckHost = localhost\n";
+    accepted(&client_mode(&server, &(certs.ca_line() + lines)));
+}
+
+#[test]
+fn addresses_and_mail_addresses_are_checked_as_names_are() {
+    let certs = Certs::new();
+    let pair = certs.issue(
+        "mailed",
+        Wish {
+            email: Some("root@mail.test"),
+            ..Wish::default()
+        },
+    );
+    let server = upstream(&pair);
+    for (good, bad) in [
+        ("checkIP = 127.0.0.1\n", "checkIP = 127.0.0.2\n"),
+        (
+            "checkEmail = root@mail.test\n",
+            "checkEmail = root@other.test\n",
+        ),
+    ] {
+        let with = |check: &str| certs.ca_line() + "verifyChain = yes\n" + check;
+        accepted(&client_mode(&server, &with(good)));
+        refused(
+            &client_mode(&server, &with(bad)),
+            "CERT: Subject checks failed",
+        );
+    }
+}
+
+#[test]
+fn a_locally_installed_certificate_needs_no_authority() {
+    let certs = Certs::new();
+    let pair = certs.self_signed("known", Wish::default());
+    let other = certs.issue("unknown", Wish::default());
+    let lines = format!("CAfile = {}\nverifyPeer = yes\n", pair.cert.display());
+    let server = upstream(&pair);
+    let adit = client_mode(&server, &lines);
+    accepted(&adit);
+    adit.wait_for_log("CERT: Locally installed certificate matched");
+    let server = upstream(&other);
+    refused(
+        &client_mode(&server, &lines),
+        "CERT: Certificate not found in local repository",
+    );
+}
+
+#[test]
+fn without_verification_everybody_is_accepted_and_a_warning_stands_in_the_log() {
+    let certs = Certs::new();
+    let server = upstream(&certs.self_signed("alone", Wish::default()));
+    let adit = client_mode(&server, "");
+    accepted(&adit);
+    adit.wait_for_log("Service [test] needs authentication to prevent MITM attacks");
+}
+
+#[test]
+fn verifyserver_asks_for_chain_and_name_at_once() {
+    require!(adit);
+    let certs = Certs::new();
+    let server = upstream(&certs.server());
+    // By address: the certificate names it.
+    accepted(&client_mode(
+        &server,
+        &(certs.ca_line() + "verifyServer = yes\n"),
+    ));
+    // By the name that `sni` gives, which it does not have.
+    let other = certs.ca_line() + "verifyServer = yes\nsni = mail.example.com\n";
+    refused(&client_mode(&server, &other), "certificate verify failed");
+    // By the system's authorities, none of which issued it.
+    refused(
+        &client_mode(&server, "verifyServer = yes\n"),
+        "certificate verify failed",
+    );
+}
+
+#[test]
+fn a_folder_of_authorities_serves_as_well() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let folder = certs.folder().join("authorities");
+    std::fs::create_dir(&folder).expect("mkdir");
+    std::fs::copy(certs.ca(), folder.join("one.pem")).expect("copying");
+    crate::support::openssl::run(
+        std::process::Command::new("openssl")
+            .arg("rehash")
+            .arg(&folder),
+    );
+    let server = upstream(&certs.server());
+    let lines = format!("CApath = {}\nverifyChain = yes\n", folder.display());
+    accepted(&client_mode(&server, &lines));
+}
+
+fn server_mode(certs: &Certs, upstream: &Server, lines: &str) -> Adit {
+    Adit::serve(format!(
+        "{}{}{lines}",
+        upstream.line(),
+        certs.server().lines()
+    ))
+}
+
+/// A client's outcome: in TLS 1.3 it learns of a refusal only when it reads.
+fn client(adit: &Adit, certs: &Certs, pair: Option<&Pair>) -> std::io::Result<()> {
+    let config = tls::client_config(&certs.ca(), tls::BOTH, pair);
+    let mut stream = tls::start_client(config, peers::connect(adit.address("test")))?;
+    std::io::Write::write_all(&mut stream, b"hello")?;
+    let mut answer = [0; 5];
+    std::io::Read::read_exact(&mut stream, &mut answer)
+}
+
+#[test]
+fn a_client_without_a_certificate_is_refused_where_one_is_required() {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = server_mode(&certs, &upstream, &(certs.ca_line() + "verify = 2\n"));
+    client(&adit, &certs, None).expect_err("no certificate, no service");
+    adit.wait_for_log("peer did not return a certificate");
+    assert_eq!(upstream.connections(), 0);
+    client(&adit, &certs, Some(&certs.client())).expect("a client of the authority");
+}
+
+#[test]
+fn a_client_of_another_authority_is_refused() {
+    let (certs, others) = (Certs::new(), Certs::named("somebody else"));
+    let upstream = Server::echo();
+    let adit = server_mode(&certs, &upstream, &(certs.ca_line() + "verify = 2\n"));
+    client(&adit, &certs, Some(&others.client())).expect_err("somebody else's client");
+    adit.wait_for_log("certificate verify failed");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn verify_1_takes_a_client_with_or_without_a_certificate_but_none_that_is_wrong() {
+    let (certs, others) = (Certs::new(), Certs::named("somebody else"));
+    let upstream = Server::echo();
+    let adit = server_mode(&certs, &upstream, &(certs.ca_line() + "verify = 1\n"));
+    client(&adit, &certs, None).expect("none is needed");
+    client(&adit, &certs, Some(&certs.client())).expect("a good one");
+    client(&adit, &certs, Some(&others.client())).expect_err("a wrong one");
+}
+
+#[test]
+fn a_client_that_is_locally_installed_is_known_by_its_certificate() {
+    let certs = Certs::new();
+    let known = certs.client();
+    let upstream = Server::echo();
+    let lines = format!(
+        "CAfile = {}\nverifyPeer = yes\nrequireCert = yes\n",
+        known.cert.display()
+    );
+    let adit = server_mode(&certs, &upstream, &lines);
+    client(&adit, &certs, Some(&known)).expect("the known one");
+    let unknown = certs.issue(
+        "unknown",
+        Wish {
+            name: "client",
+            ..Wish::default()
+        },
+    );
+    client(&adit, &certs, Some(&unknown)).expect_err("not the known one");
+    adit.wait_for_log("CERT: Certificate not found in local repository");
+}
+
+#[test]
+fn adit_shows_its_own_certificate_to_a_server_that_asks() {
+    let certs = Certs::new();
+    let config = tls::server_config(&certs.server(), tls::BOTH, Some(&certs.ca()));
+    let server = tls::server(config, |mut stream| {
+        let _ = peers::echo(&mut stream);
+    });
+    let lines = certs.ca_line() + "verifyChain = yes\n" + &certs.client().lines();
+    accepted(&client_mode(&server, &lines));
+}
+
+#[test]
+fn the_phrases_of_failure_stand_in_no_other_line() {
+    let certs = Certs::new();
+    let server = upstream(&certs.server());
+    let adit = client_mode(&server, &(certs.ca_line() + "verifyChain = yes\n"));
+    accepted(&adit);
+    adit.wait_for_log("Service [test] finished (0 left)");
+    let log = adit.log();
+    for phrase in [
+        "certificate verify failed",
+        "peer did not return a certificate",
+        "bad certificate",
+        "unsupported protocol",
+        "Redirecting connection",
+        "previous session reused",
+    ] {
+        assert!(
+            !log.contains(phrase),
+            "{phrase:?} in a log where nothing failed"
+        );
+    }
+}
