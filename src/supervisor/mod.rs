@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod generation;
 mod listeners;
+mod notify;
 mod pid_file;
 mod resolver;
 mod running;
@@ -189,7 +190,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         listeners: taken.listeners,
         starter: None,
     });
-    supervisor.go_on_with(taken.generations, taken.next_number);
+    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
     Ok(supervisor)
 }
 

@@ -14,10 +14,13 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use serde::{Deserialize, Serialize};
+
 use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
+use super::notify::Notifier;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
@@ -63,6 +66,8 @@ pub struct Supervisor {
     pub(super) next_number: u64,
     /// A new binary that is being tried.
     rehearsal: Option<Rehearsal>,
+    pub(super) notifier: Notifier,
+    pub(super) reloads: Reloads,
     /// Masters that died fast, in a row.
     fast_deaths: u32,
     /// When to start the next master in place of one that died.
@@ -71,6 +76,13 @@ pub struct Supervisor {
     listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
     pub(super) watch: Option<Watch>,
+}
+
+/// Reloads that are over, by how they ended.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
 }
 
 /// What a supervisor is put together from.
@@ -141,6 +153,8 @@ impl Supervisor {
             transition: None,
             reload_wanted: false,
             stopping: None,
+            notifier: Notifier::from_environment(std::process::id()),
+            reloads: Reloads::default(),
             next_number: 1,
             rehearsal: None,
             fast_deaths: 0,
@@ -153,8 +167,9 @@ impl Supervisor {
     }
 
     /// Adds what the program before this one had running.
-    pub fn go_on_with(&mut self, generations: Vec<Generation>, next_number: u64) {
+    pub fn go_on_with(&mut self, generations: Vec<Generation>, reloads: Reloads, next_number: u64) {
         self.generations = generations;
+        self.reloads = reloads;
         self.next_number = next_number;
     }
 
@@ -212,7 +227,16 @@ impl Supervisor {
         }
     }
 
+    /// Whether a reload is wanted or under way.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload_wanted
+            || self.rehearsal.is_some()
+            || self.transition.is_some()
+            || self.handover.is_some()
+    }
+
     fn begin_rehearsal(&mut self) {
+        self.notifier.reloading();
         match self.rehearse() {
             Ok(pid) => {
                 crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
@@ -291,6 +315,7 @@ impl Supervisor {
             moments.push(deadline);
         }
         moments.extend(self.watch.as_ref().and_then(Watch::settles));
+        moments.extend(self.notifier.deadline());
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(|listing| listing.until));
         let Some(soonest) = moments.into_iter().min() else {
@@ -358,6 +383,7 @@ impl Supervisor {
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
+        self.notifier.feed_watchdog(now);
         for generation in &mut self.generations {
             match generation.state {
                 State::Draining(Some(until)) if until <= now => generation.cut(),

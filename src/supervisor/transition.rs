@@ -109,6 +109,9 @@ struct Change {
 impl Supervisor {
     /// Begins a transition; on failure everything is as it was.
     pub(super) fn begin(&mut self, why: Why) {
+        if why == Why::Reload {
+            self.notifier.reloading();
+        }
         let begun = match why {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
@@ -341,11 +344,14 @@ impl Supervisor {
             self.log,
             "Configuration reloaded: generation {number} serves"
         );
+        self.reloads.succeeded += 1;
+        self.notifier.ready(&format!("Generation {number} serves"));
     }
 
     fn first_serving(&mut self) {
         self.write_pid_file();
         crate::info!(self.log, "Accepting new connections");
+        self.notifier.ready("Accepting new connections");
         if let Some(starter) = self.starter.take() {
             starter.tell();
             if let Err(error) = process::let_go_of_the_terminal() {
@@ -391,11 +397,12 @@ impl Supervisor {
                 self.give_up();
             }
             Why::Reload => {
+                let text =
+                    "Failed to reload the configuration file: the running configuration goes on";
                 crate::error!(self.log, "Configuration failed");
-                crate::error!(
-                    self.log,
-                    "Failed to reload the configuration file: the running configuration goes on"
-                );
+                crate::error!(self.log, "{text}");
+                self.reloads.failed += 1;
+                self.notifier.ready(text);
             }
             Why::Replace => {
                 crate::error!(
