@@ -154,6 +154,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "yes | no",
         "reload by itself when a certificate, a key or an authority's file changes",
     )
+    .example("certWatch = yes")
+    .defaults(&["no"])
     .global(|global, value| {
         global.cert_watch = yes_no(value)?;
         Ok(())
