@@ -32,7 +32,7 @@ const LAST_BATCHES: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How soon, and at last how seldom, the master looks whether what it handed over was claimed: it
 /// keeps a descriptor of each until then, which would keep a closed connection open.
-const CLAIM_TICK: Duration = Duration::from_millis(1);
+const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 
 /// A master at work.

@@ -251,17 +251,16 @@ impl Workers {
         !self.homeless.is_empty() && !(0..self.slots.len()).any(|index| self.takes(index))
     }
 
-    /// The least busy worker that has room; ties go to the lowest, whose caches are warm.
+    /// The worker that gets the next connection: one of the least busy that have room.
     fn least_busy(&self) -> Option<usize> {
-        (0..self.slots.len())
+        let loads = (0..self.slots.len())
             .filter(|&index| {
                 let slot = &self.slots[index];
                 self.takes(index) && !slot.queue.is_stuck()
             })
-            .map(|index| (self.load(index), index))
-            .filter(|(load, _)| *load < self.nursery.capacity)
-            .min()
-            .map(|(_, index)| index)
+            .map(|index| (index, self.load(index)))
+            .filter(|(_, load)| *load < self.nursery.capacity);
+        warmest(loads)
     }
 
     /// Whether a connection could be given to somebody now.
@@ -394,5 +393,47 @@ impl Workers {
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);
         }
+    }
+}
+
+/// The first of those whose load is the least, or one more: a client that comes back at once finds
+/// its last connection still ending, and must meet the worker that remembers the session.
+fn warmest(mut loads: impl Iterator<Item = (usize, usize)> + Clone) -> Option<usize> {
+    let least = loads.clone().map(|(_, load)| load).min()?;
+    loads
+        .find(|(_, load)| *load <= least + 1)
+        .map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warmest_of(loads: &[usize]) -> Option<usize> {
+        warmest(loads.iter().copied().enumerate())
+    }
+
+    #[test]
+    fn a_quiet_service_stays_with_the_lowest_worker_and_a_busy_one_spreads() {
+        assert_eq!(warmest_of(&[]), None);
+        assert_eq!(warmest_of(&[0, 0]), Some(0));
+        assert_eq!(
+            warmest_of(&[1, 0]),
+            Some(0),
+            "its last connection is ending"
+        );
+        assert_eq!(warmest_of(&[2, 0]), Some(1));
+        assert_eq!(warmest_of(&[7, 6, 5]), Some(1));
+        let mut loads = [0; 4];
+        for _ in 0..400 {
+            let Some(index) = warmest_of(&loads) else {
+                panic!("nobody");
+            };
+            loads[index] += 1;
+        }
+        assert!(
+            loads.iter().all(|load| (98..=102).contains(load)),
+            "{loads:?}"
+        );
     }
 }

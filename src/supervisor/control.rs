@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags};
 use super::generation::Generation;
 use super::listeners::remove_stale;
 use super::running::Supervisor;
-use crate::cli::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
+use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -138,6 +138,11 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            reloads: ReloadStatus {
+                succeeded: self.reloads.succeeded,
+                failed: self.reloads.failed,
+                under_way: self.is_reloading(),
+            },
             generations: self.generations.iter().map(generation).collect(),
         }
     }

@@ -15,15 +15,19 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use serde::{Deserialize, Serialize};
+
 use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
+use super::notify::Notifier;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
 use super::takeover;
 use super::transition::{Handover, Transition, Why};
+use super::watch::Watch;
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say_now};
@@ -63,6 +67,8 @@ pub struct Supervisor {
     pub(super) next_number: u64,
     /// A new binary that is being tried.
     rehearsal: Option<Rehearsal>,
+    pub(super) notifier: Notifier,
+    pub(super) reloads: Reloads,
     /// Masters that died fast, in a row.
     fast_deaths: u32,
     /// When to start the next master in place of one that died.
@@ -70,6 +76,14 @@ pub struct Supervisor {
     resolver_at: Option<Instant>,
     listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
+    pub(super) watch: Option<Watch>,
+}
+
+/// Reloads that are over, by how they ended.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
 }
 
 /// What a supervisor is put together from.
@@ -92,6 +106,8 @@ pub struct Parts {
     pub pid_file: Option<PidFile>,
     /// Where `adit status` asks.
     pub control: Option<Control>,
+    /// Sockets that are there already.
+    pub listeners: Listeners,
     /// Who waits for the daemon to serve.
     pub starter: Option<Starter>,
 }
@@ -134,10 +150,12 @@ impl Supervisor {
             pid_file: parts.pid_file,
             starter: parts.starter,
             generations: Vec::new(),
-            listeners: Listeners::default(),
+            listeners: parts.listeners,
             transition: None,
             reload_wanted: false,
             stopping: None,
+            notifier: Notifier::from_environment(std::process::id()),
+            reloads: Reloads::default(),
             next_number: 1,
             rehearsal: None,
             fast_deaths: 0,
@@ -145,18 +163,14 @@ impl Supervisor {
             resolver_at: None,
             listing: None,
             handover: None,
+            watch: None,
         }
     }
 
     /// Adds what the program before this one had running.
-    pub fn go_on_with(
-        &mut self,
-        generations: Vec<Generation>,
-        listeners: Listeners,
-        next_number: u64,
-    ) {
+    pub fn go_on_with(&mut self, generations: Vec<Generation>, reloads: Reloads, next_number: u64) {
         self.generations = generations;
-        self.listeners = listeners;
+        self.reloads = reloads;
         self.next_number = next_number;
     }
 
@@ -214,7 +228,16 @@ impl Supervisor {
         }
     }
 
+    /// Whether a reload is wanted or under way.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload_wanted
+            || self.rehearsal.is_some()
+            || self.transition.is_some()
+            || self.handover.is_some()
+    }
+
     fn begin_rehearsal(&mut self) {
+        self.notifier.reloading();
         match self.rehearse() {
             Ok(pid) => {
                 crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
@@ -247,6 +270,12 @@ impl Supervisor {
         for generation in self.generations.iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
+        let watch = fds.len();
+        fds.extend(
+            self.watch
+                .iter()
+                .map(|w| PollFd::new(w.as_fd(), PollFlags::POLLIN)),
+        );
         let first_control = fds.len();
         fds.extend(self.control.iter().flat_map(Control::interests));
         match poll(&mut fds, timeout) {
@@ -254,6 +283,9 @@ impl Supervisor {
             Err(errno) => return Err(errno.into()),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {
+            changes.take_note();
+        }
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
         }
@@ -283,6 +315,8 @@ impl Supervisor {
         if let Some(Rehearsal::Running(_, deadline)) = self.rehearsal {
             moments.push(deadline);
         }
+        moments.extend(self.watch.as_ref().and_then(Watch::settles));
+        moments.extend(self.notifier.deadline());
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(|listing| listing.until));
         let Some(soonest) = moments.into_iter().min() else {
@@ -359,6 +393,7 @@ impl Supervisor {
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
+        self.notifier.feed_watchdog(now);
         for generation in &mut self.generations {
             match generation.state {
                 State::Draining(Some(until)) if until <= now => generation.cut(),
@@ -385,6 +420,14 @@ impl Supervisor {
         }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {
             self.finish_listing();
+        }
+        if self
+            .watch
+            .as_mut()
+            .is_some_and(|watch| watch.has_settled(now))
+        {
+            crate::notice!(self.log, "certWatch: a file has changed, reloading");
+            self.reload_wanted = true;
         }
         if self.resolver_at.is_some_and(|at| at <= now) {
             self.restart_resolver();

@@ -56,6 +56,8 @@ impl Supervisor {
             }
         }
         self.listeners.close();
+        // Twice, so that the manager is not the first to lose it.
+        self.notifier.stopping(drain + 2 * PATIENCE);
         self.stopping = Some(Stopping {
             status,
             deadline: Instant::now() + drain + PATIENCE,

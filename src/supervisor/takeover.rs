@@ -25,7 +25,7 @@ use super::generation::{Common, Generation, State};
 use super::listeners::{Key, Listeners};
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
-use super::running::Supervisor;
+use super::running::{Reloads, Supervisor};
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
@@ -86,6 +86,8 @@ struct Saved {
     pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
     control: Option<(RawFd, PathBuf)>,
     next_number: u64,
+    #[serde(default)]
+    reloads: Reloads,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,6 +116,7 @@ pub struct TakenOver {
     pub(super) pid_file: Option<PidFile>,
     pub(super) control: Option<Control>,
     pub(super) next_number: u64,
+    pub(super) reloads: Reloads,
 }
 
 impl TakenOver {
@@ -161,6 +164,7 @@ impl TakenOver {
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
             next_number: saved.next_number,
+            reloads: saved.reloads,
         })
     }
 }
@@ -276,6 +280,7 @@ impl Supervisor {
             pid_file,
             control,
             next_number: self.next_number,
+            reloads: self.reloads,
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
         File::from(descriptor.try_clone()?).write_all(&serde_json::to_vec(&saved)?)?;

@@ -10,6 +10,7 @@ use super::generation::{Generation, State};
 use super::listeners::Prepared;
 use super::pid_file::PidFile;
 use super::running::Supervisor;
+use super::watch::Watch;
 use crate::config::{self, Config, Foreground};
 use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs};
@@ -108,6 +109,9 @@ struct Change {
 impl Supervisor {
     /// Begins a transition; on failure everything is as it was.
     pub(super) fn begin(&mut self, why: Why) {
+        if why == Why::Reload {
+            self.notifier.reloading();
+        }
         let begun = match why {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
@@ -247,6 +251,10 @@ impl Supervisor {
             lines = prepared.lines(&config);
             self.listeners.commit(prepared);
         }
+        self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
+            crate::error!(self.log, "certWatch: {error}");
+            None
+        });
         match transition.why {
             Why::Start => self.first_serving(),
             Why::Reload => {
@@ -336,11 +344,14 @@ impl Supervisor {
             self.log,
             "Configuration reloaded: generation {number} serves"
         );
+        self.reloads.succeeded += 1;
+        self.notifier.ready(&format!("Generation {number} serves"));
     }
 
     fn first_serving(&mut self) {
         self.write_pid_file();
         crate::info!(self.log, "Accepting new connections");
+        self.notifier.ready("Accepting new connections");
         if let Some(starter) = self.starter.take() {
             starter.tell();
             if let Err(error) = process::let_go_of_the_terminal() {
@@ -385,10 +396,14 @@ impl Supervisor {
                 crate::error!(why.log(&self.config), "Configuration failed");
                 self.give_up();
             }
-            Why::Reload => crate::error!(
-                self.log,
-                "Configuration failed: the running configuration goes on"
-            ),
+            Why::Reload => {
+                let text =
+                    "Failed to reload the configuration file: the running configuration goes on";
+                crate::error!(self.log, "Configuration failed");
+                crate::error!(self.log, "{text}");
+                self.reloads.failed += 1;
+                self.notifier.ready(text);
+            }
             Why::Replace => {
                 crate::error!(
                     self.log,
