@@ -539,3 +539,19 @@ fn a_reload_that_is_broken_off_by_term_leaves_no_file() {
     assert!(adit.wait_for_exit().success());
     assert!(!control.exists() && !pid.exists());
 }
+
+#[test]
+fn workers_whose_master_was_killed_end_their_connections_within_draintimeout() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1\ndrainTimeout = 1");
+    let roles = proc::roles(adit.pid());
+    let mut client = open(&adit);
+    send(roles.master, Signal::SIGKILL);
+    assert!(goes_on(&mut client), "it was cut at once");
+    // The client does nothing to end it.
+    wait_for("the orphan's end", || {
+        (!proc::alive(roles.workers[0])).then_some(())
+    });
+}

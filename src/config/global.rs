@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::option::{Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no};
 use super::value::Origins;
+use crate::ipc::channel::MAX_DESCRIPTORS;
 
 /// `foreground = yes | quiet | no`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,7 +332,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .example("threads = 4")
     .defaults(&["2"])
     .global(|global, value| {
-        global.threads = number(value, 1..=256)? as usize;
+        // Each is given a descriptor in one message; see ipc::channel.
+        global.threads = number(value, 1..=MAX_DESCRIPTORS as u32)? as usize;
         Ok(())
     }),
     OptionDef::new(

@@ -102,6 +102,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         leash: start.leash.try_clone()?,
         resolver: start.resolver,
         threads: start.config.global.threads,
+        drain_timeout: start.config.global.drain_timeout,
         capacity: capacity(start.config.global.threads),
         log: start.log,
     });

@@ -73,6 +73,8 @@ pub struct Nursery {
     pub resolver: Channel,
     /// Relay threads a worker.
     pub threads: usize,
+    /// How long connections may go on when nobody commands the workers any more.
+    pub drain_timeout: Option<Duration>,
     /// Sessions one worker may have: two descriptors each must fit into its table.
     pub capacity: usize,
     /// The main log.
@@ -137,6 +139,7 @@ impl Workers {
             leash: self.nursery.leash.try_clone()?,
             resolver: self.introduce().unwrap_or_default(),
             threads: self.nursery.threads,
+            drain_timeout: self.nursery.drain_timeout,
             log: self.nursery.log,
         };
         self.nursery.scoreboard.clear_active(index);

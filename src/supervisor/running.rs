@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -222,7 +223,7 @@ impl Supervisor {
     /// Ends a trial: it holds the listeners and the leash like this process.
     pub(super) fn end_rehearsal(&mut self) {
         if let Some(Rehearsal::Running(pid, _)) = self.rehearsal.take() {
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
     }
@@ -342,7 +343,16 @@ impl Supervisor {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Its death, which SIGCHLD tells, says the rest.
-            Ok(None) | Err(_) => generation.hears = false,
+            Ok(None) => generation.hears = false,
+            Err(error) => {
+                generation.hears = false;
+                // Not reaped yet, so the number is still its own.
+                let _ = kill(generation.pid, Signal::SIGKILL);
+                crate::error!(
+                    self.log,
+                    "Generation {number} speaks nonsense: its master is killed: {error}"
+                );
+            }
         }
         false
     }
@@ -405,7 +415,7 @@ impl Supervisor {
             && deadline <= now
         {
             // Its end, which SIGCHLD tells, says the rest.
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = kill(pid, Signal::SIGKILL);
             self.rehearsal = Some(Rehearsal::Running(pid, now + REHEARSAL_PATIENCE));
         }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {
@@ -535,6 +545,8 @@ impl Supervisor {
                 let file: BorrowedFd<'_> = file.as_fd();
                 let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file]);
             }
+            // One that is dead just now will be started with the new one.
+            let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
             log::replace_file(file)
         });
         match reopened {

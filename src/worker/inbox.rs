@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,6 +30,8 @@ pub struct Inbox {
     sockets: Option<Sender<Handed>>,
     /// The master is gone.
     orphaned: bool,
+    /// Nobody is left to say when connections are to end: then.
+    cut_at: Option<Instant>,
 }
 
 impl Inbox {
@@ -57,6 +59,7 @@ impl Inbox {
             threads,
             sockets: Some(sender),
             orphaned: false,
+            cut_at: None,
         })
     }
 
@@ -78,6 +81,10 @@ impl Inbox {
             }
             if master {
                 self.receive(&mut buffer);
+            }
+            if self.cut_at.is_some_and(|at| at <= Instant::now()) {
+                self.cut_at = None;
+                self.cut();
             }
             if self.sockets.is_none() && self.threads.iter().all(ThreadHandle::is_finished) {
                 return Ok(());
@@ -123,6 +130,7 @@ impl Inbox {
             // The master died: what is here goes on to its end, nothing new will come.
             Ok(None) | Err(_) => {
                 self.orphaned = true;
+                self.cut_at = self.start.drain_timeout.map(|t| Instant::now() + t);
                 self.drain();
             }
         }
@@ -167,12 +175,14 @@ impl Inbox {
             }
             ToWorker::List => self.list(),
             ToWorker::Drain => self.drain(),
-            ToWorker::Cut => {
-                self.drain();
-                for thread in &self.threads {
-                    thread.command(Command::Cut);
-                }
-            }
+            ToWorker::Cut => self.cut(),
+        }
+    }
+
+    fn cut(&mut self) {
+        self.drain();
+        for thread in &self.threads {
+            thread.command(Command::Cut);
         }
     }
 
