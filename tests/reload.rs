@@ -410,3 +410,21 @@ fn a_hundred_reloads_leave_memory_and_descriptors_where_they_were() {
         after.4
     );
 }
+
+#[test]
+fn certwatch_reloads_by_itself_once_a_renewed_certificate_has_settled() {
+    require_jail!();
+    let scene = Scene::of(Plan::new().global("certWatch = yes"));
+    let before = scene.certificate();
+    let generations = scene.adit.count_in_log("Configuration reloaded");
+    scene.certs.server();
+    wait_for("the new certificate", || {
+        (scene.certificate() != before).then_some(())
+    });
+    // Certificate and key are two files, renewed one after the other, and one reload.
+    assert_eq!(
+        scene.adit.count_in_log("Configuration reloaded"),
+        generations + 1
+    );
+    scene.survives();
+}

@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::require;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
+use crate::support::{self, Adit, Certs, Plan, proc, tls, wait_for};
 
 fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("a living process");
@@ -114,8 +117,9 @@ fn no_connection_is_refused_while_a_killed_master_is_replaced() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looper = scope.spawn(|| {
+            // So many and no more: all of them are served before the one that waits below.
             let mut count = 0;
-            while !stop.load(Ordering::SeqCst) {
+            while count < 300 && !stop.load(Ordering::SeqCst) {
                 // A refused one fails here.
                 drop(peers::connect(address));
                 count += 1;
@@ -346,4 +350,41 @@ fn a_pid_file_of_a_dead_instance_is_taken_over() {
         .start();
     let pid = fs::read_to_string(&file).expect("a pid file");
     assert_eq!(pid.trim(), adit.pid().to_string());
+}
+
+#[test]
+fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
+    require!(adit);
+    let echo = Server::echo();
+    let certs = Certs::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address");
+    // Inherited under its number; the shell makes it 3, where sd_listen_fds(3) wants it.
+    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).expect("fcntl");
+    let plan = Plan::new();
+    let activate = plan.folder().join("activate");
+    let text = format!(
+        "#!/bin/sh\nLISTEN_PID=$$ LISTEN_FDS=1\nexport LISTEN_PID LISTEN_FDS\nexec {} \"$@\" 3<&{}\n",
+        support::adit::program().display(),
+        listener.as_raw_fd()
+    );
+    fs::write(&activate, text).expect("write");
+    fs::set_permissions(&activate, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let output = plan.folder().join("log");
+    let globals = format!(
+        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\n",
+        output.display()
+    );
+    let service = format!("[passed]\n{}{}", echo.line(), certs.server().lines());
+    let adit = plan.program(activate).verbatim(globals + &service).launch();
+    drop(listener);
+    adit.wait_for_log("Accepting new connections");
+    assert_eq!(adit.address("passed"), address);
+    let talk = || {
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        peers::says_and_hears(&mut tls::connect(config, address), "hello");
+    };
+    talk();
+    adit.reload(1);
+    talk();
 }

@@ -42,8 +42,14 @@ pub fn load(
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
+    let mut passed = 0;
     for service in &config.services {
-        accept.push(addresses(service, resolver, &mut found));
+        if service.accept.is_empty() {
+            accept.push(vec![Accept::Passed(passed)]);
+            passed += 1;
+        } else {
+            accept.push(addresses(service, resolver, &mut found));
+        }
         let upstreams = upstreams(service, resolver, &mut found);
         let local = local(service, resolver, &mut found);
         match Context::load(service, resumption, log) {

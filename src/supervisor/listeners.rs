@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
     getsockname, listen, socket,
@@ -21,10 +22,13 @@ use nix::sys::socket::{
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Service};
-use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
+use crate::ipc::{inherit, sockopt};
 use crate::jail;
 use crate::log::Log;
+
+/// SD_LISTEN_FDS_START
+const FIRST_PASSED: i32 = 3;
 
 /// What makes a listener the same one after a reload: its address, and for port 0 its service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub enum Key {
     Any(SocketAddr, String, usize),
     /// A Unix socket's path.
     Unix(PathBuf),
+    /// A socket that was passed to the program; it is never closed.
+    Passed(usize),
 }
 
 /// One listening socket.
@@ -130,6 +136,7 @@ impl Listeners {
             }
             Accept::Tcp(address) => Key::Tcp(*address),
             Accept::Unix(path) => Key::Unix(path.clone()),
+            Accept::Passed(number) => Key::Passed(*number),
         };
         if prepared.wanted.iter().any(|(_, other, _)| *other == key) {
             return Err(BindError {
@@ -164,6 +171,30 @@ impl Listeners {
         listening.map(|(key, l)| (key, l.address.as_str(), l.socket.as_fd()))
     }
 
+    /// The sockets that systemd passed: sd_listen_fds(3).
+    ///
+    /// # Errors
+    /// One of them is not open, or is no socket.
+    pub fn passed() -> io::Result<Listeners> {
+        let number = |name| std::env::var(name).ok()?.parse::<i32>().ok();
+        let ours = number("LISTEN_PID").is_some_and(|pid| pid.unsigned_abs() == std::process::id());
+        let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+        let mut listeners = Listeners::default();
+        for nth in 0..count {
+            let socket = inherit::take(FIRST_PASSED + nth)?;
+            fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            let address = bound_to(&socket)?;
+            listeners.take_over(Key::Passed(nth as usize), address, socket);
+        }
+        Ok(listeners)
+    }
+
+    /// How many sockets were passed.
+    pub fn count_passed(&self) -> usize {
+        let passed = |key: &&Key| matches!(key, Key::Passed(_));
+        self.0.keys().filter(passed).count()
+    }
+
     /// Adds a socket that the program before an exec had.
     pub fn take_over(&mut self, key: Key, address: String, socket: OwnedFd) {
         self.0.insert(key, Rc::new(Listening { socket, address }));
@@ -171,14 +202,18 @@ impl Listeners {
 
     /// Puts a prepared set into force; what it does not name is closed.
     pub fn commit(&mut self, prepared: Prepared) {
-        let new: HashMap<_, _> = prepared
+        let mut new: HashMap<_, _> = prepared
             .wanted
             .into_iter()
             .map(|(_, key, listening)| (key, listening))
             .collect();
-        for key in self.0.keys().filter(|key| !new.contains_key(key)) {
-            if let Key::Unix(path) = key {
-                let _ = fs::remove_file(path);
+        for (key, listening) in self.0.drain() {
+            match key {
+                _ if new.contains_key(&key) => {}
+                Key::Unix(path) => drop(fs::remove_file(path)),
+                // Another configuration may want it again.
+                Key::Passed(_) => drop(new.insert(key, listening)),
+                Key::Tcp(_) | Key::Any(..) => {}
             }
         }
         self.0 = new;
@@ -228,6 +263,7 @@ fn describe(address: &Accept) -> String {
     match address {
         Accept::Tcp(address) => address.to_string(),
         Accept::Unix(path) => path.display().to_string(),
+        Accept::Passed(number) => format!("passed socket {number}"),
     }
 }
 
@@ -243,17 +279,20 @@ fn open(service: &Service, address: &Accept) -> io::Result<Listening> {
         Accept::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
         Accept::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
         Accept::Unix(_) => AddressFamily::Unix,
+        // It was not passed, or it would be there.
+        Accept::Passed(_) => return Err(Errno::EBADF.into()),
     };
     let socket = socket(family, SockType::Stream, flags, None)?;
     set_options(&socket, service)?;
     match address {
         Accept::Tcp(address) => bind(socket.as_raw_fd(), &SockaddrStorage::from(*address))?,
         Accept::Unix(path) => bind_unix(&socket, path, service)?,
+        Accept::Passed(_) => {}
     }
     listen(&socket, Backlog::MAXCONN)?;
     let address = match address {
-        Accept::Tcp(_) => bound_to(&socket)?,
         Accept::Unix(path) => path.display().to_string(),
+        Accept::Tcp(_) | Accept::Passed(_) => bound_to(&socket)?,
     };
     Ok(Listening { socket, address })
 }

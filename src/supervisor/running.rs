@@ -23,6 +23,7 @@ use super::resolver::Resolver;
 use super::stopping::Stopping;
 use super::takeover;
 use super::transition::{Handover, Transition, Why};
+use super::watch::Watch;
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say_now};
@@ -67,6 +68,7 @@ pub struct Supervisor {
     resolver_at: Option<Instant>,
     listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
+    pub(super) watch: Option<Watch>,
 }
 
 /// What a supervisor is put together from.
@@ -89,6 +91,8 @@ pub struct Parts {
     pub pid_file: Option<PidFile>,
     /// Where `adit status` asks.
     pub control: Option<Control>,
+    /// Sockets that are there already.
+    pub listeners: Listeners,
     /// Who waits for the daemon to serve.
     pub starter: Option<Starter>,
 }
@@ -131,7 +135,7 @@ impl Supervisor {
             pid_file: parts.pid_file,
             starter: parts.starter,
             generations: Vec::new(),
-            listeners: Listeners::default(),
+            listeners: parts.listeners,
             transition: None,
             reload_wanted: false,
             stopping: None,
@@ -142,18 +146,13 @@ impl Supervisor {
             resolver_at: None,
             listing: None,
             handover: None,
+            watch: None,
         }
     }
 
     /// Adds what the program before this one had running.
-    pub fn go_on_with(
-        &mut self,
-        generations: Vec<Generation>,
-        listeners: Listeners,
-        next_number: u64,
-    ) {
+    pub fn go_on_with(&mut self, generations: Vec<Generation>, next_number: u64) {
         self.generations = generations;
-        self.listeners = listeners;
         self.next_number = next_number;
     }
 
@@ -236,6 +235,12 @@ impl Supervisor {
         for generation in self.generations.iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
+        let watch = fds.len();
+        fds.extend(
+            self.watch
+                .iter()
+                .map(|w| PollFd::new(w.as_fd(), PollFlags::POLLIN)),
+        );
         let first_control = fds.len();
         fds.extend(self.control.iter().flat_map(Control::interests));
         match poll(&mut fds, timeout) {
@@ -243,6 +248,9 @@ impl Supervisor {
             Err(errno) => return Err(errno.into()),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {
+            changes.take_note();
+        }
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
         }
@@ -266,6 +274,7 @@ impl Supervisor {
         if let Some(Rehearsal::Running(_, deadline)) = self.rehearsal {
             moments.push(deadline);
         }
+        moments.extend(self.watch.as_ref().and_then(Watch::settles));
         moments.extend(self.replace_at);
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(|listing| listing.until));
@@ -335,6 +344,14 @@ impl Supervisor {
         }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {
             self.finish_listing();
+        }
+        if self
+            .watch
+            .as_mut()
+            .is_some_and(|watch| watch.has_settled(now))
+        {
+            crate::notice!(self.log, "certWatch: a file has changed, reloading");
+            self.reload_wanted = true;
         }
         if self.resolver_at.is_some_and(|at| at <= now) {
             self.resolver_at = None;

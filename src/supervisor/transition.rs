@@ -10,6 +10,7 @@ use super::generation::{Generation, State};
 use super::listeners::Prepared;
 use super::pid_file::PidFile;
 use super::running::Supervisor;
+use super::watch::Watch;
 use crate::config::{self, Config, Foreground};
 use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs};
@@ -228,6 +229,10 @@ impl Supervisor {
             lines = prepared.lines(&config);
             self.listeners.commit(prepared);
         }
+        self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
+            crate::error!(self.log, "certWatch: {error}");
+            None
+        });
         match transition.why {
             Why::Start => self.first_serving(),
             Why::Reload => {
