@@ -10,6 +10,7 @@ adit: a TLS relay that reads stunnel.conf
   adit [FILE]                   serve; FILE is /etc/adit/adit.conf unless given
   adit -fd N                    serve what can be read from descriptor N
   adit check [--strict] [FILE]  say what is wrong with a configuration; start nothing
+  adit reload [FILE]            have the running adit take its changed configuration, and wait for it
   adit relay --accept A --connect B [--protocol P]
                                 serve without a file: plain in, TLS out, the server verified
       --server --cert C [--key K]   the reverse: TLS in, plain out
@@ -68,6 +69,10 @@ mod tests {
     #[test]
     fn help_names_the_commands_and_the_options_that_are_served() {
         let text = Help.to_string();
+        for command in crate::cli::commands::COMMANDS {
+            let line = format!("  adit {}", command.name);
+            assert!(text.contains(line.trim_end()), "{}", command.name);
+        }
         for word in ["adit demo", "  chroot ", "  accept ", "verifyServer"] {
             assert!(text.contains(word), "{word}");
         }

@@ -2,8 +2,12 @@
 
 pub mod args;
 pub mod check;
+pub mod commands;
+pub mod completions;
 pub mod demo;
 mod help;
+pub mod man;
+mod reload;
 pub mod status;
 mod stunnel;
 mod version;
@@ -57,6 +61,18 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Ok(path) => status::run(&path, json),
             Err(code) => code,
         },
+        Command::Reload(configuration) => match sources(configuration, false) {
+            Ok(sources) => reload::run(&sources),
+            Err(code) => code,
+        },
+        Command::Man(name) => match man::page(&name, man::source_date()) {
+            Some(page) => print(format_args!("{page}")),
+            None => no_such(&name, &man::PAGES),
+        },
+        Command::Completions(shell) => match completions::script(&shell) {
+            Some(script) => print(format_args!("{script}")),
+            None => no_such(&shell, &completions::SHELLS),
+        },
         Command::Demo => demo::run(),
         Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
         Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),
@@ -75,6 +91,11 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             print(format_args!("{}", help::Names(title, names)))
         }
     }
+}
+
+fn no_such(name: &str, there_are: &[&str]) -> ExitCode {
+    complain(format_args!("{name}: there are {}", there_are.join(", ")));
+    ExitCode::from(USAGE)
 }
 
 /// Where the configuration is, ready to be read, and to be read again after the program has left

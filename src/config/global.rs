@@ -130,6 +130,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "DIRECTORY",
         "directory that the processes which meet the network are locked into",
     )
+    .example("chroot = /var/lib/adit")
+    .unless_given("the whole file system")
     .global(|global, value| {
         global.chroot = Some(absolute(value)?);
         Ok(())
@@ -140,6 +142,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "PATH",
         "Unix socket that `adit status` asks; not in the jail",
     )
+    .example("control = /run/adit.sock")
+    .unless_given("no socket")
     .global(|global, value| {
         global.control = Some(absolute(value)?);
         Ok(())
@@ -160,6 +164,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "[FACILITY.]LEVEL",
         "highest level that is logged, and the facility in syslog",
     )
+    .example("debug = info")
     .defaults(&["daemon.notice"])
     .global(|global, value| {
         let debug = debug_level(value, true)?;
@@ -177,24 +182,30 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "SECONDS",
         "how long connections go on after a reload or at the end",
     )
+    .example("drainTimeout = 3600")
+    .unless_given("after a reload until they end by themselves, at the end not at all")
     .global(|global, value| {
         global.drain_timeout = Some(seconds(value)?);
         Ok(())
     }),
-    OptionDef::new("fips", Scope::Global, "yes | no", "FIPS 140 mode").global(|_, value| {
-        if yes_no(value)? {
-            return Err(Fault::new("FIPS support is not available"));
-        }
-        Err(Fault::note(
-            "`fips = no` has no effect: there is no FIPS mode to leave",
-        ))
-    }),
+    OptionDef::new("fips", Scope::Global, "yes | no", "FIPS 140 mode")
+        .example("fips = no")
+        .unless_given("no FIPS mode")
+        .global(|_, value| {
+            if yes_no(value)? {
+                return Err(Fault::new("FIPS support is not available"));
+            }
+            Err(Fault::note(
+                "`fips = no` has no effect: there is no FIPS mode to leave",
+            ))
+        }),
     OptionDef::new(
         "foreground",
         Scope::Global,
         "yes | quiet | no",
         "do not go into the background; `yes` logs to stderr too",
     )
+    .example("foreground = quiet")
     .defaults(&["no"])
     .global(|global, value| {
         global.foreground = one_of(
@@ -214,6 +225,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "DIRECTORY | PATTERN",
         "read the files of a directory, in the order of their names",
     )
+    .example("include = /etc/adit/conf.d/*.conf")
+    .unless_given("no other file")
     .repeatable(),
     OptionDef::new(
         "log",
@@ -221,6 +234,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "append | overwrite",
         "whether the log file is emptied at the start",
     )
+    .example("log = overwrite")
     .defaults(&["append"])
     .global(|global, value| {
         global.log = one_of(
@@ -232,16 +246,21 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         )?;
         Ok(())
     }),
-    OptionDef::new("output", Scope::Global, "FILE", "log file").global(|global, value| {
-        global.output = Some(PathBuf::from(given(value)?));
-        Ok(())
-    }),
+    OptionDef::new("output", Scope::Global, "FILE", "log file")
+        .example("output = /var/log/adit/adit.log")
+        .unless_given("no log file")
+        .global(|global, value| {
+            global.output = Some(PathBuf::from(given(value)?));
+            Ok(())
+        }),
     OptionDef::new(
         "pid",
         Scope::Global,
         "FILE",
         "file for the process number, inside the jail; empty: none",
     )
+    .example("pid = /adit.pid")
+    .unless_given("no file")
     .global(|global, value| {
         global.pid = (!value.is_empty()).then(|| PathBuf::from(value));
         Ok(())
@@ -252,6 +271,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "NAME",
         "the program's name in syslog; in a section, the service's name",
     )
+    .example("service = adit-mail")
+    .unless_given("`adit`; in a section, the name in its brackets")
     .global(|global, value| {
         global.service = given(value)?;
         Ok(())
@@ -266,6 +287,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "GROUP",
         "group to become; in a section, the group of the accept Unix socket",
     )
+    .example("setgid = nogroup")
+    .unless_given("the groups of the user in `setuid`")
     .global(|global, value| {
         global.setgid = Some(given(value)?);
         Ok(())
@@ -280,6 +303,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "USER",
         "user to become; in a section, the owner of the accept Unix socket",
     )
+    .example("setuid = nobody")
+    .unless_given("the user who starts adit")
     .global(|global, value| {
         global.setuid = Some(given(value)?);
         Ok(())
@@ -289,6 +314,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         Ok(())
     }),
     OptionDef::new("syslog", Scope::Global, "yes | no", "log to syslog")
+        .example("syslog = no")
         .defaults(&["yes"])
         .global(|global, value| {
             global.syslog = yes_no(value)?;
@@ -300,6 +326,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "NUMBER",
         "relay threads in each worker",
     )
+    .example("threads = 4")
     .defaults(&["2"])
     .global(|global, value| {
         global.threads = number(value, 1..=256)? as usize;
@@ -311,6 +338,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "auto | NUMBER",
         "worker processes; `auto`: one per processor, at least 2",
     )
+    .example("workers = 4")
     .defaults(&["auto"])
     .global(|global, value| {
         global.workers = match value.eq_ignore_ascii_case("auto") {

@@ -321,7 +321,12 @@ fn try_one(
     let log = common.log;
     match outbound::begin(&upstream, common.config(), local, &log) {
         Ok((socket, progress)) => {
-            if let Err(error) = resources.poller.add(socket.as_fd(), common.key | 1) {
+            let key = common.key | 1;
+            let added = match progress {
+                Progress::Connected => resources.poller.add(socket.as_fd(), key),
+                Progress::Pending => resources.poller.add_both(socket.as_fd(), key),
+            };
+            if let Err(error) = added {
                 error!(log, "epoll_ctl: {}", log::Reason(&error));
                 return Err(Ending::Reset);
             }
@@ -334,7 +339,7 @@ fn try_one(
             if progress == Progress::Pending {
                 return Ok(Some(Stage::Pending(attempt)));
             }
-            connected(attempt, context);
+            connected(attempt, progress, context);
             Ok(None)
         }
         Err(Refusal::NoSocket(errno)) => {
@@ -380,7 +385,7 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
     let happened = ready.writable || ready.failed || ready.hung_up;
     match happened.then(|| take_error(&attempt.socket)) {
         Some(None) => {
-            connected(attempt, context);
+            connected(attempt, Progress::Pending, context);
             return Judged::Connected;
         }
         Some(Some(errno)) => error!(log, "s_connect: connect {upstream}: {}", Reason(errno)),
@@ -395,7 +400,8 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
     Judged::Failed
 }
 
-fn connected(attempt: Attempt, context: &mut Context<'_>) {
+/// `before` it was: how it was registered with the poller.
+fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) {
     let log = context.common.log;
     notice!(log, "s_connect: connected {}", attempt.upstream);
     if log.enabled(5) {
@@ -406,7 +412,7 @@ fn connected(attempt: Attempt, context: &mut Context<'_>) {
     if let Upstream::Tcp(_, host) = attempt.upstream {
         context.common.upstream = Some(host);
     }
-    let mut back = End::new(attempt.socket);
+    let mut back = End::new(attempt.socket, before == Progress::Pending);
     back.note(attempt.ready);
     *context.back = Some(back);
 }

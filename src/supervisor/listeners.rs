@@ -8,18 +8,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open as open_file};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
-    getsockname, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
+    getsockname, listen, setsockopt, socket, sockopt::ReusePort,
 };
 
 use serde::{Deserialize, Serialize};
+
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Gid, Uid, fchownat};
 
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
@@ -154,7 +156,7 @@ impl Listeners {
                 Rc::clone(kept)
             }
             None => {
-                let listening = open(service, address).map_err(failed)?;
+                let listening = open(service, address, self).map_err(failed)?;
                 if let Accept::Unix(path) = address {
                     prepared.made.push(path.clone());
                 }
@@ -273,7 +275,7 @@ fn set_options(socket: &OwnedFd, service: &Service) -> io::Result<()> {
     ours.try_for_each(|option| sockopt::set(socket.as_fd(), option))
 }
 
-fn open(service: &Service, address: &Accept) -> io::Result<Listening> {
+fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<Listening> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let family = match address {
         Accept::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
@@ -285,11 +287,17 @@ fn open(service: &Service, address: &Accept) -> io::Result<Listening> {
     let socket = socket(family, SockType::Stream, flags, None)?;
     set_options(&socket, service)?;
     match address {
-        Accept::Tcp(address) => bind(socket.as_raw_fd(), &SockaddrStorage::from(*address))?,
-        Accept::Unix(path) => bind_unix(&socket, path, service)?,
+        Accept::Tcp(address) => match bind_and_listen(&socket, *address) {
+            Err(Errno::EADDRINUSE) => beside_our_own(&socket, *address, others)?,
+            bound => bound?,
+        },
+        Accept::Unix(path) => {
+            bind_unix(&socket, path, service)?;
+            listen(&socket, Backlog::MAXCONN)?;
+        }
+        // It listens already.
         Accept::Passed(_) => {}
     }
-    listen(&socket, Backlog::MAXCONN)?;
     let address = match address {
         Accept::Unix(path) => path.display().to_string(),
         Accept::Tcp(_) | Accept::Passed(_) => bound_to(&socket)?,
@@ -297,23 +305,72 @@ fn open(service: &Service, address: &Accept) -> io::Result<Listening> {
     Ok(Listening { socket, address })
 }
 
+fn bind_and_listen(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(socket, Backlog::MAXCONN)
+}
+
+/// Binds an address that one of ours with the same port is in the way of: a reload from `0.0.0.0:P`
+/// to `127.0.0.1:P`, or back. Both stand until the old one is closed. socket(7): SO_REUSEPORT on
+/// both lets them, and nobody else's, which has it not.
+fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> Result<(), Errno> {
+    let same_port = |listening: &&Rc<Listening>| {
+        let bound = listening.address.parse::<SocketAddr>();
+        bound.is_ok_and(|bound| bound.port() == address.port())
+    };
+    let ours = others.0.values().filter(same_port);
+    let mut sockets: Vec<&OwnedFd> = ours.map(|listening| &listening.socket).collect();
+    if sockets.is_empty() {
+        return Err(Errno::EADDRINUSE);
+    }
+    sockets.push(socket);
+    let share = |yes: bool| {
+        let mut sockets = sockets.iter();
+        sockets.try_for_each(|socket| setsockopt(socket, ReusePort, &yes))
+    };
+    let bound = share(true).and_then(|()| bind_and_listen(socket, address));
+    // Nobody else is to come in beside them.
+    share(false)?;
+    bound
+}
+
 fn bound_to(socket: &OwnedFd) -> io::Result<String> {
     let storage: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     Ok(storage.to_string())
 }
 
-/// Binds a Unix socket; one that nobody answers any more is in the way and is removed first.
-fn bind_unix(socket: &OwnedFd, path: &Path, service: &Service) -> io::Result<()> {
-    let stale = fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket())
-        && UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if stale {
-        fs::remove_file(path)?;
+/// Removes a Unix socket that nobody answers on any more. Never waits for somebody who does.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_stale(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
+        return Ok(());
     }
-    let address = UnixAddr::new(path)?;
-    debug_assert_eq!(address.family(), Some(AddressFamily::Unix));
-    bind(socket.as_raw_fd(), &address)?;
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+        // EAGAIN: somebody is there, and busy.
+        _ => Ok(()),
+    }
+}
+
+fn bind_unix(socket: &OwnedFd, path: &Path, service: &Service) -> io::Result<()> {
+    remove_stale(path)?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     let (uid, gid) = jail::owner(service.setuid.as_deref(), service.setgid.as_deref())
         .map_err(|error| io::Error::other(error.to_string()))?;
-    std::os::unix::fs::lchown(path, uid, gid)
+    if uid.is_none() && gid.is_none() {
+        return Ok(());
+    }
+    // By a descriptor: where others may write to the folder, the name may mean another file by now.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = open_file(path, flags, Mode::empty())?;
+    let kind = SFlag::from_bits_truncate(fstat(&file)?.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFSOCK {
+        return Err(Errno::EADDRINUSE.into());
+    }
+    let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    Ok(fchownat(&file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?)
 }

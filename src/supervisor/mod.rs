@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod generation;
 mod listeners;
+mod notify;
 mod pid_file;
 mod resolver;
 mod running;
@@ -189,13 +190,13 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         listeners: taken.listeners,
         starter: None,
     });
-    supervisor.go_on_with(taken.generations, taken.next_number);
+    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
     Ok(supervisor)
 }
 
 fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
     let stderr = config.global.foreground == Foreground::Yes;
-    let outputs = Outputs::open(&config.global, stderr);
+    let outputs = Outputs::open_again(&config.global, stderr);
     let log = Log {
         level: config.global.debug,
         id: Id::Main,
