@@ -419,6 +419,20 @@ fn a_version_that_is_not_spoken() {
     let upstream = Server::echo();
     let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.3\n";
     same(&lines, &[], tls_hello(&certs, tls::ONLY_12, None));
+    // As the programs of old, without the extensions of TLS 1.2.
+    require!(program "openssl");
+    let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.2\n";
+    same(&lines, &[], |adit| {
+        openssl(adit, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+        adit.wait_for_log("SSL_accept: ");
+        assert_eq!(
+            adit.count_in_log("unsupported protocol"),
+            1,
+            "{}",
+            adit.log()
+        );
+        String::new()
+    });
 }
 
 #[test]

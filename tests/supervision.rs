@@ -56,17 +56,26 @@ fn a_killed_worker_is_replaced_and_only_its_own_sessions_end() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = start(&certs, &upstream, "workers = 2");
+    let adit = start(&certs, &upstream, "workers = 2\nlogId = process");
     let mut clients: Vec<TcpStream> = (0..4).map(|_| open(&adit)).collect();
     let before = proc::roles(adit.pid());
     let killed = before.workers[0];
+    let own = adit.count_in_log(&format!("[{killed}]: Service [test] accepted connection"));
+    assert!(
+        (1..4).contains(&own),
+        "{own} of four sessions on one worker of two"
+    );
     send(killed, Signal::SIGKILL);
     wait_for("the worker's end", || (!proc::alive(killed)).then_some(()));
     let left = clients
         .iter_mut()
         .filter_map(|client| goes_on(client).then_some(()))
         .count();
-    assert_eq!(left, 2, "of four sessions on two workers");
+    assert_eq!(
+        left,
+        4 - own,
+        "of four sessions, {own} of them the worker's"
+    );
     let after = wait_for("a second worker", || {
         let roles = proc::roles(adit.pid());
         (roles.workers.len() == 2 && !roles.workers.contains(&killed)).then_some(roles)
