@@ -18,4 +18,5 @@ mod resumption;
 mod starttls;
 mod stunnel_compat;
 mod supervision;
+mod upgrade;
 mod verification;

@@ -37,7 +37,7 @@ fn choices(syntax: &str) -> Option<Vec<&str>> {
         word.starts_with(|c: char| c.is_ascii_lowercase() || word.starts_with("TLS"))
             && !word.contains(' ')
     };
-    (words.len() > 1 && words.iter().all(|word| is_word(word))).then_some(words)
+    (words.len() > 1 && words.iter().all(is_word)).then_some(words)
 }
 
 fn is_path(value: &str) -> bool {

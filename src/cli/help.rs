@@ -35,7 +35,7 @@ impl fmt::Display for Help {
             (config::Scope::Service, "Options of a service"),
         ] {
             writeln!(f, "\n{title}:")?;
-            for option in config::options().filter(|option| is_listed(option, scope)) {
+            for option in served(scope) {
                 writeln!(f, "  {:<20} {}", option.name, option.syntax)?;
                 writeln!(f, "  {:<20}   {}", "", option.doc)?;
             }
@@ -44,9 +44,12 @@ impl fmt::Display for Help {
     }
 }
 
-fn is_listed(option: &config::OptionDef, scope: config::Scope) -> bool {
-    let here = option.scope == scope || option.scope == config::Scope::Both;
-    here && matches!(option.verdict, config::Verdict::Served)
+/// The options of `scope` that do something.
+pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static config::OptionDef> {
+    config::options().filter(move |option| {
+        let here = option.scope == scope || option.scope == config::Scope::Both;
+        here && matches!(option.verdict, config::Verdict::Served)
+    })
 }
 
 /// Names, one a line, below a title.

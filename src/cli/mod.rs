@@ -9,6 +9,7 @@ mod help;
 pub mod man;
 mod reload;
 pub mod status;
+mod stunnel;
 mod version;
 
 use std::ffi::OsString;
@@ -73,6 +74,10 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             None => no_such(&shell, &completions::SHELLS),
         },
         Command::Demo => demo::run(),
+        Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
+        Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),
+        Command::Sockets if as_stunnel => tell(format_args!("{}", stunnel::SocketOptions)),
+        Command::Options if as_stunnel => tell(format_args!("{}", stunnel::TlsOptions)),
         Command::Version => print(format_args!("{}", version::Version)),
         Command::Help => print(format_args!("{}", help::Help)),
         Command::Sockets => {
@@ -156,7 +161,15 @@ fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
 
 /// Prints to standard output; fails when nobody takes it, as a pipe that was closed.
 fn print(text: fmt::Arguments<'_>) -> ExitCode {
-    let mut out = io::stdout().lock();
+    write(io::stdout().lock(), text)
+}
+
+/// The same to standard error, where stunnel has such texts.
+fn tell(text: fmt::Arguments<'_>) -> ExitCode {
+    write(io::stderr().lock(), text)
+}
+
+fn write(mut out: impl Write, text: fmt::Arguments<'_>) -> ExitCode {
     match out.write_fmt(text).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

@@ -60,6 +60,8 @@ pub struct Global {
     pub drain_timeout: Option<Duration>,
     /// The supervisor's Unix socket, which `adit status` asks. `None`: there is none.
     pub control: Option<PathBuf>,
+    /// Reload by itself when a certificate or a key changes. Default no.
+    pub cert_watch: bool,
     /// Where each option that was given was written, by its canonical name.
     pub origins: Origins,
 }
@@ -83,6 +85,7 @@ impl Global {
             threads: 0,
             drain_timeout: None,
             control: None,
+            cert_watch: false,
             origins: Origins::new(),
         }
     }
@@ -143,6 +146,16 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .unless_given("no socket")
     .global(|global, value| {
         global.control = Some(absolute(value)?);
+        Ok(())
+    }),
+    OptionDef::new(
+        "certWatch",
+        Scope::Global,
+        "yes | no",
+        "reload by itself when a certificate, a key or an authority's file changes",
+    )
+    .global(|global, value| {
+        global.cert_watch = yes_no(value)?;
         Ok(())
     }),
     OptionDef::new(

@@ -172,8 +172,15 @@ pub fn options() -> impl Iterator<Item = &'static OptionDef> {
         .flatten()
 }
 
+/// Names of old that stunnel still takes, and today's.
+const FORMER_NAMES: &[(&str, &str)] = &[("curve", "curves"), ("session", "sessionCacheTimeout")];
+
 /// Looks an option up; case is ignored, as in stunnel.
 pub fn find(name: &str) -> Option<&'static OptionDef> {
+    let name = FORMER_NAMES
+        .iter()
+        .find(|(former, _)| former.eq_ignore_ascii_case(name))
+        .map_or(name, |(_, today)| today);
     options().find(|option| option.name.eq_ignore_ascii_case(name))
 }
 
@@ -352,6 +359,18 @@ mod tests {
             };
             assert_eq!((global, service), expected, "{}", option.name);
         }
+    }
+
+    #[test]
+    fn names_of_old_are_taken() {
+        for (former, today) in FORMER_NAMES {
+            assert!(
+                options().all(|option| option.name != *former),
+                "{former} is a name of today"
+            );
+            assert_eq!(find(former).map(|option| option.name), Some(*today));
+        }
+        assert!(find("Curve").is_some());
     }
 
     #[test]

@@ -46,6 +46,18 @@ impl AsFd for Holder {
     }
 }
 
+impl From<OwnedFd> for Holder {
+    fn from(fd: OwnedFd) -> Self {
+        Holder(fd)
+    }
+}
+
+impl From<OwnedFd> for Leash {
+    fn from(fd: OwnedFd) -> Self {
+        Leash(fd)
+    }
+}
+
 impl From<Leash> for OwnedFd {
     fn from(leash: Leash) -> Self {
         leash.0

@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod channel;
 pub mod handoff;
+pub mod inherit;
 pub mod leash;
 pub mod scoreboard;
 pub mod shared;

@@ -4,6 +4,7 @@
 //! Rows are padded to cache lines and each is written by one process, so nobody waits for a line.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::shared::SharedWords;
@@ -102,12 +103,34 @@ impl Scoreboard {
     /// # Errors
     /// What mmap(2) gives.
     pub fn new(workers: usize, services: usize) -> io::Result<Self> {
-        let rows = workers + services + workers * services;
-        Ok(Self {
-            words: SharedWords::new(rows * ROW)?,
+        let words = SharedWords::new(length(workers, services))?;
+        Ok(Self::on(words, workers, services))
+    }
+
+    /// As [`Scoreboard::new`], with a descriptor by which it outlives an exec.
+    ///
+    /// # Errors
+    /// As [`SharedWords::transferable`].
+    pub fn transferable(workers: usize, services: usize) -> io::Result<(Self, OwnedFd)> {
+        let (words, descriptor) = SharedWords::transferable(length(workers, services))?;
+        Ok((Self::on(words, workers, services), descriptor))
+    }
+
+    /// A board that [`Scoreboard::transferable`] made.
+    ///
+    /// # Errors
+    /// As [`SharedWords::taken_over`].
+    pub fn taken_over(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
+        let words = SharedWords::taken_over(descriptor, length(workers, services))?;
+        Ok(Self::on(words, workers, services))
+    }
+
+    fn on(words: SharedWords, workers: usize, services: usize) -> Self {
+        Self {
+            words,
             workers,
             services,
-        })
+        }
     }
 
     /// How many workers it has rows for.
@@ -152,6 +175,11 @@ impl Scoreboard {
             self.service(worker, service).active().store(0, Relaxed);
         }
     }
+}
+
+/// Words of a whole board.
+fn length(workers: usize, services: usize) -> usize {
+    (workers + services + workers * services) * ROW
 }
 
 impl ServiceRow<'_> {

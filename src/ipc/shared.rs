@@ -4,11 +4,14 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::unistd::ftruncate;
 
 /// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it.
 /// Clones are the same memory.
@@ -26,39 +29,66 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
 impl SharedWords {
     /// Maps `words` zeroed words (at least one).
     ///
     /// # Errors
     /// What mmap(2) gives: no memory.
     pub fn new(words: usize) -> io::Result<Self> {
-        let words = words.max(1);
-        let bytes = words
-            .checked_mul(size_of::<AtomicU64>())
-            .and_then(NonZeroUsize::new)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let bytes = bytes(words)?;
         // SAFETY: an anonymous mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe {
-            mmap_anonymous(
-                None,
-                bytes,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-            )
-        }?;
-        Ok(Self(Arc::new(Mapping {
-            start: start.cast(),
-            words,
-        })))
+        let start = unsafe { mmap_anonymous(None, bytes, READ_WRITE, MapFlags::MAP_SHARED) }?;
+        Ok(Self::at(start.cast(), words))
     }
+
+    /// As [`SharedWords::new`], with a descriptor by which the memory outlives an exec.
+    ///
+    /// # Errors
+    /// No memory or descriptors left.
+    pub fn transferable(words: usize) -> io::Result<(Self, OwnedFd)> {
+        let descriptor = memfd_create(c"adit", MFdFlags::MFD_CLOEXEC)?;
+        let length = i64::try_from(bytes(words)?.get()).map_err(io::Error::other)?;
+        ftruncate(&descriptor, length)?;
+        Ok((Self::taken_over(&descriptor, words)?, descriptor))
+    }
+
+    /// Maps memory that [`SharedWords::transferable`] made, in this program or in the one that it
+    /// was before an exec.
+    ///
+    /// # Errors
+    /// It is not `words` long; no memory.
+    pub fn taken_over(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
+        let bytes = bytes(words)?;
+        let length = nix::sys::stat::fstat(descriptor)?.st_size;
+        if usize::try_from(length) != Ok(bytes.get()) {
+            return Err(io::Error::other("shared memory of an unexpected size"));
+        }
+        // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and
+        // nobody but adit's own processes, which never shorten it, has its descriptor.
+        let start = unsafe { mmap(None, bytes, READ_WRITE, MapFlags::MAP_SHARED, descriptor, 0) }?;
+        Ok(Self::at(start.cast(), words))
+    }
+
+    fn at(start: NonNull<AtomicU64>, words: usize) -> Self {
+        let words = words.max(1);
+        Self(Arc::new(Mapping { start, words }))
+    }
+}
+
+fn bytes(words: usize) -> io::Result<NonZeroUsize> {
+    let bytes = words.max(1).checked_mul(size_of::<AtomicU64>());
+    let bytes = bytes.and_then(NonZeroUsize::new);
+    bytes.ok_or(io::ErrorKind::InvalidInput.into())
 }
 
 impl Deref for SharedWords {
     type Target = [AtomicU64];
 
     fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: `start` is page aligned, `words` long, zero-initialised by the kernel (a valid
-        // AtomicU64), and stays mapped for as long as the Arc lives.
+        // SAFETY: `start` is page aligned, `words` long, of bytes that are always a valid AtomicU64,
+        // and stays mapped for as long as the Arc lives.
         unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.words) }
     }
 }
@@ -67,5 +97,20 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the last owner in this process gives back exactly what was mapped.
         let _ = unsafe { munmap(self.start.cast(), self.words * size_of::<AtomicU64>()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    #[test]
+    fn what_is_taken_over_by_its_descriptor_is_the_same_memory() {
+        let (words, descriptor) = SharedWords::transferable(3).unwrap();
+        let again = SharedWords::taken_over(&descriptor, 3).unwrap();
+        words[2].store(7, Relaxed);
+        assert_eq!((again.len(), again[2].load(Relaxed)), (3, 7));
+        assert!(SharedWords::taken_over(&descriptor, 4).is_err());
     }
 }

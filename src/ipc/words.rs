@@ -43,6 +43,8 @@ pub enum FromMaster {
     Failed,
     /// The jail is entered and the workers are up.
     Serving,
+    /// Told to drain, it accepts no more: whoever connects now meets the next generation.
+    Draining,
     /// So many connections were listed.
     Listed(usize),
 }
@@ -54,6 +56,8 @@ pub enum Accept {
     Tcp(SocketAddr),
     /// A Unix socket's path.
     Unix(std::path::PathBuf),
+    /// A socket that was passed to the program, counted from 0.
+    Passed(usize),
 }
 
 /// Master to worker.

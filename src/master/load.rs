@@ -1,6 +1,7 @@
 //! Everything that a configuration names, read: certificates, keys, addresses. Still as root, and
 //! for `adit check` too. Never in here: a listener.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +42,16 @@ pub fn load(
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
+    let mut passed = 0;
     for service in &config.services {
-        accept.push(addresses(service, resolver, &mut found));
+        if service.accept.is_empty() {
+            accept.push(vec![Accept::Passed(passed)]);
+            passed += 1;
+        } else {
+            accept.push(addresses(service, resolver, &mut found));
+        }
         let upstreams = upstreams(service, resolver, &mut found);
+        let local = local(service, resolver, &mut found);
         match Context::load(service, resumption, log) {
             Ok((tls, warnings)) => {
                 found.extend(warnings.into_iter().map(|p| about(service, p)));
@@ -51,6 +59,7 @@ pub fn load(
                     config: service.clone(),
                     tls: Some(tls),
                     upstreams,
+                    local,
                 });
             }
             Err(problems) => found.extend(problems.into_iter().map(|p| about(service, p))),
@@ -75,6 +84,19 @@ pub fn load(
             warnings: found,
         }),
         _ => Err(found),
+    }
+}
+
+/// `local = HOST`: the address to connect from.
+fn local(service: &Service, resolver: &mut Client, found: &mut Vec<Diagnostic>) -> Option<IpAddr> {
+    let host = service.local.as_deref()?;
+    match resolver::resolve(resolver, host, 0, PATIENCE) {
+        Ok(all) => all.first().map(SocketAddr::ip),
+        Err(error) => {
+            let text = format!("Service [{}]: local = {host}: {error}", service.name);
+            found.push(at(Severity::Error, &service.origins, "local", text));
+            None
+        }
     }
 }
 

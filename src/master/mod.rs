@@ -20,7 +20,7 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
-use crate::log::{self, Log, Outputs};
+use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
 use crate::tls::Resumption;
@@ -84,9 +84,10 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
-    let Some(listeners) = listeners(&start.supervisor)? else {
+    let Some(listeners) = listeners(&mut start)? else {
         return Ok(());
     };
+    start.log.id = Id::Main;
     // Only now: whatever was wrong was said in the log that is in force.
     if let Some(outputs) = start.outputs.take() {
         log::install(outputs);
@@ -154,10 +155,10 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
 }
 
 /// Waits for the listeners; `None` when the supervisor gave this generation up.
-fn listeners(supervisor: &Channel) -> io::Result<Option<Vec<Listener>>> {
+fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
     let mut listeners = Vec::new();
     loop {
-        match hear::<ToMaster>(supervisor, MsgFlags::empty())? {
+        match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
             Some((ToMaster::Listeners(services), sockets)) if services.len() == sockets.len() => {
                 let pairs = sockets.into_iter().zip(services);
                 listeners.extend(pairs.map(|(socket, service)| Listener { socket, service }));
@@ -166,6 +167,11 @@ fn listeners(supervisor: &Channel) -> io::Result<Option<Vec<Listener>>> {
             Some((ToMaster::LogFile, mut files)) => {
                 if let Some(file) = files.pop() {
                     log::replace_file(file)?;
+                }
+            }
+            Some((ToMaster::Resolver, mut channels)) => {
+                if let Some(channel) = channels.pop() {
+                    start.resolver = channel.into();
                 }
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),

@@ -56,14 +56,10 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    ///
-    /// # Errors
-    /// `local` is not an address.
-    pub fn begin(context: Context<'_>) -> Result<Self, Ending> {
+    pub fn begin(context: Context<'_>) -> Self {
         let Context {
             common, resources, ..
         } = context;
-        let local = local_address(common.config().local.as_deref(), &common.log)?;
         let config = common.config();
         let known = match &resources.resolved[common.index()] {
             _ if config.delay => Vec::new(),
@@ -75,7 +71,7 @@ impl Connecting {
             left: Vec::new(),
             failed: Vec::new(),
             asked: false,
-            local,
+            local: common.service().local,
         };
         if known.is_empty() {
             connecting.asked = true;
@@ -91,7 +87,7 @@ impl Connecting {
                 resources,
             );
         }
-        Ok(connecting)
+        connecting
     }
 
     /// When it must be stepped though nothing happened.
@@ -287,22 +283,6 @@ fn give_up(context: &mut Context<'_>) -> Ending {
     Ending::Reset
 }
 
-/// `local = ADDRESS`
-fn local_address(local: Option<&str>, log: &Log) -> Result<Option<IpAddr>, Ending> {
-    match local.map(|text| text.trim_matches(['[', ']']).parse()) {
-        None => Ok(None),
-        Some(Ok(address)) => Ok(Some(address)),
-        Some(Err(_)) => {
-            error!(
-                log,
-                "local = {}: not an IP address",
-                local.unwrap_or_default()
-            );
-            Err(Ending::Reset)
-        }
-    }
-}
-
 /// The order of trying, last one first.
 fn in_order(
     mut upstreams: Vec<Upstream>,
@@ -341,7 +321,12 @@ fn try_one(
     let log = common.log;
     match outbound::begin(&upstream, common.config(), local, &log) {
         Ok((socket, progress)) => {
-            if let Err(error) = resources.poller.add(socket.as_fd(), common.key | 1) {
+            let key = common.key | 1;
+            let added = match progress {
+                Progress::Connected => resources.poller.add(socket.as_fd(), key),
+                Progress::Pending => resources.poller.add_both(socket.as_fd(), key),
+            };
+            if let Err(error) = added {
                 error!(log, "epoll_ctl: {}", log::Reason(&error));
                 return Err(Ending::Reset);
             }
@@ -354,7 +339,7 @@ fn try_one(
             if progress == Progress::Pending {
                 return Ok(Some(Stage::Pending(attempt)));
             }
-            connected(attempt, context);
+            connected(attempt, progress, context);
             Ok(None)
         }
         Err(Refusal::NoSocket(errno)) => {
@@ -400,7 +385,7 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
     let happened = ready.writable || ready.failed || ready.hung_up;
     match happened.then(|| take_error(&attempt.socket)) {
         Some(None) => {
-            connected(attempt, context);
+            connected(attempt, Progress::Pending, context);
             return Judged::Connected;
         }
         Some(Some(errno)) => error!(log, "s_connect: connect {upstream}: {}", Reason(errno)),
@@ -415,7 +400,8 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
     Judged::Failed
 }
 
-fn connected(attempt: Attempt, context: &mut Context<'_>) {
+/// `before` it was: how it was registered with the poller.
+fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) {
     let log = context.common.log;
     notice!(log, "s_connect: connected {}", attempt.upstream);
     if log.enabled(5) {
@@ -426,7 +412,7 @@ fn connected(attempt: Attempt, context: &mut Context<'_>) {
     if let Upstream::Tcp(_, host) = attempt.upstream {
         context.common.upstream = Some(host);
     }
-    let mut back = End::new(attempt.socket);
+    let mut back = End::new(attempt.socket, before == Progress::Pending);
     back.note(attempt.ready);
     *context.back = Some(back);
 }

@@ -10,9 +10,12 @@ use nix::sys::socket::{
     MsgFlags, Shutdown, UnixAddr, recv, send, sendmsg, setsockopt, shutdown, sockopt,
 };
 
-use super::buffer::{Buffer, Pool};
+use super::buffer::{Buffer, Pool, SMALL};
 use crate::tls::{Failure, Stream};
 use crate::worker::poller::Readiness;
+
+/// MSG_MORE, which nix has no name for.
+const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
 /// Pieces that one sendmsg(2) takes; what is behind goes with the next.
 const PIECES: usize = 16;
@@ -53,6 +56,8 @@ pub enum Received {
 pub struct End {
     socket: OwnedFd,
     ready: Readiness,
+    /// Its poller tells of room to write.
+    room_watched: bool,
     /// The TLS on it, once its handshake is done; payload is plain without.
     pub tls: Option<Stream>,
     /// Bytes as they came in that could not be used yet: an incomplete record.
@@ -65,6 +70,8 @@ pub struct End {
     pub plain: Buffer,
     /// Bytes that the full socket did not take.
     pub output: Buffer,
+    /// `output` is the end of a handshake that nobody waits for, and goes with the next payload.
+    held: bool,
     /// Whether more may come.
     pub reading: Reading,
     /// Whether more may go.
@@ -72,10 +79,12 @@ pub struct End {
 }
 
 impl End {
-    /// An end in plain on a connected, non-blocking socket.
-    pub fn new(socket: OwnedFd) -> Self {
+    /// An end in plain on a connected, non-blocking socket that was registered with a poller, for
+    /// room to write or not.
+    pub fn new(socket: OwnedFd, room_watched: bool) -> Self {
         Self {
             socket,
+            room_watched,
             // Whether there is something to read, the first event says; room there is.
             ready: Readiness {
                 writable: true,
@@ -87,6 +96,7 @@ impl End {
             bulk: false,
             plain: Buffer::default(),
             output: Buffer::default(),
+            held: false,
             reading: Reading::Open,
             writing: Writing::Open,
         }
@@ -95,6 +105,13 @@ impl End {
     /// Takes note of an event.
     pub fn note(&mut self, ready: Readiness) {
         self.ready.merge(ready);
+    }
+
+    /// The socket is full, and nobody was asked to tell when it is not. From here on somebody is.
+    pub fn must_watch_room(&mut self) -> bool {
+        let must = !self.ready.writable && !self.room_watched;
+        self.room_watched |= must;
+        must
     }
 
     /// Whether a read may give something.
@@ -143,11 +160,54 @@ impl End {
         }
     }
 
+    /// As [`End::queue`], but for what may wait for the payload that comes after it; at the latest
+    /// [`End::release`] sends it.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn hold(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+        if !self.output.is_empty() {
+            return self.queue(bytes, pool);
+        }
+        self.output.push(bytes, pool);
+        self.held = !bytes.is_empty();
+        Ok(())
+    }
+
+    /// Whether [`End::hold`] keeps something back.
+    pub fn holds(&self) -> bool {
+        self.held
+    }
+
+    /// Sends what was held.
+    ///
+    /// # Errors
+    /// As [`End::queue`].
+    pub fn release(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+        self.held = false;
+        self.flush(pool)
+    }
+
+    /// How many bytes wait for the socket.
+    pub fn unsent(&self) -> usize {
+        match self.held {
+            true => 0,
+            false => self.output.len(),
+        }
+    }
+
     /// Sends `bytes`, behind what waits already; what the socket does not take waits.
     ///
     /// # Errors
     /// The socket is broken: EPIPE, ECONNRESET and their like.
     pub fn queue(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+        if self.held && !bytes.is_empty() {
+            if bytes.len() <= SMALL - self.output.len().min(SMALL) {
+                self.output.push(bytes, pool);
+                return self.release(pool).map(drop);
+            }
+            self.release(pool)?;
+        }
         let sent = match self.output.is_empty() {
             true => self.transmit(bytes)?,
             false => 0,
@@ -166,6 +226,9 @@ impl End {
         ranges: &[Range<usize>],
         pool: &mut Pool,
     ) -> Result<(), Errno> {
+        if self.held && !ranges.is_empty() {
+            self.release(pool)?;
+        }
         if let [range] = ranges {
             return self.queue(&work[range.clone()], pool);
         }
@@ -184,12 +247,16 @@ impl End {
         Ok(())
     }
 
-    /// Writes what waits, as far as the socket takes it, and the FIN behind the last of it.
-    /// Returns how many bytes went.
+    /// Writes what waits and is not held, as far as the socket takes it, and the FIN behind the last
+    /// of it. Returns how many bytes went.
     ///
     /// # Errors
     /// As [`End::queue`].
     pub fn flush(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+        if self.held && self.writing == Writing::Open {
+            return Ok(0);
+        }
+        self.held = false;
         let mut total = 0;
         while !self.output.is_empty() && self.ready.writable {
             let sent = transmit(&self.socket, &mut self.ready, self.output.bytes())?;
@@ -216,7 +283,12 @@ impl End {
         if let Some(stream) = &mut self.tls {
             alert.clear();
             stream.close_notify(alert);
-            self.queue(alert, pool)?;
+            // The FIN goes in the same packet: shutdown(2) pushes what MSG_MORE held back.
+            let sent = match self.output.is_empty() {
+                true => send_with(&self.socket, &mut self.ready, alert, MORE)?,
+                false => 0,
+            };
+            self.output.push(&alert[sent..], pool);
         }
         self.flush(pool).map(drop)
     }
@@ -314,8 +386,17 @@ pub fn take_error(socket: &OwnedFd) -> Option<Errno> {
 }
 
 fn transmit(socket: &OwnedFd, ready: &mut Readiness, bytes: &[u8]) -> Result<usize, Errno> {
+    send_with(socket, ready, bytes, MsgFlags::empty())
+}
+
+fn send_with(
+    socket: &OwnedFd,
+    ready: &mut Readiness,
+    bytes: &[u8],
+    flags: MsgFlags,
+) -> Result<usize, Errno> {
     attempt(ready, bytes.len(), || {
-        send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)
+        send(socket.as_raw_fd(), bytes, flags | MsgFlags::MSG_NOSIGNAL)
     })
 }
 

@@ -54,7 +54,8 @@ impl Handshaking {
             side,
             handshake,
             deadline: context.resources.now + common.config().timeouts.busy,
-            began: false,
+            // Who accepts has nothing to say before the other.
+            began: side == Side::Front,
         })
     }
 
@@ -149,7 +150,12 @@ fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Resul
     let end = end(side, context.front, context.back)?;
     scratch.tls.clear();
     let stepped = handshake.step(end.input.bytes_mut(), &mut scratch.tls, &log);
-    let sent = end.queue(&scratch.tls, pool);
+    let sent = match &stepped {
+        Ok((_, Step::Done(stream))) if stream.last_flight_can_wait() => {
+            end.hold(&scratch.tls, pool)
+        }
+        _ => end.queue(&scratch.tls, pool),
+    };
     match stepped {
         Err(failure) => {
             error!(log, "{failure}");

@@ -16,7 +16,7 @@ pub mod session;
 pub mod talking;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::Service;
@@ -33,6 +33,8 @@ pub struct ServiceContext {
     /// What its `connect` entries resolved to when the configuration was loaded, in their order;
     /// empty with `delay = yes` or when nothing resolved.
     pub upstreams: Vec<Upstream>,
+    /// What `local` came to.
+    pub local: Option<IpAddr>,
 }
 
 /// An address to connect to.

@@ -3,7 +3,7 @@
 //! cannot go on at once is copied to the session.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -18,11 +18,17 @@ use crate::{debug, error, info};
 /// Reads in each direction before other sessions have their turn.
 const READS: usize = 4;
 
+/// How long a server's tickets wait for the first payload to go with. Who has got them can resume
+/// the next connection; nobody waits for that.
+const TICKETS_WAIT: Duration = Duration::from_millis(20);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pump {
     active: Instant,
     due: Instant,
+    /// When the end of the handshake goes even without payload.
+    release_at: Option<Instant>,
 }
 
 /// How far one direction got.
@@ -66,7 +72,10 @@ impl Pump {
     /// Begins to carry.
     pub fn begin(context: &Context<'_>) -> Self {
         let now = context.resources.now;
+        let front = context.front.holds().then_some(now + TICKETS_WAIT);
+        let back = context.back.as_ref().is_some_and(End::holds);
         Self {
+            release_at: if back { Some(now) } else { front },
             active: now,
             due: now + context.common.config().timeouts.idle,
         }
@@ -74,7 +83,7 @@ impl Pump {
 
     /// When it must be stepped though nothing happened.
     pub fn due(&self) -> Instant {
-        self.due
+        self.release_at.map_or(self.due, |at| at.min(self.due))
     }
 
     /// Carries what can be carried both ways, and ends what is over.
@@ -119,6 +128,13 @@ impl Pump {
             moved |= flow.moved;
             ended?;
         }
+        if self.release_at.is_some_and(|at| at <= resources.now) {
+            self.release_at = None;
+            for end in [&mut *front, &mut *back] {
+                end.release(&mut resources.pool)
+                    .map_err(|errno| broken(&log, writing(end), errno))?;
+            }
+        }
         // One direction's answer may be the other's to send: a close_notify, a key's update.
         if front.writing == Writing::Over && back.writing == Writing::Over {
             return Ok(Next::Over);
@@ -154,7 +170,7 @@ impl Pump {
         now: Instant,
     ) -> Result<Next<Self>, Ending> {
         let both = front.reading == Reading::Open && back.reading == Reading::Open;
-        let idle = both || !front.output.is_empty() || !back.output.is_empty();
+        let idle = both || front.unsent() > 0 || back.unsent() > 0;
         let patience = if idle { timeouts.idle } else { timeouts.close };
         self.due = self.active + patience;
         if self.due > now {
@@ -176,7 +192,7 @@ impl Flow<'_> {
     fn run(&mut self) -> Result<Carried, Trouble> {
         for _ in 0..READS {
             self.flush()?;
-            if !self.to.output.is_empty() || self.to.writing != Writing::Open {
+            if self.to.unsent() > 0 || self.to.writing != Writing::Open {
                 return Ok(Carried::All);
             }
             if !self.from.plain.is_empty() {
@@ -199,7 +215,7 @@ impl Flow<'_> {
             || self.from.reading == Reading::Over
             || self.from.unread
             || !self.from.plain.is_empty();
-        Ok(match more && self.to.output.is_empty() {
+        Ok(match more && self.to.unsent() == 0 {
             true => Carried::Some,
             false => Carried::All,
         })
@@ -347,7 +363,7 @@ impl Flow<'_> {
 
     /// EOF without close_notify. As with stunnel nothing more is sent to that peer either.
     fn truncated(&mut self) -> Result<(), Trouble> {
-        let unsent = self.from.output.len();
+        let unsent = self.from.unsent();
         if unsent > 0 && self.from.writing == Writing::Open {
             return Err(Trouble::Unsent(unsent));
         }
@@ -448,7 +464,7 @@ fn gone(
     scratch: &mut Scratch,
     pool: &mut Pool,
 ) -> Result<(), Ending> {
-    let unsent = end.output.len();
+    let unsent = end.unsent();
     if end.tls.is_some() {
         if unsent > 0 {
             error!(

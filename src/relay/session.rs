@@ -223,11 +223,18 @@ impl Session {
                 report_at: None,
             },
             stages,
-            front: End::new(handed.socket),
+            front: End::new(handed.socket, false),
             back: None,
             phase: Phase::Stepping,
         };
         session.announce(handed.peer, resources);
+        if let [Stage::Handshake(Side::Front), ..] = stages {
+            // The first words are the client's, and as a rule they are here already.
+            session.front.note(Readiness {
+                readable: true,
+                ..Readiness::default()
+            });
+        }
         if let Err(error) = resources.poller.add(session.front.as_fd(), key) {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
             session.finish(Ending::Reset, resources);
@@ -298,6 +305,15 @@ impl Session {
             return outcome;
         }
         let common = &mut self.common;
+        let back = self.back.as_mut().map(|back| (back, common.key | 1));
+        for (end, key) in [(&mut self.front, common.key)].into_iter().chain(back) {
+            if end.must_watch_room()
+                && let Err(error) = resources.poller.watch_room(end.as_fd(), key)
+            {
+                error!(common.log, "epoll_ctl: {}", log::Reason(&error));
+                return Outcome::Done(Ending::Reset);
+            }
+        }
         match common.report_at {
             Some(at) if at <= resources.now => common.report(resources),
             None if (common.to_back, common.to_front) != common.reported => {
@@ -358,7 +374,7 @@ impl Session {
         };
         self.stages = rest;
         self.phase = match *stage {
-            Stage::Connect => Phase::Connecting(Connecting::begin(context)?),
+            Stage::Connect => Phase::Connecting(Connecting::begin(context)),
             Stage::Dialogue => Phase::Talking(Talking::begin(context)?),
             Stage::Handshake(side) => Phase::Handshaking(Handshaking::begin(side, context)?),
         };

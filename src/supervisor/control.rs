@@ -3,14 +3,17 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
+use nix::poll::{PollFd, PollFlags};
+
 use super::generation::Generation;
+use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 
@@ -19,6 +22,32 @@ use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, 
 pub struct Control {
     socket: UnixListener,
     path: PathBuf,
+    /// What is being told to whom, and how much of it is.
+    answers: Vec<Answer>,
+}
+
+/// An answer that does not fit into a socket's buffer at once.
+#[derive(Debug)]
+struct Answer {
+    client: UnixStream,
+    document: Vec<u8>,
+    written: usize,
+}
+
+/// Clients answered at once; one that does not read is dropped for the next.
+const MAX_ANSWERS: usize = 8;
+
+impl Answer {
+    /// Writes what there is room for; whether anything is left to write.
+    fn go_on(&mut self) -> bool {
+        while let Some(rest) = self.document.get(self.written..).filter(|r| !r.is_empty()) {
+            match self.client.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
 }
 
 impl Control {
@@ -27,12 +56,7 @@ impl Control {
     /// # Errors
     /// The folder is missing, or somebody else answers there.
     pub fn open(path: &Path) -> io::Result<Control> {
-        let stale = fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket())
-            && UnixStream::connect(path)
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if stale {
-            fs::remove_file(path)?;
-        }
+        remove_stale(path)?;
         let named = |error: io::Error| {
             io::Error::new(
                 error.kind(),
@@ -45,19 +69,40 @@ impl Control {
         Ok(Control {
             socket,
             path: path.to_owned(),
+            answers: Vec::new(),
         })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The listening socket, for the next program of this process.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The socket that the program before an exec had.
+    pub fn taken_over(socket: OwnedFd, path: PathBuf) -> Control {
+        Control {
+            socket: socket.into(),
+            path,
+            answers: Vec::new(),
+        }
+    }
+
+    /// Everything to poll for: who connects, and who has room for more of an answer.
+    pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let answers = self.answers.iter();
+        std::iter::once(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN))
+            .chain(answers.map(|a| PollFd::new(a.client.as_fd(), PollFlags::POLLOUT)))
     }
 
     /// Closes the socket and removes its file.
     pub fn remove(self) {
         // Nothing is left to be done about a file that cannot be removed.
         let _ = fs::remove_file(self.path);
-    }
-}
-
-impl AsFd for Control {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
@@ -70,16 +115,23 @@ impl Supervisor {
 
     /// Answers whoever connected, without ever waiting for it.
     pub(super) fn answer_status(&mut self) {
-        let Some(control) = &self.control else { return };
-        while let Ok((mut client, _)) = control.socket.accept() {
-            let Ok(document) = serde_json::to_vec(&self.status()) else {
-                return;
-            };
-            // Who does not read, or wants more than a socket's buffer, gets what fits.
-            let _ = client
-                .set_nonblocking(true)
-                .and_then(|()| client.write_all(&document));
+        let status = self.status();
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        while let Ok((client, _)) = control.socket.accept() {
+            let document = serde_json::to_vec(&status);
+            if let (Ok(document), Ok(())) = (document, client.set_nonblocking(true)) {
+                control.answers.push(Answer {
+                    client,
+                    document,
+                    written: 0,
+                });
+            }
         }
+        let surplus = control.answers.len().saturating_sub(MAX_ANSWERS);
+        control.answers.drain(..surplus);
+        control.answers.retain_mut(Answer::go_on);
     }
 
     fn status(&self) -> Status {
@@ -89,7 +141,7 @@ impl Supervisor {
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,
-                under_way: self.reload_wanted || self.transition.is_some(),
+                under_way: self.is_reloading(),
             },
             generations: self.generations.iter().map(generation).collect(),
         }
@@ -128,7 +180,7 @@ fn worker(generation: &Generation, index: usize) -> WorkerStatus {
 fn service(generation: &Generation, index: usize) -> ServiceStatus {
     let board = &generation.scoreboard;
     let mut status = ServiceStatus {
-        name: generation.config.services[index].name.clone(),
+        name: generation.names[index].clone(),
         ..ServiceStatus::default()
     };
     for worker in 0..board.workers() {

@@ -1,10 +1,10 @@
 //! A generation: one master and its workers, from fork to last child, and how far it has come.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::config::Config;
@@ -18,6 +18,10 @@ use crate::master;
 use crate::process::{self, OneThread};
 use crate::tls::Resumption;
 
+/// How long a master may take to end once it was told to end every connection: longer than it
+/// waits for its workers.
+const CUT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How far a generation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -29,8 +33,8 @@ pub enum State {
     Serving,
     /// Accepts no more; its connections go on until they end, or until then.
     Draining(Option<Instant>),
-    /// Was told to end every connection.
-    Cut,
+    /// Was told to end every connection; is killed if it has not ended by then.
+    Cut(Instant),
 }
 
 impl State {
@@ -41,7 +45,7 @@ impl State {
             State::Starting => "starting",
             State::Serving => "serving",
             State::Draining(_) => "draining",
-            State::Cut => "ending",
+            State::Cut(_) => "ending",
         }
     }
 }
@@ -61,8 +65,12 @@ pub struct Generation {
     pub scoreboard: Scoreboard,
     /// How far it has come.
     pub state: State,
-    /// What it serves.
-    pub config: Rc<Config>,
+    /// The memory of its counts, to be handed over an exec.
+    pub board: OwnedFd,
+    /// The names of its services.
+    pub names: Vec<String>,
+    /// How long it may drain.
+    pub drain_timeout: Option<Duration>,
     /// When its master was forked.
     pub since: SystemTime,
     /// The same for measuring.
@@ -78,6 +86,25 @@ pub struct Common {
     pub connections: SharedWords,
     /// The children's end of the leash.
     pub leash: Leash,
+    /// The memory of the session cache, and of `connections`, to be handed over an exec.
+    pub memory: [OwnedFd; 2],
+}
+
+impl Common {
+    /// Draws secrets and makes memory.
+    ///
+    /// # Errors
+    /// No memory, no descriptors left, no randomness.
+    pub fn new(leash: Leash) -> io::Result<Common> {
+        let (resumption, sessions) = Resumption::transferable()?;
+        let (connections, counter) = SharedWords::transferable(1)?;
+        Ok(Common {
+            resumption,
+            connections,
+            leash,
+            memory: [sessions, counter],
+        })
+    }
 }
 
 impl Generation {
@@ -87,14 +114,15 @@ impl Generation {
     /// No process, memory or descriptor to be had.
     pub fn start(
         number: u64,
-        config: &Rc<Config>,
+        config: &Config,
         common: &Common,
         resolver: &Channel,
         outputs: &mut Option<Outputs>,
         log: Log,
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair()?;
-        let scoreboard = Scoreboard::new(config.global.workers, config.services.len())?;
+        let (scoreboard, board) =
+            Scoreboard::transferable(config.global.workers, config.services.len())?;
         let start = master::Start {
             generation: number,
             outputs: None,
@@ -119,7 +147,9 @@ impl Generation {
             hears: true,
             scoreboard,
             state: State::Loading,
-            config: Rc::clone(config),
+            board,
+            names: config.services.iter().map(|s| s.name.clone()).collect(),
+            drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
             started: Instant::now(),
         })
@@ -127,7 +157,7 @@ impl Generation {
 
     /// Tells the master to accept no more, and to end what is left by the configured time.
     pub fn drain(&mut self) {
-        let deadline = self.config.global.drain_timeout.map(|t| Instant::now() + t);
+        let deadline = self.drain_timeout.map(|t| Instant::now() + t);
         self.say(&ToMaster::Drain);
         self.state = State::Draining(deadline);
     }
@@ -135,13 +165,20 @@ impl Generation {
     /// Tells the master to end everything.
     pub fn cut(&mut self) {
         self.say(&ToMaster::Cut);
-        self.state = State::Cut;
+        self.state = State::Cut(Instant::now() + CUT_PATIENCE);
     }
 
-    /// Says a word; a master that cannot hear it is dead, which its end tells.
-    pub fn say(&mut self, word: &ToMaster) {
+    /// Ends a master that does not hear. Its workers let their connections end, and go.
+    pub fn kill(&mut self) {
+        // Not reaped yet, or it would not stand here, so the number is still its own.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        self.state = State::Cut(Instant::now() + CUT_PATIENCE);
+    }
+
+    /// Says a word that matters; a master that cannot be told it is dead, or must not go on.
+    fn say(&mut self, word: &ToMaster) {
         if say_now(&self.channel, word, &[]).is_err() {
-            self.hears = false;
+            let _ = kill(self.pid, Signal::SIGKILL);
         }
     }
 }

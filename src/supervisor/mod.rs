@@ -10,27 +10,31 @@ mod pid_file;
 mod resolver;
 mod running;
 mod stopping;
+mod takeover;
 mod transition;
+pub mod trial;
+mod watch;
 
+use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::config::{self, Config, Foreground, Sources};
+use crate::config::{self, Config, Foreground, Loaded, Severity, Sources};
 use crate::ipc::leash::leash;
-use crate::ipc::shared::SharedWords;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, OneThread};
 use crate::signals::Signals;
-use crate::tls::Resumption;
+use control::Control;
 use generation::Common;
+use listeners::Listeners;
 use pid_file::PidFile;
 use resolver::Resolver;
 use running::{Parts, Supervisor};
-
-pub use resolver::Resolver as ResolverProcess;
+use takeover::{Inherited, TakenOver};
+use transition::Why;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
@@ -38,13 +42,29 @@ const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, S
 ///
 /// The order is stunnel's where it shows: configuration, logs, pid file, daemon, then the first
 /// generation, which is a reload from nothing.
-pub fn run(sources: Sources) -> ExitCode {
+pub fn run(mut sources: Sources) -> ExitCode {
     process::find_command_line();
-    let Some(config) = read(&sources) else {
-        return ExitCode::FAILURE;
+    takeover::remember_program();
+    log::install(Outputs::stderr_only());
+    let begun = match takeover::inherited() {
+        Ok(None) => {
+            let passed = Listeners::passed();
+            sources.passed = passed.as_ref().map_or(0, Listeners::count_passed);
+            let Some(loaded) = read(&sources) else {
+                return ExitCode::FAILURE;
+            };
+            passed
+                .and_then(|passed| start(sources, loaded, passed))
+                .map(|supervisor| (supervisor, Why::Start))
+        }
+        Ok(Some(Inherited::Rehearsal(state))) => process::exit(rehearse(sources, state).into()),
+        Ok(Some(Inherited::Service(state))) => {
+            succeed(sources, state).map(|supervisor| (supervisor, Why::Reload))
+        }
+        Err(error) => Err(error),
     };
-    match start(sources, config) {
-        Ok(supervisor) => supervisor.run(),
+    match begun {
+        Ok((supervisor, why)) => supervisor.run(why),
         Err(error) => {
             crate::error!(ui_log(), "{error}");
             crate::error!(ui_log(), "Configuration failed");
@@ -62,13 +82,9 @@ fn ui_log() -> Log {
 }
 
 /// Reads the configuration's text; what is wrong goes to the terminal, whole.
-fn read(sources: &Sources) -> Option<Rc<Config>> {
-    log::install(Outputs::stderr_only());
+fn read(sources: &Sources) -> Option<Loaded> {
     match config::load(sources) {
-        Ok(loaded) => {
-            crate::master::load::tell(&loaded.diagnostics, &ui_log());
-            Some(Rc::new(loaded.config))
-        }
+        Ok(loaded) => Some(loaded),
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             crate::error!(ui_log(), "Configuration failed");
@@ -77,7 +93,8 @@ fn read(sources: &Sources) -> Option<Rc<Config>> {
     }
 }
 
-fn start(sources: Sources, config: Rc<Config>) -> io::Result<Supervisor> {
+fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<Supervisor> {
+    let config = Rc::new(loaded.config);
     let global = &config.global;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
@@ -92,18 +109,19 @@ fn start(sources: Sources, config: Rc<Config>) -> io::Result<Supervisor> {
         level: global.debug,
         id: Id::Main,
     };
+    let ui = Log { id: Id::Ui, ..log };
+    crate::master::load::tell(&loaded.diagnostics, &ui);
     // Workers whose master was killed become ours, to be reaped here and not by init.
     nix::sys::prctl::set_child_subreaper(true)?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
     let resolver = Resolver::start(&config.global, &leash, log)?;
-    let common = Common {
-        resumption: Resumption::new()?,
-        connections: SharedWords::new(1)?,
-        leash,
-    };
+    let common = Common::new(leash)?;
     process::title("adit", ": supervisor");
-    Supervisor::new(Parts {
+    let control = config.global.control.as_deref();
+    Ok(Supervisor::new(Parts {
+        control: control.map(Control::open).transpose()?,
+        listeners,
         sources,
         config,
         common,
@@ -113,7 +131,91 @@ fn start(sources: Sources, config: Rc<Config>) -> io::Result<Supervisor> {
         log,
         pid_file,
         starter,
-    })
+    }))
+}
+
+/// A new binary tries whether it could take over; its exit status. It must run no destructor: what
+/// it holds is the running program's.
+fn rehearse(mut sources: Sources, state: File) -> u8 {
+    let tried = TakenOver::read(state).and_then(|taken| {
+        sources.passed = taken.listeners.count_passed();
+        std::mem::forget(taken);
+        let loaded = config::load(&sources).map_err(|e| io::Error::other(e.to_string()))?;
+        let (log, outputs) = successors_log(&loaded.config)?;
+        log::install(outputs);
+        let found = trial::load(&loaded.config, &log)?;
+        crate::master::load::tell(&found, &log);
+        Ok(found.iter().any(|d| d.severity == Severity::Error))
+    });
+    match tried {
+        Ok(failed) => failed.into(),
+        Err(error) => {
+            crate::error!(ui_log(), "The new binary cannot take over: {error}");
+            1
+        }
+    }
+}
+
+/// A new binary goes on where the old one was, in the same process.
+fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
+    let taken = TakenOver::read(state)?;
+    sources.passed = taken.listeners.count_passed();
+    // Signals wait until somebody hears them.
+    let signals = Signals::hear(&SIGNALS)?;
+    takeover::let_signals_in()?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    // It was good a moment ago, when this binary rehearsed; changed meanwhile, the reload that
+    // follows says what is wrong, and what runs goes on.
+    let config = match config::load(&sources) {
+        Ok(loaded) => loaded.config,
+        Err(diagnostics) => {
+            crate::master::load::tell(&diagnostics.0, &ui_log());
+            stand_in()?
+        }
+    };
+    let (log, outputs) = successors_log(&config)?;
+    log::install(outputs);
+    process::title("adit", ": supervisor");
+    crate::notice!(log, "{} has taken over", env!("CARGO_PKG_VERSION"));
+    let mut supervisor = Supervisor::new(Parts {
+        sources,
+        config: Rc::new(config),
+        common: taken.common,
+        leash: taken.leash,
+        resolver: taken.resolver,
+        signals,
+        log,
+        pid_file: taken.pid_file,
+        control: taken.control,
+        listeners: taken.listeners,
+        starter: None,
+    });
+    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
+    Ok(supervisor)
+}
+
+fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
+    let stderr = config.global.foreground == Foreground::Yes;
+    let outputs = Outputs::open_again(&config.global, stderr);
+    let log = Log {
+        level: config.global.debug,
+        id: Id::Main,
+    };
+    Ok((log, outputs.map_err(|e| io::Error::other(e.to_string()))?))
+}
+
+/// Something to be in force until a configuration can be read again: defaults, and no service.
+fn stand_in() -> io::Result<Config> {
+    let text = "[none]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
+    let sources = Sources {
+        text: Some(("nothing".to_owned(), text.to_owned())),
+        ..Sources::default()
+    };
+    let mut config = config::load(&sources)
+        .map_err(|e| io::Error::other(e.to_string()))?
+        .config;
+    config.services.clear();
+    Ok(config)
 }
 
 fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,26 @@ impl PidFile {
             }
             Err((_, errno)) => Err(failed(errno.into())),
         }
+    }
+
+    /// The locked file, for the next program of this process.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// The jail it stands in, and its path there.
+    pub fn place(&self) -> (Option<&Path>, &Path) {
+        (self.root.as_deref(), &self.path)
+    }
+
+    /// The file that the program before an exec held; its lock came along.
+    ///
+    /// # Errors
+    /// It is not locked by this process.
+    pub fn taken_over(file: OwnedFd, root: Option<PathBuf>, path: PathBuf) -> io::Result<PidFile> {
+        let file = Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| io::Error::from(errno))?;
+        Ok(PidFile { file, root, path })
     }
 
     /// Whether it stands at this place.

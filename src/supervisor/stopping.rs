@@ -42,8 +42,11 @@ impl Supervisor {
     }
 
     fn end_all(&mut self, status: u8, drain: Duration) {
-        self.transition = None;
+        if let Some(transition) = self.transition.take() {
+            transition.roll_back();
+        }
         self.replace_at = None;
+        self.end_rehearsal();
         for generation in &mut self.generations {
             match generation.state {
                 State::Serving | State::Draining(_) if !drain.is_zero() => {

@@ -10,9 +10,10 @@ use super::generation::{Generation, State};
 use super::listeners::Prepared;
 use super::pid_file::PidFile;
 use super::running::Supervisor;
+use super::watch::Watch;
 use crate::config::{self, Config, Foreground};
 use crate::ipc::words::{Accept, say_listeners};
-use crate::log::{self, Log, Outputs};
+use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::tell;
 use crate::process;
 
@@ -20,6 +21,8 @@ use crate::process;
 const LOAD_PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to enter the jail and start workers.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an old master may take to accept no more, once it was told.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause before a dead master's replacement that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,19 @@ pub struct Transition {
     deadline: Instant,
 }
 
+impl Why {
+    /// The log of a transition, as loud as the new configuration says; stunnel's `ui` until it serves.
+    fn log(self, config: &Config) -> Log {
+        Log {
+            level: config.global.debug,
+            id: match self {
+                Why::Start => Id::Ui,
+                Why::Reload | Why::Replace => Id::Main,
+            },
+        }
+    }
+}
+
 impl Transition {
     /// When patience ends.
     pub fn deadline(&self) -> Instant {
@@ -54,13 +70,31 @@ impl Transition {
     }
 
     /// Gives up what was made for it.
-    fn roll_back(self) {
+    pub(super) fn roll_back(self) {
+        if let Some(control) = self.control {
+            control.remove();
+        }
         if let Some(prepared) = self.prepared {
             prepared.give_up();
         }
         if let Some(pid_file) = self.pid_file {
             pid_file.remove();
         }
+    }
+}
+
+/// A reload that is in force, but for old masters that may still accept.
+pub struct Handover {
+    waiting: Vec<u64>,
+    number: u64,
+    lines: Vec<String>,
+    deadline: Instant,
+}
+
+impl Handover {
+    /// When patience with the old masters ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 }
 
@@ -82,8 +116,12 @@ impl Supervisor {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
         };
+        if self.resolver.pid.is_none() {
+            // It died just now; a candidate could look up nothing.
+            self.restart_resolver();
+        }
         let started = begun.and_then(|(config, mut change)| {
-            let log = main_log(&config);
+            let log = why.log(&config);
             let number = self.next_number();
             let resolver = &self.resolver.channel;
             let outputs = &mut change.outputs;
@@ -136,7 +174,7 @@ impl Supervisor {
             None => None,
         };
         let control = match new.control.as_deref() {
-            Some(path) if old.control.as_deref() != Some(path) => Some(
+            Some(path) if self.control.as_ref().map(Control::path) != Some(path) => Some(
                 Control::open(path)
                     .map_err(|error| format!("control = {}: {error}", path.display()))?,
             ),
@@ -156,20 +194,21 @@ impl Supervisor {
             return;
         };
         if transition.why != Why::Replace {
-            crate::notice!(main_log(&transition.config), "Configuration successful");
+            crate::notice!(
+                transition.why.log(&transition.config),
+                "Configuration successful"
+            );
         }
-        let log = match transition.why {
-            // The lines about bound addresses come once per start and once per reload.
-            Why::Replace => Log {
-                level: 5,
-                ..self.log
-            },
-            Why::Start | Why::Reload => main_log(&transition.config),
-        };
+        let log = transition.why.log(&transition.config);
         let Ok(prepared) = self.listeners.prepare(&transition.config, accept, &log) else {
             self.candidate_failed(number);
             return;
         };
+        if transition.why == Why::Start {
+            for line in prepared.lines(&transition.config) {
+                crate::info!(log, "{line}");
+            }
+        }
         let sockets = prepared.sockets();
         let Some(generation) = self.generations.iter_mut().find(|g| g.number == number) else {
             return;
@@ -193,20 +232,35 @@ impl Supervisor {
         let Some(mut transition) = self.transition.take_if(|t| t.candidate == number) else {
             return;
         };
+        // Whichever master died meanwhile, this one serves in its place.
+        self.replace_at = None;
+        let mut draining = Vec::new();
         for generation in &mut self.generations {
             if generation.number == number {
                 generation.state = State::Serving;
             } else if generation.state == State::Serving {
                 generation.drain();
+                draining.push(generation.number);
             }
         }
+        let config = Rc::clone(&transition.config);
+        self.log = Why::Reload.log(&config);
+        self.config = Rc::clone(&config);
+        let mut lines = Vec::new();
         if let Some(prepared) = transition.prepared.take() {
+            lines = prepared.lines(&config);
             self.listeners.commit(prepared);
         }
-        let config = Rc::clone(&transition.config);
+        self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
+            crate::error!(self.log, "certWatch: {error}");
+            None
+        });
         match transition.why {
             Why::Start => self.first_serving(),
-            Why::Reload => self.put_into_force(transition),
+            Why::Reload => {
+                self.put_into_force(transition);
+                self.hand_over(draining, number, lines);
+            }
             Why::Replace => {
                 crate::notice!(
                     self.log,
@@ -214,8 +268,6 @@ impl Supervisor {
                 );
             }
         }
-        self.config = config;
-        self.log = main_log(&self.config);
     }
 
     fn put_into_force(&mut self, transition: Transition) {
@@ -231,16 +283,63 @@ impl Supervisor {
         let old = match transition.pid_file {
             Some(new) => self.pid_file.replace(new),
             None if new.pid.is_none() => self.pid_file.take(),
-            None => return self.reloaded(transition.candidate),
+            None => return,
         };
         if let Some(old) = old {
             old.remove();
         }
         self.write_pid_file();
-        self.reloaded(transition.candidate);
     }
 
-    fn reloaded(&mut self, number: u64) {
+    /// A reload is announced when nobody can meet the old configuration any more.
+    fn hand_over(&mut self, waiting: Vec<u64>, number: u64, lines: Vec<String>) {
+        self.finish_handover();
+        self.handover = Some(Handover {
+            waiting,
+            number,
+            lines,
+            deadline: Instant::now() + HANDOVER_PATIENCE,
+        });
+        self.drains(0);
+    }
+
+    /// A generation accepts no more, or is no more.
+    pub(super) fn drains(&mut self, number: u64) {
+        if let Some(handover) = &mut self.handover {
+            handover.waiting.retain(|waiting| *waiting != number);
+            if handover.waiting.is_empty() {
+                self.finish_handover();
+            }
+        }
+    }
+
+    /// A master that goes on accepting, or stands still, after its time keeps its listeners only
+    /// as long as it lives. Its workers let their connections end.
+    pub(super) fn handover_timed_out(&mut self) {
+        let Some(handover) = &mut self.handover else {
+            return;
+        };
+        handover.deadline = Instant::now() + HANDOVER_PATIENCE;
+        let waiting = handover.waiting.clone();
+        for number in waiting {
+            crate::error!(
+                self.log,
+                "Generation {number} goes on accepting: its master is killed"
+            );
+            if let Some(generation) = self.generation(number) {
+                generation.kill();
+            }
+        }
+    }
+
+    fn finish_handover(&mut self) {
+        let Some(handover) = self.handover.take() else {
+            return;
+        };
+        for line in handover.lines {
+            crate::info!(self.log, "{line}");
+        }
+        let number = handover.number;
         crate::notice!(
             self.log,
             "Configuration reloaded: generation {number} serves"
@@ -283,22 +382,24 @@ impl Supervisor {
     pub(super) fn transition_timed_out(&mut self) {
         if let Some(number) = self.transition.as_ref().map(|t| t.candidate) {
             crate::error!(self.log, "Generation {number} does not come up in time");
+            self.candidate_failed(number);
             if let Some(generation) = self.generation(number) {
                 // It may be stuck in a call that no word ends.
-                let _ = nix::sys::signal::kill(generation.pid, nix::sys::signal::Signal::SIGKILL);
+                generation.kill();
             }
-            self.candidate_failed(number);
         }
     }
 
     fn failed(&mut self, why: Why) {
         match why {
             Why::Start => {
-                crate::error!(self.log, "Configuration failed");
+                crate::error!(why.log(&self.config), "Configuration failed");
                 self.give_up();
             }
             Why::Reload => {
-                let text = "Configuration failed: the running configuration goes on";
+                let text =
+                    "Failed to reload the configuration file: the running configuration goes on";
+                crate::error!(self.log, "Configuration failed");
                 crate::error!(self.log, "{text}");
                 self.reloads.failed += 1;
                 self.notifier.ready(text);
@@ -312,13 +413,5 @@ impl Supervisor {
                 self.replace_at = Some(Instant::now() + RETRY);
             }
         }
-    }
-}
-
-/// The log of the loops, as loud as a configuration says.
-fn main_log(config: &Config) -> Log {
-    Log {
-        level: config.global.debug,
-        id: log::Id::Main,
     }
 }

@@ -87,7 +87,13 @@ impl fmt::Display for Failure {
             Fault::Either => "the two sides do not agree",
             Fault::Nobody => "nobody's fault in particular",
         };
-        write!(f, ": {fault}; {}", row.hint)
+        let hint = match (&self.offence, self.during) {
+            (Offence::Vanished, During::Accept | During::Connect) => {
+                "it closed the connection in the middle of the handshake"
+            }
+            _ => row.hint,
+        };
+        write!(f, ": {fault}; {hint}")
     }
 }
 

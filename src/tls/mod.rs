@@ -30,6 +30,8 @@ mod verification;
 mod tests;
 
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 
 pub use context::Context;
 pub use failure::{During, Failure};
@@ -53,15 +55,49 @@ impl Resumption {
     ///
     /// # Errors
     /// No memory, no randomness.
-    pub fn new() -> std::io::Result<Self> {
-        let mut ticket_secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut ticket_secret)
-            .map_err(|_| std::io::Error::other("the system gives no random bytes"))?;
+    pub fn new() -> io::Result<Self> {
         Ok(Self {
-            ticket_secret,
-            sessions: sessions::map()?,
+            ticket_secret: draw()?,
+            sessions: SharedWords::new(sessions::WORDS)?,
         })
     }
+
+    /// As [`Resumption::new`], with a descriptor by which the cache outlives an exec.
+    ///
+    /// # Errors
+    /// No memory, no randomness, no descriptors left.
+    pub fn transferable() -> io::Result<(Self, OwnedFd)> {
+        let (sessions, descriptor) = SharedWords::transferable(sessions::WORDS)?;
+        let this = Self {
+            ticket_secret: draw()?,
+            sessions,
+        };
+        Ok((this, descriptor))
+    }
+
+    /// The secret and the cache of the program that this process was before an exec.
+    ///
+    /// # Errors
+    /// The cache has another size; no memory.
+    pub fn taken_over(ticket_secret: [u8; 32], descriptor: &OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            ticket_secret,
+            sessions: SharedWords::taken_over(descriptor, sessions::WORDS)?,
+        })
+    }
+
+    /// What the ticket keys are derived from, to be handed to the next program of this process and
+    /// to nobody else.
+    pub fn ticket_secret(&self) -> [u8; 32] {
+        self.ticket_secret
+    }
+}
+
+fn draw() -> io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(secret)
 }
 
 impl fmt::Debug for Resumption {

@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,23 +17,22 @@ use rustls::server::StoresServerSessions;
 use super::tickets::{EPOCH, unix_time};
 use crate::ipc::shared::SharedWords;
 
-/// Slots, in sets of `WAYS`. 2048 slots of 2 KiB are 4 MiB, of which only used pages exist.
+/// Slots, in sets of `WAYS`. 2048 slots of 8 KiB are 16 MiB, of which only used pages exist.
 const SLOTS: usize = 2048;
 const WAYS: usize = 4;
 /// Words of a slot: sequence, expiry, length, two of tag, and the value.
-const SLOT: usize = 256;
+const SLOT: usize = 1024;
 const SEQUENCE: usize = 0;
 const EXPIRY: usize = 1;
 const LENGTH: usize = 2;
 const TAG: usize = 3;
 const VALUE: usize = 5;
-/// The longest session that is kept, in bytes; one with a long client chain is not.
+/// The longest session that is kept, in bytes. It holds the client's chain: three certificates of
+/// 4096-bit RSA have room.
 const MAX_VALUE: usize = (SLOT - VALUE) * 8;
 
-/// Maps the memory that all workers share.
-pub(super) fn map() -> io::Result<SharedWords> {
-    SharedWords::new(SLOTS * SLOT)
-}
+/// Words of the memory that all workers share.
+pub(super) const WORDS: usize = SLOTS * SLOT;
 
 /// The sessions of one service, in the memory that all services share.
 pub(super) struct SharedSessions {
@@ -268,7 +266,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (SharedSessions, SharedSessions) {
-        let words = map().unwrap();
+        let words = SharedWords::new(WORDS).unwrap();
         (
             SharedSessions::new(words.clone(), [1; 32]),
             SharedSessions::new(words, [1; 32]),

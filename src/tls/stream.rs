@@ -92,6 +92,13 @@ impl Stream {
         self.negotiated.clone()
     }
 
+    /// Whether the handshake's last flight may wait for payload to go with: with a client the server
+    /// begins to carry only when it has it, with a TLS 1.3 server it is tickets. A TLS 1.2 server's
+    /// is awaited.
+    pub fn last_flight_can_wait(&self) -> bool {
+        self.client || self.kernel.is_some()
+    }
+
     /// Decrypts in place every whole record at the front of `input` and pushes where the plain
     /// bytes lie in it. What TLS itself must send (a key update's answer) is appended to `output`.
     ///

@@ -2,6 +2,7 @@
 //! the time alone, so they rotate with nobody talking.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -14,10 +15,15 @@ pub(super) const EPOCH: u64 = 6 * 60 * 60;
 
 const EPOCH_LEN: usize = 8;
 
+/// A key and the epoch that it is of.
+type Made = (u64, Arc<LessSafeKey>);
+
 /// Seals and opens the tickets of one service.
 pub(super) struct Tickets {
     /// Bound to the service's identity: no other service's, and no other verification's, tickets open.
     key: hkdf::Prk,
+    /// The keys of the last two epochs that were asked for, even and odd.
+    made: [Mutex<Option<Made>>; 2],
     clock: fn() -> u64,
 }
 
@@ -26,11 +32,26 @@ impl Tickets {
     pub(super) fn new(secret: &[u8; 32], identity: &[u8]) -> Self {
         Self {
             key: hkdf::Salt::new(hkdf::HKDF_SHA256, identity).extract(secret),
+            made: Default::default(),
             clock: unix_time,
         }
     }
 
-    fn key_of(&self, epoch: u64) -> Option<LessSafeKey> {
+    fn key_of(&self, epoch: u64) -> Option<Arc<LessSafeKey>> {
+        let place = &self.made[(epoch % 2) as usize];
+        // A thread that panicked left it whole: it is replaced in one go.
+        let mut made = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, key)) = &*made
+            && *of == epoch
+        {
+            return Some(Arc::clone(key));
+        }
+        let key = Arc::new(self.make_key(epoch)?);
+        *made = Some((epoch, Arc::clone(&key)));
+        Some(key)
+    }
+
+    fn make_key(&self, epoch: u64) -> Option<LessSafeKey> {
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         self.key
             .expand(&[b"adit ticket", &epoch.to_be_bytes()], hkdf::HKDF_SHA256)

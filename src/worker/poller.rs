@@ -1,5 +1,6 @@
-//! Readiness by epoll(7), edge-triggered, each socket registered once for both directions, so that
-//! an event costs no epoll_ctl. Never in here: what a key means.
+//! Readiness by epoll(7), edge-triggered, each socket registered once, so that an event costs no
+//! epoll_ctl. Room to write is only watched on a socket that was full once: a new socket has room,
+//! and would say so by an event that nobody needs. Never in here: what a key means.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,6 +15,12 @@ pub const NOTIFIED: u64 = u64::MAX;
 
 /// Events taken in one turn. More stay in the kernel for the next.
 const BATCH: usize = 256;
+
+const INCOMING: EpollFlags = EpollFlags::EPOLLIN
+    .union(EpollFlags::EPOLLRDHUP)
+    .union(EpollFlags::EPOLLPRI)
+    .union(EpollFlags::EPOLLET);
+const BOTH: EpollFlags = INCOMING.union(EpollFlags::EPOLLOUT);
 
 /// What happened to a socket since it was last drained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,17 +115,29 @@ impl Poller {
         Ok(Self { epoll, wake })
     }
 
-    /// Registers `source` for both directions; closing it takes it off again.
+    /// Registers `source` for what comes in; closing it takes it off again.
     ///
     /// # Errors
     /// What epoll_ctl(2) gives: no memory, too many watches.
     pub fn add(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        let flags = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLPRI
-            | EpollFlags::EPOLLET;
-        Ok(self.epoll.add(source, EpollEvent::new(flags, key))?)
+        Ok(self.epoll.add(source, EpollEvent::new(INCOMING, key))?)
+    }
+
+    /// As [`Poller::add`], for room to write too, which is also how connect(2) ends.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_both(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        Ok(self.epoll.add(source, EpollEvent::new(BOTH, key))?)
+    }
+
+    /// From now on room to write is watched too. Room that came before makes an event at once.
+    ///
+    /// # Errors
+    /// As [`Poller::add`]; `source` was not registered.
+    pub fn watch_room(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let mut event = EpollEvent::new(BOTH, key);
+        Ok(self.epoll.modify(source, &mut event)?)
     }
 
     /// Waits until something happens, at most `timeout` (`None`: for ever). An interruption by a
@@ -182,6 +201,21 @@ mod tests {
             assert_eq!(turn(&poller, Duration::from_secs(5))[0].0, NOTIFIED);
             assert!(turn(&poller, Duration::ZERO).is_empty());
         }
+    }
+
+    #[test]
+    fn room_is_told_of_once_it_is_watched() {
+        let poller = Poller::new().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        poller.add(ours.as_fd(), 7).unwrap();
+        assert!(turn(&poller, Duration::ZERO).is_empty());
+        while (&ours).write(&[1; 4096]).is_ok() {}
+        poller.watch_room(ours.as_fd(), 7).unwrap();
+        assert!(turn(&poller, Duration::ZERO).is_empty());
+        while (&theirs).read(&mut [0; 65536]).is_ok() {}
+        assert!(turn(&poller, Duration::from_secs(5))[0].1.writable);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
     ServiceContext {
         upstreams: resolved.collect(),
         tls: None,
+        local: None,
         config: Service {
             name: "plain".to_owned(),
             accept: Vec::new(),

@@ -230,7 +230,7 @@ fn addresses_are_taken_from_connect_when_nothing_was_resolved() {
 
 #[test]
 fn the_local_address_is_the_one_asked_for() {
-    let mut relay = Relay::start(|service| service.config.local = Some("127.0.0.9".to_owned()));
+    let mut relay = Relay::start(|service| service.local = Some([127, 0, 0, 9].into()));
     let (_client, server) = relay.pair();
     assert_eq!(server.peer_addr().unwrap().ip().to_string(), "127.0.0.9");
 }

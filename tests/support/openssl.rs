@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::{DEADLINE, poll_for, wait_for};
 
@@ -11,6 +12,7 @@ use super::{DEADLINE, poll_for, wait_for};
 pub struct Tool {
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
+    collectors: Vec<JoinHandle<()>>,
 }
 
 impl Tool {
@@ -24,9 +26,15 @@ impl Tool {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let said = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().expect("piped"), said.clone());
-        collect(child.stderr.take().expect("piped"), said.clone());
-        Tool { child, said }
+        let collectors = vec![
+            collect(child.stdout.take().expect("piped"), said.clone()),
+            collect(child.stderr.take().expect("piped"), said.clone()),
+        ];
+        Tool {
+            child,
+            said,
+            collectors,
+        }
     }
 
     /// What it said so far.
@@ -53,10 +61,14 @@ impl Tool {
         drop(self.child.stdin.take());
     }
 
-    /// Waits for its end: whether it succeeded.
+    /// Waits for its end, and for its last words: whether it succeeded.
     #[track_caller]
     pub fn succeeds(&mut self) -> bool {
-        wait_for("the program's end", || self.child.try_wait().expect("wait")).success()
+        let status = wait_for("the program's end", || self.child.try_wait().expect("wait"));
+        for collector in self.collectors.drain(..) {
+            collector.join().expect("no panic");
+        }
+        status.success()
     }
 }
 
@@ -67,7 +79,7 @@ impl Drop for Tool {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
+fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = from.read(&mut buffer) {
@@ -75,7 +87,7 @@ fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
                 .expect("no panic")
                 .extend_from_slice(&buffer[..n]);
         }
-    });
+    })
 }
 
 /// `openssl s_client` to that address, given `input` and then the end of it; everything it said.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Relay, ending, eventually, is_reset, receive_pattern, reset, send_pattern};
+use super::{PATIENCE, Relay, ending, eventually, is_reset, receive_pattern, reset, send_pattern};
 use crate::config::{Protocol, TlsVersion};
 use crate::log::{Id, Log};
 use crate::relay::ServiceContext;
@@ -126,6 +126,20 @@ fn a_second_connection_resumes_the_session_of_the_first() {
             assert_eq!(row.handshakes_new().load(Relaxed), 1);
             assert_eq!(row.handshakes_resumed().load(Relaxed), n);
         }
+    }
+}
+
+#[test]
+fn tickets_come_though_nobody_says_anything() {
+    let mut tunnel = Tunnel::new(version(TlsVersion::V1_3));
+    let (mut silent, start) = (Vec::new(), Instant::now());
+    let resumed = |tunnel: &Tunnel| {
+        let row = tunnel.exit.scoreboard.service(0, 0);
+        row.handshakes_resumed().load(Relaxed)
+    };
+    while resumed(&tunnel) == 0 {
+        assert!(start.elapsed() < PATIENCE);
+        silent.push(tunnel.pair());
     }
 }
 

@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use super::peers::Peer;
+use super::rows::{ROWS, Row};
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--json FILE]
+                   [--limit SECONDS] [--no-adit] [--list]
+
+  --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx, and sockets, the
+                   floor, which relays plain TCP (default: all), by commas; may be given again
+  --rows WORDS     only rows whose id contains one of these words, by commas (see --list)
+  --rounds N       rounds, each in the reverse order of the one before (default: 3)
+  --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)
+  --json FILE      every sample and ratio, for programs
+  --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
+  --no-adit        the peers alone; ratios are to the first of them
+  --list           the rows' ids, then stop
+
+The binary measured as adit is this tree's release build, or ADIT_BIN.
+";
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Say this and stop.
+    Print(String),
+    /// Be the floor: relay plain TCP from one port of loopback to another.
+    Relay(u16, u16),
+    /// Measure.
+    Measure(Plan),
+}
+
+/// What to measure.
+#[derive(Debug)]
+pub struct Plan {
+    /// The first is the one that ratios are of.
+    pub peers: Vec<Peer>,
+    /// In the table's order.
+    pub rows: Vec<&'static Row>,
+    /// At least one.
+    pub rounds: usize,
+    /// Scales the work of a measurement.
+    pub work: f64,
+    /// Where the machine-readable results go.
+    pub json: Option<PathBuf>,
+    /// How long all may take.
+    pub limit: Duration,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// What is wrong with it, in words for the user.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut peers = Vec::new();
+    let mut words = Vec::new();
+    let mut with_adit = true;
+    let mut plan = Plan {
+        peers: Vec::new(),
+        rows: Vec::new(),
+        rounds: 3,
+        work: 1.0,
+        json: None,
+        limit: Duration::from_secs(3600),
+    };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            // Cargo says it to every bench target.
+            Long("bench") => {}
+            Long("peer" | "peers") => {
+                for name in list(&parser.value()?.string()?) {
+                    peers.push(Peer::named(&name).ok_or(format!("no such peer: {name}"))?);
+                }
+            }
+            Long("row" | "rows") => words.extend(list(&parser.value()?.string()?)),
+            Long("rounds") => plan.rounds = parser.value()?.parse()?,
+            Long("work") => plan.work = parser.value()?.parse()?,
+            Long("json") => plan.json = Some(parser.value()?.into()),
+            Long("limit") => plan.limit = Duration::from_secs(parser.value()?.parse()?),
+            Long("no-adit") => with_adit = false,
+            Long("relay") => {
+                let (accept, connect) = (parser.value()?.parse()?, parser.value()?.parse()?);
+                return Ok(Command::Relay(accept, connect));
+            }
+            Long("list") => return Ok(Command::Print(listing())),
+            Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if plan.rounds == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
+        return Err("--rounds and --work must be above 0".into());
+    }
+    plan.peers = choose_peers(peers, with_adit);
+    plan.rows = choose_rows(&words)?;
+    Ok(Command::Measure(plan))
+}
+
+fn list(value: &str) -> Vec<String> {
+    let names = value.split(',').map(str::trim);
+    names.filter(|n| !n.is_empty()).map(str::to_owned).collect()
+}
+
+fn listing() -> String {
+    ROWS.iter()
+        .map(|row| format!("{:26} {}\n", row.id, row.label))
+        .collect()
+}
+
+fn choose_peers(asked: Vec<Peer>, with_adit: bool) -> Vec<Peer> {
+    let mut peers = if with_adit { vec![Peer::Adit] } else { vec![] };
+    let wanted = if asked.is_empty() {
+        Peer::ALL.to_vec()
+    } else {
+        asked
+    };
+    for peer in wanted {
+        if !peers.contains(&peer) && (with_adit || peer != Peer::Adit) {
+            peers.push(peer);
+        }
+    }
+    peers
+}
+
+fn choose_rows(words: &[String]) -> Result<Vec<&'static Row>, String> {
+    for word in words {
+        if !ROWS.iter().any(|row| row.id.contains(word.as_str())) {
+            return Err(format!("no row's id contains `{word}`; --list shows them"));
+        }
+    }
+    let chosen = |row: &&Row| words.is_empty() || words.iter().any(|w| row.id.contains(w.as_str()));
+    Ok(ROWS.iter().filter(chosen).collect())
+}

@@ -1,0 +1,295 @@
+//! One measurement: a fresh proxy, a warm-up, the work, and what it cost the proxy's process tree.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use super::peers::Peer;
+use super::pki::Pki;
+use super::proxy::Proxy;
+use super::rows::{Mode, Row, Work};
+use super::tree;
+use super::upstream::{Request, Upstream, send_pattern, take_pattern};
+use super::wire::{self, Ledger, Negotiated, Wire};
+
+/// Connections under way at once where handshakes are counted.
+const SHAKERS: usize = 4;
+/// The same where a proxy is the client that resumes. OpenSSL's client replaces a session when its
+/// successor arrives, and a connection that has just taken it for its own then shakes hands in
+/// full; one at a time, every proxy resumes.
+const CLIENT_RESUMERS: usize = 1;
+/// Connections that carry bulk: one for each of the proxy's workers.
+const CARRIERS: usize = 2;
+/// Connections that echo.
+const ECHOERS: usize = 16;
+/// Bytes of an echo.
+const MESSAGE: usize = 64;
+/// Connections of each shaker before anything is counted.
+const WARM_SHAKES: u64 = 20;
+/// Bytes of each carrier before anything is counted.
+const WARM_BYTES: u64 = 8_000_000;
+/// Messages of each echoer before anything is counted.
+const WARM_MESSAGES: u64 = 50;
+/// Of handshakes that are to be resumed, this many must be.
+const RESUMED: f64 = 0.98;
+
+/// What a measurement gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// In the row's unit.
+    pub value: f64,
+    /// What most connections negotiated; `None` where there is no TLS.
+    pub negotiated: Option<Negotiated>,
+}
+
+/// Measures a row on a peer, with its files under `scratch`.
+///
+/// # Errors
+/// The proxy does not start, does not do the work, or does another (a full handshake where it
+/// should resume); with the end of its log.
+pub fn sample(
+    peer: Peer,
+    row: &'static Row,
+    factor: f64,
+    pki: &Pki,
+    scratch: &Path,
+) -> io::Result<Sample> {
+    let dir = scratch.join(peer.name());
+    fs::create_dir_all(&dir)?;
+    let ledger = Ledger::default();
+    let tls = match row.mode {
+        Mode::Client if peer.tls() => Some(wire::server_config(row, pki.identity(row.key))?),
+        Mode::Client | Mode::Server => None,
+    };
+    let upstream = Upstream::start(tls, ledger.clone())?;
+    let proxy = Proxy::start(peer, &dir, pki, row, upstream.port())?;
+    let load = Load {
+        peer,
+        row,
+        pki,
+        proxy: &proxy,
+        ledger: &ledger,
+    };
+    let result = load
+        .run(factor)
+        .and_then(|value| Ok((value, load.negotiated()?)));
+    let sample = match result {
+        Ok((value, negotiated)) => Sample { value, negotiated },
+        Err(error) => {
+            let there = upstream.trouble();
+            let there = there.map_or(String::new(), |t| format!(" (the upstream says: {t})"));
+            return Err(io::Error::other(proxy.explain(&format!("{error}{there}"))));
+        }
+    };
+    drop(proxy);
+    fs::remove_dir_all(&dir)?;
+    Ok(sample)
+}
+
+struct Load<'a> {
+    peer: Peer,
+    row: &'static Row,
+    pki: &'a Pki,
+    proxy: &'a Proxy,
+    ledger: &'a Ledger,
+}
+
+type Tls = Option<Arc<ClientConfig>>;
+
+impl Load<'_> {
+    fn run(&self, factor: f64) -> io::Result<f64> {
+        let scaled = |amount: u64| ((amount as f64 * factor) as u64).max(1);
+        match self.row.work {
+            Work::Handshakes(count) => self.handshakes(scaled(count)),
+            Work::Down(bytes) => self.bulk(scaled(bytes), down),
+            Work::Up(bytes) => self.bulk(scaled(bytes), up),
+            Work::Echo(messages) => self.echo(scaled(messages)),
+            Work::Idle(connections) => self.idle(scaled(connections)),
+        }
+    }
+
+    /// What a client's end is made with; each has its own session cache.
+    fn tls(&self) -> io::Result<Tls> {
+        match self.row.mode {
+            Mode::Server if self.peer.tls() => wire::client_config(self.row, self.pki).map(Some),
+            Mode::Server | Mode::Client => Ok(None),
+        }
+    }
+
+    fn ends(&self, count: usize) -> io::Result<Vec<Tls>> {
+        (0..count).map(|_| self.tls()).collect()
+    }
+
+    fn connect(&self, tls: &Tls) -> io::Result<Wire> {
+        Wire::connect(self.proxy.address(), tls.as_ref(), self.ledger)
+    }
+
+    /// A connection with a byte there and back: the whole path stands.
+    fn open(&self, tls: &Tls) -> io::Result<Wire> {
+        let mut wire = self.connect(tls)?;
+        Request::Echo(1).write(&mut wire)?;
+        wire.write_all(b"x")?;
+        wire.read_exact(&mut [0])?;
+        Ok(wire)
+    }
+
+    fn shake(&self, tls: &Tls, times: u64) -> io::Result<()> {
+        (0..times).try_for_each(|_| self.open(tls)?.finish())
+    }
+
+    fn handshakes(&self, count: u64) -> io::Result<f64> {
+        let shakers = match self.row.mode {
+            Mode::Client if self.row.resumed => CLIENT_RESUMERS,
+            Mode::Client | Mode::Server => SHAKERS,
+        };
+        let mut ends = self.ends(shakers)?;
+        in_parallel(&mut ends, |tls| self.shake(tls, WARM_SHAKES))?;
+        let each = count.div_ceil(shakers as u64);
+        let spent = self.cpu_of(|| {
+            self.ledger.take();
+            in_parallel(&mut ends, |tls| self.shake(tls, each))
+        })?;
+        Ok(spent.as_secs_f64() * 1e6 / (each * shakers as u64) as f64)
+    }
+
+    fn bulk(&self, bytes: u64, carry: Carry) -> io::Result<f64> {
+        let mut wires = self.connections(CARRIERS)?;
+        in_parallel(&mut wires, |wire| carry(wire, WARM_BYTES))?;
+        let each = bytes.div_ceil(CARRIERS as u64);
+        let spent = self.cpu_of(|| in_parallel(&mut wires, |wire| carry(wire, each)))?;
+        finish(wires)?;
+        Ok(spent.as_secs_f64() * 1e3 / ((each * CARRIERS as u64) as f64 / 1e9))
+    }
+
+    fn echo(&self, messages: u64) -> io::Result<f64> {
+        let mut wires = self.connections(ECHOERS)?;
+        in_parallel(&mut wires, |wire| exchange(wire, WARM_MESSAGES))?;
+        let each = messages.div_ceil(ECHOERS as u64);
+        let spent = self.cpu_of(|| in_parallel(&mut wires, |wire| exchange(wire, each)))?;
+        finish(wires)?;
+        Ok(spent.as_secs_f64() * 1e6 / (each * ECHOERS as u64) as f64)
+    }
+
+    /// What comes with the first connections, as a worker's code pages, is not counted.
+    fn idle(&self, count: u64) -> io::Result<f64> {
+        let mut ends = self.ends(SHAKERS)?;
+        in_parallel(&mut ends, |tls| self.shake(tls, WARM_SHAKES))?;
+        self.settled()?;
+        let before = tree::pss(self.proxy.pid())?;
+        let each = count.div_ceil(SHAKERS as u64);
+        let mut groups: Vec<(Tls, Vec<Wire>)> =
+            ends.into_iter().map(|tls| (tls, Vec::new())).collect();
+        in_parallel(&mut groups, |(tls, wires)| {
+            (0..each).try_for_each(|_| {
+                wires.push(self.open(tls)?);
+                Ok(())
+            })
+        })?;
+        self.settled()?;
+        let after = tree::pss(self.proxy.pid())?;
+        finish(groups.into_iter().flat_map(|(_, wires)| wires).collect())?;
+        Ok((after as f64 - before as f64) / (each * SHAKERS as u64) as f64)
+    }
+
+    fn connections(&self, count: usize) -> io::Result<Vec<Wire>> {
+        let ends = self.ends(count)?;
+        ends.iter().map(|tls| self.open(tls)).collect()
+    }
+
+    /// The CPU that the tree spends on `work`, what it does after its last byte included.
+    fn cpu_of(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
+        let before = self.settled()?;
+        work()?;
+        Ok(self.settled()?.saturating_sub(before))
+    }
+
+    /// Waits until the tree rests (a heartbeat may go on), a second at most; its CPU so far.
+    fn settled(&self) -> io::Result<Duration> {
+        const REST: Duration = Duration::from_millis(20);
+        const HEARTBEAT: Duration = Duration::from_micros(200);
+        let mut before = tree::cpu(self.proxy.pid())?;
+        for _ in 0..50 {
+            thread::sleep(REST);
+            let now = tree::cpu(self.proxy.pid())?;
+            if now.saturating_sub(before) < HEARTBEAT {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
+    }
+
+    /// What most connections negotiated.
+    fn negotiated(&self) -> io::Result<Option<Negotiated>> {
+        if !self.peer.tls() {
+            return Ok(None);
+        }
+        let counts = self.ledger.take();
+        let all: u64 = counts.values().sum();
+        let resumed: u64 = counts
+            .iter()
+            .map(|(n, c)| if n.resumed { *c } else { 0 })
+            .sum();
+        let right = match self.row.resumed {
+            true => resumed as f64 >= all as f64 * RESUMED,
+            false => resumed == 0,
+        };
+        if !right {
+            let what = format!("{resumed} of {all} handshakes were resumed, which is another work");
+            return Err(io::Error::other(what));
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        most.map(|(negotiated, _)| Some(negotiated))
+            .ok_or_else(|| io::Error::other("no TLS handshake was seen"))
+    }
+}
+
+type Carry = fn(&mut Wire, u64) -> io::Result<()>;
+
+fn down(wire: &mut Wire, bytes: u64) -> io::Result<()> {
+    Request::Send(bytes).write(wire)?;
+    take_pattern(wire, bytes)
+}
+
+fn up(wire: &mut Wire, bytes: u64) -> io::Result<()> {
+    Request::Take(bytes).write(wire)?;
+    send_pattern(wire, bytes)?;
+    wire.read_exact(&mut [0])
+}
+
+fn exchange(wire: &mut Wire, messages: u64) -> io::Result<()> {
+    Request::Echo(messages * MESSAGE as u64).write(wire)?;
+    let sent = [b'm'; MESSAGE];
+    let mut received = [0; MESSAGE];
+    for _ in 0..messages {
+        wire.write_all(&sent)?;
+        wire.read_exact(&mut received)?;
+    }
+    Ok(())
+}
+
+fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
+    wires.iter_mut().try_for_each(Wire::finish)
+}
+
+/// Does `work` on each item, each in a thread of its own; the first error of any.
+fn in_parallel<T: Send>(
+    items: &mut [T],
+    work: impl Fn(&mut T) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .iter_mut()
+            .map(|item| scope.spawn(|| work(item)))
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            let died = |_| Err(io::Error::other("a load thread panicked"));
+            thread.join().unwrap_or_else(died)
+        })
+    })
+}

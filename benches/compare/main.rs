@@ -1,0 +1,10 @@
+//! `benches/run`: what a unit of work costs adit, stunnel, hitch, haproxy and nginx, side by side.
+
+#[path = "mod.rs"]
+mod compare;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    compare::run(std::env::args_os().skip(1))
+}

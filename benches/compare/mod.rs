@@ -1,0 +1,141 @@
+//! CPU and memory per unit of work of TLS proxies, side by side on one machine.
+//!
+//! A round measures the peers of a row one after the other, the next round in the reverse order;
+//! ratios are taken within a round, so that a machine that grows slower or faster meanwhile does
+//! not favour anyone. Each measurement has a fresh proxy with a configuration of its own, on
+//! loopback, between a client and an upstream that live in this program. What is counted is the CPU time of
+//! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
+
+mod args;
+mod floor;
+mod load;
+mod peers;
+mod pki;
+mod proxy;
+pub mod report;
+mod rows;
+pub mod tree;
+pub mod upstream;
+mod watch;
+pub mod wire;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::process::ExitCode;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use args::{Command, Plan};
+use peers::Peer;
+use pki::Pki;
+use report::{Cell, Line, Report};
+use rows::Row;
+
+/// The whole program, its name not among `args`.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match args::parse(args) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("{error}\n\n{}", args::HELP);
+            return ExitCode::from(2);
+        }
+    };
+    match command {
+        Command::Print(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Command::Relay(accept, connect) => {
+            let Err(error) = floor::run(accept, connect);
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+        Command::Measure(plan) => match measure(&plan) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Measures and reports; whether all went as it should.
+fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
+    allow_many_descriptors()?;
+    let scratch = tempfile::tempdir()?;
+    // Proxies that dropped root must reach what is theirs in it.
+    fs::set_permissions(
+        scratch.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
+    watch::start(plan.limit, scratch.path().to_owned())?;
+    let pki = Pki::make(scratch.path())?;
+    let mut peers = Vec::new();
+    for peer in &plan.peers {
+        peers.push((*peer, peer.version()?));
+    }
+    let mut lines = Vec::new();
+    for (number, row) in plan.rows.iter().enumerate() {
+        eprint!("[{}/{}] {}:", number + 1, plan.rows.len(), row.label);
+        let sample = |peer| load::sample(peer, row, plan.work, &pki, scratch.path());
+        lines.push(line(plan, row, sample));
+        eprintln!();
+    }
+    let report = Report {
+        peers,
+        rounds: plan.rounds,
+        work: plan.work,
+        lines,
+    };
+    println!("{}", report.text());
+    if let Some(file) = &plan.json {
+        fs::write(file, format!("{:#}\n", report.json()))?;
+    }
+    Ok(report.is_sound())
+}
+
+/// All rounds of a row; a peer that failed once is not asked again.
+fn line(plan: &Plan, row: &'static Row, sample: impl Fn(Peer) -> io::Result<load::Sample>) -> Line {
+    let mut cells: Vec<Cell> = plan
+        .peers
+        .iter()
+        .map(|peer| match peer.can(row) {
+            true => Cell::Measured(Vec::new()),
+            false => Cell::Cannot,
+        })
+        .collect();
+    for round in 0..plan.rounds {
+        let mut order: Vec<usize> = (0..plan.peers.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for place in order {
+            let peer = plan.peers[place];
+            let Cell::Measured(samples) = &mut cells[place] else {
+                continue;
+            };
+            match sample(peer) {
+                Ok(sample) => {
+                    eprint!(" {} {:.1}", peer.name(), sample.value);
+                    samples.push(sample);
+                }
+                Err(error) => {
+                    eprint!(" {} FAILED", peer.name());
+                    cells[place] = Cell::Failed(error.to_string());
+                }
+            }
+        }
+    }
+    Line { row, cells }
+}
+
+/// A thousand idle connections are two thousand descriptors here and in a proxy, which inherits
+/// the limit.
+fn allow_many_descriptors() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+}

@@ -1,0 +1,308 @@
+//! The proxies that are compared: how each is configured for a row, started, and asked for its
+//! version. Two workers (processes or threads) each, no log of single connections, privileges
+//! dropped as each can.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::pki::{HOST, Pki};
+use super::rows::{Mode, Row};
+
+/// A proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// This tree's release build, or ADIT_BIN.
+    Adit,
+    /// Debian's stunnel4: a thread per connection.
+    Stunnel,
+    /// Debian's: processes, server mode only.
+    Hitch,
+    /// Debian's: one process with threads.
+    Haproxy,
+    /// Debian's, with its stream module: processes.
+    Nginx,
+    /// No TLS at all, see [`super::floor`].
+    Sockets,
+}
+
+/// Where a proxy is put for one measurement.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// A folder of its own.
+    pub dir: &'a Path,
+    /// Certificates.
+    pub pki: &'a Pki,
+    /// The loopback port to accept on.
+    pub accept: u16,
+    /// The loopback port to connect to.
+    pub connect: u16,
+    /// What it is to do.
+    pub row: &'a Row,
+}
+
+impl Peer {
+    /// All, in the table's order.
+    pub const ALL: [Peer; 6] = [
+        Peer::Adit,
+        Peer::Stunnel,
+        Peer::Hitch,
+        Peer::Haproxy,
+        Peer::Nginx,
+        Peer::Sockets,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Adit => "adit",
+            Peer::Stunnel => "stunnel",
+            Peer::Hitch => "hitch",
+            Peer::Haproxy => "haproxy",
+            Peer::Nginx => "nginx",
+            Peer::Sockets => "sockets",
+        }
+    }
+
+    /// The peer of this name.
+    pub fn named(name: &str) -> Option<Peer> {
+        Peer::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    /// Whether its TLS side speaks TLS.
+    pub fn tls(self) -> bool {
+        self != Peer::Sockets
+    }
+
+    /// Whether it can do this row at all.
+    pub fn can(self, row: &Row) -> bool {
+        // Hitch has a client mode, but neither resumption nor verification in it.
+        self != Peer::Hitch || row.mode == Mode::Server
+    }
+
+    /// Its program.
+    pub fn program(self) -> OsString {
+        match self {
+            Peer::Adit => {
+                env::var_os("ADIT_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_adit").into())
+            }
+            Peer::Stunnel => in_path("stunnel"),
+            Peer::Hitch => in_path("hitch"),
+            Peer::Haproxy => in_path("haproxy"),
+            Peer::Nginx => in_path("nginx"),
+            Peer::Sockets => "/proc/self/exe".into(),
+        }
+    }
+
+    /// What it says of itself, in one line.
+    ///
+    /// # Errors
+    /// The program is not there or says nothing.
+    pub fn version(self) -> io::Result<String> {
+        let flag = match self {
+            Peer::Adit | Peer::Stunnel => "-version",
+            Peer::Hitch => "--version",
+            Peer::Haproxy | Peer::Nginx => "-v",
+            Peer::Sockets => return Ok("plain TCP both sides: the floor".to_owned()),
+        };
+        let program = self.program();
+        let output = Command::new(&program)
+            .env_clear()
+            .arg(flag)
+            .output()
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", program.display()))
+            })?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        // Before its version stunnel says that it starts, with a log line's head.
+        let mut lines = text.lines().map(|line| line.rsplit("]: ").next());
+        let told = lines.find_map(|line| {
+            line.filter(|l| l.contains(|c: char| c.is_ascii_digit()))
+                .map(str::trim)
+        });
+        told.map(str::to_owned)
+            .ok_or_else(|| io::Error::other(format!("{} tells no version", self.name())))
+    }
+
+    /// Writes its configuration; the command that starts it in the foreground.
+    ///
+    /// # Errors
+    /// A file that could not be written.
+    pub fn prepare(self, site: &Site<'_>) -> io::Result<Command> {
+        let config = site.dir.join("config");
+        fs::write(
+            &config,
+            match self {
+                Peer::Adit => stunnel_conf(site, "workers = 2\nthreads = 1\n")?,
+                Peer::Stunnel => stunnel_conf(site, "")?,
+                Peer::Hitch => hitch_conf(site),
+                Peer::Haproxy => haproxy_conf(site),
+                Peer::Nginx => nginx_conf(site),
+                Peer::Sockets => String::new(),
+            },
+        )?;
+        let mut command = Command::new(self.program());
+        // ADIT_BIN for one would be an option to adit.
+        command.env_clear();
+        match self {
+            Peer::Adit | Peer::Stunnel => command.arg(config),
+            Peer::Hitch => command.arg("--config").arg(config),
+            Peer::Haproxy => command.args(["-db", "-f"]).arg(config),
+            Peer::Nginx => command
+                .arg("-p")
+                .arg(site.dir)
+                .arg("-e")
+                .arg(site.dir.join("error.log"))
+                .arg("-c")
+                .arg(config),
+            Peer::Sockets => {
+                let ports = [site.accept, site.connect].map(|port| port.to_string());
+                command.arg("--relay").args(ports)
+            }
+        };
+        Ok(command)
+    }
+}
+
+/// A daemon's program: `sbin` is not in every PATH.
+fn in_path(name: &str) -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+        .map_or_else(|| name.into(), PathBuf::into_os_string)
+}
+
+/// Peers drop root only where they have it.
+fn root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Adit and stunnel read the same file.
+fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
+    let Site {
+        pki,
+        accept,
+        connect,
+        row,
+        ..
+    } = site;
+    let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
+    text += more;
+    if root() {
+        let jail = site.dir.join("jail");
+        fs::create_dir_all(&jail)?;
+        let jail = jail.display();
+        let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
+    }
+    let _ = write!(
+        text,
+        "[bench]\naccept = 127.0.0.1:{accept}\nconnect = 127.0.0.1:{connect}\n"
+    );
+    match row.mode {
+        Mode::Server => {
+            let identity = pki.identity(row.key);
+            let (cert, key) = (identity.cert.display(), identity.key.display());
+            let _ = write!(text, "cert = {cert}\nkey = {key}\n");
+        }
+        Mode::Client => {
+            let _ = write!(text, "client = yes\nsni = {HOST}\n");
+            if row.verify {
+                let authority = pki.authority.display();
+                let _ = write!(
+                    text,
+                    "verifyChain = yes\nCAfile = {authority}\ncheckHost = {HOST}\n"
+                );
+            }
+        }
+    }
+    Ok(text)
+}
+
+fn hitch_conf(site: &Site<'_>) -> String {
+    let pem = site.pki.identity(site.row.key).both.display();
+    let (accept, connect) = (site.accept, site.connect);
+    let user = match root() {
+        true => "user = \"nobody\"\ngroup = \"nogroup\"\n",
+        false => "",
+    };
+    format!(
+        "frontend = {{ host = \"127.0.0.1\" port = \"{accept}\" }}\n\
+         backend = \"[127.0.0.1]:{connect}\"\npem-file = \"{pem}\"\nworkers = 2\n\
+         daemon = off\ntls-protos = TLSv1.2 TLSv1.3\n{user}"
+    )
+}
+
+fn haproxy_conf(site: &Site<'_>) -> String {
+    let Site { pki, row, .. } = site;
+    let (bind, server) = match row.mode {
+        Mode::Server => (
+            format!(" ssl crt {}", pki.identity(row.key).both.display()),
+            String::new(),
+        ),
+        Mode::Client if row.verify => (
+            String::new(),
+            format!(
+                " ssl sni str({HOST}) verify required verifyhost {HOST} ca-file {}",
+                pki.authority.display()
+            ),
+        ),
+        Mode::Client => (String::new(), format!(" ssl sni str({HOST}) verify none")),
+    };
+    let (accept, connect) = (site.accept, site.connect);
+    let user = match root() {
+        true => "  user nobody\n  group nogroup\n",
+        false => "",
+    };
+    format!(
+        "global\n  nbthread 2\n  maxconn 4096\n{user}\
+         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+         frontend front\n  bind 127.0.0.1:{accept}{bind}\n  default_backend back\n\
+         backend back\n  server s 127.0.0.1:{connect}{server}\n"
+    )
+}
+
+fn nginx_conf(site: &Site<'_>) -> String {
+    let Site { pki, row, .. } = site;
+    let (listen, tls) = match row.mode {
+        Mode::Server => {
+            let identity = pki.identity(row.key);
+            let (cert, key) = (identity.cert.display(), identity.key.display());
+            let tls = format!(
+                "ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
+            );
+            (" ssl", tls)
+        }
+        Mode::Client => {
+            let mut tls = format!(
+                "proxy_ssl on; proxy_ssl_server_name on; proxy_ssl_name {HOST}; \
+                 proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+            );
+            if row.verify {
+                let authority = pki.authority.display();
+                let _ = write!(
+                    tls,
+                    " proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority};"
+                );
+            }
+            ("", tls)
+        }
+    };
+    let (accept, connect, dir) = (site.accept, site.connect, site.dir.display());
+    let user = match root() {
+        true => "user nobody nogroup;\n",
+        false => "",
+    };
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n{user}worker_processes 2;\n\
+         daemon off;\npid {dir}/nginx.pid;\nevents {{ worker_connections 4096; }}\n\
+         stream {{ access_log off; server {{ listen 127.0.0.1:{accept}{listen}; {tls} \
+         proxy_pass 127.0.0.1:{connect}; }} }}\n"
+    )
+}

@@ -1,0 +1,155 @@
+//! A running proxy: started, waited for, stopped by pid.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::peers::{Peer, Site};
+use super::pki::Pki;
+use super::rows::Row;
+use super::{tree, watch};
+
+/// From the command to a port that accepts.
+const START: Duration = Duration::from_secs(10);
+/// From SIGTERM to SIGKILL.
+const STOP: Duration = Duration::from_secs(5);
+/// Between two looks at a process that is starting or stopping.
+const LOOK: Duration = Duration::from_millis(5);
+/// A port that was free just before may be taken a moment later.
+const TRIES: usize = 3;
+
+/// A proxy; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Proxy {
+    /// Starts `peer` for a row, with its files in `dir`; it accepts when this returns.
+    ///
+    /// # Errors
+    /// It cannot be run, ends at once, or does not accept in time; with the end of its log.
+    pub fn start(peer: Peer, dir: &Path, pki: &Pki, row: &Row, connect: u16) -> io::Result<Proxy> {
+        let mut tries = 1;
+        loop {
+            let site = Site {
+                dir,
+                pki,
+                accept: free_port()?,
+                connect,
+                row,
+            };
+            match Proxy::start_at(peer, &site) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe && tries < TRIES => {
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn start_at(peer: Peer, site: &Site<'_>) -> io::Result<Proxy> {
+        let mut command = peer.prepare(site)?;
+        let log = site.dir.join("log");
+        let file = File::create(&log)?;
+        command
+            .current_dir(site.dir)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
+        die_with_parent(&mut command);
+        let child = command.spawn()?;
+        watch::add(child.id().cast_signed());
+        let mut proxy = Proxy {
+            child,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, site.accept)),
+            log,
+        };
+        proxy.wait_until_it_accepts()?;
+        Ok(proxy)
+    }
+
+    fn wait_until_it_accepts(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                let why = self.explain(&format!("it ended at once, {status}"));
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, why));
+            }
+            if TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let why = self.explain("it does not accept");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Where it accepts.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The root of its process tree.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// `what`, and what the proxy itself had to say, at most ten lines.
+    pub fn explain(&self, what: &str) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let mut lines: Vec<&str> = log.lines().rev().take(10).collect();
+        lines.reverse();
+        if lines.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{what}; its log ends:\n    {}", lines.join("\n    "))
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let root = self.pid();
+        let tree = tree::processes(root).unwrap_or_default();
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(root), Signal::SIGTERM);
+        let deadline = Instant::now() + STOP;
+        while tree.iter().any(|process| process.lives()) && Instant::now() < deadline {
+            // A child that is not waited for still is in /proc.
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                watch::remove(root);
+            }
+            thread::sleep(LOOK);
+        }
+        watch::kill_all(&tree);
+        watch::remove(root);
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of loopback that nobody has now.
+fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The proxy gets SIGTERM when this program dies in any way.
+fn die_with_parent(command: &mut Command) {
+    let set = || nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from);
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}

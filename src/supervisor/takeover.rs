@@ -1,0 +1,367 @@
+//! A new binary takes over: the supervisor executes it in its own place, with its listeners, its
+//! children and what resumption needs. Before that the new binary rehearses in a child, with the
+//! same state; one that crashes or objects is given up, and the old goes on as if nothing had been.
+//!
+//! The state is one JSON document in a memfd; descriptors go by number. Its fields are a contract
+//! between versions: add to them, with a default, and never change their meaning.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::control::Control;
+use super::generation::{Common, Generation, State};
+use super::listeners::{Key, Listeners};
+use super::pid_file::PidFile;
+use super::resolver::Resolver;
+use super::running::{Reloads, Supervisor};
+use crate::ipc::inherit;
+use crate::ipc::leash::{Holder, Leash};
+use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::shared::SharedWords;
+use crate::tls::Resumption;
+
+/// Names the mode and the state's descriptor to the new binary. (Not `ADIT_`: it is no option.)
+const VARIABLE: &str = "_ADIT_TAKEOVER";
+const REHEARSE: &str = "rehearse";
+const SERVE: &str = "serve";
+
+/// Where this program is and how it was called, as long as that is known.
+static PROGRAM: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
+
+/// Notes the program's path and arguments; once, before the title is set over them.
+pub fn remember_program() {
+    if let Ok(path) = std::env::current_exe() {
+        let _ = PROGRAM.set((path, std::env::args_os().collect()));
+    }
+}
+
+/// What this process was before an exec asks of this program.
+pub enum Inherited {
+    /// See whether everything could be taken over; touch nothing.
+    Rehearsal(File),
+    /// Take over.
+    Service(File),
+}
+
+/// Whether this program was executed in place of an older one.
+///
+/// # Errors
+/// The variable names nothing that is open.
+pub fn inherited() -> io::Result<Option<Inherited>> {
+    let Ok(text) = std::env::var(VARIABLE) else {
+        return Ok(None);
+    };
+    let unknown = || io::Error::other(format!("{VARIABLE}={text} is not understood"));
+    let (mode, number) = text.split_once(':').ok_or_else(unknown)?;
+    let number: RawFd = number.parse().map_err(|_| unknown())?;
+    let file = File::from(inherit::take(number)?);
+    match mode {
+        REHEARSE => Ok(Some(Inherited::Rehearsal(file))),
+        SERVE => Ok(Some(Inherited::Service(file))),
+        _ => Err(unknown()),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    generations: Vec<SavedGeneration>,
+    listeners: Vec<(Key, String, RawFd)>,
+    /// Its process (0: it has just died), and where clients are introduced to it.
+    resolver: (i32, RawFd),
+    leash: [RawFd; 2],
+    memory: [RawFd; 2],
+    ticket_secret: [u8; 32],
+    pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
+    control: Option<(RawFd, PathBuf)>,
+    next_number: u64,
+    #[serde(default)]
+    reloads: Reloads,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedGeneration {
+    number: u64,
+    pid: i32,
+    channel: RawFd,
+    board: RawFd,
+    workers: usize,
+    names: Vec<String>,
+    /// Whether it serves; otherwise it drains, for so many milliseconds more.
+    serves: bool,
+    drains: Option<u64>,
+    drain_timeout: Option<Duration>,
+    /// Seconds since 1970.
+    since: u64,
+}
+
+/// What was taken over.
+pub struct TakenOver {
+    pub(super) generations: Vec<Generation>,
+    pub(super) listeners: Listeners,
+    pub(super) resolver: Resolver,
+    pub(super) leash: Holder,
+    pub(super) common: Common,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) control: Option<Control>,
+    pub(super) next_number: u64,
+    pub(super) reloads: Reloads,
+}
+
+impl TakenOver {
+    /// Reads the state and takes up every descriptor that it names.
+    ///
+    /// # Errors
+    /// It cannot be read, or something that it names is not there.
+    pub fn read(mut file: File) -> io::Result<TakenOver> {
+        let mut text = String::new();
+        file.rewind()?;
+        file.read_to_string(&mut text)?;
+        let saved: Saved = serde_json::from_str(&text)?;
+        let [holder, leash] = saved.leash.map(inherit::take);
+        let [sessions, counter] = saved.memory.map(inherit::take);
+        let (sessions, counter) = (sessions?, counter?);
+        let mut listeners = Listeners::default();
+        for (key, address, number) in saved.listeners {
+            listeners.take_over(key, address, inherit::take(number)?);
+        }
+        let generations = saved
+            .generations
+            .into_iter()
+            .map(SavedGeneration::take_over);
+        let (resolver_pid, resolver) = saved.resolver;
+        let pid_file = saved
+            .pid_file
+            .map(|(number, root, path)| PidFile::taken_over(inherit::take(number)?, root, path));
+        let control = saved.control.map(|(number, path)| {
+            io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
+        });
+        Ok(TakenOver {
+            generations: generations.collect::<io::Result<_>>()?,
+            listeners,
+            resolver: Resolver::taken_over(
+                (resolver_pid > 0).then(|| Pid::from_raw(resolver_pid)),
+                inherit::take(resolver)?.into(),
+            ),
+            leash: holder?.into(),
+            common: Common {
+                resumption: Resumption::taken_over(saved.ticket_secret, &sessions)?,
+                connections: SharedWords::taken_over(&counter, 1)?,
+                leash: Leash::from(leash?),
+                memory: [sessions, counter],
+            },
+            pid_file: pid_file.transpose()?,
+            control: control.transpose()?,
+            next_number: saved.next_number,
+            reloads: saved.reloads,
+        })
+    }
+}
+
+impl SavedGeneration {
+    fn save(generation: &Generation, kept: &mut Kept) -> io::Result<SavedGeneration> {
+        let now = Instant::now();
+        let drains = match generation.state {
+            State::Draining(deadline) => deadline,
+            // It is told once more, and killed if that does not help.
+            State::Cut(at) => Some(at),
+            State::Loading | State::Starting | State::Serving => None,
+        };
+        let drains = drains.map(|at| at.saturating_duration_since(now));
+        let since = generation.since.duration_since(UNIX_EPOCH);
+        Ok(SavedGeneration {
+            number: generation.number,
+            pid: generation.pid.as_raw(),
+            channel: kept.keep(generation.channel.as_fd())?,
+            board: kept.keep(generation.board.as_fd())?,
+            workers: generation.scoreboard.workers(),
+            names: generation.names.clone(),
+            serves: generation.state == State::Serving,
+            drains: drains.and_then(|left| left.as_millis().try_into().ok()),
+            drain_timeout: generation.drain_timeout,
+            since: since.map_or(0, |since| since.as_secs()),
+        })
+    }
+
+    fn take_over(self) -> io::Result<Generation> {
+        let now = Instant::now();
+        let board = inherit::take(self.board)?;
+        let state = match (self.serves, self.drains) {
+            (true, _) => State::Serving,
+            (false, left) => State::Draining(left.map(|ms| now + Duration::from_millis(ms))),
+        };
+        Ok(Generation {
+            number: self.number,
+            pid: Pid::from_raw(self.pid),
+            channel: inherit::take(self.channel)?.into(),
+            hears: true,
+            scoreboard: Scoreboard::taken_over(&board, self.workers, self.names.len())?,
+            board,
+            names: self.names,
+            drain_timeout: self.drain_timeout,
+            state,
+            since: UNIX_EPOCH + Duration::from_secs(self.since),
+            started: now,
+        })
+    }
+}
+
+/// Descriptors made to outlive an exec, made as before when that does not come about.
+#[derive(Default)]
+struct Kept(Vec<OwnedFd>);
+
+impl Kept {
+    /// A copy of a descriptor that stays open over an exec; its number.
+    fn keep(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<RawFd> {
+        let copy = descriptor.try_clone_to_owned()?;
+        let number = inherit::keep(copy.as_fd(), true)?;
+        self.0.push(copy);
+        Ok(number)
+    }
+}
+
+/// Whether the file that this program was started from has become another.
+pub fn is_newer() -> bool {
+    let identity = |path: &std::path::Path| {
+        let about = std::fs::metadata(path).ok()?;
+        Some((about.dev(), about.ino(), about.mtime(), about.size()))
+    };
+    let there = PROGRAM.get().and_then(|(path, _)| identity(path));
+    there.is_some() && there != identity(std::path::Path::new("/proc/self/exe"))
+}
+
+impl Supervisor {
+    fn save(&self) -> io::Result<(Kept, OwnedFd)> {
+        let mut kept = Kept::default();
+        let generations = self.generations.iter();
+        let listeners = self.listeners.all().map(|(key, address, socket)| {
+            Ok((key.clone(), address.to_owned(), kept.keep(socket)?))
+        });
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        let pid_file = match &self.pid_file {
+            Some(file) => {
+                let (root, path) = file.place();
+                let number = kept.keep(file.descriptor())?;
+                Some((number, root.map(PathBuf::from), path.to_owned()))
+            }
+            None => None,
+        };
+        let control = match &self.control {
+            Some(control) => Some((kept.keep(control.descriptor())?, control.path().to_owned())),
+            None => None,
+        };
+        let [sessions, counter] = &self.common.memory;
+        let saved = Saved {
+            generations: generations
+                .map(|generation| SavedGeneration::save(generation, &mut kept))
+                .collect::<io::Result<_>>()?,
+            listeners,
+            resolver: (
+                self.resolver.pid.map_or(0, Pid::as_raw),
+                kept.keep(self.resolver.channel.as_fd())?,
+            ),
+            leash: [
+                kept.keep(self.leash.as_fd())?,
+                kept.keep(self.common.leash.as_fd())?,
+            ],
+            memory: [kept.keep(sessions.as_fd())?, kept.keep(counter.as_fd())?],
+            ticket_secret: self.common.resumption.ticket_secret(),
+            pid_file,
+            control,
+            next_number: self.next_number,
+            reloads: self.reloads,
+        };
+        let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
+        File::from(descriptor.try_clone()?).write_all(&serde_json::to_vec(&saved)?)?;
+        inherit::keep(descriptor.as_fd(), true)?;
+        Ok((kept, descriptor))
+    }
+
+    /// Lets the new binary rehearse in a child; its end tells the rest.
+    ///
+    /// # Errors
+    /// No process, memory or descriptor to be had.
+    pub(super) fn rehearse(&self) -> io::Result<Pid> {
+        let (kept, state) = self.save()?;
+        let one = crate::process::OneThread::prove()?;
+        let child = crate::process::spawn(&one, |fresh| {
+            // It holds the leash and the listeners as well, which must not outlive this process.
+            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+            // The rehearsal must be able to hear what signals it is sent; the mask outlives an exec.
+            let _signals = fresh.hear(&[]);
+            let error = execute(REHEARSE, state.as_raw_fd());
+            crate::error!(self.log, "The new binary cannot be executed: {error}");
+            crate::process::exit(1)
+        });
+        drop(kept);
+        child
+    }
+
+    /// Executes the new binary in this process's place. Returns only if that fails.
+    pub(super) fn take_over(&self) -> io::Error {
+        let (_kept, state) = match self.save() {
+            Ok(saved) => saved,
+            Err(error) => return error,
+        };
+        // A signal between two programs would meet no handler: it waits for the new one's.
+        let mut before = SigSet::empty();
+        let all = Some(&SigSet::all());
+        if let Err(errno) = sigprocmask(SigmaskHow::SIG_SETMASK, all, Some(&mut before)) {
+            return errno.into();
+        }
+        let error = execute(SERVE, state.as_raw_fd());
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+        error
+    }
+}
+
+/// Executes the program's file as it is now, as this one was called. Returns only if that fails.
+fn execute(mode: &str, state: RawFd) -> io::Error {
+    let Some((path, arguments)) = PROGRAM.get() else {
+        return io::Error::other("where it is was not known at the start");
+    };
+    let variables = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
+    let mut environment: Vec<OsString> = variables
+        .map(|(name, value)| [name, value].join("=".as_ref()))
+        .collect();
+    environment.push(format!("{VARIABLE}={mode}:{state}").into());
+    let strings = |all: &[OsString]| {
+        all.iter()
+            .map(|text| CString::new(text.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let prepared = CString::new(path.as_os_str().as_bytes())
+        .and_then(|path| Ok((path, strings(arguments)?, strings(&environment)?)));
+    match prepared {
+        Ok((path, arguments, environment)) => {
+            match nix::unistd::execve(&path, &arguments, &environment) {
+                Ok(never) => match never {},
+                Err(errno) => errno.into(),
+            }
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// Lets signals in that waited over the exec.
+///
+/// # Errors
+/// What sigprocmask(2) gives.
+pub fn let_signals_in() -> io::Result<()> {
+    Ok(sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::empty()),
+        None,
+    )?)
+}

@@ -1,0 +1,109 @@
+//! A new binary takes over at SIGHUP in the supervisor's own process, and nobody is refused or cut;
+//! one that is no good is given up, and the old goes on.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+
+use crate::reload::Scene;
+use crate::require;
+use crate::support::adit::program;
+use crate::support::{Plan, proc, wait_for};
+
+/// A copy of the program, which can be replaced as a package manager does it.
+struct Installed {
+    plan: Plan,
+    path: PathBuf,
+}
+
+impl Installed {
+    fn new() -> Installed {
+        let plan = Plan::new();
+        let path = plan.folder().join("adit");
+        fs::copy(program(), &path).expect("copy");
+        let plan = plan.program(&path);
+        Installed { plan, path }
+    }
+}
+
+/// Puts another file in its place, under its name.
+fn replace(path: &Path, content: &[u8]) {
+    let new = path.with_extension("new");
+    let mut file = fs::File::create(&new).expect("create");
+    file.write_all(content).expect("write");
+    file.set_permissions(fs::Permissions::from_mode(0o755))
+        .expect("chmod");
+    drop(file);
+    fs::rename(new, path).expect("rename");
+}
+
+/// The same program as another file: bytes behind an ELF file mean nothing to it.
+fn next_version(path: &Path) {
+    let mut content = fs::read(path).expect("read");
+    content.extend(b"another version");
+    replace(path, &content);
+}
+
+#[test]
+fn a_new_binary_takes_over_and_nothing_is_refused_or_cut() {
+    require!(root);
+    require!(adit);
+    let Installed { plan, path } = Installed::new();
+    let scene = Scene::of(plan);
+    let supervisor = scene.adit.pid();
+    let master = proc::roles(supervisor).master;
+    for version in 1..=3 {
+        next_version(&path);
+        scene.adit.reload(2);
+        scene.adit.wait_for_log_times("has taken over", version);
+    }
+    // The same process, another program: the one that the path names now.
+    let running = fs::metadata(format!("/proc/{supervisor}/exe")).expect("the supervisor");
+    assert_eq!(running.len(), fs::metadata(&path).expect("installed").len());
+    // The first generation, of the first program, still carries the transfer.
+    assert!(proc::alive(master));
+    scene.survives();
+}
+
+#[test]
+fn what_a_new_binary_took_over_it_can_also_stop() {
+    require!(root);
+    require!(adit);
+    let Installed { plan, path } = Installed::new();
+    let pid_file = plan.folder().join("jail/adit.pid");
+    let scene = Scene::of(plan.global("pid = /adit.pid"));
+    let family = proc::family(scene.adit.pid());
+    next_version(&path);
+    scene.adit.reload(2);
+    scene.adit.wait_for_log("has taken over");
+    let pid = fs::read_to_string(&pid_file).expect("a pid file");
+    assert_eq!(pid.trim(), scene.adit.pid().to_string());
+    scene.adit.signal(Signal::SIGTERM);
+    scene.adit.wait_for_log("Terminated");
+    // What the old program had started goes too.
+    proc::wait_for_end(&family[1..]);
+    wait_for("the pid file's end", || (!pid_file.exists()).then_some(()));
+}
+
+#[test]
+fn a_binary_that_crashes_at_its_start_is_given_up_and_the_old_goes_on() {
+    require!(root);
+    require!(adit);
+    let Installed { plan, path } = Installed::new();
+    let scene = Scene::of(plan);
+    for (nth, broken) in [&b"no program at all"[..], b"#!/bin/sh\nkill -SEGV $$\n"]
+        .into_iter()
+        .enumerate()
+    {
+        replace(&path, broken);
+        scene.adit.reload(2);
+        scene
+            .adit
+            .wait_for_log_times("The running binary goes on", nth + 1);
+    }
+    assert_eq!(scene.adit.count_in_log("has taken over"), 0);
+    scene.survives();
+}
