@@ -2,7 +2,8 @@
 # Inside the sandbox, without systemd: the .deb is installed, runs by its init script, is reloaded,
 # upgraded, removed and purged. /mnt has the packages.
 set -u
-RESULTS=/mnt/results
+export RESULTS=/mnt/results
+# shellcheck source=tests/packaging/support.sh
 . /mnt/support.sh
 init=/etc/init.d/adit
 conf=/etc/adit/adit.conf

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Inside the sandbox, as a service of a systemd that is process 1: the .deb's units.
 set -u
-RESULTS=/mnt/results
+export RESULTS=/mnt/results
+# shellcheck source=tests/packaging/support.sh
 . /mnt/support.sh
 conf=/etc/adit/adit.conf
 

@@ -2,7 +2,8 @@
 # Inside the sandbox: the .rpm is installed into a root of its own, which has a C library, a shell and
 # a few tools, and runs there in a chroot. No Fedora can be had here; dependencies are compared by name.
 set -u
-RESULTS=/mnt/results
+export RESULTS=/mnt/results
+# shellcheck source=tests/packaging/support.sh
 . /mnt/support.sh
 R=/root/rpm
 init="chroot $R /etc/init.d/adit"
@@ -28,6 +29,8 @@ put /bin/sh /bin/cat /bin/rm /bin/sleep /bin/ls /bin/sed /usr/bin/awk /usr/bin/i
 for library in libc.so.6 libgcc_s.so.1; do
     put "$(ldconfig -p | awk -v name=$library '$1 == name { print $NF; exit }')"
 done
+# Where Fedora has its authorities.
+install -D -m 644 /etc/ssl/certs/ca-certificates.crt $R/etc/pki/tls/certs/ca-bundle.crt
 start_tls_server
 rpm() {
     command rpm --root $R "$@"
@@ -39,12 +42,12 @@ needs() {
     local need
     rpm -qRp /mnt/adit-1.rpm | while read -r need _; do
         case $need in
-        /bin/sh | libc.so.6* | libgcc_s.so.1* | rpmlib* | rtld* | 'config(adit)') ;;
+        /bin/sh | libc.so.6* | libgcc_s.so.1* | ca-certificates | rpmlib* | rtld* | 'config(adit)') ;;
         *) echo "$need" && exit 1 ;;
         esac
     done
 }
-check "it needs the C library and a shell, and nothing else" needs
+check "it needs the C library, a shell and certificates, and nothing else" needs
 check "installing" rpm -i --nodeps /mnt/adit-1.rpm
 check "files are as the package has them" rpm -V --nodeps adit
 check "the configuration is one that upgrades leave alone" \
