@@ -14,6 +14,7 @@
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
 
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod ipc;

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use super::Listener;
 use super::handoff::Accepted;
 use super::workers::Workers;
+use crate::children;
 use crate::ipc::accept::accept;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -278,15 +277,8 @@ impl Serving {
     }
 
     fn reap(&mut self) {
-        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            let (pid, how) = match status {
-                WaitStatus::Exited(pid, 0) => (pid, "ended".to_owned()),
-                WaitStatus::Exited(pid, code) => (pid, format!("failed with status {code}")),
-                WaitStatus::Signaled(pid, signal, _) => (pid, format!("was killed by {signal}")),
-                WaitStatus::StillAlive => return,
-                _ => continue,
-            };
-            self.workers.died(pid, &how, !self.draining);
+        while let Some(death) = children::reap() {
+            self.workers.died(death.pid, &death.how, !self.draining);
             self.finish_listing(0);
         }
     }

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::handoff::{Accepted, HandOff};
+use crate::children::BackOff;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -22,10 +23,6 @@ use crate::relay::ServiceContext;
 use crate::resolver;
 use crate::worker;
 
-/// A worker that lived shorter than this died fast.
-const FAST: Duration = Duration::from_secs(5);
-/// The longest pause before a worker that keeps dying is started again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a worker may take to end once it was told to end every connection.
 const CUT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -34,8 +31,7 @@ const CUT_PATIENCE: Duration = Duration::from_secs(3);
 struct Slot {
     process: Option<Running>,
     queue: HandOff,
-    /// Deaths in a row that came fast.
-    fast_deaths: u32,
+    back_off: BackOff,
     /// When to start it again.
     start_at: Option<Instant>,
 }
@@ -99,7 +95,7 @@ impl Workers {
             .map(|_| Slot {
                 process: None,
                 queue: HandOff::default(),
-                fast_deaths: 0,
+                back_off: BackOff::default(),
                 start_at: Some(Instant::now()),
             })
             .collect();
@@ -309,7 +305,10 @@ impl Workers {
             return false;
         };
         let slot = &mut self.slots[index];
-        let lived = slot.process.take().map_or(FAST, |w| w.since.elapsed());
+        let lived = slot
+            .process
+            .take()
+            .map_or(Duration::ZERO, |w| w.since.elapsed());
         let row = self.nursery.scoreboard.worker(index);
         slot.queue.claim(row.claimed().load(Relaxed));
         let rescued = slot.queue.take_back();
@@ -328,15 +327,7 @@ impl Workers {
 
     fn schedule(&mut self, index: usize, lived: Duration, pid: Pid, how: &str, rescued: usize) {
         let slot = &mut self.slots[index];
-        slot.fast_deaths = if lived < FAST {
-            slot.fast_deaths + 1
-        } else {
-            0
-        };
-        let pause = match slot.fast_deaths {
-            0 | 1 => Duration::ZERO,
-            n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),
-        };
+        let pause = slot.back_off.died(lived);
         slot.start_at = Some(Instant::now() + pause);
         crate::warning!(
             self.nursery.log,

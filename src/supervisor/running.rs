@@ -2,17 +2,15 @@
 //! under way, of stopping, or of a repair.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use serde::{Deserialize, Serialize};
@@ -23,27 +21,18 @@ use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
+use super::rehearsal::Rehearsal;
+use super::requests::Listing;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
-use super::takeover;
 use super::transition::{Handover, Transition, Why};
 use super::watch::Watch;
+use crate::children::BackOff;
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
-use crate::ipc::words::{FromMaster, ToMaster, hear, say_now};
-use crate::log::{self, Log};
+use crate::ipc::words::{FromMaster, hear};
+use crate::log::Log;
 use crate::signals::Signals;
-
-/// A master that lived shorter than this died fast.
-const FAST: Duration = Duration::from_secs(5);
-/// The longest pause before a master that keeps dying is started again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a new binary may rehearse.
-const REHEARSAL_PATIENCE: Duration = Duration::from_secs(60);
-/// How long masters may take to list their connections.
-const LIST_PATIENCE: Duration = Duration::from_secs(3);
-/// Words that are still heard from a master that has died.
-const LAST_WORDS: usize = 16;
 
 /// See the module.
 pub struct Supervisor {
@@ -66,15 +55,14 @@ pub struct Supervisor {
     pub(super) stopping: Option<Stopping>,
     pub(super) next_number: u64,
     /// A new binary that is being tried.
-    rehearsal: Option<Rehearsal>,
+    pub(super) rehearsal: Option<Rehearsal>,
     pub(super) notifier: Notifier,
     pub(super) reloads: Reloads,
-    /// Masters that died fast, in a row.
-    fast_deaths: u32,
+    pub(super) back_off: BackOff,
     /// When to start the next master in place of one that died.
     pub(super) replace_at: Option<Instant>,
-    resolver_at: Option<Instant>,
-    listing: Option<Listing>,
+    pub(super) resolver_at: Option<Instant>,
+    pub(super) listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
     pub(super) watch: Option<Watch>,
 }
@@ -112,29 +100,6 @@ pub struct Parts {
     pub starter: Option<Starter>,
 }
 
-/// How far the trial of a new binary has come.
-enum Rehearsal {
-    /// It runs as this process, and is killed then.
-    Running(Pid, Instant),
-    /// It may take over.
-    Passed,
-    /// It may not.
-    Failed,
-}
-
-impl Rehearsal {
-    fn is(&self, child: Pid) -> bool {
-        matches!(self, Rehearsal::Running(pid, _) if *pid == child)
-    }
-}
-
-/// A list of connections being put together (USR2).
-struct Listing {
-    waiting: Vec<u64>,
-    count: usize,
-    until: Instant,
-}
-
 impl Supervisor {
     /// A supervisor that has yet to start its first generation.
     pub fn new(parts: Parts) -> Supervisor {
@@ -158,7 +123,7 @@ impl Supervisor {
             reloads: Reloads::default(),
             next_number: 1,
             rehearsal: None,
-            fast_deaths: 0,
+            back_off: BackOff::default(),
             replace_at: None,
             resolver_at: None,
             listing: None,
@@ -192,61 +157,6 @@ impl Supervisor {
             self.look_at_the_clock();
             if self.transition.is_none() && self.stopping.is_none() {
                 self.reload();
-            }
-        }
-    }
-
-    /// Begins a reload if one is wanted; with a new binary, where there is one that is good.
-    fn reload(&mut self) {
-        match self.rehearsal.take() {
-            Some(Rehearsal::Passed) => {
-                let error = self.take_over();
-                crate::error!(self.log, "The new binary cannot be executed: {error}");
-                self.begin(Why::Reload);
-            }
-            Some(Rehearsal::Failed) => {
-                crate::error!(self.log, "The running binary goes on");
-                self.begin(Why::Reload);
-            }
-            None if self.reload_wanted => {
-                self.reload_wanted = false;
-                // What came by a descriptor cannot be read a second time.
-                match takeover::is_newer() && self.sources.text.is_none() {
-                    true => self.begin_rehearsal(),
-                    false => self.begin(Why::Reload),
-                }
-            }
-            running => self.rehearsal = running,
-        }
-    }
-
-    /// Ends a trial: it holds the listeners and the leash like this process.
-    pub(super) fn end_rehearsal(&mut self) {
-        if let Some(Rehearsal::Running(pid, _)) = self.rehearsal.take() {
-            let _ = kill(pid, Signal::SIGKILL);
-            let _ = waitpid(pid, None);
-        }
-    }
-
-    /// Whether a reload is wanted or under way.
-    pub(super) fn is_reloading(&self) -> bool {
-        self.reload_wanted
-            || self.rehearsal.is_some()
-            || self.transition.is_some()
-            || self.handover.is_some()
-    }
-
-    fn begin_rehearsal(&mut self) {
-        self.notifier.reloading();
-        match self.rehearse() {
-            Ok(pid) => {
-                crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
-                let deadline = Instant::now() + REHEARSAL_PATIENCE;
-                self.rehearsal = Some(Rehearsal::Running(pid, deadline));
-            }
-            Err(error) => {
-                crate::error!(self.log, "The new binary cannot rehearse: {error}");
-                self.begin(Why::Reload);
             }
         }
     }
@@ -312,13 +222,11 @@ impl Supervisor {
         }
         moments.extend(self.stopping.as_ref().map(Stopping::deadline));
         moments.extend(self.handover.as_ref().map(Handover::deadline));
-        if let Some(Rehearsal::Running(_, deadline)) = self.rehearsal {
-            moments.push(deadline);
-        }
+        moments.extend(self.rehearsal.as_ref().and_then(Rehearsal::deadline));
         moments.extend(self.watch.as_ref().and_then(Watch::settles));
         moments.extend(self.notifier.deadline());
         moments.extend(self.resolver_at);
-        moments.extend(self.listing.as_ref().map(|listing| listing.until));
+        moments.extend(self.listing.as_ref().map(Listing::deadline));
         let Some(soonest) = moments.into_iter().min() else {
             return PollTimeout::NONE;
         };
@@ -331,7 +239,7 @@ impl Supervisor {
     }
 
     /// Hears one word of a master; whether there was one.
-    fn hear(&mut self, number: u64) -> bool {
+    pub(super) fn hear(&mut self, number: u64) -> bool {
         let Some(generation) = self.generation(number) else {
             return false;
         };
@@ -411,14 +319,8 @@ impl Supervisor {
         {
             self.transition_timed_out();
         }
-        if let Some(Rehearsal::Running(pid, deadline)) = self.rehearsal
-            && deadline <= now
-        {
-            // Its end, which SIGCHLD tells, says the rest.
-            let _ = kill(pid, Signal::SIGKILL);
-            self.rehearsal = Some(Rehearsal::Running(pid, now + REHEARSAL_PATIENCE));
-        }
-        if self.listing.as_ref().is_some_and(|l| l.until <= now) {
+        self.watch_rehearsal(now);
+        if self.listing.as_ref().is_some_and(|l| l.deadline() <= now) {
             self.finish_listing();
         }
         if self
@@ -435,160 +337,6 @@ impl Supervisor {
         if self.replace_at.is_some_and(|at| at <= now) && self.transition.is_none() {
             self.replace_at = None;
             self.begin(Why::Replace);
-        }
-    }
-
-    fn reap(&mut self) {
-        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            let (pid, how) = match status {
-                WaitStatus::Exited(pid, 0) => (pid, "ended".to_owned()),
-                WaitStatus::Exited(pid, code) => (pid, format!("failed with status {code}")),
-                WaitStatus::Signaled(pid, signal, _) => (pid, format!("was killed by {signal}")),
-                WaitStatus::StillAlive => return,
-                _ => continue,
-            };
-            if self.resolver.pid == Some(pid) {
-                self.resolver.pid = None;
-                if self.stopping.is_none() {
-                    crate::warning!(self.log, "The resolver (PID {pid}) {how}; starting another");
-                    self.resolver_at = Some(Instant::now() + self.resolver.pause());
-                }
-            } else if self.rehearsal.as_ref().is_some_and(|r| r.is(pid)) {
-                let passed = matches!(status, WaitStatus::Exited(_, 0));
-                self.rehearsal = Some(match passed {
-                    true => Rehearsal::Passed,
-                    false => Rehearsal::Failed,
-                });
-                crate::notice!(self.log, "The new binary's rehearsal {how}");
-            } else if let Some(at) = self.generations.iter().position(|g| g.pid == pid) {
-                self.master_died(at, &how);
-            } else {
-                crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
-            }
-        }
-    }
-
-    fn master_died(&mut self, at: usize, how: &str) {
-        // What it said last counts: that it failed, or that it serves.
-        let number = self.generations[at].number;
-        // No more than a master ever says: its end may have been left open in another process.
-        for _ in 0..LAST_WORDS {
-            if !self.hear(number) {
-                break;
-            }
-        }
-        let dead = self.generations.remove(at);
-        match dead.state {
-            State::Loading | State::Starting => {
-                let pid = dead.pid;
-                crate::error!(
-                    self.log,
-                    "The master of generation {number} (PID {pid}) {how} before it served"
-                );
-                self.candidate_failed(number);
-            }
-            State::Serving if self.stopping.is_none() => self.schedule_replacement(&dead, how),
-            State::Serving | State::Draining(_) | State::Cut(_) => {
-                crate::info!(self.log, "Generation {number} has ended");
-            }
-        }
-        self.drains(number);
-        self.listed(number, 0);
-    }
-
-    fn schedule_replacement(&mut self, dead: &Generation, how: &str) {
-        self.fast_deaths = if dead.started.elapsed() < FAST {
-            self.fast_deaths + 1
-        } else {
-            0
-        };
-        let pause = match self.fast_deaths {
-            0 | 1 => Duration::ZERO,
-            n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),
-        };
-        crate::error!(
-            self.log,
-            "The master of generation {} (PID {}) {how}; starting another in {} ms",
-            dead.number,
-            dead.pid,
-            pause.as_millis()
-        );
-        self.replace_at = Some(Instant::now() + pause);
-    }
-
-    pub(super) fn restart_resolver(&mut self) {
-        self.resolver_at = None;
-        match Resolver::start(&self.config.global, &self.common.leash, self.log) {
-            Ok(resolver) => {
-                self.resolver = resolver;
-                let channel = self.resolver.channel.as_fd();
-                for generation in &self.generations {
-                    // One that cannot hear it is dead or dying.
-                    let _ = say_now(&generation.channel, &ToMaster::Resolver, &[channel]);
-                }
-            }
-            Err(error) => {
-                crate::error!(self.log, "The resolver cannot be started: {error}");
-                self.resolver_at = Some(Instant::now() + FAST);
-            }
-        }
-    }
-
-    /// USR1: opens the log file anew and passes the descriptor down, so that every process changes
-    /// over between two lines.
-    fn reopen_log(&mut self) {
-        if self.config.global.output.is_none() {
-            return;
-        }
-        let reopened = log::reopen(&self.config.global).and_then(|file| {
-            for generation in &self.generations {
-                let file: BorrowedFd<'_> = file.as_fd();
-                let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file]);
-            }
-            // One that is dead just now will be started with the new one.
-            let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
-            log::replace_file(file)
-        });
-        match reopened {
-            Ok(()) => crate::notice!(self.log, "Log file reopened"),
-            Err(error) => crate::error!(self.log, "Log file not reopened: {error}"),
-        }
-    }
-
-    /// USR2: every worker lists its connections; the sum is the last line.
-    fn list(&mut self) {
-        let mut waiting = Vec::new();
-        for generation in &self.generations {
-            let serves = matches!(generation.state, State::Serving | State::Draining(_));
-            if serves && say_now(&generation.channel, &ToMaster::List, &[]).is_ok() {
-                waiting.push(generation.number);
-            }
-        }
-        self.listing = Some(Listing {
-            waiting,
-            count: 0,
-            until: Instant::now() + LIST_PATIENCE,
-        });
-        self.listed(0, 0);
-    }
-
-    fn listed(&mut self, number: u64, count: usize) {
-        let Some(listing) = &mut self.listing else {
-            return;
-        };
-        let waited = listing.waiting.len();
-        listing.waiting.retain(|waiting| *waiting != number);
-        if listing.waiting.len() < waited {
-            listing.count = listing.count.saturating_add(count);
-        }
-        if listing.waiting.is_empty() {
-            self.finish_listing();
-        }
-    }
-
-    fn finish_listing(&mut self) {
-        if let Some(listing) = self.listing.take() {
-            crate::log_at!(self.log, 0, "Listed {} active connection(s)", listing.count);
         }
     }
 }

@@ -1,0 +1,74 @@
+//! What a parent does about children that die: supervisor and master alike.
+
+use std::time::Duration;
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// A process that lived shorter than this died fast.
+const FAST: Duration = Duration::from_secs(5);
+/// The longest pause before a process that keeps dying is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How a child ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// Which.
+    pub pid: Pid,
+    /// Whether with status 0.
+    pub well: bool,
+    /// In words for the log: `was killed by SIGKILL`.
+    pub how: String,
+}
+
+/// The next child that has died, if there is one; never waits.
+pub fn reap() -> Option<Death> {
+    loop {
+        let (pid, well, how) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, 0)) => (pid, true, "ended".to_owned()),
+            Ok(WaitStatus::Exited(pid, code)) => (pid, false, format!("failed with status {code}")),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                (pid, false, format!("was killed by {signal}"))
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return None,
+            Ok(_) => continue,
+        };
+        return Some(Death { pid, well, how });
+    }
+}
+
+/// How long to wait before a process is started again: not at all, unless it keeps dying fast.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BackOff {
+    /// Deaths in a row that came fast.
+    fast: u32,
+}
+
+impl BackOff {
+    /// A process died that had lived so long; the pause before the next.
+    pub fn died(&mut self, lived: Duration) -> Duration {
+        self.fast = if lived < FAST { self.fast + 1 } else { 0 };
+        match self.fast {
+            0 | 1 => Duration::ZERO,
+            n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_death_costs_no_time_and_many_fast_ones_cost_more_up_to_a_bound() {
+        let mut back_off = BackOff::default();
+        let fast = Duration::from_millis(10);
+        assert_eq!(back_off.died(fast), Duration::ZERO);
+        assert_eq!(back_off.died(fast), Duration::from_millis(100));
+        assert_eq!(back_off.died(fast), Duration::from_millis(200));
+        let pauses: Vec<_> = (0..100).map(|_| back_off.died(fast)).collect();
+        assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
+        assert_eq!(back_off.died(Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(back_off.died(fast), Duration::ZERO);
+    }
+}

@@ -1,0 +1,87 @@
+//! What an administrator asks by a signal besides reloading and stopping: a log file opened anew
+//! (USR1), a list of the connections (USR2).
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::generation::State;
+use super::running::Supervisor;
+use crate::ipc::words::{ToMaster, say_now};
+use crate::log;
+
+/// How long masters may take to list their connections.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A list of connections being put together (USR2).
+pub struct Listing {
+    waiting: Vec<u64>,
+    count: usize,
+    until: Instant,
+}
+
+impl Listing {
+    /// When patience ends.
+    pub fn deadline(&self) -> Instant {
+        self.until
+    }
+}
+
+impl Supervisor {
+    /// USR1: opens the log file anew and passes the descriptor down, so that every process changes
+    /// over between two lines.
+    pub(super) fn reopen_log(&mut self) {
+        if self.config.global.output.is_none() {
+            return;
+        }
+        let reopened = log::reopen(&self.config.global).and_then(|file| {
+            for generation in &self.generations {
+                let file: BorrowedFd<'_> = file.as_fd();
+                let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file]);
+            }
+            // One that is dead just now will be started with the new one.
+            let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
+            log::replace_file(file)
+        });
+        match reopened {
+            Ok(()) => crate::notice!(self.log, "Log file reopened"),
+            Err(error) => crate::error!(self.log, "Log file not reopened: {error}"),
+        }
+    }
+
+    /// USR2: every worker lists its connections; the sum is the last line.
+    pub(super) fn list(&mut self) {
+        let mut waiting = Vec::new();
+        for generation in &self.generations {
+            let serves = matches!(generation.state, State::Serving | State::Draining(_));
+            if serves && say_now(&generation.channel, &ToMaster::List, &[]).is_ok() {
+                waiting.push(generation.number);
+            }
+        }
+        self.listing = Some(Listing {
+            waiting,
+            count: 0,
+            until: Instant::now() + PATIENCE,
+        });
+        self.listed(0, 0);
+    }
+
+    pub(super) fn listed(&mut self, number: u64, count: usize) {
+        let Some(listing) = &mut self.listing else {
+            return;
+        };
+        let waited = listing.waiting.len();
+        listing.waiting.retain(|waiting| *waiting != number);
+        if listing.waiting.len() < waited {
+            listing.count = listing.count.saturating_add(count);
+        }
+        if listing.waiting.is_empty() {
+            self.finish_listing();
+        }
+    }
+
+    pub(super) fn finish_listing(&mut self) {
+        if let Some(listing) = self.listing.take() {
+            crate::log_at!(self.log, 0, "Listed {} active connection(s)", listing.count);
+        }
+    }
+}
