@@ -350,6 +350,8 @@ impl Adit {
     #[track_caller]
     pub fn wait_for_log_times(&self, phrase: &str, count: usize) -> String {
         let found = poll_for(DEADLINE, || {
+            // Asked before the log is read: the last line may come between the two.
+            let gone = !proc::alive(self.pid);
             let log = self.log();
             // A line that is still being written has no end yet.
             let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
@@ -358,7 +360,7 @@ impl Adit {
                 return Some(Some(line.to_owned()));
             }
             // Nothing more will come from a process that is gone.
-            (!proc::alive(self.pid)).then_some(None)
+            gone.then_some(None)
         });
         match found.flatten() {
             Some(line) => line,
