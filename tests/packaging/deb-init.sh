@@ -123,8 +123,12 @@ check "without a pid file start is 6" status 6 $init start
 configure $conf 2110
 $init start >/dev/null
 before=$(supervisor)
+keep 2110
 check "an upgrade" dpkg -i --force-confold /mnt/adit-2.deb
-check "restarts what runs" [ "$(supervisor)" != "$before" ]
+check "has the new binary run in the same process" soon is_new "$before"
+check "which init knows" status 0 $init status
+check "and cuts no connection" still_there
+exec 8>&-
 check "which relays" soon relays 2110
 before=$(supervisor)
 sed -i 's/^connect/conect/' $conf
@@ -137,6 +141,7 @@ $init stop >/dev/null
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" status 3 $init status
 
+systemd-sysusers adit.conf
 $init start >/dev/null
 check "removing" dpkg -r adit
 check "stops it" not pgrep -f 'adit: '

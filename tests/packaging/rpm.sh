@@ -42,7 +42,7 @@ needs() {
     local need
     rpm -qRp /mnt/adit-1.rpm | while read -r need _; do
         case $need in
-        /bin/sh | libc.so.6* | libgcc_s.so.1* | ca-certificates | rpmlib* | rtld* | 'config(adit)') ;;
+        /bin/sh | libc.so.6* | libgcc_s.so.1* | ca-certificates | rpmlib* | rtld* | ld-linux* | 'config(adit)') ;;
         *) echo "$need" && exit 1 ;;
         esac
     done
@@ -62,13 +62,14 @@ check "and relays" soon relays 2110
 check "reload" status 0 $init reload
 before=$(cat $R/var/lib/adit/adit.pid)
 check "an upgrade" rpm -U --nodeps /mnt/adit-2.rpm
-check "restarts what runs" [ "$(cat $R/var/lib/adit/adit.pid)" != "$before" ]
+check "has the new binary run in the same process" [ "/proc/$(cat $R/var/lib/adit/adit.pid)/exe" -ef $R/usr/bin/adit ]
+check "which is the same" [ "$(cat $R/var/lib/adit/adit.pid)" = "$before" ]
 check "keeps the configuration" grep -q 2110 $conf
 check "and relays" soon relays 2110
 before=$(cat $R/var/lib/adit/adit.pid)
 sed -i 's/^connect/conect/' $conf
 check "an upgrade whose new version cannot read the configuration" rpm -U --nodeps /mnt/adit-3.rpm
-check "leaves the old one running" [ "$(cat $R/var/lib/adit/adit.pid)" = "$before" ]
+check "leaves the old one running" [ ! "/proc/$before/exe" -ef $R/usr/bin/adit -a "$(cat $R/var/lib/adit/adit.pid)" = "$before" ]
 check "which relays" relays 2110
 configure $conf 2110
 check "removing" rpm -e adit

@@ -77,6 +77,25 @@ sni = localhost
 EOF
 }
 
+# Opens a connection through PORT, to be used again by still_there.
+keep() {
+    exec 8<>"/dev/tcp/127.0.0.1/$1"
+}
+
+# Whether that connection still carries a line; then it is closed, as the server serves one at a time.
+still_there() {
+    local answer
+    echo hello >&8
+    read -r -t 10 answer <&8
+    exec 8>&-
+    [ "$answer" = olleh ] || { echo "the answer is: $answer"; return 1; }
+}
+
+# Whether a supervisor runs the program that is installed now, and not one that was replaced.
+is_new() {
+    [ "/proc/$1/exe" -ef /usr/bin/adit ] || { readlink "/proc/$1/exe"; return 1; }
+}
+
 # The number of the generation that serves.
 generation() {
     adit status --json "$@" | jq '[.generations[] | select(.state == "serving") | .number] | max'
@@ -93,10 +112,10 @@ snapshot() {
         find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp \
             -o -path /mnt -o -path /root -o -path /work -o -path /var/lib/dpkg -o -path /var/cache \
             -o -path /var/log/dpkg.log -o -path /var/log/alternatives.log -o -path /var/lib/apt \
-            -o -path /var/log/journal -o -path /var/log/apt -o -path /usr/sbin/policy-rc.d \
+            -o -path /var/log/wtmp -o -path "/etc/*-" -o -path /var/log/journal -o -path /var/log/apt -o -path /usr/sbin/policy-rc.d \
             -o -path /var/lib/systemd -o -path /var/tmp -o -path /var/lib/logrotate \) -prune \
             -o -type d -printf '%p %y %m %u %g\n' -o -printf '%p %y %m %u %g %s %l\n'
         find /var/lib/systemd -path '*deb-systemd*' -printf '%p\n'
-        find /etc -xdev -type f -exec md5sum {} +
+        find /etc -xdev -type f -not -name '*-' -exec md5sum {} +
     } | sort
 }
