@@ -94,10 +94,13 @@ fn a_binary_that_crashes_at_its_start_is_given_up_and_the_old_goes_on() {
     require!(adit);
     let Installed { plan, path } = Installed::new();
     let scene = Scene::of(plan);
-    for (nth, broken) in [&b"no program at all"[..], b"#!/bin/sh\nkill -SEGV $$\n"]
-        .into_iter()
-        .enumerate()
-    {
+    let another = fs::read("/bin/true").expect("another program that ends well");
+    let broken = [
+        b"no program at all",
+        &b"#!/bin/sh\nkill -SEGV $$\n"[..],
+        &another,
+    ];
+    for (nth, broken) in broken.into_iter().enumerate() {
         replace(&path, broken);
         scene.adit.reload(2);
         scene

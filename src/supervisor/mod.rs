@@ -27,6 +27,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 
 use crate::config::{self, Config, Foreground, Loaded, Severity, Sources};
 use crate::ipc::leash::leash;
+use crate::jail::Plan;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, OneThread};
 use crate::signals::Signals;
@@ -60,7 +61,9 @@ pub fn run(mut sources: Sources) -> ExitCode {
                 .and_then(|passed| start(sources, loaded, passed))
                 .map(|supervisor| (supervisor, Why::Start))
         }
-        Ok(Some(Inherited::Rehearsal(state))) => process::exit(rehearse(sources, state).into()),
+        Ok(Some(Inherited::Rehearsal(state, proof))) => {
+            process::exit(rehearse(sources, state, proof).into())
+        }
         Ok(Some(Inherited::Service(state))) => {
             succeed(sources, state).map(|supervisor| (supervisor, Why::Reload))
         }
@@ -99,8 +102,16 @@ fn read(sources: &Sources) -> Option<Loaded> {
 fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<Supervisor> {
     let config = Rc::new(loaded.config);
     let global = &config.global;
+    // Before anything is opened inside it.
+    Plan::look_up(global).map_err(io::Error::other)?;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
+    if global.foreground == Foreground::No && outputs.file.is_none() && outputs.syslog.is_none() {
+        crate::warning!(
+            ui_log(),
+            "Nothing will be logged: there is no syslog here, and no output = FILE"
+        );
+    }
     let pid_file = acquire_pid_file(&config)?;
     raise_descriptor_limit();
     let starter = match global.foreground {
@@ -139,7 +150,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
 
 /// A new binary tries whether it could take over; its exit status. It must run no destructor: what
 /// it holds is the running program's.
-fn rehearse(mut sources: Sources, state: File) -> u8 {
+fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
     let tried = TakenOver::read(state).and_then(|taken| {
         sources.passed = taken.listeners.count_passed();
         std::mem::forget(taken);
@@ -148,10 +159,13 @@ fn rehearse(mut sources: Sources, state: File) -> u8 {
         log::install(outputs);
         let found = trial::load(&loaded.config, &log)?;
         crate::master::load::tell(&found, &log);
-        Ok(found.iter().any(|d| d.severity == Severity::Error))
+        if found.iter().any(|d| d.severity == Severity::Error) {
+            return Ok(1);
+        }
+        takeover::prove(proof).map(|()| 0)
     });
     match tried {
-        Ok(failed) => failed.into(),
+        Ok(status) => status,
         Err(error) => {
             crate::error!(ui_log(), "The new binary cannot take over: {error}");
             1

@@ -52,7 +52,8 @@ impl PidFile {
     /// # Errors
     /// See [`PidFileError`].
     pub fn acquire(root: Option<&Path>, path: &Path) -> Result<PidFile, PidFileError> {
-        let failed = |error: io::Error| PidFileError::Io(path.to_owned(), error);
+        let seen = seen_from_outside(root, path);
+        let failed = |error: io::Error| PidFileError::Io(seen.clone(), error);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o644);
         let file = open_inside(root, path, flags, mode).map_err(failed)?;
@@ -65,7 +66,7 @@ impl PidFile {
             Err((mut file, Errno::EWOULDBLOCK)) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid).map_err(failed)?;
-                Err(PidFileError::Living(path.to_owned(), pid.trim().to_owned()))
+                Err(PidFileError::Living(seen, pid.trim().to_owned()))
             }
             Err((_, errno)) => Err(failed(errno.into())),
         }
@@ -106,7 +107,9 @@ impl PidFile {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(|error| PidFileError::Io(self.path.clone(), error))
+        written.map_err(|error| {
+            PidFileError::Io(seen_from_outside(self.root.as_deref(), &self.path), error)
+        })
     }
 
     /// Removes the file, if it is still the one that was opened.
@@ -128,6 +131,14 @@ impl PidFile {
             // Nothing is left to be done about a file that cannot be removed.
             let _ = nix::unistd::unlinkat(&folder, name, nix::unistd::UnlinkatFlags::NoRemoveDir);
         }
+    }
+}
+
+/// Where a path inside the jail is for whoever reads a message about it.
+fn seen_from_outside(root: Option<&Path>, path: &Path) -> PathBuf {
+    match root {
+        Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+        None => path.to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! When a reload is wanted: with this binary, or with a new one that has shown that it can.
 
+use std::io::PipeReader;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How far the trial of a new binary has come.
 pub enum Rehearsal {
-    /// It runs as this process, and is killed then.
-    Running(Pid, Instant),
+    /// It runs as this process, is killed then, and leaves its proof there.
+    Running(Pid, Instant, PipeReader),
     /// It may take over.
     Passed,
     /// It may not.
@@ -25,13 +26,13 @@ pub enum Rehearsal {
 
 impl Rehearsal {
     fn is(&self, child: Pid) -> bool {
-        matches!(self, Rehearsal::Running(pid, _) if *pid == child)
+        matches!(self, Rehearsal::Running(pid, ..) if *pid == child)
     }
 
     /// When its patience ends.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            Rehearsal::Running(_, deadline) => Some(*deadline),
+            Rehearsal::Running(_, deadline, _) => Some(*deadline),
             Rehearsal::Passed | Rehearsal::Failed => None,
         }
     }
@@ -64,7 +65,7 @@ impl Supervisor {
 
     /// Ends a trial: it holds the listeners and the leash like this process.
     pub(super) fn end_rehearsal(&mut self) {
-        if let Some(Rehearsal::Running(pid, _)) = self.rehearsal.take() {
+        if let Some(Rehearsal::Running(pid, ..)) = self.rehearsal.take() {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
@@ -81,10 +82,10 @@ impl Supervisor {
     fn begin_rehearsal(&mut self) {
         self.notifier.reloading();
         match self.rehearse() {
-            Ok(pid) => {
+            Ok((pid, proof)) => {
                 crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
                 let deadline = Instant::now() + PATIENCE;
-                self.rehearsal = Some(Rehearsal::Running(pid, deadline));
+                self.rehearsal = Some(Rehearsal::Running(pid, deadline, proof));
             }
             Err(error) => {
                 crate::error!(self.log, "The new binary cannot rehearse: {error}");
@@ -94,26 +95,34 @@ impl Supervisor {
     }
 
     /// A child ended; whether it was the one that rehearsed.
-    pub(super) fn rehearsal_ended(&mut self, pid: Pid, well: bool, how: &str) -> bool {
-        if !self.rehearsal.as_ref().is_some_and(|r| r.is(pid)) {
+    pub(super) fn rehearsal_ended(&mut self, ended: Pid, well: bool, how: &str) -> bool {
+        let Some(Rehearsal::Running(_, _, proof)) = self.rehearsal.as_mut().filter(|r| r.is(ended))
+        else {
             return false;
-        }
-        self.rehearsal = Some(match well {
-            true => Rehearsal::Passed,
-            false => Rehearsal::Failed,
+        };
+        // Another program than adit may end well too.
+        let proven = well && takeover::is_proven(proof);
+        self.rehearsal = Some(if proven {
+            crate::notice!(self.log, "The new binary can take over");
+            Rehearsal::Passed
+        } else {
+            crate::error!(
+                self.log,
+                "The new binary's rehearsal {how}: it cannot take over"
+            );
+            Rehearsal::Failed
         });
-        crate::notice!(self.log, "The new binary's rehearsal {how}");
         true
     }
 
     /// Kills a new binary that takes too long.
     pub(super) fn watch_rehearsal(&mut self, now: Instant) {
-        if let Some(Rehearsal::Running(pid, deadline)) = self.rehearsal
-            && deadline <= now
+        if let Some(Rehearsal::Running(pid, deadline, _)) = &mut self.rehearsal
+            && *deadline <= now
         {
             // Its end, which SIGCHLD tells, says the rest.
-            let _ = kill(pid, Signal::SIGKILL);
-            self.rehearsal = Some(Rehearsal::Running(pid, now + PATIENCE));
+            let _ = kill(*pid, Signal::SIGKILL);
+            *deadline = now + PATIENCE;
         }
     }
 }

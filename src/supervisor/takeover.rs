@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
@@ -32,7 +33,10 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::tls::Resumption;
 
-/// Names the mode and the state's descriptor to the new binary. (Not `ADIT_`: it is no option.)
+/// What a new binary writes when its rehearsal went well: another program that ends well says nothing.
+const PROOF: &[u8] = b"adit can take over\n";
+
+/// Tells the new binary its task, and the descriptors for it. (Not `ADIT_`: it is no option.)
 const VARIABLE: &str = "_ADIT_TAKEOVER";
 const REHEARSE: &str = "rehearse";
 const SERVE: &str = "serve";
@@ -49,8 +53,8 @@ pub fn remember_program() {
 
 /// What this process was before an exec asks of this program.
 pub enum Inherited {
-    /// See whether everything could be taken over; touch nothing.
-    Rehearsal(File),
+    /// See whether everything could be taken over, and say so into the second; touch nothing.
+    Rehearsal(File, File),
     /// Take over.
     Service(File),
 }
@@ -64,14 +68,29 @@ pub fn inherited() -> io::Result<Option<Inherited>> {
         return Ok(None);
     };
     let unknown = || io::Error::other(format!("{VARIABLE}={text} is not understood"));
-    let (mode, number) = text.split_once(':').ok_or_else(unknown)?;
-    let number: RawFd = number.parse().map_err(|_| unknown())?;
-    let file = File::from(inherit::take(number)?);
-    match mode {
-        REHEARSE => Ok(Some(Inherited::Rehearsal(file))),
-        SERVE => Ok(Some(Inherited::Service(file))),
+    let take = |number: &str| {
+        let number: RawFd = number.parse().map_err(|_| unknown())?;
+        io::Result::Ok(File::from(inherit::take(number)?))
+    };
+    match text.split(':').collect::<Vec<_>>()[..] {
+        [REHEARSE, state, proof] => Ok(Some(Inherited::Rehearsal(take(state)?, take(proof)?))),
+        [SERVE, state] => Ok(Some(Inherited::Service(take(state)?))),
         _ => Err(unknown()),
     }
+}
+
+/// The rehearsal went well.
+///
+/// # Errors
+/// Nobody listens.
+pub fn prove(mut proof: File) -> io::Result<()> {
+    proof.write_all(PROOF)
+}
+
+/// Whether a rehearsal that is over left its proof. Waits for nobody.
+pub fn is_proven(proof: &mut io::PipeReader) -> bool {
+    let mut said = [0; 2 * PROOF.len()];
+    matches!(proof.read(&mut said), Ok(count) if &said[..count] == PROOF)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -288,24 +307,29 @@ impl Supervisor {
         Ok((kept, descriptor))
     }
 
-    /// Lets the new binary rehearse in a child; its end tells the rest.
+    /// Lets the new binary rehearse in a child; its end, and the proof that it leaves, tell the rest.
     ///
     /// # Errors
     /// No process, memory or descriptor to be had.
-    pub(super) fn rehearse(&self) -> io::Result<Pid> {
+    pub(super) fn rehearse(&self) -> io::Result<(Pid, io::PipeReader)> {
         let (kept, state) = self.save()?;
+        let (proof, prover) = io::pipe()?;
+        fcntl(&proof, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let one = crate::process::OneThread::prove()?;
         let child = crate::process::spawn(&one, |fresh| {
             // It holds the leash and the listeners as well, which must not outlive this process.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             // The rehearsal must be able to hear what signals it is sent; the mask outlives an exec.
             let _signals = fresh.hear(&[]);
-            let error = execute(REHEARSE, state.as_raw_fd());
+            let error = match inherit::keep(prover.as_fd(), true) {
+                Ok(prover) => execute(&format!("{REHEARSE}:{}:{prover}", state.as_raw_fd())),
+                Err(error) => error,
+            };
             crate::error!(self.log, "The new binary cannot be executed: {error}");
             crate::process::exit(1)
         });
         drop(kept);
-        child
+        Ok((child?, proof))
     }
 
     /// Executes the new binary in this process's place. Returns only if that fails.
@@ -320,14 +344,14 @@ impl Supervisor {
         if let Err(errno) = sigprocmask(SigmaskHow::SIG_SETMASK, all, Some(&mut before)) {
             return errno.into();
         }
-        let error = execute(SERVE, state.as_raw_fd());
+        let error = execute(&format!("{SERVE}:{}", state.as_raw_fd()));
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
         error
     }
 }
 
 /// Executes the program's file as it is now, as this one was called. Returns only if that fails.
-fn execute(mode: &str, state: RawFd) -> io::Error {
+fn execute(task: &str) -> io::Error {
     let Some((path, arguments)) = PROGRAM.get() else {
         return io::Error::other("where it is was not known at the start");
     };
@@ -335,7 +359,7 @@ fn execute(mode: &str, state: RawFd) -> io::Error {
     let mut environment: Vec<OsString> = variables
         .map(|(name, value)| [name, value].join("=".as_ref()))
         .collect();
-    environment.push(format!("{VARIABLE}={mode}:{state}").into());
+    environment.push(format!("{VARIABLE}={task}").into());
     let strings = |all: &[OsString]| {
         all.iter()
             .map(|text| CString::new(text.as_bytes()))
