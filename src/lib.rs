@@ -12,6 +12,8 @@
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
+//! * [`process`], [`children`], [`signals`], [`sandbox`]: what every process does at its birth, and
+//!   what a parent does about deaths.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
 
 pub mod children;

@@ -6,6 +6,7 @@
 //! little endian.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 /// Tells a hand-off from a word, which begins with `{` or `"`.
 pub const TAG: u8 = 1;
@@ -25,6 +26,22 @@ pub struct Entry {
     pub connection: u64,
     /// Index of the service.
     pub service: u32,
+    /// Who connected; `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
+/// A socket that the master handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// The accepted socket, non-blocking.
+    pub socket: OwnedFd,
+    /// The master's number for this hand-off to this worker, from 1; claimed through
+    /// `WorkerRow::claimed` with `fetch_max` when a relay thread takes it off the channel.
+    pub sequence: u64,
+    /// The connection's number, over all workers and generations.
+    pub connection: u64,
+    /// Index of the service.
+    pub service: usize,
     /// Who connected; `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
 }

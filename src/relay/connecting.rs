@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::end::{End, take_error};
 use super::lookup::Lookup;
 use super::outbound::{self, Progress, Refusal};
+use super::poller::Readiness;
 use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
 use crate::log::{self, Log};
 use crate::resolver::ResolveError;
-use crate::worker::poller::Readiness;
 use crate::{debug, error, info, notice};
 
 /// How long to leave a Unix listener with a full queue alone.

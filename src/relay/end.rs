@@ -11,8 +11,8 @@ use nix::sys::socket::{
 };
 
 use super::buffer::{Buffer, Pool, SMALL};
+use super::poller::Readiness;
 use crate::tls::{Failure, Stream};
-use crate::worker::poller::Readiness;
 
 /// MSG_MORE, which nix has no name for.
 const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);

@@ -10,6 +10,7 @@ pub mod end;
 pub mod handshaking;
 pub mod lookup;
 pub mod outbound;
+pub mod poller;
 pub mod pump;
 pub mod resources;
 pub mod session;

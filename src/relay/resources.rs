@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::buffer::{Pool, Scratch};
+use super::poller::Poller;
 use super::{ServiceContext, Upstream};
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 use crate::resolver;
-use crate::worker::poller::Poller;
 
 /// See the module.
 #[derive(Debug)]

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use super::connecting::Connecting;
 use super::end::{End, Writing};
 use super::handshaking::Handshaking;
+use super::poller::Readiness;
 use super::pump::Pump;
 use super::resources::Resources;
 use super::talking::Talking;
 use super::{Address, Reason, ServiceContext};
 use crate::config::{LogId, Service};
+use crate::ipc::handoff::Handed;
 use crate::ipc::sockopt;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::resolver::ResolveError;
-use crate::worker::Handed;
-use crate::worker::poller::Readiness;
 use crate::{debug, error, log_at, notice, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.

@@ -82,9 +82,9 @@ fn goes_on_working(upstream: std::net::SocketAddr, mut log: &File) {
     let (mut one, mut other) = UnixStream::pair().unwrap();
     one.write_all(b"x").unwrap();
     other.read_exact(&mut [0]).unwrap();
-    let poller = crate::worker::poller::Poller::new().unwrap();
+    let poller = crate::relay::poller::Poller::new().unwrap();
     poller.add_both(stream.as_fd(), 2).unwrap();
-    let mut events = crate::worker::poller::Events::new();
+    let mut events = crate::relay::poller::Events::new();
     let limit = std::time::Duration::from_secs(5);
     poller.wait(&mut events, Some(limit)).unwrap();
     assert_eq!(events.iter().count(), 1);

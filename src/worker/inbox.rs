@@ -10,9 +10,10 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 
+use super::Start;
 use super::reactor::{Command, ThreadContext, ThreadHandle};
-use super::{Handed, Start};
 use crate::ipc::handoff;
+use crate::ipc::handoff::Handed;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::log;
 use crate::process;

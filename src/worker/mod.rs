@@ -3,7 +3,6 @@
 
 mod inbox;
 mod panics;
-pub mod poller;
 pub mod reactor;
 pub mod slab;
 #[cfg(test)]
@@ -14,7 +13,6 @@ pub mod thread;
 pub mod timers;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,22 +25,6 @@ use crate::jail::Jailed;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh};
 use crate::relay::ServiceContext;
-
-/// A socket that the master handed over.
-#[derive(Debug)]
-pub struct Handed {
-    /// The accepted socket, non-blocking.
-    pub socket: OwnedFd,
-    /// The master's number for this hand-off to this worker, from 1; claimed through
-    /// `WorkerRow::claimed` with `fetch_max` when a relay thread takes it off the channel.
-    pub sequence: u64,
-    /// The connection's number, over all workers and generations.
-    pub connection: u64,
-    /// Index of the service.
-    pub service: usize,
-    /// Who connected; `None` for a Unix socket.
-    pub peer: Option<SocketAddr>,
-}
 
 /// What a worker is born with.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::Handed;
-use super::poller::Poller;
 use super::reactor::Reactor;
+use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::ServiceContext;
+use crate::relay::poller::Poller;
 
 /// What a relay thread is started with.
 #[derive(Debug)]

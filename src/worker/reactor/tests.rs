@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 use super::*;
 use crate::relay::ServiceContext;
-use crate::worker::poller::Poller;
+use crate::relay::poller::Poller;
 use crate::worker::support::{PATIENCE, accepted, context, handed, reset, service};
 
 struct Bench {
