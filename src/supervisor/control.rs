@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags};
 
@@ -24,7 +24,12 @@ pub struct Control {
     path: PathBuf,
     /// What is being told to whom, and how much of it is.
     answers: Vec<Answer>,
+    /// Nobody is answered before: there were no descriptors left.
+    paused_until: Option<Instant>,
 }
+
+/// How long to pause when a client cannot be taken.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// An answer that does not fit into a socket's buffer at once.
 #[derive(Debug)]
@@ -70,7 +75,18 @@ impl Control {
             socket,
             path: path.to_owned(),
             answers: Vec::new(),
+            paused_until: None,
         })
+    }
+
+    /// When clients are taken again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Takes clients again when it is time.
+    pub fn look_at_the_clock(&mut self, now: Instant) {
+        self.paused_until.take_if(|until| *until <= now);
     }
 
     /// Where it is.
@@ -89,13 +105,17 @@ impl Control {
             socket: socket.into(),
             path,
             answers: Vec::new(),
+            paused_until: None,
         }
     }
 
     /// Everything to poll for: who connects, and who has room for more of an answer.
     pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
         let answers = self.answers.iter();
-        std::iter::once(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN))
+        let listens = self.paused_until.is_none();
+        let socket = listens.then(|| PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
+        socket
+            .into_iter()
             .chain(answers.map(|a| PollFd::new(a.client.as_fd(), PollFlags::POLLOUT)))
     }
 
@@ -119,7 +139,16 @@ impl Supervisor {
         let Some(control) = &mut self.control else {
             return;
         };
-        while let Ok((client, _)) = control.socket.accept() {
+        loop {
+            let client = match control.socket.accept() {
+                Ok((client, _)) => client,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // It would be readable again at once, and for as long as this lasts.
+                Err(_) => {
+                    control.paused_until = Some(Instant::now() + PAUSE);
+                    break;
+                }
+            };
             let document = serde_json::to_vec(&status);
             if let (Ok(document), Ok(())) = (document, client.set_nonblocking(true)) {
                 control.answers.push(Answer {

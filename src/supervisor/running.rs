@@ -225,6 +225,7 @@ impl Supervisor {
         moments.extend(self.rehearsal.as_ref().and_then(Rehearsal::deadline));
         moments.extend(self.watch.as_ref().and_then(Watch::settles));
         moments.extend(self.notifier.deadline());
+        moments.extend(self.control.as_ref().and_then(Control::deadline));
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(Listing::deadline));
         let Some(soonest) = moments.into_iter().min() else {
@@ -302,6 +303,9 @@ impl Supervisor {
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
         self.notifier.feed_watchdog(now);
+        if let Some(control) = &mut self.control {
+            control.look_at_the_clock(now);
+        }
         for generation in &mut self.generations {
             match generation.state {
                 State::Draining(Some(until)) if until <= now => generation.cut(),
