@@ -202,6 +202,22 @@ fn strict_fails_on_a_client_service_that_verifies_nothing() {
 }
 
 #[test]
+fn check_names_every_folder_that_a_start_would_not_find() {
+    require!(adit);
+    let plan = Plan::new()
+        .global("output = /no/such/log")
+        .global("pid = /no/such/pid")
+        .global("control = /no/such/control")
+        .service("test", "client = yes\nconnect = 127.0.0.1:9\n");
+    let (code, said) = check(&plan, false);
+    assert_eq!(code, Some(1), "{said}");
+    for option in ["output", "pid", "control"] {
+        let phrase = format!("{option}: there is no folder /no/such");
+        assert!(said.contains(&phrase), "{said}");
+    }
+}
+
+#[test]
 fn the_packaged_configuration_passes_strict_checking() {
     require!(adit);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/adit.conf");
