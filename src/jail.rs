@@ -3,13 +3,10 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
-use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::config::Global;
@@ -341,30 +338,6 @@ fn capabilities_left() -> Result<Option<&'static str>, JailError> {
 fn is_ambient(query: libc::c_ulong, capability: libc::c_ulong) -> bool {
     // SAFETY: PR_CAP_AMBIENT_IS_SET takes plain numbers.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, query, capability, NONE, NONE) == 1 }
-}
-
-/// Opens a file by an absolute path inside `root` (or the system's root), following no link out of
-/// it: root uses this for what an unprivileged user may have written into the jail.
-///
-/// # Errors
-/// What openat2(2) gives.
-pub fn open_inside(
-    root: Option<&Path>,
-    path: &Path,
-    flags: OFlag,
-    mode: Mode,
-) -> io::Result<OwnedFd> {
-    let root = root.unwrap_or(Path::new("/"));
-    let folder = nix::fcntl::open(
-        root,
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
-    let how = OpenHow::new()
-        .flags(flags)
-        .mode(mode)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    Ok(nix::fcntl::openat2(folder, path, how)?)
 }
 
 /// The numbers of a user and a group by name, for the owner of a Unix socket.

@@ -11,6 +11,7 @@
 //! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
+//! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`process`], [`children`], [`signals`], [`sandbox`]: what every process does at its birth, and
 //!   what a parent does about deaths.
@@ -19,6 +20,7 @@
 pub mod children;
 pub mod cli;
 pub mod config;
+pub mod inside;
 pub mod ipc;
 pub mod jail;
 pub mod log;

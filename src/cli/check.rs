@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{self, Diagnostic, Global, Severity, Sources, diagnostic_at};
+use crate::inside::seen_from_outside;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process;
 use crate::supervisor::trial;
@@ -51,10 +52,7 @@ pub fn run(sources: &Sources, strict: bool) -> ExitCode {
 /// Folders that a start would write into and not find. Nothing is opened: that would make files.
 fn missing_folders(global: &Global) -> Vec<Diagnostic> {
     let jail = global.chroot.as_deref();
-    let inside = |path: &Path| match jail {
-        Some(jail) => jail.join(path.strip_prefix("/").unwrap_or(path)),
-        None => path.to_owned(),
-    };
+    let inside = |path: &Path| seen_from_outside(jail, path);
     // The log may be outside the jail too, where its folder is not there inside.
     let output = |path: &Path| vec![inside(path), path.to_owned()];
     let pid = |path: &Path| vec![inside(path)];

@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::ftruncate;
 
 use super::{Reason, syslog};
 use crate::config::{Global, LogMode};
+use crate::inside;
 
 /// The outputs of a process, open.
 #[derive(Debug)]
@@ -150,7 +151,7 @@ fn open_file(output: &Path, jail: Option<&Path>, overwrite: bool) -> Result<Owne
     };
     let inside = match jail {
         Some(jail) => {
-            let path = jail.join(output.strip_prefix("/").unwrap_or(output));
+            let path = inside::seen_from_outside(Some(jail), output);
             open_inside(jail, output).map_err(failed(path))?
         }
         None => None,
@@ -185,66 +186,14 @@ fn mode() -> Mode {
 }
 
 /// Opens `path` as it will be seen inside the jail. `None`: its folder is not there inside.
-///
-/// The jail belongs to a user who is not trusted, and root opens this: links are followed as they
-/// will be after chroot(2), never out of the jail.
 fn open_inside(jail: &Path, path: &Path) -> nix::Result<Option<OwnedFd>> {
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = openat(AT_FDCWD, jail, folder, Mode::empty())?;
     let parent = path.parent().unwrap_or(Path::new("/"));
-    match open_in_root(root.as_fd(), parent, folder, Mode::empty()) {
-        Ok(_) => open_in_root(root.as_fd(), path, flags(), mode()).map(Some),
+    match inside::open(jail, parent, folder, Mode::empty()) {
+        Ok(_) => inside::open(jail, path, flags(), mode()).map(Some),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }
-}
-
-fn open_in_root(
-    root: std::os::fd::BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlag,
-    mode: Mode,
-) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(flags)
-        .mode(mode)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    // EAGAIN: something was renamed meanwhile, openat2(2).
-    let mut tries = 0..8;
-    loop {
-        match openat2(root, path, how) {
-            Err(Errno::EAGAIN) if tries.next().is_some() => (),
-            // Linux before 5.6.
-            Err(Errno::ENOSYS) => return open_without_links(root, path, flags, mode),
-            other => return other,
-        }
-    }
-}
-
-/// As [`open_in_root`], where the kernel cannot resolve in a root: follows no link at all.
-fn open_without_links(
-    root: std::os::fd::BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlag,
-    mode: Mode,
-) -> nix::Result<OwnedFd> {
-    use std::path::Component;
-
-    let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let mut here = openat(root, ".", folder, Mode::empty())?;
-    let mut names = path.components().peekable();
-    while let Some(component) = names.next() {
-        let name = match component {
-            Component::Normal(name) => name,
-            Component::ParentDir => return Err(Errno::ELOOP),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
-        };
-        if names.peek().is_none() {
-            return openat(here, name, flags | OFlag::O_NOFOLLOW, mode);
-        }
-        here = openat(here, name, folder, Mode::empty())?;
-    }
-    openat(here, ".", flags, mode)
 }
 
 #[cfg(test)]
@@ -325,21 +274,5 @@ mod tests {
         }
         // The folder is not there as seen from within, so the path is taken as one outside.
         assert!(open_file(Path::new("/log/target"), Some(jail.path()), false).is_err());
-
-        let root = open(
-            jail.path(),
-            OFlag::O_PATH | OFlag::O_DIRECTORY,
-            Mode::empty(),
-        )
-        .unwrap();
-        for path in ["/a", "/log/target", "/../target"] {
-            let opened = open_without_links(root.as_fd(), Path::new(path), flags(), mode());
-            assert!(opened.is_err(), "{path}");
-        }
-        append(
-            open_without_links(root.as_fd(), Path::new("/b"), flags(), mode()).unwrap(),
-            "in",
-        );
-        assert_eq!(fs::read_to_string(jail.path().join("b")).unwrap(), "in");
     }
 }

@@ -59,18 +59,22 @@ impl Control {
     /// Makes the socket, for its owner alone; one that nobody answers any more is replaced.
     ///
     /// # Errors
-    /// The folder is missing, or somebody else answers there.
+    /// The folder is missing, or somebody else answers there; it names the option.
     pub fn open(path: &Path) -> io::Result<Control> {
-        remove_stale(path)?;
         let named = |error: io::Error| {
             io::Error::new(
                 error.kind(),
                 format!("control = {}: {error}", path.display()),
             )
         };
-        let socket = UnixListener::bind(path).map_err(named)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        socket.set_nonblocking(true)?;
+        let listen = || {
+            remove_stale(path)?;
+            let socket = UnixListener::bind(path)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = listen().map_err(named)?;
         Ok(Control {
             socket,
             path: path.to_owned(),

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
-use crate::jail::open_inside;
+use crate::inside::{self, seen_from_outside};
 
 /// A pid file that is ours; removed by [`PidFile::remove`].
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl PidFile {
         let failed = |error: io::Error| PidFileError::Io(seen.clone(), error);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o644);
-        let file = open_inside(root, path, flags, mode).map_err(failed)?;
+        let file = open(root, path, flags, mode).map_err(|errno| failed(errno.into()))?;
         match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(PidFile {
                 file,
@@ -118,7 +118,7 @@ impl PidFile {
         let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return;
         };
-        let Ok(folder) = open_inside(self.root.as_deref(), folder, flags, Mode::empty()) else {
+        let Ok(folder) = open(self.root.as_deref(), folder, flags, Mode::empty()) else {
             return;
         };
         let there =
@@ -134,11 +134,11 @@ impl PidFile {
     }
 }
 
-/// Where a path inside the jail is for whoever reads a message about it.
-fn seen_from_outside(root: Option<&Path>, path: &Path) -> PathBuf {
+/// In the jail, where there is one.
+fn open(root: Option<&Path>, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     match root {
-        Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
-        None => path.to_owned(),
+        Some(root) => inside::open(root, path, flags, mode),
+        None => nix::fcntl::open(path, flags, mode),
     }
 }
 

@@ -2,6 +2,7 @@
 //! (bind, serve, only then drain the old), or roll back at any step and go on as before. The first
 //! start is a transition from nothing; a master that died is replaced by one that changes nothing.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -43,9 +44,7 @@ pub struct Transition {
     why: Why,
     candidate: u64,
     config: Rc<Config>,
-    outputs: Option<Outputs>,
-    pid_file: Option<PidFile>,
-    control: Option<Control>,
+    change: Change,
     prepared: Option<Prepared>,
     deadline: Instant,
 }
@@ -71,15 +70,10 @@ impl Transition {
 
     /// Gives up what was made for it.
     pub(super) fn roll_back(self) {
-        if let Some(control) = self.control {
-            control.remove();
-        }
         if let Some(prepared) = self.prepared {
             prepared.give_up();
         }
-        if let Some(pid_file) = self.pid_file {
-            pid_file.remove();
-        }
+        self.change.roll_back();
     }
 }
 
@@ -99,11 +93,23 @@ impl Handover {
 }
 
 /// What a reload changes besides the generation.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Change {
     outputs: Option<Outputs>,
     pid_file: Option<PidFile>,
     control: Option<Control>,
+}
+
+impl Change {
+    /// Removes the files that were made for it.
+    fn roll_back(self) {
+        if let Some(control) = self.control {
+            control.remove();
+        }
+        if let Some(pid_file) = self.pid_file {
+            pid_file.remove();
+        }
+    }
 }
 
 impl Supervisor {
@@ -125,17 +131,20 @@ impl Supervisor {
             let number = self.next_number();
             let resolver = &self.resolver.channel;
             let outputs = &mut change.outputs;
-            let generation =
-                Generation::start(number, &config, &self.common, resolver, outputs, log)
-                    .map_err(|error| format!("A master cannot be started: {error}"))?;
+            let started = Generation::start(number, &config, &self.common, resolver, outputs, log);
+            let generation = match started {
+                Ok(generation) => generation,
+                Err(error) => {
+                    change.roll_back();
+                    return Err(format!("A master cannot be started: {error}"));
+                }
+            };
             self.generations.push(generation);
             self.transition = Some(Transition {
                 why,
                 candidate: number,
                 config,
-                outputs: change.outputs,
-                pid_file: change.pid_file,
-                control: change.control,
+                change,
                 prepared: None,
                 deadline: Instant::now() + LOAD_PATIENCE,
             });
@@ -159,33 +168,33 @@ impl Supervisor {
             }
         };
         tell(&loaded.diagnostics, &self.log);
-        let (old, new) = (&self.config.global, &loaded.config.global);
-        let stderr = old.foreground == Foreground::Yes;
+        let mut change = Change::default();
+        match self.open_for(&loaded.config, &mut change) {
+            Ok(()) => Ok((Rc::new(loaded.config), change)),
+            Err(text) => {
+                change.roll_back();
+                Err(text)
+            }
+        }
+    }
+
+    /// Opens what is not open already; what was opened before an error is in `change`.
+    fn open_for(&self, config: &Config, change: &mut Change) -> Result<(), String> {
+        let new = &config.global;
+        let stderr = self.config.global.foreground == Foreground::Yes;
         let outputs = Outputs::open(new, stderr).map_err(|error| error.to_string())?;
+        change.outputs = Some(outputs);
         let root = new.chroot.as_deref();
-        let moved = |path: &&std::path::Path| {
-            !self
-                .pid_file
-                .as_ref()
-                .is_some_and(|file| file.is_at(root, path))
-        };
-        let pid_file = match new.pid.as_deref().filter(moved) {
-            Some(path) => Some(PidFile::acquire(root, path).map_err(|error| error.to_string())?),
-            None => None,
-        };
-        let control = match new.control.as_deref() {
-            Some(path) if self.control.as_ref().map(Control::path) != Some(path) => Some(
-                Control::open(path)
-                    .map_err(|error| format!("control = {}: {error}", path.display()))?,
-            ),
-            _ => None,
-        };
-        let change = Change {
-            outputs: Some(outputs),
-            pid_file,
-            control,
-        };
-        Ok((Rc::new(loaded.config), change))
+        let is_ours = |path: &Path| self.pid_file.as_ref().is_some_and(|f| f.is_at(root, path));
+        if let Some(path) = new.pid.as_deref().filter(|path| !is_ours(path)) {
+            let pid_file = PidFile::acquire(root, path).map_err(|error| error.to_string())?;
+            change.pid_file = Some(pid_file);
+        }
+        let ours = self.control.as_ref().map(Control::path);
+        if let Some(path) = new.control.as_deref().filter(|path| ours != Some(path)) {
+            change.control = Some(Control::open(path).map_err(|error| error.to_string())?);
+        }
+        Ok(())
     }
 
     /// The candidate has read everything: bind what is new and pass it the listeners.
@@ -271,16 +280,16 @@ impl Supervisor {
     }
 
     fn put_into_force(&mut self, transition: Transition) {
-        if let Some(outputs) = transition.outputs {
+        if let Some(outputs) = transition.change.outputs {
             log::install(outputs);
         }
         let new = &transition.config.global;
-        if let Some(control) = transition.control {
+        if let Some(control) = transition.change.control {
             self.replace_control(Some(control));
         } else if new.control.is_none() {
             self.replace_control(None);
         }
-        let old = match transition.pid_file {
+        let old = match transition.change.pid_file {
             Some(new) => self.pid_file.replace(new),
             None if new.pid.is_none() => self.pid_file.take(),
             None => return,
