@@ -42,8 +42,9 @@ enum Stage {
     Next,
     /// connect(2) is under way.
     Pending(Attempt),
-    /// A Unix listener's queue is full: again at the first time, given up at the second.
-    Retrying(Upstream, Instant, Instant),
+    /// To be tried at the first time (later than now where a Unix listener's queue was full), given
+    /// up at the second.
+    Trying(Upstream, Instant, Instant),
 }
 
 #[derive(Debug)]
@@ -96,7 +97,7 @@ impl Connecting {
             Stage::Resolving(_, deadline) => Some(*deadline),
             Stage::Next => None,
             Stage::Pending(attempt) => Some(attempt.deadline),
-            Stage::Retrying(_, again, _) => Some(*again),
+            Stage::Trying(_, again, _) => Some(*again),
         }
     }
 
@@ -147,16 +148,7 @@ impl Connecting {
                     Some(upstream) => {
                         let deadline = now + context.common.config().timeouts.connect;
                         info!(context.common.log, "s_connect: connecting {upstream}");
-                        match try_one(
-                            upstream,
-                            deadline,
-                            self.local,
-                            &mut self.failed,
-                            &mut context,
-                        )? {
-                            Some(stage) => stage,
-                            None => return Ok(Next::Advance),
-                        }
+                        Stage::Trying(upstream, now, deadline)
                     }
                     None => self.ask_again(&mut context)?,
                 },
@@ -168,11 +160,11 @@ impl Connecting {
                     Judged::Failed => Stage::Next,
                     Judged::Connected => return Ok(Next::Advance),
                 },
-                Stage::Retrying(upstream, again, deadline) if now < again => {
-                    self.stage = Stage::Retrying(upstream, again, deadline);
+                Stage::Trying(upstream, again, deadline) if now < again => {
+                    self.stage = Stage::Trying(upstream, again, deadline);
                     return Ok(Next::Wait(self));
                 }
-                Stage::Retrying(upstream, _, deadline) => {
+                Stage::Trying(upstream, _, deadline) => {
                     match try_one(
                         upstream,
                         deadline,
@@ -193,7 +185,7 @@ impl Connecting {
         match self.stage {
             Stage::Resolving(lookup, _) => lookup.dissolve(resources),
             Stage::Pending(attempt) => resources.closing.push(attempt.socket),
-            Stage::Next | Stage::Retrying(..) => {}
+            Stage::Next | Stage::Trying(..) => {}
         }
     }
 
@@ -348,7 +340,7 @@ fn try_one(
         }
         Err(Refusal::Full) if resources.now < deadline => {
             let again = deadline.min(resources.now + RETRY);
-            Ok(Some(Stage::Retrying(upstream, again, deadline)))
+            Ok(Some(Stage::Trying(upstream, again, deadline)))
         }
         Err(refusal) => {
             match refusal {
