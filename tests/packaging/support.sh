@@ -106,11 +106,13 @@ supervisor() {
 }
 
 # What is on this system: every file with its kind, mode, owner, size and link, and the contents of
-# /etc; without what dpkg, apt, man-db and the tests write for themselves.
+# /etc; without what dpkg, apt, man-db and the tests write for themselves. Only the folders that
+# packages write to, and the names beside them: others may be written to meanwhile by whoever runs
+# the tests, since the copy shows what changes in the files that it is made over.
 snapshot() {
     {
-        find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp \
-            -o -path /mnt -o -path /root -o -path /work -o -path /var/lib/dpkg -o -path /var/cache \
+        find / -mindepth 1 -maxdepth 1 -printf '%p %y %m %u %g\n'
+        find /bin/ /boot /etc /home /lib*/ /opt /sbin/ /srv /usr /var -xdev \( -path /var/lib/dpkg -o -path /var/cache \
             -o -path /var/log/dpkg.log -o -path /var/log/alternatives.log -o -path /var/lib/apt \
             -o -path /var/log/wtmp -o -path "/etc/*-" -o -path /var/log/journal -o -path /var/log/apt -o -path /usr/sbin/policy-rc.d \
             -o -path /var/lib/systemd -o -path /var/tmp -o -path /var/lib/logrotate \) -prune \
