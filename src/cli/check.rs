@@ -7,11 +7,12 @@ use crate::config::{self, Diagnostic, Global, Severity, Sources, diagnostic_at};
 use crate::inside::seen_from_outside;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process;
-use crate::supervisor::trial;
+use crate::supervisor::{asking, trial};
+use crate::tls::PassPhrases;
 
 /// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
-/// on a warning too.
-pub fn run(sources: &Sources, strict: bool) -> ExitCode {
+/// on a warning too. With `ask` the pass phrases of keys are asked for, where there is a terminal.
+pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     log::install(Outputs::stderr_only());
     let mut found = Vec::new();
     let mut services = 0;
@@ -25,7 +26,12 @@ pub fn run(sources: &Sources, strict: bool) -> ExitCode {
                 id: Id::Ui,
             };
             process::find_command_line();
-            match trial::load(&loaded.config, &log) {
+            let loaded = match ask && asking::is_possible() {
+                true => asking::ask(&loaded.config, &log),
+                false => Ok(PassPhrases::unasked()),
+            }
+            .and_then(|phrases| trial::load(&loaded.config, &phrases, &log));
+            match loaded {
                 Ok(more) => found.extend(more),
                 Err(error) => found.push(Diagnostic::new(
                     Severity::Error,

@@ -54,7 +54,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             configuration,
             strict,
         } => match sources(configuration, as_stunnel) {
-            Ok(sources) => check::run(&sources, strict),
+            Ok(sources) => check::run(&sources, strict, true),
             Err(code) => code,
         },
         Command::Status { control, json } => match socket(control) {

@@ -60,7 +60,8 @@ impl fmt::Display for ReloadError {
 
 /// Checks the configuration, has the running adit take it over, and waits until it has.
 pub(super) fn run(sources: &Sources) -> ExitCode {
-    let checked = check::run(sources, false);
+    // The running adit knows the pass phrases of its keys, or says that it does not.
+    let checked = check::run(sources, false, false);
     if checked != ExitCode::SUCCESS {
         complain(format_args!(
             "not reloaded: the running configuration goes on"

@@ -11,7 +11,7 @@ use crate::jail::Plan;
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
 use crate::resolver::{self, Client, ResolveError};
-use crate::tls::{Context, Problem, Resumption};
+use crate::tls::{Context, PassPhrases, Problem, Resumption};
 
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +52,7 @@ pub struct Loaded {
 pub fn load(
     config: &Config,
     resolver: &mut Client,
+    phrases: &PassPhrases,
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
@@ -72,7 +73,7 @@ pub fn load(
         }
         let upstreams = upstreams(service, resolver, &mut found);
         let local = local(service, resolver, &mut found);
-        match Context::load(service, resumption, log) {
+        match Context::load(service, phrases, resumption, log) {
             Ok((tls, warnings)) => {
                 found.extend(warnings.into_iter().map(|p| about(service, p)));
                 services.push(ServiceContext {

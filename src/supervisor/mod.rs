@@ -1,6 +1,7 @@
 //! Root's part: parses, opens logs, binds, forks, and then only waits: for signals, children, words.
 //! One thread; holds no private key and never reads a network byte.
 
+pub mod asking;
 mod control;
 mod daemon;
 mod generation;
@@ -16,6 +17,7 @@ mod stopping;
 mod takeover;
 mod transition;
 pub mod trial;
+mod vault;
 mod watch;
 
 use std::fs::File;
@@ -39,6 +41,7 @@ use resolver::Resolver;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
 use transition::Why;
+use vault::Vault;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
@@ -114,6 +117,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     }
     let pid_file = acquire_pid_file(&config)?;
     raise_descriptor_limit();
+    let phrases = asking::ask(&config, &ui_log())?;
     let starter = match global.foreground {
         Foreground::Yes | Foreground::Quiet => None,
         Foreground::No => Some(daemon::detach(&OneThread::prove()?)?),
@@ -130,7 +134,8 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
     let resolver = Resolver::start(&config.global, &leash, log)?;
-    let common = Common::new(leash)?;
+    let common = Common::new(leash, Vault::new(&phrases)?)?;
+    drop(phrases);
     process::title("adit", ": supervisor");
     let control = config.global.control.as_deref();
     Ok(Supervisor::new(Parts {
@@ -153,11 +158,12 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
 fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
     let tried = TakenOver::read(state).and_then(|taken| {
         sources.passed = taken.listeners.count_passed();
+        let phrases = taken.common.vault.open();
         std::mem::forget(taken);
         let loaded = config::load(&sources).map_err(|e| io::Error::other(e.to_string()))?;
         let (log, outputs) = successors_log(&loaded.config)?;
         log::install(outputs);
-        let found = trial::load(&loaded.config, &log)?;
+        let found = trial::load(&loaded.config, &phrases, &log)?;
         crate::master::load::tell(&found, &log);
         if found.iter().any(|d| d.severity == Severity::Error) {
             return Ok(1);
