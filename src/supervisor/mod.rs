@@ -117,11 +117,14 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     }
     let pid_file = acquire_pid_file(&config)?;
     raise_descriptor_limit();
+    // Kept as they are no longer than the fork below, which would wipe the vault.
     let phrases = asking::ask(&config, &ui_log())?;
     let starter = match global.foreground {
         Foreground::Yes | Foreground::Quiet => None,
         Foreground::No => Some(daemon::detach(&OneThread::prove()?)?),
     };
+    let vault = Vault::new(&phrases)?;
+    drop(phrases);
     log::install(outputs);
     let log = Log {
         level: global.debug,
@@ -134,8 +137,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
     let resolver = Resolver::start(&config.global, &leash, log)?;
-    let common = Common::new(leash, Vault::new(&phrases)?)?;
-    drop(phrases);
+    let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
     let control = config.global.control.as_deref();
     Ok(Supervisor::new(Parts {
