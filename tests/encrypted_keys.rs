@@ -336,5 +336,10 @@ fn check_asks_where_there_is_a_terminal() {
         let status = wait_for("its end", || child.try_wait().expect("wait"));
         assert_eq!(status.code(), Some(code), "{}", terminal.shown());
         terminal.wait_for(word, 1);
+        let retries = terminal
+            .shown()
+            .matches("Wrong passphrase: retrying")
+            .count();
+        assert_eq!(retries, answers.len() - 1);
     }
 }

@@ -27,7 +27,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
             };
             process::find_command_line();
             let loaded = match ask && asking::is_possible() {
-                true => asking::ask(&loaded.config, &log),
+                true => asking::ask(&loaded.config, &Log { level: 3, ..log }),
                 false => Ok(PassPhrases::unasked()),
             }
             .and_then(|phrases| trial::load(&loaded.config, &phrases, &log));

@@ -55,7 +55,8 @@ pub const COMMANDS: &[CommandDef] = &[
         arguments: "[--strict] [FILE]",
         summary: "say everything that is wrong with a configuration, and start nothing",
         details: "Certificates and keys are loaded and names are resolved as at a start. It fails \
-            when there is an error, and says where and what would be right.",
+            when there is an error, and says where and what would be right. Pass phrases of keys are \
+            asked for; without a terminal such keys are left unchecked, which is a warning.",
         flags: &[flag("--strict", "", "fail on a warning too")],
         takes_file: true,
     },
