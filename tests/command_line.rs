@@ -170,7 +170,7 @@ fn check_tells_every_error_and_fails() {
         );
     let (code, said) = check(&plan, false);
     assert_eq!(code, Some(1), "{said}");
-    for phrase in ["nonsense = 1", "verify = 9"] {
+    for phrase in ["nonsense = 1", "verify = 9", "/nowhere.pem"] {
         assert!(said.contains(phrase), "no {phrase:?} in {said}");
     }
 }

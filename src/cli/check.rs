@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Diagnostic, Global, Severity, Sources, diagnostic_at};
+use crate::config::{self, Diagnostic, Diagnostics, Global, Severity, Sources, diagnostic_at};
 use crate::inside::seen_from_outside;
 use crate::log::{self, Id, Log, Outputs};
+use crate::master::load::look_at_files;
 use crate::process;
 use crate::supervisor::{asking, trial};
 use crate::tls::PassPhrases;
@@ -16,21 +17,23 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     log::install(Outputs::stderr_only());
     let mut found = Vec::new();
     let mut services = 0;
-    match config::load(sources) {
-        Ok(loaded) => {
-            found.extend(loaded.diagnostics);
-            services = loaded.config.services.len();
-            found.extend(missing_folders(&loaded.config.global));
+    let (config, diagnostics) = config::load_partly(sources);
+    let failed = diagnostics.failed();
+    found.extend(diagnostics.0);
+    match config {
+        Some(config) if !failed => {
+            services = config.services.len();
+            found.extend(missing_folders(&config.global));
             let log = Log {
                 level: 0,
                 id: Id::Ui,
             };
             process::find_command_line();
             let loaded = match ask && asking::is_possible() {
-                true => asking::ask(&loaded.config, &Log { level: 3, ..log }),
+                true => asking::ask(&config, &Log { level: 3, ..log }),
                 false => Ok(PassPhrases::unasked()),
             }
-            .and_then(|phrases| trial::load(&loaded.config, &phrases, &log));
+            .and_then(|phrases| trial::load(&config, &phrases, &log));
             match loaded {
                 Ok(more) => found.extend(more),
                 Err(error) => found.push(Diagnostic::new(
@@ -40,8 +43,15 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                 )),
             }
         }
-        Err(diagnostics) => found.extend(diagnostics.0),
+        Some(config) => {
+            found.extend(missing_folders(&config.global));
+            found.extend(look_at_files(&config));
+        }
+        None => {}
     }
+    let mut found = Diagnostics(found);
+    found.sort();
+    let found = found.0;
     for diagnostic in &found {
         eprintln!("{diagnostic}");
     }

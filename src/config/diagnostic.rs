@@ -149,7 +149,7 @@ impl Diagnostics {
     }
 
     /// Puts them in the order in which the lines were read; what has no line comes last.
-    pub(super) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         let mut places: Vec<std::sync::Arc<str>> = Vec::new();
         for origin in self.0.iter().filter_map(|d| d.origin.as_ref()) {
             if !places.contains(&origin.place) {

@@ -169,6 +169,8 @@ pub(super) struct Draft {
     pub(super) defaults: bool,
     /// What the section itself gave, and did not inherit.
     pub(super) own: BTreeSet<&'static str>,
+    /// What a name that nobody knows was probably meant to be: it was given, though not well.
+    pub(super) meant: BTreeSet<&'static str>,
     /// `options` that were set, and those taken back.
     pub(super) flags: TlsFlags,
     pub(super) flags_cleared: TlsFlags,
@@ -206,6 +208,7 @@ impl Draft {
             service,
             defaults: true,
             own: BTreeSet::new(),
+            meant: BTreeSet::new(),
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
         }

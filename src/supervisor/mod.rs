@@ -90,23 +90,30 @@ fn ui_log() -> Log {
     }
 }
 
-/// Reads the configuration's text; what is wrong goes to the terminal, whole.
+/// Reads the configuration's text; what is wrong goes to the terminal, whole. So does what is wrong
+/// with the files that it names, if there will be no master to say that.
 fn read(sources: &Sources) -> Option<Loaded> {
-    match config::load(sources) {
-        Ok(loaded) => Some(loaded),
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
-            crate::error!(ui_log(), "Configuration failed");
-            None
+    let (config, mut diagnostics) = config::load_partly(sources);
+    let config = match config {
+        Some(config) if !diagnostics.failed() && Plan::look_up(&config.global).is_ok() => {
+            return Some(Loaded {
+                config,
+                diagnostics: diagnostics.0,
+            });
         }
-    }
+        config => config,
+    };
+    let files = config.iter().flat_map(crate::master::load::look_at_files);
+    diagnostics.0.extend(files);
+    diagnostics.sort();
+    eprintln!("{diagnostics}");
+    crate::error!(ui_log(), "Configuration failed");
+    None
 }
 
 fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<Supervisor> {
     let config = Rc::new(loaded.config);
     let global = &config.global;
-    // Before anything is opened inside it.
-    Plan::look_up(global).map_err(io::Error::other)?;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
     if global.foreground == Foreground::No && outputs.file.is_none() && outputs.syslog.is_none() {

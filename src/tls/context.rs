@@ -18,7 +18,7 @@ use super::trust::Trust;
 use super::verification::Verifier;
 use super::{PassPhrases, Problem, Resumption, Severity, ciphers, keys};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
-use crate::log::Log;
+use crate::log::{Id, Log};
 
 /// TLS 1.3 tickets after each handshake. Each resumes once; a mail program opens its next
 /// connections while this one lives, so one is too few (OpenSSL sends two as well).
@@ -104,6 +104,19 @@ impl Context {
                 Err(problems)
             }
         }
+    }
+
+    /// What is wrong with the files that a service names, each by itself; opens them. Keys that take
+    /// a pass phrase stay closed.
+    pub fn look_at_files(options: &TlsOptions) -> Vec<Problem> {
+        let silent = Log {
+            level: 0,
+            id: Id::Ui,
+        };
+        let mut problems = Vec::new();
+        trusted(options, &mut problems);
+        certified_key(options, &PassPhrases::unasked(), &mut problems, &silent);
+        problems
     }
 
     /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
