@@ -24,7 +24,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth};
+pub use diagnostic::{
+    Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
+};
 pub use global::{Foreground, Global, LogMode};
 pub use load::{Loaded, Sources, load, load_partly};
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};

@@ -7,7 +7,7 @@ mod daemon;
 mod generation;
 mod listeners;
 mod notify;
-mod pid_file;
+pub mod pid_file;
 mod rehearsal;
 mod repairs;
 mod requests;
