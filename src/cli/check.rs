@@ -29,11 +29,16 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                 id: Id::Ui,
             };
             process::find_command_line();
-            let loaded = match ask && asking::is_possible() {
-                true => asking::ask(&config, &Log { level: 3, ..log }),
-                false => Ok(PassPhrases::unasked()),
-            }
-            .and_then(|phrases| trial::load(&config, &phrases, &log));
+            let phrases = match (ask, asking::is_possible()) {
+                (true, true) => asking::ask(&config, &Log { level: 3, ..log }),
+                (true, false) => Ok(PassPhrases::unasked(
+                    "there is no terminal to ask for its pass phrase",
+                )),
+                (false, _) => Ok(PassPhrases::unasked(
+                    "the running adit has the pass phrases",
+                )),
+            };
+            let loaded = phrases.and_then(|phrases| trial::load(&config, &phrases, &log));
             match loaded {
                 Ok(more) => found.extend(more),
                 Err(error) => found.push(Diagnostic::new(

@@ -232,8 +232,13 @@ pub fn roles(supervisor: i32) -> Roles {
         };
         let below = children(supervisor);
         let resolver = *named(&below, "resolver").first()?;
-        // The newest generation is the serving one.
-        let master = *named(&below, "master").last()?;
+        // The newest generation is the serving one. (Numbers do not tell: they begin anew some time.)
+        let masters = named(&below, "master");
+        let master = masters
+            .into_iter()
+            .filter_map(process)
+            .max_by_key(|one| one.started);
+        let master = master?.pid;
         let workers = named(&children(master), "worker");
         (!workers.is_empty()).then_some(Roles {
             supervisor,
