@@ -121,6 +121,30 @@ fn called_as_stunnel_it_looks_for_stunnels_file() {
 }
 
 #[test]
+fn called_as_stunnel_it_tells_about_itself_where_and_how_stunnel_does() {
+    require!(adit);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let link = folder.path().join("stunnel");
+    std::os::unix::fs::symlink(program(), &link).expect("a link");
+    for (flag, line) in [
+        ("-version", "stunnel 5."),
+        ("-version", "Compiled/running with OpenSSL 3."),
+        ("-help", "checkHost "),
+        ("-sockets", "    TCP_NODELAY"),
+        ("-options", "options = NO_TICKET"),
+    ] {
+        let output = Command::new(&link).arg(flag).output().expect("starting");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(
+            said.lines().any(|told| told.starts_with(line)),
+            "no {line:?} in {said}"
+        );
+        assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    }
+}
+
+#[test]
 fn check_passes_a_good_file_and_binds_nothing() {
     require!(adit);
     let certs = Certs::new();

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::require;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, dead_address, poll_for, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, dead_address, poll_for, proc, tls, wait_for};
 
 /// `2026.11.24 09:46:10 LOG5[17]: text`
 fn has_shape(line: &str) -> bool {
@@ -129,6 +129,16 @@ fn usr1_reopens_the_file_in_every_process_and_no_line_is_lost() {
         adit.log()
             .contains("accepted connection from")
             .then_some(())
+    });
+    // Nobody holds an old one, whose space on the disk would never be free.
+    wait_for("the old files' last holder", || {
+        let holds = |pid: i32| {
+            let all = proc::descriptors(pid);
+            let old = |target: &str| rotated.iter().any(|path| path.to_str() == Some(target));
+            all.iter().any(|(_, target)| old(target))
+        };
+        let family = proc::family(adit.pid());
+        (!family.iter().any(|one| holds(one.pid))).then_some(())
     });
     let all = || {
         let read = |path| fs::read_to_string(path).expect("a log file");

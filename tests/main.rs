@@ -18,5 +18,6 @@ mod resumption;
 mod starttls;
 mod stunnel_compat;
 mod supervision;
+mod taken_over;
 mod upgrade;
 mod verification;

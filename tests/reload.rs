@@ -410,3 +410,75 @@ fn a_hundred_reloads_leave_memory_and_descriptors_where_they_were() {
         after.4
     );
 }
+
+#[test]
+fn certwatch_reloads_by_itself_once_a_renewed_certificate_has_settled() {
+    require_jail!();
+    let scene = Scene::of(Plan::new().global("certWatch = yes"));
+    let before = scene.certificate();
+    let generations = scene.adit.count_in_log("Configuration reloaded");
+    scene.certs.server();
+    wait_for("the new certificate", || {
+        (scene.certificate() != before).then_some(())
+    });
+    // Certificate and key are two files, renewed one after the other, and one reload.
+    assert_eq!(
+        scene.adit.count_in_log("Configuration reloaded"),
+        generations + 1
+    );
+    scene.survives();
+}
+
+/// The configuration's text with another address for the service that comes last.
+fn accept_of_echo(text: &str, old: impl std::fmt::Display, new: impl std::fmt::Display) -> String {
+    let at = text.find("[echo]").expect("the service");
+    let (before, section) = text.split_at(at);
+    before.to_owned() + &section.replace(&format!("accept = {old}\n"), &format!("accept = {new}\n"))
+}
+
+#[test]
+fn an_address_becomes_one_that_overlaps_it_and_back() {
+    require_jail!();
+    let scene = Scene::start();
+    let narrow = scene.adit.address("echo");
+    let wide = SocketAddr::from(([0, 0, 0, 0], narrow.port()));
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], narrow.port()));
+    let change = |old: &str, new: SocketAddr| {
+        scene.adit.rewrite(|text| accept_of_echo(&text, old, new));
+        scene.adit.reload(2);
+    };
+    change("127.0.0.1:0", wide);
+    peers::connect(elsewhere);
+    change(&wide.to_string(), narrow);
+    TcpStream::connect(elsewhere).expect_err("nobody listens there any more");
+    change(&narrow.to_string(), wide);
+    peers::connect(elsewhere);
+    // Nobody else gets in beside it.
+    TcpListener::bind(narrow).expect_err("a port in use");
+    scene.survives();
+}
+
+#[test]
+fn somebody_who_does_not_answer_on_a_unix_socket_keeps_nobody_waiting() {
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    };
+    use std::os::fd::AsRawFd;
+    require!(adit);
+    let plan = Plan::new();
+    let path = plan.folder().join("busy.sock");
+    let flags = SockFlag::SOCK_NONBLOCK;
+    let busy = socket(AddressFamily::Unix, SockType::Stream, flags, None).expect("a socket");
+    bind(busy.as_raw_fd(), &UnixAddr::new(&path).expect("a path")).expect("bind");
+    listen(&busy, Backlog::new(0).expect("a number")).expect("listen");
+    // One fills its queue.
+    let _client = std::os::unix::net::UnixStream::connect(&path).expect("connect");
+    let lines = format!(
+        "client = yes\naccept = {}\nconnect = 127.0.0.1:1\n",
+        path.display()
+    );
+    plan.service("busy", lines)
+        .run()
+        .exits(1)
+        .says(&["Address already in use"]);
+}

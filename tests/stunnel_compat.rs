@@ -6,12 +6,17 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
+
 use crate::require;
 use crate::support::adit::program;
 use crate::support::certs::Wish;
 use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
+use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
+
+mod configurations;
 
 /// What filters match on, without the parts that differ from run to run.
 const PHRASES: &[&str] = &[
@@ -19,6 +24,7 @@ const PHRASES: &[&str] = &[
     "Configuration failed",
     "Each service must define two endpoints",
     "Service [test] (FD=",
+    "Failed to reload the configuration file",
     "Accepting new connections",
     "Service [test] accepted connection from 127.0.0.1:",
     "Service [test] started",
@@ -30,12 +36,15 @@ const PHRASES: &[&str] = &[
     "TLS accepted: new session negotiated",
     "TLS accepted: previous session reused",
     "TLS connected: new session negotiated",
+    "TLS connected: previous session reused",
     "TLSv1.3 ciphersuite: TLS_",
     "TLSv1.2 ciphersuite: ECDHE-",
     "SNI: sending servername: ",
     "certificate verify failed",
     "peer did not return a certificate",
     "unsupported protocol",
+    "TLS alert (write): fatal: unknown CA",
+    "TLS alert (write): fatal: bad certificate",
     "CERT: Host name \"localhost\" matched with \"localhost\"",
     "CERT: Subject checks failed",
     "CERT: Locally installed certificate matched",
@@ -219,7 +228,9 @@ fn a_server_that_is_not_to_be_trusted() {
         upstream.line(),
         certs.ca_line()
     );
-    same(&lines, &[], |adit| {
+    // OpenSSL knows no reason for this refusal, and tells the server of an "internal error".
+    let differs = ["TLS alert (write): fatal: bad certificate"];
+    same(&lines, &differs, |adit| {
         only_whether_answered(&plain_hello(adit))
     });
 }
@@ -245,6 +256,148 @@ fn a_locally_installed_certificate() {
     same(&lines, &[], plain_hello);
 }
 
+/// `openssl s_client` that goes on until the upstream's greeting has come and ended it.
+fn openssl(adit: &Adit, arguments: &[&str]) -> String {
+    let arguments = [arguments, &["-ign_eof"]].concat();
+    s_client(adit.address("test"), &arguments, "")
+}
+
+#[test]
+fn a_client_whose_certificate_is_not_installed_here() {
+    require_both!();
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let wish = |name| Wish {
+        name,
+        ..Wish::default()
+    };
+    let known = certs.issue("known", wish("known"));
+    let lines = format!(
+        "{}{}CAfile = {}\nverifyPeer = yes\n",
+        upstream.line(),
+        certs.server().lines(),
+        known.cert.display()
+    );
+    for (pair, heard) in [
+        (&known, true),
+        (&certs.issue("stranger", wish("stranger")), false),
+        (&certs.self_signed("itself", wish("itself")), false),
+        // The name alone, on a certificate of one's own making.
+        (&certs.self_signed("mimic", wish("known")), false),
+    ] {
+        let (cert, key) = (pair.cert.to_str(), pair.key.to_str());
+        let (cert, key) = (cert.expect("UTF-8"), key.expect("UTF-8"));
+        same(&lines, &[], |adit| {
+            let said = openssl(adit, &["-cert", cert, "-key", key]);
+            assert_eq!(said.contains("hello"), heard, "{cert}: {said}");
+            String::new()
+        });
+    }
+}
+
+/// The server's cache holds the client's chain with each session.
+#[test]
+fn a_session_of_a_client_with_a_long_chain_is_resumed_by_its_number() {
+    require_both!();
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let names: Vec<String> = (0..100).map(|n| format!("host-{n}.example.com")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let large = certs.issue(
+        "large",
+        Wish {
+            subjects: &names,
+            ..Wish::default()
+        },
+    );
+    let lines = upstream.line()
+        + &certs.server().lines()
+        + &certs.ca_line()
+        + "verify = 2\nsslVersion = TLSv1.2\noptions = NO_TICKET\n";
+    let (cert, key) = (large.cert.to_str(), large.key.to_str());
+    let identity = ["-cert", cert.expect("UTF-8"), "-key", key.expect("UTF-8")];
+    same(&lines, &[], |adit| {
+        let session = adit.plan.folder().join("session");
+        let session = session.to_str().expect("UTF-8");
+        let first = openssl(adit, &[&identity[..], &["-sess_out", session]].concat());
+        let second = openssl(adit, &[&identity[..], &["-sess_in", session]].concat());
+        let told = |said: &str, phrase| said.contains(phrase);
+        format!(
+            "new: {}, reused: {}",
+            told(&first, "New, TLSv1.2"),
+            told(&second, "Reused, TLSv1.2")
+        )
+    });
+}
+
+/// One after the other, the first still open: adit has several workers, and must not show it.
+#[test]
+fn a_client_that_comes_back_before_its_first_connection_has_ended() {
+    require_both!();
+    let certs = Certs::new();
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let upstream = tls::echo_server(&certs, versions);
+        let lines = format!("client = yes\n{}", upstream.line());
+        same(&lines, &[], |adit| {
+            let mut first = adit.connect("test");
+            peers::says_and_hears(&mut first, "hello");
+            let mut second = adit.connect("test");
+            peers::says_and_hears(&mut second, "again");
+            let reused = adit.count_in_log("TLS connected: previous session reused");
+            drop((first, second));
+            adit.wait_for_log_times("Service [test] finished (", 2);
+            format!("{reused} reused")
+        });
+    }
+}
+
+/// What scripts learn the port and the readiness from.
+#[test]
+fn a_reload_at_once_after_the_start_binds_again_and_starts_nothing_again() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let lines = upstream.line() + &certs.server().lines();
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    same(&lines, &[], |adit| {
+        for turn in 2..=3 {
+            adit.signal(Signal::SIGHUP);
+            adit.wait_for_log_times(" bound to 127.0.0.1:", turn);
+        }
+        adit.wait_for_log_times("Configuration successful", 3);
+        let stream = peers::connect(adit.address("test"));
+        let mut client = tls::start_client(config.clone(), stream).expect("a handshake");
+        let heard = hello(&mut client, || {});
+        tls::end(&mut client);
+        drop(client);
+        adit.wait_for_log("Service [test] finished (0 left)");
+        let count = |phrase| adit.count_in_log(phrase);
+        format!(
+            "{heard}: {} bound, {} starts, {} configurations",
+            count("bound to"),
+            count("Accepting new connections"),
+            count("Configuration successful")
+        )
+    });
+}
+
+#[test]
+fn a_reload_of_a_file_with_an_error() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let lines = format!("client = yes\n{}", upstream.line());
+    same(&lines, &[], |adit| {
+        let heard = plain_hello(adit);
+        adit.rewrite(|text| text + "conect = 1\n");
+        adit.signal(Signal::SIGHUP);
+        adit.wait_for_log("Failed to reload the configuration file");
+        heard + "; " + &plain_hello(adit)
+    });
+}
+
 #[test]
 fn a_client_without_its_certificate_and_one_with_it() {
     require_both!();
@@ -266,6 +419,20 @@ fn a_version_that_is_not_spoken() {
     let upstream = Server::echo();
     let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.3\n";
     same(&lines, &[], tls_hello(&certs, tls::ONLY_12, None));
+    // As the programs of old, without the extensions of TLS 1.2.
+    require!(program "openssl");
+    let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.2\n";
+    same(&lines, &[], |adit| {
+        openssl(adit, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+        adit.wait_for_log("SSL_accept: ");
+        assert_eq!(
+            adit.count_in_log("unsupported protocol"),
+            1,
+            "{}",
+            adit.log()
+        );
+        String::new()
+    });
 }
 
 #[test]
@@ -368,39 +535,4 @@ fn starttls_of_pop3() {
 fn starttls_of_imap() {
     require_both!();
     starttls_in_both_modes(IMAP);
-}
-
-#[test]
-fn configurations_that_are_refused() {
-    require_both!();
-    let certs = Certs::new();
-    let server = certs.server().lines();
-    // Not here: `CAfile` of a file that is not there, and a `connect` without a port, which stunnel
-    // takes until a connection comes, and adit refuses at once.
-    for lines in [
-        server.clone(),
-        format!("connect = 127.0.0.1:9\n{server}nonsense = 1\n"),
-        format!("connect = 127.0.0.1:9\n{server}TIMEOUTidle = soon\n"),
-        format!("connect = 127.0.0.1:9\n{server}sslVersion = TLSv9\n"),
-        format!("connect = 127.0.0.1:9\n{server}verify = 9\n"),
-        format!("connect = 127.0.0.1:9\n{server}verifyChain = yes\n"),
-        format!("connect = 127.0.0.1:9\n{server}options = NONSENSE\n"),
-        format!("connect = 127.0.0.1:9\n{server}ciphers = NONSENSE\n"),
-        format!("connect = 127.0.0.1:9\n{server}socket = l:NONSENSE=1\n"),
-        format!("client = maybe\nconnect = 127.0.0.1:9\n{server}"),
-        "connect = 127.0.0.1:9\n".to_owned(),
-    ] {
-        let outcome = |path: &Path| {
-            let outcome = Plan::new()
-                .program(path)
-                .service("test", lines.as_str())
-                .run();
-            (outcome.status.code(), phrases(&outcome.said))
-        };
-        let (theirs, ours) = (outcome(&stunnel()), outcome(&program()));
-        assert_eq!(
-            theirs, ours,
-            "stunnel's outcome left, adit's right, of\n{lines}"
-        );
-    }
 }

@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::require;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
+use crate::support::{self, Adit, Certs, Plan, proc, tls, wait_for};
 
 fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("a living process");
@@ -53,17 +56,26 @@ fn a_killed_worker_is_replaced_and_only_its_own_sessions_end() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = start(&certs, &upstream, "workers = 2");
+    let adit = start(&certs, &upstream, "workers = 2\nlogId = process");
     let mut clients: Vec<TcpStream> = (0..4).map(|_| open(&adit)).collect();
     let before = proc::roles(adit.pid());
     let killed = before.workers[0];
+    let own = adit.count_in_log(&format!("[{killed}]: Service [test] accepted connection"));
+    assert!(
+        (1..4).contains(&own),
+        "{own} of four sessions on one worker of two"
+    );
     send(killed, Signal::SIGKILL);
     wait_for("the worker's end", || (!proc::alive(killed)).then_some(()));
     let left = clients
         .iter_mut()
         .filter_map(|client| goes_on(client).then_some(()))
         .count();
-    assert_eq!(left, 2, "of four sessions on two workers");
+    assert_eq!(
+        left,
+        4 - own,
+        "of four sessions, {own} of them the worker's"
+    );
     let after = wait_for("a second worker", || {
         let roles = proc::roles(adit.pid());
         (roles.workers.len() == 2 && !roles.workers.contains(&killed)).then_some(roles)
@@ -114,8 +126,9 @@ fn no_connection_is_refused_while_a_killed_master_is_replaced() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looper = scope.spawn(|| {
+            // So many and no more: all of them are served before the one that waits below.
             let mut count = 0;
-            while !stop.load(Ordering::SeqCst) {
+            while count < 300 && !stop.load(Ordering::SeqCst) {
                 // A refused one fails here.
                 drop(peers::connect(address));
                 count += 1;
@@ -346,4 +359,208 @@ fn a_pid_file_of_a_dead_instance_is_taken_over() {
         .start();
     let pid = fs::read_to_string(&file).expect("a pid file");
     assert_eq!(pid.trim(), adit.pid().to_string());
+}
+
+#[test]
+fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
+    require!(adit);
+    let echo = Server::echo();
+    let certs = Certs::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address");
+    // Inherited under its number; the shell makes it 3, where sd_listen_fds(3) wants it.
+    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).expect("fcntl");
+    let plan = Plan::new();
+    let activate = plan.folder().join("activate");
+    let text = format!(
+        "#!/bin/sh\nLISTEN_PID=$$ LISTEN_FDS=1\nexport LISTEN_PID LISTEN_FDS\nexec {} \"$@\" 3<&{}\n",
+        support::adit::program().display(),
+        listener.as_raw_fd()
+    );
+    fs::write(&activate, text).expect("write");
+    fs::set_permissions(&activate, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let output = plan.folder().join("log");
+    let globals = format!(
+        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\n",
+        output.display()
+    );
+    let service = format!("[passed]\n{}{}", echo.line(), certs.server().lines());
+    let adit = plan.program(activate).verbatim(globals + &service).launch();
+    drop(listener);
+    adit.wait_for_log("Accepting new connections");
+    assert_eq!(adit.address("passed"), address);
+    let talk = || {
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        peers::says_and_hears(&mut tls::connect(config, address), "hello");
+    };
+    talk();
+    adit.reload(1);
+    talk();
+}
+
+/// Roles of an adit with two workers, and a client of each.
+fn two_workers(adit: &Adit) -> (proc::Roles, Vec<TcpStream>) {
+    let clients = (0..2).map(|_| open(adit)).collect();
+    (proc::roles(adit.pid()), clients)
+}
+
+fn wait_until_refused(address: std::net::SocketAddr) {
+    wait_for("the listener's end", || {
+        TcpStream::connect(address).is_err().then_some(())
+    });
+}
+
+#[test]
+fn a_master_that_is_told_to_drain_while_somebody_connects_lives_on() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 60");
+    let (roles, mut clients) = two_workers(&adit);
+    // The word and the connection are there in the same turn of its loop.
+    send(roles.master, Signal::SIGSTOP);
+    let _waiting = adit.connect("test");
+    adit.signal(Signal::SIGTERM);
+    adit.wait_for_log("Received SIGTERM");
+    let address = adit.address("test");
+    send(roles.master, Signal::SIGCONT);
+    wait_until_refused(address);
+    for client in &mut clients {
+        assert!(goes_on(client), "the connection was cut");
+    }
+    drop(clients);
+    let (status, said) = adit.stop();
+    assert!(status.success() && !said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn sockets_that_a_dead_worker_had_not_claimed_are_served_while_draining_too() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 60");
+    let (roles, _sessions) = two_workers(&adit);
+    let address = adit.address("test");
+    send(roles.workers[0], Signal::SIGSTOP);
+    let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
+    wait_for("a connection that is served", || {
+        let mut probe = adit.connect("test");
+        probe
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .expect("a timeout");
+        goes_on(&mut probe).then_some(())
+    });
+    adit.signal(Signal::SIGTERM);
+    wait_until_refused(address);
+    send(roles.workers[0], Signal::SIGKILL);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(goes_on(client), "connection {number} was lost");
+    }
+}
+
+#[test]
+fn a_worker_that_stands_still_is_left_behind_by_nobody() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 1");
+    let (roles, _clients) = two_workers(&adit);
+    send(roles.workers[1], Signal::SIGSTOP);
+    let (status, _) = adit.stop();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_master_without_a_free_descriptor_lives_through_usr1() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = Plan::new()
+        .global("workers = 4\nthreads = 1")
+        .service("test", client_mode(&certs, &upstream))
+        .open_files(64)
+        .start();
+    let roles = proc::roles(adit.pid());
+    // Nobody claims what the master accepts, so it keeps all of it.
+    for worker in &roles.workers {
+        send(*worker, Signal::SIGSTOP);
+    }
+    let mut clients: Vec<TcpStream> = (0..60).map(|_| adit.connect("test")).collect();
+    adit.wait_for_log("Too many open files");
+    adit.signal(Signal::SIGUSR1);
+    adit.wait_for_log("was cut short");
+    for worker in &roles.workers {
+        send(*worker, Signal::SIGCONT);
+    }
+    for client in clients.drain(..) {
+        assert!(goes_on(&mut { client }));
+    }
+    assert_eq!(proc::roles(adit.pid()).master, roles.master);
+}
+
+#[test]
+fn a_master_that_dies_while_a_reload_loads_is_replaced_once() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let roles = proc::roles(adit.pid());
+    // A resolver that stands still holds the candidate where it is.
+    send(roles.resolver, Signal::SIGSTOP);
+    adit.rewrite(|text| text + "connect = localhost:1\n");
+    adit.signal(Signal::SIGHUP);
+    wait_for("a candidate", || {
+        let masters = proc::children(adit.pid());
+        (masters.len() == 3).then_some(())
+    });
+    send(roles.master, Signal::SIGKILL);
+    adit.wait_for_log("starting another in");
+    let before = proc::cpu_time(adit.pid());
+    let mut waiting = adit.connect("test");
+    let second = Some(Duration::from_secs(1));
+    waiting.set_read_timeout(second).expect("a timeout");
+    assert!(!goes_on(&mut waiting), "nobody is there to serve it");
+    let used = proc::cpu_time(adit.pid()) - before;
+    assert!(used < Duration::from_millis(500), "a busy loop: {used:?}");
+    send(roles.resolver, Signal::SIGCONT);
+    adit.wait_for_log("Configuration reloaded");
+    assert!(goes_on(&mut open(&adit)));
+    assert_eq!(adit.count_in_log("in place of the dead one"), 0);
+}
+
+#[test]
+fn a_reload_that_is_broken_off_by_term_leaves_no_file() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let mut adit = start(&certs, &upstream, "workers = 1");
+    let folder = adit.plan.folder().to_owned();
+    let roles = proc::roles(adit.pid());
+    send(roles.resolver, Signal::SIGSTOP);
+    let (control, pid) = (folder.join("control"), folder.join("pid"));
+    let globals = format!("control = {}\npid = {}\n", control.display(), pid.display());
+    adit.rewrite(|text| globals + &text + "connect = localhost:1\n");
+    adit.signal(Signal::SIGHUP);
+    wait_for("a candidate's files", || {
+        (control.exists() && pid.exists()).then_some(())
+    });
+    adit.signal(Signal::SIGTERM);
+    assert!(adit.wait_for_exit().success());
+    assert!(!control.exists() && !pid.exists());
+}
+
+#[test]
+fn workers_whose_master_was_killed_end_their_connections_within_draintimeout() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1\ndrainTimeout = 1");
+    let roles = proc::roles(adit.pid());
+    let mut client = open(&adit);
+    send(roles.master, Signal::SIGKILL);
+    assert!(goes_on(&mut client), "it was cut at once");
+    // The client does nothing to end it.
+    wait_for("the orphan's end", || {
+        (!proc::alive(roles.workers[0])).then_some(())
+    });
 }

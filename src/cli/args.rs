@@ -21,6 +21,12 @@ pub enum Command {
         /// Warnings fail it too.
         strict: bool,
     },
+    /// `adit reload`: have the running adit read its configuration again, and wait for the result.
+    Reload(Configuration),
+    /// `adit man PAGE`, for packages: the source of a manual page.
+    Man(String),
+    /// `adit completions SHELL`, for packages.
+    Completions(String),
     /// `adit status`.
     Status {
         /// Where to ask.
@@ -117,16 +123,22 @@ pub fn parse(
     as_stunnel: bool,
 ) -> Result<Command, UsageError> {
     let mut arguments = arguments.into_iter().map(lengthened).peekable();
-    let command = match arguments.peek().and_then(|first| first.to_str()) {
-        Some(name @ ("check" | "relay" | "status" | "demo")) if !as_stunnel => name.to_owned(),
-        _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
-    };
+    let command =
+        match arguments.peek().and_then(|first| first.to_str()) {
+            Some(
+                name @ ("check" | "relay" | "reload" | "status" | "demo" | "man" | "completions"),
+            ) if !as_stunnel => name.to_owned(),
+            _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
+        };
     arguments.next();
     let parser = lexopt::Parser::from_args(arguments);
     match command.as_str() {
         "check" => check(parser),
         "relay" => relay(parser),
+        "reload" => reload(parser),
         "status" => status(parser),
+        "man" => Ok(Command::Man(one_word(parser)?)),
+        "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
     }
 }
@@ -210,6 +222,26 @@ fn relay(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         source: Source::Flags,
         flags: given.flags,
     }))
+}
+
+fn reload(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let mut given = Given::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Value(file) => given.file(file)?,
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    Ok(Command::Reload(given.configuration(false)))
+}
+
+fn one_word(mut parser: lexopt::Parser) -> Result<String, UsageError> {
+    let word = parser.value()?.string()?;
+    match parser.next()? {
+        None => Ok(word),
+        Some(argument) => Err(argument.unexpected().into()),
+    }
 }
 
 fn status(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
@@ -351,6 +383,10 @@ mod tests {
                 &["status", "--control", "/c"],
                 status(ControlAt::Socket("/c".into()), false),
             ),
+            (&["reload"], Command::Reload(file("/etc/adit/adit.conf"))),
+            (&["reload", "a"], Command::Reload(file("a"))),
+            (&["man", "adit.8"], Command::Man("adit.8".into())),
+            (&["completions", "zsh"], Command::Completions("zsh".into())),
             (&["demo"], Command::Demo),
         ] {
             assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
@@ -421,6 +457,8 @@ mod tests {
             (&["-fd", "0", "a"], "a"),
             (&["--debug"], "--debug"),
             (&["check", "--json"], "--json"),
+            (&["reload", "a", "b"], "b"),
+            (&["man", "adit.8", "b"], "b"),
             (&["relay", "--accept", "1"], "--connect"),
             (&["relay", "--connect", "1"], "--accept"),
             (&["relay", "a"], "a"),

@@ -10,6 +10,7 @@ adit: a TLS relay that reads stunnel.conf
   adit [FILE]                   serve; FILE is /etc/adit/adit.conf unless given
   adit -fd N                    serve what can be read from descriptor N
   adit check [--strict] [FILE]  say what is wrong with a configuration; start nothing
+  adit reload [FILE]            have the running adit take its changed configuration, and wait for it
   adit relay --accept A --connect B [--protocol P]
                                 serve without a file: plain in, TLS out, the server verified
       --server --cert C [--key K]   the reverse: TLS in, plain out
@@ -34,7 +35,7 @@ impl fmt::Display for Help {
             (config::Scope::Service, "Options of a service"),
         ] {
             writeln!(f, "\n{title}:")?;
-            for option in config::options().filter(|option| is_listed(option, scope)) {
+            for option in served(scope) {
                 writeln!(f, "  {:<20} {}", option.name, option.syntax)?;
                 writeln!(f, "  {:<20}   {}", "", option.doc)?;
             }
@@ -43,9 +44,12 @@ impl fmt::Display for Help {
     }
 }
 
-fn is_listed(option: &config::OptionDef, scope: config::Scope) -> bool {
-    let here = option.scope == scope || option.scope == config::Scope::Both;
-    here && matches!(option.verdict, config::Verdict::Served)
+/// The options of `scope` that do something.
+pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static config::OptionDef> {
+    config::options().filter(move |option| {
+        let here = option.scope == scope || option.scope == config::Scope::Both;
+        here && matches!(option.verdict, config::Verdict::Served)
+    })
 }
 
 /// Names, one a line, below a title.
@@ -65,6 +69,10 @@ mod tests {
     #[test]
     fn help_names_the_commands_and_the_options_that_are_served() {
         let text = Help.to_string();
+        for command in crate::cli::commands::COMMANDS {
+            let line = format!("  adit {}", command.name);
+            assert!(text.contains(line.trim_end()), "{}", command.name);
+        }
         for word in ["adit demo", "  chroot ", "  accept ", "verifyServer"] {
             assert!(text.contains(word), "{word}");
         }

@@ -2,9 +2,14 @@
 
 pub mod args;
 pub mod check;
+pub mod commands;
+pub mod completions;
 pub mod demo;
 mod help;
+pub mod man;
+mod reload;
 pub mod status;
+mod stunnel;
 mod version;
 
 use std::ffi::OsString;
@@ -56,7 +61,23 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Ok(path) => status::run(&path, json),
             Err(code) => code,
         },
+        Command::Reload(configuration) => match sources(configuration, false) {
+            Ok(sources) => reload::run(&sources),
+            Err(code) => code,
+        },
+        Command::Man(name) => match man::page(&name, man::source_date()) {
+            Some(page) => print(format_args!("{page}")),
+            None => no_such(&name, &man::PAGES),
+        },
+        Command::Completions(shell) => match completions::script(&shell) {
+            Some(script) => print(format_args!("{script}")),
+            None => no_such(&shell, &completions::SHELLS),
+        },
         Command::Demo => demo::run(),
+        Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
+        Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),
+        Command::Sockets if as_stunnel => tell(format_args!("{}", stunnel::SocketOptions)),
+        Command::Options if as_stunnel => tell(format_args!("{}", stunnel::TlsOptions)),
         Command::Version => print(format_args!("{}", version::Version)),
         Command::Help => print(format_args!("{}", help::Help)),
         Command::Sockets => {
@@ -70,6 +91,11 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             print(format_args!("{}", help::Names(title, names)))
         }
     }
+}
+
+fn no_such(name: &str, there_are: &[&str]) -> ExitCode {
+    complain(format_args!("{name}: there are {}", there_are.join(", ")));
+    ExitCode::from(USAGE)
 }
 
 /// Where the configuration is, ready to be read, and to be read again after the program has left
@@ -135,7 +161,15 @@ fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
 
 /// Prints to standard output; fails when nobody takes it, as a pipe that was closed.
 fn print(text: fmt::Arguments<'_>) -> ExitCode {
-    let mut out = io::stdout().lock();
+    write(io::stdout().lock(), text)
+}
+
+/// The same to standard error, where stunnel has such texts.
+fn tell(text: fmt::Arguments<'_>) -> ExitCode {
+    write(io::stderr().lock(), text)
+}
+
+fn write(mut out: impl Write, text: fmt::Arguments<'_>) -> ExitCode {
     match out.write_fmt(text).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

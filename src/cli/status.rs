@@ -25,8 +25,21 @@ pub struct Status {
     pub pid: u32,
     /// adit's version.
     pub version: String,
+    /// How reloads went.
+    pub reloads: ReloadStatus,
     /// The running generation and those that drain, oldest first.
     pub generations: Vec<GenerationStatus>,
+}
+
+/// Reloads since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// After these another configuration was in force.
+    pub succeeded: u64,
+    /// After these the running one went on.
+    pub failed: u64,
+    /// A generation is being started right now, for a reload or for another reason.
+    pub under_way: bool,
 }
 
 /// A master and its workers, with the configuration they were started with.
@@ -100,12 +113,25 @@ pub(super) fn run(control: &Path, json: bool) -> ExitCode {
         Ok(document) => document,
         Err(error) => return failed(&Reason(&error)),
     };
-    match serde_json::from_slice::<Status>(&document) {
+    match parsed(&document) {
         // Parsed all the same: it is whole, and adit's.
         Ok(_) if json => print(format_args!("{}\n", String::from_utf8_lossy(&document))),
         Ok(status) => print(format_args!("{status}")),
         Err(error) => failed(&format_args!("not an answer of adit's: {error}")),
     }
+}
+
+/// The status of the supervisor whose control socket is `control`.
+///
+/// # Errors
+/// Nobody answers there, or not as a supervisor of this version does.
+pub(super) fn of(control: &Path) -> io::Result<Status> {
+    parsed(&ask(control)?)
+        .map_err(|error| io::Error::other(format!("not an answer of adit's: {error}")))
+}
+
+fn parsed(document: &[u8]) -> serde_json::Result<Status> {
+    serde_json::from_slice(document)
 }
 
 fn ask(control: &Path) -> io::Result<Vec<u8>> {
@@ -228,7 +254,7 @@ fn bytes(amount: u64) -> String {
 }
 
 /// Seconds since 1970 as a date and time in UTC.
-struct Utc(u64);
+pub(super) struct Utc(pub(super) u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,6 +290,11 @@ mod tests {
         Status {
             pid: 100,
             version: "0.1.0".into(),
+            reloads: ReloadStatus {
+                succeeded: 3,
+                failed: 1,
+                under_way: false,
+            },
             generations: vec![GenerationStatus {
                 number: 2,
                 state: "serving".into(),
@@ -322,6 +353,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
     fn programs_get_a_document_with_these_names() {
         let value = serde_json::to_value(status()).unwrap();
         assert_eq!(value["pid"], 100);
+        assert_eq!(value["reloads"]["succeeded"], 3);
         let generation = &value["generations"][0];
         assert_eq!(generation["pid"], 102);
         assert_eq!(generation["state"], "serving");

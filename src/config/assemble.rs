@@ -17,6 +17,8 @@ pub(super) struct Surroundings<'a> {
     pub program: &'a str,
     /// How many processors there are.
     pub processors: usize,
+    /// Listening sockets that were passed to the program: each takes the place of an `accept`.
+    pub passed: usize,
 }
 
 /// Makes the global options and the services; what is wrong is pushed to `diagnostics`.
@@ -31,6 +33,7 @@ pub(super) fn assemble(
         assembly.fault(global.origins.get(option), fault);
     }
     let mut services = Vec::new();
+    let mut passed = surroundings.passed;
     let mut seen: BTreeMap<&str, Origin> = BTreeMap::new();
     for section in &raw.sections {
         let origin = section.header.origin();
@@ -40,7 +43,7 @@ pub(super) fn assemble(
                 seen.insert(&section.header.name, origin);
             }
         }
-        services.push(assembly.section(section, &defaults));
+        services.push(assembly.section(section, &defaults, &mut passed));
     }
     if raw.sections.is_empty() {
         assembly.no_section();
@@ -74,7 +77,7 @@ impl Assembly<'_> {
         (global, draft)
     }
 
-    fn section(&mut self, section: &Section, defaults: &Draft) -> Service {
+    fn section(&mut self, section: &Section, defaults: &Draft, passed: &mut usize) -> Service {
         let mut draft = defaults.clone();
         draft.defaults = false;
         draft.service.name = section.header.name.clone();
@@ -87,7 +90,7 @@ impl Assembly<'_> {
                 self.fault(Some(&origin), fault);
             }
         }
-        let (service, faults) = checks::finish(draft);
+        let (service, faults) = checks::finish(draft, passed);
         for (option, mut fault) in faults {
             if !fault.text.starts_with("Service [") {
                 fault.text = format!("Service [{}]: {}", service.name, fault.text);

@@ -25,7 +25,8 @@ impl Faults {
 
 /// Completes a service whose lines have all been read. An option that was given, but with a value
 /// that was refused, counts as given: one mistake is not reported twice.
-pub(super) fn finish(draft: Draft) -> (Service, Vec<(&'static str, Fault)>) {
+/// A service without `accept` takes one of the `passed` sockets.
+pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<(&'static str, Fault)>) {
     let mut faults = Faults(Vec::new());
     let flags = draft.flags.without(draft.flags_cleared);
     // As a default for every service it counts where it has a use.
@@ -36,7 +37,7 @@ pub(super) fn finish(draft: Draft) -> (Service, Vec<(&'static str, Fault)>) {
     let asked = &mut service.tls.verification;
     asked.request |= asked.server;
     asked.require |= asked.server;
-    endpoints(&service, &mut faults);
+    endpoints(&service, passed, &mut faults);
     upstream(&mut service, own_protocol_host, &mut faults);
     versions(&mut service, flags, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
@@ -48,11 +49,15 @@ pub(super) fn finish(draft: Draft) -> (Service, Vec<(&'static str, Fault)>) {
 }
 
 /// `Each service must define two endpoints`.
-fn endpoints(service: &Service, faults: &mut Faults) {
+fn endpoints(service: &Service, passed: &mut usize, faults: &mut Faults) {
     let given = |names: &[&str]| names.iter().any(|name| service.origins.has(name));
     // A server's `sni`, `exec` and `transparent` stand in for an endpoint in stunnel. They are
     // refused by name; that the endpoint is missing would be said besides, wrongly.
-    let accept = given(&["accept"]) || (!service.client && given(&["sni"]));
+    let mut accept = given(&["accept"]) || (!service.client && given(&["sni"]));
+    if !accept && *passed > 0 {
+        *passed -= 1;
+        accept = true;
+    }
     let connect = given(&["connect", "exec", "transparent"]);
     let help = match (accept, connect) {
         (true, true) => return,
@@ -93,9 +98,10 @@ fn upstream(service: &mut Service, own_protocol_host: bool, faults: &mut Faults)
     // A refused `protocol` may have been smtp, misspelt.
     let unknown = service.protocol.is_none() && service.origins.has("protocol");
     if own_protocol_host && !used && !unknown {
-        faults.error(
+        faults.push(
+            Severity::Warning,
             "protocolHost",
-            "`protocolHost` has no use here: it is the EHLO name of `protocol = smtp` with `client = yes`",
+            "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` with `client = yes`",
             "the name to send in TLS is `sni`",
         );
     }

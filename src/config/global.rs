@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::option::{Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no};
 use super::value::Origins;
+use crate::ipc::channel::MAX_DESCRIPTORS;
 
 /// `foreground = yes | quiet | no`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Global {
     pub drain_timeout: Option<Duration>,
     /// The supervisor's Unix socket, which `adit status` asks. `None`: there is none.
     pub control: Option<PathBuf>,
+    /// Reload by itself when a certificate or a key changes. Default no.
+    pub cert_watch: bool,
     /// Where each option that was given was written, by its canonical name.
     pub origins: Origins,
 }
@@ -83,6 +86,7 @@ impl Global {
             threads: 0,
             drain_timeout: None,
             control: None,
+            cert_watch: false,
             origins: Origins::new(),
         }
     }
@@ -127,6 +131,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "DIRECTORY",
         "directory that the processes which meet the network are locked into",
     )
+    .example("chroot = /var/lib/adit")
+    .unless_given("the whole file system")
     .global(|global, value| {
         global.chroot = Some(absolute(value)?);
         Ok(())
@@ -137,8 +143,22 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "PATH",
         "Unix socket that `adit status` asks; not in the jail",
     )
+    .example("control = /run/adit.sock")
+    .unless_given("no socket")
     .global(|global, value| {
         global.control = Some(absolute(value)?);
+        Ok(())
+    }),
+    OptionDef::new(
+        "certWatch",
+        Scope::Global,
+        "yes | no",
+        "reload by itself when a certificate, a key or an authority's file changes",
+    )
+    .example("certWatch = yes")
+    .defaults(&["no"])
+    .global(|global, value| {
+        global.cert_watch = yes_no(value)?;
         Ok(())
     }),
     OptionDef::new(
@@ -147,6 +167,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "[FACILITY.]LEVEL",
         "highest level that is logged, and the facility in syslog",
     )
+    .example("debug = info")
     .defaults(&["daemon.notice"])
     .global(|global, value| {
         let debug = debug_level(value, true)?;
@@ -164,24 +185,30 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "SECONDS",
         "how long connections go on after a reload or at the end",
     )
+    .example("drainTimeout = 3600")
+    .unless_given("after a reload until they end by themselves, at the end not at all")
     .global(|global, value| {
         global.drain_timeout = Some(seconds(value)?);
         Ok(())
     }),
-    OptionDef::new("fips", Scope::Global, "yes | no", "FIPS 140 mode").global(|_, value| {
-        if yes_no(value)? {
-            return Err(Fault::new("FIPS support is not available"));
-        }
-        Err(Fault::note(
-            "`fips = no` has no effect: there is no FIPS mode to leave",
-        ))
-    }),
+    OptionDef::new("fips", Scope::Global, "yes | no", "FIPS 140 mode")
+        .example("fips = no")
+        .unless_given("no FIPS mode")
+        .global(|_, value| {
+            if yes_no(value)? {
+                return Err(Fault::new("FIPS support is not available"));
+            }
+            Err(Fault::note(
+                "`fips = no` has no effect: there is no FIPS mode to leave",
+            ))
+        }),
     OptionDef::new(
         "foreground",
         Scope::Global,
         "yes | quiet | no",
         "do not go into the background; `yes` logs to stderr too",
     )
+    .example("foreground = quiet")
     .defaults(&["no"])
     .global(|global, value| {
         global.foreground = one_of(
@@ -201,6 +228,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "DIRECTORY | PATTERN",
         "read the files of a directory, in the order of their names",
     )
+    .example("include = /etc/adit/conf.d/*.conf")
+    .unless_given("no other file")
     .repeatable(),
     OptionDef::new(
         "log",
@@ -208,6 +237,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "append | overwrite",
         "whether the log file is emptied at the start",
     )
+    .example("log = overwrite")
     .defaults(&["append"])
     .global(|global, value| {
         global.log = one_of(
@@ -219,16 +249,21 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         )?;
         Ok(())
     }),
-    OptionDef::new("output", Scope::Global, "FILE", "log file").global(|global, value| {
-        global.output = Some(PathBuf::from(given(value)?));
-        Ok(())
-    }),
+    OptionDef::new("output", Scope::Global, "FILE", "log file")
+        .example("output = /var/log/adit/adit.log")
+        .unless_given("no log file")
+        .global(|global, value| {
+            global.output = Some(PathBuf::from(given(value)?));
+            Ok(())
+        }),
     OptionDef::new(
         "pid",
         Scope::Global,
         "FILE",
         "file for the process number, inside the jail; empty: none",
     )
+    .example("pid = /adit.pid")
+    .unless_given("no file")
     .global(|global, value| {
         global.pid = (!value.is_empty()).then(|| PathBuf::from(value));
         Ok(())
@@ -239,6 +274,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "NAME",
         "the program's name in syslog; in a section, the service's name",
     )
+    .example("service = adit-mail")
+    .unless_given("`adit`; in a section, the name in its brackets")
     .global(|global, value| {
         global.service = given(value)?;
         Ok(())
@@ -253,6 +290,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "GROUP",
         "group to become; in a section, the group of the accept Unix socket",
     )
+    .example("setgid = nogroup")
+    .unless_given("the groups of the user in `setuid`")
     .global(|global, value| {
         global.setgid = Some(given(value)?);
         Ok(())
@@ -267,6 +306,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "USER",
         "user to become; in a section, the owner of the accept Unix socket",
     )
+    .example("setuid = nobody")
+    .unless_given("the user who starts adit")
     .global(|global, value| {
         global.setuid = Some(given(value)?);
         Ok(())
@@ -276,6 +317,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         Ok(())
     }),
     OptionDef::new("syslog", Scope::Global, "yes | no", "log to syslog")
+        .example("syslog = no")
         .defaults(&["yes"])
         .global(|global, value| {
             global.syslog = yes_no(value)?;
@@ -287,9 +329,11 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "NUMBER",
         "relay threads in each worker",
     )
+    .example("threads = 4")
     .defaults(&["2"])
     .global(|global, value| {
-        global.threads = number(value, 1..=256)? as usize;
+        // Each is given a descriptor in one message; see ipc::channel.
+        global.threads = number(value, 1..=MAX_DESCRIPTORS as u32)? as usize;
         Ok(())
     }),
     OptionDef::new(
@@ -298,6 +342,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "auto | NUMBER",
         "worker processes; `auto`: one per processor, at least 2",
     )
+    .example("workers = 4")
     .defaults(&["auto"])
     .global(|global, value| {
         global.workers = match value.eq_ignore_ascii_case("auto") {

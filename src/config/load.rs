@@ -25,6 +25,8 @@ pub struct Sources {
     /// The flags make up one service, named `relay`. Unless they say otherwise it is a client
     /// (`client = yes`) that verifies the server (`verifyServer = yes`).
     pub relay: bool,
+    /// Listening sockets that systemd passed (`LISTEN_FDS`), for services without `accept`.
+    pub passed: usize,
 }
 
 /// A configuration that can be served.
@@ -75,6 +77,7 @@ pub(super) fn load_from(
     let surroundings = Surroundings {
         program,
         processors,
+        passed: sources.passed,
     };
     let assembled = match provider::merge(layers) {
         // Without its file nothing true can be said of the rest.

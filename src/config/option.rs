@@ -50,8 +50,12 @@ pub struct OptionDef {
     pub syntax: &'static str,
     /// Values that count when none is given; several for an option that may be repeated.
     pub defaults: &'static [&'static str],
+    /// What holds when it is not given and `defaults` is empty, in words.
+    pub unless_given: &'static str,
     /// One line on what it is for.
     pub doc: &'static str,
+    /// A line of a configuration that uses it; every served option has one.
+    pub example: &'static str,
     /// Whether each occurrence adds to those before; otherwise the last one counts.
     pub repeatable: bool,
     /// Its value never reaches a log or a terminal.
@@ -75,7 +79,9 @@ impl OptionDef {
             scope,
             syntax,
             defaults: &[],
+            unless_given: "",
             doc,
+            example: "",
             repeatable: false,
             secret: false,
             verdict: Verdict::Served,
@@ -96,6 +102,16 @@ impl OptionDef {
 
     pub(super) const fn defaults(mut self, defaults: &'static [&'static str]) -> Self {
         self.defaults = defaults;
+        self
+    }
+
+    pub(super) const fn unless_given(mut self, words: &'static str) -> Self {
+        self.unless_given = words;
+        self
+    }
+
+    pub(super) const fn example(mut self, line: &'static str) -> Self {
+        self.example = line;
         self
     }
 
@@ -156,8 +172,15 @@ pub fn options() -> impl Iterator<Item = &'static OptionDef> {
         .flatten()
 }
 
+/// Names of old that stunnel still takes, and today's.
+const FORMER_NAMES: &[(&str, &str)] = &[("curve", "curves"), ("session", "sessionCacheTimeout")];
+
 /// Looks an option up; case is ignored, as in stunnel.
 pub fn find(name: &str) -> Option<&'static OptionDef> {
+    let name = FORMER_NAMES
+        .iter()
+        .find(|(former, _)| former.eq_ignore_ascii_case(name))
+        .map_or(name, |(_, today)| today);
     options().find(|option| option.name.eq_ignore_ascii_case(name))
 }
 
@@ -335,6 +358,44 @@ mod tests {
                 (true, Scope::Both) => (true, true),
             };
             assert_eq!((global, service), expected, "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn names_of_old_are_taken() {
+        for (former, today) in FORMER_NAMES {
+            assert!(
+                options().all(|option| option.name != *former),
+                "{former} is a name of today"
+            );
+            assert_eq!(find(former).map(|option| option.name), Some(*today));
+        }
+        assert!(find("Curve").is_some());
+    }
+
+    #[test]
+    fn every_served_option_has_a_default_in_words_or_values_and_an_example_that_is_read() {
+        for option in options().filter(|o| matches!(o.verdict, Verdict::Served)) {
+            assert_ne!(
+                option.defaults.is_empty(),
+                option.unless_given.is_empty(),
+                "{}: one of the two",
+                option.name
+            );
+            let (name, value) = option.example.split_once(" = ").unwrap();
+            assert_eq!(name, option.name);
+            let is_read = |result: Result<(), Fault>| {
+                let said = result
+                    .err()
+                    .filter(|fault| fault.severity == Severity::Error);
+                assert_eq!(said, None, "{}", option.example);
+            };
+            if let Some(set) = option.set_global {
+                is_read(set(&mut Global::blank("adit"), value));
+            }
+            if let Some(set) = option.set_service {
+                is_read(set(&mut Draft::blank(), value));
+            }
         }
     }
 

@@ -255,90 +255,125 @@ const fn option(name: &'static str, syntax: &'static str, doc: &'static str) -> 
 /// The table of the options of a service.
 #[rustfmt::skip]
 pub(super) static OPTIONS: &[OptionDef] = &[
-    option("accept", "[HOST:]PORT", "address to accept connections on").repeatable()
+    option("accept", "[HOST:]PORT", "address to accept connections on")
+        .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { draft.service.accept.push(Endpoint::parse(value, true)?); Ok(()) }),
     option("CAfile", "FILE", "file of trusted certificates")
+        .example("CAfile = /etc/adit/partners.pem").unless_given("none")
         .service(|draft, value| store!(draft.tls.ca_file = Some(given(value)?.into()))),
     option("CApath", "DIRECTORY", "folder of trusted certificates, named by their hashes")
+        .example("CApath = /etc/ssl/certs").unless_given("none")
         .service(|draft, value| store!(draft.tls.ca_path = Some(given(value)?.into()))),
     option("cert", "FILE", "certificate chain, our own certificate first")
+        .example("cert = /etc/adit/mail.example.com.crt").unless_given("none; a server needs one")
         .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
-    option("checkEmail", "EMAIL", "mail address that the peer's certificate must have").repeatable()
+    option("checkEmail", "EMAIL", "mail address that the peer's certificate must have")
+        .example("checkEmail = operator@example.com").unless_given("any").repeatable()
         .service(|draft, value| { draft.service.tls.check_email.push(given(value)?); Ok(()) }),
-    option("checkHost", "HOST", "host name that the peer's certificate must have").repeatable()
+    option("checkHost", "HOST", "host name that the peer's certificate must have")
+        .example("checkHost = mail.example.com").unless_given("any").repeatable()
         .service(|draft, value| { draft.service.tls.check_host.push(given(value)?); Ok(()) }),
-    option("checkIP", "IP", "address that the peer's certificate must have").repeatable()
+    option("checkIP", "IP", "address that the peer's certificate must have")
+        .example("checkIP = 192.0.2.25").unless_given("any").repeatable()
         .service(|draft, value| {
             let address = value.parse().map_err(|_| Fault::new(format!("`{value}` is not an IP address")))?;
             draft.service.tls.check_ip.push(address);
             Ok(())
         }),
     option("ciphers", "CIPHER_LIST", "cipher suites of TLS 1.2, in OpenSSL's words")
+        .example("ciphers = ECDHE+AESGCM").unless_given("all that are served")
         .service(|draft, value| store!(draft.tls.ciphers = Some(given(value)?))),
     option("ciphersuites", "CIPHERSUITES_LIST", "cipher suites of TLS 1.3")
+        .example("ciphersuites = TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256").unless_given("all")
         .service(|draft, value| store!(draft.tls.ciphersuites = Some(given(value)?))),
-    option("client", "yes | no", "client mode: the remote side speaks TLS").defaults(&["no"])
+    option("client", "yes | no", "client mode: the remote side speaks TLS")
+        .example("client = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.client = yes_no(value)?)),
-    option("connect", "[HOST:]PORT", "address to connect to").repeatable()
+    option("connect", "[HOST:]PORT", "address to connect to")
+        .example("connect = pop.example.com:995").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { draft.service.connect.push(Endpoint::parse(value, false)?); Ok(()) }),
     option("curves", "LIST", "groups of the key exchange")
+        .example("curves = X25519MLKEM768:X25519:P-256").unless_given("all that are served, X25519MLKEM768 first")
         .service(|draft, value| store!(draft.tls.curves = Some(given(value)?))),
-    option("delay", "yes | no", "resolve `connect` at each connection").defaults(&["no"])
+    option("delay", "yes | no", "resolve `connect` at each connection")
+        .example("delay = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.delay = yes_no(value)?)),
-    option("failover", "rr | prio", "order in which several `connect` are tried").defaults(&["prio"])
+    option("failover", "rr | prio", "order in which several `connect` are tried")
+        .example("failover = rr").defaults(&["prio"])
         .service(|draft, value| store!(draft.failover = one_of(value, &[
             ("rr", Failover::RoundRobin), ("prio", Failover::Priority),
         ])?)),
     option("key", "FILE", "private key of `cert`; unless given, it is in the same file")
+        .example("key = /etc/adit/mail.example.com.key").unless_given("the file of `cert`")
         .service(|draft, value| store!(draft.tls.key = Some(given(value)?.into()))),
     option("local", "HOST", "source address for connecting")
+        .example("local = 192.0.2.7").unless_given("the system chooses")
         .service(|draft, value| store!(draft.local = Some(given(value)?))),
-    option("logId", "sequential | unique | thread | process", "what names a connection in the log").defaults(&["sequential"])
+    option("logId", "sequential | unique | thread | process", "what names a connection in the log")
+        .example("logId = unique").defaults(&["sequential"])
         .service(|draft, value| store!(draft.log_id = one_of(value, &[
             ("sequential", LogId::Sequential), ("unique", LogId::Unique),
             ("thread", LogId::Thread), ("process", LogId::Process),
         ])?)),
-    option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back").repeatable()
+    option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
+        .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
     option("protocol", "smtp | pop3 | imap", "what is said in plain before TLS")
+        .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
     option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
+        .example("protocolHost = office.example.com").unless_given("the name that the mail program gives")
         .service(|draft, value| store!(draft.protocol_host = Some(given(value)?))),
-    option("requireCert", "yes | no", "refuse a peer without a certificate").defaults(&["no"])
+    option("requireCert", "yes | no", "refuse a peer without a certificate")
+        .example("requireCert = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.require)),
-    option("reset", "yes | no", "pass a reset on as a reset").defaults(&["yes"])
+    option("reset", "yes | no", "pass a reset on as a reset")
+        .example("reset = no").defaults(&["yes"])
         .service(|draft, value| store!(draft.reset = yes_no(value)?)),
     option("sni", "SERVER_NAME", "client mode: name to send; empty: send none")
+        .example("sni = mail.example.com").unless_given("the host in `connect`")
         .service(|draft, value| store!(draft.tls.sni = Some(value.to_owned()))),
-    option("socket", "a|l|r:OPTION=VALUE[:VALUE]", "socket option of the accepting, local or remote socket").repeatable()
+    option("socket", "a|l|r:OPTION=VALUE[:VALUE]", "socket option of the accepting, local or remote socket")
+        .example("socket = r:SO_KEEPALIVE=yes").repeatable()
         .defaults(&["a:SO_REUSEADDR=yes", "l:TCP_NODELAY=yes", "r:TCP_NODELAY=yes"])
         .service(|draft, value| socket::set(&mut draft.service.socket, value)),
     option("sslVersion", "TLSv1.2 | TLSv1.3 | all", "the one TLS version to speak")
+        .example("sslVersion = TLSv1.3").unless_given("what sslVersionMin and sslVersionMax say")
         .service(|draft, value| {
             let version = tls_options::version(value)?;
             draft.service.tls.version_min = version;
             draft.service.tls.version_max = version;
             Ok(())
         }),
-    option("sslVersionMax", "TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak").defaults(&["all"])
+    option("sslVersionMax", "TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak")
+        .example("sslVersionMax = TLSv1.3").defaults(&["all"])
         .service(|draft, value| store!(draft.tls.version_max = tls_options::version(value)?)),
-    option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak").defaults(&["all"])
+    option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak")
+        .example("sslVersionMin = TLSv1.3").defaults(&["all"])
         .service(|draft, value| store!(draft.tls.version_min = tls_options::version(value)?)),
-    option("TIMEOUTbusy", "SECONDS", "time to wait for expected data").defaults(&["300"])
+    option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
+        .example("TIMEOUTbusy = 60").defaults(&["300"])
         .service(|draft, value| store!(draft.timeouts.busy = seconds(value)?)),
-    option("TIMEOUTclose", "SECONDS", "time to wait for close_notify").defaults(&["60"])
+    option("TIMEOUTclose", "SECONDS", "time to wait for close_notify")
+        .example("TIMEOUTclose = 10").defaults(&["60"])
         .service(|draft, value| store!(draft.timeouts.close = seconds(value)?)),
-    option("TIMEOUTconnect", "SECONDS", "time to wait for a connection").defaults(&["10"])
+    option("TIMEOUTconnect", "SECONDS", "time to wait for a connection")
+        .example("TIMEOUTconnect = 5").defaults(&["10"])
         .service(|draft, value| store!(draft.timeouts.connect = seconds(value)?)),
-    option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends").defaults(&["43200"])
+    option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends")
+        .example("TIMEOUTidle = 3600").defaults(&["43200"])
         .service(|draft, value| store!(draft.timeouts.idle = seconds(value)?)),
     option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")
+        .example("verify = 2").unless_given("no verification")
         .service(verify_level),
-    option("verifyChain", "yes | no", "the peer's chain must end at a trusted certificate").defaults(&["no"])
+    option("verifyChain", "yes | no", "the peer's chain must end at a trusted certificate")
+        .example("verifyChain = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.chain)),
-    option("verifyPeer", "yes | no", "the peer's own certificate must be among the trusted ones").defaults(&["no"])
+    option("verifyPeer", "yes | no", "the peer's own certificate must be among the trusted ones")
+        .example("verifyPeer = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.peer)),
-    option("verifyServer", "yes | no", "client mode: verify as a browser does, with the system's roots and the name").defaults(&["no"])
+    option("verifyServer", "yes | no", "client mode: verify as a browser does, with the system's roots and the name")
+        .example("verifyServer = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.tls.verification.server = yes_no(value)?)),
 ];
 

@@ -1,13 +1,12 @@
 //! A pair of connected SOCK_SEQPACKET sockets: each message arrives whole, with its descriptors,
 //! and the other side's death is an end of file.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
 
 /// Most descriptors in one message; the kernel's own limit (SCM_MAX_FD) is 253.
@@ -84,50 +83,69 @@ impl Channel {
     /// `WouldBlock`; `InvalidData` when it did not fit, or its descriptors found no room in this
     /// process's table (what did arrive is closed).
     pub fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Received>> {
-        let mut space = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let message = loop {
-            let received = recvmsg::<()>(
-                self.0.as_raw_fd(),
-                &mut parts,
-                Some(&mut space),
-                flags | MsgFlags::MSG_CMSG_CLOEXEC,
-            );
-            match received {
-                Err(Errno::EINTR) => {}
-                // The other side died with something of ours unread.
-                Err(Errno::ECONNRESET) => return Ok(None),
-                other => break other?,
+        // Aligned as a cmsghdr must be.
+        let mut space = [0_u64; SPACE.div_ceil(8)];
+        let mut part = libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: buffer.len(),
+        };
+        // SAFETY: all zeroes is a valid msghdr: no name, no buffers.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = space.as_mut_ptr().cast();
+        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+        let len = loop {
+            header.msg_controllen = SPACE as _;
+            // SAFETY: the header names one live buffer and one live control area, with their lengths.
+            let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, flags.bits()) };
+            match Errno::result(got) {
+                // ECONNRESET: the other side died with something of ours unread. The kernel says so
+                // once, before what it had sent and the end.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                other => break usize::try_from(other?).unwrap_or(0),
             }
         };
-        let mut descriptors = Vec::new();
-        for part in message.cmsgs().map_err(io::Error::from)? {
-            if let ControlMessageOwned::ScmRights(rights) = part {
-                // SAFETY: the kernel has just put these into our table for us alone.
-                descriptors.extend(
-                    rights
-                        .into_iter()
-                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-                );
-            }
-        }
-        if message.bytes == 0 {
+        // Taken before anything can fail: some may have arrived of a message that was cut.
+        let descriptors = take_descriptors(&header);
+        if len == 0 {
             return Ok(None);
         }
-        if message
-            .flags
-            .intersects(MsgFlags::MSG_CTRUNC | MsgFlags::MSG_TRUNC)
-        {
+        if header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "a message between adit's processes was cut short (no descriptors left?)",
             ));
         }
-        Ok(Some(Received {
-            len: message.bytes,
-            descriptors,
-        }))
+        Ok(Some(Received { len, descriptors }))
     }
+}
+
+/// Bytes of the control area: one SCM_RIGHTS of the largest size.
+// SAFETY: CMSG_SPACE only computes.
+const SPACE: usize =
+    unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32) } as usize;
+
+/// The descriptors of a message that recvmsg(2) has filled in; nix gives none of one that was cut.
+fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has just written `msg_controllen` bytes of whole control messages into the
+    // area that `header` names; these macros walk over them and stay inside.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(header);
+        while let Some(control) = at.as_ref() {
+            if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let bytes = control.cmsg_len - libc::CMSG_LEN(0) as usize;
+                let data = libc::CMSG_DATA(control).cast::<RawFd>();
+                for n in 0..bytes / size_of::<RawFd>() {
+                    // The kernel has put it into our table for us alone.
+                    descriptors.push(OwnedFd::from_raw_fd(data.add(n).read_unaligned()));
+                }
+            }
+            at = libc::CMSG_NXTHDR(header, at);
+        }
+    }
+    descriptors
 }
 
 impl AsFd for Channel {
@@ -175,6 +193,39 @@ mod tests {
         );
         drop(a);
         assert!(b.receive(&mut buffer, MsgFlags::empty()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_dead_side_had_sent_still_arrives_when_it_left_something_unread() {
+        let (a, b) = Channel::pair().unwrap();
+        a.send(b"last", &[], MsgFlags::empty()).unwrap();
+        b.send(b"unread", &[], MsgFlags::empty()).unwrap();
+        drop(a);
+        let mut buffer = [0; 16];
+        let last = b.receive(&mut buffer, MsgFlags::MSG_DONTWAIT).unwrap();
+        assert_eq!(last.map(|message| message.len), Some(4));
+        let end = b.receive(&mut buffer, MsgFlags::MSG_DONTWAIT).unwrap();
+        assert!(end.is_none());
+    }
+
+    #[test]
+    fn descriptors_of_a_message_that_was_cut_are_closed() {
+        let (a, b) = Channel::pair().unwrap();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let many = [far.as_raw_fd(); MAX_DESCRIPTORS + 1];
+        let sent = sendmsg::<()>(
+            a.0.as_raw_fd(),
+            &[IoSlice::new(b"x")],
+            &[ControlMessage::ScmRights(&many)],
+            MsgFlags::empty(),
+            None,
+        );
+        assert_eq!(sent, Ok(1));
+        let error = b.receive(&mut [0; 16], MsgFlags::empty()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(far);
+        // None is open any more, or this would wait.
+        assert_eq!(near.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]

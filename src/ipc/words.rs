@@ -56,6 +56,8 @@ pub enum Accept {
     Tcp(SocketAddr),
     /// A Unix socket's path.
     Unix(std::path::PathBuf),
+    /// A socket that was passed to the program, counted from 0.
+    Passed(usize),
 }
 
 /// Master to worker.

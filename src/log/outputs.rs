@@ -60,14 +60,25 @@ impl std::error::Error for OpenError {
     }
 }
 
+/// The log file was opened before: `log = overwrite` does not empty it again.
+static OPENED: AtomicBool = AtomicBool::new(false);
+
 impl Outputs {
+    /// As [`Outputs::open`], in place of a program that wrote to the log file before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_again(global: &Global, stderr: bool) -> Result<Self, OpenError> {
+        OPENED.store(true, Relaxed);
+        Self::open(global, stderr)
+    }
+
     /// Opens what the configuration names. `log = overwrite` empties the file when a process
     /// does this for the first time.
     ///
     /// # Errors
     /// The log file cannot be opened. A missing syslogd is none: a line says so.
     pub fn open(global: &Global, stderr: bool) -> Result<Self, OpenError> {
-        static OPENED: AtomicBool = AtomicBool::new(false);
         let overwrite = global.log == LogMode::Overwrite && !OPENED.load(Relaxed);
         let file = match &global.output {
             Some(output) => {

@@ -3,18 +3,34 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity, diagnostic_at};
 use crate::ipc::words::Accept;
 use crate::jail::Plan;
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
-use crate::resolver::{self, Client};
+use crate::resolver::{self, Client, ResolveError};
 use crate::tls::{Context, Problem, Resumption};
 
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long all of them together may: with a name server that is silent, what has then no answer is
+/// resolved when it is needed. Shorter than the supervisor's patience with a candidate.
+const PATIENCE_WITH_ALL: Duration = Duration::from_secs(30);
+
+/// Resolves, and counts the time.
+struct Names<'a> {
+    client: &'a mut Client,
+    end: Instant,
+}
+
+impl Names<'_> {
+    fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        resolver::resolve(self.client, host, port, left.min(PATIENCE))
+    }
+}
 
 /// What was read.
 #[derive(Debug)]
@@ -39,11 +55,21 @@ pub fn load(
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
+    let resolver = &mut Names {
+        client: resolver,
+        end: Instant::now() + PATIENCE_WITH_ALL,
+    };
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
+    let mut passed = 0;
     for service in &config.services {
-        accept.push(addresses(service, resolver, &mut found));
+        if service.accept.is_empty() {
+            accept.push(vec![Accept::Passed(passed)]);
+            passed += 1;
+        } else {
+            accept.push(addresses(service, resolver, &mut found));
+        }
         let upstreams = upstreams(service, resolver, &mut found);
         let local = local(service, resolver, &mut found);
         match Context::load(service, resumption, log) {
@@ -82,9 +108,13 @@ pub fn load(
 }
 
 /// `local = HOST`: the address to connect from.
-fn local(service: &Service, resolver: &mut Client, found: &mut Vec<Diagnostic>) -> Option<IpAddr> {
+fn local(
+    service: &Service,
+    resolver: &mut Names<'_>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<IpAddr> {
     let host = service.local.as_deref()?;
-    match resolver::resolve(resolver, host, 0, PATIENCE) {
+    match resolver.resolve(host, 0) {
         Ok(all) => all.first().map(SocketAddr::ip),
         Err(error) => {
             let text = format!("Service [{}]: local = {host}: {error}", service.name);
@@ -119,14 +149,18 @@ pub fn tell(found: &[Diagnostic], log: &Log) {
 }
 
 /// Where to listen: names resolved. A name that does not resolve is an error, as nothing could be bound.
-fn addresses(service: &Service, resolver: &mut Client, found: &mut Vec<Diagnostic>) -> Vec<Accept> {
+fn addresses(
+    service: &Service,
+    resolver: &mut Names<'_>,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<Accept> {
     let mut addresses = Vec::new();
     for endpoint in &service.accept {
         match endpoint {
             Endpoint::Unix(path) => addresses.push(Accept::Unix(path.clone())),
             Endpoint::Tcp { host, port } => {
                 let host = host.as_deref().unwrap_or("0.0.0.0");
-                match resolver::resolve(resolver, host, *port, PATIENCE) {
+                match resolver.resolve(host, *port) {
                     Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
                     Err(error) => found.push(at(
                         Severity::Error,
@@ -144,7 +178,7 @@ fn addresses(service: &Service, resolver: &mut Client, found: &mut Vec<Diagnosti
 /// Where to connect. A name that does not resolve now is resolved when it is needed.
 fn upstreams(
     service: &Service,
-    resolver: &mut Client,
+    resolver: &mut Names<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
@@ -159,7 +193,7 @@ fn upstreams(
         if service.delay {
             continue;
         }
-        match resolver::resolve(resolver, host, port, PATIENCE) {
+        match resolver.resolve(host, port) {
             Ok(all) => upstreams.extend(
                 all.into_iter()
                     .map(|address| Upstream::Tcp(address, host.to_owned())),
@@ -180,4 +214,27 @@ fn upstreams(
         upstreams.clear();
     }
     upstreams
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::channel::Channel;
+
+    #[test]
+    fn a_silent_resolver_is_waited_for_once_not_once_a_name() {
+        let (ours, _silent) = Channel::pair().unwrap();
+        let begun = Instant::now();
+        let mut names = Names {
+            client: &mut Client::new(ours.into()),
+            end: begun + Duration::from_millis(200),
+        };
+        for n in 0..20 {
+            let told = names.resolve(&format!("{n}.example"), 25).unwrap_err();
+            assert_eq!(told.reason, "no answer in time");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        // What needs no answer needs no time.
+        assert!(names.resolve("192.0.2.1", 25).is_ok());
+    }
 }

@@ -84,7 +84,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
-    let Some(listeners) = listeners(&start.supervisor)? else {
+    let Some(listeners) = listeners(&mut start)? else {
         return Ok(());
     };
     start.log.id = Id::Main;
@@ -102,6 +102,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         leash: start.leash.try_clone()?,
         resolver: start.resolver,
         threads: start.config.global.threads,
+        drain_timeout: start.config.global.drain_timeout,
         capacity: capacity(start.config.global.threads),
         log: start.log,
     });
@@ -155,10 +156,10 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
 }
 
 /// Waits for the listeners; `None` when the supervisor gave this generation up.
-fn listeners(supervisor: &Channel) -> io::Result<Option<Vec<Listener>>> {
+fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
     let mut listeners = Vec::new();
     loop {
-        match hear::<ToMaster>(supervisor, MsgFlags::empty())? {
+        match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
             Some((ToMaster::Listeners(services), sockets)) if services.len() == sockets.len() => {
                 let pairs = sockets.into_iter().zip(services);
                 listeners.extend(pairs.map(|(socket, service)| Listener { socket, service }));
@@ -167,6 +168,11 @@ fn listeners(supervisor: &Channel) -> io::Result<Option<Vec<Listener>>> {
             Some((ToMaster::LogFile, mut files)) => {
                 if let Some(file) = files.pop() {
                     log::replace_file(file)?;
+                }
+            }
+            Some((ToMaster::Resolver, mut channels)) => {
+                if let Some(channel) = channels.pop() {
+                    start.resolver = channel.into();
                 }
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),

@@ -26,6 +26,8 @@ use crate::signals::Signals;
 
 /// Connections accepted from one listener in one turn.
 const ACCEPT_BATCH: usize = 64;
+/// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
+const LAST_BATCHES: usize = 64;
 /// How long accepting pauses when descriptors run out, as stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How soon, and at last how seldom, the master looks whether what it handed over was claimed: it
@@ -100,6 +102,7 @@ impl Serving {
             if self.draining {
                 self.workers.drain();
             }
+            self.workers.kill_overdue();
             if self.draining && self.workers.none_left() && self.workers.next_start().is_none() {
                 return Ok(());
             }
@@ -194,7 +197,8 @@ impl Serving {
 
     fn timeout(&mut self, unclaimed: bool) -> PollTimeout {
         let now = Instant::now();
-        let mut soonest = self.workers.next_start();
+        let ours = [self.workers.next_start(), self.workers.patience_ends()];
+        let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
         if let Some(until) = self.paused_until {
             at(until);
@@ -216,11 +220,16 @@ impl Serving {
         PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
     }
 
-    fn accept_batch(&mut self, index: usize) {
-        let service = self.listeners[index].service;
-        for _ in 0..ACCEPT_BATCH {
+    /// Accepts what waits at one listener, so many at most; how many there were.
+    fn accept_batch(&mut self, index: usize) -> usize {
+        // The word before it in this turn may have been to drain: then there are none any more.
+        let Some(listener) = self.listeners.get(index) else {
+            return 0;
+        };
+        let service = listener.service;
+        for taken in 0..ACCEPT_BATCH {
             if !self.workers.have_room() {
-                break;
+                return taken;
             }
             match accept(self.listeners[index].socket.as_fd()) {
                 Ok((socket, peer)) => {
@@ -235,8 +244,25 @@ impl Serving {
                 }
                 Err(error) => {
                     self.accept_failed(&error);
+                    return taken;
+                }
+            }
+        }
+        ACCEPT_BATCH
+    }
+
+    /// Takes what waits in the backlogs: an address that is configured no more is about to be closed
+    /// for good, and with it whoever has connected there already.
+    fn accept_the_rest(&mut self) {
+        if !self.announced {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..LAST_BATCHES {
+                if self.accept_batch(index) < ACCEPT_BATCH {
                     break;
                 }
+                self.workers.flush();
             }
         }
     }
@@ -282,9 +308,12 @@ impl Serving {
                 }
             }
             Ok(Some((FromWorker::Listed(count), _))) => self.finish_listing(count),
-            Ok(None) => self.reap(),
+            Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => crate::error!(self.log, "Worker {index}: {error}"),
+            Err(error) => {
+                crate::error!(self.log, "Worker {index}: {error}");
+                self.workers.hung_up(index);
+            }
         }
         Ok(())
     }
@@ -296,6 +325,11 @@ impl Serving {
                 // The leash says the same; there is nobody left to serve for.
                 Ok(None) => process::exit(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // What came with it found no descriptor free: no reason to die.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    crate::error!(self.log, "Master: {error}");
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             };
         match word {
@@ -315,12 +349,13 @@ impl Serving {
                 self.finish_listing(0);
             }
             ToMaster::Drain => {
+                self.accept_the_rest();
                 self.drain();
                 say(&self.supervisor, &FromMaster::Draining, &[])?;
             }
             ToMaster::Cut => {
                 self.drain();
-                self.workers.say(&ToWorker::Cut, &[]);
+                self.workers.cut();
             }
             ToMaster::Listeners(_) | ToMaster::Serve => {
                 crate::error!(
@@ -350,7 +385,7 @@ impl Serving {
             return;
         };
         *left -= 1;
-        *sum += count;
+        *sum = sum.saturating_add(count);
         if *left == 0 {
             let listed = FromMaster::Listed(*sum);
             self.listing = None;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::handoff::{Accepted, HandOff};
@@ -25,6 +26,8 @@ use crate::worker;
 const FAST: Duration = Duration::from_secs(5);
 /// The longest pause before a worker that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a worker may take to end once it was told to end every connection.
+const CUT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// One worker's place: the process that fills it changes.
 #[derive(Debug)]
@@ -46,6 +49,15 @@ struct Running {
     since: Instant,
     ready: bool,
     draining: bool,
+    /// Its end of the channel is closed: it is at its end, or as good as.
+    hung_up: bool,
+}
+
+impl Running {
+    /// Whether it takes connections.
+    fn takes(&self) -> bool {
+        !(self.draining || self.hung_up)
+    }
 }
 
 /// What every worker is born with.
@@ -63,6 +75,8 @@ pub struct Nursery {
     pub resolver: Channel,
     /// Relay threads a worker.
     pub threads: usize,
+    /// How long connections may go on when nobody commands the workers any more.
+    pub drain_timeout: Option<Duration>,
     /// Sessions one worker may have: two descriptors each must fit into its table.
     pub capacity: usize,
     /// The main log.
@@ -76,6 +90,8 @@ pub struct Workers {
     nursery: Nursery,
     /// Connections that no worker has: the last one died.
     homeless: Vec<Accepted>,
+    /// Every connection was to be ended: when patience with the workers ends.
+    cut: Option<Instant>,
 }
 
 impl Workers {
@@ -93,6 +109,7 @@ impl Workers {
             slots,
             nursery,
             homeless: Vec::new(),
+            cut: None,
         }
     }
 
@@ -126,6 +143,7 @@ impl Workers {
             leash: self.nursery.leash.try_clone()?,
             resolver: self.introduce().unwrap_or_default(),
             threads: self.nursery.threads,
+            drain_timeout: self.nursery.drain_timeout,
             log: self.nursery.log,
         };
         self.nursery.scoreboard.clear_active(index);
@@ -138,6 +156,7 @@ impl Workers {
             since: Instant::now(),
             ready: false,
             draining: false,
+            hung_up: false,
         });
         Ok(())
     }
@@ -189,7 +208,8 @@ impl Workers {
     /// The channel of each worker that runs, with its index.
     pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let running = slot.process.as_ref()?;
+            // What was hung up stays readable for ever: the child's death tells the rest.
+            let running = slot.process.as_ref().filter(|w| !w.hung_up)?;
             Some((index, &running.channel))
         })
     }
@@ -197,7 +217,8 @@ impl Workers {
     /// The channels that must have room before more sockets can be sent.
     pub fn full_channels(&self) -> impl Iterator<Item = &Channel> {
         let stuck = self.slots.iter().filter(|slot| slot.queue.is_stuck());
-        stuck.filter_map(|slot| Some(&slot.process.as_ref()?.sockets))
+        let running = stuck.filter_map(|slot| slot.process.as_ref());
+        running.filter(|w| !w.hung_up).map(|w| &w.sockets)
     }
 
     /// The channel of one worker.
@@ -226,20 +247,32 @@ impl Workers {
     /// How busy a worker is: what it has claimed and not finished, and what it has yet to claim.
     fn load(&self, index: usize) -> usize {
         let active = self.nursery.scoreboard.worker(index).active().load(Relaxed);
-        active as usize + self.slots[index].queue.unclaimed()
+        // A worker writes its count itself.
+        (active as usize).saturating_add(self.slots[index].queue.unclaimed())
     }
 
-    /// The least busy worker that has room; ties go to the lowest, whose caches are warm.
+    fn takes(&self, index: usize) -> bool {
+        self.slots[index]
+            .process
+            .as_ref()
+            .is_some_and(Running::takes)
+    }
+
+    /// Whether connections that no worker has will get one only if another is started.
+    fn forsaken(&self) -> bool {
+        !self.homeless.is_empty() && !(0..self.slots.len()).any(|index| self.takes(index))
+    }
+
+    /// The worker that gets the next connection: one of the least busy that have room.
     fn least_busy(&self) -> Option<usize> {
-        (0..self.slots.len())
+        let loads = (0..self.slots.len())
             .filter(|&index| {
                 let slot = &self.slots[index];
-                slot.process.is_some() && !slot.queue.is_stuck()
+                self.takes(index) && !slot.queue.is_stuck()
             })
-            .map(|index| (self.load(index), index))
-            .filter(|(load, _)| *load < self.nursery.capacity)
-            .min()
-            .map(|(_, index)| index)
+            .map(|index| (index, self.load(index)))
+            .filter(|(_, load)| *load < self.nursery.capacity);
+        warmest(loads)
     }
 
     /// Whether a connection could be given to somebody now.
@@ -250,7 +283,7 @@ impl Workers {
     /// Whether every worker that runs is at its limit of sessions.
     pub fn at_capacity(&self) -> bool {
         let mut running = (0..self.slots.len())
-            .filter(|&index| self.slots[index].process.is_some())
+            .filter(|&index| self.takes(index))
             .peekable();
         running.peek().is_some() && running.all(|index| self.load(index) >= self.nursery.capacity)
     }
@@ -292,11 +325,15 @@ impl Workers {
         let row = self.nursery.scoreboard.worker(index);
         slot.queue.claim(row.claimed().load(Relaxed));
         let rescued = slot.queue.take_back();
-        if replace || (!rescued.is_empty() && self.slots.iter().all(|s| s.process.is_none())) {
-            self.schedule(index, lived, pid, how, rescued.len());
-        }
         self.nursery.scoreboard.clear_active(index);
+        if self.cut.is_some() {
+            return true;
+        }
+        let count = rescued.len();
         self.homeless.extend(rescued);
+        if replace || (self.forsaken() && self.next_start().is_none()) {
+            self.schedule(index, lived, pid, how, count);
+        }
         self.flush();
         true
     }
@@ -326,10 +363,93 @@ impl Workers {
         self.slots.iter().filter_map(|slot| slot.start_at).min()
     }
 
-    /// Nobody is started any more.
+    /// Nobody is started any more, but for the one that connections without a worker wait for.
     pub fn stop_starting(&mut self) {
-        for slot in &mut self.slots {
-            slot.start_at = None;
+        let soonest = self.next_start().filter(|_| self.forsaken());
+        let is_soonest = |slot: &Slot| soonest.is_some() && slot.start_at == soonest;
+        let kept = self.slots.iter().position(is_soonest);
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            slot.start_at = soonest.filter(|_| kept == Some(index));
         }
+    }
+
+    /// Every connection is to be ended; who does not do so in time is killed.
+    pub fn cut(&mut self) {
+        self.homeless.clear();
+        self.stop_starting();
+        self.say(&ToWorker::Cut, &[]);
+        self.cut.get_or_insert(Instant::now() + CUT_PATIENCE);
+    }
+
+    /// When [`Workers::kill_overdue`] has something to do.
+    pub fn patience_ends(&self) -> Option<Instant> {
+        self.cut.filter(|_| !self.none_left())
+    }
+
+    /// Kills what was told to end and has not: a process that stands still hears nothing else.
+    pub fn kill_overdue(&mut self) {
+        let now = Instant::now();
+        if self.patience_ends().is_some_and(|end| end <= now) {
+            for running in self.slots.iter().filter_map(|slot| slot.process.as_ref()) {
+                // Not reaped yet, so the number is still its own.
+                let _ = kill(running.pid, Signal::SIGKILL);
+            }
+            self.cut = Some(now + CUT_PATIENCE);
+        }
+    }
+
+    /// A worker closed its end, or spoke nonsense. It is at its end, which SIGCHLD will tell; and if
+    /// it is not, it is no worker of ours any more.
+    pub fn hung_up(&mut self, index: usize) {
+        if let Some(running) = &mut self.slots[index].process {
+            running.hung_up = true;
+            let _ = kill(running.pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// The least busy, the lowest of several. One connection alone counts as none: a client that comes
+/// back at once finds its last connection still ending, and must meet the worker that remembers
+/// the session.
+fn warmest(mut loads: impl Iterator<Item = (usize, usize)> + Clone) -> Option<usize> {
+    let (least, total) = loads
+        .clone()
+        .fold((usize::MAX, 0), |(least, total), (_, load)| {
+            (least.min(load), total + load)
+        });
+    let slack = usize::from(total == 1);
+    loads
+        .find(|(_, load)| *load <= least.saturating_add(slack))
+        .map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warmest_of(loads: &[usize]) -> Option<usize> {
+        warmest(loads.iter().copied().enumerate())
+    }
+
+    #[test]
+    fn a_quiet_service_stays_with_the_lowest_worker_and_a_busy_one_spreads() {
+        assert_eq!(warmest_of(&[]), None);
+        assert_eq!(warmest_of(&[0, 0]), Some(0));
+        assert_eq!(
+            warmest_of(&[1, 0]),
+            Some(0),
+            "its last connection is ending"
+        );
+        assert_eq!(warmest_of(&[2, 0]), Some(1));
+        assert_eq!(warmest_of(&[7, 6, 5]), Some(2));
+        assert_eq!(warmest_of(&[2, 1]), Some(1));
+        let mut loads = [0; 4];
+        for _ in 0..400 {
+            let Some(index) = warmest_of(&loads) else {
+                panic!("nobody");
+            };
+            loads[index] += 1;
+        }
+        assert_eq!(loads, [100; 4]);
     }
 }

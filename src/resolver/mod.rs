@@ -12,7 +12,7 @@ mod server;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::socket::MsgFlags;
@@ -22,6 +22,11 @@ use crate::ipc::channel::Channel;
 pub use client::Client;
 pub use message::Want;
 pub use server::serve;
+
+/// What comes with a descriptor on the resolver's channel: a client's socket.
+const CLIENT: &[u8] = b"c";
+/// The log file.
+const LOG_FILE: &[u8] = b"l";
 
 /// A name could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +61,16 @@ pub fn literal(host: &str) -> Option<IpAddr> {
 /// No descriptors left; the resolver is gone, or has too many introductions to read.
 pub fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
     let (ours, theirs) = Channel::pair()?;
-    channel.send(b"c", &[theirs.as_fd()], MsgFlags::MSG_DONTWAIT)?;
+    channel.send(CLIENT, &[theirs.as_fd()], MsgFlags::MSG_DONTWAIT)?;
     Ok(ours.into())
+}
+
+/// Tells the resolver that the log file was opened anew.
+///
+/// # Errors
+/// The resolver is gone, or has too much to read.
+pub fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<()> {
+    channel.send(LOG_FILE, &[file], MsgFlags::MSG_DONTWAIT)
 }
 
 /// As [`Client::resolve_blocking`].

@@ -125,9 +125,10 @@ fn non_blocking(fd: &OwnedFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes new clients off `control`; false at its end.
+/// Takes new clients, or a log file opened anew, off `control`; false at its end.
 fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
-    let received = match control.receive(&mut [0; 16], MsgFlags::MSG_DONTWAIT) {
+    let mut word = [0; 16];
+    let received = match control.receive(&mut word, MsgFlags::MSG_DONTWAIT) {
         Ok(Some(received)) => received,
         Ok(None) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -136,6 +137,13 @@ fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool
         Err(error) if is_cut(&error) => return Ok(true),
         Err(error) => return Err(error),
     };
+    if word[0] == super::LOG_FILE[0] {
+        for file in received.descriptors {
+            // Without a log file there is none to be replaced.
+            let _ = crate::log::replace_file(file);
+        }
+        return Ok(true);
+    }
     for client in received.descriptors {
         if non_blocking(&client).is_ok() {
             clients.push(Arc::new(client));
@@ -145,7 +153,7 @@ fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool
 }
 
 fn is_cut(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidData || error.raw_os_error() == Some(libc::ENOBUFS)
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// Takes what a client asks; false when it is gone.

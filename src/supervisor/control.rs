@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,8 +13,9 @@ use std::time::UNIX_EPOCH;
 use nix::poll::{PollFd, PollFlags};
 
 use super::generation::Generation;
+use super::listeners::remove_stale;
 use super::running::Supervisor;
-use crate::cli::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
+use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -55,12 +56,7 @@ impl Control {
     /// # Errors
     /// The folder is missing, or somebody else answers there.
     pub fn open(path: &Path) -> io::Result<Control> {
-        let stale = fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket())
-            && UnixStream::connect(path)
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if stale {
-            fs::remove_file(path)?;
-        }
+        remove_stale(path)?;
         let named = |error: io::Error| {
             io::Error::new(
                 error.kind(),
@@ -142,6 +138,11 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            reloads: ReloadStatus {
+                succeeded: self.reloads.succeeded,
+                failed: self.reloads.failed,
+                under_way: self.is_reloading(),
+            },
             generations: self.generations.iter().map(generation).collect(),
         }
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::config::Config;
@@ -17,6 +18,10 @@ use crate::master;
 use crate::process::{self, OneThread};
 use crate::tls::Resumption;
 
+/// How long a master may take to end once it was told to end every connection: longer than it
+/// waits for its workers.
+const CUT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How far a generation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -28,8 +33,8 @@ pub enum State {
     Serving,
     /// Accepts no more; its connections go on until they end, or until then.
     Draining(Option<Instant>),
-    /// Was told to end every connection.
-    Cut,
+    /// Was told to end every connection; is killed if it has not ended by then.
+    Cut(Instant),
 }
 
 impl State {
@@ -40,7 +45,7 @@ impl State {
             State::Starting => "starting",
             State::Serving => "serving",
             State::Draining(_) => "draining",
-            State::Cut => "ending",
+            State::Cut(_) => "ending",
         }
     }
 }
@@ -160,13 +165,20 @@ impl Generation {
     /// Tells the master to end everything.
     pub fn cut(&mut self) {
         self.say(&ToMaster::Cut);
-        self.state = State::Cut;
+        self.state = State::Cut(Instant::now() + CUT_PATIENCE);
     }
 
-    /// Says a word; a master that cannot hear it is dead, which its end tells.
-    pub fn say(&mut self, word: &ToMaster) {
+    /// Ends a master that does not hear. Its workers let their connections end, and go.
+    pub fn kill(&mut self) {
+        // Not reaped yet, or it would not stand here, so the number is still its own.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        self.state = State::Cut(Instant::now() + CUT_PATIENCE);
+    }
+
+    /// Says a word that matters; a master that cannot be told it is dead, or must not go on.
+    fn say(&mut self, word: &ToMaster) {
         if say_now(&self.channel, word, &[]).is_err() {
-            self.hears = false;
+            let _ = kill(self.pid, Signal::SIGKILL);
         }
     }
 }

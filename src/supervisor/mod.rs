@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod generation;
 mod listeners;
+mod notify;
 mod pid_file;
 mod resolver;
 mod running;
@@ -12,6 +13,7 @@ mod stopping;
 mod takeover;
 mod transition;
 pub mod trial;
+mod watch;
 
 use std::fs::File;
 use std::io;
@@ -27,6 +29,7 @@ use crate::process::{self, OneThread};
 use crate::signals::Signals;
 use control::Control;
 use generation::Common;
+use listeners::Listeners;
 use pid_file::PidFile;
 use resolver::Resolver;
 use running::{Parts, Supervisor};
@@ -39,16 +42,22 @@ const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, S
 ///
 /// The order is stunnel's where it shows: configuration, logs, pid file, daemon, then the first
 /// generation, which is a reload from nothing.
-pub fn run(sources: Sources) -> ExitCode {
+pub fn run(mut sources: Sources) -> ExitCode {
     process::find_command_line();
     takeover::remember_program();
     log::install(Outputs::stderr_only());
     let begun = match takeover::inherited() {
-        Ok(None) => match read(&sources) {
-            Some(loaded) => start(sources, loaded).map(|supervisor| (supervisor, Why::Start)),
-            None => return ExitCode::FAILURE,
-        },
-        Ok(Some(Inherited::Rehearsal(state))) => process::exit(rehearse(&sources, state).into()),
+        Ok(None) => {
+            let passed = Listeners::passed();
+            sources.passed = passed.as_ref().map_or(0, Listeners::count_passed);
+            let Some(loaded) = read(&sources) else {
+                return ExitCode::FAILURE;
+            };
+            passed
+                .and_then(|passed| start(sources, loaded, passed))
+                .map(|supervisor| (supervisor, Why::Start))
+        }
+        Ok(Some(Inherited::Rehearsal(state))) => process::exit(rehearse(sources, state).into()),
         Ok(Some(Inherited::Service(state))) => {
             succeed(sources, state).map(|supervisor| (supervisor, Why::Reload))
         }
@@ -84,7 +93,7 @@ fn read(sources: &Sources) -> Option<Loaded> {
     }
 }
 
-fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
+fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<Supervisor> {
     let config = Rc::new(loaded.config);
     let global = &config.global;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
@@ -112,6 +121,7 @@ fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
     let control = config.global.control.as_deref();
     Ok(Supervisor::new(Parts {
         control: control.map(Control::open).transpose()?,
+        listeners,
         sources,
         config,
         common,
@@ -126,10 +136,11 @@ fn start(sources: Sources, loaded: Loaded) -> io::Result<Supervisor> {
 
 /// A new binary tries whether it could take over; its exit status. It must run no destructor: what
 /// it holds is the running program's.
-fn rehearse(sources: &Sources, state: File) -> u8 {
+fn rehearse(mut sources: Sources, state: File) -> u8 {
     let tried = TakenOver::read(state).and_then(|taken| {
+        sources.passed = taken.listeners.count_passed();
         std::mem::forget(taken);
-        let loaded = config::load(sources).map_err(|e| io::Error::other(e.to_string()))?;
+        let loaded = config::load(&sources).map_err(|e| io::Error::other(e.to_string()))?;
         let (log, outputs) = successors_log(&loaded.config)?;
         log::install(outputs);
         let found = trial::load(&loaded.config, &log)?;
@@ -146,8 +157,9 @@ fn rehearse(sources: &Sources, state: File) -> u8 {
 }
 
 /// A new binary goes on where the old one was, in the same process.
-fn succeed(sources: Sources, state: File) -> io::Result<Supervisor> {
+fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
     let taken = TakenOver::read(state)?;
+    sources.passed = taken.listeners.count_passed();
     // Signals wait until somebody hears them.
     let signals = Signals::hear(&SIGNALS)?;
     takeover::let_signals_in()?;
@@ -175,15 +187,16 @@ fn succeed(sources: Sources, state: File) -> io::Result<Supervisor> {
         log,
         pid_file: taken.pid_file,
         control: taken.control,
+        listeners: taken.listeners,
         starter: None,
     });
-    supervisor.go_on_with(taken.generations, taken.listeners, taken.next_number);
+    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
     Ok(supervisor)
 }
 
 fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
     let stderr = config.global.foreground == Foreground::Yes;
-    let outputs = Outputs::open(&config.global, stderr);
+    let outputs = Outputs::open_again(&config.global, stderr);
     let log = Log {
         level: config.global.debug,
         id: Id::Main,

@@ -19,8 +19,8 @@ use crate::resolver;
 /// The resolver process.
 #[derive(Debug)]
 pub struct Resolver {
-    /// Its process.
-    pub pid: Pid,
+    /// Its process, until it was reaped: then the number may be somebody else's.
+    pub pid: Option<Pid>,
     /// Where clients are introduced to it; masters have copies.
     pub channel: Channel,
     since: Instant,
@@ -44,14 +44,14 @@ impl Resolver {
             process::exit(lived.is_err().into())
         })?;
         Ok(Resolver {
-            pid,
+            pid: Some(pid),
             channel: ours,
             since: Instant::now(),
         })
     }
 
     /// The resolver that the program before an exec had.
-    pub fn taken_over(pid: Pid, channel: Channel) -> Resolver {
+    pub fn taken_over(pid: Option<Pid>, channel: Channel) -> Resolver {
         Resolver {
             pid,
             channel,
@@ -61,8 +61,10 @@ impl Resolver {
 
     /// Ends it, and waits for that.
     pub fn kill(&self) {
-        let _ = kill(self.pid, Signal::SIGKILL);
-        let _ = waitpid(self.pid, None);
+        if let Some(pid) = self.pid {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
     }
 
     /// How long to wait before another is started: one that dies fast must not cost a processor.

@@ -9,20 +9,25 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use serde::{Deserialize, Serialize};
+
 use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
+use super::notify::Notifier;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
 use super::takeover;
 use super::transition::{Handover, Transition, Why};
+use super::watch::Watch;
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say_now};
@@ -37,6 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const REHEARSAL_PATIENCE: Duration = Duration::from_secs(60);
 /// How long masters may take to list their connections.
 const LIST_PATIENCE: Duration = Duration::from_secs(3);
+/// Words that are still heard from a master that has died.
+const LAST_WORDS: usize = 16;
 
 /// See the module.
 pub struct Supervisor {
@@ -60,6 +67,8 @@ pub struct Supervisor {
     pub(super) next_number: u64,
     /// A new binary that is being tried.
     rehearsal: Option<Rehearsal>,
+    pub(super) notifier: Notifier,
+    pub(super) reloads: Reloads,
     /// Masters that died fast, in a row.
     fast_deaths: u32,
     /// When to start the next master in place of one that died.
@@ -67,6 +76,14 @@ pub struct Supervisor {
     resolver_at: Option<Instant>,
     listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
+    pub(super) watch: Option<Watch>,
+}
+
+/// Reloads that are over, by how they ended.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
 }
 
 /// What a supervisor is put together from.
@@ -89,6 +106,8 @@ pub struct Parts {
     pub pid_file: Option<PidFile>,
     /// Where `adit status` asks.
     pub control: Option<Control>,
+    /// Sockets that are there already.
+    pub listeners: Listeners,
     /// Who waits for the daemon to serve.
     pub starter: Option<Starter>,
 }
@@ -131,10 +150,12 @@ impl Supervisor {
             pid_file: parts.pid_file,
             starter: parts.starter,
             generations: Vec::new(),
-            listeners: Listeners::default(),
+            listeners: parts.listeners,
             transition: None,
             reload_wanted: false,
             stopping: None,
+            notifier: Notifier::from_environment(std::process::id()),
+            reloads: Reloads::default(),
             next_number: 1,
             rehearsal: None,
             fast_deaths: 0,
@@ -142,18 +163,14 @@ impl Supervisor {
             resolver_at: None,
             listing: None,
             handover: None,
+            watch: None,
         }
     }
 
     /// Adds what the program before this one had running.
-    pub fn go_on_with(
-        &mut self,
-        generations: Vec<Generation>,
-        listeners: Listeners,
-        next_number: u64,
-    ) {
+    pub fn go_on_with(&mut self, generations: Vec<Generation>, reloads: Reloads, next_number: u64) {
         self.generations = generations;
-        self.listeners = listeners;
+        self.reloads = reloads;
         self.next_number = next_number;
     }
 
@@ -203,7 +220,24 @@ impl Supervisor {
         }
     }
 
+    /// Ends a trial: it holds the listeners and the leash like this process.
+    pub(super) fn end_rehearsal(&mut self) {
+        if let Some(Rehearsal::Running(pid, _)) = self.rehearsal.take() {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
+
+    /// Whether a reload is wanted or under way.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload_wanted
+            || self.rehearsal.is_some()
+            || self.transition.is_some()
+            || self.handover.is_some()
+    }
+
     fn begin_rehearsal(&mut self) {
+        self.notifier.reloading();
         match self.rehearse() {
             Ok(pid) => {
                 crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
@@ -212,7 +246,7 @@ impl Supervisor {
             }
             Err(error) => {
                 crate::error!(self.log, "The new binary cannot rehearse: {error}");
-                self.rehearsal = Some(Rehearsal::Failed);
+                self.begin(Why::Reload);
             }
         }
     }
@@ -236,6 +270,12 @@ impl Supervisor {
         for generation in self.generations.iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
+        let watch = fds.len();
+        fds.extend(
+            self.watch
+                .iter()
+                .map(|w| PollFd::new(w.as_fd(), PollFlags::POLLIN)),
+        );
         let first_control = fds.len();
         fds.extend(self.control.iter().flat_map(Control::interests));
         match poll(&mut fds, timeout) {
@@ -243,6 +283,9 @@ impl Supervisor {
             Err(errno) => return Err(errno.into()),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {
+            changes.take_note();
+        }
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
         }
@@ -258,15 +301,22 @@ impl Supervisor {
             .iter()
             .filter_map(|generation| match generation.state {
                 State::Draining(deadline) => deadline,
+                State::Cut(deadline) => Some(deadline),
                 _ => None,
             })
             .collect();
-        moments.extend(self.transition.as_ref().map(Transition::deadline));
+        match &self.transition {
+            Some(transition) => moments.push(transition.deadline()),
+            // It waits for the end of a transition, however long that takes.
+            None => moments.extend(self.replace_at),
+        }
         moments.extend(self.stopping.as_ref().map(Stopping::deadline));
+        moments.extend(self.handover.as_ref().map(Handover::deadline));
         if let Some(Rehearsal::Running(_, deadline)) = self.rehearsal {
             moments.push(deadline);
         }
-        moments.extend(self.replace_at);
+        moments.extend(self.watch.as_ref().and_then(Watch::settles));
+        moments.extend(self.notifier.deadline());
         moments.extend(self.resolver_at);
         moments.extend(self.listing.as_ref().map(|listing| listing.until));
         let Some(soonest) = moments.into_iter().min() else {
@@ -280,20 +330,49 @@ impl Supervisor {
         self.generations.iter_mut().find(|g| g.number == number)
     }
 
-    /// Hears one word of a master.
-    fn hear(&mut self, number: u64) {
+    /// Hears one word of a master; whether there was one.
+    fn hear(&mut self, number: u64) -> bool {
         let Some(generation) = self.generation(number) else {
-            return;
+            return false;
         };
         match hear::<FromMaster>(&generation.channel, MsgFlags::MSG_DONTWAIT) {
-            Ok(Some((FromMaster::Loaded(accept), _))) => self.loaded(number, &accept),
-            Ok(Some((FromMaster::Failed, _))) => self.candidate_failed(number),
-            Ok(Some((FromMaster::Serving, _))) => self.serving(number),
-            Ok(Some((FromMaster::Draining, _))) => self.drains(number),
-            Ok(Some((FromMaster::Listed(count), _))) => self.listed(number, count),
+            Ok(Some((word, _))) => {
+                let state = generation.state;
+                self.heard(number, state, &word);
+                return true;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Its death, which SIGCHLD tells, says the rest.
-            Ok(None) | Err(_) => generation.hears = false,
+            Ok(None) => generation.hears = false,
+            Err(error) => {
+                generation.hears = false;
+                // Not reaped yet, so the number is still its own.
+                let _ = kill(generation.pid, Signal::SIGKILL);
+                crate::error!(
+                    self.log,
+                    "Generation {number} speaks nonsense: its master is killed: {error}"
+                );
+            }
+        }
+        false
+    }
+
+    /// A word counts in the state in which it may be said, and in no other: once it was given its
+    /// listeners a master is in the jail or on its way there, and root takes no path from it.
+    fn heard(&mut self, number: u64, state: State, word: &FromMaster) {
+        match (word, state) {
+            (FromMaster::Loaded(accept), State::Loading) => self.loaded(number, accept),
+            (FromMaster::Failed, State::Loading) => self.candidate_failed(number),
+            (FromMaster::Serving, State::Starting) => self.serving(number),
+            (FromMaster::Draining, State::Draining(_) | State::Cut(_)) => self.drains(number),
+            (FromMaster::Listed(count), _) => self.listed(number, *count),
+            (
+                FromMaster::Loaded(_)
+                | FromMaster::Failed
+                | FromMaster::Serving
+                | FromMaster::Draining,
+                _,
+            ) => crate::debug!(self.log, "Generation {number} said a word out of turn"),
         }
     }
 
@@ -314,10 +393,16 @@ impl Supervisor {
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
+        self.notifier.feed_watchdog(now);
         for generation in &mut self.generations {
-            if matches!(generation.state, State::Draining(Some(until)) if until <= now) {
-                generation.cut();
+            match generation.state {
+                State::Draining(Some(until)) if until <= now => generation.cut(),
+                State::Cut(until) if until <= now => generation.kill(),
+                _ => {}
             }
+        }
+        if self.handover.as_ref().is_some_and(|h| h.deadline() <= now) {
+            self.handover_timed_out();
         }
         if self
             .transition
@@ -330,14 +415,21 @@ impl Supervisor {
             && deadline <= now
         {
             // Its end, which SIGCHLD tells, says the rest.
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = kill(pid, Signal::SIGKILL);
             self.rehearsal = Some(Rehearsal::Running(pid, now + REHEARSAL_PATIENCE));
         }
         if self.listing.as_ref().is_some_and(|l| l.until <= now) {
             self.finish_listing();
         }
+        if self
+            .watch
+            .as_mut()
+            .is_some_and(|watch| watch.has_settled(now))
+        {
+            crate::notice!(self.log, "certWatch: a file has changed, reloading");
+            self.reload_wanted = true;
+        }
         if self.resolver_at.is_some_and(|at| at <= now) {
-            self.resolver_at = None;
             self.restart_resolver();
         }
         if self.replace_at.is_some_and(|at| at <= now) && self.transition.is_none() {
@@ -355,7 +447,8 @@ impl Supervisor {
                 WaitStatus::StillAlive => return,
                 _ => continue,
             };
-            if pid == self.resolver.pid {
+            if self.resolver.pid == Some(pid) {
+                self.resolver.pid = None;
                 if self.stopping.is_none() {
                     crate::warning!(self.log, "The resolver (PID {pid}) {how}; starting another");
                     self.resolver_at = Some(Instant::now() + self.resolver.pause());
@@ -378,14 +471,24 @@ impl Supervisor {
     fn master_died(&mut self, at: usize, how: &str) {
         // What it said last counts: that it failed, or that it serves.
         let number = self.generations[at].number;
-        while self.generations.get(at).is_some_and(|g| g.hears) {
-            self.hear(number);
+        // No more than a master ever says: its end may have been left open in another process.
+        for _ in 0..LAST_WORDS {
+            if !self.hear(number) {
+                break;
+            }
         }
         let dead = self.generations.remove(at);
         match dead.state {
-            State::Loading | State::Starting => self.candidate_failed(number),
+            State::Loading | State::Starting => {
+                let pid = dead.pid;
+                crate::error!(
+                    self.log,
+                    "The master of generation {number} (PID {pid}) {how} before it served"
+                );
+                self.candidate_failed(number);
+            }
             State::Serving if self.stopping.is_none() => self.schedule_replacement(&dead, how),
-            State::Serving | State::Draining(_) | State::Cut => {
+            State::Serving | State::Draining(_) | State::Cut(_) => {
                 crate::info!(self.log, "Generation {number} has ended");
             }
         }
@@ -413,7 +516,8 @@ impl Supervisor {
         self.replace_at = Some(Instant::now() + pause);
     }
 
-    fn restart_resolver(&mut self) {
+    pub(super) fn restart_resolver(&mut self) {
+        self.resolver_at = None;
         match Resolver::start(&self.config.global, &self.common.leash, self.log) {
             Ok(resolver) => {
                 self.resolver = resolver;
@@ -441,6 +545,8 @@ impl Supervisor {
                 let file: BorrowedFd<'_> = file.as_fd();
                 let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file]);
             }
+            // One that is dead just now will be started with the new one.
+            let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
             log::replace_file(file)
         });
         match reopened {
@@ -470,8 +576,11 @@ impl Supervisor {
         let Some(listing) = &mut self.listing else {
             return;
         };
+        let waited = listing.waiting.len();
         listing.waiting.retain(|waiting| *waiting != number);
-        listing.count += count;
+        if listing.waiting.len() < waited {
+            listing.count = listing.count.saturating_add(count);
+        }
         if listing.waiting.is_empty() {
             self.finish_listing();
         }

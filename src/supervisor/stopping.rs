@@ -42,8 +42,11 @@ impl Supervisor {
     }
 
     fn end_all(&mut self, status: u8, drain: Duration) {
-        self.transition = None;
+        if let Some(transition) = self.transition.take() {
+            transition.roll_back();
+        }
         self.replace_at = None;
+        self.end_rehearsal();
         for generation in &mut self.generations {
             match generation.state {
                 State::Serving | State::Draining(_) if !drain.is_zero() => {
@@ -53,6 +56,8 @@ impl Supervisor {
             }
         }
         self.listeners.close();
+        // Twice, so that the manager is not the first to lose it.
+        self.notifier.stopping(drain + 2 * PATIENCE);
         self.stopping = Some(Stopping {
             status,
             deadline: Instant::now() + drain + PATIENCE,

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ use super::generation::{Common, Generation, State};
 use super::listeners::{Key, Listeners};
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
-use super::running::Supervisor;
+use super::running::{Reloads, Supervisor};
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
@@ -78,6 +78,7 @@ pub fn inherited() -> io::Result<Option<Inherited>> {
 struct Saved {
     generations: Vec<SavedGeneration>,
     listeners: Vec<(Key, String, RawFd)>,
+    /// Its process (0: it has just died), and where clients are introduced to it.
     resolver: (i32, RawFd),
     leash: [RawFd; 2],
     memory: [RawFd; 2],
@@ -85,6 +86,8 @@ struct Saved {
     pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
     control: Option<(RawFd, PathBuf)>,
     next_number: u64,
+    #[serde(default)]
+    reloads: Reloads,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +116,7 @@ pub struct TakenOver {
     pub(super) pid_file: Option<PidFile>,
     pub(super) control: Option<Control>,
     pub(super) next_number: u64,
+    pub(super) reloads: Reloads,
 }
 
 impl TakenOver {
@@ -147,7 +151,7 @@ impl TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
             listeners,
             resolver: Resolver::taken_over(
-                Pid::from_raw(resolver_pid),
+                (resolver_pid > 0).then(|| Pid::from_raw(resolver_pid)),
                 inherit::take(resolver)?.into(),
             ),
             leash: holder?.into(),
@@ -160,6 +164,7 @@ impl TakenOver {
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
             next_number: saved.next_number,
+            reloads: saved.reloads,
         })
     }
 }
@@ -168,9 +173,12 @@ impl SavedGeneration {
     fn save(generation: &Generation, kept: &mut Kept) -> io::Result<SavedGeneration> {
         let now = Instant::now();
         let drains = match generation.state {
-            State::Draining(deadline) => deadline.map(|at| at.saturating_duration_since(now)),
-            _ => None,
+            State::Draining(deadline) => deadline,
+            // It is told once more, and killed if that does not help.
+            State::Cut(at) => Some(at),
+            State::Loading | State::Starting | State::Serving => None,
         };
+        let drains = drains.map(|at| at.saturating_duration_since(now));
         let since = generation.since.duration_since(UNIX_EPOCH);
         Ok(SavedGeneration {
             number: generation.number,
@@ -260,7 +268,7 @@ impl Supervisor {
                 .collect::<io::Result<_>>()?,
             listeners,
             resolver: (
-                self.resolver.pid.as_raw(),
+                self.resolver.pid.map_or(0, Pid::as_raw),
                 kept.keep(self.resolver.channel.as_fd())?,
             ),
             leash: [
@@ -272,6 +280,7 @@ impl Supervisor {
             pid_file,
             control,
             next_number: self.next_number,
+            reloads: self.reloads,
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
         File::from(descriptor.try_clone()?).write_all(&serde_json::to_vec(&saved)?)?;
@@ -287,6 +296,8 @@ impl Supervisor {
         let (kept, state) = self.save()?;
         let one = crate::process::OneThread::prove()?;
         let child = crate::process::spawn(&one, |fresh| {
+            // It holds the leash and the listeners as well, which must not outlive this process.
+            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             // The rehearsal must be able to hear what signals it is sent; the mask outlives an exec.
             let _signals = fresh.hear(&[]);
             let error = execute(REHEARSE, state.as_raw_fd());

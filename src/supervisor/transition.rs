@@ -10,6 +10,7 @@ use super::generation::{Generation, State};
 use super::listeners::Prepared;
 use super::pid_file::PidFile;
 use super::running::Supervisor;
+use super::watch::Watch;
 use crate::config::{self, Config, Foreground};
 use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs};
@@ -20,6 +21,8 @@ use crate::process;
 const LOAD_PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to enter the jail and start workers.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an old master may take to accept no more, once it was told.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause before a dead master's replacement that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -67,7 +70,10 @@ impl Transition {
     }
 
     /// Gives up what was made for it.
-    fn roll_back(self) {
+    pub(super) fn roll_back(self) {
+        if let Some(control) = self.control {
+            control.remove();
+        }
         if let Some(prepared) = self.prepared {
             prepared.give_up();
         }
@@ -82,6 +88,14 @@ pub struct Handover {
     waiting: Vec<u64>,
     number: u64,
     lines: Vec<String>,
+    deadline: Instant,
+}
+
+impl Handover {
+    /// When patience with the old masters ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
 }
 
 /// What a reload changes besides the generation.
@@ -95,10 +109,17 @@ struct Change {
 impl Supervisor {
     /// Begins a transition; on failure everything is as it was.
     pub(super) fn begin(&mut self, why: Why) {
+        if why == Why::Reload {
+            self.notifier.reloading();
+        }
         let begun = match why {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
         };
+        if self.resolver.pid.is_none() {
+            // It died just now; a candidate could look up nothing.
+            self.restart_resolver();
+        }
         let started = begun.and_then(|(config, mut change)| {
             let log = why.log(&config);
             let number = self.next_number();
@@ -211,6 +232,8 @@ impl Supervisor {
         let Some(mut transition) = self.transition.take_if(|t| t.candidate == number) else {
             return;
         };
+        // Whichever master died meanwhile, this one serves in its place.
+        self.replace_at = None;
         let mut draining = Vec::new();
         for generation in &mut self.generations {
             if generation.number == number {
@@ -228,6 +251,10 @@ impl Supervisor {
             lines = prepared.lines(&config);
             self.listeners.commit(prepared);
         }
+        self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
+            crate::error!(self.log, "certWatch: {error}");
+            None
+        });
         match transition.why {
             Why::Start => self.first_serving(),
             Why::Reload => {
@@ -271,6 +298,7 @@ impl Supervisor {
             waiting,
             number,
             lines,
+            deadline: Instant::now() + HANDOVER_PATIENCE,
         });
         self.drains(0);
     }
@@ -281,6 +309,25 @@ impl Supervisor {
             handover.waiting.retain(|waiting| *waiting != number);
             if handover.waiting.is_empty() {
                 self.finish_handover();
+            }
+        }
+    }
+
+    /// A master that goes on accepting, or stands still, after its time keeps its listeners only
+    /// as long as it lives. Its workers let their connections end.
+    pub(super) fn handover_timed_out(&mut self) {
+        let Some(handover) = &mut self.handover else {
+            return;
+        };
+        handover.deadline = Instant::now() + HANDOVER_PATIENCE;
+        let waiting = handover.waiting.clone();
+        for number in waiting {
+            crate::error!(
+                self.log,
+                "Generation {number} goes on accepting: its master is killed"
+            );
+            if let Some(generation) = self.generation(number) {
+                generation.kill();
             }
         }
     }
@@ -297,11 +344,14 @@ impl Supervisor {
             self.log,
             "Configuration reloaded: generation {number} serves"
         );
+        self.reloads.succeeded += 1;
+        self.notifier.ready(&format!("Generation {number} serves"));
     }
 
     fn first_serving(&mut self) {
         self.write_pid_file();
         crate::info!(self.log, "Accepting new connections");
+        self.notifier.ready("Accepting new connections");
         if let Some(starter) = self.starter.take() {
             starter.tell();
             if let Err(error) = process::let_go_of_the_terminal() {
@@ -332,11 +382,11 @@ impl Supervisor {
     pub(super) fn transition_timed_out(&mut self) {
         if let Some(number) = self.transition.as_ref().map(|t| t.candidate) {
             crate::error!(self.log, "Generation {number} does not come up in time");
+            self.candidate_failed(number);
             if let Some(generation) = self.generation(number) {
                 // It may be stuck in a call that no word ends.
-                let _ = nix::sys::signal::kill(generation.pid, nix::sys::signal::Signal::SIGKILL);
+                generation.kill();
             }
-            self.candidate_failed(number);
         }
     }
 
@@ -346,10 +396,14 @@ impl Supervisor {
                 crate::error!(why.log(&self.config), "Configuration failed");
                 self.give_up();
             }
-            Why::Reload => crate::error!(
-                self.log,
-                "Configuration failed: the running configuration goes on"
-            ),
+            Why::Reload => {
+                let text =
+                    "Failed to reload the configuration file: the running configuration goes on";
+                crate::error!(self.log, "Configuration failed");
+                crate::error!(self.log, "{text}");
+                self.reloads.failed += 1;
+                self.notifier.ready(text);
+            }
             Why::Replace => {
                 crate::error!(
                     self.log,

@@ -346,9 +346,13 @@ fn incompatible(why: &PeerIncompatible) -> Offence {
         | PeerIncompatible::EcPointsExtensionRequired
         | PeerIncompatible::UncompressedEcPointsRequired => Offence::NoSharedGroup,
         PeerIncompatible::NoSignatureSchemesInCommon
-        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon
-        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Offence::NoSharedSignature,
-        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
+            Offence::NoSharedSignature
+        }
+        // The extension came with TLS 1.2 (RFC 5246, section 7.4.1.4.1), and rustls looks for it
+        // before it looks at the version: its lack is how TLS 1.1 and older show here.
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired
+        | PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered

@@ -9,8 +9,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
-    ServerConfig,
+    AlertDescription, ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind,
+    ProtocolVersion, ServerConfig,
 };
 
 use super::failure::{During, Failure, Offence};
@@ -112,6 +112,10 @@ impl Handshake {
         };
         notes::drain(log);
         let (used, established) = driven.map_err(|error| {
+            if let Error::InvalidCertificate(why) = &error {
+                let alert = alerts::name(AlertDescription::from(why.clone()));
+                crate::debug!(*log, "TLS alert (write): fatal: {alert}");
+            }
             let failure = Failure::new(during, self.offence(error));
             if let Some(alert) = failure.alert_read() {
                 crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));

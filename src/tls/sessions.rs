@@ -17,17 +17,18 @@ use rustls::server::StoresServerSessions;
 use super::tickets::{EPOCH, unix_time};
 use crate::ipc::shared::SharedWords;
 
-/// Slots, in sets of `WAYS`. 2048 slots of 2 KiB are 4 MiB, of which only used pages exist.
+/// Slots, in sets of `WAYS`. 2048 slots of 8 KiB are 16 MiB, of which only used pages exist.
 const SLOTS: usize = 2048;
 const WAYS: usize = 4;
 /// Words of a slot: sequence, expiry, length, two of tag, and the value.
-const SLOT: usize = 256;
+const SLOT: usize = 1024;
 const SEQUENCE: usize = 0;
 const EXPIRY: usize = 1;
 const LENGTH: usize = 2;
 const TAG: usize = 3;
 const VALUE: usize = 5;
-/// The longest session that is kept, in bytes; one with a long client chain is not.
+/// The longest session that is kept, in bytes. It holds the client's chain: three certificates of
+/// 4096-bit RSA have room.
 const MAX_VALUE: usize = (SLOT - VALUE) * 8;
 
 /// Words of the memory that all workers share.

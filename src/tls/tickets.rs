@@ -15,15 +15,15 @@ pub(super) const EPOCH: u64 = 6 * 60 * 60;
 
 const EPOCH_LEN: usize = 8;
 
-/// An epoch's key, once it was asked for.
-type Made = Mutex<Option<(u64, Arc<LessSafeKey>)>>;
+/// A key and the epoch that it is of.
+type Made = (u64, Arc<LessSafeKey>);
 
 /// Seals and opens the tickets of one service.
 pub(super) struct Tickets {
     /// Bound to the service's identity: no other service's, and no other verification's, tickets open.
     key: hkdf::Prk,
     /// The keys of the last two epochs that were asked for, even and odd.
-    made: [Made; 2],
+    made: [Mutex<Option<Made>>; 2],
     clock: fn() -> u64,
 }
 

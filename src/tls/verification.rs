@@ -96,6 +96,9 @@ impl Verifier {
             } else {
                 self.path(leaf, certificate, intermediates, now)
             }
+        } else if self_issued(certificate) {
+            // OpenSSL's answer, which stunnel keeps: a copy with other bytes is an imitation.
+            Err(Rejection::SelfSigned)
         } else {
             // verifyPeer alone: as stunnel, whatever is wrong above the leaf does not matter.
             self.dates_and_purpose(certificate, now)

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -32,11 +32,14 @@ pub struct Inbox {
     master: Channel,
     leash: Leash,
     log: Log,
+    drain_timeout: Option<Duration>,
     threads: Vec<ThreadHandle>,
     /// No socket will come any more.
     draining: bool,
     /// The master is gone.
     orphaned: bool,
+    /// Nobody is left to say when connections are to end: then.
+    cut_at: Option<Instant>,
 }
 
 impl Inbox {
@@ -67,9 +70,11 @@ impl Inbox {
             master: start.master,
             leash: start.leash,
             log: start.log,
+            drain_timeout: start.drain_timeout,
             threads,
             draining: false,
             orphaned: false,
+            cut_at: None,
         })
     }
 
@@ -88,6 +93,10 @@ impl Inbox {
             }
             if master {
                 self.receive(&mut buffer);
+            }
+            if self.cut_at.is_some_and(|at| at <= Instant::now()) {
+                self.cut_at = None;
+                self.cut();
             }
             if self.draining && self.threads.iter().all(ThreadHandle::is_finished) {
                 return Ok(());
@@ -130,6 +139,7 @@ impl Inbox {
             // The master died: what is here goes on to its end, nothing new will come.
             Ok(None) | Err(_) => {
                 self.orphaned = true;
+                self.cut_at = self.drain_timeout.map(|t| Instant::now() + t);
                 self.drain();
             }
         }
@@ -151,12 +161,14 @@ impl Inbox {
             }
             ToWorker::List => self.list(),
             ToWorker::Drain => self.drain(),
-            ToWorker::Cut => {
-                self.drain();
-                for thread in &self.threads {
-                    thread.command(Command::Cut);
-                }
-            }
+            ToWorker::Cut => self.cut(),
+        }
+    }
+
+    fn cut(&mut self) {
+        self.drain();
+        for thread in &self.threads {
+            thread.command(Command::Cut);
         }
     }
 

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -66,6 +67,8 @@ pub struct Start {
     pub resolver: Vec<OwnedFd>,
     /// How many relay threads.
     pub threads: usize,
+    /// How long connections may go on when the master is gone; `None`: until they end.
+    pub drain_timeout: Option<Duration>,
     /// How loud the main log is.
     pub log: Log,
 }

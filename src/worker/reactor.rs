@@ -103,9 +103,19 @@ impl Reactor {
         Ok(reactor)
     }
 
-    /// Goes on until it is drained.
-    pub(super) fn run(mut self) {
+    /// As [`Reactor::run`]. A panic outside of a session's step ends the worker, which the master
+    /// replaces: without the thread, what the inbox goes on to give it would wait for ever.
+    pub(super) fn run_or_abort(self) {
         panics::keep_places();
+        let log = self.log;
+        if let Err(what) = panics::caught(|| self.run()) {
+            error!(log, "INTERNAL ERROR: {what}");
+            std::process::abort();
+        }
+    }
+
+    /// Goes on until it is drained.
+    fn run(mut self) {
         let mut events = Events::new();
         while !self.drained() {
             let timeout = self.timeout();

@@ -85,7 +85,7 @@ pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<T
     let reactor = Reactor::new(context, Arc::clone(&shared), receiver, incoming)?;
     let thread = Builder::new()
         .name("relay".to_owned())
-        .spawn(move || reactor.run())?;
+        .spawn(move || reactor.run_or_abort())?;
     Ok(ThreadHandle {
         shared,
         commands,

@@ -20,7 +20,7 @@ pub use adit::{Adit, Plan};
 pub use certs::Certs;
 
 /// How long anything is waited for. Far more than it takes: it only ends what hangs.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks again until `probe` gives a value; `None` when the deadline passed without one.
 pub fn poll_for<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {

@@ -41,6 +41,14 @@ pub fn alive(pid: i32) -> bool {
     process(pid).is_some()
 }
 
+/// The processor time that it has used, in steps of 10 ms.
+#[track_caller]
+pub fn cpu_time(pid: i32) -> std::time::Duration {
+    let fields = stat(pid).expect("a living process");
+    let ticks = |field: &String| field.parse::<u64>().expect("a number");
+    std::time::Duration::from_millis(10 * (ticks(&fields[11]) + ticks(&fields[12])))
+}
+
 /// The processes that it started and that live.
 pub fn children(pid: i32) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc");

@@ -110,11 +110,6 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
         "verifyServer = no\ncheckHost = h",
         "Either \"verifyChain\" or \"verifyPeer\" has to be enabled",
     ),
-    ("protocolHost = me", "`protocolHost` has no use here"),
-    (
-        "protocol = imap\nprotocolHost = me",
-        "`protocolHost` has no use here",
-    ),
 ];
 
 #[test]

@@ -301,6 +301,21 @@ fn options_without_effect_are_said_once_and_warnings_are_told_apart() {
     );
 }
 
+/// stunnel takes these, so a file with them must serve.
+#[test]
+fn protocol_host_without_its_protocol_is_warned_about() {
+    for lines in ["protocolHost = me", "protocol = imap\nprotocolHost = me"] {
+        let (_, said) = served(&client(lines));
+        assert_eq!(said.len(), 1, "{lines}: {said:#?}");
+        assert!(said[0].starts_with("warning: test.conf:"), "{}", said[0]);
+        assert!(
+            said[0].contains("`protocolHost` has no effect here"),
+            "{}",
+            said[0]
+        );
+    }
+}
+
 #[test]
 fn a_client_that_verifies_nothing_is_warned_about_in_stunnels_words() {
     let (_, said) = served("[s]\nclient = yes\naccept = 1\nconnect = h:2");

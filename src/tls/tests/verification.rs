@@ -207,19 +207,40 @@ fn verify_peer_wants_the_certificate_itself_and_no_chain() {
 #[test]
 fn verify_peer_knows_a_certificate_that_was_renewed_with_its_key_but_not_an_expired_one() {
     let pki = Pki::new();
+    let ca = authority("the authority");
+    let key = KeyPair::generate().unwrap();
+    let mut params = leaf(&["mail.example.com"], "server");
+    let serving = |pem: String| server(pki.write("server.pem", &(key.serialize_pem() + &pem)));
+    let old = params.signed_by(&key, &ca).unwrap();
+    let known = pki.write("known.pem", &old.pem());
+    params.serial_number = Some(77.into());
+    let new = params.signed_by(&key, &ca).unwrap();
+    accepted(&client(verify_peer(), known.clone()), &serving(new.pem()));
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let expired = params.signed_by(&key, &ca).unwrap();
+    let (text, _) = refused(&client(verify_peer(), known), &serving(expired.pem()));
+    assert!(text.contains("(certificate has expired)"), "{text}");
+}
+
+/// As OpenSSL, and so stunnel: whoever signs himself could have written anything else into it.
+#[test]
+fn verify_peer_takes_a_self_signed_certificate_only_to_the_last_byte() {
+    let pki = Pki::new();
     let key = KeyPair::generate().unwrap();
     let mut params = leaf(&["mail.example.com"], "server");
     let old = params.self_signed(&key).unwrap();
     params.serial_number = Some(77.into());
     let new = params.self_signed(&key).unwrap();
-    let known = pki.write("known.pem", &old.pem());
-    let cert = pki.write("server.pem", &(key.serialize_pem() + &new.pem()));
-    accepted(&client(verify_peer(), known.clone()), &server(cert));
-    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let expired = params.self_signed(&key).unwrap();
-    let cert = pki.write("server.pem", &(key.serialize_pem() + &expired.pem()));
-    let (text, _) = refused(&client(verify_peer(), known), &server(cert));
-    assert!(text.contains("(certificate has expired)"), "{text}");
+    let serving = |pem: String| server(pki.write("server.pem", &(key.serialize_pem() + &pem)));
+    let client = client(verify_peer(), pki.write("known.pem", &old.pem()));
+    accepted(&client, &serving(old.pem()));
+    let (text, lines) = refused(&client, &serving(new.pem()));
+    assert!(text.contains("(self-signed certificate)"), "{text}");
+    has(
+        &lines,
+        "4 CERT: Pre-verification error: certificate not found in local repository: \
+         self-signed certificate",
+    );
 }
 
 #[test]

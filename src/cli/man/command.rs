@@ -1,0 +1,164 @@
+//! adit(8).
+
+use super::roff::Page;
+use crate::cli::commands::{COMMANDS, CommandDef};
+
+/// The page's source.
+pub(super) fn page(date: &str) -> String {
+    let mut page = Page::new("adit", 8, date, "System Administration");
+    page.name("adit", "TLS relay that reads stunnel.conf");
+    page.section("Synopsis");
+    for (n, command) in COMMANDS.iter().enumerate() {
+        let line = format!("`{}` {}", full_name(command), command.arguments);
+        match n {
+            0 => page.text(&line),
+            _ => page.break_text(&line),
+        }
+    }
+    page.section("Description");
+    page.text(
+        "adit listens on plain or TLS ports and carries each connection to its destination with \
+         TLS added (client mode) or taken off (server mode). A mail program that speaks no TLS, \
+         or none that is still accepted, so reaches a modern mail server, by STARTTLS where the \
+         port wants it. Its configuration is a stunnel.conf; adit.conf(5) describes it.",
+    );
+    commands(&mut page);
+    processes(&mut page);
+    signals(&mut page);
+    files(&mut page);
+    examples(&mut page);
+    page.section("See also");
+    page.text("adit.conf(5), stunnel(8), systemd.service(5)");
+    page.finish()
+}
+
+fn full_name(command: &CommandDef) -> String {
+    format!("adit {}", command.name).trim_end().to_owned()
+}
+
+fn commands(page: &mut Page) {
+    page.section("Commands");
+    for command in COMMANDS {
+        let tag = format!("`{}` {}", full_name(command), command.arguments);
+        page.tagged(
+            tag.trim_end(),
+            &format!("{}. {}", capitalised(command.summary), command.details),
+        );
+        if !command.flags.is_empty() {
+            page.indent();
+            for flag in command.flags {
+                let tag = format!("`{}` {}", flag.name, flag.value);
+                page.tagged(tag.trim_end(), &format!("{}.", capitalised(flag.doc)));
+            }
+            page.outdent();
+        }
+    }
+    page.paragraph(
+        "Every option of the configuration can be a flag of the commands that take a FILE \
+         (`--debug 7`), and a global one also an environment variable (`ADIT_DEBUG=7`). Flags \
+         stand above variables, and those above the file.",
+    );
+    page.section("Exit status");
+    page.text(
+        "0: it did what was asked. 1: it failed, and said why. 2: the command line is wrong.",
+    );
+}
+
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+fn processes(page: &mut Page) {
+    page.section("Processes");
+    for (name, text) in [
+        (
+            "supervisor",
+            "Stays root, reads the configuration's text, binds the ports, and then only waits. It \
+             holds no private key and never reads from the network. It is the process in the pid \
+             file.",
+        ),
+        (
+            "master",
+            "Loads certificates and keys as root, then enters the jail (`chroot`, `setuid`, \
+             `setgid`), gives up every capability, proves it, and accepts connections.",
+        ),
+        (
+            "worker",
+            "Carries connections, in the same jail and in a sandbox. One that dies is replaced; \
+             only its own connections end.",
+        ),
+        ("resolver", "Asks DNS for all the others, as nobody."),
+    ] {
+        page.tagged(&format!("`{name}`"), text);
+    }
+}
+
+fn signals(page: &mut Page) {
+    page.section("Signals");
+    page.text("To the supervisor:");
+    for (name, text) in [
+        (
+            "HUP",
+            "Reload. The new configuration is read and everything it names is loaded before \
+             anything changes. If anything is wrong, the log says what, and the running \
+             configuration goes on. Otherwise a new generation of processes takes over the ports, \
+             and the connections of the old one live on until they end, or until `drainTimeout`. \
+             Every option may change.",
+        ),
+        ("USR1", "Open the log file again."),
+        ("USR2", "Write the list of connections to the log."),
+        (
+            "TERM, INT, QUIT",
+            "Stop; connections have `drainTimeout` to end. A second one cuts them.",
+        ),
+    ] {
+        page.tagged(&format!("`{name}`"), text);
+    }
+}
+
+fn files(page: &mut Page) {
+    page.section("Files");
+    for (name, text) in [
+        ("/etc/adit/adit.conf", "The configuration."),
+        (
+            "/etc/adit/conf.d",
+            "Services in files of their own, if the configuration includes them.",
+        ),
+        ("/var/lib/adit", "The jail: empty, but for the pid file."),
+        (
+            "/run/adit.sock",
+            "The control socket that `adit status` and `adit reload` ask.",
+        ),
+        (
+            "/var/log/adit",
+            "For log files, if the configuration asks for one.",
+        ),
+    ] {
+        page.tagged(&format!("`{name}`"), text);
+    }
+    page.section("Environment");
+    page.tagged("`ADIT_*`", "Global options, such as `ADIT_DEBUG=7`.");
+    page.tagged(
+        "`NOTIFY_SOCKET`, `WATCHDOG_USEC`",
+        "Set by systemd: adit says when it is ready, reloading or stopping, and feeds the watchdog \
+         from the supervisor's loop. See sd_notify(3).",
+    );
+}
+
+fn examples(page: &mut Page) {
+    page.section("Examples");
+    page.text("See it work, on any machine:");
+    page.example("adit demo");
+    page.paragraph("An old mail program sends through port 1587 of this machine:");
+    page.example(
+        "adit relay --accept 127.0.0.1:1587 --connect smtp.example.com:587 --protocol smtp",
+    );
+    page.paragraph("What would change for a configuration of stunnel's:");
+    page.example("adit check /etc/stunnel/stunnel.conf");
+    page.paragraph("After a change of the configuration:");
+    page.example("adit check --strict && adit reload");
+}

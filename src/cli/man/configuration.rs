@@ -1,0 +1,221 @@
+//! adit.conf(5): every option from its one definition, and what holds for all of them.
+
+use super::command::capitalised;
+use super::roff::Page;
+use crate::config::{OptionDef, Scope, Verdict, options};
+
+/// The page's source.
+pub(super) fn page(date: &str) -> String {
+    let mut page = Page::new("adit.conf", 5, date, "File Formats");
+    page.name("adit.conf", "configuration of the TLS relay adit");
+    page.section("Description");
+    page.text(
+        "The file has the syntax of stunnel.conf: what stands before the first section holds for \
+         the whole program or is a default of every service; each `[section]` is a service. \
+         Options are lines `name = value`; the case of names does not matter. Lines that begin \
+         with `;` or `#` are comments. An option that adit does not know, or cannot serve, is an \
+         error with its file and line, never ignored.",
+    );
+    page.paragraph(
+        "A change comes into force by `adit reload`, and takes no connection with it. Any option \
+         may change.",
+    );
+    page.subsection("Addresses");
+    page.text(
+        "An address is `port`, `host:port`, `:::port` for every IPv6 and IPv4 address, `[v6]:port`, \
+         or the path of a Unix socket. Without a host, `accept` takes every IPv4 address, and \
+         `connect` goes to this machine. `accept = host:0` binds a free port and logs it.",
+    );
+    page.subsection("Paths and the jail");
+    page.text(
+        "Certificates, keys and the configuration are read by root, outside the jail. As in \
+         stunnel, `pid` is a path inside `chroot`. `output` is one too if its folder exists there, \
+         otherwise it is outside.",
+    );
+    served(&mut page, "Global options", |scope| scope != Scope::Service);
+    served(&mut page, "Options of a service", |scope| {
+        scope == Scope::Service
+    });
+    verification(&mut page);
+    unserved(&mut page);
+    examples(&mut page);
+    page.section("Files");
+    page.tagged(
+        "`/etc/adit/adit.conf`",
+        "The file that is read when none is given.",
+    );
+    page.section("See also");
+    page.text("adit(8), stunnel(8)");
+    page.finish()
+}
+
+/// The options that are served, with their values, defaults and examples.
+fn served(page: &mut Page, title: &str, belongs: fn(Scope) -> bool) {
+    page.section(title);
+    let mut shown: Vec<&OptionDef> = options()
+        .filter(|option| matches!(option.verdict, Verdict::Served) && belongs(option.scope))
+        .collect();
+    shown.sort_by_key(|option| option.name.to_ascii_lowercase());
+    for option in shown {
+        page.tagged(
+            &format!("`{}` = {}", option.name, option.syntax),
+            &format!("{}.", capitalised(option.doc)),
+        );
+        if option.scope == Scope::Both {
+            page.text("It may stand in a section too.");
+        }
+        if option.repeatable {
+            page.text("It may be given several times.");
+        }
+        if option.secret {
+            page.text("Its value never reaches a log.");
+        }
+        page.break_text(&format!("Default: {}.", default(option)));
+        page.break_text(&format!("Example: `{}`", option.example));
+    }
+}
+
+fn default(option: &OptionDef) -> String {
+    if option.defaults.is_empty() {
+        return option.unless_given.to_owned();
+    }
+    let quoted: Vec<String> = option
+        .defaults
+        .iter()
+        .map(|value| format!("`{value}`"))
+        .collect();
+    quoted.join(", ")
+}
+
+fn verification(page: &mut Page) {
+    page.section("Verifying the peer");
+    page.text(
+        "A client service that verifies nothing protects from nobody who is on the way, and adit \
+         warns of it.",
+    );
+    for (what, text) in [
+        (
+            "verifyServer = yes",
+            "What a browser does: the chain ends at an authority that this system trusts, or at \
+             one of `CAfile` and `CApath` when given, and the certificate is made out to the name \
+             in `sni` or `connect`. The choice for a public server.",
+        ),
+        (
+            "verifyPeer = yes",
+            "The certificate itself is in `CAfile` or `CApath`. The choice for a server whose \
+             certificate nobody signed.",
+        ),
+        (
+            "verifyChain = yes",
+            "The chain ends at a certificate of `CAfile` or `CApath`. The name is checked only by \
+             `checkHost`, `checkIP` or `checkEmail`. For a server service: clients must show a \
+             certificate.",
+        ),
+    ] {
+        page.tagged(&format!("`{what}`"), text);
+    }
+}
+
+/// stunnel's options that a reader may look for, and what adit does when it meets them.
+fn unserved(page: &mut Page) {
+    page.section("Options of stunnel without effect");
+    page.text("They are accepted, and a note says so.");
+    list(page, |verdict| match verdict {
+        Verdict::NoEffect(why) => Some(why),
+        _ => None,
+    });
+    page.section("Options of stunnel that are refused");
+    page.text("They are errors.");
+    list(page, |verdict| match verdict {
+        Verdict::Refused(why) => Some(why),
+        _ => None,
+    });
+    let later: Vec<String> = options()
+        .filter(|option| matches!(option.verdict, Verdict::NotYet { .. }))
+        .map(|option| format!("`{}`", option.name))
+        .collect();
+    if !later.is_empty() {
+        page.paragraph(&format!(
+            "Not served by this version, and errors unless their value asks for nothing: {}.",
+            later.join(", ")
+        ));
+    }
+}
+
+fn list(page: &mut Page, reason: fn(Verdict) -> Option<&'static str>) {
+    for option in options() {
+        if let Some(why) = reason(option.verdict) {
+            let text = format!("{}: {why}.", capitalised(option.doc));
+            page.tagged(&format!("`{}`", option.name), &text);
+        }
+    }
+}
+
+fn examples(page: &mut Page) {
+    page.section("Examples");
+    page.text(
+        "A mail program that speaks no TLS fetches and sends mail by a provider who wants it:",
+    );
+    page.example(CLIENT);
+    page.paragraph("TLS in front of a mail server that has none:");
+    page.example(SERVER);
+}
+
+/// Client mode; a test has the parser read it.
+const CLIENT: &str = "\
+setuid = nobody
+chroot = /var/lib/adit
+pid = /adit.pid
+client = yes
+verifyServer = yes
+
+[pop3]
+accept = 127.0.0.1:2110
+connect = pop.example.com:995
+
+[submission]
+protocol = smtp
+accept = 127.0.0.1:2587
+connect = smtp.example.com:587
+";
+
+/// Server mode.
+const SERVER: &str = "\
+[imaps]
+accept = 993
+connect = 127.0.0.1:143
+cert = /etc/adit/mail.example.com.crt
+key = /etc/adit/mail.example.com.key
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    #[test]
+    fn the_examples_are_served() {
+        for text in [CLIENT, SERVER] {
+            let sources = Sources {
+                text: Some(("example".to_owned(), text.to_owned())),
+                ..Sources::default()
+            };
+            let loaded = load(&sources).unwrap_or_else(|found| panic!("{text}\n{found}"));
+            assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+        }
+    }
+
+    #[test]
+    fn every_option_is_in_the_page_once_with_its_default_and_example() {
+        let page = page("");
+        for option in options() {
+            let tagged = format!("\\fB{}\\fR", option.name);
+            assert!(page.contains(&tagged), "{} is missing", option.name);
+            if matches!(option.verdict, Verdict::Served) {
+                let heading = format!("\n\\fB{}\\fR = ", option.name);
+                assert_eq!(page.matches(&heading).count(), 1, "{}", option.name);
+            }
+        }
+        assert!(!page.contains("Default: .") && !page.contains("Example: \\fB\\fR"));
+    }
+}

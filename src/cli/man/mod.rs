@@ -1,0 +1,53 @@
+//! The manual pages adit(8) and adit.conf(5), made of the tables that the program itself works by:
+//! the options of the configuration, and the commands. Hidden command: `adit man PAGE`.
+
+mod command;
+mod configuration;
+mod roff;
+
+use super::status::Utc;
+
+/// The pages, by the names of their files.
+pub const PAGES: [&str; 2] = ["adit.8", "adit.conf.5"];
+
+/// The source of a page in the man(7) language; `None`: there is no such page.
+///
+/// `revised` is the date in its footer, in seconds since 1970 began in UTC; without it the page
+/// has none, as its text depends on nothing but the program.
+pub fn page(name: &str, revised: Option<u64>) -> Option<String> {
+    let date = revised.map(date).unwrap_or_default();
+    match name {
+        "adit.8" => Some(command::page(&date)),
+        "adit.conf.5" => Some(configuration::page(&date)),
+        _ => None,
+    }
+}
+
+/// The date of the source that a reproducible build is made of
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
+pub fn source_date() -> Option<u64> {
+    std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()
+}
+
+/// `2026-11-24`, from seconds since 1970 began in UTC.
+fn date(seconds: u64) -> String {
+    Utc(seconds).to_string().chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_short_lined_ascii_and_name_no_other_page() {
+        for name in PAGES {
+            let page = page(name, Some(0)).unwrap();
+            assert!(page.contains("1970-01-01"));
+            for line in page.lines() {
+                assert!(line.is_ascii() && line.len() <= 100, "{name}: {line}");
+                assert_eq!(line.trim_end(), line, "{name}: blanks at the end");
+            }
+        }
+        assert!(page("adit.1", None).is_none());
+    }
+}

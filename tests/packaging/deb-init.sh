@@ -1,0 +1,149 @@
+#!/bin/bash
+# Inside the sandbox, without systemd: the .deb is installed, runs by its init script, is reloaded,
+# upgraded, removed and purged. /mnt has the packages.
+set -u
+export RESULTS=/mnt/results
+# shellcheck source=tests/packaging/support.sh
+. /mnt/support.sh
+init=/etc/init.d/adit
+conf=/etc/adit/adit.conf
+
+snapshot >/tmp/before
+start_tls_server
+
+check "installing starts it" dpkg -i /mnt/adit-1.deb
+check "status is 0 while it runs" status 0 $init status
+check "the shipped configuration is served" soon bash -c ': <>/dev/tcp/127.0.0.1/2110'
+check "only root and adm may read what says who connects" [ "$(stat -c %a:%U:%G /var/log/adit)" = 750:root:adm ]
+check "the jail is root's" [ "$(stat -c %a:%U:%G /var/lib/adit)" = 755:root:root ]
+jailed() {
+    local pid count=0
+    for pid in $(pgrep -f 'adit: (master|worker)'); do
+        [ "$(stat -c %U "/proc/$pid")" = nobody ] || grep -q '^Uid:.65534' "/proc/$pid/status" || return 1
+        [ "$(readlink "/proc/$pid/root")" = /var/lib/adit ] || return 1
+        count=$((count + 1))
+    done
+    [ "$count" -ge 2 ]
+}
+check "masters and workers are nobody, in the jail" jailed
+check "the manual pages are found" bash -c 'man -w 8 adit && man -w 5 adit.conf'
+check "a second start changes nothing and succeeds" status 0 $init start
+
+configure $conf 2110 "output = /var/log/adit/adit.log" "debug = info"
+check "reload takes a changed configuration over" status 0 $init reload
+check "and relays to a TLS server that it verifies" soon relays 2110
+check "force-reload does the same" status 0 $init force-reload
+
+first=$(supervisor)
+sed -i 's/^connect/conect/' $conf
+check "a wrong configuration fails a reload with 6" status 6 $init reload
+check "and a restart" status 6 $init restart
+check "while the running one goes on" bash -c "[ $(supervisor) = $first ] && . /mnt/support.sh && relays 2110"
+configure $conf 7443
+check "a port that is taken fails a reload with 1" status 1 $init reload
+check "while the running one goes on" relays 2110
+configure $conf 2110 "output = /var/log/adit/adit.log" "debug = info"
+check "and the next good one is taken" status 0 $init reload
+
+relays 2110
+check "the log can be rotated" logrotate -f /etc/logrotate.d/adit
+check "every process changes over" soon grep -q 'Log file reopened' /var/log/adit/adit.log
+cp /var/log/adit/adit.log.1 /tmp/old.log
+relays 2110
+check "later connections are in the new file" soon grep -q 'Service \[relay\] accepted' /var/log/adit/adit.log
+check "and not in the old one" cmp /tmp/old.log /var/log/adit/adit.log.1
+check "the new file has the old one's owner and mode" [ "$(stat -c %a:%U:%G /var/log/adit/adit.log)" = 640:root:adm ]
+
+was=$(generation)
+mkdir -p /etc/letsencrypt/live/mail.example.com
+hook=/usr/share/doc/adit/examples/certbot-deploy-hook
+check "certbot's hook passes certificates by that adit does not use" \
+    env RENEWED_LINEAGE=/etc/letsencrypt/live/mail.example.com $hook
+check "without a reload" [ "$(generation)" = "$was" ]
+cp /root/server.crt /root/server.key /etc/letsencrypt/live/mail.example.com/
+cat >>$conf <<'EOF'
+[server]
+accept = 127.0.0.1:2993
+connect = 127.0.0.1:7443
+cert = /etc/letsencrypt/live/mail.example.com/server.crt
+key = /etc/letsencrypt/live/mail.example.com/server.key
+EOF
+check "and takes over those that it does" env RENEWED_LINEAGE=/etc/letsencrypt/live/mail.example.com $hook
+check "with one reload" [ "$(generation)" = $((was + 1)) ]
+cat >/root/acme.sh <<'EOF'
+#!/bin/sh
+# What acme.sh does with --install-cert: copy the files, then run the command.
+while [ $# -gt 0 ]; do
+    case $1 in
+    --fullchain-file) cp /root/server.crt "$2" && shift ;;
+    --key-file) cp /root/server.key "$2" && shift ;;
+    --reloadcmd) command=$2 && shift ;;
+    esac
+    shift
+done
+eval "$command"
+EOF
+chmod +x /root/acme.sh
+check "acme.sh is told where certificates go" \
+    env ACME_SH=/root/acme.sh sh /usr/share/doc/adit/examples/acme.sh-reload mail.example.com
+check "and reloads once" [ "$(generation)" = $((was + 2)) ]
+check "the key stays root's alone" [ "$(stat -c %a:%U /etc/adit/mail.example.com.key)" = 600:root ]
+
+configure $conf 2110
+kill -KILL "$(supervisor)"
+soon not pgrep -f 'adit: '
+check "status is 1 after a death that left the pid file" status 1 $init status
+check "which stops no start" status 0 $init start
+check "stop ends it" status 0 $init stop
+check "and every process of it" not pgrep -f 'adit: '
+check "status is 3 then" status 3 $init status
+check "a second stop succeeds" status 0 $init stop
+check "reload is 7 then" status 7 $init reload
+check "force-reload too" status 7 $init force-reload
+check "try-restart starts nothing" status 0 $init try-restart
+check "so it is still not running" status 3 $init status
+check "restart starts it" status 0 $init restart
+check "a wrong action is 2" status 2 $init dance
+check "none too" status 2 $init
+check "who is not root gets 4" status 4 setpriv --reuid 65534 --clear-groups $init stop
+mv $conf /tmp/away
+check "without a configuration start is 6" status 6 $init start
+check "and status 4, unknown" status 4 $init status
+mv /tmp/away $conf
+mv /usr/bin/adit /usr/bin/adit.away
+check "without the program start is 5" status 5 $init start
+mv /usr/bin/adit.away /usr/bin/adit
+$init stop >/dev/null
+configure $conf 7443
+check "start fails when a port is taken" status 1 $init start
+check "and leaves nothing behind" status 3 $init status
+echo "pid =" >$conf
+check "without a pid file start is 6" status 6 $init start
+
+configure $conf 2110
+$init start >/dev/null
+before=$(supervisor)
+check "an upgrade" dpkg -i --force-confold /mnt/adit-2.deb
+check "restarts what runs" [ "$(supervisor)" != "$before" ]
+check "which relays" soon relays 2110
+before=$(supervisor)
+sed -i 's/^connect/conect/' $conf
+check "an upgrade whose new version cannot read the configuration" dpkg -i --force-confold /mnt/adit-3.deb
+check "leaves the old one running" bash -c "[ $(supervisor) = $before ] && . /mnt/support.sh && relays 2110"
+configure $conf 2110
+check "the maintainer scripts can be run again" dpkg-reconfigure adit
+check "and again" dpkg --configure --force-all -a
+$init stop >/dev/null
+check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
+check "does not start it" status 3 $init status
+
+$init start >/dev/null
+check "removing" dpkg -r adit
+check "stops it" not pgrep -f 'adit: '
+check "and keeps the configuration" grep -q 'client = yes' $conf
+check "its init script does no harm then" status 0 $init stop
+check "purging" dpkg -P adit
+rm -rf /etc/letsencrypt
+snapshot >/tmp/after
+check "leaves nothing" diff /tmp/before /tmp/after
+check "purging again is no error" dpkg -P adit

@@ -1,0 +1,49 @@
+#!/bin/bash
+# What can be said of the packages without installing them.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+packaging=$here/../../packaging
+. "$here/support.sh"
+deb=$1
+rpm=$2
+unpacked=$(mktemp -d)
+trap 'rm -rf "$unpacked"' EXIT
+dpkg-deb -x "$deb" "$unpacked"
+
+silent() {
+    local said
+    said=$("$@" 2>&1)
+    [ -z "$said" ] || { echo "$said"; return 1; }
+}
+check "lintian has no error, no warning" lintian --allow-root --fail-on error,warning "$deb"
+check "rpmlint has no error, no warning" bash -c "
+    rpmlint -c '$packaging/rpm/rpmlint.toml' '$rpm' | grep -q ' 0 errors, 0 warnings'"
+for page in man8/adit.8 man5/adit.conf.5; do
+    gunzip <"$unpacked/usr/share/man/$page.gz" >"$unpacked/$(basename $page)"
+    check "mandoc has nothing to say of $page" silent mandoc -Tlint "$unpacked/$(basename $page)"
+    check "man neither" silent bash -c "LC_ALL=C.UTF-8 man --warnings -l '$unpacked/$(basename $page)' >/dev/null"
+done
+check "bash reads its completion" bash -n "$unpacked/usr/share/bash-completion/completions/adit"
+completes() {
+    # shellcheck disable=SC2016,SC1090
+    bash -c 'source "$1"; COMP_WORDS=(adit "$2"); COMP_CWORD=1; compopt() { :; }; _adit; printf "%s\n" "${COMPREPLY[@]}"' \
+        - "$unpacked/usr/share/bash-completion/completions/adit" "$1" | grep -qx -e "$2"
+}
+check "and completes commands" completes rel relay
+check "and flags" completes --verifyS --verifyServer
+check "zsh reads its completion" zsh -n "$unpacked/usr/share/zsh/vendor-completions/_adit"
+check "fish reads its completion" fish -n "$unpacked/usr/share/fish/vendor_completions.d/adit.fish"
+check "the AppArmor profile can be compiled" apparmor_parser -QK "$unpacked/etc/apparmor.d/usr.bin.adit"
+check "shellcheck has nothing to say of the scripts" silent shellcheck -x -P "$here" \
+    "$packaging/build" "$packaging/stage" "$packaging/deb/build" "$packaging/rpm/build" \
+    "$packaging"/deb/p*inst "$packaging"/deb/p*rm "$packaging/init.d/adit" \
+    "$packaging/examples/certbot-deploy-hook" "$packaging/examples/acme.sh-reload"
+check "every crate in the binary has its licence told" bash -c "
+    cd '$packaging/..' && cargo tree --locked -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}' |
+    awk '\$1 != \"adit\" { sub(/^v/, \"\", \$2); print \"Files: vendor/\" \$1 \"-\" \$2 \"/*\" }' | sort -u |
+    while read -r line; do grep -qxF \"\$line\" '$unpacked/usr/share/doc/adit/copyright' || { echo \"\$line\"; exit 1; }; done"
+check "the binary is stripped" bash -c "! readelf -S '$unpacked/usr/bin/adit' | grep -q '\.symtab'"
+check "no file has a path of the machine that built it" bash -c "
+    ! grep -rqF -e '$(cd "$packaging/.." && pwd)/' -e '${CARGO_HOME:-$HOME/.cargo}/' '$unpacked'"
+check "both packages have the same program" bash -c "
+    cd '$unpacked' && mkdir rpm && cd rpm && rpm2cpio '$rpm' | cpio -id --quiet && cmp usr/bin/adit ../usr/bin/adit"
