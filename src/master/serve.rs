@@ -156,16 +156,21 @@ impl Serving {
             PollFd::new(self.leash.as_fd(), PollFlags::POLLIN),
         ];
         let mut workers = Vec::new();
-        for (index, channel, stuck) in self.workers.channels() {
-            let mut wanted = PollFlags::POLLIN;
-            wanted.set(PollFlags::POLLOUT, stuck);
-            fds.push(PollFd::new(channel.as_fd(), wanted));
+        for (index, channel) in self.workers.channels() {
+            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
             workers.push(index);
         }
-        if accepting {
-            for listener in &self.listeners {
-                fds.push(PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN));
-            }
+        let first_listener = fds.len();
+        let listeners = match accepting {
+            true => self.listeners.as_slice(),
+            false => &[],
+        };
+        for listener in listeners {
+            fds.push(PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN));
+        }
+        // What it must wait for to send more, which every turn tries.
+        for channel in self.workers.full_channels() {
+            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLOUT));
         }
         match poll(&mut fds, timeout) {
             Ok(0) | Err(Errno::EINTR) => return Ok(Ready::default()),
@@ -173,12 +178,11 @@ impl Serving {
             Err(errno) => return Err(errno.into()),
         }
         let is = |n: usize| fds[n].any().unwrap_or(false);
-        let first_listener = 3 + workers.len();
         Ok(Ready {
             signals: is(0),
             supervisor: is(1),
             leash: is(2),
-            listeners: (first_listener..fds.len())
+            listeners: (first_listener..first_listener + listeners.len())
                 .filter(|&n| is(n))
                 .map(|n| n - first_listener)
                 .collect(),

@@ -40,6 +40,8 @@ struct Slot {
 struct Running {
     pid: Pid,
     channel: Channel,
+    /// Where its sockets go.
+    sockets: Channel,
     since: Instant,
     ready: bool,
     draining: bool,
@@ -126,12 +128,14 @@ impl Workers {
     fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
         let one = OneThread::prove()?;
         let (ours, theirs) = Channel::pair()?;
+        let (sockets, their_sockets) = Channel::pair()?;
         let start = worker::Start {
             index,
             generation: self.nursery.generation,
             services: self.nursery.services.clone(),
             scoreboard: self.nursery.scoreboard.clone(),
             master: theirs,
+            sockets: their_sockets,
             leash: self.nursery.leash.try_clone()?,
             resolver: self.introduce().unwrap_or_default(),
             threads: self.nursery.threads,
@@ -144,6 +148,7 @@ impl Workers {
         self.slots[index].process = Some(Running {
             pid,
             channel: ours,
+            sockets,
             since: Instant::now(),
             ready: false,
             draining: false,
@@ -196,13 +201,20 @@ impl Workers {
         running.is_some_and(|worker| say_now(&worker.channel, word, descriptors).is_ok())
     }
 
-    /// The channel of each worker that runs, with its index and whether sockets wait for room in it.
-    pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel, bool)> {
+    /// The channel of each worker that runs, with its index.
+    pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             // What was hung up stays readable for ever: the child's death tells the rest.
             let running = slot.process.as_ref().filter(|w| !w.hung_up)?;
-            Some((index, &running.channel, slot.queue.is_stuck()))
+            Some((index, &running.channel))
         })
+    }
+
+    /// The channels that must have room before more sockets can be sent.
+    pub fn full_channels(&self) -> impl Iterator<Item = &Channel> {
+        let stuck = self.slots.iter().filter(|slot| slot.queue.is_stuck());
+        let running = stuck.filter_map(|slot| slot.process.as_ref());
+        running.filter(|w| !w.hung_up).map(|w| &w.sockets)
     }
 
     /// The channel of one worker.
@@ -291,7 +303,7 @@ impl Workers {
             slot.queue.claim(row.claimed().load(Relaxed));
             if let Some(running) = &slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
-                let _ = slot.queue.flush(&running.channel);
+                let _ = slot.queue.flush(&running.sockets);
             }
             unclaimed |= slot.queue.unclaimed() > 0;
         }

@@ -131,6 +131,15 @@ impl Poller {
         Ok(self.epoll.add(source, EpollEvent::new(BOTH, key))?)
     }
 
+    /// Registers `source` for what comes in, level-triggered: what is left makes another event.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_level(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, key);
+        Ok(self.epoll.add(source, event)?)
+    }
+
     /// From now on room to write is watched too. Room that came before makes an event at once.
     ///
     /// # Errors
