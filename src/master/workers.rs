@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::handoff::{Accepted, HandOff};
+use super::watch::{Source, Watch};
 use crate::children::BackOff;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -47,12 +49,34 @@ struct Running {
     draining: bool,
     /// Its end of the channel is closed: it is at its end, or as good as.
     hung_up: bool,
+    /// Room in `sockets` is waited for.
+    full: bool,
 }
 
 impl Running {
     /// Whether it takes connections.
     fn takes(&self) -> bool {
         !(self.draining || self.hung_up)
+    }
+
+    /// Waits for room in its channel of sockets while there is none.
+    fn watch_room(&mut self, full: bool, index: usize, watch: &Watch) {
+        if full == self.full || self.hung_up {
+            return;
+        }
+        match full {
+            // Without the watch it is tried again at the next turn, which a claim brings.
+            true => self.full = watch.add(&self.sockets, Source::Room(index)).is_ok(),
+            false => {
+                watch.remove(&self.sockets);
+                self.full = false;
+            }
+        }
+    }
+
+    fn unwatch(&self, watch: &Watch) {
+        watch.remove(&self.channel);
+        watch.remove(&self.sockets);
     }
 }
 
@@ -69,6 +93,8 @@ pub struct Nursery {
     pub leash: Leash,
     /// Where clients are introduced to the resolver.
     pub resolver: Channel,
+    /// Where the master waits for them.
+    pub watch: Rc<Watch>,
     /// Relay threads a worker.
     pub threads: usize,
     /// How long connections may go on when nobody commands the workers any more.
@@ -109,6 +135,11 @@ impl Workers {
         }
     }
 
+    /// Where the workers' words are waited for, and others' may be.
+    pub fn watch(&self) -> Rc<Watch> {
+        Rc::clone(&self.nursery.watch)
+    }
+
     /// Starts every worker whose time has come.
     ///
     /// # Errors
@@ -145,6 +176,7 @@ impl Workers {
         self.nursery.scoreboard.clear_active(index);
         let pid = process::spawn(&one, |fresh| worker::run(start, fresh, jailed))?;
         crate::debug!(self.nursery.log, "Worker {index} started (PID {pid})");
+        self.nursery.watch.add(&ours, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
             channel: ours,
@@ -153,6 +185,7 @@ impl Workers {
             ready: false,
             draining: false,
             hung_up: false,
+            full: false,
         });
         Ok(())
     }
@@ -199,22 +232,6 @@ impl Workers {
         let running = self.slots[index].process.as_ref();
         // One that cannot be spoken to is dead or about to be noticed as such.
         running.is_some_and(|worker| say_now(&worker.channel, word, descriptors).is_ok())
-    }
-
-    /// The channel of each worker that runs, with its index.
-    pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            // What was hung up stays readable for ever: the child's death tells the rest.
-            let running = slot.process.as_ref().filter(|w| !w.hung_up)?;
-            Some((index, &running.channel))
-        })
-    }
-
-    /// The channels that must have room before more sockets can be sent.
-    pub fn full_channels(&self) -> impl Iterator<Item = &Channel> {
-        let stuck = self.slots.iter().filter(|slot| slot.queue.is_stuck());
-        let running = stuck.filter_map(|slot| slot.process.as_ref());
-        running.filter(|w| !w.hung_up).map(|w| &w.sockets)
     }
 
     /// The channel of one worker.
@@ -301,9 +318,10 @@ impl Workers {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let row = self.nursery.scoreboard.worker(index);
             slot.queue.claim(row.claimed().load(Relaxed));
-            if let Some(running) = &slot.process {
+            if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
+                running.watch_room(slot.queue.is_stuck(), index, &self.nursery.watch);
             }
             unclaimed |= slot.queue.unclaimed() > 0;
         }
@@ -317,10 +335,10 @@ impl Workers {
             return false;
         };
         let slot = &mut self.slots[index];
-        let lived = slot
-            .process
-            .take()
-            .map_or(Duration::ZERO, |w| w.since.elapsed());
+        let lived = slot.process.take().map_or(Duration::ZERO, |worker| {
+            worker.unwatch(&self.nursery.watch);
+            worker.since.elapsed()
+        });
         let row = self.nursery.scoreboard.worker(index);
         slot.queue.claim(row.claimed().load(Relaxed));
         let rescued = slot.queue.take_back();
@@ -393,6 +411,8 @@ impl Workers {
     /// it is not, it is no worker of ours any more.
     pub fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
+            // What was hung up stays readable for ever: the child's death tells the rest.
+            running.unwatch(&self.nursery.watch);
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);
         }

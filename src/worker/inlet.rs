@@ -9,10 +9,9 @@ use std::sync::atomic::Ordering::Release;
 use crossbeam_channel::Sender;
 use nix::sys::socket::MsgFlags;
 
-use super::Handed;
 use super::thread::{Shared, ThreadHandle};
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{self, MAX_MESSAGE};
+use crate::ipc::handoff::{self, Handed, MAX_MESSAGE};
 
 /// See the module.
 #[derive(Debug)]
