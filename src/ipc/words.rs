@@ -23,6 +23,8 @@ pub enum ToMaster {
     Serve,
     /// The log file was opened anew: its descriptor.
     LogFile,
+    /// syslogd was started anew: a connection to it.
+    Syslog,
     /// The resolver was started anew: a channel to introduce clients on.
     Resolver,
     /// List the connections in the log, then say [`FromMaster::Listed`].
@@ -65,6 +67,8 @@ pub enum Accept {
 pub enum ToWorker {
     /// As [`ToMaster::LogFile`].
     LogFile,
+    /// As [`ToMaster::Syslog`].
+    Syslog,
     /// One resolver socket for each relay thread.
     Resolver,
     /// As [`ToMaster::List`].

@@ -170,6 +170,12 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
                     log::replace_file(file)?;
                 }
             }
+            Some((ToMaster::Syslog, mut sockets)) => {
+                if let Some(socket) = sockets.pop() {
+                    // Not in use yet, perhaps: what is about to be installed may be.
+                    let _ = log::replace_syslog(socket);
+                }
+            }
             Some((ToMaster::Resolver, mut channels)) => {
                 if let Some(channel) = channels.pop() {
                     start.resolver = channel.into();

@@ -326,6 +326,13 @@ impl Serving {
                     self.replace_log(file);
                 }
             }
+            ToMaster::Syslog => {
+                if let Some(socket) = descriptors.pop() {
+                    self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
+                    // A generation without syslog has no use for it.
+                    let _ = log::replace_syslog(socket);
+                }
+            }
             ToMaster::Resolver => {
                 if let Some(channel) = descriptors.pop() {
                     self.workers.replace_resolver(channel.into());

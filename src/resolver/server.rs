@@ -125,7 +125,7 @@ fn non_blocking(fd: &OwnedFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes new clients, or a log file opened anew, off `control`; false at its end.
+/// Takes new clients, or a log opened anew, off `control`; false at its end.
 fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
     let mut word = [0; 16];
     let received = match control.receive(&mut word, MsgFlags::MSG_DONTWAIT) {
@@ -137,10 +137,15 @@ fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool
         Err(error) if is_cut(&error) => return Ok(true),
         Err(error) => return Err(error),
     };
-    if word[0] == super::LOG_FILE[0] {
-        for file in received.descriptors {
-            // Without a log file there is none to be replaced.
-            let _ = crate::log::replace_file(file);
+    let replace = match &word[..1] {
+        super::LOG_FILE => Some(crate::log::replace_file as fn(OwnedFd) -> io::Result<()>),
+        super::SYSLOG => Some(crate::log::replace_syslog as _),
+        _ => None,
+    };
+    if let Some(replace) = replace {
+        for output in received.descriptors {
+            // Where it is not in use there is none to be replaced.
+            let _ = replace(output);
         }
         return Ok(true);
     }

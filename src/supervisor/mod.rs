@@ -13,6 +13,7 @@ mod requests;
 mod resolver;
 mod running;
 mod stopping;
+mod syslog;
 mod takeover;
 mod transition;
 pub mod trial;

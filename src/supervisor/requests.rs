@@ -30,6 +30,7 @@ impl Supervisor {
     /// USR1: opens the log file anew and passes the descriptor down, so that every process changes
     /// over between two lines.
     pub(super) fn reopen_log(&mut self) {
+        self.logs_changed |= self.transition.is_some();
         if self.config.global.output.is_none() {
             return;
         }

@@ -25,6 +25,7 @@ use super::rehearsal::Rehearsal;
 use super::requests::Listing;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
+use super::syslog::SyslogWatch;
 use super::transition::{Handover, Transition, Why};
 use super::watch::Watch;
 use crate::children::BackOff;
@@ -65,6 +66,9 @@ pub struct Supervisor {
     pub(super) listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
     pub(super) watch: Option<Watch>,
+    pub(super) syslog: Option<SyslogWatch>,
+    /// The log file or syslogd became another while a candidate had the old one open already.
+    pub(super) logs_changed: bool,
 }
 
 /// Reloads that are over, by how they ended.
@@ -129,6 +133,8 @@ impl Supervisor {
             listing: None,
             handover: None,
             watch: None,
+            syslog: None,
+            logs_changed: false,
         }
     }
 
@@ -186,6 +192,12 @@ impl Supervisor {
                 .iter()
                 .map(|w| PollFd::new(w.as_fd(), PollFlags::POLLIN)),
         );
+        let syslog = fds.len();
+        fds.extend(
+            self.syslog
+                .iter()
+                .map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)),
+        );
         let first_control = fds.len();
         fds.extend(self.control.iter().flat_map(Control::interests));
         match poll(&mut fds, timeout) {
@@ -195,6 +207,9 @@ impl Supervisor {
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {
             changes.take_note();
+        }
+        if let Some(appeared) = self.syslog.as_mut().filter(|_| ready[syslog]) {
+            appeared.take_note();
         }
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
@@ -224,6 +239,7 @@ impl Supervisor {
         moments.extend(self.handover.as_ref().map(Handover::deadline));
         moments.extend(self.rehearsal.as_ref().and_then(Rehearsal::deadline));
         moments.extend(self.watch.as_ref().and_then(Watch::settles));
+        moments.extend(self.syslog.as_ref().and_then(SyslogWatch::deadline));
         moments.extend(self.notifier.deadline());
         moments.extend(self.control.as_ref().and_then(Control::deadline));
         moments.extend(self.resolver_at);
@@ -335,6 +351,7 @@ impl Supervisor {
             crate::notice!(self.log, "certWatch: a file has changed, reloading");
             self.reload_wanted = true;
         }
+        self.connect_syslog_again(now);
         if self.resolver_at.is_some_and(|at| at <= now) {
             self.restart_resolver();
         }

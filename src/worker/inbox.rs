@@ -169,6 +169,12 @@ impl Inbox {
                     crate::error!(self.start.log, "Worker: log file not reopened: {error}");
                 }
             }
+            ToWorker::Syslog => {
+                if let Some(socket) = descriptors.pop() {
+                    // A generation without syslog has no use for it.
+                    let _ = log::replace_syslog(socket);
+                }
+            }
             ToWorker::Resolver => {
                 for (thread, socket) in self.threads.iter().zip(descriptors) {
                     thread.command(Command::Resolver(socket));
