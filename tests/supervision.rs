@@ -564,3 +564,66 @@ fn workers_whose_master_was_killed_end_their_connections_within_draintimeout() {
         (!proc::alive(roles.workers[0])).then_some(())
     });
 }
+
+#[test]
+fn a_kernel_without_memory_for_poll_ends_no_process() {
+    require!(root);
+    require!(adit);
+    require!(program "strace");
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let roles = proc::roles(adit.pid());
+    let all = [
+        roles.supervisor,
+        roles.resolver,
+        roles.master,
+        roles.workers[0],
+    ];
+    let trace = adit.plan.folder().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace
+        .args(["-f", "-qq", "-e", "trace=poll,ppoll", "-o"])
+        .arg(&trace);
+    strace.args(["-e", "inject=poll,ppoll:error=ENOMEM:when=1..2"]);
+    strace.args(
+        all.iter()
+            .flat_map(|pid| ["-p".to_owned(), pid.to_string()]),
+    );
+    let mut strace = strace.spawn().expect("strace");
+    let traced = |pid: &i32| {
+        proc::status(*pid)
+            .get("TracerPid")
+            .is_some_and(|tracer| tracer == &strace.id().to_string())
+    };
+    wait_for("strace", || all.iter().all(traced).then_some(()));
+    let failed = |who: &[i32]| {
+        wait_for("every loop's failure", || {
+            let text = fs::read_to_string(&trace).unwrap_or_default();
+            let failed = |pid: &i32| {
+                let mut lines = text
+                    .lines()
+                    .filter(|line| line.starts_with(&pid.to_string()));
+                lines.any(|line| line.contains("(INJECTED)"))
+            };
+            who.iter().all(failed).then_some(())
+        });
+    };
+    // Each of them goes round its loop.
+    for _ in 0..3 {
+        assert!(goes_on(&mut open(&adit)));
+        adit.signal(Signal::SIGUSR2);
+    }
+    failed(&[roles.supervisor, roles.master, roles.workers[0]]);
+    assert!(goes_on(&mut open(&adit)));
+    let after = proc::roles(adit.pid());
+    assert_eq!(after.master, roles.master);
+    assert_eq!(after.workers, roles.workers);
+    // A new master is introduced to the resolver.
+    adit.reload(1);
+    failed(&[roles.resolver]);
+    strace.kill().expect("strace");
+    strace.wait().expect("strace");
+    assert!(goes_on(&mut open(&adit)));
+    assert_eq!(proc::roles(adit.pid()).resolver, roles.resolver);
+}

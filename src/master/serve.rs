@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 
 use super::Listener;
@@ -17,6 +17,7 @@ use crate::ipc::accept::accept;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::shared::SharedWords;
+use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
 use crate::log::{self, Log};
@@ -167,10 +168,8 @@ impl Serving {
                 fds.push(PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN));
             }
         }
-        match poll(&mut fds, timeout) {
-            Ok(0) | Err(Errno::EINTR) => return Ok(Ready::default()),
-            Ok(_) => {}
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, timeout)? == 0 {
+            return Ok(Ready::default());
         }
         let is = |n: usize| fds[n].any().unwrap_or(false);
         let first_listener = 3 + workers.len();

@@ -17,6 +17,7 @@ use super::ResolveError;
 use super::lookup::{IpAddrScope, lookup, with_port};
 use super::message::{Answer, MAX_HOST, Request, Want};
 use crate::ipc::channel::Channel;
+use crate::ipc::wait::wait;
 
 /// Lookups under way at a time. Requests for the same name share one, so that this many names
 /// must be slow at a time before another has to wait.
@@ -59,10 +60,8 @@ pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
         ];
         let client = |client| PollFd::new(AsFd::as_fd(client), PollFlags::POLLIN);
         fds.extend(clients.iter().map(client));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) => (),
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, PollTimeout::NONE)? == 0 {
+            continue;
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         if ready[0] {

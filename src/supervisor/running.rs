@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -31,6 +30,7 @@ use super::watch::Watch;
 use crate::children::BackOff;
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
+use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, hear};
 use crate::log::Log;
 use crate::signals::Signals;
@@ -200,9 +200,8 @@ impl Supervisor {
         );
         let first_control = fds.len();
         fds.extend(self.control.iter().flat_map(Control::interests));
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, timeout)? == 0 {
+            return Ok(());
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {

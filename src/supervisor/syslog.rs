@@ -137,7 +137,7 @@ mod tests {
     fn a_link_is_watched_where_it_is_and_where_it_leads() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        assert_eq!(places(&log), [log.clone()]);
+        assert_eq!(places(&log), std::slice::from_ref(&log));
         std::os::unix::fs::symlink("run/dev-log", &log).unwrap();
         assert_eq!(places(&log), [log, folder.path().join("run/dev-log")]);
     }

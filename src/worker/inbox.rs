@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 
 use super::Start;
 use super::reactor::{Command, ThreadContext, ThreadHandle};
 use crate::ipc::handoff;
 use crate::ipc::handoff::Handed;
+use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::log;
 use crate::process;
@@ -104,9 +105,8 @@ impl Inbox {
             Some(_) => PollTimeout::NONE,
             None => PollTimeout::from(DRAIN_TICK),
         };
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, timeout)? == 0 {
+            return Ok((false, false));
         }
         let ready = |n: usize| {
             let fd: Option<&PollFd<'_>> = fds.get(n);
