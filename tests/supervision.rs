@@ -627,3 +627,161 @@ fn a_kernel_without_memory_for_poll_ends_no_process() {
     assert!(goes_on(&mut open(&adit)));
     assert_eq!(proc::roles(adit.pid()).resolver, roles.resolver);
 }
+
+/// Clients that connect while a worker stands still: some are handed to it.
+fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
+    send(stopped, Signal::SIGSTOP);
+    let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(goes_on(client), "connection {number} was left with it");
+    }
+    assert!(adit.count_in_log("stands still: ") > 0, "it was given none");
+    clients
+}
+
+#[test]
+fn a_worker_that_stands_still_loses_its_new_connections_to_others_and_then_its_life() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2");
+    let before = proc::roles(adit.pid());
+    let stopped = before.workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    // Killed for it, and replaced, while nobody else notices.
+    adit.wait_for_log("s: it is killed");
+    wait_for("another worker in its place", || {
+        let roles = proc::roles(adit.pid());
+        (roles.workers.len() == 2 && !roles.workers.contains(&stopped)).then_some(())
+    });
+    assert!(clients.iter_mut().all(goes_on));
+    assert!((0..4).all(|_| goes_on(&mut open(&adit))));
+    assert_eq!(proc::roles(adit.pid()).master, before.master);
+}
+
+#[test]
+fn a_worker_that_goes_on_in_time_serves_again_and_no_connection_twice() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2\nlogId = process");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    send(stopped, Signal::SIGCONT);
+    adit.wait_for_log(&format!("(PID {stopped}) goes on"));
+    assert!(clients.iter_mut().all(goes_on));
+    // It has none of those, so it is the least busy now.
+    let own = format!("[{stopped}]: Service [test] accepted connection");
+    assert_eq!(adit.count_in_log(&own), 0);
+    clients.extend((0..4).map(|_| open(&adit)));
+    adit.wait_for_log(&own);
+    assert!(clients.iter_mut().all(goes_on));
+    let total = adit.count_in_log("Service [test] accepted connection");
+    assert_eq!(total, clients.len(), "served twice, or not at all");
+}
+
+#[test]
+fn a_single_worker_that_stands_still_is_replaced_and_what_waited_is_served() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    assert!(!proc::alive(stopped));
+    assert!(clients.iter_mut().all(goes_on));
+}
+
+/// A listener in systemd's place: what it was told, by the words of each datagram.
+struct Manager {
+    socket: std::os::unix::net::UnixDatagram,
+    told: Vec<String>,
+}
+
+impl Manager {
+    fn at(path: &std::path::Path) -> Manager {
+        let socket = std::os::unix::net::UnixDatagram::bind(path).expect("a socket");
+        socket.set_nonblocking(true).expect("non-blocking");
+        Manager {
+            socket,
+            told: Vec::new(),
+        }
+    }
+
+    /// The next word of this name, all others before it skipped.
+    #[track_caller]
+    fn wait_for(&mut self, word: &str) {
+        wait_for(word, || {
+            let mut text = [0; 512];
+            if let Ok(length) = self.socket.recv(&mut text) {
+                let text = String::from_utf8_lossy(&text[..length]);
+                self.told.extend(text.lines().map(str::to_owned));
+            }
+            let at = self.told.iter().position(|told| told.starts_with(word))?;
+            self.told.drain(..=at);
+            Some(())
+        });
+    }
+}
+
+#[test]
+fn systemd_is_told_of_the_start_of_reloads_and_of_the_end() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let path = plan.folder().join("notify");
+    let mut manager = Manager::at(&path);
+    let adit = plan
+        .environment("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    manager.wait_for("READY=1");
+    manager.wait_for("STATUS=Accepting new connections");
+    adit.reload(1);
+    for word in [
+        "RELOADING=1",
+        "MONOTONIC_USEC=",
+        "READY=1",
+        "STATUS=Generation 2 serves",
+    ] {
+        manager.wait_for(word);
+    }
+    adit.rewrite(|text| text + "conect = 1\n");
+    adit.reload_refused(&["conect"]);
+    for word in ["RELOADING=1", "READY=1", "STATUS=Failed to reload"] {
+        manager.wait_for(word);
+    }
+    let (status, _) = adit.stop();
+    assert!(status.success());
+    manager.wait_for("STOPPING=1");
+    // Without a watchdog nobody is fed, and nothing wakes up for it.
+    assert!(!manager.told.iter().any(|told| told.starts_with("WATCHDOG")));
+}
+
+#[test]
+fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let path = plan.folder().join("notify");
+    let mut manager = Manager::at(&path);
+    let adit = plan
+        .environment("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .environment("WATCHDOG_USEC", "1000000")
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let before = proc::roles(adit.pid());
+    // It is asked, answers, and lives on.
+    (0..3).for_each(|_| manager.wait_for("WATCHDOG=1"));
+    let mut client = open(&adit);
+    send(before.master, Signal::SIGSTOP);
+    let mut waiting = adit.connect("test");
+    adit.wait_for_log("stands still: it is killed");
+    peers::says_and_hears(&mut waiting, "hello");
+    assert!(goes_on(&mut client), "it was cut");
+    assert_ne!(proc::roles(adit.pid()).master, before.master);
+    manager.wait_for("WATCHDOG=1");
+    assert_eq!(adit.count_in_log("stands still"), 1);
+}

@@ -29,6 +29,8 @@ pub enum ToMaster {
     Resolver,
     /// List the connections in the log, then say [`FromMaster::Listed`].
     List,
+    /// Say [`FromMaster::Alive`].
+    Ask,
     /// Accept no more; go when the last connection has ended.
     Drain,
     /// End every connection and go.
@@ -49,6 +51,8 @@ pub enum FromMaster {
     Draining,
     /// So many connections were listed.
     Listed(usize),
+    /// Asked, its loop has come round.
+    Alive,
 }
 
 /// Where to listen for one `accept` entry: names are resolved, the port is still as asked for.

@@ -4,6 +4,7 @@
 pub mod handoff;
 pub mod load;
 mod serve;
+mod stall;
 pub mod workers;
 
 use std::convert::Infallible;

@@ -98,6 +98,7 @@ impl Serving {
             if let Err(error) = self.workers.start_due(jailed) {
                 crate::error!(self.log, "A worker cannot be started: {error}");
             }
+            self.workers.look_after();
             let unclaimed = self.workers.flush();
             if self.draining {
                 self.workers.drain();
@@ -342,6 +343,7 @@ impl Serving {
                 self.listing = Some((heard + 1, 0));
                 self.finish_listing(0);
             }
+            ToMaster::Ask => say(&self.supervisor, &FromMaster::Alive, &[])?,
             ToMaster::Drain => {
                 self.accept_the_rest();
                 self.drain();

@@ -139,6 +139,7 @@ impl Supervisor {
 
     /// Answers whoever connected, without ever waiting for it.
     pub(super) fn answer_status(&mut self) {
+        self.ask_master(Instant::now());
         let status = self.status();
         let Some(control) = &mut self.control else {
             return;
@@ -204,7 +205,7 @@ fn worker(generation: &Generation, index: usize) -> WorkerStatus {
         index,
         pid: row.pid().load(Relaxed) as u32,
         active: row.active().load(Relaxed),
-        claimed: row.claimed().load(Relaxed),
+        claimed: row.last_claimed(),
         starts: row.starts().load(Relaxed),
     }
 }

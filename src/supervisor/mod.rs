@@ -1,6 +1,7 @@
 //! Root's part: parses, opens logs, binds, forks, and then only waits: for signals, children, words.
 //! One thread; holds no private key and never reads a network byte.
 
+mod asking;
 mod control;
 mod daemon;
 mod generation;

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 
 use serde::{Deserialize, Serialize};
 
+use super::asking::Asked;
 use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
@@ -67,6 +68,8 @@ pub struct Supervisor {
     pub(super) handover: Option<Handover>,
     pub(super) watch: Option<Watch>,
     pub(super) syslog: Option<SyslogWatch>,
+    /// What the serving master was asked and has not answered.
+    pub(super) asked: Option<Asked>,
     /// The log file or syslogd became another while a candidate had the old one open already.
     pub(super) logs_changed: bool,
 }
@@ -134,6 +137,7 @@ impl Supervisor {
             handover: None,
             watch: None,
             syslog: None,
+            asked: None,
             logs_changed: false,
         }
     }
@@ -239,6 +243,7 @@ impl Supervisor {
         moments.extend(self.rehearsal.as_ref().and_then(Rehearsal::deadline));
         moments.extend(self.watch.as_ref().and_then(Watch::settles));
         moments.extend(self.syslog.as_ref().and_then(SyslogWatch::deadline));
+        moments.extend(self.asked.as_ref().map(Asked::deadline));
         moments.extend(self.notifier.deadline());
         moments.extend(self.control.as_ref().and_then(Control::deadline));
         moments.extend(self.resolver_at);
@@ -290,6 +295,7 @@ impl Supervisor {
             (FromMaster::Serving, State::Starting) => self.serving(number),
             (FromMaster::Draining, State::Draining(_) | State::Cut(_)) => self.drains(number),
             (FromMaster::Listed(count), _) => self.listed(number, *count),
+            (FromMaster::Alive, _) => self.answered(number),
             (
                 FromMaster::Loaded(_)
                 | FromMaster::Failed
@@ -317,7 +323,10 @@ impl Supervisor {
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
-        self.notifier.feed_watchdog(now);
+        if self.notifier.feed_watchdog(now) {
+            self.ask_master(now);
+        }
+        self.watch_master(now);
         if let Some(control) = &mut self.control {
             control.look_at_the_clock(now);
         }

@@ -12,8 +12,9 @@ use nix::sys::socket::MsgFlags;
 
 use super::Start;
 use super::reactor::{Command, ThreadContext, ThreadHandle};
+use crate::ipc::channel::Cut;
 use crate::ipc::handoff;
-use crate::ipc::handoff::Handed;
+use crate::ipc::handoff::{Entry, Handed};
 use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::log;
@@ -71,12 +72,7 @@ impl Inbox {
     /// What poll(2) gives.
     pub fn run(mut self) -> io::Result<()> {
         let mut buffer = vec![0; MAX_WORD];
-        let heartbeat = self.start.scoreboard.clone();
         loop {
-            heartbeat
-                .worker(self.start.index)
-                .heartbeat()
-                .fetch_add(1, Relaxed);
             let (master, leash) = self.wait()?;
             if leash {
                 process::exit(0);
@@ -127,6 +123,9 @@ impl Inbox {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 crate::error!(self.start.log, "Worker: {error}");
+                let cut = error.get_ref().and_then(|cut| cut.downcast_ref::<Cut>());
+                let entries = cut.and_then(|cut| handoff::decode(buffer.get(..cut.len)?));
+                self.lose(&entries.unwrap_or_default());
             }
             // The master died: what is here goes on to its end, nothing new will come.
             Ok(None) | Err(_) => {
@@ -156,6 +155,17 @@ impl Inbox {
                 && let Some(idlest) = self.threads.iter().min_by_key(|thread| thread.load())
             {
                 idlest.wake_for(1);
+            }
+        }
+    }
+
+    /// These sockets found no descriptor here: they are claimed and gone, or the master would wait
+    /// for that.
+    fn lose(&self, entries: &[Entry]) {
+        let row = self.start.scoreboard.worker(self.start.index);
+        for entry in entries {
+            if !row.claim(entry.sequence) {
+                row.let_go().fetch_add(1, Relaxed);
             }
         }
     }
