@@ -785,3 +785,61 @@ fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
     manager.wait_for("WATCHDOG=1");
     assert_eq!(adit.count_in_log("stands still"), 1);
 }
+
+#[test]
+fn workers_whose_master_was_killed_are_shown_and_waited_for_over_an_upgrade_and_at_the_end() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    let program = plan.folder().join("adit");
+    fs::copy(support::adit::program(), &program).expect("copy");
+    let globals = format!(
+        "workers = 1\ndrainTimeout = 60\ncontrol = {}",
+        control.display()
+    );
+    let mut adit = plan
+        .program(&program)
+        .global(globals)
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let roles = proc::roles(adit.pid());
+    let mut client = open(&adit);
+    send(roles.master, Signal::SIGKILL);
+    adit.wait_for_log("in place of the dead one");
+    let orphaned = || {
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(["status", "--json", "--control"])
+            .arg(&control);
+        let output = command.output().expect("adit status");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let generations = status["generations"]
+            .as_array()
+            .expect("generations")
+            .clone();
+        let mut orphaned = generations.into_iter().filter(|g| g["state"] == "orphaned");
+        orphaned.next()
+    };
+    let shown = orphaned().expect("the dead master's generation");
+    assert_eq!(shown["workers"][0]["pid"], roles.workers[0]);
+    assert_eq!(shown["services"][0]["active"], 1);
+    adit.signal(Signal::SIGUSR2);
+    adit.wait_for_log("Generation 1 has lost its master, and 1 more active connection(s)");
+    // Another version knows of it as well.
+    let new = program.with_extension("new");
+    fs::copy(&program, &new).expect("copy");
+    fs::rename(&new, &program).expect("rename");
+    adit.reload(1);
+    adit.wait_for_log("has taken over");
+    assert_eq!(orphaned(), Some(shown));
+    let address = adit.address("test");
+    adit.signal(Signal::SIGTERM);
+    wait_until_refused(address);
+    adit.wait_for_log_times("has ended", 2);
+    assert!(goes_on(&mut client), "the connection was cut");
+    drop(client);
+    assert!(adit.wait_for_exit().success());
+    assert!(!proc::alive(roles.workers[0]));
+}

@@ -148,10 +148,13 @@ impl fmt::Display for Status {
         for generation in &self.generations {
             writeln!(
                 f,
-                "\nGeneration {}: {}, master {}, since {}",
+                "\nGeneration {}: {}, {}, since {}",
                 generation.number,
                 generation.state,
-                generation.pid,
+                match generation.pid {
+                    0 => "without a master".to_owned(),
+                    pid => format!("master {pid}"),
+                },
                 Utc(generation.since)
             )?;
             f.write_char('\n')?;

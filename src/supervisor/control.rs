@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::generation::Generation;
+use super::generation::{Generation, State};
 use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
@@ -177,7 +177,12 @@ impl Supervisor {
                 failed: self.reloads.failed,
                 under_way: self.is_reloading(),
             },
-            generations: self.generations.iter().map(generation).collect(),
+            generations: self
+                .generations
+                .iter()
+                .chain(self.orphans.iter().map(|orphans| &orphans.generation))
+                .map(generation)
+                .collect(),
         }
     }
 }
@@ -188,7 +193,10 @@ fn generation(generation: &Generation) -> GenerationStatus {
     GenerationStatus {
         number: generation.number,
         state: generation.state.name().to_owned(),
-        pid: generation.pid.as_raw().unsigned_abs(),
+        pid: match generation.state {
+            State::Orphaned => 0,
+            _ => generation.pid.as_raw().unsigned_abs(),
+        },
         since: since.map_or(0, |since| since.as_secs()),
         workers: (0..board.workers())
             .map(|index| worker(generation, index))

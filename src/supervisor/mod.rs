@@ -7,6 +7,7 @@ mod daemon;
 mod generation;
 mod listeners;
 mod notify;
+mod orphans;
 mod pid_file;
 mod rehearsal;
 mod repairs;
@@ -209,7 +210,12 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         listeners: taken.listeners,
         starter: None,
     });
-    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
+    supervisor.go_on_with(
+        taken.generations,
+        taken.orphans,
+        taken.reloads,
+        taken.next_number,
+    );
     Ok(supervisor)
 }
 

@@ -58,6 +58,15 @@ impl Supervisor {
                 waiting.push(generation.number);
             }
         }
+        for orphans in &self.orphans {
+            crate::log_at!(
+                self.log,
+                0,
+                "Generation {} has lost its master, and {} more active connection(s)",
+                orphans.generation.number,
+                orphans.active()
+            );
+        }
         self.listing = Some(Listing {
             waiting,
             count: 0,

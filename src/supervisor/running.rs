@@ -20,6 +20,7 @@ use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
 use super::notify::Notifier;
+use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::rehearsal::Rehearsal;
 use super::requests::Listing;
@@ -50,6 +51,7 @@ pub struct Supervisor {
     pub(super) pid_file: Option<PidFile>,
     pub(super) starter: Option<Starter>,
     pub(super) generations: Vec<Generation>,
+    pub(super) orphans: Vec<Orphans>,
     pub(super) listeners: Listeners,
     pub(super) control: Option<Control>,
     pub(super) transition: Option<Transition>,
@@ -122,6 +124,7 @@ impl Supervisor {
             pid_file: parts.pid_file,
             starter: parts.starter,
             generations: Vec::new(),
+            orphans: Vec::new(),
             listeners: parts.listeners,
             transition: None,
             reload_wanted: false,
@@ -143,8 +146,15 @@ impl Supervisor {
     }
 
     /// Adds what the program before this one had running.
-    pub fn go_on_with(&mut self, generations: Vec<Generation>, reloads: Reloads, next_number: u64) {
+    pub fn go_on_with(
+        &mut self,
+        generations: Vec<Generation>,
+        orphans: Vec<Orphans>,
+        reloads: Reloads,
+        next_number: u64,
+    ) {
         self.generations = generations;
+        self.orphans = orphans;
         self.reloads = reloads;
         self.next_number = next_number;
     }
