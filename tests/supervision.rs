@@ -379,13 +379,14 @@ fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
     );
     fs::write(&activate, text).expect("write");
     fs::set_permissions(&activate, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let output = plan.folder().join("log");
+    let (output, control) = (plan.folder().join("log"), plan.folder().join("control"));
     let globals = format!(
-        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\n",
-        output.display()
+        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\ncontrol = {}\n",
+        output.display(),
+        control.display()
     );
     let service = format!("[passed]\n{}{}", echo.line(), certs.server().lines());
-    let adit = plan.program(activate).verbatim(globals + &service).launch();
+    let mut adit = plan.program(activate).verbatim(globals + &service).launch();
     drop(listener);
     adit.wait_for_log("Accepting new connections");
     assert_eq!(adit.address("passed"), address);
@@ -396,6 +397,35 @@ fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
     talk();
     adit.reload(1);
     talk();
+    // Commands ask the one that runs how many it has.
+    let file = adit.plan.file();
+    let command = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(support::adit::program());
+        let output = command
+            .args(arguments)
+            .arg(&file)
+            .output()
+            .expect("a command");
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.success(), said.concat())
+    };
+    let (good, said) = command(&["check"]);
+    assert!(good && said.contains("takes the 1. socket"), "{said}");
+    assert!(command(&["reload"]).0 && command(&["status"]).0);
+    talk();
+    adit.rewrite(|text| text + &format!("[too many]\n{}{}", echo.line(), certs.server().lines()));
+    let (good, said) = command(&["reload"]);
+    assert!(!good && said.contains("two endpoints"), "{said}");
+    assert!(command(&["check", "--passed", "2"]).0);
+    talk();
+    // And without one that runs there are none.
+    adit.rewrite(|text| text[..text.find("[too many]").expect("it")].to_owned());
+    adit.signal(Signal::SIGTERM);
+    assert!(adit.wait_for_exit().success());
+    let (good, said) = command(&["check"]);
+    assert!(!good && said.contains("passes no socket"), "{said}");
+    assert!(command(&["check", "--passed", "1"]).0);
 }
 
 /// Roles of an adit with two workers, and a client of each.

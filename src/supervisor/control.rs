@@ -172,6 +172,7 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            passed: self.listeners.count_passed(),
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,
