@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Diagnostic, Global, Severity, Sources, diagnostic_at};
+use crate::config::{self, Config, Diagnostic, Global, Service, Severity, Sources, diagnostic_at};
 use crate::inside::seen_from_outside;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process;
@@ -19,6 +19,7 @@ pub fn run(sources: &Sources, strict: bool) -> ExitCode {
         Ok(loaded) => {
             found.extend(loaded.diagnostics);
             services = loaded.config.services.len();
+            found.extend(passed_sockets(&loaded.config));
             found.extend(missing_folders(&loaded.config.global));
             let log = Log {
                 level: 0,
@@ -47,6 +48,24 @@ pub fn run(sources: &Sources, strict: bool) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Which service takes which of the sockets that systemd passes.
+fn passed_sockets(config: &Config) -> Vec<Diagnostic> {
+    let without = config.services.iter().filter(|s| s.accept.is_empty());
+    let note = |(nth, service): (usize, &Service)| Diagnostic {
+        severity: Severity::Note,
+        ..diagnostic_at(
+            &service.origins,
+            "",
+            format!(
+                "Service [{}] has no `accept`: it takes the {}. socket that systemd passes",
+                service.name,
+                nth + 1
+            ),
+        )
+    };
+    without.enumerate().map(note).collect()
 }
 
 /// Folders that a start would write into and not find. Nothing is opened: that would make files.

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 mod help;
 pub mod man;
+mod passed;
 mod reload;
 pub mod status;
 mod stunnel;
@@ -53,8 +54,12 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         Command::Check {
             configuration,
             strict,
+            passed,
         } => match sources(configuration, as_stunnel) {
-            Ok(sources) => check::run(&sources, strict),
+            Ok(sources) => {
+                let sources = Sources { passed, ..sources };
+                check::run(&passed::as_running(sources), strict)
+            }
             Err(code) => code,
         },
         Command::Status { control, json } => match socket(control) {
@@ -62,7 +67,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {
-            Ok(sources) => reload::run(&sources),
+            Ok(sources) => reload::run(&passed::as_running(sources)),
             Err(code) => code,
         },
         Command::Man(name) => match man::page(&name, man::source_date()) {
@@ -145,7 +150,13 @@ fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
         ControlAt::Socket(path) => return Ok(path),
         ControlAt::Configuration(configuration) => configuration,
     };
-    match config::load(&sources(configuration, false)?) {
+    // Whether its services have sockets makes no difference here.
+    let sources = sources(configuration, false)?;
+    let sources = Sources {
+        passed: usize::MAX,
+        ..sources
+    };
+    match config::load(&sources) {
         Ok(loaded) => loaded.config.global.control.ok_or_else(|| {
             complain(format_args!(
                 "the configuration has no control = SOCKET, which status asks"

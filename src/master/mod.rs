@@ -5,6 +5,7 @@ pub mod handoff;
 mod listener;
 pub mod load;
 mod serve;
+mod stall;
 mod watch;
 pub mod workers;
 
@@ -167,6 +168,12 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
             Some((ToMaster::LogFile, mut files)) => {
                 if let Some(file) = files.pop() {
                     log::replace_file(file)?;
+                }
+            }
+            Some((ToMaster::Syslog, mut sockets)) => {
+                if let Some(socket) = sockets.pop() {
+                    // Not in use yet, perhaps: what is about to be installed may be.
+                    let _ = log::replace_syslog(socket);
                 }
             }
             Some((ToMaster::Resolver, mut channels)) => {

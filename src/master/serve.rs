@@ -100,6 +100,7 @@ impl Serving {
             if let Err(error) = self.workers.start_due(jailed) {
                 crate::error!(self.log, "A worker cannot be started: {error}");
             }
+            self.workers.look_after();
             let unclaimed = self.workers.flush();
             if self.draining {
                 self.workers.drain();
@@ -151,24 +152,27 @@ impl Serving {
 
     fn wait(&mut self, unclaimed: bool) -> io::Result<Vec<Source>> {
         let accepting = self.accepting();
-        self.listen(accepting)?;
+        self.listen(accepting);
         let timeout = self.timeout(unclaimed);
         self.watch.wait(timeout)
     }
 
     /// Watches the listeners, or leaves them alone: the kernel's backlog is the queue.
-    fn listen(&mut self, accepting: bool) -> io::Result<()> {
+    fn listen(&mut self, accepting: bool) {
         if accepting == self.listening {
-            return Ok(());
-        }
-        for (index, listener) in self.listeners.iter().enumerate() {
-            match accepting {
-                true => self.watch.add(&listener.socket, Source::Listener(index))?,
-                false => self.watch.remove(&listener.socket),
-            }
+            return;
         }
         self.listening = accepting;
-        Ok(())
+        for index in 0..self.listeners.len() {
+            let socket = &self.listeners[index].socket;
+            if !accepting {
+                self.watch.remove(socket);
+            } else if let Err(error) = self.watch.add(socket, Source::Listener(index)) {
+                crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
+                self.pause();
+                return self.listen(false);
+            }
+        }
     }
 
     fn timeout(&mut self, unclaimed: bool) -> EpollTimeout {
@@ -318,6 +322,13 @@ impl Serving {
                     self.replace_log(file);
                 }
             }
+            ToMaster::Syslog => {
+                if let Some(socket) = descriptors.pop() {
+                    self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
+                    // A generation without syslog has no use for it.
+                    let _ = log::replace_syslog(socket);
+                }
+            }
             ToMaster::Resolver => {
                 if let Some(channel) = descriptors.pop() {
                     self.workers.replace_resolver(channel.into());
@@ -328,6 +339,7 @@ impl Serving {
                 self.listing = Some((heard + 1, 0));
                 self.finish_listing(0);
             }
+            ToMaster::Ask => say(&self.supervisor, &FromMaster::Alive, &[])?,
             ToMaster::Drain => {
                 self.accept_the_rest();
                 self.drain();

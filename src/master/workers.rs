@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::handoff::{Accepted, HandOff};
+use super::stall::{LIFELESS, Stall, Verdict, Watchman};
 use super::watch::{Source, Watch};
 use crate::children::BackOff;
 use crate::ipc::channel::Channel;
@@ -36,6 +37,7 @@ struct Slot {
     back_off: BackOff,
     /// When to start it again.
     start_at: Option<Instant>,
+    stall: Stall,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ pub struct Workers {
     homeless: Vec<Accepted>,
     /// Every connection was to be ended: when patience with the workers ends.
     cut: Option<Instant>,
+    watchman: Watchman,
 }
 
 impl Workers {
@@ -125,6 +128,7 @@ impl Workers {
                 queue: HandOff::default(),
                 back_off: BackOff::default(),
                 start_at: Some(Instant::now()),
+                stall: Stall::default(),
             })
             .collect();
         Workers {
@@ -132,6 +136,7 @@ impl Workers {
             nursery,
             homeless: Vec::new(),
             cut: None,
+            watchman: Watchman::new(),
         }
     }
 
@@ -265,10 +270,8 @@ impl Workers {
     }
 
     fn takes(&self, index: usize) -> bool {
-        self.slots[index]
-            .process
-            .as_ref()
-            .is_some_and(Running::takes)
+        let slot = &self.slots[index];
+        !slot.stall.revoked && slot.process.as_ref().is_some_and(Running::takes)
     }
 
     /// Whether connections that no worker has will get one only if another is started.
@@ -317,15 +320,69 @@ impl Workers {
         let mut unclaimed = !self.homeless.is_empty();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let row = self.nursery.scoreboard.worker(index);
-            slot.queue.claim(row.claimed().load(Relaxed));
+            slot.queue.claim(row.last_claimed());
             if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
                 running.watch_room(slot.queue.is_stuck(), index, &self.nursery.watch);
             }
-            unclaimed |= slot.queue.unclaimed() > 0;
+            unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
         }
         unclaimed
+    }
+
+    /// Looks after workers that stand still with something given to them.
+    pub fn look_after(&mut self) {
+        let passed = self.watchman.look(Instant::now());
+        if self.cut.is_some() {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.look_after_one(index, passed);
+        }
+    }
+
+    fn look_after_one(&mut self, index: usize, passed: Duration) {
+        let row = self.nursery.scoreboard.worker(index);
+        let Slot {
+            process: Some(Running { pid, .. }),
+            queue,
+            stall,
+            ..
+        } = &mut self.slots[index]
+        else {
+            return;
+        };
+        let log = self.nursery.log;
+        let let_go = row.let_go().load(Relaxed);
+        let seen = (row.last_claimed(), let_go);
+        match stall.look(seen, queue.is_waiting(), passed) {
+            Verdict::Leave => {}
+            Verdict::Revoke => {
+                let taken_back = queue.revoke(row.revoke());
+                crate::warning!(
+                    log,
+                    "Worker {index} (PID {pid}) stands still: {} connection(s) that it has not \
+                     taken go to others",
+                    taken_back.len()
+                );
+                self.homeless.extend(taken_back);
+            }
+            Verdict::Kill => {
+                let seconds = LIFELESS.as_secs();
+                crate::error!(
+                    log,
+                    "Worker {index} (PID {pid}) stands still for {seconds} s: it is killed"
+                );
+                // Its end, which SIGCHLD tells, says the rest. Not reaped yet, so the number is its own.
+                let _ = kill(*pid, Signal::SIGKILL);
+            }
+        }
+        if stall.revoked && let_go == queue.revoked() {
+            row.restore(queue.last());
+            *stall = Stall::default();
+            crate::notice!(log, "Worker {index} (PID {pid}) goes on");
+        }
     }
 
     /// A child died; whether it was a worker of ours. What it had not claimed goes to others.
@@ -340,8 +397,9 @@ impl Workers {
             worker.since.elapsed()
         });
         let row = self.nursery.scoreboard.worker(index);
-        slot.queue.claim(row.claimed().load(Relaxed));
+        slot.queue.claim(row.last_claimed());
         let rescued = slot.queue.take_back();
+        slot.stall = Stall::default();
         self.nursery.scoreboard.clear_active(index);
         if self.cut.is_some() {
             return true;

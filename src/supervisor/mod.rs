@@ -1,11 +1,13 @@
 //! Root's part: parses, opens logs, binds, forks, and then only waits: for signals, children, words.
 //! One thread; holds no private key and never reads a network byte.
 
+mod asking;
 mod control;
 mod daemon;
 mod generation;
 mod listeners;
 mod notify;
+mod orphans;
 mod pid_file;
 mod rehearsal;
 mod repairs;
@@ -13,6 +15,7 @@ mod requests;
 mod resolver;
 mod running;
 mod stopping;
+mod syslog;
 mod takeover;
 mod transition;
 pub mod trial;
@@ -207,7 +210,12 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         listeners: taken.listeners,
         starter: None,
     });
-    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
+    supervisor.go_on_with(
+        taken.generations,
+        taken.orphans,
+        taken.reloads,
+        taken.next_number,
+    );
     Ok(supervisor)
 }
 

@@ -3,11 +3,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 
 use super::Start;
@@ -16,7 +15,7 @@ use super::reactor::{Command, ThreadContext, ThreadHandle};
 use crate::ipc::channel::Channel;
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
-use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::log::{self, Log};
 use crate::process;
@@ -28,8 +27,6 @@ const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub struct Inbox {
-    index: usize,
-    scoreboard: Scoreboard,
     master: Channel,
     leash: Leash,
     log: Log,
@@ -66,8 +63,6 @@ impl Inbox {
         threads.push(first);
         say(&start.master, &FromWorker::Ready, &[])?;
         Ok(Inbox {
-            index: start.index,
-            scoreboard: start.scoreboard,
             master: start.master,
             leash: start.leash,
             log: start.log,
@@ -86,8 +81,6 @@ impl Inbox {
     pub fn run(mut self) -> io::Result<()> {
         let mut buffer = vec![0; MAX_WORD];
         loop {
-            let row = self.scoreboard.worker(self.index);
-            row.heartbeat().fetch_add(1, Relaxed);
             let (master, leash) = self.wait()?;
             if leash {
                 process::exit(0);
@@ -116,9 +109,8 @@ impl Inbox {
             false => PollTimeout::NONE,
             true => PollTimeout::from(DRAIN_TICK),
         };
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, timeout)? == 0 {
+            return Ok((false, false));
         }
         let ready = |n: usize| {
             let fd: Option<&PollFd<'_>> = fds.get(n);
@@ -153,6 +145,12 @@ impl Inbox {
                     && let Err(error) = log::replace_file(file)
                 {
                     crate::error!(self.log, "Worker: log file not reopened: {error}");
+                }
+            }
+            ToWorker::Syslog => {
+                if let Some(socket) = descriptors.pop() {
+                    // A generation without syslog has no use for it.
+                    let _ = log::replace_syslog(socket);
                 }
             }
             ToWorker::Resolver => {

@@ -10,8 +10,8 @@ use crossbeam_channel::Sender;
 use nix::sys::socket::MsgFlags;
 
 use super::thread::{Shared, ThreadHandle};
-use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{self, Handed, MAX_MESSAGE};
+use crate::ipc::channel::{Channel, Cut};
+use crate::ipc::handoff::{self, Entry, Handed, MAX_MESSAGE};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Inlet {
 pub(super) enum Message {
     /// Sockets, in the order of their numbers.
     Sockets(Vec<Handed>),
+    /// Sockets that found no descriptor here, and why.
+    Lost(Vec<Entry>, io::Error),
     /// Nothing now.
     Nothing,
     /// Nothing ever again: the master is gone.
@@ -54,7 +56,7 @@ impl Inlet {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(Message::End),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Message::Nothing),
-            Err(error) => return Err(error),
+            Err(error) => return self.lost(error),
         };
         let entries = handoff::decode(&self.buffer[..message.len])
             .filter(|entries| entries.len() == message.descriptors.len())
@@ -72,6 +74,14 @@ impl Inlet {
                 peer: entry.peer,
             });
         Ok(Message::Sockets(sockets.collect()))
+    }
+
+    fn lost(&self, error: io::Error) -> io::Result<Message> {
+        let cut = error.get_ref().and_then(|cut| cut.downcast_ref::<Cut>());
+        match cut.and_then(|cut| handoff::decode(self.buffer.get(..cut.len)?)) {
+            Some(entries) => Ok(Message::Lost(entries, error)),
+            None => Err(error),
+        }
     }
 
     /// Gives the socket to a thread that has less to do than `load`; gives it back if none has.

@@ -268,6 +268,17 @@ impl Reactor {
                 }
                 true
             }
+            Ok(Message::Lost(entries, error)) => {
+                error!(self.log, "Worker: {error}");
+                // Claimed and gone, or the master would wait for that.
+                let worker = self.resources.scoreboard.worker(self.resources.worker);
+                for entry in entries {
+                    if !worker.claim(entry.sequence) {
+                        worker.let_go().fetch_add(1, Relaxed);
+                    }
+                }
+                true
+            }
             Ok(Message::Nothing) => false,
             Ok(Message::End) => {
                 self.inlet = None;
@@ -290,7 +301,12 @@ impl Reactor {
     fn begin(&mut self, handed: Handed) {
         let worker = self.resources.scoreboard.worker(self.resources.worker);
         worker.active().fetch_add(1, Relaxed);
-        worker.claimed().fetch_max(handed.sequence, Relaxed);
+        if !worker.claim(handed.sequence) {
+            worker.active().fetch_sub(1, Relaxed);
+            drop(handed);
+            worker.let_go().fetch_add(1, Relaxed);
+            return;
+        }
         self.shared.active.fetch_add(1, Relaxed);
         let resources = &mut self.resources;
         let mut panic = None;
