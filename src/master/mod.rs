@@ -27,7 +27,7 @@ use crate::jail::Jailed;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
-use crate::tls::Resumption;
+use crate::tls::{PassPhrases, Resumption};
 use listener::Listener;
 use load::Loaded;
 use watch::Watch;
@@ -44,6 +44,8 @@ pub struct Start<'a> {
     pub generation: u64,
     /// Inherited by the fork; nothing is serialised.
     pub config: &'a Config,
+    /// Pass phrases for its keys.
+    pub phrases: PassPhrases,
     /// Shared by all generations.
     pub resumption: &'a Resumption,
     /// The number of the last connection, over all generations, in its first word.
@@ -83,6 +85,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
+    // The keys are open: nobody in the jail needs them.
+    start.phrases = PassPhrases::none();
     let Some(listeners) = listeners(&mut start)? else {
         return Ok(());
     };
@@ -134,7 +138,8 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
 /// Reads everything the configuration names and tells the supervisor how it went.
 fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     let mut client = resolver::Client::new(resolver::introduce(&start.resolver)?);
-    match load::load(start.config, &mut client, start.resumption, &start.log) {
+    let (phrases, resumption) = (&start.phrases, start.resumption);
+    match load::load(start.config, &mut client, phrases, resumption, &start.log) {
         Ok(loaded) => {
             load::tell(&loaded.warnings, &start.log);
             for option in loaded.plan.not_in_force(&start.config.global) {

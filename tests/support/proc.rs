@@ -139,6 +139,12 @@ pub fn kilobytes(pid: i32, name: &str) -> u64 {
         .unwrap_or_else(|_| panic!("{name} of {pid}: {value:?}"))
 }
 
+/// How many kB of its memory are never swapped.
+#[track_caller]
+pub fn memory_locked(pid: i32) -> u64 {
+    kilobytes(pid, "VmLck")
+}
+
 /// Its root directory.
 #[track_caller]
 pub fn root(pid: i32) -> PathBuf {
@@ -213,9 +219,7 @@ pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
             let mut bytes = vec![0; (end - start) as usize];
             // A page may be gone by now, or be a device's.
             let read = memory.read_at(&mut bytes, start).unwrap_or(0);
-            bytes[..read]
-                .windows(needle.len())
-                .any(|window| window == needle)
+            memchr::memmem::find(&bytes[..read], needle).is_some()
         })
 }
 
