@@ -34,8 +34,16 @@ pub enum Command {
     Print(String),
     /// Be the floor: relay plain TCP from one port of loopback to another.
     Relay(u16, u16),
-    /// Measure.
+    /// Be an echo server, see [`super::echo`].
+    Echo,
+    /// Measure the rows.
     Measure(Plan),
+    /// Measure how adit's cost grows.
+    Scale(Plan),
+    /// Measure how long an echo takes.
+    Latency(Plan),
+    /// Measure size, start and rest.
+    Start(Plan),
 }
 
 /// What to measure.
@@ -64,6 +72,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut peers = Vec::new();
     let mut words = Vec::new();
     let mut with_adit = true;
+    let mut command: fn(Plan) -> Command = Command::Measure;
     let mut plan = Plan {
         peers: Vec::new(),
         rows: Vec::new(),
@@ -91,6 +100,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
                 let (accept, connect) = (parser.value()?.parse()?, parser.value()?.parse()?);
                 return Ok(Command::Relay(accept, connect));
             }
+            Long("echo") => return Ok(Command::Echo),
+            Long("scale") => command = Command::Scale,
+            Long("latency") => command = Command::Latency,
+            Long("start") => command = Command::Start,
             Long("list") => return Ok(Command::Print(listing())),
             Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),
@@ -101,7 +114,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     }
     plan.peers = choose_peers(peers, with_adit);
     plan.rows = choose_rows(&words)?;
-    Ok(Command::Measure(plan))
+    Ok(command(plan))
 }
 
 fn list(value: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
+use super::crowd::settled;
 use super::peers::Peer;
 use super::pki::Pki;
 use super::proxy::Proxy;
@@ -208,20 +209,8 @@ impl Load<'_> {
         Ok(self.settled()?.saturating_sub(before))
     }
 
-    /// Waits until the tree rests (a heartbeat may go on), a second at most; its CPU so far.
     fn settled(&self) -> io::Result<Duration> {
-        const REST: Duration = Duration::from_millis(20);
-        const HEARTBEAT: Duration = Duration::from_micros(200);
-        let mut before = tree::cpu(self.proxy.pid())?;
-        for _ in 0..50 {
-            thread::sleep(REST);
-            let now = tree::cpu(self.proxy.pid())?;
-            if now.saturating_sub(before) < HEARTBEAT {
-                return Ok(now);
-            }
-            before = now;
-        }
-        Ok(before)
+        settled(self.proxy.pid())
     }
 
     /// What most connections negotiated.
@@ -278,7 +267,7 @@ fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
 }
 
 /// Does `work` on each item, each in a thread of its own; the first error of any.
-fn in_parallel<T: Send>(
+pub fn in_parallel<T: Send>(
     items: &mut [T],
     work: impl Fn(&mut T) -> io::Result<()> + Sync,
 ) -> io::Result<()> {

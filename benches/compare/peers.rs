@@ -7,11 +7,15 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::pki::{HOST, Pki};
 use super::rows::{Mode, Row};
+
+/// Where adit's control socket is in its folder.
+pub const CONTROL: &str = "control";
 
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,29 @@ pub struct Site<'a> {
     pub connect: u16,
     /// What it is to do.
     pub row: &'a Row,
+    /// How large adit is; the others have two workers and one service.
+    pub shape: Shape,
+}
+
+/// How large adit is.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Worker processes, of one relay thread each.
+    pub workers: usize,
+    /// Services, alike but for their address; all but the first are there only to be many.
+    pub services: usize,
+    /// Whether it may need no other user than this one, so that tools can look into it.
+    pub jailed: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Shape {
+        Shape {
+            workers: 2,
+            services: 1,
+            jailed: true,
+        }
+    }
 }
 
 impl Peer {
@@ -138,7 +165,7 @@ impl Peer {
         fs::write(
             &config,
             match self {
-                Peer::Adit => stunnel_conf(site, "workers = 2\nthreads = 1\n")?,
+                Peer::Adit => adit_conf(site)?,
                 Peer::Stunnel => stunnel_conf(site, "")?,
                 Peer::Hitch => hitch_conf(site),
                 Peer::Haproxy => haproxy_conf(site),
@@ -184,8 +211,39 @@ fn root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+fn adit_conf(site: &Site<'_>) -> io::Result<String> {
+    let Shape {
+        workers, services, ..
+    } = site.shape;
+    let control = site.dir.join(CONTROL);
+    let more = format!(
+        "workers = {workers}\nthreads = 1\ncontrol = {}\n",
+        control.display()
+    );
+    let mut text = stunnel_conf(site, &more)?;
+    // All of 127/8 is loopback: one free port is free on every address of it.
+    for number in 1..services {
+        let host = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number as u32);
+        service(&mut text, site, &format!("bench-{number}"), host);
+    }
+    Ok(text)
+}
+
 /// Adit and stunnel read the same file.
 fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
+    let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
+    text += more;
+    if root() && site.shape.jailed {
+        let jail = site.dir.join("jail");
+        fs::create_dir_all(&jail)?;
+        let jail = jail.display();
+        let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
+    }
+    service(&mut text, site, "bench", Ipv4Addr::LOCALHOST);
+    Ok(text)
+}
+
+fn service(text: &mut String, site: &Site<'_>, name: &str, host: Ipv4Addr) {
     let Site {
         pki,
         accept,
@@ -193,17 +251,9 @@ fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
         row,
         ..
     } = site;
-    let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
-    text += more;
-    if root() {
-        let jail = site.dir.join("jail");
-        fs::create_dir_all(&jail)?;
-        let jail = jail.display();
-        let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
-    }
     let _ = write!(
         text,
-        "[bench]\naccept = 127.0.0.1:{accept}\nconnect = 127.0.0.1:{connect}\n"
+        "[{name}]\naccept = {host}:{accept}\nconnect = 127.0.0.1:{connect}\n"
     );
     match row.mode {
         Mode::Server => {
@@ -222,7 +272,6 @@ fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
             }
         }
     }
-    Ok(text)
 }
 
 fn hitch_conf(site: &Site<'_>) -> String {
