@@ -44,6 +44,10 @@ pub enum Command {
     Latency(Plan),
     /// Measure size, start and rest.
     Start(Plan),
+    /// Count instructions and system calls, and compare them with the baseline.
+    Check(Plan),
+    /// Count them, and make them the baseline.
+    Baseline(Plan),
 }
 
 /// What to measure.
@@ -104,6 +108,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("scale") => command = Command::Scale,
             Long("latency") => command = Command::Latency,
             Long("start") => command = Command::Start,
+            Long("check") => command = Command::Check,
+            Long("baseline") => command = Command::Baseline,
             Long("list") => return Ok(Command::Print(listing())),
             Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),

@@ -7,6 +7,7 @@
 //! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
 
 mod args;
+pub mod counts;
 mod crowd;
 mod echo;
 pub mod figures;
@@ -65,6 +66,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Latency(plan) => tell(&plan, "How long an echo takes", |field| {
             latency::measure(field, &plan.peers)
         }),
+        Command::Check(plan) => count(&plan, false),
+        Command::Baseline(plan) => count(&plan, true),
         Command::Start(plan) => tell(&plan, "Size, start and rest", start::measure),
     };
     match done {
@@ -96,6 +99,12 @@ fn tell(
         fs::write(file, format!("{:#}\n", figures::json(title, &figures)))?;
     }
     Ok(true)
+}
+
+/// Counts instructions and system calls; whether nothing became dearer.
+fn count(plan: &Plan, rewrite: bool) -> Result<bool, Box<dyn Error>> {
+    let (scratch, pki) = prepare(plan)?;
+    Ok(counts::check(&plan.rows, rewrite, &pki, scratch.path())?)
 }
 
 /// A folder, watched, and the certificates in it.

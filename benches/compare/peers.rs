@@ -16,6 +16,12 @@ use super::rows::{Mode, Row};
 
 /// Where adit's control socket is in its folder.
 pub const CONTROL: &str = "control";
+/// The beginning of the names of valgrind's pipes there.
+pub const VGDB: &str = "vgdb";
+/// The beginning of the names of callgrind's counts there.
+pub const CALLGRIND: &str = "callgrind";
+/// The list of system calls there.
+pub const STRACE: &str = "strace";
 
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +64,56 @@ pub struct Shape {
     pub workers: usize,
     /// Services, alike but for their address; all but the first are there only to be many.
     pub services: usize,
-    /// Whether it may need no other user than this one, so that tools can look into it.
-    pub jailed: bool,
+    /// What watches it.
+    pub under: Tool,
+}
+
+/// A tool that adit runs under; see [`super::counts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// None.
+    Nothing,
+    /// Valgrind's, which counts instructions, and writes them into the site's folder: so there is
+    /// no jail, and valgrind knows neither seccomp nor Landlock.
+    Callgrind,
+    /// Which lists system calls.
+    Strace,
+}
+
+impl Tool {
+    /// The command that runs adit under it.
+    fn command(self, site: &Site<'_>) -> Command {
+        let program = Peer::Adit.program();
+        let file = |name: &str| site.dir.join(name).display().to_string();
+        // ADIT_BIN for one would be an option to adit.
+        let mut command = match self {
+            Tool::Nothing => {
+                let mut command = Command::new(program);
+                command.env_clear();
+                return command;
+            }
+            Tool::Callgrind => {
+                let mut command = Command::new(in_path("valgrind"));
+                // A title that adit gives itself is written over valgrind's own command line.
+                let options = format!(
+                    "--quiet --trace-children=yes --vgdb-prefix={} --callgrind-out-file={}.%p",
+                    file(VGDB),
+                    file(CALLGRIND)
+                );
+                command.env_clear().env("VALGRIND_OPTS", options);
+                command.arg("--tool=callgrind");
+                command
+            }
+            Tool::Strace => {
+                let mut command = Command::new(in_path("strace"));
+                command.env_clear();
+                command.args(["-f", "-qqq", "-e", "signal=none", "-o", &file(STRACE)]);
+                command
+            }
+        };
+        command.arg(program);
+        command
+    }
 }
 
 impl Default for Shape {
@@ -67,7 +121,7 @@ impl Default for Shape {
         Shape {
             workers: 2,
             services: 1,
-            jailed: true,
+            under: Tool::Nothing,
         }
     }
 }
@@ -173,9 +227,13 @@ impl Peer {
                 Peer::Sockets => String::new(),
             },
         )?;
-        let mut command = Command::new(self.program());
-        // ADIT_BIN for one would be an option to adit.
-        command.env_clear();
+        let mut command = match self {
+            Peer::Adit => site.shape.under.command(site),
+            _ => Command::new(self.program()),
+        };
+        if self != Peer::Adit {
+            command.env_clear();
+        }
         match self {
             Peer::Adit | Peer::Stunnel => command.arg(config),
             Peer::Hitch => command.arg("--config").arg(config),
@@ -233,7 +291,7 @@ fn adit_conf(site: &Site<'_>) -> io::Result<String> {
 fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
     let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
     text += more;
-    if root() && site.shape.jailed {
+    if root() && site.shape.under != Tool::Callgrind {
         let jail = site.dir.join("jail");
         fs::create_dir_all(&jail)?;
         let jail = jail.display();

@@ -17,8 +17,8 @@ use super::pki::Pki;
 use super::rows::Row;
 use super::{tree, watch};
 
-/// From the command to a port that accepts.
-const START: Duration = Duration::from_secs(10);
+/// From the command to a port that accepts, a slow tool before it.
+const START: Duration = Duration::from_secs(60);
 /// From SIGTERM to SIGKILL.
 const STOP: Duration = Duration::from_secs(5);
 /// Between two looks at a process that is starting or stopping.
@@ -128,7 +128,12 @@ impl Proxy {
 
     /// Adit's control socket.
     pub fn control(&self) -> PathBuf {
-        self.log.with_file_name(CONTROL)
+        self.file(CONTROL)
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.log.with_file_name(name)
     }
 
     /// The root of its process tree.
@@ -156,6 +161,12 @@ impl Drop for Proxy {
         let tree = tree::processes(root).unwrap_or_default();
         // It may have ended by itself.
         let _ = kill(Pid::from_raw(root), Signal::SIGTERM);
+        // Under strace, which lets nothing through, the root is not the proxy.
+        for pid in tree::titled(root, "adit: supervisor").unwrap_or_default() {
+            if pid != root {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
         let deadline = Instant::now() + STOP;
         while tree.iter().any(|process| process.lives()) && Instant::now() < deadline {
             // A child that is not waited for still is in /proc.
