@@ -12,7 +12,19 @@ use super::rows::{ROWS, Row};
 /// What `--help` prints.
 pub const HELP: &str = "\
 usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--json FILE]
-                   [--limit SECONDS] [--no-adit] [--list]
+                   [--chart FILE] [--limit SECONDS] [--no-adit] [--list]
+       benches/run --check | --baseline [--rows WORDS]
+       benches/run --scale | --latency | --start [--rounds N] [--work FACTOR] [--json FILE]
+       benches/run --from FILE --chart FILE
+
+What a unit of work costs adit and its peers, side by side; or
+  --check          instructions and system calls of adit's for each unit of work, compared with
+                   benches/counts.baseline: fails where one is more than 2 % dearer
+  --baseline       the same, and writes that file anew
+  --scale          how adit's cost grows with connections, services and workers
+  --latency        how long an echo takes through adit and the peers
+  --start          adit's size, its time to start, its memory at rest
+  --from FILE      draws the --chart of an earlier run's --json
 
   --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx, and sockets, the
                    floor, which relays plain TCP (default: all), by commas; may be given again
@@ -20,6 +32,7 @@ usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [-
   --rounds N       rounds, each in the reverse order of the one before (default: 3)
   --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)
   --json FILE      every sample and ratio, for programs
+  --chart FILE     the ratios as a picture, SVG
   --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
   --no-adit        the peers alone; ratios are to the first of them
   --list           the rows' ids, then stop
@@ -42,6 +55,8 @@ pub enum Command {
     Scale(Plan),
     /// Measure how long an echo takes.
     Latency(Plan),
+    /// Draw the ratios of this JSON into that file.
+    Draw(PathBuf, PathBuf),
     /// Measure size, start and rest.
     Start(Plan),
     /// Count instructions and system calls, and compare them with the baseline.
@@ -63,6 +78,8 @@ pub struct Plan {
     pub work: f64,
     /// Where the machine-readable results go.
     pub json: Option<PathBuf>,
+    /// Where a picture of the ratios goes.
+    pub chart: Option<PathBuf>,
     /// How long all may take.
     pub limit: Duration,
 }
@@ -76,6 +93,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut peers = Vec::new();
     let mut words = Vec::new();
     let mut with_adit = true;
+    let mut from = None;
     let mut command: fn(Plan) -> Command = Command::Measure;
     let mut plan = Plan {
         peers: Vec::new(),
@@ -83,6 +101,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         rounds: 3,
         work: 1.0,
         json: None,
+        chart: None,
         limit: Duration::from_secs(3600),
     };
     while let Some(arg) = parser.next()? {
@@ -98,6 +117,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("rounds") => plan.rounds = parser.value()?.parse()?,
             Long("work") => plan.work = parser.value()?.parse()?,
             Long("json") => plan.json = Some(parser.value()?.into()),
+            Long("chart") => plan.chart = Some(parser.value()?.into()),
+            Long("from") => from = Some(PathBuf::from(parser.value()?)),
             Long("limit") => plan.limit = Duration::from_secs(parser.value()?.parse()?),
             Long("no-adit") => with_adit = false,
             Long("relay") => {
@@ -117,6 +138,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     }
     if plan.rounds == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
         return Err("--rounds and --work must be above 0".into());
+    }
+    if let Some(json) = from {
+        let chart = plan.chart.ok_or("--from needs --chart")?;
+        return Ok(Command::Draw(json, chart));
     }
     plan.peers = choose_peers(peers, with_adit);
     plan.rows = choose_rows(&words)?;

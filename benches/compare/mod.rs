@@ -7,6 +7,7 @@
 //! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
 
 mod args;
+pub mod chart;
 pub mod counts;
 mod crowd;
 mod echo;
@@ -30,6 +31,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -66,6 +68,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Latency(plan) => tell(&plan, "How long an echo takes", |field| {
             latency::measure(field, &plan.peers)
         }),
+        Command::Draw(json, chart) => draw(&json, &chart),
         Command::Check(plan) => count(&plan, false),
         Command::Baseline(plan) => count(&plan, true),
         Command::Start(plan) => tell(&plan, "Size, start and rest", start::measure),
@@ -78,6 +81,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The picture of an earlier run.
+fn draw(json: &Path, chart: &Path) -> Result<bool, Box<dyn Error>> {
+    let text = fs::read_to_string(json).map_err(|error| format!("{}: {error}", json.display()))?;
+    chart::draw(&serde_json::from_str(&text)?, chart)?;
+    Ok(true)
 }
 
 /// Takes figures and tells them.
@@ -144,6 +154,9 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     println!("{}", report.text());
     if let Some(file) = &plan.json {
         fs::write(file, format!("{:#}\n", report.json()))?;
+    }
+    if let Some(file) = &plan.chart {
+        chart::draw(&report.json(), file)?;
     }
     Ok(report.is_sound())
 }
