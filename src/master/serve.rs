@@ -209,6 +209,7 @@ impl Serving {
             return 0;
         };
         let most = listener.most();
+        self.workers.let_go();
         let taken = self.accept_some(index, most);
         if let Some(listener) = self.listeners.get_mut(index) {
             listener.took(taken == most);

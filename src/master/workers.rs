@@ -312,15 +312,22 @@ impl Workers {
         }
     }
 
+    /// Lets go of what was claimed: until then it counts twice, as waiting and as active.
+    pub fn let_go(&mut self) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let row = self.nursery.scoreboard.worker(index);
+            slot.queue.claim(row.last_claimed());
+        }
+    }
+
     /// Sends what was assigned, lets go of what was claimed. Returns whether anything is unclaimed.
     pub fn flush(&mut self) -> bool {
         for accepted in std::mem::take(&mut self.homeless) {
             self.assign(accepted);
         }
+        self.let_go();
         let mut unclaimed = !self.homeless.is_empty();
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let row = self.nursery.scoreboard.worker(index);
-            slot.queue.claim(row.last_claimed());
             if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
