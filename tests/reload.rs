@@ -272,7 +272,10 @@ fn another_chroot_and_another_user_take_over() {
                     .split_whitespace()
                     .all(|id| id == "1")
         });
-        moved.then_some(())
+        // The resolver is outside the jail, as that user.
+        let ids = |pid| proc::status(pid)["Uid"].clone();
+        let follows = ids(roles.resolver) == ids(*roles.workers.first()?);
+        (moved && follows).then_some(())
     });
     scene.survives();
 }

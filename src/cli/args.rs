@@ -21,6 +21,8 @@ pub enum Command {
         configuration: Configuration,
         /// Warnings fail it too.
         strict: bool,
+        /// How many sockets systemd will pass.
+        passed: usize,
     },
     /// `adit reload`: have the running adit read its configuration again, and wait for the result.
     Reload(Configuration),
@@ -184,10 +186,11 @@ fn run(mut parser: lexopt::Parser, as_stunnel: bool) -> Result<Command, UsageErr
 }
 
 fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
-    let (mut given, mut strict) = (Given::default(), false);
+    let (mut given, mut strict, mut passed) = (Given::default(), false, 0);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("strict") => strict = true,
+            Long("passed") => passed = parser.value()?.parse()?,
             Long("help") | Short('h') => return Ok(Command::Help),
             Long(name) => {
                 let name = name.to_owned();
@@ -201,6 +204,7 @@ fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     Ok(Command::Check {
         configuration,
         strict,
+        passed,
     })
 }
 
@@ -367,6 +371,7 @@ mod tests {
         let check = |configuration, strict| Command::Check {
             configuration,
             strict,
+            passed: 0,
         };
         let status = |control, json| Command::Status { control, json };
         let named = |configuration| ControlAt::Configuration(configuration);

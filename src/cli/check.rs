@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::config::{self, Diagnostic, Diagnostics, Severity, Sources};
+use crate::config::{
+    self, Config, Diagnostic, Diagnostics, Service, Severity, Sources, diagnostic_at,
+};
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
@@ -21,6 +23,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     match config {
         Some(config) if !failed => {
             services = config.services.len();
+            found.extend(passed_sockets(&config));
             found.extend(places::missing(&config.global));
             let log = Log {
                 level: 0,
@@ -66,4 +69,22 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Which service takes which of the sockets that systemd passes.
+fn passed_sockets(config: &Config) -> Vec<Diagnostic> {
+    let without = config.services.iter().filter(|s| s.accept.is_empty());
+    let note = |(nth, service): (usize, &Service)| Diagnostic {
+        severity: Severity::Note,
+        ..diagnostic_at(
+            &service.origins,
+            "",
+            format!(
+                "Service [{}] has no `accept`: it takes the {}. socket that systemd passes",
+                service.name,
+                nth + 1
+            ),
+        )
+    };
+    without.enumerate().map(note).collect()
 }

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 mod help;
 pub mod man;
+mod passed;
 mod reload;
 pub mod status;
 mod stunnel;
@@ -64,8 +65,12 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         Command::Check {
             configuration,
             strict,
+            passed,
         } => match sources(configuration, as_stunnel) {
-            Ok(sources) => check::run(&sources, strict, true),
+            Ok(sources) => {
+                let sources = Sources { passed, ..sources };
+                check::run(&passed::as_running(sources), strict, true)
+            }
             Err(code) => code,
         },
         Command::Status { control, json } => match socket(control) {
@@ -73,7 +78,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {
-            Ok(sources) => reload::run(&sources),
+            Ok(sources) => reload::run(&passed::as_running(sources)),
             Err(code) => code,
         },
         Command::Man(name) => match man::page(&name, man::source_date()) {
@@ -156,7 +161,13 @@ fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
         ControlAt::Socket(path) => return Ok(path),
         ControlAt::Configuration(configuration) => configuration,
     };
-    match config::load(&sources(configuration, false)?) {
+    // Whether its services have sockets makes no difference here.
+    let sources = sources(configuration, false)?;
+    let sources = Sources {
+        passed: usize::MAX,
+        ..sources
+    };
+    match config::load(&sources) {
         Ok(loaded) => loaded.config.global.control.ok_or_else(|| {
             complain(format_args!(
                 "the configuration has no control = SOCKET, which status asks"

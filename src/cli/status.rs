@@ -25,6 +25,9 @@ pub struct Status {
     pub pid: u32,
     /// adit's version.
     pub version: String,
+    /// Sockets that systemd passed to it (`LISTEN_FDS`).
+    #[serde(default)]
+    pub passed: usize,
     /// How reloads went.
     pub reloads: ReloadStatus,
     /// The running generation and those that drain, oldest first.
@@ -168,10 +171,13 @@ impl fmt::Display for Status {
         for generation in &self.generations {
             writeln!(
                 f,
-                "\nGeneration {}: {}, master {}, since {}",
+                "\nGeneration {}: {}, {}, since {}",
                 generation.number,
                 generation.state,
-                generation.pid,
+                match generation.pid {
+                    0 => "without a master".to_owned(),
+                    pid => format!("master {pid}"),
+                },
                 Utc(generation.since)
             )?;
             f.write_char('\n')?;
@@ -310,6 +316,7 @@ mod tests {
         Status {
             pid: 100,
             version: "0.1.0".into(),
+            passed: 0,
             reloads: ReloadStatus {
                 succeeded: 3,
                 failed: 1,

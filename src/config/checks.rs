@@ -75,7 +75,9 @@ fn endpoints(service: &Service, meant: &Meant, passed: &mut usize, faults: &mut 
     let help = match (accept, connect) {
         (true, true) => return,
         (true, false) => "`connect = [HOST:]PORT` is missing",
-        (false, true) => "`accept = [HOST:]PORT` is missing",
+        (false, true) => {
+            "`accept = [HOST:]PORT` is missing, and systemd passes no socket in its place"
+        }
         (false, false) => "`accept = [HOST:]PORT` and `connect = [HOST:]PORT` are missing",
     };
     faults.error("", "Each service must define two endpoints", help);

@@ -34,6 +34,8 @@ pub enum State {
     Serving,
     /// Accepts no more; its connections go on until they end, or until then.
     Draining(Option<Instant>),
+    /// Its master has died: see [`super::orphans`].
+    Orphaned,
     /// Was told to end every connection; is killed if it has not ended by then.
     Cut(Instant),
 }
@@ -46,6 +48,7 @@ impl State {
             State::Starting => "starting",
             State::Serving => "serving",
             State::Draining(_) => "draining",
+            State::Orphaned => "orphaned",
             State::Cut(_) => "ending",
         }
     }

@@ -7,14 +7,17 @@ mod daemon;
 mod generation;
 mod listeners;
 mod notify;
+mod orphans;
 pub mod pid_file;
 pub mod places;
+mod pulse;
 mod rehearsal;
 mod repairs;
 mod requests;
 mod resolver;
 mod running;
 mod stopping;
+mod syslog;
 mod takeover;
 mod transition;
 pub mod trial;
@@ -228,7 +231,12 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         listeners: taken.listeners,
         starter: None,
     });
-    supervisor.go_on_with(taken.generations, taken.reloads, taken.next_number);
+    supervisor.go_on_with(
+        taken.generations,
+        taken.orphans,
+        taken.reloads,
+        taken.next_number,
+    );
     Ok(supervisor)
 }
 

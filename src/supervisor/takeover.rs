@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use super::control::Control;
 use super::generation::{Common, Generation, State};
 use super::listeners::{Key, Listeners};
+use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::running::{Reloads, Supervisor};
@@ -109,6 +110,9 @@ struct Saved {
     next_number: u64,
     #[serde(default)]
     reloads: Reloads,
+    /// Generations whose master has died, and the processes that are left of each.
+    #[serde(default)]
+    orphans: Vec<(SavedGeneration, Vec<i32>)>,
     /// Pass phrases, as bytes.
     #[serde(default)]
     phrases: Vec<Zeroizing<Vec<u8>>>,
@@ -133,6 +137,7 @@ struct SavedGeneration {
 /// What was taken over.
 pub struct TakenOver {
     pub(super) generations: Vec<Generation>,
+    pub(super) orphans: Vec<Orphans>,
     pub(super) listeners: Listeners,
     pub(super) resolver: Resolver,
     pub(super) leash: Holder,
@@ -166,6 +171,15 @@ impl TakenOver {
             .generations
             .into_iter()
             .map(SavedGeneration::take_over);
+        let orphans = saved.orphans.into_iter().map(|(generation, workers)| {
+            let mut generation = generation.take_over()?;
+            generation.state = State::Orphaned;
+            generation.hears = false;
+            io::Result::Ok(Orphans {
+                generation,
+                workers: workers.into_iter().map(Pid::from_raw).collect(),
+            })
+        });
         let (resolver_pid, resolver) = saved.resolver;
         let pid_file = saved
             .pid_file
@@ -177,6 +191,7 @@ impl TakenOver {
         saved.phrases.iter().for_each(|phrase| phrases.push(phrase));
         Ok(TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
+            orphans: orphans.collect::<io::Result<_>>()?,
             listeners,
             resolver: Resolver::taken_over(
                 (resolver_pid > 0).then(|| Pid::from_raw(resolver_pid)),
@@ -205,7 +220,7 @@ impl SavedGeneration {
             State::Draining(deadline) => deadline,
             // It is told once more, and killed if that does not help.
             State::Cut(at) => Some(at),
-            State::Loading | State::Starting | State::Serving => None,
+            State::Loading | State::Starting | State::Serving | State::Orphaned => None,
         };
         let drains = drains.map(|at| at.saturating_duration_since(now));
         let since = generation.since.duration_since(UNIX_EPOCH);
@@ -290,6 +305,14 @@ impl Supervisor {
             Some(control) => Some((kept.keep(control.descriptor())?, control.path().to_owned())),
             None => None,
         };
+        let mut orphaned = Kept::default();
+        let orphans = self.orphans.iter().map(|orphans| {
+            let workers = orphans.workers.iter().map(|pid| pid.as_raw());
+            let generation = SavedGeneration::save(&orphans.generation, &mut orphaned)?;
+            io::Result::Ok((generation, workers.collect()))
+        });
+        let orphans = orphans.collect::<io::Result<_>>()?;
+        kept.0.append(&mut orphaned.0);
         let [sessions, counter] = &self.common.memory;
         let saved = Saved {
             generations: generations
@@ -310,6 +333,7 @@ impl Supervisor {
             control,
             next_number: self.next_number,
             reloads: self.reloads,
+            orphans,
             phrases: (self.common.vault.open().iter())
                 .map(|phrase| Zeroizing::new(phrase.to_vec()))
                 .collect(),

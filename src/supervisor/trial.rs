@@ -18,7 +18,7 @@ use crate::tls::{PassPhrases, Resumption};
 /// No process or descriptor to be had.
 pub fn load(config: &Config, phrases: &PassPhrases, log: &Log) -> io::Result<Vec<Diagnostic>> {
     let (_holder, leash) = leash()?;
-    let resolver = Resolver::start(&config.global, &leash, *log)?;
+    let mut resolver = Resolver::start(&config.global, &leash, *log)?;
     let mut client = Client::new(resolver::introduce(&resolver.channel)?);
     let loaded = load::load(config, &mut client, phrases, &Resumption::new()?, log);
     resolver.kill();

@@ -41,6 +41,22 @@ pub fn alive(pid: i32) -> bool {
     process(pid).is_some()
 }
 
+/// Stops a process with SIGSTOP and waits until each of its threads stands still.
+#[track_caller]
+pub fn freeze(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("a process");
+    let stopped = || {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        threads
+            .all(|thread| {
+                let text = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+                text.is_ok_and(|text| text[text.rfind(')').unwrap_or(0)..].starts_with(") T"))
+            })
+            .then_some(())
+    };
+    poll_for(DEADLINE, stopped).expect("a process that stands still");
+}
+
 /// The processor time that it has used, in steps of 10 ms.
 #[track_caller]
 pub fn cpu_time(pid: i32) -> std::time::Duration {
