@@ -14,7 +14,6 @@ use crate::tls::Problem;
 
 /// Pass phrases that were asked for when the program was started: each is tried with every file, as
 /// stunnel does. Wiped when it goes.
-#[derive(Clone)]
 pub struct PassPhrases {
     known: Vec<Secret>,
     /// Why nobody was asked: a key that stays locked is a warning then, and otherwise an error.
