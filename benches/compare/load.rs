@@ -357,7 +357,8 @@ fn exchange(wire: &mut Wire, messages: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
+/// Closes them all cleanly.
+pub fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
     wires.iter_mut().try_for_each(Wire::finish)
 }
 

@@ -11,13 +11,12 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::crowd::{Stage, settled};
 use super::figures::{Bar, Figure, judged, told};
-use super::load::in_parallel;
+use super::load::finish;
 use super::peers::{Peer, Shape};
 use super::pki::Pki;
 use super::report::median;
 use super::rows::{ROWS, Row};
 use super::tree;
-use super::wire::Wire;
 
 /// Nothing happens for this long while CPU is counted.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -153,7 +152,7 @@ fn burst(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     let wires = stage.hold(count)?;
     stage.settled()?;
     let during = tree::pss(root)? as f64;
-    in_parallel(&mut { wires }, Wire::finish).or_else(|_| io::Result::Ok(()))?;
+    finish(wires)?;
     stage.settled()?;
     let at_once = tree::pss(root)? as f64;
     let deadline = Instant::now() + RELEASE;
