@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use nix::sys::signal::Signal;
 
@@ -153,6 +155,38 @@ fn usr1_reopens_the_file_in_every_process_and_no_line_is_lost() {
 }
 
 #[test]
+fn usr1_while_a_reload_loads_reopens_what_was_opened_for_it_too() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let adit = Adit::serve(server_mode(&certs, &upstream));
+    let roles = proc::roles(adit.pid());
+    let resolver = nix::unistd::Pid::from_raw(roles.resolver);
+    // A resolver that stands still holds the candidate where it is, its log open already.
+    nix::sys::signal::kill(resolver, Signal::SIGSTOP).expect("it runs");
+    adit.rewrite(|text| text + "connect = localhost:1\n");
+    adit.signal(Signal::SIGHUP);
+    wait_for("a candidate", || {
+        (proc::children(adit.pid()).len() == 3).then_some(())
+    });
+    let log = adit.plan.folder().join("log");
+    let old = adit.plan.folder().join("log.1");
+    fs::rename(&log, &old).expect("rotating");
+    adit.signal(Signal::SIGUSR1);
+    adit.wait_for_log("Log file reopened");
+    nix::sys::signal::kill(resolver, Signal::SIGCONT).expect("it runs");
+    adit.wait_for_log("Configuration reloaded");
+    wait_for("the old file's last holder", || {
+        let holds = |pid: i32| {
+            let all = proc::descriptors(pid);
+            all.iter().any(|(_, target)| old.to_str() == Some(target))
+        };
+        let family = proc::family(adit.pid());
+        (!family.iter().any(|one| holds(one.pid))).then_some(())
+    });
+}
+
+#[test]
 fn usr2_lists_the_connections() {
     require!(adit);
     let certs = Certs::new();
@@ -259,50 +293,119 @@ fn log_overwrite_empties_the_file_at_the_start_and_append_does_not() {
     }
 }
 
+/// A syslogd, played by the test. Tests with one run one after the other: of one process by this
+/// lock, of several see nextest.toml.
+static ONE_SYSLOGD: Mutex<()> = Mutex::new(());
+
+struct Syslogd {
+    socket: UnixDatagram,
+    path: PathBuf,
+    got: Vec<String>,
+}
+
+impl Syslogd {
+    /// Only where no syslog runs may a test play it.
+    fn start() -> Option<Syslogd> {
+        // Of systemd's package a link may be there alone.
+        let path = fs::read_link("/dev/log").unwrap_or_else(|_| PathBuf::from("/dev/log"));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("mkdir");
+        let Ok(socket) = UnixDatagram::bind(&path) else {
+            crate::support::say_skipped(
+                &crate::support::test_name(),
+                "a syslog runs on this machine",
+            );
+            return None;
+        };
+        socket.set_nonblocking(true).expect("non-blocking");
+        Some(Syslogd {
+            socket,
+            path,
+            got: Vec::new(),
+        })
+    }
+
+    /// The first line with the phrase.
+    #[track_caller]
+    fn wait_for(&mut self, phrase: &str) -> String {
+        let mut line = [0; 4096];
+        let found = poll_for(crate::support::DEADLINE, || {
+            while let Ok(n) = self.socket.recv(&mut line) {
+                let line = String::from_utf8_lossy(&line[..n]);
+                self.got.push(line.into_owned());
+            }
+            self.got.iter().find(|line| line.contains(phrase)).cloned()
+        });
+        found.unwrap_or_else(|| panic!("no {phrase:?} in {:#?}", self.got))
+    }
+}
+
+impl Drop for Syslogd {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[test]
+fn a_syslogd_that_is_restarted_gets_the_lines_from_within_the_jail_again() {
+    require!(root);
+    require!(adit);
+    let _alone = ONE_SYSLOGD.lock();
+    let Some(mut syslog) = Syslogd::start() else {
+        return;
+    };
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let jail = plan.folder().join("jail");
+    fs::create_dir(&jail).expect("mkdir");
+    let jailed = format!(
+        "chroot = {}\nsetuid = nobody\nsetgid = nogroup",
+        jail.display()
+    );
+    let adit = plan
+        .global(format!("syslog = yes\nworkers = 2\n{jailed}"))
+        .service("test", server_mode(&certs, &upstream))
+        .start();
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let talk = || {
+        peers::says_and_hears(
+            &mut tls::connect(config.clone(), adit.address("test")),
+            "hello",
+        )
+    };
+    talk();
+    syslog.wait_for("[0]: Service [test] accepted connection");
+    for restart in 1..=2 {
+        drop(syslog);
+        // While it is away nothing is held up.
+        talk();
+        syslog = Syslogd::start().expect("nobody else plays it");
+        adit.wait_for_log_times("syslog: connected again", restart);
+        // By whichever worker: both write to the new one.
+        talk();
+        let number = 2 * restart;
+        syslog.wait_for(&format!("[{number}]: Service [test] accepted connection"));
+        syslog.wait_for("log line(s) lost");
+    }
+}
+
 #[test]
 fn syslog_gets_the_lines_with_the_programs_name() {
     require!(root);
     require!(adit);
-    use std::os::unix::net::UnixDatagram;
-    // Only where no syslog runs may a test play it. Of systemd's package a link may be there alone.
-    let path = fs::read_link("/dev/log").unwrap_or_else(|_| PathBuf::from("/dev/log"));
-    fs::create_dir_all(path.parent().expect("a folder")).expect("mkdir");
-    let Ok(syslog) = UnixDatagram::bind(&path) else {
-        return crate::support::say_skipped(
-            &crate::support::test_name(),
-            "a syslog runs on this machine",
-        );
+    let _alone = ONE_SYSLOGD.lock();
+    let Some(mut syslog) = Syslogd::start() else {
+        return;
     };
-    struct Unlink(PathBuf);
-    impl Drop for Unlink {
-        fn drop(&mut self) {
-            let _ = fs::remove_file(&self.0);
-        }
-    }
-    let _unlink = Unlink(path);
-    syslog.set_nonblocking(true).expect("non-blocking");
     let certs = Certs::new();
     let upstream = Server::echo();
     let adit = Plan::new()
         .global("syslog = yes\nservice = mailtunnel\ndebug = local3.7")
         .service("test", server_mode(&certs, &upstream))
         .start();
-    let mut got = Vec::new();
-    let mut line = [0; 4096];
-    let found = poll_for(crate::support::DEADLINE, || {
-        while let Ok(n) = syslog.recv(&mut line) {
-            got.push(String::from_utf8_lossy(&line[..n]).into_owned());
-        }
-        got.iter()
-            .any(|line| line.contains("Accepting new connections"))
-            .then_some(())
-    });
-    assert!(found.is_some(), "{got:#?}");
+    syslog.wait_for("Accepting new connections");
     // local3 is 19; notice is 5.
-    let line = got
-        .iter()
-        .find(|line| line.contains("Configuration successful"))
-        .expect("it");
+    let line = syslog.wait_for("Configuration successful");
     assert!(line.starts_with("<157>"), "{line}");
     assert!(
         line.contains("mailtunnel[") && line.contains(": LOG5["),

@@ -97,7 +97,7 @@ fn sockets_that_a_dead_worker_had_not_claimed_go_to_another() {
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&certs, &upstream, "workers = 2");
     let stopped = proc::roles(adit.pid()).workers[0];
-    send(stopped, Signal::SIGSTOP);
+    proc::freeze(stopped);
     // Some of these are handed to the one that stands still.
     let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
     // All are accepted when the last has an answer or waits in the stopped worker's socket: the
@@ -379,13 +379,14 @@ fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
     );
     fs::write(&activate, text).expect("write");
     fs::set_permissions(&activate, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let output = plan.folder().join("log");
+    let (output, control) = (plan.folder().join("log"), plan.folder().join("control"));
     let globals = format!(
-        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\n",
-        output.display()
+        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\ncontrol = {}\n",
+        output.display(),
+        control.display()
     );
     let service = format!("[passed]\n{}{}", echo.line(), certs.server().lines());
-    let adit = plan.program(activate).verbatim(globals + &service).launch();
+    let mut adit = plan.program(activate).verbatim(globals + &service).launch();
     drop(listener);
     adit.wait_for_log("Accepting new connections");
     assert_eq!(adit.address("passed"), address);
@@ -396,6 +397,35 @@ fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
     talk();
     adit.reload(1);
     talk();
+    // Commands ask the one that runs how many it has.
+    let file = adit.plan.file();
+    let command = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(support::adit::program());
+        let output = command
+            .args(arguments)
+            .arg(&file)
+            .output()
+            .expect("a command");
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.success(), said.concat())
+    };
+    let (good, said) = command(&["check"]);
+    assert!(good && said.contains("takes the 1. socket"), "{said}");
+    assert!(command(&["reload"]).0 && command(&["status"]).0);
+    talk();
+    adit.rewrite(|text| text + &format!("[too many]\n{}{}", echo.line(), certs.server().lines()));
+    let (good, said) = command(&["reload"]);
+    assert!(!good && said.contains("two endpoints"), "{said}");
+    assert!(command(&["check", "--passed", "2"]).0);
+    talk();
+    // And without one that runs there are none.
+    adit.rewrite(|text| text[..text.find("[too many]").expect("it")].to_owned());
+    adit.signal(Signal::SIGTERM);
+    assert!(adit.wait_for_exit().success());
+    let (good, said) = command(&["check"]);
+    assert!(!good && said.contains("passes no socket"), "{said}");
+    assert!(command(&["check", "--passed", "1"]).0);
 }
 
 /// Roles of an adit with two workers, and a client of each.
@@ -418,7 +448,7 @@ fn a_master_that_is_told_to_drain_while_somebody_connects_lives_on() {
     let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 60");
     let (roles, mut clients) = two_workers(&adit);
     // The word and the connection are there in the same turn of its loop.
-    send(roles.master, Signal::SIGSTOP);
+    proc::freeze(roles.master);
     let _waiting = adit.connect("test");
     adit.signal(Signal::SIGTERM);
     adit.wait_for_log("Received SIGTERM");
@@ -441,7 +471,7 @@ fn sockets_that_a_dead_worker_had_not_claimed_are_served_while_draining_too() {
     let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 60");
     let (roles, _sessions) = two_workers(&adit);
     let address = adit.address("test");
-    send(roles.workers[0], Signal::SIGSTOP);
+    proc::freeze(roles.workers[0]);
     let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
     wait_for("a connection that is served", || {
         let mut probe = adit.connect("test");
@@ -465,7 +495,7 @@ fn a_worker_that_stands_still_is_left_behind_by_nobody() {
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 1");
     let (roles, _clients) = two_workers(&adit);
-    send(roles.workers[1], Signal::SIGSTOP);
+    proc::freeze(roles.workers[1]);
     let (status, _) = adit.stop();
     assert!(status.success(), "{status}");
 }
@@ -483,7 +513,7 @@ fn a_master_without_a_free_descriptor_lives_through_usr1() {
     let roles = proc::roles(adit.pid());
     // Nobody claims what the master accepts, so it keeps all of it.
     for worker in &roles.workers {
-        send(*worker, Signal::SIGSTOP);
+        proc::freeze(*worker);
     }
     let mut clients: Vec<TcpStream> = (0..60).map(|_| adit.connect("test")).collect();
     adit.wait_for_log("Too many open files");
@@ -506,7 +536,7 @@ fn a_master_that_dies_while_a_reload_loads_is_replaced_once() {
     let adit = start(&certs, &upstream, "workers = 1");
     let roles = proc::roles(adit.pid());
     // A resolver that stands still holds the candidate where it is.
-    send(roles.resolver, Signal::SIGSTOP);
+    proc::freeze(roles.resolver);
     adit.rewrite(|text| text + "connect = localhost:1\n");
     adit.signal(Signal::SIGHUP);
     wait_for("a candidate", || {
@@ -536,7 +566,7 @@ fn a_reload_that_is_broken_off_by_term_leaves_no_file() {
     let mut adit = start(&certs, &upstream, "workers = 1");
     let folder = adit.plan.folder().to_owned();
     let roles = proc::roles(adit.pid());
-    send(roles.resolver, Signal::SIGSTOP);
+    proc::freeze(roles.resolver);
     let (control, pid) = (folder.join("control"), folder.join("pid"));
     let globals = format!("control = {}\npid = {}\n", control.display(), pid.display());
     adit.rewrite(|text| globals + &text + "connect = localhost:1\n");
@@ -563,4 +593,279 @@ fn workers_whose_master_was_killed_end_their_connections_within_draintimeout() {
     wait_for("the orphan's end", || {
         (!proc::alive(roles.workers[0])).then_some(())
     });
+}
+
+#[test]
+fn a_kernel_without_memory_for_poll_ends_no_process() {
+    require!(root);
+    require!(adit);
+    require!(program "strace");
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let roles = proc::roles(adit.pid());
+    // A master waits by epoll_wait(2), which needs no memory.
+    let all = [roles.supervisor, roles.resolver, roles.workers[0]];
+    let trace = adit.plan.folder().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace
+        .args(["-f", "-qq", "-e", "trace=poll,ppoll", "-o"])
+        .arg(&trace);
+    strace.args(["-e", "inject=poll,ppoll:error=ENOMEM:when=1..2"]);
+    strace.args(
+        all.iter()
+            .flat_map(|pid| ["-p".to_owned(), pid.to_string()]),
+    );
+    let mut strace = strace.spawn().expect("strace");
+    let traced = |pid: &i32| {
+        proc::status(*pid)
+            .get("TracerPid")
+            .is_some_and(|tracer| tracer == &strace.id().to_string())
+    };
+    wait_for("strace", || all.iter().all(traced).then_some(()));
+    let failed = |who: &[i32]| {
+        wait_for("every loop's failure", || {
+            let text = fs::read_to_string(&trace).unwrap_or_default();
+            let failed = |pid: &i32| {
+                let mut lines = text
+                    .lines()
+                    .filter(|line| line.starts_with(&pid.to_string()));
+                lines.any(|line| line.contains("(INJECTED)"))
+            };
+            who.iter().all(failed).then_some(())
+        });
+    };
+    // Each of them goes round its loop.
+    for _ in 0..3 {
+        assert!(goes_on(&mut open(&adit)));
+        adit.signal(Signal::SIGUSR2);
+    }
+    failed(&[roles.supervisor, roles.workers[0]]);
+    assert!(goes_on(&mut open(&adit)));
+    let after = proc::roles(adit.pid());
+    assert_eq!(after.master, roles.master);
+    assert_eq!(after.workers, roles.workers);
+    // A new master is introduced to the resolver.
+    adit.reload(1);
+    failed(&[roles.resolver]);
+    strace.kill().expect("strace");
+    strace.wait().expect("strace");
+    assert!(goes_on(&mut open(&adit)));
+    assert_eq!(proc::roles(adit.pid()).resolver, roles.resolver);
+}
+
+/// Clients that connect while a worker stands still: some are handed to it.
+fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
+    proc::freeze(stopped);
+    let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(goes_on(client), "connection {number} was left with it");
+    }
+    assert!(adit.count_in_log("stands still: ") > 0, "it was given none");
+    clients
+}
+
+#[test]
+fn a_worker_that_stands_still_loses_its_new_connections_to_others_and_then_its_life() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2");
+    let before = proc::roles(adit.pid());
+    let stopped = before.workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    // Killed for it, and replaced, while nobody else notices.
+    adit.wait_for_log("s: it is killed");
+    wait_for("another worker in its place", || {
+        let roles = proc::roles(adit.pid());
+        (roles.workers.len() == 2 && !roles.workers.contains(&stopped)).then_some(())
+    });
+    assert!(clients.iter_mut().all(goes_on));
+    assert!((0..4).all(|_| goes_on(&mut open(&adit))));
+    assert_eq!(proc::roles(adit.pid()).master, before.master);
+}
+
+#[test]
+fn a_worker_that_goes_on_in_time_serves_again_and_no_connection_twice() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2\nlogId = process");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    send(stopped, Signal::SIGCONT);
+    adit.wait_for_log(&format!("(PID {stopped}) goes on"));
+    assert!(clients.iter_mut().all(goes_on));
+    // It has none of those, so it is the least busy now.
+    let own = format!("[{stopped}]: Service [test] accepted connection");
+    assert_eq!(adit.count_in_log(&own), 0);
+    clients.extend((0..4).map(|_| open(&adit)));
+    adit.wait_for_log(&own);
+    assert!(clients.iter_mut().all(goes_on));
+    let total = adit.count_in_log("Service [test] accepted connection");
+    assert_eq!(total, clients.len(), "served twice, or not at all");
+}
+
+#[test]
+fn a_single_worker_that_stands_still_is_replaced_and_what_waited_is_served() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    assert!(!proc::alive(stopped));
+    assert!(clients.iter_mut().all(goes_on));
+}
+
+/// A listener in systemd's place: what it was told, by the words of each datagram.
+struct Manager {
+    socket: std::os::unix::net::UnixDatagram,
+    told: Vec<String>,
+}
+
+impl Manager {
+    fn at(path: &std::path::Path) -> Manager {
+        let socket = std::os::unix::net::UnixDatagram::bind(path).expect("a socket");
+        socket.set_nonblocking(true).expect("non-blocking");
+        Manager {
+            socket,
+            told: Vec::new(),
+        }
+    }
+
+    /// The next word of this name, all others before it skipped.
+    #[track_caller]
+    fn wait_for(&mut self, word: &str) {
+        wait_for(word, || {
+            let mut text = [0; 512];
+            if let Ok(length) = self.socket.recv(&mut text) {
+                let text = String::from_utf8_lossy(&text[..length]);
+                self.told.extend(text.lines().map(str::to_owned));
+            }
+            let at = self.told.iter().position(|told| told.starts_with(word))?;
+            self.told.drain(..=at);
+            Some(())
+        });
+    }
+}
+
+#[test]
+fn systemd_is_told_of_the_start_of_reloads_and_of_the_end() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let path = plan.folder().join("notify");
+    let mut manager = Manager::at(&path);
+    let adit = plan
+        .environment("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    manager.wait_for("READY=1");
+    manager.wait_for("STATUS=Accepting new connections");
+    adit.reload(1);
+    for word in [
+        "RELOADING=1",
+        "MONOTONIC_USEC=",
+        "READY=1",
+        "STATUS=Generation 2 serves",
+    ] {
+        manager.wait_for(word);
+    }
+    adit.rewrite(|text| text + "conect = 1\n");
+    adit.reload_refused(&["conect"]);
+    for word in ["RELOADING=1", "READY=1", "STATUS=Failed to reload"] {
+        manager.wait_for(word);
+    }
+    let (status, _) = adit.stop();
+    assert!(status.success());
+    manager.wait_for("STOPPING=1");
+    // Without a watchdog nobody is fed, and nothing wakes up for it.
+    assert!(!manager.told.iter().any(|told| told.starts_with("WATCHDOG")));
+}
+
+#[test]
+fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let path = plan.folder().join("notify");
+    let mut manager = Manager::at(&path);
+    let adit = plan
+        .environment("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .environment("WATCHDOG_USEC", "1000000")
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let before = proc::roles(adit.pid());
+    // It is asked, answers, and lives on.
+    (0..3).for_each(|_| manager.wait_for("WATCHDOG=1"));
+    let mut client = open(&adit);
+    send(before.master, Signal::SIGSTOP);
+    let mut waiting = adit.connect("test");
+    adit.wait_for_log("stands still: it is killed");
+    peers::says_and_hears(&mut waiting, "hello");
+    assert!(goes_on(&mut client), "it was cut");
+    assert_ne!(proc::roles(adit.pid()).master, before.master);
+    manager.wait_for("WATCHDOG=1");
+    assert_eq!(adit.count_in_log("stands still"), 1);
+}
+
+#[test]
+fn workers_whose_master_was_killed_are_shown_and_waited_for_over_an_upgrade_and_at_the_end() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    let program = plan.folder().join("adit");
+    fs::copy(support::adit::program(), &program).expect("copy");
+    let globals = format!(
+        "workers = 1\ndrainTimeout = 60\ncontrol = {}",
+        control.display()
+    );
+    let mut adit = plan
+        .program(&program)
+        .global(globals)
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let roles = proc::roles(adit.pid());
+    let mut client = open(&adit);
+    send(roles.master, Signal::SIGKILL);
+    adit.wait_for_log("in place of the dead one");
+    let orphaned = || {
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(["status", "--json", "--control"])
+            .arg(&control);
+        let output = command.output().expect("adit status");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let generations = status["generations"]
+            .as_array()
+            .expect("generations")
+            .clone();
+        let mut orphaned = generations.into_iter().filter(|g| g["state"] == "orphaned");
+        orphaned.next()
+    };
+    let shown = orphaned().expect("the dead master's generation");
+    assert_eq!(shown["workers"][0]["pid"], roles.workers[0]);
+    assert_eq!(shown["services"][0]["active"], 1);
+    adit.signal(Signal::SIGUSR2);
+    adit.wait_for_log("Generation 1 has lost its master, and 1 more active connection(s)");
+    // Another version knows of it as well.
+    let new = program.with_extension("new");
+    fs::copy(&program, &new).expect("copy");
+    fs::rename(&new, &program).expect("rename");
+    adit.reload(1);
+    adit.wait_for_log("has taken over");
+    assert_eq!(orphaned(), Some(shown));
+    let address = adit.address("test");
+    adit.signal(Signal::SIGTERM);
+    wait_until_refused(address);
+    adit.wait_for_log_times("has ended", 2);
+    assert!(goes_on(&mut client), "the connection was cut");
+    drop(client);
+    assert!(adit.wait_for_exit().success());
+    assert!(!proc::alive(roles.workers[0]));
 }

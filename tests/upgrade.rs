@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -41,7 +41,7 @@ fn replace(path: &Path, content: &[u8]) {
 }
 
 /// The same program as another file: bytes behind an ELF file mean nothing to it.
-fn next_version(path: &Path) {
+pub fn next_version(path: &Path) {
     let mut content = fs::read(path).expect("read");
     content.extend(b"another version");
     replace(path, &content);
@@ -63,6 +63,9 @@ fn a_new_binary_takes_over_and_nothing_is_refused_or_cut() {
     // The same process, another program: the one that the path names now.
     let running = fs::metadata(format!("/proc/{supervisor}/exe")).expect("the supervisor");
     assert_eq!(running.len(), fs::metadata(&path).expect("installed").len());
+    let resolver = proc::roles(supervisor).resolver;
+    let resolver = fs::metadata(format!("/proc/{resolver}/exe")).expect("the resolver");
+    assert_eq!(resolver.ino(), running.ino(), "the old program resolves");
     // The first generation, of the first program, still carries the transfer.
     assert!(proc::alive(master));
     scene.survives();

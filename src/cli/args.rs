@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
+use super::commands::COMMANDS;
 use crate::config;
 
 /// What the command line asks for.
@@ -20,6 +21,8 @@ pub enum Command {
         configuration: Configuration,
         /// Warnings fail it too.
         strict: bool,
+        /// How many sockets systemd will pass.
+        passed: usize,
     },
     /// `adit reload`: have the running adit read its configuration again, and wait for the result.
     Reload(Configuration),
@@ -143,6 +146,16 @@ pub fn parse(
     }
 }
 
+/// The command, as it is typed, that a word taken for a file was probably meant to be. A word with a
+/// `/` or a `.` in it is a file's name.
+pub fn meant_command(word: &OsStr) -> Option<String> {
+    let word = word.to_str().filter(|word| !word.contains(['/', '.']))?;
+    let commands = COMMANDS.iter().map(|command| command.name);
+    let words = commands.chain(["-help", "-version"]);
+    let meant = config::nearest(word, words.filter(|name| !name.is_empty()))?;
+    (meant != word).then(|| format!("adit {meant}"))
+}
+
 /// stunnel's long options have one dash.
 fn lengthened(argument: OsString) -> OsString {
     match argument.to_str() {
@@ -173,10 +186,11 @@ fn run(mut parser: lexopt::Parser, as_stunnel: bool) -> Result<Command, UsageErr
 }
 
 fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
-    let (mut given, mut strict) = (Given::default(), false);
+    let (mut given, mut strict, mut passed) = (Given::default(), false, 0);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("strict") => strict = true,
+            Long("passed") => passed = parser.value()?.parse()?,
             Long("help") | Short('h') => return Ok(Command::Help),
             Long(name) => {
                 let name = name.to_owned();
@@ -190,6 +204,7 @@ fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     Ok(Command::Check {
         configuration,
         strict,
+        passed,
     })
 }
 
@@ -356,6 +371,7 @@ mod tests {
         let check = |configuration, strict| Command::Check {
             configuration,
             strict,
+            passed: 0,
         };
         let status = |control, json| Command::Status { control, json };
         let named = |configuration| ControlAt::Configuration(configuration);
@@ -390,6 +406,23 @@ mod tests {
             (&["demo"], Command::Demo),
         ] {
             assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_near_a_command_was_meant_to_be_it() {
+        for (word, meant) in [
+            ("chek", Some("adit check")),
+            ("Check", Some("adit check")),
+            ("relod", Some("adit reload")),
+            ("stauts", Some("adit status")),
+            ("help", Some("adit -help")),
+            ("mail", None),
+            ("relay", None),
+            ("chek.conf", None),
+            ("./chek", None),
+        ] {
+            assert_eq!(meant_command(word.as_ref()).as_deref(), meant, "{word}");
         }
     }
 

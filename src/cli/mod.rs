@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 mod help;
 pub mod man;
+mod passed;
 mod reload;
 pub mod status;
 mod stunnel;
@@ -17,7 +18,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use args::{Command, Configuration, ControlAt, Source};
@@ -33,11 +34,22 @@ const MAX_TEXT: u64 = 16 << 20;
 
 /// Does what `arguments` ask for; the first of them is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
     let as_stunnel = args::called_as_stunnel(arguments.next().as_deref());
-    match args::parse(arguments, as_stunnel) {
-        Ok(command) => obey(command, as_stunnel),
-        Err(error) => {
+    let first = arguments.peek().cloned();
+    // A file of that name is what was meant after all.
+    let meant = first.filter(|word| !as_stunnel && !Path::new(word).exists());
+    let meant = meant.and_then(|word| Some((args::meant_command(&word)?, word)));
+    match (args::parse(arguments, as_stunnel), meant) {
+        (Ok(Command::Run(_)) | Err(_), Some((meant, word))) => {
+            let word = word.display();
+            complain(format_args!(
+                "{word} is no command, and no file: did you mean `{meant}`?"
+            ));
+            ExitCode::from(USAGE)
+        }
+        (Ok(command), _) => obey(command, as_stunnel),
+        (Err(error), None) => {
             complain(format_args!("{error}; see adit -help"));
             ExitCode::from(USAGE)
         }
@@ -53,8 +65,12 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         Command::Check {
             configuration,
             strict,
+            passed,
         } => match sources(configuration, as_stunnel) {
-            Ok(sources) => check::run(&sources, strict),
+            Ok(sources) => {
+                let sources = Sources { passed, ..sources };
+                check::run(&passed::as_running(sources), strict, true)
+            }
             Err(code) => code,
         },
         Command::Status { control, json } => match socket(control) {
@@ -62,7 +78,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {
-            Ok(sources) => reload::run(&sources),
+            Ok(sources) => reload::run(&passed::as_running(sources)),
             Err(code) => code,
         },
         Command::Man(name) => match man::page(&name, man::source_date()) {
@@ -145,7 +161,13 @@ fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
         ControlAt::Socket(path) => return Ok(path),
         ControlAt::Configuration(configuration) => configuration,
     };
-    match config::load(&sources(configuration, false)?) {
+    // Whether its services have sockets makes no difference here.
+    let sources = sources(configuration, false)?;
+    let sources = Sources {
+        passed: usize::MAX,
+        ..sources
+    };
+    match config::load(&sources) {
         Ok(loaded) => loaded.config.global.control.ok_or_else(|| {
             complain(format_args!(
                 "the configuration has no control = SOCKET, which status asks"

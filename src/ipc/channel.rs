@@ -1,6 +1,7 @@
 //! A pair of connected SOCK_SEQPACKET sockets: each message arrives whole, with its descriptors,
 //! and the other side's death is an end of file.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -15,6 +16,22 @@ pub const MAX_DESCRIPTORS: usize = 128;
 /// One end; see the module.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
+
+/// A message that was cut short, as the source of an error of kind `InvalidData`: it did not fit, or
+/// its descriptors found no room in this process's table.
+#[derive(Debug)]
+pub struct Cut {
+    /// How many bytes of the buffer it filled.
+    pub len: usize,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message between adit's processes was cut short (no descriptors left?)")
+    }
+}
+
+impl std::error::Error for Cut {}
 
 /// A message that came in.
 #[derive(Debug)]
@@ -80,7 +97,7 @@ impl Channel {
     /// unless `MSG_DONTWAIT` is among `flags`.
     ///
     /// # Errors
-    /// `WouldBlock`; `InvalidData` when it did not fit, or its descriptors found no room in this
+    /// `WouldBlock`; `InvalidData`, with a [`Cut`], when it did not fit, or its descriptors found no room in this
     /// process's table (what did arrive is closed).
     pub fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Received>> {
         // Aligned as a cmsghdr must be.
@@ -112,10 +129,7 @@ impl Channel {
             return Ok(None);
         }
         if header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a message between adit's processes was cut short (no descriptors left?)",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, Cut { len }));
         }
         Ok(Some(Received { len, descriptors }))
     }

@@ -36,7 +36,7 @@ pub struct Handed {
     /// The accepted socket, non-blocking.
     pub socket: OwnedFd,
     /// The master's number for this hand-off to this worker, from 1; claimed through
-    /// `WorkerRow::claimed` with `fetch_max` when a relay thread takes it off the channel.
+    /// `WorkerRow::claim` when a relay thread takes it off the channel.
     pub sequence: u64,
     /// The connection's number, over all workers and generations.
     pub connection: u64,

@@ -9,4 +9,5 @@ pub mod leash;
 pub mod scoreboard;
 pub mod shared;
 pub mod sockopt;
+pub mod wait;
 pub mod words;

@@ -12,6 +12,9 @@ use super::shared::SharedWords;
 /// Words of a row: 128 bytes, two cache lines, as the prefetcher fetches pairs.
 const ROW: usize = 16;
 
+/// Beside the number in [`WorkerRow::claimed`]: the master has taken back what is behind it.
+pub const REVOKED: u64 = 1 << 63;
+
 /// Why a handshake failed, as the scoreboard counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeFailure {
@@ -52,10 +55,11 @@ cells! {
         pid = 0,
         /// Connections it has (claimed and not finished).
         active = 1,
-        /// Number of the last socket it claimed; the master numbers from 1 for each process.
+        /// Number of the last socket it claimed, and [`REVOKED`]; the master numbers from 1 for each
+        /// process. The worker writes it by [`WorkerRow::claim`].
         claimed = 2,
-        /// Turns of its inbox loop, so that a hang shows.
-        heartbeat = 3,
+        /// Sockets that it let go of, since the master had taken them back.
+        let_go = 3,
         /// Times this worker was started.
         starts = 4,
     }
@@ -171,6 +175,7 @@ impl Scoreboard {
         row.pid().store(0, Relaxed);
         row.active().store(0, Relaxed);
         row.claimed().store(0, Relaxed);
+        row.let_go().store(0, Relaxed);
         for service in 0..self.services {
             self.service(worker, service).active().store(0, Relaxed);
         }
@@ -180,6 +185,36 @@ impl Scoreboard {
 /// Words of a whole board.
 fn length(workers: usize, services: usize) -> usize {
     (workers + services + workers * services) * ROW
+}
+
+impl WorkerRow<'_> {
+    /// The worker takes on the socket of this number. False: the master has taken it back, and it
+    /// must be closed without another look.
+    ///
+    /// One word decides between the two, so a connection is never served twice.
+    pub fn claim(&self, sequence: u64) -> bool {
+        let claimed = self.claimed().fetch_update(Relaxed, Relaxed, |claimed| {
+            (claimed & REVOKED == 0).then(|| claimed.max(sequence))
+        });
+        // Another thread may have claimed a later one: then the master let go of this one as well.
+        claimed.is_ok() || sequence <= self.last_claimed()
+    }
+
+    /// The number of the last socket that was claimed.
+    pub fn last_claimed(&self) -> u64 {
+        self.claimed().load(Relaxed) & !REVOKED
+    }
+
+    /// The master takes back every socket that is not claimed; the last that was.
+    pub fn revoke(&self) -> u64 {
+        self.claimed().fetch_or(REVOKED, Relaxed) & !REVOKED
+    }
+
+    /// The worker has let go of everything that was taken back, up to and with number `last`: it may
+    /// claim again.
+    pub fn restore(&self, last: u64) {
+        self.claimed().store(last, Relaxed);
+    }
 }
 
 impl ServiceRow<'_> {
@@ -192,5 +227,40 @@ impl ServiceRow<'_> {
             HandshakeFailure::Vanished => self.failed_vanished(),
         };
         cell.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_the_workers_or_the_masters_and_never_both() {
+        let board = Scoreboard::new(1, 1).unwrap();
+        let row = board.worker(0);
+        assert!(row.claim(2));
+        assert_eq!(row.revoke(), 2);
+        assert!(!row.claim(3), "the master has it");
+        assert!(row.claim(1), "the master let go of it when 2 was claimed");
+        assert_eq!(row.last_claimed(), 2);
+        row.restore(3);
+        assert!(row.claim(4));
+        assert_eq!(row.last_claimed(), 4);
+
+        // Two sides at once: whoever has it, the other has it not.
+        for sequence in 5..2005 {
+            let start = std::sync::Barrier::new(2);
+            let (claimed, last) = std::thread::scope(|scope| {
+                let worker = scope.spawn(|| {
+                    start.wait();
+                    row.claim(sequence)
+                });
+                start.wait();
+                let last = row.revoke();
+                (worker.join().unwrap(), last)
+            });
+            assert_eq!(claimed, last == sequence);
+            row.restore(sequence);
+        }
     }
 }

@@ -23,10 +23,14 @@ pub enum ToMaster {
     Serve,
     /// The log file was opened anew: its descriptor.
     LogFile,
+    /// syslogd was started anew: a connection to it.
+    Syslog,
     /// The resolver was started anew: a channel to introduce clients on.
     Resolver,
     /// List the connections in the log, then say [`FromMaster::Listed`].
     List,
+    /// Say [`FromMaster::Alive`].
+    Ask,
     /// Accept no more; go when the last connection has ended.
     Drain,
     /// End every connection and go.
@@ -47,6 +51,8 @@ pub enum FromMaster {
     Draining,
     /// So many connections were listed.
     Listed(usize),
+    /// Asked, its loop has come round.
+    Alive,
 }
 
 /// Where to listen for one `accept` entry: names are resolved, the port is still as asked for.
@@ -65,6 +71,8 @@ pub enum Accept {
 pub enum ToWorker {
     /// As [`ToMaster::LogFile`].
     LogFile,
+    /// As [`ToMaster::Syslog`].
+    Syslog,
     /// One resolver socket for each relay thread.
     Resolver,
     /// As [`ToMaster::List`].

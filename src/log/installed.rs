@@ -28,7 +28,7 @@ static STDERR: AtomicBool = AtomicBool::new(true);
 struct Installed {
     logger: Logger,
     file: Option<Arc<Sink>>,
-    syslog: Option<RawFd>,
+    syslog: Option<Arc<Syslog>>,
 }
 
 impl Installed {
@@ -37,18 +37,19 @@ impl Installed {
         let file = outputs.file.map(|fd| Arc::new(Sink::file(fd)));
         let syslog = outputs
             .syslog
-            .map(|socket| Syslog::new(socket, outputs.facility, outputs.program));
+            .map(|socket| Syslog::new(socket, outputs.facility, outputs.program))
+            .map(Arc::new);
         Self {
-            syslog: syslog.as_ref().map(|syslog| syslog.as_fd().as_raw_fd()),
             logger: Logger::root(
                 Drains {
                     terminal: line(Arc::new(Sink::terminal())),
                     file: file.clone().map(line),
-                    syslog,
+                    syslog: syslog.clone(),
                 },
                 o!(),
             ),
             file,
+            syslog,
         }
     }
 }
@@ -57,7 +58,7 @@ impl Installed {
 struct Drains {
     terminal: LineFormat<PlainSyncDecorator<Writer>>,
     file: Option<LineFormat<PlainSyncDecorator<Writer>>>,
-    syslog: Option<Syslog>,
+    syslog: Option<Arc<Syslog>>,
 }
 
 impl Drain for Drains {
@@ -157,6 +158,20 @@ pub fn replace_file(fd: OwnedFd) -> io::Result<()> {
     }
 }
 
+/// Puts `socket`, see [`super::connect_syslog`], behind the number of the installed one.
+///
+/// # Errors
+/// syslog is not in use; what dup3(2) gives.
+pub fn replace_syslog(socket: OwnedFd) -> io::Result<()> {
+    match current().as_ref().and_then(|c| c.syslog.as_ref()) {
+        Some(syslog) => syslog.replace(socket.as_fd()),
+        None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "syslog is not in use",
+        )),
+    }
+}
+
 /// The descriptors that the log needs, for a child that closes all others.
 pub fn descriptors() -> Vec<RawFd> {
     let mut all = Vec::new();
@@ -165,7 +180,7 @@ pub fn descriptors() -> Vec<RawFd> {
     }
     if let Some(current) = current() {
         all.extend(current.file.as_ref().map(|file| file.as_fd().as_raw_fd()));
-        all.extend(current.syslog);
+        all.extend(current.syslog.as_ref().map(|s| s.as_fd().as_raw_fd()));
     }
     all
 }

@@ -15,8 +15,9 @@ mod syslog;
 use std::fmt::{self, Write as _};
 use std::io;
 
-pub use installed::{descriptors, install, replace_file, to_stderr};
-pub use outputs::{OpenError, Outputs, reopen};
+pub use installed::{descriptors, install, replace_file, replace_syslog, to_stderr};
+pub use outputs::{OpenError, Outputs, connect_syslog, reopen};
+pub(crate) use syslog::PATH as SYSLOG_PATH;
 
 /// The brackets of a log line: `LOG5[17]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

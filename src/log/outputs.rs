@@ -141,6 +141,14 @@ pub fn reopen(global: &Global) -> io::Result<OwnedFd> {
     }
 }
 
+/// A socket connected to whichever syslogd runs now, for [`super::replace_syslog`].
+///
+/// # Errors
+/// None runs.
+pub fn connect_syslog() -> io::Result<OwnedFd> {
+    syslog::open(syslog::PATH)
+}
+
 fn open_file(output: &Path, jail: Option<&Path>, overwrite: bool) -> Result<OwnedFd, OpenError> {
     let failed = |path: PathBuf| {
         move |errno: Errno| OpenError {

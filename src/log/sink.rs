@@ -113,10 +113,7 @@ impl Sink {
         let Target::File(old) = &self.target else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // SAFETY: the number is `old`'s, which stays its only owner: what dup3_raw gives back is
-        // let go of, not closed.
-        let same = unsafe { nix::unistd::dup3_raw(new, old.as_raw_fd(), OFlag::O_CLOEXEC) }?;
-        let _ = same.into_raw_fd();
+        put_behind(old, new)?;
         self.torn.store(false, Relaxed);
         self.patience.moved();
         Ok(())
@@ -192,6 +189,18 @@ impl AsFd for Sink {
             Target::File(fd) => fd.as_fd(),
         }
     }
+}
+
+/// Puts `new` behind the number of `old`, in one step, dup3(2).
+///
+/// # Errors
+/// What dup3 gives.
+pub(super) fn put_behind(old: &OwnedFd, new: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the number is `old`'s, which stays its only owner: what dup3_raw gives back is
+    // let go of, not closed.
+    let same = unsafe { nix::unistd::dup3_raw(new, old.as_raw_fd(), OFlag::O_CLOEXEC) }?;
+    let _ = same.into_raw_fd();
+    Ok(())
 }
 
 enum Sent {

@@ -1,7 +1,7 @@
 //! syslog: RFC 3164 datagrams to /dev/log.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -11,10 +11,10 @@ use slog::{Drain, Never, OwnedKVList, Record};
 
 use super::clock::{Moment, Rfc3164};
 use super::line::{level_of, text};
-use super::sink::{Losses, Patience, lost_text};
+use super::sink::{Losses, Patience, lost_text, put_behind};
 
 /// Where syslogd listens.
-pub(super) const PATH: &str = "/dev/log";
+pub(crate) const PATH: &str = "/dev/log";
 
 /// A socket that is connected to `path`.
 ///
@@ -53,6 +53,16 @@ impl Syslog {
         }
     }
 
+    /// Puts `new`, connected to a syslogd, in the place of the socket.
+    ///
+    /// # Errors
+    /// What dup3(2) gives.
+    pub fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
+        put_behind(&self.socket, new)?;
+        self.patience.moved();
+        Ok(())
+    }
+
     fn begin(&self, level: u8) -> Vec<u8> {
         let mut datagram = Vec::with_capacity(256);
         let _ = write!(
@@ -77,7 +87,8 @@ impl Syslog {
                 Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) if self.patience.wait(self.socket.as_fd()) => (),
                 // syslogd was restarted: its old socket is gone. From within a jail the new one
-                // is out of reach, unless the jail has a /dev/log of its own.
+                // is out of reach, unless the jail has a /dev/log of its own: the supervisor passes
+                // one, see supervisor/syslog.rs.
                 Err(Errno::ECONNREFUSED | Errno::ENOTCONN | Errno::ECONNRESET)
                     if again && self.reconnect() =>
                 {
@@ -96,7 +107,7 @@ impl Syslog {
 }
 
 impl AsFd for Syslog {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
@@ -179,6 +190,27 @@ mod tests {
         crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, format_args!("again"));
         assert!(received(&there).ends_with("LOG4[main]: 2 log line(s) lost"));
         assert!(received(&there).ends_with("LOG5[main]: again"));
+    }
+
+    #[test]
+    fn another_syslogd_in_its_place_is_told_what_was_missed() {
+        let (here, there) = UnixDatagram::pair().unwrap();
+        let syslog = Syslog::new(here.into(), 3, "adit".into());
+        drop(there);
+        // Nobody is there; or, where a syslog runs on this machine, it was found.
+        if !syslog.put(b"missed") {
+            syslog.losses.add();
+        }
+        let lost = syslog.losses.untold();
+        let (new, restarted) = UnixDatagram::pair().unwrap();
+        syslog.replace(new.as_fd()).unwrap();
+        drop(new);
+        let logger = Logger::root(syslog.fuse(), o!());
+        crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, format_args!("again"));
+        if lost > 0 {
+            assert!(received(&restarted).ends_with("LOG4[main]: 1 log line(s) lost"));
+        }
+        assert!(received(&restarted).ends_with("LOG5[main]: again"));
     }
 
     #[test]

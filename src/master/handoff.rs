@@ -32,6 +32,8 @@ pub struct HandOff {
     claimed: u64,
     /// How many at the front of `waiting` were sent.
     sent: usize,
+    /// How many that were sent have been taken back since: the worker still has to let go of them.
+    revoked: u64,
 }
 
 impl HandOff {
@@ -89,7 +91,32 @@ impl HandOff {
         self.sent -= count;
     }
 
-    /// Takes back everything that was not claimed, in order.
+    /// Whether the worker has been given something that it has not claimed.
+    pub fn is_waiting(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// Takes back everything behind number `claimed`, in order, from a worker that lives and may
+    /// claim no more; its numbers are used up.
+    pub fn revoke(&mut self, claimed: u64) -> VecDeque<Accepted> {
+        self.claim(claimed);
+        self.revoked += self.sent as u64;
+        self.claimed += self.sent as u64;
+        self.sent = 0;
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// How many sockets the worker has to let go of, all told.
+    pub fn revoked(&self) -> u64 {
+        self.revoked
+    }
+
+    /// The last number that was used, after [`HandOff::revoke`].
+    pub fn last(&self) -> u64 {
+        self.claimed
+    }
+
+    /// Takes back everything that was not claimed from a worker that has died, in order.
     pub fn take_back(&mut self) -> VecDeque<Accepted> {
         *self = HandOff {
             waiting: std::mem::take(&mut self.waiting),
@@ -148,6 +175,26 @@ mod tests {
         assert_eq!(back[0], 4);
         assert_eq!(back.last(), Some(&1000));
         assert_eq!((queue.unclaimed(), queue.is_stuck()), (0, false));
+    }
+
+    #[test]
+    fn numbers_that_were_taken_back_are_never_used_again() {
+        let (near, far) = Channel::pair().unwrap();
+        let mut queue = HandOff::default();
+        (1..=4).for_each(|n| queue.push(accepted(n)));
+        queue.flush(&near).unwrap();
+        queue.push(accepted(5));
+        let back: Vec<_> = queue.revoke(1).iter().map(|a| a.connection).collect();
+        assert_eq!(back, [2, 3, 4, 5], "also what was not sent yet");
+        assert_eq!((queue.revoked(), queue.last()), (3, 4));
+        assert!(!queue.is_waiting() && queue.unclaimed() == 0);
+        let mut buffer = [0; MAX_MESSAGE];
+        far.receive(&mut buffer, MsgFlags::MSG_DONTWAIT).unwrap();
+        queue.push(accepted(6));
+        queue.flush(&near).unwrap();
+        let message = far.receive(&mut buffer, MsgFlags::MSG_DONTWAIT).unwrap();
+        let next = decode(&buffer[..message.unwrap().len]).unwrap();
+        assert_eq!(next[0].sequence, 5);
     }
 
     #[test]

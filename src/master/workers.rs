@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::handoff::{Accepted, HandOff};
+use super::stall::{LIFELESS, Stall, Verdict, Watchman};
+use super::watch::{Source, Watch};
 use crate::children::BackOff;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -34,23 +37,48 @@ struct Slot {
     back_off: BackOff,
     /// When to start it again.
     start_at: Option<Instant>,
+    stall: Stall,
 }
 
 #[derive(Debug)]
 struct Running {
     pid: Pid,
     channel: Channel,
+    /// Where its sockets go.
+    sockets: Channel,
     since: Instant,
     ready: bool,
     draining: bool,
     /// Its end of the channel is closed: it is at its end, or as good as.
     hung_up: bool,
+    /// Room in `sockets` is waited for.
+    full: bool,
 }
 
 impl Running {
     /// Whether it takes connections.
     fn takes(&self) -> bool {
         !(self.draining || self.hung_up)
+    }
+
+    /// Waits for room in its channel of sockets while there is none.
+    fn watch_room(&mut self, full: bool, index: usize, watch: &Watch) {
+        if full == self.full || self.hung_up {
+            return;
+        }
+        match full {
+            // Without the watch it is tried again at the next turn, which a claim brings.
+            true => self.full = watch.add(&self.sockets, Source::Room(index)).is_ok(),
+            false => {
+                watch.remove(&self.sockets);
+                self.full = false;
+            }
+        }
+    }
+
+    fn unwatch(&self, watch: &Watch) {
+        watch.remove(&self.channel);
+        watch.remove(&self.sockets);
     }
 }
 
@@ -67,6 +95,8 @@ pub struct Nursery {
     pub leash: Leash,
     /// Where clients are introduced to the resolver.
     pub resolver: Channel,
+    /// Where the master waits for them.
+    pub watch: Rc<Watch>,
     /// Relay threads a worker.
     pub threads: usize,
     /// How long connections may go on when nobody commands the workers any more.
@@ -86,6 +116,7 @@ pub struct Workers {
     homeless: Vec<Accepted>,
     /// Every connection was to be ended: when patience with the workers ends.
     cut: Option<Instant>,
+    watchman: Watchman,
 }
 
 impl Workers {
@@ -97,6 +128,7 @@ impl Workers {
                 queue: HandOff::default(),
                 back_off: BackOff::default(),
                 start_at: Some(Instant::now()),
+                stall: Stall::default(),
             })
             .collect();
         Workers {
@@ -104,7 +136,13 @@ impl Workers {
             nursery,
             homeless: Vec::new(),
             cut: None,
+            watchman: Watchman::new(),
         }
+    }
+
+    /// Where the workers' words are waited for, and others' may be.
+    pub fn watch(&self) -> Rc<Watch> {
+        Rc::clone(&self.nursery.watch)
     }
 
     /// Starts every worker whose time has come.
@@ -126,12 +164,14 @@ impl Workers {
     fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
         let one = OneThread::prove()?;
         let (ours, theirs) = Channel::pair()?;
+        let (sockets, their_sockets) = Channel::pair()?;
         let start = worker::Start {
             index,
             generation: self.nursery.generation,
             services: self.nursery.services.clone(),
             scoreboard: self.nursery.scoreboard.clone(),
             master: theirs,
+            sockets: their_sockets,
             leash: self.nursery.leash.try_clone()?,
             resolver: self.introduce().unwrap_or_default(),
             threads: self.nursery.threads,
@@ -141,13 +181,16 @@ impl Workers {
         self.nursery.scoreboard.clear_active(index);
         let pid = process::spawn(&one, |fresh| worker::run(start, fresh, jailed))?;
         crate::debug!(self.nursery.log, "Worker {index} started (PID {pid})");
+        self.nursery.watch.add(&ours, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
             channel: ours,
+            sockets,
             since: Instant::now(),
             ready: false,
             draining: false,
             hung_up: false,
+            full: false,
         });
         Ok(())
     }
@@ -196,15 +239,6 @@ impl Workers {
         running.is_some_and(|worker| say_now(&worker.channel, word, descriptors).is_ok())
     }
 
-    /// The channel of each worker that runs, with its index and whether sockets wait for room in it.
-    pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel, bool)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            // What was hung up stays readable for ever: the child's death tells the rest.
-            let running = slot.process.as_ref().filter(|w| !w.hung_up)?;
-            Some((index, &running.channel, slot.queue.is_stuck()))
-        })
-    }
-
     /// The channel of one worker.
     pub fn channel(&self, index: usize) -> Option<&Channel> {
         Some(&self.slots[index].process.as_ref()?.channel)
@@ -236,10 +270,8 @@ impl Workers {
     }
 
     fn takes(&self, index: usize) -> bool {
-        self.slots[index]
-            .process
-            .as_ref()
-            .is_some_and(Running::takes)
+        let slot = &self.slots[index];
+        !slot.stall.revoked && slot.process.as_ref().is_some_and(Running::takes)
     }
 
     /// Whether connections that no worker has will get one only if another is started.
@@ -280,22 +312,84 @@ impl Workers {
         }
     }
 
+    /// Lets go of what was claimed: until then it counts twice, as waiting and as active.
+    pub fn let_go(&mut self) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let row = self.nursery.scoreboard.worker(index);
+            slot.queue.claim(row.last_claimed());
+        }
+    }
+
     /// Sends what was assigned, lets go of what was claimed. Returns whether anything is unclaimed.
     pub fn flush(&mut self) -> bool {
         for accepted in std::mem::take(&mut self.homeless) {
             self.assign(accepted);
         }
+        self.let_go();
         let mut unclaimed = !self.homeless.is_empty();
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let row = self.nursery.scoreboard.worker(index);
-            slot.queue.claim(row.claimed().load(Relaxed));
-            if let Some(running) = &slot.process {
+            if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
-                let _ = slot.queue.flush(&running.channel);
+                let _ = slot.queue.flush(&running.sockets);
+                running.watch_room(slot.queue.is_stuck(), index, &self.nursery.watch);
             }
-            unclaimed |= slot.queue.unclaimed() > 0;
+            unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
         }
         unclaimed
+    }
+
+    /// Looks after workers that stand still with something given to them.
+    pub fn look_after(&mut self) {
+        let passed = self.watchman.look(Instant::now());
+        if self.cut.is_some() {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.look_after_one(index, passed);
+        }
+    }
+
+    fn look_after_one(&mut self, index: usize, passed: Duration) {
+        let row = self.nursery.scoreboard.worker(index);
+        let Slot {
+            process: Some(Running { pid, .. }),
+            queue,
+            stall,
+            ..
+        } = &mut self.slots[index]
+        else {
+            return;
+        };
+        let log = self.nursery.log;
+        let let_go = row.let_go().load(Relaxed);
+        let seen = (row.last_claimed(), let_go);
+        match stall.look(seen, queue.is_waiting(), passed) {
+            Verdict::Leave => {}
+            Verdict::Revoke => {
+                let taken_back = queue.revoke(row.revoke());
+                crate::warning!(
+                    log,
+                    "Worker {index} (PID {pid}) stands still: {} connection(s) that it has not \
+                     taken go to others",
+                    taken_back.len()
+                );
+                self.homeless.extend(taken_back);
+            }
+            Verdict::Kill => {
+                let seconds = LIFELESS.as_secs();
+                crate::error!(
+                    log,
+                    "Worker {index} (PID {pid}) stands still for {seconds} s: it is killed"
+                );
+                // Its end, which SIGCHLD tells, says the rest. Not reaped yet, so the number is its own.
+                let _ = kill(*pid, Signal::SIGKILL);
+            }
+        }
+        if stall.revoked && let_go == queue.revoked() {
+            row.restore(queue.last());
+            *stall = Stall::default();
+            crate::notice!(log, "Worker {index} (PID {pid}) goes on");
+        }
     }
 
     /// A child died; whether it was a worker of ours. What it had not claimed goes to others.
@@ -305,13 +399,14 @@ impl Workers {
             return false;
         };
         let slot = &mut self.slots[index];
-        let lived = slot
-            .process
-            .take()
-            .map_or(Duration::ZERO, |w| w.since.elapsed());
+        let lived = slot.process.take().map_or(Duration::ZERO, |worker| {
+            worker.unwatch(&self.nursery.watch);
+            worker.since.elapsed()
+        });
         let row = self.nursery.scoreboard.worker(index);
-        slot.queue.claim(row.claimed().load(Relaxed));
+        slot.queue.claim(row.last_claimed());
         let rescued = slot.queue.take_back();
+        slot.stall = Stall::default();
         self.nursery.scoreboard.clear_active(index);
         if self.cut.is_some() {
             return true;
@@ -381,6 +476,8 @@ impl Workers {
     /// it is not, it is no worker of ours any more.
     pub fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
+            // What was hung up stays readable for ever: the child's death tells the rest.
+            running.unwatch(&self.nursery.watch);
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);
         }

@@ -27,6 +27,8 @@ pub use server::serve;
 const CLIENT: &[u8] = b"c";
 /// The log file.
 const LOG_FILE: &[u8] = b"l";
+/// A connection to syslogd.
+const SYSLOG: &[u8] = b"s";
 
 /// A name could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,14 @@ pub fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
 /// The resolver is gone, or has too much to read.
 pub fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<()> {
     channel.send(LOG_FILE, &[file], MsgFlags::MSG_DONTWAIT)
+}
+
+/// Tells the resolver that there is another syslogd.
+///
+/// # Errors
+/// The resolver is gone, or has too much to read.
+pub fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<()> {
+    channel.send(SYSLOG, &[socket], MsgFlags::MSG_DONTWAIT)
 }
 
 /// As [`Client::resolve_blocking`].

@@ -17,6 +17,7 @@ use super::ResolveError;
 use super::lookup::{IpAddrScope, lookup, with_port};
 use super::message::{Answer, MAX_HOST, Request, Want};
 use crate::ipc::channel::Channel;
+use crate::ipc::wait::wait;
 
 /// Lookups under way at a time. Requests for the same name share one, so that this many names
 /// must be slow at a time before another has to wait.
@@ -59,10 +60,8 @@ pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
         ];
         let client = |client| PollFd::new(AsFd::as_fd(client), PollFlags::POLLIN);
         fds.extend(clients.iter().map(client));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) => (),
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, PollTimeout::NONE)? == 0 {
+            continue;
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         if ready[0] {
@@ -125,7 +124,7 @@ fn non_blocking(fd: &OwnedFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes new clients, or a log file opened anew, off `control`; false at its end.
+/// Takes new clients, or a log opened anew, off `control`; false at its end.
 fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
     let mut word = [0; 16];
     let received = match control.receive(&mut word, MsgFlags::MSG_DONTWAIT) {
@@ -137,10 +136,15 @@ fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool
         Err(error) if is_cut(&error) => return Ok(true),
         Err(error) => return Err(error),
     };
-    if word[0] == super::LOG_FILE[0] {
-        for file in received.descriptors {
-            // Without a log file there is none to be replaced.
-            let _ = crate::log::replace_file(file);
+    let replace = match &word[..1] {
+        super::LOG_FILE => Some(crate::log::replace_file as fn(OwnedFd) -> io::Result<()>),
+        super::SYSLOG => Some(crate::log::replace_syslog as _),
+        _ => None,
+    };
+    if let Some(replace) = replace {
+        for output in received.descriptors {
+            // Where it is not in use there is none to be replaced.
+            let _ = replace(output);
         }
         return Ok(true);
     }

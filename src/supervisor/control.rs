@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::generation::Generation;
+use super::generation::{Generation, State};
 use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
@@ -139,6 +139,7 @@ impl Supervisor {
 
     /// Answers whoever connected, without ever waiting for it.
     pub(super) fn answer_status(&mut self) {
+        self.ask_master(Instant::now());
         let status = self.status();
         let Some(control) = &mut self.control else {
             return;
@@ -171,12 +172,18 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            passed: self.listeners.count_passed(),
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,
                 under_way: self.is_reloading(),
             },
-            generations: self.generations.iter().map(generation).collect(),
+            generations: self
+                .generations
+                .iter()
+                .chain(self.orphans.iter().map(|orphans| &orphans.generation))
+                .map(generation)
+                .collect(),
         }
     }
 }
@@ -187,7 +194,10 @@ fn generation(generation: &Generation) -> GenerationStatus {
     GenerationStatus {
         number: generation.number,
         state: generation.state.name().to_owned(),
-        pid: generation.pid.as_raw().unsigned_abs(),
+        pid: match generation.state {
+            State::Orphaned => 0,
+            _ => generation.pid.as_raw().unsigned_abs(),
+        },
         since: since.map_or(0, |since| since.as_secs()),
         workers: (0..board.workers())
             .map(|index| worker(generation, index))
@@ -204,7 +214,7 @@ fn worker(generation: &Generation, index: usize) -> WorkerStatus {
         index,
         pid: row.pid().load(Relaxed) as u32,
         active: row.active().load(Relaxed),
-        claimed: row.claimed().load(Relaxed),
+        claimed: row.last_claimed(),
         starts: row.starts().load(Relaxed),
     }
 }

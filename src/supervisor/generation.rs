@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::vault::Vault;
 use crate::config::Config;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -33,6 +34,8 @@ pub enum State {
     Serving,
     /// Accepts no more; its connections go on until they end, or until then.
     Draining(Option<Instant>),
+    /// Its master has died: see [`super::orphans`].
+    Orphaned,
     /// Was told to end every connection; is killed if it has not ended by then.
     Cut(Instant),
 }
@@ -45,6 +48,7 @@ impl State {
             State::Starting => "starting",
             State::Serving => "serving",
             State::Draining(_) => "draining",
+            State::Orphaned => "orphaned",
             State::Cut(_) => "ending",
         }
     }
@@ -88,6 +92,8 @@ pub struct Common {
     pub leash: Leash,
     /// The memory of the session cache, and of `connections`, to be handed over an exec.
     pub memory: [OwnedFd; 2],
+    /// The pass phrases of keys.
+    pub vault: Vault,
 }
 
 impl Common {
@@ -95,7 +101,7 @@ impl Common {
     ///
     /// # Errors
     /// No memory, no descriptors left, no randomness.
-    pub fn new(leash: Leash) -> io::Result<Common> {
+    pub fn new(leash: Leash, vault: Vault) -> io::Result<Common> {
         let (resumption, sessions) = Resumption::transferable()?;
         let (connections, counter) = SharedWords::transferable(1)?;
         Ok(Common {
@@ -103,6 +109,7 @@ impl Common {
             connections,
             leash,
             memory: [sessions, counter],
+            vault,
         })
     }
 }
@@ -127,6 +134,8 @@ impl Generation {
             generation: number,
             outputs: None,
             config,
+            // The child's copy; this one is wiped when the child is there.
+            phrases: common.vault.open(),
             resumption: &common.resumption,
             connections: common.connections.clone(),
             scoreboard: scoreboard.clone(),

@@ -69,12 +69,14 @@ impl Notifier {
         self.every.map(|_| self.next)
     }
 
-    /// Tells the watchdog that the loop has come round, if it is time to.
-    pub fn feed_watchdog(&mut self, now: Instant) {
-        if let Some(every) = self.every.filter(|_| self.next <= now) {
-            self.next = now + every;
-            self.say("WATCHDOG=1");
-        }
+    /// Tells the watchdog that the loop has come round, if it is time to; whether it was.
+    pub fn feed_watchdog(&mut self, now: Instant) -> bool {
+        let Some(every) = self.every.filter(|_| self.next <= now) else {
+            return false;
+        };
+        self.next = now + every;
+        self.say("WATCHDOG=1");
+        true
     }
 
     fn say(&self, words: &str) {
@@ -148,12 +150,12 @@ mod tests {
         let every = Duration::from_secs(10);
         let (mut notifier, manager, _folder) = pair(Some(every));
         let start = notifier.deadline().unwrap();
-        notifier.feed_watchdog(start);
+        assert!(notifier.feed_watchdog(start));
         assert_eq!(heard(&manager).as_deref(), Some("WATCHDOG=1"));
         assert_eq!(notifier.deadline(), Some(start + every));
-        notifier.feed_watchdog(start + every / 2);
+        assert!(!notifier.feed_watchdog(start + every / 2));
         assert_eq!(heard(&manager), None);
-        notifier.feed_watchdog(start + every);
+        assert!(notifier.feed_watchdog(start + every));
         assert_eq!(heard(&manager).as_deref(), Some("WATCHDOG=1"));
     }
 

@@ -11,8 +11,8 @@ use super::running::Supervisor;
 use super::takeover;
 use super::transition::Why;
 
-/// How long a new binary may rehearse.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a new binary may rehearse: longer than names may take to resolve.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How far the trial of a new binary has come.
 pub enum Rehearsal {

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::generation::{Generation, State};
+use super::orphans::Orphans;
 use super::resolver::Resolver;
 use super::running::Supervisor;
 use crate::children;
@@ -28,7 +29,7 @@ impl Supervisor {
             } else if let Some(at) = self.generations.iter().position(|g| g.pid == pid) {
                 self.master_died(at, &how);
             } else {
-                crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
+                self.orphan_ended(pid, &how);
             }
         }
     }
@@ -53,10 +54,11 @@ impl Supervisor {
                 self.candidate_failed(number);
             }
             State::Serving if self.stopping.is_none() => self.schedule_replacement(&dead, how),
-            State::Serving | State::Draining(_) | State::Cut(_) => {
+            State::Serving | State::Draining(_) | State::Cut(_) | State::Orphaned => {
                 crate::info!(self.log, "Generation {number} has ended");
             }
         }
+        self.orphans.extend(Orphans::of(dead));
         self.drains(number);
         self.listed(number, 0);
     }

@@ -30,6 +30,7 @@ impl Supervisor {
     /// USR1: opens the log file anew and passes the descriptor down, so that every process changes
     /// over between two lines.
     pub(super) fn reopen_log(&mut self) {
+        self.logs_changed |= self.transition.is_some();
         if self.config.global.output.is_none() {
             return;
         }
@@ -56,6 +57,15 @@ impl Supervisor {
             if serves && say_now(&generation.channel, &ToMaster::List, &[]).is_ok() {
                 waiting.push(generation.number);
             }
+        }
+        for orphans in &self.orphans {
+            crate::log_at!(
+                self.log,
+                0,
+                "Generation {} has lost its master, and {} more active connection(s)",
+                orphans.generation.number,
+                orphans.active()
+            );
         }
         self.listing = Some(Listing {
             waiting,

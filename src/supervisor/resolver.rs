@@ -24,6 +24,8 @@ pub struct Resolver {
     /// Where clients are introduced to it; masters have copies.
     pub channel: Channel,
     since: Instant,
+    /// The program before an exec started it: it runs the code of that one.
+    inherited: bool,
 }
 
 impl Resolver {
@@ -47,6 +49,7 @@ impl Resolver {
             pid: Some(pid),
             channel: ours,
             since: Instant::now(),
+            inherited: false,
         })
     }
 
@@ -56,12 +59,26 @@ impl Resolver {
             pid,
             channel,
             since: Instant::now(),
+            inherited: true,
         }
     }
 
+    /// Whether another should take its place after a reload: it is somebody else, or logs
+    /// elsewhere, than `new` says.
+    pub fn is_outdated(&self, old: &Global, new: &Global) -> bool {
+        let user = |global: &Global| (global.setuid.clone(), global.setgid.clone());
+        let log = |global: &Global| {
+            let syslog = global
+                .syslog
+                .then(|| (global.facility, global.service.clone()));
+            (global.output.clone(), syslog, global.debug)
+        };
+        self.inherited || user(old) != user(new) || log(old) != log(new)
+    }
+
     /// Ends it, and waits for that.
-    pub fn kill(&self) {
-        if let Some(pid) = self.pid {
+    pub fn kill(&mut self) {
+        if let Some(pid) = self.pid.take() {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -20,16 +19,20 @@ use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::listeners::Listeners;
 use super::notify::Notifier;
+use super::orphans::Orphans;
 use super::pid_file::PidFile;
+use super::pulse::Asked;
 use super::rehearsal::Rehearsal;
 use super::requests::Listing;
 use super::resolver::Resolver;
 use super::stopping::Stopping;
+use super::syslog::SyslogWatch;
 use super::transition::{Handover, Transition, Why};
 use super::watch::Watch;
 use crate::children::BackOff;
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
+use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, hear};
 use crate::log::Log;
 use crate::signals::Signals;
@@ -48,6 +51,7 @@ pub struct Supervisor {
     pub(super) pid_file: Option<PidFile>,
     pub(super) starter: Option<Starter>,
     pub(super) generations: Vec<Generation>,
+    pub(super) orphans: Vec<Orphans>,
     pub(super) listeners: Listeners,
     pub(super) control: Option<Control>,
     pub(super) transition: Option<Transition>,
@@ -65,6 +69,11 @@ pub struct Supervisor {
     pub(super) listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
     pub(super) watch: Option<Watch>,
+    pub(super) syslog: Option<SyslogWatch>,
+    /// What the serving master was asked and has not answered.
+    pub(super) asked: Option<Asked>,
+    /// The log file or syslogd became another while a candidate had the old one open already.
+    pub(super) logs_changed: bool,
 }
 
 /// Reloads that are over, by how they ended.
@@ -115,6 +124,7 @@ impl Supervisor {
             pid_file: parts.pid_file,
             starter: parts.starter,
             generations: Vec::new(),
+            orphans: Vec::new(),
             listeners: parts.listeners,
             transition: None,
             reload_wanted: false,
@@ -129,12 +139,22 @@ impl Supervisor {
             listing: None,
             handover: None,
             watch: None,
+            syslog: None,
+            asked: None,
+            logs_changed: false,
         }
     }
 
     /// Adds what the program before this one had running.
-    pub fn go_on_with(&mut self, generations: Vec<Generation>, reloads: Reloads, next_number: u64) {
+    pub fn go_on_with(
+        &mut self,
+        generations: Vec<Generation>,
+        orphans: Vec<Orphans>,
+        reloads: Reloads,
+        next_number: u64,
+    ) {
         self.generations = generations;
+        self.orphans = orphans;
         self.reloads = reloads;
         self.next_number = next_number;
     }
@@ -186,15 +206,23 @@ impl Supervisor {
                 .iter()
                 .map(|w| PollFd::new(w.as_fd(), PollFlags::POLLIN)),
         );
+        let syslog = fds.len();
+        fds.extend(
+            self.syslog
+                .iter()
+                .map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)),
+        );
         let first_control = fds.len();
         fds.extend(self.control.iter().flat_map(Control::interests));
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if wait(&mut fds, timeout)? == 0 {
+            return Ok(());
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {
             changes.take_note();
+        }
+        if let Some(appeared) = self.syslog.as_mut().filter(|_| ready[syslog]) {
+            appeared.take_note();
         }
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
@@ -224,6 +252,8 @@ impl Supervisor {
         moments.extend(self.handover.as_ref().map(Handover::deadline));
         moments.extend(self.rehearsal.as_ref().and_then(Rehearsal::deadline));
         moments.extend(self.watch.as_ref().and_then(Watch::settles));
+        moments.extend(self.syslog.as_ref().and_then(SyslogWatch::deadline));
+        moments.extend(self.asked.as_ref().map(Asked::deadline));
         moments.extend(self.notifier.deadline());
         moments.extend(self.control.as_ref().and_then(Control::deadline));
         moments.extend(self.resolver_at);
@@ -275,6 +305,7 @@ impl Supervisor {
             (FromMaster::Serving, State::Starting) => self.serving(number),
             (FromMaster::Draining, State::Draining(_) | State::Cut(_)) => self.drains(number),
             (FromMaster::Listed(count), _) => self.listed(number, *count),
+            (FromMaster::Alive, _) => self.answered(number),
             (
                 FromMaster::Loaded(_)
                 | FromMaster::Failed
@@ -302,7 +333,10 @@ impl Supervisor {
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
-        self.notifier.feed_watchdog(now);
+        if self.notifier.feed_watchdog(now) {
+            self.ask_master(now);
+        }
+        self.watch_master(now);
         if let Some(control) = &mut self.control {
             control.look_at_the_clock(now);
         }
@@ -335,6 +369,7 @@ impl Supervisor {
             crate::notice!(self.log, "certWatch: a file has changed, reloading");
             self.reload_wanted = true;
         }
+        self.connect_syslog_again(now);
         if self.resolver_at.is_some_and(|at| at <= now) {
             self.restart_resolver();
         }

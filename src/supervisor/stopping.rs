@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Stopping {
     status: u8,
     deadline: Instant,
+    /// Connections are waited for.
+    drains: bool,
 }
 
 impl Stopping {
@@ -61,13 +63,16 @@ impl Supervisor {
         self.stopping = Some(Stopping {
             status,
             deadline: Instant::now() + drain + PATIENCE,
+            drains: !drain.is_zero(),
         });
     }
 
     /// The exit status once everything has ended, or had its time.
     pub(super) fn finished(&mut self) -> Option<ExitCode> {
         let stopping = self.stopping.as_ref()?;
-        if !self.generations.is_empty() && Instant::now() < stopping.deadline {
+        // Orphans hear no word; they go with this process.
+        let waits = !self.generations.is_empty() || (stopping.drains && !self.orphans.is_empty());
+        if waits && Instant::now() < stopping.deadline {
             return None;
         }
         for generation in &self.generations {

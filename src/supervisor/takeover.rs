@@ -20,18 +20,21 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::control::Control;
 use super::generation::{Common, Generation, State};
 use super::listeners::{Key, Listeners};
+use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::running::{Reloads, Supervisor};
+use super::vault::Vault;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
-use crate::tls::Resumption;
+use crate::tls::{PassPhrases, Resumption};
 
 /// What a new binary writes when its rehearsal went well: another program that ends well says nothing.
 const PROOF: &[u8] = b"adit can take over\n";
@@ -107,6 +110,12 @@ struct Saved {
     next_number: u64,
     #[serde(default)]
     reloads: Reloads,
+    /// Generations whose master has died, and the processes that are left of each.
+    #[serde(default)]
+    orphans: Vec<(SavedGeneration, Vec<i32>)>,
+    /// Pass phrases, as bytes.
+    #[serde(default)]
+    phrases: Vec<Zeroizing<Vec<u8>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,6 +137,7 @@ struct SavedGeneration {
 /// What was taken over.
 pub struct TakenOver {
     pub(super) generations: Vec<Generation>,
+    pub(super) orphans: Vec<Orphans>,
     pub(super) listeners: Listeners,
     pub(super) resolver: Resolver,
     pub(super) leash: Holder,
@@ -144,8 +154,10 @@ impl TakenOver {
     /// # Errors
     /// It cannot be read, or something that it names is not there.
     pub fn read(mut file: File) -> io::Result<TakenOver> {
-        let mut text = String::new();
         file.rewind()?;
+        // As large as it must be at once: growing would leave copies.
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let mut text = Zeroizing::new(String::with_capacity(length + 1));
         file.read_to_string(&mut text)?;
         let saved: Saved = serde_json::from_str(&text)?;
         let [holder, leash] = saved.leash.map(inherit::take);
@@ -159,6 +171,15 @@ impl TakenOver {
             .generations
             .into_iter()
             .map(SavedGeneration::take_over);
+        let orphans = saved.orphans.into_iter().map(|(generation, workers)| {
+            let mut generation = generation.take_over()?;
+            generation.state = State::Orphaned;
+            generation.hears = false;
+            io::Result::Ok(Orphans {
+                generation,
+                workers: workers.into_iter().map(Pid::from_raw).collect(),
+            })
+        });
         let (resolver_pid, resolver) = saved.resolver;
         let pid_file = saved
             .pid_file
@@ -166,8 +187,11 @@ impl TakenOver {
         let control = saved.control.map(|(number, path)| {
             io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
         });
+        let mut phrases = PassPhrases::none();
+        saved.phrases.iter().for_each(|phrase| phrases.push(phrase));
         Ok(TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
+            orphans: orphans.collect::<io::Result<_>>()?,
             listeners,
             resolver: Resolver::taken_over(
                 (resolver_pid > 0).then(|| Pid::from_raw(resolver_pid)),
@@ -179,6 +203,7 @@ impl TakenOver {
                 connections: SharedWords::taken_over(&counter, 1)?,
                 leash: Leash::from(leash?),
                 memory: [sessions, counter],
+                vault: Vault::new(&phrases)?,
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
@@ -195,7 +220,7 @@ impl SavedGeneration {
             State::Draining(deadline) => deadline,
             // It is told once more, and killed if that does not help.
             State::Cut(at) => Some(at),
-            State::Loading | State::Starting | State::Serving => None,
+            State::Loading | State::Starting | State::Serving | State::Orphaned => None,
         };
         let drains = drains.map(|at| at.saturating_duration_since(now));
         let since = generation.since.duration_since(UNIX_EPOCH);
@@ -280,6 +305,14 @@ impl Supervisor {
             Some(control) => Some((kept.keep(control.descriptor())?, control.path().to_owned())),
             None => None,
         };
+        let mut orphaned = Kept::default();
+        let orphans = self.orphans.iter().map(|orphans| {
+            let workers = orphans.workers.iter().map(|pid| pid.as_raw());
+            let generation = SavedGeneration::save(&orphans.generation, &mut orphaned)?;
+            io::Result::Ok((generation, workers.collect()))
+        });
+        let orphans = orphans.collect::<io::Result<_>>()?;
+        kept.0.append(&mut orphaned.0);
         let [sessions, counter] = &self.common.memory;
         let saved = Saved {
             generations: generations
@@ -300,9 +333,14 @@ impl Supervisor {
             control,
             next_number: self.next_number,
             reloads: self.reloads,
+            orphans,
+            phrases: (self.common.vault.open().iter())
+                .map(|phrase| Zeroizing::new(phrase.to_vec()))
+                .collect(),
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
-        File::from(descriptor.try_clone()?).write_all(&serde_json::to_vec(&saved)?)?;
+        // Written piece by piece: a buffer that grows would leave copies of the pass phrases.
+        serde_json::to_writer(File::from(descriptor.try_clone()?), &saved)?;
         inherit::keep(descriptor.as_fd(), true)?;
         Ok((kept, descriptor))
     }

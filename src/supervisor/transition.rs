@@ -11,6 +11,7 @@ use super::generation::{Generation, State};
 use super::listeners::Prepared;
 use super::pid_file::PidFile;
 use super::running::Supervisor;
+use super::syslog::SyslogWatch;
 use super::watch::Watch;
 use crate::config::{self, Config, Foreground};
 use crate::ipc::words::{Accept, say_listeners};
@@ -118,6 +119,7 @@ impl Supervisor {
         if why == Why::Reload {
             self.notifier.reloading();
         }
+        self.logs_changed = false;
         let begun = match why {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
@@ -254,7 +256,7 @@ impl Supervisor {
         }
         let config = Rc::clone(&transition.config);
         self.log = Why::Reload.log(&config);
-        self.config = Rc::clone(&config);
+        let old = std::mem::replace(&mut self.config, Rc::clone(&config));
         let mut lines = Vec::new();
         if let Some(prepared) = transition.prepared.take() {
             lines = prepared.lines(&config);
@@ -264,10 +266,22 @@ impl Supervisor {
             crate::error!(self.log, "certWatch: {error}");
             None
         });
+        if config.global.syslog != self.syslog.is_some() {
+            self.syslog = SyslogWatch::of(&config.global);
+        }
         match transition.why {
             Why::Start => self.first_serving(),
             Why::Reload => {
                 self.put_into_force(transition);
+                // They were opened for it before somebody moved them away.
+                if std::mem::take(&mut self.logs_changed) {
+                    self.reopen_log();
+                    let _ = self.pass_syslog();
+                }
+                if self.resolver.is_outdated(&old.global, &config.global) {
+                    self.resolver.kill();
+                    self.restart_resolver();
+                }
                 self.hand_over(draining, number, lines);
             }
             Why::Replace => {
@@ -289,10 +303,15 @@ impl Supervisor {
         } else if new.control.is_none() {
             self.replace_control(None);
         }
-        let old = match transition.change.pid_file {
-            Some(new) => self.pid_file.replace(new),
-            None if new.pid.is_none() => self.pid_file.take(),
-            None => return,
+        let old = match (transition.change.pid_file, new.pid.as_deref()) {
+            (Some(new), _) => self.pid_file.replace(new),
+            (None, None) => self.pid_file.take(),
+            (None, Some(path)) => {
+                if let Some(same) = &mut self.pid_file {
+                    same.move_to(new.chroot.as_deref(), path);
+                }
+                return;
+            }
         };
         if let Some(old) = old {
             old.remove();

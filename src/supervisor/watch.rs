@@ -121,7 +121,8 @@ fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
         }
     };
     for tls in config.services.iter().map(|service| &service.tls) {
-        for file in [&tls.cert, &tls.key, &tls.ca_file].into_iter().flatten() {
+        let files = [&tls.cert, &tls.key, &tls.key_password_file, &tls.ca_file];
+        for file in files.into_iter().flatten() {
             add(file);
             if let Ok(target) = std::fs::canonicalize(file) {
                 add(&target);

@@ -141,6 +141,20 @@ $init stop >/dev/null
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" status 3 $init status
 
+passed=/etc/adit/passed.conf
+configure $passed none "foreground = yes"
+sed -i '/^accept/d' $passed
+systemd-socket-activate -l 127.0.0.1:2330 -E ADIT_SYSLOG=no adit $passed >/root/activated 2>&1 &
+check "a socket that was passed takes the place of accept" soon relays 2330
+check "reload knows of it" adit reload $passed
+check "and status" is_generation 2 $passed
+check "it relays after the reload" relays 2330
+kill -TERM "$(supervisor passed)"
+wait $!
+ended=$?
+check "it ends as told" [ $ended = 0 ]
+rm $passed
+
 systemd-sysusers adit.conf
 $init start >/dev/null
 check "removing" dpkg -r adit

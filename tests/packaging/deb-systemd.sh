@@ -101,6 +101,35 @@ check "leaves that one as it is" bash -c "readlink /proc/${both#*,}/exe | grep -
 check "and not the other" soon is_new "${both%,*}"
 check "both serve" bash -c '. /mnt/support.sh; relays 2110 && relays 2220'
 
+systemctl stop adit
+sed 's/:2143$/:2111/' /usr/share/doc/adit/examples/adit.socket >/etc/systemd/system/adit.socket
+configure $conf none
+sed -n '/^\[relay\]/,$p' $conf | sed 's/^\[relay\]/[second]/' >>$conf
+sed -i '/^accept/d' $conf
+check "the configuration is good for the example socket unit" adit check --passed 2
+check "which is without fault" bash -c '
+    found=$(systemd-analyze verify adit.socket 2>&1)
+    [ -z "$found" ] || { echo "$found"; exit 1; }'
+systemctl daemon-reload
+check "and starts" systemctl start adit.socket
+check "adit does not, before somebody connects" is inactive systemctl is-active adit
+check "who connects first is served" relays 2110
+check "who connects to the second port too" relays 2111
+check "adit runs then" is active systemctl is-active adit
+check "systemctl reload counts on the sockets" systemctl reload adit
+check "and the next generation has them" bash -c '. /mnt/support.sh; relays 2110 && relays 2111'
+activated=$(property MainPID)
+check "an upgrade" dpkg -i --force-confold /mnt/adit-3.deb
+check "hands them on" soon is_new "$activated"
+check "to one that serves" bash -c '. /mnt/support.sh; relays 2110 && relays 2111'
+systemctl stop adit
+check "a connection while adit is stopped has it started" relays 2110
+systemctl stop adit.socket adit
+rm /etc/systemd/system/adit.socket
+systemctl daemon-reload
+configure $conf 2110
+systemctl start adit
+
 check "stop ends it with success" bash -c 'systemctl stop adit && [ "$(systemctl show --value -p Result adit)" = success ]'
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" is inactive systemctl is-active adit

@@ -24,7 +24,7 @@ put() {
         [ -e "$R$file" ] || install -D "$(realpath "$file")" "$R$file"
     done
 }
-put /bin/sh /bin/cat /bin/rm /bin/sleep /bin/ls /bin/sed /usr/bin/awk /usr/bin/id /bin/grep \
+put /bin/sh /bin/cat /bin/rm /bin/sleep /usr/bin/timeout /usr/bin/readlink /bin/ls /bin/sed /usr/bin/awk /usr/bin/id /bin/grep \
     /lib/x86_64-linux-gnu/libnss_files.so.2 /lib/x86_64-linux-gnu/libgcc_s.so.1 2>/dev/null
 for library in libc.so.6 libgcc_s.so.1; do
     put "$(ldconfig -p | awk -v name=$library '$1 == name { print $NF; exit }')"
@@ -42,7 +42,7 @@ needs() {
     local need
     rpm -qRp /mnt/adit-1.rpm | while read -r need _; do
         case $need in
-        /bin/sh | libc.so.6* | libgcc_s.so.1* | ca-certificates | rpmlib* | rtld* | ld-linux* | 'config(adit)') ;;
+        /bin/sh | libc.so.6* | libgcc_s.so.1* | ca-certificates | coreutils | rpmlib* | rtld* | ld-linux* | 'config(adit)') ;;
         *) echo "$need" && exit 1 ;;
         esac
     done

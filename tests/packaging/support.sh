@@ -101,6 +101,11 @@ generation() {
     adit status --json "$@" | jq '[.generations[] | select(.state == "serving") | .number] | max'
 }
 
+# is_generation NUMBER FILE: whether that one serves.
+is_generation() {
+    [ "$(generation "$2")" = "$1" ] || { generation "$2"; return 1; }
+}
+
 supervisor() {
     cat "/var/lib/adit/${1:-adit}.pid"
 }

@@ -1,0 +1,34 @@
+//! Sockets that systemd passed (`LISTEN_FDS`) are the running adit's alone. A command that judges a
+//! configuration which relies on them asks it how many there are.
+
+use super::status;
+use crate::config::{self, Config, Sources};
+
+/// The sources, with as many passed sockets as the running adit has if a service needs one.
+pub(super) fn as_running(sources: Sources) -> Sources {
+    if sources.passed > 0 {
+        return sources;
+    }
+    let Some(config) = whatever_is_passed(&sources).filter(needs_one) else {
+        return sources;
+    };
+    let control = config.global.control.as_deref();
+    let status = control.and_then(|control| status::of(control).ok());
+    Sources {
+        passed: status.map_or(0, |status| status.passed),
+        ..sources
+    }
+}
+
+/// The configuration, if it is good with enough passed sockets.
+pub(super) fn whatever_is_passed(sources: &Sources) -> Option<Config> {
+    let sources = Sources {
+        passed: usize::MAX,
+        ..sources.clone()
+    };
+    config::load(&sources).ok().map(|loaded| loaded.config)
+}
+
+fn needs_one(config: &Config) -> bool {
+    config.services.iter().any(|s| s.accept.is_empty())
+}

@@ -1,0 +1,76 @@
+//! Workers whose master has died. They let their connections end, and go; until then they are shown,
+//! and an end that waits for connections waits for theirs.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use super::generation::{Generation, State};
+use super::running::Supervisor;
+
+/// The rest of a generation.
+#[derive(Debug)]
+pub struct Orphans {
+    /// What it was; its master is dead.
+    pub generation: Generation,
+    /// Its workers that live.
+    pub workers: Vec<Pid>,
+}
+
+impl Orphans {
+    /// Those that a master left which has just died and was reaped; `None`: nobody.
+    pub fn of(mut generation: Generation) -> Option<Orphans> {
+        generation.state = State::Orphaned;
+        generation.hears = false;
+        let board = &generation.scoreboard;
+        let pids = (0..board.workers()).map(|index| board.worker(index).pid().load(Relaxed));
+        // Whose number it is a worker says itself; it counts if that is a child of ours, as all are
+        // by now (prctl(2), PR_SET_CHILD_SUBREAPER).
+        let workers: Vec<Pid> = pids
+            .filter_map(|pid| i32::try_from(pid).ok().filter(|&pid| pid > 0))
+            .map(Pid::from_raw)
+            .filter(|&pid| is_child(pid))
+            .collect();
+        (!workers.is_empty()).then_some(Orphans {
+            generation,
+            workers,
+        })
+    }
+
+    /// Connections that they have.
+    pub fn active(&self) -> u64 {
+        let board = &self.generation.scoreboard;
+        let active = (0..board.workers()).map(|index| board.worker(index).active().load(Relaxed));
+        active.fold(0, u64::saturating_add)
+    }
+
+    /// One has ended, if it was one of them.
+    fn ended(&mut self, pid: Pid) {
+        self.workers.retain(|worker| *worker != pid);
+        let board = &self.generation.scoreboard;
+        for index in 0..board.workers() {
+            if i64::try_from(board.worker(index).pid().load(Relaxed)) == Ok(pid.as_raw().into()) {
+                board.clear_active(index);
+            }
+        }
+    }
+}
+
+/// Whether it is a child of this process, dead or alive.
+fn is_child(pid: Pid) -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::Pid(pid), look), Err(Errno::ECHILD))
+}
+
+impl Supervisor {
+    /// A child ended that is neither master nor resolver.
+    pub(super) fn orphan_ended(&mut self, pid: Pid, how: &str) {
+        crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
+        for orphans in &mut self.orphans {
+            orphans.ended(pid);
+        }
+        self.orphans.retain(|orphans| !orphans.workers.is_empty());
+    }
+}
