@@ -7,7 +7,7 @@
 //! neither VAES nor AVX-512: cryptography takes the way it takes on older machines. One connection
 //! works at a time, and adit yields to the load generator. What is left of chance, in random
 //! numbers and in what is there when a socket is read, is a tenth of a percent for instructions of
-//! handshakes and messages, and one for the rest.
+//! handshakes and messages, one for their system calls, and more for bulk, see [`tolerance`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +28,17 @@ use super::tree;
 
 /// Where the numbers stand that a change is compared with.
 pub const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts.baseline");
-/// What became dearer or cheaper by more than this part is told.
-pub const TOLERANCE: f64 = 0.02;
+/// The part by which a number may change before that is told. Handshakes and messages repeat to a
+/// small part of it. In bulk it is chance how full a socket is when it is read, and how empty when
+/// it is written, above all where three threads share two cores: instructions were seen to differ
+/// by a twentieth between two runs of the same program, and system calls by a quarter.
+pub fn tolerance(name: &str) -> f64 {
+    match (name.contains("bulk"), name.ends_with("system calls")) {
+        (false, _) => 0.02,
+        (true, false) => 0.06,
+        (true, true) => 0.30,
+    }
+}
 /// Samples of which the least counts: chance makes wakings and part reads, and never spares one.
 const SAMPLES: usize = 3;
 /// Bytes of a sample of bulk. A read of 64 KiB ends elsewhere in a record each time, 88 bytes
@@ -262,7 +271,7 @@ pub fn differences(then: &Counts, now: &Counts) -> Vec<String> {
     told
 }
 
-/// The table of changes, and whether anything became dearer by more than [`TOLERANCE`].
+/// The table of changes, and whether anything became dearer by more than its [`tolerance`].
 pub fn compare(then: &Counts, now: &Counts) -> (String, bool) {
     let head = ["work", "then", "now", "change", ""];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -278,13 +287,13 @@ pub fn compare(then: &Counts, now: &Counts) -> (String, bool) {
             ]);
             continue;
         };
-        let change = now / then - 1.0;
+        let (change, tolerance) = (now / then - 1.0, tolerance(name));
         let word = match change {
-            change if change > TOLERANCE => "DEARER",
-            change if change < -TOLERANCE => "cheaper",
+            change if change > tolerance => "DEARER",
+            change if change < -tolerance => "cheaper",
             _ => "",
         };
-        dearer |= change > TOLERANCE;
+        dearer |= change > tolerance;
         rows.push(vec![
             name.clone(),
             number(then),
