@@ -20,6 +20,7 @@ usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [-
 What a unit of work costs adit and its peers, side by side; or
   --check          instructions and system calls of adit's for each unit of work, compared with
                    benches/counts.baseline: fails where one is more than 2 % dearer
+                   (bulk, where chance has a part: 6 %)
   --baseline       the same, and writes that file anew
   --scale          how adit's cost grows with connections, services and workers
   --latency        how long an echo takes through adit and the peers

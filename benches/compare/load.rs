@@ -36,6 +36,9 @@ const WARM_SHAKES: u64 = 20;
 const WARM_BYTES: u64 = 8_000_000;
 /// Messages of each echoer before anything is counted.
 const WARM_MESSAGES: u64 = 50;
+/// How long a connection that is alone is silent before it ends: what adit puts off for some
+/// milliseconds is over then, so that each connection has the same part of it.
+const REST: Duration = Duration::from_millis(30);
 /// Of handshakes that are to be resumed, this many must be.
 const RESUMED: f64 = 0.98;
 
@@ -219,21 +222,25 @@ impl Load<'_> {
         (0..count).map(|_| self.tls()).collect()
     }
 
-    fn connect(&self, tls: &Tls) -> io::Result<Wire> {
-        Wire::connect(self.proxy.address(), tls.as_ref(), self.ledger)
-    }
-
     /// A connection with a byte there and back: the whole path stands.
     fn open(&self, tls: &Tls) -> io::Result<Wire> {
-        let mut wire = self.connect(tls)?;
-        Request::Echo(1).write(&mut wire)?;
-        wire.write_all(b"x")?;
+        let mut first = Request::Echo(1).bytes().to_vec();
+        first.push(b'x');
+        let address = self.proxy.address();
+        let mut wire = Wire::saying(&first, address, tls.as_ref(), self.ledger)?;
         wire.read_exact(&mut [0])?;
         Ok(wire)
     }
 
     fn shake(&self, tls: &Tls, times: u64) -> io::Result<()> {
-        (0..times).try_for_each(|_| self.open(tls)?.finish())
+        for _ in 0..times {
+            let mut wire = self.open(tls)?;
+            if self.manner == Manner::Single {
+                thread::sleep(REST);
+            }
+            wire.finish()?;
+        }
+        Ok(())
     }
 
     fn handshakes(&self, count: u64, meter: &mut Meter<'_>) -> io::Result<f64> {
@@ -350,7 +357,8 @@ fn exchange(wire: &mut Wire, messages: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
+/// Closes them all cleanly.
+pub fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
     wires.iter_mut().try_for_each(Wire::finish)
 }
 

@@ -68,6 +68,9 @@ pub struct Shape {
     pub under: Tool,
 }
 
+/// So that the load generator is always ahead of adit, and a read finds as much as it can take.
+const LAST: [&str; 2] = ["-n", "5"];
+
 /// A tool that adit runs under; see [`super::counts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -93,7 +96,7 @@ impl Tool {
                 return command;
             }
             Tool::Callgrind => {
-                let mut command = Command::new(in_path("valgrind"));
+                let mut command = Command::new("nice");
                 // A title that adit gives itself is written over valgrind's own command line.
                 let options = format!(
                     "--quiet --trace-children=yes --vgdb-prefix={} --callgrind-out-file={}.%p",
@@ -101,12 +104,13 @@ impl Tool {
                     file(CALLGRIND)
                 );
                 command.env_clear().env("VALGRIND_OPTS", options);
+                command.args(LAST).arg(in_path("valgrind"));
                 command.arg("--tool=callgrind");
                 command
             }
             Tool::Strace => {
-                let mut command = Command::new(in_path("strace"));
-                command.env_clear();
+                let mut command = Command::new("nice");
+                command.env_clear().args(LAST).arg(in_path("strace"));
                 command.args(["-f", "-qqq", "-e", "signal=none", "-o", &file(STRACE)]);
                 command
             }

@@ -12,9 +12,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use compare::counts::{self, Counts};
+use compare::figures::{Bar, judged, told};
 use compare::upstream::{Request, Upstream, send_pattern, take_pattern};
 use compare::wire::{Ledger, Wire};
-use compare::{report, tree};
+use compare::{chart, figures, latency, report, scale, tree};
 
 fn run(args: &[&str]) -> bool {
     let code = compare::run(args.iter().map(OsString::from));
@@ -94,6 +96,119 @@ fn a_table_is_markdown_with_straight_columns() {
         report::table(&rows),
         "| work      |   us |\n|-----------|-----:|\n| handshake | 1016 |\n"
     );
+}
+
+#[test]
+fn a_percentile_is_a_value_that_was_measured() {
+    let values: Vec<f64> = (1..=200).map(f64::from).collect();
+    assert_eq!(latency::percentile(&values, 0.50), 100.0);
+    assert_eq!(latency::percentile(&values, 0.99), 198.0);
+    assert_eq!(latency::percentile(&values[..1], 0.99), 1.0);
+    assert!(latency::percentile(&[], 0.5).is_nan());
+}
+
+#[test]
+fn two_cores_are_bound_by_the_busiest_worker_or_by_both_being_busy() {
+    // One worker does all: the other core cannot help it.
+    assert_eq!(scale::capacity(400.0, 420.0), 2500.0);
+    // Two share, and what is not theirs needs the same cores.
+    assert_eq!(scale::capacity(200.0, 500.0), 4000.0);
+}
+
+#[test]
+fn a_figure_is_held_against_its_bar() {
+    let figures = [
+        told("seen", 1.0, "us"),
+        judged("low", 2.0, "ms", Bar::AtMost(2.0)),
+        judged("high", 1.7, "", Bar::AtLeast(1.8)),
+    ];
+    let met: Vec<_> = figures.iter().map(figures::Figure::met).collect();
+    assert_eq!(met, [None, Some(true), Some(false)]);
+    let text = figures::text("Title", &figures);
+    assert!(text.contains("at most 2: met"), "{text}");
+    assert!(text.contains("1.70 |") && text.contains("at least 1.8: missed"));
+}
+
+#[test]
+fn strace_s_lines_are_counted_by_thread_and_a_resumed_call_once() {
+    let text = "10    read(3, <unfinished ...>\n11 write(4, \"x\", 1) = 1\n\
+                10 <... read resumed>\"x\", 1) = 1\n10 +++ exited with 0 +++\n100 close(3) = 0\n";
+    let of = |threads: &[&str]| {
+        let threads: Vec<String> = threads.iter().map(ToString::to_string).collect();
+        counts::calls(text, &threads)
+    };
+    assert_eq!(of(&["10"]), 1);
+    assert_eq!(of(&["10", "11"]), 2);
+    assert_eq!(of(&["1"]), 0);
+}
+
+#[test]
+fn a_dump_that_is_not_whole_has_no_total() {
+    assert_eq!(counts::totals("fn=(1)\n1 2\ntotals: 4711\n"), Some(4711));
+    assert_eq!(counts::totals("summary: 4711\nfn=(1)\n"), None);
+    assert_eq!(counts::totals(""), None);
+}
+
+fn numbers(tool: &str, list: &[(&str, f64)]) -> Counts {
+    Counts {
+        tools: [("valgrind".to_owned(), tool.to_owned())].into(),
+        counts: list.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
+    }
+}
+
+#[test]
+fn what_became_dearer_by_more_than_two_percent_is_told_apart_from_what_did_not() {
+    let then = numbers("1", &[("a", 1000.0), ("b", 1000.0), ("gone", 1.0)]);
+    let (text, dearer) = counts::compare(&then, &numbers("1", &[("a", 1019.0), ("b", 900.0)]));
+    assert!(!dearer && text.contains("cheaper"), "{text}");
+    let (text, dearer) = counts::compare(&then, &numbers("1", &[("a", 1021.0), ("new", 5.0)]));
+    assert!(
+        dearer && text.contains("DEARER") && text.contains("new"),
+        "{text}"
+    );
+}
+
+#[test]
+fn numbers_of_other_tools_are_not_compared() {
+    let then = numbers("valgrind-3.19.0", &[]);
+    assert!(counts::differences(&then, &then).is_empty());
+    let told = counts::differences(&then, &numbers("valgrind-3.22.0", &[]));
+    assert_eq!(
+        told,
+        ["valgrind: valgrind-3.19.0 then, valgrind-3.22.0 now"]
+    );
+}
+
+#[test]
+fn the_baseline_in_the_tree_can_be_read_and_has_every_row_that_is_counted() {
+    let text = fs::read_to_string(counts::BASELINE).unwrap();
+    let counts: Counts = serde_json::from_str(&text).unwrap();
+    assert_eq!(counts.counts.len(), 13 * 2);
+    assert!(counts.counts.values().all(|value| *value > 0.0));
+}
+
+#[test]
+fn a_chart_has_a_bar_for_each_peer_that_does_a_row_and_none_for_the_floor() {
+    let results = serde_json::json!({
+        "peers": [{"name": "adit"}, {"name": "stunnel"}, {"name": "hitch"}, {"name": "sockets"}],
+        "rows": [
+            {"label": "first", "peers": {"adit": {}, "stunnel": {"median_ratio": 0.5},
+                "hitch": {"median_ratio": 2.0}, "sockets": {"median_ratio": 3.0}}},
+            {"label": "second", "peers": {"stunnel": {"median_ratio": 0.25}, "hitch": null}},
+        ],
+    });
+    let (peers, groups) = chart::groups(&results).unwrap();
+    assert_eq!(peers, ["stunnel", "hitch"]);
+    assert_eq!(groups[0].bars, [(0, 0.5), (1, 2.0)]);
+    assert_eq!(groups[1].bars, [(0, 0.25)]);
+    let dir = tempfile::tempdir().unwrap();
+    let (json, svg) = (dir.path().join("run.json"), dir.path().join("cost.svg"));
+    fs::write(&json, results.to_string()).unwrap();
+    let (json, svg) = (json.to_str().unwrap(), svg.to_str().unwrap());
+    assert!(run(&["--from", json, "--chart", svg]));
+    let picture = fs::read_to_string(svg).unwrap();
+    assert!(picture.contains("second") && picture.contains("2.00"));
+    assert!(!run(&["--from", json]), "it says where from, not where to");
 }
 
 fn connect(upstream: &Upstream) -> Wire {

@@ -30,6 +30,11 @@ pub enum Request {
 impl Request {
     /// Asks for it.
     pub fn write(self, wire: &mut Wire) -> io::Result<()> {
+        wire.write_all(&self.bytes())
+    }
+
+    /// What asks for it.
+    pub fn bytes(self) -> [u8; 9] {
         let (letter, length) = match self {
             Request::Echo(length) => (b'E', length),
             Request::Send(length) => (b'S', length),
@@ -37,7 +42,7 @@ impl Request {
         };
         let mut bytes = [letter; 9];
         bytes[1..].copy_from_slice(&length.to_be_bytes());
-        wire.write_all(&bytes)
+        bytes
     }
 
     /// The next one, `None` where the client has closed.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, send};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, X25519};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
@@ -103,15 +105,31 @@ impl Wire {
         tls: Option<&Arc<ClientConfig>>,
         ledger: &Ledger,
     ) -> io::Result<Wire> {
+        Wire::saying(&[], to, tls, ledger)
+    }
+
+    /// As [`Wire::connect`], with `first` said as soon as may be: where the client ends the
+    /// handshake, together with that, so that both are one thing to the other side.
+    pub fn saying(
+        first: &[u8],
+        to: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
+        ledger: &Ledger,
+    ) -> io::Result<Wire> {
         let mut socket = TcpStream::connect(to)?;
         tune(&socket)?;
         let Some(config) = tls else {
+            socket.write_all(first)?;
             return Ok(Wire::Plain(socket));
         };
         let name = ServerName::try_from(HOST).map_err(io::Error::other)?;
         let mut tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        tls.writer().write_all(first)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut socket)?;
         }
         ledger.add(&tls);
         Ok(Wire::Client(Box::new(StreamOwned::new(tls, socket))))
@@ -137,13 +155,9 @@ impl Wire {
 
     /// Closes cleanly and waits until the other side has, too.
     pub fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Wire::Plain(_) => {}
-            Wire::Client(tls) => tls.conn.send_close_notify(),
-            Wire::Server(tls) => tls.conn.send_close_notify(),
-        }
         let closed = self
             .flush()
+            .and_then(|()| self.say_goodbye())
             .and_then(|()| self.socket().shutdown(Shutdown::Write))
             .and_then(|()| self.read(&mut [0]));
         match closed {
@@ -153,6 +167,26 @@ impl Wire {
             Err(error) if is_an_end(&error) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// A close_notify, kept back by the kernel until the end of the stream goes with it.
+    fn say_goodbye(&mut self) -> io::Result<()> {
+        let mut goodbye = Vec::new();
+        match self {
+            Wire::Plain(_) => return Ok(()),
+            Wire::Client(tls) => {
+                tls.conn.send_close_notify();
+                tls.conn.write_tls(&mut goodbye)?;
+            }
+            Wire::Server(tls) => {
+                tls.conn.send_close_notify();
+                tls.conn.write_tls(&mut goodbye)?;
+            }
+        }
+        let more = MsgFlags::from_bits_retain(libc::MSG_MORE) | MsgFlags::MSG_NOSIGNAL;
+        // So few bytes always have room behind what was flushed.
+        send(self.socket().as_raw_fd(), &goodbye, more)?;
+        Ok(())
     }
 
     fn socket(&self) -> &TcpStream {

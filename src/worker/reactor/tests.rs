@@ -143,6 +143,56 @@ fn a_bulk_transfer_does_not_starve_an_echo() {
     assert!(carried > 10 << 20, "the bulk goes on: {carried}");
 }
 
+/// What a turn carries of one session each way, at most, whatever waits.
+const TURN: usize = 256 * 1024;
+
+/// Reads all that is there.
+fn drain(mut from: &TcpStream, sink: &mut [u8]) -> usize {
+    let mut count = 0;
+    while let Ok(read @ 1..) = from.read(sink) {
+        count += read;
+    }
+    count
+}
+
+#[test]
+fn a_turn_carries_a_bounded_part_of_each_session_so_many_bulk_transfers_do_not_starve_an_echo() {
+    let mut bench = Bench::new(|_| {});
+    let bulk: Vec<_> = (0..8).map(|_| bench.pair()).collect();
+    let (echo_client, echo_server) = bench.pair();
+    let (chunk, mut sink) = (vec![9; 1 << 20], vec![0; 1 << 20]);
+    let (mut turns, mut carried) = (0, vec![[0; 2]; bulk.len()]);
+    for _ in 0..50 {
+        (&echo_client).write_all(b"ping").unwrap();
+        let begun = turns;
+        loop {
+            for (mut client, mut server) in bulk.iter().map(|(client, server)| (client, server)) {
+                while client.write(&chunk).is_ok() {}
+                while server.write(&chunk).is_ok() {}
+            }
+            bench.turn();
+            turns += 1;
+            for ((client, server), carried) in bulk.iter().zip(&mut carried) {
+                for (end, carried) in [server, client].into_iter().zip(carried) {
+                    *carried += drain(end, &mut sink);
+                    // The kernel may deliver what an earlier turn sent: what counts is the sum.
+                    assert!(
+                        *carried <= turns * TURN,
+                        "{carried} bytes in {turns} turn(s)"
+                    );
+                }
+            }
+            if (&echo_server).read(&mut [0; 16]).is_ok() {
+                break;
+            }
+            assert!(turns - begun < 5, "the echo waits for the bulk");
+        }
+    }
+    // They were busy: else a bound would prove nothing.
+    let least = carried.iter().flatten().min().unwrap();
+    assert!(*least > turns * TURN / 4, "{least} bytes in {turns} turns");
+}
+
 #[test]
 fn a_reset_reaches_an_end_that_takes_no_more() {
     let mut bench = Bench::new(|_| {});
