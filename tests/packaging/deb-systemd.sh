@@ -83,7 +83,7 @@ rm -r /run/systemd/system/adit.service.d
 systemctl daemon-reload
 
 configure /etc/adit/two.conf 2220
-check "an instance has a file of its own" systemctl start adit@two
+check "an instance has a file of its own" systemctl enable --now adit@two
 check "and relays beside the other" relays 2220
 both=$(property MainPID),$(property MainPID adit@two)
 keep 2110
