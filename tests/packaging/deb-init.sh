@@ -89,6 +89,31 @@ check "acme.sh is told where certificates go" \
 check "and reloads once" [ "$(generation)" = $((was + 2)) ]
 check "the key stays root's alone" [ "$(stat -c %a:%U /etc/adit/mail.example.com.key)" = 600:root ]
 
+# The profile refuses nothing by itself, and may: what a run opens, it allows.
+$init stop >/dev/null
+cat >/etc/apparmor.d/local/usr.bin.adit <<'EOF'
+/root/server.crt r,
+/etc/letsencrypt/live/** r,
+EOF
+apparmor_parser --preprocess /etc/apparmor.d/usr.bin.adit >/root/profile 2>/dev/null
+traced() {
+    strace -f -y -o "/root/trace.$1" -e trace=%file,connect,bind "${@:2}"
+}
+traced serve /usr/bin/adit $conf >/dev/null 2>&1 &
+tracer=$!
+soon relays 2110
+traced check adit check $conf >/dev/null 2>&1
+traced reload adit reload $conf >/dev/null 2>&1
+kill -USR1 "$(supervisor)"
+dpkg -i --no-triggers --force-confold /mnt/adit-2.deb >/dev/null 2>&1
+soon relays 2110
+kill -TERM "$(supervisor)"
+wait $tracer
+check "the AppArmor profile allows all that adit opens" \
+    /mnt/apparmor-covers /root/profile /root/trace.serve /root/trace.check /root/trace.reload
+dpkg -i --no-triggers --force-confold /mnt/adit-1.deb >/dev/null 2>&1
+$init start >/dev/null
+
 configure $conf 2110
 kill -KILL "$(supervisor)"
 soon not pgrep -f 'adit: '
