@@ -88,28 +88,35 @@ impl Plan {
     /// Looks up what the configuration asks for. `chroot = /` is no jail and is left out.
     ///
     /// # Errors
-    /// An unknown user or group, a directory that is not there.
-    pub fn look_up(global: &Global) -> Result<Plan, JailError> {
-        let user = global.setuid.as_deref().map(user).transpose()?;
-        let named_group = global.setgid.as_deref().map(group).transpose()?;
-        let gid = match (named_group, user) {
-            (Some(gid), _) => Some(gid),
-            (None, Some((_, Some(gid)))) => Some(gid),
-            (None, Some((uid, None))) => return Err(JailError::GroupNeeded(uid)),
-            (None, None) => None,
-        };
+    /// An unknown user or group, a directory that is not there; all of them.
+    pub fn look_up(global: &Global) -> Result<Plan, Vec<JailError>> {
+        let mut errors = Vec::new();
+        let mut asked = |error| errors.push(error);
+        let user = global.setuid.as_deref().map(user).transpose();
+        let user = user.map_err(&mut asked).unwrap_or_default();
+        let group = global.setgid.as_deref().map(group).transpose();
+        let group = group.map_err(&mut asked).unwrap_or_default();
+        if let (None, Some((uid, None))) = (&global.setgid, user) {
+            asked(JailError::GroupNeeded(uid));
+        }
         let root = global.chroot.clone().filter(|dir| dir != Path::new("/"));
         if let Some(dir) = &root {
-            let about = std::fs::metadata(dir).map_err(|e| JailError::Directory(dir.clone(), e))?;
-            if !about.is_dir() {
-                let error = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(JailError::Directory(dir.clone(), error));
+            let not_one = match std::fs::metadata(dir) {
+                Ok(about) if about.is_dir() => None,
+                Ok(_) => Some(io::ErrorKind::NotADirectory.into()),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = not_one {
+                asked(JailError::Directory(dir.clone(), error));
             }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
         }
         Ok(Plan {
             root,
             uid: user.map(|(uid, _)| uid),
-            gid,
+            gid: group.or(user.and_then(|(_, gid)| gid)),
             privileged: Uid::effective().is_root(),
         })
     }

@@ -170,7 +170,7 @@ fn check_tells_every_error_and_fails() {
         );
     let (code, said) = check(&plan, false);
     assert_eq!(code, Some(1), "{said}");
-    for phrase in ["nonsense = 1", "verify = 9"] {
+    for phrase in ["nonsense = 1", "verify = 9", "/nowhere.pem"] {
         assert!(said.contains(phrase), "no {phrase:?} in {said}");
     }
 }
@@ -368,6 +368,127 @@ fn status_tells_generations_workers_and_services() {
     drop(adit);
     let (output, said) = run(&["status", "--control", socket]);
     assert!(!output.status.success(), "nobody is there: {said}");
+}
+
+#[test]
+fn who_asks_where_nobody_answers_is_told_that_adit_is_not_running() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let socket = plan.folder().join("control");
+    let global = format!("control = {}", socket.display());
+    let plan = plan.global(global).service("test", good(&certs, &upstream));
+    let _ = plan.command();
+    let file = plan.file().display().to_string();
+    let both = |words: [&str; 2]| {
+        for command in ["status", "reload"] {
+            let (output, said) = run(&[command, &file]);
+            assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+            for word in words {
+                assert!(said.contains(word), "{command}: no {word:?} in {said}");
+            }
+        }
+    };
+    both([
+        "adit is not running, or has another control socket: ",
+        "/control: No such file or directory (2)",
+    ]);
+    // As a power cut leaves it.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    both([
+        "adit is not running, its socket is left over: ",
+        "/control: Connection refused (111)",
+    ]);
+}
+
+#[test]
+fn a_command_that_is_misspelt_is_not_taken_for_a_file() {
+    require!(adit);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let said = |arguments: &[&str]| {
+        let output = Command::new(program())
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("starting the program");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for (arguments, meant) in [
+        (&["chek"][..], "adit check"),
+        (&["chek", "--strict", "a.conf"], "adit check"),
+        (&["relod", "a.conf"], "adit reload"),
+        (&["stauts", "--json"], "adit status"),
+        (&["help"], "adit -help"),
+    ] {
+        let (code, said) = said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        let hint = format!("did you mean `{meant}`?");
+        assert!(said.contains(&hint), "{arguments:?}: {said}");
+    }
+    // What is a file, or is near nothing, is taken for one.
+    fs::write(folder.path().join("chek"), "nonsense = 1\n").expect("writing");
+    for (file, word) in [
+        ("chek", "nonsense = 1"),
+        ("mail", "mail"),
+        ("./relod", "relod"),
+    ] {
+        let (code, said) = said(&[file]);
+        assert_eq!(code, Some(1), "{file}: {said}");
+        assert!(
+            said.contains(word) && !said.contains("did you mean `adit"),
+            "{said}"
+        );
+    }
+}
+
+/// `adit reload` of this instance's file.
+#[track_caller]
+fn reload(adit: &Adit) -> (Option<i32>, String) {
+    let (output, said) = run(&["reload", adit.plan.file().to_str().expect("UTF-8")]);
+    (output.status.code(), said)
+}
+
+#[test]
+fn reload_finds_the_running_instance_though_its_control_socket_is_to_move() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let folder = plan.folder().to_owned();
+    let (old, new) = (folder.join("old"), folder.join("new"));
+    let adit = plan
+        .global(format!("control = {}", old.display()))
+        .global(format!("pid = {}/pid", folder.display()))
+        .service("test", good(&certs, &upstream))
+        .start();
+    let from_to = |from: &std::path::Path, to: &std::path::Path| {
+        let line = |path: &std::path::Path| format!("control = {}\n", path.display());
+        adit.rewrite(|text| text.replace(&line(from), &line(to)));
+    };
+    from_to(&old, &new);
+    // Refused: the one that runs goes on, with its socket.
+    adit.rewrite(|text| text.replace("accept = 127.0.0.1:0", "accept = 192.0.2.1:1"));
+    let (code, said) = reload(&adit);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the running configuration goes on"), "{said}");
+    assert!(old.exists() && !new.exists());
+    adit.rewrite(|text| text.replace("accept = 192.0.2.1:1", "accept = 127.0.0.1:0"));
+    let (code, said) = reload(&adit);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(new.exists() && !old.exists());
+    adit.wait_for_log("Configuration reloaded: generation ");
+    // Without a pid file there is no telling where it is.
+    from_to(&new, &old);
+    adit.rewrite(|text| text.replace("pid = ", ";pid = "));
+    let (code, said) = reload(&adit);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("send SIGHUP to it"), "{said}");
+    adit.reload(1);
+    assert!(old.exists() && !new.exists());
 }
 
 #[test]

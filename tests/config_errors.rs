@@ -225,6 +225,40 @@ fn an_unknown_user_or_group_is_told() {
 }
 
 #[test]
+fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let bad = |plan: Plan| {
+        plan.global("setuid = nosuchuser\nsetgid = nosuchgroup\nchroot = /nowhere/jail")
+            .service("one", good(&certs))
+            .service("two", "connect = 127.0.0.1:9\ncert = /nowhere/two.pem")
+            .service(
+                "three",
+                "client = yes\nconnect = 127.0.0.1:9\nCAfile = /nowhere/ca.pem",
+            )
+    };
+    let files = [
+        "nosuchuser",
+        "nosuchgroup",
+        "/nowhere/jail",
+        "/nowhere/two.pem",
+        "/nowhere/ca.pem",
+        "Configuration failed",
+    ];
+    bad(Plan::new()).run().exits(1).says(&files);
+    // Errors in the text besides, which leave no configuration to be loaded.
+    let text = "TIMEOUTidle = soon\nconnect = 127.0.0.1:9\ncert = /nowhere/four.pem";
+    let plan = bad(Plan::new().global("workerz = 2")).service("four", text);
+    let outcome = plan.run();
+    outcome.exits(1).says(&files);
+    outcome.says(&["workerz", "soon", "/nowhere/four.pem"]);
+    // A line for each error.
+    let errors = outcome.said.matches(": error: ").count();
+    assert_eq!(errors, 8, "{}", outcome.said);
+}
+
+#[test]
 fn an_error_in_an_included_file_names_that_file() {
     require!(adit);
     let certs = Certs::new();

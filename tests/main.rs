@@ -9,6 +9,7 @@ mod support;
 mod bad_input;
 mod command_line;
 mod config_errors;
+mod encrypted_keys;
 mod logs;
 mod mail_servers;
 mod privileges;

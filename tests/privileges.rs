@@ -177,22 +177,22 @@ fn the_supervisors_memory_holds_no_private_key() {
     let pem = fs::read_to_string(&pair.key).expect("a key");
     // The body's first line begins with what all P-256 keys have in common; the second is the key's own.
     let own_line = pem.lines().nth(2).expect("a second line").as_bytes();
-    let der = rcgen::KeyPair::from_pem(&pem)
-        .expect("a key")
-        .serialize_der();
-    // RFC 5915 in RFC 5208: the 32 bytes stand behind `04 20`.
-    let at = der.windows(2).rposition(|two| two == [4, 0x20]);
-    let at = at.filter(|at| at + 34 <= der.len()).expect("a P-256 key") + 2;
-    let scalar = &der[at..at + 32];
+    let scalars = Certs::scalar(&pem);
     for pid in [roles.supervisor, roles.resolver] {
         let title = proc::title(pid);
         assert!(
             !proc::memory_holds(pid, own_line),
             "{title} holds the key's text"
         );
-        assert!(!proc::memory_holds(pid, scalar), "{title} holds the key");
+        for scalar in &scalars {
+            assert!(!proc::memory_holds(pid, scalar), "{title} holds the key");
+        }
     }
     // The search finds what is there.
+    assert!(
+        proc::memory_holds(roles.master, &scalars[1]),
+        "the search does not find the key where it is"
+    );
     let path = adit.plan.file().display().to_string();
     assert!(
         proc::memory_holds(roles.supervisor, path.as_bytes()),

@@ -54,7 +54,7 @@ impl Scene {
         });
         let echo = Server::echo();
         let jail = plan.folder().join("jail");
-        fs::create_dir(&jail).expect("mkdir");
+        fs::create_dir_all(&jail).expect("mkdir");
         let adit = plan
             .global(format!("chroot = {}", jail.display()))
             .global("setuid = nobody\nsetgid = nogroup\nworkers = 2")
@@ -279,6 +279,32 @@ fn another_chroot_and_another_user_take_over() {
         (moved && follows).then_some(())
     });
     scene.survives();
+}
+
+#[test]
+fn another_chroot_in_which_the_pid_file_is_the_same_takes_over() {
+    require_jail!();
+    let plan = Plan::new().global("pid = /run/adit.pid");
+    let jail = plan.folder().join("jail/run");
+    fs::create_dir_all(&jail).expect("mkdir");
+    let pid_file = jail.join("adit.pid");
+    let scene = Scene::of(plan);
+    let (outer, inner) = (scene.adit.plan.folder().to_owned(), scene.jail.clone());
+    let line = |jail: &std::path::Path| format!("chroot = {}\n", jail.display());
+    scene.adit.rewrite(|text| {
+        text.replace(&line(&inner), &line(&outer))
+            .replace("pid = /run", "pid = /jail/run")
+    });
+    scene.adit.reload(2);
+    let pid = fs::read_to_string(&pid_file).expect("the pid file");
+    assert_eq!(pid.trim(), scene.adit.pid().to_string());
+    // It is still guarded, and goes with the program.
+    scene.adit.reload(2);
+    let stopped = scene.adit.pid();
+    let Scene { adit, .. } = scene;
+    let (status, _) = adit.stop();
+    assert!(status.success() && !proc::alive(stopped));
+    assert!(!pid_file.exists(), "the pid file is left over");
 }
 
 /// Reloads something that is wrong; the log says these, and everything goes on as before.

@@ -12,7 +12,19 @@ use super::rows::{ROWS, Row};
 /// What `--help` prints.
 pub const HELP: &str = "\
 usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--json FILE]
-                   [--limit SECONDS] [--no-adit] [--list]
+                   [--chart FILE] [--limit SECONDS] [--no-adit] [--list]
+       benches/run --check | --baseline [--rows WORDS]
+       benches/run --scale | --latency | --start [--rounds N] [--work FACTOR] [--json FILE]
+       benches/run --from FILE --chart FILE
+
+What a unit of work costs adit and its peers, side by side; or
+  --check          instructions and system calls of adit's for each unit of work, compared with
+                   benches/counts.baseline: fails where one is more than 2 % dearer
+  --baseline       the same, and writes that file anew
+  --scale          how adit's cost grows with connections, services and workers
+  --latency        how long an echo takes through adit and the peers
+  --start          adit's size, its time to start, its memory at rest
+  --from FILE      draws the --chart of an earlier run's --json
 
   --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx, and sockets, the
                    floor, which relays plain TCP (default: all), by commas; may be given again
@@ -20,6 +32,7 @@ usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [-
   --rounds N       rounds, each in the reverse order of the one before (default: 3)
   --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)
   --json FILE      every sample and ratio, for programs
+  --chart FILE     the ratios as a picture, SVG
   --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
   --no-adit        the peers alone; ratios are to the first of them
   --list           the rows' ids, then stop
@@ -34,8 +47,22 @@ pub enum Command {
     Print(String),
     /// Be the floor: relay plain TCP from one port of loopback to another.
     Relay(u16, u16),
-    /// Measure.
+    /// Be an echo server, see [`super::echo`].
+    Echo,
+    /// Measure the rows.
     Measure(Plan),
+    /// Measure how adit's cost grows.
+    Scale(Plan),
+    /// Measure how long an echo takes.
+    Latency(Plan),
+    /// Draw the ratios of this JSON into that file.
+    Draw(PathBuf, PathBuf),
+    /// Measure size, start and rest.
+    Start(Plan),
+    /// Count instructions and system calls, and compare them with the baseline.
+    Check(Plan),
+    /// Count them, and make them the baseline.
+    Baseline(Plan),
 }
 
 /// What to measure.
@@ -51,6 +78,8 @@ pub struct Plan {
     pub work: f64,
     /// Where the machine-readable results go.
     pub json: Option<PathBuf>,
+    /// Where a picture of the ratios goes.
+    pub chart: Option<PathBuf>,
     /// How long all may take.
     pub limit: Duration,
 }
@@ -64,12 +93,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut peers = Vec::new();
     let mut words = Vec::new();
     let mut with_adit = true;
+    let mut from = None;
+    let mut command: fn(Plan) -> Command = Command::Measure;
     let mut plan = Plan {
         peers: Vec::new(),
         rows: Vec::new(),
         rounds: 3,
         work: 1.0,
         json: None,
+        chart: None,
         limit: Duration::from_secs(3600),
     };
     while let Some(arg) = parser.next()? {
@@ -85,12 +117,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("rounds") => plan.rounds = parser.value()?.parse()?,
             Long("work") => plan.work = parser.value()?.parse()?,
             Long("json") => plan.json = Some(parser.value()?.into()),
+            Long("chart") => plan.chart = Some(parser.value()?.into()),
+            Long("from") => from = Some(PathBuf::from(parser.value()?)),
             Long("limit") => plan.limit = Duration::from_secs(parser.value()?.parse()?),
             Long("no-adit") => with_adit = false,
             Long("relay") => {
                 let (accept, connect) = (parser.value()?.parse()?, parser.value()?.parse()?);
                 return Ok(Command::Relay(accept, connect));
             }
+            Long("echo") => return Ok(Command::Echo),
+            Long("scale") => command = Command::Scale,
+            Long("latency") => command = Command::Latency,
+            Long("start") => command = Command::Start,
+            Long("check") => command = Command::Check,
+            Long("baseline") => command = Command::Baseline,
             Long("list") => return Ok(Command::Print(listing())),
             Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),
@@ -99,9 +139,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     if plan.rounds == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
         return Err("--rounds and --work must be above 0".into());
     }
+    if let Some(json) = from {
+        let chart = plan.chart.ok_or("--from needs --chart")?;
+        return Ok(Command::Draw(json, chart));
+    }
     plan.peers = choose_peers(peers, with_adit);
     plan.rows = choose_rows(&words)?;
-    Ok(Command::Measure(plan))
+    Ok(command(plan))
 }
 
 fn list(value: &str) -> Vec<String> {

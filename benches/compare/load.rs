@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::peers::Peer;
+use super::crowd::settled;
+use super::peers::{Peer, Shape};
 use super::pki::Pki;
 use super::proxy::Proxy;
 use super::rows::{Mode, Row, Work};
@@ -59,36 +60,120 @@ pub fn sample(
     pki: &Pki,
     scratch: &Path,
 ) -> io::Result<Sample> {
-    let dir = scratch.join(peer.name());
-    fs::create_dir_all(&dir)?;
-    let ledger = Ledger::default();
-    let tls = match row.mode {
-        Mode::Client if peer.tls() => Some(wire::server_config(row, pki.identity(row.key))?),
-        Mode::Client | Mode::Server => None,
+    let shape = Shape::default();
+    let scene = Scene::set(peer, shape, row, pki, scratch)?;
+    let (value, negotiated) = scene.play(Manner::Crowd, factor, &mut |work| {
+        let before = scene.settled()?;
+        work()?;
+        Ok(scene.settled()?.saturating_sub(before).as_secs_f64())
+    })?;
+    let value = match row.work {
+        Work::Handshakes(_) | Work::Echo(_) => value * 1e6,
+        Work::Down(_) | Work::Up(_) => value * 1e3 * 1e9,
+        Work::Idle(_) => value,
     };
-    let upstream = Upstream::start(tls, ledger.clone())?;
-    let proxy = Proxy::start(peer, &dir, pki, row, upstream.port())?;
-    let load = Load {
-        peer,
-        row,
-        pki,
-        proxy: &proxy,
-        ledger: &ledger,
-    };
-    let result = load
-        .run(factor)
-        .and_then(|value| Ok((value, load.negotiated()?)));
-    let sample = match result {
-        Ok((value, negotiated)) => Sample { value, negotiated },
-        Err(error) => {
-            let there = upstream.trouble();
+    Ok(Sample { value, negotiated })
+}
+
+/// How many connections do the work at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// As many as keep a proxy's workers busy.
+    Crowd,
+    /// One, so that the same happens each time.
+    Single,
+}
+
+/// Does a part of the work and says what it cost.
+pub type Meter<'a> = dyn FnMut(&mut dyn FnMut() -> io::Result<()>) -> io::Result<f64> + 'a;
+
+/// A proxy for a row, with what stands around it.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    peer: Peer,
+    row: &'static Row,
+    pki: &'a Pki,
+    ledger: Ledger,
+    dir: PathBuf,
+    /// The proxy; ends before its upstream does.
+    pub proxy: Proxy,
+    upstream: Upstream,
+}
+
+impl<'a> Scene<'a> {
+    /// Starts all, with files under `scratch`.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub fn set(
+        peer: Peer,
+        shape: Shape,
+        row: &'static Row,
+        pki: &'a Pki,
+        scratch: &Path,
+    ) -> io::Result<Scene<'a>> {
+        let dir = scratch.join(peer.name());
+        fs::create_dir_all(&dir)?;
+        let ledger = Ledger::default();
+        let tls = match row.mode {
+            Mode::Client if peer.tls() => Some(wire::server_config(row, pki.identity(row.key))?),
+            Mode::Client | Mode::Server => None,
+        };
+        let upstream = Upstream::start(tls, ledger.clone())?;
+        Ok(Scene {
+            peer,
+            row,
+            pki,
+            ledger,
+            proxy: Proxy::shaped(shape, peer, &dir, pki, row, upstream.port())?,
+            dir,
+            upstream,
+        })
+    }
+
+    /// Waits until the proxy rests; the CPU of its tree so far.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub fn settled(&self) -> io::Result<Duration> {
+        settled(self.proxy.pid())
+    }
+
+    /// Does the row's work; what `meter` says of it per handshake, byte, message, or connection
+    /// that is idle (there in KiB), and what was negotiated.
+    ///
+    /// # Errors
+    /// As [`sample`]'s.
+    pub fn play(
+        &self,
+        manner: Manner,
+        factor: f64,
+        meter: &mut Meter<'_>,
+    ) -> io::Result<(f64, Option<Negotiated>)> {
+        let load = Load {
+            peer: self.peer,
+            row: self.row,
+            pki: self.pki,
+            proxy: &self.proxy,
+            ledger: &self.ledger,
+            manner,
+        };
+        let result = load
+            .run(factor, meter)
+            .and_then(|value| Ok((value, load.negotiated()?)));
+        result.map_err(|error| {
+            let there = self.upstream.trouble();
             let there = there.map_or(String::new(), |t| format!(" (the upstream says: {t})"));
-            return Err(io::Error::other(proxy.explain(&format!("{error}{there}"))));
-        }
-    };
-    drop(proxy);
-    fs::remove_dir_all(&dir)?;
-    Ok(sample)
+            io::Error::other(self.proxy.explain(&format!("{error}{there}")))
+        })
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        // The whole scratch folder goes at the end in any case.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
 }
 
 struct Load<'a> {
@@ -97,19 +182,28 @@ struct Load<'a> {
     pki: &'a Pki,
     proxy: &'a Proxy,
     ledger: &'a Ledger,
+    manner: Manner,
 }
 
 type Tls = Option<Arc<ClientConfig>>;
 
 impl Load<'_> {
-    fn run(&self, factor: f64) -> io::Result<f64> {
+    fn run(&self, factor: f64, meter: &mut Meter<'_>) -> io::Result<f64> {
         let scaled = |amount: u64| ((amount as f64 * factor) as u64).max(1);
         match self.row.work {
-            Work::Handshakes(count) => self.handshakes(scaled(count)),
-            Work::Down(bytes) => self.bulk(scaled(bytes), down),
-            Work::Up(bytes) => self.bulk(scaled(bytes), up),
-            Work::Echo(messages) => self.echo(scaled(messages)),
+            Work::Handshakes(count) => self.handshakes(scaled(count), meter),
+            Work::Down(bytes) => self.bulk(scaled(bytes), down, meter),
+            Work::Up(bytes) => self.bulk(scaled(bytes), up, meter),
+            Work::Echo(messages) => self.echo(scaled(messages), meter),
             Work::Idle(connections) => self.idle(scaled(connections)),
+        }
+    }
+
+    /// How many work at once.
+    fn width(&self, crowd: usize) -> usize {
+        match self.manner {
+            Manner::Crowd => crowd,
+            Manner::Single => 1,
         }
     }
 
@@ -142,37 +236,39 @@ impl Load<'_> {
         (0..times).try_for_each(|_| self.open(tls)?.finish())
     }
 
-    fn handshakes(&self, count: u64) -> io::Result<f64> {
+    fn handshakes(&self, count: u64, meter: &mut Meter<'_>) -> io::Result<f64> {
         let shakers = match self.row.mode {
             Mode::Client if self.row.resumed => CLIENT_RESUMERS,
-            Mode::Client | Mode::Server => SHAKERS,
+            Mode::Client | Mode::Server => self.width(SHAKERS),
         };
         let mut ends = self.ends(shakers)?;
         in_parallel(&mut ends, |tls| self.shake(tls, WARM_SHAKES))?;
         let each = count.div_ceil(shakers as u64);
-        let spent = self.cpu_of(|| {
+        let spent = meter(&mut || {
             self.ledger.take();
             in_parallel(&mut ends, |tls| self.shake(tls, each))
         })?;
-        Ok(spent.as_secs_f64() * 1e6 / (each * shakers as u64) as f64)
+        Ok(spent / (each * shakers as u64) as f64)
     }
 
-    fn bulk(&self, bytes: u64, carry: Carry) -> io::Result<f64> {
-        let mut wires = self.connections(CARRIERS)?;
+    fn bulk(&self, bytes: u64, carry: Carry, meter: &mut Meter<'_>) -> io::Result<f64> {
+        let mut wires = self.connections(self.width(CARRIERS))?;
         in_parallel(&mut wires, |wire| carry(wire, WARM_BYTES))?;
-        let each = bytes.div_ceil(CARRIERS as u64);
-        let spent = self.cpu_of(|| in_parallel(&mut wires, |wire| carry(wire, each)))?;
+        let each = bytes.div_ceil(wires.len() as u64);
+        let spent = meter(&mut || in_parallel(&mut wires, |wire| carry(wire, each)))?;
+        let all = each * wires.len() as u64;
         finish(wires)?;
-        Ok(spent.as_secs_f64() * 1e3 / ((each * CARRIERS as u64) as f64 / 1e9))
+        Ok(spent / all as f64)
     }
 
-    fn echo(&self, messages: u64) -> io::Result<f64> {
-        let mut wires = self.connections(ECHOERS)?;
+    fn echo(&self, messages: u64, meter: &mut Meter<'_>) -> io::Result<f64> {
+        let mut wires = self.connections(self.width(ECHOERS))?;
         in_parallel(&mut wires, |wire| exchange(wire, WARM_MESSAGES))?;
-        let each = messages.div_ceil(ECHOERS as u64);
-        let spent = self.cpu_of(|| in_parallel(&mut wires, |wire| exchange(wire, each)))?;
+        let each = messages.div_ceil(wires.len() as u64);
+        let spent = meter(&mut || in_parallel(&mut wires, |wire| exchange(wire, each)))?;
+        let all = each * wires.len() as u64;
         finish(wires)?;
-        Ok(spent.as_secs_f64() * 1e6 / (each * ECHOERS as u64) as f64)
+        Ok(spent / all as f64)
     }
 
     /// What comes with the first connections, as a worker's code pages, is not counted.
@@ -201,27 +297,8 @@ impl Load<'_> {
         ends.iter().map(|tls| self.open(tls)).collect()
     }
 
-    /// The CPU that the tree spends on `work`, what it does after its last byte included.
-    fn cpu_of(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
-        let before = self.settled()?;
-        work()?;
-        Ok(self.settled()?.saturating_sub(before))
-    }
-
-    /// Waits until the tree rests (a heartbeat may go on), a second at most; its CPU so far.
     fn settled(&self) -> io::Result<Duration> {
-        const REST: Duration = Duration::from_millis(20);
-        const HEARTBEAT: Duration = Duration::from_micros(200);
-        let mut before = tree::cpu(self.proxy.pid())?;
-        for _ in 0..50 {
-            thread::sleep(REST);
-            let now = tree::cpu(self.proxy.pid())?;
-            if now.saturating_sub(before) < HEARTBEAT {
-                return Ok(now);
-            }
-            before = now;
-        }
-        Ok(before)
+        settled(self.proxy.pid())
     }
 
     /// What most connections negotiated.
@@ -278,7 +355,7 @@ fn finish(mut wires: Vec<Wire>) -> io::Result<()> {
 }
 
 /// Does `work` on each item, each in a thread of its own; the first error of any.
-fn in_parallel<T: Send>(
+pub fn in_parallel<T: Send>(
     items: &mut [T],
     work: impl Fn(&mut T) -> io::Result<()> + Sync,
 ) -> io::Result<()> {

@@ -7,13 +7,21 @@
 //! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
 
 mod args;
+pub mod chart;
+pub mod counts;
+mod crowd;
+mod echo;
+pub mod figures;
 mod floor;
+pub mod latency;
 mod load;
 mod peers;
 mod pki;
 mod proxy;
 pub mod report;
 mod rows;
+pub mod scale;
+mod start;
 pub mod tree;
 pub mod upstream;
 mod watch;
@@ -23,15 +31,19 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use args::{Command, Plan};
+use figures::Figure;
 use peers::Peer;
 use pki::Pki;
 use report::{Cell, Line, Report};
 use rows::Row;
+use scale::Field;
+use tempfile::TempDir;
 
 /// The whole program, its name not among `args`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -42,29 +54,71 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match command {
+    let done = match command {
         Command::Print(text) => {
             print!("{text}");
-            ExitCode::SUCCESS
+            Ok(true)
         }
-        Command::Relay(accept, connect) => {
-            let Err(error) = floor::run(accept, connect);
+        Command::Relay(accept, connect) => floor::run(accept, connect)
+            .map(|never| match never {})
+            .map_err(Into::into),
+        Command::Echo => echo::run().map(|never| match never {}).map_err(Into::into),
+        Command::Measure(plan) => measure(&plan),
+        Command::Scale(plan) => tell(&plan, "How adit's cost grows", scale::measure),
+        Command::Latency(plan) => tell(&plan, "How long an echo takes", |field| {
+            latency::measure(field, &plan.peers)
+        }),
+        Command::Draw(json, chart) => draw(&json, &chart),
+        Command::Check(plan) => count(&plan, false),
+        Command::Baseline(plan) => count(&plan, true),
+        Command::Start(plan) => tell(&plan, "Size, start and rest", start::measure),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
-        Command::Measure(plan) => match measure(&plan) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        },
     }
 }
 
-/// Measures and reports; whether all went as it should.
-fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
+/// The picture of an earlier run.
+fn draw(json: &Path, chart: &Path) -> Result<bool, Box<dyn Error>> {
+    let text = fs::read_to_string(json).map_err(|error| format!("{}: {error}", json.display()))?;
+    chart::draw(&serde_json::from_str(&text)?, chart)?;
+    Ok(true)
+}
+
+/// Takes figures and tells them.
+fn tell(
+    plan: &Plan,
+    title: &str,
+    take: impl FnOnce(&Field<'_>) -> io::Result<Vec<Figure>>,
+) -> Result<bool, Box<dyn Error>> {
+    let (scratch, pki) = prepare(plan)?;
+    let field = Field {
+        pki: &pki,
+        scratch: scratch.path(),
+        work: plan.work,
+        rounds: plan.rounds,
+    };
+    let figures = take(&field)?;
+    println!("{}", figures::text(title, &figures));
+    if let Some(file) = &plan.json {
+        fs::write(file, format!("{:#}\n", figures::json(title, &figures)))?;
+    }
+    Ok(true)
+}
+
+/// Counts instructions and system calls; whether nothing became dearer.
+fn count(plan: &Plan, rewrite: bool) -> Result<bool, Box<dyn Error>> {
+    let (scratch, pki) = prepare(plan)?;
+    Ok(counts::check(&plan.rows, rewrite, &pki, scratch.path())?)
+}
+
+/// A folder, watched, and the certificates in it.
+fn prepare(plan: &Plan) -> Result<(TempDir, Pki), Box<dyn Error>> {
     allow_many_descriptors()?;
     let scratch = tempfile::tempdir()?;
     // Proxies that dropped root must reach what is theirs in it.
@@ -74,6 +128,12 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     )?;
     watch::start(plan.limit, scratch.path().to_owned())?;
     let pki = Pki::make(scratch.path())?;
+    Ok((scratch, pki))
+}
+
+/// Measures and reports; whether all went as it should.
+fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
+    let (scratch, pki) = prepare(plan)?;
     let mut peers = Vec::new();
     for peer in &plan.peers {
         peers.push((*peer, peer.version()?));
@@ -94,6 +154,9 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     println!("{}", report.text());
     if let Some(file) = &plan.json {
         fs::write(file, format!("{:#}\n", report.json()))?;
+    }
+    if let Some(file) = &plan.chart {
+        chart::draw(&report.json(), file)?;
     }
     Ok(report.is_sound())
 }

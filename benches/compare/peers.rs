@@ -7,11 +7,21 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::pki::{HOST, Pki};
 use super::rows::{Mode, Row};
+
+/// Where adit's control socket is in its folder.
+pub const CONTROL: &str = "control";
+/// The beginning of the names of valgrind's pipes there.
+pub const VGDB: &str = "vgdb";
+/// The beginning of the names of callgrind's counts there.
+pub const CALLGRIND: &str = "callgrind";
+/// The list of system calls there.
+pub const STRACE: &str = "strace";
 
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +53,77 @@ pub struct Site<'a> {
     pub connect: u16,
     /// What it is to do.
     pub row: &'a Row,
+    /// How large adit is; the others have two workers and one service.
+    pub shape: Shape,
+}
+
+/// How large adit is.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Worker processes, of one relay thread each.
+    pub workers: usize,
+    /// Services, alike but for their address; all but the first are there only to be many.
+    pub services: usize,
+    /// What watches it.
+    pub under: Tool,
+}
+
+/// A tool that adit runs under; see [`super::counts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// None.
+    Nothing,
+    /// Valgrind's, which counts instructions, and writes them into the site's folder: so there is
+    /// no jail, and valgrind knows neither seccomp nor Landlock.
+    Callgrind,
+    /// Which lists system calls.
+    Strace,
+}
+
+impl Tool {
+    /// The command that runs adit under it.
+    fn command(self, site: &Site<'_>) -> Command {
+        let program = Peer::Adit.program();
+        let file = |name: &str| site.dir.join(name).display().to_string();
+        // ADIT_BIN for one would be an option to adit.
+        let mut command = match self {
+            Tool::Nothing => {
+                let mut command = Command::new(program);
+                command.env_clear();
+                return command;
+            }
+            Tool::Callgrind => {
+                let mut command = Command::new(in_path("valgrind"));
+                // A title that adit gives itself is written over valgrind's own command line.
+                let options = format!(
+                    "--quiet --trace-children=yes --vgdb-prefix={} --callgrind-out-file={}.%p",
+                    file(VGDB),
+                    file(CALLGRIND)
+                );
+                command.env_clear().env("VALGRIND_OPTS", options);
+                command.arg("--tool=callgrind");
+                command
+            }
+            Tool::Strace => {
+                let mut command = Command::new(in_path("strace"));
+                command.env_clear();
+                command.args(["-f", "-qqq", "-e", "signal=none", "-o", &file(STRACE)]);
+                command
+            }
+        };
+        command.arg(program);
+        command
+    }
+}
+
+impl Default for Shape {
+    fn default() -> Shape {
+        Shape {
+            workers: 2,
+            services: 1,
+            under: Tool::Nothing,
+        }
+    }
 }
 
 impl Peer {
@@ -138,7 +219,7 @@ impl Peer {
         fs::write(
             &config,
             match self {
-                Peer::Adit => stunnel_conf(site, "workers = 2\nthreads = 1\n")?,
+                Peer::Adit => adit_conf(site)?,
                 Peer::Stunnel => stunnel_conf(site, "")?,
                 Peer::Hitch => hitch_conf(site),
                 Peer::Haproxy => haproxy_conf(site),
@@ -146,9 +227,13 @@ impl Peer {
                 Peer::Sockets => String::new(),
             },
         )?;
-        let mut command = Command::new(self.program());
-        // ADIT_BIN for one would be an option to adit.
-        command.env_clear();
+        let mut command = match self {
+            Peer::Adit => site.shape.under.command(site),
+            _ => Command::new(self.program()),
+        };
+        if self != Peer::Adit {
+            command.env_clear();
+        }
         match self {
             Peer::Adit | Peer::Stunnel => command.arg(config),
             Peer::Hitch => command.arg("--config").arg(config),
@@ -184,8 +269,39 @@ fn root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+fn adit_conf(site: &Site<'_>) -> io::Result<String> {
+    let Shape {
+        workers, services, ..
+    } = site.shape;
+    let control = site.dir.join(CONTROL);
+    let more = format!(
+        "workers = {workers}\nthreads = 1\ncontrol = {}\n",
+        control.display()
+    );
+    let mut text = stunnel_conf(site, &more)?;
+    // All of 127/8 is loopback: one free port is free on every address of it.
+    for number in 1..services {
+        let host = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number as u32);
+        service(&mut text, site, &format!("bench-{number}"), host);
+    }
+    Ok(text)
+}
+
 /// Adit and stunnel read the same file.
 fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
+    let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
+    text += more;
+    if root() && site.shape.under != Tool::Callgrind {
+        let jail = site.dir.join("jail");
+        fs::create_dir_all(&jail)?;
+        let jail = jail.display();
+        let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
+    }
+    service(&mut text, site, "bench", Ipv4Addr::LOCALHOST);
+    Ok(text)
+}
+
+fn service(text: &mut String, site: &Site<'_>, name: &str, host: Ipv4Addr) {
     let Site {
         pki,
         accept,
@@ -193,17 +309,9 @@ fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
         row,
         ..
     } = site;
-    let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
-    text += more;
-    if root() {
-        let jail = site.dir.join("jail");
-        fs::create_dir_all(&jail)?;
-        let jail = jail.display();
-        let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
-    }
     let _ = write!(
         text,
-        "[bench]\naccept = 127.0.0.1:{accept}\nconnect = 127.0.0.1:{connect}\n"
+        "[{name}]\naccept = {host}:{accept}\nconnect = 127.0.0.1:{connect}\n"
     );
     match row.mode {
         Mode::Server => {
@@ -222,7 +330,6 @@ fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
             }
         }
     }
-    Ok(text)
 }
 
 fn hitch_conf(site: &Site<'_>) -> String {

@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::peers::{Peer, Site};
+use super::peers::{CONTROL, Peer, Shape, Site};
 use super::pki::Pki;
 use super::rows::Row;
 use super::{tree, watch};
 
-/// From the command to a port that accepts.
-const START: Duration = Duration::from_secs(10);
+/// From the command to a port that accepts, a slow tool before it.
+const START: Duration = Duration::from_secs(60);
 /// From SIGTERM to SIGKILL.
 const STOP: Duration = Duration::from_secs(5);
 /// Between two looks at a process that is starting or stopping.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_micros(500);
 /// A port that was free just before may be taken a moment later.
 const TRIES: usize = 3;
 
@@ -32,6 +32,7 @@ pub struct Proxy {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
+    bound: Instant,
 }
 
 impl Proxy {
@@ -40,6 +41,21 @@ impl Proxy {
     /// # Errors
     /// It cannot be run, ends at once, or does not accept in time; with the end of its log.
     pub fn start(peer: Peer, dir: &Path, pki: &Pki, row: &Row, connect: u16) -> io::Result<Proxy> {
+        Proxy::shaped(Shape::default(), peer, dir, pki, row, connect)
+    }
+
+    /// As [`Proxy::start`], adit with other numbers of workers and services.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shaped(
+        shape: Shape,
+        peer: Peer,
+        dir: &Path,
+        pki: &Pki,
+        row: &Row,
+        connect: u16,
+    ) -> io::Result<Proxy> {
         let mut tries = 1;
         loop {
             let site = Site {
@@ -48,6 +64,7 @@ impl Proxy {
                 accept: free_port()?,
                 connect,
                 row,
+                shape,
             };
             match Proxy::start_at(peer, &site) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe && tries < TRIES => {
@@ -74,6 +91,7 @@ impl Proxy {
             child,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, site.accept)),
             log,
+            bound: Instant::now(),
         };
         proxy.wait_until_it_accepts()?;
         Ok(proxy)
@@ -87,6 +105,7 @@ impl Proxy {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, why));
             }
             if TcpStream::connect(self.address).is_ok() {
+                self.bound = Instant::now();
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -97,9 +116,24 @@ impl Proxy {
         }
     }
 
+    /// When its port was first seen to be bound.
+    pub fn bound(&self) -> Instant {
+        self.bound
+    }
+
     /// Where it accepts.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Adit's control socket.
+    pub fn control(&self) -> PathBuf {
+        self.file(CONTROL)
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.log.with_file_name(name)
     }
 
     /// The root of its process tree.
@@ -127,6 +161,12 @@ impl Drop for Proxy {
         let tree = tree::processes(root).unwrap_or_default();
         // It may have ended by itself.
         let _ = kill(Pid::from_raw(root), Signal::SIGTERM);
+        // Under strace, which lets nothing through, the root is not the proxy.
+        for pid in tree::titled(root, "adit: supervisor").unwrap_or_default() {
+            if pid != root {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
         let deadline = Instant::now() + STOP;
         while tree.iter().any(|process| process.lives()) && Instant::now() < deadline {
             // A child that is not waited for still is in /proc.

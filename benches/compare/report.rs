@@ -269,7 +269,7 @@ impl Report {
 }
 
 /// Three significant digits where there are.
-fn cost(value: f64) -> String {
+pub fn cost(value: f64) -> String {
     if value.abs() < 100.0 {
         format!("{value:.1}")
     } else {
@@ -302,7 +302,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// Processor, cores, kernel and how busy it was.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo

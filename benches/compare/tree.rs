@@ -70,7 +70,25 @@ pub fn cpu(root: i32) -> io::Result<Duration> {
     Ok(total)
 }
 
-fn clock(pid: i32) -> Option<Duration> {
+/// The living processes of the tree whose title begins with `title`, as adit's roles name
+/// themselves, in the order of their titles.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn titled(root: i32, title: &str) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for process in processes(root)? {
+        let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        if line.starts_with(title.as_bytes()) {
+            found.push((line, process.pid));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, pid)| pid).collect())
+}
+
+/// User and system time of one process so far; `None` if it is gone.
+pub fn clock(pid: i32) -> Option<Duration> {
     let mut id: libc::clockid_t = 0;
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -92,10 +110,18 @@ fn clock(pid: i32) -> Option<Duration> {
 pub fn pss(root: i32) -> io::Result<u64> {
     let mut total = 0;
     for process in processes(root)? {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let number = line.and_then(|l| l.split_ascii_whitespace().next()?.parse::<u64>().ok());
-        total += number.ok_or_else(|| io::Error::other("no Pss in smaps_rollup"))?;
+        total += pss_of(process.pid)?;
     }
     Ok(total)
+}
+
+/// The same of one process.
+///
+/// # Errors
+/// As [`pss`]'s.
+pub fn pss_of(pid: i32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let number = line.and_then(|l| l.split_ascii_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| io::Error::other("no Pss in smaps_rollup"))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
+use super::commands::COMMANDS;
 use crate::config;
 
 /// What the command line asks for.
@@ -143,6 +144,16 @@ pub fn parse(
         "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
     }
+}
+
+/// The command, as it is typed, that a word taken for a file was probably meant to be. A word with a
+/// `/` or a `.` in it is a file's name.
+pub fn meant_command(word: &OsStr) -> Option<String> {
+    let word = word.to_str().filter(|word| !word.contains(['/', '.']))?;
+    let commands = COMMANDS.iter().map(|command| command.name);
+    let words = commands.chain(["-help", "-version"]);
+    let meant = config::nearest(word, words.filter(|name| !name.is_empty()))?;
+    (meant != word).then(|| format!("adit {meant}"))
 }
 
 /// stunnel's long options have one dash.
@@ -395,6 +406,23 @@ mod tests {
             (&["demo"], Command::Demo),
         ] {
             assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_near_a_command_was_meant_to_be_it() {
+        for (word, meant) in [
+            ("chek", Some("adit check")),
+            ("Check", Some("adit check")),
+            ("relod", Some("adit reload")),
+            ("stauts", Some("adit status")),
+            ("help", Some("adit -help")),
+            ("mail", None),
+            ("relay", None),
+            ("chek.conf", None),
+            ("./chek", None),
+        ] {
+            assert_eq!(meant_command(word.as_ref()).as_deref(), meant, "{word}");
         }
     }
 

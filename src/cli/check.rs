@@ -3,30 +3,41 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Diagnostic, Global, Service, Severity, Sources, diagnostic_at};
+use crate::config::{
+    self, Config, Diagnostic, Diagnostics, Global, Service, Severity, Sources, diagnostic_at,
+};
 use crate::inside::seen_from_outside;
 use crate::log::{self, Id, Log, Outputs};
+use crate::master::load::look_at_files;
 use crate::process;
-use crate::supervisor::trial;
+use crate::supervisor::{asking, trial};
+use crate::tls::PassPhrases;
 
 /// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
-/// on a warning too.
-pub fn run(sources: &Sources, strict: bool) -> ExitCode {
+/// on a warning too. With `ask` the pass phrases of keys are asked for, where there is a terminal.
+pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     log::install(Outputs::stderr_only());
     let mut found = Vec::new();
     let mut services = 0;
-    match config::load(sources) {
-        Ok(loaded) => {
-            found.extend(loaded.diagnostics);
-            services = loaded.config.services.len();
-            found.extend(passed_sockets(&loaded.config));
-            found.extend(missing_folders(&loaded.config.global));
+    let (config, diagnostics) = config::load_partly(sources);
+    let failed = diagnostics.failed();
+    found.extend(diagnostics.0);
+    match config {
+        Some(config) if !failed => {
+            services = config.services.len();
+            found.extend(passed_sockets(&config));
+            found.extend(missing_folders(&config.global));
             let log = Log {
                 level: 0,
                 id: Id::Ui,
             };
             process::find_command_line();
-            match trial::load(&loaded.config, &log) {
+            let loaded = match ask && asking::is_possible() {
+                true => asking::ask(&config, &Log { level: 3, ..log }),
+                false => Ok(PassPhrases::unasked()),
+            }
+            .and_then(|phrases| trial::load(&config, &phrases, &log));
+            match loaded {
                 Ok(more) => found.extend(more),
                 Err(error) => found.push(Diagnostic::new(
                     Severity::Error,
@@ -35,8 +46,15 @@ pub fn run(sources: &Sources, strict: bool) -> ExitCode {
                 )),
             }
         }
-        Err(diagnostics) => found.extend(diagnostics.0),
+        Some(config) => {
+            found.extend(missing_folders(&config.global));
+            found.extend(look_at_files(&config));
+        }
+        None => {}
     }
+    let mut found = Diagnostics(found);
+    found.sort();
+    let found = found.0;
     for diagnostic in &found {
         eprintln!("{diagnostic}");
     }

@@ -55,9 +55,10 @@ pub const COMMANDS: &[CommandDef] = &[
         arguments: "[--strict] [--passed N] [FILE]",
         summary: "say everything that is wrong with a configuration, and start nothing",
         details: "Certificates and keys are loaded and names are resolved as at a start. It fails \
-            when there is an error, and says where and what would be right. A service without \
-            `accept` takes a socket that systemd passes: as many are counted on as the running adit \
-            has, if it has one to be asked at, `control`.",
+            when there is an error, and says where and what would be right. Pass phrases of keys are \
+            asked for; without a terminal such keys are left unchecked, which is a warning. A service \
+            without `accept` takes a socket that systemd passes: as many are counted on as the \
+            running adit has, if it has one to be asked at, `control`.",
         flags: &[
             flag("--strict", "", "fail on a warning too"),
             flag("--passed", "N", "count on N sockets that systemd will pass"),

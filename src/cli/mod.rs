@@ -18,7 +18,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use args::{Command, Configuration, ControlAt, Source};
@@ -34,11 +34,22 @@ const MAX_TEXT: u64 = 16 << 20;
 
 /// Does what `arguments` ask for; the first of them is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
     let as_stunnel = args::called_as_stunnel(arguments.next().as_deref());
-    match args::parse(arguments, as_stunnel) {
-        Ok(command) => obey(command, as_stunnel),
-        Err(error) => {
+    let first = arguments.peek().cloned();
+    // A file of that name is what was meant after all.
+    let meant = first.filter(|word| !as_stunnel && !Path::new(word).exists());
+    let meant = meant.and_then(|word| Some((args::meant_command(&word)?, word)));
+    match (args::parse(arguments, as_stunnel), meant) {
+        (Ok(Command::Run(_)) | Err(_), Some((meant, word))) => {
+            let word = word.display();
+            complain(format_args!(
+                "{word} is no command, and no file: did you mean `{meant}`?"
+            ));
+            ExitCode::from(USAGE)
+        }
+        (Ok(command), _) => obey(command, as_stunnel),
+        (Err(error), None) => {
             complain(format_args!("{error}; see adit -help"));
             ExitCode::from(USAGE)
         }
@@ -58,7 +69,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         } => match sources(configuration, as_stunnel) {
             Ok(sources) => {
                 let sources = Sources { passed, ..sources };
-                check::run(&passed::as_running(sources), strict)
+                check::run(&passed::as_running(sources), strict, true)
             }
             Err(code) => code,
         },

@@ -2,8 +2,9 @@
 //! administrator learn the result without reading the log.
 
 use std::fmt;
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +12,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::status::{self, ReloadStatus};
+use super::status::{self, ReloadStatus, Unanswered};
 use super::{check, complain};
-use crate::config::{self, Sources};
-use crate::log::Reason;
+use crate::config::{self, Config, Endpoint, Sources};
+use crate::supervisor::pid_file;
 
 /// Longer than a supervisor gives a candidate to load and to start.
 const PATIENCE: Duration = Duration::from_secs(200);
@@ -26,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 enum ReloadError {
     /// Nobody to ask.
     NoControl,
-    /// The supervisor does not answer.
-    Control(io::Error),
+    /// The supervisor does not answer there.
+    Control(PathBuf, io::Error),
     /// It cannot be told.
     Signal(u32, nix::Error),
     /// The supervisor gave it up.
@@ -43,7 +44,13 @@ impl fmt::Display for ReloadError {
                 "the configuration has no control = SOCKET, which tells how a reload went; \
                  send SIGHUP instead, and read the log",
             ),
-            Self::Control(error) => write!(f, "the control socket: {}", Reason(error)),
+            Self::Control(path, error) => {
+                write!(f, "{}", Unanswered(path, error))?;
+                if error.kind() == io::ErrorKind::NotFound {
+                    f.write_str("; if it runs, send SIGHUP to it, and read the log")?;
+                }
+                Ok(())
+            }
             Self::Signal(pid, errno) => {
                 write!(
                     f,
@@ -60,19 +67,22 @@ impl fmt::Display for ReloadError {
 
 /// Checks the configuration, has the running adit take it over, and waits until it has.
 pub(super) fn run(sources: &Sources) -> ExitCode {
-    let checked = check::run(sources, false);
+    // The running adit knows the pass phrases of its keys, or says that it does not.
+    let checked = check::run(sources, false, false);
     if checked != ExitCode::SUCCESS {
         complain(format_args!(
             "not reloaded: the running configuration goes on"
         ));
         return checked;
     }
-    let control = config::load(sources)
-        .ok()
-        .and_then(|loaded| loaded.config.global.control);
-    let reloaded = control
-        .ok_or(ReloadError::NoControl)
-        .and_then(|control| reload(&control));
+    let reloaded = match config::load(sources) {
+        Ok(loaded) => reload(&loaded.config),
+        // It was good a moment ago.
+        Err(diagnostics) => {
+            complain(format_args!("{diagnostics}"));
+            return ExitCode::FAILURE;
+        }
+    };
     match reloaded {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -82,28 +92,79 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     }
 }
 
-fn reload(control: &Path) -> Result<(), ReloadError> {
+fn reload(config: &Config) -> Result<(), ReloadError> {
+    let control = config.global.control.as_deref();
+    let control = control.ok_or(ReloadError::NoControl)?;
+    // As long as the configuration is not in force, the socket is where the one before had it.
+    let now = match status::of(control) {
+        Err(error) if is_nobody(&error) => {
+            control_before(config).ok_or_else(|| ReloadError::Control(control.to_owned(), error))?
+        }
+        _ => control.to_owned(),
+    };
     // One that is under way may have read the file before it was changed.
-    let before = wait_until(control, |reloads| !reloads.under_way)?;
-    let pid = status::of(control).map_err(ReloadError::Control)?.pid;
+    let before = wait_until(&[&now], |reloads| !reloads.under_way)?;
+    let failed = |error| ReloadError::Control(now.clone(), error);
+    let pid = status::of(&now).map_err(failed)?.pid;
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGHUP)
         .map_err(|errno| ReloadError::Signal(pid, errno))?;
     let over = |reloads: &ReloadStatus| reloads.succeeded + reloads.failed;
-    let after = wait_until(control, |reloads| over(reloads) > over(&before))?;
+    let after = wait_until(&[&now, control], |reloads| over(reloads) > over(&before))?;
     match after.succeeded > before.succeeded {
         true => Ok(()),
         false => Err(ReloadError::Refused),
     }
 }
 
-/// Asks until the answer is as wanted.
+fn is_nobody(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused)
+}
+
+/// The control socket of the instance that holds the pid file, wherever it is. What the pid file says
+/// is not trusted, since it may lie in the jail: the socket must be that process's, and answer as it.
+fn control_before(config: &Config) -> Option<PathBuf> {
+    let global = &config.global;
+    let pid = pid_file::holder(global.chroot.as_deref(), global.pid.as_deref()?)?;
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let targets = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+    let held: Vec<PathBuf> = targets.collect();
+    let table = fs::read_to_string("/proc/self/net/unix").ok()?;
+    let services = config.services.iter().flat_map(|service| &service.accept);
+    let services: Vec<&Path> = services
+        .filter_map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Some(path.as_path()),
+            Endpoint::Tcp { .. } => None,
+        })
+        .collect();
+    let mut sockets = table.lines().filter_map(|line| {
+        // proc_pid_net(5): the address in memory, references, protocol, flags, type, state, inode, path.
+        let mut fields = line.split_ascii_whitespace().skip(3);
+        let listens = fields.next()? == "00010000";
+        let inode = format!("socket:[{}]", fields.nth(2)?);
+        let path = PathBuf::from(fields.next()?);
+        let ours = listens && held.iter().any(|target| *target == Path::new(&inode));
+        (ours && !services.contains(&path.as_path())).then_some(path)
+    });
+    sockets.find(|path| status::of(path).is_ok_and(|status| status.pid == pid))
+}
+
+/// Asks, where the first of these sockets answers, until the answer is as wanted.
 fn wait_until(
-    control: &Path,
+    sockets: &[&Path],
     wanted: impl Fn(&ReloadStatus) -> bool,
 ) -> Result<ReloadStatus, ReloadError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let reloads = status::of(control).map_err(ReloadError::Control)?.reloads;
+        let mut answer = Err(ReloadError::NoControl);
+        for socket in sockets {
+            let told = status::of(socket);
+            answer = told.map_err(|error| ReloadError::Control((*socket).to_owned(), error));
+            if answer.is_ok() {
+                break;
+            }
+        }
+        let reloads = answer?.reloads;
         if wanted(&reloads) {
             return Ok(reloads);
         }

@@ -108,19 +108,39 @@ pub struct ServiceStatus {
 
 /// Asks the supervisor whose control socket is `control`.
 pub(super) fn run(control: &Path, json: bool) -> ExitCode {
-    let failed = |reason: &dyn fmt::Display| {
-        complain(format_args!("{}: {reason}", control.display()));
-        ExitCode::FAILURE
-    };
     let document = match ask(control) {
         Ok(document) => document,
-        Err(error) => return failed(&Reason(&error)),
+        Err(error) => {
+            complain(format_args!("{}", Unanswered(control, &error)));
+            return ExitCode::FAILURE;
+        }
     };
     match parsed(&document) {
         // Parsed all the same: it is whole, and adit's.
         Ok(_) if json => print(format_args!("{}\n", String::from_utf8_lossy(&document))),
         Ok(status) => print(format_args!("{status}")),
-        Err(error) => failed(&format_args!("not an answer of adit's: {error}")),
+        Err(error) => {
+            let control = control.display();
+            complain(format_args!("{control}: not an answer of adit's: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the control socket gave no answer, and what that means.
+pub(super) struct Unanswered<'a>(pub(super) &'a Path, pub(super) &'a io::Error);
+
+impl fmt::Display for Unanswered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.1.kind() {
+            io::ErrorKind::NotFound => "adit is not running, or has another control socket: ",
+            io::ErrorKind::ConnectionRefused => "adit is not running, its socket is left over: ",
+            io::ErrorKind::PermissionDenied => {
+                "only who may open the control socket is answered, by default root: "
+            }
+            _ => "",
+        })?;
+        write!(f, "{}: {}", self.0.display(), Reason(self.1))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From names and texts to a [`Config`]: each value goes through its option's definition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::checks;
 use super::diagnostic::{Diagnostic, Severity};
@@ -67,7 +67,7 @@ impl Assembly<'_> {
                 debug_assert_eq!(set, Ok(()), "{} = {value}", option.name);
             }
         }
-        for (option, given, origin) in self.in_order(options, None) {
+        for (option, given, origin) in self.in_order(options, None, &mut draft.meant) {
             global.origins.insert(option.name, origin.clone());
             draft.service.origins.insert(option.name, origin.clone());
             if let Err(fault) = apply(option, &given.value, Some(&mut global), &mut draft) {
@@ -83,7 +83,8 @@ impl Assembly<'_> {
         draft.service.name = section.header.name.clone();
         let header = section.header.origin();
         draft.service.origins.insert("", header.clone());
-        for (option, given, origin) in self.in_order(&section.options, Some(&header)) {
+        let meant = &mut draft.meant;
+        for (option, given, origin) in self.in_order(&section.options, Some(&header), meant) {
             draft.service.origins.insert(option.name, origin.clone());
             draft.own.insert(option.name);
             if let Err(fault) = apply(option, &given.value, None, &mut draft) {
@@ -101,11 +102,13 @@ impl Assembly<'_> {
         service
     }
 
-    /// The options that are known and served here, in the order in which they were written.
+    /// The options that are known and served here, in the order in which they were written. What the
+    /// others were probably meant to be is added to `meant`.
     fn in_order<'g>(
         &mut self,
         options: &'g Options,
         section: Option<&Origin>,
+        meant: &mut BTreeSet<&'static str>,
     ) -> Vec<(&'static OptionDef, &'g Given, Origin)> {
         let mut all: Vec<&Given> = options.values().flatten().collect();
         all.sort_by_key(|given| given.order);
@@ -114,7 +117,7 @@ impl Assembly<'_> {
         for given in all {
             let origin = given.origin();
             let Some(option) = option::find(&given.name) else {
-                self.unknown(&given.name, &origin);
+                meant.extend(self.unknown(&given.name, &origin));
                 continue;
             };
             if option.scope == Scope::Global && section.is_some() {
@@ -136,13 +139,16 @@ impl Assembly<'_> {
         usable
     }
 
-    fn unknown(&mut self, name: &str, origin: &Origin) {
+    /// Complains about a name, and gives the one that was probably meant.
+    fn unknown(&mut self, name: &str, origin: &Origin) -> Option<&'static str> {
         let text = format!("Specified option name is not valid here: no option is called `{name}`");
         let error = Diagnostic::new(Severity::Error, Some(origin), text);
-        self.push(match option::nearest_option(name) {
-            Some(meant) => error.help(format!("did you mean `{}`?", meant.name)),
+        let meant = option::nearest_option(name).map(|option| option.name);
+        self.push(match meant {
+            Some(meant) => error.help(format!("did you mean `{meant}`?")),
             None => error,
         });
+        meant
     }
 
     fn misplaced(&mut self, option: &OptionDef, origin: &Origin) {

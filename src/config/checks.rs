@@ -1,10 +1,18 @@
 //! What no single option of a service can know: how the options stand to each other.
 
+use std::collections::BTreeSet;
+
 use super::diagnostic::Severity;
 use super::option::Fault;
 use super::service::{Draft, Failover, Protocol, Service, TlsVersion};
 use super::tls_options::TlsFlags;
 use super::value::Endpoint;
+
+/// Options that were probably meant; see [`Draft::meant`].
+type Meant = BTreeSet<&'static str>;
+
+/// What makes a client verify its server.
+const VERIFY: [&str; 4] = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
 
 /// Collects what is wrong and the option whose line shows it; `""` is the section's line.
 struct Faults(Vec<(&'static str, Fault)>);
@@ -24,7 +32,8 @@ impl Faults {
 }
 
 /// Completes a service whose lines have all been read. An option that was given, but with a value
-/// that was refused, counts as given: one mistake is not reported twice.
+/// that was refused, or under a name that is misspelt, counts as given: one mistake is not reported
+/// twice.
 /// A service without `accept` takes one of the `passed` sockets.
 pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<(&'static str, Fault)>) {
     let mut faults = Faults(Vec::new());
@@ -37,20 +46,24 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<(&'stati
     let asked = &mut service.tls.verification;
     asked.request |= asked.server;
     asked.require |= asked.server;
-    endpoints(&service, passed, &mut faults);
-    upstream(&mut service, own_protocol_host, &mut faults);
+    let meant = draft.meant;
+    endpoints(&service, &meant, passed, &mut faults);
+    upstream(&mut service, &meant, own_protocol_host, &mut faults);
     versions(&mut service, flags, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
-    certificate(&service, &mut faults);
-    verification(&service, &mut faults);
-    authentication(&service, &mut faults);
+    certificate(&service, &meant, &mut faults);
+    verification(&service, &meant, &mut faults);
+    authentication(&service, &meant, &mut faults);
     (service, faults.0)
 }
 
 /// `Each service must define two endpoints`.
-fn endpoints(service: &Service, passed: &mut usize, faults: &mut Faults) {
-    let given = |names: &[&str]| names.iter().any(|name| service.origins.has(name));
+fn endpoints(service: &Service, meant: &Meant, passed: &mut usize, faults: &mut Faults) {
+    let given = |names: &[&str]| {
+        let mut names = names.iter();
+        names.any(|name| service.origins.has(name) || meant.contains(name))
+    };
     // A server's `sni`, `exec` and `transparent` stand in for an endpoint in stunnel. They are
     // refused by name; that the endpoint is missing would be said besides, wrongly.
     let mut accept = given(&["accept"]) || (!service.client && given(&["sni"]));
@@ -71,7 +84,7 @@ fn endpoints(service: &Service, passed: &mut usize, faults: &mut Faults) {
 }
 
 /// Where to connect to, under which name, and what is said there first.
-fn upstream(service: &mut Service, own_protocol_host: bool, faults: &mut Faults) {
+fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, faults: &mut Faults) {
     if service.delay && service.failover == Failover::RoundRobin {
         // As stunnel: "Delayed resolver inflicts failover = prio".
         service.failover = Failover::Priority;
@@ -89,7 +102,7 @@ fn upstream(service: &mut Service, own_protocol_host: bool, faults: &mut Faults)
             }
             Some(Endpoint::Unix(_)) | None => None,
         };
-    } else if service.tls.sni.is_some() {
+    } else if service.tls.sni.is_some() && !meant.contains("client") {
         faults.error(
             "sni",
             "adit does not serve `sni` in server mode yet",
@@ -98,7 +111,10 @@ fn upstream(service: &mut Service, own_protocol_host: bool, faults: &mut Faults)
     }
     let used = service.client && service.protocol == Some(Protocol::Smtp);
     // A refused `protocol` may have been smtp, misspelt.
-    let unknown = service.protocol.is_none() && service.origins.has("protocol");
+    let unknown = service.protocol.is_none() && service.origins.has("protocol")
+        || ["client", "protocol"]
+            .iter()
+            .any(|option| meant.contains(option));
     if own_protocol_host && !used && !unknown {
         faults.push(
             Severity::Warning,
@@ -141,9 +157,9 @@ fn versions(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {
 }
 
 /// Our own certificate.
-fn certificate(service: &Service, faults: &mut Faults) {
-    let given = |name| service.origins.has(name);
-    if !service.client && !given("cert") && !given("PSKsecrets") {
+fn certificate(service: &Service, meant: &Meant, faults: &mut Faults) {
+    let given = |name| service.origins.has(name) || meant.contains(name);
+    if !service.client && !meant.contains("client") && !given("cert") && !given("PSKsecrets") {
         faults.error(
             "",
             "TLS server needs a certificate",
@@ -161,9 +177,12 @@ fn certificate(service: &Service, faults: &mut Faults) {
 }
 
 /// What is asked of the peer's certificate, in stunnel's words where it has them.
-fn verification(service: &Service, faults: &mut Faults) {
+fn verification(service: &Service, meant: &Meant, faults: &mut Faults) {
     let asked = service.tls.verification;
-    let given = |names: &[&'static str]| names.iter().copied().find(|n| service.origins.has(n));
+    let given = |names: &[&'static str]| {
+        let mut names = names.iter().copied();
+        names.find(|name| service.origins.has(name) || meant.contains(name))
+    };
     let trusted = given(&["CAfile", "CApath", "CAengine", "CAstore"]).is_some();
     if (asked.chain || asked.peer) && !trusted {
         let option = match asked.chain {
@@ -178,7 +197,7 @@ fn verification(service: &Service, faults: &mut Faults) {
     }
     let check = given(&["checkHost", "checkIP", "checkEmail"]);
     if let Some(check) = check
-        && !(asked.chain || asked.peer || asked.server)
+        && !(asked.chain || asked.peer || asked.server || VERIFY.iter().any(|n| meant.contains(n)))
     {
         faults.error(
             check,
@@ -189,13 +208,13 @@ fn verification(service: &Service, faults: &mut Faults) {
     if !asked.server {
         return;
     }
-    if !service.client {
+    if !service.client && !meant.contains("client") {
         faults.error(
             "verifyServer",
             "`verifyServer` is for client mode",
             "a server verifies its clients with verifyChain or verifyPeer",
         );
-    } else if !service.connect.is_empty() && no_name(service) {
+    } else if !service.connect.is_empty() && no_name(service) && !meant.contains("sni") {
         faults.error(
             "verifyServer",
             "`verifyServer` has no name to look for in the certificate",
@@ -211,10 +230,11 @@ fn no_name(service: &Service) -> bool {
 }
 
 /// stunnel's warnings about clients that anybody can deceive.
-fn authentication(service: &Service, faults: &mut Faults) {
+fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
     let asked = service.tls.verification;
     let name = &service.name;
-    if !service.client || asked.peer || asked.server {
+    let misspelt = VERIFY.iter().any(|option| meant.contains(option));
+    if !service.client || asked.peer || asked.server || misspelt {
         return;
     }
     let checks = ["checkHost", "checkIP", "checkEmail"];
@@ -225,7 +245,10 @@ fn authentication(service: &Service, faults: &mut Faults) {
             &format!("Service [{name}] needs authentication to prevent MITM attacks"),
             "`verifyServer = yes` verifies the server as a browser does",
         );
-    } else if !checks.iter().any(|check| service.origins.has(check)) {
+    } else if !checks
+        .iter()
+        .any(|check| service.origins.has(check) || meant.contains(check))
+    {
         faults.push(
             Severity::Warning,
             "",

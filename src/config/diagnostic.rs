@@ -149,7 +149,7 @@ impl Diagnostics {
     }
 
     /// Puts them in the order in which the lines were read; what has no line comes last.
-    pub(super) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         let mut places: Vec<std::sync::Arc<str>> = Vec::new();
         for origin in self.0.iter().filter_map(|d| d.origin.as_ref()) {
             if !places.contains(&origin.place) {
@@ -201,10 +201,7 @@ pub fn diagnostic_at_nth(
 }
 
 /// The candidate nearest to `word`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_ascii_lowercase().chars().take(64).collect();
     candidates
         .into_iter()

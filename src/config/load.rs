@@ -43,21 +43,48 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings and notes besides.
 pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
+    whole(load_partly(sources))
+}
+
+/// Reads a configuration as far as that is possible: what could be understood of it, and everything
+/// that is wrong. `None` when it could not even be opened.
+pub fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
     let variables = match sources.environment {
         true => adit_variables(),
         false => Vec::new(),
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    load_from(sources, &variables, processors, &Disk)
+    load_partly_from(sources, &variables, processors, &Disk)
+}
+
+fn whole((config, diagnostics): (Option<Config>, Diagnostics)) -> Result<Loaded, Diagnostics> {
+    match config {
+        Some(config) if !diagnostics.failed() => Ok(Loaded {
+            config,
+            diagnostics: diagnostics.0,
+        }),
+        _ => Err(diagnostics),
+    }
 }
 
 /// As [`load`], everything outside given as an argument.
+#[cfg(test)]
 pub(super) fn load_from(
     sources: &Sources,
     variables: &[(String, Option<String>)],
     processors: usize,
     files: &dyn Files,
 ) -> Result<Loaded, Diagnostics> {
+    whole(load_partly_from(sources, variables, processors, files))
+}
+
+/// As [`load_partly`], everything outside given as an argument.
+fn load_partly_from(
+    sources: &Sources,
+    variables: &[(String, Option<String>)],
+    processors: usize,
+    files: &dyn Files,
+) -> (Option<Config>, Diagnostics) {
     let mut found = Vec::new();
     let main = main_text(sources, files, &mut found);
     let file_failed = !found.is_empty();
@@ -90,17 +117,12 @@ pub(super) fn load_from(
     };
     let mut diagnostics = Diagnostics(found);
     diagnostics.sort();
-    match assembled {
-        Some((global, services)) if !diagnostics.failed() => Ok(Loaded {
-            config: Config {
-                global,
-                services,
-                file: sources.file.clone(),
-            },
-            diagnostics: diagnostics.0,
-        }),
-        _ => Err(diagnostics),
-    }
+    let config = assembled.map(|(global, services)| Config {
+        global,
+        services,
+        file: sources.file.clone(),
+    });
+    (config, diagnostics)
 }
 
 /// The text of the file or of the descriptor, and its name.

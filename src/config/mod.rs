@@ -24,9 +24,11 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth};
+pub use diagnostic::{
+    Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
+};
 pub use global::{Foreground, Global, LogMode};
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, load, load_partly};
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,

@@ -80,10 +80,12 @@ pub struct Timeouts {
 /// What the TLS side of a service is asked to do. Read by `tls`, and by nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
-    /// Certificate chain, PEM.
+    /// Certificate chain, PEM, or PKCS#12 with the key in it.
     pub cert: Option<PathBuf>,
-    /// Private key, PEM; default: the file of `cert`.
+    /// Private key, PEM or PKCS#12; default: the file of `cert`.
     pub key: Option<PathBuf>,
+    /// Pass phrases for the key, one a line.
+    pub key_password_file: Option<PathBuf>,
     /// Trusted certificates, one file.
     pub ca_file: Option<PathBuf>,
     /// Trusted certificates, a folder.
@@ -167,6 +169,8 @@ pub(super) struct Draft {
     pub(super) defaults: bool,
     /// What the section itself gave, and did not inherit.
     pub(super) own: BTreeSet<&'static str>,
+    /// What a name that nobody knows was probably meant to be: it was given, though not well.
+    pub(super) meant: BTreeSet<&'static str>,
     /// `options` that were set, and those taken back.
     pub(super) flags: TlsFlags,
     pub(super) flags_cleared: TlsFlags,
@@ -204,6 +208,7 @@ impl Draft {
             service,
             defaults: true,
             own: BTreeSet::new(),
+            meant: BTreeSet::new(),
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
         }
@@ -264,7 +269,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("CApath", "DIRECTORY", "folder of trusted certificates, named by their hashes")
         .example("CApath = /etc/ssl/certs").unless_given("none")
         .service(|draft, value| store!(draft.tls.ca_path = Some(given(value)?.into()))),
-    option("cert", "FILE", "certificate chain, our own certificate first")
+    option("cert", "FILE", "certificate chain, our own certificate first; or PKCS#12 with the key in it")
         .example("cert = /etc/adit/mail.example.com.crt").unless_given("none; a server needs one")
         .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
     option("checkEmail", "EMAIL", "mail address that the peer's certificate must have")
@@ -303,9 +308,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.failover = one_of(value, &[
             ("rr", Failover::RoundRobin), ("prio", Failover::Priority),
         ])?)),
-    option("key", "FILE", "private key of `cert`; unless given, it is in the same file")
+    option("key", "FILE", "private key of `cert`, PEM or PKCS#12; unless given, it is in the same file")
         .example("key = /etc/adit/mail.example.com.key").unless_given("the file of `cert`")
         .service(|draft, value| store!(draft.tls.key = Some(given(value)?.into()))),
+    option("keyPasswordFile", "FILE", "file with the pass phrase of an encrypted key; several, one a line, are tried in turn")
+        .example("keyPasswordFile = /etc/adit/mail.example.com.pass").unless_given("asked for at a start on a terminal")
+        .service(|draft, value| store!(draft.tls.key_password_file = Some(given(value)?.into()))),
     option("local", "HOST", "source address for connecting")
         .example("local = 192.0.2.7").unless_given("the system chooses")
         .service(|draft, value| store!(draft.local = Some(given(value)?))),

@@ -5,13 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Diagnostic, Endpoint, Origins, Service, Severity, diagnostic_at};
+use crate::config::{
+    Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
+};
 use crate::ipc::words::Accept;
 use crate::jail::Plan;
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
 use crate::resolver::{self, Client, ResolveError};
-use crate::tls::{Context, Problem, Resumption};
+use crate::tls::{Context, PassPhrases, Problem, Resumption};
 
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +54,7 @@ pub struct Loaded {
 pub fn load(
     config: &Config,
     resolver: &mut Client,
+    phrases: &PassPhrases,
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
@@ -72,7 +75,7 @@ pub fn load(
         }
         let upstreams = upstreams(service, resolver, &mut found);
         let local = local(service, resolver, &mut found);
-        match Context::load(service, resumption, log) {
+        match Context::load(service, phrases, resumption, log) {
             Ok((tls, warnings)) => {
                 found.extend(warnings.into_iter().map(|p| about(service, p)));
                 services.push(ServiceContext {
@@ -85,17 +88,7 @@ pub fn load(
             Err(problems) => found.extend(problems.into_iter().map(|p| about(service, p))),
         }
     }
-    let plan = Plan::look_up(&config.global)
-        .map_err(|error| {
-            let option = error.option().unwrap_or_default();
-            found.push(at(
-                Severity::Error,
-                &config.global.origins,
-                option,
-                error.to_string(),
-            ));
-        })
-        .ok();
+    let plan = plan(&config.global, &mut found);
     match plan {
         Some(plan) if !found.iter().any(|d| d.severity == Severity::Error) => Ok(Loaded {
             services: services.into(),
@@ -104,6 +97,33 @@ pub fn load(
             warnings: found,
         }),
         _ => Err(found),
+    }
+}
+
+/// What is wrong with the files, the user and the group that a configuration names, whatever else is
+/// wrong with it: for one whose text has errors, of which nothing more can be said.
+pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for service in &config.services {
+        let problems = Context::look_at_files(&service.tls).into_iter();
+        found.extend(problems.map(|problem| about(service, problem)));
+    }
+    plan(&config.global, &mut found);
+    found.retain(|diagnostic| diagnostic.severity == Severity::Error);
+    found
+}
+
+/// Who to become.
+fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
+    match Plan::look_up(global) {
+        Ok(plan) => Some(plan),
+        Err(errors) => {
+            found.extend(errors.into_iter().map(|error| {
+                let option = error.option().unwrap_or_default();
+                diagnostic_at(&global.origins, option, error.to_string())
+            }));
+            None
+        }
     }
 }
 

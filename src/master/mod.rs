@@ -2,14 +2,17 @@
 //! and hands each socket to the least busy of them. One thread; never a byte of a connection.
 
 pub mod handoff;
+mod listener;
 pub mod load;
 mod serve;
 mod stall;
+mod watch;
 pub mod workers;
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
 
 use nix::sys::socket::MsgFlags;
 use signal_hook::consts::SIGCHLD;
@@ -24,8 +27,10 @@ use crate::jail::Jailed;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
-use crate::tls::Resumption;
+use crate::tls::{PassPhrases, Resumption};
+use listener::Listener;
 use load::Loaded;
+use watch::Watch;
 use workers::{Nursery, Workers};
 
 /// Descriptors a worker needs besides two a session: logs, channels, and three a relay thread.
@@ -39,6 +44,8 @@ pub struct Start<'a> {
     pub generation: u64,
     /// Inherited by the fork; nothing is serialised.
     pub config: &'a Config,
+    /// Pass phrases for its keys.
+    pub phrases: PassPhrases,
     /// Shared by all generations.
     pub resumption: &'a Resumption,
     /// The number of the last connection, over all generations, in its first word.
@@ -55,13 +62,6 @@ pub struct Start<'a> {
     pub outputs: Option<Outputs>,
     /// How loud the main log is.
     pub log: Log,
-}
-
-/// A listener and whose it is.
-#[derive(Debug)]
-pub struct Listener {
-    socket: OwnedFd,
-    service: usize,
 }
 
 /// The master's life, from the fork to `_exit`.
@@ -85,6 +85,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
+    // The keys are open: nobody in the jail needs them.
+    start.phrases = PassPhrases::none();
     let Some(listeners) = listeners(&mut start)? else {
         return Ok(());
     };
@@ -97,6 +99,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     crate::sandbox::master(&start.log)?;
     let signals = fresh.hear(&[SIGCHLD])?;
     let workers = Workers::new(Nursery {
+        watch: Rc::new(Watch::new()?),
         generation: start.generation,
         services: loaded.services,
         scoreboard: start.scoreboard,
@@ -107,7 +110,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         capacity: capacity(start.config.global.threads),
         log: start.log,
     });
-    serve::Serving::new(
+    let serving = serve::Serving::new(
         start.supervisor,
         start.leash,
         start.connections,
@@ -115,8 +118,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         listeners,
         workers,
         start.log,
-    )
-    .run(&jailed)
+    )?;
+    serving.run(&jailed)
 }
 
 /// Closes every descriptor of the supervisor's that a master must not have: other generations'
@@ -135,7 +138,8 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
 /// Reads everything the configuration names and tells the supervisor how it went.
 fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     let mut client = resolver::Client::new(resolver::introduce(&start.resolver)?);
-    match load::load(start.config, &mut client, start.resumption, &start.log) {
+    let (phrases, resumption) = (&start.phrases, start.resumption);
+    match load::load(start.config, &mut client, phrases, resumption, &start.log) {
         Ok(loaded) => {
             load::tell(&loaded.warnings, &start.log);
             for option in loaded.plan.not_in_force(&start.config.global) {
@@ -163,7 +167,7 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
         match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
             Some((ToMaster::Listeners(services), sockets)) if services.len() == sockets.len() => {
                 let pairs = sockets.into_iter().zip(services);
-                listeners.extend(pairs.map(|(socket, service)| Listener { socket, service }));
+                listeners.extend(pairs.map(|(socket, service)| Listener::new(socket, service)));
             }
             Some((ToMaster::Serve, _)) => return Ok(Some(listeners)),
             Some((ToMaster::LogFile, mut files)) => {

@@ -1,31 +1,30 @@
-//! The master's loop: one poll(2), sockets accepted in batches, children watched, words obeyed.
+//! The master's loop: one wait, sockets accepted in batches, children watched, words obeyed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::EpollTimeout;
 use nix::sys::socket::MsgFlags;
 
-use super::Listener;
 use super::handoff::Accepted;
+use super::listener::{ACCEPT_BATCH, Listener};
+use super::watch::{Source, Watch};
 use super::workers::Workers;
 use crate::children;
 use crate::ipc::accept::accept;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::shared::SharedWords;
-use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
 use crate::log::{self, Log};
 use crate::process;
 use crate::signals::Signals;
 
-/// Connections accepted from one listener in one turn.
-const ACCEPT_BATCH: usize = 64;
 /// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
 const LAST_BATCHES: usize = 64;
 /// How long accepting pauses when descriptors run out, as stunnel.
@@ -37,8 +36,12 @@ const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 
 /// A master at work.
 pub struct Serving {
+    watch: Rc<Watch>,
+    /// The listeners are watched.
+    listening: bool,
     supervisor: Channel,
-    leash: Leash,
+    /// Only watched, for which it must stay open.
+    _leash: Leash,
     connections: SharedWords,
     signals: Signals,
     listeners: Vec<Listener>,
@@ -52,18 +55,11 @@ pub struct Serving {
     listing: Option<(usize, usize)>,
 }
 
-/// What poll(2) found.
-#[derive(Default)]
-struct Ready {
-    signals: bool,
-    supervisor: bool,
-    leash: bool,
-    workers: Vec<usize>,
-    listeners: Vec<usize>,
-}
-
 impl Serving {
     /// See the module.
+    ///
+    /// # Errors
+    /// What is to be heard cannot be watched.
     pub fn new(
         supervisor: Channel,
         leash: Leash,
@@ -72,10 +68,16 @@ impl Serving {
         listeners: Vec<Listener>,
         workers: Workers,
         log: Log,
-    ) -> Serving {
-        Serving {
+    ) -> io::Result<Serving> {
+        let watch = workers.watch();
+        watch.add(&signals, Source::Signals)?;
+        watch.add(&supervisor, Source::Supervisor)?;
+        watch.add(&leash, Source::Leash)?;
+        Ok(Serving {
+            watch,
+            listening: false,
             supervisor,
-            leash,
+            _leash: leash,
             connections,
             signals,
             listeners,
@@ -86,7 +88,7 @@ impl Serving {
             paused_until: None,
             claim_tick: CLAIM_TICK,
             listing: None,
-        }
+        })
     }
 
     /// Runs until everything is drained, or the supervisor is gone.
@@ -107,22 +109,21 @@ impl Serving {
             if self.draining && self.workers.none_left() && self.workers.next_start().is_none() {
                 return Ok(());
             }
-            let ready = self.wait(unclaimed)?;
-            if ready.leash {
-                return Ok(());
-            }
-            if ready.signals {
-                self.signals.take();
-                self.reap();
-            }
-            for index in ready.workers {
-                self.hear_worker(index)?;
-            }
-            if ready.supervisor {
-                self.hear_supervisor()?;
-            }
-            for index in ready.listeners {
-                self.accept_batch(index);
+            for source in self.wait(unclaimed)? {
+                match source {
+                    Source::Leash => return Ok(()),
+                    Source::Signals => {
+                        self.signals.take();
+                        self.reap();
+                    }
+                    Source::Supervisor => self.hear_supervisor()?,
+                    Source::Worker(index) => self.hear_worker(index)?,
+                    // The next turn sends what waits for it.
+                    Source::Room(_) => {}
+                    Source::Listener(index) => {
+                        self.accept_batch(index);
+                    }
+                }
             }
         }
     }
@@ -149,48 +150,32 @@ impl Serving {
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 
-    fn wait(&mut self, unclaimed: bool) -> io::Result<Ready> {
+    fn wait(&mut self, unclaimed: bool) -> io::Result<Vec<Source>> {
         let accepting = self.accepting();
+        self.listen(accepting);
         let timeout = self.timeout(unclaimed);
-        let mut fds = vec![
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.supervisor.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.leash.as_fd(), PollFlags::POLLIN),
-        ];
-        let mut workers = Vec::new();
-        for (index, channel, stuck) in self.workers.channels() {
-            let mut wanted = PollFlags::POLLIN;
-            wanted.set(PollFlags::POLLOUT, stuck);
-            fds.push(PollFd::new(channel.as_fd(), wanted));
-            workers.push(index);
-        }
-        if accepting {
-            for listener in &self.listeners {
-                fds.push(PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN));
-            }
-        }
-        if wait(&mut fds, timeout)? == 0 {
-            return Ok(Ready::default());
-        }
-        let is = |n: usize| fds[n].any().unwrap_or(false);
-        let first_listener = 3 + workers.len();
-        Ok(Ready {
-            signals: is(0),
-            supervisor: is(1),
-            leash: is(2),
-            listeners: (first_listener..fds.len())
-                .filter(|&n| is(n))
-                .map(|n| n - first_listener)
-                .collect(),
-            workers: workers
-                .into_iter()
-                .enumerate()
-                .filter_map(|(n, index)| is(3 + n).then_some(index))
-                .collect(),
-        })
+        self.watch.wait(timeout)
     }
 
-    fn timeout(&mut self, unclaimed: bool) -> PollTimeout {
+    /// Watches the listeners, or leaves them alone: the kernel's backlog is the queue.
+    fn listen(&mut self, accepting: bool) {
+        if accepting == self.listening {
+            return;
+        }
+        self.listening = accepting;
+        for index in 0..self.listeners.len() {
+            let socket = &self.listeners[index].socket;
+            if !accepting {
+                self.watch.remove(socket);
+            } else if let Err(error) = self.watch.add(socket, Source::Listener(index)) {
+                crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
+                self.pause();
+                return self.listen(false);
+            }
+        }
+    }
+
+    fn timeout(&mut self, unclaimed: bool) -> EpollTimeout {
         let now = Instant::now();
         let ours = [self.workers.next_start(), self.workers.patience_ends()];
         let mut soonest = ours.into_iter().flatten().min();
@@ -205,34 +190,46 @@ impl Serving {
             self.claim_tick = CLAIM_TICK;
         }
         let Some(soonest) = soonest else {
-            return PollTimeout::NONE;
+            return EpollTimeout::NONE;
         };
         // Rounded up, or the last millisecond would be spent in a busy loop.
         let millis = soonest
             .saturating_duration_since(now)
             .as_micros()
             .div_ceil(1000);
-        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+        EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Accepts what waits at one listener, so many at most; how many there were.
+    /// Accepts what waits at one listener, so many at most; how many there were. The most of a turn
+    /// begins at one, since a call that finds the queue empty costs as much as one that does not,
+    /// and grows while the queue is longer.
     fn accept_batch(&mut self, index: usize) -> usize {
         // The word before it in this turn may have been to drain: then there are none any more.
-        let Some(listener) = self.listeners.get(index) else {
+        let Some(listener) = self.listeners.get_mut(index) else {
             return 0;
         };
-        let service = listener.service;
-        for taken in 0..ACCEPT_BATCH {
+        let most = listener.most();
+        self.workers.let_go();
+        let taken = self.accept_some(index, most);
+        if let Some(listener) = self.listeners.get_mut(index) {
+            listener.took(taken == most);
+        }
+        taken
+    }
+
+    fn accept_some(&mut self, index: usize, most: usize) -> usize {
+        for taken in 0..most {
             if !self.workers.have_room() {
                 return taken;
             }
-            match accept(self.listeners[index].socket.as_fd()) {
+            let listener = &self.listeners[index];
+            match accept(listener.socket.as_fd()) {
                 Ok((socket, peer)) => {
                     let connection = self.connections[0].fetch_add(1, Relaxed);
                     self.workers.assign(Accepted {
                         socket,
                         connection,
-                        service: service as u32,
+                        service: listener.service as u32,
                         peer,
                     });
                     self.claim_tick = CLAIM_TICK;
@@ -243,7 +240,7 @@ impl Serving {
                 }
             }
         }
-        ACCEPT_BATCH
+        most
     }
 
     /// Takes what waits in the backlogs: an address that is configured no more is about to be closed
@@ -254,7 +251,7 @@ impl Serving {
         }
         for index in 0..self.listeners.len() {
             for _ in 0..LAST_BATCHES {
-                if self.accept_batch(index) < ACCEPT_BATCH {
+                if self.accept_some(index, ACCEPT_BATCH) < ACCEPT_BATCH {
                     break;
                 }
                 self.workers.flush();
@@ -372,7 +369,10 @@ impl Serving {
 
     fn drain(&mut self) {
         self.draining = true;
-        self.listeners.clear();
+        // Others have these listeners too: closed here, they would still be watched.
+        for listener in self.listeners.drain(..) {
+            self.watch.remove(&listener.socket);
+        }
         self.workers.stop_starting();
     }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::handoff::{Accepted, HandOff};
 use super::stall::{LIFELESS, Stall, Verdict, Watchman};
+use super::watch::{Source, Watch};
 use crate::children::BackOff;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -42,17 +44,41 @@ struct Slot {
 struct Running {
     pid: Pid,
     channel: Channel,
+    /// Where its sockets go.
+    sockets: Channel,
     since: Instant,
     ready: bool,
     draining: bool,
     /// Its end of the channel is closed: it is at its end, or as good as.
     hung_up: bool,
+    /// Room in `sockets` is waited for.
+    full: bool,
 }
 
 impl Running {
     /// Whether it takes connections.
     fn takes(&self) -> bool {
         !(self.draining || self.hung_up)
+    }
+
+    /// Waits for room in its channel of sockets while there is none.
+    fn watch_room(&mut self, full: bool, index: usize, watch: &Watch) {
+        if full == self.full || self.hung_up {
+            return;
+        }
+        match full {
+            // Without the watch it is tried again at the next turn, which a claim brings.
+            true => self.full = watch.add(&self.sockets, Source::Room(index)).is_ok(),
+            false => {
+                watch.remove(&self.sockets);
+                self.full = false;
+            }
+        }
+    }
+
+    fn unwatch(&self, watch: &Watch) {
+        watch.remove(&self.channel);
+        watch.remove(&self.sockets);
     }
 }
 
@@ -69,6 +95,8 @@ pub struct Nursery {
     pub leash: Leash,
     /// Where clients are introduced to the resolver.
     pub resolver: Channel,
+    /// Where the master waits for them.
+    pub watch: Rc<Watch>,
     /// Relay threads a worker.
     pub threads: usize,
     /// How long connections may go on when nobody commands the workers any more.
@@ -112,6 +140,11 @@ impl Workers {
         }
     }
 
+    /// Where the workers' words are waited for, and others' may be.
+    pub fn watch(&self) -> Rc<Watch> {
+        Rc::clone(&self.nursery.watch)
+    }
+
     /// Starts every worker whose time has come.
     ///
     /// # Errors
@@ -131,12 +164,14 @@ impl Workers {
     fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
         let one = OneThread::prove()?;
         let (ours, theirs) = Channel::pair()?;
+        let (sockets, their_sockets) = Channel::pair()?;
         let start = worker::Start {
             index,
             generation: self.nursery.generation,
             services: self.nursery.services.clone(),
             scoreboard: self.nursery.scoreboard.clone(),
             master: theirs,
+            sockets: their_sockets,
             leash: self.nursery.leash.try_clone()?,
             resolver: self.introduce().unwrap_or_default(),
             threads: self.nursery.threads,
@@ -146,13 +181,16 @@ impl Workers {
         self.nursery.scoreboard.clear_active(index);
         let pid = process::spawn(&one, |fresh| worker::run(start, fresh, jailed))?;
         crate::debug!(self.nursery.log, "Worker {index} started (PID {pid})");
+        self.nursery.watch.add(&ours, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
             channel: ours,
+            sockets,
             since: Instant::now(),
             ready: false,
             draining: false,
             hung_up: false,
+            full: false,
         });
         Ok(())
     }
@@ -199,15 +237,6 @@ impl Workers {
         let running = self.slots[index].process.as_ref();
         // One that cannot be spoken to is dead or about to be noticed as such.
         running.is_some_and(|worker| say_now(&worker.channel, word, descriptors).is_ok())
-    }
-
-    /// The channel of each worker that runs, with its index and whether sockets wait for room in it.
-    pub fn channels(&self) -> impl Iterator<Item = (usize, &Channel, bool)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            // What was hung up stays readable for ever: the child's death tells the rest.
-            let running = slot.process.as_ref().filter(|w| !w.hung_up)?;
-            Some((index, &running.channel, slot.queue.is_stuck()))
-        })
     }
 
     /// The channel of one worker.
@@ -283,18 +312,26 @@ impl Workers {
         }
     }
 
+    /// Lets go of what was claimed: until then it counts twice, as waiting and as active.
+    pub fn let_go(&mut self) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let row = self.nursery.scoreboard.worker(index);
+            slot.queue.claim(row.last_claimed());
+        }
+    }
+
     /// Sends what was assigned, lets go of what was claimed. Returns whether anything is unclaimed.
     pub fn flush(&mut self) -> bool {
         for accepted in std::mem::take(&mut self.homeless) {
             self.assign(accepted);
         }
+        self.let_go();
         let mut unclaimed = !self.homeless.is_empty();
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let row = self.nursery.scoreboard.worker(index);
-            slot.queue.claim(row.last_claimed());
-            if let Some(running) = &slot.process {
+            if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
-                let _ = slot.queue.flush(&running.channel);
+                let _ = slot.queue.flush(&running.sockets);
+                running.watch_room(slot.queue.is_stuck(), index, &self.nursery.watch);
             }
             unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
         }
@@ -362,10 +399,10 @@ impl Workers {
             return false;
         };
         let slot = &mut self.slots[index];
-        let lived = slot
-            .process
-            .take()
-            .map_or(Duration::ZERO, |w| w.since.elapsed());
+        let lived = slot.process.take().map_or(Duration::ZERO, |worker| {
+            worker.unwatch(&self.nursery.watch);
+            worker.since.elapsed()
+        });
         let row = self.nursery.scoreboard.worker(index);
         slot.queue.claim(row.last_claimed());
         let rescued = slot.queue.take_back();
@@ -439,6 +476,8 @@ impl Workers {
     /// it is not, it is no worker of ours any more.
     pub fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
+            // What was hung up stays readable for ever: the child's death tells the rest.
+            running.unwatch(&self.nursery.watch);
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);
         }

@@ -115,7 +115,8 @@ impl Poller {
         Ok(Self { epoll, wake })
     }
 
-    /// Registers `source` for what comes in; closing it takes it off again.
+    /// Registers `source` for what comes in; closing it takes it off again, once no other process
+    /// has it.
     ///
     /// # Errors
     /// What epoll_ctl(2) gives: no memory, too many watches.
@@ -131,6 +132,15 @@ impl Poller {
         Ok(self.epoll.add(source, EpollEvent::new(BOTH, key))?)
     }
 
+    /// Registers `source` for what comes in, level-triggered: what is left makes another event.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_level(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, key);
+        Ok(self.epoll.add(source, event)?)
+    }
+
     /// From now on room to write is watched too. Room that came before makes an event at once.
     ///
     /// # Errors
@@ -138,6 +148,12 @@ impl Poller {
     pub fn watch_room(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let mut event = EpollEvent::new(BOTH, key);
         Ok(self.epoll.modify(source, &mut event)?)
+    }
+
+    /// Takes `source` off.
+    pub fn remove(&self, source: BorrowedFd<'_>) {
+        // ENOENT: it is not there.
+        let _ = self.epoll.delete(source);
     }
 
     /// Waits until something happens, at most `timeout` (`None`: for ever). An interruption by a

@@ -495,6 +495,11 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
         end.let_last_words_arrive(&mut resources.scratch.read, &mut resources.pool);
     }
     let socket = end.dissolve(&mut resources.pool);
+    if side == Side::Front {
+        // The master may still have it: then closing it would not take it off, and what comes
+        // in later would wake this thread for nothing.
+        resources.poller.remove(socket.as_fd());
+    }
     resources.closing.push(socket);
 }
 

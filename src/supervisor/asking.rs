@@ -1,80 +1,290 @@
-//! Whether the master that serves still goes round its loop: it is asked whenever systemd's watchdog is
-//! fed, and whenever somebody asks for the status. One that does not answer is replaced; while nobody
-//! wants to know, nothing wakes up.
+//! Asking for the pass phrases of keys, on the terminal, before the program leaves it. A child does
+//! it, since it must open the keys to know whether a pass phrase is right: the supervisor never does.
 
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 
-use nix::sys::signal::{Signal, kill};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
+use nix::sys::wait::waitpid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use zeroize::Zeroizing;
 
-use super::generation::State;
-use super::running::Supervisor;
-use crate::ipc::words::{ToMaster, say_now};
+use crate::config::Config;
+use crate::log::{self, Log};
+use crate::process::{self, Fresh, OneThread};
+use crate::signals::Signals;
+use crate::tls::{self, PassPhrases};
 
-/// How long a master may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Woken so much later than wanted, this process was stopped itself, or the machine slept: then nothing
-/// is known of the master.
-const LATE: Duration = Duration::from_secs(1);
+/// How often one is asked for, as in stunnel.
+const ATTEMPTS: usize = 3;
+/// A pass phrase is never longer, in bytes; as OpenSSL's.
+const MAX_PHRASE: usize = 1024;
+/// All of them together, with their lengths.
+const MAX_ALL: u64 = 16384;
 
-/// A question that is not answered yet.
-#[derive(Debug)]
-pub struct Asked {
-    generation: u64,
-    until: Instant,
+/// Whether there is a terminal to ask on.
+pub fn is_possible() -> bool {
+    open_terminal().is_ok()
 }
 
-impl Asked {
-    /// When patience ends.
-    pub fn deadline(&self) -> Instant {
-        self.until
-    }
+/// Asks for what the configuration's keys need, if there is a terminal; whatever cannot be opened
+/// with what comes back is for loading to complain about.
+///
+/// # Errors
+/// No process or descriptor to be had; it was interrupted.
+pub fn ask(config: &Config, log: &Log) -> io::Result<PassPhrases> {
+    let mut phrases = PassPhrases::none();
+    let has_keys = config.services.iter().any(|s| s.tls.cert.is_some());
+    let terminal = match open_terminal() {
+        Ok(terminal) if has_keys => terminal,
+        _ => return Ok(phrases),
+    };
+    // What is typed to interrupt reaches both processes: this one must not die before the child has
+    // given the terminal its echo back.
+    let mut before = SigSet::empty();
+    let typed = SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP]);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&typed), Some(&mut before))?;
+    let asked = ask_in_a_child(config, log, terminal, &mut phrases);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    asked.map(|()| phrases)
 }
 
-impl Supervisor {
-    /// Asks the master that serves, unless it was asked already.
-    pub(super) fn ask_master(&mut self, now: Instant) {
-        if self.asked.is_some() {
-            return;
+fn ask_in_a_child(
+    config: &Config,
+    log: &Log,
+    terminal: File,
+    phrases: &mut PassPhrases,
+) -> io::Result<()> {
+    let (answers, told) = io::pipe()?;
+    let child = process::spawn(&OneThread::prove()?, |fresh| {
+        let asked = live(config, log, terminal, told, fresh);
+        if let Err(error) = &asked {
+            crate::error!(*log, "The pass phrases: {error}");
         }
-        let serving = |state| state == State::Serving;
-        let mut serving = self.generations.iter().filter(|g| serving(g.state));
-        if let Some(generation) = serving.next() {
-            // One that is not there, or whose queue is full, does not answer either.
-            let _ = say_now(&generation.channel, &ToMaster::Ask, &[]);
-            self.asked = Some(Asked {
-                generation: generation.number,
-                until: now + PATIENCE,
-            });
-        }
-    }
-
-    /// A master answered.
-    pub(super) fn answered(&mut self, number: u64) {
-        self.asked.take_if(|asked| asked.generation == number);
-    }
-
-    /// Kills a master that does not answer; its death, which SIGCHLD tells, has another started.
-    pub(super) fn watch_master(&mut self, now: Instant) {
-        let Some(asked) = self.asked.take_if(|asked| asked.until <= now) else {
-            return;
+        process::exit(asked.is_err().into())
+    });
+    let mut all = Zeroizing::new(Vec::with_capacity(MAX_ALL as usize));
+    let read = child.and_then(|child| {
+        let read = answers.take(MAX_ALL).read_to_end(&mut all);
+        waitpid(child, None)?;
+        read
+    });
+    read?;
+    let mut rest = all.as_slice();
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_ne_bytes(*length));
+        let Some((phrase, behind)) = behind.split_at_checked(length) else {
+            return Err(io::Error::other("the pass phrases were not told whole"));
         };
-        if now.duration_since(asked.until) > LATE {
-            self.asked = Some(Asked {
-                until: now + PATIENCE,
-                ..asked
-            });
-            return;
+        phrases.push(phrase);
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// The child's life, from the fork to `_exit`.
+fn live(
+    config: &Config,
+    log: &Log,
+    terminal: File,
+    mut told: io::PipeWriter,
+    fresh: Fresh,
+) -> io::Result<()> {
+    let mut kept = log::descriptors();
+    kept.extend([terminal.as_raw_fd(), told.as_raw_fd()]);
+    process::close_all_but(&kept)?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+    let mut terminal = Terminal {
+        file: terminal,
+        signals: fresh.hear(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP])?,
+    };
+    // The parent's mask, but for the stop: a stopped terminal would be left without its echo.
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT]).thread_unblock()?;
+    let phrases = ask_for_all(config, log, |path| terminal.ask(path))?;
+    for phrase in phrases.iter() {
+        // As long as a terminal's line at most.
+        let length = u16::try_from(phrase.len()).map_err(io::Error::other)?;
+        told.write_all(&length.to_ne_bytes())?;
+        told.write_all(phrase)?;
+    }
+    Ok(())
+}
+
+/// Asks for each locked file until a pass phrase opens it, or it was asked for often enough.
+fn ask_for_all(
+    config: &Config,
+    log: &Log,
+    mut ask: impl FnMut(&Path) -> io::Result<Zeroizing<Vec<u8>>>,
+) -> io::Result<PassPhrases> {
+    let mut phrases = PassPhrases::none();
+    let mut given_up: Vec<&Path> = Vec::new();
+    for service in &config.services {
+        let mut asked = 0;
+        while let Some(path) = tls::locked_file(&service.tls, &phrases) {
+            if given_up.contains(&path) {
+                break;
+            }
+            if asked > 0 {
+                phrases.pop();
+            }
+            if asked == ATTEMPTS {
+                given_up.push(path);
+                break;
+            }
+            if asked > 0 {
+                crate::error!(*log, "Wrong passphrase: retrying");
+            }
+            phrases.push(&ask(path)?);
+            asked += 1;
         }
-        let number = asked.generation;
-        let serving = |g: &&mut super::generation::Generation| g.state == State::Serving;
-        if let Some(generation) = self.generation(number).filter(serving) {
-            let pid = generation.pid;
-            // Not reaped yet, or it would not stand there, so the number is still its own.
-            let _ = kill(pid, Signal::SIGKILL);
-            crate::error!(
-                self.log,
-                "The master of generation {number} (PID {pid}) stands still: it is killed"
+    }
+    Ok(phrases)
+}
+
+/// The terminal that this process was started on, whatever standard input is.
+struct Terminal {
+    file: File,
+    signals: Signals,
+}
+
+fn open_terminal() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/tty")
+}
+
+impl Terminal {
+    /// Asks in stunnel's words; nothing of the answer is shown.
+    fn ask(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        let Terminal { file, signals } = self;
+        let quiet = Quiet::new(file)?;
+        write!(&*file, "Enter {} pass phrase:", path.display())?;
+        let answer = read_line(file, signals);
+        drop(quiet);
+        // The one that ended the answer was not shown.
+        writeln!(&*file)?;
+        answer
+    }
+}
+
+/// A line, without its end.
+fn read_line(mut file: &File, signals: &mut Signals) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PHRASE));
+    loop {
+        let ready = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [ready(signals.as_fd()), ready(file.as_fd())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let readable = fds[1].any().unwrap_or(false);
+        if !signals.take().is_empty() {
+            return Err(io::Error::other("interrupted"));
+        }
+        let mut byte = Zeroizing::new([0]);
+        if !readable {
+            continue;
+        }
+        if file.read(byte.as_mut_slice())? == 0 {
+            return Err(io::Error::other("the terminal was closed"));
+        }
+        match byte[0] {
+            b'\n' => return Ok(line),
+            _ if line.len() == MAX_PHRASE => {
+                return Err(io::Error::other("longer than a pass phrase can be"));
+            }
+            byte => line.push(byte),
+        }
+    }
+}
+
+/// A terminal that shows nothing of what is typed, for as long as this lives.
+struct Quiet<'a> {
+    terminal: &'a File,
+    before: Termios,
+}
+
+impl Quiet<'_> {
+    fn new(terminal: &File) -> io::Result<Quiet<'_>> {
+        let before = termios::tcgetattr(terminal)?;
+        let mut quiet = before.clone();
+        quiet
+            .local_flags
+            .remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+        // What was typed ahead, and shown, is no pass phrase.
+        termios::tcsetattr(terminal, SetArg::TCSAFLUSH, &quiet)?;
+        Ok(Quiet { terminal, before })
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        // There is nobody to tell if the terminal is gone.
+        let _ = termios::tcsetattr(self.terminal, SetArg::TCSADRAIN, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+    use crate::log::Id;
+
+    const LOG: Log = Log {
+        level: 0,
+        id: Id::Main,
+    };
+
+    /// What was asked for, in order, when these are the answers, and how many are kept.
+    fn asked(answers: &[&str]) -> (Vec<String>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("cert"), made.cert.pem()).unwrap();
+        std::fs::write(path("plain"), made.signing_key.serialize_pem()).unwrap();
+        let mut text = String::new();
+        for (service, phrase) in [("one", "first"), ("two", "second"), ("three", "first")] {
+            let key = path(service);
+            let made = std::process::Command::new("openssl")
+                .args(["pkcs8", "-topk8", "-passout", &format!("pass:{phrase}")])
+                .arg("-in")
+                .arg(path("plain"))
+                .arg("-out")
+                .arg(&key)
+                .status();
+            assert!(made.unwrap().success());
+            let (cert, key) = (path("cert"), key.display().to_string());
+            let cert = cert.display();
+            text += &format!(
+                "[{service}]\naccept = 127.0.0.1:0\nconnect = 1\ncert = {cert}\nkey = {key}\n"
             );
         }
+        let sources = Sources {
+            text: Some(("test".into(), text)),
+            ..Sources::default()
+        };
+        let config = load(&sources).unwrap().config;
+        let mut answers = answers.iter();
+        let mut names = Vec::new();
+        let kept = ask_for_all(&config, &LOG, |path| {
+            names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+            Ok(Zeroizing::new(answers.next().unwrap().as_bytes().to_vec()))
+        });
+        (names, kept.unwrap().iter().count())
+    }
+
+    #[test]
+    fn each_pass_phrase_is_asked_for_once_and_tried_everywhere() {
+        let (names, kept) = asked(&["first", "second"]);
+        assert_eq!((names, kept), (vec!["one".into(), "two".into()], 2));
+    }
+
+    #[test]
+    fn a_wrong_one_is_asked_for_again_and_not_kept() {
+        let (names, kept) = asked(&["", "wrong", "first", "wrong", "again", "no", "wrong", "no"]);
+        let expected = ["one", "one", "one", "two", "two", "two"];
+        assert_eq!((names, kept), (expected.map(String::from).to_vec(), 1));
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::vault::Vault;
 use crate::config::Config;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -91,6 +92,8 @@ pub struct Common {
     pub leash: Leash,
     /// The memory of the session cache, and of `connections`, to be handed over an exec.
     pub memory: [OwnedFd; 2],
+    /// The pass phrases of keys.
+    pub vault: Vault,
 }
 
 impl Common {
@@ -98,7 +101,7 @@ impl Common {
     ///
     /// # Errors
     /// No memory, no descriptors left, no randomness.
-    pub fn new(leash: Leash) -> io::Result<Common> {
+    pub fn new(leash: Leash, vault: Vault) -> io::Result<Common> {
         let (resumption, sessions) = Resumption::transferable()?;
         let (connections, counter) = SharedWords::transferable(1)?;
         Ok(Common {
@@ -106,6 +109,7 @@ impl Common {
             connections,
             leash,
             memory: [sessions, counter],
+            vault,
         })
     }
 }
@@ -130,6 +134,8 @@ impl Generation {
             generation: number,
             outputs: None,
             config,
+            // The child's copy; this one is wiped when the child is there.
+            phrases: common.vault.open(),
             resumption: &common.resumption,
             connections: common.connections.clone(),
             scoreboard: scoreboard.clone(),

@@ -1,14 +1,15 @@
 //! Root's part: parses, opens logs, binds, forks, and then only waits: for signals, children, words.
 //! One thread; holds no private key and never reads a network byte.
 
-mod asking;
+pub mod asking;
 mod control;
 mod daemon;
 mod generation;
 mod listeners;
 mod notify;
 mod orphans;
-mod pid_file;
+pub mod pid_file;
+mod pulse;
 mod rehearsal;
 mod repairs;
 mod requests;
@@ -19,6 +20,7 @@ mod syslog;
 mod takeover;
 mod transition;
 pub mod trial;
+mod vault;
 mod watch;
 
 use std::fs::File;
@@ -42,6 +44,7 @@ use resolver::Resolver;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
 use transition::Why;
+use vault::Vault;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
@@ -90,23 +93,30 @@ fn ui_log() -> Log {
     }
 }
 
-/// Reads the configuration's text; what is wrong goes to the terminal, whole.
+/// Reads the configuration's text; what is wrong goes to the terminal, whole. So does what is wrong
+/// with the files that it names, if there will be no master to say that.
 fn read(sources: &Sources) -> Option<Loaded> {
-    match config::load(sources) {
-        Ok(loaded) => Some(loaded),
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
-            crate::error!(ui_log(), "Configuration failed");
-            None
+    let (config, mut diagnostics) = config::load_partly(sources);
+    let config = match config {
+        Some(config) if !diagnostics.failed() && Plan::look_up(&config.global).is_ok() => {
+            return Some(Loaded {
+                config,
+                diagnostics: diagnostics.0,
+            });
         }
-    }
+        config => config,
+    };
+    let files = config.iter().flat_map(crate::master::load::look_at_files);
+    diagnostics.0.extend(files);
+    diagnostics.sort();
+    eprintln!("{diagnostics}");
+    crate::error!(ui_log(), "Configuration failed");
+    None
 }
 
 fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<Supervisor> {
     let config = Rc::new(loaded.config);
     let global = &config.global;
-    // Before anything is opened inside it.
-    Plan::look_up(global).map_err(io::Error::other)?;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
     if global.foreground == Foreground::No && outputs.file.is_none() && outputs.syslog.is_none() {
@@ -117,10 +127,14 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     }
     let pid_file = acquire_pid_file(&config)?;
     raise_descriptor_limit();
+    // Kept as they are no longer than the fork below, which would wipe the vault.
+    let phrases = asking::ask(&config, &ui_log())?;
     let starter = match global.foreground {
         Foreground::Yes | Foreground::Quiet => None,
         Foreground::No => Some(daemon::detach(&OneThread::prove()?)?),
     };
+    let vault = Vault::new(&phrases)?;
+    drop(phrases);
     log::install(outputs);
     let log = Log {
         level: global.debug,
@@ -133,7 +147,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
     let resolver = Resolver::start(&config.global, &leash, log)?;
-    let common = Common::new(leash)?;
+    let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
     let control = config.global.control.as_deref();
     Ok(Supervisor::new(Parts {
@@ -156,11 +170,12 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
 fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
     let tried = TakenOver::read(state).and_then(|taken| {
         sources.passed = taken.listeners.count_passed();
+        let phrases = taken.common.vault.open();
         std::mem::forget(taken);
         let loaded = config::load(&sources).map_err(|e| io::Error::other(e.to_string()))?;
         let (log, outputs) = successors_log(&loaded.config)?;
         log::install(outputs);
-        let found = trial::load(&loaded.config, &log)?;
+        let found = trial::load(&loaded.config, &phrases, &log)?;
         crate::master::load::tell(&found, &log);
         if found.iter().any(|d| d.severity == Severity::Error) {
             return Ok(1);

@@ -46,6 +46,20 @@ impl fmt::Display for PidFileError {
     }
 }
 
+/// The process number in a pid file that a living instance holds; `None` when there is none.
+pub fn holder(root: Option<&Path>, path: &Path) -> Option<u32> {
+    let file = open_to_read(root, path).ok()?;
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Err((mut file, Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            // A number is no longer; the file may be another user's.
+            (&mut file).take(32).read_to_string(&mut pid).ok()?;
+            pid.trim().parse().ok()
+        }
+        _ => None,
+    }
+}
+
 impl PidFile {
     /// Opens and locks it, inside the jail where there is one.
     ///
@@ -92,9 +106,21 @@ impl PidFile {
         Ok(PidFile { file, root, path })
     }
 
-    /// Whether it stands at this place.
+    /// Whether the file at this place is this one, by whatever way.
     pub fn is_at(&self, root: Option<&Path>, path: &Path) -> bool {
-        self.root.as_deref() == root && self.path == path
+        let identity = |file: &File| {
+            let about = file.metadata().ok()?;
+            Some((about.dev(), about.ino()))
+        };
+        let there = open_to_read(root, path).ok();
+        let there = there.and_then(|file| identity(&file));
+        there.is_some() && there == identity(&self.file)
+    }
+
+    /// The way to it is another now: see [`PidFile::is_at`].
+    pub fn move_to(&mut self, root: Option<&Path>, path: &Path) {
+        self.root = root.map(Path::to_owned);
+        self.path = path.to_owned();
     }
 
     /// Writes this process's number.
@@ -132,6 +158,12 @@ impl PidFile {
             let _ = nix::unistd::unlinkat(&folder, name, nix::unistd::UnlinkatFlags::NoRemoveDir);
         }
     }
+}
+
+fn open_to_read(root: Option<&Path>, path: &Path) -> nix::Result<File> {
+    // Nothing that waits for somebody, as a fifo would.
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    open(root, path, flags, Mode::empty()).map(File::from)
 }
 
 /// In the jail, where there is one.

@@ -14,7 +14,6 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::Asked;
 use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
@@ -22,6 +21,7 @@ use super::listeners::Listeners;
 use super::notify::Notifier;
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
+use super::pulse::Asked;
 use super::rehearsal::Rehearsal;
 use super::requests::Listing;
 use super::resolver::Resolver;

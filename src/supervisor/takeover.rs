@@ -20,6 +20,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::control::Control;
 use super::generation::{Common, Generation, State};
@@ -28,11 +29,12 @@ use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::running::{Reloads, Supervisor};
+use super::vault::Vault;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
-use crate::tls::Resumption;
+use crate::tls::{PassPhrases, Resumption};
 
 /// What a new binary writes when its rehearsal went well: another program that ends well says nothing.
 const PROOF: &[u8] = b"adit can take over\n";
@@ -111,6 +113,9 @@ struct Saved {
     /// Generations whose master has died, and the processes that are left of each.
     #[serde(default)]
     orphans: Vec<(SavedGeneration, Vec<i32>)>,
+    /// Pass phrases, as bytes.
+    #[serde(default)]
+    phrases: Vec<Zeroizing<Vec<u8>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,8 +154,10 @@ impl TakenOver {
     /// # Errors
     /// It cannot be read, or something that it names is not there.
     pub fn read(mut file: File) -> io::Result<TakenOver> {
-        let mut text = String::new();
         file.rewind()?;
+        // As large as it must be at once: growing would leave copies.
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let mut text = Zeroizing::new(String::with_capacity(length + 1));
         file.read_to_string(&mut text)?;
         let saved: Saved = serde_json::from_str(&text)?;
         let [holder, leash] = saved.leash.map(inherit::take);
@@ -180,6 +187,8 @@ impl TakenOver {
         let control = saved.control.map(|(number, path)| {
             io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
         });
+        let mut phrases = PassPhrases::none();
+        saved.phrases.iter().for_each(|phrase| phrases.push(phrase));
         Ok(TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
             orphans: orphans.collect::<io::Result<_>>()?,
@@ -194,6 +203,7 @@ impl TakenOver {
                 connections: SharedWords::taken_over(&counter, 1)?,
                 leash: Leash::from(leash?),
                 memory: [sessions, counter],
+                vault: Vault::new(&phrases)?,
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
@@ -324,9 +334,13 @@ impl Supervisor {
             next_number: self.next_number,
             reloads: self.reloads,
             orphans,
+            phrases: (self.common.vault.open().iter())
+                .map(|phrase| Zeroizing::new(phrase.to_vec()))
+                .collect(),
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
-        File::from(descriptor.try_clone()?).write_all(&serde_json::to_vec(&saved)?)?;
+        // Written piece by piece: a buffer that grows would leave copies of the pass phrases.
+        serde_json::to_writer(File::from(descriptor.try_clone()?), &saved)?;
         inherit::keep(descriptor.as_fd(), true)?;
         Ok((kept, descriptor))
     }

@@ -303,10 +303,15 @@ impl Supervisor {
         } else if new.control.is_none() {
             self.replace_control(None);
         }
-        let old = match transition.change.pid_file {
-            Some(new) => self.pid_file.replace(new),
-            None if new.pid.is_none() => self.pid_file.take(),
-            None => return,
+        let old = match (transition.change.pid_file, new.pid.as_deref()) {
+            (Some(new), _) => self.pid_file.replace(new),
+            (None, None) => self.pid_file.take(),
+            (None, Some(path)) => {
+                if let Some(same) = &mut self.pid_file {
+                    same.move_to(new.chroot.as_deref(), path);
+                }
+                return;
+            }
         };
         if let Some(old) = old {
             old.remove();

@@ -129,7 +129,8 @@ fn is_link(path: &Path) -> bool {
 fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
     let mut folders: HashMap<PathBuf, Option<BTreeSet<OsString>>> = HashMap::new();
     for tls in config.services.iter().map(|service| &service.tls) {
-        for file in [&tls.cert, &tls.key, &tls.ca_file].into_iter().flatten() {
+        let files = [&tls.cert, &tls.key, &tls.key_password_file, &tls.ca_file];
+        for file in files.into_iter().flatten() {
             for (folder, name) in names_on_the_way(file) {
                 let names = folders
                     .entry(folder)

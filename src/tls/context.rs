@@ -16,9 +16,9 @@ use super::sessions::{ClientSessions, SharedSessions};
 use super::tickets::Tickets;
 use super::trust::Trust;
 use super::verification::Verifier;
-use super::{Problem, Resumption, Severity, ciphers, keys};
+use super::{PassPhrases, Problem, Resumption, Severity, ciphers, keys};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
-use crate::log::Log;
+use crate::log::{Id, Log};
 
 /// TLS 1.3 tickets after each handshake. Each resumes once; a mail program opens its next
 /// connections while this one lives, so one is too few (OpenSSL sends two as well).
@@ -45,16 +45,18 @@ impl Context {
     /// Gives warnings and notes along with it.
     ///
     /// # Errors
-    /// Every problem found, not the first, warnings among them.
+    /// Every problem found, not the first, warnings among them. Where [`PassPhrases::unasked`] leave a
+    /// key locked, it may be no more than warnings.
     pub fn load(
         service: &Service,
+        phrases: &PassPhrases,
         resumption: &Resumption,
         log: &Log,
     ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
         let mut problems = Vec::new();
         let provider = provider(&service.tls, &mut problems);
         let trusted = trusted(&service.tls, &mut problems);
-        let key = certified_key(&service.tls, &mut problems, log);
+        let key = certified_key(&service.tls, phrases, &mut problems, log);
         if service.client && service.tls.verification.server && !has_name(service) {
             problems.push(Problem::error(
                 "verifyServer",
@@ -67,7 +69,8 @@ impl Context {
                 "TLS server needs a certificate: set cert".into(),
             ));
         }
-        if failed(&problems) {
+        // A key that is left unchecked leaves nothing to serve either.
+        if failed(&problems) || key.is_none() && service.tls.cert.is_some() {
             return Err(problems);
         }
         let identity = identity(service, &trusted, key.as_deref());
@@ -101,6 +104,19 @@ impl Context {
                 Err(problems)
             }
         }
+    }
+
+    /// What is wrong with the files that a service names, each by itself; opens them. Keys that take
+    /// a pass phrase stay closed.
+    pub fn look_at_files(options: &TlsOptions) -> Vec<Problem> {
+        let silent = Log {
+            level: 0,
+            id: Id::Ui,
+        };
+        let mut problems = Vec::new();
+        trusted(options, &mut problems);
+        certified_key(options, &PassPhrases::unasked(), &mut problems, &silent);
+        problems
     }
 
     /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
@@ -259,16 +275,22 @@ fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<Certificate
 
 fn certified_key(
     options: &TlsOptions,
+    phrases: &PassPhrases,
     problems: &mut Vec<Problem>,
     log: &Log,
 ) -> Option<Arc<CertifiedKey>> {
     let cert = options.cert.as_deref()?;
-    match keys::certified_key(cert, options.key.as_deref(), problems) {
-        Ok(key) => {
+    match keys::identity(options, cert, phrases, problems) {
+        Ok(found) if found.pkcs12 && found.key_file == cert => {
+            let path = cert.display();
+            crate::info!(*log, "Certificate and private key loaded from file: {path}");
+            Some(found.key)
+        }
+        Ok(found) => {
             crate::info!(*log, "Certificate loaded from file: {}", cert.display());
-            let path = options.key.as_deref().unwrap_or(cert);
-            crate::info!(*log, "Private key loaded from file: {}", path.display());
-            Some(key)
+            let path = found.key_file.display();
+            crate::info!(*log, "Private key loaded from file: {path}");
+            Some(found.key)
         }
         Err(more) => {
             problems.extend(more);

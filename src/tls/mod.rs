@@ -1,7 +1,7 @@
 //! rustls behind one small face. Nothing outside this folder names rustls.
 //! Never in here: a socket; a wait.
 //!
-//! * `context`: a service's options to rustls configurations, with `keys`, `ciphers`;
+//! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
@@ -36,6 +36,7 @@ use std::os::fd::OwnedFd;
 pub use context::Context;
 pub use failure::{During, Failure};
 pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
+pub use keys::{PassPhrases, locked_file};
 pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 pub use stream::{Decrypted, Stream};
 

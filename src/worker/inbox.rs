@@ -1,23 +1,23 @@
-//! The worker's main thread: messages from the master in, sockets and commands to the relay threads.
+//! The worker's main thread: words from the master in, commands to the relay threads. Sockets go
+//! past it, straight to the first of them ([`super::inlet`]): a thread less to wake.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::Relaxed;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 
 use super::Start;
+use super::inlet::Inlet;
 use super::reactor::{Command, ThreadContext, ThreadHandle};
-use crate::ipc::channel::Cut;
-use crate::ipc::handoff;
-use crate::ipc::handoff::{Entry, Handed};
+use crate::ipc::channel::Channel;
+use crate::ipc::handoff::Handed;
+use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
-use crate::log;
+use crate::log::{self, Log};
 use crate::process;
 
 /// How often a draining worker looks whether its threads have ended.
@@ -27,10 +27,13 @@ const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub struct Inbox {
-    start: Start,
+    master: Channel,
+    leash: Leash,
+    log: Log,
+    drain_timeout: Option<Duration>,
     threads: Vec<ThreadHandle>,
-    /// `None` once nothing more will come.
-    sockets: Option<Sender<Handed>>,
+    /// No socket will come any more.
+    draining: bool,
     /// The master is gone.
     orphaned: bool,
     /// Nobody is left to say when connections are to end: then.
@@ -45,22 +48,27 @@ impl Inbox {
     pub fn open(mut start: Start) -> io::Result<Inbox> {
         let (sender, receiver): (_, Receiver<Handed>) = unbounded();
         let mut resolver = std::mem::take(&mut start.resolver).into_iter();
-        let threads = (0..start.threads)
-            .map(|_| {
-                let context = ThreadContext {
-                    services: start.services.clone(),
-                    scoreboard: start.scoreboard.clone(),
-                    worker: start.index,
-                    resolver: resolver.next(),
-                };
-                super::reactor::spawn(context, receiver.clone())
-            })
-            .collect::<io::Result<_>>()?;
+        let mut context = |inlet| ThreadContext {
+            services: start.services.clone(),
+            scoreboard: start.scoreboard.clone(),
+            worker: start.index,
+            resolver: resolver.next(),
+            inlet,
+        };
+        let mut threads = (1..start.threads)
+            .map(|_| super::reactor::spawn(context(None), receiver.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let inlet = Inlet::new(start.sockets, sender, &threads);
+        let first = super::reactor::spawn(context(Some(inlet)), receiver)?;
+        threads.push(first);
         say(&start.master, &FromWorker::Ready, &[])?;
         Ok(Inbox {
-            start,
+            master: start.master,
+            leash: start.leash,
+            log: start.log,
+            drain_timeout: start.drain_timeout,
             threads,
-            sockets: Some(sender),
+            draining: false,
             orphaned: false,
             cut_at: None,
         })
@@ -84,7 +92,7 @@ impl Inbox {
                 self.cut_at = None;
                 self.cut();
             }
-            if self.sockets.is_none() && self.threads.iter().all(ThreadHandle::is_finished) {
+            if self.draining && self.threads.iter().all(ThreadHandle::is_finished) {
                 return Ok(());
             }
         }
@@ -92,14 +100,14 @@ impl Inbox {
 
     /// Waits; whether the master has something to say, and whether the supervisor is gone.
     fn wait(&self) -> io::Result<(bool, bool)> {
-        let mut fds = vec![PollFd::new(self.start.leash.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.leash.as_fd(), PollFlags::POLLIN)];
         // A dead master's end stays readable for ever: look at it no more.
         if !self.orphaned {
-            fds.push(PollFd::new(self.start.master.as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(self.master.as_fd(), PollFlags::POLLIN));
         }
-        let timeout = match self.sockets {
-            Some(_) => PollTimeout::NONE,
-            None => PollTimeout::from(DRAIN_TICK),
+        let timeout = match self.draining {
+            false => PollTimeout::NONE,
+            true => PollTimeout::from(DRAIN_TICK),
         };
         if wait(&mut fds, timeout)? == 0 {
             return Ok((false, false));
@@ -112,60 +120,20 @@ impl Inbox {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) {
-        match self.start.master.receive(buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(Some(message)) if buffer[0] == handoff::TAG => {
-                self.take_sockets(&buffer[..message.len], message.descriptors);
-            }
+        match self.master.receive(buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(Some(message)) => match serde_json::from_slice(&buffer[..message.len]) {
                 Ok(word) => self.obey(&word, message.descriptors),
-                Err(error) => crate::error!(self.start.log, "Worker: unknown word: {error}"),
+                Err(error) => crate::error!(self.log, "Worker: unknown word: {error}"),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                crate::error!(self.start.log, "Worker: {error}");
-                let cut = error.get_ref().and_then(|cut| cut.downcast_ref::<Cut>());
-                let entries = cut.and_then(|cut| handoff::decode(buffer.get(..cut.len)?));
-                self.lose(&entries.unwrap_or_default());
+                crate::error!(self.log, "Worker: {error}");
             }
             // The master died: what is here goes on to its end, nothing new will come.
             Ok(None) | Err(_) => {
                 self.orphaned = true;
-                self.cut_at = self.start.drain_timeout.map(|t| Instant::now() + t);
+                self.cut_at = self.drain_timeout.map(|t| Instant::now() + t);
                 self.drain();
-            }
-        }
-    }
-
-    fn take_sockets(&mut self, message: &[u8], descriptors: Vec<OwnedFd>) {
-        let Some(entries) = handoff::decode(message).filter(|e| e.len() == descriptors.len())
-        else {
-            crate::error!(self.start.log, "Worker: a hand-off that cannot be read");
-            return;
-        };
-        let Some(sender) = &self.sockets else { return };
-        for (entry, socket) in entries.into_iter().zip(descriptors) {
-            let handed = Handed {
-                socket,
-                sequence: entry.sequence,
-                connection: entry.connection,
-                service: entry.service as usize,
-                peer: entry.peer,
-            };
-            if sender.send(handed).is_ok()
-                && let Some(idlest) = self.threads.iter().min_by_key(|thread| thread.load())
-            {
-                idlest.wake_for(1);
-            }
-        }
-    }
-
-    /// These sockets found no descriptor here: they are claimed and gone, or the master would wait
-    /// for that.
-    fn lose(&self, entries: &[Entry]) {
-        let row = self.start.scoreboard.worker(self.start.index);
-        for entry in entries {
-            if !row.claim(entry.sequence) {
-                row.let_go().fetch_add(1, Relaxed);
             }
         }
     }
@@ -176,7 +144,7 @@ impl Inbox {
                 if let Some(file) = descriptors.pop()
                     && let Err(error) = log::replace_file(file)
                 {
-                    crate::error!(self.start.log, "Worker: log file not reopened: {error}");
+                    crate::error!(self.log, "Worker: log file not reopened: {error}");
                 }
             }
             ToWorker::Syslog => {
@@ -204,7 +172,7 @@ impl Inbox {
     }
 
     fn drain(&mut self) {
-        self.sockets = None;
+        self.draining = true;
         for thread in &self.threads {
             thread.command(Command::Drain);
         }
@@ -221,6 +189,6 @@ impl Inbox {
             count += listed;
         }
         // A master that is gone needs no answer.
-        let _ = say(&self.start.master, &FromWorker::Listed(count), &[]);
+        let _ = say(&self.master, &FromWorker::Listed(count), &[]);
     }
 }

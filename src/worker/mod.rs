@@ -1,7 +1,9 @@
-//! A worker: an inbox thread receives sockets and puts them on a channel, relay threads own them.
+//! A worker: an inbox thread hears the master's words; the first relay thread receives sockets, and
+//! puts on a channel what others have more time for; relay threads own them.
 //! Holds no listener. Never in here: what happens on a connection.
 
 mod inbox;
+pub mod inlet;
 mod panics;
 pub mod reactor;
 pub mod slab;
@@ -37,8 +39,10 @@ pub struct Start {
     pub services: Arc<[ServiceContext]>,
     /// Where it counts.
     pub scoreboard: Scoreboard,
-    /// To the master.
+    /// Words to and from the master.
     pub master: Channel,
+    /// Sockets from the master.
+    pub sockets: Channel,
     /// To the supervisor's life.
     pub leash: Leash,
     /// One resolver socket for each relay thread; may be empty when there is no resolver just now.
@@ -80,6 +84,7 @@ fn kept(start: &Start) -> Vec<RawFd> {
     let mut kept = log::descriptors();
     kept.extend([
         start.master.as_fd().as_raw_fd(),
+        start.sockets.as_fd().as_raw_fd(),
         start.leash.as_fd().as_raw_fd(),
     ]);
     kept.extend(start.resolver.iter().map(AsRawFd::as_raw_fd));

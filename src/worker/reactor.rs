@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
+use super::inlet::{Inlet, Message};
 use super::panics;
 use super::slab::{Key, Slab};
 use super::thread::Shared;
@@ -26,6 +27,8 @@ use crate::resolver;
 
 /// The key of the resolver's events.
 const RESOLVER: u64 = NOTIFIED - 1;
+/// The key of the inlet's events.
+const INLET: u64 = NOTIFIED - 2;
 
 /// A session and what the loop knows of it.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Reactor {
     resources: Resources,
     receiver: Receiver<Handed>,
     commands: Receiver<Command>,
+    /// Where the worker's sockets come in, in the thread that receives them.
+    inlet: Option<Inlet>,
     shared: Arc<Shared>,
     log: Log,
     draining: bool,
@@ -84,10 +89,14 @@ impl Reactor {
             resources,
             receiver,
             commands,
+            inlet: context.inlet,
             shared,
             log,
             draining: false,
         };
+        if let Some(inlet) = &reactor.inlet {
+            reactor.shared.poller.add_level(inlet.as_fd(), INLET)?;
+        }
         if let Some(socket) = context.resolver {
             reactor.set_resolver(resolver::Client::new(socket))?;
         }
@@ -129,11 +138,12 @@ impl Reactor {
 
     fn turn(&mut self, events: &Events) {
         self.resources.now = Instant::now();
-        let (mut notified, mut answered) = (false, false);
+        let (mut notified, mut answered, mut handed) = (false, false, false);
         for (key, ready) in events.iter() {
             match key {
                 NOTIFIED => notified = true,
                 RESOLVER => answered = true,
+                INLET => handed = true,
                 bits => {
                     let key = Key::from_bits(bits);
                     let side = if bits & 1 == 0 {
@@ -157,6 +167,9 @@ impl Reactor {
         }
         if answered {
             self.take_answers();
+        }
+        if handed {
+            self.receive();
         }
         if notified {
             self.take_sockets();
@@ -235,6 +248,56 @@ impl Reactor {
         }
     }
 
+    /// Takes one message of the master's; whether there may be another.
+    fn receive(&mut self) -> bool {
+        let Some(inlet) = &mut self.inlet else {
+            return false;
+        };
+        match inlet.receive() {
+            Ok(Message::Sockets(sockets)) => {
+                for handed in sockets {
+                    let load = self.shared.load();
+                    let inlet = self.inlet.as_ref();
+                    let ours = match inlet {
+                        Some(inlet) => inlet.pass_on(handed, load),
+                        None => Some(handed),
+                    };
+                    if let Some(handed) = ours {
+                        self.begin(handed);
+                    }
+                }
+                true
+            }
+            Ok(Message::Lost(entries, error)) => {
+                error!(self.log, "Worker: {error}");
+                // Claimed and gone, or the master would wait for that.
+                let worker = self.resources.scoreboard.worker(self.resources.worker);
+                for entry in entries {
+                    if !worker.claim(entry.sequence) {
+                        worker.let_go().fetch_add(1, Relaxed);
+                    }
+                }
+                true
+            }
+            Ok(Message::Nothing) => false,
+            Ok(Message::End) => {
+                self.inlet = None;
+                false
+            }
+            Err(error) => {
+                error!(self.log, "Worker: {error}");
+                // Of a message that is bad, nothing is left; anything else would only fail again.
+                error.kind() == io::ErrorKind::InvalidData
+            }
+        }
+    }
+
+    /// Nothing more comes from the master; what came before is served.
+    fn close_inlet(&mut self) {
+        while self.receive() {}
+        self.inlet = None;
+    }
+
     fn begin(&mut self, handed: Handed) {
         let worker = self.resources.scoreboard.worker(self.resources.worker);
         worker.active().fetch_add(1, Relaxed);
@@ -286,7 +349,10 @@ impl Reactor {
                     // Nobody waits for it: then nobody is told.
                     let _ = reply.send(self.sessions.len());
                 }
-                Command::Drain => self.draining = true,
+                Command::Drain => {
+                    self.close_inlet();
+                    self.draining = true;
+                }
                 Command::Cut => {
                     let keys: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
                     for key in keys {

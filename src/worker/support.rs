@@ -67,6 +67,7 @@ pub fn context(service: ServiceContext) -> ThreadContext {
         scoreboard: Scoreboard::new(1, 1).unwrap(),
         worker: 0,
         resolver: None,
+        inlet: None,
     }
 }
 

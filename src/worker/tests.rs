@@ -2,19 +2,25 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::scope;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, bind, getsockname, listen,
+    socket,
 };
 
-use super::support::{PATIENCE, Relay, ending, eventually, receive_pattern, reset, send_pattern};
-use super::thread::Command;
+use super::inlet::Inlet;
+use super::support::{
+    self, PATIENCE, Relay, ending, eventually, receive_pattern, reset, send_pattern,
+};
+use super::thread::{Command, ThreadContext, spawn};
 use crate::config::Failover;
+use crate::ipc::channel::Channel;
+use crate::ipc::handoff::{self, Entry};
 use crate::relay::Upstream;
 
 mod encrypted;
@@ -312,4 +318,46 @@ fn a_draining_thread_ends_with_its_last_session() {
     assert!(!relay.thread.is_finished());
     drop((client, server));
     relay.thread.join().unwrap();
+}
+
+#[test]
+fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drains() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let service = || support::service(&[listener.local_addr().unwrap()]);
+    let (sockets, receiver) = crossbeam_channel::unbounded();
+    let (master, theirs) = Channel::pair().unwrap();
+    let second = spawn(support::context(service()), receiver.clone()).unwrap();
+    let inlet = Inlet::new(theirs, sockets, std::slice::from_ref(&second));
+    let context = ThreadContext {
+        inlet: Some(inlet),
+        ..support::context(service())
+    };
+    let first = spawn(context, receiver).unwrap();
+
+    let mut message = vec![handoff::TAG];
+    let (clients, sockets): (Vec<_>, Vec<_>) = (0..6).map(|_| support::accepted()).unzip();
+    for n in 1..=6 {
+        let entry = Entry {
+            sequence: n,
+            connection: n,
+            service: 0,
+            peer: None,
+        };
+        handoff::encode(&entry, &mut message);
+    }
+    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    master.send(&message, &sockets, MsgFlags::empty()).unwrap();
+    let servers: Vec<_> = (0..6).map(|_| listener.accept().unwrap().0).collect();
+    eventually("all are counted once", || first.load() + second.load() == 6);
+    assert!(first.load() >= 2 && second.load() >= 2);
+
+    master.send(&message, &sockets, MsgFlags::empty()).unwrap();
+    for thread in [&first, &second] {
+        thread.command(Command::Drain);
+    }
+    let late: Vec<_> = (0..6).map(|_| listener.accept().unwrap().0).collect();
+    assert!(!first.is_finished() && !second.is_finished());
+    drop((servers, late, clients));
+    first.join().unwrap();
+    second.join().unwrap();
 }

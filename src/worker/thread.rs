@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::inlet::Inlet;
 use super::reactor::Reactor;
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
@@ -26,6 +27,8 @@ pub struct ThreadContext {
     pub worker: usize,
     /// A client's socket to the resolver.
     pub resolver: Option<OwnedFd>,
+    /// Where the worker's sockets come in, for the thread that receives them.
+    pub inlet: Option<Inlet>,
 }
 
 /// What a relay thread can be told.
@@ -50,6 +53,13 @@ pub(super) struct Shared {
     pub permits: AtomicUsize,
     /// Sessions that it has.
     pub active: AtomicUsize,
+}
+
+impl Shared {
+    /// Sessions that the thread has or is about to have.
+    pub fn load(&self) -> usize {
+        self.active.load(Relaxed) + self.permits.load(Acquire)
+    }
 }
 
 /// A running relay thread.
@@ -90,6 +100,10 @@ impl ThreadHandle {
         self.shared.poller.notify();
     }
 
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Sessions that it has.
     pub fn active(&self) -> usize {
         self.shared.active.load(Relaxed)
@@ -97,7 +111,7 @@ impl ThreadHandle {
 
     /// Sessions that it has or is about to have.
     pub fn load(&self) -> usize {
-        self.active() + self.shared.permits.load(Acquire)
+        self.shared.load()
     }
 
     /// Tells the thread to do something. One that has ended does nothing.

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::terminal::{Terminal, take_terminal_away};
 use super::{DEADLINE, poll_for, proc, stand_in};
 
 /// A configuration that is not started yet, in a temporary folder of its own.
@@ -252,8 +253,22 @@ impl Plan {
     #[track_caller]
     pub fn launch(self) -> Adit {
         let said = fs::File::create(self.folder().join("said")).expect("a file for its output");
+        self.launch_with(|command| {
+            command.stdout(said.try_clone().expect("dup")).stderr(said);
+            take_terminal_away(command);
+        })
+    }
+
+    /// The same on a terminal.
+    #[track_caller]
+    pub fn launch_on(self, terminal: &Terminal) -> Adit {
+        self.launch_with(|command| terminal.attach(command))
+    }
+
+    #[track_caller]
+    fn launch_with(self, streams: impl FnOnce(&mut Command)) -> Adit {
         let mut command = self.command();
-        command.stdout(said.try_clone().expect("dup")).stderr(said);
+        streams(&mut command);
         let child = command.spawn().expect("starting the program");
         let pid = child.id() as i32;
         Adit {

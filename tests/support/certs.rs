@@ -151,6 +151,40 @@ impl Certs {
         self.write(file, &certificate.pem(), &key)
     }
 
+    /// The private number of a P-256 key in PEM, as files have it, and as a process that uses it:
+    /// the other way round.
+    pub fn scalar(pem: &str) -> [Vec<u8>; 2] {
+        let der = KeyPair::from_pem(pem).expect("a key").serialize_der();
+        // RFC 5915 in RFC 5208: the 32 bytes stand behind `04 20`.
+        let at = der.windows(2).rposition(|two| two == [4, 0x20]);
+        let at = at.filter(|at| at + 34 <= der.len()).expect("a P-256 key") + 2;
+        let scalar = der[at..at + 32].to_vec();
+        let reversed = scalar.iter().rev().copied().collect();
+        [scalar, reversed]
+    }
+
+    /// A server's certificate, the authority's and the key in `NAME.p12`, locked by a pass phrase.
+    pub fn pkcs12(&self, name: &str, phrase: &str) -> PathBuf {
+        let pair = self.issue(name, Wish::default());
+        let file = self.folder().join(format!("{name}.p12"));
+        // Renamed into place: a reload may read it at any time.
+        let new = self.folder().join(format!("{name}.p12.new"));
+        openssl::run(
+            Command::new("openssl")
+                .args(["pkcs12", "-export", "-passout", &format!("pass:{phrase}")])
+                .arg("-in")
+                .arg(&pair.cert)
+                .arg("-inkey")
+                .arg(&pair.key)
+                .arg("-certfile")
+                .arg(self.ca())
+                .arg("-out")
+                .arg(&new),
+        );
+        fs::rename(new, &file).expect("rename");
+        file
+    }
+
     fn write(&self, file: &str, certificate: &str, key: &KeyPair) -> Pair {
         let pair = Pair {
             cert: self.folder().join(format!("{file}.pem")),

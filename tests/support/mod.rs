@@ -9,6 +9,7 @@ pub mod mail;
 pub mod openssl;
 pub mod peers;
 pub mod proc;
+pub mod terminal;
 pub mod tls;
 
 use std::io::Write;

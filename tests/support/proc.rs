@@ -41,6 +41,22 @@ pub fn alive(pid: i32) -> bool {
     process(pid).is_some()
 }
 
+/// Stops a process with SIGSTOP and waits until each of its threads stands still.
+#[track_caller]
+pub fn freeze(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("a process");
+    let stopped = || {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        threads
+            .all(|thread| {
+                let text = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+                text.is_ok_and(|text| text[text.rfind(')').unwrap_or(0)..].starts_with(") T"))
+            })
+            .then_some(())
+    };
+    poll_for(DEADLINE, stopped).expect("a process that stands still");
+}
+
 /// The processor time that it has used, in steps of 10 ms.
 #[track_caller]
 pub fn cpu_time(pid: i32) -> std::time::Duration {
@@ -123,6 +139,12 @@ pub fn kilobytes(pid: i32, name: &str) -> u64 {
         .unwrap_or_else(|_| panic!("{name} of {pid}: {value:?}"))
 }
 
+/// How many kB of its memory are never swapped.
+#[track_caller]
+pub fn memory_locked(pid: i32) -> u64 {
+    kilobytes(pid, "VmLck")
+}
+
 /// Its root directory.
 #[track_caller]
 pub fn root(pid: i32) -> PathBuf {
@@ -197,9 +219,7 @@ pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
             let mut bytes = vec![0; (end - start) as usize];
             // A page may be gone by now, or be a device's.
             let read = memory.read_at(&mut bytes, start).unwrap_or(0);
-            bytes[..read]
-                .windows(needle.len())
-                .any(|window| window == needle)
+            memchr::memmem::find(&bytes[..read], needle).is_some()
         })
 }
 

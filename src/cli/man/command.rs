@@ -24,6 +24,7 @@ pub(super) fn page(date: &str) -> String {
     );
     commands(&mut page);
     processes(&mut page);
+    pass_phrases(&mut page);
     signals(&mut page);
     files(&mut page);
     examples(&mut page);
@@ -95,6 +96,21 @@ fn processes(page: &mut Page) {
     ] {
         page.tagged(&format!("`{name}`"), text);
     }
+}
+
+fn pass_phrases(page: &mut Page) {
+    page.section("Pass phrases");
+    page.text(
+        "The pass phrase of a key in PKCS#12 or encrypted PEM is asked for on the terminal, up to three \
+         times, before the program leaves it; each answer is tried with every such file. Where there \
+         is no terminal, as under systemd, name a file with the pass phrase in `keyPasswordFile`.",
+    );
+    page.paragraph(
+        "The supervisor keeps what was typed, in memory that is never swapped and in no core dump, \
+         and hands it to each new master, which wipes it once its keys are open. So a reload, a master \
+         in place of one that died, and a new binary need nobody. A pass phrase that has changed is an \
+         error at a reload, and what runs goes on.",
+    );
 }
 
 fn signals(page: &mut Page) {

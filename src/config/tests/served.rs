@@ -450,7 +450,7 @@ fn files_and_directories_are_read_from_the_disk() {
     sources.file = Some(dir.path().join("main.conf"));
     let errors = load(&sources).unwrap_err();
     let first = errors.0.first().unwrap().one_line();
-    let place = dir.path().join("conf.d/30.conf:1");
+    let place = dir.path().join("conf.d/30.conf:3");
     assert!(first.starts_with(&place.display().to_string()), "{first}");
     sources.file = Some(dir.path().join("none.conf"));
     let errors = load(&sources).unwrap_err().to_string();

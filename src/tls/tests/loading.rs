@@ -111,13 +111,19 @@ fn files_that_hold_something_else_are_explained() {
         key: Some(key.into()),
         ..with_cert(file.into())
     };
-    error(with_key(&locked), "key", &["encrypted", "openssl pkey"]);
-    error(with_key(&locked_old), "key", &["encrypted", "openssl pkey"]);
-    error(with_key(&pfx), "key", &["PKCS#12", "openssl pkcs12"]);
+    error(with_key(&locked), "key", &["encrypted", "keyPasswordFile"]);
+    error(
+        with_key(&locked_old),
+        "key",
+        &["encrypted", "keyPasswordFile"],
+    );
     let problems = problems(false, with_cert(der.into()));
     assert!(problems[0].text.contains("DER"), "{problems:#?}");
-    let problems = super::problems(false, with_cert(pfx.into()));
-    assert!(problems[0].text.contains("PKCS#12"), "{problems:#?}");
+    let trust = TlsOptions {
+        ca_file: Some(pfx.into()),
+        ..with_cert(file.into())
+    };
+    error(trust, "CAfile", &["PKCS#12", "openssl pkcs12"]);
 }
 
 #[test]

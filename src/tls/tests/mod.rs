@@ -1,5 +1,6 @@
 //! Two ends in one process, over byte queues.
 
+mod encrypted_keys;
 mod handshakes;
 mod loading;
 mod openssl;
@@ -16,7 +17,9 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-use super::{Context, Failure, Handshake, Negotiated, Problem, Resumption, Step, Stream};
+use super::{
+    Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream,
+};
 use crate::config::{
     Endpoint, Failover, LogId, PeerVerification, Service, Timeouts, TlsOptions, TlsVersion,
 };
@@ -135,13 +138,23 @@ fn only(version: TlsVersion, options: TlsOptions) -> TlsOptions {
 }
 
 fn load(client: bool, options: &TlsOptions, resumption: &Resumption) -> Context {
-    Context::load(&service(client, options.clone()), resumption, &LOG)
-        .unwrap()
-        .0
+    Context::load(
+        &service(client, options.clone()),
+        &PassPhrases::none(),
+        resumption,
+        &LOG,
+    )
+    .unwrap()
+    .0
 }
 
 fn problems(client: bool, options: TlsOptions) -> Vec<Problem> {
-    match Context::load(&service(client, options), &Resumption::new().unwrap(), &LOG) {
+    match Context::load(
+        &service(client, options),
+        &PassPhrases::none(),
+        &Resumption::new().unwrap(),
+        &LOG,
+    ) {
         Ok((_, problems)) | Err(problems) => problems,
     }
 }

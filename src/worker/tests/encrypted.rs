@@ -13,7 +13,7 @@ use super::{PATIENCE, Relay, ending, eventually, is_reset, receive_pattern, rese
 use crate::config::{Protocol, TlsVersion};
 use crate::log::{Id, Log};
 use crate::relay::ServiceContext;
-use crate::tls::{Context, Resumption};
+use crate::tls::{Context, PassPhrases, Resumption};
 use crate::worker::support::accepted;
 
 const SOME: usize = 20 * 1024 * 1024;
@@ -33,7 +33,7 @@ fn identity(folder: &Path) -> std::path::PathBuf {
 
 fn load(service: &mut ServiceContext) {
     let resumption = Resumption::new().unwrap();
-    let (tls, _) = Context::load(&service.config, &resumption, &LOG).unwrap();
+    let (tls, _) = Context::load(&service.config, &PassPhrases::none(), &resumption, &LOG).unwrap();
     service.tls = Some(tls);
 }
 

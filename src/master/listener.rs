@@ -1,0 +1,63 @@
+//! A listener, and how much of its backlog is taken in one turn.
+
+use std::os::fd::OwnedFd;
+
+/// Connections accepted from one listener in one turn, at most.
+pub const ACCEPT_BATCH: usize = 64;
+/// Turns in a row that found a connection before one asks for more than one: when connections come
+/// one by one, asking for a second costs a system call that finds nothing.
+const PATIENCE: u32 = 8;
+
+/// A listener and whose it is.
+#[derive(Debug)]
+pub struct Listener {
+    /// Non-blocking, shared with the supervisor.
+    pub socket: OwnedFd,
+    /// Index of the service.
+    pub service: usize,
+    /// Turns in a row in which all that was asked for was there.
+    full_turns: u32,
+}
+
+impl Listener {
+    /// Of which nothing has been taken yet.
+    pub fn new(socket: OwnedFd, service: usize) -> Self {
+        Self {
+            socket,
+            service,
+            full_turns: 0,
+        }
+    }
+
+    /// How many to take in this turn, at most.
+    pub fn most(&self) -> usize {
+        let doublings = self.full_turns.saturating_sub(PATIENCE);
+        (1 << doublings.min(ACCEPT_BATCH.ilog2())).min(ACCEPT_BATCH)
+    }
+
+    /// Whether all that was asked for was there.
+    pub fn took(&mut self, all: bool) {
+        self.full_turns = match all {
+            true => self.full_turns.saturating_add(1),
+            false => 0,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_takes_one_at_first_and_more_while_the_queue_is_longer() {
+        let mut listener = Listener::new(tempfile::tempfile().unwrap().into(), 0);
+        let mut taken = Vec::new();
+        for _ in 0..16 {
+            taken.push(listener.most());
+            listener.took(true);
+        }
+        assert_eq!(taken, [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64, 64]);
+        listener.took(false);
+        assert_eq!(listener.most(), 1);
+    }
+}

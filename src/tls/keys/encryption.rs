@@ -1,0 +1,337 @@
+//! Decryption by a pass phrase: PKCS#5's scheme 2 (RFC 8018), PKCS#12's own (RFC 7292, appendices B
+//! and C), and OpenSSL's for PEM. What is old and weak is read all the same: the keys are old.
+
+use std::num::NonZeroU32;
+
+use aws_lc_rs::cipher::{self, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
+use aws_lc_rs::digest::{self, digest};
+use aws_lc_rs::pbkdf2;
+use md5::{Digest, Md5};
+use rc2::Rc2;
+use rc2::cipher::{Block, BlockCipherDecrypt};
+use zeroize::Zeroizing;
+
+use super::asn1::{Damaged, Elements};
+
+/// Bytes that are wiped when they go.
+pub type Secret = Zeroizing<Vec<u8>>;
+
+/// No program asks for more; this takes seconds.
+const MAX_ITERATIONS: u32 = 10_000_000;
+
+/// Why something encrypted cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not what it should be.
+    Damaged,
+    /// This is not its pass phrase.
+    Locked,
+    /// It is encrypted in a way that is not served; its name, as far as that is known.
+    Unserved(&'static str),
+}
+
+impl From<Damaged> for Refusal {
+    fn from(_: Damaged) -> Refusal {
+        Refusal::Damaged
+    }
+}
+
+/// A pass phrase to try.
+#[derive(Debug, Clone, Copy)]
+pub enum PassPhrase<'a> {
+    /// None at all, which in PKCS#12 is another thing than an empty one.
+    Absent,
+    /// As it was typed, in UTF-8.
+    Typed(&'a [u8]),
+}
+
+impl PassPhrase<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            PassPhrase::Absent => &[],
+            PassPhrase::Typed(bytes) => bytes,
+        }
+    }
+
+    /// In UTF-16 with its zero (RFC 7292, appendix B.1); what is no UTF-8 is taken for Latin-1.
+    fn utf16(&self) -> Secret {
+        let PassPhrase::Typed(bytes) = self else {
+            return Secret::default();
+        };
+        // No reallocation that would leave a copy.
+        let mut wide = Secret::new(Vec::with_capacity(2 * bytes.len() + 2));
+        match std::str::from_utf8(bytes) {
+            Ok(text) => wide.extend(text.encode_utf16().flat_map(u16::to_be_bytes)),
+            Err(_) => wide.extend(bytes.iter().flat_map(|byte| [0, *byte])),
+        }
+        wide.extend([0, 0]);
+        wide
+    }
+}
+
+/// A block cipher, in CBC mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cipher {
+    Aes128,
+    Aes192,
+    Aes256,
+    TripleDes,
+    TwoKeyTripleDes,
+    /// With keys of that many bits.
+    Rc2(usize),
+}
+
+impl Cipher {
+    fn key_length(self) -> usize {
+        match self {
+            Cipher::Aes128 | Cipher::TwoKeyTripleDes => 16,
+            Cipher::Aes192 | Cipher::TripleDes => 24,
+            Cipher::Aes256 => 32,
+            Cipher::Rc2(bits) => bits / 8,
+        }
+    }
+
+    fn block_length(self) -> usize {
+        match self {
+            Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => 16,
+            Cipher::TripleDes | Cipher::TwoKeyTripleDes | Cipher::Rc2(_) => 8,
+        }
+    }
+
+    /// A padding that is wrong means that the key is.
+    fn decrypt(self, key: &[u8], iv: &[u8], data: &[u8]) -> Result<Secret, Refusal> {
+        let mut data = Secret::new(data.to_vec());
+        // Deprecated for encryption; there is no other way to read what was encrypted by it.
+        #[allow(deprecated)]
+        let algorithm = match self {
+            Cipher::Aes128 => &cipher::AES_128,
+            Cipher::Aes192 => &cipher::AES_192,
+            Cipher::Aes256 => &cipher::AES_256,
+            Cipher::TripleDes => &cipher::DES_EDE3_FOR_LEGACY_USE_ONLY,
+            Cipher::TwoKeyTripleDes => &cipher::DES_EDE_FOR_LEGACY_USE_ONLY,
+            Cipher::Rc2(bits) => return rc2_cbc(bits, key, iv, data),
+        };
+        let context = match self.block_length() {
+            8 => DecryptionContext::Iv64(iv.try_into().map_err(|_| Refusal::Damaged)?),
+            _ => DecryptionContext::Iv128(iv.try_into().map_err(|_| Refusal::Damaged)?),
+        };
+        let length = UnboundCipherKey::new(algorithm, key)
+            .and_then(PaddedBlockDecryptingKey::cbc_pkcs7)
+            .and_then(|key| Ok(key.decrypt(&mut data, context)?.len()))
+            .map_err(|_| Refusal::Locked)?;
+        data.truncate(length);
+        Ok(data)
+    }
+}
+
+/// RC2 (RFC 2268) in CBC mode, its padding removed.
+fn rc2_cbc(bits: usize, key: &[u8], iv: &[u8], mut data: Secret) -> Result<Secret, Refusal> {
+    let cipher = Rc2::new_with_eff_key_len(key, bits);
+    let mut before: [u8; 8] = iv.try_into().map_err(|_| Refusal::Damaged)?;
+    let (blocks, []) = data.as_chunks_mut::<8>() else {
+        return Err(Refusal::Damaged);
+    };
+    for block in blocks {
+        let encrypted = *block;
+        let mut decrypted = Block::<Rc2>::from(encrypted);
+        cipher.decrypt_block(&mut decrypted);
+        for (byte, (plain, chained)) in block.iter_mut().zip(decrypted.iter().zip(before)) {
+            *byte = plain ^ chained;
+        }
+        before = encrypted;
+    }
+    let padding = usize::from(data.last().copied().unwrap_or_default());
+    let length = data.len().checked_sub(padding).ok_or(Refusal::Locked)?;
+    let well = (1..=8).contains(&padding)
+        && data[length..]
+            .iter()
+            .all(|byte| usize::from(*byte) == padding);
+    data.truncate(length);
+    well.then_some(data).ok_or(Refusal::Locked)
+}
+
+/// Decrypts `data` as an AlgorithmIdentifier says; `algorithm` are its elements.
+///
+/// # Errors
+/// Every [`Refusal`].
+pub fn decrypt(
+    mut algorithm: Elements<'_>,
+    data: &[u8],
+    phrase: PassPhrase<'_>,
+) -> Result<Secret, Refusal> {
+    /// 1.2.840.113549.1.5: PKCS#5
+    const PKCS5: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5];
+    /// 1.2.840.113549.1.12.1: PKCS#12's own
+    const PKCS12: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1];
+    let identifier = algorithm.identifier()?;
+    let own = identifier.strip_prefix(PKCS12);
+    let cipher = match (identifier.strip_prefix(PKCS5), own) {
+        (Some([13]), _) => return scheme2(algorithm.sequence()?, data, phrase),
+        (Some(_), _) => return Err(Refusal::Unserved("PKCS#5's first scheme, with MD5 or DES")),
+        (_, Some([1 | 2])) => return Err(Refusal::Unserved("RC4")),
+        (_, Some([3])) => Cipher::TripleDes,
+        (_, Some([4])) => Cipher::TwoKeyTripleDes,
+        (_, Some([5])) => Cipher::Rc2(128),
+        (_, Some([6])) => Cipher::Rc2(40),
+        _ => return Err(Refusal::Unserved("an unknown scheme")),
+    };
+    let mut parameters = algorithm.sequence()?;
+    let salt = parameters.octets()?;
+    let times = iterations(parameters.number()?)?.get();
+    let derive = |purpose, length| {
+        let hash = &digest::SHA1_FOR_LEGACY_USE_ONLY;
+        pkcs12_key(hash, purpose, phrase, &salt, times, length)
+    };
+    let key = derive(Purpose::Key, cipher.key_length());
+    let iv = derive(Purpose::Iv, cipher.block_length());
+    cipher.decrypt(&key, &iv, data)
+}
+
+/// Damage may look like years of work.
+fn iterations(count: u32) -> Result<NonZeroU32, Refusal> {
+    let count = NonZeroU32::new(count).ok_or(Refusal::Damaged)?;
+    match count.get() {
+        0..=MAX_ITERATIONS => Ok(count),
+        _ => Err(Refusal::Unserved("more than 10000000 iterations")),
+    }
+}
+
+/// PBES2 (RFC 8018, appendix A.4).
+fn scheme2(
+    mut parameters: Elements<'_>,
+    data: &[u8],
+    phrase: PassPhrase<'_>,
+) -> Result<Secret, Refusal> {
+    let (mut derivation, mut encryption) = (parameters.sequence()?, parameters.sequence()?);
+    let cipher = match encryption.identifier()? {
+        // 2.16.840.1.101.3.4.1, NIST's
+        [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 2] => Cipher::Aes128,
+        [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 22] => Cipher::Aes192,
+        [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 42] => Cipher::Aes256,
+        // 1.2.840.113549.3.7
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 7] => Cipher::TripleDes,
+        _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
+    };
+    let iv = encryption.octets()?;
+    // 1.2.840.113549.1.5.12
+    if derivation.identifier()? != [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12] {
+        return Err(Refusal::Unserved("another key derivation than PBKDF2"));
+    }
+    let mut derivation = derivation.sequence()?;
+    let salt = derivation.octets()?;
+    let times = iterations(derivation.number()?)?;
+    // The cipher tells the key's length as well.
+    derivation.optional_number()?;
+    let hash = match derivation.optional_sequence()? {
+        None => pbkdf2::PBKDF2_HMAC_SHA1,
+        // 1.2.840.113549.2
+        Some(mut hash) => match hash.identifier()? {
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 7] => pbkdf2::PBKDF2_HMAC_SHA1,
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 9] => pbkdf2::PBKDF2_HMAC_SHA256,
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 10] => pbkdf2::PBKDF2_HMAC_SHA384,
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 11] => pbkdf2::PBKDF2_HMAC_SHA512,
+            _ => return Err(Refusal::Unserved("PBKDF2 with an uncommon hash")),
+        },
+    };
+    let mut key = Secret::new(vec![0; cipher.key_length()]);
+    pbkdf2::derive(hash, times, &salt, phrase.bytes(), &mut key);
+    cipher.decrypt(&key, &iv, data)
+}
+
+/// What a key is for (RFC 7292, appendix B.3).
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// To decrypt.
+    Key = 1,
+    /// To begin a chain of blocks.
+    Iv = 2,
+    /// To authenticate.
+    Mac = 3,
+}
+
+/// PKCS#12's key derivation (RFC 7292, appendix B.2).
+pub fn pkcs12_key(
+    hash: &'static digest::Algorithm,
+    purpose: Purpose,
+    phrase: PassPhrase<'_>,
+    salt: &[u8],
+    times: u32,
+    length: usize,
+) -> Secret {
+    let block = hash.block_len();
+    let filled = |part: &[u8]| {
+        let length = part.len().div_ceil(block) * block;
+        Secret::new(part.iter().copied().cycle().take(length).collect())
+    };
+    let (salt, phrase) = (filled(salt), filled(&phrase.utf16()));
+    let mut input = Secret::new([salt.as_slice(), &phrase].concat());
+    let mut key = Secret::new(Vec::with_capacity(length + hash.output_len()));
+    loop {
+        let mut context = digest::Context::new(hash);
+        context.update(&vec![purpose as u8; block]);
+        context.update(&input);
+        let mut output = context.finish();
+        for _ in 1..times {
+            output = digest(hash, output.as_ref());
+        }
+        key.extend_from_slice(output.as_ref());
+        if key.len() >= length {
+            key.truncate(length);
+            return key;
+        }
+        // Each block of the input grows by the output, repeated, and by 1.
+        for part in input.chunks_mut(block) {
+            let mut carry = 1;
+            let added = output.as_ref().iter().cycle().take(block);
+            let added: Vec<u8> = added.copied().collect();
+            for (byte, added) in part.iter_mut().zip(added).rev() {
+                carry += u16::from(*byte) + u16::from(added);
+                *byte = carry as u8;
+                carry >>= 8;
+            }
+        }
+    }
+}
+
+/// Decrypts a PEM body as its `DEK-Info` says, with OpenSSL's key derivation for it
+/// (EVP_BytesToKey(3) with MD5, once).
+///
+/// # Errors
+/// Every [`Refusal`].
+pub fn decrypt_pem(
+    information: &str,
+    data: &[u8],
+    phrase: PassPhrase<'_>,
+) -> Result<Secret, Refusal> {
+    let (name, iv) = information.split_once(',').ok_or(Refusal::Damaged)?;
+    let cipher = match name.trim() {
+        "AES-128-CBC" => Cipher::Aes128,
+        "AES-192-CBC" => Cipher::Aes192,
+        "AES-256-CBC" => Cipher::Aes256,
+        "DES-EDE3-CBC" => Cipher::TripleDes,
+        _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
+    };
+    let iv = unhexed(iv.trim()).filter(|iv| iv.len() == cipher.block_length());
+    let iv = iv.ok_or(Refusal::Damaged)?;
+    let mut key = Secret::new(Vec::with_capacity(64));
+    let mut last = Secret::default();
+    while key.len() < cipher.key_length() {
+        let mut hash = Md5::new();
+        hash.update(&last);
+        hash.update(phrase.bytes());
+        hash.update(&iv[..8]);
+        last = Secret::new(hash.finalize().to_vec());
+        key.extend_from_slice(&last);
+    }
+    key.truncate(cipher.key_length());
+    cipher.decrypt(&key, &iv, data)
+}
+
+fn unhexed(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8; 2]| Some((digit(pair[0])? << 4 | digit(pair[1])?) as u8);
+    pairs.iter().map(byte).collect()
+}

@@ -1,0 +1,207 @@
+//! What takes a pass phrase: which of those at hand opens it, and what is asked for if none does.
+
+use std::path::Path;
+
+use pem::Pem;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
+use zeroize::Zeroizing;
+
+use super::asn1::Elements;
+use super::encryption::{PassPhrase, Refusal, Secret, decrypt_pem};
+use super::{pkcs12, read};
+use crate::config::{Severity, TlsOptions};
+use crate::tls::Problem;
+
+/// Pass phrases that were asked for when the program was started: each is tried with every file, as
+/// stunnel does. Wiped when it goes.
+#[derive(Clone)]
+pub struct PassPhrases {
+    known: Vec<Secret>,
+    /// How grave it is that a key can be opened by none. (It cannot be served all the same.)
+    pub(in crate::tls) if_locked: Severity,
+}
+
+impl PassPhrases {
+    /// None; a locked key is an error.
+    pub fn none() -> PassPhrases {
+        PassPhrases {
+            known: Vec::new(),
+            if_locked: Severity::Error,
+        }
+    }
+
+    /// None, and nobody to ask: a locked key is left unchecked, which is warned of.
+    pub fn unasked() -> PassPhrases {
+        PassPhrases {
+            if_locked: Severity::Warning,
+            ..PassPhrases::none()
+        }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, phrase: &[u8]) {
+        self.known.push(Zeroizing::new(phrase.to_vec()));
+    }
+
+    /// Takes the last one away.
+    pub fn pop(&mut self) {
+        self.known.pop();
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.known.iter().map(|phrase| phrase.as_slice())
+    }
+}
+
+impl std::fmt::Debug for PassPhrases {
+    /// Shows nothing: it is all secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PassPhrases")
+    }
+}
+
+/// What a service has to open its files with: its `keyPasswordFile` first.
+pub(super) struct Opener<'a> {
+    from_file: Vec<Secret>,
+    phrases: &'a PassPhrases,
+}
+
+impl<'a> Opener<'a> {
+    /// Reads `keyPasswordFile`, a pass phrase a line.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn new(
+        options: &TlsOptions,
+        phrases: &'a PassPhrases,
+    ) -> Result<Opener<'a>, Problem> {
+        let from_file = match &options.key_password_file {
+            None => Vec::new(),
+            Some(path) => {
+                let text = Zeroizing::new(read("keyPasswordFile", "pass phrase file", path)?);
+                let lines = text.split(|byte| *byte == b'\n');
+                let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+                let lines = lines.filter(|line| !line.is_empty());
+                lines.map(|line| Zeroizing::new(line.to_vec())).collect()
+            }
+        };
+        Ok(Opener { from_file, phrases })
+    }
+
+    /// Tries to open something without a pass phrase, and then with each.
+    pub(super) fn open<T>(
+        &self,
+        open: impl Fn(PassPhrase<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let from_file = self.from_file.iter().map(|phrase| phrase.as_slice());
+        let typed = [&[][..]].into_iter().chain(from_file);
+        let typed = typed.chain(self.phrases.iter()).map(PassPhrase::Typed);
+        for phrase in [PassPhrase::Absent].into_iter().chain(typed) {
+            match open(phrase) {
+                Err(Refusal::Locked) => {}
+                decided => return decided,
+            }
+        }
+        Err(Refusal::Locked)
+    }
+
+    /// What to say about a file that could not be opened; `convert` is how OpenSSL does it.
+    pub(super) fn problem(
+        &self,
+        option: &'static str,
+        path: &Path,
+        refusal: &Refusal,
+        convert: &str,
+    ) -> Problem {
+        let path = path.display();
+        match refusal {
+            Refusal::Damaged => Problem::error(option, format!("{path} is damaged")),
+            Refusal::Unserved(what) => Problem::error(
+                option,
+                format!("{path} is encrypted by {what}, which adit does not serve: {convert}"),
+            ),
+            Refusal::Locked => Problem {
+                severity: self.phrases.if_locked,
+                option,
+                text: match self.phrases.if_locked {
+                    Severity::Error => format!(
+                        "{path} is encrypted, and no pass phrase at hand opens it: start adit on a terminal, \
+                         where it asks for one, or put it into a file and name that in keyPasswordFile"
+                    ),
+                    _ => format!(
+                        "{path} is encrypted, and there is no terminal to ask for its pass phrase: \
+                         the key in it was not checked"
+                    ),
+                },
+            },
+        }
+    }
+}
+
+/// An encrypted private key of a PEM file.
+pub(super) struct LockedPem(Pem);
+
+impl LockedPem {
+    /// The first one, if there is one.
+    pub(super) fn find(bytes: &[u8]) -> Option<LockedPem> {
+        let locked = |pem: &Pem| {
+            pem.tag() == "ENCRYPTED PRIVATE KEY" || pem.headers().get("DEK-Info").is_some()
+        };
+        pem::parse_many(bytes)
+            .ok()?
+            .into_iter()
+            .find(locked)
+            .map(LockedPem)
+    }
+
+    /// Decrypts it.
+    pub(super) fn open(&self, phrase: PassPhrase<'_>) -> Result<PrivateKeyDer<'static>, Refusal> {
+        let Some(information) = self.0.headers().get("DEK-Info") else {
+            return Ok(pkcs8(pkcs12::open_key(self.0.contents(), phrase)?));
+        };
+        let mut key = decrypt_pem(information, self.0.contents(), phrase)?;
+        if !Elements::of(&key).is_one_sequence() {
+            return Err(Refusal::Locked);
+        }
+        let der = std::mem::take(&mut *key);
+        match self.0.tag() {
+            "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
+            "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
+            _ => Err(Refusal::Unserved(
+                "OpenSSL's old scheme, for another key than RSA and EC",
+            )),
+        }
+    }
+}
+
+/// A key that was decrypted or stood in a bag.
+pub(super) fn pkcs8(mut key: Secret) -> PrivateKeyDer<'static> {
+    PrivatePkcs8KeyDer::from(std::mem::take(&mut *key)).into()
+}
+
+/// The first file of these that has a private key in it which no pass phrase at hand opens. Files
+/// that are wrong otherwise are not: loading tells what is.
+pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option<&'a Path> {
+    let cert = options.cert.as_deref()?;
+    let opener = Opener::new(options, phrases).ok()?;
+    let is_locked = |path: &Path| {
+        let Ok(bytes) = read("key", "private key file", path).map(Zeroizing::new) else {
+            return (false, false);
+        };
+        if pkcs12::is_one(&bytes) {
+            let opened = opener.open(|phrase| pkcs12::open(&bytes, phrase).map(drop));
+            return (true, opened == Err(Refusal::Locked));
+        }
+        let locked = LockedPem::find(&bytes).is_some_and(|pem| {
+            opener.open(|phrase| pem.open(phrase).map(drop)) == Err(Refusal::Locked)
+        });
+        (false, locked)
+    };
+    let (whole, locked) = is_locked(cert);
+    if locked && (whole || options.key.is_none()) {
+        return Some(cert);
+    }
+    let key = options.key.as_deref().filter(|_| !whole)?;
+    is_locked(key).1.then_some(key)
+}

@@ -1,0 +1,448 @@
+//! Files to certificates and keys, and every way in which they can be wrong, in the admin's words.
+//!
+//! * `locked`: keys that take a pass phrase, and the pass phrases;
+//! * `pkcs12`, `encryption`, `asn1`: what such files are made of.
+
+mod asn1;
+mod encryption;
+mod locked;
+mod pkcs12;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use zeroize::Zeroizing;
+
+use super::Problem;
+use crate::config::TlsOptions;
+use locked::{LockedPem, Opener};
+pub use locked::{PassPhrases, locked_file};
+
+/// A certificate file that is longer is not one (the largest bundles of roots are below 1 MiB).
+const MAX_FILE: u64 = 16 << 20;
+/// A certificate that ends within this is warned about, in seconds: 30 days.
+const SOON: i64 = 30 * 24 * 3600;
+
+/// Reads a whole file; `what` names it in messages ("certificate file").
+fn read(option: &'static str, what: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+    let failed = |reason: &dyn std::fmt::Display| {
+        Problem::error(
+            option,
+            format!("cannot read the {what} {}: {reason}", path.display()),
+        )
+    };
+    let file = fs::File::open(path).map_err(|error| failed(&error))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(failed(&"it is too long to be one"));
+    }
+    Ok(bytes)
+}
+
+/// A certificate with its chain and its private key.
+pub(super) struct Identity {
+    /// For rustls.
+    pub(super) key: Arc<CertifiedKey>,
+    /// Where the private key is.
+    pub(super) key_file: PathBuf,
+    /// Whether all of it is in one PKCS#12 file.
+    pub(super) pkcs12: bool,
+}
+
+/// What was read, before it is known to belong together.
+struct Material {
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    key_option: &'static str,
+    key_file: PathBuf,
+    pkcs12: bool,
+}
+
+/// Loads what `cert` and `key` name, checks that they belong together, and adds warnings.
+///
+/// # Errors
+/// The first thing that is wrong with each file.
+pub(super) fn identity(
+    options: &TlsOptions,
+    cert: &Path,
+    phrases: &PassPhrases,
+    warnings: &mut Vec<Problem>,
+) -> Result<Identity, Vec<Problem>> {
+    let opener = Opener::new(options, phrases).map_err(|problem| vec![problem])?;
+    if let Some(path) = &options.key_password_file {
+        warnings.extend(permissions("keyPasswordFile", path, "the pass phrases"));
+    }
+    let material = match read("cert", "certificate file", cert).map(Zeroizing::new) {
+        Ok(bytes) if pkcs12::is_one(&bytes) => {
+            from_pkcs12(options, cert, &bytes, &opener, warnings)?
+        }
+        bytes => from_pem(options, cert, bytes, &opener, warnings)?,
+    };
+    let Material {
+        certificates,
+        key,
+        key_option,
+        key_file,
+        pkcs12,
+    } = material;
+    let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
+        vec![Problem::error(
+            key_option,
+            format!(
+                "the private key in {} cannot be used ({error}); adit takes RSA of 2048 to 8192 bits, \
+                 ECDSA on P-256, P-384 or P-521, and Ed25519",
+                key_file.display()
+            ),
+        )]
+    })?;
+    let ours = signing.public_key().map(|key| key.to_vec());
+    let chain = match pkcs12 {
+        true => ordered(certificates, ours.as_deref()),
+        false => certificates,
+    };
+    if ours != chain.first().and_then(|leaf| public_key(leaf)) {
+        return Err(vec![Problem::error(
+            key_option,
+            format!(
+                "key values mismatch: the private key in {} does not belong to the certificate in {}",
+                key_file.display(),
+                cert.display()
+            ),
+        )]);
+    }
+    Ok(Identity {
+        key: Arc::new(CertifiedKey::new(chain, signing)),
+        key_file,
+        pkcs12,
+    })
+}
+
+/// A PEM chain, and the key, which may be in another file.
+fn from_pem(
+    options: &TlsOptions,
+    cert: &Path,
+    bytes: Result<Zeroizing<Vec<u8>>, Problem>,
+    opener: &Opener<'_>,
+    warnings: &mut Vec<Problem>,
+) -> Result<Material, Vec<Problem>> {
+    let chain = bytes.and_then(|bytes| chain(cert, &bytes, warnings));
+    if let (Err(problem), None) = (&chain, &options.key) {
+        // One file that should hold both, and does not: one problem.
+        return Err(vec![problem.clone()]);
+    }
+    let key_option = if options.key.is_some() { "key" } else { "cert" };
+    let key_file = options.key.as_deref().unwrap_or(cert);
+    match (chain, private_key(key_option, key_file, opener, warnings)) {
+        (Ok(certificates), Ok(key)) => Ok(Material {
+            certificates,
+            key,
+            key_option,
+            key_file: key_file.to_owned(),
+            pkcs12: false,
+        }),
+        (chain, key) => Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    }
+}
+
+/// Everything from one file; only a key that is not in it may be elsewhere.
+fn from_pkcs12(
+    options: &TlsOptions,
+    cert: &Path,
+    bytes: &[u8],
+    opener: &Opener<'_>,
+    warnings: &mut Vec<Problem>,
+) -> Result<Material, Vec<Problem>> {
+    warnings.extend(permissions("cert", cert, "the private key"));
+    let contents = open_pkcs12("cert", cert, bytes, opener).map_err(|problem| vec![problem])?;
+    let certificates = contents.certificates;
+    if certificates.is_empty() {
+        let text = format!("{} is PKCS#12 without a certificate", cert.display());
+        return Err(vec![Problem::error("cert", text)]);
+    }
+    check(cert, &certificates, warnings).map_err(|problem| vec![problem])?;
+    let elsewhere = options.key.as_deref().filter(|key| *key != cert);
+    let (key_option, key_file, key) = match (contents.keys.into_iter().next(), elsewhere) {
+        (Some(key), elsewhere) => {
+            // As stunnel does; it does not say so.
+            if elsewhere.is_some() {
+                let text = format!("key has no effect: the key in {} counts", cert.display());
+                warnings.push(Problem::warning("key", text));
+            }
+            ("cert", cert, locked::pkcs8(key))
+        }
+        (None, Some(path)) => {
+            let key = private_key("key", path, opener, warnings);
+            ("key", path, key.map_err(|problem| vec![problem])?)
+        }
+        (None, None) => {
+            let text = format!(
+                "{} is PKCS#12 without a private key: name the file with the key in key",
+                cert.display()
+            );
+            return Err(vec![Problem::error("cert", text)]);
+        }
+    };
+    Ok(Material {
+        certificates,
+        key,
+        key_option,
+        key_file: key_file.to_owned(),
+        pkcs12: true,
+    })
+}
+
+fn open_pkcs12(
+    option: &'static str,
+    path: &Path,
+    bytes: &[u8],
+    opener: &Opener<'_>,
+) -> Result<pkcs12::Contents, Problem> {
+    let opened = opener.open(|phrase| pkcs12::open(bytes, phrase));
+    opened.map_err(|refusal| {
+        let convert = format!(
+            "openssl pkcs12 -legacy -in {} -nodes -out FILE.pem makes PEM of it",
+            path.display()
+        );
+        opener.problem(option, path, &refusal, &convert)
+    })
+}
+
+/// The certificate of the key first, then each one's issuer as far as they are there. A file keeps
+/// them in any order, and may hold more.
+fn ordered(
+    mut left: Vec<CertificateDer<'static>>,
+    key: Option<&[u8]>,
+) -> Vec<CertificateDer<'static>> {
+    let is_ours = |der: &CertificateDer<'_>| public_key(der).as_deref() == key;
+    let Some(at) = left.iter().position(is_ours) else {
+        return left;
+    };
+    let mut chain = vec![left.remove(at)];
+    while let Some(last) = chain.last() {
+        let Ok((_, last)) = X509Certificate::from_der(last) else {
+            break;
+        };
+        let issued_it = |der: &CertificateDer<'_>| {
+            X509Certificate::from_der(der)
+                .is_ok_and(|(_, issuer)| issuer.subject().as_raw() == last.issuer().as_raw())
+        };
+        match left.iter().position(issued_it) {
+            Some(at) => {
+                let issuer = left.remove(at);
+                chain.push(issuer);
+            }
+            None => break,
+        }
+    }
+    chain
+}
+
+/// By x509-parser: rustls would refuse a certificate of X.509 version 1, which is legal here.
+fn public_key(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.public_key().raw.to_vec())
+}
+
+/// The chain of a PEM file, leaf first.
+fn chain(
+    path: &Path,
+    bytes: &[u8],
+    warnings: &mut Vec<Problem>,
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let chain = pem_certificates("cert", path, bytes)?;
+    if chain.is_empty() {
+        return Err(Problem::error("cert", no_certificate(path, bytes)));
+    }
+    check(path, &chain, warnings)?;
+    Ok(chain)
+}
+
+/// Looks into each certificate.
+fn check(
+    path: &Path,
+    certificates: &[CertificateDer<'_>],
+    warnings: &mut Vec<Problem>,
+) -> Result<(), Problem> {
+    for (depth, der) in certificates.iter().enumerate() {
+        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+            return Err(Problem::error(
+                "cert",
+                format!(
+                    "certificate {} in {} cannot be parsed",
+                    depth + 1,
+                    path.display()
+                ),
+            ));
+        };
+        warnings.extend(validity(path, &certificate));
+    }
+    Ok(())
+}
+
+/// Every certificate of a PEM text; other sections are gone past.
+fn pem_certificates(
+    option: &'static str,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let damaged = |error: &dyn std::fmt::Display| {
+        let text = format!("{} is damaged PEM: {error}", path.display());
+        Problem::error(option, text)
+    };
+    // The lines at the head of OpenSSL's old encrypted keys are no damage.
+    if bytes.windows(8).any(|window| window == b"DEK-Info") {
+        let sections = pem::parse_many(bytes).map_err(|error| damaged(&error))?;
+        let certificates = sections.into_iter().filter(|s| s.tag() == "CERTIFICATE");
+        return Ok(certificates.map(|s| s.into_contents().into()).collect());
+    }
+    CertificateDer::pem_slice_iter(bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| damaged(&error))
+}
+
+/// What a file without a certificate seems to be.
+fn no_certificate(path: &Path, bytes: &[u8]) -> String {
+    let path = path.display();
+    match bytes {
+        _ if pkcs12::is_one(bytes) => format!(
+            "{path} is PKCS#12, and not PEM: \
+             openssl pkcs12 -in {path} -nokeys -out FILE.pem makes PEM of its certificates"
+        ),
+        [0x30, _, ..] => format!(
+            "{path} is DER, not PEM: openssl x509 -inform der -in {path} -out FILE.pem makes PEM of it"
+        ),
+        _ => format!("{path} has no PEM certificate (-----BEGIN CERTIFICATE-----) in it"),
+    }
+}
+
+/// A warning for a certificate outside its dates, or about to be.
+fn validity(path: &Path, certificate: &X509Certificate<'_>) -> Option<Problem> {
+    let now = super::tickets::unix_time() as i64;
+    let validity = certificate.validity();
+    let not_after = validity.not_after.timestamp();
+    let name = super::names::distinguished(certificate.subject());
+    let path = path.display();
+    let days = (not_after - now).abs() / (24 * 3600);
+    let text = if not_after < now {
+        format!("the certificate of {name} in {path} expired {days} day(s) ago: renew it")
+    } else if validity.not_before.timestamp() > now {
+        format!("the certificate of {name} in {path} is not valid yet: check the clock")
+    } else if not_after - now < SOON {
+        format!("the certificate of {name} in {path} expires in {days} day(s): renew it")
+    } else {
+        return None;
+    };
+    Some(Problem::warning("cert", text))
+}
+
+/// A warning about a file that others than its owner and group can read.
+fn permissions(option: &'static str, path: &Path, what: &str) -> Option<Problem> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o007 != 0).then(|| {
+        let text = format!(
+            "insecure file permissions on {0}: others can use {what} in it; chmod o= {0}",
+            path.display()
+        );
+        Problem::warning(option, text)
+    })
+}
+
+/// The first private key of a file, in PEM or in PKCS#12; decrypted.
+fn private_key(
+    option: &'static str,
+    path: &Path,
+    opener: &Opener<'_>,
+    warnings: &mut Vec<Problem>,
+) -> Result<PrivateKeyDer<'static>, Problem> {
+    let bytes = Zeroizing::new(read(option, "private key file", path)?);
+    warnings.extend(permissions(option, path, "the private key"));
+    if pkcs12::is_one(&bytes) {
+        let contents = open_pkcs12(option, path, &bytes, opener)?;
+        let key = contents.keys.into_iter().next();
+        return key.map(locked::pkcs8).ok_or_else(|| {
+            let text = format!("{} is PKCS#12 without a private key", path.display());
+            Problem::error(option, text)
+        });
+    }
+    let error = match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(key) => return Ok(key),
+        Err(error) => error,
+    };
+    if let Some(pem) = LockedPem::find(&bytes) {
+        return opener.open(|phrase| pem.open(phrase)).map_err(|refusal| {
+            let convert = format!(
+                "openssl pkey -in {} -out FILE.pem decrypts it",
+                path.display()
+            );
+            opener.problem(option, path, &refusal, &convert)
+        });
+    }
+    let path = path.display();
+    let text = if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
+        format!("{path} has no PEM private key (-----BEGIN PRIVATE KEY-----) in it")
+    } else {
+        format!("the private key in {path} is damaged PEM: {error}")
+    };
+    Err(Problem::error(option, text))
+}
+
+/// The certificates of CAfile.
+///
+/// # Errors
+/// Unreadable, damaged, or without a certificate.
+pub(super) fn ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let bytes = read("CAfile", "file of trusted certificates", path)?;
+    let found = pem_certificates("CAfile", path, &bytes)?;
+    if found.is_empty() {
+        return Err(Problem::error("CAfile", no_certificate(path, &bytes)));
+    }
+    Ok(found)
+}
+
+/// The certificates of CApath: every PEM file in the folder, hashed name or not, read now, since
+/// a jailed worker cannot look one up later. Subfolders and files that are no PEM are gone past.
+///
+/// # Errors
+/// Unreadable, or without a certificate.
+pub(super) fn ca_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let failed = |error: std::io::Error| {
+        Problem::error(
+            "CApath",
+            format!(
+                "cannot read the folder of trusted certificates {}: {error}",
+                path.display()
+            ),
+        )
+    };
+    let mut found: Vec<CertificateDer<'static>> = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        // Through the links that openssl rehash makes.
+        if fs::metadata(&file).is_ok_and(|metadata| metadata.is_file())
+            && let Ok(bytes) = read("CApath", "file", &file)
+        {
+            found.extend(CertificateDer::pem_slice_iter(&bytes).flatten());
+        }
+    }
+    // A link and its file are the same certificate.
+    found.sort_by(|one, two| one.as_ref().cmp(two.as_ref()));
+    found.dedup();
+    if found.is_empty() {
+        return Err(Problem::error(
+            "CApath",
+            format!("no trusted certificates found in {}", path.display()),
+        ));
+    }
+    Ok(found)
+}

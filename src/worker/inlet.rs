@@ -1,0 +1,124 @@
+//! Where a worker's sockets come in: a channel from the master in the poller of the first relay
+//! thread, which keeps a socket unless another thread of the worker has less to do.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+
+use crossbeam_channel::Sender;
+use nix::sys::socket::MsgFlags;
+
+use super::thread::{Shared, ThreadHandle};
+use crate::ipc::channel::{Channel, Cut};
+use crate::ipc::handoff::{self, Entry, Handed, MAX_MESSAGE};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Inlet {
+    channel: Channel,
+    buffer: Box<[u8]>,
+    sockets: Sender<Handed>,
+    siblings: Vec<Arc<Shared>>,
+}
+
+/// What was in the channel.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Sockets, in the order of their numbers.
+    Sockets(Vec<Handed>),
+    /// Sockets that found no descriptor here, and why.
+    Lost(Vec<Entry>, io::Error),
+    /// Nothing now.
+    Nothing,
+    /// Nothing ever again: the master is gone.
+    End,
+}
+
+impl Inlet {
+    /// `channel` comes from the master; `sockets` is what the threads of `siblings` receive from.
+    pub fn new(channel: Channel, sockets: Sender<Handed>, siblings: &[ThreadHandle]) -> Self {
+        Self {
+            channel,
+            buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
+            sockets,
+            siblings: siblings.iter().map(ThreadHandle::shared).collect(),
+        }
+    }
+
+    /// Takes one message, without waiting.
+    ///
+    /// # Errors
+    /// It cannot be read; what came with it is closed.
+    pub(super) fn receive(&mut self) -> io::Result<Message> {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let message = match self.channel.receive(&mut self.buffer, flags) {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(Message::End),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Message::Nothing),
+            Err(error) => return self.lost(error),
+        };
+        let entries = handoff::decode(&self.buffer[..message.len])
+            .filter(|entries| entries.len() == message.descriptors.len())
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, "a hand-off that cannot be read")
+            })?;
+        let sockets = entries
+            .into_iter()
+            .zip(message.descriptors)
+            .map(|(entry, socket)| Handed {
+                socket,
+                sequence: entry.sequence,
+                connection: entry.connection,
+                service: entry.service as usize,
+                peer: entry.peer,
+            });
+        Ok(Message::Sockets(sockets.collect()))
+    }
+
+    fn lost(&self, error: io::Error) -> io::Result<Message> {
+        let cut = error.get_ref().and_then(|cut| cut.downcast_ref::<Cut>());
+        match cut.and_then(|cut| handoff::decode(self.buffer.get(..cut.len)?)) {
+            Some(entries) => Ok(Message::Lost(entries, error)),
+            None => Err(error),
+        }
+    }
+
+    /// Gives the socket to a thread that has less to do than `load`; gives it back if none has.
+    pub(super) fn pass_on(&self, handed: Handed, load: usize) -> Option<Handed> {
+        let idlest = self.siblings.iter().min_by_key(|thread| thread.load());
+        match idlest {
+            Some(idlest) if idlest.load() < load => {
+                // Counted before it can be taken: a load that is read in between is never too low.
+                idlest.permits.fetch_add(1, Release);
+                match self.sockets.send(handed) {
+                    Ok(()) => {
+                        idlest.poller.notify();
+                        None
+                    }
+                    // No thread is left to receive, not even this one, which cannot be.
+                    Err(unsent) => Some(unsent.into_inner()),
+                }
+            }
+            _ => Some(handed),
+        }
+    }
+}
+
+impl AsFd for Inlet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl Drop for Inlet {
+    /// The channel of sockets closes with this sender, which makes no event: a thread that drains
+    /// must look once more.
+    fn drop(&mut self) {
+        let (closed, _) = crossbeam_channel::bounded(0);
+        self.sockets = closed;
+        for thread in &self.siblings {
+            thread.poller.notify();
+        }
+    }
+}
