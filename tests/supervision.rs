@@ -517,14 +517,30 @@ fn a_master_without_a_free_descriptor_lives_through_usr1() {
     }
     let mut clients: Vec<TcpStream> = (0..60).map(|_| adit.connect("test")).collect();
     adit.wait_for_log("Too many open files");
+    let log = adit.plan.folder().join("log");
+    let old = adit.plan.folder().join("log.1");
+    fs::rename(&log, &old).expect("rotating");
     adit.signal(Signal::SIGUSR1);
-    adit.wait_for_log("was cut short");
+    // Told where it could be told.
+    wait_for("a word that was cut short", || {
+        let said = fs::read_to_string(&old).unwrap_or_default();
+        said.contains("was cut short").then_some(())
+    });
     for worker in &roles.workers {
         send(*worker, Signal::SIGCONT);
     }
     for client in clients.drain(..) {
         assert!(goes_on(&mut { client }));
     }
+    // And is told again once it has one, and its workers with it.
+    wait_for("the old log's last holder", || {
+        let holds = |pid: i32| {
+            let all = proc::descriptors(pid);
+            all.iter().any(|(_, target)| old.to_str() == Some(target))
+        };
+        let family = proc::family(adit.pid());
+        (!family.iter().any(|one| holds(one.pid))).then_some(())
+    });
     assert_eq!(proc::roles(adit.pid()).master, roles.master);
 }
 

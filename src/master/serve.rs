@@ -16,7 +16,7 @@ use super::watch::{Source, Watch};
 use super::workers::Workers;
 use crate::children;
 use crate::ipc::accept::accept;
-use crate::ipc::channel::Channel;
+use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::leash::Leash;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker, hear, say};
@@ -293,6 +293,7 @@ impl Serving {
                 }
             }
             Ok(Some((FromWorker::Listed(count), _))) => self.finish_listing(count),
+            Ok(Some((FromWorker::Missed, _))) => say(&self.supervisor, &FromMaster::Missed, &[])?,
             Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
@@ -313,6 +314,9 @@ impl Serving {
                 // What came with it found no descriptor free: no reason to die.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     crate::error!(self.log, "Master: {error}");
+                    if Cut::of(&error).is_some() {
+                        say(&self.supervisor, &FromMaster::Missed, &[])?;
+                    }
                     return Ok(());
                 }
                 Err(error) => return Err(error),
