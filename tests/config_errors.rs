@@ -231,6 +231,7 @@ fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
     let certs = Certs::new();
     let bad = |plan: Plan| {
         plan.global("setuid = nosuchuser\nsetgid = nosuchgroup\nchroot = /nowhere/jail")
+            .global("control = /nowhere/control\npid = /inside/the/jail")
             .service("one", good(&certs))
             .service("two", "connect = 127.0.0.1:9\ncert = /nowhere/two.pem")
             .service(
@@ -244,6 +245,7 @@ fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
         "/nowhere/jail",
         "/nowhere/two.pem",
         "/nowhere/ca.pem",
+        "control: there is no folder /nowhere",
         "Configuration failed",
     ];
     bad(Plan::new()).run().exits(1).says(&files);
@@ -255,7 +257,7 @@ fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
     outcome.says(&["workerz", "soon", "/nowhere/four.pem"]);
     // A line for each error.
     let errors = outcome.said.matches(": error: ").count();
-    assert_eq!(errors, 8, "{}", outcome.said);
+    assert_eq!(errors, 9, "{}", outcome.said);
 }
 
 #[test]

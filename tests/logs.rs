@@ -135,11 +135,7 @@ fn usr1_reopens_the_file_in_every_process_and_no_line_is_lost() {
     });
     // Nobody holds an old one, whose space on the disk would never be free.
     wait_for("the old files' last holder", || {
-        let holds = |pid: i32| {
-            let all = proc::descriptors(pid);
-            let old = |target: &str| rotated.iter().any(|path| path.to_str() == Some(target));
-            all.iter().any(|(_, target)| old(target))
-        };
+        let holds = |pid: i32| rotated.iter().any(|path| proc::has_open(pid, path));
         let family = proc::family(adit.pid());
         (!family.iter().any(|one| holds(one.pid))).then_some(())
     });
@@ -177,12 +173,9 @@ fn usr1_while_a_reload_loads_reopens_what_was_opened_for_it_too() {
     nix::sys::signal::kill(resolver, Signal::SIGCONT).expect("it runs");
     adit.wait_for_log("Configuration reloaded");
     wait_for("the old file's last holder", || {
-        let holds = |pid: i32| {
-            let all = proc::descriptors(pid);
-            all.iter().any(|(_, target)| old.to_str() == Some(target))
-        };
         let family = proc::family(adit.pid());
-        (!family.iter().any(|one| holds(one.pid))).then_some(())
+        let holds = |one: &proc::Process| proc::has_open(one.pid, &old);
+        (!family.iter().any(holds)).then_some(())
     });
 }
 

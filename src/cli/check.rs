@@ -1,16 +1,14 @@
 //! `adit check`: everything that a start or a reload would find wrong, without starting anything.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{
-    self, Config, Diagnostic, Diagnostics, Global, Service, Severity, Sources, diagnostic_at,
+    self, Config, Diagnostic, Diagnostics, Service, Severity, Sources, diagnostic_at,
 };
-use crate::inside::seen_from_outside;
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
-use crate::supervisor::{asking, trial};
+use crate::supervisor::{asking, places, trial};
 use crate::tls::PassPhrases;
 
 /// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
@@ -26,17 +24,22 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
         Some(config) if !failed => {
             services = config.services.len();
             found.extend(passed_sockets(&config));
-            found.extend(missing_folders(&config.global));
+            found.extend(places::missing(&config.global));
             let log = Log {
                 level: 0,
                 id: Id::Ui,
             };
             process::find_command_line();
-            let loaded = match ask && asking::is_possible() {
-                true => asking::ask(&config, &Log { level: 3, ..log }),
-                false => Ok(PassPhrases::unasked()),
-            }
-            .and_then(|phrases| trial::load(&config, &phrases, &log));
+            let phrases = match (ask, asking::is_possible()) {
+                (true, true) => asking::ask(&config, &Log { level: 3, ..log }),
+                (true, false) => Ok(PassPhrases::unasked(
+                    "there is no terminal to ask for its pass phrase",
+                )),
+                (false, _) => Ok(PassPhrases::unasked(
+                    "the running adit has the pass phrases",
+                )),
+            };
+            let loaded = phrases.and_then(|phrases| trial::load(&config, &phrases, &log));
             match loaded {
                 Ok(more) => found.extend(more),
                 Err(error) => found.push(Diagnostic::new(
@@ -47,7 +50,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
             }
         }
         Some(config) => {
-            found.extend(missing_folders(&config.global));
+            found.extend(places::missing(&config.global));
             found.extend(look_at_files(&config));
         }
         None => {}
@@ -84,28 +87,4 @@ fn passed_sockets(config: &Config) -> Vec<Diagnostic> {
         )
     };
     without.enumerate().map(note).collect()
-}
-
-/// Folders that a start would write into and not find. Nothing is opened: that would make files.
-fn missing_folders(global: &Global) -> Vec<Diagnostic> {
-    let jail = global.chroot.as_deref();
-    let inside = |path: &Path| seen_from_outside(jail, path);
-    // The log may be outside the jail too, where its folder is not there inside.
-    let output = |path: &Path| vec![inside(path), path.to_owned()];
-    let pid = |path: &Path| vec![inside(path)];
-    let control = |path: &Path| vec![path.to_owned()];
-    let wanted: [(_, Option<Vec<PathBuf>>); 3] = [
-        ("output", global.output.as_deref().map(output)),
-        ("pid", global.pid.as_deref().map(pid)),
-        ("control", global.control.as_deref().map(control)),
-    ];
-    let missing = wanted.into_iter().filter_map(|(option, places)| {
-        let mut folders = places.as_deref()?.iter().filter_map(|place| place.parent());
-        let last = folders.clone().next_back()?;
-        // A path without a folder is in the one that adit is started in.
-        let there = |folder: &Path| folder.as_os_str().is_empty() || folder.is_dir();
-        let text = format!("{option}: there is no folder {}", last.display());
-        (!folders.any(there)).then(|| diagnostic_at(&global.origins, option, text))
-    });
-    missing.collect()
 }

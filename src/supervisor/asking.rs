@@ -221,8 +221,12 @@ impl Quiet<'_> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        // There is nobody to tell if the terminal is gone.
+        // The shell may have the terminal by now, if the parent was killed: it is given back all the
+        // same. There is nobody to tell if it is gone.
+        let from_behind = SigSet::from(Signal::SIGTTOU);
+        let _ = from_behind.thread_block();
         let _ = termios::tcsetattr(self.terminal, SetArg::TCSADRAIN, &self.before);
+        let _ = from_behind.thread_unblock();
     }
 }
 

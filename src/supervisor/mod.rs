@@ -9,6 +9,7 @@ mod listeners;
 mod notify;
 mod orphans;
 pub mod pid_file;
+pub mod places;
 mod pulse;
 mod rehearsal;
 mod repairs;
@@ -97,21 +98,26 @@ fn ui_log() -> Log {
 /// with the files that it names, if there will be no master to say that.
 fn read(sources: &Sources) -> Option<Loaded> {
     let (config, mut diagnostics) = config::load_partly(sources);
-    let config = match config {
-        Some(config) if !diagnostics.failed() && Plan::look_up(&config.global).is_ok() => {
-            return Some(Loaded {
-                config,
-                diagnostics: diagnostics.0,
-            });
+    if let Some(config) = &config {
+        diagnostics.0.extend(places::missing(&config.global));
+        if diagnostics.failed() || Plan::look_up(&config.global).is_err() {
+            diagnostics
+                .0
+                .extend(crate::master::load::look_at_files(config));
         }
-        config => config,
-    };
-    let files = config.iter().flat_map(crate::master::load::look_at_files);
-    diagnostics.0.extend(files);
-    diagnostics.sort();
-    eprintln!("{diagnostics}");
-    crate::error!(ui_log(), "Configuration failed");
-    None
+    }
+    match config {
+        Some(config) if !diagnostics.failed() => Some(Loaded {
+            config,
+            diagnostics: diagnostics.0,
+        }),
+        _ => {
+            diagnostics.sort();
+            eprintln!("{diagnostics}");
+            crate::error!(ui_log(), "Configuration failed");
+            None
+        }
+    }
 }
 
 fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<Supervisor> {

@@ -121,7 +121,8 @@ impl Context {
         };
         let mut problems = Vec::new();
         trusted(options, &mut problems);
-        certified_key(options, &PassPhrases::unasked(), &mut problems, &silent);
+        let unasked = PassPhrases::unasked("there are other errors");
+        certified_key(options, &unasked, &mut problems, &silent);
         problems
     }
 

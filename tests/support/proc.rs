@@ -154,7 +154,17 @@ pub fn root(pid: i32) -> PathBuf {
 /// Its descriptors: number, and what `/proc` says they are.
 #[track_caller]
 pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("a living process");
+    descriptors_if_alive(pid).expect("a living process")
+}
+
+/// Whether it has a file open that is found, or was, at this path; one that is gone has none.
+pub fn has_open(pid: i32, path: &std::path::Path) -> bool {
+    let all = descriptors_if_alive(pid).unwrap_or_default();
+    all.iter().any(|(_, target)| path.to_str() == Some(target))
+}
+
+fn descriptors_if_alive(pid: i32) -> std::io::Result<Vec<(i32, String)>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
     let mut all: Vec<(i32, String)> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -166,7 +176,7 @@ pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
         })
         .collect();
     all.sort();
-    all
+    Ok(all)
 }
 
 /// The inodes of all TCP sockets of this machine that listen, as `/proc/PID/fd` names them.
@@ -248,8 +258,13 @@ pub fn roles(supervisor: i32) -> Roles {
         };
         let below = children(supervisor);
         let resolver = *named(&below, "resolver").first()?;
-        // The newest generation is the serving one.
-        let master = *named(&below, "master").last()?;
+        // The newest generation is the serving one. (Numbers do not tell: they begin anew some time.)
+        let masters = named(&below, "master");
+        let master = masters
+            .into_iter()
+            .filter_map(process)
+            .max_by_key(|one| one.started);
+        let master = master?.pid;
         let workers = named(&children(master), "worker");
         (!workers.is_empty()).then_some(Roles {
             supervisor,

@@ -9,16 +9,15 @@ use zeroize::Zeroizing;
 use super::asn1::Elements;
 use super::encryption::{PassPhrase, Refusal, Secret, decrypt_pem};
 use super::{pkcs12, read};
-use crate::config::{Severity, TlsOptions};
+use crate::config::TlsOptions;
 use crate::tls::Problem;
 
 /// Pass phrases that were asked for when the program was started: each is tried with every file, as
 /// stunnel does. Wiped when it goes.
-#[derive(Clone)]
 pub struct PassPhrases {
     known: Vec<Secret>,
-    /// How grave it is that a key can be opened by none. (It cannot be served all the same.)
-    pub(in crate::tls) if_locked: Severity,
+    /// Why nobody was asked: a key that stays locked is a warning then, and otherwise an error.
+    unasked: Option<&'static str>,
 }
 
 impl PassPhrases {
@@ -26,14 +25,14 @@ impl PassPhrases {
     pub fn none() -> PassPhrases {
         PassPhrases {
             known: Vec::new(),
-            if_locked: Severity::Error,
+            unasked: None,
         }
     }
 
-    /// None, and nobody to ask: a locked key is left unchecked, which is warned of.
-    pub fn unasked() -> PassPhrases {
+    /// None, and for this reason nobody was asked: a locked key is left unchecked, which is warned of.
+    pub fn unasked(reason: &'static str) -> PassPhrases {
         PassPhrases {
-            if_locked: Severity::Warning,
+            unasked: Some(reason),
             ..PassPhrases::none()
         }
     }
@@ -121,19 +120,18 @@ impl<'a> Opener<'a> {
                 option,
                 format!("{path} is encrypted by {what}, which adit does not serve: {convert}"),
             ),
-            Refusal::Locked => Problem {
-                severity: self.phrases.if_locked,
-                option,
-                text: match self.phrases.if_locked {
-                    Severity::Error => format!(
+            Refusal::Locked => match self.phrases.unasked {
+                None => Problem::error(
+                    option,
+                    format!(
                         "{path} is encrypted, and no pass phrase at hand opens it: start adit on a terminal, \
                          where it asks for one, or put it into a file and name that in keyPasswordFile"
                     ),
-                    _ => format!(
-                        "{path} is encrypted, and there is no terminal to ask for its pass phrase: \
-                         the key in it was not checked"
-                    ),
-                },
+                ),
+                Some(reason) => Problem::warning(
+                    option,
+                    format!("{path} is encrypted: the key in it was not checked, as {reason}"),
+                ),
             },
         }
     }

@@ -210,14 +210,14 @@ fn damaged_pkcs12_is_told_wherever_it_is_cut_or_changed() {
     }
     // Behind the version everything is under the MAC, or is the MAC; what is not changes nothing.
     let mut accepted = 0;
-    for at in 0..whole.len() {
+    for at in (0..whole.len()).step_by(3) {
         for bit in [1, 0x80] {
             let mut changed = whole.clone();
             changed[at] ^= bit;
             accepted += usize::from(tried(&changed).is_ok());
         }
     }
-    assert!(accepted * 20 < whole.len(), "{accepted} of {}", whole.len());
+    assert!(accepted * 30 < whole.len(), "{accepted} of {}", whole.len());
 }
 
 /// The same with every length unknown and every longer string in two pieces.
@@ -416,7 +416,7 @@ fn nobody_asked_a_locked_key_is_a_warning() {
     let options = files.export("a.p12", "secret", &[]);
     let loaded = Context::load(
         &service(false, options),
-        &PassPhrases::unasked(),
+        &PassPhrases::unasked("nobody is there"),
         &Resumption::new().unwrap(),
         &LOG,
     );
