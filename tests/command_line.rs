@@ -202,6 +202,44 @@ fn strict_fails_on_a_client_service_that_verifies_nothing() {
 }
 
 #[test]
+fn check_and_the_log_warn_of_a_certificate_that_ends_within_thirty_days() {
+    require!(adit);
+    require!(program "openssl");
+    let upstream = Server::echo();
+    for (days, warned) in [("29", true), ("32", false)] {
+        let plan = Plan::new();
+        let file = |name: &str| plan.folder().join(name).display().to_string();
+        let (cert, key) = (file("cert.pem"), file("key.pem"));
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+                "-days",
+                days,
+            ])
+            .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+            .args(["-out", &cert, "-keyout", &key])
+            .output()
+            .expect("openssl");
+        assert!(made.status.success());
+        let lines = format!("{}cert = {cert}\nkey = {key}\n", upstream.line());
+        let plan = plan.service("test", lines);
+        let (status, said) = check(&plan, false);
+        assert_eq!(
+            (status, said.contains("day(s): renew it")),
+            (Some(0), warned),
+            "{said}"
+        );
+        assert_eq!(check(&plan, true).0, Some(i32::from(warned)));
+        let adit = plan.start();
+        assert_eq!(adit.count_in_log("day(s): renew it") > 0, warned);
+    }
+}
+
+#[test]
 fn check_names_every_folder_that_a_start_would_not_find() {
     require!(adit);
     let plan = Plan::new()

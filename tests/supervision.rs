@@ -2,12 +2,9 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -15,11 +12,13 @@ use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::{self, Adit, Certs, Plan, proc, tls, wait_for};
 
-fn send(pid: i32, signal: Signal) {
+/// Sends a process a signal.
+pub fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("a living process");
 }
 
-fn client_mode(certs: &Certs, upstream: &Server) -> String {
+/// A service that relays to this server, which it verifies.
+pub fn client_mode(certs: &Certs, upstream: &Server) -> String {
     format!(
         "client = yes\n{}{}verifyChain = yes\n",
         upstream.line(),
@@ -27,21 +26,23 @@ fn client_mode(certs: &Certs, upstream: &Server) -> String {
     )
 }
 
-fn start(certs: &Certs, upstream: &Server, globals: &str) -> Adit {
+/// That service, started.
+pub fn start(certs: &Certs, upstream: &Server, globals: &str) -> Adit {
     Plan::new()
         .global(globals)
         .service("test", client_mode(certs, upstream))
         .start()
 }
 
-fn open(adit: &Adit) -> TcpStream {
+/// A connection that is served.
+pub fn open(adit: &Adit) -> TcpStream {
     let mut client = adit.connect("test");
     peers::says_and_hears(&mut client, "hello");
     client
 }
 
 /// Whether it still goes through.
-fn goes_on(client: &mut TcpStream) -> bool {
+pub fn goes_on(client: &mut TcpStream) -> bool {
     use std::io::{Read, Write};
     let mut answer = [0; 5];
     client
@@ -364,73 +365,6 @@ fn a_pid_file_of_a_dead_instance_is_taken_over() {
     assert_eq!(pid.trim(), adit.pid().to_string());
 }
 
-#[test]
-fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
-    require!(adit);
-    let echo = Server::echo();
-    let certs = Certs::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("an address");
-    // Inherited under its number; the shell makes it 3, where sd_listen_fds(3) wants it.
-    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).expect("fcntl");
-    let plan = Plan::new();
-    let activate = plan.folder().join("activate");
-    let text = format!(
-        "#!/bin/sh\nLISTEN_PID=$$ LISTEN_FDS=1\nexport LISTEN_PID LISTEN_FDS\nexec {} \"$@\" 3<&{}\n",
-        support::adit::program().display(),
-        listener.as_raw_fd()
-    );
-    fs::write(&activate, text).expect("write");
-    fs::set_permissions(&activate, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let (output, control) = (plan.folder().join("log"), plan.folder().join("control"));
-    let globals = format!(
-        "foreground = yes\nsyslog = no\ndebug = 7\noutput = {}\ncontrol = {}\n",
-        output.display(),
-        control.display()
-    );
-    let service = format!("[passed]\n{}{}", echo.line(), certs.server().lines());
-    let mut adit = plan.program(activate).verbatim(globals + &service).launch();
-    drop(listener);
-    adit.wait_for_log("Accepting new connections");
-    assert_eq!(adit.address("passed"), address);
-    let talk = || {
-        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
-        peers::says_and_hears(&mut tls::connect(config, address), "hello");
-    };
-    talk();
-    adit.reload(1);
-    talk();
-    // Commands ask the one that runs how many it has.
-    let file = adit.plan.file();
-    let command = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(support::adit::program());
-        let output = command
-            .args(arguments)
-            .arg(&file)
-            .output()
-            .expect("a command");
-        let said =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        (output.status.success(), said.concat())
-    };
-    let (good, said) = command(&["check"]);
-    assert!(good && said.contains("takes the 1. socket"), "{said}");
-    assert!(command(&["reload"]).0 && command(&["status"]).0);
-    talk();
-    adit.rewrite(|text| text + &format!("[too many]\n{}{}", echo.line(), certs.server().lines()));
-    let (good, said) = command(&["reload"]);
-    assert!(!good && said.contains("two endpoints"), "{said}");
-    assert!(command(&["check", "--passed", "2"]).0);
-    talk();
-    // And without one that runs there are none.
-    adit.rewrite(|text| text[..text.find("[too many]").expect("it")].to_owned());
-    adit.signal(Signal::SIGTERM);
-    assert!(adit.wait_for_exit().success());
-    let (good, said) = command(&["check"]);
-    assert!(!good && said.contains("passes no socket"), "{said}");
-    assert!(command(&["check", "--passed", "1"]).0);
-}
-
 /// Roles of an adit with two workers, and a client of each.
 fn two_workers(adit: &Adit) -> (proc::Roles, Vec<TcpStream>) {
     let clients = (0..2).map(|_| open(adit)).collect();
@@ -520,14 +454,30 @@ fn a_master_without_a_free_descriptor_lives_through_usr1() {
     }
     let mut clients: Vec<TcpStream> = (0..60).map(|_| adit.connect("test")).collect();
     adit.wait_for_log("Too many open files");
+    let log = adit.plan.folder().join("log");
+    let old = adit.plan.folder().join("log.1");
+    fs::rename(&log, &old).expect("rotating");
     adit.signal(Signal::SIGUSR1);
-    adit.wait_for_log("was cut short");
+    // Told where it could be told.
+    wait_for("a word that was cut short", || {
+        let said = fs::read_to_string(&old).unwrap_or_default();
+        said.contains("was cut short").then_some(())
+    });
     for worker in &roles.workers {
         send(*worker, Signal::SIGCONT);
     }
     for client in clients.drain(..) {
         assert!(goes_on(&mut { client }));
     }
+    // And is told again once it has one, and its workers with it.
+    wait_for("the old log's last holder", || {
+        let holds = |pid: i32| {
+            let all = proc::descriptors(pid);
+            all.iter().any(|(_, target)| old.to_str() == Some(target))
+        };
+        let family = proc::family(adit.pid());
+        (!family.iter().any(|one| holds(one.pid))).then_some(())
+    });
     assert_eq!(proc::roles(adit.pid()).master, roles.master);
 }
 
@@ -655,164 +605,6 @@ fn a_kernel_without_memory_for_poll_ends_no_process() {
     strace.wait().expect("strace");
     assert!(goes_on(&mut open(&adit)));
     assert_eq!(proc::roles(adit.pid()).resolver, roles.resolver);
-}
-
-/// Clients that connect while a worker stands still: some are handed to it.
-fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
-    proc::freeze(stopped);
-    let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
-    for (number, client) in clients.iter_mut().enumerate() {
-        assert!(goes_on(client), "connection {number} was left with it");
-    }
-    assert!(adit.count_in_log("stands still: ") > 0, "it was given none");
-    clients
-}
-
-#[test]
-fn a_worker_that_stands_still_loses_its_new_connections_to_others_and_then_its_life() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = start(&certs, &upstream, "workers = 2");
-    let before = proc::roles(adit.pid());
-    let stopped = before.workers[0];
-    let mut clients = beside_a_stopped_worker(&adit, stopped);
-    // Killed for it, and replaced, while nobody else notices.
-    adit.wait_for_log("s: it is killed");
-    wait_for("another worker in its place", || {
-        let roles = proc::roles(adit.pid());
-        (roles.workers.len() == 2 && !roles.workers.contains(&stopped)).then_some(())
-    });
-    assert!(clients.iter_mut().all(goes_on));
-    assert!((0..4).all(|_| goes_on(&mut open(&adit))));
-    assert_eq!(proc::roles(adit.pid()).master, before.master);
-}
-
-#[test]
-fn a_worker_that_goes_on_in_time_serves_again_and_no_connection_twice() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = start(&certs, &upstream, "workers = 2\nlogId = process");
-    let stopped = proc::roles(adit.pid()).workers[0];
-    let mut clients = beside_a_stopped_worker(&adit, stopped);
-    send(stopped, Signal::SIGCONT);
-    adit.wait_for_log(&format!("(PID {stopped}) goes on"));
-    assert!(clients.iter_mut().all(goes_on));
-    // It has none of those, so it is the least busy now.
-    let own = format!("[{stopped}]: Service [test] accepted connection");
-    assert_eq!(adit.count_in_log(&own), 0);
-    clients.extend((0..4).map(|_| open(&adit)));
-    adit.wait_for_log(&own);
-    assert!(clients.iter_mut().all(goes_on));
-    let total = adit.count_in_log("Service [test] accepted connection");
-    assert_eq!(total, clients.len(), "served twice, or not at all");
-}
-
-#[test]
-fn a_single_worker_that_stands_still_is_replaced_and_what_waited_is_served() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = start(&certs, &upstream, "workers = 1");
-    let stopped = proc::roles(adit.pid()).workers[0];
-    let mut clients = beside_a_stopped_worker(&adit, stopped);
-    assert!(!proc::alive(stopped));
-    assert!(clients.iter_mut().all(goes_on));
-}
-
-/// A listener in systemd's place: what it was told, by the words of each datagram.
-struct Manager {
-    socket: std::os::unix::net::UnixDatagram,
-    told: Vec<String>,
-}
-
-impl Manager {
-    fn at(path: &std::path::Path) -> Manager {
-        let socket = std::os::unix::net::UnixDatagram::bind(path).expect("a socket");
-        socket.set_nonblocking(true).expect("non-blocking");
-        Manager {
-            socket,
-            told: Vec::new(),
-        }
-    }
-
-    /// The next word of this name, all others before it skipped.
-    #[track_caller]
-    fn wait_for(&mut self, word: &str) {
-        wait_for(word, || {
-            let mut text = [0; 512];
-            if let Ok(length) = self.socket.recv(&mut text) {
-                let text = String::from_utf8_lossy(&text[..length]);
-                self.told.extend(text.lines().map(str::to_owned));
-            }
-            let at = self.told.iter().position(|told| told.starts_with(word))?;
-            self.told.drain(..=at);
-            Some(())
-        });
-    }
-}
-
-#[test]
-fn systemd_is_told_of_the_start_of_reloads_and_of_the_end() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let plan = Plan::new();
-    let path = plan.folder().join("notify");
-    let mut manager = Manager::at(&path);
-    let adit = plan
-        .environment("NOTIFY_SOCKET", path.to_str().expect("text"))
-        .service("test", client_mode(&certs, &upstream))
-        .start();
-    manager.wait_for("READY=1");
-    manager.wait_for("STATUS=Accepting new connections");
-    adit.reload(1);
-    for word in [
-        "RELOADING=1",
-        "MONOTONIC_USEC=",
-        "READY=1",
-        "STATUS=Generation 2 serves",
-    ] {
-        manager.wait_for(word);
-    }
-    adit.rewrite(|text| text + "conect = 1\n");
-    adit.reload_refused(&["conect"]);
-    for word in ["RELOADING=1", "READY=1", "STATUS=Failed to reload"] {
-        manager.wait_for(word);
-    }
-    let (status, _) = adit.stop();
-    assert!(status.success());
-    manager.wait_for("STOPPING=1");
-    // Without a watchdog nobody is fed, and nothing wakes up for it.
-    assert!(!manager.told.iter().any(|told| told.starts_with("WATCHDOG")));
-}
-
-#[test]
-fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let plan = Plan::new();
-    let path = plan.folder().join("notify");
-    let mut manager = Manager::at(&path);
-    let adit = plan
-        .environment("NOTIFY_SOCKET", path.to_str().expect("text"))
-        .environment("WATCHDOG_USEC", "1000000")
-        .service("test", client_mode(&certs, &upstream))
-        .start();
-    let before = proc::roles(adit.pid());
-    // It is asked, answers, and lives on.
-    (0..3).for_each(|_| manager.wait_for("WATCHDOG=1"));
-    let mut client = open(&adit);
-    send(before.master, Signal::SIGSTOP);
-    let mut waiting = adit.connect("test");
-    adit.wait_for_log("stands still: it is killed");
-    peers::says_and_hears(&mut waiting, "hello");
-    assert!(goes_on(&mut client), "it was cut");
-    assert_ne!(proc::roles(adit.pid()).master, before.master);
-    manager.wait_for("WATCHDOG=1");
-    assert_eq!(adit.count_in_log("stands still"), 1);
 }
 
 #[test]

@@ -25,6 +25,13 @@ pub struct Cut {
     pub len: usize,
 }
 
+impl Cut {
+    /// The source of this error, if it is one.
+    pub fn of(error: &io::Error) -> Option<&Cut> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a message between adit's processes was cut short (no descriptors left?)")

@@ -53,6 +53,8 @@ pub enum FromMaster {
     Listed(usize),
     /// Asked, its loop has come round.
     Alive,
+    /// A word's descriptor found no room in its table, or in a worker's: send again what was sent.
+    Missed,
 }
 
 /// Where to listen for one `accept` entry: names are resolved, the port is still as asked for.
@@ -90,6 +92,8 @@ pub enum FromWorker {
     Ready,
     /// As [`FromMaster::Listed`].
     Listed(usize),
+    /// As [`FromMaster::Missed`].
+    Missed,
 }
 
 /// Says one word.

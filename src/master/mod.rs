@@ -4,6 +4,7 @@
 pub mod handoff;
 mod listener;
 pub mod load;
+mod reminders;
 mod serve;
 mod stall;
 mod watch;

@@ -12,11 +12,12 @@ use nix::sys::socket::MsgFlags;
 
 use super::handoff::Accepted;
 use super::listener::{ACCEPT_BATCH, Listener};
+use super::reminders::Reminders;
 use super::watch::{Source, Watch};
 use super::workers::Workers;
 use crate::children;
 use crate::ipc::accept::accept;
-use crate::ipc::channel::Channel;
+use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::leash::Leash;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker, hear, say};
@@ -51,6 +52,7 @@ pub struct Serving {
     draining: bool,
     paused_until: Option<Instant>,
     claim_tick: Duration,
+    reminders: Reminders,
     /// Workers that have yet to answer a `List`, and what the others listed.
     listing: Option<(usize, usize)>,
 }
@@ -70,6 +72,7 @@ impl Serving {
         log: Log,
     ) -> io::Result<Serving> {
         let watch = workers.watch();
+        let reminders = Reminders::of(workers.services());
         watch.add(&signals, Source::Signals)?;
         watch.add(&supervisor, Source::Supervisor)?;
         watch.add(&leash, Source::Leash)?;
@@ -87,6 +90,7 @@ impl Serving {
             draining: false,
             paused_until: None,
             claim_tick: CLAIM_TICK,
+            reminders,
             listing: None,
         })
     }
@@ -101,6 +105,9 @@ impl Serving {
                 crate::error!(self.log, "A worker cannot be started: {error}");
             }
             self.workers.look_after();
+            if !self.draining {
+                self.reminders.remind(Instant::now(), &self.log);
+            }
             let unclaimed = self.workers.flush();
             if self.draining {
                 self.workers.drain();
@@ -177,7 +184,11 @@ impl Serving {
 
     fn timeout(&mut self, unclaimed: bool) -> EpollTimeout {
         let now = Instant::now();
-        let ours = [self.workers.next_start(), self.workers.patience_ends()];
+        let ours = [
+            self.workers.next_start(),
+            self.workers.patience_ends(),
+            self.reminders.deadline().filter(|_| !self.draining),
+        ];
         let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
         if let Some(until) = self.paused_until {
@@ -293,6 +304,7 @@ impl Serving {
                 }
             }
             Ok(Some((FromWorker::Listed(count), _))) => self.finish_listing(count),
+            Ok(Some((FromWorker::Missed, _))) => say(&self.supervisor, &FromMaster::Missed, &[])?,
             Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
@@ -313,6 +325,9 @@ impl Serving {
                 // What came with it found no descriptor free: no reason to die.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     crate::error!(self.log, "Master: {error}");
+                    if Cut::of(&error).is_some() {
+                        say(&self.supervisor, &FromMaster::Missed, &[])?;
+                    }
                     return Ok(());
                 }
                 Err(error) => return Err(error),

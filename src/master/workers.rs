@@ -140,6 +140,11 @@ impl Workers {
         }
     }
 
+    /// The services that they serve.
+    pub fn services(&self) -> &[ServiceContext] {
+        &self.nursery.services
+    }
+
     /// Where the workers' words are waited for, and others' may be.
     pub fn watch(&self) -> Rc<Watch> {
         Rc::clone(&self.nursery.watch)

@@ -75,17 +75,22 @@ impl Supervisor {
         self.replace_at = Some(Instant::now() + pause);
     }
 
+    /// Tells the masters where the resolver is.
+    pub(super) fn introduce_resolver(&self) {
+        let channel = self.resolver.channel.as_fd();
+        for generation in &self.generations {
+            // One that cannot hear it is dead or dying.
+            let _ = say_now(&generation.channel, &ToMaster::Resolver, &[channel]);
+        }
+    }
+
     /// Starts another resolver and tells the masters.
     pub(super) fn restart_resolver(&mut self) {
         self.resolver_at = None;
         match Resolver::start(&self.config.global, &self.common.leash, self.log) {
             Ok(resolver) => {
                 self.resolver = resolver;
-                let channel = self.resolver.channel.as_fd();
-                for generation in &self.generations {
-                    // One that cannot hear it is dead or dying.
-                    let _ = say_now(&generation.channel, &ToMaster::Resolver, &[channel]);
-                }
+                self.introduce_resolver();
             }
             Err(error) => {
                 crate::error!(self.log, "The resolver cannot be started: {error}");

@@ -1,7 +1,8 @@
 //! What an administrator asks by a signal besides reloading and stopping: a log file opened anew
 //! (USR1), a list of the connections (USR2).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::generation::State;
@@ -11,6 +12,9 @@ use crate::log;
 
 /// How long masters may take to list their connections.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long after a process had no descriptor free it is tried again.
+const SEND_AGAIN: Duration = Duration::from_secs(1);
 
 /// A list of connections being put together (USR2).
 pub struct Listing {
@@ -34,19 +38,37 @@ impl Supervisor {
         if self.config.global.output.is_none() {
             return;
         }
-        let reopened = log::reopen(&self.config.global).and_then(|file| {
-            for generation in &self.generations {
-                let file: BorrowedFd<'_> = file.as_fd();
-                let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file]);
-            }
-            // One that is dead just now will be started with the new one.
-            let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
-            log::replace_file(file)
-        });
-        match reopened {
+        match self.pass_log_file() {
             Ok(()) => crate::notice!(self.log, "Log file reopened"),
             Err(error) => crate::error!(self.log, "Log file not reopened: {error}"),
         }
+    }
+
+    fn pass_log_file(&self) -> io::Result<()> {
+        let file = log::reopen(&self.config.global)?;
+        for generation in &self.generations {
+            let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file.as_fd()]);
+        }
+        // One that is dead just now will be started with the new one.
+        let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
+        log::replace_file(file)
+    }
+
+    /// A process had no descriptor free for what it was sent: a moment later it may have one.
+    pub(super) fn missed(&mut self) {
+        self.send_again_at
+            .get_or_insert_with(|| Instant::now() + SEND_AGAIN);
+    }
+
+    /// Sends the log file, the connection to syslogd and the resolver's channel once more.
+    pub(super) fn send_again(&mut self) {
+        self.send_again_at = None;
+        // What cannot be opened now was told of when it was sent first.
+        let _ = self.pass_log_file();
+        if self.config.global.syslog {
+            let _ = self.pass_syslog();
+        }
+        self.introduce_resolver();
     }
 
     /// USR2: every worker lists its connections; the sum is the last line.

@@ -66,6 +66,7 @@ pub struct Supervisor {
     /// When to start the next master in place of one that died.
     pub(super) replace_at: Option<Instant>,
     pub(super) resolver_at: Option<Instant>,
+    pub(super) send_again_at: Option<Instant>,
     pub(super) listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
     pub(super) watch: Option<Watch>,
@@ -136,6 +137,7 @@ impl Supervisor {
             back_off: BackOff::default(),
             replace_at: None,
             resolver_at: None,
+            send_again_at: None,
             listing: None,
             handover: None,
             watch: None,
@@ -257,6 +259,7 @@ impl Supervisor {
         moments.extend(self.notifier.deadline());
         moments.extend(self.control.as_ref().and_then(Control::deadline));
         moments.extend(self.resolver_at);
+        moments.extend(self.send_again_at);
         moments.extend(self.listing.as_ref().map(Listing::deadline));
         let Some(soonest) = moments.into_iter().min() else {
             return PollTimeout::NONE;
@@ -306,6 +309,7 @@ impl Supervisor {
             (FromMaster::Draining, State::Draining(_) | State::Cut(_)) => self.drains(number),
             (FromMaster::Listed(count), _) => self.listed(number, *count),
             (FromMaster::Alive, _) => self.answered(number),
+            (FromMaster::Missed, _) => self.missed(),
             (
                 FromMaster::Loaded(_)
                 | FromMaster::Failed
@@ -370,6 +374,9 @@ impl Supervisor {
             self.reload_wanted = true;
         }
         self.connect_syslog_again(now);
+        if self.send_again_at.is_some_and(|at| at <= now) {
+            self.send_again();
+        }
         if self.resolver_at.is_some_and(|at| at <= now) {
             self.restart_resolver();
         }

@@ -9,6 +9,7 @@ use rustls::server::NoClientAuth;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::failure::{During, Failure, Offence};
 use super::handshake::Handshake;
@@ -26,7 +27,11 @@ const TICKETS: usize = 2;
 
 /// The TLS side of one service, ready to use: certificates, keys and trust loaded.
 #[derive(Debug)]
-pub struct Context(Role);
+pub struct Context {
+    role: Role,
+    /// See [`Context::certificate_ends`].
+    ends: Option<i64>,
+}
 
 #[derive(Debug)]
 enum Role {
@@ -89,6 +94,7 @@ impl Context {
             provider.signature_verification_algorithms,
         );
         let versions = versions(&service.tls);
+        let ends = key.as_deref().and_then(end_of);
         let role = if service.client {
             client(service, provider, &versions, verifier, key)
         } else {
@@ -97,7 +103,7 @@ impl Context {
             )
         };
         match role {
-            Ok(role) if !failed(&problems) => Ok((Context(role), problems)),
+            Ok(role) if !failed(&problems) => Ok((Context { role, ends }, problems)),
             Ok(_) => Err(problems),
             Err(error) => {
                 problems.push(error);
@@ -120,6 +126,11 @@ impl Context {
         problems
     }
 
+    /// When the certificate ends that is shown to peers, in seconds since 1970; `None`: none is.
+    pub fn certificate_ends(&self) -> Option<i64> {
+        self.ends
+    }
+
     /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
     /// name of the `connect` entry in use (client mode; the SNI when `sni` is not given), `None`
     /// for a Unix socket.
@@ -127,7 +138,7 @@ impl Context {
     /// # Errors
     /// rustls refuses to begin, or there is no name to verify.
     pub fn begin(&self, upstream: Option<&str>, log: &Log) -> Result<Handshake, Failure> {
-        match &self.0 {
+        match &self.role {
             Role::Server(config) => Handshake::accept(config),
             Role::Client {
                 config,
@@ -272,6 +283,11 @@ fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<Certificate
         certificates.extend(found.certs);
     }
     certificates
+}
+
+fn end_of(key: &CertifiedKey) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(key.cert.first()?).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn certified_key(

@@ -12,7 +12,7 @@ use nix::sys::socket::MsgFlags;
 use super::Start;
 use super::inlet::Inlet;
 use super::reactor::{Command, ThreadContext, ThreadHandle};
-use crate::ipc::channel::Channel;
+use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
@@ -128,6 +128,10 @@ impl Inbox {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 crate::error!(self.log, "Worker: {error}");
+                if Cut::of(&error).is_some() {
+                    // A master that is gone sends nothing again.
+                    let _ = say(&self.master, &FromWorker::Missed, &[]);
+                }
             }
             // The master died: what is here goes on to its end, nothing new will come.
             Ok(None) | Err(_) => {

@@ -77,8 +77,7 @@ impl Inlet {
     }
 
     fn lost(&self, error: io::Error) -> io::Result<Message> {
-        let cut = error.get_ref().and_then(|cut| cut.downcast_ref::<Cut>());
-        match cut.and_then(|cut| handoff::decode(self.buffer.get(..cut.len)?)) {
+        match Cut::of(&error).and_then(|cut| handoff::decode(self.buffer.get(..cut.len)?)) {
             Some(entries) => Ok(Message::Lost(entries, error)),
             None => Err(error),
         }

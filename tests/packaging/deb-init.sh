@@ -89,6 +89,31 @@ check "acme.sh is told where certificates go" \
 check "and reloads once" [ "$(generation)" = $((was + 2)) ]
 check "the key stays root's alone" [ "$(stat -c %a:%U /etc/adit/mail.example.com.key)" = 600:root ]
 
+# The profile refuses nothing by itself, and may: what a run opens, it allows.
+$init stop >/dev/null
+cat >/etc/apparmor.d/local/usr.bin.adit <<'EOF'
+/root/server.crt r,
+/etc/letsencrypt/live/** r,
+EOF
+apparmor_parser --preprocess /etc/apparmor.d/usr.bin.adit >/root/profile 2>/dev/null
+traced() {
+    strace -f -y -o "/root/trace.$1" -e trace=%file,connect,bind "${@:2}"
+}
+traced serve /usr/bin/adit $conf >/dev/null 2>&1 &
+tracer=$!
+soon relays 2110
+traced check adit check $conf >/dev/null 2>&1
+traced reload adit reload $conf >/dev/null 2>&1
+kill -USR1 "$(supervisor)"
+dpkg -i --no-triggers --force-confold /mnt/adit-2.deb >/dev/null 2>&1
+soon relays 2110
+kill -TERM "$(supervisor)"
+wait $tracer
+check "the AppArmor profile allows all that adit opens" \
+    /mnt/apparmor-covers /root/profile /root/trace.serve /root/trace.check /root/trace.reload
+dpkg -i --no-triggers --force-confold /mnt/adit-1.deb >/dev/null 2>&1
+$init start >/dev/null
+
 configure $conf 2110
 kill -KILL "$(supervisor)"
 soon not pgrep -f 'adit: '
@@ -141,6 +166,35 @@ $init stop >/dev/null
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" status 3 $init status
 
+# As on a machine that ran stunnel: its file, in its jail, for its user.
+mkdir -p /etc/stunnel /root/stunnel-jail /root/bin
+cat >/etc/stunnel/stunnel.conf <<'EOF'
+chroot = /root/stunnel-jail
+setuid = nobody
+setgid = nogroup
+pid = /stunnel4.pid
+options = NO_SSLv2
+compression = zlib
+RNDfile = /dev/urandom
+[relay]
+client = yes
+accept = 127.0.0.1:2440
+connect = 127.0.0.1:7443
+CAfile = /root/server.crt
+verifyChain = yes
+checkHost = localhost
+sni = localhost
+EOF
+check "adit check shows what changes for a stunnel.conf" bash -c '
+    adit check /etc/stunnel/stunnel.conf 2>&1 | tee /root/changes
+    grep -q "stunnel.conf:6: note: .compression. has no effect" /root/changes &&
+        grep -q "stunnel.conf:7: note: .RNDfile. has no effect" /root/changes && grep -q "0 error(s)" /root/changes'
+ln -s /usr/bin/adit /root/bin/stunnel
+check "called as stunnel it serves that" /root/bin/stunnel
+check "as stunnel would" relays 2440
+kill -TERM "$(cat /root/stunnel-jail/stunnel4.pid)"
+check "and ends" soon [ ! -e /root/stunnel-jail/stunnel4.pid ]
+
 passed=/etc/adit/passed.conf
 configure $passed none "foreground = yes"
 sed -i '/^accept/d' $passed
@@ -162,7 +216,8 @@ check "stops it" not pgrep -f 'adit: '
 check "and keeps the configuration" grep -q 'client = yes' $conf
 check "its init script does no harm then" status 0 $init stop
 check "purging" dpkg -P adit
-rm -rf /etc/letsencrypt
+rm -rf /etc/letsencrypt /etc/stunnel/stunnel.conf
+rmdir /etc/stunnel 2>/dev/null
 snapshot >/tmp/after
 check "leaves nothing" diff /tmp/before /tmp/after
 check "purging again is no error" dpkg -P adit

@@ -83,7 +83,7 @@ rm -r /run/systemd/system/adit.service.d
 systemctl daemon-reload
 
 configure /etc/adit/two.conf 2220
-check "an instance has a file of its own" systemctl start adit@two
+check "an instance has a file of its own" systemctl enable --now adit@two
 check "and relays beside the other" relays 2220
 both=$(property MainPID),$(property MainPID adit@two)
 keep 2110
@@ -100,6 +100,15 @@ check "an upgrade whose new version cannot read one's configuration" dpkg -i --f
 check "leaves that one as it is" bash -c "readlink /proc/${both#*,}/exe | grep -q deleted"
 check "and not the other" soon is_new "${both%,*}"
 check "both serve" bash -c '. /mnt/support.sh; relays 2110 && relays 2220'
+
+was=$(property MainPID)
+check "an upgrade to a program that crashes when it is to serve says so" bash -c '
+    dpkg -i --force-confold /mnt/adit-crash-serving.deb 2>&1 |
+        grep "adit.service: the new program cannot take over, and the old one goes on"'
+check "leaves the old one running" not is_new "$was"
+check "which relays" relays 2110
+check "the next upgrade is taken" dpkg -i --force-confold /mnt/adit-2.deb
+check "by the same process" soon is_new "$was"
 
 systemctl stop adit
 sed 's/:2143$/:2111/' /usr/share/doc/adit/examples/adit.socket >/etc/systemd/system/adit.socket

@@ -81,3 +81,41 @@ left() {
     [ -z "$found" ] || { echo "$found"; return 1; }
 }
 check "and nothing else" left
+
+# Once more with a systemctl that writes down what it is asked; what runs is in /running.
+rm -f $conf.rpmsave
+mkdir -p $R/run/systemd/system
+cat >$R/usr/bin/systemctl <<'END'
+#!/bin/sh
+echo "$*" >>/calls
+case $* in
+*list-units*) cat /running ;;
+*show*) echo 1 ;;
+esac
+END
+chmod 755 $R/usr/bin/systemctl
+touch $R/running
+# asked COMMAND LINES: whether installing or removing asks systemctl for exactly these, in this order.
+asked() {
+    local found wanted=$1
+    shift
+    rm -f $R/calls
+    "$@" || return
+    # The old package's script and the new one's may ask for the same.
+    found=$(grep -v -e '^list-units' -e '^show' $R/calls | uniq)
+    [ "$found" = "$wanted" ] || { echo "$found"; return 1; }
+}
+check "with systemd installing presets it, and starts nothing" asked 'daemon-reload
+--no-reload preset adit.service' rpm -i --nodeps /mnt/adit-1.rpm
+configure $R/etc/adit/adit.conf 2110
+configure $R/etc/adit/two.conf 2220
+printf '%s loaded active running adit TLS relay\n' adit.service adit@two.service >$R/running
+check "an upgrade has what runs take over, and enables nothing" asked 'daemon-reload
+reload adit.service
+reload adit@two.service' rpm -U --nodeps /mnt/adit-2.rpm
+sed -i 's/^connect/conect/' $R/etc/adit/two.conf
+check "but for what has a configuration that is wrong" asked 'daemon-reload
+reload adit.service' rpm -U --nodeps /mnt/adit-3.rpm
+check "removing disables and stops all" asked '--no-reload disable adit.service adit@.service
+stop adit.service adit@*.service
+daemon-reload' rpm -e adit

@@ -1,0 +1,123 @@
+//! A certificate that ends soon is warned of when it is loaded. A master that runs for months loads
+//! nothing more: it reminds once a day, from thirty days before the end.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::log::Log;
+use crate::relay::ServiceContext;
+
+const DAY: i64 = 24 * 3600;
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Days before its end from which a certificate is told of.
+const DAYS: i64 = 30;
+
+/// The certificates that services show, and when the next look at them is due.
+#[derive(Debug)]
+pub struct Reminders {
+    ends: Vec<End>,
+    next: Instant,
+}
+
+#[derive(Debug)]
+struct End {
+    service: String,
+    file: String,
+    /// Seconds since 1970.
+    at: i64,
+}
+
+impl Reminders {
+    /// Those of these services; what ends soon already was told of at the loading.
+    pub fn of(services: &[ServiceContext]) -> Reminders {
+        let end = |service: &ServiceContext| {
+            Some(End {
+                service: service.config.name.clone(),
+                file: service.config.tls.cert.as_ref()?.display().to_string(),
+                at: service.tls.as_ref()?.certificate_ends()?,
+            })
+        };
+        Reminders {
+            ends: services.iter().filter_map(end).collect(),
+            next: Instant::now() + EVERY,
+        }
+    }
+
+    /// When [`Reminders::remind`] has something to look at.
+    pub fn deadline(&self) -> Option<Instant> {
+        (!self.ends.is_empty()).then_some(self.next)
+    }
+
+    /// Writes a line for each certificate that ends soon, or has, if it is time to.
+    pub fn remind(&mut self, now: Instant, log: &Log) {
+        if self.next > now {
+            return;
+        }
+        self.next = now + EVERY;
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+        let clock = clock.map_or(0, |since| since.as_secs().cast_signed());
+        for line in self.ends.iter().filter_map(|end| end.line(clock)) {
+            crate::warning!(log, "{line}");
+        }
+    }
+}
+
+impl End {
+    fn line(&self, now: i64) -> Option<String> {
+        let End { service, file, at } = self;
+        let days = (at - now).abs() / DAY;
+        let text = match at - now {
+            ..0 => format!("expired {days} day(s) ago"),
+            left if left < DAYS * DAY => format!("expires in {days} day(s)"),
+            _ => return None,
+        };
+        Some(format!(
+            "Service [{service}]: the certificate in {file} {text}: renew it"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_told_of_from_thirty_days_before_its_end() {
+        let end = End {
+            service: "imaps".into(),
+            file: "/etc/adit/mail.crt".into(),
+            at: 1000 * DAY,
+        };
+        assert_eq!(end.line(970 * DAY), None);
+        let line = |now| end.line(now).unwrap();
+        assert_eq!(
+            line(970 * DAY + 1),
+            "Service [imaps]: the certificate in /etc/adit/mail.crt expires in 29 day(s): renew it"
+        );
+        assert!(line(1000 * DAY).contains("expires in 0 day(s)"));
+        assert!(line(1002 * DAY).contains("expired 2 day(s) ago"));
+    }
+
+    #[test]
+    fn it_is_told_once_a_day_and_where_there_is_none_nobody_wakes_up() {
+        let mut reminders = Reminders {
+            ends: Vec::new(),
+            next: Instant::now(),
+        };
+        assert_eq!(reminders.deadline(), None);
+        reminders.ends.push(End {
+            service: "imaps".into(),
+            file: "/etc/adit/mail.crt".into(),
+            at: 0,
+        });
+        let due = reminders.deadline().unwrap();
+        let log = Log {
+            level: 0,
+            id: crate::log::Id::Main,
+        };
+        reminders.remind(due, &log);
+        assert_eq!(reminders.deadline(), Some(due + EVERY));
+        reminders.remind(due + EVERY / 2, &log);
+        assert_eq!(reminders.deadline(), Some(due + EVERY));
+    }
+}

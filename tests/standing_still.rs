@@ -1,0 +1,73 @@
+//! A worker that is there and does nothing is no worker: what waits for it goes to others.
+
+use std::net::TcpStream;
+
+use nix::sys::signal::Signal;
+
+use crate::require;
+use crate::supervision::{goes_on, open, send, start};
+use crate::support::{Adit, Certs, proc, tls, wait_for};
+
+/// Clients that connect while a worker stands still: some are handed to it.
+fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
+    proc::freeze(stopped);
+    let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(goes_on(client), "connection {number} was left with it");
+    }
+    assert!(adit.count_in_log("stands still: ") > 0, "it was given none");
+    clients
+}
+
+#[test]
+fn a_worker_that_stands_still_loses_its_new_connections_to_others_and_then_its_life() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2");
+    let before = proc::roles(adit.pid());
+    let stopped = before.workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    // Killed for it, and replaced, while nobody else notices.
+    adit.wait_for_log("s: it is killed");
+    wait_for("another worker in its place", || {
+        let roles = proc::roles(adit.pid());
+        (roles.workers.len() == 2 && !roles.workers.contains(&stopped)).then_some(())
+    });
+    assert!(clients.iter_mut().all(goes_on));
+    assert!((0..4).all(|_| goes_on(&mut open(&adit))));
+    assert_eq!(proc::roles(adit.pid()).master, before.master);
+}
+
+#[test]
+fn a_worker_that_goes_on_in_time_serves_again_and_no_connection_twice() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 2\nlogId = process");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    send(stopped, Signal::SIGCONT);
+    adit.wait_for_log(&format!("(PID {stopped}) goes on"));
+    assert!(clients.iter_mut().all(goes_on));
+    // It has none of those, so it is the least busy now.
+    let own = format!("[{stopped}]: Service [test] accepted connection");
+    assert_eq!(adit.count_in_log(&own), 0);
+    clients.extend((0..4).map(|_| open(&adit)));
+    adit.wait_for_log(&own);
+    assert!(clients.iter_mut().all(goes_on));
+    let total = adit.count_in_log("Service [test] accepted connection");
+    assert_eq!(total, clients.len(), "served twice, or not at all");
+}
+
+#[test]
+fn a_single_worker_that_stands_still_is_replaced_and_what_waited_is_served() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let stopped = proc::roles(adit.pid()).workers[0];
+    let mut clients = beside_a_stopped_worker(&adit, stopped);
+    assert!(!proc::alive(stopped));
+    assert!(clients.iter_mut().all(goes_on));
+}
