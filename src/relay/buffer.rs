@@ -52,6 +52,12 @@ impl Pool {
         }
     }
 
+    /// Gives back the memory of the buffers that no session has.
+    pub fn shrink(&mut self) {
+        self.small = Vec::new();
+        self.large = Vec::new();
+    }
+
     /// How many buffers sessions hold now.
     pub fn lent(&self) -> usize {
         self.lent

@@ -63,6 +63,13 @@ impl Resources {
         }
     }
 
+    /// Gives back memory that only many sessions need.
+    pub fn shrink(&mut self) {
+        self.pool.shrink();
+        self.questions.shrink_to_fit();
+        self.closing.shrink_to_fit();
+    }
+
     /// What this worker counts for a service.
     pub fn row(&self, service: usize) -> ServiceRow<'_> {
         self.scoreboard.service(self.worker, service)

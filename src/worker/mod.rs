@@ -2,6 +2,7 @@
 //! puts on a channel what others have more time for; relay threads own them.
 //! Holds no listener. Never in here: what happens on a connection.
 
+mod burst;
 mod inbox;
 pub mod inlet;
 mod panics;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
+use super::burst::{self, Burst};
 use super::inlet::{Inlet, Message};
 use super::panics;
 use super::slab::{Key, Slab};
@@ -49,6 +50,7 @@ pub(super) struct Reactor {
     /// The other half of `due`, so that neither is allocated anew.
     stepping: Vec<Key>,
     resources: Resources,
+    burst: Burst,
     receiver: Receiver<Handed>,
     commands: Receiver<Command>,
     /// Where the worker's sockets come in, in the thread that receives them.
@@ -87,6 +89,7 @@ impl Reactor {
             due: Vec::new(),
             stepping: Vec::new(),
             resources,
+            burst: Burst::default(),
             receiver,
             commands,
             inlet: context.inlet,
@@ -178,6 +181,18 @@ impl Reactor {
         self.step_all();
         // Only now, with the batch done, may the numbers of these descriptors be used again.
         self.resources.closing.clear();
+        if self.burst.is_over(self.sessions.len()) {
+            self.give_back();
+        }
+    }
+
+    /// Gives back the memory of a burst that is over.
+    fn give_back(&mut self) {
+        self.sessions.shrink();
+        self.due.shrink_to_fit();
+        self.stepping.shrink_to_fit();
+        self.resources.shrink();
+        burst::trim();
     }
 
     /// How long to wait: not at all while a session has more to do.

@@ -42,6 +42,8 @@ impl<T> Slot<T> {
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
+    /// The first life of a new slot: later than any of a slot that was there once.
+    first: u32,
 }
 
 impl<T> Slab<T> {
@@ -50,6 +52,7 @@ impl<T> Slab<T> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
+            first: 0,
         }
     }
 
@@ -59,7 +62,7 @@ impl<T> Slab<T> {
             Some(index) => index,
             None => {
                 self.slots.push(Slot {
-                    generation: 0,
+                    generation: self.first,
                     value: None,
                 });
                 // A descriptor each at least, so a table never holds 2^32.
@@ -99,6 +102,18 @@ impl<T> Slab<T> {
         slot.next_life();
         self.free.push(key.index);
         Some(value)
+    }
+
+    /// Gives back the memory of the free slots behind the last one that is in use.
+    pub fn shrink(&mut self) {
+        let used = self.slots.iter().rposition(|slot| slot.value.is_some());
+        let kept = used.map_or(0, |last| last + 1);
+        for slot in self.slots.drain(kept..) {
+            self.first = self.first.max(slot.generation);
+        }
+        self.free.retain(|&index| (index as usize) < kept);
+        self.slots.shrink_to_fit();
+        self.free.shrink_to_fit();
     }
 
     /// How many there are.
@@ -143,6 +158,29 @@ mod tests {
         assert_eq!(slab.remove(old), None);
         assert_eq!(slab.get_mut(new), Some(&mut "second"));
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn a_slot_that_was_given_back_and_made_again_has_another_life() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..4)
+            .map(|n| slab.insert_with(|_| Some(n)).unwrap())
+            .collect();
+        for key in [keys[0], keys[2], keys[3]] {
+            slab.remove(key);
+        }
+        slab.shrink();
+        assert_eq!((slab.slots.len(), slab.free.len()), (2, 1));
+        assert_eq!(slab.get_mut(keys[1]), Some(&mut 1));
+        assert_eq!(slab.len(), 1);
+        let new: Vec<Key> = (10..13)
+            .map(|n| slab.insert_with(|_| Some(n)).unwrap())
+            .collect();
+        for old in [keys[0], keys[2], keys[3]] {
+            assert!(!new.contains(&old));
+            assert_eq!(slab.get_mut(old), None);
+        }
+        assert_eq!(slab.len(), 4);
     }
 
     #[test]
