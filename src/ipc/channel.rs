@@ -67,7 +67,8 @@ impl Channel {
     /// Sends one message; waits for room unless `MSG_DONTWAIT` is among `flags`.
     ///
     /// # Errors
-    /// `WouldBlock` when the other side's queue is full or too many descriptors are in flight;
+    /// `WouldBlock` when the other side's queue is full; `ResourceBusy` when too many descriptors are in
+    /// flight or memory is short, whose end makes no event;
     /// `BrokenPipe` and its like when there is no other side.
     pub fn send(
         &self,
@@ -91,9 +92,9 @@ impl Channel {
             match sent {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                // unix(7): more descriptors are in flight than RLIMIT_NOFILE allows; as good as full.
+                // unix(7): more descriptors are in flight than RLIMIT_NOFILE allows.
                 Err(Errno::ETOOMANYREFS | Errno::ENOBUFS) => {
-                    return Err(io::ErrorKind::WouldBlock.into());
+                    return Err(io::ErrorKind::ResourceBusy.into());
                 }
                 Err(errno) => return Err(errno.into()),
             }

@@ -32,6 +32,8 @@ pub struct HandOff {
     claimed: u64,
     /// How many at the front of `waiting` were sent.
     sent: usize,
+    /// The worker's socket was full when something was to be sent last.
+    full: bool,
     /// How many that were sent have been taken back since: the worker still has to let go of them.
     revoked: u64,
 }
@@ -47,7 +49,12 @@ impl HandOff {
         self.waiting.len()
     }
 
-    /// Whether something waits for room in the worker's socket.
+    /// Whether an event will tell when there is room for what could not be sent.
+    pub fn waits_for_room(&self) -> bool {
+        self.is_stuck() && self.full
+    }
+
+    /// Whether something could not be sent yet.
     pub fn is_stuck(&self) -> bool {
         self.sent < self.waiting.len()
     }
@@ -57,6 +64,7 @@ impl HandOff {
     /// # Errors
     /// The worker is gone.
     pub fn flush(&mut self, channel: &Channel) -> io::Result<()> {
+        self.full = false;
         while self.is_stuck() {
             let from = self.sent;
             let batch = self.waiting.range(from..).take(BATCH);
@@ -76,8 +84,14 @@ impl HandOff {
             }
             match channel.send(&message, &descriptors, MsgFlags::MSG_DONTWAIT) {
                 Ok(()) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        self.full = true;
+                        return Ok(());
+                    }
+                    io::ErrorKind::ResourceBusy => return Ok(()),
+                    _ => return Err(error),
+                },
             }
         }
         Ok(())

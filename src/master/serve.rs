@@ -215,6 +215,10 @@ impl Serving {
     /// begins at one, since a call that finds the queue empty costs as much as one that does not,
     /// and grows while the queue is longer.
     fn accept_batch(&mut self, index: usize) -> usize {
+        // Another listener of this turn may have found that no descriptor is left.
+        if self.paused_until.is_some() {
+            return 0;
+        }
         // The word before it in this turn may have been to drain: then there are none any more.
         let Some(listener) = self.listeners.get_mut(index) else {
             return 0;

@@ -67,7 +67,7 @@ impl Running {
             return;
         }
         match full {
-            // Without the watch it is tried again at the next turn, which a claim brings.
+            // Without the watch it is tried again at the next turn, at the latest to see what was claimed.
             true => self.full = watch.add(&self.sockets, Source::Room(index)).is_ok(),
             false => {
                 watch.remove(&self.sockets);
@@ -336,7 +336,7 @@ impl Workers {
             if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
-                running.watch_room(slot.queue.is_stuck(), index, &self.nursery.watch);
+                running.watch_room(slot.queue.waits_for_room(), index, &self.nursery.watch);
             }
             unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
         }

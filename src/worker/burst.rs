@@ -3,19 +3,30 @@
 
 /// Connections that are a burst; the memory of fewer is not worth the time.
 const MANY: usize = 128;
+/// So few are left of it that it does not matter where they lie.
+const FEW: usize = 8;
 
 /// The most connections a relay thread has had since memory was last given back.
 #[derive(Debug, Default)]
 pub struct Burst {
     peak: usize,
+    /// There was a burst, of which more than a few are left.
+    going: bool,
 }
 
 impl Burst {
-    /// Whether, with so many connections now, a burst is over. Said once for each.
-    pub fn is_over(&mut self, now: usize) -> bool {
-        let over = self.peak >= MANY && now <= self.peak / 4;
-        self.peak = if over { now } else { self.peak.max(now) };
-        over
+    /// Whether, with so many connections now, memory is to be given back: whenever three quarters of
+    /// those are gone that were there the last time.
+    pub fn ebbs(&mut self, now: usize) -> bool {
+        self.peak = self.peak.max(now);
+        self.going |= self.peak >= MANY;
+        if now > self.peak / 4 {
+            return false;
+        }
+        self.peak = now;
+        let ebbs = self.going;
+        self.going &= now > FEW;
+        ebbs
     }
 }
 
@@ -30,14 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_over_when_a_quarter_is_left_and_that_is_said_once() {
-        let mut burst = Burst::default();
-        let over = |burst: &mut Burst, counts: &[usize]| -> Vec<usize> {
-            let over = counts.iter().filter(|&&count| burst.is_over(count));
-            over.copied().collect()
+    fn memory_is_given_back_while_a_burst_ebbs_and_for_no_small_one() {
+        let ebbs = |counts: &[usize]| -> Vec<usize> {
+            let mut burst = Burst::default();
+            let ebbs = counts.iter().filter(|&&count| burst.ebbs(count));
+            ebbs.copied().collect()
         };
-        assert_eq!(over(&mut burst, &[0, 1, 127, 2, 0]), [0; 0]);
-        assert_eq!(over(&mut burst, &[4000, 1001, 1000, 999]), [1000]);
-        assert_eq!(over(&mut burst, &[300, 250, 249, 63, 62, 0]), [250, 62]);
+        assert_eq!(ebbs(&[0, 1, 127, 2, 0, 1, 0]), [0; 0]);
+        assert_eq!(ebbs(&[4000, 1001, 1000, 999, 251, 250, 0]), [1000, 250, 0]);
+        assert_eq!(ebbs(&[128, 32, 8, 2, 0, 1, 0]), [32, 8], "the rest is few");
+        assert_eq!(ebbs(&[500, 0, 1, 0, 500, 0]), [0, 0]);
     }
 }

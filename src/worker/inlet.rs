@@ -88,10 +88,11 @@ impl Inlet {
         let idlest = self.siblings.iter().min_by_key(|thread| thread.load());
         match idlest {
             Some(idlest) if idlest.load() < load => {
-                // Counted before it can be taken: a load that is read in between is never too low.
-                idlest.permits.fetch_add(1, Release);
                 match self.sockets.send(handed) {
                     Ok(()) => {
+                        // Only now: a thread that is awake for another reason would find nothing,
+                        // and use up what it was to be woken for.
+                        idlest.permits.fetch_add(1, Release);
                         idlest.poller.notify();
                         None
                     }

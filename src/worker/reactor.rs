@@ -181,12 +181,12 @@ impl Reactor {
         self.step_all();
         // Only now, with the batch done, may the numbers of these descriptors be used again.
         self.resources.closing.clear();
-        if self.burst.is_over(self.sessions.len()) {
+        if self.burst.ebbs(self.sessions.len()) {
             self.give_back();
         }
     }
 
-    /// Gives back the memory of a burst that is over.
+    /// Gives back the memory of a burst.
     fn give_back(&mut self) {
         self.sessions.shrink();
         self.due.shrink_to_fit();

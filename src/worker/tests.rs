@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::scope;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::support::{
 use super::thread::{Command, ThreadContext, spawn};
 use crate::config::Failover;
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{self, Entry};
+use crate::ipc::handoff::{self, Entry, Handed};
 use crate::relay::Upstream;
 
 mod encrypted;
@@ -360,4 +361,39 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
     drop((servers, late, clients));
     first.join().unwrap();
     second.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
+    // Nobody listens there: each session ends as soon as it has begun.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = gone.local_addr().unwrap();
+    drop(gone);
+    let (sockets, receiver) = crossbeam_channel::unbounded();
+    let (_master, theirs) = Channel::pair().unwrap();
+    let context = support::context(support::service(&[nobody]));
+    let thread = spawn(context, receiver.clone()).unwrap();
+    let inlet = Inlet::new(theirs, sockets, std::slice::from_ref(&thread));
+    let sent = AtomicBool::new(false);
+    scope(|scope| {
+        scope.spawn(|| {
+            while !sent.load(Relaxed) {
+                thread.wake_for(0);
+            }
+        });
+        for n in 1..=2000 {
+            let handed = Handed {
+                socket: OwnedFd::from(UnixStream::pair().unwrap().0),
+                sequence: n,
+                connection: n,
+                service: 0,
+                peer: None,
+            };
+            assert!(inlet.pass_on(handed, usize::MAX).is_none());
+        }
+        sent.store(true, Relaxed);
+    });
+    eventually("every socket is taken", || {
+        receiver.is_empty() && thread.load() == 0
+    });
 }
