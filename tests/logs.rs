@@ -4,7 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -291,9 +293,10 @@ fn log_overwrite_empties_the_file_at_the_start_and_append_does_not() {
 static ONE_SYSLOGD: Mutex<()> = Mutex::new(());
 
 struct Syslogd {
-    socket: UnixDatagram,
     path: PathBuf,
-    got: Vec<String>,
+    got: Arc<Mutex<Vec<String>>>,
+    over: Arc<AtomicBool>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Syslogd {
@@ -309,38 +312,51 @@ impl Syslogd {
             );
             return None;
         };
-        socket.set_nonblocking(true).expect("non-blocking");
+        let often = Duration::from_millis(20);
+        socket.set_read_timeout(Some(often)).expect("a timeout");
+        let (got, over) = <(Arc<Mutex<Vec<String>>>, Arc<AtomicBool>)>::default();
+        let (lines, stop) = (Arc::clone(&got), Arc::clone(&over));
+        // All the time, as its queue is short and others on this machine write to it too.
+        let reader = std::thread::spawn(move || {
+            let mut line = [0; 4096];
+            while !stop.load(SeqCst) {
+                if let Ok(n) = socket.recv(&mut line) {
+                    let line = String::from_utf8_lossy(&line[..n]).into_owned();
+                    lines.lock().expect("the lines").push(line);
+                }
+            }
+        });
         Some(Syslogd {
-            socket,
             path,
-            got: Vec::new(),
+            got,
+            over,
+            reader: Some(reader),
         })
     }
 
     /// The first line with the phrase, if it came already.
-    fn first(&mut self, phrase: &str) -> Option<String> {
-        let mut line = [0; 4096];
-        while let Ok(n) = self.socket.recv(&mut line) {
-            let line = String::from_utf8_lossy(&line[..n]);
-            self.got.push(line.into_owned());
-        }
-        self.got.iter().find(|line| line.contains(phrase)).cloned()
+    fn first(&self, phrase: &str) -> Option<String> {
+        let got = self.got.lock().expect("the lines");
+        got.iter().find(|line| line.contains(phrase)).cloned()
     }
 
-    fn has(&mut self, phrase: &str) -> bool {
+    fn has(&self, phrase: &str) -> bool {
         self.first(phrase).is_some()
     }
 
     /// The first line with the phrase.
     #[track_caller]
-    fn wait_for(&mut self, phrase: &str) -> String {
+    fn wait_for(&self, phrase: &str) -> String {
         let found = poll_for(crate::support::DEADLINE, || self.first(phrase));
         found.unwrap_or_else(|| panic!("no {phrase:?} in {:#?}", self.got))
     }
 }
 
 impl Drop for Syslogd {
+    /// The socket is closed when this is done.
     fn drop(&mut self) {
+        self.over.store(true, SeqCst);
+        let _ = self.reader.take().map(std::thread::JoinHandle::join);
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -397,7 +413,7 @@ fn syslog_gets_the_lines_with_the_programs_name() {
     require!(root);
     require!(adit);
     let _alone = ONE_SYSLOGD.lock();
-    let Some(mut syslog) = Syslogd::start() else {
+    let Some(syslog) = Syslogd::start() else {
         return;
     };
     let certs = Certs::new();
