@@ -317,6 +317,29 @@ fn check_without_a_terminal_says_that_it_left_a_key_unchecked() {
     }
 }
 
+/// As the packages do at an upgrade: timeout(1) makes a process group of its own, which the terminal
+/// would stop for asking.
+#[test]
+fn check_in_the_background_of_a_terminal_asks_nobody_and_is_not_stopped() {
+    require!(adit);
+    let certs = Certs::new();
+    let file = certs.pkcs12("server", PHRASE);
+    let plan = Plan::new().service("test", service(&Server::echo(), &file));
+    let _ = plan.command();
+    let terminal = Terminal::new();
+    // By a shell: who leads a session can make no other group.
+    let mut command = Command::new("sh");
+    command.args(["-c", "timeout 20 \"$@\"; exit $?", "sh"]);
+    command.arg(program()).arg("check");
+    terminal.attach(command.arg(plan.file()));
+    let mut child = command.spawn().expect("starting");
+    let status = wait_for("its end", || child.try_wait().expect("wait"));
+    let shown = terminal.shown();
+    assert_eq!(status.code(), Some(0), "{shown}");
+    terminal.wait_for("cannot be asked for from the background", 1);
+    assert!(!shown.contains("Enter "), "{shown}");
+}
+
 #[test]
 fn check_asks_where_there_is_a_terminal() {
     require!(adit);

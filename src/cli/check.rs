@@ -30,14 +30,13 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                 id: Id::Ui,
             };
             process::find_command_line();
-            let phrases = match (ask, asking::is_possible()) {
-                (true, true) => asking::ask(&config, &Log { level: 3, ..log }),
-                (true, false) => Ok(PassPhrases::unasked(
-                    "there is no terminal to ask for its pass phrase",
-                )),
-                (false, _) => Ok(PassPhrases::unasked(
-                    "the running adit has the pass phrases",
-                )),
+            let obstacle = match ask {
+                true => asking::obstacle(),
+                false => Some("the running adit has the pass phrases"),
+            };
+            let phrases = match obstacle {
+                None => asking::ask(&config, &Log { level: 3, ..log }),
+                Some(reason) => Ok(PassPhrases::unasked(reason)),
             };
             let loaded = phrases.and_then(|phrases| trial::load(&config, &phrases, &log));
             match loaded {
