@@ -317,6 +317,30 @@ fn check_without_a_terminal_says_that_it_left_a_key_unchecked() {
     }
 }
 
+/// The resolver of a check is a copy of the process that asks, and reads what DNS servers send.
+#[test]
+fn check_starts_its_resolver_before_it_knows_a_pass_phrase() {
+    require!(adit);
+    let certs = Certs::new();
+    let file = certs.pkcs12("server", PHRASE);
+    let plan = Plan::new().service("test", service(&Server::echo(), &file));
+    let terminal = Terminal::new();
+    let mut child = check(&plan, &[], Some(&terminal));
+    terminal.wait_for(&prompt(&file), 1);
+    let pid = child.id().cast_signed();
+    let resolver = || {
+        let children = proc::children(pid);
+        children
+            .into_iter()
+            .find(|&pid| proc::title(pid) == "adit: resolver")
+    };
+    let resolver = wait_for("a resolver", resolver);
+    terminal.type_in(&format!("{PHRASE}\n"));
+    let status = wait_for("its end", || child.try_wait().expect("wait"));
+    assert!(status.success(), "{}", terminal.shown());
+    assert!(!proc::alive(resolver));
+}
+
 /// As the packages do at an upgrade: timeout(1) makes a process group of its own, which the terminal
 /// would stop for asking.
 #[test]
