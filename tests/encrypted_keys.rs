@@ -280,6 +280,33 @@ fn a_file_with_the_pass_phrase_needs_no_terminal() {
     });
 }
 
+#[test]
+fn nobody_keeps_what_a_file_with_pass_phrases_said() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let file = certs.pkcs12("server", PHRASE);
+    let pass = certs.folder().join("pass");
+    let others: String = (0..40)
+        .map(|nth| format!("the {nth}. of another key\n"))
+        .collect();
+    fs::write(&pass, format!("another one\n{PHRASE}\n{others}")).expect("writing");
+    let line = format!("keyPasswordFile = {}\n", pass.display());
+    let adit = Plan::new()
+        .global("setuid = nobody\nsetgid = nogroup\nworkers = 1")
+        .service("test", service(&upstream, &file) + &line)
+        .start();
+    served(&adit, &certs);
+    for process in proc::family(adit.pid()) {
+        let title = proc::title(process.pid);
+        for phrase in [PHRASE, "the 1. of another key"] {
+            let holds = proc::memory_holds(process.pid, phrase.as_bytes());
+            assert!(!holds, "{title}: {phrase}");
+        }
+    }
+}
+
 /// `adit check`, on a terminal or without one.
 fn check(plan: &Plan, more: &[&str], terminal: Option<&Terminal>) -> std::process::Child {
     // Written as a start would write it, and not started.

@@ -78,7 +78,7 @@ impl<'a> Opener<'a> {
         let from_file = match &options.key_password_file {
             None => Vec::new(),
             Some(path) => {
-                let text = Zeroizing::new(read("keyPasswordFile", "pass phrase file", path)?);
+                let text = read("keyPasswordFile", "pass phrase file", path)?;
                 let lines = text.split(|byte| *byte == b'\n');
                 let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
                 let lines = lines.filter(|line| !line.is_empty());
@@ -184,7 +184,7 @@ pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option
     let cert = options.cert.as_deref()?;
     let opener = Opener::new(options, phrases).ok()?;
     let is_locked = |path: &Path| {
-        let Ok(bytes) = read("key", "private key file", path).map(Zeroizing::new) else {
+        let Ok(bytes) = read("key", "private key file", path) else {
             return (false, false);
         };
         if pkcs12::is_one(&bytes) {
