@@ -16,6 +16,7 @@ mod repairs;
 mod requests;
 mod resolver;
 mod running;
+mod saved_phrases;
 mod stopping;
 mod syslog;
 mod takeover;
