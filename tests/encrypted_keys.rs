@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -76,25 +76,25 @@ fn a_pass_phrase_is_asked_for_on_the_terminal_and_not_shown() {
     assert!(terminal.echoes());
 }
 
+/// Encrypts a key in PEM; the new file.
+fn lock(key: &Path, locked: PathBuf) -> PathBuf {
+    openssl::run(
+        Command::new("openssl")
+            .args(["ec", "-aes256"])
+            .args(["-passout", &format!("pass:{PHRASE}"), "-in"])
+            .arg(key)
+            .arg("-out")
+            .arg(&locked),
+    );
+    locked
+}
+
 #[test]
 fn an_encrypted_key_in_pem_is_asked_for_as_well_and_one_answer_serves_all() {
     let certs = Certs::new();
     let upstream = Server::echo();
     let pair = certs.server();
-    let locked = certs.folder().join("locked.key");
-    openssl::run(
-        Command::new("openssl")
-            .args([
-                "ec",
-                "-aes256",
-                "-passout",
-                &format!("pass:{PHRASE}"),
-                "-in",
-            ])
-            .arg(&pair.key)
-            .arg("-out")
-            .arg(&locked),
-    );
+    let locked = lock(&pair.key, certs.folder().join("locked.key"));
     let lines = |key: &Path| {
         let (cert, key) = (pair.cert.display(), key.display());
         format!("{}cert = {cert}\nkey = {key}\n", upstream.line())
@@ -106,6 +106,47 @@ fn an_encrypted_key_in_pem_is_asked_for_as_well_and_one_answer_serves_all() {
     let adit = start(plan, &locked, &terminal);
     served(&adit, &certs);
     assert_eq!(terminal.shown().matches("pass phrase:").count(), 1);
+}
+
+#[test]
+fn a_key_beside_pkcs12_without_one_is_asked_for_as_well() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let pair = certs.server();
+    let file = |name: &str| certs.folder().join(name);
+    let key = lock(&pair.key, file("locked.key"));
+    let without_key = |name: &str, phrase: &str| {
+        let made = file(name);
+        openssl::run(
+            Command::new("openssl")
+                .args(["pkcs12", "-export", "-nokeys"])
+                .args(["-passout", &format!("pass:{phrase}"), "-in"])
+                .arg(&pair.cert)
+                .arg("-out")
+                .arg(&made),
+        );
+        made
+    };
+    let (open, locked) = (
+        without_key("open.p12", ""),
+        without_key("locked.p12", "another"),
+    );
+    let asked_for: [(&Path, &[(&Path, &str)]); 2] = [
+        (&open, &[(&key, PHRASE)]),
+        (&locked, &[(&locked, "another"), (&key, PHRASE)]),
+    ];
+    for (cert, answers) in asked_for {
+        let terminal = Terminal::new();
+        let lines = format!("{}key = {}\n", service(&upstream, cert), key.display());
+        let adit = Plan::new().service("test", lines).launch_on(&terminal);
+        for (file, answer) in answers {
+            terminal.wait_for(&prompt(file), 1);
+            terminal.type_in(&format!("{answer}\n"));
+        }
+        adit.wait_for_log("Accepting new connections");
+        served(&adit, &certs);
+    }
 }
 
 #[test]

@@ -130,10 +130,14 @@ fn ask_for_all(
     let mut phrases = PassPhrases::none();
     let mut given_up: Vec<&Path> = Vec::new();
     for service in &config.services {
-        let mut asked = 0;
+        // A certificate and its key may be two locked files, one after the other.
+        let (mut last, mut asked) = (None, 0);
         while let Some(path) = tls::locked_file(&service.tls, &phrases) {
             if given_up.contains(&path) {
                 break;
+            }
+            if last.replace(path) != Some(path) {
+                asked = 0;
             }
             if asked > 0 {
                 phrases.pop();
