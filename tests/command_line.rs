@@ -491,6 +491,43 @@ fn reload_finds_the_running_instance_though_its_control_socket_is_to_move() {
     assert!(old.exists() && !new.exists());
 }
 
+/// Whoever can put a socket where the configuration says must not choose what root signals.
+#[test]
+fn reload_signals_nobody_whose_number_an_answer_only_says() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let socket = plan.folder().join("control");
+    let global = format!("control = {}", socket.display());
+    let plan = plan.global(global).service("test", good(&certs, &upstream));
+    let _ = plan.command();
+    let mut bystander = Command::new("cat")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("cat");
+    let said = bystander.id();
+    let answer = format!(
+        "{{\"pid\":{said},\"version\":\"0\",\"generations\":[],\
+         \"reloads\":{{\"succeeded\":0,\"failed\":0,\"under_way\":false}}}}"
+    );
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    // It ends with the test.
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let _ = client.and_then(|mut client| client.write_all(answer.as_bytes()));
+        }
+    });
+    let (output, words) = run(&["reload", plan.file().to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    let own = std::process::id();
+    let expected = format!("process {own} listens there, and says that it is {said}");
+    assert!(words.contains(&expected), "no {expected:?} in {words}");
+    // Not SIGHUP: it ends at the end of its input.
+    drop(bystander.stdin.take());
+    assert!(bystander.wait().expect("wait").success());
+}
+
 #[test]
 fn the_demo_carries_a_mail_as_root() {
     require!(root);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +15,9 @@ use crate::support::peers::{self, Server};
 use crate::support::terminal::{Terminal, take_terminal_away};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
-const PHRASE: &str = "correct horse battery staple";
+/// So long that a vector which grows to hold it leaves much of it behind.
+const PHRASE: &str = "correct horse battery staple, as in the comic strip that tells how pass phrases \
+                      are made which are hard to guess and easy to remember";
 
 fn service(upstream: &Server, file: &Path) -> String {
     format!("{}cert = {}\n", upstream.line(), file.display())
@@ -74,25 +76,25 @@ fn a_pass_phrase_is_asked_for_on_the_terminal_and_not_shown() {
     assert!(terminal.echoes());
 }
 
+/// Encrypts a key in PEM; the new file.
+fn lock(key: &Path, locked: PathBuf) -> PathBuf {
+    openssl::run(
+        Command::new("openssl")
+            .args(["ec", "-aes256"])
+            .args(["-passout", &format!("pass:{PHRASE}"), "-in"])
+            .arg(key)
+            .arg("-out")
+            .arg(&locked),
+    );
+    locked
+}
+
 #[test]
 fn an_encrypted_key_in_pem_is_asked_for_as_well_and_one_answer_serves_all() {
     let certs = Certs::new();
     let upstream = Server::echo();
     let pair = certs.server();
-    let locked = certs.folder().join("locked.key");
-    openssl::run(
-        Command::new("openssl")
-            .args([
-                "ec",
-                "-aes256",
-                "-passout",
-                &format!("pass:{PHRASE}"),
-                "-in",
-            ])
-            .arg(&pair.key)
-            .arg("-out")
-            .arg(&locked),
-    );
+    let locked = lock(&pair.key, certs.folder().join("locked.key"));
     let lines = |key: &Path| {
         let (cert, key) = (pair.cert.display(), key.display());
         format!("{}cert = {cert}\nkey = {key}\n", upstream.line())
@@ -104,6 +106,47 @@ fn an_encrypted_key_in_pem_is_asked_for_as_well_and_one_answer_serves_all() {
     let adit = start(plan, &locked, &terminal);
     served(&adit, &certs);
     assert_eq!(terminal.shown().matches("pass phrase:").count(), 1);
+}
+
+#[test]
+fn a_key_beside_pkcs12_without_one_is_asked_for_as_well() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let pair = certs.server();
+    let file = |name: &str| certs.folder().join(name);
+    let key = lock(&pair.key, file("locked.key"));
+    let without_key = |name: &str, phrase: &str| {
+        let made = file(name);
+        openssl::run(
+            Command::new("openssl")
+                .args(["pkcs12", "-export", "-nokeys"])
+                .args(["-passout", &format!("pass:{phrase}"), "-in"])
+                .arg(&pair.cert)
+                .arg("-out")
+                .arg(&made),
+        );
+        made
+    };
+    let (open, locked) = (
+        without_key("open.p12", ""),
+        without_key("locked.p12", "another"),
+    );
+    let asked_for: [(&Path, &[(&Path, &str)]); 2] = [
+        (&open, &[(&key, PHRASE)]),
+        (&locked, &[(&locked, "another"), (&key, PHRASE)]),
+    ];
+    for (cert, answers) in asked_for {
+        let terminal = Terminal::new();
+        let lines = format!("{}key = {}\n", service(&upstream, cert), key.display());
+        let adit = Plan::new().service("test", lines).launch_on(&terminal);
+        for (file, answer) in answers {
+            terminal.wait_for(&prompt(file), 1);
+            terminal.type_in(&format!("{answer}\n"));
+        }
+        adit.wait_for_log("Accepting new connections");
+        served(&adit, &certs);
+    }
 }
 
 #[test]
@@ -225,14 +268,20 @@ fn the_pass_phrase_stays_with_the_supervisor_and_the_key_with_those_below() {
     let upstream = Server::echo();
     let file = certs.pkcs12("server", PHRASE);
     let terminal = Terminal::new();
-    let plan = Plan::new()
+    let plan = Plan::new();
+    let binary = plan.folder().join("adit");
+    fs::copy(program(), &binary).expect("copy");
+    let plan = plan
+        .program(&binary)
         .global("setuid = nobody\nsetgid = nogroup\nworkers = 1")
         .service("test", service(&upstream, &file));
     let adit = start(plan, &file, &terminal);
     let pem = fs::read_to_string(certs.folder().join("server.key")).expect("a key");
     let [in_files, in_use] = Certs::scalar(&pem);
-    // The second round: a process forked from one that was asked a moment ago, and one later.
-    for _ in 0..2 {
+    // Not its beginning, which the allocator writes over when it is given back.
+    let piece = &PHRASE.as_bytes()[20..60];
+    // Processes forked from one that was asked a moment ago; later; and from a new binary.
+    for round in 0..3 {
         served(&adit, &certs);
         let roles = proc::roles(adit.pid());
         let mut below = roles.workers.clone();
@@ -244,7 +293,7 @@ fn the_pass_phrase_stays_with_the_supervisor_and_the_key_with_those_below() {
         below.push(roles.resolver);
         for pid in below {
             let title = proc::title(pid);
-            assert!(!proc::memory_holds(pid, PHRASE.as_bytes()), "{title}");
+            assert!(!proc::memory_holds(pid, piece), "{title}");
         }
         for pid in [roles.supervisor, roles.resolver] {
             let title = proc::title(pid);
@@ -255,7 +304,15 @@ fn the_pass_phrase_stays_with_the_supervisor_and_the_key_with_those_below() {
         let supervisor = roles.supervisor;
         assert!(proc::memory_holds(supervisor, PHRASE.as_bytes()));
         assert_eq!(proc::memory_locked(supervisor), 16, "kB are never swapped");
+        if round == 1 {
+            crate::upgrade::next_version(&binary);
+        }
         adit.reload(1);
+        if round == 1 {
+            adit.wait_for_log("has taken over");
+            let is_another = || (proc::roles(supervisor).resolver != roles.resolver).then_some(());
+            wait_for("the new binary's own resolver", is_another);
+        }
     }
 }
 
@@ -278,6 +335,33 @@ fn a_file_with_the_pass_phrase_needs_no_terminal() {
     wait_for("the renewed certificate", || {
         (served(&adit, &certs) != before).then_some(())
     });
+}
+
+#[test]
+fn nobody_keeps_what_a_file_with_pass_phrases_said() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let file = certs.pkcs12("server", PHRASE);
+    let pass = certs.folder().join("pass");
+    let others: String = (0..40)
+        .map(|nth| format!("the {nth}. of another key\n"))
+        .collect();
+    fs::write(&pass, format!("another one\n{PHRASE}\n{others}")).expect("writing");
+    let line = format!("keyPasswordFile = {}\n", pass.display());
+    let adit = Plan::new()
+        .global("setuid = nobody\nsetgid = nogroup\nworkers = 1")
+        .service("test", service(&upstream, &file) + &line)
+        .start();
+    served(&adit, &certs);
+    for process in proc::family(adit.pid()) {
+        let title = proc::title(process.pid);
+        for phrase in [PHRASE, "the 1. of another key"] {
+            let holds = proc::memory_holds(process.pid, phrase.as_bytes());
+            assert!(!holds, "{title}: {phrase}");
+        }
+    }
 }
 
 /// `adit check`, on a terminal or without one.
@@ -315,6 +399,53 @@ fn check_without_a_terminal_says_that_it_left_a_key_unchecked() {
             "{said}"
         );
     }
+}
+
+/// The resolver of a check is a copy of the process that asks, and reads what DNS servers send.
+#[test]
+fn check_starts_its_resolver_before_it_knows_a_pass_phrase() {
+    require!(adit);
+    let certs = Certs::new();
+    let file = certs.pkcs12("server", PHRASE);
+    let plan = Plan::new().service("test", service(&Server::echo(), &file));
+    let terminal = Terminal::new();
+    let mut child = check(&plan, &[], Some(&terminal));
+    terminal.wait_for(&prompt(&file), 1);
+    let pid = child.id().cast_signed();
+    let resolver = || {
+        let children = proc::children(pid);
+        children
+            .into_iter()
+            .find(|&pid| proc::title(pid) == "adit: resolver")
+    };
+    let resolver = wait_for("a resolver", resolver);
+    terminal.type_in(&format!("{PHRASE}\n"));
+    let status = wait_for("its end", || child.try_wait().expect("wait"));
+    assert!(status.success(), "{}", terminal.shown());
+    assert!(!proc::alive(resolver));
+}
+
+/// As the packages do at an upgrade: timeout(1) makes a process group of its own, which the terminal
+/// would stop for asking.
+#[test]
+fn check_in_the_background_of_a_terminal_asks_nobody_and_is_not_stopped() {
+    require!(adit);
+    let certs = Certs::new();
+    let file = certs.pkcs12("server", PHRASE);
+    let plan = Plan::new().service("test", service(&Server::echo(), &file));
+    let _ = plan.command();
+    let terminal = Terminal::new();
+    // By a shell: who leads a session can make no other group.
+    let mut command = Command::new("sh");
+    command.args(["-c", "timeout 20 \"$@\"; exit $?", "sh"]);
+    command.arg(program()).arg("check");
+    terminal.attach(command.arg(plan.file()));
+    let mut child = command.spawn().expect("starting");
+    let status = wait_for("its end", || child.try_wait().expect("wait"));
+    let shown = terminal.shown();
+    assert_eq!(status.code(), Some(0), "{shown}");
+    terminal.wait_for("cannot be asked for from the background", 1);
+    assert!(!shown.contains("Enter "), "{shown}");
 }
 
 #[test]

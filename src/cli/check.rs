@@ -1,5 +1,6 @@
 //! `adit check`: everything that a start or a reload would find wrong, without starting anything.
 
+use std::io;
 use std::process::ExitCode;
 
 use crate::config::{
@@ -8,7 +9,8 @@ use crate::config::{
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
-use crate::supervisor::{asking, places, trial};
+use crate::supervisor::trial::Trial;
+use crate::supervisor::{asking, places};
 use crate::tls::PassPhrases;
 
 /// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
@@ -30,17 +32,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                 id: Id::Ui,
             };
             process::find_command_line();
-            let phrases = match (ask, asking::is_possible()) {
-                (true, true) => asking::ask(&config, &Log { level: 3, ..log }),
-                (true, false) => Ok(PassPhrases::unasked(
-                    "there is no terminal to ask for its pass phrase",
-                )),
-                (false, _) => Ok(PassPhrases::unasked(
-                    "the running adit has the pass phrases",
-                )),
-            };
-            let loaded = phrases.and_then(|phrases| trial::load(&config, &phrases, &log));
-            match loaded {
+            match load(&config, ask, log) {
                 Ok(more) => found.extend(more),
                 Err(error) => found.push(Diagnostic::new(
                     Severity::Error,
@@ -69,6 +61,20 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Loads everything that the configuration names; with `ask` as in [`run`].
+fn load(config: &Config, ask: bool, log: Log) -> io::Result<Vec<Diagnostic>> {
+    let trial = Trial::start(&config.global, log)?;
+    let obstacle = match ask {
+        true => asking::obstacle(),
+        false => Some("the running adit has the pass phrases"),
+    };
+    let phrases = match obstacle {
+        None => asking::ask(config, &Log { level: 3, ..log })?,
+        Some(reason) => PassPhrases::unasked(reason),
+    };
+    trial.load(config, &phrases)
 }
 
 /// Which service takes which of the sockets that systemd passes.

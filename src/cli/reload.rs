@@ -29,8 +29,10 @@ enum ReloadError {
     NoControl,
     /// The supervisor does not answer there.
     Control(PathBuf, io::Error),
+    /// Another process listens there than the one that it says.
+    Impostor(PathBuf, Pid, u32),
     /// It cannot be told.
-    Signal(u32, nix::Error),
+    Signal(Pid, nix::Error),
     /// The supervisor gave it up.
     Refused,
     /// Neither result came.
@@ -51,6 +53,11 @@ impl fmt::Display for ReloadError {
                 }
                 Ok(())
             }
+            Self::Impostor(path, pid, said) => write!(
+                f,
+                "{}: process {pid} listens there, and says that it is {said}",
+                path.display()
+            ),
             Self::Signal(pid, errno) => {
                 write!(
                     f,
@@ -105,15 +112,23 @@ fn reload(config: &Config) -> Result<(), ReloadError> {
     // One that is under way may have read the file before it was changed.
     let before = wait_until(&[&now], |reloads| !reloads.under_way)?;
     let failed = |error| ReloadError::Control(now.clone(), error);
-    let pid = status::of(&now).map_err(failed)?.pid;
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGHUP)
-        .map_err(|errno| ReloadError::Signal(pid, errno))?;
+    let (status, pid) = status::of_process(&now).map_err(failed)?;
+    if !is_said(pid, status.pid) {
+        return Err(ReloadError::Impostor(now, pid, status.pid));
+    }
+    kill(pid, Signal::SIGHUP).map_err(|errno| ReloadError::Signal(pid, errno))?;
     let over = |reloads: &ReloadStatus| reloads.succeeded + reloads.failed;
     let after = wait_until(&[&now, control], |reloads| over(reloads) > over(&before))?;
     match after.succeeded > before.succeeded {
         true => Ok(()),
         false => Err(ReloadError::Refused),
     }
+}
+
+/// Whether an answer says of its process what the kernel does. No signal goes to a number from an
+/// answer alone: it may be made up, or count in another PID namespace.
+fn is_said(pid: Pid, said: u32) -> bool {
+    pid.as_raw() > 0 && pid.as_raw().cast_unsigned() == said
 }
 
 fn is_nobody(error: &io::Error) -> bool {
@@ -146,7 +161,10 @@ fn control_before(config: &Config) -> Option<PathBuf> {
         let ours = listens && held.iter().any(|target| *target == Path::new(&inode));
         (ours && !services.contains(&path.as_path())).then_some(path)
     });
-    sockets.find(|path| status::of(path).is_ok_and(|status| status.pid == pid))
+    sockets.find(|path| {
+        status::of_process(path)
+            .is_ok_and(|(status, listens)| status.pid == pid && is_said(listens, status.pid))
+    })
 }
 
 /// Asks, where the first of these sockets answers, until the answer is as wanted.

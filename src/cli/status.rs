@@ -2,12 +2,18 @@
 //! or as tables for people.
 
 use std::fmt::{self, Write as _};
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, socket};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::{complain, print};
@@ -16,7 +22,7 @@ use crate::log::Reason;
 /// A supervisor that does not answer within this is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A document is never longer, in bytes.
-const MAX_DOCUMENT: u64 = 64 << 20;
+const MAX_DOCUMENT: usize = 64 << 20;
 
 /// What a supervisor says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,8 +114,8 @@ pub struct ServiceStatus {
 
 /// Asks the supervisor whose control socket is `control`.
 pub(super) fn run(control: &Path, json: bool) -> ExitCode {
-    let document = match ask(control) {
-        Ok(document) => document,
+    let document = match ask(control, PATIENCE) {
+        Ok((document, _)) => document,
         Err(error) => {
             complain(format_args!("{}", Unanswered(control, &error)));
             return ExitCode::FAILURE;
@@ -149,20 +155,60 @@ impl fmt::Display for Unanswered<'_> {
 /// # Errors
 /// Nobody answers there, or not as a supervisor of this version does.
 pub(super) fn of(control: &Path) -> io::Result<Status> {
-    parsed(&ask(control)?)
-        .map_err(|error| io::Error::other(format!("not an answer of adit's: {error}")))
+    of_process(control).map(|(status, _)| status)
+}
+
+/// The status, and the process that listens there as the kernel says; 0 if it cannot be seen from here.
+///
+/// # Errors
+/// As [`of`].
+pub(super) fn of_process(control: &Path) -> io::Result<(Status, Pid)> {
+    let (document, pid) = ask(control, PATIENCE)?;
+    let status = parsed(&document)
+        .map_err(|error| io::Error::other(format!("not an answer of adit's: {error}")))?;
+    Ok((status, pid))
 }
 
 fn parsed(document: &[u8]) -> serde_json::Result<Status> {
     serde_json::from_slice(document)
 }
 
-fn ask(control: &Path) -> io::Result<Vec<u8>> {
-    let socket = UnixStream::connect(control)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    let mut document = Vec::new();
-    socket.take(MAX_DOCUMENT).read_to_end(&mut document)?;
-    Ok(document)
+/// What is said at the socket until its end of file, and by which process; all of it within
+/// `patience`, since what listens there may be no supervisor.
+fn ask(control: &Path, patience: Duration) -> io::Result<(Vec<u8>, Pid)> {
+    let end = Instant::now() + patience;
+    let mut socket = connect(control, patience)?;
+    // Of who called listen(2): unix(7).
+    let listens = getsockopt(&socket, PeerCredentials)?;
+    let (mut document, mut piece) = (Vec::new(), [0; 8192]);
+    while document.len() < MAX_DOCUMENT {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Errno::ETIMEDOUT.into());
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => document.extend_from_slice(&piece[..count]),
+            // Its time is over: looked at above.
+            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((document, Pid::from_raw(listens.pid())))
+}
+
+/// Where nobody accepts, it is waited for room in the queue; no longer than that.
+fn connect(control: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let socket = UnixStream::from(socket);
+    socket.set_write_timeout(Some(patience))?;
+    match socket::connect(socket.as_raw_fd(), &UnixAddr::new(control)?) {
+        Ok(()) => Ok(socket),
+        Err(Errno::EAGAIN) => Err(Errno::ETIMEDOUT.into()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 impl fmt::Display for Status {
@@ -421,11 +467,34 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let asking = std::thread::spawn(move || ask(&path));
+        let asking = std::thread::spawn(move || ask(&path, PATIENCE));
         let (mut socket, _) = listener.accept().unwrap();
         socket.write_all(b"{\"pid\":").unwrap();
         socket.write_all(b"1}").unwrap();
         drop(socket);
-        assert_eq!(asking.join().unwrap().unwrap(), b"{\"pid\":1}");
+        let (document, pid) = asking.join().unwrap().unwrap();
+        assert_eq!(document, b"{\"pid\":1}");
+        assert_eq!(pid, Pid::this());
+    }
+
+    #[test]
+    fn who_talks_without_end_or_does_not_take_the_call_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let briefly = Duration::from_millis(200);
+        let given_up = || ask(&path, briefly).unwrap_err().kind() == io::ErrorKind::TimedOut;
+        let talking = listener.try_clone().unwrap();
+        let talking = std::thread::spawn(move || {
+            let (mut socket, _) = talking.accept().unwrap();
+            // A byte at a time: all that may be said would take far longer.
+            while io::Write::write_all(&mut socket, b" ").is_ok() {}
+        });
+        assert!(given_up());
+        talking.join().unwrap();
+        // A queue of one, which a first caller fills.
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let _first = UnixStream::connect(&path).unwrap();
+        assert!(given_up());
     }
 }

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use nix::sys::wait::waitpid;
+use nix::unistd::{getpgrp, tcgetpgrp};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use zeroize::Zeroizing;
 
@@ -26,9 +27,15 @@ const MAX_PHRASE: usize = 1024;
 /// All of them together, with their lengths.
 const MAX_ALL: u64 = 16384;
 
-/// Whether there is a terminal to ask on.
-pub fn is_possible() -> bool {
-    open_terminal().is_ok()
+/// Why nobody can be asked now: there is no terminal, or another process group has it. Who asks from
+/// the background is stopped by the terminal (SIGTTOU, termios(3)) until somebody takes it to the
+/// foreground, which nobody does in a script that runs `timeout 60 adit check`.
+pub fn obstacle() -> Option<&'static str> {
+    let Ok(terminal) = open_terminal() else {
+        return Some("there is no terminal to ask for its pass phrase");
+    };
+    let in_front = tcgetpgrp(&terminal).is_ok_and(|group| group == getpgrp());
+    (!in_front).then_some("its pass phrase cannot be asked for from the background")
 }
 
 /// Asks for what the configuration's keys need, if there is a terminal; whatever cannot be opened
@@ -123,10 +130,14 @@ fn ask_for_all(
     let mut phrases = PassPhrases::none();
     let mut given_up: Vec<&Path> = Vec::new();
     for service in &config.services {
-        let mut asked = 0;
+        // A certificate and its key may be two locked files, one after the other.
+        let (mut last, mut asked) = (None, 0);
         while let Some(path) = tls::locked_file(&service.tls, &phrases) {
             if given_up.contains(&path) {
                 break;
+            }
+            if last.replace(path) != Some(path) {
+                asked = 0;
             }
             if asked > 0 {
                 phrases.pop();

@@ -16,6 +16,7 @@ mod repairs;
 mod requests;
 mod resolver;
 mod running;
+mod saved_phrases;
 mod stopping;
 mod syslog;
 mod takeover;
@@ -45,6 +46,7 @@ use resolver::Resolver;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
 use transition::Why;
+use trial::Trial;
 use vault::Vault;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
@@ -176,12 +178,13 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
 fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
     let tried = TakenOver::read(state).and_then(|taken| {
         sources.passed = taken.listeners.count_passed();
-        let phrases = taken.common.vault.open();
-        std::mem::forget(taken);
+        let taken = std::mem::ManuallyDrop::new(taken);
         let loaded = config::load(&sources).map_err(|e| io::Error::other(e.to_string()))?;
         let (log, outputs) = successors_log(&loaded.config)?;
         log::install(outputs);
-        let found = trial::load(&loaded.config, &phrases, &log)?;
+        let trial = Trial::start(&loaded.config.global, log)?;
+        // Only now: the vault is wiped in every child, and what is taken out of it is not.
+        let found = trial.load(&loaded.config, &taken.common.vault.open())?;
         crate::master::load::tell(&found, &log);
         if found.iter().any(|d| d.severity == Severity::Error) {
             return Ok(1);

@@ -29,6 +29,7 @@ use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::resolver::Resolver;
 use super::running::{Reloads, Supervisor};
+use super::saved_phrases;
 use super::vault::Vault;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
@@ -113,9 +114,8 @@ struct Saved {
     /// Generations whose master has died, and the processes that are left of each.
     #[serde(default)]
     orphans: Vec<(SavedGeneration, Vec<i32>)>,
-    /// Pass phrases, as bytes.
-    #[serde(default)]
-    phrases: Vec<Zeroizing<Vec<u8>>>,
+    #[serde(default = "PassPhrases::none", with = "saved_phrases")]
+    phrases: PassPhrases,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,8 +187,6 @@ impl TakenOver {
         let control = saved.control.map(|(number, path)| {
             io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
         });
-        let mut phrases = PassPhrases::none();
-        saved.phrases.iter().for_each(|phrase| phrases.push(phrase));
         Ok(TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
             orphans: orphans.collect::<io::Result<_>>()?,
@@ -203,7 +201,7 @@ impl TakenOver {
                 connections: SharedWords::taken_over(&counter, 1)?,
                 leash: Leash::from(leash?),
                 memory: [sessions, counter],
-                vault: Vault::new(&phrases)?,
+                vault: Vault::new(&saved.phrases)?,
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
@@ -334,9 +332,7 @@ impl Supervisor {
             next_number: self.next_number,
             reloads: self.reloads,
             orphans,
-            phrases: (self.common.vault.open().iter())
-                .map(|phrase| Zeroizing::new(phrase.to_vec()))
-                .collect(),
+            phrases: self.common.vault.open(),
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
         // Written piece by piece: a buffer that grows would leave copies of the pass phrases.

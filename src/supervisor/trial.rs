@@ -4,26 +4,49 @@
 use std::io;
 
 use super::resolver::Resolver;
-use crate::config::{Config, Diagnostic};
-use crate::ipc::leash::leash;
+use crate::config::{Config, Diagnostic, Global};
+use crate::ipc::leash::{Holder, leash};
 use crate::log::Log;
 use crate::master::load;
 use crate::resolver::{self, Client};
 use crate::tls::{PassPhrases, Resumption};
 
-/// Reads what the configuration names, as a master does; names are resolved by a resolver process,
-/// since even this may be run by root. Returns everything found, errors among it.
-///
-/// # Errors
-/// No process or descriptor to be had.
-pub fn load(config: &Config, phrases: &PassPhrases, log: &Log) -> io::Result<Vec<Diagnostic>> {
-    let (_holder, leash) = leash()?;
-    let mut resolver = Resolver::start(&config.global, &leash, *log)?;
-    let mut client = Client::new(resolver::introduce(&resolver.channel)?);
-    let loaded = load::load(config, &mut client, phrases, &Resumption::new()?, log);
-    resolver.kill();
-    Ok(match loaded {
-        Ok(loaded) => loaded.warnings,
-        Err(found) => found,
-    })
+/// A trial that has begun: names are resolved by a resolver process, since even this may be run by
+/// root. It is a copy of this process, and reads what strangers send: it is to be started before
+/// there are any pass phrases.
+pub struct Trial {
+    resolver: Resolver,
+    /// The resolver ends when this is closed, if not before.
+    _holder: Holder,
+    log: Log,
+}
+
+impl Trial {
+    /// Starts the resolver.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had.
+    pub fn start(global: &Global, log: Log) -> io::Result<Trial> {
+        let (holder, leash) = leash()?;
+        Ok(Trial {
+            resolver: Resolver::start(global, &leash, log)?,
+            _holder: holder,
+            log,
+        })
+    }
+
+    /// Reads what the configuration names, as a master does. Returns everything found, errors among it.
+    ///
+    /// # Errors
+    /// No descriptor to be had; the resolver is gone.
+    pub fn load(mut self, config: &Config, phrases: &PassPhrases) -> io::Result<Vec<Diagnostic>> {
+        let mut client = Client::new(resolver::introduce(&self.resolver.channel)?);
+        let resumption = Resumption::new()?;
+        let loaded = load::load(config, &mut client, phrases, &resumption, &self.log);
+        self.resolver.kill();
+        Ok(match loaded {
+            Ok(loaded) => loaded.warnings,
+            Err(found) => found,
+        })
+    }
 }

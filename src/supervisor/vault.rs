@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 use crate::tls::PassPhrases;
 
 /// Room for all of them, in bytes.
-const SIZE: NonZeroUsize = NonZeroUsize::new(16384).unwrap();
+pub const SIZE: NonZeroUsize = NonZeroUsize::new(16384).unwrap();
 /// Before each stands its length.
 const HEAD: usize = size_of::<u16>();
 

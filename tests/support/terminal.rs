@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use super::{DEADLINE, poll_for};
@@ -23,6 +24,10 @@ impl Terminal {
     /// A new one.
     pub fn new() -> Terminal {
         let pty = nix::pty::openpty(None, None).expect("a pty");
+        // Who is started must not hold its own terminal open: it would outlive a test that fails.
+        for end in [&pty.master, &pty.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("fcntl");
+        }
         let keys = File::from(pty.master);
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut screen, into) = (keys.try_clone().expect("dup"), shown.clone());

@@ -78,7 +78,7 @@ impl<'a> Opener<'a> {
         let from_file = match &options.key_password_file {
             None => Vec::new(),
             Some(path) => {
-                let text = Zeroizing::new(read("keyPasswordFile", "pass phrase file", path)?);
+                let text = read("keyPasswordFile", "pass phrase file", path)?;
                 let lines = text.split(|byte| *byte == b'\n');
                 let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
                 let lines = lines.filter(|line| !line.is_empty());
@@ -183,23 +183,43 @@ pub(super) fn pkcs8(mut key: Secret) -> PrivateKeyDer<'static> {
 pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option<&'a Path> {
     let cert = options.cert.as_deref()?;
     let opener = Opener::new(options, phrases).ok()?;
-    let is_locked = |path: &Path| {
-        let Ok(bytes) = read("key", "private key file", path).map(Zeroizing::new) else {
-            return (false, false);
+    let state = |path: &Path| {
+        let Ok(bytes) = read("key", "private key file", path) else {
+            return State::Keyless;
         };
         if pkcs12::is_one(&bytes) {
-            let opened = opener.open(|phrase| pkcs12::open(&bytes, phrase).map(drop));
-            return (true, opened == Err(Refusal::Locked));
+            return match opener.open(|phrase| pkcs12::open(&bytes, phrase)) {
+                Ok(contents) if contents.keys.is_empty() => State::Keyless,
+                Err(Refusal::Locked) => State::Locked,
+                Ok(_) | Err(_) => State::Whole,
+            };
         }
         let locked = LockedPem::find(&bytes).is_some_and(|pem| {
             opener.open(|phrase| pem.open(phrase).map(drop)) == Err(Refusal::Locked)
         });
-        (false, locked)
+        match locked {
+            true => State::LockedKey,
+            false => State::Keyless,
+        }
     };
-    let (whole, locked) = is_locked(cert);
-    if locked && (whole || options.key.is_none()) {
-        return Some(cert);
+    // As loading does: `key` counts unless a PKCS#12 file has the key.
+    match (state(cert), options.key.as_deref()) {
+        (State::Locked, _) | (State::LockedKey, None) => Some(cert),
+        (State::Whole, _) | (State::Keyless, None) => None,
+        (State::LockedKey | State::Keyless, Some(key)) => {
+            matches!(state(key), State::Locked | State::LockedKey).then_some(key)
+        }
     }
-    let key = options.key.as_deref().filter(|_| !whole)?;
-    is_locked(key).1.then_some(key)
+}
+
+/// What a file is to who looks for a key.
+enum State {
+    /// PKCS#12 that does not open.
+    Locked,
+    /// PKCS#12 that is all there is to look at: it has the key, or is wrong.
+    Whole,
+    /// PEM with a key that does not open.
+    LockedKey,
+    /// Anything else: the key is elsewhere, or open.
+    Keyless,
 }

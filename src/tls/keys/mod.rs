@@ -9,7 +9,7 @@ mod locked;
 mod pkcs12;
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,35 +19,61 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use zeroize::Zeroizing;
-
 use super::Problem;
 use crate::config::TlsOptions;
+use encryption::Secret;
 use locked::{LockedPem, Opener};
 pub use locked::{PassPhrases, locked_file};
 
 /// A certificate file that is longer is not one (the largest bundles of roots are below 1 MiB).
 const MAX_FILE: u64 = 16 << 20;
+/// Room for a file that does not tell its length, in bytes.
+const SHORT_FILE: u64 = 4096;
 /// A certificate that ends within this is warned about, in seconds: 30 days.
 const SOON: i64 = 30 * 24 * 3600;
 
-/// Reads a whole file; `what` names it in messages ("certificate file").
-fn read(option: &'static str, what: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+/// Reads a whole file, which may be secret; `what` names it in messages ("certificate file").
+fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem> {
     let failed = |reason: &dyn std::fmt::Display| {
         Problem::error(
             option,
             format!("cannot read the {what} {}: {reason}", path.display()),
         )
     };
-    let file = fs::File::open(path).map_err(|error| failed(&error))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(&error))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(failed(&"it is too long to be one"));
+    let mut file = fs::File::open(path).map_err(|error| failed(&error))?;
+    // What is no regular file tells no length.
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let length = length.clamp(SHORT_FILE, MAX_FILE) as usize;
+    let bytes = read_to_end(&mut file, length).map_err(|error| failed(&error))?;
+    bytes.ok_or_else(|| failed(&"it is too long to be one"))
+}
+
+/// Everything until the end, of which `length` bytes are expected; `None` if it is more than
+/// [`MAX_FILE`]. No copy is left of what was read: a vector that grows by itself would leave one in
+/// each of its former places.
+fn read_to_end(from: &mut impl Read, length: usize) -> io::Result<Option<Secret>> {
+    // One more, since it ends where nothing follows.
+    let mut bytes = Secret::new(vec![0; length + 1]);
+    let mut filled = 0;
+    loop {
+        if filled as u64 > MAX_FILE {
+            return Ok(None);
+        }
+        if filled == bytes.len() {
+            let mut larger = Secret::new(vec![0; 2 * filled]);
+            larger[..filled].copy_from_slice(&bytes);
+            // The former is wiped.
+            bytes = larger;
+        }
+        match from.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    Ok(bytes)
+    bytes.truncate(filled);
+    Ok(Some(bytes))
 }
 
 /// A certificate with its chain and its private key.
@@ -83,7 +109,7 @@ pub(super) fn identity(
     if let Some(path) = &options.key_password_file {
         warnings.extend(permissions("keyPasswordFile", path, "the pass phrases"));
     }
-    let material = match read("cert", "certificate file", cert).map(Zeroizing::new) {
+    let material = match read("cert", "certificate file", cert) {
         Ok(bytes) if pkcs12::is_one(&bytes) => {
             from_pkcs12(options, cert, &bytes, &opener, warnings)?
         }
@@ -132,7 +158,7 @@ pub(super) fn identity(
 fn from_pem(
     options: &TlsOptions,
     cert: &Path,
-    bytes: Result<Zeroizing<Vec<u8>>, Problem>,
+    bytes: Result<Secret, Problem>,
     opener: &Opener<'_>,
     warnings: &mut Vec<Problem>,
 ) -> Result<Material, Vec<Problem>> {
@@ -365,7 +391,7 @@ fn private_key(
     opener: &Opener<'_>,
     warnings: &mut Vec<Problem>,
 ) -> Result<PrivateKeyDer<'static>, Problem> {
-    let bytes = Zeroizing::new(read(option, "private key file", path)?);
+    let bytes = read(option, "private key file", path)?;
     warnings.extend(permissions(option, path, "the private key"));
     if pkcs12::is_one(&bytes) {
         let contents = open_pkcs12(option, path, &bytes, opener)?;
@@ -445,4 +471,27 @@ pub(super) fn ca_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, Probl
         ));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_whatever_length_it_tells() {
+        let content: Vec<u8> = (0..100_000_u32).map(|nth| nth as u8).collect();
+        for expected in [0, 1, 4096, 99_999, 100_000, 100_001] {
+            let read = read_to_end(&mut content.as_slice(), expected).unwrap();
+            assert_eq!(*read.unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_file_of_any_length_without_end_is_given_up() {
+        for length in [1, MAX_FILE as usize] {
+            assert!(read_to_end(&mut io::repeat(1), length).unwrap().is_none());
+        }
+        let longest = read_to_end(&mut io::repeat(1).take(MAX_FILE), 1).unwrap();
+        assert_eq!(longest.unwrap().len() as u64, MAX_FILE);
+    }
 }
