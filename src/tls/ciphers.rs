@@ -1,9 +1,12 @@
 //! OpenSSL's names for suites and groups, and its cipher list language (openssl-ciphers(1)), to
 //! what rustls has: forward secret AEAD suites only.
 
+use rustls::SupportedCipherSuite::Tls13;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite as suites, kx_group as groups};
-use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite};
+use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
+
+use super::hkdf;
 
 /// What a list came to: what is usable, and what to tell the admin about the rest.
 #[derive(Debug)]
@@ -57,14 +60,14 @@ fn tls12() -> [Suite12; 6] {
 }
 
 /// TLS 1.3 suites: AES first, which the processors in servers do in hardware.
-const TLS13: [(&str, SupportedCipherSuite); 3] = [
-    ("TLS_AES_256_GCM_SHA384", suites::TLS13_AES_256_GCM_SHA384),
-    ("TLS_AES_128_GCM_SHA256", suites::TLS13_AES_128_GCM_SHA256),
-    (
-        "TLS_CHACHA20_POLY1305_SHA256",
-        suites::TLS13_CHACHA20_POLY1305_SHA256,
-    ),
+static TLS13: [(&str, SupportedCipherSuite); 3] = [
+    ("TLS_AES_256_GCM_SHA384", Tls13(&AES_256)),
+    ("TLS_AES_128_GCM_SHA256", Tls13(&AES_128)),
+    ("TLS_CHACHA20_POLY1305_SHA256", Tls13(&CHACHA20)),
 ];
+static AES_256: Tls13CipherSuite = hkdf::with_sha384(&suites::TLS13_AES_256_GCM_SHA384);
+static AES_128: Tls13CipherSuite = hkdf::with_sha256(&suites::TLS13_AES_128_GCM_SHA256);
+static CHACHA20: Tls13CipherSuite = hkdf::with_sha256(&suites::TLS13_CHACHA20_POLY1305_SHA256);
 
 impl Suite12 {
     /// Whether one word of the language means this suite. A word for what adit never speaks

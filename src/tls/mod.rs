@@ -15,6 +15,7 @@ mod context;
 pub mod demo;
 mod failure;
 mod handshake;
+mod hkdf;
 mod keys;
 mod names;
 mod notes;
