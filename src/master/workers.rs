@@ -285,7 +285,7 @@ impl Workers {
     }
 
     /// The worker that gets the next connection: one of the least busy that have room.
-    fn least_busy(&self) -> Option<usize> {
+    fn least_busy(&self, returns: bool) -> Option<usize> {
         let loads = (0..self.slots.len())
             .filter(|&index| {
                 let slot = &self.slots[index];
@@ -293,12 +293,12 @@ impl Workers {
             })
             .map(|index| (index, self.load(index)))
             .filter(|(_, load)| *load < self.nursery.capacity);
-        warmest(loads)
+        warmest(loads, returns)
     }
 
     /// Whether a connection could be given to somebody now.
     pub fn have_room(&self) -> bool {
-        self.homeless.is_empty() && self.least_busy().is_some()
+        self.homeless.is_empty() && self.least_busy(false).is_some()
     }
 
     /// Whether every worker that runs is at its limit of sessions.
@@ -311,7 +311,10 @@ impl Workers {
 
     /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
     pub fn assign(&mut self, accepted: Accepted) {
-        match self.least_busy() {
+        // In client mode each worker has its own sessions with the server; tickets of ours all know.
+        let service = self.nursery.services.get(accepted.service as usize);
+        let returns = service.is_some_and(|service| service.config.client);
+        match self.least_busy(returns) {
             Some(index) => self.slots[index].queue.push(accepted),
             None => self.homeless.push(accepted),
         }
@@ -489,16 +492,18 @@ impl Workers {
     }
 }
 
-/// The least busy, the lowest of several. One connection alone counts as none: a client that comes
-/// back at once finds its last connection still ending, and must meet the worker that remembers
-/// the session.
-fn warmest(mut loads: impl Iterator<Item = (usize, usize)> + Clone) -> Option<usize> {
+/// The least busy, the lowest of several. Where clients `return` to what only one worker remembers,
+/// one connection alone counts as none: who comes back at once finds the last one still ending.
+fn warmest(
+    mut loads: impl Iterator<Item = (usize, usize)> + Clone,
+    returns: bool,
+) -> Option<usize> {
     let (least, total) = loads
         .clone()
         .fold((usize::MAX, 0), |(least, total), (_, load)| {
             (least.min(load), total + load)
         });
-    let slack = usize::from(total == 1);
+    let slack = usize::from(returns && total == 1);
     loads
         .find(|(_, load)| *load <= least.saturating_add(slack))
         .map(|(index, _)| index)
@@ -509,7 +514,11 @@ mod tests {
     use super::*;
 
     fn warmest_of(loads: &[usize]) -> Option<usize> {
-        warmest(loads.iter().copied().enumerate())
+        warmest(loads_of(loads), true)
+    }
+
+    fn loads_of(loads: &[usize]) -> impl Iterator<Item = (usize, usize)> + Clone {
+        loads.iter().copied().enumerate()
     }
 
     #[test]
@@ -521,6 +530,7 @@ mod tests {
             Some(0),
             "its last connection is ending"
         );
+        assert_eq!(warmest(loads_of(&[1, 0]), false), Some(1));
         assert_eq!(warmest_of(&[2, 0]), Some(1));
         assert_eq!(warmest_of(&[7, 6, 5]), Some(2));
         assert_eq!(warmest_of(&[2, 1]), Some(1));
