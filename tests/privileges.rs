@@ -297,11 +297,13 @@ fn setuid_without_setgid_takes_the_users_groups() {
     }
 }
 
-/// `PID call(arguments…`, as strace writes it.
+/// `PID call(arguments…`, as strace writes it, or the rest of one that was interrupted by another's:
+/// `PID <... call resumed>…`.
 fn calls<'a>(trace: &'a str, name: &'a str) -> impl Iterator<Item = (usize, i32, &'a str)> {
     trace.lines().enumerate().filter_map(move |(number, line)| {
         let (pid, call) = line.split_once(' ')?;
         let call = call.trim_start();
+        let call = call.strip_prefix("<... ").unwrap_or(call);
         call.starts_with(name)
             .then_some((number, pid.parse().ok()?, call))
     })
