@@ -32,7 +32,7 @@ impl Listener {
     /// How many to take in this turn, at most.
     pub fn most(&self) -> usize {
         let doublings = self.full_turns.saturating_sub(PATIENCE);
-        (1 << doublings.min(ACCEPT_BATCH.ilog2())).min(ACCEPT_BATCH)
+        1 << doublings.min(ACCEPT_BATCH.ilog2())
     }
 
     /// Whether all that was asked for was there.

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::log::Log;
 use crate::relay::ServiceContext;
+use crate::tls;
 
-const DAY: i64 = 24 * 3600;
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Days before its end from which a certificate is told of.
-const DAYS: i64 = 30;
 
 /// The certificates that services show, and when the next look at them is due.
 #[derive(Debug)]
@@ -65,14 +63,9 @@ impl Reminders {
 impl End {
     fn line(&self, now: i64) -> Option<String> {
         let End { service, file, at } = self;
-        let days = (at - now).abs() / DAY;
-        let text = match at - now {
-            ..0 => format!("expired {days} day(s) ago"),
-            left if left < DAYS * DAY => format!("expires in {days} day(s)"),
-            _ => return None,
-        };
+        let text = tls::end_that_is_near(*at, now)?;
         Some(format!(
-            "Service [{service}]: the certificate in {file} {text}: renew it"
+            "Service [{service}]: the certificate in {file} {text}"
         ))
     }
 }
@@ -80,6 +73,8 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY: i64 = 24 * 3600;
 
     #[test]
     fn a_certificate_is_told_of_from_thirty_days_before_its_end() {

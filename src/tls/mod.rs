@@ -37,7 +37,7 @@ use std::os::fd::OwnedFd;
 pub use context::Context;
 pub use failure::{During, Failure};
 pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
-pub use keys::{PassPhrases, locked_file};
+pub use keys::{PassPhrases, end_that_is_near, locked_file};
 pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 pub use stream::{Decrypted, Stream};
 

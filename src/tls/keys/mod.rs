@@ -359,17 +359,23 @@ fn validity(path: &Path, certificate: &X509Certificate<'_>) -> Option<Problem> {
     let not_after = validity.not_after.timestamp();
     let name = super::names::distinguished(certificate.subject());
     let path = path.display();
-    let days = (not_after - now).abs() / (24 * 3600);
-    let text = if not_after < now {
-        format!("the certificate of {name} in {path} expired {days} day(s) ago: renew it")
-    } else if validity.not_before.timestamp() > now {
-        format!("the certificate of {name} in {path} is not valid yet: check the clock")
-    } else if not_after - now < SOON {
-        format!("the certificate of {name} in {path} expires in {days} day(s): renew it")
-    } else {
-        return None;
+    let early = not_after >= now && validity.not_before.timestamp() > now;
+    let what = match early {
+        true => "is not valid yet: check the clock".into(),
+        false => end_that_is_near(not_after, now)?,
     };
+    let text = format!("the certificate of {name} in {path} {what}");
     Some(Problem::warning("cert", text))
+}
+
+/// What to say of a certificate that ends within 30 days or has ended: how long until then or since.
+/// Both times in seconds since 1970.
+pub fn end_that_is_near(not_after: i64, now: i64) -> Option<String> {
+    let days = (not_after - now).abs() / (24 * 3600);
+    if not_after < now {
+        return Some(format!("expired {days} day(s) ago: renew it"));
+    }
+    (not_after - now < SOON).then(|| format!("expires in {days} day(s): renew it"))
 }
 
 /// A warning about a file that others than its owner and group can read.
