@@ -11,8 +11,8 @@ use super::rows::{ROWS, Row};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--json FILE]
-                   [--chart FILE] [--limit SECONDS] [--no-adit] [--list]
+usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--at-once N]
+                   [--json FILE] [--chart FILE] [--limit SECONDS] [--no-adit] [--list]
        benches/run --check | --baseline [--rows WORDS]
        benches/run --scale | --latency | --start [--rounds N] [--work FACTOR] [--json FILE]
        benches/run --from FILE --chart FILE
@@ -32,6 +32,8 @@ What a unit of work costs adit and its peers, side by side; or
   --rows WORDS     only rows whose id contains one of these words, by commas (see --list)
   --rounds N       rounds, each in the reverse order of the one before (default: 3)
   --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)
+  --at-once N      handshakes under way at once (default: 32, which keep two workers busy; with few
+                   a worker sleeps and wakes for each, and everybody's cost is higher)
   --json FILE      every sample and ratio, for programs
   --chart FILE     the ratios as a picture, SVG
   --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
@@ -77,6 +79,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Scales the work of a measurement.
     pub work: f64,
+    /// Handshakes under way at once.
+    pub at_once: usize,
     /// Where the machine-readable results go.
     pub json: Option<PathBuf>,
     /// Where a picture of the ratios goes.
@@ -101,6 +105,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         rows: Vec::new(),
         rounds: 3,
         work: 1.0,
+        at_once: 32,
         json: None,
         chart: None,
         limit: Duration::from_secs(3600),
@@ -117,6 +122,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("row" | "rows") => words.extend(list(&parser.value()?.string()?)),
             Long("rounds") => plan.rounds = parser.value()?.parse()?,
             Long("work") => plan.work = parser.value()?.parse()?,
+            Long("at-once") => plan.at_once = parser.value()?.parse()?,
             Long("json") => plan.json = Some(parser.value()?.into()),
             Long("chart") => plan.chart = Some(parser.value()?.into()),
             Long("from") => from = Some(PathBuf::from(parser.value()?)),
@@ -137,8 +143,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             other => return Err(other.unexpected()),
         }
     }
-    if plan.rounds == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
-        return Err("--rounds and --work must be above 0".into());
+    if plan.rounds == 0 || plan.at_once == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
+        return Err("--rounds, --work and --at-once must be above 0".into());
     }
     if let Some(json) = from {
         let chart = plan.chart.ok_or("--from needs --chart")?;

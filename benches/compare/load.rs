@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -18,19 +19,16 @@ use super::tree;
 use super::upstream::{Request, Upstream, send_pattern, take_pattern};
 use super::wire::{self, Ledger, Negotiated, Wire};
 
-/// Connections under way at once where handshakes are counted.
-const SHAKERS: usize = 4;
-/// The same where a proxy is the client that resumes. OpenSSL's client replaces a session when its
-/// successor arrives, and a connection that has just taken it for its own then shakes hands in
-/// full; one at a time, every proxy resumes.
-const CLIENT_RESUMERS: usize = 1;
+/// Connections opened at once where they are only to be open.
+const OPENERS: usize = 4;
 /// Connections that carry bulk: one for each of the proxy's workers.
 const CARRIERS: usize = 2;
 /// Connections that echo.
 const ECHOERS: usize = 16;
 /// Bytes of an echo.
 const MESSAGE: usize = 64;
-/// Connections of each shaker before anything is counted.
+/// Connections of each opener, and of each of those that shake hands, before anything is counted:
+/// enough for each worker to have had some of each service.
 const WARM_SHAKES: u64 = 20;
 /// Bytes of each carrier before anything is counted.
 const WARM_BYTES: u64 = 8_000_000;
@@ -51,7 +49,18 @@ pub struct Sample {
     pub negotiated: Option<Negotiated>,
 }
 
-/// Measures a row on a peer, with its files under `scratch`.
+/// Over how many services of the proxy's the connections of a row are spread. OpenSSL's client keeps
+/// one session for each, replaces it when its successor arrives, and a connection that has just
+/// taken it for its own then shakes hands in full: where a proxy is the client that resumes, each of
+/// those that are under way at once has its own.
+fn services(peer: Peer, row: &Row, at_once: usize) -> usize {
+    match row.work {
+        Work::Handshakes(_) if peer.tls() && row.mode == Mode::Client && row.resumed => at_once,
+        _ => 1,
+    }
+}
+
+/// Measures a row on a peer, with its files under `scratch` and so many handshakes `at_once`.
 ///
 /// # Errors
 /// The proxy does not start, does not do the work, or does another (a full handshake where it
@@ -60,12 +69,16 @@ pub fn sample(
     peer: Peer,
     row: &'static Row,
     factor: f64,
+    at_once: usize,
     pki: &Pki,
     scratch: &Path,
 ) -> io::Result<Sample> {
-    let shape = Shape::default();
+    let shape = Shape {
+        services: services(peer, row, at_once),
+        ..Shape::default()
+    };
     let scene = Scene::set(peer, shape, row, pki, scratch)?;
-    let (value, negotiated) = scene.play(Manner::Crowd, factor, &mut |work| {
+    let (value, negotiated) = scene.play(Manner::Crowd(at_once), factor, &mut |work| {
         let before = scene.settled()?;
         work()?;
         Ok(scene.settled()?.saturating_sub(before).as_secs_f64())
@@ -81,8 +94,8 @@ pub fn sample(
 /// How many connections do the work at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// As many as keep a proxy's workers busy.
-    Crowd,
+    /// As many as keep a proxy's workers busy; of handshakes, so many.
+    Crowd(usize),
     /// One, so that the same happens each time.
     Single,
 }
@@ -188,7 +201,11 @@ struct Load<'a> {
     manner: Manner,
 }
 
-type Tls = Option<Arc<ClientConfig>>;
+/// A client: where it connects, and what its TLS is made with.
+struct Client {
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+}
 
 impl Load<'_> {
     fn run(&self, factor: f64, meter: &mut Meter<'_>) -> io::Result<f64> {
@@ -205,36 +222,36 @@ impl Load<'_> {
     /// How many work at once.
     fn width(&self, crowd: usize) -> usize {
         match self.manner {
-            Manner::Crowd => crowd,
+            Manner::Crowd(_) => crowd,
             Manner::Single => 1,
         }
     }
 
-    /// What a client's end is made with; each has its own session cache.
-    fn tls(&self) -> io::Result<Tls> {
-        match self.row.mode {
-            Mode::Server if self.peer.tls() => wire::client_config(self.row, self.pki).map(Some),
-            Mode::Server | Mode::Client => Ok(None),
-        }
-    }
-
-    fn ends(&self, count: usize) -> io::Result<Vec<Tls>> {
-        (0..count).map(|_| self.tls()).collect()
+    /// So many clients, spread over the proxy's services; each has its own session cache.
+    fn clients(&self, count: usize) -> io::Result<Vec<Client>> {
+        let client = |number| {
+            let tls = match self.row.mode {
+                Mode::Server if self.peer.tls() => Some(wire::client_config(self.row, self.pki)?),
+                Mode::Server | Mode::Client => None,
+            };
+            let address = self.proxy.address_of(number);
+            Ok(Client { address, tls })
+        };
+        (0..count).map(client).collect()
     }
 
     /// A connection with a byte there and back: the whole path stands.
-    fn open(&self, tls: &Tls) -> io::Result<Wire> {
+    fn open(&self, client: &Client) -> io::Result<Wire> {
         let mut first = Request::Echo(1).bytes().to_vec();
         first.push(b'x');
-        let address = self.proxy.address();
-        let mut wire = Wire::saying(&first, address, tls.as_ref(), self.ledger)?;
+        let mut wire = Wire::saying(&first, client.address, client.tls.as_ref(), self.ledger)?;
         wire.read_exact(&mut [0])?;
         Ok(wire)
     }
 
-    fn shake(&self, tls: &Tls, times: u64) -> io::Result<()> {
+    fn shake(&self, client: &Client, times: u64) -> io::Result<()> {
         for _ in 0..times {
-            let mut wire = self.open(tls)?;
+            let mut wire = self.open(client)?;
             if self.manner == Manner::Single {
                 thread::sleep(REST);
             }
@@ -244,16 +261,16 @@ impl Load<'_> {
     }
 
     fn handshakes(&self, count: u64, meter: &mut Meter<'_>) -> io::Result<f64> {
-        let shakers = match self.row.mode {
-            Mode::Client if self.row.resumed => CLIENT_RESUMERS,
-            Mode::Client | Mode::Server => self.width(SHAKERS),
+        let shakers = match self.manner {
+            Manner::Crowd(at_once) => at_once,
+            Manner::Single => 1,
         };
-        let mut ends = self.ends(shakers)?;
-        in_parallel(&mut ends, |tls| self.shake(tls, WARM_SHAKES))?;
+        let mut clients = self.clients(shakers)?;
+        in_parallel(&mut clients, |client| self.shake(client, WARM_SHAKES))?;
         let each = count.div_ceil(shakers as u64);
         let spent = meter(&mut || {
             self.ledger.take();
-            in_parallel(&mut ends, |tls| self.shake(tls, each))
+            in_parallel(&mut clients, |client| self.shake(client, each))
         })?;
         Ok(spent / (each * shakers as u64) as f64)
     }
@@ -280,28 +297,30 @@ impl Load<'_> {
 
     /// What comes with the first connections, as a worker's code pages, is not counted.
     fn idle(&self, count: u64) -> io::Result<f64> {
-        let mut ends = self.ends(SHAKERS)?;
-        in_parallel(&mut ends, |tls| self.shake(tls, WARM_SHAKES))?;
+        let mut clients = self.clients(OPENERS)?;
+        in_parallel(&mut clients, |client| self.shake(client, WARM_SHAKES))?;
         self.settled()?;
         let before = tree::pss(self.proxy.pid())?;
-        let each = count.div_ceil(SHAKERS as u64);
-        let mut groups: Vec<(Tls, Vec<Wire>)> =
-            ends.into_iter().map(|tls| (tls, Vec::new())).collect();
-        in_parallel(&mut groups, |(tls, wires)| {
+        let each = count.div_ceil(OPENERS as u64);
+        let mut groups: Vec<(Client, Vec<Wire>)> = clients
+            .into_iter()
+            .map(|client| (client, Vec::new()))
+            .collect();
+        in_parallel(&mut groups, |(client, wires)| {
             (0..each).try_for_each(|_| {
-                wires.push(self.open(tls)?);
+                wires.push(self.open(client)?);
                 Ok(())
             })
         })?;
         self.settled()?;
         let after = tree::pss(self.proxy.pid())?;
         finish(groups.into_iter().flat_map(|(_, wires)| wires).collect())?;
-        Ok((after as f64 - before as f64) / (each * SHAKERS as u64) as f64)
+        Ok((after as f64 - before as f64) / (each * OPENERS as u64) as f64)
     }
 
     fn connections(&self, count: usize) -> io::Result<Vec<Wire>> {
-        let ends = self.ends(count)?;
-        ends.iter().map(|tls| self.open(tls)).collect()
+        let clients = self.clients(count)?;
+        clients.iter().map(|client| self.open(client)).collect()
     }
 
     fn settled(&self) -> io::Result<Duration> {

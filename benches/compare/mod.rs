@@ -141,7 +141,7 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     let mut lines = Vec::new();
     for (number, row) in plan.rows.iter().enumerate() {
         eprint!("[{}/{}] {}:", number + 1, plan.rows.len(), row.label);
-        let sample = |peer| load::sample(peer, row, plan.work, &pki, scratch.path());
+        let sample = |peer| load::sample(peer, row, plan.work, plan.at_once, &pki, scratch.path());
         lines.push(line(plan, row, sample));
         eprintln!();
     }
@@ -149,6 +149,7 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
         peers,
         rounds: plan.rounds,
         work: plan.work,
+        at_once: plan.at_once,
         lines,
     };
     println!("{}", report.text());

@@ -53,19 +53,28 @@ pub struct Site<'a> {
     pub connect: u16,
     /// What it is to do.
     pub row: &'a Row,
-    /// How large adit is; the others have two workers and one service.
+    /// How large it is; all but adit have two workers.
     pub shape: Shape,
 }
 
-/// How large adit is.
+/// How large a proxy is.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Worker processes, of one relay thread each.
+    /// Adit's worker processes, of one relay thread each.
     pub workers: usize,
-    /// Services, alike but for their address; all but the first are there only to be many.
+    /// Services, alike but for their address.
     pub services: usize,
-    /// What watches it.
+    /// What watches adit.
     pub under: Tool,
+}
+
+/// Where service `number` of a proxy accepts. All of 127/8 is loopback: one free port is free on
+/// every address of it.
+pub fn host(number: usize) -> Ipv4Addr {
+    match number {
+        0 => Ipv4Addr::LOCALHOST,
+        number => Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number as u32),
+    }
 }
 
 /// So that the load generator is always ahead of adit, and a read finds as much as it can take.
@@ -274,21 +283,13 @@ fn root() -> bool {
 }
 
 fn adit_conf(site: &Site<'_>) -> io::Result<String> {
-    let Shape {
-        workers, services, ..
-    } = site.shape;
+    let workers = site.shape.workers;
     let control = site.dir.join(CONTROL);
     let more = format!(
         "workers = {workers}\nthreads = 1\ncontrol = {}\n",
         control.display()
     );
-    let mut text = stunnel_conf(site, &more)?;
-    // All of 127/8 is loopback: one free port is free on every address of it.
-    for number in 1..services {
-        let host = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number as u32);
-        service(&mut text, site, &format!("bench-{number}"), host);
-    }
-    Ok(text)
+    stunnel_conf(site, &more)
 }
 
 /// Adit and stunnel read the same file.
@@ -301,11 +302,13 @@ fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
         let jail = jail.display();
         let _ = write!(text, "chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n");
     }
-    service(&mut text, site, "bench", Ipv4Addr::LOCALHOST);
+    for number in 0..site.shape.services {
+        service(&mut text, site, number);
+    }
     Ok(text)
 }
 
-fn service(text: &mut String, site: &Site<'_>, name: &str, host: Ipv4Addr) {
+fn service(text: &mut String, site: &Site<'_>, number: usize) {
     let Site {
         pki,
         accept,
@@ -313,9 +316,10 @@ fn service(text: &mut String, site: &Site<'_>, name: &str, host: Ipv4Addr) {
         row,
         ..
     } = site;
+    let host = host(number);
     let _ = write!(
         text,
-        "[{name}]\naccept = {host}:{accept}\nconnect = 127.0.0.1:{connect}\n"
+        "[bench-{number}]\naccept = {host}:{accept}\nconnect = 127.0.0.1:{connect}\n"
     );
     match row.mode {
         Mode::Server => {
@@ -371,12 +375,19 @@ fn haproxy_conf(site: &Site<'_>) -> String {
         true => "  user nobody\n  group nogroup\n",
         false => "",
     };
-    format!(
+    let mut text = format!(
         "global\n  nbthread 2\n  maxconn 4096\n{user}\
-         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-         frontend front\n  bind 127.0.0.1:{accept}{bind}\n  default_backend back\n\
-         backend back\n  server s 127.0.0.1:{connect}{server}\n"
-    )
+         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+    );
+    for number in 0..site.shape.services {
+        let host = host(number);
+        let _ = write!(
+            text,
+            "frontend front-{number}\n  bind {host}:{accept}{bind}\n  default_backend back-{number}\n\
+             backend back-{number}\n  server s 127.0.0.1:{connect}{server}\n"
+        );
+    }
+    text
 }
 
 fn nginx_conf(site: &Site<'_>) -> String {
@@ -410,10 +421,20 @@ fn nginx_conf(site: &Site<'_>) -> String {
         true => "user nobody nogroup;\n",
         false => "",
     };
-    format!(
+    let mut text = format!(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n{user}worker_processes 2;\n\
          daemon off;\npid {dir}/nginx.pid;\nevents {{ worker_connections 4096; }}\n\
-         stream {{ access_log off; server {{ listen 127.0.0.1:{accept}{listen}; {tls} \
-         proxy_pass 127.0.0.1:{connect}; }} }}\n"
-    )
+         stream {{ access_log off;\n"
+    );
+    for number in 0..site.shape.services {
+        let host = host(number);
+        // A session that resumes is kept with the upstream: each service has its own.
+        let _ = write!(
+            text,
+            "upstream back-{number} {{ server 127.0.0.1:{connect}; }}\n\
+             server {{ listen {host}:{accept}{listen}; {tls} proxy_pass back-{number}; }}\n"
+        );
+    }
+    text += "}\n";
+    text
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::peers::{CONTROL, Peer, Shape, Site};
+use super::peers::{CONTROL, Peer, Shape, Site, host};
 use super::pki::Pki;
 use super::rows::Row;
 use super::{tree, watch};
@@ -31,6 +31,7 @@ const TRIES: usize = 3;
 pub struct Proxy {
     child: Child,
     address: SocketAddr,
+    services: usize,
     log: PathBuf,
     bound: Instant,
 }
@@ -44,7 +45,7 @@ impl Proxy {
         Proxy::shaped(Shape::default(), peer, dir, pki, row, connect)
     }
 
-    /// As [`Proxy::start`], adit with other numbers of workers and services.
+    /// As [`Proxy::start`], in another shape.
     ///
     /// # Errors
     /// As there.
@@ -90,6 +91,7 @@ impl Proxy {
         let mut proxy = Proxy {
             child,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, site.accept)),
+            services: site.shape.services,
             log,
             bound: Instant::now(),
         };
@@ -121,9 +123,14 @@ impl Proxy {
         self.bound
     }
 
-    /// Where it accepts.
+    /// Where its first service accepts.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where client `number` connects, if they are spread over all services.
+    pub fn address_of(&self, number: usize) -> SocketAddr {
+        SocketAddr::from((host(number % self.services), self.address.port()))
     }
 
     /// Adit's control socket.

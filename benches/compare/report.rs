@@ -47,6 +47,8 @@ pub struct Report {
     pub rounds: usize,
     /// The work factor.
     pub work: f64,
+    /// Handshakes under way at once.
+    pub at_once: usize,
     /// What was measured.
     pub lines: Vec<Line>,
 }
@@ -111,9 +113,10 @@ impl Report {
         let _ = write!(
             text,
             "\nCPU time of the proxy's whole process tree, per unit of work; two workers each; \
-             medians of {} round(s), work factor {}.\n\n{}",
+             medians of {} round(s), work factor {}, {} handshakes at once.\n\n{}",
             self.rounds,
             self.work,
+            self.at_once,
             table(&self.costs())
         );
         let first = self.peers[0].0.name();
@@ -231,6 +234,7 @@ impl Report {
             "machine": machine(),
             "rounds": self.rounds,
             "work": self.work,
+            "at_once": self.at_once,
             "peers": peers,
             "rows": lines,
         })

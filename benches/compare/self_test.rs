@@ -39,6 +39,8 @@ fn stunnel_does_every_row_and_each_sample_is_in_the_json() {
         "2",
         "--work",
         "0.02",
+        "--at-once",
+        "4",
         "--limit",
         "120",
         "--json",
@@ -71,6 +73,7 @@ fn a_peer_or_a_row_that_is_not_there_or_no_round_is_refused() {
     assert!(!run(&["--no-adit", "--peer", "nobody-knows-it"]));
     assert!(!run(&["--rows", "no-such-row"]));
     assert!(!run(&["--rounds", "0"]));
+    assert!(!run(&["--at-once", "0"]));
 }
 
 #[test]
