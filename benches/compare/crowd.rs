@@ -18,8 +18,11 @@ use super::rows::Row;
 use super::tree;
 use super::wire::{self, Ledger, Wire};
 
-/// Connections being opened at once.
+/// Connections being opened at once where they are held.
 const OPENERS: usize = 4;
+/// Connections under way at once where they come and go: a worker that has one only sleeps and
+/// wakes for each of its steps, which is not what many handshakes cost.
+const SHAKERS: usize = 32;
 /// Connections of each worker before anything is measured, so that first-time costs are over.
 pub const WARM: usize = 40;
 
@@ -87,7 +90,7 @@ impl Stage {
     /// # Errors
     /// As [`Stage::open`].
     pub fn hold(&self, count: usize) -> io::Result<Vec<Wire>> {
-        let mut groups: Vec<(usize, Vec<Wire>)> = shares(count)
+        let mut groups: Vec<(usize, Vec<Wire>)> = shares(count, OPENERS)
             .into_iter()
             .map(|share| (share, Vec::with_capacity(share)))
             .collect();
@@ -105,7 +108,15 @@ impl Stage {
     /// # Errors
     /// As [`Stage::open`].
     pub fn shake(&self, count: usize) -> io::Result<()> {
-        in_parallel(&mut shares(count), |share| {
+        self.shake_at_once(count, SHAKERS)
+    }
+
+    /// As [`Stage::shake`], with so many under way at once.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub fn shake_at_once(&self, count: usize, at_once: usize) -> io::Result<()> {
+        in_parallel(&mut shares(count, at_once), |share| {
             (0..*share).try_for_each(|_| self.open()?.finish())
         })
     }
@@ -146,7 +157,7 @@ pub fn settled(root: i32) -> io::Result<Duration> {
     Ok(before)
 }
 
-/// `count` in [`OPENERS`] parts.
-fn shares(count: usize) -> Vec<usize> {
-    (0..OPENERS).map(|part| (count + part) / OPENERS).collect()
+/// `count` in `parts` parts.
+fn shares(count: usize, parts: usize) -> Vec<usize> {
+    (0..parts).map(|part| (count + part) / parts).collect()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::crowd::{Stage, settled};
+use super::crowd::Stage;
 use super::figures::{Bar, Figure, judged, told};
 use super::load::finish;
 use super::peers::{Peer, Shape};
@@ -24,6 +24,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const SILENCES: usize = 3;
 /// Memory may take this long to go back.
 const RELEASE: Duration = Duration::from_secs(10);
+/// Connections of a flood.
+const FLOOD: usize = 64;
 /// Descriptors of a process that are not connections.
 const OTHERS: u64 = 500;
 
@@ -326,40 +328,58 @@ fn sizes(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What accepting costs the one master: connections that only come and go.
+/// What accepting and handing over costs the one master: handshakes, so many at once, and a flood of
+/// connections that say nothing. Where they are few it is woken for each, and pays for that.
 fn accepting(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     let stage = field.stage("accepting", 2, 1)?;
     let masters = tree::titled(stage.proxy.pid(), "adit: master")?;
     let [master] = masters[..] else {
         return Err(io::Error::other("not one process is adit's master"));
     };
-    let mut figures = Vec::new();
-    for (at_once, name) in [(1, "one at a time"), (64, "64 at once")] {
-        let count = field.scaled(6400) / at_once;
+    let each = |count: usize, work: &dyn Fn() -> io::Result<()>| -> io::Result<f64> {
+        let clock = || tree::clock(master).unwrap_or_default();
         let mut costs = Vec::new();
         for _ in 0..field.rounds {
-            let clock = || tree::clock(master).unwrap_or_default();
-            settled(stage.proxy.pid())?;
+            stage.settled()?;
             let before = clock();
-            for _ in 0..count {
-                let open = |_| TcpStream::connect(stage.address());
-                let mut wires = (0..at_once).map(open).collect::<io::Result<Vec<_>>>()?;
-                for wire in &mut wires {
-                    wire.shutdown(std::net::Shutdown::Write)?;
-                    // The proxy ends it: it has been handed over.
-                    let _ = wire.read(&mut [0]);
-                }
-            }
-            settled(stage.proxy.pid())?;
+            work()?;
+            stage.settled()?;
             let spent = clock().saturating_sub(before);
-            costs.push(spent.as_secs_f64() * 1e6 / (count * at_once) as f64);
+            costs.push(spent.as_secs_f64() * 1e6 / count as f64);
         }
-        let cost = median(&costs).unwrap_or(f64::NAN);
-        figures.push(told(format!("master's CPU per accept, {name}"), cost, "us"));
-        let what = format!("accepts one master can do, {name}");
-        figures.push(told(what, 1e6 / cost, "/s"));
+        Ok(median(&costs).unwrap_or(f64::NAN))
+    };
+    let count = field.scaled(1600);
+    let mut figures = Vec::new();
+    let mut cost = f64::NAN;
+    for at_once in [1, 4, 32] {
+        cost = each(count, &|| stage.shake_at_once(count, at_once))?;
+        let what = format!("master's CPU per handshake, {at_once} at once");
+        figures.push(told(what, cost, "us"));
     }
+    let what = "connections one master can hand over, handshakes 32 at once";
+    figures.push(told(what, 1e6 / cost, "/s"));
+    let rounds = count / FLOOD;
+    cost = each(rounds * FLOOD, &|| {
+        (0..rounds).try_for_each(|_| flood(stage.address()))
+    })?;
+    let what = format!("master's CPU per connection, {FLOOD} at once that say nothing");
+    figures.push(told(what, cost, "us"));
+    let what = "connections one master can hand over in such a flood";
+    figures.push(told(what, 1e6 / cost, "/s"));
     Ok(figures)
+}
+
+/// So many connections at once, all there before any has ended.
+fn flood(address: std::net::SocketAddr) -> io::Result<()> {
+    let open = |_| TcpStream::connect(address);
+    let mut wires = (0..FLOOD).map(open).collect::<io::Result<Vec<_>>>()?;
+    for wire in &mut wires {
+        wire.shutdown(std::net::Shutdown::Write)?;
+        // The proxy ends it: it has been handed over.
+        let _ = wire.read(&mut [0]);
+    }
+    Ok(())
 }
 
 /// The places of a round, each round in the reverse order of the one before.

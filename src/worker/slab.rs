@@ -37,10 +37,17 @@ impl<T> Slot<T> {
     }
 }
 
+/// Slots that are made, and given back, together: one that is in use keeps so many.
+const CHUNK: usize = 16;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    /// `None`: given back.
+    chunks: Vec<Option<Box<[Slot<T>]>>>,
+    /// How many chunks there are.
+    made: usize,
+    /// The slots of these that nothing stands in.
     free: Vec<u32>,
     /// The first life of a new slot: later than any of a slot that was there once.
     first: u32,
@@ -50,7 +57,8 @@ impl<T> Slab<T> {
     /// An empty table.
     pub fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            chunks: Vec::new(),
+            made: 0,
             free: Vec::new(),
             first: 0,
         }
@@ -58,18 +66,11 @@ impl<T> Slab<T> {
 
     /// Puts in what `make` makes of its key, if it makes something.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> Option<T>) -> Option<Key> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                self.slots.push(Slot {
-                    generation: self.first,
-                    value: None,
-                });
-                // A descriptor each at least, so a table never holds 2^32.
-                (self.slots.len() - 1) as u32
-            }
-        };
-        let slot = &mut self.slots[index as usize];
+        if self.free.is_empty() {
+            self.grow();
+        }
+        let index = self.free.pop()?;
+        let slot = slot(&mut self.chunks, index)?;
         let key = Key {
             index,
             generation: slot.generation,
@@ -83,9 +84,27 @@ impl<T> Slab<T> {
         None
     }
 
+    fn grow(&mut self) {
+        let place = self.chunks.iter().position(Option::is_none);
+        let place = place.unwrap_or_else(|| {
+            self.chunks.push(None);
+            self.chunks.len() - 1
+        });
+        let new = |_| Slot {
+            generation: self.first,
+            value: None,
+        };
+        self.chunks[place] = Some((0..CHUNK).map(new).collect());
+        self.made += 1;
+        // A descriptor each at least, so a table never holds 2^32; the lowest is taken first.
+        let first = place * CHUNK;
+        let indices = (first..first + CHUNK).rev().map(|index| index as u32);
+        self.free.extend(indices);
+    }
+
     /// What stands there, unless that life is over.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
+        let slot = slot(&mut self.chunks, key.index)?;
         if slot.generation != key.generation {
             return None;
         }
@@ -94,7 +113,7 @@ impl<T> Slab<T> {
 
     /// Takes it out; the key is worth nothing afterwards.
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
+        let slot = slot(&mut self.chunks, key.index)?;
         if slot.generation != key.generation {
             return None;
         }
@@ -104,21 +123,28 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Gives back the memory of the free slots behind the last one that is in use.
+    /// Gives back the memory of chunks that nothing stands in, wherever they are.
     pub fn shrink(&mut self) {
-        let used = self.slots.iter().rposition(|slot| slot.value.is_some());
-        let kept = used.map_or(0, |last| last + 1);
-        for slot in self.slots.drain(kept..) {
-            self.first = self.first.max(slot.generation);
+        for chunk in &mut self.chunks {
+            let Some(slots) = chunk.take_if(|slots| slots.iter().all(|s| s.value.is_none())) else {
+                continue;
+            };
+            let latest = slots.iter().map(|slot| slot.generation).max();
+            self.first = self.first.max(latest.unwrap_or_default());
+            self.made -= 1;
         }
-        self.free.retain(|&index| (index as usize) < kept);
-        self.slots.shrink_to_fit();
+        let chunks = &self.chunks;
+        self.free
+            .retain(|&index| chunks[index as usize / CHUNK].is_some());
+        let last = self.chunks.iter().rposition(Option::is_some);
+        self.chunks.truncate(last.map_or(0, |last| last + 1));
+        self.chunks.shrink_to_fit();
         self.free.shrink_to_fit();
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.made * CHUNK - self.free.len()
     }
 
     /// Whether there is none.
@@ -128,13 +154,21 @@ impl<T> Slab<T> {
 
     /// Everything in it, with its key.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+        let chunks = self.chunks.iter().zip((0..).step_by(CHUNK));
+        let slots = chunks.flat_map(|(chunk, first)| chunk.iter().flatten().zip(first..));
+        slots.filter_map(|(slot, index)| {
             let generation = slot.generation;
             slot.value
                 .as_ref()
                 .map(|value| (Key { index, generation }, value))
         })
     }
+}
+
+fn slot<T>(chunks: &mut [Option<Box<[Slot<T>]>>], index: u32) -> Option<&mut Slot<T>> {
+    let index = index as usize;
+    let chunk = chunks.get_mut(index / CHUNK)?.as_mut()?;
+    chunk.get_mut(index % CHUNK)
 }
 
 impl<T> Default for Slab<T> {
@@ -163,24 +197,32 @@ mod tests {
     #[test]
     fn a_slot_that_was_given_back_and_made_again_has_another_life() {
         let mut slab = Slab::new();
-        let keys: Vec<Key> = (0..4)
+        let count = 3 * CHUNK;
+        let keys: Vec<Key> = (0..count)
             .map(|n| slab.insert_with(|_| Some(n)).unwrap())
             .collect();
-        for key in [keys[0], keys[2], keys[3]] {
+        let kept = keys[2 * CHUNK + 1];
+        for key in keys.iter().filter(|key| **key != kept) {
+            slab.remove(*key);
+        }
+        slab.shrink();
+        let there: Vec<bool> = slab.chunks.iter().map(Option::is_some).collect();
+        assert_eq!(there, [false, false, true], "whatever is behind them");
+        assert_eq!((slab.len(), slab.free.len()), (1, CHUNK - 1));
+        assert_eq!(slab.get_mut(kept), Some(&mut (2 * CHUNK + 1)));
+        let new: Vec<Key> = (0..count - 1)
+            .map(|n| slab.insert_with(|_| Some(n)).unwrap())
+            .collect();
+        assert_eq!((slab.chunks.len(), slab.len()), (3, count));
+        for old in keys.iter().filter(|key| **key != kept) {
+            assert!(!new.contains(old));
+            assert_eq!(slab.get_mut(*old), None);
+        }
+        for key in new.into_iter().chain([kept]) {
             slab.remove(key);
         }
         slab.shrink();
-        assert_eq!((slab.slots.len(), slab.free.len()), (2, 1));
-        assert_eq!(slab.get_mut(keys[1]), Some(&mut 1));
-        assert_eq!(slab.len(), 1);
-        let new: Vec<Key> = (10..13)
-            .map(|n| slab.insert_with(|_| Some(n)).unwrap())
-            .collect();
-        for old in [keys[0], keys[2], keys[3]] {
-            assert!(!new.contains(&old));
-            assert_eq!(slab.get_mut(old), None);
-        }
-        assert_eq!(slab.len(), 4);
+        assert!(slab.is_empty() && slab.chunks.is_empty() && slab.free.is_empty());
     }
 
     #[test]
@@ -204,7 +246,7 @@ mod tests {
         }
         assert_eq!(slab.insert_with(|_| None), None);
         slab.insert_with(|_| Some(99)).unwrap();
-        assert_eq!(slab.slots.len(), 10);
+        assert_eq!(slab.chunks.len(), 1);
         let mut left: Vec<i32> = slab.iter().map(|(_, value)| *value).collect();
         left.sort_unstable();
         assert_eq!(left, [5, 6, 7, 8, 9, 99]);
