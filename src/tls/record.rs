@@ -26,8 +26,8 @@ const EXPLICIT_NONCE: usize = 8;
 /// longer.
 pub const MAX_RECORD: usize = HEADER + MAX_CIPHERTEXT;
 /// What a record adds to its plain bytes at most (TLS 1.2 with AES-GCM): a buffer of
-/// `plain + MAX_RECORD_OVERHEAD * plain.div_ceil(16384)` bytes takes everything `encrypt` makes of
-/// `plain`, but for the rare renewal of keys.
+/// `plain + MAX_RECORD_OVERHEAD * (plain.div_ceil(16384) + 11)` bytes takes everything `encrypt`
+/// makes of `plain`, its first records being small, but for the rare renewal of keys.
 pub const MAX_RECORD_OVERHEAD: usize = HEADER + EXPLICIT_NONCE + TAG;
 
 /// How the suite and the version lay out a record.

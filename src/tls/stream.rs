@@ -22,6 +22,13 @@ const MAX_IDLE_RECORDS: u8 = 32;
 /// The longest message after a handshake that is taken together: a ticket can have 64 KiB.
 const MAX_MESSAGE: usize = 4 + 0x1_0200;
 
+/// What is sent first, in bytes, goes in small records: as much as TCP sends before it waits for the
+/// peer (ten segments, RFC 6928). A full record would be more than that, and of no use to the peer
+/// until its end has come, a round trip later.
+const EARLY: u16 = 14 * 1024;
+/// Plain bytes of a small record: it fits into one packet, over IPv6 and PPPoE too.
+const EARLY_PLAIN: usize = 1350;
+
 /// An established TLS connection.
 pub struct Stream {
     opener: Opener,
@@ -34,6 +41,8 @@ pub struct Stream {
     /// A handshake message that is not whole yet.
     message: Vec<u8>,
     idle_records: u8,
+    /// How much is to be sent yet in small records, in bytes.
+    early: u16,
     /// The peer's close_notify came.
     closed: bool,
     /// Our close_notify, or a fatal alert, is out: nothing more is sent.
@@ -81,6 +90,7 @@ impl Stream {
             client,
             message: Vec::new(),
             idle_records: 0,
+            early: EARLY,
             closed: false,
             finished: false,
             negotiated,
@@ -303,8 +313,8 @@ impl Stream {
         Ok(written)
     }
 
-    /// Encrypts as much of `plain` as fits into `output`, whole records each, of 16 KiB where
-    /// there is enough. Returns how much of `plain` was taken and how much of `output` was filled;
+    /// Encrypts as much of `plain` as fits into `output`, whole records each, small ones first, and
+    /// then of 16 KiB where there is enough. Returns how much of `plain` was taken and how much of `output` was filled;
     /// both are 0 when `output` is too small for a record (see `MAX_RECORD_OVERHEAD`), or after
     /// `close_notify`, or after an error.
     ///
@@ -326,7 +336,12 @@ impl Stream {
                     .map_err(|error| self.broken(&error))?;
             }
             let room = (output.len() - filled).saturating_sub(self.sealer.overhead());
-            let wanted = (plain.len() - taken).min(MAX_PLAIN);
+            let most = if self.early > 0 {
+                EARLY_PLAIN
+            } else {
+                MAX_PLAIN
+            };
+            let wanted = (plain.len() - taken).min(most);
             // No crumb behind a full record: what does not fit waits for the next buffer.
             if room == 0 || (room < wanted && taken > 0) {
                 break;
@@ -341,6 +356,7 @@ impl Stream {
                 )
                 .map_err(|error| self.broken(&error))?;
             taken += length;
+            self.early = self.early.saturating_sub(length as u16);
         }
         Ok((taken, filled))
     }

@@ -156,17 +156,35 @@ fn empty_records_without_end_are_refused() {
     }
 }
 
+/// The lengths of the plain bytes in records of ours.
+fn plain_lengths(mut records: &[u8], overhead: usize) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let [_, _, _, high, low, rest @ ..] = records {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        lengths.push(5 + length - overhead);
+        records = &rest[length..];
+    }
+    lengths
+}
+
 #[test]
-fn records_are_full_and_fit_the_room_that_is_said_to_be_enough() {
+fn records_are_small_at_first_then_full_and_fit_the_room_that_is_said_to_be_enough() {
     for version in BOTH {
         let (mut client, _) = pair(version);
         let plain = vec![1; 50_000];
-        let mut output = vec![0; plain.len() + 4 * MAX_RECORD_OVERHEAD];
+        let mut output = vec![0; plain.len() + (4 + 11) * MAX_RECORD_OVERHEAD];
         let (taken, filled) = client.stream().encrypt(&plain, &mut output).unwrap();
         assert_eq!(taken, plain.len());
-        assert!(filled <= output.len());
+        let overhead = (filled - taken) / 14;
+        let lengths = plain_lengths(&output[..filled], overhead);
+        let rest = 50_000 - 11 * 1350 - 2 * 16_384;
+        assert_eq!(lengths[..11], [1350; 11]);
+        assert_eq!(lengths[11..], [16_384, 16_384, rest]);
         let first = usize::from(output[3]) << 8 | usize::from(output[4]);
-        assert!(first >= 16_384 && first + 5 <= MAX_RECORD);
+        assert!(
+            first + 5 <= 1500 - 40 - 20 - 12 - 8,
+            "a packet of PPPoE, IPv6 and TCP with time stamps"
+        );
         assert_eq!(
             client.stream().encrypt(&plain, &mut [0; 20]).unwrap(),
             (0, 0)
@@ -176,6 +194,18 @@ fn records_are_full_and_fit_the_room_that_is_said_to_be_enough() {
         let (taken, _) = client.stream().encrypt(&plain, &mut [0; 20_000]).unwrap();
         assert_eq!(taken, 16_384, "but no crumb is put behind a full record");
     }
+}
+
+#[test]
+fn messages_that_are_small_anyway_use_the_small_records_up() {
+    let (mut client, _) = pair(BOTH[0]);
+    let mut output = vec![0; 40_000];
+    for _ in 0..14 {
+        client.stream().encrypt(&[1; 1024], &mut output).unwrap();
+    }
+    let (taken, _) = client.stream().encrypt(&[1; 20_000], &mut output).unwrap();
+    let first = usize::from(output[3]) << 8 | usize::from(output[4]);
+    assert!(taken >= 16_384 && (16_384..=MAX_RECORD).contains(&first));
 }
 
 #[test]
