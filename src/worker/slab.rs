@@ -251,4 +251,53 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, [5, 6, 7, 8, 9, 99]);
     }
+
+    #[test]
+    fn whatever_comes_goes_and_is_given_back_each_key_finds_its_own_and_never_returns() {
+        let mut seed = 1u64;
+        let mut random = move |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % below
+        };
+        let mut slab = Slab::new();
+        let (mut there, mut gone) = (Vec::new(), std::collections::HashSet::new());
+        for step in 0..20_000 {
+            // Now many come, now many go.
+            let comes = if step / 500 % 2 == 0 { 7 } else { 3 };
+            match random(10) {
+                n if n < comes => {
+                    let key = slab.insert_with(|_| Some(step)).unwrap();
+                    assert!(!gone.contains(&key) && there.iter().all(|(other, _)| *other != key));
+                    there.push((key, step));
+                }
+                _ if !there.is_empty() => {
+                    let (key, value) = there.swap_remove(random(there.len()));
+                    assert_eq!(slab.remove(key), Some(value));
+                    gone.insert(key);
+                }
+                _ => {}
+            }
+            if random(50) == 0 {
+                slab.shrink();
+                let in_use = slab.chunks.iter().flatten();
+                assert!(
+                    in_use
+                        .into_iter()
+                        .all(|c| c.iter().any(|s| s.value.is_some()))
+                );
+            }
+            assert_eq!(slab.len(), there.len());
+        }
+        assert!(
+            there
+                .iter()
+                .all(|(key, value)| slab.get_mut(*key).map(|v| *v) == Some(*value))
+        );
+        assert!(gone.iter().all(|key| slab.get_mut(*key).is_none()));
+        let mut listed: Vec<usize> = slab.iter().map(|(_, value)| *value).collect();
+        let mut expected: Vec<usize> = there.into_iter().map(|(_, value)| value).collect();
+        listed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(listed, expected);
+    }
 }
