@@ -27,8 +27,9 @@ What a unit of work costs adit and its peers, side by side; or
   --start          adit's size, its time to start, its memory at rest
   --from FILE      draws the --chart of an earlier run's --json
 
-  --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx, and sockets, the
-                   floor, which relays plain TCP (default: all), by commas; may be given again
+  --peer NAMES     who adit is compared with: stunnel, hitch, haproxy, nginx, and the floors:
+                   sockets, which relays plain TCP, and rustls, which shakes hands from memory
+                   to memory (default: all), by commas; may be given again
   --rows WORDS     only rows whose id contains one of these words, by commas (see --list)
   --rounds N       rounds, each in the reverse order of the one before (default: 3)
   --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)

@@ -34,7 +34,7 @@ pub struct Group {
 }
 
 /// The peers that ratios are to, and the groups, of a run's JSON; `None` where it is none. The
-/// floor is no peer: it does no TLS.
+/// floors are no peers.
 pub fn groups(run: &Value) -> Option<(Vec<String>, Vec<Group>)> {
     let names = run["peers"].as_array()?.iter();
     let names = names.map(|peer| peer["name"].as_str().map(str::to_owned));
@@ -42,7 +42,7 @@ pub fn groups(run: &Value) -> Option<(Vec<String>, Vec<Group>)> {
     let peers: Vec<String> = names
         .into_iter()
         .skip(1)
-        .filter(|name| name != "sockets")
+        .filter(|name| name != "sockets" && name != "rustls")
         .collect();
     let mut groups = Vec::new();
     for row in run["rows"].as_array()? {

@@ -6,6 +6,7 @@
 //! loopback, between a client and an upstream that live in this program. What is counted is the CPU time of
 //! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
 
+mod alone;
 mod args;
 pub mod chart;
 pub mod counts;
@@ -141,7 +142,10 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     let mut lines = Vec::new();
     for (number, row) in plan.rows.iter().enumerate() {
         eprint!("[{}/{}] {}:", number + 1, plan.rows.len(), row.label);
-        let sample = |peer| load::sample(peer, row, plan.work, plan.at_once, &pki, scratch.path());
+        let sample = |peer| match peer {
+            Peer::Rustls => alone::sample(row, plan.work, &pki),
+            _ => load::sample(peer, row, plan.work, plan.at_once, &pki, scratch.path()),
+        };
         lines.push(line(plan, row, sample));
         eprintln!();
     }

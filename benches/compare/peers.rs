@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::pki::{HOST, Pki};
-use super::rows::{Mode, Row};
+use super::rows::{Mode, Row, Work};
 
 /// Where adit's control socket is in its folder.
 pub const CONTROL: &str = "control";
@@ -38,6 +38,8 @@ pub enum Peer {
     Nginx,
     /// No TLS at all, see [`super::floor`].
     Sockets,
+    /// No socket at all, see [`super::alone`].
+    Rustls,
 }
 
 /// Where a proxy is put for one measurement.
@@ -141,13 +143,14 @@ impl Default for Shape {
 
 impl Peer {
     /// All, in the table's order.
-    pub const ALL: [Peer; 6] = [
+    pub const ALL: [Peer; 7] = [
         Peer::Adit,
         Peer::Stunnel,
         Peer::Hitch,
         Peer::Haproxy,
         Peer::Nginx,
         Peer::Sockets,
+        Peer::Rustls,
     ];
 
     /// Its name.
@@ -159,6 +162,7 @@ impl Peer {
             Peer::Haproxy => "haproxy",
             Peer::Nginx => "nginx",
             Peer::Sockets => "sockets",
+            Peer::Rustls => "rustls",
         }
     }
 
@@ -167,15 +171,19 @@ impl Peer {
         Peer::ALL.into_iter().find(|peer| peer.name() == name)
     }
 
-    /// Whether its TLS side speaks TLS.
+    /// Whether it is a proxy that speaks TLS, and not one of the floors.
     pub fn tls(self) -> bool {
-        self != Peer::Sockets
+        !matches!(self, Peer::Sockets | Peer::Rustls)
     }
 
     /// Whether it can do this row at all.
     pub fn can(self, row: &Row) -> bool {
-        // Hitch has a client mode, but neither resumption nor verification in it.
-        self != Peer::Hitch || row.mode == Mode::Server
+        match self {
+            // It has a client mode, but neither resumption nor verification in it.
+            Peer::Hitch => row.mode == Mode::Server,
+            Peer::Rustls => matches!(row.work, Work::Handshakes(_)),
+            _ => true,
+        }
     }
 
     /// Its program.
@@ -188,7 +196,7 @@ impl Peer {
             Peer::Hitch => in_path("hitch"),
             Peer::Haproxy => in_path("haproxy"),
             Peer::Nginx => in_path("nginx"),
-            Peer::Sockets => "/proc/self/exe".into(),
+            Peer::Sockets | Peer::Rustls => "/proc/self/exe".into(),
         }
     }
 
@@ -201,7 +209,8 @@ impl Peer {
             Peer::Adit | Peer::Stunnel => "-version",
             Peer::Hitch => "--version",
             Peer::Haproxy | Peer::Nginx => "-v",
-            Peer::Sockets => return Ok("plain TCP both sides: the floor".to_owned()),
+            Peer::Sockets => return Ok("plain TCP both sides: a floor".to_owned()),
+            Peer::Rustls => return Ok("from memory to memory: the other floor".to_owned()),
         };
         let program = self.program();
         let output = Command::new(&program)
@@ -226,7 +235,7 @@ impl Peer {
     /// Writes its configuration; the command that starts it in the foreground.
     ///
     /// # Errors
-    /// A file that could not be written.
+    /// A file that could not be written; it is no program.
     pub fn prepare(self, site: &Site<'_>) -> io::Result<Command> {
         let config = site.dir.join("config");
         fs::write(
@@ -237,7 +246,7 @@ impl Peer {
                 Peer::Hitch => hitch_conf(site),
                 Peer::Haproxy => haproxy_conf(site),
                 Peer::Nginx => nginx_conf(site),
-                Peer::Sockets => String::new(),
+                Peer::Sockets | Peer::Rustls => String::new(),
             },
         )?;
         let mut command = match self {
@@ -262,6 +271,7 @@ impl Peer {
                 let ports = [site.accept, site.connect].map(|port| port.to_string());
                 command.arg("--relay").args(ports)
             }
+            Peer::Rustls => return Err(io::Error::other("rustls alone is no program")),
         };
         Ok(command)
     }

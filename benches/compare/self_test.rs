@@ -69,6 +69,28 @@ fn stunnel_does_every_row_and_each_sample_is_in_the_json() {
 }
 
 #[test]
+fn rustls_alone_shakes_hands_as_each_row_says_and_does_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("results.json");
+    let mut args = vec!["--no-adit", "--peer", "rustls", "--rounds", "1"];
+    args.extend(["--work", "0.01", "--json", file.to_str().unwrap()]);
+    assert!(run(&args));
+    let results: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    for row in results["rows"].as_array().unwrap() {
+        let (id, cell) = (row["id"].as_str().unwrap(), &row["peers"]["rustls"]);
+        let shakes_hands = id.contains("handshake") || id.contains("resumed");
+        assert_eq!(shakes_hands, !cell.is_null(), "{id}");
+        if shakes_hands {
+            assert!(cell["median"].as_f64().unwrap() > 0.0, "{id}");
+            let negotiated = cell["negotiated"].as_str().unwrap();
+            assert_eq!(id.contains("resumed"), negotiated.ends_with("resumed"));
+            assert_eq!(id.contains("tls12"), negotiated.starts_with("TLSv1.2"));
+        }
+    }
+}
+
+#[test]
 fn a_peer_or_a_row_that_is_not_there_or_no_round_is_refused() {
     assert!(!run(&["--no-adit", "--peer", "nobody-knows-it"]));
     assert!(!run(&["--rows", "no-such-row"]));
@@ -193,7 +215,7 @@ fn the_baseline_in_the_tree_can_be_read_and_has_every_row_that_is_counted() {
 #[test]
 fn a_chart_has_a_bar_for_each_peer_that_does_a_row_and_none_for_the_floor() {
     let results = serde_json::json!({
-        "peers": [{"name": "adit"}, {"name": "stunnel"}, {"name": "hitch"}, {"name": "sockets"}],
+        "peers": [{"name": "adit"}, {"name": "stunnel"}, {"name": "hitch"}, {"name": "sockets"}, {"name": "rustls"}],
         "rows": [
             {"label": "first", "peers": {"adit": {}, "stunnel": {"median_ratio": 0.5},
                 "hitch": {"median_ratio": 2.0}, "sockets": {"median_ratio": 3.0}}},

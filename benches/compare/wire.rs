@@ -43,7 +43,8 @@ impl fmt::Display for Negotiated {
 }
 
 impl Negotiated {
-    fn of(tls: &CommonState) -> Negotiated {
+    /// What a connection agreed on.
+    pub fn of(tls: &CommonState) -> Negotiated {
         let version = tls
             .protocol_version()
             .map_or("?", |v| v.as_str().unwrap_or("?"));
@@ -257,7 +258,7 @@ fn only(version: Version) -> [&'static SupportedProtocolVersion; 1] {
     }
 }
 
-/// The TLS client in front of a proxy in server mode, with an empty session cache of its own.
+/// The TLS client in front of a proxy in server mode (and rustls alone as one), with an empty session cache of its own.
 pub fn client_config(row: &Row, pki: &Pki) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(&pki.authority)?;
