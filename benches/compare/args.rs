@@ -9,6 +9,9 @@ use lexopt::prelude::*;
 use super::peers::Peer;
 use super::rows::{ROWS, Row};
 
+/// A thread each, and a service each for some; peers are set up for so many connections.
+const MOST_AT_ONCE: usize = 1000;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--at-once N]
@@ -143,6 +146,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),
         }
+    }
+    if plan.at_once > MOST_AT_ONCE {
+        return Err(format!("--at-once takes {MOST_AT_ONCE} at most").into());
     }
     if plan.rounds == 0 || plan.at_once == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
         return Err("--rounds, --work and --at-once must be above 0".into());

@@ -49,10 +49,11 @@ pub struct Sample {
     pub negotiated: Option<Negotiated>,
 }
 
-/// Over how many services of the proxy's the connections of a row are spread. OpenSSL's client keeps
-/// one session for each, replaces it when its successor arrives, and a connection that has just
-/// taken it for its own then shakes hands in full: where a proxy is the client that resumes, each of
-/// those that are under way at once has its own.
+/// Over how many services of the proxy's the connections of a row are spread. Peers that are
+/// the client keep one session for each (haproxy for each thread, nginx for each worker, too) and
+/// replace it when its successor arrives; a connection that has just taken it for its own then shakes
+/// hands in full. So where a proxy is the client that resumes, each of those that are under way at
+/// once has a service of its own.
 fn services(peer: Peer, row: &Row, at_once: usize) -> usize {
     match row.work {
         Work::Handshakes(_) if peer.tls() && row.mode == Mode::Client && row.resumed => at_once,

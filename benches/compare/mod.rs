@@ -166,8 +166,8 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     Ok(report.is_sound())
 }
 
-/// A measurement; a peer's is tried a second time, since a peer that resets its first connection now
-/// and then should not cost the whole run. Adit must not.
+/// A measurement. A peer's that fails, for whatever reason, is tried a second time: one that resets
+/// its first connection now and then should not cost the whole run. Adit has one try.
 fn twice<T>(peer: Peer, sample: impl Fn(Peer) -> io::Result<T>) -> io::Result<T> {
     match sample(peer) {
         Err(error) if peer != Peer::Adit => {

@@ -99,6 +99,7 @@ impl Proxy {
         Ok(proxy)
     }
 
+    /// The last service's port: they are bound one after the other.
     fn wait_until_it_accepts(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + START;
         loop {
@@ -106,7 +107,7 @@ impl Proxy {
                 let why = self.explain(&format!("it ended at once, {status}"));
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, why));
             }
-            if TcpStream::connect(self.address).is_ok() {
+            if TcpStream::connect(self.address_of(self.services - 1)).is_ok() {
                 self.bound = Instant::now();
                 return Ok(());
             }

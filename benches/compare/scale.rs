@@ -349,7 +349,7 @@ fn accepting(field: &Field<'_>) -> io::Result<Vec<Figure>> {
         }
         Ok(median(&costs).unwrap_or(f64::NAN))
     };
-    let count = field.scaled(1600);
+    let count = field.scaled(1600).max(32);
     let mut figures = Vec::new();
     let mut cost = f64::NAN;
     for at_once in [1, 4, 32] {
@@ -359,7 +359,7 @@ fn accepting(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     }
     let what = "connections one master can hand over, handshakes 32 at once";
     figures.push(told(what, 1e6 / cost, "/s"));
-    let rounds = count / FLOOD;
+    let rounds = (count / FLOOD).max(1);
     cost = each(rounds * FLOOD, &|| {
         (0..rounds).try_for_each(|_| flood(stage.address()))
     })?;

@@ -96,6 +96,7 @@ fn a_peer_or_a_row_that_is_not_there_or_no_round_is_refused() {
     assert!(!run(&["--rows", "no-such-row"]));
     assert!(!run(&["--rounds", "0"]));
     assert!(!run(&["--at-once", "0"]));
+    assert!(!run(&["--at-once", "1001"]));
 }
 
 #[test]

@@ -512,7 +512,7 @@ fn deliver(
             plain = &plain[taken..];
             filled += made;
             if taken == 0 {
-                // Full, which a single read cannot bring about; send that, and go on.
+                // Full, which only a read full of the tiniest records brings about: send that, and go on.
                 if filled == 0 {
                     return Err(Trouble::Write(Errno::ENOBUFS));
                 }

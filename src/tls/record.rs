@@ -26,7 +26,7 @@ const EXPLICIT_NONCE: usize = 8;
 /// longer.
 pub const MAX_RECORD: usize = HEADER + MAX_CIPHERTEXT;
 /// What a record adds to its plain bytes at most (TLS 1.2 with AES-GCM): a buffer of
-/// `plain + MAX_RECORD_OVERHEAD * (plain.div_ceil(16384) + 11)` bytes takes everything `encrypt`
+/// `plain + MAX_RECORD_OVERHEAD * (plain.div_ceil(16384) + 10)` bytes takes everything `encrypt`
 /// makes of `plain`, its first records being small, but for the rare renewal of keys.
 pub const MAX_RECORD_OVERHEAD: usize = HEADER + EXPLICIT_NONCE + TAG;
 

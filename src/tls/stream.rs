@@ -22,12 +22,12 @@ const MAX_IDLE_RECORDS: u8 = 32;
 /// The longest message after a handshake that is taken together: a ticket can have 64 KiB.
 const MAX_MESSAGE: usize = 4 + 0x1_0200;
 
+/// Plain bytes of a small record: it fits into one packet, over IPv6 and PPPoE too.
+const EARLY_PLAIN: usize = 1350;
 /// What is sent first, in bytes, goes in small records: as much as TCP sends before it waits for the
 /// peer (ten segments, RFC 6928). A full record would be more than that, and of no use to the peer
 /// until its end has come, a round trip later.
-const EARLY: u16 = 14 * 1024;
-/// Plain bytes of a small record: it fits into one packet, over IPv6 and PPPoE too.
-const EARLY_PLAIN: usize = 1350;
+const EARLY: u16 = 10 * EARLY_PLAIN as u16;
 
 /// An established TLS connection.
 pub struct Stream {
@@ -314,9 +314,9 @@ impl Stream {
     }
 
     /// Encrypts as much of `plain` as fits into `output`, whole records each, small ones first, and
-    /// then of 16 KiB where there is enough. Returns how much of `plain` was taken and how much of `output` was filled;
-    /// both are 0 when `output` is too small for a record (see `MAX_RECORD_OVERHEAD`), or after
-    /// `close_notify`, or after an error.
+    /// then of 16 KiB where there is enough. Returns how much of `plain` was taken and how much of
+    /// `output` was filled; both are 0 when `output` is too small for a record (see
+    /// `MAX_RECORD_OVERHEAD`), or after `close_notify`, or after an error.
     ///
     /// # Errors
     /// The sequence numbers are used up (TLS 1.2 after 2^24 records of AES-GCM).

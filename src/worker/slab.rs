@@ -45,7 +45,7 @@ const CHUNK: usize = 16;
 pub struct Slab<T> {
     /// `None`: given back.
     chunks: Vec<Option<Box<[Slot<T>]>>>,
-    /// How many chunks there are.
+    /// How many of them are not given back.
     made: usize,
     /// The slots of these that nothing stands in.
     free: Vec<u32>,
