@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -29,6 +30,17 @@ fn run(arguments: &[&str]) -> (Output, String) {
 
 fn good(certs: &Certs, upstream: &Server) -> String {
     upstream.line() + &certs.server().lines()
+}
+
+/// A configuration with a control socket, written as a start would write it, and not started; and
+/// where that socket is to be.
+fn with_control(certs: &Certs, upstream: &Server) -> (Plan, PathBuf) {
+    let plan = Plan::new();
+    let socket = plan.folder().join("control");
+    let global = format!("control = {}", socket.display());
+    let plan = plan.global(global).service("test", good(certs, upstream));
+    let _ = plan.command();
+    (plan, socket)
 }
 
 /// `adit check` of this plan's configuration.
@@ -375,11 +387,7 @@ fn who_asks_where_nobody_answers_is_told_that_adit_is_not_running() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
-    let plan = Plan::new();
-    let socket = plan.folder().join("control");
-    let global = format!("control = {}", socket.display());
-    let plan = plan.global(global).service("test", good(&certs, &upstream));
-    let _ = plan.command();
+    let (plan, socket) = with_control(&certs, &upstream);
     let file = plan.file().display().to_string();
     let both = |words: [&str; 2]| {
         for command in ["status", "reload"] {
@@ -497,11 +505,7 @@ fn reload_signals_nobody_whose_number_an_answer_only_says() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
-    let plan = Plan::new();
-    let socket = plan.folder().join("control");
-    let global = format!("control = {}", socket.display());
-    let plan = plan.global(global).service("test", good(&certs, &upstream));
-    let _ = plan.command();
+    let (plan, socket) = with_control(&certs, &upstream);
     let mut bystander = Command::new("cat")
         .stdin(Stdio::piped())
         .spawn()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use super::crowd::SHAKERS;
 use super::peers::Peer;
 use super::rows::{ROWS, Row};
 
@@ -109,7 +110,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         rows: Vec::new(),
         rounds: 3,
         work: 1.0,
-        at_once: 32,
+        at_once: SHAKERS,
         json: None,
         chart: None,
         limit: Duration::from_secs(3600),

@@ -20,9 +20,9 @@ use super::wire::{self, Ledger, Wire};
 
 /// Connections being opened at once where they are held.
 const OPENERS: usize = 4;
-/// Connections under way at once where they come and go: a worker with a single connection sleeps
-/// and wakes for each of its steps, which is not what many handshakes cost.
-const SHAKERS: usize = 32;
+/// Connections under way at once where they come and go, if nothing else is asked for: a worker with
+/// a single connection sleeps and wakes for each of its steps, which is not what many handshakes cost.
+pub const SHAKERS: usize = 32;
 /// Connections of each worker before anything is measured, so that first-time costs are over.
 pub const WARM: usize = 40;
 

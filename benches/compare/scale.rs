@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::crowd::Stage;
+use super::crowd::{SHAKERS, Stage};
 use super::figures::{Bar, Figure, judged, told};
 use super::load::finish;
 use super::peers::{Peer, Shape};
@@ -349,15 +349,15 @@ fn accepting(field: &Field<'_>) -> io::Result<Vec<Figure>> {
         }
         Ok(median(&costs).unwrap_or(f64::NAN))
     };
-    let count = field.scaled(1600).max(32);
+    let count = field.scaled(1600).max(SHAKERS);
     let mut figures = Vec::new();
     let mut cost = f64::NAN;
-    for at_once in [1, 4, 32] {
+    for at_once in [1, 4, SHAKERS] {
         cost = each(count, &|| stage.shake_at_once(count, at_once))?;
         let what = format!("master's CPU per handshake, {at_once} at once");
         figures.push(told(what, cost, "us"));
     }
-    let what = "connections one master can hand over, handshakes 32 at once";
+    let what = format!("connections one master can hand over, handshakes {SHAKERS} at once");
     figures.push(told(what, 1e6 / cost, "/s"));
     let rounds = (count / FLOOD).max(1);
     cost = each(rounds * FLOOD, &|| {
