@@ -575,6 +575,48 @@ fn an_address_becomes_one_that_overlaps_it_and_back() {
     scene.survives();
 }
 
+/// Closing a listening socket resets whoever is in its queue, so nobody may be: several clients whose
+/// ClientHello is answered with an alert at once, while the address changes again and again.
+#[test]
+fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
+    require!(adit);
+    /// RFC 8446, 5.1 and 6: a record's header, level and description.
+    const ALERT: usize = 7;
+    let plan = Plan::new();
+    let certs = Certs::new();
+    let lines = certs.server().lines() + "accept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
+    let adit = plan.service("echo", lines).start();
+    let narrow = adit.address("echo");
+    let wide = SocketAddr::from(([0, 0, 0, 0], narrow.port()));
+    let stop = AtomicBool::new(false);
+    let be_refused = || {
+        let mut stream = peers::connect(narrow);
+        stream.write_all(b"this is no ClientHello")?;
+        stream.read_exact(&mut [0; ALERT])
+    };
+    std::thread::scope(|scope| {
+        let client = || {
+            let mut turn = 0;
+            while !stop.load(Ordering::SeqCst) {
+                be_refused().unwrap_or_else(|error| panic!("connection {turn}: {error}"));
+                turn += 1;
+            }
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(client)).collect();
+        let mut last = "127.0.0.1:0".to_owned();
+        for turn in 0..10 {
+            let next = if turn % 2 == 0 { wide } else { narrow };
+            adit.rewrite(|text| accept_of_echo(&text, &last, next));
+            adit.reload(1);
+            last = next.to_string();
+            if clients.iter().any(|client| client.is_finished()) {
+                break;
+            }
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
 #[test]
 fn somebody_who_does_not_answer_on_a_unix_socket_keeps_nobody_waiting() {
     use nix::sys::socket::{

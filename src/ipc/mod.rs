@@ -6,6 +6,7 @@ pub mod channel;
 pub mod handoff;
 pub mod inherit;
 pub mod leash;
+pub mod retire;
 pub mod scoreboard;
 pub mod shared;
 pub mod sockopt;

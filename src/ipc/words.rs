@@ -31,7 +31,8 @@ pub enum ToMaster {
     List,
     /// Say [`FromMaster::Alive`].
     Ask,
-    /// Accept no more; go when the last connection has ended.
+    /// Accept no more, but for what has begun to connect to a retired listener
+    /// ([`super::retire`]); go when the last connection has ended.
     Drain,
     /// End every connection and go.
     Cut,

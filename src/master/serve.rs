@@ -19,6 +19,7 @@ use crate::children;
 use crate::ipc::accept::accept;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::leash::Leash;
+use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
@@ -50,6 +51,8 @@ pub struct Serving {
     log: Log,
     announced: bool,
     draining: bool,
+    /// When the retired listeners are closed, of a master that drains.
+    closing_at: Option<Instant>,
     paused_until: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
@@ -88,6 +91,7 @@ impl Serving {
             log,
             announced: false,
             draining: false,
+            closing_at: None,
             paused_until: None,
             claim_tick: CLAIM_TICK,
             reminders,
@@ -109,7 +113,11 @@ impl Serving {
                 self.reminders.remind(Instant::now(), &self.log);
             }
             let unclaimed = self.workers.flush();
-            if self.draining {
+            if self.closing_at.is_some_and(|at| at <= Instant::now()) {
+                self.accept_the_rest();
+                self.close_listeners();
+            }
+            if self.draining && self.listeners.is_empty() {
                 self.workers.drain();
             }
             self.workers.kill_overdue();
@@ -142,7 +150,8 @@ impl Serving {
         {
             self.paused_until = None;
         }
-        if self.draining || self.paused_until.is_some() || !self.announced {
+        let none = self.listeners.is_empty() || !self.announced;
+        if none || self.paused_until.is_some() {
             return false;
         }
         if self.workers.at_capacity() {
@@ -191,8 +200,8 @@ impl Serving {
         ];
         let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
-        if let Some(until) = self.paused_until {
-            at(until);
+        for when in [self.paused_until, self.closing_at].into_iter().flatten() {
+            at(when);
         }
         if unclaimed {
             at(now + self.claim_tick);
@@ -367,6 +376,7 @@ impl Serving {
             }
             ToMaster::Cut => {
                 self.drain();
+                self.close_listeners();
                 self.workers.cut();
             }
             ToMaster::Listeners(_) | ToMaster::Serve => {
@@ -388,11 +398,29 @@ impl Serving {
 
     fn drain(&mut self) {
         self.draining = true;
-        // Others have these listeners too: closed here, they would still be watched.
-        for listener in self.listeners.drain(..) {
-            self.watch.remove(&listener.socket);
+        self.unwatch_listeners();
+        // The others are the next master's now.
+        self.listeners
+            .retain(|listener| retire::is_retired(listener.socket.as_fd()));
+        if !self.listeners.is_empty() && self.closing_at.is_none() {
+            self.closing_at = Some(Instant::now() + LAST_HANDSHAKES);
         }
         self.workers.stop_starting();
+    }
+
+    /// Others have these listeners too: closed here, they would still be watched.
+    fn unwatch_listeners(&mut self) {
+        if std::mem::take(&mut self.listening) {
+            for listener in &self.listeners {
+                self.watch.remove(&listener.socket);
+            }
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        self.unwatch_listeners();
+        self.listeners.clear();
+        self.closing_at = None;
     }
 
     fn finish_listing(&mut self, count: usize) {

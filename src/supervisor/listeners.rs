@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open as open_file};
@@ -25,10 +26,12 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
-use crate::ipc::{inherit, sockopt};
+use crate::ipc::{inherit, retire, sockopt};
 use crate::jail;
 use crate::log::Log;
 
+/// How long an old master may have a retired listener open, if it is a slow one.
+const RETIRED_FOR: Duration = retire::LAST_HANDSHAKES.saturating_mul(4);
 /// SD_LISTEN_FDS_START
 const FIRST_PASSED: i32 = 3;
 
@@ -55,7 +58,11 @@ struct Listening {
 
 /// The listeners in force.
 #[derive(Debug, Default)]
-pub struct Listeners(HashMap<Key, Rc<Listening>>);
+pub struct Listeners {
+    open: HashMap<Key, Rc<Listening>>,
+    /// Ports of those that an old master may still have open, and until when it may.
+    retired: Vec<(u16, Instant)>,
+}
 
 /// The listeners that a new configuration wants: some kept, some new. Dropping it closes the new ones.
 #[derive(Debug)]
@@ -150,7 +157,7 @@ impl Listeners {
             address: describe(address),
             errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
         };
-        let listening = match self.0.get(&key) {
+        let listening = match self.open.get(&key) {
             Some(kept) => {
                 set_options(&kept.socket, service).map_err(failed)?;
                 Rc::clone(kept)
@@ -169,7 +176,7 @@ impl Listeners {
 
     /// Everything that listens: what makes it the same, its address in text, and the socket.
     pub fn all(&self) -> impl Iterator<Item = (&Key, &str, BorrowedFd<'_>)> {
-        let listening = self.0.iter();
+        let listening = self.open.iter();
         listening.map(|(key, l)| (key, l.address.as_str(), l.socket.as_fd()))
     }
 
@@ -194,40 +201,73 @@ impl Listeners {
     /// How many sockets were passed.
     pub fn count_passed(&self) -> usize {
         let passed = |key: &&Key| matches!(key, Key::Passed(_));
-        self.0.keys().filter(passed).count()
+        self.open.keys().filter(passed).count()
     }
 
     /// Adds a socket that the program before an exec had.
     pub fn take_over(&mut self, key: Key, address: String, socket: OwnedFd) {
-        self.0.insert(key, Rc::new(Listening { socket, address }));
+        self.open
+            .insert(key, Rc::new(Listening { socket, address }));
     }
 
-    /// Puts a prepared set into force; what it does not name is closed.
+    /// Puts a prepared set into force; what it does not name is closed, by the master that accepts
+    /// from it when that is told to drain, after this. Where others go on serving the port, it is
+    /// retired before.
     pub fn commit(&mut self, prepared: Prepared) {
         let mut new: HashMap<_, _> = prepared
             .wanted
             .into_iter()
             .map(|(_, key, listening)| (key, listening))
             .collect();
-        for (key, listening) in self.0.drain() {
+        let now = Instant::now();
+        self.retired.retain(|(_, until)| now < *until);
+        for (key, listening) in self.open.drain() {
             match key {
                 _ if new.contains_key(&key) => {}
-                Key::Unix(path) => drop(fs::remove_file(path)),
                 // Another configuration may want it again.
                 Key::Passed(_) => drop(new.insert(key, listening)),
-                Key::Tcp(_) | Key::Any(..) => {}
+                Key::Unix(path) => drop(fs::remove_file(path)),
+                Key::Tcp(_) | Key::Any(..) => {
+                    let port = listening.port();
+                    if new.values().any(|l| l.port() == port) && listening.retire() {
+                        let port = port.map(|port| (port, now + RETIRED_FOR));
+                        self.retired.extend(port);
+                    }
+                }
             }
         }
-        self.0 = new;
+        self.open = new;
+    }
+
+    /// Whether a listener of that port was retired and may still be open.
+    fn has_retired(&self, port: u16) -> bool {
+        let now = Instant::now();
+        let mut retired = self.retired.iter();
+        retired.any(|(retired, until)| *retired == port && now < *until)
     }
 
     /// Closes everything, and removes the Unix sockets.
     pub fn close(&mut self) {
-        for (key, _) in self.0.drain() {
+        for (key, _) in self.open.drain() {
             if let Key::Unix(path) = key {
                 let _ = fs::remove_file(path);
             }
         }
+    }
+}
+
+impl Listening {
+    /// The port, if it is one of TCP's.
+    fn port(&self) -> Option<u16> {
+        let address: SocketAddr = self.address.parse().ok()?;
+        Some(address.port())
+    }
+
+    /// Nobody new comes here; the address may be bound again while the master still has it open.
+    /// False where that cannot be: then the master takes what is in the queue, and closes it.
+    fn retire(&self) -> bool {
+        let socket = &self.socket;
+        setsockopt(socket, ReusePort, &true).is_ok() && retire::retire(socket.as_fd()).is_ok()
     }
 }
 
@@ -312,15 +352,12 @@ fn bind_and_listen(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
 
 /// Binds an address that one of ours with the same port is in the way of: a reload from `0.0.0.0:P`
 /// to `127.0.0.1:P`, or back. Both stand until the old one is closed. socket(7): SO_REUSEPORT on
-/// both lets them, and nobody else's, which has it not.
+/// both lets them, and nobody else's, which has it not. What is retired has it for good.
 fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> Result<(), Errno> {
-    let same_port = |listening: &&Rc<Listening>| {
-        let bound = listening.address.parse::<SocketAddr>();
-        bound.is_ok_and(|bound| bound.port() == address.port())
-    };
-    let ours = others.0.values().filter(same_port);
+    let port = address.port();
+    let ours = others.open.values().filter(|l| l.port() == Some(port));
     let mut sockets: Vec<&OwnedFd> = ours.map(|listening| &listening.socket).collect();
-    if sockets.is_empty() {
+    if sockets.is_empty() && !others.has_retired(port) {
         return Err(Errno::EADDRINUSE);
     }
     sockets.push(socket);

@@ -245,6 +245,13 @@ impl Supervisor {
         };
         // Whichever master died meanwhile, this one serves in its place.
         self.replace_at = None;
+        let config = Rc::clone(&transition.config);
+        let mut lines = Vec::new();
+        if let Some(prepared) = transition.prepared.take() {
+            lines = prepared.lines(&config);
+            // Before the old master is told: it looks which of its listeners are retired.
+            self.listeners.commit(prepared);
+        }
         let mut draining = Vec::new();
         for generation in &mut self.generations {
             if generation.number == number {
@@ -254,14 +261,8 @@ impl Supervisor {
                 draining.push(generation.number);
             }
         }
-        let config = Rc::clone(&transition.config);
         self.log = Why::Reload.log(&config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));
-        let mut lines = Vec::new();
-        if let Some(prepared) = transition.prepared.take() {
-            lines = prepared.lines(&config);
-            self.listeners.commit(prepared);
-        }
         self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
             crate::error!(self.log, "certWatch: {error}");
             None
