@@ -78,4 +78,26 @@ mod tests {
         assert_eq!(ebbs(&[128, 32, 8, 2, 0, 1, 0]), [32, 8], "the rest is few");
         assert_eq!(ebbs(&[500, 0, 1, 0, 500, 0]), [0, 0]);
     }
+
+    #[test]
+    fn the_cache_is_made_of_other_blocks_than_the_burst_left_in_it() {
+        const SIZE: usize = 104;
+        /// Where the next blocks of that size lie; they go back into the cache, as they came.
+        fn next_blocks() -> [usize; 7] {
+            let blocks: [Vec<u8>; 7] = std::array::from_fn(|_| Vec::with_capacity(SIZE));
+            blocks.each_ref().map(|block| block.as_ptr().addr())
+        }
+        // A thread of its own has a cache of its own.
+        let thread = std::thread::spawn(|| {
+            let mut left = next_blocks();
+            let mut again = next_blocks();
+            left.sort();
+            again.sort();
+            assert_eq!(left, again, "what glibc does without it");
+            renew_cache();
+            let renewed = next_blocks();
+            assert!(renewed.iter().all(|block| !left.contains(block)));
+        });
+        thread.join().unwrap();
+    }
 }
