@@ -7,6 +7,7 @@
 mod support;
 
 mod bad_input;
+mod cert_watch;
 mod command_line;
 mod config_errors;
 mod encrypted_keys;
@@ -17,6 +18,7 @@ mod relay_plain_and_tls;
 mod reload;
 mod resumption;
 mod standing_still;
+mod start_and_stop;
 mod starttls;
 mod stunnel_compat;
 mod supervision;

@@ -155,8 +155,9 @@ impl Certs {
     /// the other way round.
     pub fn scalar(pem: &str) -> [Vec<u8>; 2] {
         let der = KeyPair::from_pem(pem).expect("a key").serialize_der();
-        // RFC 5915 in RFC 5208: the 32 bytes stand behind `04 20`.
-        let at = der.windows(2).rposition(|two| two == [4, 0x20]);
+        // RFC 5915 in RFC 5208: the 32 bytes stand behind the first `04 20`; the public key, which
+        // comes after them, may hold another.
+        let at = der.windows(2).position(|two| two == [4, 0x20]);
         let at = at.filter(|at| at + 34 <= der.len()).expect("a P-256 key") + 2;
         let scalar = der[at..at + 32].to_vec();
         let reversed = scalar.iter().rev().copied().collect();
