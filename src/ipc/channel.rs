@@ -101,6 +101,15 @@ impl Channel {
         }
     }
 
+    /// Whether the other side is there as far as one knows, and could only not be told just now:
+    /// its queue is full, or what it takes to tell it was short.
+    pub fn is_busy(error: &io::Error) -> bool {
+        use io::ErrorKind::{ResourceBusy, WouldBlock};
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        matches!(error.kind(), WouldBlock | ResourceBusy)
+            || matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+    }
+
     /// Receives one message into `buffer`; `None` when the other side is gone. Waits for one
     /// unless `MSG_DONTWAIT` is among `flags`.
     ///

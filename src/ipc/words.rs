@@ -54,7 +54,8 @@ pub enum FromMaster {
     Listed(usize),
     /// Asked, its loop has come round.
     Alive,
-    /// A word's descriptor found no room in its table, or in a worker's: send again what was sent.
+    /// A word's descriptor found no room in its table, or a word none on its way to a worker: send
+    /// again what was sent.
     Missed,
 }
 
@@ -123,6 +124,26 @@ pub fn say_now<W: Serialize>(
         descriptors,
         MsgFlags::MSG_DONTWAIT,
     )
+}
+
+/// What became of a word that was said to several.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// How many it was said to.
+    pub by: usize,
+    /// One that lives could not be told just now. One that is dead, or about to be noticed as such,
+    /// does not count: whoever takes its place knows.
+    pub missed: bool,
+}
+
+impl Heard {
+    /// Adds what came of saying it to one.
+    pub fn count(&mut self, said: io::Result<()>) {
+        match said {
+            Ok(()) => self.by += 1,
+            Err(error) => self.missed |= Channel::is_busy(&error),
+        }
+    }
 }
 
 /// Hears one word; `None` when the other side is gone.

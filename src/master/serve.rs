@@ -21,7 +21,7 @@ use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::leash::Leash;
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
-use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker, hear, say};
+use crate::ipc::words::{FromMaster, FromWorker, Heard, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
 use crate::log::{self, Log};
 use crate::process;
@@ -348,23 +348,25 @@ impl Serving {
         match word {
             ToMaster::LogFile => {
                 if let Some(file) = descriptors.pop() {
-                    self.replace_log(file);
+                    self.replace_log(file)?;
                 }
             }
             ToMaster::Syslog => {
                 if let Some(socket) = descriptors.pop() {
-                    self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
+                    let heard = self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
+                    self.tell_again_unless(&heard)?;
                     // A generation without syslog has no use for it.
                     let _ = log::replace_syslog(socket);
                 }
             }
             ToMaster::Resolver => {
                 if let Some(channel) = descriptors.pop() {
-                    self.workers.replace_resolver(channel.into());
+                    let heard = self.workers.replace_resolver(channel.into());
+                    self.tell_again_unless(&heard)?;
                 }
             }
             ToMaster::List => {
-                let heard = self.workers.say(&ToWorker::List, &[]);
+                let heard = self.workers.say(&ToWorker::List, &[]).by;
                 self.listing = Some((heard + 1, 0));
                 self.finish_listing(0);
             }
@@ -389,10 +391,19 @@ impl Serving {
         Ok(())
     }
 
-    fn replace_log(&mut self, file: OwnedFd) {
-        self.workers.say(&ToWorker::LogFile, &[file.as_fd()]);
+    fn replace_log(&mut self, file: OwnedFd) -> io::Result<()> {
+        let heard = self.workers.say(&ToWorker::LogFile, &[file.as_fd()]);
         if let Err(error) = log::replace_file(file) {
             crate::error!(self.log, "Master: log file not reopened: {error}");
+        }
+        self.tell_again_unless(&heard)
+    }
+
+    /// What a worker could not be told goes on being wrong there: the supervisor says it once more.
+    fn tell_again_unless(&self, heard: &Heard) -> io::Result<()> {
+        match heard.missed {
+            true => say(&self.supervisor, &FromMaster::Missed, &[]),
+            false => Ok(()),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::children::BackOff;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
-use crate::ipc::words::{ToWorker, say_now};
+use crate::ipc::words::{Heard, ToWorker, say_now};
 use crate::jail::Jailed;
 use crate::log::Log;
 use crate::process::{self, OneThread};
@@ -208,22 +208,26 @@ impl Workers {
     }
 
     /// A new resolver: every worker gets new sockets to it.
-    pub fn replace_resolver(&mut self, resolver: Channel) {
+    pub fn replace_resolver(&mut self, resolver: Channel) -> Heard {
         self.nursery.resolver = resolver;
+        let mut heard = Heard::default();
         for index in 0..self.slots.len() {
-            let Ok(sockets) = self.introduce() else {
-                return;
-            };
-            let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-            self.say_to(index, &ToWorker::Resolver, &sockets);
+            let said = self.introduce().and_then(|sockets| {
+                let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+                self.say_to(index, &ToWorker::Resolver, &sockets)
+            });
+            heard.count(said);
         }
+        heard
     }
 
-    /// Says one word to every worker; returns how many heard it.
-    pub fn say(&mut self, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> usize {
-        (0..self.slots.len())
-            .filter(|&index| self.say_to(index, word, descriptors))
-            .count()
+    /// Says one word to every worker.
+    pub fn say(&mut self, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> Heard {
+        let mut heard = Heard::default();
+        for index in 0..self.slots.len() {
+            heard.count(self.say_to(index, word, descriptors));
+        }
+        heard
     }
 
     /// Tells each worker to drain, once, when everything meant for it was sent to it.
@@ -238,10 +242,16 @@ impl Workers {
         }
     }
 
-    fn say_to(&self, index: usize, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> bool {
-        let running = self.slots[index].process.as_ref();
-        // One that cannot be spoken to is dead or about to be noticed as such.
-        running.is_some_and(|worker| say_now(&worker.channel, word, descriptors).is_ok())
+    fn say_to(
+        &self,
+        index: usize,
+        word: &ToWorker,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        match &self.slots[index].process {
+            Some(worker) => say_now(&worker.channel, word, descriptors),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// The channel of one worker.

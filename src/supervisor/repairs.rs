@@ -8,7 +8,7 @@ use super::orphans::Orphans;
 use super::resolver::Resolver;
 use super::running::Supervisor;
 use crate::children;
-use crate::ipc::words::{ToMaster, say_now};
+use crate::ipc::words::ToMaster;
 
 /// Pause before a resolver that could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -76,11 +76,12 @@ impl Supervisor {
     }
 
     /// Tells the masters where the resolver is.
-    pub(super) fn introduce_resolver(&self) {
-        let channel = self.resolver.channel.as_fd();
-        for generation in &self.generations {
-            // One that cannot hear it is dead or dying.
-            let _ = say_now(&generation.channel, &ToMaster::Resolver, &[channel]);
+    pub(super) fn introduce_resolver(&mut self) {
+        let channel = self.resolver.channel.as_fd().try_clone_to_owned();
+        match channel {
+            Ok(channel) => self.pass_down(&ToMaster::Resolver, channel.as_fd()),
+            // No descriptor is left just now.
+            Err(_) => self.missed(),
         }
     }
 

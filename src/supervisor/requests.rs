@@ -2,18 +2,19 @@
 //! (USR1), a list of the connections (USR2).
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::generation::State;
 use super::running::Supervisor;
+use crate::ipc::channel::Channel;
 use crate::ipc::words::{ToMaster, say_now};
-use crate::log;
+use crate::{log, resolver};
 
 /// How long masters may take to list their connections.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long after a process had no descriptor free it is tried again.
+/// How long after a process could not take what it was sent it is tried again.
 const SEND_AGAIN: Duration = Duration::from_secs(1);
 
 /// A list of connections being put together (USR2).
@@ -44,17 +45,30 @@ impl Supervisor {
         }
     }
 
-    fn pass_log_file(&self) -> io::Result<()> {
+    fn pass_log_file(&mut self) -> io::Result<()> {
         let file = log::reopen(&self.config.global)?;
-        for generation in &self.generations {
-            let _ = say_now(&generation.channel, &ToMaster::LogFile, &[file.as_fd()]);
-        }
-        // One that is dead just now will be started with the new one.
-        let _ = crate::resolver::replace_log_file(&self.resolver.channel, file.as_fd());
+        self.pass_down(&ToMaster::LogFile, file.as_fd());
+        let said = resolver::replace_log_file(&self.resolver.channel, file.as_fd());
+        self.told(said);
         log::replace_file(file)
     }
 
-    /// A process had no descriptor free for what it was sent: a moment later it may have one.
+    /// Has every process work with another file, socket or channel.
+    pub(super) fn pass_down(&mut self, word: &ToMaster, descriptor: BorrowedFd<'_>) {
+        for nth in 0..self.generations.len() {
+            let said = say_now(&self.generations[nth].channel, word, &[descriptor]);
+            self.told(said);
+        }
+    }
+
+    /// One that is dead just now will be started with what is new; one that is busy is told again.
+    pub(super) fn told(&mut self, said: io::Result<()>) {
+        if said.is_err_and(|error| Channel::is_busy(&error)) {
+            self.missed();
+        }
+    }
+
+    /// A process had no room for what it was sent, or no descriptor: a moment later it may have.
     pub(super) fn missed(&mut self) {
         self.send_again_at
             .get_or_insert_with(|| Instant::now() + SEND_AGAIN);

@@ -13,7 +13,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::running::Supervisor;
 use crate::config::Global;
-use crate::ipc::words::{ToMaster, say_now};
+use crate::ipc::words::ToMaster;
 use crate::{log, resolver};
 
 /// Between two tries to connect: a socket has its name a moment before it can be connected to.
@@ -115,11 +115,9 @@ impl Supervisor {
     /// Has every process log to whichever syslogd runs now.
     pub(super) fn pass_syslog(&mut self) -> io::Result<()> {
         let socket = log::connect_syslog()?;
-        for generation in &self.generations {
-            // One that cannot hear it is dead or dying.
-            let _ = say_now(&generation.channel, &ToMaster::Syslog, &[socket.as_fd()]);
-        }
-        let _ = resolver::replace_syslog(&self.resolver.channel, socket.as_fd());
+        self.pass_down(&ToMaster::Syslog, socket.as_fd());
+        let said = resolver::replace_syslog(&self.resolver.channel, socket.as_fd());
+        self.told(said);
         self.logs_changed |= self.transition.is_some();
         // Where none was there at the start, none is in use until a reload.
         if log::replace_syslog(socket).is_ok() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -63,6 +64,30 @@ pub fn cpu_time(pid: i32) -> std::time::Duration {
     let fields = stat(pid).expect("a living process");
     let ticks = |field: &String| field.parse::<u64>().expect("a number");
     std::time::Duration::from_millis(10 * (ticks(&fields[11]) + ticks(&fields[12])))
+}
+
+/// Sets how many descriptors it may have (prlimit(1)): a number, or `SOFT:HARD`.
+#[track_caller]
+pub fn limit_descriptors(pid: i32, limit: &str) {
+    let (pid, limit) = (format!("--pid={pid}"), format!("--nofile={limit}"));
+    let status = Command::new("prlimit").args([pid, limit]).status();
+    assert!(status.expect("prlimit").success());
+}
+
+/// Lowers that limit so that it can open nothing more; the limit that it had.
+#[track_caller]
+pub fn leave_no_descriptor(pid: i32) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a living process");
+    let line = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max open files"));
+    let mut fields = line.expect("its limit").split_whitespace();
+    let (soft, hard) = (fields.next().expect("soft"), fields.next().expect("hard"));
+    let mut open: Vec<i32> = descriptors(pid).iter().map(|(number, _)| *number).collect();
+    open.sort();
+    let lowest_free = (0..).zip(&open).take_while(|(n, open)| n == *open).count();
+    limit_descriptors(pid, &format!("{lowest_free}:{hard}"));
+    format!("{soft}:{hard}")
 }
 
 /// The processes that it started and that live.
