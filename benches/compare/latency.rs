@@ -201,11 +201,13 @@ pub fn measure(field: &Field<'_>, peers: &[Peer]) -> io::Result<Vec<Figure>> {
                 }
                 for place in order {
                     let (stage, crew) = &mut stages[place];
-                    let times = crew
-                        .talk(pace, messages.max(connections))
-                        .map_err(|error| {
-                            io::Error::other(stage.proxy.explain(&format!("an echo: {error}")))
-                        })?;
+                    let times = crew.talk(pace, messages.max(connections));
+                    let times = times.map_err(|error| {
+                        let peer = peers[place].name();
+                        let what =
+                            format!("an echo through {peer}, {connections} connections, {name}");
+                        io::Error::other(stage.proxy.explain(&format!("{what}: {error}")))
+                    })?;
                     let mut us: Vec<f64> = times.iter().map(|t| t.as_secs_f64() * 1e6).collect();
                     us.sort_by(f64::total_cmp);
                     samples[place][0].push(percentile(&us, 0.50));

@@ -387,7 +387,7 @@ fn haproxy_conf(site: &Site<'_>) -> String {
     };
     let mut text = format!(
         "global\n  nbthread 2\n  maxconn 4096\n{user}\
-         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n"
     );
     for number in 0..site.shape.services {
         let host = host(number);
