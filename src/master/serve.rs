@@ -112,11 +112,12 @@ impl Serving {
             if !self.draining {
                 self.reminders.remind(Instant::now(), &self.log);
             }
-            let unclaimed = self.workers.flush();
+            // Before the flush: what is taken here is sent in this turn, since no other may come.
             if self.closing_at.is_some_and(|at| at <= Instant::now()) {
                 self.accept_the_rest();
                 self.close_listeners();
             }
+            let unclaimed = self.workers.flush();
             if self.draining && self.listeners.is_empty() {
                 self.workers.drain();
             }
