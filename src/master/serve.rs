@@ -229,7 +229,7 @@ impl Serving {
         if self.paused_until.is_some() {
             return 0;
         }
-        // The word before it in this turn may have been to drain: then there are none any more.
+        // The word before it in this turn may have been to drain: then there are fewer, or none.
         let Some(listener) = self.listeners.get_mut(index) else {
             return 0;
         };

@@ -352,7 +352,7 @@ fn bind_and_listen(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
 
 /// Binds an address that one of ours with the same port is in the way of: a reload from `0.0.0.0:P`
 /// to `127.0.0.1:P`, or back. Both stand until the old one is closed. socket(7): SO_REUSEPORT on
-/// both lets them, and nobody else's, which has it not. What is retired has it for good.
+/// both lets them, and nobody of another user. What is retired has it for good.
 fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> Result<(), Errno> {
     let port = address.port();
     let ours = others.open.values().filter(|l| l.port() == Some(port));
@@ -366,7 +366,7 @@ fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> 
         sockets.try_for_each(|socket| setsockopt(socket, ReusePort, &yes))
     };
     let bound = share(true).and_then(|()| bind_and_listen(socket, address));
-    // Nobody else is to come in beside them.
+    // Nobody else is to come in beside them; of our own user one may, which the port remembers.
     share(false)?;
     bound
 }

@@ -77,12 +77,8 @@ impl Supervisor {
 
     /// Tells the masters where the resolver is.
     pub(super) fn introduce_resolver(&mut self) {
-        let channel = self.resolver.channel.as_fd().try_clone_to_owned();
-        match channel {
-            Ok(channel) => self.pass_down(&ToMaster::Resolver, channel.as_fd()),
-            // No descriptor is left just now.
-            Err(_) => self.missed(),
-        }
+        let heard = self.pass_down(&ToMaster::Resolver, self.resolver.channel.as_fd());
+        self.send_again_unless(&heard);
     }
 
     /// Starts another resolver and tells the masters.

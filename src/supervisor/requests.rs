@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::generation::State;
 use super::running::Supervisor;
-use crate::ipc::channel::Channel;
-use crate::ipc::words::{ToMaster, say_now};
+use crate::ipc::words::{Heard, ToMaster, say_now};
 use crate::{log, resolver};
 
 /// How long masters may take to list their connections.
@@ -47,23 +46,24 @@ impl Supervisor {
 
     fn pass_log_file(&mut self) -> io::Result<()> {
         let file = log::reopen(&self.config.global)?;
-        self.pass_down(&ToMaster::LogFile, file.as_fd());
-        let said = resolver::replace_log_file(&self.resolver.channel, file.as_fd());
-        self.told(said);
+        let mut heard = self.pass_down(&ToMaster::LogFile, file.as_fd());
+        let channel = &self.resolver.channel;
+        heard.count(resolver::replace_log_file(channel, file.as_fd()));
+        self.send_again_unless(&heard);
         log::replace_file(file)
     }
 
-    /// Has every process work with another file, socket or channel.
-    pub(super) fn pass_down(&mut self, word: &ToMaster, descriptor: BorrowedFd<'_>) {
-        for nth in 0..self.generations.len() {
-            let said = say_now(&self.generations[nth].channel, word, &[descriptor]);
-            self.told(said);
+    /// Has every generation work with another file, socket or channel.
+    pub(super) fn pass_down(&self, word: &ToMaster, descriptor: BorrowedFd<'_>) -> Heard {
+        let mut heard = Heard::default();
+        for generation in &self.generations {
+            heard.count(say_now(&generation.channel, word, &[descriptor]));
         }
+        heard
     }
 
-    /// One that is dead just now will be started with what is new; one that is busy is told again.
-    pub(super) fn told(&mut self, said: io::Result<()>) {
-        if said.is_err_and(|error| Channel::is_busy(&error)) {
+    pub(super) fn send_again_unless(&mut self, heard: &Heard) {
+        if heard.missed {
             self.missed();
         }
     }

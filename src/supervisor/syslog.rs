@@ -115,9 +115,10 @@ impl Supervisor {
     /// Has every process log to whichever syslogd runs now.
     pub(super) fn pass_syslog(&mut self) -> io::Result<()> {
         let socket = log::connect_syslog()?;
-        self.pass_down(&ToMaster::Syslog, socket.as_fd());
-        let said = resolver::replace_syslog(&self.resolver.channel, socket.as_fd());
-        self.told(said);
+        let mut heard = self.pass_down(&ToMaster::Syslog, socket.as_fd());
+        let channel = &self.resolver.channel;
+        heard.count(resolver::replace_syslog(channel, socket.as_fd()));
+        self.send_again_unless(&heard);
         self.logs_changed |= self.transition.is_some();
         // Where none was there at the start, none is in use until a reload.
         if log::replace_syslog(socket).is_ok() {
