@@ -15,7 +15,7 @@ use super::failure::{During, Failure, Offence};
 use super::handshake::Handshake;
 use super::sessions::{ClientSessions, SharedSessions};
 use super::tickets::Tickets;
-use super::trust::Trust;
+use super::trust::{Ends, Trust};
 use super::verification::Verifier;
 use super::{PassPhrases, Problem, Resumption, Severity, ciphers, keys};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
@@ -79,7 +79,7 @@ impl Context {
             return Err(problems);
         }
         let identity = identity(service, &trusted, key.as_deref());
-        let (trust, unusable) = Trust::new(trusted);
+        let (trust, unusable) = Trust::new(trusted, ends(&service.tls));
         if unusable > 0 {
             problems.push(Problem::note(
                 trust_option(&service.tls),
@@ -191,6 +191,14 @@ fn trust_option(options: &TlsOptions) -> &'static str {
         (Some(_), _) => "CAfile",
         (None, Some(_)) => "CApath",
         (None, None) => "verifyServer",
+    }
+}
+
+/// verifyChain is stunnel's, verifyServer a browser's.
+fn ends(options: &TlsOptions) -> Ends {
+    match options.verification.server && !options.verification.chain {
+        true => Ends::Authorities,
+        false => Ends::Roots,
     }
 }
 

@@ -4,27 +4,32 @@
 //! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `trust`, `signatures`, `names`, `notes`: who the peer is, and what the log says about it;
+//! * `verification`, `trust`, `path`, `twin`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
+//!   log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod canonical;
 mod ciphers;
 mod context;
 pub mod demo;
+mod der;
 mod failure;
 mod handshake;
 mod hkdf;
 mod keys;
 mod names;
 mod notes;
+mod path;
 mod record;
 mod sessions;
 mod signatures;
 mod stream;
 mod tickets;
 mod trust;
+mod twin;
 mod verification;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use x509_parser::der_parser::asn1_rs::Tag;
-use x509_parser::prelude::{GeneralName, X509Certificate, X509Name};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 use x509_parser::x509::AttributeTypeAndValue;
 
 /// X509_NAME_print_ex with XN_FLAG_ONELINE, no blanks around `=`, and no escaping of UTF-8:
@@ -23,6 +23,14 @@ pub(super) fn distinguished(name: &X509Name<'_>) -> String {
         }
     }
     text
+}
+
+/// The subject of a certificate, for the log.
+pub(super) fn subject_of(der: &[u8]) -> String {
+    X509Certificate::from_der(der).map_or_else(
+        |_| String::from("(unreadable name)"),
+        |(_, certificate)| distinguished(certificate.subject()),
+    )
 }
 
 fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {

@@ -56,24 +56,3 @@ fn key_of_odd_certificate(cert: &CertificateDer<'_>) -> Option<SubjectPublicKeyI
     let (_, certificate) = X509Certificate::from_der(cert).ok()?;
     Some(certificate.public_key().raw.to_vec().into())
 }
-
-/// Whether the key of `issuer` (a subjectPublicKeyInfo) signed `certificate`, by any algorithm
-/// that goes with the key and is allowed.
-pub(super) fn signed_by(
-    certificate: &X509Certificate<'_>,
-    issuer: &[u8],
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> bool {
-    let issuer = SubjectPublicKeyInfoDer::from(issuer);
-    let Ok(key) = RawPublicKeyEntity::try_from(&issuer) else {
-        return false;
-    };
-    algorithms.all.iter().any(|algorithm| {
-        key.verify_signature(
-            *algorithm,
-            certificate.tbs_certificate.as_ref(),
-            &certificate.signature_value.data,
-        )
-        .is_ok()
-    })
-}

@@ -4,68 +4,91 @@ use std::time::Duration;
 
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use super::failure::Rejection;
-use super::names;
+use super::{canonical, names};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Trust {
     all: Vec<Trusted>,
-    /// Of those that may sign others, as webpki wants them, and the index of each in `all`.
-    anchors: Vec<TrustAnchor<'static>>,
-    anchored: Vec<usize>,
+    anchors: Anchors,
     hints: Vec<DistinguishedName>,
 }
 
+/// Those at which a path may end, as webpki wants them, and the index of each in `Trust::all`.
+#[derive(Debug, Default)]
+pub(super) struct Anchors {
+    pub(super) list: Vec<TrustAnchor<'static>>,
+    of: Vec<usize>,
+}
+
 #[derive(Debug)]
-pub(super) struct Trusted {
+struct Trusted {
     der: CertificateDer<'static>,
-    subject: Vec<u8>,
+    /// Its subject's canonical form.
+    name: Vec<u8>,
     /// A subjectPublicKeyInfo.
-    pub(super) public_key: Vec<u8>,
+    public_key: Vec<u8>,
     not_before: UnixTime,
     not_after: UnixTime,
-    signs: bool,
-    /// Has name constraints, which only webpki applies.
-    constrained: bool,
+    rank: Rank,
+}
+
+/// What a trusted certificate is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// A path may end at it.
+    Anchor,
+    /// It may stand on a path that goes on to an anchor.
+    Intermediate,
+    /// Itself, and nothing else.
+    Peer,
+}
+
+/// Where paths may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// At certificates that are signed by themselves, as OpenSSL has it: one that was issued by
+    /// another authority says nothing if that authority is not trusted.
+    Roots,
+    /// At every authority in the store, as in browsers.
+    Authorities,
 }
 
 impl Trust {
     /// Certificates that cannot be parsed are left out; returns how many they were.
-    pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> (Self, usize) {
+    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, ends: Ends) -> (Self, usize) {
         let mut trust = Self {
             all: Vec::with_capacity(certificates.len()),
-            anchors: Vec::new(),
-            anchored: Vec::new(),
+            anchors: Anchors::default(),
             hints: Vec::new(),
         };
         let count = certificates.len();
         for der in certificates {
-            let (Ok((_, certificate)), Ok(anchor)) = (
-                X509Certificate::from_der(&der),
-                webpki::anchor_from_trusted_cert(&der),
-            ) else {
-                continue;
-            };
-            let trusted = Trusted::new(&der, &certificate);
-            trust
-                .hints
-                .push(DistinguishedName::in_sequence(&anchor.subject));
-            if trusted.signs {
-                trust.anchors.push(anchor.to_owned());
-                trust.anchored.push(trust.all.len());
-            }
-            trust.all.push(trusted);
+            trust.add(der, ends);
         }
         let unusable = count - trust.all.len();
         (trust, unusable)
     }
 
+    fn add(&mut self, der: CertificateDer<'static>, ends: Ends) -> Option<()> {
+        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        let anchor = webpki::anchor_from_trusted_cert(&der).ok()?.to_owned();
+        let trusted = Trusted::new(&der, &certificate, ends)?;
+        self.hints
+            .push(DistinguishedName::in_sequence(&anchor.subject));
+        if trusted.rank == Rank::Anchor {
+            self.anchors.list.push(anchor);
+            self.anchors.of.push(self.all.len());
+        }
+        self.all.push(trusted);
+        Some(())
+    }
+
     /// Subjects, for the log.
     pub(super) fn names(&self) -> impl ExactSizeIterator<Item = String> + '_ {
-        self.all.iter().map(Trusted::name)
+        self.all.iter().map(Trusted::subject)
     }
 
     /// Subjects, for the server's request for a certificate.
@@ -73,8 +96,46 @@ impl Trust {
         &self.hints
     }
 
-    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
+    pub(super) fn anchors(&self) -> &Anchors {
         &self.anchors
+    }
+
+    /// Anchors of a subject with this canonical form, and the index of each in `all`.
+    pub(super) fn anchors_of(
+        &self,
+        name: &[u8],
+    ) -> impl Iterator<Item = (&TrustAnchor<'static>, usize)> {
+        let anchors = self
+            .anchors
+            .list
+            .iter()
+            .zip(self.anchors.of.iter().copied());
+        anchors.filter(move |(_, of)| self.all.get(*of).is_some_and(|one| one.name == name))
+    }
+
+    /// The anchors of these names, with the name in its canonical form as their subject.
+    pub(super) fn anchors_by_text<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Anchors {
+        let mut names: Vec<&[u8]> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut anchors = Anchors::default();
+        for name in names {
+            for (anchor, of) in self.anchors_of(name) {
+                anchors.list.push(TrustAnchor {
+                    subject: name.to_vec().into(),
+                    ..anchor.clone()
+                });
+                anchors.of.push(of);
+            }
+        }
+        anchors
+    }
+
+    /// Authorities that were issued by another one.
+    pub(super) fn intermediates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let all = self.all.iter();
+        all.filter(|trusted| trusted.rank == Rank::Intermediate)
+            .map(|trusted| &trusted.der)
     }
 
     /// Whether this very certificate is among them.
@@ -84,21 +145,11 @@ impl Trust {
 
     /// Whether one with the same subject and the same key is among them.
     pub(super) fn knows(&self, certificate: &X509Certificate<'_>) -> bool {
-        self.all.iter().any(|trusted| {
-            trusted.subject == certificate.subject().as_raw()
-                && trusted.public_key == certificate.public_key().raw
-        })
-    }
-
-    /// Those that, by their name, may have signed `certificate`.
-    pub(super) fn issuers<'a>(
-        &'a self,
-        certificate: &'a X509Certificate<'_>,
-    ) -> impl Iterator<Item = &'a Trusted> {
-        self.all.iter().filter(|trusted| {
-            trusted.signs
-                && !trusted.constrained
-                && trusted.subject == certificate.issuer().as_raw()
+        let name = canonical::name(certificate.subject().as_raw());
+        name.is_some_and(|name| {
+            self.all.iter().any(|trusted| {
+                trusted.name == name && trusted.public_key == certificate.public_key().raw
+            })
         })
     }
 
@@ -106,59 +157,78 @@ impl Trust {
     /// that was renewed with its key is two certificates and one anchor: one good one is enough.
     pub(super) fn anchor_dates(
         &self,
+        anchors: &Anchors,
         anchor: &TrustAnchor<'_>,
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
         let mut result = Err(webpki::Error::UnknownIssuer);
-        for (found, index) in self.anchors.iter().zip(&self.anchored) {
-            if found != anchor {
-                continue;
+        for trusted in self.behind(anchors, anchor) {
+            result = trusted.dates(now);
+            if result.is_ok() {
+                break;
             }
-            let Some(trusted) = self.all.get(*index) else {
-                continue;
-            };
-            result = match trusted.dates(now) {
-                Ok(()) => return Ok(()),
-                Err(Rejection::NotYetValid) => Err(webpki::Error::CertNotValidYet {
-                    time: now,
-                    not_before: trusted.not_before,
-                }),
-                Err(_) => Err(webpki::Error::CertExpired {
-                    time: now,
-                    not_after: trusted.not_after,
-                }),
-            };
         }
         result
+    }
+
+    /// The subject of an anchor, for the log.
+    pub(super) fn anchor_name(&self, anchors: &Anchors, anchor: &TrustAnchor<'_>) -> String {
+        let trusted = self.behind(anchors, anchor).next();
+        trusted.map_or_else(String::new, Trusted::subject)
+    }
+
+    /// The certificates that an anchor was made of.
+    fn behind<'t>(
+        &'t self,
+        anchors: &'t Anchors,
+        anchor: &'t TrustAnchor<'_>,
+    ) -> impl Iterator<Item = &'t Trusted> {
+        let all = anchors.list.iter().zip(&anchors.of);
+        all.filter(move |(found, _)| *found == anchor)
+            .filter_map(|(_, of)| self.all.get(*of))
     }
 }
 
 impl Trusted {
-    fn new(der: &CertificateDer<'static>, certificate: &X509Certificate<'_>) -> Self {
+    fn new(
+        der: &CertificateDer<'static>,
+        certificate: &X509Certificate<'_>,
+        ends: Ends,
+    ) -> Option<Self> {
         let time = |seconds: i64| {
             UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or(0)))
         };
-        Self {
+        let rank = match may_sign(certificate) {
+            false => Rank::Peer,
+            true if ends == Ends::Authorities || self_issued(certificate) => Rank::Anchor,
+            true => Rank::Intermediate,
+        };
+        Some(Self {
             der: der.clone(),
-            subject: certificate.subject().as_raw().to_vec(),
+            name: canonical::name(certificate.subject().as_raw())?,
             public_key: certificate.public_key().raw.to_vec(),
             not_before: time(certificate.validity().not_before.timestamp()),
             not_after: time(certificate.validity().not_after.timestamp()),
-            signs: may_sign(certificate),
-            constrained: !matches!(certificate.name_constraints(), Ok(None)),
-        }
+            rank,
+        })
     }
 
-    pub(super) fn name(&self) -> String {
-        name_of(&self.subject)
+    fn subject(&self) -> String {
+        names::subject_of(&self.der)
     }
 
     /// Whether `now` is within its dates.
-    pub(super) fn dates(&self, now: UnixTime) -> Result<(), Rejection> {
+    fn dates(&self, now: UnixTime) -> Result<(), webpki::Error> {
         if now < self.not_before {
-            Err(Rejection::NotYetValid)
+            Err(webpki::Error::CertNotValidYet {
+                time: now,
+                not_before: self.not_before,
+            })
         } else if now > self.not_after {
-            Err(Rejection::Expired)
+            Err(webpki::Error::CertExpired {
+                time: now,
+                not_after: self.not_after,
+            })
         } else {
             Ok(())
         }
@@ -184,13 +254,10 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
 
 /// Whether it names itself as its issuer.
 pub(super) fn self_issued(certificate: &X509Certificate<'_>) -> bool {
-    certificate.subject().as_raw() == certificate.issuer().as_raw()
-}
-
-/// A name in DER, for the log.
-pub(super) fn name_of(der: &[u8]) -> String {
-    X509Name::from_der(der).map_or_else(
-        |_| String::from("(unreadable name)"),
-        |(_, name)| names::distinguished(&name),
-    )
+    let (subject, issuer) = (
+        certificate.subject().as_raw(),
+        certificate.issuer().as_raw(),
+    );
+    subject == issuer
+        || canonical::name(subject).is_some_and(|name| Some(name) == canonical::name(issuer))
 }

@@ -9,11 +9,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
-use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use super::failure::Rejection;
 use super::notes::{note, reject};
-use super::trust::{Trust, name_of, self_issued};
+use super::path::Search;
+use super::trust::{Trust, self_issued};
 use super::{names, signatures};
 use crate::config::{PeerVerification, TlsOptions};
 
@@ -91,11 +92,7 @@ impl Verifier {
         let result = if self.is_trusted_root(leaf, certificate) {
             self.dates_and_purpose(certificate, now)
         } else if self.policy.chain || self.policy.server {
-            if is_odd(certificate) {
-                self.odd_path(certificate, now)
-            } else {
-                self.path(leaf, certificate, intermediates, now)
-            }
+            self.path(leaf, certificate, intermediates, now)
         } else if self_issued(certificate) {
             // OpenSSL's answer, which stunnel keeps: a copy with other bytes is an imitation.
             Err(Rejection::SelfSigned)
@@ -151,6 +148,7 @@ impl Verifier {
         if unhandled {
             return Err(Rejection::Other("unhandled critical extension".into()));
         }
+        key_usage(certificate, self.peer_serves)?;
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(usage)) => {
@@ -178,49 +176,24 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Rejection> {
-        let entity = EndEntityCert::try_from(leaf).map_err(|error| rejection(&error, false))?;
-        let usage = if self.peer_serves {
-            KeyUsage::server_auth()
-        } else {
-            KeyUsage::client_auth()
+        let search = Search {
+            trust: &self.trust,
+            algorithms: &self.algorithms,
+            usage: match self.peer_serves {
+                true => KeyUsage::server_auth(),
+                false => KeyUsage::client_auth(),
+            },
+            now,
         };
-        let anchor_is_valid =
-            |path: &webpki::VerifiedPath<'_>| self.trust.anchor_dates(path.anchor(), now);
-        let path = entity
-            .verify_for_usage(
-                self.algorithms.all,
-                self.trust.anchors(),
-                intermediates,
-                now,
-                usage,
-                None,
-                Some(&anchor_is_valid),
-            )
+        let above = search
+            .path(leaf, certificate, intermediates)
             .map_err(|error| rejection(&error, self_issued(certificate)))?;
-        note_path(&path);
-        Ok(())
-    }
-
-    /// A leaf of X.509 version 1, or one with CA:TRUE, which OpenSSL takes and webpki does not:
-    /// good when a certificate of CAfile or CApath itself signed it.
-    fn odd_path(&self, certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Rejection> {
-        self.dates_and_purpose(certificate, now)?;
-        let issuer = self.trust.issuers(certificate).find(|issuer| {
-            signatures::signed_by(certificate, &issuer.public_key, &self.algorithms)
-        });
-        let Some(issuer) = issuer else {
-            return Err(if self_issued(certificate) {
-                Rejection::SelfSigned
-            } else {
-                Rejection::UnknownIssuer
-            });
-        };
-        issuer.dates(now)?;
-        note(
-            6,
-            format!("Certificate accepted at depth=1: {}", issuer.name()),
-        );
-        Ok(())
+        // stunnel's lines for what is above the leaf, the anchor first.
+        for (nth, name) in above.iter().enumerate().rev() {
+            let depth = nth + 1;
+            note(6, format!("Certificate accepted at depth={depth}: {name}"));
+        }
+        key_usage(certificate, self.peer_serves)
     }
 
     /// checkHost, checkEmail, checkIP: one match of any is enough, as in stunnel.
@@ -298,30 +271,24 @@ impl Verifier {
     }
 }
 
-/// What webpki takes for no end entity.
-fn is_odd(certificate: &X509Certificate<'_>) -> bool {
-    certificate.version() == X509Version::V1 || certificate.is_ca()
-}
-
-/// stunnel's lines for what is above the leaf, the anchor first.
-fn note_path(path: &webpki::VerifiedPath<'_>) {
-    let intermediates: Vec<_> = path
-        .intermediate_certificates()
-        .map(|certificate| DistinguishedName::in_sequence(certificate.subject()))
-        .collect();
-    let anchor = DistinguishedName::in_sequence(&path.anchor().subject);
-    let depth = intermediates.len() + 1;
-    let names = std::iter::once(&anchor).chain(intermediates.iter().rev());
-    for (index, name) in names.enumerate() {
-        note(
-            6,
-            format!(
-                "Certificate accepted at depth={}: {}",
-                depth - index,
-                name_of(name.as_ref())
-            ),
-        );
-    }
+/// The keyUsage and the type of Netscape's that TLS wants of a leaf, as OpenSSL has it (X509_check_purpose);
+/// webpki looks at neither.
+fn key_usage(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
+    let usage = certificate
+        .key_usage()
+        .map_err(|_| Rejection::Unreadable)?
+        .map(|usage| usage.value);
+    let usable = usage.is_none_or(|usage| {
+        usage.digital_signature() || usage.key_agreement() || (serves && usage.key_encipherment())
+    });
+    let typed = certificate
+        .iter_extensions()
+        .all(|extension| match extension.parsed_extension() {
+            ParsedExtension::NSCertType(kind) if serves => kind.ssl_server(),
+            ParsedExtension::NSCertType(kind) => kind.ssl_client(),
+            _ => true,
+        });
+    (usable && typed).then_some(()).ok_or(Rejection::Purpose)
 }
 
 fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
@@ -334,6 +301,9 @@ fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
         E::RequiredEkuNotFoundContext(_) => Rejection::Purpose,
         E::InvalidSignatureForPublicKey => Rejection::Signature,
         E::BadDer | E::BadDerTime => Rejection::Unreadable,
+        E::EndEntityUsedAsCa => Rejection::Other("invalid CA certificate".into()),
+        E::PathLenConstraintViolated => Rejection::Other("path length constraint exceeded".into()),
+        E::NameConstraintViolation => Rejection::Other("permitted subtree violation".into()),
         other => Rejection::Other(other.to_string()),
     }
 }

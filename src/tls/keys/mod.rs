@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Problem;
+use super::{Problem, canonical};
 use crate::config::TlsOptions;
 use encryption::Secret;
 use locked::{LockedPem, Opener};
@@ -255,14 +255,9 @@ fn ordered(
         return left;
     };
     let mut chain = vec![left.remove(at)];
-    while let Some(last) = chain.last() {
-        let Ok((_, last)) = X509Certificate::from_der(last) else {
-            break;
-        };
-        let issued_it = |der: &CertificateDer<'_>| {
-            X509Certificate::from_der(der)
-                .is_ok_and(|(_, issuer)| issuer.subject().as_raw() == last.issuer().as_raw())
-        };
+    while let Some((_, issuer)) = chain.last().and_then(names_of) {
+        let issued_it =
+            |der: &CertificateDer<'_>| names_of(der).is_some_and(|(subject, _)| subject == issuer);
         match left.iter().position(issued_it) {
             Some(at) => {
                 let issuer = left.remove(at);
@@ -272,6 +267,13 @@ fn ordered(
         }
     }
     chain
+}
+
+/// Subject and issuer of a certificate, to be compared.
+fn names_of(der: &CertificateDer<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let subject = canonical::name(certificate.subject().as_raw())?;
+    Some((subject, canonical::name(certificate.issuer().as_raw())?))
 }
 
 /// By x509-parser: rustls would refuse a certificate of X.509 version 1, which is legal here.

@@ -4,6 +4,7 @@ mod encrypted_keys;
 mod handshakes;
 mod loading;
 mod openssl;
+mod paths;
 mod resumption;
 mod streams;
 mod verification;

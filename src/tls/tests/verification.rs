@@ -493,7 +493,7 @@ fn what_is_trusted_is_known_by_name() {
     let pki = Pki::new();
     let file = pki.authority("ca.pem", &authority("the authority"));
     let found = crate::tls::keys::ca_file(&file).unwrap();
-    let (trust, unusable) = crate::tls::trust::Trust::new(found);
+    let (trust, unusable) = crate::tls::trust::Trust::new(found, crate::tls::trust::Ends::Roots);
     assert_eq!(unusable, 0);
     assert_eq!(trust.names().collect::<Vec<_>>(), ["CN=the authority"]);
 }
@@ -515,4 +515,99 @@ fn a_root_that_was_renewed_with_its_key_is_good_beside_its_expired_self() {
         &client(verify_chain(), pki.authority("old.pem", &old)),
         &server(cert),
     );
+}
+
+/// A root that was made anew, its name in another encoding, under certificates that have the old one.
+#[test]
+fn names_are_compared_by_text_in_both_roles_and_by_verify_peer() {
+    let pki = Pki::new();
+    let key = KeyPair::generate().unwrap();
+    let named = |name: &str| {
+        let mut params = authority_params("");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let name = rcgen::string::PrintableString::try_from(name).unwrap();
+        let name = rcgen::DnValue::PrintableString(name);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let root = authority_params("the authority").self_signed(&key).unwrap();
+    let root = pki.write("root.pem", &root.pem());
+    let old = CertifiedIssuer::self_signed(named("The  AUTHORITY"), key).unwrap();
+    let cert = pki.signed("server.pem", &leaf(&["mail.example.com"], "server"), &old);
+    let lines = accepted(&client(verify_chain(), root.clone()), &server(cert.clone()));
+    has(
+        &lines,
+        "6 Certificate accepted at depth=1: CN=the authority",
+    );
+    let verify_server = PeerVerification {
+        server: true,
+        ..PeerVerification::default()
+    };
+    accepted(&client(verify_server, root.clone()), &server(cert.clone()));
+    let asking = TlsOptions {
+        verification: verify_chain(),
+        ca_file: Some(root),
+        ..server_options(&pki)
+    };
+    let showing = TlsOptions {
+        cert: Some(pki.signed("client.pem", &leaf(&[], "client"), &old)),
+        ..TlsOptions::default()
+    };
+    let (mut client_end, mut server_end) = connect(&showing, &asking);
+    client_end.stream();
+    server_end.stream();
+    // verifyPeer: the same subject and key, the subject spelt another way.
+    let key = KeyPair::generate().unwrap();
+    let known = leaf(&["mail.example.com"], "server")
+        .signed_by(&key, &old)
+        .unwrap();
+    let renewed = leaf(&["mail.example.com"], "SERVER")
+        .signed_by(&key, &old)
+        .unwrap();
+    let serving = pki.write("renewed.pem", &(key.serialize_pem() + &renewed.pem()));
+    let known = pki.write("known.pem", &known.pem());
+    accepted(&client(verify_peer(), known), &server(serving));
+}
+
+#[test]
+fn key_usage_must_allow_the_role() {
+    use rcgen::KeyUsagePurpose as Usage;
+    let pki = Pki::new();
+    let ca = authority("the authority");
+    let ca_file = pki.authority("ca.pem", &ca);
+    for (usage, serves, asks) in [
+        (Usage::DigitalSignature, true, true),
+        (Usage::KeyAgreement, true, true),
+        (Usage::KeyEncipherment, true, false),
+        (Usage::ContentCommitment, false, false),
+        (Usage::KeyCertSign, false, false),
+    ] {
+        let mut params = leaf(&["mail.example.com"], "a");
+        params.key_usages = vec![usage];
+        let cert = pki.signed("a.pem", &params, &ca);
+        for options in [
+            client(verify_chain(), ca_file.clone()),
+            client(verify_peer(), cert.clone()),
+        ] {
+            let (client_end, _) = connect(&options, &server(cert.clone()));
+            assert_eq!(
+                !matches!(client_end.state, Some(State::Failed(_))),
+                serves,
+                "{usage:?}"
+            );
+            let asking = TlsOptions {
+                cert: server_options(&pki).cert,
+                ..options
+            };
+            let (_, server_end) = connect(&server(cert.clone()), &asking);
+            match &server_end.state {
+                Some(State::Failed(failure)) => {
+                    assert!(!asks, "{usage:?} {failure}");
+                    let text = failure.to_string();
+                    assert!(text.contains("(unsuitable certificate purpose)"), "{text}");
+                }
+                _ => assert!(asks, "{usage:?}"),
+            }
+        }
+    }
 }

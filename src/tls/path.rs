@@ -1,0 +1,165 @@
+//! The path from a peer's certificate to one that is trusted. webpki builds and judges it: signatures,
+//! dates, who may sign, how deep, for which names. It compares names by their bytes. Where that leads
+//! nowhere, and names are there that are equal by their text alone, it is asked again with `twin`s.
+
+use std::borrow::Cow;
+
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+
+use super::names;
+use super::trust::{Anchors, Trust};
+use super::twin::{OfOriginals, Twin};
+
+/// What every path must agree with.
+pub(super) struct Search<'a> {
+    pub(super) trust: &'a Trust,
+    pub(super) algorithms: &'a WebPkiSupportedAlgorithms,
+    pub(super) usage: KeyUsage,
+    pub(super) now: UnixTime,
+}
+
+/// The names above the leaf, that of the anchor last.
+pub(super) type Above = Vec<String>;
+
+impl Search<'_> {
+    /// Looks for a path from `leaf` (which is `certificate`), by way of `sent` and of what is trusted.
+    ///
+    /// # Errors
+    /// There is none; what is wrong with the best one.
+    pub(super) fn path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        certificate: &X509Certificate<'_>,
+        sent: &[CertificateDer<'_>],
+    ) -> Result<Above, webpki::Error> {
+        let tried = self.tried(sent);
+        if is_odd(certificate) {
+            let twin = Twin::of_odd_leaf(leaf).ok_or(webpki::Error::BadDer)?;
+            return self.by_text(self.twins(twin, &tried));
+        }
+        let error = match self.by_bytes(leaf, &tried) {
+            Ok(above) => return Ok(above),
+            Err(error) => error,
+        };
+        let twins = Twin::of(leaf).map(|twin| self.twins(twin, &tried));
+        match twins.filter(|twins| self.differ_by_text(twins)) {
+            None => Err(error),
+            Some(twins) => self.by_text(twins).map_err(|second| match error {
+                webpki::Error::UnknownIssuer => second,
+                first => first,
+            }),
+        }
+    }
+
+    /// What may stand between leaf and anchor. However many a peer sends: webpki counts its steps.
+    fn tried<'s>(&'s self, sent: &'s [CertificateDer<'s>]) -> Cow<'s, [CertificateDer<'s>]> {
+        let borrowed = |der: &'s CertificateDer<'_>| CertificateDer::from(der.as_ref());
+        let mut own = self.trust.intermediates().peekable();
+        if own.peek().is_none() {
+            return Cow::Borrowed(sent);
+        }
+        let sent = sent.iter().map(borrowed);
+        Cow::Owned(sent.chain(own.map(borrowed)).collect())
+    }
+
+    fn by_bytes(
+        &self,
+        leaf: &CertificateDer<'_>,
+        tried: &[CertificateDer<'_>],
+    ) -> Result<Above, webpki::Error> {
+        let algorithms = self.algorithms.all;
+        self.ask(leaf, tried, self.trust.anchors(), algorithms, &[])
+    }
+
+    /// The leaf's twin and those of the others. Twins that are alike are one: the first.
+    fn twins<'t>(&self, leaf: Twin<'t>, tried: &'t [CertificateDer<'_>]) -> Vec<Twin<'t>> {
+        let mut twins = vec![leaf];
+        for twin in tried.iter().filter_map(Twin::of) {
+            if twins.iter().all(|other| other.der != twin.der) {
+                twins.push(twin);
+            }
+        }
+        twins
+    }
+
+    /// Whether a comparison of names by text gives a link that one by bytes does not.
+    fn differ_by_text(&self, twins: &[Twin<'_>]) -> bool {
+        twins.iter().any(|twin| {
+            let mut subjects = twins.iter().map(|other| &other.subject);
+            subjects.any(|name| twin.is_issued_by_text(name))
+                || (self.trust.anchors_of(&twin.issuer.canonical))
+                    .any(|(anchor, _)| anchor.subject.as_ref() != twin.issuer.raw)
+        })
+    }
+
+    fn by_text(&self, twins: Vec<Twin<'_>>) -> Result<Above, webpki::Error> {
+        let (leaf, others) = twins.split_first().ok_or(webpki::Error::BadDer)?;
+        let others: Vec<_> = others.iter().map(|twin| twin.der.clone()).collect();
+        let issuers = twins.iter().map(|twin| &twin.issuer.canonical[..]);
+        let anchors = self.trust.anchors_by_text(issuers);
+        let algorithms = self.algorithms.all.iter();
+        let algorithms: Vec<_> = algorithms
+            .map(|algorithm| OfOriginals {
+                twins: &twins,
+                algorithm: *algorithm,
+            })
+            .collect();
+        let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
+            algorithms.iter().map(|algorithm| algorithm as _).collect();
+        self.ask(&leaf.der, &others, &anchors, &algorithms, &twins)
+    }
+
+    /// Asks webpki, about certificates or about their `twins`.
+    fn ask(
+        &self,
+        leaf: &CertificateDer<'_>,
+        tried: &[CertificateDer<'_>],
+        anchors: &Anchors,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+        twins: &[Twin<'_>],
+    ) -> Result<Above, webpki::Error> {
+        let acceptable = |path: &VerifiedPath<'_>| {
+            self.trust.anchor_dates(anchors, path.anchor(), self.now)?;
+            let mut intermediates = path.intermediate_certificates();
+            intermediates.try_for_each(|one| may_sign(original(twins, &one.der())))
+        };
+        let entity = EndEntityCert::try_from(leaf)?;
+        let path = entity.verify_for_usage(
+            algorithms,
+            &anchors.list,
+            tried,
+            self.now,
+            self.usage,
+            None,
+            Some(&acceptable),
+        )?;
+        let intermediates = path.intermediate_certificates();
+        let names = intermediates.map(|one| names::subject_of(original(twins, &one.der())));
+        let anchor = self.trust.anchor_name(anchors, path.anchor());
+        Ok(names.chain([anchor]).collect())
+    }
+}
+
+/// The certificate whose twin this is, or this one.
+fn original<'a>(twins: &'a [Twin<'_>], der: &'a CertificateDer<'_>) -> &'a [u8] {
+    let twin = twins.iter().find(|twin| twin.der == *der);
+    twin.map_or(der.as_ref(), |twin| twin.original)
+}
+
+/// What webpki does not look at: a keyUsage without keyCertSign forbids to sign certificates.
+fn may_sign(der: &[u8]) -> Result<(), webpki::Error> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| webpki::Error::BadDer)?;
+    match certificate.key_usage() {
+        Ok(Some(usage)) if !usage.value.key_cert_sign() => Err(webpki::Error::EndEntityUsedAsCa),
+        Ok(_) => Ok(()),
+        Err(_) => Err(webpki::Error::BadDer),
+    }
+}
+
+/// What webpki takes for no end entity.
+fn is_odd(certificate: &X509Certificate<'_>) -> bool {
+    certificate.version() == X509Version::V1 || certificate.is_ca()
+}
