@@ -19,6 +19,8 @@ pub(super) struct Surroundings<'a> {
     pub processors: usize,
     /// Listening sockets that were passed to the program: each takes the place of an `accept`.
     pub passed: usize,
+    /// Part of the file was not understood: that a section is missing says nothing.
+    pub incomplete: bool,
 }
 
 /// Makes the global options and the services; what is wrong is pushed to `diagnostics`.
@@ -45,7 +47,7 @@ pub(super) fn assemble(
         }
         services.push(assembly.section(section, &defaults, &mut passed));
     }
-    if raw.sections.is_empty() {
+    if raw.sections.is_empty() && !surroundings.incomplete {
         assembly.no_section();
     }
     (global, services)
