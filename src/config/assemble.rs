@@ -34,18 +34,11 @@ pub(super) fn assemble(
     for (option, fault) in global.finish(surroundings.processors) {
         assembly.fault(global.origins.get(option), fault);
     }
-    let mut services = Vec::new();
+    let mut services: Vec<Service> = Vec::new();
     let mut passed = surroundings.passed;
-    let mut seen: BTreeMap<&str, Origin> = BTreeMap::new();
     for section in &raw.sections {
-        let origin = section.header.origin();
-        match seen.get(section.header.name.as_str()) {
-            Some(first) => assembly.duplicate(&section.header.name, &origin, first),
-            None => {
-                seen.insert(&section.header.name, origin);
-            }
-        }
-        services.push(assembly.section(section, &defaults, &mut passed));
+        let service = assembly.section(section, &defaults, &services, &mut passed);
+        services.push(service);
     }
     if raw.sections.is_empty() && !surroundings.incomplete {
         assembly.no_section();
@@ -79,7 +72,14 @@ impl Assembly<'_> {
         (global, draft)
     }
 
-    fn section(&mut self, section: &Section, defaults: &Draft, passed: &mut usize) -> Service {
+    /// One service; `before` are those that stand above it.
+    fn section(
+        &mut self,
+        section: &Section,
+        defaults: &Draft,
+        before: &[Service],
+        passed: &mut usize,
+    ) -> Service {
         let mut draft = defaults.clone();
         draft.defaults = false;
         draft.service.name = section.header.name.clone();
@@ -93,6 +93,7 @@ impl Assembly<'_> {
                 self.fault(Some(&origin), fault);
             }
         }
+        self.number(&mut draft.service, before);
         let (service, faults) = checks::finish(draft, passed);
         for (option, mut fault) in faults {
             if !fault.text.starts_with("Service [") {
@@ -162,10 +163,30 @@ impl Assembly<'_> {
         self.push(error.help("it belongs before the first [section]"));
     }
 
-    fn duplicate(&mut self, name: &str, origin: &Origin, first: &Origin) {
-        let text = format!("section [{name}] is there twice: the first is at {first}");
-        let error = Diagnostic::new(Severity::Error, Some(origin), text);
-        self.push(error.help("give each service a name of its own"));
+    /// Numbers a service whose name another has: stunnel serves both under one name, which the log
+    /// and `adit status` could not tell apart.
+    fn number(&mut self, service: &mut Service, before: &[Service]) {
+        let same = |name: &str| before.iter().find(|other| other.name == name);
+        let Some(first) = same(&service.name) else {
+            return;
+        };
+        let numbered = (2..).map(|number| format!("{}#{number}", service.name));
+        let Some(name) = numbered.into_iter().find(|name| same(name).is_none()) else {
+            return;
+        };
+        let place = |of: &Service| {
+            let origin = of.origins.get("service").or_else(|| of.origins.section());
+            origin.cloned()
+        };
+        let origin = place(service);
+        let mut text = format!("section [{}] is there again", service.name);
+        if let Some(first) = place(first) {
+            text += &format!(": the first is at {first}");
+        }
+        let help = format!("both are served, this one as [{name}]; give each a name of its own");
+        let warning = Diagnostic::new(Severity::Warning, origin.as_ref(), text);
+        self.push(warning.help(help));
+        service.name = name;
     }
 
     fn no_section(&mut self) {

@@ -63,10 +63,12 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("debug = daemon.info", "Illegal debug level"),
     ("TIMEOUTidle = 1h", "`1h` is not a number of seconds"),
     ("TIMEOUTidle = -1", "`-1` is not a number of seconds"),
-    ("TIMEOUTbusy = 99999999999", "is not a number of seconds"),
     ("verify = 5", "Bad verify level"),
     ("sslVersion = TLSv1", "TLSv1 needs the `legacy` backend"),
-    ("sslVersionMin = SSLv3", "SSLv3 needs the `legacy` backend"),
+    (
+        "sslVersionMax = TLSv1.1",
+        "TLSv1.1 needs the `legacy` backend",
+    ),
     ("sslVersion = TLS", "Invalid protocol version"),
     (
         "options = NO_TLSv1.3",
@@ -213,14 +215,6 @@ fn a_service_lacks_something() {
 }
 
 #[test]
-fn a_section_that_is_there_twice() {
-    let errors = errors(&format!("{}{}", client(""), client("")));
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    let expected = "test.conf:7: \"[s]\": section [s] is there twice: the first is at test.conf:1";
-    assert!(errors[0].starts_with(expected), "{errors:?}");
-}
-
-#[test]
 fn every_error_comes_out_in_one_run_in_the_order_of_the_lines() {
     let text = "chroot = x\nfrobnicate = 1\nnonsense\n[a]\nclient = yes\naccept = 1\n\
         verify = 9\n[b]\nclinet = yes\naccept = 1\nconnect = h:1\n[a]\nclient = yes\naccept = 2\n";
@@ -229,11 +223,7 @@ fn every_error_comes_out_in_one_run_in_the_order_of_the_lines() {
         .iter()
         .map(|error| error.split(':').nth(1).unwrap())
         .collect();
-    assert_eq!(
-        lines,
-        ["1", "2", "3", "4", "7", "9", "12", "12"],
-        "{errors:#?}"
-    );
+    assert_eq!(lines, ["1", "2", "3", "4", "7", "9", "12"], "{errors:#?}");
 }
 
 #[test]

@@ -456,3 +456,29 @@ fn files_and_directories_are_read_from_the_disk() {
     let errors = load(&sources).unwrap_err().to_string();
     assert!(errors.contains("Cannot open configuration file") && errors.contains("No such file"));
 }
+
+#[test]
+fn sections_of_one_name_are_each_served_and_numbered() {
+    let (config, said) = served(&client("").repeat(3));
+    let names: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["s", "s#2", "s#3"]);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(
+        said[0],
+        "warning: test.conf:7: \"[s]\": section [s] is there again: the first is at test.conf:1 \
+         (both are served, this one as [s#2]; give each a name of its own)"
+    );
+    // A number that is a section's own name is left to it, and `service` gives a name too.
+    let text = [
+        client("").replace("[s]", "[s#2]"),
+        client(""),
+        client("").replace("[s]", "[t]") + "service = s\n",
+    ];
+    let (config, said) = served(&text.concat());
+    let names: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["s#2", "s", "s#3"]);
+    assert!(
+        said[0].starts_with("warning: test.conf:19: \"service = s\""),
+        "{said:?}"
+    );
+}
