@@ -2,6 +2,8 @@
 //! [`service`](super::service) and [`unserved`](super::unserved); reading, checking, defaults and
 //! the manual all work from that definition.
 
+use std::time::Duration;
+
 use super::diagnostic::{Severity, nearest};
 use super::global::{self, Global};
 use super::service::{self, Draft};
@@ -249,15 +251,24 @@ pub(super) fn number(value: &str, range: std::ops::RangeInclusive<u32>) -> Resul
     }
 }
 
-/// Whole seconds.
-pub(super) fn seconds(value: &str) -> Result<std::time::Duration, Fault> {
-    // stunnel keeps them in an int, and poll(2) wants milliseconds in one.
-    let seconds = number(value, 0..=i32::MAX as u32 / 1000).map_err(|fault| Fault {
-        text: format!("`{value}` is not a number of seconds"),
-        help: fault.help.map(|help| format!("whole seconds, {help}")),
-        ..fault
-    })?;
-    Ok(std::time::Duration::from_secs(seconds.into()))
+/// The longest time that is waited for: poll(2) takes milliseconds in an int. Some 24 days.
+const SECONDS_MAX: u32 = i32::MAX as u32 / 1000;
+
+/// Puts whole seconds into `place`; more than [`SECONDS_MAX`] count as that.
+pub(super) fn seconds(place: &mut Duration, value: &str) -> Result<(), Fault> {
+    // `parse` would take a sign.
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let fault = Fault::new(format!("`{value}` is not a number of seconds"));
+        return Err(fault.help(format!("whole seconds, 0 to {SECONDS_MAX}")));
+    }
+    let given = value.parse().unwrap_or(u32::MAX);
+    *place = Duration::from_secs(given.min(SECONDS_MAX).into());
+    if given > SECONDS_MAX {
+        return Err(Fault::note(format!(
+            "{value} seconds count as {SECONDS_MAX}, some 24 days: adit waits no longer"
+        )));
+    }
+    Ok(())
 }
 
 /// A value that may not be empty.
@@ -432,7 +443,29 @@ mod tests {
         for wrong in ["", "+1", "-1", "13", "0", "1x", "99999999999999999999"] {
             assert!(number(wrong, 1..=12).is_err(), "{wrong}");
         }
-        assert_eq!(seconds("0"), Ok(std::time::Duration::ZERO));
-        assert!(seconds("1.5").unwrap_err().text.contains("seconds"));
+    }
+
+    #[test]
+    fn times_beyond_24_days_are_capped_with_a_note() {
+        let mut place = Duration::MAX;
+        for (value, seconds_read, capped) in [
+            ("0", 0, false),
+            ("2147483", 2_147_483, false),
+            ("2147484", 2_147_483, true),
+            ("2592000", 2_147_483, true),
+            ("99999999999999999999", 2_147_483, true),
+        ] {
+            let said = seconds(&mut place, value).err();
+            assert_eq!(place, Duration::from_secs(seconds_read), "{value}");
+            assert_eq!(
+                said.map(|fault| fault.severity),
+                capped.then_some(Severity::Note)
+            );
+        }
+        for wrong in ["1.5", "", "-1", "+1", "1h"] {
+            let fault = seconds(&mut place, wrong).unwrap_err();
+            assert!(fault.text.contains("is not a number of seconds"), "{wrong}");
+            assert_eq!(fault.severity, Severity::Error);
+        }
     }
 }

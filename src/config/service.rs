@@ -358,19 +358,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.tls.version_max = tls_options::version(value)?)),
     option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak")
         .example("sslVersionMin = TLSv1.3").defaults(&["all"])
-        .service(|draft, value| store!(draft.tls.version_min = tls_options::version(value)?)),
+        .service(|draft, value| tls_options::version_min(&mut draft.service.tls.version_min, value)),
     option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
         .example("TIMEOUTbusy = 60").defaults(&["300"])
-        .service(|draft, value| store!(draft.timeouts.busy = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.busy, value)),
     option("TIMEOUTclose", "SECONDS", "time to wait for close_notify")
         .example("TIMEOUTclose = 10").defaults(&["60"])
-        .service(|draft, value| store!(draft.timeouts.close = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.close, value)),
     option("TIMEOUTconnect", "SECONDS", "time to wait for a connection")
         .example("TIMEOUTconnect = 5").defaults(&["10"])
-        .service(|draft, value| store!(draft.timeouts.connect = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.connect, value)),
     option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends")
         .example("TIMEOUTidle = 3600").defaults(&["43200"])
-        .service(|draft, value| store!(draft.timeouts.idle = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.idle, value)),
     option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")
         .example("verify = 2").unless_given("no verification")
         .service(verify_level),
