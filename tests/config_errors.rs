@@ -246,7 +246,7 @@ fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
             .service("two", "connect = 127.0.0.1:9\ncert = /nowhere/two.pem")
             .service(
                 "three",
-                "client = yes\nconnect = 127.0.0.1:9\nCAfile = /nowhere/ca.pem",
+                "client = yes\nconnect = 127.0.0.1:9\nCAfile = /nowhere/ca.pem\nverifyChain = yes",
             )
     };
     let files = [

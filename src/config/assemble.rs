@@ -64,10 +64,7 @@ impl Assembly<'_> {
         }
         for (option, given, origin) in self.in_order(options, None, &mut draft.meant) {
             global.origins.insert(option.name, origin.clone());
-            draft.service.origins.insert(option.name, origin.clone());
-            if let Err(fault) = apply(option, &given.value, Some(&mut global), &mut draft) {
-                self.fault(Some(&origin), fault);
-            }
+            self.give(option, given, &origin, Some(&mut global), &mut draft);
         }
         (global, draft)
     }
@@ -87,12 +84,10 @@ impl Assembly<'_> {
         draft.service.origins.insert("", header.clone());
         let meant = &mut draft.meant;
         for (option, given, origin) in self.in_order(&section.options, Some(&header), meant) {
-            draft.service.origins.insert(option.name, origin.clone());
             draft.own.insert(option.name);
-            if let Err(fault) = apply(option, &given.value, None, &mut draft) {
-                self.fault(Some(&origin), fault);
-            }
+            self.give(option, given, &origin, None, &mut draft);
         }
+        self.decide(&mut draft);
         self.number(&mut draft.service, before);
         let (service, faults) = checks::finish(draft, passed);
         for (option, mut fault) in faults {
@@ -163,6 +158,54 @@ impl Assembly<'_> {
         self.push(error.help("it belongs before the first [section]"));
     }
 
+    /// Gives a line's value to its option.
+    fn give(
+        &mut self,
+        option: &'static OptionDef,
+        given: &Given,
+        origin: &Origin,
+        global: Option<&mut Global>,
+        draft: &mut Draft,
+    ) {
+        let value = given.value.as_str();
+        draft.service.origins.insert(option.name, origin.clone());
+        if value.is_empty() && option.empty_is_none {
+            draft.service.origins.remove(option.name);
+            draft.own.remove(option.name);
+            let text = format!("`{}` without a value counts as not given", option.name);
+            self.fault(Some(origin), Fault::note(text));
+        }
+        let inert = is_inert(option, value);
+        let served = matches!(option.verdict, Verdict::Served);
+        match served || inert || value.is_empty() {
+            true => draft.asked.remove(option.name),
+            false => draft.asked.insert(option.name),
+        };
+        if option.idle.is_some() {
+            // The last line counts.
+            draft.undecided.retain(|other| other.0.name != option.name);
+            if !inert {
+                let undecided = (option, value.to_owned(), origin.clone());
+                draft.undecided.push(undecided);
+            }
+            return;
+        }
+        if let Err(fault) = apply(option, value, global, draft) {
+            self.fault(Some(origin), fault);
+        }
+    }
+
+    /// Judges what only the whole service tells: whether an option that is not served asks for
+    /// anything.
+    fn decide(&mut self, draft: &mut Draft) {
+        for (option, value, origin) in std::mem::take(&mut draft.undecided) {
+            let said = option.idle.and_then(|idle| idle(draft, &value));
+            if let Some(fault) = said.or_else(|| not_served(option)) {
+                self.fault(Some(&origin), fault);
+            }
+        }
+    }
+
     /// Numbers a service whose name another has: stunnel serves both under one name, which the log
     /// and `adit status` could not tell apart.
     fn number(&mut self, service: &mut Service, before: &[Service]) {
@@ -221,21 +264,11 @@ fn apply(
     global: Option<&mut Global>,
     draft: &mut Draft,
 ) -> Result<(), Fault> {
-    let name = option.name;
-    match option.verdict {
-        Verdict::Served => {}
-        Verdict::NoEffect(why) => {
-            return Err(Fault::note(format!("`{name}` has no effect: {why}")));
-        }
-        Verdict::Refused(why) => {
-            return Err(Fault::new(format!("adit does not serve `{name}`: {why}")));
-        }
-        Verdict::NotYet { inert } => {
-            if inert.iter().any(|asks| asks.eq_ignore_ascii_case(value)) {
-                return Ok(());
-            }
-            return Err(Fault::new(format!("adit does not serve `{name}` yet")));
-        }
+    if is_inert(option, value) {
+        return Ok(());
+    }
+    if let Some(fault) = not_served(option) {
+        return Err(fault);
     }
     if let (Some(set), Some(global)) = (option.set_global, global) {
         set(global, value)?;
@@ -244,4 +277,23 @@ fn apply(
         set(draft, value)?;
     }
     Ok(())
+}
+
+/// Whether a value asks for nothing but what adit does anyway.
+fn is_inert(option: &OptionDef, value: &str) -> bool {
+    let Verdict::NotYet { inert } = option.verdict else {
+        return false;
+    };
+    inert.iter().any(|asks| asks.eq_ignore_ascii_case(value))
+}
+
+/// What is said about an option that adit does not serve.
+fn not_served(option: &OptionDef) -> Option<Fault> {
+    let name = option.name;
+    match option.verdict {
+        Verdict::Served => None,
+        Verdict::NoEffect(why) => Some(Fault::note(format!("`{name}` has no effect: {why}"))),
+        Verdict::Refused(why) => Some(Fault::new(format!("adit does not serve `{name}`: {why}"))),
+        Verdict::NotYet { .. } => Some(Fault::new(format!("adit does not serve `{name}` yet"))),
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Severity, nearest};
 use super::global::{self, Global};
+use super::idle::Idle;
 use super::service::{self, Draft};
 use super::unserved;
 
@@ -62,6 +63,10 @@ pub struct OptionDef {
     pub repeatable: bool,
     /// Its value never reaches a log or a terminal.
     pub secret: bool,
+    /// Without a value it is as if it were not given, as in stunnel.
+    pub(super) empty_is_none: bool,
+    /// Where an option that is not served asks for nothing.
+    pub(super) idle: Option<Idle>,
     /// How adit meets it.
     pub verdict: Verdict,
     pub(super) set_global: Option<SetGlobal>,
@@ -86,6 +91,8 @@ impl OptionDef {
             example: "",
             repeatable: false,
             secret: false,
+            empty_is_none: false,
+            idle: None,
             verdict: Verdict::Served,
             set_global: None,
             set_service: None,
@@ -127,6 +134,16 @@ impl OptionDef {
         self
     }
 
+    pub(super) const fn empty_is_none(mut self) -> Self {
+        self.empty_is_none = true;
+        self
+    }
+
+    pub(super) const fn idle(mut self, idle: Idle) -> Self {
+        self.idle = Some(idle);
+        self
+    }
+
     pub(super) const fn verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
         self
@@ -157,6 +174,14 @@ impl Fault {
     pub(super) fn note(text: impl Into<String>) -> Self {
         Fault {
             severity: Severity::Note,
+            ..Fault::new(text)
+        }
+    }
+
+    /// The value is served, but hardly as it was meant.
+    pub(super) fn warning(text: impl Into<String>) -> Self {
+        Fault {
+            severity: Severity::Warning,
             ..Fault::new(text)
         }
     }

@@ -1,6 +1,6 @@
 //! What `sslVersion` and `options` say, in OpenSSL's words.
 
-use super::diagnostic::{Severity, nearest};
+use super::diagnostic::nearest;
 use super::option::Fault;
 use super::service::TlsVersion;
 
@@ -32,12 +32,9 @@ pub(super) fn version(value: &str) -> Result<Option<TlsVersion>, Fault> {
 pub(super) fn version_min(version_min: &mut Option<TlsVersion>, value: &str) -> Result<(), Fault> {
     if OLD.into_iter().any(|old| old.eq_ignore_ascii_case(value)) {
         *version_min = None;
-        return Err(Fault {
-            severity: Severity::Warning,
-            ..Fault::new(format!(
-                "adit does not speak {value}: the lowest version is TLSv1.2"
-            ))
-        }
+        return Err(Fault::warning(format!(
+            "adit does not speak {value}: the lowest version is TLSv1.2"
+        ))
         .help("`sslVersionMin = TLSv1.2`; peers that speak nothing newer are refused"));
     }
     *version_min = version(value)?;
@@ -180,6 +177,7 @@ pub fn tls_option_names() -> impl Iterator<Item = &'static str> + Clone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Severity;
 
     #[test]
     fn versions() {

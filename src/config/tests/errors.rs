@@ -22,10 +22,15 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("OCSP = http://h/", "adit does not serve `OCSP` yet"),
     ("OCSPaia = yes", "adit does not serve `OCSPaia` yet"),
     ("libwrap = yes", "adit does not serve `libwrap` yet"),
-    ("retry = yes", "adit does not serve `retry` yet"),
+    (
+        "retry = maybe",
+        "The argument needs to be either 'yes' or 'no'",
+    ),
+    ("OCSPflag = NONE", "Illegal OCSP flag"),
+    ("sessionCacheSize = x", "Illegal session cache size"),
     ("exec = /bin/sh", "adit does not serve `exec` yet"),
     (
-        "securityLevel = 2",
+        "securityLevel = 3",
         "adit does not serve `securityLevel` yet",
     ),
     ("redirect = 80", "adit does not serve `redirect` yet"),
@@ -268,11 +273,10 @@ fn a_wrong_value_is_reported_where_it_was_given() {
 
 #[test]
 fn no_secret_is_shown() {
-    let errors = errors(&client(
-        "protocolPassword = hunter2\nprotocolPaswrd = hunter2",
-    ));
-    assert_eq!(errors.len(), 2);
-    assert!(!errors.concat().contains("hunter2"), "{errors:?}");
+    let text = client("protocolPassword = hunter2\nprotocolPaswrd = hunter2");
+    let said = load_text(&text).unwrap_err();
+    assert_eq!(said.0.len(), 2);
+    assert!(!said.to_string().contains("hunter2"), "{said}");
 }
 
 #[test]
@@ -320,4 +324,39 @@ fn a_misspelt_option_is_one_error_and_nothing_is_derived_from_it() {
             .any(|e| e.contains("`accept = [HOST:]PORT` is missing")),
         "{found:?}"
     );
+}
+
+#[test]
+fn what_asks_for_something_beside_another_option_is_refused() {
+    for (lines, names) in [
+        ("exec = /bin/true\nretry = yes\npty = yes", "exec retry pty"),
+        ("OCSP = http://h/\nOCSPflag = NOCERTS", "OCSP OCSPflag"),
+        (
+            "OCSPaia = yes\nOCSPrequire = no\nTIMEOUTocsp = 5",
+            "OCSPaia OCSPrequire TIMEOUTocsp",
+        ),
+        (
+            "protocol = smtp\nprotocolUsername = u\nprotocolPassword = p",
+            "protocolUsername protocolPassword",
+        ),
+        ("ident = root", "ident"),
+        (
+            "PSKsecrets = /f\nPSKidentity = me",
+            "PSKsecrets PSKidentity",
+        ),
+    ] {
+        let errors = errors(&client(lines));
+        let expected: Vec<_> = names
+            .split(' ')
+            .map(|name| format!("adit does not serve `{name}`"))
+            .collect();
+        assert_eq!(errors.len(), expected.len(), "{lines}: {errors:?}");
+        for (error, expected) in errors.iter().zip(&expected) {
+            assert!(error.contains(expected), "{lines}: {errors:?}");
+        }
+    }
+    // An empty CAfile is none.
+    let errors = errors(&client("verifyChain = yes\nCAfile ="));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("Either \"CAfile\" or \"CApath\" has to be configured"));
 }
