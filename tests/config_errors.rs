@@ -54,14 +54,24 @@ fn every_error_is_told_in_one_run() {
 }
 
 #[test]
-fn a_section_that_is_there_twice_is_an_error() {
+fn sections_of_one_name_are_each_served_and_told_apart() {
     require!(adit);
     let certs = Certs::new();
-    let outcome = Plan::new()
+    let adit = Plan::new()
         .service("twin", good(&certs))
         .service("twin", good(&certs))
-        .run();
-    outcome.exits(1).says(&["twin", "Configuration failed"]);
+        .service("twin", good(&certs))
+        .start();
+    let log = adit.log();
+    for name in ["twin", "twin#2", "twin#3"] {
+        let bound = log
+            .lines()
+            .filter(|line| line.contains(&format!("Service [{name}] (FD=")))
+            .count();
+        assert_eq!(bound, 1, "{name}\n{log}");
+    }
+    let warned = log.matches("section [twin] is there again").count();
+    assert_eq!(warned, 2, "{log}");
 }
 
 #[test]
@@ -236,7 +246,7 @@ fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
             .service("two", "connect = 127.0.0.1:9\ncert = /nowhere/two.pem")
             .service(
                 "three",
-                "client = yes\nconnect = 127.0.0.1:9\nCAfile = /nowhere/ca.pem",
+                "client = yes\nconnect = 127.0.0.1:9\nCAfile = /nowhere/ca.pem\nverifyChain = yes",
             )
     };
     let files = [

@@ -19,6 +19,8 @@ pub(super) struct Surroundings<'a> {
     pub processors: usize,
     /// Listening sockets that were passed to the program: each takes the place of an `accept`.
     pub passed: usize,
+    /// Part of the file was not understood: that a section is missing says nothing.
+    pub incomplete: bool,
 }
 
 /// Makes the global options and the services; what is wrong is pushed to `diagnostics`.
@@ -32,20 +34,13 @@ pub(super) fn assemble(
     for (option, fault) in global.finish(surroundings.processors) {
         assembly.fault(global.origins.get(option), fault);
     }
-    let mut services = Vec::new();
+    let mut services: Vec<Service> = Vec::new();
     let mut passed = surroundings.passed;
-    let mut seen: BTreeMap<&str, Origin> = BTreeMap::new();
     for section in &raw.sections {
-        let origin = section.header.origin();
-        match seen.get(section.header.name.as_str()) {
-            Some(first) => assembly.duplicate(&section.header.name, &origin, first),
-            None => {
-                seen.insert(&section.header.name, origin);
-            }
-        }
-        services.push(assembly.section(section, &defaults, &mut passed));
+        let service = assembly.section(section, &defaults, &services, &mut passed);
+        services.push(service);
     }
-    if raw.sections.is_empty() {
+    if raw.sections.is_empty() && !surroundings.incomplete {
         assembly.no_section();
     }
     (global, services)
@@ -69,15 +64,19 @@ impl Assembly<'_> {
         }
         for (option, given, origin) in self.in_order(options, None, &mut draft.meant) {
             global.origins.insert(option.name, origin.clone());
-            draft.service.origins.insert(option.name, origin.clone());
-            if let Err(fault) = apply(option, &given.value, Some(&mut global), &mut draft) {
-                self.fault(Some(&origin), fault);
-            }
+            self.give(option, given, &origin, Some(&mut global), &mut draft);
         }
         (global, draft)
     }
 
-    fn section(&mut self, section: &Section, defaults: &Draft, passed: &mut usize) -> Service {
+    /// One service; `before` are those that stand above it.
+    fn section(
+        &mut self,
+        section: &Section,
+        defaults: &Draft,
+        before: &[Service],
+        passed: &mut usize,
+    ) -> Service {
         let mut draft = defaults.clone();
         draft.defaults = false;
         draft.service.name = section.header.name.clone();
@@ -85,12 +84,11 @@ impl Assembly<'_> {
         draft.service.origins.insert("", header.clone());
         let meant = &mut draft.meant;
         for (option, given, origin) in self.in_order(&section.options, Some(&header), meant) {
-            draft.service.origins.insert(option.name, origin.clone());
             draft.own.insert(option.name);
-            if let Err(fault) = apply(option, &given.value, None, &mut draft) {
-                self.fault(Some(&origin), fault);
-            }
+            self.give(option, given, &origin, None, &mut draft);
         }
+        self.decide(&mut draft);
+        self.number(&mut draft.service, before);
         let (service, faults) = checks::finish(draft, passed);
         for (option, mut fault) in faults {
             if !fault.text.starts_with("Service [") {
@@ -160,10 +158,78 @@ impl Assembly<'_> {
         self.push(error.help("it belongs before the first [section]"));
     }
 
-    fn duplicate(&mut self, name: &str, origin: &Origin, first: &Origin) {
-        let text = format!("section [{name}] is there twice: the first is at {first}");
-        let error = Diagnostic::new(Severity::Error, Some(origin), text);
-        self.push(error.help("give each service a name of its own"));
+    /// Gives a line's value to its option.
+    fn give(
+        &mut self,
+        option: &'static OptionDef,
+        given: &Given,
+        origin: &Origin,
+        global: Option<&mut Global>,
+        draft: &mut Draft,
+    ) {
+        let value = given.value.as_str();
+        draft.service.origins.insert(option.name, origin.clone());
+        if value.is_empty() && option.empty_is_none {
+            draft.service.origins.remove(option.name);
+            draft.own.remove(option.name);
+            let text = format!("`{}` without a value counts as not given", option.name);
+            self.fault(Some(origin), Fault::note(text));
+        }
+        let inert = is_inert(option, value);
+        let served = matches!(option.verdict, Verdict::Served);
+        match served || inert || value.is_empty() {
+            true => draft.asked.remove(option.name),
+            false => draft.asked.insert(option.name),
+        };
+        if option.idle.is_some() {
+            // The last line counts.
+            draft.undecided.retain(|other| other.0.name != option.name);
+            if !inert {
+                let undecided = (option, value.to_owned(), origin.clone());
+                draft.undecided.push(undecided);
+            }
+            return;
+        }
+        if let Err(fault) = apply(option, value, global, draft) {
+            self.fault(Some(origin), fault);
+        }
+    }
+
+    /// Judges what only the whole service tells: whether an option that is not served asks for
+    /// anything.
+    fn decide(&mut self, draft: &mut Draft) {
+        for (option, value, origin) in std::mem::take(&mut draft.undecided) {
+            let said = option.idle.and_then(|idle| idle(draft, &value));
+            if let Some(fault) = said.or_else(|| not_served(option)) {
+                self.fault(Some(&origin), fault);
+            }
+        }
+    }
+
+    /// Numbers a service whose name another has: stunnel serves both under one name, which the log
+    /// and `adit status` could not tell apart.
+    fn number(&mut self, service: &mut Service, before: &[Service]) {
+        let same = |name: &str| before.iter().find(|other| other.name == name);
+        let Some(first) = same(&service.name) else {
+            return;
+        };
+        let numbered = (2..).map(|number| format!("{}#{number}", service.name));
+        let Some(name) = numbered.into_iter().find(|name| same(name).is_none()) else {
+            return;
+        };
+        let place = |of: &Service| {
+            let origin = of.origins.get("service").or_else(|| of.origins.section());
+            origin.cloned()
+        };
+        let origin = place(service);
+        let mut text = format!("section [{}] is there again", service.name);
+        if let Some(first) = place(first) {
+            text += &format!(": the first is at {first}");
+        }
+        let help = format!("both are served, this one as [{name}]; give each a name of its own");
+        let warning = Diagnostic::new(Severity::Warning, origin.as_ref(), text);
+        self.push(warning.help(help));
+        service.name = name;
     }
 
     fn no_section(&mut self) {
@@ -198,21 +264,11 @@ fn apply(
     global: Option<&mut Global>,
     draft: &mut Draft,
 ) -> Result<(), Fault> {
-    let name = option.name;
-    match option.verdict {
-        Verdict::Served => {}
-        Verdict::NoEffect(why) => {
-            return Err(Fault::note(format!("`{name}` has no effect: {why}")));
-        }
-        Verdict::Refused(why) => {
-            return Err(Fault::new(format!("adit does not serve `{name}`: {why}")));
-        }
-        Verdict::NotYet { inert } => {
-            if inert.iter().any(|asks| asks.eq_ignore_ascii_case(value)) {
-                return Ok(());
-            }
-            return Err(Fault::new(format!("adit does not serve `{name}` yet")));
-        }
+    if is_inert(option, value) {
+        return Ok(());
+    }
+    if let Some(fault) = not_served(option) {
+        return Err(fault);
     }
     if let (Some(set), Some(global)) = (option.set_global, global) {
         set(global, value)?;
@@ -221,4 +277,23 @@ fn apply(
         set(draft, value)?;
     }
     Ok(())
+}
+
+/// Whether a value asks for nothing but what adit does anyway.
+fn is_inert(option: &OptionDef, value: &str) -> bool {
+    let Verdict::NotYet { inert } = option.verdict else {
+        return false;
+    };
+    inert.iter().any(|asks| asks.eq_ignore_ascii_case(value))
+}
+
+/// What is said about an option that adit does not serve.
+fn not_served(option: &OptionDef) -> Option<Fault> {
+    let name = option.name;
+    match option.verdict {
+        Verdict::Served => None,
+        Verdict::NoEffect(why) => Some(Fault::note(format!("`{name}` has no effect: {why}"))),
+        Verdict::Refused(why) => Some(Fault::new(format!("adit does not serve `{name}`: {why}"))),
+        Verdict::NotYet { .. } => Some(Fault::new(format!("adit does not serve `{name}` yet"))),
+    }
 }

@@ -148,8 +148,17 @@ impl Diagnostics {
         self.0.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// Puts them in the order in which the lines were read; what has no line comes last.
+    /// Puts them in the order in which the lines were read; what has no line comes last. What
+    /// several services say of one line, as of a default, stays once.
     pub fn sort(&mut self) {
+        let mut seen: Vec<Diagnostic> = Vec::new();
+        self.0.retain(|diagnostic| {
+            let new = !seen.contains(diagnostic);
+            if new {
+                seen.push(diagnostic.clone());
+            }
+            new
+        });
         let mut places: Vec<std::sync::Arc<str>> = Vec::new();
         for origin in self.0.iter().filter_map(|d| d.origin.as_ref()) {
             if !places.contains(&origin.place) {

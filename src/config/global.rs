@@ -187,10 +187,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     )
     .example("drainTimeout = 3600")
     .unless_given("after a reload until they end by themselves, at the end not at all")
-    .global(|global, value| {
-        global.drain_timeout = Some(seconds(value)?);
-        Ok(())
-    }),
+    .global(|global, value| seconds(global.drain_timeout.get_or_insert_default(), value)),
     OptionDef::new("fips", Scope::Global, "yes | no", "FIPS 140 mode")
         .example("fips = no")
         .unless_given("no FIPS mode")

@@ -89,9 +89,11 @@ fn load_partly_from(
     let main = main_text(sources, files, &mut found);
     let file_failed = !found.is_empty();
     let mut layers = Vec::new();
+    let mut incomplete = false;
     if let Some((place, text)) = main {
-        let items = syntax::parse(&place, &text, files, &mut found);
-        layers.push(Layer::from_items(&items));
+        let parsed = syntax::parse(&place, &text, files, &mut found);
+        layers.push(Layer::from_items(&parsed.items));
+        incomplete = parsed.incomplete;
     }
     layers.push(Layer::from_environment(variables, 1, &mut found));
     let flags = flags(sources);
@@ -105,6 +107,7 @@ fn load_partly_from(
         program,
         processors,
         passed: sources.passed,
+        incomplete,
     };
     let assembled = match provider::merge(layers) {
         // Without its file nothing true can be said of the rest.

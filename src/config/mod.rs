@@ -11,6 +11,7 @@ mod assemble;
 mod checks;
 mod diagnostic;
 mod global;
+mod idle;
 mod load;
 mod option;
 mod provider;

@@ -2,8 +2,11 @@
 //! [`service`](super::service) and [`unserved`](super::unserved); reading, checking, defaults and
 //! the manual all work from that definition.
 
+use std::time::Duration;
+
 use super::diagnostic::{Severity, nearest};
 use super::global::{self, Global};
+use super::idle::Idle;
 use super::service::{self, Draft};
 use super::unserved;
 
@@ -60,6 +63,10 @@ pub struct OptionDef {
     pub repeatable: bool,
     /// Its value never reaches a log or a terminal.
     pub secret: bool,
+    /// Without a value it is as if it were not given, as in stunnel.
+    pub(super) empty_is_none: bool,
+    /// Where an option that is not served asks for nothing.
+    pub(super) idle: Option<Idle>,
     /// How adit meets it.
     pub verdict: Verdict,
     pub(super) set_global: Option<SetGlobal>,
@@ -84,6 +91,8 @@ impl OptionDef {
             example: "",
             repeatable: false,
             secret: false,
+            empty_is_none: false,
+            idle: None,
             verdict: Verdict::Served,
             set_global: None,
             set_service: None,
@@ -125,6 +134,16 @@ impl OptionDef {
         self
     }
 
+    pub(super) const fn empty_is_none(mut self) -> Self {
+        self.empty_is_none = true;
+        self
+    }
+
+    pub(super) const fn idle(mut self, idle: Idle) -> Self {
+        self.idle = Some(idle);
+        self
+    }
+
     pub(super) const fn verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
         self
@@ -155,6 +174,14 @@ impl Fault {
     pub(super) fn note(text: impl Into<String>) -> Self {
         Fault {
             severity: Severity::Note,
+            ..Fault::new(text)
+        }
+    }
+
+    /// The value is served, but hardly as it was meant.
+    pub(super) fn warning(text: impl Into<String>) -> Self {
+        Fault {
+            severity: Severity::Warning,
             ..Fault::new(text)
         }
     }
@@ -249,15 +276,24 @@ pub(super) fn number(value: &str, range: std::ops::RangeInclusive<u32>) -> Resul
     }
 }
 
-/// Whole seconds.
-pub(super) fn seconds(value: &str) -> Result<std::time::Duration, Fault> {
-    // stunnel keeps them in an int, and poll(2) wants milliseconds in one.
-    let seconds = number(value, 0..=i32::MAX as u32 / 1000).map_err(|fault| Fault {
-        text: format!("`{value}` is not a number of seconds"),
-        help: fault.help.map(|help| format!("whole seconds, {help}")),
-        ..fault
-    })?;
-    Ok(std::time::Duration::from_secs(seconds.into()))
+/// The longest time that is waited for: poll(2) takes milliseconds in an int. Some 24 days.
+const SECONDS_MAX: u32 = i32::MAX as u32 / 1000;
+
+/// Puts whole seconds into `place`; more than [`SECONDS_MAX`] count as that.
+pub(super) fn seconds(place: &mut Duration, value: &str) -> Result<(), Fault> {
+    // `parse` would take a sign.
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let fault = Fault::new(format!("`{value}` is not a number of seconds"));
+        return Err(fault.help(format!("whole seconds, 0 to {SECONDS_MAX}")));
+    }
+    let given = value.parse().unwrap_or(u32::MAX);
+    *place = Duration::from_secs(given.min(SECONDS_MAX).into());
+    if given > SECONDS_MAX {
+        return Err(Fault::note(format!(
+            "{value} seconds count as {SECONDS_MAX}, some 24 days: adit waits no longer"
+        )));
+    }
+    Ok(())
 }
 
 /// A value that may not be empty.
@@ -432,7 +468,29 @@ mod tests {
         for wrong in ["", "+1", "-1", "13", "0", "1x", "99999999999999999999"] {
             assert!(number(wrong, 1..=12).is_err(), "{wrong}");
         }
-        assert_eq!(seconds("0"), Ok(std::time::Duration::ZERO));
-        assert!(seconds("1.5").unwrap_err().text.contains("seconds"));
+    }
+
+    #[test]
+    fn times_beyond_24_days_are_capped_with_a_note() {
+        let mut place = Duration::MAX;
+        for (value, seconds_read, capped) in [
+            ("0", 0, false),
+            ("2147483", 2_147_483, false),
+            ("2147484", 2_147_483, true),
+            ("2592000", 2_147_483, true),
+            ("99999999999999999999", 2_147_483, true),
+        ] {
+            let said = seconds(&mut place, value).err();
+            assert_eq!(place, Duration::from_secs(seconds_read), "{value}");
+            assert_eq!(
+                said.map(|fault| fault.severity),
+                capped.then_some(Severity::Note)
+            );
+        }
+        for wrong in ["1.5", "", "-1", "+1", "1h"] {
+            let fault = seconds(&mut place, wrong).unwrap_err();
+            assert!(fault.text.contains("is not a number of seconds"), "{wrong}");
+            assert_eq!(fault.severity, Severity::Error);
+        }
     }
 }

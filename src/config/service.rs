@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
-use super::value::{Endpoint, Origins};
+use super::value::{Endpoint, Origin, Origins};
 
 /// `failover = rr | prio`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +171,10 @@ pub(super) struct Draft {
     pub(super) own: BTreeSet<&'static str>,
     /// What a name that nobody knows was probably meant to be: it was given, though not well.
     pub(super) meant: BTreeSet<&'static str>,
+    /// Options that adit does not serve, given with a value.
+    pub(super) asked: BTreeSet<&'static str>,
+    /// Those that may ask for nothing, with their values: only the whole service tells.
+    pub(super) undecided: Vec<(&'static OptionDef, String, Origin)>,
     /// `options` that were set, and those taken back.
     pub(super) flags: TlsFlags,
     pub(super) flags_cleared: TlsFlags,
@@ -209,6 +213,8 @@ impl Draft {
             defaults: true,
             own: BTreeSet::new(),
             meant: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            undecided: Vec::new(),
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
         }
@@ -245,6 +251,11 @@ fn verify_flag(
     Ok(())
 }
 
+/// The value, unless it is empty.
+fn filled(value: &str) -> Option<&str> {
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// A value that has nothing but a place to go to.
 macro_rules! store {
     ($draft:ident . $($field:ident).+ = $value:expr) => {{
@@ -264,11 +275,11 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { draft.service.accept.push(Endpoint::parse(value, true)?); Ok(()) }),
     option("CAfile", "FILE", "file of trusted certificates")
-        .example("CAfile = /etc/adit/partners.pem").unless_given("none")
-        .service(|draft, value| store!(draft.tls.ca_file = Some(given(value)?.into()))),
+        .example("CAfile = /etc/adit/partners.pem").unless_given("none").empty_is_none()
+        .service(|draft, value| store!(draft.tls.ca_file = filled(value).map(Into::into))),
     option("CApath", "DIRECTORY", "folder of trusted certificates, named by their hashes")
-        .example("CApath = /etc/ssl/certs").unless_given("none")
-        .service(|draft, value| store!(draft.tls.ca_path = Some(given(value)?.into()))),
+        .example("CApath = /etc/ssl/certs").unless_given("none").empty_is_none()
+        .service(|draft, value| store!(draft.tls.ca_path = filled(value).map(Into::into))),
     option("cert", "FILE", "certificate chain, our own certificate first; or PKCS#12 with the key in it")
         .example("cert = /etc/adit/mail.example.com.crt").unless_given("none; a server needs one")
         .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
@@ -330,8 +341,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
     option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
-        .example("protocolHost = office.example.com").unless_given("the name that the mail program gives")
-        .service(|draft, value| store!(draft.protocol_host = Some(given(value)?))),
+        .example("protocolHost = office.example.com").unless_given("the name that the mail program gives").empty_is_none()
+        .service(|draft, value| store!(draft.protocol_host = filled(value).map(Into::into))),
     option("requireCert", "yes | no", "refuse a peer without a certificate")
         .example("requireCert = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.require)),
@@ -358,19 +369,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.tls.version_max = tls_options::version(value)?)),
     option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak")
         .example("sslVersionMin = TLSv1.3").defaults(&["all"])
-        .service(|draft, value| store!(draft.tls.version_min = tls_options::version(value)?)),
+        .service(|draft, value| tls_options::version_min(&mut draft.service.tls.version_min, value)),
     option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
         .example("TIMEOUTbusy = 60").defaults(&["300"])
-        .service(|draft, value| store!(draft.timeouts.busy = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.busy, value)),
     option("TIMEOUTclose", "SECONDS", "time to wait for close_notify")
         .example("TIMEOUTclose = 10").defaults(&["60"])
-        .service(|draft, value| store!(draft.timeouts.close = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.close, value)),
     option("TIMEOUTconnect", "SECONDS", "time to wait for a connection")
         .example("TIMEOUTconnect = 5").defaults(&["10"])
-        .service(|draft, value| store!(draft.timeouts.connect = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.connect, value)),
     option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends")
         .example("TIMEOUTidle = 3600").defaults(&["43200"])
-        .service(|draft, value| store!(draft.timeouts.idle = seconds(value)?)),
+        .service(|draft, value| seconds(&mut draft.service.timeouts.idle, value)),
     option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")
         .example("verify = 2").unless_given("no verification")
         .service(verify_level),

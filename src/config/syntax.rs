@@ -32,6 +32,15 @@ pub(super) enum Item {
     },
 }
 
+/// What the text came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Parsed {
+    /// The lines that mean something, in order.
+    pub items: Vec<Item>,
+    /// Part of the text was not understood, so a section may be missing from `items`.
+    pub incomplete: bool,
+}
+
 /// Reads configuration text and what it includes. Everything wrong is pushed to `diagnostics`, and
 /// reading goes on behind it.
 pub(super) fn parse(
@@ -39,28 +48,32 @@ pub(super) fn parse(
     text: &[u8],
     files: &dyn Files,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Item> {
+) -> Parsed {
     let mut parser = Parser {
         files,
         open: vec![PathBuf::from(place)],
-        items: Vec::new(),
+        parsed: Parsed::default(),
         diagnostics,
     };
     parser.text(place, text);
-    parser.items
+    parser.parsed
 }
 
 struct Parser<'a> {
     files: &'a dyn Files,
     /// The files being read, the innermost last.
     open: Vec<PathBuf>,
-    items: Vec<Item>,
+    parsed: Parsed,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
 impl Parser<'_> {
     fn text(&mut self, place: &str, text: &[u8]) {
         let place: Arc<str> = place.into();
+        if is_wide(text) {
+            self.wide(place);
+            return;
+        }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             // As isspace(3), which stunnel trims by.
@@ -97,18 +110,28 @@ impl Parser<'_> {
             .and_then(|rest| rest.strip_suffix(']'))
         {
             let name = name.to_owned();
-            self.items.push(Item::Section { name, origin });
+            self.parsed.items.push(Item::Section { name, origin });
+            return;
+        }
+        if let Some(name) = meant_section(&line) {
+            self.bad_section(name, &line, origin);
             return;
         }
         match line.split_once('=') {
-            None => self.error(&origin, "No '=' found", help_without_equals(&line)),
+            None => {
+                self.error(
+                    &origin,
+                    "No '=' found",
+                    "a line is `name = value`, `[section]`, or a comment behind `;` or `#`",
+                );
+            }
             Some((name, value)) => {
                 let name = name.trim_end().to_owned();
                 let value = value.trim_start().to_owned();
                 if name.eq_ignore_ascii_case("include") {
                     self.include(&origin, &value);
                 } else {
-                    self.items.push(Item::Option {
+                    self.parsed.items.push(Item::Option {
                         name,
                         value,
                         origin,
@@ -156,10 +179,63 @@ impl Parser<'_> {
         }
     }
 
+    /// Complains about a line that was to begin a section. The section is kept, or its options
+    /// would seem to belong elsewhere.
+    fn bad_section(&mut self, name: &str, line: &str, origin: Origin) {
+        let text = match line.contains('=') {
+            true => "Specified option name is not valid here: this is no section's line either",
+            false => "No '=' found",
+        };
+        let help = format!(
+            "a section's line is `[{name}]` and nothing else; comments stand on lines of their own"
+        );
+        self.error(&origin, text, &help);
+        let name = name.to_owned();
+        self.parsed.items.push(Item::Section { name, origin });
+    }
+
+    /// Complains about a file in UTF-16, once.
+    fn wide(&mut self, place: Arc<str>) {
+        let help = format!("iconv -f UTF-16 -t UTF-8 {place} > FILE makes UTF-8 of it");
+        let origin = Origin {
+            place,
+            line: 1,
+            text: "".into(),
+        };
+        self.error(&origin, "the file is in UTF-16, not in UTF-8", &help);
+        self.parsed.incomplete = true;
+    }
+
     fn error(&mut self, origin: &Origin, text: &str, help: &str) {
         let diagnostic = Diagnostic::new(Severity::Error, Some(origin), text).help(help);
         self.diagnostics.push(diagnostic);
     }
+}
+
+/// Whether the text is in UTF-16, with a byte-order mark or by every other byte being zero.
+fn is_wide(text: &[u8]) -> bool {
+    let start = &text[..text.len().min(64)];
+    let zeros = |skip| start.iter().skip(skip).step_by(2).all(|byte| *byte == 0);
+    let marked = start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff");
+    marked || (start.len() >= 4 && (zeros(0) || zeros(1)))
+}
+
+/// The name of the section that a line was to begin, though it is not `[name]`: something stands
+/// behind the bracket, one bracket is missing, or they are of another kind.
+fn meant_section(line: &str) -> Option<&str> {
+    if let Some(rest) = line.strip_prefix('[') {
+        let end = rest.find([']', ';', '#']).unwrap_or(rest.len());
+        return Some(rest[..end].trim());
+    }
+    if line.contains('=') {
+        return None;
+    }
+    for (open, close) in [('(', ')'), ('{', '}'), ('<', '>')] {
+        if let Some(inside) = line.strip_prefix(open) {
+            return Some(inside.strip_suffix(close).unwrap_or(inside).trim());
+        }
+    }
+    line.strip_suffix([']', ':']).map(str::trim)
 }
 
 /// isspace(3) knows the vertical tab, `trim_ascii` does not.
@@ -178,14 +254,6 @@ fn trim_vertical_tabs(mut line: &[u8]) -> &[u8] {
         line = rest;
     }
     line
-}
-
-fn help_without_equals(line: &str) -> &'static str {
-    if line.starts_with('[') {
-        "a section's line is [name] and nothing else; comments stand on lines of their own"
-    } else {
-        "a line is `name = value`, `[section]`, or a comment behind `;` or `#`"
-    }
 }
 
 #[cfg(test)]
@@ -222,8 +290,8 @@ mod tests {
     fn read(text: &[u8], files: &[(&'static str, &'static str)]) -> (Vec<String>, Vec<String>) {
         let files = Memory(files.iter().copied().collect());
         let mut diagnostics = Vec::new();
-        let items = parse("main", text, &files, &mut diagnostics);
-        let items = items.iter().map(|item| match item {
+        let parsed = parse("main", text, &files, &mut diagnostics);
+        let items = parsed.items.iter().map(|item| match item {
             Item::Section { name, origin } => format!("{origin} [{name}]"),
             Item::Option {
                 name,
@@ -261,12 +329,62 @@ mod tests {
     #[test]
     fn errors_do_not_stop_the_reading() {
         let (items, errors) = read(b"accept 25\n[smtp] ; mail\na = b\n\xff = c\nd = \0\n", &[]);
-        assert_eq!(items, ["main:3 a=b"]);
+        assert_eq!(items, ["main:2 [smtp]", "main:3 a=b"]);
         assert_eq!(errors.len(), 4);
         assert!(errors[0].starts_with("main:1: \"accept 25\": No '=' found (a line is"));
         assert!(errors[1].starts_with("main:2: \"[smtp] ; mail\": No '=' found (a section's"));
         assert!(errors[2].starts_with("main:4: \"\u{fffd} = c\": this line is not text in UTF-8"));
         assert!(errors[3].starts_with("main:5: \"d = \u{fffd}\": this line is not"));
+    }
+
+    #[test]
+    fn a_bad_section_line_still_begins_its_section() {
+        for (line, name) in [
+            ("[a] ; mail", "a"),
+            ("[a] # x = y", "a"),
+            ("[a", "a"),
+            ("[ a ;", "a"),
+            ("[a]x=y", "a"),
+            ("[a] = x", "a"),
+            ("a]", "a"),
+            ("(a)", "a"),
+            ("{a}", "a"),
+            ("<a>", "a"),
+            ("a b:", "a b"),
+        ] {
+            let (items, errors) = read(format!("x = 1\n{line}\ny = 2").as_bytes(), &[]);
+            let section = format!("main:2 [{name}]");
+            assert_eq!(items, ["main:1 x=1", section.as_str(), "main:3 y=2"]);
+            assert_eq!(errors.len(), 1, "{line}: {errors:?}");
+            assert!(errors[0].contains(&format!("a section's line is `[{name}]`")));
+        }
+        // No section was meant.
+        for line in ["accept 25", "a = [b", "x: y", "<a> = b"] {
+            let (items, _) = read(line.as_bytes(), &[]);
+            assert!(!items.concat().contains(" ["), "{line}: {items:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_is_one_error_that_tells_how_to_convert_it() {
+        let text = "; mail\n[s]\naccept = 1\n";
+        let units = || text.encode_utf16();
+        let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            [b"\xff\xfe".as_slice(), &little].concat(),
+            [b"\xfe\xff".as_slice(), &big].concat(),
+            little,
+            big,
+        ] {
+            let (items, errors) = read(&bytes, &[]);
+            assert!(items.is_empty(), "{items:?}");
+            assert_eq!(
+                errors,
+                ["main:1: the file is in UTF-16, not in UTF-8 \
+                  (iconv -f UTF-16 -t UTF-8 main > FILE makes UTF-8 of it)"]
+            );
+        }
     }
 
     #[test]
@@ -314,13 +432,13 @@ mod tests {
             "ticketKeySecret=hunter2",
         ] {
             let mut diagnostics = Vec::new();
-            let items = parse(
+            let parsed = parse(
                 "m",
                 line.as_bytes(),
                 &Memory(BTreeMap::new()),
                 &mut diagnostics,
             );
-            let origin = match (&items[..], &diagnostics[..]) {
+            let origin = match (&parsed.items[..], &diagnostics[..]) {
                 ([Item::Option { origin, .. }], []) => origin.clone(),
                 ([], [diagnostic]) => diagnostic.origin.clone().unwrap(),
                 other => panic!("{other:?}"),

@@ -4,6 +4,9 @@ use super::diagnostic::nearest;
 use super::option::Fault;
 use super::service::TlsVersion;
 
+/// Versions that adit does not speak, in OpenSSL's words.
+const OLD: [&str; 4] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"];
+
 /// Reads a protocol version; `all` is no limit.
 pub(super) fn version(value: &str) -> Result<Option<TlsVersion>, Fault> {
     let is = |name: &str| name.eq_ignore_ascii_case(value);
@@ -16,13 +19,26 @@ pub(super) fn version(value: &str) -> Result<Option<TlsVersion>, Fault> {
     if is("TLSv1.3") {
         return Ok(Some(TlsVersion::V1_3));
     }
-    if ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"].into_iter().any(is) {
+    if OLD.into_iter().any(is) {
         return Err(Fault::new(format!(
             "{value} needs the `legacy` backend, which this adit was built without"
         ))
         .help("TLSv1.2 and TLSv1.3 are served; `all` means both"));
     }
     Err(Fault::new("Invalid protocol version").help("TLSv1.2, TLSv1.3 or all"))
+}
+
+/// Reads `sslVersionMin`. One below what adit speaks is no limit: newer versions are meant too.
+pub(super) fn version_min(version_min: &mut Option<TlsVersion>, value: &str) -> Result<(), Fault> {
+    if OLD.into_iter().any(|old| old.eq_ignore_ascii_case(value)) {
+        *version_min = None;
+        return Err(Fault::warning(format!(
+            "adit does not speak {value}: the lowest version is TLSv1.2"
+        ))
+        .help("`sslVersionMin = TLSv1.2`; peers that speak nothing newer are refused"));
+    }
+    *version_min = version(value)?;
+    Ok(())
 }
 
 /// The members of `options` that change something here, each a bit.
@@ -175,6 +191,21 @@ mod tests {
         for wrong in ["", "TLS1.2", "TLSv1.4"] {
             assert_eq!(version(wrong).unwrap_err().text, "Invalid protocol version");
         }
+    }
+
+    #[test]
+    fn a_lower_bound_below_what_is_spoken_is_taken_with_a_warning() {
+        for old in ["SSLv2", "SSLv3", "tlsv1", "TLSv1.1"] {
+            // As a default it may stand above.
+            let mut min = Some(TlsVersion::V1_3);
+            let fault = version_min(&mut min, old).unwrap_err();
+            assert_eq!((fault.severity, min), (Severity::Warning, None), "{old}");
+        }
+        let mut min = None;
+        assert_eq!(version_min(&mut min, "TLSv1.3"), Ok(()));
+        assert_eq!(min, Some(TlsVersion::V1_3));
+        let fault = version_min(&mut min, "TLSv1.4").unwrap_err();
+        assert_eq!(fault.severity, Severity::Error);
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Origins {
         self.0.entry(option).or_default().push(origin);
     }
 
+    /// Forgets that `option` was given.
+    pub(super) fn remove(&mut self, option: &str) {
+        self.0.remove(option);
+    }
+
     /// Where the value that counts was given: the last place.
     pub fn get(&self, option: &str) -> Option<&Origin> {
         self.all(option).last()

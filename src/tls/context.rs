@@ -270,7 +270,8 @@ fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<Certificate
     for loaded in [files, folders].into_iter().flatten() {
         match loaded {
             Ok(more) => certificates.extend(more),
-            Err(problem) => problems.push(problem),
+            Err(problem) if verifies(options) => problems.push(problem),
+            Err(problem) => problems.push(unused(&problem)),
         }
     }
     if options.verification.server && options.ca_file.is_none() && options.ca_path.is_none() {
@@ -291,6 +292,21 @@ fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<Certificate
         certificates.extend(found.certs);
     }
     certificates
+}
+
+/// Whether the peer's certificate is judged at all.
+fn verifies(options: &TlsOptions) -> bool {
+    let asked = options.verification;
+    asked.chain || asked.peer || asked.server
+}
+
+/// Trusted certificates that cannot be had, and that nothing is judged by.
+fn unused(problem: &Problem) -> Problem {
+    let text = format!(
+        "{}; nothing uses it, as this service verifies no certificate",
+        problem.text
+    );
+    Problem::note(problem.option, text)
 }
 
 fn end_of(key: &CertifiedKey) -> Option<i64> {

@@ -456,3 +456,144 @@ fn files_and_directories_are_read_from_the_disk() {
     let errors = load(&sources).unwrap_err().to_string();
     assert!(errors.contains("Cannot open configuration file") && errors.contains("No such file"));
 }
+
+#[test]
+fn sections_of_one_name_are_each_served_and_numbered() {
+    let (config, said) = served(&client("").repeat(3));
+    let names: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["s", "s#2", "s#3"]);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(
+        said[0],
+        "warning: test.conf:7: \"[s]\": section [s] is there again: the first is at test.conf:1 \
+         (both are served, this one as [s#2]; give each a name of its own)"
+    );
+    // A number that is a section's own name is left to it, and `service` gives a name too.
+    let text = [
+        client("").replace("[s]", "[s#2]"),
+        client(""),
+        client("").replace("[s]", "[t]") + "service = s\n",
+    ];
+    let (config, said) = served(&text.concat());
+    let names: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["s#2", "s", "s#3"]);
+    assert!(
+        said[0].starts_with("warning: test.conf:19: \"service = s\""),
+        "{said:?}"
+    );
+}
+
+/// What is said of `lines` in a client service that is served.
+#[track_caller]
+fn said_of(lines: &str) -> Vec<String> {
+    served(&client(lines)).1
+}
+
+#[test]
+fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
+    for (line, expected) in [
+        ("retry = yes", "`retry` has no effect without `exec`"),
+        ("retry = 500", "`retry` has no effect without `exec`"),
+        ("execArgs = a b", "`execArgs` has no effect without `exec`"),
+        ("pty = yes", "`pty` has no effect without `exec`"),
+        (
+            "OCSPflag = NOCERTS",
+            "`OCSPflag` has no effect without `OCSP` or `OCSPaia`",
+        ),
+        ("OCSPnonce = yes", "`OCSPnonce` has no effect without"),
+        ("OCSPrequire = yes", "`OCSPrequire` has no effect without"),
+        ("TIMEOUTocsp = 5", "`TIMEOUTocsp` has no effect without"),
+        (
+            "OCSPaia = no\nOCSPnonce = yes",
+            "`OCSPnonce` has no effect without",
+        ),
+        (
+            "PSKidentity = me",
+            "`PSKidentity` has no effect without `PSKsecrets`",
+        ),
+        (
+            "protocolUsername = u",
+            "it is for `protocol = connect`, and `smtp`",
+        ),
+        (
+            "protocolPassword = p",
+            "it is for `protocol = connect`, and `smtp`",
+        ),
+        (
+            "protocolAuthentication = basic",
+            "it is for `protocol = connect`, and `smtp`",
+        ),
+        (
+            "protocolDomain = d",
+            "this has no effect: it is for `protocol = connect`",
+        ),
+        (
+            "protocolHeader = a: b",
+            "this has no effect: it is for `protocol = connect`",
+        ),
+        (
+            "protocol = pop3\nprotocolUsername = u",
+            "it is for `protocol = connect`, and `smtp`",
+        ),
+        (
+            "protocol = smtp\nprotocolUsername = u",
+            "no effect without `protocolUsername` and `protocolPassword`",
+        ),
+        (
+            "sessionCacheSize = 1000",
+            "`sessionCacheSize` has no effect: sessions are kept in tickets",
+        ),
+        (
+            "sessionCacheTimeout = 300",
+            "a session can be resumed for 21600 seconds",
+        ),
+        (
+            "session = 300",
+            "a session can be resumed for 21600 seconds",
+        ),
+        (
+            "securityLevel = 1",
+            "adit does not go below security level 2",
+        ),
+        (
+            "securityLevel = 2",
+            "adit keeps to security level 2 in any case",
+        ),
+        ("CAfile =", "`CAfile` without a value counts as not given"),
+        ("CApath =", "`CApath` without a value counts as not given"),
+        (
+            "protocolHost =",
+            "`protocolHost` without a value counts as not given",
+        ),
+        ("CRLfile =", "without a value this line asks for nothing"),
+        ("CRLpath =", "without a value this line asks for nothing"),
+        ("OCSP =", "without a value this line asks for nothing"),
+        ("sessiond =", "without a value this line asks for nothing"),
+        (
+            "OCSP =\nOCSPnonce = yes",
+            "`OCSPnonce` has no effect without",
+        ),
+        ("execArgs =", "`execArgs` has no effect without `exec`"),
+    ] {
+        let said = said_of(line);
+        let note = said
+            .iter()
+            .any(|said| said.starts_with("note: ") && said.contains(expected));
+        assert!(note, "{line}: {said:?}");
+        assert!(!said.concat().contains("warning"), "{line}: {said:?}");
+    }
+    // stunnel asks whoever connects, and refuses all.
+    let said = said_of("ident =");
+    assert!(said[0].starts_with("warning: "), "{said:?}");
+    assert!(said_of("retry = no").is_empty());
+    // A default that several services say nothing of is noted once.
+    let (_, said) = served(&format!(
+        "retry = yes\n{}{}",
+        client(""),
+        client("service = two")
+    ));
+    assert_eq!(said.len(), 1, "{said:?}");
+    // What a section takes back.
+    let (_, said) = served(&format!("retry = yes\n{}", client("retry = no")));
+    assert!(said.is_empty(), "{said:?}");
+}

@@ -121,6 +121,7 @@ fn files_that_hold_something_else_are_explained() {
     assert!(problems[0].text.contains("DER"), "{problems:#?}");
     let trust = TlsOptions {
         ca_file: Some(pfx.into()),
+        verification: verify_chain(),
         ..with_cert(file.into())
     };
     error(trust, "CAfile", &["PKCS#12", "openssl pkcs12"]);
@@ -286,6 +287,44 @@ fn trust_that_cannot_be_loaded_is_an_error() {
         "CAfile",
         &["damaged PEM"],
     );
+}
+
+#[test]
+fn trusted_certificates_that_nothing_uses_may_be_missing() {
+    let pki = Pki::new();
+    std::fs::create_dir(pki.path("folder")).unwrap();
+    let damaged = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
+    let request = crate::config::PeerVerification {
+        request: true,
+        require: true,
+        ..Default::default()
+    };
+    let files = ["none", "folder", "empty", "bad"].map(|name| pki.path(name));
+    pki.write("empty", "");
+    pki.write("bad", damaged);
+    let mut asked: Vec<TlsOptions> = Vec::new();
+    for path in files {
+        for verification in [Default::default(), request] {
+            asked.push(TlsOptions {
+                ca_file: Some(path.clone()),
+                verification,
+                ..TlsOptions::default()
+            });
+            asked.push(TlsOptions {
+                ca_path: Some(path.clone()),
+                verification,
+                ..TlsOptions::default()
+            });
+        }
+    }
+    for options in asked {
+        let problems = Context::look_at_files(&options);
+        let [problem] = &problems[..] else {
+            panic!("{options:?}: {problems:?}");
+        };
+        assert_eq!(problem.severity, Severity::Note, "{options:?}");
+        assert!(problem.text.contains("nothing uses it"), "{problem:?}");
+    }
 }
 
 #[test]

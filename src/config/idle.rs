@@ -1,0 +1,161 @@
+//! Options that adit does not serve, where they ask for nothing: `retry` without `exec`, a session
+//! cache no larger than adit's own. stunnel takes such lines, and files have them.
+
+use super::option::{Fault, number, yes_no};
+use super::service::{Draft, Protocol};
+
+/// Says what a line comes to in a service that is read to its end: a note where it asks for
+/// nothing, an error where its value is wrong. `None`: it asks for what adit does not serve.
+pub(super) type Idle = fn(&Draft, &str) -> Option<Fault>;
+
+/// Adit's sessions resume for this long, in seconds; see `tls::tickets`.
+const SESSIONS_RESUME: u32 = 6 * 3600;
+
+/// For an option that is nothing without one of `others`.
+fn without(draft: &Draft, name: &str, others: &[&str]) -> Option<Fault> {
+    if others.iter().any(|other| draft.asked.contains(other)) {
+        return None;
+    }
+    let quoted: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
+    let others = quoted.join(" or ");
+    Some(Fault::note(format!(
+        "`{name}` has no effect without {others}"
+    )))
+}
+
+/// An option without a value.
+pub(super) fn empty(_: &Draft, value: &str) -> Option<Fault> {
+    value
+        .is_empty()
+        .then(|| Fault::note("without a value this line asks for nothing"))
+}
+
+pub(super) fn retry(draft: &Draft, value: &str) -> Option<Fault> {
+    if number(value, 0..=u32::MAX).is_err()
+        && let Err(fault) = yes_no(value)
+    {
+        return Some(fault);
+    }
+    without(draft, "retry", &["exec"])
+}
+
+pub(super) fn exec_args(draft: &Draft, _: &str) -> Option<Fault> {
+    without(draft, "execArgs", &["exec"])
+}
+
+pub(super) fn pty(draft: &Draft, value: &str) -> Option<Fault> {
+    yes_no(value)
+        .err()
+        .or_else(|| without(draft, "pty", &["exec"]))
+}
+
+const OCSP: &[&str] = &["OCSP", "OCSPaia"];
+
+pub(super) fn ocsp_flag(draft: &Draft, value: &str) -> Option<Fault> {
+    let known = [
+        "NOCERTS",
+        "NOINTERN",
+        "NOSIGS",
+        "NOCHAIN",
+        "NOVERIFY",
+        "NOEXPLICIT",
+        "NOCASIGN",
+        "NODELEGATED",
+        "NOCHECKS",
+        "TRUSTOTHER",
+        "RESPID_KEY",
+        "NOTIME",
+    ];
+    if !known.iter().any(|flag| flag.eq_ignore_ascii_case(value)) {
+        return Some(Fault::new("Illegal OCSP flag").help(known.join(", ")));
+    }
+    without(draft, "OCSPflag", OCSP)
+}
+
+pub(super) fn ocsp_nonce(draft: &Draft, value: &str) -> Option<Fault> {
+    yes_no(value)
+        .err()
+        .or_else(|| without(draft, "OCSPnonce", OCSP))
+}
+
+pub(super) fn ocsp_require(draft: &Draft, value: &str) -> Option<Fault> {
+    yes_no(value)
+        .err()
+        .or_else(|| without(draft, "OCSPrequire", OCSP))
+}
+
+pub(super) fn ocsp_timeout(draft: &Draft, value: &str) -> Option<Fault> {
+    let valid = number(value, 0..=u32::MAX).err();
+    valid.or_else(|| without(draft, "TIMEOUTocsp", OCSP))
+}
+
+pub(super) fn psk_identity(draft: &Draft, _: &str) -> Option<Fault> {
+    without(draft, "PSKidentity", &["PSKsecrets"])
+}
+
+/// stunnel would ask all the same, and refuse every client: no user has an empty name.
+pub(super) fn ident(_: &Draft, value: &str) -> Option<Fault> {
+    value.is_empty().then(|| {
+        let fault = Fault::warning("`ident` names no user: adit asks for none");
+        fault.help("leave the line out; stunnel refuses every client here")
+    })
+}
+
+/// What `protocol = connect` alone has a use for.
+pub(super) fn of_proxy(draft: &Draft, _: &str) -> Option<Fault> {
+    let used = draft.service.protocol.is_none() && draft.service.origins.has("protocol");
+    (!used).then(|| Fault::note("this has no effect: it is for `protocol = connect`"))
+}
+
+/// What a login in the dialogue has a use for. One needs the name and the password.
+pub(super) fn of_login(draft: &Draft, _: &str) -> Option<Fault> {
+    let service = &draft.service;
+    let both = ["protocolUsername", "protocolPassword"];
+    match service.protocol {
+        // Refused; it may be one that logs in.
+        None if service.origins.has("protocol") => None,
+        Some(Protocol::Smtp) if service.client => {
+            let both = both.iter().all(|name| draft.asked.contains(name));
+            (!both).then(|| {
+                Fault::note("this has no effect without `protocolUsername` and `protocolPassword`")
+            })
+        }
+        _ => Some(Fault::note(
+            "this has no effect: it is for `protocol = connect`, and `smtp` with `client = yes`",
+        )),
+    }
+}
+
+pub(super) fn session_cache_size(_: &Draft, value: &str) -> Option<Fault> {
+    if let Err(fault) = number(value, 0..=u32::MAX) {
+        let text = format!("Illegal session cache size: {}", fault.text);
+        return Some(Fault { text, ..fault });
+    }
+    Some(Fault::note(
+        "`sessionCacheSize` has no effect: sessions are kept in tickets, which take no room here",
+    ))
+}
+
+pub(super) fn session_cache_timeout(_: &Draft, value: &str) -> Option<Fault> {
+    if let Err(fault) = number(value, 0..=u32::MAX) {
+        let text = format!("Illegal session cache timeout: {}", fault.text);
+        return Some(Fault { text, ..fault });
+    }
+    Some(Fault::note(format!(
+        "`sessionCacheTimeout` has no effect: a session can be resumed for {SESSIONS_RESUME} seconds"
+    )))
+}
+
+pub(super) fn security_level(_: &Draft, value: &str) -> Option<Fault> {
+    let level = match number(value, 0..=5) {
+        Ok(level) => level,
+        Err(fault) => return Some(fault),
+    };
+    match level {
+        0 | 1 => Some(Fault::note(format!(
+            "`securityLevel = {level}` has no effect: adit does not go below security level 2"
+        ))),
+        2 => Some(Fault::note("adit keeps to security level 2 in any case")),
+        _ => None,
+    }
+}
