@@ -22,6 +22,13 @@ const READS: usize = 4;
 /// the next connection; nobody waits for that.
 const TICKETS_WAIT: Duration = Duration::from_millis(20);
 
+/// `TIMEOUTclose = 0`: the quiet after which a peer that was told of the end is left. Long enough for
+/// its own close_notify or its last data; what it spares is the wait for a peer that sends neither.
+const LAST_DATA: Duration = Duration::from_secs(5);
+
+/// `TIMEOUTclose = 0`: how long a client that ended its half waits for the answer: stunnel's default.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pump {
@@ -171,7 +178,12 @@ impl Pump {
     ) -> Result<Next<Self>, Ending> {
         let both = front.reading == Reading::Open && back.reading == Reading::Open;
         let idle = both || front.unsent() > 0 || back.unsent() > 0;
-        let patience = if idle { timeouts.idle } else { timeouts.close };
+        let patience = match (idle, front.reading) {
+            (true, _) => timeouts.idle,
+            (false, _) if !timeouts.close.is_zero() => timeouts.close,
+            (false, Reading::Over) => ANSWER,
+            (false, Reading::Open) => LAST_DATA,
+        };
         self.due = self.active + patience;
         if self.due > now {
             return Ok(Next::Wait(self));
