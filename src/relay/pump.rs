@@ -108,6 +108,7 @@ impl Pump {
         let Some(back) = back else {
             return Err(Ending::Reset);
         };
+        let service = common.index();
         let (mut again, mut moved) = (false, false);
         for side in [Side::Front, Side::Back] {
             let (from, to, count) = match side {
@@ -129,7 +130,14 @@ impl Pump {
                     again |= carried == Carried::Some;
                     Ok(())
                 }
-                Err(trouble) => flow.judge(trouble, side),
+                Err(trouble) => {
+                    if let Trouble::Tls(failure) = &trouble {
+                        // TLS 1.3 refuses a client's certificate when its handshake is done already.
+                        let row = resources.scoreboard.service(resources.worker, service);
+                        row.handshake_failed(failure.kind());
+                    }
+                    flow.judge(trouble, side)
+                }
             };
             *count += flow.carried;
             moved |= flow.moved;
