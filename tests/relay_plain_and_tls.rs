@@ -3,13 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use crate::require;
 use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, dead_address, tls, wait_for};
+use crate::support::{Adit, Certs, DEADLINE, Plan, dead_address, tls, wait_for};
 
 /// Small enough for a debug build on two cores, far more than all buffers on the way.
 const BULK: u64 = 100 << 20;
@@ -349,6 +349,66 @@ fn an_upstream_that_never_ends_its_half_ends_by_timeoutclose() {
     let mut client = adit.connect("test");
     assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
     // This side keeps its half open as well.
+    adit.wait_for_log("Service [test] finished (0 left)");
+}
+
+/// What a client still says to a server that has ended, and a server to a client that has, when
+/// nothing is waited for any more: each says it only after the other's end was passed on.
+#[test]
+fn timeoutclose_0_cuts_nothing_that_is_still_to_come() {
+    require!(adit);
+    let certs = Certs::new();
+    let (answer, may_answer) = mpsc::channel::<()>();
+    let (heard, hears) = mpsc::channel();
+    let (may_answer, heard) = (Mutex::new(may_answer), Mutex::new(heard));
+    let upstream = Server::start(move |mut stream| {
+        let mut request = [0; 7];
+        stream.read_exact(&mut request).expect("a request");
+        if &request == b"answer\n" {
+            let _ = peers::read_to_end(&mut stream);
+            let _ = may_answer.lock().expect("no panic").recv();
+            stream.write_all(b"the answer").expect("sending");
+        } else {
+            stream.shutdown(Shutdown::Write).expect("half-close");
+            let rest = peers::read_to_end(&mut stream);
+            let _ = heard.lock().expect("no panic").send(rest);
+        }
+    });
+    let inside = server_mode(&certs, &upstream, "TIMEOUTclose = 0\n");
+    let adit = Adit::serve(format!(
+        "client = yes\nTIMEOUTclose = 0\nconnect = {}\n{}verifyChain = yes\n",
+        inside.address("test"),
+        certs.ca_line()
+    ));
+    for round in 1..=20 {
+        let mut client = adit.connect("test");
+        client.write_all(b"answer\n").expect("sending");
+        client.shutdown(Shutdown::Write).expect("half-close");
+        inside.wait_for_log_times("Sent socket write shutdown", 2 * round - 1);
+        let _ = answer.send(());
+        assert_eq!(peers::read_to_end(&mut client), b"the answer");
+
+        let mut client = adit.connect("test");
+        client.write_all(b"upload\n").expect("sending");
+        assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
+        client.write_all(b"the rest").expect("sending");
+        client.shutdown(Shutdown::Write).expect("half-close");
+        let rest = hears.recv_timeout(DEADLINE).expect("the rest");
+        assert_eq!(rest, b"the rest");
+        inside.wait_for_log_times("Sent socket write shutdown", 2 * round);
+    }
+}
+
+#[test]
+fn timeoutclose_0_does_not_wait_long_for_a_close_notify() {
+    let certs = Certs::new();
+    let upstream = Server::greeting("bye\n");
+    let adit = server_mode(&certs, &upstream, "TIMEOUTclose = 0\n");
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    // As an old browser: it hears the end, and neither says its own nor goes.
+    let mut client = tls::connect(config, adit.address("test"));
+    assert_eq!(peers::read_to_end(&mut client), b"bye\n");
+    adit.wait_for_log("TIMEOUTclose exceeded: closing");
     adit.wait_for_log("Service [test] finished (0 left)");
 }
 

@@ -83,7 +83,8 @@ pub struct WorkerStatus {
     pub starts: u64,
 }
 
-/// A service's counts, over all workers of the generation.
+/// A service's counts, over all workers of the generation; of the one that serves, with what those
+/// before it have counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// The section's name.
@@ -96,7 +97,8 @@ pub struct ServiceStatus {
     pub handshakes_new: u64,
     /// Resumed TLS handshakes.
     pub handshakes_resumed: u64,
-    /// Handshakes that failed for the peer's certificate, or the lack of one.
+    /// TLS that failed for the peer's certificate, or the lack of one: in the handshake, or by an alert
+    /// after it. So the next three.
     pub failed_certificate: u64,
     /// Handshakes without a common version, suite or group.
     pub failed_negotiation: u64,
@@ -104,6 +106,9 @@ pub struct ServiceStatus {
     pub failed_protocol: u64,
     /// Handshakes whose peer went away or was silent for too long.
     pub failed_vanished: u64,
+    /// Dialogues before TLS (`protocol`) that failed.
+    #[serde(default)]
+    pub failed_before_tls: u64,
     /// Connections that found no upstream.
     pub connect_failed: u64,
     /// Bytes of payload carried from the front to the back.
@@ -270,7 +275,8 @@ fn services(services: &[ServiceStatus]) -> String {
             .failed_certificate
             .saturating_add(service.failed_negotiation)
             .saturating_add(service.failed_protocol)
-            .saturating_add(service.failed_vanished);
+            .saturating_add(service.failed_vanished)
+            .saturating_add(service.failed_before_tls);
         [
             service.name.escape_debug().to_string(),
             service.accepted.to_string(),
@@ -397,6 +403,7 @@ mod tests {
                     failed_negotiation: 2,
                     failed_protocol: 3,
                     failed_vanished: 4,
+                    failed_before_tls: 5,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,
@@ -417,7 +424,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
   1         -       0        0       3
 
   service  accepted  active   new  resumed  failed  no upstream  to back  to front
-  smtp         4711      12  1000     3700      10            1   1023 B   3.0 GiB
+  smtp         4711      12  1000     3700      15            1   1023 B   3.0 GiB
 ";
         assert_eq!(status().to_string(), expected);
     }

@@ -1,11 +1,14 @@
 //! The scoreboard: what every worker counts, where the master, the supervisor and `adit status`
 //! can read it. One mapping a generation, made by the supervisor before it forks the master.
 //!
-//! Rows are padded to cache lines and each is written by one process, so nobody waits for a line.
+//! Rows are padded to cache lines and each is written by one process, so nobody waits for a line. Only
+//! the supervisor takes counts away, from a generation that serves no more.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
 
 use super::shared::SharedWords;
 
@@ -90,7 +93,44 @@ cells! {
         bytes_to_front = 9,
         /// Connections that found no upstream.
         connect_failed = 10,
+        /// Dialogues before TLS (`protocol`) that failed.
+        failed_before_tls = 11,
     }
+}
+
+macro_rules! counts {
+    ($($name:ident,)*) => {
+        /// What was counted for one service: a [`ServiceRow`] without what is open now.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        #[allow(missing_docs, reason = "each has its doc in ServiceRow")]
+        pub struct Counts { $(pub $name: u64,)* }
+
+        impl Counts {
+            /// Adds what another has.
+            pub fn add(&mut self, other: Counts) {
+                $(self.$name = self.$name.wrapping_add(other.$name);)*
+            }
+
+            fn of(row: ServiceRow<'_>, read: fn(&AtomicU64) -> u64) -> Counts {
+                Counts { $($name: read(row.$name()),)* }
+            }
+        }
+    };
+}
+
+counts! {
+    accepted,
+    handshakes_new,
+    handshakes_resumed,
+    failed_certificate,
+    failed_negotiation,
+    failed_protocol,
+    failed_vanished,
+    failed_before_tls,
+    bytes_to_back,
+    bytes_to_front,
+    connect_failed,
 }
 
 cells! {
@@ -167,6 +207,24 @@ impl Scoreboard {
     pub fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
         assert!(worker < self.workers && service < self.services);
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
+    }
+
+    /// What all workers counted for service `service`, from 0.
+    pub fn counts(&self, service: usize) -> Counts {
+        self.sum(service, |cell| cell.load(Relaxed))
+    }
+
+    /// As [`Scoreboard::counts`], and leaves nothing there: what is counted later counts from 0.
+    pub fn take_counts(&self, service: usize) -> Counts {
+        self.sum(service, |cell| cell.swap(0, Relaxed))
+    }
+
+    fn sum(&self, service: usize, read: fn(&AtomicU64) -> u64) -> Counts {
+        let mut total = Counts::default();
+        for worker in 0..self.workers {
+            total.add(Counts::of(self.service(worker, service), read));
+        }
+        total
     }
 
     /// A worker died: what it had open is no more.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AHEAD_MAX, COMMANDS_MAX, LINE_MAX, REPLY_LINES_MAX, Side};
+use super::{AHEAD_MAX, COMMANDS_MAX, LINE_MAX, REPLY_MAX, Side};
 use crate::config::Protocol;
 
 /// What the dialogue waited for when it went wrong.
@@ -44,14 +44,14 @@ pub enum ProtocolError {
         said: String,
     },
     /// A line of the server is longer than [`LINE_MAX`].
-    ReplyTooLong {
+    LineTooLong {
         /// The protocol spoken.
         protocol: Protocol,
         /// What was expected.
         awaited: Awaited,
     },
-    /// A reply of the server has more than [`REPLY_LINES_MAX`] lines.
-    TooManyLines {
+    /// A reply of the server is longer than [`REPLY_MAX`].
+    ReplyTooLong {
         /// The protocol spoken.
         protocol: Protocol,
         /// What was expected.
@@ -115,8 +115,8 @@ impl ProtocolError {
         | E::Unintelligible {
             protocol, awaited, ..
         }
+        | E::LineTooLong { protocol, awaited }
         | E::ReplyTooLong { protocol, awaited }
-        | E::TooManyLines { protocol, awaited }
         | E::ServerClosed { protocol, awaited }) = self
         else {
             return Ok(());
@@ -133,14 +133,14 @@ impl ProtocolError {
                 "{phrase}: the server does not speak {name}: {expected} was expected, it said \
                  \"{said}\""
             ),
-            E::ReplyTooLong { .. } => write!(
+            E::LineTooLong { .. } => write!(
                 f,
                 "Line too long: the {name} server sent over {LINE_MAX} bytes without an end of \
                  line where {expected} was expected"
             ),
-            E::TooManyLines { .. } => write!(
+            E::ReplyTooLong { .. } => write!(
                 f,
-                "Reply too long: the {name} server sent over {REPLY_LINES_MAX} lines where \
+                "Reply too long: the {name} server sent over {REPLY_MAX} bytes where \
                  {expected} was expected"
             ),
             _ => write!(
@@ -168,8 +168,8 @@ impl ProtocolError {
             } => (protocol, "Server does not support TLS"),
             E::Refused { protocol, .. }
             | E::Unintelligible { protocol, .. }
-            | E::ReplyTooLong { protocol, .. }
-            | E::TooManyLines { protocol, .. } => (protocol, "Unexpected server response"),
+            | E::LineTooLong { protocol, .. }
+            | E::ReplyTooLong { protocol, .. } => (protocol, "Unexpected server response"),
             E::ServerClosed { protocol, .. } => (protocol, "Server closed the connection"),
             E::CommandTooLong { protocol } => (protocol, "Line too long"),
             E::TooManyCommands { protocol } => (protocol, "Too many commands before TLS"),
@@ -193,8 +193,8 @@ impl fmt::Display for ProtocolError {
         let (protocol, what) = match self {
             E::Refused { .. }
             | E::Unintelligible { .. }
+            | E::LineTooLong { .. }
             | E::ReplyTooLong { .. }
-            | E::TooManyLines { .. }
             | E::ServerClosed { .. } => return self.blame_server(f),
             E::ClientClosed { protocol } => (
                 protocol,

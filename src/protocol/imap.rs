@@ -1,7 +1,7 @@
 //! IMAP: STARTTLS of RFC 2595 and RFC 9051, section 6.2.1.
 
 use super::error::excerpt;
-use super::io::{Count, Io, Occasion, Step, begins, first_word_is, split_word};
+use super::io::{Count, Io, Occasion, Size, Step, begins, first_word_is, split_word};
 use super::{Action, Awaited, DIRECT_TLS_WAIT, ProtocolError, Side};
 use crate::config::Protocol::Imap;
 
@@ -14,7 +14,7 @@ pub(super) enum Client {
     /// Waiting for the greeting.
     Greeting,
     /// Waiting for the go-ahead.
-    GoAhead { lines: Count },
+    GoAhead { size: Size },
 }
 
 impl Client {
@@ -33,12 +33,12 @@ impl Client {
                 io.tell_client("* OK Connected.");
                 io.tell_server(format!("{TAG} STARTTLS"));
                 Ok(Step::Next(Client::GoAhead {
-                    lines: Count::default(),
+                    size: Size::default(),
                 }))
             }
-            Client::GoAhead { mut lines } => match status(io, Awaited::GoAhead, &mut lines)? {
-                None => Ok(Step::Wait(Client::GoAhead { lines })),
-                Some(Status::Untagged(_)) => Ok(Step::Next(Client::GoAhead { lines })),
+            Client::GoAhead { mut size } => match status(io, Awaited::GoAhead, &mut size)? {
+                None => Ok(Step::Wait(Client::GoAhead { size })),
+                Some(Status::Untagged(_)) => Ok(Step::Next(Client::GoAhead { size })),
                 Some(Status::Ok) => {
                     io.nothing_behind_starttls(Side::Back)?;
                     Ok(Step::Tls)
@@ -52,7 +52,7 @@ impl Client {
 /// from (RFC 9051, section 7.1.4): the session would be somebody else's.
 fn greeting(io: &mut Io<'_>) -> Result<Option<Vec<u8>>, ProtocolError> {
     let awaited = Awaited::Greeting;
-    let Some(line) = io.server_line(awaited, &mut Count::default())? else {
+    let Some(line) = io.server_line(awaited, &mut Size::default())? else {
         return Ok(None);
     };
     let said = excerpt(&line);
@@ -85,9 +85,9 @@ enum Status {
 fn status(
     io: &mut Io<'_>,
     awaited: Awaited,
-    lines: &mut Count,
+    size: &mut Size,
 ) -> Result<Option<Status>, ProtocolError> {
-    let Some(line) = io.server_line(awaited, lines)? else {
+    let Some(line) = io.server_line(awaited, size)? else {
         return Ok(None);
     };
     let (tag, rest) = split_word(&line);
@@ -128,7 +128,7 @@ pub(super) enum Server {
     Capability {
         tag: Vec<u8>,
         commands: Count,
-        lines: Count,
+        size: Size,
     },
 }
 
@@ -170,19 +170,19 @@ impl Server {
             Server::Capability {
                 tag,
                 commands,
-                mut lines,
-            } => match status(io, Awaited::Capability, &mut lines)? {
+                mut size,
+            } => match status(io, Awaited::Capability, &mut size)? {
                 None => Ok(Step::Wait(Server::Capability {
                     tag,
                     commands,
-                    lines,
+                    size,
                 })),
                 Some(Status::Untagged(line)) => {
                     io.tell_client(with_starttls(&line));
                     Ok(Step::Next(Server::Capability {
                         tag,
                         commands,
-                        lines,
+                        size,
                     }))
                 }
                 Some(Status::Ok) => {
@@ -211,7 +211,7 @@ fn answer(io: &mut Io<'_>, line: &[u8], commands: Count) -> Result<Step<Server>,
         return Ok(Step::Next(Server::Capability {
             tag: tag.to_vec(),
             commands,
-            lines: Count::default(),
+            size: Size::default(),
         }));
     }
     if command.eq_ignore_ascii_case(b"LOGOUT") {

@@ -1,8 +1,6 @@
 //! What the three protocols share: lines out of bytes, with bounds, and lines back.
 
-use super::{
-    AHEAD_MAX, Action, Awaited, COMMANDS_MAX, LINE_MAX, ProtocolError, REPLY_LINES_MAX, Side,
-};
+use super::{AHEAD_MAX, Action, Awaited, COMMANDS_MAX, LINE_MAX, ProtocolError, REPLY_MAX, Side};
 use crate::config::Protocol;
 
 /// What one end has said and nobody has taken yet.
@@ -100,14 +98,19 @@ pub(super) enum Occasion {
     Input,
 }
 
-/// Counts lines or commands against a bound.
+/// Counts a client's commands.
 #[derive(Debug, Default)]
 pub(super) struct Count(u16);
 
-impl Count {
-    fn reached(&mut self, bound: u16) -> bool {
-        self.0 += 1;
-        self.0 > bound
+/// The size so far of a server's reply, in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Size(usize);
+
+impl Size {
+    /// Adds a line; whether the reply is still short enough.
+    fn add(&mut self, line: &[u8]) -> bool {
+        self.0 += line.len() + 1;
+        self.0 <= REPLY_MAX
     }
 }
 
@@ -133,20 +136,20 @@ impl Io<'_> {
         self.out.push(Action::Log(7, text.to_owned()));
     }
 
-    /// The next line of a reply, if it is there; `lines` counts those of the same reply.
+    /// The next line of a reply, if it is there; `size` is that of the same reply.
     pub(super) fn server_line(
         &mut self,
         awaited: Awaited,
-        lines: &mut Count,
+        size: &mut Size,
     ) -> Result<Option<Vec<u8>>, ProtocolError> {
         let protocol = self.protocol;
         match self.back.line() {
-            Ok(Some(_)) if lines.reached(REPLY_LINES_MAX) => {
-                Err(ProtocolError::TooManyLines { protocol, awaited })
+            Ok(Some(line)) if !size.add(&line) => {
+                Err(ProtocolError::ReplyTooLong { protocol, awaited })
             }
             Ok(None) if self.back.ended => Err(ProtocolError::ServerClosed { protocol, awaited }),
             Ok(line) => Ok(line),
-            Err(TooLong) => Err(ProtocolError::ReplyTooLong { protocol, awaited }),
+            Err(TooLong) => Err(ProtocolError::LineTooLong { protocol, awaited }),
         }
     }
 
@@ -168,8 +171,12 @@ impl Io<'_> {
             return Err(ProtocolError::TlsOutOfTurn { protocol });
         }
         match self.front.line() {
-            Ok(Some(_)) if commands.reached(COMMANDS_MAX) => {
+            Ok(Some(_)) if commands.0 >= COMMANDS_MAX => {
                 Err(ProtocolError::TooManyCommands { protocol })
+            }
+            Ok(Some(line)) => {
+                commands.0 += 1;
+                Ok(Some(line))
             }
             Ok(None) if self.front.ended => Err(ProtocolError::ClientClosed { protocol }),
             Ok(line) => Ok(line),

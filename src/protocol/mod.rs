@@ -74,8 +74,8 @@ pub enum Progress {
 pub const LINE_MAX: usize = 8 * 1024;
 /// What one end may have said ahead of its turn, in bytes.
 pub const AHEAD_MAX: usize = 64 * 1024;
-/// A reply of the server may have this many lines.
-pub const REPLY_LINES_MAX: u16 = 128;
+/// A reply of the server may be this long, in bytes, in any number of lines: it is taken line by line.
+pub const REPLY_MAX: usize = 1 << 20;
 /// A client may give this many commands before the one that starts TLS.
 pub const COMMANDS_MAX: u16 = 64;
 /// How long a server-mode service waits for a client that begins with TLS at once, before it

@@ -1,7 +1,7 @@
 //! POP3: STLS of RFC 2595.
 
 use super::error::excerpt;
-use super::io::{Count, Io, Step, first_word_is};
+use super::io::{Count, Io, Size, Step, first_word_is};
 use super::{Awaited, ProtocolError, Side};
 use crate::config::Protocol::Pop3;
 
@@ -42,7 +42,7 @@ impl Client {
 /// Takes a line that must begin with `+OK`; a greeting is passed on, also one that refuses.
 fn status(io: &mut Io<'_>, awaited: Awaited) -> Result<Option<()>, ProtocolError> {
     // Every reply here is one line (RFC 1939, section 3).
-    let Some(line) = io.server_line(awaited, &mut Count::default())? else {
+    let Some(line) = io.server_line(awaited, &mut Size::default())? else {
         return Ok(None);
     };
     let accepted = first_word_is(&line, "+OK");

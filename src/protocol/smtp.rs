@@ -1,7 +1,7 @@
 //! SMTP: STARTTLS of RFC 3207.
 
 use super::error::excerpt;
-use super::io::{Count, Io, Occasion, Step, begins, first_word_is, split_word};
+use super::io::{Count, Io, Occasion, Size, Step, begins, first_word_is, split_word};
 use super::{Action, Awaited, DIRECT_TLS_WAIT, ProtocolError, Side};
 use crate::config::Protocol::Smtp;
 
@@ -9,11 +9,11 @@ use crate::config::Protocol::Smtp;
 #[derive(Debug)]
 pub(super) enum Client {
     /// Passing the greeting on, line by line; then EHLO with this name.
-    Greeting { ehlo: String, lines: Count },
+    Greeting { ehlo: String, size: Size },
     /// Skipping the answer to EHLO.
-    Ehlo { lines: Count },
+    Ehlo { size: Size },
     /// Waiting for the go-ahead.
-    GoAhead { lines: Count },
+    GoAhead { size: Size },
 }
 
 impl Client {
@@ -26,44 +26,44 @@ impl Client {
             .collect();
         Client::Greeting {
             ehlo: format!("EHLO {name}"),
-            lines: Count::default(),
+            size: Size::default(),
         }
     }
 
     pub(super) fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
-            Client::Greeting { ehlo, mut lines } => {
-                let Some(line) = reply_line(io, Awaited::Greeting, "220", &mut lines, true)? else {
-                    return Ok(Step::Wait(Client::Greeting { ehlo, lines }));
+            Client::Greeting { ehlo, mut size } => {
+                let Some(line) = reply_line(io, Awaited::Greeting, "220", &mut size, true)? else {
+                    return Ok(Step::Wait(Client::Greeting { ehlo, size }));
                 };
                 if !line.last {
-                    return Ok(Step::Next(Client::Greeting { ehlo, lines }));
+                    return Ok(Step::Next(Client::Greeting { ehlo, size }));
                 }
                 io.tell_server(ehlo);
                 Ok(Step::Next(Client::Ehlo {
-                    lines: Count::default(),
+                    size: Size::default(),
                 }))
             }
-            Client::Ehlo { mut lines } => {
-                let Some(line) = reply_line(io, Awaited::Ehlo, "250", &mut lines, false)? else {
-                    return Ok(Step::Wait(Client::Ehlo { lines }));
+            Client::Ehlo { mut size } => {
+                let Some(line) = reply_line(io, Awaited::Ehlo, "250", &mut size, false)? else {
+                    return Ok(Step::Wait(Client::Ehlo { size }));
                 };
                 if !line.last {
-                    return Ok(Step::Next(Client::Ehlo { lines }));
+                    return Ok(Step::Next(Client::Ehlo { size }));
                 }
                 // Asked for although it may not have been offered, as stunnel does: what counts
                 // is the answer, which an attacker could forge as well as the offer.
                 io.tell_server("STARTTLS");
                 Ok(Step::Next(Client::GoAhead {
-                    lines: Count::default(),
+                    size: Size::default(),
                 }))
             }
-            Client::GoAhead { mut lines } => {
-                let Some(line) = reply_line(io, Awaited::GoAhead, "220", &mut lines, false)? else {
-                    return Ok(Step::Wait(Client::GoAhead { lines }));
+            Client::GoAhead { mut size } => {
+                let Some(line) = reply_line(io, Awaited::GoAhead, "220", &mut size, false)? else {
+                    return Ok(Step::Wait(Client::GoAhead { size }));
                 };
                 if !line.last {
-                    return Ok(Step::Next(Client::GoAhead { lines }));
+                    return Ok(Step::Next(Client::GoAhead { size }));
                 }
                 io.nothing_behind_starttls(Side::Back)?;
                 Ok(Step::Tls)
@@ -86,10 +86,10 @@ fn reply_line(
     io: &mut Io<'_>,
     awaited: Awaited,
     code: &str,
-    lines: &mut Count,
+    size: &mut Size,
     pass_on: bool,
 ) -> Result<Option<ReplyLine>, ProtocolError> {
-    let Some(line) = io.server_line(awaited, lines)? else {
+    let Some(line) = io.server_line(awaited, size)? else {
         return Ok(None);
     };
     let well_formed = line.len() >= 3
@@ -126,10 +126,7 @@ pub(super) enum Server {
     /// Waiting whether the client begins with TLS at once.
     Detecting,
     /// Passing the greeting on; `domain` is known from its first line on.
-    Greeting {
-        domain: Option<Vec<u8>>,
-        lines: Count,
-    },
+    Greeting { domain: Option<Vec<u8>>, size: Size },
     /// Answering commands until STARTTLS.
     Commands { domain: Vec<u8>, commands: Count },
 }
@@ -154,14 +151,14 @@ impl Server {
                     io.debug("RFC 2487 detected");
                     Step::Next(Server::Greeting {
                         domain: None,
-                        lines: Count::default(),
+                        size: Size::default(),
                     })
                 }
                 (None, Occasion::Start | Occasion::Input) => Step::Wait(Server::Detecting),
             }),
-            Server::Greeting { domain, mut lines } => {
-                let Some(line) = reply_line(io, Awaited::Greeting, "220", &mut lines, true)? else {
-                    return Ok(Step::Wait(Server::Greeting { domain, lines }));
+            Server::Greeting { domain, mut size } => {
+                let Some(line) = reply_line(io, Awaited::Greeting, "220", &mut size, true)? else {
+                    return Ok(Step::Wait(Server::Greeting { domain, size }));
                 };
                 let domain = domain.unwrap_or_else(|| match split_word(&line.text).0 {
                     b"" => b"localhost".to_vec(),
@@ -174,7 +171,7 @@ impl Server {
                     },
                     false => Server::Greeting {
                         domain: Some(domain),
-                        lines,
+                        size,
                     },
                 }))
             }

@@ -48,6 +48,8 @@ impl Handshaking {
             .begin(common.upstream.as_deref(), &common.log)
             .map_err(|failure| {
                 error!(common.log, "{failure}");
+                let row = context.resources.row(common.index());
+                row.handshake_failed(failure.kind());
                 Ending::Reset
             })?;
         Ok(Self {
@@ -84,12 +86,15 @@ impl Handshaking {
                 log,
                 "{doing}: the other end reset the connection during the handshake"
             );
+            failed(HandshakeFailure::Vanished, &context);
             return Err(Ending::Reset);
         }
         let pool = &mut context.resources.pool;
         let end = end(self.side, context.front, context.back)?;
-        end.flush(pool)
-            .map_err(|errno| broken(&log, doing, errno))?;
+        if let Err(errno) = end.flush(pool) {
+            failed(HandshakeFailure::Vanished, &context);
+            return Err(broken(&log, doing, errno));
+        }
         for _ in 0..READS {
             let may_work = !self.began || !end_ref(self.side, &mut context)?.input.is_empty();
             if may_work {

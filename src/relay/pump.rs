@@ -22,6 +22,13 @@ const READS: usize = 4;
 /// the next connection; nobody waits for that.
 const TICKETS_WAIT: Duration = Duration::from_millis(20);
 
+/// `TIMEOUTclose = 0`: the quiet after which a peer that was told of the end is left. Long enough for
+/// its own close_notify or its last data; what it spares is the wait for a peer that sends neither.
+const LAST_DATA: Duration = Duration::from_secs(5);
+
+/// `TIMEOUTclose = 0`: how long a client that ended its half waits for the answer: stunnel's default.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pump {
@@ -101,6 +108,7 @@ impl Pump {
         let Some(back) = back else {
             return Err(Ending::Reset);
         };
+        let service = common.index();
         let (mut again, mut moved) = (false, false);
         for side in [Side::Front, Side::Back] {
             let (from, to, count) = match side {
@@ -122,7 +130,14 @@ impl Pump {
                     again |= carried == Carried::Some;
                     Ok(())
                 }
-                Err(trouble) => flow.judge(trouble, side),
+                Err(trouble) => {
+                    if let Trouble::Tls(failure) = &trouble {
+                        // TLS 1.3 refuses a client's certificate when its handshake is done already.
+                        let row = resources.scoreboard.service(resources.worker, service);
+                        row.handshake_failed(failure.kind());
+                    }
+                    flow.judge(trouble, side)
+                }
             };
             *count += flow.carried;
             moved |= flow.moved;
@@ -171,7 +186,12 @@ impl Pump {
     ) -> Result<Next<Self>, Ending> {
         let both = front.reading == Reading::Open && back.reading == Reading::Open;
         let idle = both || front.unsent() > 0 || back.unsent() > 0;
-        let patience = if idle { timeouts.idle } else { timeouts.close };
+        let patience = match (idle, front.reading) {
+            (true, _) => timeouts.idle,
+            (false, _) if !timeouts.close.is_zero() => timeouts.close,
+            (false, Reading::Over) => ANSWER,
+            (false, Reading::Open) => LAST_DATA,
+        };
         self.due = self.active + patience;
         if self.due > now {
             return Ok(Next::Wait(self));

@@ -2,6 +2,7 @@
 //! What was read and not used up goes on: on the TLS side to the handshake, on the plain side to
 //! the pump.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::buffer::LARGE;
@@ -52,7 +53,8 @@ impl Talking {
             timer: None,
             after: After::More,
         };
-        talking.after = talking.feed(Event::Start, &mut context)?;
+        let started = talking.feed(Event::Start, &mut context);
+        talking.after = started.inspect_err(|_| count_failure(&context))?;
         Ok(talking)
     }
 
@@ -66,23 +68,31 @@ impl Talking {
     ///
     /// # Errors
     /// The dialogue failed, took too long, or a socket is broken.
-    pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+    pub fn step(self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+        let stepped = self.go_on(&mut context);
+        if stepped.is_err() {
+            count_failure(&context);
+        }
+        stepped
+    }
+
+    fn go_on(mut self, context: &mut Context<'_>) -> Result<Next<Self>, Ending> {
         let (log, now) = (context.common.log, context.resources.now);
         if now >= self.deadline {
             info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset");
             return Err(Ending::Reset);
         }
-        flush(&mut context)?;
+        flush(context)?;
         if self.timer.is_some_and(|timer| timer <= now) {
             self.timer = None;
-            self.after = self.feed(Event::Timer, &mut context)?;
+            self.after = self.feed(Event::Timer, context)?;
         }
         for side in [Side::Front, Side::Back] {
             for _ in 0..READS {
-                if self.after != After::More || !may_hear(side, &mut context) {
+                if self.after != After::More || !may_hear(side, context) {
                     break;
                 }
-                self.hear(side, &mut context)?;
+                self.hear(side, context)?;
             }
         }
         match self.after {
@@ -93,7 +103,7 @@ impl Talking {
         // What was read may let the other side be read that had to wait.
         let more = [Side::Front, Side::Back]
             .into_iter()
-            .any(|side| may_hear(side, &mut context));
+            .any(|side| may_hear(side, context));
         Ok(match more {
             true => Next::Again(self),
             false => Next::Wait(self),
@@ -164,6 +174,11 @@ impl Talking {
         }
         Ok(())
     }
+}
+
+fn count_failure(context: &Context<'_>) {
+    let row = context.resources.row(context.common.index());
+    row.failed_before_tls().fetch_add(1, Relaxed);
 }
 
 fn end_of<'a>(side: Side, context: &'a mut Context<'_>) -> Result<&'a mut End, Ending> {

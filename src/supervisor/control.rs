@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::carried::Carried;
 use super::generation::{Generation, State};
 use super::listeners::remove_stale;
 use super::running::Supervisor;
@@ -182,13 +183,13 @@ impl Supervisor {
                 .generations
                 .iter()
                 .chain(self.orphans.iter().map(|orphans| &orphans.generation))
-                .map(generation)
+                .map(|generation| shown(generation, &self.common.carried))
                 .collect(),
         }
     }
 }
 
-fn generation(generation: &Generation) -> GenerationStatus {
+fn shown(generation: &Generation, carried: &Carried) -> GenerationStatus {
     let board = &generation.scoreboard;
     let since = generation.since.duration_since(UNIX_EPOCH);
     GenerationStatus {
@@ -203,7 +204,7 @@ fn generation(generation: &Generation) -> GenerationStatus {
             .map(|index| worker(generation, index))
             .collect(),
         services: (0..board.services())
-            .map(|index| service(generation, index))
+            .map(|index| service(generation, index, carried))
             .collect(),
     }
 }
@@ -219,26 +220,29 @@ fn worker(generation: &Generation, index: usize) -> WorkerStatus {
     }
 }
 
-/// The counts of one service, over all workers.
-fn service(generation: &Generation, index: usize) -> ServiceStatus {
+/// The counts of one service, over all workers; of the generation that serves, with what those before
+/// it have counted.
+fn service(generation: &Generation, index: usize, carried: &Carried) -> ServiceStatus {
     let board = &generation.scoreboard;
-    let mut status = ServiceStatus {
-        name: generation.names[index].clone(),
-        ..ServiceStatus::default()
-    };
-    for worker in 0..board.workers() {
-        let row = board.service(worker, index);
-        status.accepted += row.accepted().load(Relaxed);
-        status.active += row.active().load(Relaxed);
-        status.handshakes_new += row.handshakes_new().load(Relaxed);
-        status.handshakes_resumed += row.handshakes_resumed().load(Relaxed);
-        status.failed_certificate += row.failed_certificate().load(Relaxed);
-        status.failed_negotiation += row.failed_negotiation().load(Relaxed);
-        status.failed_protocol += row.failed_protocol().load(Relaxed);
-        status.failed_vanished += row.failed_vanished().load(Relaxed);
-        status.connect_failed += row.connect_failed().load(Relaxed);
-        status.bytes_to_back += row.bytes_to_back().load(Relaxed);
-        status.bytes_to_front += row.bytes_to_front().load(Relaxed);
+    let mut counts = board.counts(index);
+    if generation.state == State::Serving {
+        counts.add(carried.of(&generation.names, index));
     }
-    status
+    ServiceStatus {
+        name: generation.names[index].clone(),
+        active: (0..board.workers())
+            .map(|worker| board.service(worker, index).active().load(Relaxed))
+            .sum(),
+        accepted: counts.accepted,
+        handshakes_new: counts.handshakes_new,
+        handshakes_resumed: counts.handshakes_resumed,
+        failed_certificate: counts.failed_certificate,
+        failed_negotiation: counts.failed_negotiation,
+        failed_protocol: counts.failed_protocol,
+        failed_vanished: counts.failed_vanished,
+        failed_before_tls: counts.failed_before_tls,
+        connect_failed: counts.connect_failed,
+        bytes_to_back: counts.bytes_to_back,
+        bytes_to_front: counts.bytes_to_front,
+    }
 }

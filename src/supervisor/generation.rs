@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::carried::Carried;
 use super::vault::Vault;
 use crate::config::Config;
 use crate::ipc::channel::Channel;
@@ -94,6 +95,8 @@ pub struct Common {
     pub memory: [OwnedFd; 2],
     /// The pass phrases of keys.
     pub vault: Vault,
+    /// What generations that serve no more have counted.
+    pub carried: Carried,
 }
 
 impl Common {
@@ -110,6 +113,7 @@ impl Common {
             leash,
             memory: [sessions, counter],
             vault,
+            carried: Carried::default(),
         })
     }
 }

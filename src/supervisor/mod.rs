@@ -2,6 +2,7 @@
 //! One thread; holds no private key and never reads a network byte.
 
 pub mod asking;
+mod carried;
 mod control;
 mod daemon;
 mod generation;

@@ -71,6 +71,7 @@ impl Supervisor {
         for orphans in &mut self.orphans {
             orphans.ended(pid);
         }
+        self.carry_counts();
         self.orphans.retain(|orphans| !orphans.workers.is_empty());
     }
 }

@@ -58,6 +58,7 @@ impl Supervisor {
                 crate::info!(self.log, "Generation {number} has ended");
             }
         }
+        self.carry_counts_of(&dead);
         self.orphans.extend(Orphans::of(dead));
         self.drains(number);
         self.listed(number, 0);

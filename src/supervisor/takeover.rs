@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::carried::Carried;
 use super::control::Control;
 use super::generation::{Common, Generation, State};
 use super::listeners::{Key, Listeners};
@@ -116,6 +117,8 @@ struct Saved {
     orphans: Vec<(SavedGeneration, Vec<i32>)>,
     #[serde(default = "PassPhrases::none", with = "saved_phrases")]
     phrases: PassPhrases,
+    #[serde(default)]
+    carried: Carried,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,6 +205,7 @@ impl TakenOver {
                 leash: Leash::from(leash?),
                 memory: [sessions, counter],
                 vault: Vault::new(&saved.phrases)?,
+                carried: saved.carried,
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
@@ -333,6 +337,7 @@ impl Supervisor {
             reloads: self.reloads,
             orphans,
             phrases: self.common.vault.open(),
+            carried: self.common.carried.clone(),
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
         // Written piece by piece: a buffer that grows would leave copies of the pass phrases.

@@ -261,6 +261,7 @@ impl Supervisor {
                 draining.push(generation.number);
             }
         }
+        self.carry_counts();
         self.log = Why::Reload.log(&config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));
         self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {

@@ -3,10 +3,12 @@
 use super::Ev::{B, BackEof, F, FrontEof, T};
 use super::{Ends, Ev, run};
 use crate::config::Protocol::{self, Imap, Pop3, Smtp};
-use crate::protocol::{AHEAD_MAX, Action, Dialogue, Event, LINE_MAX, Progress, Side};
+use crate::protocol::{
+    AHEAD_MAX, Action, Dialogue, Event, LINE_MAX, Progress, ProtocolError, REPLY_MAX, Side,
+};
 
 /// Feeds `words` after the greeting-time `before`, in pieces of 1000 bytes and whole; the same
-/// error is wanted.
+/// error is wanted, before more was fed than a reply or an end ahead of its turn may say.
 fn overflow(protocol: Protocol, client: bool, before: &[Ev], side: Side, words: &[u8]) -> String {
     let errors = [1000, words.len()].map(|piece| {
         let mut out = Vec::new();
@@ -27,8 +29,12 @@ fn overflow(protocol: Protocol, client: bool, before: &[Ev], side: Side, words: 
         for chunk in words.chunks(piece) {
             fed += chunk.len();
             if let Err(error) = feed(Event::Bytes(side, chunk)) {
+                let bound = match error {
+                    ProtocolError::ReplyTooLong { .. } => REPLY_MAX + REPLY_MAX / 4,
+                    _ => AHEAD_MAX,
+                };
                 assert!(
-                    piece == words.len() || fed <= AHEAD_MAX + 1000,
+                    piece == words.len() || fed <= bound + 1000,
                     "noticed after {fed}"
                 );
                 return error.to_string();
@@ -44,8 +50,8 @@ fn overflow(protocol: Protocol, client: bool, before: &[Ev], side: Side, words: 
 #[test]
 fn what_has_no_end_is_refused_early() {
     let endless = vec![b'2'; 1 << 20];
-    let greetings = "220-x\r\n".repeat(200);
-    let untagged = "* OK x\r\n".repeat(200);
+    let greetings = "220-x\r\n".repeat(200_000);
+    let untagged = "* OK x\r\n".repeat(200_000);
     let commands = "a NOOP\r\n".repeat(200);
     for (protocol, client, before, side, words, wanted) in [
         (
@@ -70,7 +76,7 @@ fn what_has_no_end_is_refused_early() {
             &[],
             Side::Back,
             greetings.as_bytes(),
-            "Reply too long: the smtp server sent over 128 lines where a greeting",
+            "Reply too long: the smtp server sent over 1048576 bytes where a greeting",
         ),
         (
             Smtp,
@@ -150,7 +156,7 @@ fn what_has_no_end_is_refused_early() {
             &[T, B("* OK\r\n"), F("a CAPABILITY\r\n")],
             Side::Back,
             untagged.as_bytes(),
-            "Reply too long: the imap server sent over 128 lines where the answer to CAPABILITY",
+            "Reply too long: the imap server sent over 1048576 bytes where the answer to CAPABILITY",
         ),
         (
             Imap,
@@ -163,6 +169,40 @@ fn what_has_no_end_is_refused_early() {
     ] {
         let error = overflow(protocol, client, before, side, words);
         assert!(error.starts_with(wanted), "{error}");
+    }
+}
+
+#[test]
+fn an_answer_to_ehlo_of_a_megabyte_is_taken_and_none_of_it_kept() {
+    for line in [
+        "250-x\r\n",
+        "250-\n",
+        &format!("250-{}\r\n", "x".repeat(8000)),
+    ] {
+        let mut dialogue = Dialogue::new(Smtp, true, None);
+        let mut out = Vec::new();
+        let mut feed = |words: &[u8], held: &mut usize| {
+            for chunk in words.chunks(1000) {
+                dialogue
+                    .feed(Event::Bytes(Side::Back, chunk), &mut out)
+                    .unwrap();
+                *held = dialogue.back.held().max(*held);
+            }
+        };
+        let mut held = 0;
+        feed(b"220 mx\r\n", &mut held);
+        let reply = line.repeat((1_000_000 - 10) / line.len());
+        feed(reply.as_bytes(), &mut held);
+        feed(b"250 end\r\n", &mut held);
+        assert!(held <= LINE_MAX + 1000, "{held} bytes were kept");
+        let said = out.pop();
+        assert_eq!(
+            said,
+            Some(Action::Send(
+                Side::Back,
+                b"EHLO localhost\r\nSTARTTLS\r\n".to_vec()
+            ))
+        );
     }
 }
 

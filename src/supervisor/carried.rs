@@ -1,0 +1,103 @@
+//! What the services of generations that serve no more have counted, so that the counts outlive a
+//! reload, a dead master and an upgrade. A count stands either here or on a generation's board.
+
+use serde::{Deserialize, Serialize};
+
+use super::generation::{Generation, State};
+use super::running::Supervisor;
+use crate::ipc::scoreboard::{Counts, Scoreboard};
+
+/// See the module. A service is known by its name, and by its number among those of that name.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Carried(Vec<(String, usize, Counts)>);
+
+impl Carried {
+    /// Takes the counts off a board whose services have these names.
+    fn take(&mut self, names: &[String], board: &Scoreboard) {
+        for (index, name) in names.iter().enumerate() {
+            let counts = board.take_counts(index);
+            let number = number(names, index);
+            let known = self
+                .0
+                .iter_mut()
+                .find(|(n, i, _)| n == name && *i == number);
+            match known {
+                Some((_, _, total)) => total.add(counts),
+                None => self.0.push((name.clone(), number, counts)),
+            }
+        }
+    }
+
+    /// What is carried for one of the services of these names.
+    pub fn of(&self, names: &[String], index: usize) -> Counts {
+        let number = number(names, index);
+        let same = |(name, i, _): &&(String, usize, Counts)| *name == names[index] && *i == number;
+        self.0
+            .iter()
+            .find(same)
+            .map_or_else(Counts::default, |found| found.2)
+    }
+}
+
+fn number(names: &[String], index: usize) -> usize {
+    let before = names[..index].iter();
+    before.filter(|name| **name == names[index]).count()
+}
+
+impl Supervisor {
+    /// Takes the counts of every generation but the one that serves.
+    pub(super) fn carry_counts(&mut self) {
+        let orphans = self.orphans.iter().map(|orphans| &orphans.generation);
+        let superseded = |generation: &&Generation| generation.state != State::Serving;
+        for generation in self.generations.iter().filter(superseded).chain(orphans) {
+            let carried = &mut self.common.carried;
+            carried.take(&generation.names, &generation.scoreboard);
+        }
+    }
+
+    /// Takes the counts of a generation that is over.
+    pub(super) fn carry_counts_of(&mut self, generation: &Generation) {
+        let carried = &mut self.common.carried;
+        carried.take(&generation.names, &generation.scoreboard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    fn names(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn counts_follow_a_service_by_its_name_and_its_number_among_those_of_that_name() {
+        let board = Scoreboard::new(2, 3).unwrap();
+        for (service, count) in [(0, 1), (1, 20), (2, 300)] {
+            board
+                .service(0, service)
+                .accepted()
+                .fetch_add(count, Relaxed);
+            board
+                .service(1, service)
+                .accepted()
+                .fetch_add(count, Relaxed);
+            board.service(1, service).active().fetch_add(7, Relaxed);
+        }
+        let mut carried = Carried::default();
+        carried.take(&names("smtp imap smtp"), &board);
+        carried.take(&names("smtp imap smtp"), &board);
+        assert_eq!(
+            board.service(1, 0).active().load(Relaxed),
+            7,
+            "these are still open"
+        );
+        board.service(0, 2).accepted().fetch_add(1, Relaxed);
+        carried.take(&names("smtp imap smtp"), &board);
+
+        let after = names("new smtp smtp smtp imap");
+        let accepted = (0..after.len()).map(|index| carried.of(&after, index).accepted);
+        assert_eq!(accepted.collect::<Vec<_>>(), [0, 2, 601, 0, 40]);
+    }
+}
