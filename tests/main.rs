@@ -10,6 +10,7 @@ mod bad_input;
 mod cert_watch;
 mod command_line;
 mod config_errors;
+mod control;
 mod encrypted_keys;
 mod logs;
 mod mail_servers;

@@ -1,6 +1,7 @@
 //! From names and texts to a [`Config`]: each value goes through its option's definition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::checks;
 use super::diagnostic::{Diagnostic, Severity};
@@ -19,6 +20,8 @@ pub(super) struct Surroundings<'a> {
     pub processors: usize,
     /// Listening sockets that were passed to the program: each takes the place of an `accept`.
     pub passed: usize,
+    /// The control socket unless `control` says another.
+    pub control: Option<&'a Path>,
 }
 
 /// Makes the global options and the services; what is wrong is pushed to `diagnostics`.
@@ -59,6 +62,7 @@ impl Assembly<'_> {
     /// The global options, and what every service begins with.
     fn global(&mut self, options: &Options, surroundings: Surroundings<'_>) -> (Global, Draft) {
         let mut global = Global::blank(surroundings.program);
+        global.control = surroundings.control.map(Path::to_owned);
         let mut draft = Draft::blank();
         for option in option::options() {
             for value in option.defaults {

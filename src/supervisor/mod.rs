@@ -157,9 +157,8 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let resolver = Resolver::start(&config.global, &leash, log)?;
     let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
-    let control = config.global.control.as_deref();
     Ok(Supervisor::new(Parts {
-        control: control.map(Control::open).transpose()?,
+        control: Control::of(&config.global, &ui)?,
         listeners,
         sources,
         config,
