@@ -14,6 +14,7 @@ mod control;
 mod encrypted_keys;
 mod logs;
 mod mail_servers;
+mod network;
 mod privileges;
 mod relay_plain_and_tls;
 mod reload;

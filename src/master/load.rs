@@ -1,13 +1,18 @@
 //! Everything that a configuration names, read: certificates, keys, addresses. Still as root, and
 //! for `adit check` too. Never in here: a listener.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::sockopt::Ipv6V6Only;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
 
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
+use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
 use crate::jail::Plan;
 use crate::log::Log;
@@ -178,21 +183,42 @@ fn addresses(
     for endpoint in &service.accept {
         match endpoint {
             Endpoint::Unix(path) => addresses.push(Accept::Unix(path.clone())),
-            Endpoint::Tcp { host, port } => {
-                let host = host.as_deref().unwrap_or("0.0.0.0");
-                match resolver.resolve(host, *port) {
-                    Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
-                    Err(error) => found.push(at(
-                        Severity::Error,
-                        &service.origins,
-                        "accept",
-                        format!("Service [{}]: accept = {endpoint}: {error}", service.name),
-                    )),
+            Endpoint::Tcp { host: None, port } => {
+                let any = |ip: IpAddr| Accept::Tcp(SocketAddr::new(ip, *port));
+                addresses.push(any(Ipv4Addr::UNSPECIFIED.into()));
+                if has_room_for_both(service) {
+                    addresses.push(any(Ipv6Addr::UNSPECIFIED.into()));
                 }
             }
+            Endpoint::Tcp {
+                host: Some(host),
+                port,
+            } => match resolver.resolve(host, *port) {
+                Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
+                Err(error) => found.push(at(
+                    Severity::Error,
+                    &service.origins,
+                    "accept",
+                    format!("Service [{}]: accept = {endpoint}: {error}", service.name),
+                )),
+            },
         }
     }
     addresses
+}
+
+/// Whether `0.0.0.0` and `::` can be bound at the same port, as by `net.ipv6.bindv6only = 1`. stunnel
+/// tries both always, and keeps what can be bound: without it IPv4 alone.
+fn has_room_for_both(service: &Service) -> bool {
+    let family = AddressFamily::Inet6;
+    let Ok(probe) = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) else {
+        return false;
+    };
+    for option in service.socket.iter().filter(|option| option.on == 'a') {
+        // What cannot be set is told when the listener itself is made.
+        let _ = sockopt::set(probe.as_fd(), option);
+    }
+    getsockopt(&probe, Ipv6V6Only).unwrap_or(false)
 }
 
 /// Where to connect. A name that does not resolve now is resolved when it is needed.
