@@ -4,11 +4,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::socket::sockopt::Ipv6V6Only;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
 
+use super::names::Names;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
@@ -17,27 +18,12 @@ use crate::ipc::words::Accept;
 use crate::jail::Plan;
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
-use crate::resolver::{self, Client, ResolveError};
+use crate::resolver::Client;
 use crate::tls::{Context, PassPhrases, Problem, Resumption};
 
-/// How long one name may take to resolve.
+/// How long the names may take to resolve, all of them together: what has no answer then is resolved
+/// when it is needed. Shorter than the supervisor's patience with a candidate.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long all of them together may: with a name server that is silent, what has then no answer is
-/// resolved when it is needed. Shorter than the supervisor's patience with a candidate.
-const PATIENCE_WITH_ALL: Duration = Duration::from_secs(30);
-
-/// Resolves, and counts the time.
-struct Names<'a> {
-    client: &'a mut Client,
-    end: Instant,
-}
-
-impl Names<'_> {
-    fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        resolver::resolve(self.client, host, port, left.min(PATIENCE))
-    }
-}
 
 /// What was read.
 #[derive(Debug)]
@@ -63,10 +49,7 @@ pub fn load(
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let resolver = &mut Names {
-        client: resolver,
-        end: Instant::now() + PATIENCE_WITH_ALL,
-    };
+    let resolver = &mut Names::ask(&config.services, resolver, PATIENCE);
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
@@ -260,27 +243,4 @@ fn upstreams(
         upstreams.clear();
     }
     upstreams
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ipc::channel::Channel;
-
-    #[test]
-    fn a_silent_resolver_is_waited_for_once_not_once_a_name() {
-        let (ours, _silent) = Channel::pair().unwrap();
-        let begun = Instant::now();
-        let mut names = Names {
-            client: &mut Client::new(ours.into()),
-            end: begun + Duration::from_millis(200),
-        };
-        for n in 0..20 {
-            let told = names.resolve(&format!("{n}.example"), 25).unwrap_err();
-            assert_eq!(told.reason, "no answer in time");
-        }
-        assert!(begun.elapsed() < Duration::from_secs(2));
-        // What needs no answer needs no time.
-        assert!(names.resolve("192.0.2.1", 25).is_ok());
-    }
 }
