@@ -25,6 +25,7 @@ mod starttls;
 mod stunnel_compat;
 mod supervision;
 mod systemd;
+mod taken_addresses;
 mod taken_over;
 mod upgrade;
 mod verification;

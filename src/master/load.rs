@@ -15,7 +15,7 @@ use crate::config::{
 };
 use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
-use crate::jail::Plan;
+use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
 use crate::resolver::Client;
@@ -108,7 +108,7 @@ fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
         Err(errors) => {
             found.extend(errors.into_iter().map(|error| {
                 let option = error.option().unwrap_or_default();
-                diagnostic_at(&global.origins, option, error.to_string())
+                diagnostic_at(&global.origins, option, error.to_string()).help(error.remedy())
             }));
             None
         }
@@ -165,7 +165,10 @@ fn addresses(
     let mut addresses = Vec::new();
     for endpoint in &service.accept {
         match endpoint {
-            Endpoint::Unix(path) => addresses.push(Accept::Unix(path.clone())),
+            Endpoint::Unix(path) => {
+                found.extend(unknown_owner(service));
+                addresses.push(Accept::Unix(path.clone()));
+            }
             Endpoint::Tcp { host: None, port } => {
                 let any = |ip: IpAddr| Accept::Tcp(SocketAddr::new(ip, *port));
                 addresses.push(any(Ipv4Addr::UNSPECIFIED.into()));
@@ -188,6 +191,14 @@ fn addresses(
         }
     }
     addresses
+}
+
+/// Whose a Unix socket would be, if that is a name which the system does not know.
+fn unknown_owner(service: &Service) -> Option<Diagnostic> {
+    let error = jail::owner(service.setuid.as_deref(), service.setgid.as_deref()).err()?;
+    let text = format!("Service [{}]: {error}", service.name);
+    let option = error.option().unwrap_or_default();
+    Some(at(Severity::Error, &service.origins, option, text).help(error.remedy()))
 }
 
 /// Whether `0.0.0.0` and `::` can be bound at the same port, as by `net.ipv6.bindv6only = 1`. stunnel

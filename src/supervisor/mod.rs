@@ -2,9 +2,11 @@
 //! One thread; holds no private key and never reads a network byte.
 
 pub mod asking;
+mod bind_error;
 mod control;
 mod daemon;
 mod generation;
+pub mod holder;
 mod listeners;
 mod notify;
 mod orphans;
@@ -22,6 +24,7 @@ mod syslog;
 mod takeover;
 mod transition;
 pub mod trial;
+pub mod vacancy;
 mod vault;
 mod watch;
 
@@ -183,7 +186,7 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
         log::install(outputs);
         let trial = Trial::start(&loaded.config.global, log)?;
         // Only now: the vault is wiped in every child, and what is taken out of it is not.
-        let found = trial.load(&loaded.config, &taken.common.vault.open())?;
+        let (found, _) = trial.load(&loaded.config, &taken.common.vault.open())?;
         crate::master::load::tell(&found, &log);
         if found.iter().any(|d| d.severity == Severity::Error) {
             return Ok(1);
