@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::config::Global;
+use crate::log::Reason;
 use crate::process::OneThread;
 
 /// Proof that [`Plan::enter`] was gone through and checked.
@@ -57,7 +58,12 @@ impl fmt::Display for JailError {
                 "setuid: number {uid} is of no user known here, so its group must be given by setgid"
             ),
             Self::Directory(dir, error) => {
-                write!(f, "chroot: cannot enter {}: {error}", dir.display())
+                write!(
+                    f,
+                    "chroot: cannot enter {}: {}",
+                    dir.display(),
+                    Reason(error)
+                )
             }
             Self::Call(call, errno) => write!(
                 f,
@@ -73,6 +79,28 @@ impl fmt::Display for JailError {
 impl std::error::Error for JailError {}
 
 impl JailError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::UnknownUser(_) => {
+                "give one that `getent passwd` lists, or make it: `useradd --system NAME`"
+            }
+            Self::UnknownGroup(_) => {
+                "give one that `getent group` lists, or make it: `groupadd --system NAME`"
+            }
+            Self::GroupNeeded(_) => "add `setgid = GROUP`",
+            Self::Directory(..) => {
+                "make it, `install -d -m 755 DIRECTORY`: root owns it, and it may stay empty"
+            }
+            Self::Call(..) => {
+                "adit, started as root, must keep CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID and \
+                 CAP_SETPCAP until then: see CapabilityBoundingSet= and SystemCallFilter= of the unit, \
+                 or what the container takes away"
+            }
+            Self::NotHolding(_) => "this is a fault of the system or of adit: report it",
+        }
+    }
+
     /// The option to blame, where there is one.
     pub fn option(&self) -> Option<&'static str> {
         match self {

@@ -37,6 +37,8 @@ pub enum Command {
         /// The document itself.
         json: bool,
     },
+    /// `adit stop`: end the running adit, and wait until it has ended.
+    Stop(ControlAt),
     /// `adit demo`.
     Demo,
     /// `adit -version`.
@@ -126,13 +128,13 @@ pub fn parse(
     as_stunnel: bool,
 ) -> Result<Command, UsageError> {
     let mut arguments = arguments.into_iter().map(lengthened).peekable();
-    let command =
-        match arguments.peek().and_then(|first| first.to_str()) {
-            Some(
-                name @ ("check" | "relay" | "reload" | "status" | "demo" | "man" | "completions"),
-            ) if !as_stunnel => name.to_owned(),
-            _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
-        };
+    let command = match arguments.peek().and_then(|first| first.to_str()) {
+        Some(
+            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "man"
+            | "completions"),
+        ) if !as_stunnel => name.to_owned(),
+        _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
+    };
     arguments.next();
     let parser = lexopt::Parser::from_args(arguments);
     match command.as_str() {
@@ -140,20 +142,45 @@ pub fn parse(
         "relay" => relay(parser),
         "reload" => reload(parser),
         "status" => status(parser),
+        "stop" => stop(parser),
         "man" => Ok(Command::Man(one_word(parser)?)),
         "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
     }
 }
 
-/// The command, as it is typed, that a word taken for a file was probably meant to be. A word with a
-/// `/` or a `.` in it is a file's name.
+/// What other programs call it, and what to type here.
+const ELSEWHERE: [(&[&str], &str); 4] = [
+    (
+        &["start", "run", "serve", "daemon"],
+        "to start adit, type `adit [FILE]`; as a service of systemd, `systemctl start adit`",
+    ),
+    (
+        &["restart", "force-reload", "hup"],
+        "to have a changed configuration taken over, type `adit reload [FILE]`; to end adit, `adit stop [FILE]`",
+    ),
+    (
+        &["test", "configtest", "verify", "validate"],
+        "did you mean `adit check [FILE]`?",
+    ),
+    (
+        &["quit", "exit", "kill", "end", "shutdown"],
+        "did you mean `adit stop [FILE]`?",
+    ),
+];
+
+/// What to type instead of a word that is no command, if it is probably meant to be one. A word with
+/// a `/` or a `.` in it is a file's name.
 pub fn meant_command(word: &OsStr) -> Option<String> {
     let word = word.to_str().filter(|word| !word.contains(['/', '.']))?;
+    let lower = word.to_ascii_lowercase();
+    if let Some((_, advice)) = ELSEWHERE.iter().find(|(words, _)| words.contains(&&*lower)) {
+        return Some((*advice).to_owned());
+    }
     let commands = COMMANDS.iter().map(|command| command.name);
     let words = commands.chain(["-help", "-version"]);
     let meant = config::nearest(word, words.filter(|name| !name.is_empty()))?;
-    (meant != word).then(|| format!("adit {meant}"))
+    (meant != word).then(|| format!("did you mean `adit {meant}`?"))
 }
 
 /// stunnel's long options have one dash.
@@ -270,14 +297,21 @@ fn status(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             _ => return Err(argument.unexpected().into()),
         }
     }
-    let control = match socket {
-        Some(_) if given.source.is_some() => {
-            return Err("give '--control' or a file, not both".into());
-        }
-        Some(path) => ControlAt::Socket(path),
-        None => ControlAt::Configuration(given.configuration(false)),
-    };
+    let control = given.control(socket)?;
     Ok(Command::Status { control, json })
+}
+
+fn stop(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut given, mut socket) = (Given::default(), None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("control") => socket = Some(PathBuf::from(parser.value()?)),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Value(file) => given.file(file)?,
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    Ok(Command::Stop(given.control(socket)?))
 }
 
 fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
@@ -332,6 +366,15 @@ impl Given {
 
     fn has(&self, name: &str) -> bool {
         self.flags.iter().any(|(given, _)| given == name)
+    }
+
+    /// Where to ask: at this socket, or where the configuration says.
+    fn control(self, socket: Option<PathBuf>) -> Result<ControlAt, UsageError> {
+        match socket {
+            Some(_) if self.source.is_some() => Err("give '--control' or a file, not both".into()),
+            Some(path) => Ok(ControlAt::Socket(path)),
+            None => Ok(ControlAt::Configuration(self.configuration(false))),
+        }
     }
 
     fn configuration(self, as_stunnel: bool) -> Configuration {
@@ -399,6 +442,11 @@ mod tests {
                 &["status", "--control", "/c"],
                 status(ControlAt::Socket("/c".into()), false),
             ),
+            (&["stop", "a"], Command::Stop(named(file("a")))),
+            (
+                &["stop", "--control", "/c"],
+                Command::Stop(ControlAt::Socket("/c".into())),
+            ),
             (&["reload"], Command::Reload(file("/etc/adit/adit.conf"))),
             (&["reload", "a"], Command::Reload(file("a"))),
             (&["man", "adit.8"], Command::Man("adit.8".into())),
@@ -412,17 +460,29 @@ mod tests {
     #[test]
     fn a_word_near_a_command_was_meant_to_be_it() {
         for (word, meant) in [
-            ("chek", Some("adit check")),
-            ("Check", Some("adit check")),
-            ("relod", Some("adit reload")),
-            ("stauts", Some("adit status")),
-            ("help", Some("adit -help")),
+            ("chek", Some("`adit check`")),
+            ("Check", Some("`adit check`")),
+            ("relod", Some("`adit reload`")),
+            ("stauts", Some("`adit status`")),
+            ("stpo", Some("`adit stop`")),
+            ("start", Some("`systemctl start adit`")),
+            ("Restart", Some("`adit reload [FILE]`")),
+            ("shutdown", Some("`adit stop [FILE]`")),
+            ("configtest", Some("`adit check [FILE]`")),
+            ("help", Some("`adit -help`")),
             ("mail", None),
             ("relay", None),
+            ("stop", None),
             ("chek.conf", None),
-            ("./chek", None),
+            ("./start", None),
         ] {
-            assert_eq!(meant_command(word.as_ref()).as_deref(), meant, "{word}");
+            let advice = meant_command(word.as_ref());
+            assert_eq!(advice.is_some(), meant.is_some(), "{word}: {advice:?}");
+            let advice = advice.unwrap_or_default();
+            assert!(
+                advice.contains(meant.unwrap_or_default()),
+                "{word}: {advice}"
+            );
         }
     }
 
@@ -498,6 +558,8 @@ mod tests {
             (&["relay", "--fd", "0"], "--fd"),
             (&["status", "--control", "/c", "a"], "--control"),
             (&["status", "--strict"], "--strict"),
+            (&["stop", "--control", "/c", "a"], "--control"),
+            (&["stop", "--json"], "--json"),
             (&["demo", "a"], "a"),
         ] {
             let error = parsed(arguments).unwrap_err();

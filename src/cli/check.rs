@@ -3,14 +3,16 @@
 use std::io;
 use std::process::ExitCode;
 
+use super::running;
 use crate::config::{
     self, Config, Diagnostic, Diagnostics, Service, Severity, Sources, diagnostic_at,
 };
+use crate::ipc::words::Accept;
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
 use crate::supervisor::trial::Trial;
-use crate::supervisor::{asking, places};
+use crate::supervisor::{asking, places, vacancy};
 use crate::tls::PassPhrases;
 
 /// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
@@ -33,7 +35,13 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
             };
             process::find_command_line();
             match load(&config, ask, log) {
-                Ok(more) => found.extend(more),
+                Ok((more, accept)) => {
+                    found.extend(more);
+                    let running = running::find(sources).ok();
+                    let running = running.and_then(|running| running.status().ok());
+                    let running = running.map(|status| status.pid);
+                    found.extend(vacancy::missing(&config, &accept, running));
+                }
                 Err(error) => found.push(Diagnostic::new(
                     Severity::Error,
                     None,
@@ -64,7 +72,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
 }
 
 /// Loads everything that the configuration names; with `ask` as in [`run`].
-fn load(config: &Config, ask: bool, log: Log) -> io::Result<Vec<Diagnostic>> {
+fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
     let trial = Trial::start(&config.global, log)?;
     let obstacle = match ask {
         true => asking::obstacle(),

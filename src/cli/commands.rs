@@ -58,7 +58,7 @@ pub const COMMANDS: &[CommandDef] = &[
             when there is an error, and says where and what would be right. Pass phrases of keys are \
             asked for; without a terminal such keys are left unchecked, which is a warning. A service \
             without `accept` takes a socket that systemd passes: as many are counted on as the \
-            running adit has, if it has one to be asked at, `control`.",
+            running adit has.",
         flags: &[
             flag("--strict", "", "fail on a warning too"),
             flag("--passed", "N", "count on N sockets that systemd will pass"),
@@ -71,7 +71,7 @@ pub const COMMANDS: &[CommandDef] = &[
         summary: "have the running adit take over its changed configuration, and wait until it has",
         details: "The file is checked first. It fails when the new configuration is not in force \
             afterwards; the running one then goes on as if nothing had been asked. Connections are \
-            never cut. It needs `control` to be set.",
+            never cut. The running adit is found by its control socket, see `control` in adit.conf(5).",
         flags: &[],
         takes_file: true,
     },
@@ -100,7 +100,8 @@ pub const COMMANDS: &[CommandDef] = &[
         name: "status",
         arguments: "[--json] [--control SOCKET | FILE]",
         summary: "ask the running adit for its generations, workers and counts",
-        details: "Only who may open the socket is answered, by default root.",
+        details: "Only who may open the control socket is answered, by default root. It answers \
+            whatever is wrong with the file by now.",
         flags: &[
             flag("--json", "", "print the answer as JSON"),
             flag(
@@ -109,6 +110,19 @@ pub const COMMANDS: &[CommandDef] = &[
                 "ask here, and not where the configuration says",
             ),
         ],
+        takes_file: true,
+    },
+    CommandDef {
+        name: "stop",
+        arguments: "[--control SOCKET | FILE]",
+        summary: "end the running adit, and wait until it has ended",
+        details: "As SIGTERM does: connections have the time that `drainTimeout` gives. The running \
+            adit is found as by `adit status`.",
+        flags: &[flag(
+            "--control",
+            "SOCKET",
+            "ask here, and not where the configuration says",
+        )],
         takes_file: true,
     },
     CommandDef {

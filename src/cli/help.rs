@@ -17,6 +17,8 @@ adit: a TLS relay that reads stunnel.conf
       --insecure, --verify-none     verify nobody
   adit status [--json] [--control SOCKET | FILE]
                                 ask the running adit for its workers and counts
+  adit stop [--control SOCKET | FILE]
+                                end the running adit, and wait until it has ended
   adit demo                     an old mail program and a modern mail server, adit between them
   adit -version | -help | -sockets | -options
 

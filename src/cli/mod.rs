@@ -9,7 +9,9 @@ mod help;
 pub mod man;
 mod passed;
 mod reload;
+mod running;
 pub mod status;
+mod stop;
 mod stunnel;
 mod version;
 
@@ -18,10 +20,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Command, Configuration, ControlAt, Source};
+use running::{NotFound, Running};
 
 use crate::config::{self, Sources};
 use crate::log::Reason;
@@ -43,9 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match (args::parse(arguments, as_stunnel), meant) {
         (Ok(Command::Run(_)) | Err(_), Some((meant, word))) => {
             let word = word.display();
-            complain(format_args!(
-                "{word} is no command, and no file: did you mean `{meant}`?"
-            ));
+            complain(format_args!("{word} is no command, and no file: {meant}"));
             ExitCode::from(USAGE)
         }
         (Ok(command), _) => obey(command, as_stunnel),
@@ -73,8 +74,12 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             }
             Err(code) => code,
         },
-        Command::Status { control, json } => match socket(control) {
-            Ok(path) => status::run(&path, json),
+        Command::Status { control, json } => match running(control) {
+            Ok(running) => status::run(&running, json),
+            Err(code) => code,
+        },
+        Command::Stop(control) => match running(control) {
+            Ok(running) => stop::run(running.socket),
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {
@@ -155,30 +160,19 @@ fn duplicate(number: RawFd) -> io::Result<File> {
     Ok(own.into())
 }
 
-/// The control socket that was named, or that the configuration names.
-fn socket(control: ControlAt) -> Result<PathBuf, ExitCode> {
-    let configuration = match control {
-        ControlAt::Socket(path) => return Ok(path),
-        ControlAt::Configuration(configuration) => configuration,
+/// The running adit at the control socket that was named, or that a configuration is about.
+fn running(control: ControlAt) -> Result<Running, ExitCode> {
+    let found = match control {
+        ControlAt::Socket(socket) => match status::ask(&socket) {
+            Ok((document, _)) => Ok(Running { socket, document }),
+            Err(error) => Err(NotFound::Unanswered(socket, error)),
+        },
+        ControlAt::Configuration(configuration) => running::find(&sources(configuration, false)?),
     };
-    // Whether its services have sockets makes no difference here.
-    let sources = sources(configuration, false)?;
-    let sources = Sources {
-        passed: usize::MAX,
-        ..sources
-    };
-    match config::load(&sources) {
-        Ok(loaded) => loaded.config.global.control.ok_or_else(|| {
-            complain(format_args!(
-                "the configuration has no control = SOCKET, which status asks"
-            ));
-            ExitCode::FAILURE
-        }),
-        Err(diagnostics) => {
-            complain(format_args!("{diagnostics}"));
-            Err(ExitCode::FAILURE)
-        }
-    }
+    found.map_err(|error| {
+        complain(format_args!("{error}"));
+        ExitCode::FAILURE
+    })
 }
 
 /// Prints to standard output; fails when nobody takes it, as a pipe that was closed.

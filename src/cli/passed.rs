@@ -1,7 +1,7 @@
 //! Sockets that systemd passed (`LISTEN_FDS`) are the running adit's alone. A command that judges a
 //! configuration which relies on them asks it how many there are.
 
-use super::status;
+use super::running;
 use crate::config::{self, Config, Sources};
 
 /// The sources, with as many passed sockets as the running adit has if a service needs one.
@@ -9,11 +9,11 @@ pub(super) fn as_running(sources: Sources) -> Sources {
     if sources.passed > 0 {
         return sources;
     }
-    let Some(config) = whatever_is_passed(&sources).filter(needs_one) else {
+    if !whatever_is_passed(&sources).is_some_and(|config| needs_one(&config)) {
         return sources;
-    };
-    let control = config.global.control.as_deref();
-    let status = control.and_then(|control| status::of(control).ok());
+    }
+    let running = running::find(&sources).ok();
+    let status = running.and_then(|running| running.status().ok());
     Sources {
         passed: status.map_or(0, |status| status.passed),
         ..sources
@@ -21,7 +21,7 @@ pub(super) fn as_running(sources: Sources) -> Sources {
 }
 
 /// The configuration, if it is good with enough passed sockets.
-pub(super) fn whatever_is_passed(sources: &Sources) -> Option<Config> {
+fn whatever_is_passed(sources: &Sources) -> Option<Config> {
     let sources = Sources {
         passed: usize::MAX,
         ..sources.clone()

@@ -16,6 +16,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, getsoc
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::running::Running;
 use super::{complain, print};
 use crate::log::Reason;
 
@@ -117,22 +118,17 @@ pub struct ServiceStatus {
     pub bytes_to_front: u64,
 }
 
-/// Asks the supervisor whose control socket is `control`.
-pub(super) fn run(control: &Path, json: bool) -> ExitCode {
-    let document = match ask(control, PATIENCE) {
-        Ok((document, _)) => document,
-        Err(error) => {
-            complain(format_args!("{}", Unanswered(control, &error)));
-            return ExitCode::FAILURE;
-        }
-    };
-    match parsed(&document) {
+/// Shows what a supervisor said at its control socket.
+pub(super) fn run(running: &Running, json: bool) -> ExitCode {
+    match running.status() {
         // Parsed all the same: it is whole, and adit's.
-        Ok(_) if json => print(format_args!("{}\n", String::from_utf8_lossy(&document))),
+        Ok(_) if json => print(format_args!(
+            "{}\n",
+            String::from_utf8_lossy(&running.document)
+        )),
         Ok(status) => print(format_args!("{status}")),
         Err(error) => {
-            let control = control.display();
-            complain(format_args!("{control}: not an answer of adit's: {error}"));
+            complain(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
@@ -155,6 +151,21 @@ impl fmt::Display for Unanswered<'_> {
     }
 }
 
+/// That the process which listens is not the one that the answer names.
+pub(super) fn impostor(
+    f: &mut fmt::Formatter<'_>,
+    socket: &Path,
+    listens: Pid,
+    said: u32,
+) -> fmt::Result {
+    let socket = socket.display();
+    write!(
+        f,
+        "{socket}: process {listens} listens there, and says that it is {said} \
+         (send the signal yourself, in the PID namespace where adit runs)"
+    )
+}
+
 /// The status of the supervisor whose control socket is `control`.
 ///
 /// # Errors
@@ -168,19 +179,35 @@ pub(super) fn of(control: &Path) -> io::Result<Status> {
 /// # Errors
 /// As [`of`].
 pub(super) fn of_process(control: &Path) -> io::Result<(Status, Pid)> {
-    let (document, pid) = ask(control, PATIENCE)?;
-    let status = parsed(&document)
-        .map_err(|error| io::Error::other(format!("not an answer of adit's: {error}")))?;
-    Ok((status, pid))
+    let (document, pid) = ask(control)?;
+    Ok((understood(control, &document)?, pid))
 }
 
-fn parsed(document: &[u8]) -> serde_json::Result<Status> {
-    serde_json::from_slice(document)
+/// What was said at `control`.
+///
+/// # Errors
+/// It is no status of a supervisor of this version.
+pub(super) fn understood(control: &Path, document: &[u8]) -> io::Result<Status> {
+    serde_json::from_slice(document).map_err(|error| {
+        let control = control.display();
+        io::Error::other(format!(
+            "{control}: not an answer of adit's: {error} (another program listens there, or an adit \
+             of another version)"
+        ))
+    })
+}
+
+/// What is said at the socket, and by which process.
+///
+/// # Errors
+/// None answers there, or not in time.
+pub(super) fn ask(control: &Path) -> io::Result<(Vec<u8>, Pid)> {
+    ask_within(control, PATIENCE)
 }
 
 /// What is said at the socket until its end of file, and by which process; all of it within
 /// `patience`, since what listens there may be no supervisor.
-fn ask(control: &Path, patience: Duration) -> io::Result<(Vec<u8>, Pid)> {
+fn ask_within(control: &Path, patience: Duration) -> io::Result<(Vec<u8>, Pid)> {
     let end = Instant::now() + patience;
     let mut socket = connect(control, patience)?;
     // Of who called listen(2): unix(7).
@@ -474,7 +501,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let asking = std::thread::spawn(move || ask(&path, PATIENCE));
+        let asking = std::thread::spawn(move || ask(&path));
         let (mut socket, _) = listener.accept().unwrap();
         socket.write_all(b"{\"pid\":").unwrap();
         socket.write_all(b"1}").unwrap();
@@ -490,7 +517,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         let path = folder.path().join("control");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let briefly = Duration::from_millis(200);
-        let given_up = || ask(&path, briefly).unwrap_err().kind() == io::ErrorKind::TimedOut;
+        let given_up = || ask_within(&path, briefly).unwrap_err().kind() == io::ErrorKind::TimedOut;
         let talking = listener.try_clone().unwrap();
         let talking = std::thread::spawn(move || {
             let (mut socket, _) = talking.accept().unwrap();

@@ -1,6 +1,7 @@
 //! From names and texts to a [`Config`]: each value goes through its option's definition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::checks;
 use super::diagnostic::{Diagnostic, Severity};
@@ -21,6 +22,8 @@ pub(super) struct Surroundings<'a> {
     pub passed: usize,
     /// Part of the file was not understood: that a section is missing says nothing.
     pub incomplete: bool,
+    /// The control socket unless `control` says another.
+    pub control: Option<&'a Path>,
 }
 
 /// Makes the global options and the services; what is wrong is pushed to `diagnostics`.
@@ -54,6 +57,7 @@ impl Assembly<'_> {
     /// The global options, and what every service begins with.
     fn global(&mut self, options: &Options, surroundings: Surroundings<'_>) -> (Global, Draft) {
         let mut global = Global::blank(surroundings.program);
+        global.control = surroundings.control.map(Path::to_owned);
         let mut draft = Draft::blank();
         for option in option::options() {
             for value in option.defaults {

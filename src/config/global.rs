@@ -59,7 +59,8 @@ pub struct Global {
     /// How long connections of a retired generation, or at TERM, may go on. `None`: after a reload
     /// until they end by themselves, at TERM not at all (as stunnel).
     pub drain_timeout: Option<Duration>,
-    /// The supervisor's Unix socket, which `adit status` asks. `None`: there is none.
+    /// The supervisor's Unix socket, which `adit status` asks; given, or where it is by itself
+    /// (`control.rs`). `None`: there is none.
     pub control: Option<PathBuf>,
     /// Reload by itself when a certificate or a key changes. Default no.
     pub cert_watch: bool,
@@ -68,6 +69,12 @@ pub struct Global {
 }
 
 impl Global {
+    /// Whether the configuration says where the control socket is; the one that adit makes by itself
+    /// may be missing.
+    pub fn names_control(&self) -> bool {
+        self.origins.has("control")
+    }
+
     /// Before the defaults of the table are put in. `workers` 0 stands for `auto` until the end.
     pub(super) fn blank(program: &str) -> Self {
         Global {
@@ -141,12 +148,20 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "control",
         Scope::Global,
         "PATH",
-        "Unix socket that `adit status` asks; not in the jail",
+        "Unix socket that `adit status`, `adit reload` and `adit stop` ask; not in the jail; empty: none",
     )
     .example("control = /run/adit.sock")
-    .unless_given("no socket")
+    .unless_given(
+        "for root, in /run/adit (or in `$RUNTIME_DIRECTORY`, which systemd sets), named after the \
+         configuration file: `etc-adit-adit.sock` for /etc/adit/adit.conf; for others, likewise in \
+         `$RUNTIME_DIRECTORY` or `$XDG_RUNTIME_DIR`/adit, or no socket where there is neither; if it \
+         cannot be made, a warning says so, and adit serves without it",
+    )
     .global(|global, value| {
-        global.control = Some(absolute(value)?);
+        global.control = match value.is_empty() {
+            true => None,
+            false => Some(absolute(value)?),
+        };
         Ok(())
     }),
     OptionDef::new(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::assemble::{Surroundings, assemble};
+use super::control::{self, Folders};
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::provider::{self, Layer};
 use super::syntax::{self, Files};
@@ -53,8 +54,45 @@ pub fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
         true => adit_variables(),
         false => Vec::new(),
     };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    load_partly_from(sources, &variables, processors, &Disk)
+    let machine = Machine {
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+        folders: socket_folders(),
+    };
+    load_partly_from(sources, &variables, &machine, &Disk)
+}
+
+/// Where an adit that was started with this configuration may have its control socket, whatever is
+/// wrong with the file by now: where the file says, and where it is when none does.
+pub fn control_sockets(sources: &Sources) -> Vec<PathBuf> {
+    let (config, _) = load_partly(sources);
+    let mut found: Vec<PathBuf> = config
+        .and_then(|config| config.global.control)
+        .into_iter()
+        .collect();
+    let defaults = control::defaults(sources.file.as_deref(), &socket_folders());
+    for socket in defaults {
+        if !found.contains(&socket) {
+            found.push(socket);
+        }
+    }
+    found
+}
+
+fn socket_folders() -> Folders {
+    Folders {
+        of_unit: std::env::var_os("RUNTIME_DIRECTORY"),
+        of_user: std::env::var_os("XDG_RUNTIME_DIR"),
+        is_root: nix::unistd::Uid::effective().is_root(),
+    }
+}
+
+/// What a configuration depends on besides its text.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    /// How many processors there are.
+    processors: usize,
+    /// Where sockets are made.
+    folders: Folders,
 }
 
 fn whole((config, diagnostics): (Option<Config>, Diagnostics)) -> Result<Loaded, Diagnostics> {
@@ -75,14 +113,18 @@ pub(super) fn load_from(
     processors: usize,
     files: &dyn Files,
 ) -> Result<Loaded, Diagnostics> {
-    whole(load_partly_from(sources, variables, processors, files))
+    let machine = Machine {
+        processors,
+        ..Machine::default()
+    };
+    whole(load_partly_from(sources, variables, &machine, files))
 }
 
 /// As [`load_partly`], everything outside given as an argument.
 fn load_partly_from(
     sources: &Sources,
     variables: &[(String, Option<String>)],
-    processors: usize,
+    machine: &Machine,
     files: &dyn Files,
 ) -> (Option<Config>, Diagnostics) {
     let mut found = Vec::new();
@@ -103,11 +145,13 @@ fn load_partly_from(
         true => "stunnel",
         false => "adit",
     };
+    let control = control::defaults(sources.file.as_deref(), &machine.folders);
     let surroundings = Surroundings {
         program,
-        processors,
+        processors: machine.processors,
         passed: sources.passed,
         incomplete,
+        control: control.first().map(PathBuf::as_path),
     };
     let assembled = match provider::merge(layers) {
         // Without its file nothing true can be said of the rest.

@@ -9,6 +9,7 @@
 
 mod assemble;
 mod checks;
+mod control;
 mod diagnostic;
 mod global;
 mod idle;
@@ -29,7 +30,7 @@ pub use diagnostic::{
     Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
 };
 pub use global::{Foreground, Global, LogMode};
-pub use load::{Loaded, Sources, load, load_partly};
+pub use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,

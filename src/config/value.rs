@@ -73,8 +73,8 @@ impl Origins {
 /// An address as the configuration writes it; names are resolved later, by the resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// `port`, `host:port`, `:::port`, `[v6]:port`. Without a host: the wildcard address for
-    /// `accept` (IPv4 any, as stunnel), loopback for `connect`.
+    /// `port`, `host:port`, `:::port`, `[v6]:port`. Without a host: for `accept` every IPv4 address,
+    /// and every IPv6 one where the system keeps the families apart; loopback for `connect`.
     Tcp {
         /// A name or an address in text, without brackets.
         host: Option<String>,

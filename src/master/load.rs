@@ -1,38 +1,29 @@
 //! Everything that a configuration names, read: certificates, keys, addresses. Still as root, and
 //! for `adit check` too. Never in here: a listener.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::sys::socket::sockopt::Ipv6V6Only;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
+
+use super::names::Names;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
+use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
-use crate::jail::Plan;
+use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
-use crate::resolver::{self, Client, ResolveError};
+use crate::resolver::Client;
 use crate::tls::{Context, PassPhrases, Problem, Resumption};
 
-/// How long one name may take to resolve.
+/// How long the names may take to resolve, all of them together: what has no answer then is resolved
+/// when it is needed. Shorter than the supervisor's patience with a candidate.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long all of them together may: with a name server that is silent, what has then no answer is
-/// resolved when it is needed. Shorter than the supervisor's patience with a candidate.
-const PATIENCE_WITH_ALL: Duration = Duration::from_secs(30);
-
-/// Resolves, and counts the time.
-struct Names<'a> {
-    client: &'a mut Client,
-    end: Instant,
-}
-
-impl Names<'_> {
-    fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        resolver::resolve(self.client, host, port, left.min(PATIENCE))
-    }
-}
 
 /// What was read.
 #[derive(Debug)]
@@ -58,10 +49,7 @@ pub fn load(
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let resolver = &mut Names {
-        client: resolver,
-        end: Instant::now() + PATIENCE_WITH_ALL,
-    };
+    let resolver = &mut Names::ask(&config.services, resolver, PATIENCE);
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
@@ -120,7 +108,7 @@ fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
         Err(errors) => {
             found.extend(errors.into_iter().map(|error| {
                 let option = error.option().unwrap_or_default();
-                diagnostic_at(&global.origins, option, error.to_string())
+                diagnostic_at(&global.origins, option, error.to_string()).help(error.remedy())
             }));
             None
         }
@@ -177,22 +165,54 @@ fn addresses(
     let mut addresses = Vec::new();
     for endpoint in &service.accept {
         match endpoint {
-            Endpoint::Unix(path) => addresses.push(Accept::Unix(path.clone())),
-            Endpoint::Tcp { host, port } => {
-                let host = host.as_deref().unwrap_or("0.0.0.0");
-                match resolver.resolve(host, *port) {
-                    Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
-                    Err(error) => found.push(at(
-                        Severity::Error,
-                        &service.origins,
-                        "accept",
-                        format!("Service [{}]: accept = {endpoint}: {error}", service.name),
-                    )),
+            Endpoint::Unix(path) => {
+                found.extend(unknown_owner(service));
+                addresses.push(Accept::Unix(path.clone()));
+            }
+            Endpoint::Tcp { host: None, port } => {
+                let any = |ip: IpAddr| Accept::Tcp(SocketAddr::new(ip, *port));
+                addresses.push(any(Ipv4Addr::UNSPECIFIED.into()));
+                if has_room_for_both(service) {
+                    addresses.push(any(Ipv6Addr::UNSPECIFIED.into()));
                 }
             }
+            Endpoint::Tcp {
+                host: Some(host),
+                port,
+            } => match resolver.resolve(host, *port) {
+                Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
+                Err(error) => found.push(at(
+                    Severity::Error,
+                    &service.origins,
+                    "accept",
+                    format!("Service [{}]: accept = {endpoint}: {error}", service.name),
+                )),
+            },
         }
     }
     addresses
+}
+
+/// Whose a Unix socket would be, if that is a name which the system does not know.
+fn unknown_owner(service: &Service) -> Option<Diagnostic> {
+    let error = jail::owner(service.setuid.as_deref(), service.setgid.as_deref()).err()?;
+    let text = format!("Service [{}]: {error}", service.name);
+    let option = error.option().unwrap_or_default();
+    Some(at(Severity::Error, &service.origins, option, text).help(error.remedy()))
+}
+
+/// Whether `0.0.0.0` and `::` can be bound at the same port, as by `net.ipv6.bindv6only = 1`. stunnel
+/// tries both always, and keeps what can be bound: without it IPv4 alone.
+fn has_room_for_both(service: &Service) -> bool {
+    let family = AddressFamily::Inet6;
+    let Ok(probe) = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) else {
+        return false;
+    };
+    for option in service.socket.iter().filter(|option| option.on == 'a') {
+        // What cannot be set is told when the listener itself is made.
+        let _ = sockopt::set(probe.as_fd(), option);
+    }
+    getsockopt(&probe, Ipv6V6Only).unwrap_or(false)
 }
 
 /// Where to connect. A name that does not resolve now is resolved when it is needed.
@@ -234,27 +254,4 @@ fn upstreams(
         upstreams.clear();
     }
     upstreams
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ipc::channel::Channel;
-
-    #[test]
-    fn a_silent_resolver_is_waited_for_once_not_once_a_name() {
-        let (ours, _silent) = Channel::pair().unwrap();
-        let begun = Instant::now();
-        let mut names = Names {
-            client: &mut Client::new(ours.into()),
-            end: begun + Duration::from_millis(200),
-        };
-        for n in 0..20 {
-            let told = names.resolve(&format!("{n}.example"), 25).unwrap_err();
-            assert_eq!(told.reason, "no answer in time");
-        }
-        assert!(begun.elapsed() < Duration::from_secs(2));
-        // What needs no answer needs no time.
-        assert!(names.resolve("192.0.2.1", 25).is_ok());
-    }
 }

@@ -4,6 +4,7 @@
 pub mod handoff;
 mod listener;
 pub mod load;
+mod names;
 mod reminders;
 mod serve;
 mod stall;

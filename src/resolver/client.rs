@@ -18,7 +18,8 @@ use crate::log::Reason;
 /// Questions and answers that are known, by the question's number.
 type Told = (u64, Result<Vec<SocketAddr>, ResolveError>);
 
-/// One client's socket to the resolver. Nothing but [`Client::resolve_blocking`] waits.
+/// One client's socket to the resolver. Nothing but [`Client::resolve_blocking`] and
+/// [`Client::wait_for`] waits.
 #[derive(Debug)]
 pub struct Client {
     socket: OwnedFd,
@@ -26,7 +27,7 @@ pub struct Client {
     /// What was asked and not answered, so that nobody waits for a resolver that is gone, and
     /// an answer to a question that nobody asked is not listened to.
     asked: HashMap<u64, String>,
-    /// Answers that came while `resolve_blocking` waited for another.
+    /// Answers that came while another was waited for.
     early: Vec<Told>,
     gone: bool,
 }
@@ -132,14 +133,27 @@ impl Client {
         if let Some(ip) = literal(host) {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
+        let id = self.ask(host, port).map_err(|error| ResolveError {
+            host: host.to_owned(),
+            reason: Reason(&error).to_string(),
+        })?;
+        self.wait_for(id, host, Instant::now() + deadline)
+    }
+
+    /// Waits until `end` at most for the answer to a question about `host` that was asked.
+    ///
+    /// # Errors
+    /// As [`Client::resolve_blocking`].
+    pub fn wait_for(
+        &mut self,
+        id: u64,
+        host: &str,
+        end: Instant,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
         let failed = |reason: String| ResolveError {
             host: host.to_owned(),
             reason,
         };
-        let id = self
-            .ask(host, port)
-            .map_err(|error| failed(Reason(&error).to_string()))?;
-        let end = Instant::now() + deadline;
         loop {
             for told in self.answers() {
                 self.early.push(told);

@@ -11,9 +11,8 @@ mod server;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use nix::sys::socket::MsgFlags;
 
@@ -81,19 +80,6 @@ pub fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<(
 /// The resolver is gone, or has too much to read.
 pub fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<()> {
     channel.send(SYSLOG, &[socket], MsgFlags::MSG_DONTWAIT)
-}
-
-/// As [`Client::resolve_blocking`].
-///
-/// # Errors
-/// As there.
-pub fn resolve(
-    client: &mut Client,
-    host: &str,
-    port: u16,
-    deadline: Duration,
-) -> Result<Vec<SocketAddr>, ResolveError> {
-    client.resolve_blocking(host, port, deadline)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,6 +17,8 @@ use super::generation::{Generation, State};
 use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
+use crate::config::Global;
+use crate::log::{Log, Reason};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -57,16 +59,47 @@ impl Answer {
 }
 
 impl Control {
+    /// The socket of this configuration. One that it does not name is made where it can be, its
+    /// folder too; where it cannot, a warning says so, since a file that was written for stunnel
+    /// must start.
+    ///
+    /// # Errors
+    /// As [`Control::open`], where the configuration names it.
+    pub fn of(global: &Global, log: &Log) -> io::Result<Option<Control>> {
+        let Some(path) = global.control.as_deref() else {
+            return Ok(None);
+        };
+        if global.names_control() {
+            return Control::open(path).map(Some);
+        }
+        let made = make_folder(path).and_then(|()| Control::open(path));
+        Ok(made
+            .inspect_err(|error| {
+                crate::warning!(
+                    log,
+                    "There is no control socket, so `adit status`, `adit reload` and `adit stop` \
+                     cannot reach this adit: {error} (give `control = /path` before the first section, or \
+                     an empty `control =` for none)"
+                );
+            })
+            .ok())
+    }
+
     /// Makes the socket, for its owner alone; one that nobody answers any more is replaced.
     ///
     /// # Errors
-    /// The folder is missing, or somebody else answers there; it names the option.
+    /// The folder is missing, or another program answers there; it names the option.
     pub fn open(path: &Path) -> io::Result<Control> {
         let named = |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!("control = {}: {error}", path.display()),
-            )
+            let reason = match error.kind() {
+                io::ErrorKind::AddrInUse => "another program, probably another adit, answers there",
+                _ => "",
+            };
+            let text = match reason {
+                "" => format!("control = {}: {}", path.display(), Reason(&error)),
+                reason => format!("control = {}: {reason}", path.display()),
+            };
+            io::Error::new(error.kind(), text)
         };
         let listen = || {
             remove_stale(path)?;
@@ -129,6 +162,18 @@ impl Control {
         // Nothing is left to be done about a file that cannot be removed.
         let _ = fs::remove_file(self.path);
     }
+}
+
+/// The folder of a socket that the configuration does not name.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else {
+        return Ok(());
+    };
+    let made = fs::DirBuilder::new().mode(0o755).create(folder);
+    made.map_err(|error| {
+        let text = format!("{}: {}", folder.display(), Reason(&error));
+        io::Error::new(error.kind(), text)
+    })
 }
 
 impl Supervisor {

@@ -2,7 +2,6 @@
 //! that no death and no reload refuses a connection. A change is prepared, then committed or dropped.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat};
 
+use super::bind_error::BindError;
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
 use crate::ipc::{inherit, retire, sockopt};
@@ -72,20 +72,6 @@ pub struct Prepared {
     made: Vec<PathBuf>,
 }
 
-/// An address that cannot be bound.
-#[derive(Debug)]
-struct BindError {
-    address: String,
-    errno: Errno,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, errno } = self;
-        write!(f, "{address}: {} ({})", errno.desc(), *errno as i32)
-    }
-}
-
 impl Listeners {
     /// Binds what is new and keeps what is the same. Every failure is logged; an address that
     /// fails is gone past when its service has another.
@@ -107,7 +93,7 @@ impl Listeners {
             let before = prepared.wanted.len();
             let mut errors = Vec::new();
             for (nth, address) in addresses.iter().enumerate() {
-                if let Err(error) = self.prepare_one(&mut prepared, index, service, nth, address) {
+                if let Err(error) = self.prepare_one(&mut prepared, config, index, nth, address) {
                     errors.push(error);
                 }
             }
@@ -134,11 +120,12 @@ impl Listeners {
     fn prepare_one(
         &self,
         prepared: &mut Prepared,
+        config: &Config,
         index: usize,
-        service: &Service,
         nth: usize,
         address: &Accept,
     ) -> Result<(), BindError> {
+        let service = &config.services[index];
         let key = match address {
             Accept::Tcp(address) if address.port() == 0 => {
                 Key::Any(*address, service.name.clone(), nth)
@@ -147,15 +134,20 @@ impl Listeners {
             Accept::Unix(path) => Key::Unix(path.clone()),
             Accept::Passed(number) => Key::Passed(*number),
         };
-        if prepared.wanted.iter().any(|(_, other, _)| *other == key) {
-            return Err(BindError {
-                address: describe(address),
-                errno: Errno::EADDRINUSE,
-            });
+        let others = &prepared.wanted;
+        if let Some((other, ..)) = others.iter().find(|(_, other, _)| *other == key) {
+            return Err(BindError::twice(address, &config.services[*other].name));
         }
-        let failed = |error: io::Error| BindError {
-            address: describe(address),
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        let failed = |error: io::Error| {
+            let in_use = error.kind() == io::ErrorKind::AddrInUse;
+            let same_port = |(_, _, listening): &&(_, _, Rc<Listening>)| match address {
+                Accept::Tcp(address) => listening.port() == Some(address.port()),
+                Accept::Unix(_) | Accept::Passed(_) => false,
+            };
+            match others.iter().find(same_port).filter(|_| in_use) {
+                Some((other, ..)) => BindError::twice(address, &config.services[*other].name),
+                None => BindError::of(address, &error),
+            }
         };
         let listening = match self.open.get(&key) {
             Some(kept) => {
@@ -301,21 +293,23 @@ impl Prepared {
     }
 }
 
-fn describe(address: &Accept) -> String {
-    match address {
-        Accept::Tcp(address) => address.to_string(),
-        Accept::Unix(path) => path.display().to_string(),
-        Accept::Passed(number) => format!("passed socket {number}"),
-    }
-}
-
 /// `socket = a:NAME=VALUE`
 fn set_options(socket: &OwnedFd, service: &Service) -> io::Result<()> {
     let mut ours = service.socket.iter().filter(|option| option.on == 'a');
     ours.try_for_each(|option| sockopt::set(socket.as_fd(), option))
 }
 
-fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<Listening> {
+/// A socket that is bound and does not listen: to see whether it can be.
+///
+/// # Errors
+/// It cannot.
+pub fn bound(service: &Service, address: &Accept, tcp: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = unbound(service, address)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(tcp))?;
+    Ok(socket)
+}
+
+fn unbound(service: &Service, address: &Accept) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let family = match address {
         Accept::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
@@ -326,6 +320,11 @@ fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<L
     };
     let socket = socket(family, SockType::Stream, flags, None)?;
     set_options(&socket, service)?;
+    Ok(socket)
+}
+
+fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<Listening> {
+    let socket = unbound(service, address)?;
     match address {
         Accept::Tcp(address) => match bind_and_listen(&socket, *address) {
             Err(Errno::EADDRINUSE) => beside_our_own(&socket, *address, others)?,

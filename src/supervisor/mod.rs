@@ -2,10 +2,12 @@
 //! One thread; holds no private key and never reads a network byte.
 
 pub mod asking;
+mod bind_error;
 mod carried;
 mod control;
 mod daemon;
 mod generation;
+pub mod holder;
 mod listeners;
 mod notify;
 mod orphans;
@@ -23,6 +25,7 @@ mod syslog;
 mod takeover;
 mod transition;
 pub mod trial;
+pub mod vacancy;
 mod vault;
 mod watch;
 
@@ -158,9 +161,8 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let resolver = Resolver::start(&config.global, &leash, log)?;
     let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
-    let control = config.global.control.as_deref();
     Ok(Supervisor::new(Parts {
-        control: control.map(Control::open).transpose()?,
+        control: Control::of(&config.global, &ui)?,
         listeners,
         sources,
         config,
@@ -185,7 +187,7 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
         log::install(outputs);
         let trial = Trial::start(&loaded.config.global, log)?;
         // Only now: the vault is wiped in every child, and what is taken out of it is not.
-        let found = trial.load(&loaded.config, &taken.common.vault.open())?;
+        let (found, _) = trial.load(&loaded.config, &taken.common.vault.open())?;
         crate::master::load::tell(&found, &log);
         if found.iter().any(|d| d.severity == Severity::Error) {
             return Ok(1);

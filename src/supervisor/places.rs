@@ -15,10 +15,12 @@ pub fn missing(global: &Global) -> Vec<Diagnostic> {
     let output = |path: &Path| vec![inside(path), path.to_owned()];
     let pid = |path: &Path| vec![inside(path)];
     let control = |path: &Path| vec![path.to_owned()];
+    // The folder of one that is not named is made.
+    let named = global.control.as_deref().filter(|_| global.names_control());
     let wanted: [(_, Option<Vec<PathBuf>>); 3] = [
         ("output", global.output.as_deref().map(output)),
         ("pid", global.pid.as_deref().map(pid)),
-        ("control", global.control.as_deref().map(control)),
+        ("control", named.map(control)),
     ];
     let wanted = wanted
         .into_iter()

@@ -193,8 +193,8 @@ impl Supervisor {
             change.pid_file = Some(pid_file);
         }
         let ours = self.control.as_ref().map(Control::path);
-        if let Some(path) = new.control.as_deref().filter(|path| ours != Some(path)) {
-            change.control = Some(Control::open(path).map_err(|error| error.to_string())?);
+        if new.control.as_deref() != ours {
+            change.control = Control::of(new, &self.log).map_err(|error| error.to_string())?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::io;
 use super::resolver::Resolver;
 use crate::config::{Config, Diagnostic, Global};
 use crate::ipc::leash::{Holder, leash};
+use crate::ipc::words::Accept;
 use crate::log::Log;
 use crate::master::load;
 use crate::resolver::{self, Client};
@@ -35,18 +36,23 @@ impl Trial {
         })
     }
 
-    /// Reads what the configuration names, as a master does. Returns everything found, errors among it.
+    /// Reads what the configuration names, as a master does. Returns everything found, errors among
+    /// it, and where the services would accept; nowhere where there are errors.
     ///
     /// # Errors
     /// No descriptor to be had; the resolver is gone.
-    pub fn load(mut self, config: &Config, phrases: &PassPhrases) -> io::Result<Vec<Diagnostic>> {
+    pub fn load(
+        mut self,
+        config: &Config,
+        phrases: &PassPhrases,
+    ) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
         let mut client = Client::new(resolver::introduce(&self.resolver.channel)?);
         let resumption = Resumption::new()?;
         let loaded = load::load(config, &mut client, phrases, &resumption, &self.log);
         self.resolver.kill();
         Ok(match loaded {
-            Ok(loaded) => loaded.warnings,
-            Err(found) => found,
+            Ok(loaded) => (loaded.warnings, loaded.accept),
+            Err(found) => (found, Vec::new()),
         })
     }
 }

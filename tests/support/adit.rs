@@ -236,6 +236,8 @@ impl Plan {
         }
         command
             .current_dir(self.folder())
+            // For the control socket of a configuration that names none.
+            .env("RUNTIME_DIRECTORY", self.folder())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command

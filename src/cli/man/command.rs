@@ -146,8 +146,9 @@ fn files(page: &mut Page) {
         ),
         ("/var/lib/adit", "The jail: empty, but for the pid file."),
         (
-            "/run/adit.sock",
-            "The control socket that `adit status` and `adit reload` ask.",
+            "/run/adit/etc-adit-adit.sock",
+            "The control socket that `adit status`, `adit reload` and `adit stop` ask, unless \
+             `control` in adit.conf(5) names another.",
         ),
         (
             "/var/log/adit",

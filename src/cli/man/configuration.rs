@@ -23,8 +23,8 @@ pub(super) fn page(date: &str) -> String {
     page.subsection("Addresses");
     page.text(
         "An address is `port`, `host:port`, `:::port` for every IPv6 and IPv4 address, `[v6]:port`, \
-         or the path of a Unix socket. Without a host, `accept` takes every IPv4 address, and \
-         `connect` goes to this machine. `accept = host:0` binds a free port and logs it.",
+         or the path of a Unix socket. Without a host, `accept` takes every IPv4 address (and every \
+         IPv6 one, where `net.ipv6.bindv6only` is 1), and `connect` goes to this machine. `accept = host:0` binds a free port and logs it.",
     );
     page.subsection("Paths and the jail");
     page.text(

@@ -1,0 +1,192 @@
+//! The running adit is found, asked, reloaded and stopped by its control socket: without a word of it
+//! in the configuration, and whatever has become of the file by now.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::peers::Server;
+use crate::support::{Adit, Certs, Plan, proc};
+
+/// A command about this instance's file, as it would be typed: its exit status and all it said.
+#[track_caller]
+fn ask(adit: &Adit, command: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = Command::new(program())
+        .arg(command)
+        .arg(adit.plan.file())
+        .env_remove("RUNTIME_DIRECTORY")
+        .env_remove("XDG_RUNTIME_DIR")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("starting the program");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.code(), said)
+}
+
+fn plan(certs: &Certs, upstream: &Server) -> Plan {
+    Plan::new().service("test", upstream.line() + &certs.server().lines())
+}
+
+/// Started as by a shell of root's: nothing in the environment names a folder.
+fn by_hand(certs: &Certs, upstream: &Server) -> Adit {
+    plan(certs, upstream)
+        .environment("RUNTIME_DIRECTORY", "")
+        .start()
+}
+
+/// Where root's socket for the file of this instance is.
+fn socket_of(adit: &Adit) -> PathBuf {
+    let file = adit.plan.file().display().to_string();
+    let name = file.trim_start_matches('/').trim_end_matches(".conf");
+    PathBuf::from(format!("/run/adit/{}.sock", name.replace('/', "-")))
+}
+
+#[test]
+fn a_configuration_without_control_is_asked_reloaded_and_stopped() {
+    require!(root);
+    require!(adit);
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let mut adit = by_hand(&certs, &upstream);
+    // A second one has a socket of its own.
+    let other = by_hand(&certs, &upstream);
+    let socket = socket_of(&adit);
+    let mode = fs::metadata(&socket).expect("the socket").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    for (instance, command) in [(&adit, "status"), (&other, "status"), (&adit, "reload")] {
+        let (code, said) = ask(instance, command, &[]);
+        assert_eq!(code, Some(0), "{command}: {said}");
+    }
+    adit.wait_for_log("generation 2 serves");
+    assert_eq!(other.count_in_log("generation 2"), 0);
+    let family = proc::family(adit.pid());
+    let (code, said) = ask(&adit, "stop", &[]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    // It has ended by then; only its parent, the test, has yet to hear of it.
+    assert!(!proc::alive(adit.pid()) && !socket.exists());
+    assert!(adit.wait_for_exit().success());
+    proc::wait_for_end(&family);
+    let (code, said) = ask(&adit, "stop", &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("adit is not running"), "{said}");
+}
+
+#[test]
+fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
+    require!(root);
+    require!(adit);
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let mut adit = by_hand(&certs, &upstream);
+    let goes_on = format!(
+        "not reloaded: the running configuration goes on, in PID {}",
+        adit.pid()
+    );
+    for wrong in [
+        "conect = 1\n",
+        "control = relative\n",
+        "control = /no/such/folder/control\n",
+        "control =\nnonsense = 1\n",
+    ] {
+        adit.rewrite(|text| format!("{wrong}{text}"));
+        let (code, said) = ask(&adit, "status", &[]);
+        assert_eq!(code, Some(0), "{wrong}: {said}");
+        assert!(said.contains("test"), "{said}");
+        let (code, said) = ask(&adit, "reload", &[]);
+        assert_eq!(code, Some(1), "{wrong}: {said}");
+        let line = wrong.lines().last().expect("a line");
+        assert!(said.contains(line.trim_end()), "{said}");
+        assert!(said.contains(&goes_on), "{said}");
+        adit.rewrite(|text| text.replacen(wrong, "", 1));
+    }
+    fs::remove_file(adit.plan.file()).expect("removing");
+    assert_eq!(ask(&adit, "status", &[]).0, Some(0));
+    assert_eq!(ask(&adit, "stop", &[]).0, Some(0));
+    assert!(adit.wait_for_exit().success());
+    // And where nothing runs, nothing is said to go on.
+    let (code, said) = ask(&adit, "reload", &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("adit is not running"), "{said}");
+    assert!(!said.contains("goes on"), "{said}");
+}
+
+#[test]
+fn a_named_socket_is_found_by_the_pid_file_when_its_line_is_gone() {
+    require!(root);
+    require!(adit);
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let plan = plan(&certs, &upstream);
+    let folder = plan.folder().display().to_string();
+    let line = format!("control = {folder}/control\n");
+    let adit = plan.global(format!("{line}pid = {folder}/pid")).start();
+    adit.rewrite(|text| text.replace(&line, "conect = 1\n"));
+    let (code, said) = ask(&adit, "status", &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn the_socket_is_in_the_folder_that_systemd_or_the_user_has_for_it() {
+    require!(adit);
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let socket = |folder: &str, adit: &Adit| {
+        let name = adit.plan.file().display().to_string();
+        let name = name.trim_start_matches('/').trim_end_matches(".conf");
+        PathBuf::from(format!("{folder}/{}.sock", name.replace('/', "-")))
+    };
+    let plan_of_unit = plan(&certs, &upstream);
+    let folder = plan_of_unit.folder().display().to_string();
+    let adit = plan_of_unit
+        .environment("RUNTIME_DIRECTORY", &folder)
+        .start();
+    assert!(socket(&folder, &adit).exists());
+    let unit = [("RUNTIME_DIRECTORY", folder.as_str())];
+    assert_eq!(ask(&adit, "status", &unit).0, Some(0));
+    drop(adit);
+
+    if !crate::support::is_root() {
+        return;
+    }
+    let users = || {
+        let lines = format!("client = yes\n{}", upstream.line());
+        Plan::new().service("test", lines).user(65534, 65534)
+    };
+    let plan_of_user = users();
+    let folder = plan_of_user.folder().display().to_string();
+    let adit = plan_of_user
+        .environment("RUNTIME_DIRECTORY", "")
+        .environment("XDG_RUNTIME_DIR", &folder)
+        .start();
+    assert!(socket(&format!("{folder}/adit"), &adit).exists());
+    drop(adit);
+    let adit = users()
+        .environment("RUNTIME_DIRECTORY", "")
+        .environment("XDG_RUNTIME_DIR", "")
+        .start();
+    assert_eq!(adit.count_in_log("control"), 0);
+}
+
+#[test]
+fn what_cannot_have_its_own_socket_is_served_without_one() {
+    require!(adit);
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let adit = plan(&certs, &upstream)
+        .environment("RUNTIME_DIRECTORY", "/proc/no/such/folder")
+        .start();
+    let line = adit.wait_for_log("There is no control socket");
+    assert!(
+        line.contains("LOG4") && line.contains("give `control = /path`"),
+        "{line}"
+    );
+    // Nor does it fail a reload.
+    adit.reload(1);
+    drop(adit);
+    // None at all is asked for by an empty value.
+    let adit = plan(&certs, &upstream).global("control =").start();
+    assert_eq!(adit.count_in_log("control"), 0);
+    adit.signal(Signal::SIGTERM);
+}

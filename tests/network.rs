@@ -1,0 +1,122 @@
+//! What depends on the machine's network: each test has a network of its own, with nothing but a
+//! loopback interface, and sets it as it needs it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::support::adit::program;
+use crate::support::{Adit, Plan, installed, wait_for};
+
+macro_rules! require_network {
+    () => {
+        crate::require!(root);
+        crate::require!(installed("ip").is_some(), "ip is not installed");
+        // Of this thread, and of what it starts.
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
+        shell("ip link set lo up");
+    };
+}
+
+fn shell(command: &str) {
+    let status = Command::new("sh").args(["-ec", command]).status();
+    assert!(status.expect("a shell").success(), "{command}");
+}
+
+fn connects(address: &str) -> bool {
+    let address: SocketAddr = address.parse().expect("an address");
+    TcpStream::connect(address).is_ok()
+}
+
+const BOTH: [&str; 2] = ["127.0.0.1:7001", "[::1]:7001"];
+
+fn accepting(accept: &str, v6_only: u8, more: &str) -> Adit {
+    shell(&format!("echo {v6_only} >/proc/sys/net/ipv6/bindv6only"));
+    let lines = format!("client = yes\naccept = {accept}\nconnect = 127.0.0.1:9\n{more}");
+    Plan::new().service("test", lines).start()
+}
+
+/// As stunnel 5.68, which passes this test too.
+#[test]
+fn a_port_alone_is_bound_in_each_family_that_can_be_bound_beside_the_other() {
+    require_network!();
+    // accept, net.ipv6.bindv6only, whether IPv4 and IPv6 are served
+    for (accept, v6_only, served) in [
+        ("7001", 0, [true, false]),
+        ("7001", 1, [true, true]),
+        ("*:7001", 1, [true, true]),
+        (":::7001", 0, [true, true]),
+        (":::7001", 1, [false, true]),
+        ("0.0.0.0:7001", 1, [true, false]),
+    ] {
+        let _adit = accepting(accept, v6_only, "");
+        assert_eq!(BOTH.map(connects), served, "{accept}, {v6_only}");
+    }
+    // IPv4 has no such option, and its listener fails.
+    let adit = accepting("7001", 0, "socket = a:IPV6_V6ONLY=yes\n");
+    assert_eq!(BOTH.map(connects), [false, true]);
+    drop(adit);
+    crate::require!(adit);
+    let adit = accepting("7001", 1, "");
+    assert_eq!(adit.count_in_log("bound to"), 2);
+    adit.reload(2);
+    assert_eq!(BOTH.map(connects), [true, true]);
+}
+
+/// The name that a DNS query asks for (RFC 1035, section 4.1.2).
+fn asked_name(query: &[u8]) -> String {
+    let mut labels = Vec::new();
+    let mut rest = &query[12..];
+    while let Some((&length, behind)) = rest.split_first()
+        && length > 0
+    {
+        let (label, behind) = behind.split_at(usize::from(length));
+        labels.push(String::from_utf8_lossy(label).into_owned());
+        rest = behind;
+    }
+    labels.join(".")
+}
+
+#[test]
+fn with_a_name_server_that_is_silent_all_names_are_asked_for_before_one_is_given_up() {
+    require_network!();
+    crate::require!(adit);
+    let server = UdpSocket::bind("127.0.0.1:53").expect("a name server's port");
+    let plan = Plan::new();
+    let folder = plan.folder().display().to_string();
+    let resolv_conf = "nameserver 127.0.0.1\noptions timeout:5 attempts:1\n";
+    fs::write(plan.folder().join("resolv.conf"), resolv_conf).expect("writing");
+    let wrapper = plan.folder().join("wrapper");
+    let text = format!(
+        "#!/bin/sh\nexec unshare --mount sh -ec 'mount --bind {folder}/resolv.conf /etc/resolv.conf\n\
+         exec {} \"$@\"' sh \"$@\"\n",
+        program().display()
+    );
+    fs::write(&wrapper, text).expect("writing");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let names = ["one.example", "two.example", "three.example"];
+    let plan = names.iter().fold(plan, |plan, name| {
+        plan.service(name, format!("client = yes\nconnect = {name}:25\n"))
+    });
+    let adit = plan.program(wrapper).launch();
+    server.set_nonblocking(true).expect("non-blocking");
+    let mut asked = BTreeSet::new();
+    wait_for("a query for each name", || {
+        let mut query = [0; 512];
+        if let Ok(length) = server.recv(&mut query) {
+            asked.insert(asked_name(&query[..length]));
+        }
+        names.iter().all(|name| asked.contains(*name)).then_some(())
+    });
+    assert_eq!(adit.count_in_log("Error resolving"), 0);
+    // It serves all the same; the names are asked for again when they are needed.
+    adit.wait_for_log("Accepting new connections");
+    for name in names {
+        let phrase = format!("Error resolving \"{name}\"");
+        assert_eq!(adit.count_in_log(&phrase), 1, "{name}");
+    }
+}
