@@ -16,6 +16,7 @@ use super::generation::{Generation, State};
 use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
+use crate::sandbox::Strength;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -173,6 +174,7 @@ impl Supervisor {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             passed: self.listeners.count_passed(),
+            sandbox: Some(Strength::of_this_kernel()),
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,
