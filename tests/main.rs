@@ -13,6 +13,7 @@ mod config_errors;
 mod encrypted_keys;
 mod logs;
 mod mail_servers;
+mod older_kernels;
 mod privileges;
 mod relay_plain_and_tls;
 mod reload;
