@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -135,6 +136,8 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
 pub const MOST_DESCRIPTORS: u64 = 1 << 20;
 /// Descriptors that one poll(2) looks at.
 const LOOK: u64 = 4096;
+/// Before it is called again, when the kernel had no memory for it.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// As [`close_ranges`], for kernels without close_range(2). What is open is learnt from poll(2), which
 /// says POLLNVAL of the rest: a jail has no /proc/self/fd.
@@ -167,6 +170,8 @@ fn poll_once(looks: &mut [libc::pollfd]) -> io::Result<()> {
         match Errno::result(polled) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
+            // No memory for the call just now.
+            Err(Errno::ENOMEM | Errno::EAGAIN) => std::thread::sleep(POLL_PAUSE),
             Err(errno) => return Err(errno.into()),
         }
     }
