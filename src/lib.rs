@@ -13,7 +13,7 @@
 //! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
-//! * [`process`], [`children`], [`signals`], [`sandbox`]: what every process does at its birth, and
+//! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
 
@@ -31,6 +31,7 @@ pub mod relay;
 pub mod resolver;
 pub mod sandbox;
 pub mod signals;
+pub mod step;
 pub mod supervisor;
 pub mod tls;
 pub mod worker;

@@ -7,15 +7,18 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
 use crate::ipc::wait::wait;
 use crate::signals::{self, Signals};
+use crate::step::NameStep;
 
 /// Proof that this process has one thread, so that no other can hold a lock over a fork. Not Send:
 /// it says nothing of another thread.
@@ -29,9 +32,10 @@ impl OneThread {
     /// # Errors
     /// There is more than one thread.
     pub fn prove() -> io::Result<OneThread> {
-        unshare(CloneFlags::CLONE_THREAD).map_err(|errno| {
-            io::Error::other(format!("this process has more than one thread ({errno})"))
-        })?;
+        match unshare(CloneFlags::CLONE_THREAD) {
+            Err(Errno::EINVAL) => Err(io::Error::other("this process has more than one thread")),
+            asked => asked.step("unshare(2), to count threads"),
+        }?;
         Ok(OneThread(PhantomData))
     }
 }
@@ -62,7 +66,8 @@ pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Resul
         SigmaskHow::SIG_SETMASK,
         Some(&SigSet::all()),
         Some(&mut before),
-    )?;
+    )
+    .step("sigprocmask(2)")?;
     // SAFETY: only asking the kernel makes a `OneThread`, so no other thread can hold a lock.
     let forked = unsafe { nix::unistd::fork() };
     match forked {
@@ -77,7 +82,7 @@ pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Resul
         }
         Err(errno) => {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-            Err(errno.into())
+            Err(errno).step("fork(2)")
         }
     }
 }
@@ -92,8 +97,16 @@ pub fn exit(status: i32) -> ! {
 /// must never be used or dropped again: for the start of a role that ends in [`exit`].
 ///
 /// # Errors
-/// What close_range(2) gives (Linux 5.9).
+/// What close_range(2) gives; before Linux 5.9, which has none, what poll(2) gives.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    match close_ranges(keep) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => close_one_by_one(keep),
+        closed => closed,
+    }
+    .step("close_range(2) of inherited descriptors")
+}
+
+fn close_ranges(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep
         .iter()
         .filter_map(|&fd| u32::try_from(fd).ok())
@@ -170,6 +183,52 @@ impl Handle {
     }
 }
 
+/// How many descriptors a process of adit's may have, whatever the system allows: far more than one
+/// ever needs, and few enough to look at each.
+pub const MOST_DESCRIPTORS: u64 = 1 << 20;
+/// Descriptors that one poll(2) looks at.
+const LOOK: u64 = 4096;
+/// Before it is called again, when the kernel had no memory for it.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
+
+/// As [`close_ranges`], for kernels without close_range(2). What is open is learnt from poll(2), which
+/// says POLLNVAL of the rest: a jail has no /proc/self/fd.
+fn close_one_by_one(keep: &[RawFd]) -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // poll(2) takes no more than the soft limit at once.
+    let step = soft.clamp(1, LOOK) as RawFd;
+    let end = hard.min(MOST_DESCRIPTORS) as RawFd;
+    for first in (3..end).step_by(step as usize) {
+        let look = |fd| libc::pollfd {
+            fd,
+            events: 0,
+            revents: 0,
+        };
+        let mut looks: Vec<libc::pollfd> = (first..end.min(first + step)).map(look).collect();
+        poll_once(&mut looks)?;
+        let open = looks.iter().filter(|l| l.revents & libc::POLLNVAL == 0);
+        for fd in open.map(|l| l.fd).filter(|fd| !keep.contains(fd)) {
+            // SAFETY: the caller's contract, as above. It is closed whatever close(2) says.
+            unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
+fn poll_once(looks: &mut [libc::pollfd]) -> io::Result<()> {
+    loop {
+        // SAFETY: the pointer and the number are those of a live slice.
+        let polled = unsafe { libc::poll(looks.as_mut_ptr(), looks.len() as libc::nfds_t, 0) };
+        match Errno::result(polled) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            // No memory for the call just now.
+            Err(Errno::ENOMEM | Errno::EAGAIN) => std::thread::sleep(POLL_PAUSE),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 /// Lets go of the starter's terminal: nothing is logged there any more, and /dev/null takes its place.
 ///
 /// # Errors
@@ -179,11 +238,12 @@ pub fn let_go_of_the_terminal() -> io::Result<()> {
     let null = std::fs::File::options()
         .read(true)
         .write(true)
-        .open("/dev/null")?;
-    nix::unistd::dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    Ok(())
+        .open("/dev/null")
+        .step("open(2) of /dev/null")?;
+    nix::unistd::dup2_stdin(&null)
+        .and_then(|()| nix::unistd::dup2_stdout(&null))
+        .and_then(|()| nix::unistd::dup2_stderr(&null))
+        .step("dup2(2) of /dev/null")
 }
 
 /// Where the kernel looks for this process's command line: address and length.
@@ -233,6 +293,23 @@ pub fn title(role: &str, more: &str) {
 mod tests {
     use super::*;
     use nix::sys::wait::{WaitStatus, waitpid};
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    #[test]
+    fn without_close_range_all_is_closed_but_what_is_to_be_kept() {
+        let open = || -> OwnedFd { std::fs::File::open("/dev/null").unwrap().into() };
+        let (first, kept, last) = (open(), open(), open());
+        let is_open = |fd: &OwnedFd| nix::fcntl::fcntl(fd, nix::fcntl::F_GETFD).is_ok();
+        // A child of a process with threads: it makes system calls and allocates, no more.
+        let one = OneThread(PhantomData);
+        let child = spawn(&one, |_| {
+            let closed = close_one_by_one(&[kept.as_raw_fd()]);
+            let as_wanted = !is_open(&first) && is_open(&kept) && !is_open(&last);
+            exit(i32::from(closed.is_err() || !as_wanted))
+        });
+        let status = waitpid(child.unwrap(), None).unwrap();
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    }
 
     #[test]
     fn a_second_thread_is_noticed() {

@@ -13,14 +13,14 @@
 //! master, who forks it, may do too. Never in here: leave to write to a file, or to execute one.
 
 mod calls;
+mod strength;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
-    path_beneath_rules,
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, path_beneath_rules,
 };
 use nix::errno::Errno;
 use seccompiler::{
@@ -31,7 +31,10 @@ use seccompiler::{
 use self::calls::{
     ACCEPTING, CLOCKS, DESCRIPTORS, FATAL, IDENTITY, LOOKUPS, MEMORY, PROCESSES, SOCKETS, THREADS,
 };
-use crate::log::Log;
+pub use self::strength::Strength;
+
+/// The newest landlock whose rights were tried out here; an older kernel holds what it knows of them.
+const NEWEST: ABI = ABI::V6;
 
 /// The sandbox cannot be entered, though the kernel has one.
 #[derive(Debug)]
@@ -62,30 +65,30 @@ impl From<SandboxError> for std::io::Error {
 /// A worker: threads, clocks, descriptors it has or is given, outgoing stream sockets. No other
 /// process can be made, signalled or looked into; no file can be opened.
 ///
-/// Call it before threads start. A kernel that has no sandbox gets a debug line.
+/// Call it before threads start. What the kernel lacks is told by [`Strength`].
 ///
 /// # Errors
 /// The kernel has one and refuses it.
-pub fn worker(log: &Log) -> Result<(), SandboxError> {
-    landlock(&[], log)?;
+pub fn worker() -> Result<(), SandboxError> {
+    landlock(&[])?;
     // abort(3) and raise(3) send to the thread that calls them.
     let own = u64::from(std::process::id());
     let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
     rules.extend(narrow()?);
     rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
     rules.insert(libc::SYS_clone, vec![rule([thread_only()])?]);
-    seccomp(rules, log)
+    seccomp(rules)
 }
 
 /// The master: what a worker may, and to accept, to make processes in its own namespaces, to
 /// signal and to await them, and to put them into their sandboxes.
 ///
-/// Call it before threads start; it starts none. A kernel that has no sandbox gets a debug line.
+/// Call it before threads start; it starts none. What the kernel lacks is told by [`Strength`].
 ///
 /// # Errors
 /// The kernel has one and refuses it.
-pub fn master(log: &Log) -> Result<(), SandboxError> {
-    landlock(&[], log)?;
+pub fn master() -> Result<(), SandboxError> {
+    landlock(&[])?;
     let mut rules = plain(&[
         THREADS,
         MEMORY,
@@ -102,19 +105,19 @@ pub fn master(log: &Log) -> Result<(), SandboxError> {
     // process may fork.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_unshare, vec![rule([equal(0, thread)])?]);
-    seccomp(rules, log)
+    seccomp(rules)
 }
 
 /// The resolver: getaddrinfo(3) with the modules of nsswitch.conf(5), which read files, map code
 /// and talk to name servers and daemons. It reads system files only, and writes to none.
 ///
-/// Call it before threads start. A kernel that has no sandbox gets a debug line.
+/// Call it before threads start. What the kernel lacks is told by [`Strength`].
 ///
 /// # Errors
 /// The kernel has one and refuses it.
-pub fn resolver(log: &Log) -> Result<(), SandboxError> {
+pub fn resolver() -> Result<(), SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);
-    landlock(&folders, log)?;
+    landlock(&folders)?;
     let own = u64::from(std::process::id());
     let mut rules = plain(&[
         THREADS,
@@ -141,7 +144,7 @@ pub fn resolver(log: &Log) -> Result<(), SandboxError> {
         libc::SYS_socket,
         one_of(0, &families.map(|family| family as u64))?,
     );
-    seccomp(rules, log)
+    seccomp(rules)
 }
 
 /// Where the modules of nsswitch.conf(5), and what resolv.conf(5) may be a link to, are.
@@ -278,7 +281,7 @@ fn seccomp_error(error: impl fmt::Display) -> SandboxError {
 }
 
 /// Puts the three filters in force, for all threads there are.
-fn seccomp(allowed: Rules, log: &Log) -> Result<(), SandboxError> {
+fn seccomp(allowed: Rules) -> Result<(), SandboxError> {
     let errno = |errno: Errno| SeccompAction::Errno(errno as i32 as u32);
     let mut fatal = plain(&[FATAL]);
     let thread = libc::CLONE_THREAD as u64;
@@ -300,7 +303,6 @@ fn seccomp(allowed: Rules, log: &Log) -> Result<(), SandboxError> {
             Err(seccompiler::Error::Seccomp(error))
                 if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
             {
-                crate::debug!(*log, "This kernel has no seccomp filters");
                 return Ok(());
             }
             Err(error) => return Err(seccomp_error(error)),
@@ -324,28 +326,19 @@ fn compile(
 
 /// No file but those beneath `readable`, and these for reading; no signal and no abstract socket
 /// to a process outside. What is open stays usable.
-fn landlock(readable: &[&Path], log: &Log) -> Result<(), SandboxError> {
-    // The newest rights that were tried out here; an older kernel holds what it knows of them.
-    let abi = ABI::V6;
+fn landlock(readable: &[&Path]) -> Result<(), SandboxError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let status = Ruleset::default()
-        .handle_access(AccessFs::from_all(abi))
-        .and_then(|rules| rules.scope(Scope::from_all(abi)))
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))
+        .and_then(|rules| rules.scope(Scope::from_all(NEWEST)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(readable, read)))
         .and_then(|rules| rules.restrict_self())
+        .map(drop)
         .map_err(|error| SandboxError {
             mechanism: "landlock",
             reason: error.to_string(),
-        })?;
-    match status.ruleset {
-        RulesetStatus::FullyEnforced => (),
-        RulesetStatus::PartiallyEnforced => {
-            crate::debug!(*log, "This kernel has an older landlock: it holds in part");
-        }
-        RulesetStatus::NotEnforced => crate::debug!(*log, "This kernel has no landlock"),
-    }
-    Ok(())
+        })
 }
 
 #[cfg(test)]

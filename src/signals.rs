@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::SigId;
 
+use crate::step::NameStep;
+
 /// Signals that this process hears.
 #[derive(Debug)]
 pub struct Signals {
@@ -37,7 +39,7 @@ impl Signals {
     /// # Errors
     /// No descriptors left; a signal that cannot be caught.
     pub fn hear(signals: &[i32]) -> io::Result<Signals> {
-        let (read, write) = UnixStream::pair()?;
+        let (read, write) = UnixStream::pair().step("socketpair(2), for signals")?;
         read.set_nonblocking(true)?;
         let mut this = Signals {
             pipe: read,
@@ -47,8 +49,9 @@ impl Signals {
             let flag = Arc::new(AtomicBool::new(false));
             // In this order: who wakes up finds the flag set.
             let ids = [
-                signal_hook::flag::register(signal, flag.clone())?,
-                signal_hook::low_level::pipe::register(signal, write.try_clone()?)?,
+                signal_hook::flag::register(signal, flag.clone()).step("sigaction(2)")?,
+                signal_hook::low_level::pipe::register(signal, write.try_clone()?)
+                    .step("sigaction(2)")?,
             ];
             registered().extend(ids);
             this.heard.push((signal, flag));

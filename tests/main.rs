@@ -16,6 +16,7 @@ mod encrypted_keys;
 mod logs;
 mod mail_servers;
 mod network;
+mod older_kernels;
 mod privileges;
 mod relay_plain_and_tls;
 mod reload;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::proc::{self, Roles};
-use crate::support::{Adit, Certs, Plan, tls, wait_for};
+use crate::support::{Adit, Certs, Kernel, Plan, tls, wait_for};
 
 const NOBODY: &str = "65534";
 
@@ -93,9 +93,21 @@ fn every_process_below_the_supervisor_has_lost_every_right() {
 fn a_process_holds_the_descriptors_of_its_role_and_no_other() {
     require!(root);
     require!(adit);
+    holds_what_its_role_needs(jailed().0);
+}
+
+/// Before Linux 5.9 there is no close_range(2), and a jail has no /proc.
+#[test]
+fn a_process_on_an_older_kernel_holds_the_descriptors_of_its_role_too() {
+    require!(root);
+    require!(adit);
+    holds_what_its_role_needs(jailed().0.kernel(Kernel::linux_4_18()));
+}
+
+#[track_caller]
+fn holds_what_its_role_needs(plan: Plan) {
     let certs = Certs::new();
     let upstream = Server::echo();
-    let (plan, _) = jailed();
     let adit = plan
         .global("setuid = nobody\nsetgid = nogroup")
         .service("test", service(&certs, &upstream))

@@ -18,6 +18,13 @@ use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
+/// Whether this kernel has pidfd_getfd(2), from 5.6 on, by which the test gets at their sockets.
+fn can_copy_descriptors() -> bool {
+    // SAFETY: three numbers, the first of which is no descriptor.
+    let copied = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) };
+    Errno::result(copied) != Err(Errno::ENOSYS)
+}
+
 /// Copies of a process's SOCK_SEQPACKET sockets, which process `maker` made.
 fn channels(pid: i32, maker: i32) -> Vec<OwnedFd> {
     // SAFETY: pidfd_open(2) takes numbers and makes a descriptor.
@@ -70,6 +77,7 @@ fn served(adit: &Adit) -> TcpStream {
 fn a_master_that_speaks_nonsense_to_root_is_replaced_and_root_touches_nothing() {
     require!(root);
     require!(adit);
+    require!(can_copy_descriptors(), "this kernel has no pidfd_getfd(2)");
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&upstream, &certs);
@@ -113,6 +121,7 @@ fn a_master_that_speaks_nonsense_to_root_is_replaced_and_root_touches_nothing() 
 fn a_worker_that_hangs_up_on_its_master_is_replaced_without_a_busy_loop() {
     require!(root);
     require!(adit);
+    require!(can_copy_descriptors(), "this kernel has no pidfd_getfd(2)");
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&upstream, &certs);
@@ -133,6 +142,7 @@ fn a_worker_that_hangs_up_on_its_master_is_replaced_without_a_busy_loop() {
 fn a_worker_that_speaks_nonsense_to_its_master_is_replaced() {
     require!(root);
     require!(adit);
+    require!(can_copy_descriptors(), "this kernel has no pidfd_getfd(2)");
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&upstream, &certs);

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::running::Running;
 use super::{complain, print};
 use crate::log::Reason;
+use crate::sandbox::Strength;
 
 /// A supervisor that does not answer within this is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +36,9 @@ pub struct Status {
     /// Sockets that systemd passed to it (`LISTEN_FDS`).
     #[serde(default)]
     pub passed: usize,
+    /// What holds its processes; an older supervisor does not say.
+    #[serde(default)]
+    pub sandbox: Option<Strength>,
     /// How reloads went.
     pub reloads: ReloadStatus,
     /// The running generation and those that drain, oldest first.
@@ -246,6 +250,9 @@ fn connect(control: &Path, patience: Duration) -> io::Result<UnixStream> {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "adit {}, supervisor {}", self.version, self.pid)?;
+        if let Some(strength) = &self.sandbox {
+            writeln!(f, "Sandbox: {strength}")?;
+        }
         for generation in &self.generations {
             writeln!(
                 f,
@@ -396,6 +403,10 @@ mod tests {
             pid: 100,
             version: "0.1.0".into(),
             passed: 0,
+            sandbox: Some(Strength {
+                seccomp: true,
+                landlock: 2,
+            }),
             reloads: ReloadStatus {
                 succeeded: 3,
                 failed: 1,
@@ -443,6 +454,7 @@ mod tests {
     fn people_get_tables() {
         let expected = "\
 adit 0.1.0, supervisor 100
+Sandbox: seccomp, landlock (version 2 of 6)
 
 Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
 
@@ -461,6 +473,8 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         let value = serde_json::to_value(status()).unwrap();
         assert_eq!(value["pid"], 100);
         assert_eq!(value["reloads"]["succeeded"], 3);
+        assert_eq!(value["sandbox"]["seccomp"], true);
+        assert_eq!(value["sandbox"]["landlock"], 2);
         let generation = &value["generations"][0];
         assert_eq!(generation["pid"], 102);
         assert_eq!(generation["state"], "serving");

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use crate::step::NameStep;
+
 /// The supervisor's end: to be held, and closed by every child.
 #[derive(Debug)]
 pub struct Holder(OwnedFd);
@@ -20,7 +22,7 @@ pub struct Leash(OwnedFd);
 /// # Errors
 /// What pipe2(2) gives.
 pub fn leash() -> io::Result<(Holder, Leash)> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).step("pipe2(2)")?;
     Ok((Holder(write), Leash(read)))
 }
 

@@ -13,6 +13,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use nix::unistd::ftruncate;
 
+use crate::step::NameStep;
+
 /// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it.
 /// Clones are the same memory.
 #[derive(Clone, Debug)]
@@ -39,7 +41,8 @@ impl SharedWords {
     pub fn new(words: usize) -> io::Result<Self> {
         let bytes = bytes(words)?;
         // SAFETY: an anonymous mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe { mmap_anonymous(None, bytes, READ_WRITE, MapFlags::MAP_SHARED) }?;
+        let start = unsafe { mmap_anonymous(None, bytes, READ_WRITE, MapFlags::MAP_SHARED) }
+            .step("mmap(2) of shared memory")?;
         Ok(Self::at(start.cast(), words))
     }
 
@@ -48,9 +51,10 @@ impl SharedWords {
     /// # Errors
     /// No memory or descriptors left.
     pub fn transferable(words: usize) -> io::Result<(Self, OwnedFd)> {
-        let descriptor = memfd_create(c"adit", MFdFlags::MFD_CLOEXEC)?;
+        let descriptor = memfd_create(c"adit", MFdFlags::MFD_CLOEXEC)
+            .step("memfd_create(2) of shared memory")?;
         let length = i64::try_from(bytes(words)?.get()).map_err(io::Error::other)?;
-        ftruncate(&descriptor, length)?;
+        ftruncate(&descriptor, length).step("ftruncate(2) of shared memory")?;
         Ok((Self::taken_over(&descriptor, words)?, descriptor))
     }
 
@@ -67,7 +71,8 @@ impl SharedWords {
         }
         // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and
         // nobody but adit's own processes, which never shorten it, has its descriptor.
-        let start = unsafe { mmap(None, bytes, READ_WRITE, MapFlags::MAP_SHARED, descriptor, 0) }?;
+        let start = unsafe { mmap(None, bytes, READ_WRITE, MapFlags::MAP_SHARED, descriptor, 0) }
+            .step("mmap(2) of shared memory")?;
         Ok(Self::at(start.cast(), words))
     }
 

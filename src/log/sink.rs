@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
 use super::clock::Moment;
@@ -69,9 +70,20 @@ pub(super) struct Sink {
     patience: Patience,
     /// The last line was written in part: the next begins with a line end.
     torn: AtomicBool,
-    /// Ask for a write that does not wait, by pwritev2(2): what stderr is, others share, so it
-    /// cannot be made non-blocking.
+    manner: Manner,
+    /// The kernel takes [`write_no_wait`] of what is [`Manner::Shared`].
     no_wait: AtomicBool,
+}
+
+/// How to write without waiting for a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// write(2): a file, or a descriptor of our own that is non-blocking.
+    Plain,
+    /// send(2) with MSG_DONTWAIT: a socket.
+    Send,
+    /// A pipe or a terminal that other programs have too, so that it cannot be made non-blocking.
+    Shared,
 }
 
 #[derive(Debug)]
@@ -84,24 +96,29 @@ impl Sink {
     /// Standard error, whatever it is.
     pub fn terminal() -> Self {
         let stderr = io::stderr();
-        // Buffered writes to a file do not wait for anybody, and RWF_NOWAIT fails there at whim.
-        let regular = fstat(&stderr)
-            .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
-        Self::new(Target::Terminal(stderr), !regular)
+        let kind = fstat(&stderr).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
+        let manner = match kind.map(|kind| kind & SFlag::S_IFMT) {
+            // Buffered writes to a file wait for no reader, and RWF_NOWAIT fails there at random.
+            Ok(SFlag::S_IFREG) => Manner::Plain,
+            Ok(SFlag::S_IFSOCK) => Manner::Send,
+            _ => Manner::Shared,
+        };
+        Self::new(Target::Terminal(stderr), manner)
     }
 
     /// A file, opened with O_APPEND and, in case it is a FIFO, O_NONBLOCK.
     pub fn file(fd: OwnedFd) -> Self {
-        Self::new(Target::File(fd), false)
+        Self::new(Target::File(fd), Manner::Plain)
     }
 
-    fn new(target: Target, no_wait: bool) -> Self {
+    fn new(target: Target, manner: Manner) -> Self {
         Self {
             target,
             losses: Losses::default(),
             patience: Patience::default(),
             torn: AtomicBool::new(false),
-            no_wait: AtomicBool::new(no_wait),
+            manner,
+            no_wait: AtomicBool::new(true),
         }
     }
 
@@ -169,16 +186,27 @@ impl Sink {
     }
 
     fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
+        match self.manner {
+            Manner::Plain => nix::unistd::write(self.as_fd(), bytes),
+            Manner::Send => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                send(self.as_fd().as_raw_fd(), bytes, flags)
+            }
+            Manner::Shared => self.write_shared(bytes),
+        }
+    }
+
+    fn write_shared(&self, bytes: &[u8]) -> nix::Result<usize> {
         if self.no_wait.load(Relaxed) {
             match write_no_wait(self.as_fd(), bytes) {
-                // A terminal, or a kernel that cannot ask it of a pipe (before 6.4 or so).
+                // A terminal, or a kernel that cannot ask it of a pipe (before 6.4).
                 Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
                     self.no_wait.store(false, Relaxed);
                 }
                 other => return other,
             }
         }
-        nix::unistd::write(self.as_fd(), bytes)
+        write_if_room(self.as_fd(), bytes)
     }
 }
 
@@ -209,7 +237,7 @@ enum Sent {
     Nothing,
 }
 
-/// write(2) that fails with EAGAIN where it would wait.
+/// pwritev2(2) that fails with EAGAIN where it would wait.
 fn write_no_wait(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     let slice = IoSlice::new(bytes);
     // SAFETY: IoSlice has iovec's layout, and one of them is named; offset -1 is "where the
@@ -225,6 +253,32 @@ fn write_no_wait(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     };
     // Not negative: an error has become an Err.
     Errno::result(written).map(|written| usize::try_from(written).unwrap_or(0))
+}
+
+/// write(2) of as much as a pipe takes at once if it has room at all, pipe(7); EAGAIN if it has none.
+/// Another process may take that room in between, but a line then still fits behind its line.
+fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+    if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+        return Err(Errno::EAGAIN);
+    }
+    nix::unistd::write(fd, &bytes[..bytes.len().min(libc::PIPE_BUF)])
+}
+
+/// Opens the terminal behind standard error anew and puts it in its place: non-blocking, which the
+/// one that other programs share must not be. A terminal whose screen stands still (a connection of
+/// SSH that hangs) then stops no process. Of no use to other things than terminals.
+///
+/// For a process that is about to serve: what is written to it by other ways than the log may fail.
+pub fn own_the_terminal() {
+    if !nix::unistd::isatty(io::stderr()).unwrap_or(false) {
+        return;
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    // Where that is forbidden, or /proc is missing, poll(2) has to do.
+    if let Ok(own) = nix::fcntl::open("/proc/self/fd/2", flags, nix::sys::stat::Mode::empty()) {
+        let _ = nix::unistd::dup2_stderr(own);
+    }
 }
 
 /// What stands before the first line that can be written again.
@@ -263,7 +317,7 @@ mod tests {
 
     fn pipe() -> (std::io::PipeReader, Sink) {
         let (reader, writer) = std::io::pipe().unwrap();
-        let sink = Sink::new(Target::File(writer.into()), true);
+        let sink = Sink::new(Target::File(writer.into()), Manner::Shared);
         (reader, sink)
     }
 
@@ -296,7 +350,18 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_stuck_is_waited_for_once() {
-        let (mut reader, sink) = pipe();
+        let (reader, sink) = pipe();
+        is_waited_for_once(reader, sink);
+        // As before Linux 6.4.
+        let (reader, sink) = pipe();
+        sink.no_wait.store(false, Relaxed);
+        is_waited_for_once(reader, sink);
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let sink = Sink::new(Target::File(writer.into()), Manner::Send);
+        is_waited_for_once(reader, sink);
+    }
+
+    fn is_waited_for_once(mut reader: impl Read, sink: Sink) {
         let line = [b"x".repeat(4000), b"\n".to_vec()].concat();
         let begun = Instant::now();
         let mut written = 0;

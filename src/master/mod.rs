@@ -29,6 +29,7 @@ use crate::jail::Jailed;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
+use crate::step::NameStep;
 use crate::tls::{PassPhrases, Resumption};
 use listener::Listener;
 use load::Loaded;
@@ -98,7 +99,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         log::install(outputs);
     }
     let jailed = enter_jail(&start, &loaded)?;
-    crate::sandbox::master(&start.log)?;
+    crate::sandbox::master()?;
     let signals = fresh.hear(&[SIGCHLD])?;
     let workers = Workers::new(Nursery {
         watch: Rc::new(Watch::new()?),
@@ -139,7 +140,8 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
 
 /// Reads everything the configuration names and tells the supervisor how it went.
 fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
-    let mut client = resolver::Client::new(resolver::introduce(&start.resolver)?);
+    let mut client =
+        resolver::Client::new(resolver::introduce(&start.resolver).step("reaching the resolver")?);
     let (phrases, resumption) = (&start.phrases, start.resumption);
     match load::load(start.config, &mut client, phrases, resumption, &start.log) {
         Ok(loaded) => {

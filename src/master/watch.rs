@@ -7,6 +7,8 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::step::NameStep;
+
 /// Events taken in one turn. More stay in the kernel for the next.
 const BATCH: usize = 64;
 
@@ -63,7 +65,9 @@ impl Watch {
     /// # Errors
     /// What epoll_create1(2) gives.
     pub fn new() -> io::Result<Watch> {
-        Ok(Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map(Watch)
+            .step("epoll_create1(2)")
     }
 
     /// From now on `fd` is watched as `source`.

@@ -24,6 +24,7 @@ use crate::log::Log;
 use crate::process::{self, OneThread};
 use crate::relay::ServiceContext;
 use crate::resolver;
+use crate::step::NameStep;
 use crate::worker;
 
 /// How long a worker may take to end once it was told to end every connection.
@@ -168,8 +169,8 @@ impl Workers {
 
     fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
         let one = OneThread::prove()?;
-        let (ours, theirs) = Channel::pair()?;
-        let (sockets, their_sockets) = Channel::pair()?;
+        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
+        let (sockets, their_sockets) = Channel::pair().step("socketpair(2)")?;
         let start = worker::Start {
             index,
             generation: self.nursery.generation,

@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::step::NameStep;
+
 /// The key of the events that [`Poller::notify`] makes; no registration may use it.
 pub const NOTIFIED: u64 = u64::MAX;
 
@@ -106,9 +108,9 @@ impl Poller {
     /// # Errors
     /// What epoll_create1(2) and eventfd(2) give: no descriptor left.
     pub fn new() -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let wake =
-            EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).step("epoll_create1(2)")?;
+        let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .step("eventfd2(2)")?;
         // Edge-triggered, so the counter is never read: each write makes an edge of its own.
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&wake, EpollEvent::new(flags, NOTIFIED))?;

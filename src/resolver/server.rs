@@ -18,6 +18,7 @@ use super::lookup::{IpAddrScope, lookup, with_port};
 use super::message::{Answer, MAX_HOST, Request, Want};
 use crate::ipc::channel::Channel;
 use crate::ipc::wait::wait;
+use crate::step::NameStep;
 
 /// Lookups under way at a time. Requests for the same name share one, so that this many names
 /// must be slow at a time before another has to wait.
@@ -48,7 +49,8 @@ pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
         let (queue, pending) = (queue.clone(), Arc::clone(&pending));
         thread::Builder::new()
             .name(format!("lookup {number}"))
-            .spawn(move || work(&queue, &pending))?;
+            .spawn(move || work(&queue, &pending))
+            .step("starting a thread")?;
     }
     drop(queue);
     let control = Channel::from(control);

@@ -16,12 +16,6 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::*;
-use crate::log::Id;
-
-const LOG: Log = Log {
-    level: 7,
-    id: Id::Main,
-};
 
 /// Runs `body` in a child; it must end there.
 fn in_child(body: impl FnOnce()) -> WaitStatus {
@@ -110,7 +104,7 @@ fn a_worker_works_and_can_do_nothing_else() {
     let file = File::create(&log).unwrap();
     let datagrams = UnixDatagram::unbound().unwrap();
     succeeds(|| {
-        worker(&LOG).unwrap();
+        worker().unwrap();
         goes_on_working(address, &file);
         denied(OpenOptions::new().append(true).open(&there));
         denied(File::create(folder.path().join("new")));
@@ -143,16 +137,16 @@ fn a_worker_works_and_can_do_nothing_else() {
 #[test]
 fn a_worker_that_executes_or_traces_is_killed() {
     is_killed(|| {
-        worker(&LOG).unwrap();
+        worker().unwrap();
         let _ = exec("/bin/true");
     });
     is_killed(|| {
-        worker(&LOG).unwrap();
+        worker().unwrap();
         // SAFETY: asks to be traced; no memory is passed.
         unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     });
     is_killed(|| {
-        worker(&LOG).unwrap();
+        worker().unwrap();
         let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER);
     });
 }
@@ -160,7 +154,7 @@ fn a_worker_that_executes_or_traces_is_killed() {
 #[test]
 fn abort_still_ends_a_worker() {
     let status = in_child(|| {
-        worker(&LOG).unwrap();
+        worker().unwrap();
         std::process::abort();
     });
     let aborted = matches!(status, WaitStatus::Signaled(_, Signal::SIGABRT, _));
@@ -177,7 +171,7 @@ fn no_file_can_be_opened_that_is_not_listed() {
         return;
     }
     succeeds(|| {
-        worker(&LOG).unwrap();
+        worker().unwrap();
         denied(File::open("/etc/passwd"));
         denied(fs::read_dir("/"));
     });
@@ -189,12 +183,12 @@ fn a_master_accepts_and_minds_workers_in_their_own_sandbox() {
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("log")).unwrap();
     succeeds(|| {
-        master(&LOG).unwrap();
+        master().unwrap();
         goes_on_working(address, &file);
         listener.accept().unwrap();
         crate::process::OneThread::prove().unwrap();
         succeeds(|| {
-            worker(&LOG).unwrap();
+            worker().unwrap();
             goes_on_working(address, &file);
             denied(listener.accept());
         });
@@ -214,7 +208,7 @@ fn a_master_accepts_and_minds_workers_in_their_own_sandbox() {
         denied(nix::unistd::setuid(nix::unistd::getuid()).map_err(io::Error::from));
     });
     is_killed(|| {
-        master(&LOG).unwrap();
+        master().unwrap();
         let _ = exec("/bin/true");
     });
 }
@@ -223,7 +217,7 @@ fn a_master_accepts_and_minds_workers_in_their_own_sandbox() {
 fn a_resolver_looks_names_up_and_can_neither_write_nor_execute() {
     let folder = tempfile::tempdir().unwrap();
     succeeds(|| {
-        resolver(&LOG).unwrap();
+        resolver().unwrap();
         let found = ("localhost", 25).to_socket_addrs().unwrap();
         assert!(found.count() > 0);
         UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -232,7 +226,7 @@ fn a_resolver_looks_names_up_and_can_neither_write_nor_execute() {
         denied(kill(Pid::from_raw(1), None).map_err(io::Error::from));
     });
     is_killed(|| {
-        resolver(&LOG).unwrap();
+        resolver().unwrap();
         let _ = exec("/bin/true");
     });
 }

@@ -19,6 +19,7 @@ use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::config::Global;
 use crate::log::{Log, Reason};
+use crate::sandbox::Strength;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -219,6 +220,7 @@ impl Supervisor {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             passed: self.listeners.count_passed(),
+            sandbox: Some(Strength::of_this_kernel()),
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,

@@ -5,6 +5,7 @@ use nix::unistd::{ForkResult, setsid};
 use std::io::{self, Read, Write};
 
 use crate::process::OneThread;
+use crate::step::NameStep;
 
 /// The daemon's word to the process that started it; dropping it unsaid means failure.
 #[derive(Debug)]
@@ -16,12 +17,12 @@ pub struct Starter(io::PipeWriter);
 /// # Errors
 /// No process or descriptor to be had.
 pub fn detach(_: &OneThread) -> io::Result<Starter> {
-    let (mut read, write) = io::pipe()?;
+    let (mut read, write) = io::pipe().step("pipe2(2), to the starter")?;
     // SAFETY: only asking the kernel makes a `OneThread`, so no other thread can hold a lock.
-    match unsafe { nix::unistd::fork() }? {
+    match unsafe { nix::unistd::fork() }.step("fork(2) into the background")? {
         ForkResult::Child => {
             drop(read);
-            setsid()?;
+            setsid().step("setsid(2)")?;
             Ok(Starter(write))
         }
         ForkResult::Parent { .. } => {

@@ -18,6 +18,7 @@ use crate::ipc::words::{ToMaster, say_now};
 use crate::log::{Log, Outputs};
 use crate::master;
 use crate::process::{self, OneThread};
+use crate::step::NameStep;
 use crate::tls::Resumption;
 
 /// How long a master may take to end once it was told to end every connection: longer than it
@@ -131,7 +132,7 @@ impl Generation {
         outputs: &mut Option<Outputs>,
         log: Log,
     ) -> io::Result<Generation> {
-        let (ours, theirs) = Channel::pair()?;
+        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let (scoreboard, board) =
             Scoreboard::transferable(config.global.workers, config.services.len())?;
         let start = master::Start {

@@ -41,7 +41,9 @@ use crate::ipc::leash::leash;
 use crate::jail::Plan;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, OneThread};
+use crate::sandbox::Strength;
 use crate::signals::Signals;
+use crate::step::NameStep;
 use control::Control;
 use generation::Common;
 use listeners::Listeners;
@@ -147,6 +149,9 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     };
     let vault = Vault::new(&phrases)?;
     drop(phrases);
+    if global.foreground == Foreground::Yes {
+        log::own_the_terminal();
+    }
     log::install(outputs);
     let log = Log {
         level: global.debug,
@@ -154,11 +159,13 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     };
     let ui = Log { id: Id::Ui, ..log };
     crate::master::load::tell(&loaded.diagnostics, &ui);
+    tell_of_the_sandbox(&ui);
     // Workers whose master was killed become ours, to be reaped here and not by init.
-    nix::sys::prctl::set_child_subreaper(true)?;
+    nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
-    let resolver = Resolver::start(&config.global, &leash, log)?;
+    let resolver =
+        Resolver::start(&config.global, &leash, log).step("The resolver cannot be started")?;
     let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
     Ok(Supervisor::new(Parts {
@@ -224,6 +231,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
     log::install(outputs);
     process::title("adit", ": supervisor");
     crate::notice!(log, "{} has taken over", env!("CARGO_PKG_VERSION"));
+    tell_of_the_sandbox(&log);
     let mut supervisor = Supervisor::new(Parts {
         sources,
         config: Rc::new(config),
@@ -256,6 +264,13 @@ fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
     Ok((log, outputs.map_err(|e| io::Error::other(e.to_string()))?))
 }
 
+/// Half a sandbox must not go unnoticed.
+fn tell_of_the_sandbox(log: &Log) {
+    for gap in Strength::of_this_kernel().gaps() {
+        crate::notice!(*log, "{gap}");
+    }
+}
+
 /// Something to be in force until a configuration can be read again: defaults, and no service.
 fn stand_in() -> io::Result<Config> {
     let text = "[none]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
@@ -280,7 +295,8 @@ fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {
 fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let most = hard.min(process::MOST_DESCRIPTORS);
         // Refused, the lower limit stays in force, and capacities are counted from it.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, hard);
     }
 }

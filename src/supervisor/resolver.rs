@@ -15,6 +15,7 @@ use crate::jail::Plan;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
+use crate::step::NameStep;
 
 /// The resolver process.
 #[derive(Debug)]
@@ -35,11 +36,11 @@ impl Resolver {
     /// No process or descriptor to be had.
     pub fn start(global: &Global, leash: &Leash, log: Log) -> io::Result<Resolver> {
         let plan = Plan::look_up_outside(global);
-        let (ours, theirs) = Channel::pair()?;
+        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let leash = leash.try_clone()?;
         let detached = global.foreground == Foreground::No;
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
-            let lived = live(plan, theirs, leash, detached, &log, fresh);
+            let lived = live(plan, theirs, leash, detached, fresh);
             if let Err(error) = &lived {
                 crate::error!(log, "Resolver: {error}");
             }
@@ -96,7 +97,6 @@ fn live(
     control: Channel,
     leash: Leash,
     detached: bool,
-    log: &Log,
     fresh: Fresh,
 ) -> io::Result<()> {
     let mut kept = log::descriptors();
@@ -106,7 +106,7 @@ fn live(
         process::let_go_of_the_terminal()?;
     }
     let _jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
-    crate::sandbox::resolver(log)?;
+    crate::sandbox::resolver()?;
     process::title("adit: resolver", "");
     let _signals = fresh.hear(&[])?;
     resolver::serve(control.into(), leash.into())

@@ -36,6 +36,7 @@ use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
+use crate::step::NameStep;
 use crate::tls::{PassPhrases, Resumption};
 
 /// What a new binary writes when its rehearsal went well: another program that ends well says nothing.
@@ -339,7 +340,7 @@ impl Supervisor {
             phrases: self.common.vault.open(),
             carried: self.common.carried.clone(),
         };
-        let descriptor = memfd_create(c"adit", MFdFlags::empty())?;
+        let descriptor = memfd_create(c"adit", MFdFlags::empty()).step("memfd_create(2)")?;
         // Written piece by piece: a buffer that grows would leave copies of the pass phrases.
         serde_json::to_writer(File::from(descriptor.try_clone()?), &saved)?;
         inherit::keep(descriptor.as_fd(), true)?;

@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 use zeroize::Zeroize;
 
+use crate::step::NameStep;
 use crate::tls::PassPhrases;
 
 /// Room for all of them, in bytes.
@@ -82,12 +83,13 @@ impl Page {
     fn new() -> io::Result<Page> {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: an anonymous mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe { mmap_anonymous(None, SIZE, access, MapFlags::MAP_PRIVATE) }?;
+        let start = unsafe { mmap_anonymous(None, SIZE, access, MapFlags::MAP_PRIVATE) }
+            .step("mmap(2) for the pass phrases")?;
         let page = Page(start.cast());
         for advice in [MmapAdvise::MADV_DONTDUMP, MmapAdvise::MADV_WIPEONFORK] {
             // SAFETY: the whole of a mapping that was just made; neither advice changes its content
             // in this process.
-            unsafe { madvise(start, SIZE.get(), advice) }?;
+            unsafe { madvise(start, SIZE.get(), advice) }.step("madvise(2) of the pass phrases")?;
         }
         // An ordinary user may be allowed less; it is no reason not to serve.
         // SAFETY: as above.

@@ -68,7 +68,7 @@ pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     process::close_all_but(&kept(&start))?;
-    crate::sandbox::worker(&start.log)?;
+    crate::sandbox::worker()?;
     process::title(
         &format!("adit: worker {}", start.index),
         &format!(" of generation {}", start.generation),

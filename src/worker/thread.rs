@@ -15,6 +15,7 @@ use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::ServiceContext;
 use crate::relay::poller::Poller;
+use crate::step::NameStep;
 
 /// What a relay thread is started with.
 #[derive(Debug)]
@@ -85,7 +86,8 @@ pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<T
     let reactor = Reactor::new(context, Arc::clone(&shared), receiver, incoming)?;
     let thread = Builder::new()
         .name("relay".to_owned())
-        .spawn(move || reactor.run_or_abort())?;
+        .spawn(move || reactor.run_or_abort())
+        .step("starting a relay thread")?;
     Ok(ThreadHandle {
         shared,
         commands,

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::kernel::{self, Kernel};
 use super::terminal::{Terminal, take_terminal_away};
 use super::{DEADLINE, poll_for, proc, stand_in};
 
@@ -27,6 +28,7 @@ pub struct Plan {
     foreground: bool,
     program: PathBuf,
     open_files: Option<u32>,
+    kernel: Option<Kernel>,
 }
 
 /// What a program that ended by itself left behind.
@@ -85,6 +87,7 @@ impl Plan {
             foreground: true,
             program: program(),
             open_files: None,
+            kernel: None,
         }
     }
 
@@ -145,6 +148,12 @@ impl Plan {
     /// How many descriptors each of its processes may have (`ulimit -n`).
     pub fn open_files(mut self, count: u32) -> Plan {
         self.open_files = Some(count);
+        self
+    }
+
+    /// Runs it on another kernel than this machine's.
+    pub fn kernel(mut self, kernel: Kernel) -> Plan {
+        self.kernel = Some(kernel);
         self
     }
 
@@ -240,6 +249,11 @@ impl Plan {
             .env("RUNTIME_DIRECTORY", self.folder())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
+        if let Some(kernel) = &self.kernel {
+            let mut program = kernel.clone().program();
+            // SAFETY: it makes two system calls, and nothing else.
+            unsafe { command.pre_exec(move || kernel::boot(&mut program)) };
+        }
         command
     }
 
@@ -257,6 +271,16 @@ impl Plan {
         let said = fs::File::create(self.folder().join("said")).expect("a file for its output");
         self.launch_with(|command| {
             command.stdout(said.try_clone().expect("dup")).stderr(said);
+            take_terminal_away(command);
+        })
+    }
+
+    /// Starts it with this as its standard error, and waits for nothing.
+    #[track_caller]
+    pub fn launch_telling(self, stderr: impl Into<Stdio>) -> Adit {
+        let stderr = stderr.into();
+        self.launch_with(|command| {
+            command.stdout(Stdio::null()).stderr(stderr);
             take_terminal_away(command);
         })
     }

@@ -5,6 +5,7 @@
 pub mod adit;
 pub mod certs;
 pub mod dialogue;
+pub mod kernel;
 pub mod mail;
 pub mod openssl;
 pub mod peers;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use adit::{Adit, Plan};
 pub use certs::Certs;
+pub use kernel::Kernel;
 
 /// How long anything is waited for. Far more than it takes: it only ends what hangs.
 pub const DEADLINE: Duration = Duration::from_secs(60);

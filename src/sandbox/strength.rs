@@ -1,0 +1,95 @@
+//! How much of the sandbox the kernel has. Said at the start and in `adit status`, since a process
+//! that finds none goes on without.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::NEWEST;
+
+/// What holds a process here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strength {
+    /// Filters of system calls, seccomp(2).
+    pub seccomp: bool,
+    /// The version of landlock(7); 0: there is none.
+    pub landlock: u8,
+}
+
+impl Strength {
+    /// Asks the kernel.
+    pub fn of_this_kernel() -> Strength {
+        let killing = libc::SECCOMP_RET_KILL_PROCESS;
+        // SAFETY: seccomp(2) reads one u32, which lives on this stack.
+        let seccomp = Errno::result(unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_GET_ACTION_AVAIL,
+                0,
+                &raw const killing,
+            )
+        });
+        const VERSION: u32 = 1;
+        let none = std::ptr::null::<libc::c_void>();
+        // SAFETY: landlock_create_ruleset(2) gives its version, and neither reads nor makes anything.
+        let landlock = Errno::result(unsafe {
+            libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, VERSION)
+        });
+        Strength {
+            seccomp: seccomp.is_ok(),
+            landlock: landlock.map_or(0, |version| u8::try_from(version).unwrap_or(u8::MAX)),
+        }
+    }
+
+    /// What is missing, what that means, and the remedy; a sentence each.
+    pub fn gaps(self) -> Vec<&'static str> {
+        let seccomp = "No seccomp filters on this kernel: a process that is broken into may make any system \
+                       call that its user may (CONFIG_SECCOMP_FILTER is missing)";
+        let landlock = "No landlock on this kernel: a process that is broken into may read what its user may \
+                        read in its root directory (Linux 5.13 has it, where lsm= does not leave it out)";
+        [
+            (!self.seccomp).then_some(seccomp),
+            (self.landlock == 0).then_some(landlock),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl fmt::Display for Strength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.seccomp {
+            true => "seccomp, ",
+            false => "no seccomp, ",
+        })?;
+        match self.landlock {
+            0 => f.write_str("no landlock"),
+            version if version < NEWEST as u8 => {
+                write!(f, "landlock (version {version} of {})", NEWEST as u8)
+            }
+            _ => f.write_str("landlock"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_strength_has_its_words_and_each_gap_its_remedy() {
+        for (seccomp, landlock, text, gaps) in [
+            (true, 6, "seccomp, landlock", 0),
+            (true, 7, "seccomp, landlock", 0),
+            (true, 2, "seccomp, landlock (version 2 of 6)", 0),
+            (true, 0, "seccomp, no landlock", 1),
+            (false, 0, "no seccomp, no landlock", 2),
+        ] {
+            let strength = Strength { seccomp, landlock };
+            assert_eq!(strength.to_string(), text);
+            assert_eq!(strength.gaps().len(), gaps, "{text}");
+        }
+    }
+}

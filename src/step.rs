@@ -1,0 +1,44 @@
+//! The name of the step that failed, in front of the system's reason: "Function not implemented (38)"
+//! alone tells an admin neither what to look for nor where.
+
+use std::fmt;
+use std::io;
+
+use crate::log::Reason;
+
+/// See the module.
+pub trait NameStep<T> {
+    /// On an error, says that it happened in `step`: the system call with its section, as
+    /// `epoll_create1(2)`, and what it was for where that is not plain.
+    ///
+    /// # Errors
+    /// The one that there was, of the same kind.
+    fn step(self, step: impl fmt::Display) -> io::Result<T>;
+}
+
+impl<T, E: Into<io::Error>> NameStep<T> for Result<T, E> {
+    fn step(self, step: impl fmt::Display) -> io::Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            io::Error::new(error.kind(), format!("{step}: {}", Reason(&error)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn a_step_is_named_and_the_kind_is_kept() {
+        let failed: nix::Result<()> = Err(Errno::ENOSYS);
+        let error = failed.step("memfd_create(2)").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let outer: io::Result<()> = Err(error);
+        assert_eq!(
+            outer.step("the scoreboard").unwrap_err().to_string(),
+            "the scoreboard: memfd_create(2): Function not implemented (38)"
+        );
+    }
+}

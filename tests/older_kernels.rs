@@ -1,0 +1,222 @@
+//! From Linux 4.18 on it serves; what the kernel lacks costs neither the service nor a silent loss of
+//! protection, and a start that fails says at which system call.
+//!
+//! A filter of system calls plays the kernel. `tests/older-kernel` runs all other tests on it too.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+
+use crate::require;
+use crate::supervision::{client_mode, goes_on, open, send};
+use crate::support::adit::program;
+use crate::support::peers::Server;
+use crate::support::{Certs, Kernel, Plan, proc, tls, wait_for};
+
+fn plan(kernel: Option<Kernel>) -> Plan {
+    match kernel {
+        Some(kernel) => Plan::new().kernel(kernel),
+        None => Plan::new(),
+    }
+}
+
+/// More log lines than any of the outputs below has room for.
+const MANY: usize = 100;
+
+/// Connections are served although nothing that it says to `stderr` is ever read, and it ends when told.
+#[track_caller]
+fn serves_unread(kernel: Option<Kernel>, stderr: OwnedFd) {
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = plan(kernel).service("test", client_mode(&certs, &upstream));
+    let adit = plan.global("workers = 2").launch_telling(stderr);
+    adit.wait_for_log("Accepting new connections");
+    for _ in 0..MANY {
+        drop(open(&adit));
+    }
+    let (status, _) = adit.stop();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_stops_nothing() {
+    require!(adit);
+    for kernel in [None, Some(Kernel::linux_4_18())] {
+        let (_unread, writer) = std::io::pipe().expect("a pipe");
+        serves_unread(kernel, writer.into());
+    }
+}
+
+#[test]
+fn a_socket_that_nobody_reads_stops_nothing() {
+    require!(adit);
+    for kernel in [None, Some(Kernel::linux_4_18())] {
+        let (_unread, writer) = UnixStream::pair().expect("sockets");
+        let small = nix::sys::socket::sockopt::SndBuf;
+        nix::sys::socket::setsockopt(&writer, small, &4096).expect("a smaller buffer");
+        serves_unread(kernel, writer.into());
+    }
+}
+
+/// As that of an SSH connection that hangs.
+#[test]
+fn a_terminal_that_nobody_reads_stops_nothing() {
+    require!(adit);
+    for kernel in [None, Some(Kernel::linux_4_18())] {
+        let pty = nix::pty::openpty(None, None).expect("a pty");
+        serves_unread(kernel, pty.slave);
+        drop(pty.master);
+    }
+}
+
+#[test]
+fn it_serves_reloads_and_replaces_its_processes_on_linux_4_18() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let plan = Plan::new().kernel(Kernel::linux_4_18());
+    let jail = plan.folder().join("jail");
+    fs::create_dir_all(jail.join("run")).expect("mkdir");
+    let adit = plan
+        .global(format!("chroot = {}", jail.display()))
+        .global("setuid = nobody\nsetgid = nogroup\npid = /run/adit.pid\nworkers = 2")
+        .service("test", client_mode(&certs, &upstream))
+        .start();
+    let pid = fs::read_to_string(jail.join("run/adit.pid")).expect("a pid file in the jail");
+    assert_eq!(pid.trim(), adit.pid().to_string());
+    let mut early = open(&adit);
+    let port = adit.address("test").port();
+    // Another address with the same port: the old listener cannot be retired here.
+    adit.rewrite(|text| text.replace("accept = 127.0.0.1:0", &format!("accept = 0.0.0.0:{port}")));
+    adit.reload(1);
+    drop(open(&adit));
+    assert!(goes_on(&mut early));
+    let before = proc::roles(adit.pid());
+    send(before.workers[0], Signal::SIGKILL);
+    send(before.master, Signal::SIGKILL);
+    adit.wait_for_log("serves in place of the dead one");
+    drop(open(&adit));
+    let (status, _) = adit.stop();
+    assert!(status.success(), "{status}");
+}
+
+/// What it says of a missing half, and what `adit status` says.
+#[track_caller]
+fn tells_of_its_sandbox(kernel: Kernel, notice: &str, row: &str, json: &str) {
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new().kernel(kernel);
+    let socket = plan.folder().join("control").display().to_string();
+    let adit = plan
+        .global(format!("control = {socket}\ndebug = notice\nworkers = 2"))
+        .service("test", upstream.line() + &certs.server().lines())
+        .launch();
+    let status = |more: &[&str]| {
+        let mut command = Command::new(program());
+        let asked = command.args(["status", "--control", &socket]).args(more);
+        let output = asked.output().expect("starting the program");
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let text = wait_for("a status", || {
+        status(&[]).filter(|text| text.contains("serving"))
+    });
+    assert!(text.contains(row), "{text}");
+    let document = status(&["--json"]).expect("a document");
+    assert!(document.contains(json), "{document}");
+    let said = adit.everything_said();
+    let notices = said.lines().filter(|line| line.contains(notice)).count();
+    assert_eq!(notices, 1, "{said}");
+    assert!(said.contains(&format!("LOG5[ui]: {notice}")), "{said}");
+}
+
+#[test]
+fn a_kernel_without_landlock_is_told_of() {
+    require!(adit);
+    tells_of_its_sandbox(
+        Kernel::lacks(&[libc::SYS_landlock_create_ruleset]),
+        "No landlock on this kernel",
+        "Sandbox: seccomp, no landlock\n",
+        r#""sandbox":{"seccomp":true,"landlock":0}"#,
+    );
+}
+
+#[test]
+fn a_kernel_without_seccomp_is_told_of() {
+    require!(adit);
+    tells_of_its_sandbox(
+        Kernel::lacks(&[libc::SYS_seccomp]),
+        "No seccomp filters on this kernel",
+        "Sandbox: no seccomp, ",
+        r#""sandbox":{"seccomp":false,"landlock":"#,
+    );
+}
+
+#[test]
+fn a_start_that_fails_names_the_call() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    for (call, phrase) in [
+        (libc::SYS_pipe2, "pipe2(2): Function not implemented (38)"),
+        (libc::SYS_socketpair, "socketpair(2), for signals: "),
+        (libc::SYS_memfd_create, "memfd_create(2) of shared memory: "),
+        (libc::SYS_unshare, "unshare(2), to count threads: "),
+        (libc::SYS_epoll_create1, "Master: epoll_create1(2): "),
+        (libc::SYS_chroot, "chroot: cannot enter "),
+        (libc::SYS_setresuid, "dropping privileges: setresuid: "),
+        (libc::SYS_capset, "dropping privileges: capset: "),
+    ] {
+        let plan = Plan::new().kernel(Kernel::lacks(&[call]));
+        let jail = plan.folder().join("jail");
+        fs::create_dir(&jail).expect("mkdir");
+        let lines = format!("chroot = {}\nsetuid = nobody", jail.display());
+        let service = upstream.line() + &certs.server().lines();
+        let outcome = plan.global(lines).service("test", service).run();
+        outcome.exits(1).says(&[phrase, "Configuration failed"]);
+    }
+}
+
+/// What each of them is there for goes on without it.
+#[test]
+fn it_serves_without_any_one_of_the_newer_calls() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let landlock = [
+        libc::SYS_landlock_create_ruleset,
+        libc::SYS_landlock_add_rule,
+        libc::SYS_landlock_restrict_self,
+    ];
+    let lacking: [&[i64]; 10] = [
+        &[libc::SYS_pwritev2],
+        &[libc::SYS_close_range],
+        &[libc::SYS_openat2],
+        &landlock,
+        &[libc::SYS_seccomp],
+        &[libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal],
+        &[libc::SYS_clone3],
+        &[libc::SYS_rseq],
+        &[libc::SYS_statx],
+        &[libc::SYS_faccessat2],
+    ];
+    for calls in lacking {
+        let adit = Plan::new()
+            .kernel(Kernel::lacks(calls))
+            .service("test", client_mode(&certs, &upstream))
+            .start();
+        drop(open(&adit));
+        adit.reload(1);
+        drop(open(&adit));
+        let (status, _) = adit.stop();
+        assert!(status.success(), "without {calls:?}: {status}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Kernels as others have them: a seccomp(2) filter answers system calls as an older one would. It is
+//! inherited by everything that is started under it, and can only be added to.
+
+use std::io;
+
+use nix::libc::{self, sock_filter};
+
+/// The system calls that came after Linux 4.18 have this number and those above it, on every
+/// architecture (pidfd_send_signal, 5.1).
+const FIRST_AFTER_4_18: i64 = 424;
+/// Linux 5.1.
+const SO_BINDTOIFINDEX: u32 = 62;
+
+/// A filter in the making, and then the program that seccomp(2) takes.
+#[derive(Clone, Default)]
+pub struct Kernel(Vec<sock_filter>);
+
+impl Kernel {
+    /// As Linux 4.18 with neither landlock nor anything else that is newer. What pwritev2(2) is for
+    /// here, a pipe, it refuses until 6.4.
+    pub fn linux_4_18() -> Kernel {
+        let mut kernel = Kernel::default();
+        kernel.load(0);
+        kernel.jump(libc::BPF_JGE, FIRST_AFTER_4_18 as u32, 1);
+        kernel.give(libc::ENOSYS);
+        let device = [(1, libc::SOL_SOCKET as u32), (2, SO_BINDTOIFINDEX)];
+        kernel
+            .answering(libc::SYS_pwritev2, &[], libc::EOPNOTSUPP)
+            .answering(libc::SYS_setsockopt, &device, libc::ENOPROTOOPT)
+            .answering(libc::SYS_getsockopt, &device, libc::ENOPROTOOPT)
+            .answering(
+                libc::SYS_prctl,
+                &[(0, libc::PR_SET_VMA as u32)],
+                libc::EINVAL,
+            )
+    }
+
+    /// Without these system calls.
+    pub fn lacks(calls: &[i64]) -> Kernel {
+        let without = |kernel: Kernel, &call| kernel.answering(call, &[], libc::ENOSYS);
+        calls.iter().fold(Kernel::default(), without)
+    }
+
+    /// Answers `call` with an error where its arguments (by number, their lower halves) are these.
+    pub fn answering(mut self, call: i64, arguments: &[(u32, u32)], errno: i32) -> Kernel {
+        let behind = |conditions: usize| u8::try_from(2 * conditions + 1).expect("few conditions");
+        self.load(0);
+        self.jump(libc::BPF_JEQ, call as u32, behind(arguments.len()));
+        for (nth, (index, value)) in arguments.iter().enumerate() {
+            self.load(16 + 8 * index);
+            self.jump(libc::BPF_JEQ, *value, behind(arguments.len() - 1 - nth));
+        }
+        self.give(errno);
+        self
+    }
+
+    /// From `struct seccomp_data`: the call's number is at 0, its arguments are from 16 on.
+    fn load(&mut self, offset: u32) {
+        self.push(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+    }
+
+    /// Goes on if it holds, otherwise past so many instructions.
+    fn jump(&mut self, condition: u32, value: u32, otherwise: u8) {
+        let code = libc::BPF_JMP | condition | libc::BPF_K;
+        self.push(code, 0, otherwise, value);
+    }
+
+    fn give(&mut self, errno: i32) {
+        let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
+        self.push(libc::BPF_RET | libc::BPF_K, 0, 0, answer);
+    }
+
+    fn push(&mut self, code: u32, jt: u8, jf: u8, k: u32) {
+        let code = code as u16;
+        self.0.push(sock_filter { code, jt, jf, k });
+    }
+
+    /// The program, for [`boot`].
+    pub fn program(mut self) -> Vec<sock_filter> {
+        let allow = libc::SECCOMP_RET_ALLOW;
+        self.push(libc::BPF_RET | libc::BPF_K, 0, 0, allow);
+        self.0
+    }
+}
+
+/// Puts this process, and all that it will start, under the kernel that `program` makes. Two system
+/// calls, and nothing else: for a child between fork(2) and execve(2).
+pub fn boot(program: &mut [sock_filter]) -> io::Result<()> {
+    // Whoever is not root must give up what set-user-ID programs would give.
+    if !nix::unistd::geteuid().is_root() {
+        nix::sys::prctl::set_no_new_privs()?;
+    }
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program, whose length and address are those of a live slice.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
+    match answer {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
