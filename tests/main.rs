@@ -11,6 +11,7 @@ mod cert_watch;
 mod command_line;
 mod config_errors;
 mod encrypted_keys;
+mod first_byte;
 mod logs;
 mod mail_servers;
 mod privileges;
