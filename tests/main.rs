@@ -13,6 +13,7 @@ mod config_errors;
 mod control;
 mod counters;
 mod encrypted_keys;
+mod first_byte;
 mod logs;
 mod mail_servers;
 mod network;

@@ -1,9 +1,21 @@
-//! setsockopt(2) for options that the configuration names by number: `socket = l:NAME=VALUE`.
+//! setsockopt(2) for options that the configuration names by number (`socket = l:NAME=VALUE`), and for
+//! those that nix has no name for.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
+
 use crate::config::{SocketOption, SocketOptionValue};
+
+sockopt_impl!(
+    /// TCP_QUICKACK of tcp(7): an acknowledgement that is being held back is sent at once.
+    QuickAck,
+    Both,
+    libc::IPPROTO_TCP,
+    libc::TCP_QUICKACK,
+    bool
+);
 
 /// Sets one option.
 ///

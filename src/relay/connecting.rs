@@ -401,10 +401,11 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) {
         let name = &context.common.config().name;
         notice!(log, "Service [{name}] connected remote server from {from}");
     }
+    let tcp = matches!(attempt.upstream, Upstream::Tcp(..));
     if let Upstream::Tcp(_, host) = attempt.upstream {
         context.common.upstream = Some(host);
     }
-    let mut back = End::new(attempt.socket, before == Progress::Pending);
+    let mut back = End::new(attempt.socket, tcp, before == Progress::Pending);
     back.note(attempt.ready);
     *context.back = Some(back);
 }

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 
 use super::buffer::{Buffer, Pool, SMALL};
 use super::poller::Readiness;
+use crate::ipc::sockopt::QuickAck;
 use crate::tls::{Failure, Stream};
 
 /// MSG_MORE, which nix has no name for.
@@ -19,6 +20,9 @@ const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
 /// Pieces that one sendmsg(2) takes; what is behind goes with the next.
 const PIECES: usize = 16;
+
+/// Less than a segment on any common link. The sender's Nagle algorithm never holds back a full one.
+const SHORT: usize = 1024;
 
 /// What comes from an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub enum Received {
 #[derive(Debug)]
 pub struct End {
     socket: OwnedFd,
+    /// TCP, not a Unix socket.
+    tcp: bool,
     ready: Readiness,
     /// Its poller tells of room to write.
     room_watched: bool,
@@ -72,6 +78,10 @@ pub struct End {
     pub output: Buffer,
     /// `output` is the end of a handshake that nobody waits for, and goes with the next payload.
     held: bool,
+    /// Bytes that came in since the last wait and caused nothing to be sent so far.
+    unanswered: usize,
+    /// An incomplete record was in `input` at the last wait.
+    incomplete: bool,
     /// Whether more may come.
     pub reading: Reading,
     /// Whether more may go.
@@ -79,11 +89,12 @@ pub struct End {
 }
 
 impl End {
-    /// An end in plain on a connected, non-blocking socket that was registered with a poller, for
-    /// room to write or not.
-    pub fn new(socket: OwnedFd, room_watched: bool) -> Self {
+    /// An end in plain on a connected, non-blocking socket, of TCP or not, that was registered with
+    /// a poller, for room to write or not.
+    pub fn new(socket: OwnedFd, tcp: bool, room_watched: bool) -> Self {
         Self {
             socket,
+            tcp,
             room_watched,
             // Whether there is something to read, the first event says; room there is.
             ready: Readiness {
@@ -97,6 +108,8 @@ impl End {
             plain: Buffer::default(),
             output: Buffer::default(),
             held: false,
+            unanswered: 0,
+            incomplete: false,
             reading: Reading::Open,
             writing: Writing::Open,
         }
@@ -145,6 +158,7 @@ impl End {
                     if count < buffer.len() && !self.ready.more_behind {
                         self.ready.readable = false;
                     }
+                    self.unanswered += count;
                     return Ok(Received::Bytes(count));
                 }
                 Err(Errno::EAGAIN) => {
@@ -157,6 +171,26 @@ impl End {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// What came in has been passed on, or answered.
+    pub fn answered(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// Sends TCP's acknowledgement now if the session waits and what came in caused nothing to be
+    /// sent. TCP delays it by 40 ms, to go with an answer; a peer with Nagle's algorithm, which sends
+    /// one short segment at a time, keeps its request back meanwhile.
+    pub fn acknowledge(&mut self) {
+        let unanswered = std::mem::take(&mut self.unanswered);
+        let goes_on = self.incomplete;
+        self.incomplete = self.tls.is_some() && !self.input.is_empty();
+        // Bulk arrives as full segments, many to a record: TCP acknowledges every other one anyway.
+        let bulk = goes_on && self.incomplete && unanswered >= SHORT;
+        if self.tcp && unanswered > 0 && !bulk && self.reading == Reading::Open {
+            // If it fails, the acknowledgement is late, and nothing is lost.
+            let _ = setsockopt(&self.socket, QuickAck, &true);
         }
     }
 
@@ -260,6 +294,7 @@ impl End {
         let mut total = 0;
         while !self.output.is_empty() && self.ready.writable {
             let sent = transmit(&self.socket, &mut self.ready, self.output.bytes())?;
+            self.sent(sent);
             self.output.consume(sent, pool);
             total += sent;
         }
@@ -288,6 +323,7 @@ impl End {
                 true => send_with(&self.socket, &mut self.ready, alert, MORE)?,
                 false => 0,
             };
+            self.sent(sent);
             self.output.push(&alert[sent..], pool);
         }
         self.flush(pool).map(drop)
@@ -352,7 +388,16 @@ impl End {
     }
 
     fn transmit(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        transmit(&self.socket, &mut self.ready, bytes)
+        let sent = transmit(&self.socket, &mut self.ready, bytes)?;
+        self.sent(sent);
+        Ok(sent)
+    }
+
+    /// What goes out carries the acknowledgement of what came in.
+    fn sent(&mut self, count: usize) {
+        if count > 0 {
+            self.answered();
+        }
     }
 
     fn transmit_pieces(&mut self, work: &[u8], pieces: &[Range<usize>]) -> Result<usize, Errno> {
@@ -364,9 +409,11 @@ impl End {
         }
         let slices = &slices[..pieces.len()];
         let socket = self.socket.as_raw_fd();
-        attempt(&mut self.ready, whole, || {
+        let sent = attempt(&mut self.ready, whole, || {
             sendmsg::<UnixAddr>(socket, slices, &[], MsgFlags::MSG_NOSIGNAL, None)
-        })
+        })?;
+        self.sent(sent);
+        Ok(sent)
     }
 }
 

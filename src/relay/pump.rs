@@ -425,6 +425,9 @@ impl Flow<'_> {
 
     fn account(&mut self, count: usize) {
         self.carried += count as u64;
+        if count > 0 {
+            self.from.answered();
+        }
         self.moved = true;
     }
 

@@ -223,7 +223,7 @@ impl Session {
                 report_at: None,
             },
             stages,
-            front: End::new(handed.socket, false),
+            front: End::new(handed.socket, handed.peer.is_some(), false),
             back: None,
             phase: Phase::Stepping,
         };
@@ -301,8 +301,10 @@ impl Session {
     /// Goes on as far as it can without waiting and without starving others.
     pub fn step(&mut self, resources: &mut Resources) -> Outcome {
         let outcome = self.run(resources);
-        if let Outcome::Done(_) = outcome {
-            return outcome;
+        match outcome {
+            Outcome::Done(_) => return outcome,
+            Outcome::Wait => self.acknowledge(),
+            Outcome::Again => {}
         }
         let common = &mut self.common;
         let back = self.back.as_mut().map(|back| (back, common.key | 1));
@@ -322,6 +324,21 @@ impl Session {
             _ => {}
         }
         outcome
+    }
+
+    /// What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
+    fn acknowledge(&mut self) {
+        if self.common.service().tls.is_none() {
+            return;
+        }
+        match self.common.tls_side() {
+            Side::Front => self.front.acknowledge(),
+            Side::Back => {
+                if let Some(back) = &mut self.back {
+                    back.acknowledge();
+                }
+            }
+        }
     }
 
     fn run(&mut self, resources: &mut Resources) -> Outcome {
