@@ -143,6 +143,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "PATH",
         "Unix socket that `adit status` asks; not in the jail",
     )
+    .own()
     .example("control = /run/adit.sock")
     .unless_given("no socket")
     .global(|global, value| {
@@ -155,6 +156,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "yes | no",
         "reload by itself when a certificate, a key or an authority's file changes",
     )
+    .own()
     .example("certWatch = yes")
     .defaults(&["no"])
     .global(|global, value| {
@@ -185,6 +187,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "SECONDS",
         "how long connections go on after a reload or at the end",
     )
+    .own()
     .example("drainTimeout = 3600")
     .unless_given("after a reload until they end by themselves, at the end not at all")
     .global(|global, value| {
@@ -329,6 +332,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "NUMBER",
         "relay threads in each worker",
     )
+    .own()
     .example("threads = 4")
     .defaults(&["2"])
     .global(|global, value| {
@@ -342,6 +346,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "auto | NUMBER",
         "worker processes; `auto`: one per processor, at least 2",
     )
+    .own()
     .example("workers = 4")
     .defaults(&["auto"])
     .global(|global, value| {

@@ -60,6 +60,8 @@ pub struct OptionDef {
     pub repeatable: bool,
     /// Its value never reaches a log or a terminal.
     pub secret: bool,
+    /// adit's own: stunnel has no option of this name.
+    pub own: bool,
     /// How adit meets it.
     pub verdict: Verdict,
     pub(super) set_global: Option<SetGlobal>,
@@ -84,6 +86,7 @@ impl OptionDef {
             example: "",
             repeatable: false,
             secret: false,
+            own: false,
             verdict: Verdict::Served,
             set_global: None,
             set_service: None,
@@ -122,6 +125,11 @@ impl OptionDef {
 
     pub(super) const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    pub(super) const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 
