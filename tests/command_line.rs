@@ -595,3 +595,57 @@ fn ps_tells_the_roles_apart() {
     let said = String::from_utf8_lossy(&said.expect("ps").stdout).into_owned();
     assert!(said.contains("adit") && said.contains("master"), "{said}");
 }
+
+/// The options that the manual lists in the sections whose heading begins with this: a tag each, or
+/// all in the sentence on what is not served.
+fn options_in_manual(heading: &str) -> Vec<String> {
+    let (output, page) = run(&["man", "adit.conf.5"]);
+    assert!(output.status.success(), "{page}");
+    let mut found = Vec::new();
+    for section in page.split(".SH ").filter(|text| text.starts_with(heading)) {
+        let (tags, sentence) = section
+            .split_once("Not served by this version")
+            .unwrap_or((section, ""));
+        let tags = tags.split(".TP\n").skip(1);
+        found.extend(tags.filter_map(|text| text.split("\\f").nth(1)));
+        found.extend(sentence.split("\\f").filter(|text| text.starts_with('B')));
+    }
+    found.iter().map(|name| name[1..].to_owned()).collect()
+}
+
+#[test]
+fn the_manual_lists_as_stunnels_only_what_stunnel_has() {
+    require!(adit);
+    require!(program "stunnel4");
+    // Options of later versions than Debian's 5.68, and of the Windows version.
+    const NOT_HERE: [&str; 11] = [
+        "setEnv",
+        "provider",
+        "providerParameter",
+        "CAstore",
+        "OCSPrequire",
+        "TIMEOUTocsp",
+        "iconActive",
+        "iconError",
+        "iconIdle",
+        "taskbar",
+        "fips",
+    ];
+    let help = Command::new("stunnel4")
+        .arg("-help")
+        .output()
+        .expect("stunnel4 -help");
+    let help = String::from_utf8_lossy(&help.stderr).into_owned();
+    let stunnel: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let listed = options_in_manual("OPTIONS OF STUNNEL");
+    assert!(listed.len() > 10, "{listed:?}");
+    for name in listed {
+        let known = stunnel.contains(&name.as_str()) || NOT_HERE.contains(&name.as_str());
+        assert!(known, "{name} is no option of stunnel's");
+    }
+    let own = options_in_manual("OPTIONS OF ADIT");
+    assert!(own.iter().all(|name| !stunnel.contains(&name.as_str())));
+}

@@ -150,6 +150,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "PATH",
         "Unix socket that `adit status`, `adit reload` and `adit stop` ask; not in the jail; empty: none",
     )
+    .own()
     .example("control = /run/adit.sock")
     .unless_given(
         "for root, in /run/adit (or in `$RUNTIME_DIRECTORY`, which systemd sets), named after the \
@@ -170,6 +171,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "yes | no",
         "reload by itself when a certificate, a key or an authority's file changes",
     )
+    .own()
     .example("certWatch = yes")
     .defaults(&["no"])
     .global(|global, value| {
@@ -200,6 +202,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "SECONDS",
         "how long connections go on after a reload or at the end",
     )
+    .own()
     .example("drainTimeout = 3600")
     .unless_given("after a reload until they end by themselves, at the end not at all")
     .global(|global, value| seconds(global.drain_timeout.get_or_insert_default(), value)),
@@ -341,6 +344,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "NUMBER",
         "relay threads in each worker",
     )
+    .own()
     .example("threads = 4")
     .defaults(&["2"])
     .global(|global, value| {
@@ -354,6 +358,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "auto | NUMBER",
         "worker processes; `auto`: one per processor, at least 2",
     )
+    .own()
     .example("workers = 4")
     .defaults(&["auto"])
     .global(|global, value| {

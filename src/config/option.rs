@@ -67,6 +67,8 @@ pub struct OptionDef {
     pub(super) empty_is_none: bool,
     /// Where an option that is not served asks for nothing.
     pub(super) idle: Option<Idle>,
+    /// adit's own: stunnel has no option of this name.
+    pub own: bool,
     /// How adit meets it.
     pub verdict: Verdict,
     pub(super) set_global: Option<SetGlobal>,
@@ -93,6 +95,7 @@ impl OptionDef {
             secret: false,
             empty_is_none: false,
             idle: None,
+            own: false,
             verdict: Verdict::Served,
             set_global: None,
             set_service: None,
@@ -141,6 +144,11 @@ impl OptionDef {
 
     pub(super) const fn idle(mut self, idle: Idle) -> Self {
         self.idle = Some(idle);
+        self
+    }
+
+    pub(super) const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

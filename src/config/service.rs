@@ -323,7 +323,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("key = /etc/adit/mail.example.com.key").unless_given("the file of `cert`")
         .service(|draft, value| store!(draft.tls.key = Some(given(value)?.into()))),
     option("keyPasswordFile", "FILE", "file with the pass phrase of an encrypted key; several, one a line, are tried in turn")
-        .example("keyPasswordFile = /etc/adit/mail.example.com.pass").unless_given("asked for at a start on a terminal")
+        .example("keyPasswordFile = /etc/adit/mail.example.com.pass").unless_given("asked for at a start on a terminal").own()
         .service(|draft, value| store!(draft.tls.key_password_file = Some(given(value)?.into()))),
     option("local", "HOST", "source address for connecting")
         .example("local = 192.0.2.7").unless_given("the system chooses")
@@ -392,7 +392,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("verifyPeer = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.peer)),
     option("verifyServer", "yes | no", "client mode: verify as a browser does, with the system's roots and the name")
-        .example("verifyServer = yes").defaults(&["no"])
+        .example("verifyServer = yes").defaults(&["no"]).own()
         .service(|draft, value| store!(draft.tls.verification.server = yes_no(value)?)),
 ];
 

@@ -18,9 +18,24 @@ silent() {
 check "lintian has no error, no warning" lintian --allow-root --fail-on error,warning "$deb"
 check "rpmlint has no error, no warning" bash -c "
     rpmlint -c '$packaging/rpm/rpmlint.toml' '$rpm' | grep -q ' 0 errors, 0 warnings'"
+# unstretched PAGE: whether at 80 columns no line is longer, and none has blanks put into it; beside a
+# short tag its text begins where all text does. The first line and the last are man's own.
+unstretched() {
+    LC_ALL=C.UTF-8 MANWIDTH=80 man -l "$1" | awk '
+        { line[NR] = $0 }
+        END {
+            for (n = 2; n < NR; n++) {
+                text = line[n]
+                if (match(text, /[^ ]  +[^ ]/) && RSTART + RLENGTH - 2 != 14 && RSTART + RLENGTH - 2 != 21 ||
+                    length(text) > 80) { print n ": " text; bad = 1 }
+            }
+            exit bad || NR < 50
+        }'
+}
 for page in man8/adit.8 man5/adit.conf.5; do
     gunzip <"$unpacked/usr/share/man/$page.gz" >"$unpacked/$(basename $page)"
     check "mandoc has nothing to say of $page" silent mandoc -Tlint "$unpacked/$(basename $page)"
+    check "at 80 columns no line is stretched" unstretched "$unpacked/$(basename $page)"
     check "man neither" silent bash -c "LC_ALL=C.UTF-8 man --warnings -l '$unpacked/$(basename $page)' >/dev/null"
 done
 check "bash reads its completion" bash -n "$unpacked/usr/share/bash-completion/completions/adit"

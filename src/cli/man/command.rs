@@ -172,7 +172,7 @@ fn examples(page: &mut Page) {
     page.example("adit demo");
     page.paragraph("An old mail program sends through port 1587 of this machine:");
     page.example(
-        "adit relay --accept 127.0.0.1:1587 --connect smtp.example.com:587 --protocol smtp",
+        "adit relay --accept 127.0.0.1:1587 \\\n    --connect smtp.example.com:587 --protocol smtp",
     );
     page.paragraph("What would change for a configuration of stunnel's:");
     page.example("adit check /etc/stunnel/stunnel.conf");

@@ -61,6 +61,9 @@ fn served(page: &mut Page, title: &str, belongs: fn(Scope) -> bool) {
             &format!("`{}` = {}", option.name, option.syntax),
             &format!("{}.", capitalised(option.doc)),
         );
+        if option.own {
+            page.text("It is adit's own: stunnel has no such option.");
+        }
         if option.scope == Scope::Both {
             page.text("It may stand in a section too.");
         }
@@ -130,16 +133,28 @@ fn unserved(page: &mut Page) {
         Verdict::Refused(why) => Some(why),
         _ => None,
     });
-    let later: Vec<String> = options()
-        .filter(|option| matches!(option.verdict, Verdict::NotYet { .. }))
-        .map(|option| format!("`{}`", option.name))
-        .collect();
+    let later = not_yet(false);
     if !later.is_empty() {
         page.paragraph(&format!(
-            "Not served by this version, and errors unless their value asks for nothing: {}.",
-            later.join(", ")
+            "Not served by this version, and errors unless their value asks for nothing: {later}."
         ));
     }
+    let planned = not_yet(true);
+    if !planned.is_empty() {
+        page.section("Options of adit that are to come");
+        page.text(&format!(
+            "Not served by this version, and errors unless their value asks for nothing: {planned}."
+        ));
+    }
+}
+
+/// The names of options that are still to be built, adit's own or stunnel's.
+fn not_yet(own: bool) -> String {
+    let names: Vec<String> = options()
+        .filter(|option| matches!(option.verdict, Verdict::NotYet { .. }) && option.own == own)
+        .map(|option| format!("`{}`", option.name))
+        .collect();
+    names.join(", ")
 }
 
 fn list(page: &mut Page, reason: fn(Verdict) -> Option<&'static str>) {

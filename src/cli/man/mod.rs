@@ -50,4 +50,24 @@ mod tests {
         }
         assert!(page("adit.1", None).is_none());
     }
+
+    #[test]
+    fn text_is_ragged_right_and_examples_fit_into_80_columns() {
+        for name in PAGES {
+            let page = page(name, None).unwrap();
+            assert!(page.lines().any(|line| line == ".ad l"), "{name}");
+            let mut example = false;
+            for line in page.lines() {
+                match line {
+                    ".nf" => example = true,
+                    ".fi" => example = false,
+                    // Indented by 7 columns and 4 more; each escape counts for more than it shows.
+                    _ => assert!(
+                        !example || line.replace('\\', "").len() <= 69,
+                        "{name}: {line}"
+                    ),
+                }
+            }
+        }
+    }
 }

@@ -13,8 +13,10 @@ impl Page {
     pub(super) fn new(name: &str, section: u8, date: &str, title: &str) -> Page {
         let version = env!("CARGO_PKG_VERSION");
         let name = name.to_ascii_uppercase();
+        // Ragged-right, no hyphenation, one space after a sentence: in 80 columns a justified line
+        // is stretched, and the name of an option must not be split.
         Page(format!(
-            ".TH {name} {section} \"{date}\" \"adit {version}\" \"{title}\"\n"
+            ".TH {name} {section} \"{date}\" \"adit {version}\" \"{title}\"\n.ad l\n.nh\n.ss 12 0\n"
         ))
     }
 
@@ -188,7 +190,7 @@ mod tests {
     fn text_is_escaped_marked_and_split_into_sentences() {
         let mut page = Page::new("x", 5, "", "T");
         page.text(".begins like a request. Uses `--flag a` and a\\b. e.g. this");
-        let lines: Vec<String> = page.finish().lines().skip(1).map(str::to_owned).collect();
+        let lines: Vec<String> = page.finish().lines().skip(4).map(str::to_owned).collect();
         assert_eq!(
             lines,
             [
