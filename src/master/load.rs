@@ -63,7 +63,13 @@ pub fn load(
         }
         let upstreams = upstreams(service, resolver, &mut found);
         let local = local(service, resolver, &mut found);
-        match Context::load(service, phrases, resumption, log) {
+        match Context::load(
+            service,
+            config.global.chroot.as_deref(),
+            phrases,
+            resumption,
+            log,
+        ) {
             Ok((tls, warnings)) => {
                 found.extend(warnings.into_iter().map(|p| about(service, p)));
                 services.push(ServiceContext {
@@ -93,8 +99,8 @@ pub fn load(
 pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for service in &config.services {
-        let problems = Context::look_at_files(&service.tls).into_iter();
-        found.extend(problems.map(|problem| about(service, problem)));
+        let problems = Context::look_at_files(&service.tls, config.global.chroot.as_deref());
+        found.extend(problems.into_iter().map(|problem| about(service, problem)));
     }
     plan(&config.global, &mut found);
     found.retain(|diagnostic| diagnostic.severity == Severity::Error);

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use crate::config::Config;
+use crate::inside::seen_from_outside;
 use crate::log::Log;
 
 /// How long nothing must change before a change counts: certificate and key come one after the other.
@@ -143,7 +144,10 @@ fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
     }
     for tls in config.services.iter().map(|service| &service.tls) {
         if let Some(folder) = &tls.ca_path {
-            folders.insert(folder.clone(), None);
+            // As it is loaded: in the jail, or outside where it is not there.
+            let inside = seen_from_outside(config.global.chroot.as_deref(), folder);
+            let there = inside.is_dir();
+            folders.insert(if there { inside } else { folder.clone() }, None);
         }
     }
     folders

@@ -1,6 +1,8 @@
 //! Names as OpenSSL compares them: by their text, not by how it is encoded. Each string becomes
 //! UTF-8, ASCII letters small, blanks at the ends go and others become one (x509_name_canon).
 
+use aws_lc_rs::digest;
+
 use super::der::{self, OBJECT_IDENTIFIER, SEQUENCE, SET};
 
 /// What two names that are equal have in common: the RDNs, without the SEQUENCE around them.
@@ -22,6 +24,13 @@ pub(super) fn name(name: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(canonical)
+}
+
+/// The number by which a folder of certificates names its files (X509_NAME_hash).
+pub(super) fn hash(canonical: &[u8]) -> u32 {
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, canonical);
+    let first = digest.as_ref().first_chunk();
+    first.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 /// A type with its value.

@@ -1,10 +1,11 @@
 //! A service's options to rustls configurations: everything is loaded here, while still root.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::NoClientAuth;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
@@ -15,7 +16,7 @@ use super::failure::{During, Failure, Offence};
 use super::handshake::Handshake;
 use super::sessions::{ClientSessions, SharedSessions};
 use super::tickets::Tickets;
-use super::trust::{Ends, Trust};
+use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{PassPhrases, Problem, Resumption, Severity, ciphers, keys};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
@@ -46,7 +47,7 @@ enum Role {
 }
 
 impl Context {
-    /// Loads what the service names. Runs in the master while it is still root; opens files.
+    /// Loads what the service names; `jail` is the folder of chroot. Runs in the master while it is still root; opens files.
     /// Gives warnings and notes along with it.
     ///
     /// # Errors
@@ -54,13 +55,14 @@ impl Context {
     /// key locked, it may be no more than warnings.
     pub fn load(
         service: &Service,
+        jail: Option<&Path>,
         phrases: &PassPhrases,
         resumption: &Resumption,
         log: &Log,
     ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
         let mut problems = Vec::new();
         let provider = provider(&service.tls, &mut problems);
-        let trusted = trusted(&service.tls, &mut problems);
+        let trusted = trusted(&service.tls, jail, &mut problems);
         let key = certified_key(&service.tls, phrases, &mut problems, log);
         if service.client && service.tls.verification.server && !has_name(service) {
             problems.push(Problem::error(
@@ -79,7 +81,7 @@ impl Context {
             return Err(problems);
         }
         let identity = identity(service, &trusted, key.as_deref());
-        let (trust, unusable) = Trust::new(trusted, ends(&service.tls));
+        let (trust, unusable) = Trust::new(trusted, ends(&service.tls), service.client);
         if unusable > 0 {
             problems.push(Problem::note(
                 trust_option(&service.tls),
@@ -114,13 +116,13 @@ impl Context {
 
     /// What is wrong with the files that a service names, each by itself; opens them. Keys that take
     /// a pass phrase stay closed.
-    pub fn look_at_files(options: &TlsOptions) -> Vec<Problem> {
+    pub fn look_at_files(options: &TlsOptions, jail: Option<&Path>) -> Vec<Problem> {
         let silent = Log {
             level: 0,
             id: Id::Ui,
         };
         let mut problems = Vec::new();
-        trusted(options, &mut problems);
+        trusted(options, jail, &mut problems);
         let unasked = PassPhrases::unasked("there are other errors");
         certified_key(options, &unasked, &mut problems, &silent);
         problems
@@ -263,10 +265,15 @@ fn versions(options: &TlsOptions) -> Vec<&'static SupportedProtocolVersion> {
 }
 
 /// What CAfile and CApath hold; for verifyServer without either, the system's roots.
-fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<CertificateDer<'static>> {
+fn trusted(
+    options: &TlsOptions,
+    jail: Option<&Path>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Authority> {
     let mut certificates = Vec::new();
     let files = options.ca_file.as_deref().map(keys::ca_file);
-    let folders = options.ca_path.as_deref().map(keys::ca_path);
+    let folders = options.ca_path.as_deref();
+    let folders = folders.map(|path| keys::ca_path(jail, path, problems));
     for loaded in [files, folders].into_iter().flatten() {
         match loaded {
             Ok(more) => certificates.extend(more),
@@ -289,7 +296,7 @@ fn trusted(options: &TlsOptions, problems: &mut Vec<Problem>) -> Vec<Certificate
                 ),
             ));
         }
-        certificates.extend(found.certs);
+        certificates.extend(found.certs.into_iter().map(Authority::from));
     }
     certificates
 }
@@ -353,11 +360,7 @@ fn log_trusted(client: bool, trust: &Trust, log: &Log) {
 
 /// A hash over what a resumed session must agree with: a session that was made under other trust,
 /// other checks or another certificate, or in another service, is not taken up again.
-fn identity(
-    service: &Service,
-    trusted: &[CertificateDer<'static>],
-    key: Option<&CertifiedKey>,
-) -> [u8; 32] {
+fn identity(service: &Service, trusted: &[Authority], key: Option<&CertifiedKey>) -> [u8; 32] {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut part = |bytes: &[u8]| {
         hash.update(&(bytes.len() as u64).to_be_bytes());
@@ -366,7 +369,10 @@ fn identity(
     part(service.name.as_bytes());
     part(format!("{:?}", service.tls).as_bytes());
     part(&(trusted.len() as u64).to_be_bytes());
-    trusted.iter().for_each(|der| part(der));
+    for authority in trusted {
+        part(&authority.der);
+        part(authority.settings.as_deref().unwrap_or_default());
+    }
     key.into_iter()
         .flat_map(|key| &key.cert)
         .for_each(|der| part(der));

@@ -4,7 +4,7 @@
 //! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `trust`, `path`, `twin`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
+//! * `verification`, `trust`, `settings`, `path`, `twin`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
 //!   log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
@@ -25,6 +25,7 @@ mod notes;
 mod path;
 mod record;
 mod sessions;
+mod settings;
 mod signatures;
 mod stream;
 mod tickets;

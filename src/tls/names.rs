@@ -160,12 +160,9 @@ pub(super) fn matching_host(certificate: &X509Certificate<'_>, host: &str) -> Op
 }
 
 /// One wildcard, in the leftmost label, which may have text around it, as OpenSSL does; never a
-/// whole top-level domain, and no wildcard inside an IDNA label.
+/// whole top-level domain, and no wildcard inside an IDNA label. A final dot is a letter like others,
+/// and no pattern with a wildcard has one.
 fn host_matches(pattern: &str, host: &str) -> bool {
-    let host = host
-        .strip_suffix('.')
-        .filter(|rest| !rest.is_empty())
-        .unwrap_or(host);
     if pattern.is_empty() || pattern.contains('\0') {
         return false;
     }
@@ -193,7 +190,11 @@ fn host_matches(pattern: &str, host: &str) -> bool {
             .is_some_and(|head| head.eq_ignore_ascii_case("xn--"))
     };
     let partial = !before.is_empty() || !after.is_empty();
-    if after.contains('*') || !parent.contains('.') || idna(label) || (partial && idna(host_label))
+    if after.contains('*')
+        || !parent.contains('.')
+        || parent.ends_with('.')
+        || idna(label)
+        || (partial && idna(host_label))
     {
         return false;
     }
@@ -257,7 +258,16 @@ mod tests {
     fn hosts_match_as_x509_check_host_says() {
         for (pattern, host, expected) in [
             ("mail.example.com", "MAIL.example.com", true),
-            ("mail.example.com", "mail.example.com.", true),
+            ("mail.example.com", "mail.example.com.", false),
+            ("MAIL.Example.com", "mail.example.com.", false),
+            ("mail.example.com.", "mail.example.com", false),
+            ("example.com.", "example.com.", true),
+            ("*.example.com", "mail.example.com.", false),
+            ("*.example.com.", "mail.example.com.", false),
+            ("m*.example.com.", "mail.example.com.", false),
+            ("*.com.", "example.com.", false),
+            ("mail.example.com", ".example.com.", false),
+            ("mail.example.com.", ".example.com.", true),
             ("mail.example.com", "mail.example.org", false),
             ("*.example.com", "mail.example.com", true),
             ("*.example.com", "example.com", false),

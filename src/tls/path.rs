@@ -124,7 +124,7 @@ impl Search<'_> {
         let acceptable = |path: &VerifiedPath<'_>| {
             self.trust.anchor_dates(anchors, path.anchor(), self.now)?;
             let mut intermediates = path.intermediate_certificates();
-            intermediates.try_for_each(|one| may_sign(original(twins, &one.der())))
+            intermediates.try_for_each(|one| self.may_stand(original(twins, &one.der())))
         };
         let entity = EndEntityCert::try_from(leaf)?;
         let path = entity.verify_for_usage(
@@ -141,22 +141,28 @@ impl Search<'_> {
         let anchor = self.trust.anchor_name(anchors, path.anchor());
         Ok(names.chain([anchor]).collect())
     }
+
+    /// What webpki does not look at: a keyUsage without keyCertSign forbids to sign certificates, and
+    /// so does whoever installed it as one to be rejected.
+    fn may_stand(&self, der: &[u8]) -> Result<(), webpki::Error> {
+        if self.trust.rejects(der) {
+            return Err(webpki::Error::CertDistrusted);
+        }
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| webpki::Error::BadDer)?;
+        match certificate.key_usage() {
+            Ok(Some(usage)) if !usage.value.key_cert_sign() => {
+                Err(webpki::Error::EndEntityUsedAsCa)
+            }
+            Ok(_) => Ok(()),
+            Err(_) => Err(webpki::Error::BadDer),
+        }
+    }
 }
 
 /// The certificate whose twin this is, or this one.
 fn original<'a>(twins: &'a [Twin<'_>], der: &'a CertificateDer<'_>) -> &'a [u8] {
     let twin = twins.iter().find(|twin| twin.der == *der);
     twin.map_or(der.as_ref(), |twin| twin.original)
-}
-
-/// What webpki does not look at: a keyUsage without keyCertSign forbids to sign certificates.
-fn may_sign(der: &[u8]) -> Result<(), webpki::Error> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| webpki::Error::BadDer)?;
-    match certificate.key_usage() {
-        Ok(Some(usage)) if !usage.value.key_cert_sign() => Err(webpki::Error::EndEntityUsedAsCa),
-        Ok(_) => Ok(()),
-        Err(_) => Err(webpki::Error::BadDer),
-    }
 }
 
 /// What webpki takes for no end entity.

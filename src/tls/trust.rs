@@ -1,4 +1,4 @@
-//! The certificates of CAfile, CApath or the system: which they are, and which may sign others.
+//! The certificates of CAfile, CApath or the system: which they are, and what each is good for.
 
 use std::time::Duration;
 
@@ -6,12 +6,36 @@ use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
+use super::settings::{self, Verdict};
 use super::{canonical, names};
+
+/// A certificate as it was installed to be trusted.
+#[derive(Debug, Clone)]
+pub(super) struct Authority {
+    pub(super) der: CertificateDer<'static>,
+    /// See `settings`; what stands behind a `TRUSTED CERTIFICATE`.
+    pub(super) settings: Option<Vec<u8>>,
+}
+
+impl Authority {
+    /// Whether it is a plain `CERTIFICATE`.
+    pub(super) fn is_plain(&self) -> bool {
+        self.settings.is_none()
+    }
+}
+
+impl From<CertificateDer<'static>> for Authority {
+    fn from(der: CertificateDer<'static>) -> Self {
+        let settings = None;
+        Self { der, settings }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Trust {
     all: Vec<Trusted>,
+    rejected: Vec<CertificateDer<'static>>,
     anchors: Anchors,
     hints: Vec<DistinguishedName>,
 }
@@ -57,24 +81,34 @@ pub(super) enum Ends {
 }
 
 impl Trust {
-    /// Certificates that cannot be parsed are left out; returns how many they were.
-    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, ends: Ends) -> (Self, usize) {
+    /// What is trusted to vouch for servers (`serves`) or for clients. Certificates that cannot be
+    /// parsed are left out; returns how many they were.
+    pub(super) fn new(authorities: Vec<Authority>, ends: Ends, serves: bool) -> (Self, usize) {
         let mut trust = Self {
-            all: Vec::with_capacity(certificates.len()),
+            all: Vec::with_capacity(authorities.len()),
+            rejected: Vec::new(),
             anchors: Anchors::default(),
             hints: Vec::new(),
         };
-        let count = certificates.len();
-        for der in certificates {
-            trust.add(der, ends);
-        }
-        let unusable = count - trust.all.len();
+        let added = authorities
+            .into_iter()
+            .map(|authority| trust.add(authority, ends, serves));
+        let unusable = added.filter(Option::is_none).count();
         (trust, unusable)
     }
 
-    fn add(&mut self, der: CertificateDer<'static>, ends: Ends) -> Option<()> {
+    fn add(&mut self, authority: Authority, ends: Ends, serves: bool) -> Option<()> {
+        let Authority { der, settings } = authority;
         let (_, certificate) = X509Certificate::from_der(&der).ok()?;
         let anchor = webpki::anchor_from_trusted_cert(&der).ok()?.to_owned();
+        let ends = match settings::verdict(settings.as_deref().unwrap_or_default(), serves) {
+            Verdict::Silent => ends,
+            Verdict::Trusted => Ends::Authorities,
+            Verdict::Rejected => {
+                self.rejected.push(der);
+                return Some(());
+            }
+        };
         let trusted = Trusted::new(&der, &certificate, ends)?;
         self.hints
             .push(DistinguishedName::in_sequence(&anchor.subject));
@@ -141,6 +175,11 @@ impl Trust {
     /// Whether this very certificate is among them.
     pub(super) fn contains(&self, der: &CertificateDer<'_>) -> bool {
         self.all.iter().any(|trusted| trusted.der == *der)
+    }
+
+    /// Whether this very certificate is installed as one not to be trusted.
+    pub(super) fn rejects(&self, der: &[u8]) -> bool {
+        self.rejected.iter().any(|rejected| **rejected == *der)
     }
 
     /// Whether one with the same subject and the same key is among them.

@@ -301,6 +301,7 @@ fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
         E::RequiredEkuNotFoundContext(_) => Rejection::Purpose,
         E::InvalidSignatureForPublicKey => Rejection::Signature,
         E::BadDer | E::BadDerTime => Rejection::Unreadable,
+        E::CertDistrusted => Rejection::Other("certificate rejected".into()),
         E::EndEntityUsedAsCa => Rejection::Other("invalid CA certificate".into()),
         E::PathLenConstraintViolated => Rejection::Other("path length constraint exceeded".into()),
         E::NameConstraintViolation => Rejection::Other("permitted subtree violation".into()),

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::asn1::Elements;
 use super::encryption::{PassPhrase, Refusal, Secret, decrypt_pem};
-use super::{pkcs12, read};
+use super::{pkcs12, read, text};
 use crate::config::TlsOptions;
 use crate::tls::Problem;
 
@@ -146,7 +146,7 @@ impl LockedPem {
         let locked = |pem: &Pem| {
             pem.tag() == "ENCRYPTED PRIVATE KEY" || pem.headers().get("DEK-Info").is_some()
         };
-        pem::parse_many(bytes)
+        pem::parse_many(text::unmarked(bytes))
             .ok()?
             .into_iter()
             .find(locked)

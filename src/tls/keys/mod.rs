@@ -1,12 +1,15 @@
 //! Files to certificates and keys, and every way in which they can be wrong, in the admin's words.
 //!
+//! * `text`, `folder`: PEM, and CApath;
 //! * `locked`: keys that take a pass phrase, and the pass phrases;
 //! * `pkcs12`, `encryption`, `asn1`: what such files are made of.
 
 mod asn1;
 mod encryption;
+mod folder;
 mod locked;
 mod pkcs12;
+mod text;
 
 use std::fs;
 use std::io::{self, Read};
@@ -19,9 +22,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::trust::Authority;
 use super::{Problem, canonical};
 use crate::config::TlsOptions;
 use encryption::Secret;
+pub(super) use folder::ca_path;
 use locked::{LockedPem, Opener};
 pub use locked::{PassPhrases, locked_file};
 
@@ -41,11 +46,15 @@ fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem
         )
     };
     let mut file = fs::File::open(path).map_err(|error| failed(&error))?;
+    let bytes = read_whole(&mut file).map_err(|error| failed(&error))?;
+    bytes.ok_or_else(|| failed(&"it is too long to be one"))
+}
+
+/// Everything that is in a file; `None`: more than [`MAX_FILE`].
+fn read_whole(file: &mut fs::File) -> io::Result<Option<Secret>> {
     // What is no regular file tells no length.
     let length = file.metadata().map_or(0, |metadata| metadata.len());
-    let length = length.clamp(SHORT_FILE, MAX_FILE) as usize;
-    let bytes = read_to_end(&mut file, length).map_err(|error| failed(&error))?;
-    bytes.ok_or_else(|| failed(&"it is too long to be one"))
+    read_to_end(file, length.clamp(SHORT_FILE, MAX_FILE) as usize)
 }
 
 /// Everything until the end, of which `length` bytes are expected; `None` if it is more than
@@ -289,6 +298,7 @@ fn chain(
     warnings: &mut Vec<Problem>,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let chain = pem_certificates("cert", path, bytes)?;
+    let chain: Vec<_> = chain.into_iter().map(|one| one.der).collect();
     if chain.is_empty() {
         return Err(Problem::error("cert", no_certificate(path, bytes)));
     }
@@ -323,20 +333,18 @@ fn pem_certificates(
     option: &'static str,
     path: &Path,
     bytes: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let damaged = |error: &dyn std::fmt::Display| {
-        let text = format!("{} is damaged PEM: {error}", path.display());
-        Problem::error(option, text)
-    };
-    // The lines at the head of OpenSSL's old encrypted keys are no damage.
-    if bytes.windows(8).any(|window| window == b"DEK-Info") {
-        let sections = pem::parse_many(bytes).map_err(|error| damaged(&error))?;
-        let certificates = sections.into_iter().filter(|s| s.tag() == "CERTIFICATE");
-        return Ok(certificates.map(|s| s.into_contents().into()).collect());
-    }
-    CertificateDer::pem_slice_iter(bytes)
-        .collect::<Result<_, _>>()
-        .map_err(|error| damaged(&error))
+) -> Result<Vec<Authority>, Problem> {
+    let found = text::certificates(bytes).into_iter().enumerate();
+    let found = found.map(|(nth, one)| {
+        one.map_err(|error| {
+            let (nth, path) = (nth + 1, path.display());
+            let text = format!(
+                "certificate {nth} in {path} is damaged PEM: {error}; copy it anew, or take it out"
+            );
+            Problem::error(option, text)
+        })
+    });
+    found.collect()
 }
 
 /// What a file without a certificate seems to be.
@@ -409,7 +417,7 @@ fn private_key(
             Problem::error(option, text)
         });
     }
-    let error = match PrivateKeyDer::from_pem_slice(&bytes) {
+    let error = match PrivateKeyDer::from_pem_slice(text::unmarked(&bytes)) {
         Ok(key) => return Ok(key),
         Err(error) => error,
     };
@@ -431,52 +439,34 @@ fn private_key(
     Err(Problem::error(option, text))
 }
 
+/// Whether no certificate can be seen in it, however odd.
+fn is_damaged(der: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(der).is_err() && webpki::anchor_from_trusted_cert(der).is_err()
+}
+
 /// The certificates of CAfile.
 ///
 /// # Errors
 /// Unreadable, damaged, or without a certificate.
-pub(super) fn ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+pub(super) fn ca_file(path: &Path) -> Result<Vec<Authority>, Problem> {
     let bytes = read("CAfile", "file of trusted certificates", path)?;
     let found = pem_certificates("CAfile", path, &bytes)?;
     if found.is_empty() {
         return Err(Problem::error("CAfile", no_certificate(path, &bytes)));
     }
-    Ok(found)
-}
-
-/// The certificates of CApath: every PEM file in the folder, hashed name or not, read now, since
-/// a jailed worker cannot look one up later. Subfolders and files that are no PEM are gone past.
-///
-/// # Errors
-/// Unreadable, or without a certificate.
-pub(super) fn ca_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let failed = |error: std::io::Error| {
-        Problem::error(
-            "CApath",
-            format!(
-                "cannot read the folder of trusted certificates {}: {error}",
-                path.display()
-            ),
-        )
-    };
-    let mut found: Vec<CertificateDer<'static>> = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        // Through the links that openssl rehash makes.
-        if fs::metadata(&file).is_ok_and(|metadata| metadata.is_file())
-            && let Ok(bytes) = read("CApath", "file", &file)
-        {
-            found.extend(CertificateDer::pem_slice_iter(&bytes).flatten());
-        }
+    // stunnel starts, and then trusts none of the others either.
+    if let Some(nth) = found.iter().position(|one| is_damaged(&one.der)) {
+        let (nth, path) = (nth + 1, path.display());
+        let text = format!("certificate {nth} in {path} is damaged: copy it anew, or take it out");
+        return Err(Problem::error("CAfile", text));
     }
-    // A link and its file are the same certificate.
-    found.sort_by(|one, two| one.as_ref().cmp(two.as_ref()));
-    found.dedup();
-    if found.is_empty() {
-        return Err(Problem::error(
-            "CApath",
-            format!("no trusted certificates found in {}", path.display()),
-        ));
+    if !found.iter().any(Authority::is_plain) {
+        let path = path.display();
+        let text = format!(
+            "{path} has nothing but -----BEGIN TRUSTED CERTIFICATE-----, with which stunnel does not \
+             start either: openssl x509 -in {path} -out FILE.pem makes plain PEM of it"
+        );
+        return Err(Problem::error("CAfile", text));
     }
     Ok(found)
 }

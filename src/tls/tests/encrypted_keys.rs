@@ -416,6 +416,7 @@ fn nobody_asked_a_locked_key_is_a_warning() {
     let options = files.export("a.p12", "secret", &[]);
     let loaded = Context::load(
         &service(false, options),
+        None,
         &PassPhrases::unasked("nobody is there"),
         &Resumption::new().unwrap(),
         &LOG,

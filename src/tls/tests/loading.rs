@@ -285,7 +285,17 @@ fn trust_that_cannot_be_loaded_is_an_error() {
     error(
         client(Some(pki.write("bad", damaged)), None),
         "CAfile",
-        &["damaged PEM"],
+        &["certificate 1 in", "damaged PEM", "take it out"],
+    );
+    // One among good ones: a line of it is missing.
+    let good = authority("the authority").pem();
+    let mut lines: Vec<_> = good.lines().collect();
+    lines.remove(3);
+    let text = format!("{good}{}\n{good}", lines.join("\n"));
+    error(
+        client(Some(pki.write("one-bad", &text)), None),
+        "CAfile",
+        &["certificate 2 in", "is damaged", "take it out"],
     );
 }
 
@@ -387,4 +397,56 @@ fn the_system_s_roots_load_for_verify_server() {
                 || problem.text.contains("ca-certificates")),
         "{problems:#?}"
     );
+}
+
+/// As OpenSSL reads PEM: a byte-order mark, and each label that a certificate may have.
+#[test]
+fn certificates_and_keys_are_read_under_every_label_and_behind_a_mark() {
+    let pki = Pki::new();
+    let key = KeyPair::generate().unwrap();
+    let params = leaf(&["mail.example.com"], "server");
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let labelled = |label: &str| certificate.replace("CERTIFICATE", label);
+    pki.write("plain.pem", &certificate);
+    let trusted = pki.path("trusted.pem");
+    openssl(&[
+        "x509",
+        "-trustout",
+        "-addtrust",
+        "serverAuth",
+        "-in",
+        pki.path("plain.pem").to_str().unwrap(),
+        "-out",
+        trusted.to_str().unwrap(),
+    ]);
+    let trusted = std::fs::read_to_string(trusted).unwrap();
+    assert!(trusted.contains("TRUSTED CERTIFICATE"));
+    let key = key.serialize_pem();
+    for text in [
+        labelled("X509 CERTIFICATE"),
+        labelled("TRUSTED CERTIFICATE"),
+        trusted.clone(),
+        format!("\u{feff}{certificate}"),
+        format!("\u{feff}# a comment\n{certificate}"),
+    ] {
+        let options = TlsOptions {
+            cert: Some(pki.write("cert.pem", &text)),
+            key: Some(pki.write("key.pem", &format!("\u{feff}{key}"))),
+            ..TlsOptions::default()
+        };
+        let context = load(false, &options, &Resumption::new().unwrap());
+        assert!(context.certificate_ends().is_some(), "{text}");
+        let (mut client, _) = connect(&TlsOptions::default(), &options);
+        client.stream();
+        // In CAfile, each is one; only the last alone is not enough, as for stunnel.
+        let options = TlsOptions {
+            ca_file: Some(pki.write("ca.pem", &text)),
+            verification: verify_chain(),
+            ..TlsOptions::default()
+        };
+        match text.contains("TRUSTED") {
+            false => drop(load(true, &options, &Resumption::new().unwrap())),
+            true => error(options, "CAfile", &["TRUSTED CERTIFICATE", "openssl x509"]),
+        }
+    }
 }

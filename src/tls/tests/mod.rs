@@ -1,6 +1,7 @@
 //! Two ends in one process, over byte queues.
 
 mod encrypted_keys;
+mod folders;
 mod handshakes;
 mod loading;
 mod openssl;
@@ -141,6 +142,7 @@ fn only(version: TlsVersion, options: TlsOptions) -> TlsOptions {
 fn load(client: bool, options: &TlsOptions, resumption: &Resumption) -> Context {
     Context::load(
         &service(client, options.clone()),
+        None,
         &PassPhrases::none(),
         resumption,
         &LOG,
@@ -152,6 +154,7 @@ fn load(client: bool, options: &TlsOptions, resumption: &Resumption) -> Context 
 fn problems(client: bool, options: TlsOptions) -> Vec<Problem> {
     match Context::load(
         &service(client, options),
+        None,
         &PassPhrases::none(),
         &Resumption::new().unwrap(),
         &LOG,

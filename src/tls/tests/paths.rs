@@ -79,8 +79,8 @@ fn signed(
 fn trust(certificates: &[&Certificate], ends: Ends) -> Trust {
     let ders = certificates
         .iter()
-        .map(|one| one.der().clone().into_owned());
-    let (trust, unusable) = Trust::new(ders.collect(), ends);
+        .map(|one| one.der().clone().into_owned().into());
+    let (trust, unusable) = Trust::new(ders.collect(), ends, true);
     assert_eq!(unusable, 0);
     trust
 }

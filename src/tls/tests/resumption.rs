@@ -139,7 +139,7 @@ fn a_session_of_one_service_is_nothing_to_another() {
     let one = load(false, &options, &resumption);
     let mut other = service(false, options);
     other.name = "other".into();
-    let other = Context::load(&other, &PassPhrases::none(), &resumption, &LOG)
+    let other = Context::load(&other, None, &PassPhrases::none(), &resumption, &LOG)
         .unwrap()
         .0;
     let client = load(true, &TlsOptions::default(), &resumption);

@@ -397,24 +397,6 @@ fn a_server_asks_its_clients_as_it_is_told() {
     server.stream();
 }
 
-#[test]
-fn a_folder_of_certificates_is_as_good_as_a_file() {
-    let pki = Pki::new();
-    let ca = authority("the authority");
-    std::fs::create_dir(pki.path("certs")).unwrap();
-    std::fs::create_dir(pki.path("certs/subfolder")).unwrap();
-    pki.authority("certs/ca.pem", &ca);
-    pki.write("certs/README", "no certificate");
-    std::os::unix::fs::symlink("ca.pem", pki.path("certs/0a1b2c3d.0")).unwrap();
-    let cert = pki.signed("server.pem", &leaf(&["mail.example.com"], "server"), &ca);
-    let options = TlsOptions {
-        ca_path: Some(pki.path("certs")),
-        verification: verify_chain(),
-        ..TlsOptions::default()
-    };
-    accepted(&options, &server(cert));
-}
-
 /// `openssl x509 -req` without extensions makes version 1, as many a home-made authority does.
 #[test]
 fn certificates_of_version_1_serve_and_are_verified() {
@@ -493,7 +475,8 @@ fn what_is_trusted_is_known_by_name() {
     let pki = Pki::new();
     let file = pki.authority("ca.pem", &authority("the authority"));
     let found = crate::tls::keys::ca_file(&file).unwrap();
-    let (trust, unusable) = crate::tls::trust::Trust::new(found, crate::tls::trust::Ends::Roots);
+    let (trust, unusable) =
+        crate::tls::trust::Trust::new(found, crate::tls::trust::Ends::Roots, true);
     assert_eq!(unusable, 0);
     assert_eq!(trust.names().collect::<Vec<_>>(), ["CN=the authority"]);
 }
@@ -608,6 +591,52 @@ fn key_usage_must_allow_the_role() {
                 }
                 _ => assert!(asks, "{usage:?}"),
             }
+        }
+    }
+}
+
+/// `openssl x509 -trustout` writes for what a certificate is trusted, and stunnel obeys.
+#[test]
+fn a_trusted_certificate_is_trusted_for_what_it_says() {
+    let pki = Pki::new();
+    let (root, other) = (authority("root"), authority("other"));
+    let middle = CertifiedIssuer::signed_by(
+        authority_params("middle"),
+        KeyPair::generate().unwrap(),
+        &root,
+    )
+    .unwrap();
+    let with = |authority: &Authority, arguments: &[&str]| {
+        let file = pki.authority("plain.pem", authority);
+        let output = std::process::Command::new("openssl")
+            .args(["x509", "-trustout", "-in"])
+            .arg(file)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap() + &other.pem()
+    };
+    let direct = server(pki.signed("direct.pem", &leaf(&["mail.example.com"], "a"), &root));
+    let below = pki.signed("below.pem", &leaf(&["mail.example.com"], "b"), &middle);
+    let below = std::fs::read_to_string(below).unwrap() + &middle.pem();
+    let below = server(pki.write("below.pem", &below));
+    let server_trusted = ["-addtrust", "serverAuth"];
+    let server_rejected = ["-addreject", "serverAuth"];
+    for (ca_file, serving, good) in [
+        (with(&root, &[]), &direct, true),
+        (with(&root, &server_trusted), &direct, true),
+        (with(&root, &["-addtrust", "clientAuth"]), &direct, false),
+        (with(&root, &server_rejected), &direct, false),
+        // An intermediate that is trusted by itself ends a path; one that is rejected blocks it.
+        (with(&middle, &[]), &below, false),
+        (with(&middle, &server_trusted), &below, true),
+        (with(&middle, &server_rejected) + &root.pem(), &below, false),
+    ] {
+        let options = client(verify_chain(), pki.write("ca.pem", &ca_file));
+        match good {
+            true => drop(accepted(&options, serving)),
+            false => drop(refused(&options, serving)),
         }
     }
 }

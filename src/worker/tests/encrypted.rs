@@ -33,7 +33,14 @@ fn identity(folder: &Path) -> std::path::PathBuf {
 
 fn load(service: &mut ServiceContext) {
     let resumption = Resumption::new().unwrap();
-    let (tls, _) = Context::load(&service.config, &PassPhrases::none(), &resumption, &LOG).unwrap();
+    let (tls, _) = Context::load(
+        &service.config,
+        None,
+        &PassPhrases::none(),
+        &resumption,
+        &LOG,
+    )
+    .unwrap();
     service.tls = Some(tls);
 }
 

@@ -1,0 +1,143 @@
+//! PEM as OpenSSL reads it: with a byte-order mark, under each of the three labels that certificates
+//! have, between text and sections of any other kind.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{Error, PemObject};
+
+use crate::tls::der;
+use crate::tls::trust::Authority;
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+
+/// The label of a section with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Label {
+    Certificate,
+    /// The name that it had before.
+    X509,
+    /// What `openssl x509 -trustout` writes: the certificate, and for what it is trusted.
+    Trusted,
+}
+
+impl Label {
+    fn of(line: &[u8], before: &[u8]) -> Option<Self> {
+        match line.trim_ascii_end().strip_prefix(before)? {
+            b"CERTIFICATE-----" => Some(Label::Certificate),
+            b"X509 CERTIFICATE-----" => Some(Label::X509),
+            b"TRUSTED CERTIFICATE-----" => Some(Label::Trusted),
+            _ => None,
+        }
+    }
+}
+
+/// The bytes behind a byte-order mark.
+pub(super) fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
+}
+
+/// Every certificate of a text, and every section that was to be one, in their order.
+pub(super) fn certificates(text: &[u8]) -> Vec<Result<Authority, Error>> {
+    let mut found = Vec::new();
+    // The section that is open, written as rustls reads it.
+    let mut open: Option<(Label, Vec<u8>)> = None;
+    for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let line = unmarked(line);
+        if line.starts_with(BEGIN) {
+            found.extend(open.take().map(|(_, section)| certificate(&section, false)));
+            open = Label::of(line, BEGIN)
+                .map(|label| (label, section(b"-----BEGIN CERTIFICATE-----")));
+        } else if let Some((label, section)) = &mut open {
+            match Label::of(line, END) {
+                Some(end) if end == *label => {
+                    section.extend_from_slice(b"-----END CERTIFICATE-----\n");
+                    found.push(certificate(section, *label == Label::Trusted));
+                    open = None;
+                }
+                _ => {
+                    section.extend_from_slice(line);
+                    section.push(b'\n');
+                }
+            }
+        }
+    }
+    found.extend(open.map(|(_, section)| certificate(&section, false)));
+    found
+}
+
+fn section(begin: &[u8]) -> Vec<u8> {
+    [begin, b"\n"].concat()
+}
+
+/// What stands in one section; what follows the certificate there are settings or, as for OpenSSL,
+/// nothing.
+fn certificate(section: &[u8], has_settings: bool) -> Result<Authority, Error> {
+    let bytes = CertificateDer::from_pem_slice(section)?;
+    Ok(match der::first(&bytes) {
+        Some((certificate, rest)) => Authority {
+            der: certificate.whole.to_vec().into(),
+            settings: has_settings.then(|| rest.to_vec()),
+        },
+        None => Authority {
+            der: bytes,
+            settings: None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = "MAMCAQE=";
+
+    fn pem(label: &str, body: &str) -> String {
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn each_label_is_read_in_its_place_and_others_are_gone_past() {
+        let text = [
+            pem("X509 CERTIFICATE", BODY),
+            "text\n".into(),
+            pem("PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\n????"),
+            pem("TRUSTED CERTIFICATE", "MAMCAQEwAA=="),
+            pem("CERTIFICATE", BODY),
+            pem("X509 CRL", BODY),
+        ]
+        .concat();
+        for text in [
+            text.clone(),
+            text.replace('\n', "\r\n"),
+            text.replace("-----\n", "-----  \n"),
+            text.replace("-----BEGIN", "\u{feff}-----BEGIN"),
+        ] {
+            let found: Result<Vec<_>, _> = certificates(text.as_bytes()).into_iter().collect();
+            let found = found.unwrap();
+            assert!(
+                found.iter().all(|one| *one.der == [0x30, 3, 2, 1, 1]),
+                "{text}"
+            );
+            let settings: Vec<_> = found.into_iter().map(|one| one.settings).collect();
+            assert_eq!(settings, [None, Some(vec![0x30, 0]), None], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_and_what_is_behind_it_is_read() {
+        for damaged in [
+            pem("CERTIFICATE", "????"),
+            format!("-----BEGIN CERTIFICATE-----\n{BODY}\n"),
+            format!("-----BEGIN CERTIFICATE-----\n{BODY}\n-----END X509 CERTIFICATE-----\n"),
+        ] {
+            let text = damaged + &pem("CERTIFICATE", BODY);
+            let found = certificates(text.as_bytes());
+            assert_eq!(found.len(), 2, "{text}");
+            assert!(found[0].is_err() && found[1].is_ok(), "{text}");
+        }
+        let text = format!("-----BEGIN CERTIFICATE-----\n{BODY}");
+        assert!(matches!(&certificates(text.as_bytes())[..], [Err(_)]));
+        assert!(certificates(format!(" {}", pem("CERTIFICATE", BODY)).as_bytes()).is_empty());
+    }
+}
