@@ -273,7 +273,11 @@ fn trusted(
     let mut certificates = Vec::new();
     let files = options.ca_file.as_deref().map(keys::ca_file);
     let folders = options.ca_path.as_deref();
-    let folders = folders.map(|path| keys::ca_path(jail, path, problems));
+    let mut notes = Vec::new();
+    let folders = folders.map(|path| keys::ca_path(jail, path, &mut notes));
+    if verifies(options) {
+        problems.append(&mut notes);
+    }
     for loaded in [files, folders].into_iter().flatten() {
         match loaded {
             Ok(more) => certificates.extend(more),
