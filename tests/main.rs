@@ -6,6 +6,7 @@
 
 mod support;
 
+mod advice;
 mod bad_input;
 mod cert_watch;
 mod command_line;

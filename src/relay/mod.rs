@@ -4,6 +4,7 @@
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 pub mod buffer;
 pub mod connecting;
 pub mod end;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::advice;
 use super::buffer::{LARGE, Pool, READ, SMALL, Scratch};
 use super::end::{End, Reading, Received, Writing};
 use super::session::{Context, Ending, Next, broken};
 use crate::log::Log;
-use crate::protocol::Side;
+use crate::protocol::{Opening, Side, Wish};
 use crate::tls::Failure;
 use crate::{debug, error, info};
 
@@ -69,6 +70,9 @@ struct Flow<'a> {
     scratch: &'a mut Scratch,
     pool: &'a mut Pool,
     log: &'a Log,
+    /// Listens to a local client's first words.
+    opening: Option<&'a mut Option<Opening>>,
+    wish: Option<Wish>,
     /// Payload carried, in bytes.
     carried: u64,
     /// Anything read or written, also what is not payload: the connection is not idle.
@@ -121,6 +125,11 @@ impl Pump {
                 scratch: &mut resources.scratch,
                 pool: &mut resources.pool,
                 log: &log,
+                opening: match (side, &common.opening) {
+                    (Side::Front, Some(_)) => Some(&mut common.opening),
+                    _ => None,
+                },
+                wish: None,
                 carried: 0,
                 moved: false,
             };
@@ -141,6 +150,9 @@ impl Pump {
             };
             *count += flow.carried;
             moved |= flow.moved;
+            if let Some(wish) = flow.wish {
+                advice::own_tls(wish, common, resources);
+            }
             ended?;
         }
         if self.release_at.is_some_and(|at| at <= resources.now) {
@@ -263,17 +275,13 @@ impl Flow<'_> {
     /// Payload that came in before the pump began.
     fn carry_leftover(&mut self) -> Result<(), Trouble> {
         let mut plain = std::mem::take(&mut self.from.plain);
-        let count = plain.len();
-        let range = 0..count;
-        let result = deliver(
-            self.to,
-            plain.bytes(),
-            std::slice::from_ref(&range),
-            &mut self.scratch.write,
-            self.pool,
-        );
+        let Scratch { write, .. } = &mut *self.scratch;
+        let words = plain.bytes();
+        let range = 0..words.len();
+        let ranges = std::slice::from_ref(&range);
+        let result = deliver(self.to, words, ranges, write, self.pool);
         plain.clear(self.pool);
-        self.account(count);
+        self.account(range.len());
         result
     }
 
@@ -303,10 +311,14 @@ impl Flow<'_> {
                 return Ok(());
             }
         };
-        let range = 0..count;
+        if let Some(opening) = &mut self.opening {
+            self.wish = self.wish.or(advice::listen(opening, &read[..count]));
+        }
+        let words = &read[..count];
+        let range = 0..words.len();
         let ranges = std::slice::from_ref(&range);
-        deliver(self.to, &read[..count], ranges, write, self.pool)?;
-        self.account(count);
+        deliver(self.to, words, ranges, write, self.pool)?;
+        self.account(range.len());
         Ok(())
     }
 

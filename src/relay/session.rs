@@ -19,7 +19,7 @@ use crate::config::{LogId, Service};
 use crate::ipc::handoff::Handed;
 use crate::ipc::sockopt;
 use crate::log::{self, Id, Log};
-use crate::protocol::Side;
+use crate::protocol::{Opening, Side};
 use crate::resolver::ResolveError;
 use crate::{debug, error, log_at, notice, warning};
 
@@ -116,6 +116,8 @@ pub struct Common {
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
     pub to_front: u64,
+    /// Listens to what a local client says first.
+    pub opening: Option<Opening>,
     services: Arc<[ServiceContext]>,
     service: usize,
     reported: (u64, u64),
@@ -217,6 +219,7 @@ impl Session {
                 upstream: None,
                 to_back: 0,
                 to_front: 0,
+                opening: service.config.client.then(Opening::default),
                 service: handed.service,
                 services,
                 reported: (0, 0),
