@@ -5,6 +5,7 @@
 mod error;
 mod imap;
 mod io;
+mod offers;
 mod opening;
 mod pop3;
 mod smtp;
@@ -17,6 +18,7 @@ use crate::config::Protocol;
 
 pub use error::{Awaited, ProtocolError, name};
 use io::{Input, Io, Step};
+pub use offers::Offers;
 pub use opening::{Opening, Wish, greeting};
 
 /// The two ends of a connection.

@@ -12,7 +12,7 @@ use super::buffer::{LARGE, Pool, READ, SMALL, Scratch};
 use super::end::{End, Reading, Received, Writing};
 use super::session::{Context, Ending, Next, broken};
 use crate::log::Log;
-use crate::protocol::{Opening, Side, Wish};
+use crate::protocol::{Offers, Opening, Side, Wish};
 use crate::tls::Failure;
 use crate::{debug, error, info};
 
@@ -37,6 +37,8 @@ pub struct Pump {
     due: Instant,
     /// When the end of the handshake goes even without payload.
     release_at: Option<Instant>,
+    /// Server mode: takes a mail server's offers of STARTTLS out.
+    offers: Offers,
 }
 
 /// How far one direction got.
@@ -73,6 +75,7 @@ struct Flow<'a> {
     /// Listens to a local client's first words.
     opening: Option<&'a mut Option<Opening>>,
     wish: Option<Wish>,
+    offers: &'a mut Offers,
     /// Payload carried, in bytes.
     carried: u64,
     /// Anything read or written, also what is not payload: the connection is not idle.
@@ -85,7 +88,13 @@ impl Pump {
         let now = context.resources.now;
         let front = context.front.holds().then_some(now + TICKETS_WAIT);
         let back = context.back.as_ref().is_some_and(End::holds);
+        let config = context.common.config();
+        let offers = match config.client || context.front.tls.is_none() {
+            true => Offers::Over,
+            false => Offers::new(config.protocol),
+        };
         Self {
+            offers,
             release_at: if back { Some(now) } else { front },
             active: now,
             due: now + context.common.config().timeouts.idle,
@@ -130,6 +139,7 @@ impl Pump {
                     _ => None,
                 },
                 wish: None,
+                offers: &mut self.offers,
                 carried: 0,
                 moved: false,
             };
@@ -275,8 +285,8 @@ impl Flow<'_> {
     /// Payload that came in before the pump began.
     fn carry_leftover(&mut self) -> Result<(), Trouble> {
         let mut plain = std::mem::take(&mut self.from.plain);
-        let Scratch { write, .. } = &mut *self.scratch;
-        let words = plain.bytes();
+        let Scratch { write, kept, .. } = &mut *self.scratch;
+        let words = without_offers(self.offers, plain.bytes(), kept);
         let range = 0..words.len();
         let ranges = std::slice::from_ref(&range);
         let result = deliver(self.to, words, ranges, write, self.pool);
@@ -297,7 +307,9 @@ impl Flow<'_> {
     }
 
     fn carry_plain(&mut self) -> Result<(), Trouble> {
-        let Scratch { read, write, .. } = &mut *self.scratch;
+        let Scratch {
+            read, write, kept, ..
+        } = &mut *self.scratch;
         let count = match self
             .from
             .receive(&mut read[..READ])
@@ -308,16 +320,28 @@ impl Flow<'_> {
             Received::Eof => {
                 info!(self.log, "Read socket closed (readsocket)");
                 self.from.reading = Reading::Over;
-                return Ok(());
+                return self.carry_rest();
             }
         };
         if let Some(opening) = &mut self.opening {
             self.wish = self.wish.or(advice::listen(opening, &read[..count]));
         }
-        let words = &read[..count];
+        let words = without_offers(self.offers, &read[..count], kept);
         let range = 0..words.len();
         let ranges = std::slice::from_ref(&range);
         deliver(self.to, words, ranges, write, self.pool)?;
+        self.account(range.len());
+        Ok(())
+    }
+
+    /// A server that ended in the middle of what might have been an offer.
+    fn carry_rest(&mut self) -> Result<(), Trouble> {
+        let Scratch { write, kept, .. } = &mut *self.scratch;
+        kept.clear();
+        self.offers.server_ends(kept);
+        let range = 0..kept.len();
+        let ranges = std::slice::from_ref(&range);
+        deliver(self.to, kept, ranges, write, self.pool)?;
         self.account(range.len());
         Ok(())
     }
@@ -424,6 +448,11 @@ impl Flow<'_> {
             let _ = self.from.queue(tls, self.pool);
         }
         let count = ranges.iter().map(Range::len).sum();
+        if !self.offers.is_over() {
+            ranges
+                .iter()
+                .for_each(|range| self.offers.client_says(&work[range.clone()]));
+        }
         // What was authentic goes on even if a record behind it was not.
         deliver(self.to, work, ranges, write, self.pool)?;
         self.account(count);
@@ -472,6 +501,16 @@ impl Flow<'_> {
             }
         }
     }
+}
+
+/// What goes on of a server's words.
+fn without_offers<'a>(offers: &mut Offers, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
+    if offers.is_over() {
+        return words;
+    }
+    kept.clear();
+    offers.server_says(words, kept);
+    kept
 }
 
 /// What stunnel says it was doing.

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod imap;
+mod offers;
 mod opening;
 mod pop3;
 mod smtp;
