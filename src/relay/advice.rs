@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::resources::Resources;
 use super::session::Common;
 use crate::config::Protocol;
-use crate::protocol::{Opening, Wish, name};
+use crate::protocol::{Wish, name};
 use crate::{notice, warning};
 
 /// A server that has said nothing for this long waits for something else than it was sent.
@@ -97,13 +97,6 @@ pub fn plain_greeting(protocol: Protocol, common: &Common) {
         "Service [{service}]: the server speaks plain {word} at this port: set \"protocol = {word}\" to use its \
          STARTTLS, or connect to a port for TLS from the first byte (as a rule {direct})"
     );
-}
-
-/// Listens to a local client, until its opening tells nothing more.
-pub fn listen(opening: &mut Option<Opening>, words: &[u8]) -> Option<Wish> {
-    let wish = opening.as_mut()?.hear(words);
-    opening.take_if(|opening| opening.is_over());
-    wish
 }
 
 /// The local client wants TLS of its own. Said once for each service.

@@ -8,6 +8,7 @@ pub mod advice;
 pub mod buffer;
 pub mod connecting;
 pub mod end;
+mod first_words;
 pub mod handshaking;
 pub mod lookup;
 pub mod outbound;
@@ -16,6 +17,7 @@ pub mod pump;
 pub mod resources;
 pub mod session;
 pub mod talking;
+mod trouble;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -146,7 +146,8 @@ impl Talking {
         match event {
             Event::Bytes(Side::Back, _) | Event::Eof(Side::Back) => self.silence.end(),
             Event::Bytes(Side::Front, words) => {
-                if let Some(wish) = advice::listen(&mut context.common.opening, words) {
+                context.common.first_words.client_says(words);
+                if let Some(wish) = context.common.first_words.take_wish() {
                     advice::own_tls(wish, context.common, context.resources);
                 }
             }
