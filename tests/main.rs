@@ -6,6 +6,8 @@
 
 mod support;
 
+mod advice;
+mod backend_offers;
 mod bad_input;
 mod cert_watch;
 mod command_line;

@@ -138,6 +138,8 @@ cells! {
     SharedRow {
         /// `failover = rr`: the next entry to start at.
         round_robin = 0,
+        /// What is said once for the service and was: see `relay::advice`.
+        told = 1,
     }
 }
 

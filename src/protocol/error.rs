@@ -69,6 +69,11 @@ pub enum ProtocolError {
         /// The protocol spoken.
         protocol: Protocol,
     },
+    /// The client closed the connection before the server said a word.
+    NothingSaid {
+        /// The protocol spoken.
+        protocol: Protocol,
+    },
     /// A line of the client is longer than [`LINE_MAX`].
     CommandTooLong {
         /// The protocol spoken.
@@ -174,6 +179,7 @@ impl ProtocolError {
             E::CommandTooLong { protocol } => (protocol, "Line too long"),
             E::TooManyCommands { protocol } => (protocol, "Too many commands before TLS"),
             E::ClientClosed { .. }
+            | E::NothingSaid { .. }
             | E::TlsOutOfTurn { .. }
             | E::TooMuchAhead { .. }
             | E::PlaintextBehindStarttls { .. }
@@ -196,6 +202,13 @@ impl fmt::Display for ProtocolError {
             | E::LineTooLong { .. }
             | E::ReplyTooLong { .. }
             | E::ServerClosed { .. } => return self.blame_server(f),
+            E::NothingSaid { protocol } => {
+                let name = name(*protocol);
+                return write!(
+                    f,
+                    "Client closed before TLS: the {name} server had said nothing by then"
+                );
+            }
             E::ClientClosed { protocol } => (
                 protocol,
                 "closed the connection before the TLS handshake".to_owned(),
@@ -288,7 +301,8 @@ fn starter(protocol: Protocol) -> &'static str {
     }
 }
 
-fn name(protocol: Protocol) -> &'static str {
+/// As `protocol = NAME` gives it.
+pub fn name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Smtp => "smtp",
         Protocol::Pop3 => "pop3",

@@ -11,6 +11,8 @@ pub(super) struct Input {
     start: usize,
     /// No line ends between `start` and here.
     searched: usize,
+    /// It said something.
+    spoke: bool,
     /// It will say no more.
     pub(super) ended: bool,
 }
@@ -20,6 +22,7 @@ impl Input {
         self.bytes.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
+        self.spoke = true;
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -216,7 +219,11 @@ impl Io<'_> {
             }
         }
         if self.front.ended && self.front.pending().is_empty() {
-            return Err(ProtocolError::ClientClosed { protocol });
+            return Err(match self.back.spoke {
+                true => ProtocolError::ClientClosed { protocol },
+                // It may have waited for the server for long: its fault that is not.
+                false => ProtocolError::NothingSaid { protocol },
+            });
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
-//! What is said in plain before TLS starts, sans-IO: one file a protocol. No socket, no clock:
+//! What is said in plain before TLS starts, sans-IO: one file a protocol; and what first words tell. No socket, no clock:
 //! events in, actions out. Never in here: I/O, TLS.
 #![forbid(unsafe_code)]
 
 mod error;
 mod imap;
 mod io;
+mod offers;
+mod opening;
 mod pop3;
 mod smtp;
 #[cfg(test)]
@@ -14,8 +16,10 @@ use std::time::Duration;
 
 use crate::config::Protocol;
 
-pub use error::{Awaited, ProtocolError};
+pub use error::{Awaited, ProtocolError, name};
 use io::{Input, Io, Step};
+pub use offers::Offers;
+pub use opening::{Opening, Wish, greeting};
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

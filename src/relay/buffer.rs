@@ -182,6 +182,8 @@ pub struct Scratch {
     pub ranges: Vec<Range<usize>>,
     /// What TLS itself wants to say: alerts, handshake messages.
     pub tls: Vec<u8>,
+    /// What of a server's words goes on, where some are taken out.
+    pub kept: Vec<u8>,
     /// What a dialogue wants done.
     pub actions: Vec<Action>,
 }
@@ -194,6 +196,7 @@ impl Scratch {
             write: vec![0; LARGE].into_boxed_slice(),
             ranges: Vec::new(),
             tls: Vec::new(),
+            kept: Vec::new(),
             actions: Vec::new(),
         }
     }

@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::advice::{self, Silence};
 use super::end::{End, Reading, Received};
 use super::session::{Context, Ending, Next, broken};
 use crate::ipc::scoreboard::HandshakeFailure;
-use crate::protocol::Side;
+use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};
 use crate::{error, info};
 
@@ -27,6 +28,7 @@ pub struct Handshaking {
     handshake: Handshake,
     deadline: Instant,
     began: bool,
+    silence: Silence,
 }
 
 enum Stepped {
@@ -58,12 +60,17 @@ impl Handshaking {
             deadline: context.resources.now + common.config().timeouts.busy,
             // Who accepts has nothing to say before the other.
             began: side == Side::Front,
+            silence: match side {
+                Side::Back => Silence::begin(context.resources.now),
+                Side::Front => Silence::none(),
+            },
         })
     }
 
     /// When it must be stepped though nothing happened.
     pub fn due(&self) -> Instant {
-        self.deadline
+        let silence = self.silence.due();
+        silence.map_or(self.deadline, |at| at.min(self.deadline))
     }
 
     /// Goes on until it must wait for the peer, or is done.
@@ -73,6 +80,7 @@ impl Handshaking {
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
         let log = context.common.log;
         let doing = doing(self.side);
+        self.remark(&context);
         if context.resources.now >= self.deadline {
             info!(
                 log,
@@ -107,8 +115,19 @@ impl Handshaking {
             if !hear(self.side, &self.handshake, &mut context)? {
                 return Ok(Next::Wait(self));
             }
+            self.silence.end();
         }
         Ok(Next::Again(self))
+    }
+
+    fn remark(&mut self, context: &Context<'_>) {
+        let (common, now) = (&*context.common, context.resources.now);
+        // It may have spoken while this thread had no time to hear it.
+        let waits = context.back.as_ref().is_some_and(|back| !back.readable());
+        if waits && self.silence.is_long(now, self.deadline) {
+            let began = self.deadline - common.config().timeouts.busy;
+            advice::no_hello(now.saturating_duration_since(began), common);
+        }
     }
 }
 
@@ -164,6 +183,12 @@ fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Resul
     match stepped {
         Err(failure) => {
             error!(log, "{failure}");
+            let said = protocol::greeting(end.input.bytes());
+            if let (Side::Back, Some(protocol), None) =
+                (side, said, context.common.config().protocol)
+            {
+                advice::plain_greeting(protocol, context.common);
+            }
             failed(failure.kind(), context);
             Err(Ending::Alerted(side))
         }

@@ -4,9 +4,11 @@
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 pub mod buffer;
 pub mod connecting;
 pub mod end;
+mod first_words;
 pub mod handshaking;
 pub mod lookup;
 pub mod outbound;
@@ -15,6 +17,7 @@ pub mod pump;
 pub mod resources;
 pub mod session;
 pub mod talking;
+mod trouble;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

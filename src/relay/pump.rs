@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::advice;
 use super::buffer::{LARGE, Pool, READ, SMALL, Scratch};
 use super::end::{End, Reading, Received, Writing};
-use super::session::{Context, Ending, Next, broken};
+use super::first_words::FirstWords;
+use super::resources::Resources;
+use super::session::{Common, Context, Ending, Next, broken};
+use super::trouble::{Trouble, gone, reading, writing};
 use crate::log::Log;
 use crate::protocol::Side;
-use crate::tls::Failure;
 use crate::{debug, error, info};
 
 /// Reads in each direction before other sessions have their turn.
@@ -47,21 +50,6 @@ enum Carried {
     Some,
 }
 
-/// What happened while carrying that ends the session.
-#[derive(Debug)]
-enum Trouble {
-    /// The socket that was read from.
-    Read(Errno),
-    /// The socket that was written to.
-    Write(Errno),
-    /// A record of the end that was read from; its alert, if there is one, is in `output`.
-    Tls(Failure),
-    /// TLS refuses to encrypt.
-    Encrypt(Failure),
-    /// EOF on TLS with bytes that can reach nobody any more.
-    Unsent(usize),
-}
-
 /// One direction.
 struct Flow<'a> {
     from: &'a mut End,
@@ -69,6 +57,7 @@ struct Flow<'a> {
     scratch: &'a mut Scratch,
     pool: &'a mut Pool,
     log: &'a Log,
+    first_words: &'a mut FirstWords,
     /// Payload carried, in bytes.
     carried: u64,
     /// Anything read or written, also what is not payload: the connection is not idle.
@@ -77,7 +66,10 @@ struct Flow<'a> {
 
 impl Pump {
     /// Begins to carry.
-    pub fn begin(context: &Context<'_>) -> Self {
+    pub fn begin(context: &mut Context<'_>) -> Self {
+        if context.front.tls.is_some() {
+            context.common.first_words = FirstWords::within_tls(context.common.config());
+        }
         let now = context.resources.now;
         let front = context.front.holds().then_some(now + TICKETS_WAIT);
         let back = context.back.as_ref().is_some_and(End::holds);
@@ -108,40 +100,11 @@ impl Pump {
         let Some(back) = back else {
             return Err(Ending::Reset);
         };
-        let service = common.index();
         let (mut again, mut moved) = (false, false);
         for side in [Side::Front, Side::Back] {
-            let (from, to, count) = match side {
-                Side::Front => (&mut *front, &mut *back, &mut common.to_back),
-                Side::Back => (&mut *back, &mut *front, &mut common.to_front),
-            };
-            let mut flow = Flow {
-                from,
-                to,
-                scratch: &mut resources.scratch,
-                pool: &mut resources.pool,
-                log: &log,
-                carried: 0,
-                moved: false,
-            };
-            let result = flow.run();
-            let ended = match result {
-                Ok(carried) => {
-                    again |= carried == Carried::Some;
-                    Ok(())
-                }
-                Err(trouble) => {
-                    if let Trouble::Tls(failure) = &trouble {
-                        // TLS 1.3 refuses a client's certificate when its handshake is done already.
-                        let row = resources.scoreboard.service(resources.worker, service);
-                        row.handshake_failed(failure.kind());
-                    }
-                    flow.judge(trouble, side)
-                }
-            };
-            *count += flow.carried;
-            moved |= flow.moved;
-            ended?;
+            let (carried, active) = carry(side, common, front, back, resources)?;
+            again |= carried == Carried::Some;
+            moved |= active;
         }
         if self.release_at.is_some_and(|at| at <= resources.now) {
             self.release_at = None;
@@ -208,6 +171,46 @@ impl Pump {
     }
 }
 
+/// Carries one way. Returns how far, and whether anything moved.
+fn carry(
+    side: Side,
+    common: &mut Common,
+    front: &mut End,
+    back: &mut End,
+    resources: &mut Resources,
+) -> Result<(Carried, bool), Ending> {
+    let (from, to, count) = match side {
+        Side::Front => (front, back, &mut common.to_back),
+        Side::Back => (back, front, &mut common.to_front),
+    };
+    let mut flow = Flow {
+        from,
+        to,
+        scratch: &mut resources.scratch,
+        pool: &mut resources.pool,
+        log: &common.log,
+        first_words: &mut common.first_words,
+        carried: 0,
+        moved: false,
+    };
+    let result = flow.run();
+    let failed = match &result {
+        // TLS 1.3 refuses a client's certificate when its handshake is done already.
+        Err(Trouble::Tls(failure)) => Some(failure.kind()),
+        _ => None,
+    };
+    let ended = result.or_else(|trouble| flow.judge(trouble, side).map(|()| Carried::All));
+    let moved = flow.moved;
+    *count += flow.carried;
+    if let Some(why) = failed {
+        resources.row(common.index()).handshake_failed(why);
+    }
+    if let Some(wish) = common.first_words.take_wish() {
+        advice::own_tls(wish, common, resources);
+    }
+    Ok((ended?, moved))
+}
+
 impl Flow<'_> {
     fn run(&mut self) -> Result<Carried, Trouble> {
         for _ in 0..READS {
@@ -263,17 +266,13 @@ impl Flow<'_> {
     /// Payload that came in before the pump began.
     fn carry_leftover(&mut self) -> Result<(), Trouble> {
         let mut plain = std::mem::take(&mut self.from.plain);
-        let count = plain.len();
-        let range = 0..count;
-        let result = deliver(
-            self.to,
-            plain.bytes(),
-            std::slice::from_ref(&range),
-            &mut self.scratch.write,
-            self.pool,
-        );
+        let Scratch { write, kept, .. } = &mut *self.scratch;
+        let words = self.first_words.plain(plain.bytes(), kept);
+        let range = 0..words.len();
+        let ranges = std::slice::from_ref(&range);
+        let result = deliver(self.to, words, ranges, write, self.pool);
         plain.clear(self.pool);
-        self.account(count);
+        self.account(range.len());
         result
     }
 
@@ -289,7 +288,9 @@ impl Flow<'_> {
     }
 
     fn carry_plain(&mut self) -> Result<(), Trouble> {
-        let Scratch { read, write, .. } = &mut *self.scratch;
+        let Scratch {
+            read, write, kept, ..
+        } = &mut *self.scratch;
         let count = match self
             .from
             .receive(&mut read[..READ])
@@ -300,13 +301,28 @@ impl Flow<'_> {
             Received::Eof => {
                 info!(self.log, "Read socket closed (readsocket)");
                 self.from.reading = Reading::Over;
-                return Ok(());
+                return self.carry_rest();
             }
         };
-        let range = 0..count;
+        let words = self.first_words.plain(&read[..count], kept);
+        let range = 0..words.len();
         let ranges = std::slice::from_ref(&range);
-        deliver(self.to, &read[..count], ranges, write, self.pool)?;
-        self.account(count);
+        deliver(self.to, words, ranges, write, self.pool)?;
+        self.account(range.len());
+        Ok(())
+    }
+
+    /// A server that ended in the middle of what might have been an offer.
+    fn carry_rest(&mut self) -> Result<(), Trouble> {
+        let Scratch { write, kept, .. } = &mut *self.scratch;
+        self.first_words.plain_ends(kept);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let range = 0..kept.len();
+        let ranges = std::slice::from_ref(&range);
+        deliver(self.to, kept, ranges, write, self.pool)?;
+        self.account(range.len());
         Ok(())
     }
 
@@ -412,6 +428,7 @@ impl Flow<'_> {
             let _ = self.from.queue(tls, self.pool);
         }
         let count = ranges.iter().map(Range::len).sum();
+        self.first_words.decrypted(work, ranges);
         // What was authentic goes on even if a record behind it was not.
         deliver(self.to, work, ranges, write, self.pool)?;
         self.account(count);
@@ -430,7 +447,9 @@ impl Flow<'_> {
         }
         self.moved = true;
     }
+}
 
+impl Flow<'_> {
     /// What a trouble means: the end of the session, or only of an end.
     fn judge(&mut self, trouble: Trouble, side: Side) -> Result<(), Ending> {
         let log = self.log;
@@ -460,52 +479,6 @@ impl Flow<'_> {
             }
         }
     }
-}
-
-/// What stunnel says it was doing.
-fn reading(end: &End) -> &'static str {
-    match end.tls {
-        Some(_) => "transfer: SSL_read",
-        None => "transfer: readsocket",
-    }
-}
-
-fn writing(end: &End) -> &'static str {
-    match end.tls {
-        Some(_) => "transfer: SSL_write",
-        None => "transfer: writesocket",
-    }
-}
-
-/// An end was closed by its peer both ways. Nothing can be sent to it any more, and nothing comes;
-/// the other end is told so in order, unless bytes were lost on TLS.
-fn gone(
-    end: &mut End,
-    other: &mut End,
-    doing: &str,
-    log: &Log,
-    scratch: &mut Scratch,
-    pool: &mut Pool,
-) -> Result<(), Ending> {
-    let unsent = end.unsent();
-    if end.tls.is_some() {
-        if unsent > 0 {
-            error!(
-                log,
-                "TLS socket closed (SSL_{doing}) with {unsent} unsent byte(s)"
-            );
-            return Err(Ending::Reset);
-        }
-        info!(log, "TLS socket closed (SSL_{doing})");
-    } else {
-        info!(log, "transfer: {doing}socket: Socket is closed");
-    }
-    end.output.clear(pool);
-    end.reading = Reading::Over;
-    end.writing = Writing::Over;
-    other
-        .finish(&mut scratch.tls, pool)
-        .map_err(|errno| broken(log, "transfer", errno))
 }
 
 /// Sends the payload that lies in `work` at `ranges`; what does not fit into the socket waits in

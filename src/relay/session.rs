@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::connecting::Connecting;
 use super::end::{End, Writing};
+use super::first_words::FirstWords;
 use super::handshaking::Handshaking;
 use super::poller::Readiness;
 use super::pump::Pump;
@@ -116,6 +117,8 @@ pub struct Common {
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
     pub to_front: u64,
+    /// What is listened to of the first words.
+    pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
     service: usize,
     reported: (u64, u64),
@@ -217,6 +220,7 @@ impl Session {
                 upstream: None,
                 to_back: 0,
                 to_front: 0,
+                first_words: FirstWords::of(&service.config),
                 service: handed.service,
                 services,
                 reported: (0, 0),
@@ -379,14 +383,14 @@ impl Session {
 
     /// Begins the next stage of the plan.
     fn advance(&mut self, resources: &mut Resources) -> Result<(), Ending> {
-        let context = Context {
+        let mut context = Context {
             common: &mut self.common,
             front: &mut self.front,
             back: &mut self.back,
             resources,
         };
         let Some((stage, rest)) = self.stages.split_first() else {
-            self.phase = Phase::Pump(Pump::begin(&context));
+            self.phase = Phase::Pump(Pump::begin(&mut context));
             return Ok(());
         };
         self.stages = rest;

@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::advice::{self, Silence};
 use super::buffer::LARGE;
 use super::end::{End, Reading, Received};
 use super::session::{Context, Ending, Next, broken};
@@ -23,6 +24,7 @@ pub struct Talking {
     dialogue: Dialogue,
     deadline: Instant,
     timer: Option<Instant>,
+    silence: Silence,
     after: After,
 }
 
@@ -51,6 +53,7 @@ impl Talking {
             dialogue: Dialogue::new(protocol, config.client, config.protocol_host.as_deref()),
             deadline: context.resources.now + config.timeouts.busy,
             timer: None,
+            silence: Silence::begin(context.resources.now),
             after: After::More,
         };
         let started = talking.feed(Event::Start, &mut context);
@@ -60,8 +63,10 @@ impl Talking {
 
     /// When it must be stepped though nothing happened.
     pub fn due(&self) -> Instant {
-        self.timer
-            .map_or(self.deadline, |timer| timer.min(self.deadline))
+        [self.timer, self.silence.due()]
+            .into_iter()
+            .flatten()
+            .fold(self.deadline, Instant::min)
     }
 
     /// Passes on what came in, and does what the dialogue wants done.
@@ -78,6 +83,7 @@ impl Talking {
 
     fn go_on(mut self, context: &mut Context<'_>) -> Result<Next<Self>, Ending> {
         let (log, now) = (context.common.log, context.resources.now);
+        self.remark(context);
         if now >= self.deadline {
             info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset");
             return Err(Ending::Reset);
@@ -110,6 +116,19 @@ impl Talking {
         })
     }
 
+    fn remark(&mut self, context: &Context<'_>) {
+        let (common, now) = (&*context.common, context.resources.now);
+        // It may have spoken while this thread had no time to hear it.
+        let waits = context.back.as_ref().is_some_and(|back| !back.readable());
+        if let Some(protocol) = common.config().protocol
+            && waits
+            && self.silence.is_long(now, self.deadline)
+        {
+            let began = self.deadline - common.config().timeouts.busy;
+            advice::no_greeting(protocol, now.saturating_duration_since(began), common);
+        }
+    }
+
     /// Reads once from a side and feeds the dialogue.
     fn hear(&mut self, side: Side, context: &mut Context<'_>) -> Result<(), Ending> {
         let log = context.common.log;
@@ -124,6 +143,16 @@ impl Talking {
             }
             Err(errno) => return Err(broken(&log, "s_read", errno)),
         };
+        match event {
+            Event::Bytes(Side::Back, _) | Event::Eof(Side::Back) => self.silence.end(),
+            Event::Bytes(Side::Front, words) => {
+                context.common.first_words.client_says(words);
+                if let Some(wish) = context.common.first_words.take_wish() {
+                    advice::own_tls(wish, context.common, context.resources);
+                }
+            }
+            _ => {}
+        }
         self.after = self.feed(event, context)?;
         Ok(())
     }

@@ -40,6 +40,17 @@ impl MailHost {
         host
     }
 
+    /// The same, but nothing refuses plain text: dovecot offers STARTTLS at 143 and 110, postfix at 25,
+    /// and a login without it as well.
+    #[track_caller]
+    pub fn offering(certs: &Certs) -> MailHost {
+        let mut host = MailHost::new();
+        let pair = certs.server();
+        host.start_dovecot(&dovecot_tls(&pair).replace("ssl = required", "ssl = yes"));
+        host.start_postfix(&pair);
+        host
+    }
+
     /// dovecot without any TLS: IMAP 143 and POP3 110.
     #[track_caller]
     pub fn plain() -> MailHost {
@@ -319,6 +330,7 @@ fn postfix_master(address: Ipv4Addr) -> String {
     format!(
         "{address}:587 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
 {address}:465 inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
+{address}:25 inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no
 postlog unix-dgram n - n - 1 postlogd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

@@ -224,10 +224,10 @@ fn a_line_may_have_8_kib_and_not_a_byte_more() {
 }
 
 /// xorshift64*: the same hostile input for the same seed.
-struct Seeded(u64);
+pub(super) struct Seeded(pub(super) u64);
 
 impl Seeded {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

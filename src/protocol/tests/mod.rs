@@ -3,6 +3,8 @@
 
 mod bounds;
 mod imap;
+mod offers;
+mod opening;
 mod pop3;
 mod smtp;
 

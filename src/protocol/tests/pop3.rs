@@ -79,7 +79,7 @@ fn pop3_client_mode() {
                 &[FrontEof],
                 "",
                 "",
-                fails("Client closed before TLS: the pop3 client"),
+                fails("Client closed before TLS: the pop3 server had said nothing by then"),
             ),
             (
                 &[B("+OK ready <1@mx>\r\n"), FrontEof],

@@ -165,13 +165,13 @@ fn smtp_client_mode() {
             &[FrontEof],
             "",
             "",
-            fails("Client closed before TLS: the smtp client"),
+            fails("Client closed before TLS: the smtp server had said nothing by then"),
         ),
         (
             &[B("220 mx ESMTP\r\n"), FrontEof],
             greeting,
             "EHLO localhost\r\n",
-            fails("Client closed before TLS"),
+            fails("Client closed before TLS: the smtp client"),
         ),
         (
             &[B("220 mx ESMTP\r\n250 mx\r\n"), FrontEof],

@@ -1,0 +1,71 @@
+//! What ends a session, or one end of it, while bytes are carried.
+
+use nix::errno::Errno;
+
+use super::buffer::{Pool, Scratch};
+use super::end::{End, Reading, Writing};
+use super::session::{Ending, broken};
+use crate::log::Log;
+use crate::tls::Failure;
+use crate::{error, info};
+
+/// What happened while carrying that ends the session.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The socket that was read from.
+    Read(Errno),
+    /// The socket that was written to.
+    Write(Errno),
+    /// A record of the end that was read from; its alert, if there is one, is in `output`.
+    Tls(Failure),
+    /// TLS refuses to encrypt.
+    Encrypt(Failure),
+    /// EOF on TLS with bytes that can reach nobody any more.
+    Unsent(usize),
+}
+
+/// What stunnel says it was doing.
+pub(super) fn reading(end: &End) -> &'static str {
+    match end.tls {
+        Some(_) => "transfer: SSL_read",
+        None => "transfer: readsocket",
+    }
+}
+
+pub(super) fn writing(end: &End) -> &'static str {
+    match end.tls {
+        Some(_) => "transfer: SSL_write",
+        None => "transfer: writesocket",
+    }
+}
+
+/// An end was closed by its peer both ways. Nothing can be sent to it any more, and nothing comes;
+/// the other end is told so in order, unless bytes were lost on TLS.
+pub(super) fn gone(
+    end: &mut End,
+    other: &mut End,
+    doing: &str,
+    log: &Log,
+    scratch: &mut Scratch,
+    pool: &mut Pool,
+) -> Result<(), Ending> {
+    let unsent = end.unsent();
+    if end.tls.is_some() {
+        if unsent > 0 {
+            error!(
+                log,
+                "TLS socket closed (SSL_{doing}) with {unsent} unsent byte(s)"
+            );
+            return Err(Ending::Reset);
+        }
+        info!(log, "TLS socket closed (SSL_{doing})");
+    } else {
+        info!(log, "transfer: {doing}socket: Socket is closed");
+    }
+    end.output.clear(pool);
+    end.reading = Reading::Over;
+    end.writing = Writing::Over;
+    other
+        .finish(&mut scratch.tls, pool)
+        .map_err(|errno| broken(log, "transfer", errno))
+}
