@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::diagnostic::Severity;
+use super::endpoint::Endpoint;
 use super::option::Fault;
 use super::service::{Draft, Failover, Protocol, Service, TlsVersion};
 use super::tls_options::TlsFlags;
-use super::value::Endpoint;
 
 /// Options that were probably meant; see [`Draft::meant`].
 type Meant = BTreeSet<&'static str>;

@@ -597,3 +597,23 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
     let (_, said) = served(&format!("retry = yes\n{}", client("retry = no")));
     assert!(said.is_empty(), "{said:?}");
 }
+
+#[test]
+fn what_is_hardly_part_of_a_value_is_warned_of() {
+    for (line, rest) in [
+        ("cert = /c.pem ; ours", "`; ours` is part of the value"),
+        ("cert = /c.pem\t# ours", "`# ours` is part of the value"),
+        ("cert = \"/c.pem\"", "`\"` is part of the value"),
+        (
+            "checkHost = h.example # theirs",
+            "`# theirs` is part of the value",
+        ),
+    ] {
+        let said = said_of(line);
+        let warned = said
+            .iter()
+            .any(|said| said.starts_with("warning: ") && said.contains(rest));
+        assert!(warned, "{line}: {said:?}");
+    }
+    assert!(said_of("cert = /c;d#e.pem").is_empty());
+}
