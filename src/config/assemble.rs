@@ -97,12 +97,21 @@ impl Assembly<'_> {
         }
         self.decide(&mut draft);
         self.number(&mut draft.service, before);
-        let (service, faults) = checks::finish(draft, passed);
-        for (option, mut fault) in faults {
+        let (service, found) = checks::finish(draft, passed);
+        for checks::Found {
+            option,
+            nth,
+            mut fault,
+        } in found
+        {
             if !fault.text.starts_with("Service [") {
                 fault.text = format!("Service [{}]: {}", service.name, fault.text);
             }
-            let origin = at(&service.origins, option).cloned();
+            // A line that was refused is no address: then which is the n-th is not known.
+            let all = service.origins.all(option);
+            let nth = nth.filter(|_| all.len() == service.connect.len());
+            let origin = nth.and_then(|nth| all.get(nth));
+            let origin = origin.or_else(|| at(&service.origins, option)).cloned();
             self.fault(origin.as_ref(), fault);
         }
         service

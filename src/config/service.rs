@@ -413,16 +413,20 @@ const PROTOCOLS_NOT_YET: &[&str] = &[
     "capwinctrl",
 ];
 
+/// Whether it is one of them.
+pub(super) fn not_yet(protocol: &str) -> bool {
+    PROTOCOLS_NOT_YET
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(protocol))
+}
+
 fn protocol(value: &str) -> Result<Protocol, Fault> {
     let served = [
         ("smtp", Protocol::Smtp),
         ("pop3", Protocol::Pop3),
         ("imap", Protocol::Imap),
     ];
-    if PROTOCOLS_NOT_YET
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(value))
-    {
+    if not_yet(value) {
         let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
         return Err(fault.help("smtp, pop3 and imap are served"));
     }

@@ -128,6 +128,15 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
         "`2001:db8:1` is not an IPv6 address",
     ),
     ("connect = h:0", "port 0 cannot be connected to"),
+    (
+        "sni = h.example:993",
+        "is no server name (a port belongs to `connect`",
+    ),
+    ("sni = *.example", "`*.example` is no server name"),
+    (
+        "sni = h.example ; theirs",
+        "(a name has no blank, and comments stand on lines",
+    ),
     // How options stand to each other.
     (
         "sslVersionMin = TLSv1.3\nsslVersionMax = TLSv1.2",
