@@ -11,6 +11,7 @@
 //! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
+//! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
@@ -25,6 +26,7 @@ pub mod ipc;
 pub mod jail;
 pub mod log;
 pub mod master;
+pub mod ports;
 pub mod process;
 pub mod protocol;
 pub mod relay;

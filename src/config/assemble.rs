@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::checks;
 use super::diagnostic::{Diagnostic, Severity};
+use super::endpoint::Ports;
 use super::global::Global;
 use super::option::{self, Fault, OptionDef, Scope, Verdict};
 use super::provider::{Given, Options, Raw, Section};
@@ -24,6 +25,8 @@ pub(super) struct Surroundings<'a> {
     pub incomplete: bool,
     /// The control socket unless `control` says another.
     pub control: Option<&'a Path>,
+    /// What the system calls its ports.
+    pub ports: Ports,
 }
 
 /// Makes the global options and the services; what is wrong is pushed to `diagnostics`.
@@ -59,6 +62,7 @@ impl Assembly<'_> {
         let mut global = Global::blank(surroundings.program);
         global.control = surroundings.control.map(Path::to_owned);
         let mut draft = Draft::blank();
+        draft.ports = surroundings.ports;
         for option in option::options() {
             for value in option.defaults {
                 // Defaults pass the same way as what an administrator writes.
@@ -93,12 +97,21 @@ impl Assembly<'_> {
         }
         self.decide(&mut draft);
         self.number(&mut draft.service, before);
-        let (service, faults) = checks::finish(draft, passed);
-        for (option, mut fault) in faults {
+        let (service, found) = checks::finish(draft, passed);
+        for checks::Found {
+            option,
+            nth,
+            mut fault,
+        } in found
+        {
             if !fault.text.starts_with("Service [") {
                 fault.text = format!("Service [{}]: {}", service.name, fault.text);
             }
-            let origin = at(&service.origins, option).cloned();
+            // A line that was refused is no address: then which is the n-th is not known.
+            let all = service.origins.all(option);
+            let nth = nth.filter(|_| all.len() == service.connect.len());
+            let origin = nth.and_then(|nth| all.get(nth));
+            let origin = origin.or_else(|| at(&service.origins, option)).cloned();
             self.fault(origin.as_ref(), fault);
         }
         service
@@ -194,9 +207,29 @@ impl Assembly<'_> {
             }
             return;
         }
-        if let Err(fault) = apply(option, value, global, draft) {
-            self.fault(Some(origin), fault);
+        let before = draft.clone();
+        match apply(option, value, global, draft) {
+            Err(fault) if fault.severity == Severity::Error => {
+                let fault = behind(option, value, before).unwrap_or(fault);
+                self.fault(Some(origin), fault);
+            }
+            Err(fault) => self.fault(Some(origin), fault),
+            Ok(()) => self.whole_line(option, value, origin),
         }
+    }
+
+    /// Warns of what was hardly meant to be part of a value, as nothing else would tell.
+    fn whole_line(&mut self, option: &OptionDef, value: &str, origin: &Origin) {
+        // A wrong `sni` is told with the service.
+        if option.secret || option.name == "sni" {
+            return;
+        }
+        let Some((_, rest)) = surplus(value) else {
+            return;
+        };
+        let text = format!("`{rest}` is part of the value, which goes on to the end of the line");
+        let warning = Diagnostic::new(Severity::Warning, Some(origin), text);
+        self.push(warning.help("comments stand on lines of their own, and values need no quotes"));
     }
 
     /// Judges what only the whole service tells: whether an option that is not served asks for
@@ -281,6 +314,39 @@ fn apply(
         set(draft, value)?;
     }
     Ok(())
+}
+
+/// What a value would be without a comment behind it or quotes around it, and what is too much.
+fn surplus(value: &str) -> Option<(&str, &str)> {
+    for quote in ['"', '\''] {
+        let inside = value
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote));
+        if let Some(inside) = inside {
+            return Some((inside, &value[..1]));
+        }
+    }
+    let blank = value.char_indices().zip(value.chars().skip(1));
+    let mut comments =
+        blank.filter(|((_, blank), next)| blank.is_whitespace() && matches!(next, ';' | '#'));
+    let ((at, _), _) = comments.next()?;
+    Some((value[..at].trim_end(), value[at..].trim_start()))
+}
+
+/// What is wrong with a value that would be right without what is too much.
+fn behind(option: &OptionDef, value: &str, mut draft: Draft) -> Option<Fault> {
+    let (meant, rest) = surplus(value)?;
+    let mut global = Global::blank("");
+    let global = option.set_global.map(|_| &mut global);
+    let read = apply(option, meant, global, &mut draft);
+    if read.is_err_and(|fault| fault.severity == Severity::Error) {
+        return None;
+    }
+    let fault = Fault::new(format!("`{rest}` is taken as part of the value"));
+    let name = option.name;
+    Some(fault.help(format!(
+        "write `{name} = {meant}`: comments stand on lines of their own, and values need no quotes"
+    )))
 }
 
 /// Whether a value asks for nothing but what adit does anyway.

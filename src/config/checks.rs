@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::diagnostic::Severity;
+use super::endpoint::Endpoint;
+use super::first_byte;
 use super::option::Fault;
+use super::server_name;
 use super::service::{Draft, Failover, Protocol, Service, TlsVersion};
 use super::tls_options::TlsFlags;
-use super::value::Endpoint;
 
 /// Options that were probably meant; see [`Draft::meant`].
 type Meant = BTreeSet<&'static str>;
@@ -14,8 +16,17 @@ type Meant = BTreeSet<&'static str>;
 /// What makes a client verify its server.
 const VERIFY: [&str; 4] = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
 
-/// Collects what is wrong and the option whose line shows it; `""` is the section's line.
-struct Faults(Vec<(&'static str, Fault)>);
+/// What is wrong, and where.
+pub(super) struct Found {
+    /// The option whose line shows it; `""` is the section's line.
+    pub(super) option: &'static str,
+    /// Which of its lines, for one that may be repeated; `None`: the last.
+    pub(super) nth: Option<usize>,
+    pub(super) fault: Fault,
+}
+
+/// Collects what is wrong.
+struct Faults(Vec<Found>);
 
 impl Faults {
     fn push(&mut self, severity: Severity, option: &'static str, text: &str, help: &str) {
@@ -23,7 +34,11 @@ impl Faults {
             severity,
             ..Fault::new(text).help(help)
         };
-        self.0.push((option, fault));
+        self.add(option, None, fault);
+    }
+
+    fn add(&mut self, option: &'static str, nth: Option<usize>, fault: Fault) {
+        self.0.push(Found { option, nth, fault });
     }
 
     fn error(&mut self, option: &'static str, text: &str, help: &str) {
@@ -35,7 +50,7 @@ impl Faults {
 /// that was refused, or under a name that is misspelt, counts as given: one mistake is not reported
 /// twice.
 /// A service without `accept` takes one of the `passed` sockets.
-pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<(&'static str, Fault)>) {
+pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) {
     let mut faults = Faults(Vec::new());
     let flags = draft.flags.without(draft.flags_cleared);
     // As a default for every service it counts where it has a use.
@@ -96,6 +111,10 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
         );
     }
     if service.client {
+        let sni = service.tls.sni.as_deref().unwrap_or_default();
+        if let Some(fault) = server_name::judge(sni) {
+            faults.add("sni", None, fault);
+        }
         service.tls.connect_host = match service.connect.first() {
             Some(Endpoint::Tcp { host, .. }) => {
                 Some(host.clone().unwrap_or_else(|| "localhost".to_owned()))
@@ -109,6 +128,7 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
             "in client mode it is the name to send",
         );
     }
+    first_byte(service, meant, faults);
     let used = service.client && service.protocol == Some(Protocol::Smtp);
     // A refused `protocol` may have been smtp, misspelt.
     let unknown = service.protocol.is_none() && service.origins.has("protocol")
@@ -122,6 +142,22 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
             "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` with `client = yes`",
             "the name to send in TLS is `sni`",
         );
+    }
+}
+
+/// Whether each port that a client connects to begins as the service does.
+fn first_byte(service: &Service, meant: &Meant, faults: &mut Faults) {
+    // A `protocol` that was refused is told already.
+    let refused = service.protocol.is_none() && service.origins.has("protocol");
+    if !service.client || refused || meant.contains("protocol") {
+        return;
+    }
+    for (nth, endpoint) in service.connect.iter().enumerate() {
+        if let Endpoint::Tcp { port, .. } = endpoint
+            && let Some(fault) = first_byte::judge(*port, service.protocol)
+        {
+            faults.add("connect", Some(nth), fault);
+        }
     }
 }
 

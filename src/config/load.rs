@@ -7,6 +7,7 @@ use super::Config;
 use super::assemble::{Surroundings, assemble};
 use super::control::{self, Folders};
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
+use super::endpoint::Ports;
 use super::provider::{self, Layer};
 use super::syntax::{self, Files};
 
@@ -57,6 +58,7 @@ pub fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
     let machine = Machine {
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         folders: socket_folders(),
+        ports: crate::ports::tcp,
     };
     load_partly_from(sources, &variables, &machine, &Disk)
 }
@@ -87,12 +89,14 @@ fn socket_folders() -> Folders {
 }
 
 /// What a configuration depends on besides its text.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Machine {
     /// How many processors there are.
     processors: usize,
     /// Where sockets are made.
     folders: Folders,
+    /// What it calls its ports.
+    ports: Ports,
 }
 
 fn whole((config, diagnostics): (Option<Config>, Diagnostics)) -> Result<Loaded, Diagnostics> {
@@ -115,7 +119,8 @@ pub(super) fn load_from(
 ) -> Result<Loaded, Diagnostics> {
     let machine = Machine {
         processors,
-        ..Machine::default()
+        folders: Folders::default(),
+        ports: |_| None,
     };
     whole(load_partly_from(sources, variables, &machine, files))
 }
@@ -152,6 +157,7 @@ fn load_partly_from(
         passed: sources.passed,
         incomplete,
         control: control.first().map(PathBuf::as_path),
+        ports: machine.ports,
     };
     let assembled = match provider::merge(layers) {
         // Without its file nothing true can be said of the rest.

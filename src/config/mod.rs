@@ -11,11 +11,14 @@ mod assemble;
 mod checks;
 mod control;
 mod diagnostic;
+mod endpoint;
+mod first_byte;
 mod global;
 mod idle;
 mod load;
 mod option;
 mod provider;
+mod server_name;
 mod service;
 mod socket;
 mod syntax;
@@ -29,6 +32,7 @@ mod tests;
 pub use diagnostic::{
     Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
 };
+pub use endpoint::Endpoint;
 pub use global::{Foreground, Global, LogMode};
 pub use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
@@ -37,7 +41,7 @@ pub use service::{
 };
 pub use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub use tls_options::tls_option_names;
-pub use value::{Endpoint, Origin, Origins, Secret};
+pub use value::{Origin, Origins, Secret};
 
 /// A whole configuration: what stands before the first section, and the services in file order.
 #[derive(Debug, Clone)]

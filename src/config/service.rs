@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::endpoint::{Endpoint, Ports};
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
-use super::value::{Endpoint, Origin, Origins};
+use super::value::{Origin, Origins};
 
 /// `failover = rr | prio`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +168,8 @@ pub(super) struct Draft {
     pub(super) service: Service,
     /// This is the part before the first section.
     pub(super) defaults: bool,
+    /// What this system calls its ports.
+    pub(super) ports: Ports,
     /// What the section itself gave, and did not inherit.
     pub(super) own: BTreeSet<&'static str>,
     /// What a name that nobody knows was probably meant to be: it was given, though not well.
@@ -211,6 +214,7 @@ impl Draft {
         Draft {
             service,
             defaults: true,
+            ports: |_| None,
             own: BTreeSet::new(),
             meant: BTreeSet::new(),
             asked: BTreeSet::new(),
@@ -273,7 +277,7 @@ const fn option(name: &'static str, syntax: &'static str, doc: &'static str) -> 
 pub(super) static OPTIONS: &[OptionDef] = &[
     option("accept", "[HOST:]PORT", "address to accept connections on")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
-        .service(|draft, value| { draft.service.accept.push(Endpoint::parse(value, true)?); Ok(()) }),
+        .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
     option("CAfile", "FILE", "file of trusted certificates")
         .example("CAfile = /etc/adit/partners.pem").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.ca_file = filled(value).map(Into::into))),
@@ -307,7 +311,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.client = yes_no(value)?)),
     option("connect", "[HOST:]PORT", "address to connect to")
         .example("connect = pop.example.com:995").unless_given("none; every service needs one").repeatable()
-        .service(|draft, value| { draft.service.connect.push(Endpoint::parse(value, false)?); Ok(()) }),
+        .service(|draft, value| { let address = Endpoint::parse(value, false, draft.ports)?; draft.service.connect.push(address); Ok(()) }),
     option("curves", "LIST", "groups of the key exchange")
         .example("curves = X25519MLKEM768:X25519:P-256").unless_given("all that are served, X25519MLKEM768 first")
         .service(|draft, value| store!(draft.tls.curves = Some(given(value)?))),
@@ -409,16 +413,20 @@ const PROTOCOLS_NOT_YET: &[&str] = &[
     "capwinctrl",
 ];
 
+/// Whether it is one of them.
+pub(super) fn not_yet(protocol: &str) -> bool {
+    PROTOCOLS_NOT_YET
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(protocol))
+}
+
 fn protocol(value: &str) -> Result<Protocol, Fault> {
     let served = [
         ("smtp", Protocol::Smtp),
         ("pop3", Protocol::Pop3),
         ("imap", Protocol::Imap),
     ];
-    if PROTOCOLS_NOT_YET
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(value))
-    {
+    if not_yet(value) {
         let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
         return Err(fault.help("smtp, pop3 and imap are served"));
     }

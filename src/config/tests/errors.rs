@@ -87,15 +87,56 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("local =", "a value is missing"),
     ("accept = 65536", "`65536` is not a port"),
     ("accept = +5", "`+5` is not a port"),
-    ("accept = h:", "`` is not a port"),
+    ("accept = h:", "the port is missing behind `h`"),
+    (
+        "connect = https://h:443",
+        "is a URL, and not an address (write `h:443`)",
+    ),
+    (
+        "connect = h.example",
+        "the port is missing behind `h.example`",
+    ),
+    // What stands behind a value or around it.
+    (
+        "connect = h:993 ; the provider",
+        "`; the provider` is taken as part of the value (write `connect = h:993`: comments",
+    ),
+    (
+        "delay = yes # slow",
+        "`# slow` is taken as part of the value (write `delay = yes`",
+    ),
+    (
+        "delay = \"yes\"",
+        "`\"` is taken as part of the value (write `delay = yes`",
+    ),
+    ("TIMEOUTidle = 60 ; a minute", "(write `TIMEOUTidle = 60`"),
     (
         "accept = :25",
         "is not a host name or an address (leave the host",
     ),
-    ("accept = a b:25", "`a b` is not a host name or an address"),
+    (
+        "accept = a b c:25",
+        "`a b c` is not a host name or an address",
+    ),
     ("accept = [::1:25", "`[::1` is not an IPv6 address"),
-    ("accept = 2001:db8::1", "`2001:db8:` is not an IPv6 address"),
+    (
+        "accept = 2001:db8::1",
+        "the port is missing behind `2001:db8::1`",
+    ),
+    (
+        "accept = 2001:db8:1:25",
+        "`2001:db8:1` is not an IPv6 address",
+    ),
     ("connect = h:0", "port 0 cannot be connected to"),
+    (
+        "sni = h.example:993",
+        "is no server name (a port belongs to `connect`",
+    ),
+    ("sni = *.example", "`*.example` is no server name"),
+    (
+        "sni = h.example ; theirs",
+        "(a name has no blank, and comments stand on lines",
+    ),
     // How options stand to each other.
     (
         "sslVersionMin = TLSv1.3\nsslVersionMax = TLSv1.2",

@@ -382,6 +382,7 @@ fn a_relay_from_flags_verifies_the_server() {
     let loaded = load(flags(&[
         both[0],
         both[1],
+        both[2],
         ("client", "yes"),
         ("verify-server", "no"),
     ]));
@@ -596,4 +597,64 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
     // What a section takes back.
     let (_, said) = served(&format!("retry = yes\n{}", client("retry = no")));
     assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
+fn what_is_hardly_part_of_a_value_is_warned_of() {
+    for (line, rest) in [
+        ("cert = /c.pem ; ours", "`; ours` is part of the value"),
+        ("cert = /c.pem\t# ours", "`# ours` is part of the value"),
+        ("cert = \"/c.pem\"", "`\"` is part of the value"),
+        (
+            "checkHost = h.example # theirs",
+            "`# theirs` is part of the value",
+        ),
+    ] {
+        let said = said_of(line);
+        let warned = said
+            .iter()
+            .any(|said| said.starts_with("warning: ") && said.contains(rest));
+        assert!(warned, "{line}: {said:?}");
+    }
+    assert!(said_of("cert = /c;d#e.pem").is_empty());
+}
+
+#[test]
+fn a_client_whose_protocol_does_not_fit_its_port_is_warned_of_with_the_line() {
+    let said = said_of("connect = h:465\nconnect = h:587\nprotocol = smtp");
+    assert_eq!(
+        said,
+        [
+            "warning: test.conf:6: \"connect = h:465\": Service [s]: port 465 speaks TLS from the \
+          first byte, but `protocol = smtp` waits for plain text first \
+          (leave `protocol` out, or connect to port 587)"
+        ]
+    );
+    let said = said_of("connect = h:465\nconnect = h:143");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("warning: test.conf:7: \"connect = h:143\""),
+        "{said:?}"
+    );
+    // In server mode it is the clients that begin.
+    let server = "[s]\naccept = 993\nconnect = 143\ncert = /c\n";
+    assert!(served(server).1.is_empty());
+}
+
+#[test]
+fn a_name_that_is_not_sent_as_it_stands_is_said() {
+    for (line, words) in [
+        (
+            "sni = 192.0.2.1",
+            "an address is no server name: none is sent",
+        ),
+        ("sni = h.example.", "the final dot of `sni` is not sent"),
+    ] {
+        let said = said_of(line);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with("note: test.conf:6: ") && said[0].contains(words),
+            "{said:?}"
+        );
+    }
 }

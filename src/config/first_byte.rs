@@ -1,0 +1,116 @@
+//! Ports whose servers speak TLS from the first byte, and ports whose servers begin in plain: what
+//! `protocol` says must fit, or both sides wait for the other, and the log shows a timeout only.
+
+use super::option::Fault;
+use super::service::{Protocol, not_yet};
+
+/// A protocol's port that begins in plain, and the one that is TLS from the first byte.
+const PAIRS: &[(&str, &[u16], Option<u16>)] = &[
+    ("smtp", &[587, 25], Some(465)),
+    ("imap", &[143], Some(993)),
+    ("pop3", &[110], Some(995)),
+    ("nntp", &[119], Some(563)),
+    ("ldap", &[389], Some(636)),
+    ("pgsql", &[5432], None),
+    ("ftp", &[21], Some(990)),
+];
+
+fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Smtp => "smtp",
+        Protocol::Pop3 => "pop3",
+        Protocol::Imap => "imap",
+    }
+}
+
+/// What is to be said of a client that connects to `port` with this dialogue, or with none.
+pub(super) fn judge(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
+    match protocol {
+        Some(protocol) => tls_first(port, name(protocol)),
+        None => plain_first(port),
+    }
+}
+
+fn tls_first(port: u16, protocol: &str) -> Option<Fault> {
+    PAIRS.iter().find(|pair| pair.2 == Some(port))?;
+    let plain = PAIRS.iter().find(|pair| pair.0 == protocol)?.1.first()?;
+    let fault = Fault::warning(format!(
+        "port {port} speaks TLS from the first byte, but `protocol = {protocol}` waits for plain text first"
+    ));
+    Some(fault.help(format!("leave `protocol` out, or connect to port {plain}")))
+}
+
+fn plain_first(port: u16) -> Option<Fault> {
+    let (protocol, _, tls) = PAIRS.iter().find(|pair| pair.1.contains(&port))?;
+    let fault = Fault::warning(format!(
+        "port {port} begins in plain, but this service speaks TLS from the first byte"
+    ));
+    // FTP's TLS is none of stunnel's protocols.
+    let served = *protocol != "ftp" && !not_yet(protocol);
+    let help = match (served, tls) {
+        (true, Some(tls)) => format!("`protocol = {protocol}`, or connect to port {tls}"),
+        (true, None) => format!("`protocol = {protocol}`"),
+        (false, Some(tls)) => format!("connect to port {tls}"),
+        (false, None) => format!("it takes `protocol = {protocol}`, which adit does not serve yet"),
+    };
+    Some(fault.help(help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocol_and_port_must_fit() {
+        let said = |port, protocol| {
+            let fault: Option<Fault> = judge(port, protocol);
+            fault.map(|fault| fault.text + " / " + &fault.help.unwrap_or_default())
+        };
+        for (port, protocol, words) in [
+            (
+                465,
+                Some(Protocol::Smtp),
+                "leave `protocol` out, or connect to port 587",
+            ),
+            (
+                993,
+                Some(Protocol::Imap),
+                "leave `protocol` out, or connect to port 143",
+            ),
+            (
+                995,
+                Some(Protocol::Pop3),
+                "leave `protocol` out, or connect to port 110",
+            ),
+            (
+                993,
+                Some(Protocol::Smtp),
+                "leave `protocol` out, or connect to port 587",
+            ),
+            (563, Some(Protocol::Imap), "speaks TLS from the first byte"),
+            (636, Some(Protocol::Imap), "speaks TLS from the first byte"),
+            (25, None, "`protocol = smtp`, or connect to port 465"),
+            (587, None, "`protocol = smtp`, or connect to port 465"),
+            (143, None, "`protocol = imap`, or connect to port 993"),
+            (110, None, "`protocol = pop3`, or connect to port 995"),
+            (119, None, "connect to port 563"),
+            (389, None, "connect to port 636"),
+            (5432, None, "`protocol = pgsql`"),
+            (21, None, "/ connect to port 990"),
+        ] {
+            let text = said(port, protocol).unwrap();
+            assert!(text.contains(words), "{port} {protocol:?}: {text}");
+        }
+        for (port, protocol) in [
+            (587, Some(Protocol::Smtp)),
+            (2525, Some(Protocol::Smtp)),
+            (143, Some(Protocol::Imap)),
+            (465, None),
+            (993, None),
+            (443, None),
+            (2525, None),
+        ] {
+            assert_eq!(said(port, protocol), None, "{port} {protocol:?}");
+        }
+    }
+}
