@@ -183,6 +183,11 @@ impl Plan {
             .collect()
     }
 
+    /// Whether the processes that relay are root's: nobody else to become was named.
+    pub fn stays_root(&self) -> bool {
+        self.privileged && self.uid.is_none_or(Uid::is_root)
+    }
+
     /// The directory that [`Plan::enter`] will make the root, where it will.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref().filter(|_| self.privileged)

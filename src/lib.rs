@@ -24,6 +24,7 @@ pub mod config;
 pub mod inside;
 pub mod ipc;
 pub mod jail;
+pub mod limits;
 pub mod log;
 pub mod master;
 pub mod ports;

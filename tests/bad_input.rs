@@ -241,6 +241,15 @@ fn when_descriptors_run_out_accepting_pauses_and_nothing_dies() {
         "120 connections in 48 descriptors a process"
     );
     assert!(!served.is_empty(), "nobody was served");
+    // 48 files: 40 of them are adit's own.
+    let line = adit.wait_for_log("All workers are full: ");
+    for part in [
+        "a process may open 48 files",
+        "`ulimit -n`",
+        "`LimitNOFILE=`",
+    ] {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
     drop(served);
     // It goes on as soon as there is room.
     wait_for("a client that is served", || {
@@ -250,6 +259,41 @@ fn when_descriptors_run_out_accepting_pauses_and_nothing_dies() {
         std::io::Read::read_exact(&mut client, &mut answer).ok()
     });
     goes_on(&adit, &certs, &family);
+}
+
+#[test]
+fn where_the_last_descriptor_is_gone_the_numbers_and_the_remedy_are_told() {
+    require!(adit);
+    let upstream = Server::echo();
+    let lines = format!("client = yes\n{}", upstream.line());
+    let plan = Plan::new().global("workers = 1\nthreads = 1");
+    let adit = plan.service("test", lines).start();
+    let roles = proc::roles(adit.pid());
+    let told = |phrase: &str, connections: &str| {
+        let line = adit.wait_for_log(phrase);
+        let numbers = format!("two for each connection; connections now: {connections};");
+        for part in ["Too many open files (24) (", &numbers, "`ulimit -n`"] {
+            let cut = part.starts_with("Too") && phrase.starts_with("Worker");
+            assert!(cut || line.contains(part), "no {part:?} in {line}");
+        }
+    };
+    let limit = proc::leave_no_descriptor(roles.master);
+    let client = adit.connect("test");
+    told("accept: ", "0");
+    proc::limit_descriptors(roles.master, &limit);
+    drop(client);
+    adit.wait_for_log("Service [test] finished (0 left)");
+    // The worker has one for the client, and none for the server.
+    let limit = proc::leave_descriptors(roles.workers[0], 1);
+    drop(adit.connect("test"));
+    told("remote socket: ", "1");
+    proc::limit_descriptors(roles.workers[0], &limit);
+    proc::leave_no_descriptor(roles.workers[0]);
+    drop(adit.connect("test"));
+    told(
+        "Worker: a message between adit's processes was cut short",
+        "0",
+    );
 }
 
 #[test]

@@ -380,3 +380,49 @@ fn nothing_is_accepted_before_the_jail_and_the_supervisor_opens_no_key() {
         assert_eq!(pid, master, "{call}");
     }
 }
+
+/// What SO_PEERCRED gives is how MariaDB's unix_socket and slapd's EXTERNAL know who is there.
+#[test]
+fn every_client_is_root_to_a_unix_socket_unless_setuid_is_given_and_that_is_warned_of() {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    for (globals, user, warned) in [
+        ("", 0, true),
+        ("setuid = root", 0, true),
+        ("setuid = nobody\nsetgid = nogroup", 65534, false),
+    ] {
+        let plan = Plan::new().global(globals);
+        let path = plan.folder().join("upstream");
+        let upstream = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("chmod");
+        let lines = format!("connect = {}\n{}", path.display(), certs.server().lines());
+        let adit = plan.service("test", lines).start();
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let client = std::thread::spawn({
+            let address = adit.address("test");
+            move || peers::read_to_end(&mut tls::connect(config, address))
+        });
+        let (server, _) = upstream.accept().expect("adit");
+        let peer = getsockopt(&server, PeerCredentials).expect("who it is");
+        assert_eq!(peer.uid(), user, "{globals}");
+        drop(server);
+        client.join().expect("no panic");
+
+        let phrase = "so is every client to a server that asks the socket who connects";
+        assert_eq!(adit.count_in_log(phrase), usize::from(warned), "{globals}");
+        let check = |flags: &[&str]| {
+            let mut command = std::process::Command::new(crate::support::adit::program());
+            let command = command.arg("check").args(flags).arg(adit.plan.file());
+            command.env("RUNTIME_DIRECTORY", adit.plan.folder());
+            let output = command.output().expect("a command");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.code(), said)
+        };
+        let (code, said) = check(&[]);
+        assert_eq!((code, said.contains(phrase)), (Some(0), warned), "{said}");
+        assert_eq!(said.contains("help: `setuid = USER`"), warned, "{said}");
+        assert_eq!(check(&["--strict"]).0, Some(i32::from(warned)));
+    }
+}

@@ -172,3 +172,78 @@ fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
     manager.wait_for("WATCHDOG=1");
     assert_eq!(adit.count_in_log("stands still"), 1);
 }
+
+/// What the sandboxed systemd runs: adit in stunnel's place, by units of each type, with a file that
+/// says nothing of `foreground`.
+const UNITS: &str = r#"
+set -u
+mkdir -p /etc/stunnel
+cp /mnt/adit /usr/bin/adit
+ln -sf adit /usr/bin/stunnel4
+printf 'pid = /run/adit-test.pid\n[s]\nclient = yes\naccept = 127.0.0.1:7002\nconnect = 127.0.0.1:9\n' \
+    >/etc/stunnel/mail.conf
+for type in none simple exec notify forking forking-pid; do
+    {
+        echo '[Service]'
+        case $type in
+        none) ;;
+        forking-pid) printf 'Type=forking\nPIDFile=/run/adit-test.pid\n' ;;
+        *) echo "Type=$type" ;;
+        esac
+        echo 'TimeoutStartSec=30'
+        echo 'ExecStart=/usr/bin/stunnel4 /etc/stunnel/mail.conf'
+    } >/run/systemd/system/adit-$type.service
+done
+systemctl daemon-reload
+serves() { (exec 3<>/dev/tcp/127.0.0.1/7002) 2>/dev/null; }
+for type in none simple exec notify forking forking-pid; do
+    unit=adit-$type
+    systemctl start $unit || echo "$type: not started"
+    # Type=simple is started before it serves.
+    for try in $(seq 100); do serves && break; sleep 0.1; done
+    main=$(systemctl show --value -p MainPID $unit)
+    [ "$(systemctl is-active $unit)" = active ] || echo "$type: not active"
+    [ "$(cat /run/adit-test.pid)" = "$main" ] || echo "$type: systemd takes $main for it"
+    serves || echo "$type: does not serve"
+    adit reload /etc/stunnel/mail.conf >/dev/null 2>&1 || echo "$type: not reloaded"
+    [ "$(systemctl is-active $unit)" = active ] || echo "$type: not active after a reload"
+    systemctl stop $unit || echo "$type: not stopped"
+    [ "$(systemctl show --value -p Result $unit)" = success ] || echo "$type: failed"
+    serves && echo "$type: serves on"
+done
+echo done
+"#;
+
+/// With Debian's stunnel@.service, which gives no type, stunnel 5.68 with such a file is dead at once.
+#[test]
+fn a_file_without_foreground_is_served_by_units_of_every_type() {
+    require!(root);
+    require!(adit);
+    require!(program "unshare");
+    require!(program "systemctl");
+    require!(
+        std::path::Path::new("/lib/systemd/systemd").exists(),
+        "systemd is not installed"
+    );
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::copy(support::adit::program(), folder.path().join("adit")).expect("copying");
+    let run = |mode: &str, script: &str| {
+        fs::write(folder.path().join("script"), script).expect("writing");
+        let sandbox = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packaging/sandbox");
+        let output = std::process::Command::new(sandbox)
+            .arg(mode)
+            .arg(folder.path())
+            .arg("/mnt/script")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("the sandbox");
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    require!(
+        run("plain", "echo ready\n").contains("ready"),
+        "no sandbox can be made here"
+    );
+    let said = run("systemd", UNITS);
+    assert_eq!(said.trim(), "done", "systemd's journal has the rest");
+}

@@ -8,6 +8,7 @@ use super::assemble::{Surroundings, assemble};
 use super::control::{self, Folders};
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::endpoint::Ports;
+use super::global::Foreground;
 use super::provider::{self, Layer};
 use super::syntax::{self, Files};
 
@@ -29,6 +30,9 @@ pub struct Sources {
     pub relay: bool,
     /// Listening sockets that systemd passed (`LISTEN_FDS`), for services without `accept`.
     pub passed: usize,
+    /// This process must not go into the background, whatever the configuration says:
+    /// `foreground = no` is `quiet`.
+    pub stays: bool,
 }
 
 /// A configuration that can be served.
@@ -170,10 +174,15 @@ fn load_partly_from(
     };
     let mut diagnostics = Diagnostics(found);
     diagnostics.sort();
-    let config = assembled.map(|(global, services)| Config {
-        global,
-        services,
-        file: sources.file.clone(),
+    let config = assembled.map(|(mut global, services)| {
+        if sources.stays && global.foreground == Foreground::No {
+            global.foreground = Foreground::Quiet;
+        }
+        Config {
+            global,
+            services,
+            file: sources.file.clone(),
+        }
     });
     (config, diagnostics)
 }

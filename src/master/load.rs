@@ -83,6 +83,9 @@ pub fn load(
         }
     }
     let plan = plan(&config.global, &mut found);
+    if plan.as_ref().is_some_and(Plan::stays_root) {
+        found.extend(config.services.iter().filter_map(everybody_is_root));
+    }
     match plan {
         Some(plan) if !found.iter().any(|d| d.severity == Severity::Error) => Ok(Loaded {
             services: services.into(),
@@ -92,6 +95,20 @@ pub fn load(
         }),
         _ => Err(found),
     }
+}
+
+/// A server that asks its Unix socket who connects is told: the worker, for every client.
+fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
+    let is_unix = |endpoint: &&Endpoint| matches!(endpoint, Endpoint::Unix(_));
+    let endpoint = service.connect.iter().find(is_unix)?;
+    let text = format!(
+        "Service [{}]: connect = {endpoint}: the workers are root, and so is every client to a server \
+         that asks the socket who connects, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
+         (peer) do",
+        service.name
+    );
+    let help = "`setuid = USER` before the first section makes the workers another user's";
+    Some(at(Severity::Warning, &service.origins, "connect", text).help(help))
 }
 
 /// What is wrong with the files, the user and the group that a configuration names, whatever else is

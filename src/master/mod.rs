@@ -26,6 +26,7 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
+use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
@@ -215,9 +216,6 @@ fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
 
 /// Sessions for which a worker's descriptor table has room.
 fn capacity(threads: usize) -> usize {
-    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-        .unwrap_or((1024, 1024));
     let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_PER_THREAD;
-    let soft = usize::try_from(soft).unwrap_or(usize::MAX);
-    (soft.saturating_sub(reserved) / 2).max(1)
+    (limits::open_files().saturating_sub(reserved) / 2).max(1)
 }

@@ -23,6 +23,7 @@ use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, Heard, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
+use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
 use crate::signals::Signals;
@@ -31,6 +32,8 @@ use crate::signals::Signals;
 const LAST_BATCHES: usize = 64;
 /// How long accepting pauses when descriptors run out, as stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is said that all workers are full.
+const CAPACITY_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How soon, and at last how seldom, the master looks whether what it handed over was claimed: it
 /// keeps a descriptor of each until then, which would keep a closed connection open.
 const CLAIM_TICK: Duration = Duration::from_millis(8);
@@ -54,6 +57,7 @@ pub struct Serving {
     /// When the retired listeners are closed, of a master that drains.
     closing_at: Option<Instant>,
     paused_until: Option<Instant>,
+    capacity_told_at: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
     /// Workers that have yet to answer a `List`, and what the others listed.
@@ -93,6 +97,7 @@ impl Serving {
             draining: false,
             closing_at: None,
             paused_until: None,
+            capacity_told_at: None,
             claim_tick: CLAIM_TICK,
             reminders,
             listing: None,
@@ -156,10 +161,32 @@ impl Serving {
             return false;
         }
         if self.workers.at_capacity() {
+            self.tell_of_capacity();
             self.pause();
             return false;
         }
         self.workers.have_room()
+    }
+
+    /// Why accepting pauses, said once in a while: it goes on for as long as all workers are full.
+    fn tell_of_capacity(&mut self) {
+        let now = Instant::now();
+        if self
+            .capacity_told_at
+            .is_some_and(|at| now < at + CAPACITY_TOLD_EVERY)
+        {
+            return;
+        }
+        self.capacity_told_at = Some(now);
+        crate::warning!(
+            self.log,
+            "All workers are full: {} connections, {} in each, as a process may open {} files and needs \
+             two for each connection ({}; or give more `workers`)",
+            self.workers.connections(),
+            self.workers.capacity(),
+            limits::open_files(),
+            limits::RAISE
+        );
     }
 
     fn pause(&mut self) {
@@ -289,10 +316,18 @@ impl Serving {
             Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => {}
             // accept(2): network errors of the new connection; others wait behind it.
             Some(Errno::EPROTO | Errno::EPERM | Errno::ENETDOWN | Errno::EHOSTUNREACH) => {
-                crate::info!(self.log, "accept: {error}");
+                crate::info!(self.log, "accept: {}", log::Reason(error));
             }
-            _ => {
-                crate::error!(self.log, "accept: {error}");
+            errno => {
+                let advice = errno.map(|errno| limits::Advice {
+                    errno,
+                    connections: self.workers.connections(),
+                });
+                let reason = log::Reason(error);
+                match advice {
+                    Some(advice) => crate::error!(self.log, "accept: {reason}{advice}"),
+                    None => crate::error!(self.log, "accept: {reason}"),
+                }
                 self.pause();
             }
         }

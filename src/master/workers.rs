@@ -320,6 +320,18 @@ impl Workers {
         running.peek().is_some() && running.all(|index| self.load(index) >= self.nursery.capacity)
     }
 
+    /// Connections in all workers, those among them that are on their way there.
+    pub fn connections(&self) -> u64 {
+        (0..self.slots.len())
+            .map(|index| self.load(index) as u64)
+            .sum()
+    }
+
+    /// How many a worker takes.
+    pub fn capacity(&self) -> usize {
+        self.nursery.capacity
+    }
+
     /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
     pub fn assign(&mut self, accepted: Accepted) {
         // In client mode each worker has its own sessions with the server; tickets of ours all know.

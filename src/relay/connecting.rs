@@ -14,6 +14,7 @@ use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
+use crate::limits;
 use crate::log::{self, Log};
 use crate::resolver::ResolveError;
 use crate::{debug, error, info, notice};
@@ -335,7 +336,11 @@ fn try_one(
             Ok(None)
         }
         Err(Refusal::NoSocket(errno)) => {
-            error!(log, "remote socket: {}", Reason(errno));
+            let advice = limits::Advice {
+                errno,
+                connections: resources.active_here(),
+            };
+            error!(log, "remote socket: {}{advice}", Reason(errno));
             Err(give_up(context))
         }
         Err(Refusal::Full) if resources.now < deadline => {

@@ -82,6 +82,11 @@ impl Resources {
             .sum()
     }
 
+    /// Connections open in this worker.
+    pub fn active_here(&self) -> u64 {
+        self.scoreboard.worker(self.worker).active().load(Relaxed)
+    }
+
     /// Asks for a name on behalf of a session. Returns the question's id.
     ///
     /// # Errors

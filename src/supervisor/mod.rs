@@ -9,6 +9,7 @@ mod daemon;
 mod generation;
 pub mod holder;
 mod listeners;
+mod manager;
 mod notify;
 mod orphans;
 pub mod pid_file;
@@ -36,7 +37,7 @@ use std::rc::Rc;
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::config::{self, Config, Foreground, Loaded, Severity, Sources};
+use crate::config::{self, Config, Diagnostic, Foreground, Loaded, Severity, Sources};
 use crate::ipc::leash::leash;
 use crate::jail::Plan;
 use crate::log::{self, Id, Log, Outputs};
@@ -69,9 +70,10 @@ pub fn run(mut sources: Sources) -> ExitCode {
         Ok(None) => {
             let passed = Listeners::passed();
             sources.passed = passed.as_ref().map_or(0, Listeners::count_passed);
-            let Some(loaded) = read(&sources) else {
+            let Some(mut loaded) = read(&sources) else {
                 return ExitCode::FAILURE;
             };
+            stay_if_kept(&mut sources, &mut loaded);
             passed
                 .and_then(|passed| start(sources, loaded, passed))
                 .map(|supervisor| (supervisor, Why::Start))
@@ -125,6 +127,26 @@ fn read(sources: &Sources) -> Option<Loaded> {
             crate::error!(ui_log(), "Configuration failed");
             None
         }
+    }
+}
+
+/// A process that systemd keeps does not go into the background.
+fn stay_if_kept(sources: &mut Sources, loaded: &mut Loaded) {
+    let foreground = &mut loaded.config.global.foreground;
+    if *foreground != Foreground::No {
+        return;
+    }
+    if let Some(kind) = manager::keeps_this_process() {
+        *foreground = Foreground::Quiet;
+        sources.stays = true;
+        loaded.diagnostics.push(Diagnostic::new(
+            Severity::Note,
+            None,
+            format!(
+                "Started by systemd as a unit with Type={kind}: staying in the foreground, as by \
+                 `foreground = quiet`"
+            ),
+        ));
     }
 }
 

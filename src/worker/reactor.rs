@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use nix::errno::Errno;
 
 use super::burst::{self, Burst};
 use super::inlet::{Inlet, Message};
@@ -19,6 +20,7 @@ pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
 use super::timers::{Entry, Timers};
 use crate::error;
 use crate::ipc::handoff::Handed;
+use crate::limits;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::relay::poller::{Events, NOTIFIED};
@@ -284,7 +286,11 @@ impl Reactor {
                 true
             }
             Ok(Message::Lost(entries, error)) => {
-                error!(self.log, "Worker: {error}");
+                let advice = limits::Advice {
+                    errno: Errno::EMFILE,
+                    connections: self.resources.active_here(),
+                };
+                error!(self.log, "Worker: {error}{advice}");
                 // Claimed and gone, or the master would wait for that.
                 let worker = self.resources.scoreboard.worker(self.resources.worker);
                 for entry in entries {

@@ -77,6 +77,12 @@ pub fn limit_descriptors(pid: i32, limit: &str) {
 /// Lowers that limit so that it can open nothing more; the limit that it had.
 #[track_caller]
 pub fn leave_no_descriptor(pid: i32) -> String {
+    leave_descriptors(pid, 0)
+}
+
+/// Lowers that limit so that it can open `count` more, if what it has is numbered without a gap.
+#[track_caller]
+pub fn leave_descriptors(pid: i32, count: usize) -> String {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a living process");
     let line = limits
         .lines()
@@ -86,7 +92,7 @@ pub fn leave_no_descriptor(pid: i32) -> String {
     let mut open: Vec<i32> = descriptors(pid).iter().map(|(number, _)| *number).collect();
     open.sort();
     let lowest_free = (0..).zip(&open).take_while(|(n, open)| n == *open).count();
-    limit_descriptors(pid, &format!("{lowest_free}:{hard}"));
+    limit_descriptors(pid, &format!("{}:{hard}", lowest_free + count));
     format!("{soft}:{hard}")
 }
 

@@ -160,6 +160,16 @@ fn files(page: &mut Page) {
     page.section("Environment");
     page.tagged("`ADIT_*`", "Global options, such as `ADIT_DEBUG=7`.");
     page.tagged(
+        "`SYSTEMD_EXEC_PID`, `INVOCATION_ID`",
+        "Set by systemd: adit asks it for the type of its unit, and goes into the background only \
+         where that is `forking` or `oneshot`, as if `foreground` were `quiet` elsewhere. So a \
+         configuration without `foreground` is served by stunnel's units.",
+    );
+    page.tagged(
+        "`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR`",
+        "Folders for the control socket; see `control` in adit.conf(5).",
+    );
+    page.tagged(
         "`NOTIFY_SOCKET`, `WATCHDOG_USEC`",
         "Set by systemd: adit says when it is ready, reloading or stopping, and feeds the watchdog \
          from the supervisor's loop. See sd_notify(3).",

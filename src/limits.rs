@@ -1,0 +1,72 @@
+//! The limit of open files: the numbers behind it, and how to raise it, for messages.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
+/// How many files this process may have open; the usual number where the kernel does not tell.
+pub fn open_files() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
+/// What is added to an error that says no descriptor is left, in brackets behind a blank; nothing to
+/// any other error.
+#[derive(Debug, Clone, Copy)]
+pub struct Advice {
+    /// The error.
+    pub errno: Errno,
+    /// Open connections, in this process or in all of them.
+    pub connections: u64,
+}
+
+/// How the limit of a process is raised.
+pub const RAISE: &str = "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n` before adit \
+     is started";
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = self.connections;
+        match self.errno {
+            Errno::EMFILE => write!(
+                f,
+                " (a process of adit may open {} files, and needs two for each connection; connections \
+                 now: {connections}; {RAISE})",
+                open_files()
+            ),
+            Errno::ENFILE => write!(
+                f,
+                " (the whole system has as many files open as it may; connections now: {connections}; \
+                 raise the sysctl fs.file-max)"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_and_the_remedy_are_told_where_descriptors_ran_out_and_nowhere_else() {
+        let of = |errno| {
+            let advice = Advice {
+                errno,
+                connections: 7,
+            };
+            advice.to_string()
+        };
+        let said = of(Errno::EMFILE);
+        for part in [
+            &format!("open {} files", open_files()),
+            "connections now: 7",
+            "ulimit -n",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(of(Errno::ENFILE).contains("fs.file-max"));
+        assert_eq!(of(Errno::ECONNREFUSED), "");
+    }
+}
