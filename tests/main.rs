@@ -8,6 +8,7 @@ mod support;
 
 mod bad_input;
 mod cert_watch;
+mod cipher_order;
 mod command_line;
 mod config_errors;
 mod encrypted_keys;

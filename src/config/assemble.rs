@@ -43,7 +43,9 @@ pub(super) fn assemble(
                 seen.insert(&section.header.name, origin);
             }
         }
-        services.push(assembly.section(section, &defaults, &mut passed));
+        let mut service = assembly.section(section, &defaults, &mut passed);
+        service.tls.prefer_chacha20 = global.prefer_chacha20;
+        services.push(service);
     }
     if raw.sections.is_empty() {
         assembly.no_section();

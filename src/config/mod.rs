@@ -27,7 +27,7 @@ mod tests;
 pub use diagnostic::{
     Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
 };
-pub use global::{Foreground, Global, LogMode};
+pub use global::{Foreground, Global, LogMode, PreferChaCha20};
 pub use load::{Loaded, Sources, load, load_partly};
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{

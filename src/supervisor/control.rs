@@ -17,6 +17,7 @@ use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::sandbox::Strength;
+use crate::tls::CipherOrder;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -175,6 +176,7 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             passed: self.listeners.count_passed(),
             sandbox: Some(Strength::of_this_kernel()),
+            ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,
