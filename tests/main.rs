@@ -10,6 +10,7 @@ mod advice;
 mod backend_offers;
 mod bad_input;
 mod cert_watch;
+mod cipher_order;
 mod command_line;
 mod config_errors;
 mod control;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use super::crowd::SHAKERS;
-use super::peers::Peer;
-use super::rows::{ROWS, Row};
+use super::peers::{self, Peer};
+use super::rows::{ROWS, Row, Work};
 
 /// A thread each, and a service each for some; peers are set up for so many connections.
 const MOST_AT_ONCE: usize = 1000;
@@ -16,7 +16,7 @@ const MOST_AT_ONCE: usize = 1000;
 /// What `--help` prints.
 pub const HELP: &str = "\
 usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--at-once N]
-                   [--json FILE] [--chart FILE] [--limit SECONDS] [--no-adit] [--list]
+                   [--json FILE] [--chart FILE] [--limit SECONDS] [--no-adit] [--no-aes] [--list]
        benches/run --check | --baseline [--rows WORDS]
        benches/run --scale | --latency | --start [--rounds N] [--work FACTOR] [--json FILE]
        benches/run --from FILE --chart FILE
@@ -43,6 +43,8 @@ What a unit of work costs adit and its peers, side by side; or
   --chart FILE     the ratios as a picture, SVG
   --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
   --no-adit        the peers alone; ratios are to the first of them
+  --no-aes         as on a processor without AES instructions: they are hidden from AWS-LC and from
+                   OpenSSL, adit prefers ChaCha20, and only bulk rows are measured
   --list           the rows' ids, then stop
 
 The binary measured as adit is this tree's release build, or ADIT_BIN.
@@ -103,6 +105,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut peers = Vec::new();
     let mut words = Vec::new();
     let mut with_adit = true;
+    let mut no_aes = false;
     let mut from = None;
     let mut command: fn(Plan) -> Command = Command::Measure;
     let mut plan = Plan {
@@ -133,6 +136,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("from") => from = Some(PathBuf::from(parser.value()?)),
             Long("limit") => plan.limit = Duration::from_secs(parser.value()?.parse()?),
             Long("no-adit") => with_adit = false,
+            Long("no-aes") => no_aes = true,
             Long("relay") => {
                 let (accept, connect) = (parser.value()?.parse()?, parser.value()?.parse()?);
                 return Ok(Command::Relay(accept, connect));
@@ -160,6 +164,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     }
     plan.peers = choose_peers(peers, with_adit);
     plan.rows = choose_rows(&words)?;
+    if no_aes {
+        peers::hide_aes();
+        plan.rows
+            .retain(|row| matches!(row.work, Work::Down(_) | Work::Up(_)));
+    }
     Ok(command(plan))
 }
 

@@ -10,9 +10,22 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::pki::{HOST, Pki};
 use super::rows::{Mode, Row, Work};
+
+/// OpenSSL's and AWS-LC's variable for what they are to see of the processor, and its value without
+/// AES and PCLMULQDQ (OPENSSL_ia32cap(3)).
+const NO_AES: (&str, &str) = ("OPENSSL_ia32cap", "~0x200000200000000");
+
+/// Whether the processor's AES instructions are hidden from every proxy.
+static AES_HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Hides them.
+pub fn hide_aes() {
+    AES_HIDDEN.store(true, Relaxed);
+}
 
 /// Where adit's control socket is in its folder.
 pub const CONTROL: &str = "control";
@@ -256,6 +269,9 @@ impl Peer {
         if self != Peer::Adit {
             command.env_clear();
         }
+        if AES_HIDDEN.load(Relaxed) {
+            command.env(NO_AES.0, NO_AES.1);
+        }
         match self {
             Peer::Adit | Peer::Stunnel => command.arg(config),
             Peer::Hitch => command.arg("--config").arg(config),
@@ -295,8 +311,13 @@ fn root() -> bool {
 fn adit_conf(site: &Site<'_>) -> io::Result<String> {
     let workers = site.shape.workers;
     let control = site.dir.join(CONTROL);
+    // What the variable hides from AWS-LC, adit itself still sees.
+    let ciphers = match AES_HIDDEN.load(Relaxed) {
+        true => "preferChaCha20 = yes\n",
+        false => "",
+    };
     let more = format!(
-        "workers = {workers}\nthreads = 1\ncontrol = {}\n",
+        "{ciphers}workers = {workers}\nthreads = 1\ncontrol = {}\n",
         control.display()
     );
     stunnel_conf(site, &more)

@@ -20,6 +20,7 @@ use super::running::Running;
 use super::{complain, print};
 use crate::log::Reason;
 use crate::sandbox::Strength;
+use crate::tls::CipherOrder;
 
 /// A supervisor that does not answer within this is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +40,9 @@ pub struct Status {
     /// What holds its processes; an older supervisor does not say.
     #[serde(default)]
     pub sandbox: Option<Strength>,
+    /// What comes first where a service names no cipher; as `sandbox`.
+    #[serde(default)]
+    pub ciphers: Option<CipherOrder>,
     /// How reloads went.
     pub reloads: ReloadStatus,
     /// The running generation and those that drain, oldest first.
@@ -253,6 +257,9 @@ impl fmt::Display for Status {
         if let Some(strength) = &self.sandbox {
             writeln!(f, "Sandbox: {strength}")?;
         }
+        if let Some(order) = &self.ciphers {
+            writeln!(f, "Ciphers: {order}")?;
+        }
         for generation in &self.generations {
             writeln!(
                 f,
@@ -407,6 +414,10 @@ mod tests {
                 seccomp: true,
                 landlock: 2,
             }),
+            ciphers: Some(CipherOrder {
+                aes_instructions: false,
+                chacha20_first: true,
+            }),
             reloads: ReloadStatus {
                 succeeded: 3,
                 failed: 1,
@@ -455,6 +466,7 @@ mod tests {
         let expected = "\
 adit 0.1.0, supervisor 100
 Sandbox: seccomp, landlock (version 2 of 6)
+Ciphers: ChaCha20 first: this processor has no AES instructions
 
 Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
 
@@ -475,6 +487,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         assert_eq!(value["reloads"]["succeeded"], 3);
         assert_eq!(value["sandbox"]["seccomp"], true);
         assert_eq!(value["sandbox"]["landlock"], 2);
+        assert_eq!(value["ciphers"]["chacha20_first"], true);
         let generation = &value["generations"][0];
         assert_eq!(generation["pid"], 102);
         assert_eq!(generation["state"], "serving");

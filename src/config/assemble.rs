@@ -43,7 +43,8 @@ pub(super) fn assemble(
     let mut services: Vec<Service> = Vec::new();
     let mut passed = surroundings.passed;
     for section in &raw.sections {
-        let service = assembly.section(section, &defaults, &services, &mut passed);
+        let mut service = assembly.section(section, &defaults, &services, &mut passed);
+        service.tls.prefer_chacha20 = global.prefer_chacha20;
         services.push(service);
     }
     if raw.sections.is_empty() && !surroundings.incomplete {

@@ -27,6 +27,18 @@ pub enum LogMode {
     Overwrite,
 }
 
+/// `preferChaCha20 = auto | yes | no`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PreferChaCha20 {
+    /// On processors without AES instructions (the default).
+    #[default]
+    Auto,
+    /// ChaCha20 before AES.
+    Yes,
+    /// AES before ChaCha20.
+    No,
+}
+
 /// See the manual's section on global options; defaults are stunnel's unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Global {
@@ -64,6 +76,8 @@ pub struct Global {
     pub control: Option<PathBuf>,
     /// Reload by itself when a certificate or a key changes. Default no.
     pub cert_watch: bool,
+    /// Which cipher comes first in services that name none.
+    pub prefer_chacha20: PreferChaCha20,
     /// Where each option that was given was written, by its canonical name.
     pub origins: Origins,
 }
@@ -94,6 +108,7 @@ impl Global {
             drain_timeout: None,
             control: None,
             cert_watch: false,
+            prefer_chacha20: PreferChaCha20::Auto,
             origins: Origins::new(),
         }
     }
@@ -281,6 +296,26 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .unless_given("no file")
     .global(|global, value| {
         global.pid = (!value.is_empty()).then(|| PathBuf::from(value));
+        Ok(())
+    }),
+    OptionDef::new(
+        "preferChaCha20",
+        Scope::Global,
+        "auto | yes | no",
+        "ChaCha20 before AES in services without `ciphersuites` or `ciphers`; a server then follows its \
+         own order, not the client's; `auto`: on processors without AES instructions",
+    )
+    .example("preferChaCha20 = yes")
+    .defaults(&["auto"])
+    .global(|global, value| {
+        global.prefer_chacha20 = one_of(
+            value,
+            &[
+                ("auto", PreferChaCha20::Auto),
+                ("yes", PreferChaCha20::Yes),
+                ("no", PreferChaCha20::No),
+            ],
+        )?;
         Ok(())
     }),
     OptionDef::new(

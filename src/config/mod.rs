@@ -33,7 +33,7 @@ pub use diagnostic::{
     Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
 };
 pub use endpoint::Endpoint;
-pub use global::{Foreground, Global, LogMode};
+pub use global::{Foreground, Global, LogMode, PreferChaCha20};
 pub use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{

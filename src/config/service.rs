@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Ports};
+use super::global::PreferChaCha20;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
@@ -118,6 +119,8 @@ pub struct TlsOptions {
     pub no_ticket: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
     pub server_preference: bool,
+    /// The global option: which cipher comes first without `ciphersuites` or `ciphers`.
+    pub prefer_chacha20: PreferChaCha20,
 }
 
 /// One `[section]`.
@@ -301,10 +304,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
             Ok(())
         }),
     option("ciphers", "CIPHER_LIST", "cipher suites of TLS 1.2, in OpenSSL's words")
-        .example("ciphers = ECDHE+AESGCM").unless_given("all that are served")
+        .example("ciphers = ECDHE+AESGCM").unless_given("all that are served, see `preferChaCha20`")
         .service(|draft, value| store!(draft.tls.ciphers = Some(given(value)?))),
     option("ciphersuites", "CIPHERSUITES_LIST", "cipher suites of TLS 1.3")
-        .example("ciphersuites = TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256").unless_given("all")
+        .example("ciphersuites = TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256").unless_given("all, see `preferChaCha20`")
         .service(|draft, value| store!(draft.tls.ciphersuites = Some(given(value)?))),
     option("client", "yes | no", "client mode: the remote side speaks TLS")
         .example("client = yes").defaults(&["no"])

@@ -31,7 +31,7 @@ use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
 use crate::step::NameStep;
-use crate::tls::{PassPhrases, Resumption};
+use crate::tls::{CipherOrder, PassPhrases, Resumption};
 use listener::Listener;
 use load::Loaded;
 use watch::Watch;
@@ -147,6 +147,10 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     match load::load(start.config, &mut client, phrases, resumption, &start.log) {
         Ok(loaded) => {
             load::tell(&loaded.warnings, &start.log);
+            let order = CipherOrder::of(start.config.global.prefer_chacha20);
+            if order.chacha20_first {
+                crate::info!(start.log, "Ciphers: {order}");
+            }
             for option in loaded.plan.not_in_force(&start.config.global) {
                 crate::notice!(
                     start.log,

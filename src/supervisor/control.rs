@@ -20,6 +20,7 @@ use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, 
 use crate::config::Global;
 use crate::log::{Log, Reason};
 use crate::sandbox::Strength;
+use crate::tls::CipherOrder;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -221,6 +222,7 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             passed: self.listeners.count_passed(),
             sandbox: Some(Strength::of_this_kernel()),
+            ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),
             reloads: ReloadStatus {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed,

@@ -6,7 +6,7 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite as suites, kx_group as groups};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
 
-use super::hkdf;
+use super::{CipherOrder, hkdf};
 
 /// What a list came to: what is usable, and what to tell the admin about the rest.
 #[derive(Debug)]
@@ -89,8 +89,23 @@ impl Suite12 {
 }
 
 /// Every TLS 1.2 suite, for a service without `ciphers`.
-pub(super) fn default_ciphers() -> Vec<SupportedCipherSuite> {
-    tls12().into_iter().map(|suite| suite.suite).collect()
+pub(super) fn default_ciphers(order: CipherOrder) -> Vec<SupportedCipherSuite> {
+    ordered(tls12().into_iter().map(|suite| suite.suite), order)
+}
+
+/// In this order, or with ChaCha20 before AES-256 before AES-128.
+fn ordered(
+    suites: impl Iterator<Item = SupportedCipherSuite>,
+    order: CipherOrder,
+) -> Vec<SupportedCipherSuite> {
+    let mut suites: Vec<_> = suites.collect();
+    if order.chacha20_first {
+        suites.sort_by_key(|suite| {
+            let (name, bits) = describe(suite.suite());
+            (!name.contains("CHACHA20"), bits == 128)
+        });
+    }
+    suites
 }
 
 /// Reads an OpenSSL cipher list.
@@ -169,8 +184,8 @@ fn at_command(command: &str, live: &mut [Suite12]) -> Result<Option<String>, Str
 }
 
 /// Every TLS 1.3 suite, for a service without `ciphersuites`.
-pub(super) fn default_ciphersuites() -> Vec<SupportedCipherSuite> {
-    TLS13.into_iter().map(|(_, suite)| suite).collect()
+pub(super) fn default_ciphersuites(order: CipherOrder) -> Vec<SupportedCipherSuite> {
+    ordered(TLS13.into_iter().map(|(_, suite)| suite), order)
 }
 
 /// Reads a colon-separated list of TLS 1.3 suites.
@@ -395,6 +410,39 @@ mod tests {
         );
         assert_eq!(chosen.notes.len(), 1);
         assert!(ciphersuites("TLS_AES_128_CCM_SHA256").is_err());
+    }
+
+    #[test]
+    fn without_aes_instructions_chacha20_comes_first_then_aes_256() {
+        let order = CipherOrder {
+            aes_instructions: false,
+            chacha20_first: true,
+        };
+        let names = |suites: Vec<SupportedCipherSuite>| -> Vec<&'static str> {
+            let names = suites.iter().map(|suite| describe(suite.suite()).0);
+            names.collect()
+        };
+        assert_eq!(
+            names(default_ciphersuites(order)),
+            [
+                "TLS_CHACHA20_POLY1305_SHA256",
+                "TLS_AES_256_GCM_SHA384",
+                "TLS_AES_128_GCM_SHA256"
+            ]
+        );
+        assert_eq!(
+            names(default_ciphers(order)),
+            [ALL[2], ALL[3], ALL[0], ALL[1], ALL[4], ALL[5]]
+        );
+        let as_ever = CipherOrder {
+            chacha20_first: false,
+            ..order
+        };
+        assert_eq!(names(default_ciphers(as_ever)), ALL);
+        assert_eq!(
+            names(default_ciphersuites(as_ever))[2],
+            "TLS_CHACHA20_POLY1305_SHA256"
+        );
     }
 
     #[test]

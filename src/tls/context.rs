@@ -18,7 +18,7 @@ use super::sessions::{ClientSessions, SharedSessions};
 use super::tickets::Tickets;
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
-use super::{PassPhrases, Problem, Resumption, Severity, ciphers, keys};
+use super::{CipherOrder, PassPhrases, Problem, Resumption, Severity, ciphers, keys};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
 
@@ -226,18 +226,19 @@ fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider
             }
         }
     }
+    let order = CipherOrder::of(options.prefer_chacha20);
     let mut cipher_suites = choose(
         "ciphersuites",
         options.ciphersuites.as_deref(),
         ciphers::ciphersuites,
-        ciphers::default_ciphersuites(),
+        ciphers::default_ciphersuites(order),
         problems,
     );
     cipher_suites.extend(choose(
         "ciphers",
         options.ciphers.as_deref(),
         ciphers::ciphers,
-        ciphers::default_ciphers(),
+        ciphers::default_ciphers(order),
         problems,
     ));
     let kx_groups = choose(
@@ -252,6 +253,17 @@ fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider
         kx_groups,
         ..rustls::crypto::aws_lc_rs::default_provider()
     }
+}
+
+/// Whether a server goes by its own order: its client's would cost it AES without AES instructions. A
+/// list that is given for the other TLS version is then gone by in its order too.
+fn leads(options: &TlsOptions) -> bool {
+    let low = options.version_min.unwrap_or(TlsVersion::V1_2);
+    let high = options.version_max.unwrap_or(TlsVersion::V1_3);
+    let speaks = |version| (low..=high).contains(&version);
+    let unnamed = speaks(TlsVersion::V1_3) && options.ciphersuites.is_none()
+        || speaks(TlsVersion::V1_2) && options.ciphers.is_none();
+    unnamed && CipherOrder::of(options.prefer_chacha20).chacha20_first
 }
 
 fn versions(options: &TlsOptions) -> Vec<&'static SupportedProtocolVersion> {
@@ -445,7 +457,7 @@ fn server(
         builder.with_client_cert_verifier(Arc::new(NoClientAuth))
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-    config.ignore_client_order = service.tls.server_preference;
+    config.ignore_client_order = service.tls.server_preference || leads(&service.tls);
     config.send_tls13_tickets = TICKETS;
     config.enable_secret_extraction = true;
     config.session_storage = Arc::new(SharedSessions::new(resumption.sessions.clone(), identity));

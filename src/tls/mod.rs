@@ -1,7 +1,7 @@
 //! rustls behind one small face. Nothing outside this folder names rustls.
 //! Never in here: a socket; a wait.
 //!
-//! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`;
+//! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `settings`, `path`, `twin`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
@@ -12,6 +12,7 @@
 
 mod alerts;
 mod canonical;
+mod cipher_order;
 mod ciphers;
 mod context;
 pub mod demo;
@@ -40,6 +41,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+pub use cipher_order::CipherOrder;
 pub use context::Context;
 pub use failure::{During, Failure};
 pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};

@@ -96,6 +96,12 @@ fn processes(page: &mut Page) {
     ] {
         page.tagged(&format!("`{name}`"), text);
     }
+    page.paragraph(
+        "Linux 4.18 or later is needed. The sandbox is seccomp(2) and landlock(7), which Linux has from \
+         5.13 on; where one of them is missing, a line of the log and `adit status` say so. Before 5.1, a \
+         reload that changes the address of a service but not its port may reset a connection that \
+         arrives just then.",
+    );
 }
 
 fn pass_phrases(page: &mut Page) {

@@ -6,7 +6,7 @@ use crate::ipc::scoreboard::HandshakeFailure;
 #[test]
 fn tls13_with_the_hybrid_group_and_aes_is_what_two_of_us_speak() {
     let pki = Pki::new();
-    let (mut client, mut server) = connect(&TlsOptions::default(), &server_options(&pki));
+    let (mut client, mut server) = connect(&aes_first(), &server_options(&pki));
     let expected = Negotiated {
         version: "TLSv1.3",
         suite: "TLS_AES_256_GCM_SHA384",

@@ -23,7 +23,8 @@ use super::{
     Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream,
 };
 use crate::config::{
-    Endpoint, Failover, LogId, PeerVerification, Service, Timeouts, TlsOptions, TlsVersion,
+    Endpoint, Failover, LogId, PeerVerification, PreferChaCha20, Service, Timeouts, TlsOptions,
+    TlsVersion,
 };
 use crate::log::{Id, Log};
 
@@ -124,10 +125,18 @@ impl Pki {
     }
 }
 
+/// Whatever processor the tests run on.
+fn aes_first() -> TlsOptions {
+    TlsOptions {
+        prefer_chacha20: PreferChaCha20::No,
+        ..TlsOptions::default()
+    }
+}
+
 fn server_options(pki: &Pki) -> TlsOptions {
     TlsOptions {
         cert: Some(pki.self_signed("server.pem", &leaf(&["mail.example.com"], "server"))),
-        ..TlsOptions::default()
+        ..aes_first()
     }
 }
 
