@@ -18,6 +18,7 @@ mod counters;
 mod encrypted_keys;
 mod first_byte;
 mod logs;
+mod mail_programs;
 mod mail_servers;
 mod network;
 mod older_kernels;

@@ -184,21 +184,26 @@ impl Drop for MailHost {
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
         }
-        for (name, mut child) in self.children.drain(..) {
-            let pid = child.id() as i32;
-            let family = proc::family(pid);
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGTERM,
-            );
-            if poll_for(super::DEADLINE, || child.try_wait().ok().flatten()).is_none() {
-                eprintln!("{name} did not end by TERM");
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            proc::end_all(&family);
+        for (name, child) in self.children.drain(..) {
+            stop(name, child);
         }
     }
+}
+
+/// Ends a server, and every process that it started.
+pub fn stop(name: &str, mut child: Child) {
+    let pid = child.id() as i32;
+    let family = proc::family(pid);
+    let _ = nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGTERM,
+    );
+    if poll_for(super::DEADLINE, || child.try_wait().ok().flatten()).is_none() {
+        eprintln!("{name} did not end by TERM");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    proc::end_all(&family);
 }
 
 fn openly_owned_by_postfix(folder: &Path) {

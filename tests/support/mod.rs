@@ -3,6 +3,7 @@
 //! deadline, and what was seen until then is shown when it passes.
 
 pub mod adit;
+pub mod apart;
 pub mod certs;
 pub mod dialogue;
 pub mod kernel;

@@ -23,7 +23,13 @@ pub struct Terminal {
 impl Terminal {
     /// A new one.
     pub fn new() -> Terminal {
-        let pty = nix::pty::openpty(None, None).expect("a pty");
+        let size = nix::pty::Winsize {
+            ws_row: 24,
+            ws_col: 120,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pty = nix::pty::openpty(Some(&size), None).expect("a pty");
         // Who is started must not hold its own terminal open: it would outlive a test that fails.
         for end in [&pty.master, &pty.slave] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("fcntl");

@@ -26,6 +26,7 @@ pub(super) fn page(date: &str) -> String {
     processes(&mut page);
     pass_phrases(&mut page);
     signals(&mut page);
+    super::mail_programs::section(&mut page);
     files(&mut page);
     examples(&mut page);
     page.section("See also");

@@ -3,6 +3,7 @@
 
 mod command;
 mod configuration;
+pub mod mail_programs;
 mod roff;
 
 use super::status::Utc;
