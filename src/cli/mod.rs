@@ -11,6 +11,7 @@ mod passed;
 mod reload;
 pub mod status;
 mod stunnel;
+mod unit;
 mod version;
 
 use std::ffi::OsString;
