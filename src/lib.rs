@@ -18,6 +18,17 @@
 //!   what a parent does about deaths.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
 
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+)))]
+compile_error!(include_str!("unserved_target.txt"));
+
 pub mod children;
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::running;
+use super::unit;
 use crate::config::{
     self, Config, Diagnostic, Diagnostics, Service, Severity, Sources, diagnostic_at,
 };
@@ -29,6 +30,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
             services = config.services.len();
             found.extend(passed_sockets(&config));
             found.extend(places::missing(&config.global));
+            found.extend(unit::forbidden(sources.file.as_deref(), &config.global));
             let log = Log {
                 level: 0,
                 id: Id::Ui,

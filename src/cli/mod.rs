@@ -13,6 +13,7 @@ mod running;
 pub mod status;
 mod stop;
 mod stunnel;
+mod unit;
 mod version;
 
 use std::ffi::OsString;

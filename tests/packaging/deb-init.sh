@@ -11,7 +11,11 @@ conf=/etc/adit/adit.conf
 snapshot >/tmp/before
 start_tls_server
 
-check "installing starts it" dpkg -i /mnt/adit-1.deb
+check "installing" bash -c 'dpkg -i /mnt/adit-1.deb >/root/said 2>&1'
+check "starts no listener that was not asked for" status 3 $init status
+check "not at the next boot either" bash -c '[ -e /etc/rc2.d/K01adit ] && ! ls /etc/rc?.d/S*adit'
+check "and says how to start" grep -q 'update-rc.d adit enable; /etc/init.d/adit start' /root/said
+check "which starts it" bash -c "update-rc.d adit enable && $init start && ls /etc/rc2.d/S*adit"
 check "status is 0 while it runs" status 0 $init status
 check "the shipped configuration is served" soon bash -c ': <>/dev/tcp/127.0.0.1/2110'
 check "only root and adm may read what says who connects" [ "$(stat -c %a:%U:%G /var/log/adit)" = 750:root:adm ]
@@ -215,9 +219,13 @@ check "removing" dpkg -r adit
 check "stops it" not pgrep -f 'adit: '
 check "and keeps the configuration" grep -q 'client = yes' $conf
 check "its init script does no harm then" status 0 $init stop
-check "purging" dpkg -P adit
+check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
+check "leaves what the administrator put there" [ -s /etc/adit/mail.example.com.key -a -s /etc/adit/mail.example.com.crt ]
+check "says so" bash -c 'grep -q "/etc/adit is left" /root/said && grep -qx /etc/adit/mail.example.com.key /root/said'
+check "and that keys are among it" grep -q 'there are private keys' /root/said
+rm -r /etc/adit
 rm -rf /etc/letsencrypt /etc/stunnel/stunnel.conf
 rmdir /etc/stunnel 2>/dev/null
 snapshot >/tmp/after
-check "leaves nothing" diff /tmp/before /tmp/after
+check "nothing else is left" diff /tmp/before /tmp/after
 check "purging again is no error" dpkg -P adit

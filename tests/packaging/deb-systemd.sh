@@ -20,12 +20,18 @@ is() {
     [ "$got" = "$1" ] || { echo "$got, not $1"; return 1; }
 }
 
-check "installing" dpkg -i /mnt/adit-1.deb
-check "enables it" is enabled systemctl is-enabled adit
-check "and starts it" is active systemctl is-active adit
+check "installing" bash -c 'dpkg -i /mnt/adit-1.deb >/root/said 2>&1'
+check "does not enable it" is disabled systemctl is-enabled adit
+check "nor start it" is inactive systemctl is-active adit
+check "but says how to" grep -q 'systemctl enable --now adit' /root/said
+check "an upgrade does not either" bash -c '
+    dpkg -i --force-confold /mnt/adit-2.deb && ! systemctl is-enabled adit && ! systemctl is-active adit'
+dpkg -i /mnt/adit-1.deb >/dev/null 2>&1
+check "which does both" systemctl enable --now adit
+check "so it is active" is active systemctl is-active adit
 check "it says that it serves" is "Accepting new connections" property StatusText
 check "the units are without fault" bash -c '
-    found=$(systemd-analyze verify adit.service adit@two.service 2>&1)
+    found=$(systemd-analyze verify adit.service adit@two.service adit-restart-check.service adit-restart-check@two.service 2>&1)
     [ -z "$found" ] || { echo "$found"; exit 1; }'
 check "systemd finds them hardened: 3.0 or less" bash -c '
     systemd-analyze security --no-pager --threshold=30 adit.service | tail -n 1
@@ -51,6 +57,13 @@ sed -i 's/^connect/conect/' $conf
 check "a wrong configuration fails systemctl reload" status 1 systemctl reload adit
 check "and it is active still" is active systemctl is-active adit
 check "with the running configuration" relays 2110
+check "nor does systemctl restart end it: it fails" bash -c 'systemctl restart adit 2>&1 | grep "Job for adit.service canceled"'
+soon systemctl --quiet is-active adit-restart-check
+check "nor try-restart" not systemctl try-restart adit
+check "it is the same process" is "$first" property MainPID
+check "which relays" relays 2110
+check "the journal says why" soon bash -c '
+    journalctl --no-pager -u adit-restart-check | grep "adit.conf is wrong: the restart is cancelled"'
 configure $conf 7443
 check "a port that is taken fails it too" status 1 systemctl reload adit
 check "the status says that the last reload failed" \
@@ -58,6 +71,40 @@ check "the status says that the last reload failed" \
 check "still the running configuration" relays 2110
 configure $conf 2110
 check "the next good one is taken" systemctl reload adit
+check "a good one is restarted with" systemctl restart adit
+check "in another process" not is "$first" property MainPID
+first=$(property MainPID)
+check "which relays" relays 2110
+sed -i 's/^connect/conect/' $conf
+check "stop is not held up by a wrong one" bash -c 'systemctl stop adit && ! systemctl is-active adit adit-restart-check'
+check "which fails the start" not systemctl start adit
+configure $conf 2110
+systemctl stop adit
+systemctl reset-failed adit
+check "and the next start is good" systemctl start adit
+first=$(property MainPID)
+
+# The configuration that README shows, as the package runs it; its hosts are this one.
+cp /etc/hosts /root/hosts
+echo '127.0.0.1 smtp.example.com pop.example.com' >>/etc/hosts
+sed -n '/^```ini$/,/^```$/p; /^```$/q' /mnt/README.md | grep -v '^```' >$conf
+rm -f /var/log/adit/adit.log
+check "adit check has nothing to say of README's configuration" adit check --strict
+check "which the unit serves" bash -c 'systemctl restart adit && : <>/dev/tcp/127.0.0.1/1587'
+check "and has its log" [ -s /var/log/adit/adit.log ]
+sed -i 's|^output = .*|output = /var/log/adit.log|' $conf
+check "check warns of a log that the unit may not write" bash -c '
+    adit check 2>&1 | grep "systemd does not let adit.service write to /var/log$" && ! adit check --strict'
+mkdir -p /run/systemd/system/adit.service.d
+printf '[Service]\nReadWritePaths=/var/log\n' >/run/systemd/system/adit.service.d/log.conf
+systemctl daemon-reload
+check "unless the administrator allowed it" bash -c 'adit check --strict && systemctl restart adit && [ -s /var/log/adit.log ]'
+rm -r /run/systemd/system/adit.service.d /var/log/adit.log
+systemctl daemon-reload
+cp /root/hosts /etc/hosts
+configure $conf 2110
+systemctl restart adit
+first=$(property MainPID)
 
 new_pid() {
     local now
@@ -66,6 +113,7 @@ new_pid() {
 }
 systemctl kill --kill-whom=main -s KILL adit
 check "a supervisor that is killed is started again" soon new_pid
+check "and relays" soon relays 2110
 first=$(property MainPID)
 mkdir -p /run/systemd/system/adit.service.d
 printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/adit.service.d/watchdog.conf
@@ -100,6 +148,13 @@ check "an upgrade whose new version cannot read one's configuration" dpkg -i --f
 check "leaves that one as it is" bash -c "readlink /proc/${both#*,}/exe | grep -q deleted"
 check "and not the other" soon is_new "${both%,*}"
 check "both serve" bash -c '. /mnt/support.sh; relays 2110 && relays 2220'
+check "nor does a restart end the wrong one" not systemctl restart adit@two
+check "which goes on" relays 2220
+check "one that stops leaves the other's control socket" bash -c '
+    touch /run/adit/of-another && systemctl stop adit@two && [ -e /run/adit/of-another ]'
+rm /run/adit/of-another
+configure /etc/adit/two.conf 2220
+systemctl start adit@two
 
 was=$(property MainPID)
 check "an upgrade to a program that crashes when it is to serve says so" bash -c '
@@ -145,6 +200,8 @@ check "does not start it" is inactive systemctl is-active adit
 systemctl start adit
 check "removing" dpkg -r adit
 check "stops all of it" not pgrep -f 'adit: (supervisor|master|worker)'
-check "purging" dpkg -P adit
+check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
+check "leaves the administrator's file, and says so" bash -c 'grep -qx /etc/adit/two.conf /root/said && [ -s /etc/adit/two.conf ]'
+rm -r /etc/adit
 snapshot >/root/after
-check "leaves nothing" diff /root/before /root/after
+check "nothing else is left" diff /root/before /root/after

@@ -164,6 +164,22 @@ fn files(page: &mut Page) {
     ] {
         page.tagged(&format!("`{name}`"), text);
     }
+    page.section("Under systemd");
+    page.text(
+        "adit.service serves /etc/adit/adit.conf, adit@NAME.service /etc/adit/NAME.conf. Installing \
+         the package starts and enables neither, unless the configuration was there before and is \
+         not the shipped one. They may write in /run, /var/lib/adit and /var/log/adit; `adit check` \
+         warns when `output`, `pid` or `control` is elsewhere, and `systemctl edit adit` can allow \
+         more.",
+    );
+    page.paragraph(
+        "`systemctl reload` takes a changed configuration over, and fails without any effect when it \
+         is wrong. `systemctl restart` cuts every connection, and systemd would stop what runs before \
+         it finds out that the new configuration is wrong. So adit-restart-check.service checks it \
+         before that, and cancels the restart of a running adit for a configuration that is wrong: \
+         \"Job for adit.service canceled\"; the journal says what is wrong. `systemctl stop` and then \
+         `systemctl start` are not held up.",
+    );
     page.section("Environment");
     page.tagged("`ADIT_*`", "Global options, such as `ADIT_DEBUG=7`.");
     page.tagged(
