@@ -390,3 +390,30 @@ fn certificates_about_to_expire_and_keys_others_can_read_are_warned_of() {
         assert!(warned, "no warning about {phrase}");
     }
 }
+
+#[test]
+fn one_certificate_of_three_services_is_warned_of_once() {
+    require!(adit);
+    let certs = Certs::new();
+    let wish = Wish {
+        years: (2020, 2021),
+        ..Wish::default()
+    };
+    let expired = certs.issue("expired", wish);
+    let lines = format!("connect = 127.0.0.1:9\n{}", expired.lines());
+    let mut plan = Plan::new();
+    for name in ["one", "two", "three"] {
+        plan = plan.service(name, &lines);
+    }
+    let adit = plan.start();
+    let log = adit.log();
+    let warned: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("expired.pem exp"))
+        .collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].contains("Service [one], [two], [three]: the certificate of"),
+        "{warned:?}"
+    );
+}

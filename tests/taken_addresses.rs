@@ -119,14 +119,20 @@ fn of_two_services_with_one_port_the_second_is_told_which_has_it() {
     drop(listener);
     let lines = upstream.line() + &certs.server().lines();
     let port = address.port();
-    Plan::new()
+    let plan = Plan::new()
         .service("all", format!("accept = {port}\n{lines}"))
-        .service("one", format!("accept = {address}\n{lines}"))
-        .run()
-        .exits(1)
-        .says(&[&format!(
-            "Binding service [one] to {address}: Address already in use (98): service [all] has it"
-        )]);
+        .service("one", format!("accept = {address}\n{lines}"));
+    let (code, said) = check(&plan, false);
+    assert_eq!(code, Some(1), "{said}");
+    let phrase = format!("error: Service [one]: service [all] has 0.0.0.0:{port} already, by ");
+    assert!(said.contains(&phrase), "{said}");
+    plan.run().exits(1).says(&[
+        &format!(
+            "Binding service [one] to {address}: Address already in use (98): service [all] has it, by "
+        ),
+        "Binding service [one] failed",
+        "; this is ",
+    ]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
 use crate::supervisor::trial::Trial;
-use crate::supervisor::{asking, places, vacancy};
+use crate::supervisor::{asking, clashes, places, vacancy};
 use crate::tls::PassPhrases;
 
 /// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
@@ -42,6 +42,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                     let running = running::find(sources).ok();
                     let running = running.and_then(|running| running.status().ok());
                     let running = running.map(|status| status.pid);
+                    found.extend(clashes::found(&config, &accept));
                     found.extend(vacancy::missing(&config, &accept, running));
                 }
                 Err(error) => found.push(Diagnostic::new(

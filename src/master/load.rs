@@ -10,6 +10,7 @@ use nix::sys::socket::sockopt::Ipv6V6Only;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
 
 use super::names::Names;
+use super::problems::Problems;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
@@ -19,7 +20,7 @@ use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
 use crate::resolver::Client;
-use crate::tls::{Context, PassPhrases, Problem, Resumption};
+use crate::tls::{Context, PassPhrases, Resumption};
 
 /// How long the names may take to resolve, all of them together: what has no answer then is resolved
 /// when it is needed. Shorter than the supervisor's patience with a candidate.
@@ -54,6 +55,7 @@ pub fn load(
     let mut services = Vec::new();
     let mut accept = Vec::new();
     let mut passed = 0;
+    let mut problems = Problems::default();
     for service in &config.services {
         if service.accept.is_empty() {
             accept.push(vec![Accept::Passed(passed)]);
@@ -71,7 +73,7 @@ pub fn load(
             log,
         ) {
             Ok((tls, warnings)) => {
-                found.extend(warnings.into_iter().map(|p| about(service, p)));
+                problems.add(service, warnings);
                 services.push(ServiceContext {
                     config: service.clone(),
                     tls: Some(tls),
@@ -79,9 +81,10 @@ pub fn load(
                     local,
                 });
             }
-            Err(problems) => found.extend(problems.into_iter().map(|p| about(service, p))),
+            Err(more) => problems.add(service, more),
         }
     }
+    found.extend(problems.told());
     let plan = plan(&config.global, &mut found);
     if plan.as_ref().is_some_and(Plan::stays_root) {
         found.extend(config.services.iter().filter_map(everybody_is_root));
@@ -115,10 +118,12 @@ fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
 /// wrong with it: for one whose text has errors, of which nothing more can be said.
 pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    let mut problems = Problems::default();
     for service in &config.services {
-        let problems = Context::look_at_files(&service.tls, config.global.chroot.as_deref());
-        found.extend(problems.into_iter().map(|problem| about(service, problem)));
+        let more = Context::look_at_files(&service.tls, config.global.chroot.as_deref());
+        problems.add(service, more);
     }
+    found.extend(problems.told());
     plan(&config.global, &mut found);
     found.retain(|diagnostic| diagnostic.severity == Severity::Error);
     found
@@ -153,11 +158,6 @@ fn local(
             None
         }
     }
-}
-
-fn about(service: &Service, problem: Problem) -> Diagnostic {
-    let text = format!("Service [{}]: {}", service.name, problem.text);
-    at(problem.severity, &service.origins, problem.option, text)
 }
 
 fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diagnostic {
@@ -195,7 +195,7 @@ fn addresses(
             Endpoint::Tcp { host: None, port } => {
                 let any = |ip: IpAddr| Accept::Tcp(SocketAddr::new(ip, *port));
                 addresses.push(any(Ipv4Addr::UNSPECIFIED.into()));
-                if has_room_for_both(service) {
+                if is_v6_alone(service) {
                     addresses.push(any(Ipv6Addr::UNSPECIFIED.into()));
                 }
             }
@@ -224,9 +224,9 @@ fn unknown_owner(service: &Service) -> Option<Diagnostic> {
     Some(at(Severity::Error, &service.origins, option, text).help(error.remedy()))
 }
 
-/// Whether `0.0.0.0` and `::` can be bound at the same port, as by `net.ipv6.bindv6only = 1`. stunnel
-/// tries both always, and keeps what can be bound: without it IPv4 alone.
-fn has_room_for_both(service: &Service) -> bool {
+/// Whether `::` is IPv6 alone, as by `net.ipv6.bindv6only = 1`, so that `0.0.0.0` can be bound beside
+/// it. stunnel tries both always, and keeps what can be bound: without it IPv4 alone.
+pub fn is_v6_alone(service: &Service) -> bool {
     let family = AddressFamily::Inet6;
     let Ok(probe) = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) else {
         return false;

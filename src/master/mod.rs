@@ -5,6 +5,7 @@ pub mod handoff;
 mod listener;
 pub mod load;
 mod names;
+mod problems;
 mod reminders;
 mod serve;
 mod stall;

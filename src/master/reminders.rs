@@ -35,8 +35,9 @@ impl Reminders {
                 at: service.tls.as_ref()?.certificate_ends()?,
             })
         };
+        let ends = services.iter().filter_map(end).fold(Vec::new(), joined);
         Reminders {
-            ends: services.iter().filter_map(end).collect(),
+            ends,
             next: Instant::now() + EVERY,
         }
     }
@@ -58,6 +59,16 @@ impl Reminders {
             crate::warning!(log, "{line}");
         }
     }
+}
+
+/// One certificate of several services is one reminder.
+fn joined(mut ends: Vec<End>, end: End) -> Vec<End> {
+    let same = |other: &&mut End| other.file == end.file && other.at == end.at;
+    match ends.iter_mut().find(same) {
+        Some(other) => other.service += &format!("], [{}", end.service),
+        None => ends.push(end),
+    }
+    ends
 }
 
 impl End {
@@ -91,6 +102,20 @@ mod tests {
         );
         assert!(line(1000 * DAY).contains("expires in 0 day(s)"));
         assert!(line(1002 * DAY).contains("expired 2 day(s) ago"));
+    }
+
+    #[test]
+    fn one_file_of_several_services_is_one_reminder() {
+        let end = |service: &str, file: &str| End {
+            service: service.into(),
+            file: file.into(),
+            at: 1000 * DAY,
+        };
+        let ends = [end("a", "/x"), end("b", "/y"), end("c", "/x")];
+        let ends = ends.into_iter().fold(Vec::new(), joined);
+        let lines: Vec<_> = ends.iter().filter_map(|end| end.line(1000 * DAY)).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("Service [a], [c]: the certificate in /x"));
     }
 
     #[test]

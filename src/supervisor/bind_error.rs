@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use nix::errno::Errno;
 
+use super::clashes;
 use super::holder::{self, Holder};
+use crate::config::Service;
 use crate::ipc::words::Accept;
 use crate::log::Reason;
 
@@ -26,8 +28,8 @@ pub struct BindError {
 /// What has the address already.
 #[derive(Debug)]
 enum Taken {
-    /// Another service of the same configuration.
-    Service(String),
+    /// Another service of the same configuration, and where both say so.
+    Service(String, String),
     /// A program.
     By(Holder),
 }
@@ -50,13 +52,18 @@ impl BindError {
         }
     }
 
-    /// Another service of the same configuration has it.
-    pub fn twice(address: &Accept, service: &str) -> BindError {
+    /// Another service of the same configuration has it, or another line of the same service.
+    pub fn twice(address: &Accept, service: &Service, other: &Service) -> BindError {
+        let places = [other, service].map(|service| clashes::place(service, address));
+        let places = match places {
+            [Some(other), Some(this)] => format!(", by {other}; this is {this}"),
+            _ => String::new(),
+        };
         BindError {
             address: describe(address),
             reason: Reason(&Errno::EADDRINUSE.into()).to_string(),
-            taken: Some(Taken::Service(service.to_owned())),
-            remedy: "give each service an address or a port of its own",
+            taken: Some(Taken::Service(other.name.clone(), places)),
+            remedy: clashes::REMEDY,
         }
     }
 
@@ -69,7 +76,9 @@ impl BindError {
     pub fn text(&self) -> String {
         let (address, reason) = (&self.address, &self.reason);
         match &self.taken {
-            Some(Taken::Service(name)) => format!("{address}: {reason}: service [{name}] has it"),
+            Some(Taken::Service(name, places)) => {
+                format!("{address}: {reason}: service [{name}] has it{places}")
+            }
             Some(Taken::By(holder)) => format!("{address}: {reason}: {holder} has it"),
             None => format!("{address}: {reason}"),
         }

@@ -136,7 +136,7 @@ impl Listeners {
         };
         let others = &prepared.wanted;
         if let Some((other, ..)) = others.iter().find(|(_, other, _)| *other == key) {
-            return Err(BindError::twice(address, &config.services[*other].name));
+            return Err(BindError::twice(address, service, &config.services[*other]));
         }
         let failed = |error: io::Error| {
             let in_use = error.kind() == io::ErrorKind::AddrInUse;
@@ -145,7 +145,7 @@ impl Listeners {
                 Accept::Unix(_) | Accept::Passed(_) => false,
             };
             match others.iter().find(same_port).filter(|_| in_use) {
-                Some((other, ..)) => BindError::twice(address, &config.services[*other].name),
+                Some((other, ..)) => BindError::twice(address, service, &config.services[*other]),
                 None => BindError::of(address, &error),
             }
         };

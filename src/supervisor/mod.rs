@@ -4,6 +4,7 @@
 pub mod asking;
 mod bind_error;
 mod carried;
+pub mod clashes;
 mod control;
 mod daemon;
 mod generation;
