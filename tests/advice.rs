@@ -27,6 +27,21 @@ fn lines(adit: &Adit, levels: &[u8], phrase: &str) -> Vec<String> {
         .collect()
 }
 
+#[test]
+fn a_request_for_tls_is_heard_across_the_end_of_the_dialogue() {
+    require!(adit);
+    let certs = Certs::new();
+    let config = tls::server_config(&certs.server(), tls::BOTH, None);
+    let upstream = POP3.server(config, Seen::default(), "");
+    let adit = Adit::serve(client_mode(&certs, &upstream, "protocol = pop3\n"));
+    let mut client = Lines(adit.connect("test"));
+    client.send("CAPA\r\nST");
+    // The first half came before TLS: the answer to CAPA is a server's within it.
+    client.expect(".");
+    client.ask("LS", "+OK");
+    adit.wait_for_log("the local client asks for TLS itself");
+}
+
 /// A server that waits for a handshake, as a port that is TLS from the first byte does.
 fn tls_server(certs: &Certs) -> Server {
     tls::echo_server(certs, tls::BOTH)
@@ -78,9 +93,7 @@ fn a_server_that_says_nothing_for_10_s_is_remarked_on_once_with_the_remedy() {
         lines(&adit, &[4], "has said nothing for").len(),
         names.len()
     );
-    let blamed = lines(&adit, &[3, 4], "client");
-    let neutral = |line: &String| line.contains("server had said nothing by then");
-    assert!(blamed.iter().all(neutral), "{blamed:#?}");
+    assert_eq!(lines(&adit, &[3, 4], "client"), [""; 0]);
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub enum ProtocolError {
         /// The protocol spoken.
         protocol: Protocol,
     },
-    /// The client closed the connection before the server said a word.
+    /// The client closed the connection before the server said a word, which may have taken it long.
     NothingSaid {
         /// The protocol spoken.
         protocol: Protocol,
@@ -206,7 +206,8 @@ impl fmt::Display for ProtocolError {
                 let name = name(*protocol);
                 return write!(
                     f,
-                    "Client closed before TLS: the {name} server had said nothing by then"
+                    "No greeting before TLS: the {name} server had said nothing when the connection \
+                     was closed"
                 );
             }
             E::ClientClosed { protocol } => (

@@ -8,13 +8,14 @@ use std::ops::Range;
 
 use super::LINE_MAX;
 use super::io::{begins, first_word_is, split_word};
+use super::opening::{GREETINGS, greeting};
 use crate::config::Protocol;
 
 /// Commands that may wait for their replies, and lines that are listened to. A client that says more
 /// than this and never logs in is let be.
 const MOST: usize = 64;
 
-/// The longest greeting that tells a protocol.
+/// The longest of [`GREETINGS`].
 const GREETING: usize = 10;
 
 /// See the module.
@@ -103,34 +104,16 @@ impl Offers {
 /// What the first `length` bytes of a server tell.
 fn judge(head: [u8; GREETING], length: usize) -> Offers {
     let said = &head[..length];
-    let is = |greeting: &str| begins(said, greeting);
-    let may_be = |greeting: &str| {
-        let common = length.min(greeting.len());
-        said[..common].eq_ignore_ascii_case(&greeting.as_bytes()[..common])
+    if let Some(protocol) = greeting(said) {
+        return Offers::Mail(Box::new(Mail::greeting(protocol, said)));
+    }
+    let may_be = |(greeting, _): &(&str, Protocol)| {
+        let begun = greeting.as_bytes().get(..length);
+        begun.is_some_and(|begun| begun.eq_ignore_ascii_case(said))
     };
-    let mail = |protocol| Offers::Mail(Box::new(Mail::greeting(protocol, said)));
-    if is("220 ") || is("220-") {
-        mail(Protocol::Smtp)
-    } else if is("* OK ") || is("* PREAUTH ") {
-        mail(Protocol::Imap)
-    } else if is("+OK ") || is("+OK\r") || is("+OK\n") {
-        mail(Protocol::Pop3)
-    } else if length < GREETING
-        && [
-            "220 ",
-            "220-",
-            "* OK ",
-            "* PREAUTH ",
-            "+OK ",
-            "+OK\r",
-            "+OK\n",
-        ]
-        .into_iter()
-        .any(may_be)
-    {
-        Offers::Greeting(head, length)
-    } else {
-        Offers::Over
+    match GREETINGS.iter().any(may_be) {
+        true => Offers::Greeting(head, length),
+        false => Offers::Over,
     }
 }
 

@@ -1,20 +1,26 @@
 //! What the first words of either end tell of a setting that is wrong there. They are looked at, and
 //! carried as they are. Never in here: a word that is changed.
 
-use super::io::{begins, first_word_is, split_word};
+use super::io::{begins, split_word};
 use crate::config::Protocol;
+
+/// How mail servers greet.
+pub(super) const GREETINGS: [(&str, Protocol); 7] = [
+    ("220 ", Protocol::Smtp),
+    ("220-", Protocol::Smtp),
+    ("* OK ", Protocol::Imap),
+    ("* PREAUTH ", Protocol::Imap),
+    ("+OK ", Protocol::Pop3),
+    ("+OK\r", Protocol::Pop3),
+    ("+OK\n", Protocol::Pop3),
+];
 
 /// The mail protocol whose server greets so; `None` for any other.
 pub fn greeting(words: &[u8]) -> Option<Protocol> {
-    if matches!(words, [b'2', b'2', b'0', b' ' | b'-', ..]) {
-        Some(Protocol::Smtp)
-    } else if first_word_is(words, "* OK") || begins(words, "* PREAUTH ") {
-        Some(Protocol::Imap)
-    } else if begins(words, "+OK") && !matches!(words.get(3), Some(b'!'..=b'~')) {
-        Some(Protocol::Pop3)
-    } else {
-        None
-    }
+    let found = GREETINGS
+        .iter()
+        .find(|(greeting, _)| begins(words, greeting));
+    found.map(|(_, protocol)| *protocol)
 }
 
 /// What a local client wants to do itself, though adit does it.

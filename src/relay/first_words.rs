@@ -73,6 +73,15 @@ impl FirstWords {
         }
     }
 
+    /// As [`FirstWords::plain`], for what was read in the dialogue before TLS, where a local client was
+    /// heard already.
+    pub fn left_over<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
+        match self {
+            FirstWords::Server(_) => self.plain(words, kept),
+            _ => words,
+        }
+    }
+
     /// The end without TLS says no more: puts what was held back into `kept`.
     pub fn plain_ends(&mut self, kept: &mut Vec<u8>) {
         kept.clear();

@@ -267,7 +267,7 @@ impl Flow<'_> {
     fn carry_leftover(&mut self) -> Result<(), Trouble> {
         let mut plain = std::mem::take(&mut self.from.plain);
         let Scratch { write, kept, .. } = &mut *self.scratch;
-        let words = self.first_words.plain(plain.bytes(), kept);
+        let words = self.first_words.left_over(plain.bytes(), kept);
         let range = 0..words.len();
         let ranges = std::slice::from_ref(&range);
         let result = deliver(self.to, words, ranges, write, self.pool);

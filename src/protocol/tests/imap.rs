@@ -95,7 +95,7 @@ fn imap_client_mode() {
                     "Server closed before TLS: the imap server closed the connection where the answer to STARTTLS (OK) was expected",
                 ),
             ),
-            (&[FrontEof], "", "", fails("Client closed before TLS")),
+            (&[FrontEof], "", "", fails("No greeting before TLS")),
             (
                 &[B("* OK hi\r\n"), FrontEof],
                 ok,
@@ -216,7 +216,7 @@ fn imap_server_mode() {
                 "",
                 fails("Server closed before TLS"),
             ),
-            (&[FrontEof], "", "", fails("Client closed before TLS")),
+            (&[FrontEof], "", "", fails("No greeting before TLS")),
             (
                 &[T, B("* OK hi\r\n"), FrontEof],
                 "* OK hi\r\n",

@@ -68,6 +68,7 @@ fn a_mail_server_is_known_by_its_greeting() {
         ("* OK [CAPABILITY IMAP4rev1]", Some(Imap)),
         ("* ok hi", Some(Imap)),
         ("* PREAUTH x", Some(Imap)),
+        ("* OK\r\n", None),
         ("* OKAY", None),
         ("+OK\r\n", Some(Pop3)),
         ("+OK <1@x>", Some(Pop3)),

@@ -79,7 +79,7 @@ fn pop3_client_mode() {
                 &[FrontEof],
                 "",
                 "",
-                fails("Client closed before TLS: the pop3 server had said nothing by then"),
+                fails("No greeting before TLS: the pop3 server had said nothing when"),
             ),
             (
                 &[B("+OK ready <1@mx>\r\n"), FrontEof],
@@ -154,7 +154,7 @@ fn pop3_server_mode() {
                     "Server closed before TLS: the pop3 server closed the connection where the client's STLS was expected",
                 ),
             ),
-            (&[FrontEof], "", "", fails("Client closed before TLS")),
+            (&[FrontEof], "", "", fails("No greeting before TLS")),
             (
                 &[B("+OK\r\n"), FrontEof],
                 "+OK\r\n",

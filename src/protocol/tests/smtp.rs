@@ -165,7 +165,7 @@ fn smtp_client_mode() {
             &[FrontEof],
             "",
             "",
-            fails("Client closed before TLS: the smtp server had said nothing by then"),
+            fails("No greeting before TLS: the smtp server had said nothing when"),
         ),
         (
             &[B("220 mx ESMTP\r\n"), FrontEof],
@@ -343,8 +343,8 @@ fn smtp_server_mode() {
                     "Server closed before TLS: the smtp server closed the connection where the client's STARTTLS was expected",
                 ),
             ),
-            (&[FrontEof], "", "", fails("Client closed before TLS")),
-            (&[T, FrontEof], "", "", fails("Client closed before TLS")),
+            (&[FrontEof], "", "", fails("No greeting before TLS")),
+            (&[T, FrontEof], "", "", fails("No greeting before TLS")),
             (
                 &[T, B("220 mx ESMTP hello\r\n"), FrontEof],
                 up,
