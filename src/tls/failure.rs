@@ -81,19 +81,24 @@ impl fmt::Display for Failure {
             During::Connect => "the server's fault",
             During::Read | During::Write => "the peer's fault",
         };
-        let fault = match row.fault {
+        let verdict = match row.fault {
             Fault::Peer => peer,
             Fault::Ours => "our fault",
             Fault::Either => "the two sides do not agree",
-            Fault::Nobody => "nobody's fault in particular",
+            Fault::Unsure => "",
         };
+        if !verdict.is_empty() {
+            write!(f, ": {verdict};")?;
+        } else {
+            f.write_str(":")?;
+        }
         let hint = match (&self.offence, self.during) {
             (Offence::Vanished, During::Accept | During::Connect) => {
                 "it closed the connection in the middle of the handshake"
             }
             _ => row.hint,
         };
-        write!(f, ": {fault}; {hint}")
+        write!(f, " {hint}")
     }
 }
 
@@ -161,13 +166,16 @@ pub(super) enum Offence {
     Internal(String),
 }
 
-/// Who has to mend it.
+/// Which side has to mend it, where that is sure: a verdict that is wrong sends an administrator to
+/// the wrong machine.
 #[derive(Clone, Copy)]
 pub(super) enum Fault {
     Peer,
     Ours,
+    /// They have nothing in common, and either side can change that.
     Either,
-    Nobody,
+    /// It may be either side, or what lies between them: nothing is said.
+    Unsure,
 }
 
 /// What the table says of an offence.
@@ -191,7 +199,7 @@ impl Offence {
             ),
             Offence::NoCertificate => (
                 "peer did not return a certificate",
-                Fault::Peer,
+                Fault::Unsure,
                 "give the peer a certificate, or set requireCert = no",
                 Certificate,
             ),
@@ -221,56 +229,56 @@ impl Offence {
             ),
             Offence::HttpRequest => (
                 "http request",
-                Fault::Peer,
+                Fault::Unsure,
                 "it speaks plain HTTP to a TLS port: use https",
                 Protocol,
             ),
             Offence::PlainText => (
                 "wrong version number",
-                Fault::Peer,
+                Fault::Unsure,
                 "it does not speak TLS here: check the port, and whether protocol (STARTTLS) is needed",
                 Protocol,
             ),
             Offence::AlertReceived(alert) => return alerts::row(*alert),
             Offence::BadRecordMac => (
                 "decryption failed or bad record mac",
-                Fault::Peer,
+                Fault::Unsure,
                 "the record was changed on its way, or the peer's TLS is broken",
                 Protocol,
             ),
             Offence::RecordOverflow => (
                 "data length too long",
-                Fault::Peer,
+                Fault::Unsure,
                 "the record is longer than TLS allows (RFC 8446, section 5.2)",
                 Protocol,
             ),
             Offence::UnexpectedMessage => (
                 "unexpected message",
-                Fault::Peer,
-                "the message may not come at this point: the peer's TLS is broken",
+                Fault::Unsure,
+                "the message may not come at this point: the other side speaks no TLS here, or its TLS is broken",
                 Protocol,
             ),
             Offence::Malformed(_) => (
                 "bad length or encoding",
-                Fault::Peer,
-                "the message cannot be parsed: the peer's TLS is broken",
+                Fault::Unsure,
+                "the message cannot be parsed: the other side speaks no TLS here, or its TLS is broken",
                 Protocol,
             ),
             Offence::Misbehaved(_) => (
                 "protocol violation",
-                Fault::Peer,
+                Fault::Unsure,
                 "the peer's TLS is broken, or somebody meddles with the connection",
                 Protocol,
             ),
             Offence::Vanished => (
                 "unexpected eof while reading",
-                Fault::Peer,
+                Fault::Unsure,
                 "it closed the connection without saying so in TLS: data may be missing",
                 Vanished,
             ),
             Offence::KeysExhausted => (
                 "sequence numbers used up",
-                Fault::Nobody,
+                Fault::Unsure,
                 "TLS 1.2 cannot renew its keys: connect again, or use TLS 1.3",
                 Protocol,
             ),
@@ -382,10 +390,8 @@ fn garbage(opening: &[u8]) -> Offence {
 impl Rejection {
     fn fault(&self) -> Fault {
         match self {
-            Rejection::UnknownIssuer | Rejection::NotInRepository | Rejection::SelfSigned => {
-                Fault::Either
-            }
-            _ => Fault::Peer,
+            Rejection::Purpose | Rejection::Signature | Rejection::Unreadable => Fault::Peer,
+            _ => Fault::Unsure,
         }
     }
 
@@ -406,8 +412,57 @@ impl Rejection {
             Rejection::Name(_) => "check connect and sni for the name that the certificate has",
             Rejection::Purpose => "the certificate's extended key usage forbids this role",
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
-                "the peer must mend its certificate"
+                "the peer needs another certificate"
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_stands_only_where_it_is_sure() {
+        use AlertDescription as Alert;
+        let sure = [
+            (Offence::NoSharedCipher, "the two sides do not agree; "),
+            (Offence::UnsupportedProtocol, "the two sides do not agree; "),
+            (
+                Offence::AlertReceived(Alert::InternalError),
+                "the server's fault; ",
+            ),
+            (
+                Offence::CertificateRejected(Rejection::Purpose),
+                "the server's fault; ",
+            ),
+            (Offence::Internal("x".to_owned()), "our fault; "),
+        ];
+        for (offence, verdict) in sure {
+            let said = Failure::new(During::Connect, offence).to_string();
+            assert!(said.contains(verdict), "{said}");
+        }
+        // A wrong port, a clock, a name, an authority that is missing here, a network that meddles.
+        for offence in [
+            Offence::PlainText,
+            Offence::HttpRequest,
+            Offence::UnexpectedMessage,
+            Offence::Malformed("x".to_owned()),
+            Offence::Misbehaved("x".to_owned()),
+            Offence::BadRecordMac,
+            Offence::Vanished,
+            Offence::NoCertificate,
+            Offence::CertificateRejected(Rejection::Expired),
+            Offence::CertificateRejected(Rejection::UnknownIssuer),
+            Offence::CertificateRejected(Rejection::Name("x".to_owned())),
+            Offence::AlertReceived(Alert::HandshakeFailure),
+            Offence::AlertReceived(Alert::UnknownCA),
+            Offence::AlertReceived(Alert::CertificateExpired),
+        ] {
+            let said = Failure::new(During::Connect, offence).to_string();
+            assert!(!said.contains("fault") && !said.contains("agree"), "{said}");
+            // What to do stands there all the same.
+            assert!(said.split(": ").count() > 2, "{said}");
         }
     }
 }

@@ -104,10 +104,7 @@ fn verify_chain_refuses_another_authority_and_the_self_signed() {
     let options = client(verify_chain(), pki.authority("ca.pem", &good));
     let names = leaf(&["mail.example.com"], "server");
     let (text, _) = refused(&options, &server(pki.signed("bad.pem", &names, &bad)));
-    assert!(
-        text.contains("the server's fault") || text.contains("do not agree"),
-        "{text}"
-    );
+    assert!(text.contains("certificate verify failed"), "{text}");
     let (text, lines) = refused(&options, &server(pki.self_signed("self.pem", &names)));
     assert!(text.contains("(self-signed certificate)"), "{text}");
     assert!(text.contains("CAfile"), "{text}");
@@ -360,7 +357,9 @@ fn a_server_asks_its_clients_as_it_is_told() {
         let (client, server) = connect(&only(version, none.clone()), &asking(verify_chain()));
         let text = server.failure().to_string();
         assert!(
-            text.starts_with("SSL_accept: peer did not return a certificate: the client's fault"),
+            text.starts_with(
+                "SSL_accept: peer did not return a certificate: give the peer a certificate"
+            ),
             "{text}"
         );
         assert_eq!(server.failure().kind(), HandshakeFailure::Certificate);
