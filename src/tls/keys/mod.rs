@@ -25,7 +25,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::trust::Authority;
 use super::{Problem, canonical, key_kinds};
 use crate::config::TlsOptions;
-use encryption::Secret;
+use encryption::{Refusal, Secret};
 pub(super) use folder::ca_path;
 use locked::{LockedPem, Opener};
 pub use locked::{PassPhrases, locked_file};
@@ -257,8 +257,13 @@ fn open_pkcs12(
 ) -> Result<pkcs12::Contents, Problem> {
     let opened = opener.open(|phrase| pkcs12::open(bytes, phrase));
     opened.map_err(|refusal| {
+        // What has a MAC that we cannot check, OpenSSL of that age cannot either.
+        let unchecked = match refusal {
+            Refusal::UnservedMac(_) => " -nomacver",
+            _ => "",
+        };
         let convert = format!(
-            "openssl pkcs12 -legacy -in {} -nodes -out FILE.pem makes PEM of it",
+            "openssl pkcs12 -legacy{unchecked} -in {} -nodes -out FILE.pem makes PEM of it",
             path.display()
         );
         opener.problem(option, path, &refusal, &convert)
