@@ -5,7 +5,7 @@ use std::fmt;
 
 use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
 
-use super::alerts;
+use super::{alerts, key_kinds};
 use crate::ipc::scoreboard::HandshakeFailure;
 
 /// What was being done when it failed, as stunnel names it at the start of the line.
@@ -54,7 +54,7 @@ impl Failure {
     /// The alert that was read, when that is what ended it.
     pub(super) fn alert_read(&self) -> Option<AlertDescription> {
         match self.offence {
-            Offence::AlertReceived(alert) => Some(alert),
+            Offence::AlertReceived(alert) | Offence::HelloRefused(alert, _) => Some(alert),
             _ => None,
         }
     }
@@ -71,9 +71,13 @@ impl fmt::Display for Failure {
         write!(f, "{}: {}", self.during.call(), row.phrase)?;
         match &self.offence {
             Offence::CertificateRejected(rejection) => write!(f, " ({rejection})")?,
-            Offence::Malformed(what) | Offence::Misbehaved(what) | Offence::Internal(what) => {
-                write!(f, " ({what})")?;
-            }
+            Offence::Malformed(what)
+            | Offence::Misbehaved(what)
+            | Offence::Internal(what)
+            | Offence::UnusableKey(what)
+            | Offence::NoSharedCipher(Some(what)) => write!(f, " ({what})")?,
+            Offence::WeakKey(bits) => write!(f, " (RSA of {bits} bits)")?,
+            Offence::HelloRefused(_, ours) => write!(f, " (adit offers {ours})")?,
             _ => {}
         }
         let peer = match self.during {
@@ -114,6 +118,8 @@ pub(super) enum Rejection {
     Purpose,
     Signature,
     Unreadable,
+    /// RSA, of this many bits.
+    WeakKey(usize),
     NotInRepository,
     SubjectChecks,
     /// verifyServer: the name that was asked for.
@@ -133,6 +139,9 @@ impl fmt::Display for Rejection {
             Rejection::Purpose => "unsuitable certificate purpose",
             Rejection::Signature => "certificate signature failure",
             Rejection::Unreadable => "certificate cannot be parsed",
+            Rejection::WeakKey(bits) => {
+                return write!(f, "EE certificate key too weak, RSA of {bits} bits");
+            }
             Rejection::NotInRepository => "certificate rejected",
             Rejection::SubjectChecks => "subject checks failed",
             Rejection::Name(name) => {
@@ -149,12 +158,21 @@ pub(super) enum Offence {
     CertificateRejected(Rejection),
     NoCertificate,
     UnsupportedProtocol,
-    NoSharedCipher,
+    /// What the two sides have, where that is known.
+    NoSharedCipher(Option<String>),
     NoSharedGroup,
     NoSharedSignature,
+    /// The key of a certificate that is not verified: RSA, of this many bits.
+    WeakKey(usize),
+    /// The same, of another kind.
+    UnusableKey(String),
+    /// Not by the key of the certificate.
+    BadSignature,
     HttpRequest,
     PlainText,
     AlertReceived(AlertDescription),
+    /// This alert was the server's answer to our hello; the suites in that.
+    HelloRefused(AlertDescription, String),
     BadRecordMac,
     RecordOverflow,
     UnexpectedMessage,
@@ -209,10 +227,10 @@ impl Offence {
                 "adit speaks TLS 1.2 and 1.3: see sslVersionMin, sslVersionMax, or update the peer",
                 Negotiation,
             ),
-            Offence::NoSharedCipher => (
+            Offence::NoSharedCipher(_) => (
                 "no shared cipher",
                 Fault::Either,
-                "see ciphers and ciphersuites, the key's type, or update the peer",
+                "adit's suites have forward secrecy (ECDHE) and AEAD: update the peer; or see ciphers, ciphersuites and the key's type",
                 Negotiation,
             ),
             Offence::NoSharedGroup => (
@@ -227,6 +245,24 @@ impl Offence {
                 "the peer cannot use a key of this type: try an RSA or a P-256 key",
                 Negotiation,
             ),
+            Offence::WeakKey(_) => (
+                "ee key too small",
+                Fault::Peer,
+                "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate",
+                Certificate,
+            ),
+            Offence::UnusableKey(_) => (
+                "wrong signature type",
+                Fault::Peer,
+                key_kinds::TAKEN,
+                Certificate,
+            ),
+            Offence::BadSignature => (
+                "bad signature",
+                Fault::Peer,
+                "the peer has not the key of the certificate that it shows, or its TLS is broken",
+                Certificate,
+            ),
             Offence::HttpRequest => (
                 "http request",
                 Fault::Unsure,
@@ -240,6 +276,12 @@ impl Offence {
                 Protocol,
             ),
             Offence::AlertReceived(alert) => return alerts::row(*alert),
+            Offence::HelloRefused(alert, _) => {
+                return Row {
+                    hint: "it has nothing in common with adit, no suite with ECDHE perhaps: see ciphers, curves and the peer's log",
+                    ..alerts::row(*alert)
+                };
+            }
             Offence::BadRecordMac => (
                 "decryption failed or bad record mac",
                 Fault::Unsure,
@@ -322,9 +364,8 @@ impl Offence {
         match error {
             Error::NoCertificatesPresented => Offence::NoCertificate,
             Error::AlertReceived(alert) => Offence::AlertReceived(alert),
-            Error::InvalidCertificate(error) => {
-                Offence::CertificateRejected(Rejection::Other(error.to_string()))
-            }
+            // Never that verification failed: that has its verdict.
+            Error::InvalidCertificate(error) => Offence::UnusableKey(error.to_string()),
             Error::PeerIncompatible(why) => incompatible(&why),
             Error::DecryptError => Offence::BadRecordMac,
             Error::PeerSentOversizedRecord => Offence::RecordOverflow,
@@ -346,7 +387,7 @@ impl Offence {
 
 fn incompatible(why: &PeerIncompatible) -> Offence {
     match why {
-        PeerIncompatible::NoCipherSuitesInCommon => Offence::NoSharedCipher,
+        PeerIncompatible::NoCipherSuitesInCommon => Offence::NoSharedCipher(None),
         PeerIncompatible::NoKxGroupsInCommon
         | PeerIncompatible::KeyShareExtensionRequired
         | PeerIncompatible::NamedGroupsExtensionRequired
@@ -411,6 +452,9 @@ impl Rejection {
             }
             Rejection::Name(_) => "check connect and sni for the name that the certificate has",
             Rejection::Purpose => "the certificate's extended key usage forbids this role",
+            Rejection::WeakKey(_) => {
+                "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate"
+            }
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
                 "the peer needs another certificate"
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
@@ -16,7 +17,7 @@ use rustls::{
 use super::failure::{During, Failure, Offence};
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
-use super::{Negotiated, Step, alerts, ciphers, notes};
+use super::{Negotiated, Step, alerts, ciphers, notes, suites};
 use crate::log::Log;
 
 /// The most input that a handshake leaves over to be given again, in bytes, but for the record that
@@ -31,6 +32,8 @@ pub struct Handshake {
     seen: usize,
     /// How the peer's first record began, to tell what it is when it is no TLS.
     opening: [u8; HEADER],
+    /// For the suites that we have.
+    provider: Arc<CryptoProvider>,
 }
 
 /// Boxed: 1 to 2 KiB that live only as long as the handshake.
@@ -48,7 +51,10 @@ impl fmt::Debug for Handshake {
 impl Handshake {
     pub(super) fn accept(config: &Arc<ServerConfig>) -> Result<Self, Failure> {
         UnbufferedServerConnection::new(config.clone())
-            .map(|connection| Self::new(Connection::Server(Box::new(connection))))
+            .map(|connection| {
+                let provider = config.crypto_provider().clone();
+                Self::new(Connection::Server(Box::new(connection)), provider)
+            })
             .map_err(|error| Failure::new(During::Accept, Offence::from_rustls(error, &[])))
     }
 
@@ -57,15 +63,19 @@ impl Handshake {
         name: ServerName<'static>,
     ) -> Result<Self, Failure> {
         UnbufferedClientConnection::new(config.clone(), name)
-            .map(|connection| Self::new(Connection::Client(Box::new(connection))))
+            .map(|connection| {
+                let provider = config.crypto_provider().clone();
+                Self::new(Connection::Client(Box::new(connection)), provider)
+            })
             .map_err(|error| Failure::new(During::Connect, Offence::from_rustls(error, &[])))
     }
 
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, provider: Arc<CryptoProvider>) -> Self {
         Self {
             connection,
             seen: 0,
             opening: [0; HEADER],
+            provider,
         }
     }
 
@@ -116,7 +126,7 @@ impl Handshake {
                 let alert = alerts::name(AlertDescription::from(why.clone()));
                 crate::debug!(*log, "TLS alert (write): fatal: {alert}");
             }
-            let failure = Failure::new(during, self.offence(error));
+            let failure = Failure::new(during, self.offence(error, input));
             if let Some(alert) = failure.alert_read() {
                 crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));
             }
@@ -131,13 +141,42 @@ impl Handshake {
         Ok((used, Step::Done(stream)))
     }
 
-    fn offence(&self, error: Error) -> Offence {
-        match (&error, notes::verdict()) {
-            (Error::InvalidCertificate(_), Some(rejection)) => {
-                Offence::CertificateRejected(rejection)
-            }
-            (Error::General(text), _) if text == VANISHED => Offence::Vanished,
+    /// What an error amounts to; `input` is what it was found in.
+    fn offence(&self, error: Error, input: &[u8]) -> Offence {
+        let offence = match (&error, notes::verdict()) {
+            (Error::InvalidCertificate(_), Some(offence)) => return offence,
+            (Error::General(text), _) if text == VANISHED => return Offence::Vanished,
             _ => Offence::from_rustls(error, &self.opening),
+        };
+        let ours = || suites::of(&self.provider.cipher_suites);
+        match (offence, &self.connection) {
+            // rustls looks at groups first, which who has no suite for them need not send.
+            (
+                offence @ (Offence::NoSharedCipher(_) | Offence::NoSharedGroup),
+                Connection::Server(_),
+            ) => match suites::offered(input) {
+                Some(offered)
+                    if matches!(offence, Offence::NoSharedCipher(_))
+                        || !offered
+                            .iter()
+                            .any(|suite| ours().any(|ours| ours == *suite)) =>
+                {
+                    Offence::NoSharedCipher(Some(format!(
+                        "the client offers {}; adit has {}",
+                        suites::named(offered),
+                        suites::named(ours())
+                    )))
+                }
+                _ => offence,
+            },
+            // The server's answer to the hello.
+            (
+                Offence::AlertReceived(alert @ AlertDescription::HandshakeFailure),
+                Connection::Client(connection),
+            ) if connection.negotiated_cipher_suite().is_none() => {
+                Offence::HelloRefused(alert, suites::named(ours()))
+            }
+            (offence, _) => offence,
         }
     }
 

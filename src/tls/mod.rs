@@ -4,10 +4,10 @@
 //! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `trust`, `settings`, `path`, `twin`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
+//! * `verification`, `trust`, `settings`, `path`, `twin`, `key_kinds`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
 //!   log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
-//! * `failure`, `alerts`: why it did not work, whose fault that is, and what to do.
+//! * `failure`, `alerts`, `suites`: why it did not work, whose fault that is, and what to do.
 #![forbid(unsafe_code)]
 
 mod alerts;
@@ -20,6 +20,7 @@ mod der;
 mod failure;
 mod handshake;
 mod hkdf;
+mod key_kinds;
 mod keys;
 mod names;
 mod notes;
@@ -29,6 +30,7 @@ mod sessions;
 mod settings;
 mod signatures;
 mod stream;
+mod suites;
 mod tickets;
 mod trust;
 mod twin;

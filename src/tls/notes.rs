@@ -4,14 +4,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::failure::Rejection;
+use super::failure::Offence;
 use crate::log::Log;
 
 thread_local! {
     static LINES: RefCell<Vec<(u8, String)>> = const { RefCell::new(Vec::new()) };
     #[cfg(test)]
     static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    static VERDICT: Cell<Option<Rejection>> = const { Cell::new(None) };
+    static VERDICT: Cell<Option<Offence>> = const { Cell::new(None) };
 }
 
 /// Leaves a line at a numeric level.
@@ -19,8 +19,9 @@ pub(super) fn note(level: u8, text: String) {
     LINES.with_borrow_mut(|lines| lines.push((level, text)));
 }
 
-/// Leaves why the certificate is refused; rustls' own error has no room for it.
-pub(super) fn reject(why: Rejection) {
+/// Leaves why the certificate or the signature of the peer is refused; rustls' own error has no room
+/// for it.
+pub(super) fn blame(why: Offence) {
     VERDICT.set(Some(why));
 }
 
@@ -30,8 +31,8 @@ pub(super) fn forget() {
     VERDICT.set(None);
 }
 
-/// Takes what `reject` left.
-pub(super) fn verdict() -> Option<Rejection> {
+/// Takes what `blame` left.
+pub(super) fn verdict() -> Option<Offence> {
     VERDICT.take()
 }
 

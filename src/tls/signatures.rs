@@ -11,8 +11,57 @@ use rustls::{CertificateError, DigitallySignedStruct, Error};
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::failure::Offence;
+use super::key_kinds;
+use super::notes::blame;
+
+/// Smaller keys of RSA verify nothing in AWS-LC as rustls uses it.
+const MIN_RSA: usize = 2048;
+
 /// Whether the holder of `cert`'s key signed a TLS 1.2 handshake.
 pub(super) fn tls12(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    by_12(message, cert, dss, algorithms).inspect_err(|error| tell(error, cert))
+}
+
+/// Whether the holder of `cert`'s key signed a TLS 1.3 handshake.
+pub(super) fn tls13(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    by_13(message, cert, dss, algorithms).inspect_err(|error| tell(error, cert))
+}
+
+/// The bits of a key of RSA that is too small.
+pub(super) fn weakness(certificate: &X509Certificate<'_>) -> Option<usize> {
+    key_kinds::rsa_bits(certificate).filter(|bits| *bits < MIN_RSA)
+}
+
+/// Leaves what is wrong with a signature: nothing was verified of the certificate itself.
+fn tell(error: &Error, cert: &CertificateDer<'_>) {
+    let Error::InvalidCertificate(error) = error else {
+        return;
+    };
+    let certificate = X509Certificate::from_der(cert);
+    blame(match (certificate, error) {
+        (Err(_), _) => Offence::Malformed("certificate".into()),
+        (Ok((_, certificate)), error) => match (weakness(&certificate), error) {
+            (Some(bits), _) => Offence::WeakKey(bits),
+            (None, CertificateError::BadSignature) => Offence::BadSignature,
+            (None, _) => Offence::UnusableKey(
+                key_kinds::of_certificate(&certificate).unwrap_or_else(|| error.to_string()),
+            ),
+        },
+    });
+}
+
+fn by_12(
     message: &[u8],
     cert: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,
@@ -36,8 +85,7 @@ pub(super) fn tls12(
         .ok_or(Error::InvalidCertificate(CertificateError::BadSignature))
 }
 
-/// Whether the holder of `cert`'s key signed a TLS 1.3 handshake.
-pub(super) fn tls13(
+fn by_13(
     message: &[u8],
     cert: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,

@@ -11,8 +11,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
-use super::failure::Rejection;
-use super::notes::{note, reject};
+use super::failure::{Offence, Rejection};
+use super::notes::{blame, note};
 use super::path::Search;
 use super::trust::{Trust, self_issued};
 use super::{names, signatures};
@@ -148,7 +148,7 @@ impl Verifier {
         if unhandled {
             return Err(Rejection::Other("unhandled critical extension".into()));
         }
-        key_usage(certificate, self.peer_serves)?;
+        suitable(certificate, self.peer_serves)?;
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(usage)) => {
@@ -193,7 +193,7 @@ impl Verifier {
             let depth = nth + 1;
             note(6, format!("Certificate accepted at depth={depth}: {name}"));
         }
-        key_usage(certificate, self.peer_serves)
+        suitable(certificate, self.peer_serves)
     }
 
     /// checkHost, checkEmail, checkIP: one match of any is enough, as in stunnel.
@@ -271,9 +271,8 @@ impl Verifier {
     }
 }
 
-/// The keyUsage and the type of Netscape's that TLS wants of a leaf, as OpenSSL has it (X509_check_purpose);
-/// webpki looks at neither.
-fn key_usage(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
+/// What OpenSSL looks at in a leaf and webpki does not: keyUsage, Netscape's type, the size of the key.
+fn suitable(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
     let usage = certificate
         .key_usage()
         .map_err(|_| Rejection::Unreadable)?
@@ -288,7 +287,11 @@ fn key_usage(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Reje
             ParsedExtension::NSCertType(kind) => kind.ssl_client(),
             _ => true,
         });
-    (usable && typed).then_some(()).ok_or(Rejection::Purpose)
+    match signatures::weakness(certificate) {
+        _ if !(usable && typed) => Err(Rejection::Purpose),
+        Some(bits) => Err(Rejection::WeakKey(bits)),
+        None => Ok(()),
+    }
 }
 
 fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
@@ -317,12 +320,14 @@ fn refuse(rejection: Rejection) -> Error {
         Rejection::SelfSigned | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
         Rejection::Purpose => CertificateError::InvalidPurpose,
         Rejection::Signature => CertificateError::BadSignature,
-        Rejection::Unreadable | Rejection::Other(_) => CertificateError::BadEncoding,
+        Rejection::Unreadable | Rejection::WeakKey(_) | Rejection::Other(_) => {
+            CertificateError::BadEncoding
+        }
         Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
             CertificateError::NotValidForName
         }
     };
-    reject(rejection);
+    blame(Offence::CertificateRejected(rejection));
     Error::InvalidCertificate(error)
 }
 

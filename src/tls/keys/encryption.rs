@@ -1,6 +1,7 @@
 //! Decryption by a pass phrase: PKCS#5's scheme 2 (RFC 8018), PKCS#12's own (RFC 7292, appendices B
 //! and C), and OpenSSL's for PEM. What is old and weak is read all the same: the keys are old.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use aws_lc_rs::cipher::{self, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
@@ -28,6 +29,8 @@ pub enum Refusal {
     Locked,
     /// It is encrypted in a way that is not served; its name, as far as that is known.
     Unserved(&'static str),
+    /// The same of what protects it against changes.
+    UnservedMac(&'static str),
 }
 
 impl From<Damaged> for Refusal {
@@ -202,7 +205,7 @@ fn scheme2(
     data: &[u8],
     phrase: PassPhrase<'_>,
 ) -> Result<Secret, Refusal> {
-    let (mut derivation, mut encryption) = (parameters.sequence()?, parameters.sequence()?);
+    let (derivation, mut encryption) = (parameters.sequence()?, parameters.sequence()?);
     let cipher = match encryption.identifier()? {
         // 2.16.840.1.101.3.4.1, NIST's
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 2] => Cipher::Aes128,
@@ -213,29 +216,65 @@ fn scheme2(
         _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
     };
     let iv = encryption.octets()?;
-    // 1.2.840.113549.1.5.12
-    if derivation.identifier()? != [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12] {
-        return Err(Refusal::Unserved("another key derivation than PBKDF2"));
-    }
-    let mut derivation = derivation.sequence()?;
-    let salt = derivation.octets()?;
-    let times = iterations(derivation.number()?)?;
+    let derivation = Pbkdf2::read(derivation)?;
     // The cipher tells the key's length as well.
-    derivation.optional_number()?;
-    let hash = match derivation.optional_sequence()? {
-        None => pbkdf2::PBKDF2_HMAC_SHA1,
-        // 1.2.840.113549.2
-        Some(mut hash) => match hash.identifier()? {
-            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 7] => pbkdf2::PBKDF2_HMAC_SHA1,
-            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 9] => pbkdf2::PBKDF2_HMAC_SHA256,
-            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 10] => pbkdf2::PBKDF2_HMAC_SHA384,
-            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 11] => pbkdf2::PBKDF2_HMAC_SHA512,
-            _ => return Err(Refusal::Unserved("PBKDF2 with an uncommon hash")),
-        },
-    };
-    let mut key = Secret::new(vec![0; cipher.key_length()]);
-    pbkdf2::derive(hash, times, &salt, phrase.bytes(), &mut key);
+    let key = derivation.key(phrase, cipher.key_length());
     cipher.decrypt(&key, &iv, data)
+}
+
+/// The hash of an HMAC (1.2.840.113549.2, in RFC 8018, appendix B.1); `None`: another one.
+pub fn hmac_hash(identifier: &[u8]) -> Option<u8> {
+    let last = identifier.strip_prefix(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2])?;
+    <[u8; 1]>::try_from(last).ok().map(|[hash]| hash)
+}
+
+/// PBKDF2 with its parameters (RFC 8018, appendix A.2).
+pub struct Pbkdf2<'a> {
+    salt: Cow<'a, [u8]>,
+    times: NonZeroU32,
+    hash: pbkdf2::Algorithm,
+    /// The length of its key, where that is told.
+    pub length: Option<u32>,
+}
+
+impl<'a> Pbkdf2<'a> {
+    /// Reads an AlgorithmIdentifier.
+    ///
+    /// # Errors
+    /// It is another derivation, or damaged.
+    pub fn read(mut algorithm: Elements<'a>) -> Result<Self, Refusal> {
+        // 1.2.840.113549.1.5.12
+        if algorithm.identifier()? != [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12] {
+            return Err(Refusal::Unserved("another key derivation than PBKDF2"));
+        }
+        let mut parameters = algorithm.sequence()?;
+        let salt = parameters.octets()?;
+        let times = iterations(parameters.number()?)?;
+        let length = parameters.optional_number()?;
+        let hash = match parameters.optional_sequence()? {
+            None => pbkdf2::PBKDF2_HMAC_SHA1,
+            Some(mut hash) => match hmac_hash(hash.identifier()?) {
+                Some(7) => pbkdf2::PBKDF2_HMAC_SHA1,
+                Some(9) => pbkdf2::PBKDF2_HMAC_SHA256,
+                Some(10) => pbkdf2::PBKDF2_HMAC_SHA384,
+                Some(11) => pbkdf2::PBKDF2_HMAC_SHA512,
+                _ => return Err(Refusal::Unserved("PBKDF2 with an uncommon hash")),
+            },
+        };
+        Ok(Self {
+            salt,
+            times,
+            hash,
+            length,
+        })
+    }
+
+    /// A key of `length` bytes.
+    pub fn key(&self, phrase: PassPhrase<'_>, length: usize) -> Secret {
+        let mut key = Secret::new(vec![0; length]);
+        pbkdf2::derive(self.hash, self.times, &self.salt, phrase.bytes(), &mut key);
+        key
+    }
 }
 
 /// What a key is for (RFC 7292, appendix B.3).

@@ -120,6 +120,10 @@ impl<'a> Opener<'a> {
                 option,
                 format!("{path} is encrypted by {what}, which adit does not serve: {convert}"),
             ),
+            Refusal::UnservedMac(what) => Problem::error(
+                option,
+                format!("{path} is protected by {what}, which adit does not serve: {convert}"),
+            ),
             Refusal::Locked => match self.phrases.unasked {
                 None => Problem::error(
                     option,

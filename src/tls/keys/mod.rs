@@ -23,9 +23,9 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::trust::Authority;
-use super::{Problem, canonical};
+use super::{Problem, canonical, key_kinds};
 use crate::config::TlsOptions;
-use encryption::Secret;
+use encryption::{Refusal, Secret};
 pub(super) use folder::ca_path;
 use locked::{LockedPem, Opener};
 pub use locked::{PassPhrases, locked_file};
@@ -132,21 +132,24 @@ pub(super) fn identity(
         pkcs12,
     } = material;
     let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
-        vec![Problem::error(
-            key_option,
-            format!(
-                "the private key in {} cannot be used ({error}); adit takes RSA of 2048 to 8192 bits, \
-                 ECDSA on P-256, P-384 or P-521, and Ed25519",
-                key_file.display()
-            ),
-        )]
+        let what = key_kinds::of_private_key(&key).unwrap_or_else(|| error.to_string());
+        let path = key_file.display();
+        let text = format!(
+            "the private key in {path} cannot be used ({what}); {}",
+            key_kinds::TAKEN
+        );
+        vec![Problem::error(key_option, text)]
     })?;
     let ours = signing.public_key().map(|key| key.to_vec());
     let chain = match pkcs12 {
         true => ordered(certificates, ours.as_deref()),
         false => certificates,
     };
-    if ours != chain.first().and_then(|leaf| public_key(leaf)) {
+    let theirs = chain.first().and_then(public_key);
+    let same = |ours: &[u8]| {
+        (theirs.as_deref()).is_some_and(|theirs| key_kinds::are_the_same(ours, theirs))
+    };
+    if !ours.as_deref().is_some_and(same) {
         return Err(vec![Problem::error(
             key_option,
             format!(
@@ -155,6 +158,15 @@ pub(super) fn identity(
                 cert.display()
             ),
         )]);
+    }
+    if ours != theirs {
+        let text = format!(
+            "the certificate in {} has an EC key with explicit parameters, which many peers refuse \
+             (RFC 5480): get one for a key with a named curve, as \
+             openssl ecparam -name prime256v1 -genkey makes it",
+            cert.display()
+        );
+        warnings.push(Problem::warning("cert", text));
     }
     Ok(Identity {
         key: Arc::new(CertifiedKey::new(chain, signing)),
@@ -245,8 +257,13 @@ fn open_pkcs12(
 ) -> Result<pkcs12::Contents, Problem> {
     let opened = opener.open(|phrase| pkcs12::open(bytes, phrase));
     opened.map_err(|refusal| {
+        // What has a MAC that we cannot check, OpenSSL of that age cannot either.
+        let unchecked = match refusal {
+            Refusal::UnservedMac(_) => " -nomacver",
+            _ => "",
+        };
         let convert = format!(
-            "openssl pkcs12 -legacy -in {} -nodes -out FILE.pem makes PEM of it",
+            "openssl pkcs12 -legacy{unchecked} -in {} -nodes -out FILE.pem makes PEM of it",
             path.display()
         );
         opener.problem(option, path, &refusal, &convert)
@@ -259,7 +276,11 @@ fn ordered(
     mut left: Vec<CertificateDer<'static>>,
     key: Option<&[u8]>,
 ) -> Vec<CertificateDer<'static>> {
-    let is_ours = |der: &CertificateDer<'_>| public_key(der).as_deref() == key;
+    let is_ours = |der: &CertificateDer<'_>| {
+        let found = public_key(der);
+        key.zip(found)
+            .is_some_and(|(key, found)| key_kinds::are_the_same(key, &found))
+    };
     let Some(at) = left.iter().position(is_ours) else {
         return left;
     };

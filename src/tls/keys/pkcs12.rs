@@ -4,12 +4,17 @@ use aws_lc_rs::{digest, hmac};
 use rustls::pki_types::CertificateDer;
 
 use super::asn1::{Damaged, Elements};
-use super::encryption::{PassPhrase, Purpose, Refusal, Secret, decrypt, pkcs12_key};
+use super::encryption::{
+    PassPhrase, Pbkdf2, Purpose, Refusal, Secret, decrypt, hmac_hash, pkcs12_key,
+};
 
 /// Bags nest no deeper in bags.
 const MAX_DEPTH: u8 = 4;
 /// As elsewhere.
 const MAX_ITERATIONS: u32 = 10_000_000;
+
+/// The lengths of a key of PBMAC1, in bytes; longer ones only take longer.
+const PBMAC1_KEYS: std::ops::RangeInclusive<usize> = 20..=1024;
 
 /// What was in a file, in its order.
 #[derive(Debug, Default)]
@@ -46,7 +51,10 @@ pub fn open(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Contents, Refusal> {
     }
     let safes = authenticated.tagged()?.octets()?;
     if let Some(mac) = file.optional_sequence()? {
-        verify(mac, &safes, phrase)?;
+        verify(mac, &safes, phrase).map_err(|refusal| match refusal {
+            Refusal::Unserved(what) => Refusal::UnservedMac(what),
+            other => other,
+        })?;
     }
     let mut safes = Elements::of(&safes).sequence()?;
     let mut contents = Contents::default();
@@ -98,7 +106,14 @@ fn content_type(information: &mut Elements<'_>) -> Result<Option<ContentType>, D
 /// Checks the MacData over `safes`: the pass phrase is the right one, and nothing is damaged.
 fn verify(mut mac: Elements<'_>, safes: &[u8], phrase: PassPhrase<'_>) -> Result<(), Refusal> {
     let mut information = mac.sequence()?;
-    let (hash, hmac) = match information.sequence()?.identifier()? {
+    let mut algorithm = information.sequence()?;
+    let identifier = algorithm.identifier()?;
+    let expected = information.octets()?;
+    // 1.2.840.113549.1.5.14: what follows in MacData has no use then.
+    if identifier == [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 14] {
+        return verify_by_pbmac1(algorithm.sequence()?, safes, &expected, phrase);
+    }
+    let (hash, hmac) = match identifier {
         [0x2b, 0x0e, 3, 2, 0x1a] => (
             &digest::SHA1_FOR_LEGACY_USE_ONLY,
             hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
@@ -108,13 +123,8 @@ fn verify(mut mac: Elements<'_>, safes: &[u8], phrase: PassPhrase<'_>) -> Result
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2] => (&digest::SHA384, hmac::HMAC_SHA384),
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3] => (&digest::SHA512, hmac::HMAC_SHA512),
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 4] => (&digest::SHA224, hmac::HMAC_SHA224),
-        // 1.2.840.113549.1.5.14
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 14] => {
-            return Err(Refusal::Unserved("PBMAC1"));
-        }
         _ => return Err(Refusal::Unserved("an uncommon hash")),
     };
-    let expected = information.octets()?;
     let salt = mac.octets()?;
     let times = mac.optional_number()?.unwrap_or(1);
     if !(1..=MAX_ITERATIONS).contains(&times) {
@@ -123,6 +133,31 @@ fn verify(mut mac: Elements<'_>, safes: &[u8], phrase: PassPhrase<'_>) -> Result
     let length = hash.output_len();
     let key = pkcs12_key(hash, Purpose::Mac, phrase, &salt, times, length);
     hmac::verify(&hmac::Key::new(hmac, &key), safes, &expected).map_err(|_| Refusal::Locked)
+}
+
+/// PBMAC1 (RFC 9579), which OpenSSL has since 3.4.
+fn verify_by_pbmac1(
+    mut parameters: Elements<'_>,
+    safes: &[u8],
+    expected: &[u8],
+    phrase: PassPhrase<'_>,
+) -> Result<(), Refusal> {
+    let derivation = Pbkdf2::read(parameters.sequence()?)?;
+    let hmac = match hmac_hash(parameters.sequence()?.identifier()?) {
+        Some(7) => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        Some(8) => hmac::HMAC_SHA224,
+        Some(9) => hmac::HMAC_SHA256,
+        Some(10) => hmac::HMAC_SHA384,
+        Some(11) => hmac::HMAC_SHA512,
+        _ => return Err(Refusal::Unserved("PBMAC1 with an uncommon hash")),
+    };
+    // The length must be told, and be no less than 20 (RFC 9579, sections 4 and 9).
+    let length = derivation.length.map(|length| length as usize);
+    let length = length
+        .filter(|length| PBMAC1_KEYS.contains(length))
+        .ok_or(Refusal::Damaged)?;
+    let key = derivation.key(phrase, length);
+    hmac::verify(&hmac::Key::new(hmac, &key), safes, expected).map_err(|_| Refusal::Locked)
 }
 
 /// Takes what is of use out of a SafeContents.

@@ -320,3 +320,68 @@ fn the_name_of_sni_or_else_of_connect_is_sent_and_no_address() {
     assert_eq!(hello(None, None), (false, false, false));
     drop(pki);
 }
+
+/// OpenSSL as a client that has no suite of ours, or as such a server.
+#[test]
+fn without_a_suite_in_common_both_lists_are_told() {
+    let pki = Pki::new();
+    let context = load(false, &server_options(&pki), &Resumption::new().unwrap());
+    for (suites, offered, common) in [
+        (
+            "AES128-SHA",
+            "the client offers AES128-SHA; adit has TLS_",
+            false,
+        ),
+        (
+            "DHE-RSA-AES128-GCM-SHA256:AES256-GCM-SHA384",
+            "the client offers DHE-RSA-AES128-GCM-SHA256, AES256-GCM-SHA384; adit has TLS_",
+            false,
+        ),
+        (
+            "ECDHE-RSA-AES128-SHA",
+            "the client offers ECDHE-RSA-AES128-SHA; adit has TLS_",
+            false,
+        ),
+        // The key decides.
+        (
+            "ECDHE-RSA-AES128-GCM-SHA256",
+            "the client offers ECDHE-RSA-AES128-GCM-SHA256; adit has TLS_",
+            true,
+        ),
+    ] {
+        let mut server = End::begin(&context);
+        server.inbox = super::openssl::hello(&["-tls1_2", "-cipher", suites]);
+        server.turn();
+        let text = server.failure().to_string();
+        assert!(
+            text.starts_with("SSL_accept: no shared cipher ("),
+            "{suites} {text}"
+        );
+        assert!(text.contains(offered), "{suites} {text}");
+        let ours = text.contains("ECDHE-ECDSA-AES256-GCM-SHA384");
+        assert!(
+            ours && (common || !text.contains("offers ECDHE-RSA-AES128-GCM")),
+            "{text}"
+        );
+        assert_eq!(server.failure().kind(), HandshakeFailure::Negotiation);
+    }
+    // A group that we have not is another thing.
+    let mut server = End::begin(&context);
+    server.inbox = super::openssl::hello(&["-tls1_2", "-groups", "secp521r1"]);
+    server.turn();
+    let text = server.failure().to_string();
+    assert!(text.contains("no suitable key share"), "{text}");
+    // As a client adit hears no more than an alert; what it offered is told.
+    let client = load(true, &TlsOptions::default(), &Resumption::new().unwrap());
+    let mut client = End::begin(&client);
+    client.turn();
+    client.inbox = vec![21, 3, 3, 0, 2, 2, 40];
+    client.turn();
+    let text = client.failure().to_string();
+    assert!(
+        text.starts_with("SSL_connect: ssl/tls alert handshake failure (adit offers TLS_"),
+        "{text}"
+    );
+    assert!(text.contains("ECDHE-RSA-AES128-GCM-SHA256"), "{text}");
+    assert!(text.contains("no suite with ECDHE"), "{text}");
+}

@@ -450,3 +450,65 @@ fn certificates_and_keys_are_read_under_every_label_and_behind_a_mark() {
         }
     }
 }
+
+/// Keys that cannot be used are named for what they are.
+#[test]
+fn a_key_that_cannot_be_used_is_named() {
+    let pki = Pki::new();
+    let path = |name: &str| pki.path(name).to_str().unwrap().to_owned();
+    openssl(&["genrsa", "-traditional", "-out", &path("small"), "1024"]);
+    openssl(&["pkey", "-in", &path("small"), "-out", &path("small8")]);
+    openssl(&[
+        "ecparam",
+        "-name",
+        "secp256k1",
+        "-genkey",
+        "-noout",
+        "-out",
+        &path("odd"),
+    ]);
+    openssl(&["pkey", "-in", &path("odd"), "-out", &path("odd8")]);
+    let explicit = ["-genkey", "-noout", "-param_enc", "explicit", "-name"];
+    let spelt = |curve: &str, out: &str| {
+        let out = path(out);
+        let arguments = [&["ecparam"][..], &explicit, &[curve, "-out", &out]].concat();
+        openssl(&arguments);
+    };
+    spelt("secp256k1", "spelt");
+    openssl(&["pkey", "-in", &path("spelt"), "-out", &path("spelt8")]);
+    for (key, words) in [
+        ("small", "RSA of 1024 bits"),
+        ("small8", "RSA of 1024 bits"),
+        ("odd", "an EC key on the curve 1.3.132.0.10"),
+        ("odd8", "an EC key on the curve 1.3.132.0.10"),
+        ("spelt", "an EC key with explicit parameters"),
+        ("spelt8", "an EC key with explicit parameters"),
+    ] {
+        let options = TlsOptions {
+            key: Some(pki.path(key)),
+            ..server_options(&pki)
+        };
+        error(options, "key", &[key, words, "P-256"]);
+    }
+    // A known curve that is spelt out: served, as stunnel does, with a warning.
+    spelt("prime256v1", "known");
+    let request = ["req", "-x509", "-new", "-subj", "/CN=server", "-key"];
+    openssl(&[&request[..], &[&path("known"), "-out", &path("known.pem")]].concat());
+    let options = TlsOptions {
+        key: Some(pki.path("known")),
+        ..with_cert(pki.path("known.pem"))
+    };
+    let found = problems(false, options.clone());
+    let [warning] = &found[..] else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(warning.severity, Severity::Warning);
+    assert!(warning.text.contains("explicit parameters"), "{warning:?}");
+    // adit itself is one of the peers that cannot use it, and says why.
+    let (client, _) = connect(&TlsOptions::default(), &options);
+    let text = client.failure().to_string();
+    assert!(
+        text.starts_with("SSL_connect: wrong signature type (an EC key with explicit parameters"),
+        "{text}"
+    );
+}

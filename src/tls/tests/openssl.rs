@@ -57,6 +57,19 @@ fn free_port() -> u16 {
         .port()
 }
 
+/// The first record of a client with these arguments.
+pub(super) fn hello(arguments: &[&str]) -> Vec<u8> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let _client = openssl(&[&["s_client", "-connect", &address], arguments].concat());
+    let (mut socket, _) = listener.accept().unwrap();
+    let mut hello = vec![0; 5];
+    socket.read_exact(&mut hello).unwrap();
+    hello.resize(5 + usize::from(u16::from_be_bytes([hello[3], hello[4]])), 0);
+    socket.read_exact(&mut hello[5..]).unwrap();
+    hello
+}
+
 #[test]
 fn an_openssl_client_talks_to_us_in_both_versions_and_renews_keys() {
     let pki = Pki::new();

@@ -639,3 +639,91 @@ fn a_trusted_certificate_is_trusted_for_what_it_says() {
         }
     }
 }
+
+/// A key that nothing can be verified by, shown by a peer that is not verified, and by one that is.
+#[test]
+fn a_key_that_is_too_small_is_named_and_nothing_is_said_of_verification_where_there_is_none() {
+    let pki = Pki::new();
+    let path = |name: &str| pki.path(name).to_str().unwrap().to_owned();
+    let output = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-nodes",
+            "-newkey",
+            "rsa:1024",
+            "-subj",
+            "/CN=small",
+        ])
+        .args(["-keyout", &path("small.key"), "-out", &path("small.pem")])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    // adit does not serve such a key: another end of rustls shows the certificate, with any key.
+    let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let shown = |version| {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(
+            &PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        );
+        let chain = vec![CertificateDer::from_pem_file(pki.path("small.pem")).unwrap()];
+        let certified = rustls::sign::CertifiedKey::new(chain, signing.unwrap());
+        let resolver = rustls::sign::SingleCertAndKey::from(certified);
+        rustls::ServerConfig::builder_with_provider(provider.into())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(std::sync::Arc::new(resolver))
+    };
+    let failure = |options: &TlsOptions, config: rustls::ServerConfig| {
+        let context = load(true, options, &Resumption::new().unwrap());
+        let mut client = End::begin(&context);
+        let config = std::sync::Arc::new(config);
+        let mut server = End {
+            state: Some(State::Shaking(Handshake::accept(&config).unwrap())),
+            ..End::begin(&context)
+        };
+        settle(&mut client, &mut server, usize::MAX);
+        client.failure().to_string()
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        notes::written();
+        let text = failure(&TlsOptions::default(), shown(version));
+        assert!(
+            text.starts_with(
+                "SSL_connect: ee key too small (RSA of 1024 bits): the server's fault"
+            ),
+            "{text}"
+        );
+        let lines = notes::written().join("\n") + &text;
+        assert!(!lines.contains("certificate verify failed"), "{lines}");
+        let options = client(verify_chain(), pki.path("small.pem"));
+        let text = failure(&options, shown(version));
+        assert!(
+            text.starts_with(
+                "SSL_connect: certificate verify failed (EE certificate key too weak, RSA of 1024"
+            ),
+            "{text}"
+        );
+        // The right size, and not the key of the certificate.
+        let mut other = shown(version);
+        let good = pki.self_signed("good.pem", &leaf(&["mail.example.com"], "a"));
+        let another = pki.self_signed("another.pem", &leaf(&["mail.example.com"], "b"));
+        let certified = |cert: &PathBuf, key: &PathBuf| {
+            use rustls::pki_types::pem::PemObject;
+            let chain = vec![rustls::pki_types::CertificateDer::from_pem_file(cert).unwrap()];
+            let key = rustls::pki_types::PrivateKeyDer::from_pem_file(key).unwrap();
+            let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+            rustls::sign::CertifiedKey::new(chain, signing)
+        };
+        let resolver = rustls::sign::SingleCertAndKey::from(certified(&good, &another));
+        other.cert_resolver = std::sync::Arc::new(resolver);
+        let text = failure(&TlsOptions::default(), other);
+        assert!(
+            text.starts_with("SSL_connect: bad signature: the server's fault"),
+            "{text}"
+        );
+    }
+}
