@@ -143,7 +143,7 @@ fn an_upstream_that_sends_garbage_for_tls_ends_its_connection_alone() {
 fn an_upstream_that_cannot_be_reached_ends_by_timeoutconnect() {
     let certs = Certs::new();
     // A full backlog answers no SYN.
-    let listener = full_backlog();
+    let listener = peers::full_backlog();
     let adit = Adit::serve(format!(
         "client = yes\nconnect = {}\n{}verifyChain = yes\nTIMEOUTconnect = 1\n",
         listener.address,
@@ -152,35 +152,6 @@ fn an_upstream_that_cannot_be_reached_ends_by_timeoutconnect() {
     let _ = peers::read_until_gone(&mut adit.connect("test"));
     adit.wait_for_log("TIMEOUTconnect exceeded");
     adit.wait_for_log("No more addresses to connect");
-}
-
-struct Full {
-    address: std::net::SocketAddr,
-    _listener: std::os::fd::OwnedFd,
-    _held: Vec<TcpStream>,
-}
-
-fn full_backlog() -> Full {
-    use nix::sys::socket as sys;
-    use std::os::fd::AsRawFd;
-    let flags = sys::SockFlag::SOCK_CLOEXEC;
-    let listener = sys::socket(sys::AddressFamily::Inet, sys::SockType::Stream, flags, None)
-        .expect("a socket");
-    sys::bind(listener.as_raw_fd(), &sys::SockaddrIn::new(127, 0, 0, 1, 0)).expect("bind");
-    sys::listen(&listener, sys::Backlog::new(0).expect("a backlog")).expect("listen");
-    let name: sys::SockaddrIn = sys::getsockname(listener.as_raw_fd()).expect("its name");
-    let address = (name.ip(), name.port()).into();
-    let mut held = Vec::new();
-    // Until one is not answered any more.
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-        held.push(stream);
-        assert!(held.len() < 64, "the backlog does not fill");
-    }
-    Full {
-        address,
-        _listener: listener,
-        _held: held,
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::DEADLINE;
 
@@ -115,6 +116,38 @@ impl Drop for Server {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
+    }
+}
+
+/// A listener whose backlog is full: connecting to it is neither answered nor refused.
+pub struct FullBacklog {
+    /// Where it listens, on loopback.
+    pub address: SocketAddr,
+    _listener: std::os::fd::OwnedFd,
+    _held: Vec<TcpStream>,
+}
+
+/// Makes one; it lasts as long as the value.
+pub fn full_backlog() -> FullBacklog {
+    use nix::sys::socket as sys;
+    use std::os::fd::AsRawFd;
+    let flags = sys::SockFlag::SOCK_CLOEXEC;
+    let listener = sys::socket(sys::AddressFamily::Inet, sys::SockType::Stream, flags, None)
+        .expect("a socket");
+    sys::bind(listener.as_raw_fd(), &sys::SockaddrIn::new(127, 0, 0, 1, 0)).expect("bind");
+    sys::listen(&listener, sys::Backlog::new(0).expect("a backlog")).expect("listen");
+    let name: sys::SockaddrIn = sys::getsockname(listener.as_raw_fd()).expect("its name");
+    let address = (name.ip(), name.port()).into();
+    let mut held = Vec::new();
+    // Until one is not answered any more.
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        held.push(stream);
+        assert!(held.len() < 64, "the backlog does not fill");
+    }
+    FullBacklog {
+        address,
+        _listener: listener,
+        _held: held,
     }
 }
 
