@@ -302,8 +302,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "preferChaCha20",
         Scope::Global,
         "auto | yes | no",
-        "ChaCha20 before AES in services without `ciphersuites` or `ciphers`; a server then follows its \
-         own order, not the client's; `auto`: on processors without AES instructions",
+        "ChaCha20 before AES in services that name no ciphers; `auto`: without AES instructions",
     )
     .example("preferChaCha20 = yes")
     .defaults(&["auto"])
