@@ -23,6 +23,7 @@ mod mail_servers;
 mod network;
 mod older_kernels;
 mod privileges;
+mod readme;
 mod relay_plain_and_tls;
 mod reload;
 mod resumption;
