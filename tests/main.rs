@@ -15,6 +15,7 @@ mod command_line;
 mod config_errors;
 mod control;
 mod counters;
+mod differences;
 mod encrypted_keys;
 mod first_byte;
 mod logs;
