@@ -279,26 +279,6 @@ fn the_packaged_configuration_passes_strict_checking() {
     assert_eq!(code, Some(0), "{said}");
 }
 
-#[test]
-fn the_readmes_configuration_is_one_that_check_takes() {
-    require!(adit);
-    let readme = include_str!("../README.md");
-    let start = readme
-        .find("```ini\n")
-        .expect("a configuration in the README")
-        + 7;
-    let end = readme[start..].find("```").expect("its end") + start;
-    let plan = Plan::new();
-    let jail = plan.folder().join("jail");
-    fs::create_dir(&jail).expect("mkdir");
-    let text = readme[start..end]
-        .replace("/var/lib/adit", &jail.display().to_string())
-        .replace("smtp.example.com", "localhost")
-        .replace("pop.example.com", "localhost");
-    let (code, said) = check(&plan.verbatim(text), true);
-    assert_eq!(code, Some(0), "{said}");
-}
-
 /// `adit relay`, which logs to the terminal: the process, and where it listens.
 fn relay(arguments: &[&str]) -> (Tool, SocketAddr) {
     let tool = Tool::start(

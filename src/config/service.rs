@@ -404,7 +404,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
 ];
 
 /// stunnel's protocols that are still to be built.
-const PROTOCOLS_NOT_YET: &[&str] = &[
+pub(super) const PROTOCOLS_NOT_YET: &[&str] = &[
     "nntp",
     "ldap",
     "pgsql",

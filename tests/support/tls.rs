@@ -136,13 +136,15 @@ pub fn server(
 
 /// A TLS server for `localhost` that sends back what it gets, and answers the end by its own.
 pub fn echo_server(certs: &Certs, versions: &[&'static SupportedProtocolVersion]) -> Server {
-    server(
-        server_config(&certs.server(), versions, None),
-        |mut stream| {
-            let _ = peers::echo(&mut stream);
-            end(&mut stream);
-        },
-    )
+    echo(server_config(&certs.server(), versions, None))
+}
+
+/// The same with a configuration of the test's.
+pub fn echo(config: Arc<ServerConfig>) -> Server {
+    server(config, |mut stream| {
+        let _ = peers::echo(&mut stream);
+        end(&mut stream);
+    })
 }
 
 /// Sends close_notify, and nothing after it.

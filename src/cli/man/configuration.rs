@@ -39,6 +39,7 @@ pub(super) fn page(date: &str) -> String {
     verification(&mut page);
     cipher_order(&mut page);
     unserved(&mut page);
+    super::differences::section(&mut page);
     examples(&mut page);
     page.section("Files");
     page.tagged(

@@ -232,6 +232,13 @@ pub(super) fn section(page: &mut Page) {
          certificate does, and not `ldaps://localhost`: libldap puts the machine's own name in \
          its place.",
     );
+    page.subsection("Mail servers behind adit");
+    page.text(
+        "In server mode the mail server behind sees adit's address, not the client's. If that address \
+         is one that may relay, `every client of adit's may send mail to anyone`: postfix has \
+         127.0.0.0/8 in `mynetworks` by default, and Exim's `relay_from_hosts` has 127.0.0.1. Take it \
+         out there, so that only those who log in may relay.",
+    );
 }
 
 /// What a program needs, in sentences.

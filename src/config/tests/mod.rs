@@ -2,6 +2,7 @@
 
 mod errors;
 mod mutations;
+mod readme;
 mod served;
 
 use std::path::{Path, PathBuf};

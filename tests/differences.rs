@@ -1,0 +1,407 @@
+//! docs/differences.md: where adit does otherwise than stunnel on purpose. Each row there names a
+//! test of this file, which runs both programs and shows the difference.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::dialogue::SMTP;
+use crate::support::openssl::{s_client, s_server};
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, installed, own_loopback, proc, tls, wait_for};
+
+macro_rules! require_both {
+    () => {
+        require!(program "stunnel4");
+        require!(program "openssl");
+        require!(adit);
+    };
+}
+
+fn stunnel() -> PathBuf {
+    installed("stunnel4").expect("asked for before")
+}
+
+fn is_adit(path: &Path) -> bool {
+    path == program()
+}
+
+/// What was observed of stunnel, then of adit.
+fn both<T>(observe: impl Fn(&Path) -> T) -> [T; 2] {
+    [stunnel(), program()].map(|path| observe(&path))
+}
+
+fn client_mode(path: &Path, upstream: &Server, more: &str) -> Adit {
+    Plan::new()
+        .program(path)
+        .service("test", format!("client = yes\n{}{more}", upstream.line()))
+        .start()
+}
+
+fn server_mode(path: &Path, certs: &Certs, upstream: &Server) -> Adit {
+    let lines = upstream.line() + &certs.server().lines();
+    Plan::new().program(path).service("test", lines).start()
+}
+
+/// What a client hears until the connection ends, and how it ends.
+fn heard(stream: &mut TcpStream) -> String {
+    let mut heard = Vec::new();
+    let end = match stream.read_to_end(&mut heard) {
+        Ok(_) => "end",
+        Err(_) => "reset",
+    };
+    String::from_utf8_lossy(&heard).into_owned() + end
+}
+
+#[test]
+fn an_address_is_not_sent_as_a_server_name() {
+    require_both!();
+    let certs = Certs::new();
+    let sent = both(|path| {
+        let (tool, address) = s_server(&certs.server(), &["-tlsextdebug"]);
+        let adit = Plan::new()
+            .program(path)
+            .service("test", format!("client = yes\nconnect = {address}\n"))
+            .start();
+        let _client = adit.connect("test");
+        let hello = tool.wait_for("\"session ticket\"");
+        hello.contains("\"server name\"")
+    });
+    assert_eq!(sent, [true, false]);
+}
+
+#[test]
+fn a_reset_behind_is_a_reset_in_front() {
+    require_both!();
+    let certs = Certs::new();
+    let heard = both(|path| {
+        let upstream = Server::start(|mut stream| {
+            let mut byte = [0];
+            let _ = stream.read_exact(&mut byte);
+            peers::reset(stream);
+        });
+        let adit = server_mode(path, &certs, &upstream);
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut client = tls::connect(config, adit.address("test"));
+        client.write_all(b"x").expect("sending");
+        match peers::read_until_gone(&mut client.sock) {
+            Ok(_) => "end",
+            Err(_) => "reset",
+        }
+    });
+    assert_eq!(heard, ["end", "reset"]);
+}
+
+#[test]
+fn a_greeting_that_refuses_ends_without_a_reset() {
+    require_both!();
+    for greeting in ["554 5.7.1 you are on a list\r\n", "421 4.3.2 too busy\r\n"] {
+        let heard = both(|path| {
+            let upstream = Server::greeting(greeting);
+            let adit = client_mode(path, &upstream, "protocol = smtp\n");
+            let heard = heard(&mut adit.connect("test"));
+            adit.wait_for_log("Service [test] finished");
+            (heard, adit.log().contains("Unknown server welcome"))
+        });
+        // A reset may take the server's words away before the program has read them.
+        let expected = [("reset", false), ("end", true)];
+        let expected = expected.map(|(end, said)| (format!("{greeting}{end}"), said));
+        assert_eq!(heard, expected);
+    }
+}
+
+#[test]
+fn a_refused_starttls_is_told_to_the_mail_program() {
+    require_both!();
+    let heard = both(|path| {
+        let upstream = SMTP.refusing("454 4.7.0 not today\r\n".to_owned());
+        let adit = client_mode(path, &upstream, "protocol = smtp\n");
+        heard(&mut adit.connect("test"))
+    });
+    let [theirs, ours] = heard;
+    assert!(
+        theirs.ends_with("\r\nreset") && !theirs.contains("421"),
+        "{theirs}"
+    );
+    assert!(
+        ours.ends_with("421 4.3.2 adit: Server does not support TLS\r\nend"),
+        "{ours}"
+    );
+}
+
+/// Lets nobody write the log: stunnel opens it as that user.
+fn log_of_nobody(file: &Path) {
+    fs::write(file, "").expect("writing");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o666)).expect("chmod");
+}
+
+fn as_nobody(plan: Plan) -> Plan {
+    plan.global("setuid = nobody\nsetgid = nogroup")
+}
+
+/// In a jail too, where stunnel finds a folder for its log, which it opens inside.
+fn jailed(plan: Plan) -> Plan {
+    let jail = plan.folder().join("jail");
+    let inside = jail.join(plan.folder().strip_prefix("/").expect("absolute"));
+    fs::create_dir_all(&inside).expect("mkdir");
+    let log = inside.join("log");
+    log_of_nobody(&log);
+    symlink(log, plan.folder().join("log")).expect("a link");
+    let line = format!("chroot = {}", jail.display());
+    as_nobody(plan.global(line))
+}
+
+/// Whether SIGHUP puts the file into force.
+fn reloads(adit: &Adit) -> bool {
+    let before = adit.log().len();
+    adit.signal(Signal::SIGHUP);
+    wait_for("the outcome of a reload", || {
+        let log = &adit.log()[before..];
+        match log.contains("Configuration successful") {
+            // Its listeners come after that.
+            true => log.contains("bound to").then_some(true),
+            false => log.contains("Failed to reload").then_some(false),
+        }
+    })
+}
+
+#[test]
+fn a_reload_reads_a_key_that_only_root_may_read() {
+    require!(root);
+    require_both!();
+    let seen = both(|path| {
+        let certs = Certs::new();
+        let plan = as_nobody(Plan::new()).program(path);
+        log_of_nobody(&plan.folder().join("log"));
+        let lines = Server::echo().line() + &certs.server().lines();
+        let adit = plan.service("test", lines).start();
+        reloads(&adit)
+    });
+    assert_eq!(seen, [false, true]);
+}
+
+#[test]
+fn a_reload_binds_a_port_below_1024() {
+    require!(root);
+    require_both!();
+    let seen = both(|path| {
+        let plan = as_nobody(Plan::new()).program(path);
+        log_of_nobody(&plan.folder().join("log"));
+        let adit = plan
+            .service("test", "client = yes\nconnect = 127.0.0.1:9\n")
+            .start();
+        // The tests of the mail servers have other addresses.
+        let (address, port) = (own_loopback(), 587);
+        let new =
+            format!("[new]\nclient = yes\naccept = {address}:{port}\nconnect = 127.0.0.1:9\n");
+        adit.rewrite(|text| text + &new);
+        adit.signal(Signal::SIGHUP);
+        wait_for("the outcome of a reload", || {
+            let log = adit.log();
+            let outcomes = ["Service [new] closed", "Configuration reloaded"];
+            let outcome = outcomes.iter().any(|outcome| log.contains(outcome));
+            outcome.then_some(())
+        });
+        [adit.address("test"), (address, port).into()].map(|at| TcpStream::connect(at).is_ok())
+    });
+    assert_eq!(seen, [[false, false], [true, true]]);
+}
+
+#[test]
+fn a_reload_finds_the_configuration_outside_the_jail() {
+    require!(root);
+    require_both!();
+    let seen = both(|path| {
+        let plan = jailed(Plan::new()).program(path);
+        let adit = plan
+            .service("test", "client = yes\nconnect = 127.0.0.1:9\n")
+            .start();
+        reloads(&adit)
+    });
+    assert_eq!(seen, [false, true]);
+}
+
+#[test]
+fn names_are_resolved_outside_the_jail() {
+    require!(root);
+    require_both!();
+    let heard = both(|path| {
+        let certs = Certs::new();
+        let upstream = tls::server(
+            tls::server_config(&certs.server(), tls::BOTH, None),
+            |mut stream| {
+                let _ = stream.write_all(b"hello\n");
+                tls::end(&mut stream);
+            },
+        );
+        let port = upstream.address.port();
+        let adit = jailed(Plan::new())
+            .program(path)
+            .service(
+                "test",
+                format!("client = yes\nconnect = localhost:{port}\ndelay = yes\n"),
+            )
+            .start();
+        heard(&mut adit.connect("test"))
+    });
+    assert_eq!(heard, ["reset", "hello\nend"]);
+}
+
+#[test]
+fn the_log_file_is_opened_by_root() {
+    require!(root);
+    require_both!();
+    let seen = both(|path| {
+        // Its folder is root's, as /var/log is.
+        let adit = as_nobody(Plan::new())
+            .program(path)
+            .service("test", "client = yes\nconnect = 127.0.0.1:9\n")
+            .launch();
+        wait_for("its start or its end", || {
+            let said = adit.everything_said();
+            let failed = said.contains("Cannot open log file");
+            let serves = said.contains("Accepting new connections");
+            (failed || serves).then_some(serves)
+        })
+    });
+    assert_eq!(seen, [false, true]);
+}
+
+#[test]
+fn a_session_is_resumed_after_a_reload() {
+    require_both!();
+    let certs = Certs::new();
+    let resumed = both(|path| {
+        let upstream = Server::greeting("hello\n");
+        let adit = server_mode(path, &certs, &upstream);
+        let session = adit.plan.folder().join("session");
+        let session = session.to_str().expect("a path in UTF-8");
+        let connect = |how: &str| {
+            let arguments = ["-tls1_3", how, session, "-ign_eof"];
+            s_client(adit.address("test"), &arguments, "")
+        };
+        connect("-sess_out");
+        adit.reload(1);
+        connect("-sess_in").contains("Reused, TLSv1.3")
+    });
+    assert_eq!(resumed, [false, true]);
+}
+
+#[test]
+fn a_process_that_dies_takes_only_its_own_connections() {
+    require_both!();
+    let certs = Certs::new();
+    let seen = both(|path| {
+        let upstream = Server::echo();
+        let plan = Plan::new().program(path);
+        let plan = match is_adit(path) {
+            true => plan.global("workers = 2"),
+            false => plan,
+        };
+        let lines = upstream.line() + &certs.server().lines();
+        let adit = plan.service("test", lines).start();
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut clients = [(); 2].map(|()| {
+            let mut client = tls::connect(config.clone(), adit.address("test"));
+            peers::says_and_hears(&mut client, "hello");
+            client
+        });
+        let victim = match is_adit(path) {
+            true => proc::roles(adit.pid()).workers[0],
+            false => adit.pid(),
+        };
+        kill(Pid::from_raw(victim), Signal::SIGKILL).expect("it runs");
+        let alive = clients.iter_mut().filter_map(|client| {
+            client.write_all(b"hello").ok()?;
+            client.flush().ok()?;
+            client.read_exact(&mut [0; 5]).ok()
+        });
+        (
+            alive.count(),
+            TcpStream::connect(adit.address("test")).is_ok(),
+        )
+    });
+    assert_eq!(seen, [(0, false), (1, true)]);
+}
+
+#[test]
+fn every_error_of_a_file_is_told_in_one_run() {
+    require_both!();
+    let told = both(|path| {
+        let lines = "client = yes\nconnect = 127.0.0.1:9\nnonsense = 1\nTIMEOUTidle = soon\n";
+        let outcome = Plan::new().program(path).service("test", lines).run();
+        ["nonsense", "soon"].map(|word| outcome.said.contains(word))
+    });
+    assert_eq!(told, [[true, false], [true, true]]);
+}
+
+/// Whether a service with these lines is begun.
+fn starts(path: &Path, lines: &str) -> bool {
+    let adit = Plan::new().program(path).service("test", lines).launch();
+    wait_for("the verdict on the configuration", || {
+        let said = adit.everything_said();
+        match said.contains("Configuration failed") {
+            true => Some(false),
+            false => said.contains("Configuration successful").then_some(true),
+        }
+    })
+}
+
+#[test]
+fn a_destination_without_a_port_is_an_error_of_the_start() {
+    require_both!();
+    let lines = "client = yes\nconnect = mail.example.com\n";
+    assert_eq!(both(|path| starts(path, lines)), [true, false]);
+}
+
+#[test]
+fn sections_of_one_name_are_numbered() {
+    require_both!();
+    let numbered = both(|path| {
+        let lines = "client = yes\nconnect = 127.0.0.1:9\n";
+        let plan = Plan::new().program(path).service("test", lines);
+        let adit = plan.service("test", lines).start();
+        adit.log().contains("Service [test#2]")
+    });
+    assert_eq!(numbered, [false, true]);
+}
+
+#[test]
+fn one_damaged_authority_among_good_ones_is_left_out() {
+    require_both!();
+    let certs = Certs::new();
+    let good = fs::read_to_string(certs.ca()).expect("a certificate");
+    let lines: Vec<&str> = good.lines().collect();
+    // Without what stands between its first and its last lines it is no certificate.
+    let damaged = [lines[0], lines[2], lines[lines.len() - 1]].join("\n");
+    let file = certs.folder().join("mixed.pem");
+    fs::write(&file, format!("{damaged}\n{good}")).expect("writing");
+    let lines = format!(
+        "client = yes\nconnect = 127.0.0.1:9\nverifyChain = yes\nCAfile = {}\n",
+        file.display()
+    );
+    assert_eq!(both(|path| starts(path, &lines)), [false, true]);
+}
+
+#[test]
+fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
+    let document = include_str!("../docs/differences.md");
+    let rows = document.lines().filter(|line| line.starts_with("| "));
+    let mut named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
+    let mut tests: Vec<&str> = include_str!("differences.rs")
+        .split("#[test]\nfn ")
+        .skip(1)
+        .filter_map(|rest| rest.split('(').next())
+        .filter(|name| !name.starts_with("each_row_of_the_document"))
+        .collect();
+    named.sort_unstable();
+    tests.sort_unstable();
+    assert_eq!(named, tests);
+}
