@@ -42,7 +42,7 @@ needs() {
     local need
     rpm -qRp /mnt/adit-1.rpm | while read -r need _; do
         case $need in
-        /bin/sh | libc.so.6* | libgcc_s.so.1* | ca-certificates | coreutils | rpmlib* | rtld* | ld-linux* | 'config(adit)') ;;
+        /bin/sh | libc.so.6* | libpthread.so.0* | libdl.so.2* | libgcc_s.so.1* | ca-certificates | coreutils | rpmlib* | rtld* | ld-linux* | 'config(adit)') ;;
         *) echo "$need" && exit 1 ;;
         esac
     done

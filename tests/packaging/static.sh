@@ -50,13 +50,42 @@ check "zsh reads its completion" zsh -n "$unpacked/usr/share/zsh/vendor-completi
 check "fish reads its completion" fish -n "$unpacked/usr/share/fish/vendor_completions.d/adit.fish"
 check "the AppArmor profile can be compiled" apparmor_parser -QK "$unpacked/etc/apparmor.d/usr.bin.adit"
 check "shellcheck has nothing to say of the scripts" silent shellcheck -x -P "$here" \
-    "$packaging/build" "$packaging/stage" "$packaging/deb/build" "$packaging/rpm/build" \
+    "$packaging/build" "$packaging/stage" "$packaging/deb/build" "$packaging/deb/depends" "$packaging/rpm/build" \
+    "$packaging/systemd/restart-check" "$here/cross" \
     "$packaging"/deb/p*inst "$packaging"/deb/p*rm "$packaging/init.d/adit" \
     "$packaging/examples/certbot-deploy-hook" "$packaging/examples/acme.sh-reload"
 check "every crate in the binary has its licence told" bash -c "
     cd '$packaging/..' && cargo tree --locked -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}' |
     awk '\$1 != \"adit\" { sub(/^v/, \"\", \$2); print \"Files: vendor/\" \$1 \"-\" \$2 \"/*\" }' | sort -u |
     while read -r line; do grep -qxF \"\$line\" '$unpacked/usr/share/doc/adit/copyright' || { echo \"\$line\"; exit 1; }; done"
+newest() {
+    objdump -T "$unpacked/usr/bin/adit" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1
+}
+needs_no_newer() {
+    [ "$(printf '%s\n' "$(newest)" "GLIBC_$1" | sort -V | tail -n 1)" = "GLIBC_$1" ] || { newest; return 1; }
+}
+check "the binary needs no glibc later than $GLIBC" needs_no_newer "$GLIBC"
+# Only here, where both are of this architecture.
+mkdir -p "$unpacked/shlibs/debian" && printf 'Source: adit\n\nPackage: adit\nArchitecture: any\n' >"$unpacked/shlibs/debian/control"
+check "the .deb depends on what dpkg-shlibdeps finds" bash -c "
+    found=\$(cd '$unpacked/shlibs' && dpkg-shlibdeps -O ../usr/bin/adit 2>/dev/null)
+    [ \"\${found#*=}, ca-certificates\" = \"\$(dpkg-deb -f '$deb' Depends)\" ]"
+rm -r "$unpacked/shlibs"
+check "manual pages that cannot be written fail the build" bash -c "
+    ! '$packaging/stage' /bin/true /bin/false '$unpacked/staged' /zsh nogroup adm"
+rm -rf "$unpacked/staged"
+check "a 32-bit target is refused in plain words by packaging/build" bash -c "
+    '$packaging/build' --target armv7-unknown-linux-gnueabihf 2>&1 | grep 'adit runs on 64-bit Linux alone'"
+check "and by cargo" bash -c "
+    cd '$packaging/..' && rustc --edition 2024 -o '$unpacked/build-script' build.rs &&
+    CARGO_CFG_TARGET_OS=linux CARGO_CFG_TARGET_POINTER_WIDTH=32 CARGO_CFG_TARGET_ARCH=arm '$unpacked/build-script' |
+        grep '^cargo::error=adit runs on 64-bit Linux alone'"
+rm -f "$unpacked/build-script"
+check "the version tells target, commit and libraries" bash -c "
+    '$unpacked/usr/bin/adit' -version | grep -E '^Compiled for .*-linux-gnu from commit [0-9a-f]{12}' &&
+    '$unpacked/usr/bin/adit' -version | grep 'rustls [0-9]'"
+check "units are where systemd has them" bash -c "
+    [ -e '$unpacked/usr/lib/systemd/system/adit.service' ] && [ ! -e '$unpacked/lib' ]"
 check "the binary is stripped" bash -c "! readelf -S '$unpacked/usr/bin/adit' | grep -q '\.symtab'"
 check "no file has a path of the machine that built it" bash -c "
     ! grep -rqF -e '$(cd "$packaging/.." && pwd)/' -e '${CARGO_HOME:-$HOME/.cargo}/' '$unpacked'"
