@@ -470,7 +470,10 @@ mod tests {
     fn a_verdict_stands_only_where_it_is_sure() {
         use AlertDescription as Alert;
         let sure = [
-            (Offence::NoSharedCipher, "the two sides do not agree; "),
+            (
+                Offence::NoSharedCipher(None),
+                "the two sides do not agree; ",
+            ),
             (Offence::UnsupportedProtocol, "the two sides do not agree; "),
             (
                 Offence::AlertReceived(Alert::InternalError),
