@@ -1,5 +1,5 @@
-//! Two sides that were set up for different ways of TLS: the log says what to change, once, and never
-//! blames a client for what its server does.
+//! When the two sides disagree about who starts TLS and when, the log says what to change, once, and
+//! never blames a client for its server.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +36,7 @@ fn a_request_for_tls_is_heard_across_the_end_of_the_dialogue() {
     let adit = Adit::serve(client_mode(&certs, &upstream, "protocol = pop3\n"));
     let mut client = Lines(adit.connect("test"));
     client.send("CAPA\r\nST");
-    // The first half came before TLS: the answer to CAPA is a server's within it.
+    // The first half was read before TLS; the server answers CAPA within it.
     client.expect(".");
     client.ask("LS", "+OK");
     adit.wait_for_log("the local client asks for TLS itself");
@@ -48,7 +48,7 @@ fn tls_server(certs: &Certs) -> Server {
 }
 
 #[test]
-fn a_server_that_says_nothing_for_10_s_is_remarked_on_once_with_the_remedy() {
+fn a_server_that_says_nothing_for_10_s_gets_one_warning_with_the_remedy() {
     require!(adit);
     let certs = Certs::new();
     let (direct, silent) = (tls_server(&certs), Server::silent());
@@ -82,7 +82,7 @@ fn a_server_that_says_nothing_for_10_s_is_remarked_on_once_with_the_remedy() {
         let line = adit.wait_for_log(&said);
         assert!(line.contains(" LOG4[") && line.contains(remedy), "{line}");
     }
-    // Its user has lost patience.
+    // The users lose patience.
     drop(clients);
     for (name, how) in names.into_iter().zip(["", "", "", "silent", ""]) {
         if how.is_empty() {
@@ -97,7 +97,7 @@ fn a_server_that_says_nothing_for_10_s_is_remarked_on_once_with_the_remedy() {
 }
 
 #[test]
-fn a_silence_that_timeoutbusy_ends_sooner_is_remarked_on_too() {
+fn a_silence_that_timeoutbusy_ends_sooner_gets_its_warning_too() {
     require!(adit);
     let certs = Certs::new();
     let direct = tls_server(&certs);
@@ -128,7 +128,7 @@ fn a_plain_greeting_where_tls_should_begin_names_the_protocol_to_set() {
         assert!(warned[0].contains(remedy), "{warned:#?}");
         assert_eq!(lines(&adit, &[3, 4], "client"), [""; 0]);
     }
-    // What is no greeting of a mail server's is said by the error alone.
+    // Anything but a mail server's greeting is left to the error line.
     let upstream = Server::greeting("SSH-2.0-test\r\n");
     let adit = Adit::serve(client_mode(&certs, &upstream, ""));
     let _ = peers::read_until_gone(&mut adit.connect("test"));
@@ -137,7 +137,7 @@ fn a_plain_greeting_where_tls_should_begin_names_the_protocol_to_set() {
 }
 
 #[test]
-fn a_client_that_speaks_tls_itself_is_relayed_and_remarked_on_once() {
+fn a_client_that_speaks_tls_itself_is_relayed_and_warned_of_once() {
     require!(adit);
     let certs = Certs::new();
     let echo = tls_server(&certs);
@@ -180,7 +180,7 @@ fn a_client_that_speaks_tls_itself_is_relayed_and_remarked_on_once() {
 }
 
 #[test]
-fn a_client_that_asks_for_tls_itself_is_relayed_and_remarked_on_once() {
+fn a_client_that_asks_for_tls_itself_is_relayed_and_noted_once() {
     require!(adit);
     let certs = Certs::new();
     let config = || tls::server_config(&certs.server(), tls::BOTH, None);
@@ -257,7 +257,7 @@ fn fetchmail_and_mutt_as_they_come_are_told_their_switches() {
     }
     let port = adit.address("mutt").port();
     let url = format!("imap://{USER}:{PASSWORD}@127.0.0.1:{port}/");
-    // It reads mail on a terminal alone.
+    // It reads mail only on a terminal.
     let mutt = format!("timeout 20 mutt -n -F /dev/null -R -f {url} -e 'push q'");
     let mut script = Command::new("script");
     script.env("HOME", folder).env("TERM", "xterm");

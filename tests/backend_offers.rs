@@ -1,5 +1,5 @@
-//! Server mode in front of a mail server that offers STARTTLS: within TLS nobody hears of it, and
-//! everything else is as the server says it.
+//! Server mode in front of a mail server that offers STARTTLS: the offer does not appear within TLS, and
+//! everything else stays as the server says it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -36,7 +36,7 @@ fn in_front_of(host: &MailHost, certs: &Certs) -> Adit {
         .start()
 }
 
-/// A client within TLS, and what it has been told there so far.
+/// A client within TLS.
 fn client(adit: &Adit, certs: &Certs, service: &str) -> Lines<tls::ClientStream> {
     let mut plain = Lines(adit.connect(service));
     match service {
@@ -59,7 +59,7 @@ fn client(adit: &Adit, certs: &Certs, service: &str) -> Lines<tls::ClientStream>
     Lines(tls::start_client(config, plain.0).expect("a handshake"))
 }
 
-/// The answer to a command, up to a line that begins so.
+/// The answer to a command, up to the line that begins with `end`.
 fn answer(client: &mut Lines<impl Read + Write>, command: &str, end: &str) -> Vec<String> {
     client.send(&format!("{command}\r\n"));
     let mut lines = Vec::new();
@@ -244,7 +244,7 @@ fn swaks_msmtp_mutt_and_curl_send_and_fetch() {
             .arg(url.replace("PORT", &port(service)));
         let mail = run(&mut curl).stdout;
         let mail = String::from_utf8_lossy(&mail);
-        // A mail may say what a server offers.
+        // The text of a mail is not filtered.
         let body = "STLS\r\n250-STARTTLS\r\n* CAPABILITY STARTTLS";
         assert!(mail.contains(body), "{service}: {mail}");
     }
@@ -264,7 +264,7 @@ fn what_only_looks_like_a_mail_server_is_not_touched() {
         let adit = Adit::serve(format!("{}{}", upstream.line(), certs.server().lines()));
         let config = tls::client_config(&certs.ca(), tls::BOTH, None);
         let mut client = tls::connect(config, adit.address("test"));
-        // Before it has an end of line, a word is there.
+        // It arrives before it has a line end.
         peers::says_and_hears_nothing_but(&mut client, greeting);
         client.write_all(b"EHLO x\r\nCAPA\r\n").expect("sending");
         let mut said = vec![0; SAID.len()];

@@ -1,5 +1,5 @@
-//! What `adit status` counts: every failure, the bytes of connections that are still open, and all of
-//! it for longer than a generation lives.
+//! `adit status` counts every failure and the bytes of open connections, and its counts outlive a
+//! generation.
 
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
@@ -32,7 +32,7 @@ fn generations(adit: &Adit) -> Vec<Value> {
         .clone()
 }
 
-/// What the generation that serves shows of a count of a service.
+/// A service's count, as the serving generation shows it.
 fn serving(adit: &Adit, service: &str, count: &str) -> Option<u64> {
     let generations = generations(adit);
     let serving = generations.iter().find(|g| g["state"] == "serving")?;
@@ -41,7 +41,7 @@ fn serving(adit: &Adit, service: &str, count: &str) -> Option<u64> {
     service[count].as_u64()
 }
 
-/// The same of all generations together.
+/// A count over all services and generations.
 fn in_all(adit: &Adit, count: &str) -> u64 {
     let of_one = |generation: &Value| {
         let services = generation["services"].as_array().expect("services");
@@ -113,7 +113,7 @@ fn counts_outlive_a_reload_a_dead_master_and_an_upgrade_and_stand_once() {
     );
     assert_eq!(serving(&adit, "added", "accepted"), Some(0));
     visit();
-    // The old generation goes on counting what it has.
+    // The old generation still counts what it carries.
     peers::says_and_hears(&mut open, "ten bytes.");
     wait_for("40 bytes in all", || {
         (in_all(&adit, "bytes_to_back") == 40).then_some(())

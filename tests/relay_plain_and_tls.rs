@@ -352,8 +352,8 @@ fn an_upstream_that_never_ends_its_half_ends_by_timeoutclose() {
     adit.wait_for_log("Service [test] finished (0 left)");
 }
 
-/// What a client still says to a server that has ended, and a server to a client that has, when
-/// nothing is waited for any more: each says it only after the other's end was passed on.
+/// A server that answers after the client's half-close, and a client that sends more after the
+/// server's: each sends only once the other's end was passed on.
 #[test]
 fn timeoutclose_0_cuts_nothing_that_is_still_to_come() {
     require!(adit);
@@ -405,7 +405,7 @@ fn timeoutclose_0_does_not_wait_long_for_a_close_notify() {
     let upstream = Server::greeting("bye\n");
     let adit = server_mode(&certs, &upstream, "TIMEOUTclose = 0\n");
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
-    // As an old browser: it hears the end, and neither says its own nor goes.
+    // Like an old browser, it neither answers the close_notify nor closes.
     let mut client = tls::connect(config, adit.address("test"));
     assert_eq!(peers::read_to_end(&mut client), b"bye\n");
     adit.wait_for_log("TIMEOUTclose exceeded: closing");

@@ -92,8 +92,8 @@ pub struct WorkerStatus {
     pub starts: u64,
 }
 
-/// A service's counts, over all workers of the generation; of the one that serves, with what those
-/// before it have counted.
+/// A service's counts over all workers of the generation. The serving generation also shows the totals
+/// of the generations before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// The section's name.
@@ -106,8 +106,8 @@ pub struct ServiceStatus {
     pub handshakes_new: u64,
     /// Resumed TLS handshakes.
     pub handshakes_resumed: u64,
-    /// TLS that failed for the peer's certificate, or the lack of one: in the handshake, or by an alert
-    /// after it. So the next three.
+    /// Failures over the peer's certificate, or the lack of one. These four count failed handshakes,
+    /// and fatal alerts after the handshake.
     pub failed_certificate: u64,
     /// Handshakes without a common version, suite or group.
     pub failed_negotiation: u64,

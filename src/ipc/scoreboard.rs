@@ -1,8 +1,8 @@
 //! The scoreboard: what every worker counts, where the master, the supervisor and `adit status`
 //! can read it. One mapping a generation, made by the supervisor before it forks the master.
 //!
-//! Rows are padded to cache lines and each is written by one process, so nobody waits for a line. Only
-//! the supervisor takes counts away, from a generation that serves no more.
+//! Rows are padded to cache lines and each is written by one process, so writers never contend for a
+//! line. The supervisor alone resets counts, and only of a generation that no longer serves.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -100,14 +100,14 @@ cells! {
 
 macro_rules! counts {
     ($($name:ident,)*) => {
-        /// What was counted for one service: a [`ServiceRow`] without what is open now.
+        /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         #[allow(missing_docs, reason = "each has its doc in ServiceRow")]
         pub struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
-            /// Adds what another has.
+            /// Adds the counts of another.
             pub fn add(&mut self, other: Counts) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
             }
@@ -138,8 +138,8 @@ cells! {
     SharedRow {
         /// `failover = rr`: the next entry to start at.
         round_robin = 0,
-        /// What is said once for the service and was: see `relay::advice`.
-        told = 1,
+        /// Bits of the advice that was logged already, once for each service: see `relay::advice`.
+        advised = 1,
     }
 }
 
@@ -211,12 +211,12 @@ impl Scoreboard {
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
     }
 
-    /// What all workers counted for service `service`, from 0.
+    /// The counts of service `service` (from 0), summed over all workers.
     pub fn counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.load(Relaxed))
     }
 
-    /// As [`Scoreboard::counts`], and leaves nothing there: what is counted later counts from 0.
+    /// As [`Scoreboard::counts`], and resets them to zero.
     pub fn take_counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.swap(0, Relaxed))
     }

@@ -69,7 +69,7 @@ pub enum ProtocolError {
         /// The protocol spoken.
         protocol: Protocol,
     },
-    /// The client closed the connection before the server said a word, which may have taken it long.
+    /// The client closed the connection before the server had said a word; it may have waited long.
     NothingSaid {
         /// The protocol spoken.
         protocol: Protocol,

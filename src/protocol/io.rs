@@ -221,7 +221,7 @@ impl Io<'_> {
         if self.front.ended && self.front.pending().is_empty() {
             return Err(match self.back.spoke {
                 true => ProtocolError::ClientClosed { protocol },
-                // It may have waited for the server for long: its fault that is not.
+                // The client may have waited long: it is not to blame.
                 false => ProtocolError::NothingSaid { protocol },
             });
         }

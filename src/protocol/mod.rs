@@ -1,4 +1,4 @@
-//! What is said in plain before TLS starts, sans-IO: one file a protocol; and what first words tell. No socket, no clock:
+//! What is said in plain before TLS starts, sans-IO: one file a protocol; and what first words reveal. No socket, no clock:
 //! events in, actions out. Never in here: I/O, TLS.
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,7 @@ use crate::config::Protocol;
 pub use error::{Awaited, ProtocolError, name};
 use io::{Input, Io, Step};
 pub use offers::Offers;
-pub use opening::{Opening, Wish, greeting};
+pub use opening::{Opening, OwnTls, greeting};
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! Server mode: TLS is on already, so what a mail server offers of STARTTLS or STLS is taken out of
-//! its answer to EHLO, CAPABILITY or CAPA; a client that took the offer up would speak TLS inside TLS.
-//! Only a server that greets before the client speaks, as mail servers do, is listened to, and only
-//! until the client logs in or goes about its mail. Never in here: a word that is added.
+//! Server mode: removes a mail server's offer of STARTTLS or STLS from its answer to EHLO, CAPABILITY
+//! or CAPA. The client has TLS already, and would speak TLS inside TLS if it accepted the offer. Only a
+//! server that greets before the client speaks, as mail servers do, is filtered, and only until the
+//! client logs in or turns to its mail. Never in here: adding a word.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,8 +11,8 @@ use super::io::{begins, first_word_is, split_word};
 use super::opening::{GREETINGS, greeting};
 use crate::config::Protocol;
 
-/// Commands that may wait for their replies, and lines that are listened to. A client that says more
-/// than this and never logs in is let be.
+/// Bound on the commands that await a reply, and on the IMAP lines inspected; beyond it everything
+/// passes unchanged.
 const MOST: usize = 64;
 
 /// The longest of [`GREETINGS`].
@@ -21,16 +21,16 @@ const GREETING: usize = 10;
 /// See the module.
 #[derive(Debug)]
 pub enum Offers {
-    /// The server has said no more than this, and it passed.
+    /// The server has sent only this much of a greeting, which was passed on.
     Greeting([u8; GREETING], usize),
     /// It is a mail server.
     Mail(Box<Mail>),
-    /// There is nothing to take out, or no longer.
+    /// Everything passes unchanged.
     Over,
 }
 
 impl Offers {
-    /// A server that has yet to greet; or that has, in a dialogue of this protocol.
+    /// `greeted`: the protocol of the dialogue before TLS, in which the server has greeted already.
     pub fn new(greeted: Option<Protocol>) -> Offers {
         match greeted {
             Some(protocol) => Offers::Mail(Box::new(Mail::new(protocol))),
@@ -38,12 +38,12 @@ impl Offers {
         }
     }
 
-    /// Whether everything passes from here on.
+    /// Whether everything passes unchanged from here on.
     pub fn is_over(&self) -> bool {
         matches!(self, Offers::Over)
     }
 
-    /// Listens to what the client says.
+    /// Takes note of what the client says.
     pub fn client_says(&mut self, words: &[u8]) {
         match self {
             Offers::Greeting(..) if !words.is_empty() => *self = Offers::Over,
@@ -55,13 +55,13 @@ impl Offers {
         }
     }
 
-    /// Adds to `out` what the client may hear of the server's words.
+    /// Filters what the server says; what may pass is appended to `out`.
     pub fn server_says(&mut self, words: &[u8], out: &mut Vec<u8>) {
         let mut rest = words;
         while let Offers::Greeting(head, length) = self
             && let Some((&byte, behind)) = rest.split_first()
         {
-            // Not held back: it stays as it is, and may be a prompt of any other protocol.
+            // Passed on at once: it may be the prompt of another protocol.
             out.push(byte);
             rest = behind;
             head[*length] = byte;
@@ -77,7 +77,7 @@ impl Offers {
         }
     }
 
-    /// Adds to `out` what was held back when the server ended.
+    /// The server sent its last byte: appends what was held back to `out`.
     pub fn server_ends(&mut self, out: &mut Vec<u8>) {
         if let Offers::Mail(mail) = self {
             mail.release(out);
@@ -91,17 +91,17 @@ impl Offers {
         }
     }
 
-    /// Bytes that are held back.
+    /// How much is held in memory.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         match self {
-            Offers::Mail(mail) => mail.line.len() + mail.previous.len() + mail.turns.len(),
+            Offers::Mail(mail) => mail.line.len() + mail.previous.len() + mail.pending.len(),
             _ => 0,
         }
     }
 }
 
-/// What the first `length` bytes of a server tell.
+/// Recognises a greeting by its first `length` bytes.
 fn judge(head: [u8; GREETING], length: usize) -> Offers {
     let said = &head[..length];
     if let Some(protocol) = greeting(said) {
@@ -117,43 +117,44 @@ fn judge(head: [u8; GREETING], length: usize) -> Offers {
     }
 }
 
-/// What the server's next reply answers.
+/// What kind of command awaits a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// EHLO or CAPA: the offers.
+enum Pending {
+    /// EHLO or CAPA, whose reply has the offers.
     Offers,
-    /// Something else that comes before a login.
+    /// Another command that may precede them.
     Other,
-    /// Anything after which nothing is offered that matters.
+    /// Any other: what follows is not filtered.
     Last,
 }
 
-/// A mail server's part of the conversation.
+/// The conversation with a mail server.
 #[derive(Debug)]
 pub struct Mail {
     protocol: Protocol,
-    /// The client's command so far: as much as tells which it is.
+    /// The first [`COMMAND`] bytes of the client's command so far.
     command: Vec<u8>,
-    /// The commands that the server has yet to answer.
-    turns: VecDeque<Turn>,
-    /// The server's line so far; its first bytes alone if it is not held back.
+    /// Commands that await a reply, oldest first.
+    pending: VecDeque<Pending>,
+    /// The server's line so far; only its first bytes if it is not held back.
     line: Vec<u8>,
-    /// Bytes of `line` that passed already.
+    /// How many bytes of `line` were passed on already.
     passed: usize,
     /// Whether `line` is held back.
     holds: bool,
-    /// SMTP: the reply's line before, held back since it becomes the last one if an offer is.
+    /// SMTP: the previous line of the reply. It is held back because it becomes the last line if that
+    /// is an offer.
     previous: Vec<u8>,
-    /// POP3: the list behind CAPA's status is under way.
+    /// POP3: in the list that follows CAPA's status line.
     lists: bool,
-    /// Lines heard.
+    /// Lines of the server so far.
     lines: usize,
     over: bool,
 }
 
-/// How much of a client's command tells which it is.
+/// How many bytes tell a client's commands apart.
 const COMMAND: usize = 5;
-/// How much of a server's line tells what it is: SMTP's code and what follows it, POP3's status.
+/// How many bytes tell a server's lines apart: SMTP's code and separator, POP3's status.
 const STATUS: usize = 4;
 
 impl Mail {
@@ -161,7 +162,7 @@ impl Mail {
         Mail {
             protocol,
             command: Vec::new(),
-            turns: VecDeque::new(),
+            pending: VecDeque::new(),
             line: Vec::new(),
             passed: 0,
             holds: false,
@@ -172,20 +173,20 @@ impl Mail {
         }
     }
 
-    /// In the middle of the greeting, of which this has passed.
+    /// In the middle of a greeting; `said` was passed on already.
     fn greeting(protocol: Protocol, said: &[u8]) -> Mail {
         let mut mail = Mail::new(protocol);
         mail.line.extend_from_slice(said);
         mail.passed = said.len();
         mail.holds = protocol == Protocol::Imap;
-        mail.turns.push_back(Turn::Other);
+        mail.pending.push_back(Pending::Other);
         if said.ends_with(b"\n") {
             mail.end_line(&mut Vec::new());
         }
         mail
     }
 
-    /// Takes note of the client's commands. IMAP's replies tell by themselves what they are.
+    /// Takes note of the client's commands, which IMAP does not need: its replies say what they are.
     fn hear(&mut self, words: &[u8]) {
         if self.protocol == Protocol::Imap {
             return;
@@ -197,19 +198,19 @@ impl Mail {
                 }
                 continue;
             }
-            let turn = turn(self.protocol, self.command.trim_ascii());
+            let pending = classify(self.protocol, self.command.trim_ascii());
             self.command.clear();
-            self.turns.push_back(turn);
-            self.over |= self.turns.len() > MOST;
+            self.pending.push_back(pending);
+            self.over |= self.pending.len() > MOST;
         }
-        self.end_at_last_turn();
+        self.end_at_last();
     }
 
-    fn end_at_last_turn(&mut self) {
-        self.over |= self.turns.front() == Some(&Turn::Last);
+    fn end_at_last(&mut self) {
+        self.over |= self.pending.front() == Some(&Pending::Last);
     }
 
-    /// Passes on what the server says, but for what is held back.
+    /// Passes on what the server says, except what is removed or held back.
     fn pass(&mut self, words: &[u8], out: &mut Vec<u8>) {
         let mut rest = words;
         while !rest.is_empty() && !self.over {
@@ -219,7 +220,7 @@ impl Mail {
             if self.line.is_empty() {
                 self.holds = match self.protocol {
                     Protocol::Imap => true,
-                    Protocol::Smtp => self.turns.front() == Some(&Turn::Offers),
+                    Protocol::Smtp => self.pending.front() == Some(&Pending::Offers),
                     Protocol::Pop3 => self.lists,
                 };
             }
@@ -243,13 +244,13 @@ impl Mail {
         }
     }
 
-    /// A line is whole: passes it on if it was held back, and takes note of what it was.
+    /// A line is complete: judges it, and passes it on if it was held back.
     fn end_line(&mut self, out: &mut Vec<u8>) {
         match (self.protocol, self.holds) {
             (Protocol::Smtp, true) => self.end_offer_of_smtp(out),
             (Protocol::Smtp, false) => {
                 if is_last(&self.line) {
-                    self.end_turn();
+                    self.answered();
                 }
             }
             (Protocol::Pop3, true) => {
@@ -259,14 +260,14 @@ impl Mail {
                     out.extend_from_slice(&self.line);
                 }
                 if !self.lists {
-                    self.end_turn();
+                    self.answered();
                 }
             }
             (Protocol::Pop3, false) => {
-                let offers = self.turns.front() == Some(&Turn::Offers);
+                let offers = self.pending.front() == Some(&Pending::Offers);
                 self.lists = offers && begins(&self.line, "+OK");
                 if !self.lists {
-                    self.end_turn();
+                    self.answered();
                 }
             }
             (Protocol::Imap, _) => self.end_line_of_imap(out),
@@ -274,13 +275,13 @@ impl Mail {
         self.line.clear();
         self.passed = 0;
         self.lines += 1;
-        // A list may be long in SMTP and POP3: there the commands are counted.
+        // SMTP and POP3 lists may be long; there the pending commands are bounded.
         self.over |= self.protocol == Protocol::Imap && self.lines > MOST;
     }
 
-    fn end_turn(&mut self) {
-        self.turns.pop_front();
-        self.end_at_last_turn();
+    fn answered(&mut self) {
+        self.pending.pop_front();
+        self.end_at_last();
     }
 
     /// A line of the answer to EHLO.
@@ -288,7 +289,7 @@ impl Mail {
         let last = is_last(&self.line);
         let keyword = self.line.get(4..).unwrap_or_default().trim_ascii();
         let offers = begins(&self.line, "250") && keyword.eq_ignore_ascii_case(b"STARTTLS");
-        // The first line has the server's name.
+        // The first line names the server.
         if offers && !self.previous.is_empty() {
             if last && let Some(separator) = self.previous.get_mut(3) {
                 *separator = b' ';
@@ -299,7 +300,7 @@ impl Mail {
         }
         if last {
             out.append(&mut self.previous);
-            self.end_turn();
+            self.answered();
         }
     }
 
@@ -318,7 +319,7 @@ impl Mail {
             "ENABLED",
         ];
         let is_data = tag == b"*" && !goes_on.iter().any(|word| first_word_is(rest, word));
-        // What follows a literal's size is no line.
+        // A literal follows, which need not be lines.
         self.over |= is_data || rest.ends_with(b"}");
     }
 
@@ -326,7 +327,7 @@ impl Mail {
         !self.previous.is_empty() || (self.holds && !self.line.is_empty())
     }
 
-    /// Gives up everything that is held back.
+    /// Passes on everything that is held back.
     fn release(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.previous);
         if self.holds {
@@ -337,8 +338,8 @@ impl Mail {
     }
 }
 
-/// What a command's reply is.
-fn turn(protocol: Protocol, command: &[u8]) -> Turn {
+/// Classifies a command.
+fn classify(protocol: Protocol, command: &[u8]) -> Pending {
     let is = |words: &[&str]| words.iter().any(|word| first_word_is(command, word));
     let (offers, others): (&[&str], &[&str]) = match protocol {
         Protocol::Smtp => (
@@ -348,20 +349,20 @@ fn turn(protocol: Protocol, command: &[u8]) -> Turn {
         _ => (&["CAPA"], &["NOOP", "USER", "UTF8", "QUIT", "STLS"]),
     };
     if is(offers) {
-        Turn::Offers
+        Pending::Offers
     } else if is(others) {
-        Turn::Other
+        Pending::Other
     } else {
-        Turn::Last
+        Pending::Last
     }
 }
 
-/// Whether a line is the last of SMTP's reply.
+/// Whether a line is the last of an SMTP reply.
 fn is_last(line: &[u8]) -> bool {
     line.get(3) != Some(&b'-')
 }
 
-/// A line of an IMAP server without STARTTLS among its capabilities.
+/// Removes STARTTLS from the capabilities in an IMAP server's line.
 fn without_starttls(line: &[u8]) -> Vec<u8> {
     let Some(list) = capabilities(line) else {
         return line.to_vec();
@@ -375,8 +376,8 @@ fn without_starttls(line: &[u8]) -> Vec<u8> {
     [&line[..list.start], &kept.join(&b' '), behind].concat()
 }
 
-/// Where the capabilities stand in a line: `* CAPABILITY ...`, or the code `[CAPABILITY ...]` of a
-/// greeting or of a command's OK.
+/// The capabilities in a line: `* CAPABILITY ...`, or the code `[CAPABILITY ...]` of a greeting or a
+/// tagged OK.
 fn capabilities(line: &[u8]) -> Option<Range<usize>> {
     let tag = line.iter().position(|&byte| byte == b' ')?;
     let status = &line[tag + 1..];

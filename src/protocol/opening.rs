@@ -1,5 +1,5 @@
-//! What the first words of either end tell of a setting that is wrong there. They are looked at, and
-//! carried as they are. Never in here: a word that is changed.
+//! What the first words of either end reveal about a wrong setting there. Never in here: changing a
+//! word.
 
 use super::io::{begins, split_word};
 use crate::config::Protocol;
@@ -23,56 +23,56 @@ pub fn greeting(words: &[u8]) -> Option<Protocol> {
     found.map(|(_, protocol)| *protocol)
 }
 
-/// What a local client wants to do itself, though adit does it.
+/// How a local client starts TLS itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// It begins a TLS handshake.
-    Tls,
-    /// It asks for one: `STARTTLS` or `STLS`, with a tag before it or not.
+pub enum OwnTls {
+    /// It sends a ClientHello.
+    Handshake,
+    /// It sends `STARTTLS` or `STLS`, with or without a tag.
     Starttls,
 }
 
-/// Lines looked at: a mail program asks for the capabilities and its like before.
+/// How many lines to inspect: mail programs ask for capabilities and the like first.
 const LINES: u8 = 8;
 
-/// Room for a line that asks for TLS. A longer one is another.
+/// Room for a line that asks for TLS; a longer one does not.
 const ROOM: usize = 24;
 
-/// What is no line by then is listened to no more.
+/// A line this long ends the inspection.
 const LONGEST: u16 = 4096;
 
-/// Listens to the first words of a local client.
+/// Inspects the first lines of a local client.
 #[derive(Debug, Default)]
 pub struct Opening {
     line: [u8; ROOM],
-    /// Bytes of the line so far, also of those that `line` has no room for.
+    /// Length of the line so far; only the first [`ROOM`] bytes are kept.
     length: u16,
-    /// Lines that are over.
+    /// Complete lines so far.
     lines: u8,
     over: bool,
 }
 
 impl Opening {
-    /// Whether nothing more can be learnt.
+    /// Whether the inspection has ended.
     pub fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Takes what the client says; gives its wish once.
-    pub fn hear(&mut self, words: &[u8]) -> Option<Wish> {
+    /// Takes what the client says. Returns a finding once.
+    pub fn hear(&mut self, words: &[u8]) -> Option<OwnTls> {
         for &byte in words {
             if self.over {
                 return None;
             }
-            if let Some(wish) = self.hear_byte(byte) {
+            if let Some(how) = self.hear_byte(byte) {
                 self.over = true;
-                return Some(wish);
+                return Some(how);
             }
         }
         None
     }
 
-    fn hear_byte(&mut self, byte: u8) -> Option<Wish> {
+    fn hear_byte(&mut self, byte: u8) -> Option<OwnTls> {
         if byte == b'\n' {
             let line = self
                 .line
@@ -82,7 +82,7 @@ impl Opening {
             self.length = 0;
             self.lines += 1;
             self.over = self.lines >= LINES;
-            return asks.then_some(Wish::Starttls);
+            return asks.then_some(OwnTls::Starttls);
         }
         if let Some(place) = self.line.get_mut(usize::from(self.length)) {
             *place = byte;
@@ -90,9 +90,9 @@ impl Opening {
         self.length += 1;
         match (self.lines, self.length, &self.line) {
             // A record of a handshake, of any version of TLS (RFC 8446, section 5.1).
-            (0, 2, [0x16, 0x03, ..]) => return Some(Wish::Tls),
+            (0, 2, [0x16, 0x03, ..]) => return Some(OwnTls::Handshake),
             (0, 1, [0x16, ..]) => {}
-            // Binary data, or a line that is none: another kind of protocol.
+            // Binary data or an endless line: not a mail protocol.
             _ => self.over = is_binary(byte) || self.length == LONGEST,
         }
         None

@@ -1,5 +1,5 @@
-//! What to change where the two sides were set up for different ways of TLS: adit to find a greeting
-//! where the server waits for a handshake, the local program to encrypt what adit encrypts.
+//! Advice in the log when the two sides disagree about who starts TLS and when: adit waits for a
+//! greeting where the server waits for a handshake, or the local program encrypts what adit encrypts.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use super::resources::Resources;
 use super::session::Common;
 use crate::config::Protocol;
-use crate::protocol::{Wish, name};
+use crate::protocol::{OwnTls, name};
 use crate::{notice, warning};
 
-/// A server that has said nothing for this long waits for something else than it was sent.
+/// A server that is silent for this long is probably waiting for something else.
 const LONG: Duration = Duration::from_secs(10);
 
-/// A server's silence, from its connection to its first word.
+/// Watches for a server that stays silent after it was connected.
 #[derive(Debug)]
 pub struct Silence {
-    /// When it is remarked on; `None` when there is nothing to remark on any more.
+    /// When to warn; `None` once the server has spoken or the warning was given.
     at: Option<Instant>,
 }
 
@@ -28,22 +28,22 @@ impl Silence {
         }
     }
 
-    /// A silence that is not the server's.
+    /// Nothing to watch: the client speaks first.
     pub fn none() -> Self {
         Self { at: None }
     }
 
-    /// The server said something.
+    /// The server spoke.
     pub fn end(&mut self) {
         self.at = None;
     }
 
-    /// When it has lasted long.
+    /// When to warn.
     pub fn due(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Whether it has lasted long by now, or to the end of the patience that there is; said once.
+    /// Whether to warn now, at the latest when `patience` ends. True once.
     pub fn is_long(&mut self, now: Instant, patience: Instant) -> bool {
         self.at
             .take_if(|at| now >= *at || now >= patience)
@@ -51,7 +51,7 @@ impl Silence {
     }
 }
 
-/// The server's ports for TLS from the first byte, and for plain text and STARTTLS.
+/// A protocol's usual ports: TLS from the first byte, and plain text with STARTTLS.
 fn ports(protocol: Protocol) -> (&'static str, &'static str) {
     match protocol {
         Protocol::Smtp => ("465", "587 or 25"),
@@ -60,7 +60,7 @@ fn ports(protocol: Protocol) -> (&'static str, &'static str) {
     }
 }
 
-/// The server keeps the dialogue waiting for its greeting.
+/// Warns that the server does not send the greeting that the dialogue waits for.
 pub fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
     let (config, seconds) = (common.config(), waited.as_secs());
     let (service, word) = (&config.name, name(protocol));
@@ -73,53 +73,53 @@ pub fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
     };
     warning!(
         common.log,
-        "Service [{service}]: the server has said nothing for {seconds} s; with protocol = {word} it must \
-         speak first. If its port is one for TLS from the first byte (as {direct} is), {advice}"
+        "Service [{service}]: the server has said nothing for {seconds} s, and protocol = {word} waits for \
+         its greeting. If its port speaks TLS from the first byte, as {direct} does, {advice}"
     );
 }
 
-/// The server does not answer the beginning of a TLS handshake.
+/// Warns that the server does not answer the ClientHello.
 pub fn no_hello(waited: Duration, common: &Common) {
     let (service, seconds) = (&common.config().name, waited.as_secs());
     warning!(
         common.log,
-        "Service [{service}]: the server has said nothing for {seconds} s where TLS should begin. Check that \
-         its port is one for TLS from the first byte; a port with STARTTLS needs protocol"
+        "Service [{service}]: the server has said nothing for {seconds} s, and the TLS handshake waits for \
+         it. Check that its port speaks TLS from the first byte; a port with STARTTLS needs protocol"
     );
 }
 
-/// The server greeted in plain where TLS should begin.
+/// Warns that the server answered the ClientHello with a plain-text greeting.
 pub fn plain_greeting(protocol: Protocol, common: &Common) {
     let (service, word) = (&common.config().name, name(protocol));
     let (direct, _) = ports(protocol);
     warning!(
         common.log,
-        "Service [{service}]: the server speaks plain {word} at this port: set \"protocol = {word}\" to use its \
-         STARTTLS, or connect to a port for TLS from the first byte (as a rule {direct})"
+        "Service [{service}]: the server speaks plain {word} on this port: set \"protocol = {word}\" to use its \
+         STARTTLS, or connect to a port that speaks TLS from the first byte (usually {direct})"
     );
 }
 
-/// The local client wants TLS of its own. Said once for each service.
-pub fn own_tls(wish: Wish, common: &Common, resources: &Resources) {
-    let bit = match wish {
-        Wish::Tls => 1,
-        Wish::Starttls => 2,
+/// Logs that the local client starts TLS itself, once for each service.
+pub fn own_tls(how: OwnTls, common: &Common, resources: &Resources) {
+    let bit = match how {
+        OwnTls::Handshake => 1,
+        OwnTls::Starttls => 2,
     };
-    let told = resources.scoreboard.shared(common.index()).told();
-    if told.fetch_or(bit, Relaxed) & bit != 0 {
+    let advised = resources.scoreboard.shared(common.index()).advised();
+    if advised.fetch_or(bit, Relaxed) & bit != 0 {
         return;
     }
     let service = &common.config().name;
-    match wish {
-        Wish::Tls => warning!(
+    match how {
+        OwnTls::Handshake => warning!(
             common.log,
-            "Service [{service}]: the local client speaks TLS itself, and adit puts TLS around that: switch \
+            "Service [{service}]: the local client speaks TLS itself, inside the TLS that adit adds: switch \
              encryption off in the program (no SSL/TLS, no STARTTLS)"
         ),
-        Wish::Starttls => notice!(
+        OwnTls::Starttls => notice!(
             common.log,
-            "Service [{service}]: the local client asks for TLS itself (STARTTLS or STLS), which adit does \
-             for it: switch encryption off in the program (fetchmail: sslproto ''; mutt, neomutt: \
+            "Service [{service}]: the local client asks for TLS itself (STARTTLS or STLS), but adit already \
+             encrypts for it: switch encryption off in the program (fetchmail: sslproto ''; mutt, neomutt: \
              ssl_force_tls=no; aerc: imap+insecure)"
         ),
     }

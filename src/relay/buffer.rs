@@ -182,7 +182,7 @@ pub struct Scratch {
     pub ranges: Vec<Range<usize>>,
     /// What TLS itself wants to say: alerts, handshake messages.
     pub tls: Vec<u8>,
-    /// What of a server's words goes on, where some are taken out.
+    /// A server's words without those that were removed.
     pub kept: Vec<u8>,
     /// What a dialogue wants done.
     pub actions: Vec<Action>,

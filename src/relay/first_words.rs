@@ -1,26 +1,26 @@
-//! The first words of a session, which tell of a wrong setting, or offer what must not be offered.
-//! Over after them: then everything passes as it is, and this costs one comparison a read.
+//! Inspects the first plaintext of a session: a local client's for a wrong setting, a mail server's for
+//! an offer of STARTTLS. After that everything passes unchanged, at one comparison for each read.
 
 use std::ops::Range;
 
 use crate::config::Service;
-use crate::protocol::{Offers, Opening, Wish};
+use crate::protocol::{Offers, Opening, OwnTls};
 
 /// See the module.
 #[derive(Debug)]
 pub enum FirstWords {
-    /// Client mode: the local client's are listened to.
+    /// Client mode: inspecting what the local client says.
     Client(Opening),
-    /// The local client's told this, which is not said yet.
-    Told(Wish),
-    /// Server mode, once TLS is on: a mail server's lose their offers of STARTTLS.
+    /// The local client starts TLS itself; not logged yet.
+    Found(OwnTls),
+    /// Server mode, within TLS: removing a mail server's offers of STARTTLS.
     Server(Offers),
-    /// Nothing is listened to, or no longer.
+    /// Everything passes unchanged.
     Over,
 }
 
 impl FirstWords {
-    /// Those of a session that begins.
+    /// At the start of a session.
     pub fn of(config: &Service) -> Self {
         match config.client {
             true => FirstWords::Client(Opening::default()),
@@ -28,38 +28,38 @@ impl FirstWords {
         }
     }
 
-    /// Those within TLS, in server mode.
+    /// In server mode, once TLS is established.
     pub fn within_tls(config: &Service) -> Self {
         FirstWords::Server(Offers::new(config.protocol))
     }
 
-    /// What the local client wants, once it is known; given once.
-    pub fn take_wish(&mut self) -> Option<Wish> {
+    /// What was found, once.
+    pub fn take_finding(&mut self) -> Option<OwnTls> {
         match *self {
-            FirstWords::Told(wish) => {
+            FirstWords::Found(how) => {
                 *self = FirstWords::Over;
-                Some(wish)
+                Some(how)
             }
             _ => None,
         }
     }
 
-    /// A local client says this, in plain.
+    /// Inspects plaintext from a local client.
     pub fn client_says(&mut self, words: &[u8]) {
         if let FirstWords::Client(opening) = self {
-            if let Some(wish) = opening.hear(words) {
-                *self = FirstWords::Told(wish);
+            if let Some(how) = opening.hear(words) {
+                *self = FirstWords::Found(how);
             } else if opening.is_over() {
                 *self = FirstWords::Over;
             }
         }
     }
 
-    /// What passes of words on the end without TLS: the local client's, or the server's behind server
-    /// mode. `kept` is room for it.
+    /// Inspects plaintext from the end without TLS: the local client, or the server behind server mode.
+    /// Returns what to pass on; `kept` is scratch space for it.
     pub fn plain<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
-            FirstWords::Over | FirstWords::Told(_) => words,
+            FirstWords::Over | FirstWords::Found(_) => words,
             FirstWords::Client(_) => {
                 self.client_says(words);
                 words
@@ -73,8 +73,8 @@ impl FirstWords {
         }
     }
 
-    /// As [`FirstWords::plain`], for what was read in the dialogue before TLS, where a local client was
-    /// heard already.
+    /// As [`FirstWords::plain`], for what the dialogue before TLS left over: there a local client's words
+    /// were inspected already.
     pub fn left_over<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
             FirstWords::Server(_) => self.plain(words, kept),
@@ -82,7 +82,7 @@ impl FirstWords {
         }
     }
 
-    /// The end without TLS says no more: puts what was held back into `kept`.
+    /// The end without TLS sent its last byte: puts what was held back into `kept`.
     pub fn plain_ends(&mut self, kept: &mut Vec<u8>) {
         kept.clear();
         if let FirstWords::Server(offers) = self {
@@ -91,7 +91,7 @@ impl FirstWords {
         }
     }
 
-    /// Words from within TLS: those of `work` at `ranges`.
+    /// Inspects decrypted plaintext: `work` at `ranges`.
     pub fn decrypted(&mut self, work: &[u8], ranges: &[Range<usize>]) {
         if let FirstWords::Server(offers) = self {
             for range in ranges {

@@ -80,7 +80,7 @@ impl Handshaking {
     pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
         let log = context.common.log;
         let doing = doing(self.side);
-        self.remark(&context);
+        self.warn_of_silence(&context);
         if context.resources.now >= self.deadline {
             info!(
                 log,
@@ -120,9 +120,9 @@ impl Handshaking {
         Ok(Next::Again(self))
     }
 
-    fn remark(&mut self, context: &Context<'_>) {
+    fn warn_of_silence(&mut self, context: &Context<'_>) {
         let (common, now) = (&*context.common, context.resources.now);
-        // It may have spoken while this thread had no time to hear it.
+        // Its first words may wait for this thread.
         let waits = context.back.as_ref().is_some_and(|back| !back.readable());
         if waits && self.silence.is_long(now, self.deadline) {
             let began = self.deadline - common.config().timeouts.busy;

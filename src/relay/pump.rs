@@ -25,11 +25,12 @@ const READS: usize = 4;
 /// the next connection; nobody waits for that.
 const TICKETS_WAIT: Duration = Duration::from_millis(20);
 
-/// `TIMEOUTclose = 0`: the quiet after which a peer that was told of the end is left. Long enough for
-/// its own close_notify or its last data; what it spares is the wait for a peer that sends neither.
+/// `TIMEOUTclose = 0`: how long a client may stay quiet after the server has ended. Enough for its own
+/// close_notify or its last data; the option spares the wait for a client that sends neither.
 const LAST_DATA: Duration = Duration::from_secs(5);
 
-/// `TIMEOUTclose = 0`: how long a client that ended its half waits for the answer: stunnel's default.
+/// `TIMEOUTclose = 0`: how long a client that has ended its half waits for an answer; the default of
+/// TIMEOUTclose.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// See the module.
@@ -195,7 +196,7 @@ fn carry(
     };
     let result = flow.run();
     let failed = match &result {
-        // TLS 1.3 refuses a client's certificate when its handshake is done already.
+        // In TLS 1.3 a client's certificate is refused only after its handshake is done.
         Err(Trouble::Tls(failure)) => Some(failure.kind()),
         _ => None,
     };
@@ -205,8 +206,8 @@ fn carry(
     if let Some(why) = failed {
         resources.row(common.index()).handshake_failed(why);
     }
-    if let Some(wish) = common.first_words.take_wish() {
-        advice::own_tls(wish, common, resources);
+    if let Some(how) = common.first_words.take_finding() {
+        advice::own_tls(how, common, resources);
     }
     Ok((ended?, moved))
 }
@@ -312,7 +313,7 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// A server that ended in the middle of what might have been an offer.
+    /// Passes on what was held back when the server ended.
     fn carry_rest(&mut self) -> Result<(), Trouble> {
         let Scratch { write, kept, .. } = &mut *self.scratch;
         self.first_words.plain_ends(kept);

@@ -117,7 +117,7 @@ pub struct Common {
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
     pub to_front: u64,
-    /// What is listened to of the first words.
+    /// Inspects the session's first plaintext.
     pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
     service: usize,

@@ -83,7 +83,7 @@ impl Talking {
 
     fn go_on(mut self, context: &mut Context<'_>) -> Result<Next<Self>, Ending> {
         let (log, now) = (context.common.log, context.resources.now);
-        self.remark(context);
+        self.warn_of_silence(context);
         if now >= self.deadline {
             info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset");
             return Err(Ending::Reset);
@@ -116,9 +116,9 @@ impl Talking {
         })
     }
 
-    fn remark(&mut self, context: &Context<'_>) {
+    fn warn_of_silence(&mut self, context: &Context<'_>) {
         let (common, now) = (&*context.common, context.resources.now);
-        // It may have spoken while this thread had no time to hear it.
+        // Its first words may wait for this thread.
         let waits = context.back.as_ref().is_some_and(|back| !back.readable());
         if let Some(protocol) = common.config().protocol
             && waits
@@ -147,8 +147,8 @@ impl Talking {
             Event::Bytes(Side::Back, _) | Event::Eof(Side::Back) => self.silence.end(),
             Event::Bytes(Side::Front, words) => {
                 context.common.first_words.client_says(words);
-                if let Some(wish) = context.common.first_words.take_wish() {
-                    advice::own_tls(wish, context.common, context.resources);
+                if let Some(how) = context.common.first_words.take_finding() {
+                    advice::own_tls(how, context.common, context.resources);
                 }
             }
             _ => {}

@@ -20,7 +20,7 @@ pub(super) enum Trouble {
     Tls(Failure),
     /// TLS refuses to encrypt.
     Encrypt(Failure),
-    /// EOF on TLS with bytes that can reach nobody any more.
+    /// EOF on TLS with bytes that can no longer be delivered.
     Unsent(usize),
 }
 

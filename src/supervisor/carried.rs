@@ -1,5 +1,5 @@
-//! What the services of generations that serve no more have counted, so that the counts outlive a
-//! reload, a dead master and an upgrade. A count stands either here or on a generation's board.
+//! Counts of generations that no longer serve, kept so that a service's totals survive a reload, the
+//! death of a master and an upgrade. A count is either here or on a scoreboard, never on both.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,12 @@ use super::generation::{Generation, State};
 use super::running::Supervisor;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 
-/// See the module. A service is known by its name, and by its number among those of that name.
+/// Totals by service: its name, and its position among the services of that name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Carried(Vec<(String, usize, Counts)>);
 
 impl Carried {
-    /// Takes the counts off a board whose services have these names.
+    /// Moves the counts of a scoreboard here; `names` are its services' names.
     fn take(&mut self, names: &[String], board: &Scoreboard) {
         for (index, name) in names.iter().enumerate() {
             let counts = board.take_counts(index);
@@ -28,7 +28,7 @@ impl Carried {
         }
     }
 
-    /// What is carried for one of the services of these names.
+    /// The total kept for service `index` of `names`.
     pub fn of(&self, names: &[String], index: usize) -> Counts {
         let number = number(names, index);
         let same = |(name, i, _): &&(String, usize, Counts)| *name == names[index] && *i == number;
@@ -45,7 +45,7 @@ fn number(names: &[String], index: usize) -> usize {
 }
 
 impl Supervisor {
-    /// Takes the counts of every generation but the one that serves.
+    /// Moves the counts of every generation except the serving one.
     pub(super) fn carry_counts(&mut self) {
         let orphans = self.orphans.iter().map(|orphans| &orphans.generation);
         let superseded = |generation: &&Generation| generation.state != State::Serving;
@@ -55,7 +55,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes the counts of a generation that is over.
+    /// Moves the counts of a generation that has ended.
     pub(super) fn carry_counts_of(&mut self, generation: &Generation) {
         let carried = &mut self.common.carried;
         carried.take(&generation.names, &generation.scoreboard);

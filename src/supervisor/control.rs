@@ -269,8 +269,8 @@ fn worker(generation: &Generation, index: usize) -> WorkerStatus {
     }
 }
 
-/// The counts of one service, over all workers; of the generation that serves, with what those before
-/// it have counted.
+/// The counts of one service over all workers. The serving generation also shows the totals of the
+/// generations before it.
 fn service(generation: &Generation, index: usize, carried: &Carried) -> ServiceStatus {
     let board = &generation.scoreboard;
     let mut counts = board.counts(index);

@@ -96,7 +96,7 @@ pub struct Common {
     pub memory: [OwnedFd; 2],
     /// The pass phrases of keys.
     pub vault: Vault,
-    /// What generations that serve no more have counted.
+    /// Counts of generations that no longer serve.
     pub carried: Carried,
 }
 

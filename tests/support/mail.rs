@@ -40,8 +40,8 @@ impl MailHost {
         host
     }
 
-    /// The same, but nothing refuses plain text: dovecot offers STARTTLS at 143 and 110, postfix at 25,
-    /// and a login without it as well.
+    /// The same, but STARTTLS is optional: dovecot offers it on 143 and 110, postfix on 25, and all take
+    /// a login without it.
     #[track_caller]
     pub fn offering(certs: &Certs) -> MailHost {
         let mut host = MailHost::new();

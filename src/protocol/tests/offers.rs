@@ -1,11 +1,11 @@
-//! What a mail server offers of STARTTLS within TLS, and everything that must stay as it is.
+//! Offers of STARTTLS within TLS are removed, and everything else stays as it is.
 
 use super::bounds::Seeded;
 use crate::config::Protocol::{self, Imap, Pop3, Smtp};
 use crate::protocol::LINE_MAX;
 use crate::protocol::offers::Offers;
 
-/// Who speaks.
+/// One side's words.
 #[derive(Debug, Clone, Copy)]
 enum Says {
     Client(&'static str),
@@ -13,7 +13,7 @@ enum Says {
 }
 use Says::{Client, Server};
 
-/// What the client hears, and whether everything passes from then on.
+/// What the client hears, and whether everything passes unchanged from then on.
 fn heard(
     greeted: Option<Protocol>,
     conversation: &[Says],
@@ -268,7 +268,7 @@ fn pop3_offers_are_taken_out_of_the_answer_to_capa() {
 }
 
 #[test]
-fn other_protocols_are_let_be_at_once() {
+fn other_protocols_pass_unchanged_at_once() {
     for words in [
         &[Server("SSH-2.0-x\r\n")][..],
         &[Server("200 news\r\n250-x\r\n250 STARTTLS\r\n")],
@@ -286,7 +286,7 @@ fn other_protocols_are_let_be_at_once() {
         });
         check(None, words, &said.collect::<String>(), true);
     }
-    // A prompt is not waited behind.
+    // A prompt without a line end is passed on at once.
     for prompt in ["2", "220", "*", "* O", "+", "220 login: ", "+OK? "] {
         let (mut offers, mut out) = (Offers::new(None), Vec::new());
         offers.server_says(prompt.as_bytes(), &mut out);
@@ -295,7 +295,7 @@ fn other_protocols_are_let_be_at_once() {
 }
 
 #[test]
-fn an_end_that_never_ends_is_let_be_and_loses_nothing() {
+fn an_endless_line_or_queue_ends_the_filter_and_loses_nothing() {
     let long = format!("250-{}", "x".repeat(3 * LINE_MAX));
     let long_list = format!("* CAPABILITY {}", "STARTTLS ".repeat(LINE_MAX));
     let (mut offers, mut out) = (Offers::new(None), Vec::new());
@@ -323,7 +323,7 @@ fn an_end_that_never_ends_is_let_be_and_loses_nothing() {
     assert_eq!(super::text(&out), "250-mx\r\n250-SIZE\r\n250 STARTTLS\r\n");
 }
 
-/// What a mail server and its client may say, and what is like it.
+/// What a mail server and its client may say, and what resembles it.
 const SERVER: &[&str] = &[
     "220 mx\r\n",
     "250-mx\r\n",
@@ -358,7 +358,7 @@ const CLIENT: &[&str] = &[
 ];
 
 #[test]
-fn nothing_is_added_moved_or_kept_and_pieces_change_nothing() {
+fn only_offers_are_removed_however_the_words_are_cut() {
     for seed in 1..=20_000_u64 {
         let mut seeded = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let greeted = [None, Some(Smtp), Some(Pop3), Some(Imap)][seeded.below(4)];

@@ -1,13 +1,13 @@
-//! What the first words of either end tell.
+//! What the first words of either end reveal.
 
 use crate::config::Protocol::{Imap, Pop3, Smtp};
-use crate::protocol::opening::{Opening, Wish, greeting};
+use crate::protocol::opening::{Opening, OwnTls, greeting};
 
-/// What is learnt from these words, whole and byte by byte.
-fn wish(words: &[u8]) -> Option<Wish> {
+/// The finding, with the words whole and byte by byte.
+fn found(words: &[u8]) -> Option<OwnTls> {
     let whole = Opening::default().hear(words);
     let mut opening = Opening::default();
-    let pieces: Vec<Wish> = words
+    let pieces: Vec<OwnTls> = words
         .iter()
         .filter_map(|&byte| opening.hear(&[byte]))
         .collect();
@@ -17,23 +17,23 @@ fn wish(words: &[u8]) -> Option<Wish> {
 }
 
 #[test]
-fn a_client_that_wants_tls_itself_is_recognised() {
+fn a_client_that_starts_tls_itself_is_recognised() {
     for (words, wanted) in [
-        (&b"\x16\x03\x01\x02\x00\x01"[..], Some(Wish::Tls)),
-        (b"\x16\x03\x03", Some(Wish::Tls)),
+        (&b"\x16\x03\x01\x02\x00\x01"[..], Some(OwnTls::Handshake)),
+        (b"\x16\x03\x03", Some(OwnTls::Handshake)),
         (b"\x16\x04\x01STARTTLS\r\n", None),
         (b"x\x16\x03\x01", None),
-        (b"A0001 STARTTLS\r\n", Some(Wish::Starttls)),
-        (b"a0000 starttls\n", Some(Wish::Starttls)),
-        (b"STARTTLS\r\n", Some(Wish::Starttls)),
-        (b"STLS \r\n", Some(Wish::Starttls)),
-        (b"CAPA\r\nSTLS\r\n", Some(Wish::Starttls)),
-        (b"EHLO pc.example\r\nSTARTTLS\r\n", Some(Wish::Starttls)),
+        (b"A0001 STARTTLS\r\n", Some(OwnTls::Starttls)),
+        (b"a0000 starttls\n", Some(OwnTls::Starttls)),
+        (b"STARTTLS\r\n", Some(OwnTls::Starttls)),
+        (b"STLS \r\n", Some(OwnTls::Starttls)),
+        (b"CAPA\r\nSTLS\r\n", Some(OwnTls::Starttls)),
+        (b"EHLO pc.example\r\nSTARTTLS\r\n", Some(OwnTls::Starttls)),
         (
             b"A0001 CAPABILITY\r\nA0002 STARTTLS\r\n",
-            Some(Wish::Starttls),
+            Some(OwnTls::Starttls),
         ),
-        (b"a NOOP\r\n\r\nb STARTTLS\r\n", Some(Wish::Starttls)),
+        (b"a NOOP\r\n\r\nb STARTTLS\r\n", Some(OwnTls::Starttls)),
         (b"STARTTLS", None),
         (b"A0001 STLS\r\n", None),
         (b"HELP STARTTLS now\r\n", None),
@@ -43,12 +43,12 @@ fn a_client_that_wants_tls_itself_is_recognised() {
         (b"\x00\x00\nSTARTTLS\n", None),
         (b"", None),
     ] {
-        assert_eq!(wish(words), wanted, "{:?}", String::from_utf8_lossy(words));
+        assert_eq!(found(words), wanted, "{:?}", String::from_utf8_lossy(words));
     }
 }
 
 #[test]
-fn listening_ends() {
+fn the_inspection_ends() {
     for words in [&b"\n".repeat(8)[..], b"\x01", &b"x".repeat(5000)] {
         let mut opening = Opening::default();
         assert_eq!(opening.hear(words), None);
