@@ -179,7 +179,7 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
         .start();
     let line = adit.wait_for_log("There is no control socket");
     assert!(
-        line.contains("LOG4") && line.contains("give `control = /path`"),
+        line.contains("LOG4") && line.contains("`control = /path` before the first section names"),
         "{line}"
     );
     // Nor does it fail a reload.

@@ -155,7 +155,16 @@ impl fmt::Display for Unanswered<'_> {
             }
             _ => "",
         })?;
-        write!(f, "{}: {}", self.0.display(), Reason(self.1))
+        write!(f, "{}: {}", self.0.display(), Reason(self.1))?;
+        f.write_str(match self.1.kind() {
+            io::ErrorKind::NotFound => " (start it, or name its socket: `--control SOCKET`)",
+            io::ErrorKind::ConnectionRefused => " (start it)",
+            io::ErrorKind::PermissionDenied => {
+                " (run this as root, or as the user who started adit)"
+            }
+            io::ErrorKind::TimedOut => " (it stands still: see its log, or end it by SIGKILL)",
+            _ => "",
+        })
     }
 }
 

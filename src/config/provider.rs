@@ -135,7 +135,8 @@ impl Layer {
             };
             let Some(value) = value else {
                 let text = "its value is not text in UTF-8";
-                diagnostics.push(Diagnostic::new(Severity::Error, Some(&origin), text));
+                let error = Diagnostic::new(Severity::Error, Some(&origin), text);
+                diagnostics.push(error.help("set it to text, or unset it"));
                 continue;
             };
             match option {
