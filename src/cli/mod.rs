@@ -79,8 +79,8 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Ok(running) => status::run(&running, json),
             Err(code) => code,
         },
-        Command::Stop(control) => match running(control) {
-            Ok(running) => stop::run(running.socket),
+        Command::Stop(control) => match running(control.clone()) {
+            Ok(running) => stop::run(running.socket, control.file().as_deref()),
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {

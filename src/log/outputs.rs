@@ -241,7 +241,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "output = {}: cannot open the log file: No such file or directory (2)",
+                "output = {}: cannot open the log file: No such file or directory (2) (make its folder, \
+                 `mkdir -p FOLDER`, or name another file)",
                 path.display()
             )
         );

@@ -226,6 +226,7 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            file: self.sources.file.clone(),
             passed: self.listeners.count_passed(),
             sandbox: Some(Strength::of_this_kernel()),
             ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),
