@@ -42,6 +42,7 @@ pub mod ports;
 pub mod process;
 pub mod protocol;
 pub mod relay;
+pub mod remedy;
 pub mod resolver;
 pub mod sandbox;
 pub mod signals;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::log::Reason;
+use crate::remedy;
 
 /// See the module.
 pub trait NameStep<T> {
@@ -20,7 +21,15 @@ impl<T, E: Into<io::Error>> NameStep<T> for Result<T, E> {
     fn step(self, step: impl fmt::Display) -> io::Result<T> {
         self.map_err(|error| {
             let error = error.into();
-            io::Error::new(error.kind(), format!("{step}: {}", Reason(&error)))
+            let text = match error.raw_os_error() {
+                Some(_) => {
+                    let remedy = remedy::starting_a_process(&error);
+                    format!("{step}: {} ({remedy})", Reason(&error))
+                }
+                // Said already, by the step within.
+                None => format!("{step}: {error}"),
+            };
+            io::Error::new(error.kind(), text)
         })
     }
 }
@@ -38,7 +47,8 @@ mod tests {
         let outer: io::Result<()> = Err(error);
         assert_eq!(
             outer.step("the scoreboard").unwrap_err().to_string(),
-            "the scoreboard: memfd_create(2): Function not implemented (38)"
+            "the scoreboard: memfd_create(2): Function not implemented (38) (the system forbids it: see \
+             SystemCallFilter= of the unit, or the container's seccomp profile)"
         );
     }
 }

@@ -116,6 +116,36 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
 }
 
 #[test]
+fn a_copy_of_a_configuration_with_the_same_control_stops_nothing_else() {
+    require!(adit);
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let plan = plan(&certs, &upstream);
+    let control = format!("control = {}/control", plan.folder().display());
+    let mut adit = plan.global(&control).start();
+    let copy = adit.plan.folder().join("copy.conf");
+    fs::copy(adit.plan.file(), &copy).expect("copying");
+    let stop = |file: &std::path::Path| {
+        let mut command = Command::new(program());
+        let output = command.arg("stop").arg(file).output().expect("a command");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = stop(&copy);
+    assert_eq!(code, Some(1), "{said}");
+    let own = adit.plan.file().display().to_string();
+    assert!(
+        said.contains(&format!("to stop it: `adit stop {own}`")),
+        "{said}"
+    );
+    assert!(proc::alive(adit.pid()));
+    // By another way to the same file it is meant.
+    let link = adit.plan.folder().join("link.conf");
+    std::os::unix::fs::symlink(adit.plan.file(), &link).expect("a link");
+    assert_eq!(stop(&link).0, Some(0));
+    assert!(adit.wait_for_exit().success());
+}
+
+#[test]
 fn a_named_socket_is_found_by_the_pid_file_when_its_line_is_gone() {
     require!(root);
     require!(adit);
@@ -179,7 +209,7 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
         .start();
     let line = adit.wait_for_log("There is no control socket");
     assert!(
-        line.contains("LOG4") && line.contains("give `control = /path`"),
+        line.contains("LOG4") && line.contains("`control = /path` before the first section names"),
         "{line}"
     );
     // Nor does it fail a reload.

@@ -27,6 +27,7 @@ mod privileges;
 mod readme;
 mod relay_plain_and_tls;
 mod reload;
+mod remedies;
 mod resumption;
 mod standing_still;
 mod start_and_stop;

@@ -76,8 +76,21 @@ pub enum Source {
 pub enum ControlAt {
     /// This one.
     Socket(PathBuf),
-    /// The one that this configuration names.
+    /// Of the adit that runs with this configuration.
     Configuration(Configuration),
+}
+
+impl ControlAt {
+    /// The configuration file that is meant, if it is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            ControlAt::Configuration(Configuration {
+                source: Source::File(path),
+                ..
+            }) => Some(path.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// The command line is not understood; names the argument.

@@ -48,7 +48,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                 Err(error) => found.push(Diagnostic::new(
                     Severity::Error,
                     None,
-                    format!("the check itself failed: {error}"),
+                    format!("the check itself failed: {}", log::Reason(&error)),
                 )),
             }
         }

@@ -79,8 +79,8 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Ok(running) => status::run(&running, json),
             Err(code) => code,
         },
-        Command::Stop(control) => match running(control) {
-            Ok(running) => stop::run(running.socket),
+        Command::Stop(control) => match running(control.clone()) {
+            Ok(running) => stop::run(running.socket, control.file().as_deref()),
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {
@@ -134,7 +134,10 @@ fn sources(configuration: Configuration, called_as_stunnel: bool) -> Result<Sour
         Source::File(path) => sources.file = Some(std::path::absolute(&path).unwrap_or(path)),
         Source::Descriptor(number) => {
             let text = read_descriptor(number).map_err(|error| {
-                complain(format_args!("-fd {number}: {}", Reason(&error)));
+                complain(format_args!(
+                    "-fd {number}: {} (open it before: `adit -fd {number} {number}<FILE`)",
+                    Reason(&error)
+                ));
                 ExitCode::FAILURE
             })?;
             sources.text = Some((format!("descriptor {number}"), text));

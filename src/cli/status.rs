@@ -6,7 +6,7 @@ use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,9 @@ pub struct Status {
     pub pid: u32,
     /// adit's version.
     pub version: String,
+    /// The configuration file that it was started with; none if the configuration came otherwise.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
     /// Sockets that systemd passed to it (`LISTEN_FDS`).
     #[serde(default)]
     pub passed: usize,
@@ -155,7 +158,16 @@ impl fmt::Display for Unanswered<'_> {
             }
             _ => "",
         })?;
-        write!(f, "{}: {}", self.0.display(), Reason(self.1))
+        write!(f, "{}: {}", self.0.display(), Reason(self.1))?;
+        f.write_str(match self.1.kind() {
+            io::ErrorKind::NotFound => " (start it, or name its socket: `--control SOCKET`)",
+            io::ErrorKind::ConnectionRefused => " (start it)",
+            io::ErrorKind::PermissionDenied => {
+                " (run this as root, or as the user who started adit)"
+            }
+            io::ErrorKind::TimedOut => " (it stands still: see its log, or end it by SIGKILL)",
+            _ => "",
+        })
     }
 }
 
@@ -254,6 +266,9 @@ fn connect(control: &Path, patience: Duration) -> io::Result<UnixStream> {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "adit {}, supervisor {}", self.version, self.pid)?;
+        if let Some(file) = &self.file {
+            writeln!(f, "Configuration: {}", file.display())?;
+        }
         if let Some(strength) = &self.sandbox {
             writeln!(f, "Sandbox: {strength}")?;
         }
@@ -409,6 +424,7 @@ mod tests {
         Status {
             pid: 100,
             version: "0.1.0".into(),
+            file: Some("/etc/adit/adit.conf".into()),
             passed: 0,
             sandbox: Some(Strength {
                 seccomp: true,
@@ -465,6 +481,7 @@ mod tests {
     fn people_get_tables() {
         let expected = "\
 adit 0.1.0, supervisor 100
+Configuration: /etc/adit/adit.conf
 Sandbox: seccomp, landlock (version 2 of 6)
 Ciphers: ChaCha20 first: this processor has no AES instructions
 

@@ -162,7 +162,7 @@ impl Assembly<'_> {
         let meant = option::nearest_option(name).map(|option| option.name);
         self.push(match meant {
             Some(meant) => error.help(format!("did you mean `{meant}`?")),
-            None => error,
+            None => error.help("`adit -help` lists the options"),
         });
         meant
     }
@@ -364,7 +364,13 @@ fn not_served(option: &OptionDef) -> Option<Fault> {
     match option.verdict {
         Verdict::Served => None,
         Verdict::NoEffect(why) => Some(Fault::note(format!("`{name}` has no effect: {why}"))),
-        Verdict::Refused(why) => Some(Fault::new(format!("adit does not serve `{name}`: {why}"))),
-        Verdict::NotYet { .. } => Some(Fault::new(format!("adit does not serve `{name}` yet"))),
+        Verdict::Refused(why) => {
+            let fault = Fault::new(format!("adit does not serve `{name}`: {why}"));
+            Some(fault.help("leave it out, or leave this service to stunnel"))
+        }
+        Verdict::NotYet { .. } => {
+            let fault = Fault::new(format!("adit does not serve `{name}` yet"));
+            Some(fault.help("leave it out, or leave this service to stunnel until then"))
+        }
     }
 }

@@ -226,7 +226,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .unless_given("no FIPS mode")
         .global(|_, value| {
             if yes_no(value)? {
-                return Err(Fault::new("FIPS support is not available"));
+                return Err(Fault::new("FIPS support is not available").help("leave it out"));
             }
             Err(Fault::note(
                 "`fips = no` has no effect: there is no FIPS mode to leave",

@@ -168,7 +168,8 @@ fn load_partly_from(
         Ok(_) if file_failed => None,
         Ok(raw) => Some(assemble(&raw, surroundings, &mut found)),
         Err(error) => {
-            found.push(Diagnostic::new(Severity::Error, None, error.to_string()));
+            let error = Diagnostic::new(Severity::Error, None, error.to_string());
+            found.push(error.help("this should not happen: report it, with the configuration"));
             None
         }
     };
@@ -202,12 +203,16 @@ fn main_text(
             Ok(text) => return Some((place, text)),
             Err(reason) => {
                 let text = format!("Cannot open configuration file {place}: {reason}");
-                found.push(Diagnostic::new(Severity::Error, None, text));
+                let error = Diagnostic::new(Severity::Error, None, text);
+                found.push(error.help(
+                    "check the path, or name another file: `adit FILE`; what is root's only root can read",
+                ));
             }
         }
     } else if !sources.relay {
         let text = "no configuration was given";
-        found.push(Diagnostic::new(Severity::Error, None, text));
+        let error = Diagnostic::new(Severity::Error, None, text);
+        found.push(error.help("name a file: `adit FILE`"));
     }
     None
 }

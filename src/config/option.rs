@@ -264,7 +264,7 @@ pub(super) fn one_of<T: Copy>(value: &str, words: &[(&'static str, T)]) -> Resul
     let fault = Fault::new(text);
     Err(match nearest(value, words.iter().map(|word| word.0)) {
         Some(word) => fault.help(format!("did you mean `{word}`?")),
-        None => fault,
+        None => fault.help("write one of them, or leave the line out"),
     })
 }
 
@@ -307,7 +307,8 @@ pub(super) fn seconds(place: &mut Duration, value: &str) -> Result<(), Fault> {
 /// A value that may not be empty.
 pub(super) fn given(value: &str) -> Result<String, Fault> {
     if value.is_empty() {
-        return Err(Fault::new("a value is missing behind the `=`"));
+        let fault = Fault::new("a value is missing behind the `=`");
+        return Err(fault.help("write one, or leave the line out"));
     }
     Ok(value.to_owned())
 }

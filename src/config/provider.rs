@@ -135,7 +135,8 @@ impl Layer {
             };
             let Some(value) = value else {
                 let text = "its value is not text in UTF-8";
-                diagnostics.push(Diagnostic::new(Severity::Error, Some(&origin), text));
+                let error = Diagnostic::new(Severity::Error, Some(&origin), text);
+                diagnostics.push(error.help("set it to text, or unset it"));
                 continue;
             };
             match option {
@@ -243,7 +244,8 @@ fn unknown_flag(option: Option<&OptionDef>, name: &str, origin: &Origin) -> Diag
     let error = Diagnostic::new(Severity::Error, Some(origin), text);
     match option::nearest_option(name) {
         Some(meant) if option.is_none() => error.help(format!("did you mean --{}?", meant.name)),
-        _ => error,
+        _ if option.is_some() => error.help("write it there"),
+        _ => error.help("`adit -help` lists the options"),
     }
 }
 

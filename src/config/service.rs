@@ -299,7 +299,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("checkIP", "IP", "address that the peer's certificate must have")
         .example("checkIP = 192.0.2.25").unless_given("any").repeatable()
         .service(|draft, value| {
-            let address = value.parse().map_err(|_| Fault::new(format!("`{value}` is not an IP address")))?;
+            let address = value.parse().map_err(|_| {
+                let fault = Fault::new(format!("`{value}` is not an IP address"));
+                fault.help("as 192.0.2.25 or 2001:db8::25; for a name there is `checkHost`")
+            })?;
             draft.service.tls.check_ip.push(address);
             Ok(())
         }),

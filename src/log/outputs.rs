@@ -14,6 +14,7 @@ use nix::unistd::ftruncate;
 use super::{Reason, syslog};
 use crate::config::{Global, LogMode};
 use crate::inside;
+use crate::remedy;
 
 /// The outputs of a process, open.
 #[derive(Debug)]
@@ -47,10 +48,11 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} = {}: cannot open the log file: {}",
+            "{} = {}: cannot open the log file: {} ({})",
             self.option,
             self.path.display(),
-            Reason(&self.source)
+            Reason(&self.source),
+            remedy::making_a_file(&self.source)
         )
     }
 }
@@ -239,7 +241,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "output = {}: cannot open the log file: No such file or directory (2)",
+                "output = {}: cannot open the log file: No such file or directory (2) (make its folder, \
+                 `mkdir -p FOLDER`, or name another file)",
                 path.display()
             )
         );

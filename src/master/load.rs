@@ -19,6 +19,7 @@ use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
+use crate::remedy;
 use crate::resolver::Client;
 use crate::tls::{Context, PassPhrases, Resumption};
 
@@ -154,7 +155,8 @@ fn local(
         Ok(all) => all.first().map(SocketAddr::ip),
         Err(error) => {
             let text = format!("Service [{}]: local = {host}: {error}", service.name);
-            found.push(at(Severity::Error, &service.origins, "local", text));
+            let error = at(Severity::Error, &service.origins, "local", text);
+            found.push(error.help(remedy::RESOLVING));
             None
         }
     }
@@ -204,12 +206,12 @@ fn addresses(
                 port,
             } => match resolver.resolve(host, *port) {
                 Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
-                Err(error) => found.push(at(
-                    Severity::Error,
-                    &service.origins,
-                    "accept",
-                    format!("Service [{}]: accept = {endpoint}: {error}", service.name),
-                )),
+                Err(error) => {
+                    let name = &service.name;
+                    let text = format!("Service [{name}]: accept = {endpoint}: {error}");
+                    let error = at(Severity::Error, &service.origins, "accept", text);
+                    found.push(error.help(remedy::RESOLVING));
+                }
             },
         }
     }
@@ -261,16 +263,15 @@ fn upstreams(
                 all.into_iter()
                     .map(|address| Upstream::Tcp(address, host.to_owned())),
             ),
-            Err(error) => found.push(at(
-                Severity::Warning,
-                &service.origins,
-                "connect",
-                format!(
+            Err(error) => {
+                let text = format!(
                     "Service [{}]: connect = {endpoint}: {error}: Cannot resolve connect target - \
                      delaying DNS lookup",
                     service.name
-                ),
-            )),
+                );
+                let warning = at(Severity::Warning, &service.origins, "connect", text);
+                found.push(warning.help(remedy::RESOLVING));
+            }
         }
     }
     if service.delay {

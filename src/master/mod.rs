@@ -75,7 +75,7 @@ pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     match live(start, fresh) {
         Ok(()) => process::exit(0),
         Err(error) => {
-            crate::error!(log, "Master: {error}");
+            crate::error!(log, "Master: {}", log::Reason(&error));
             process::exit(1)
         }
     }
@@ -212,7 +212,9 @@ fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
     }
     let plan = loaded.plan.clone();
     let root = plan.root().map(|root| root.display().to_string());
-    let jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+    let entered = plan.enter(&OneThread::prove()?);
+    let jailed =
+        entered.map_err(|error| io::Error::other(format!("{error} ({})", error.remedy())))?;
     if let Some(root) = root {
         crate::info!(start.log, "Switched to chroot directory: {root}");
     }

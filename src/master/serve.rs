@@ -111,7 +111,11 @@ impl Serving {
     pub fn run(mut self, jailed: &Jailed) -> io::Result<()> {
         loop {
             if let Err(error) = self.workers.start_due(jailed) {
-                crate::error!(self.log, "A worker cannot be started: {error}");
+                crate::error!(
+                    self.log,
+                    "A worker cannot be started: {}",
+                    log::Reason(&error)
+                );
             }
             self.workers.look_after();
             if !self.draining {
@@ -357,7 +361,7 @@ impl Serving {
             Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
-                crate::error!(self.log, "Worker {index}: {error}");
+                crate::error!(self.log, "Worker {index}: {}", log::Reason(&error));
                 self.workers.hung_up(index);
             }
         }
@@ -373,7 +377,7 @@ impl Serving {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // What came with it found no descriptor free: no reason to die.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    crate::error!(self.log, "Master: {error}");
+                    crate::error!(self.log, "Master: {}", log::Reason(&error));
                     if Cut::of(&error).is_some() {
                         say(&self.supervisor, &FromMaster::Missed, &[])?;
                     }
@@ -430,7 +434,11 @@ impl Serving {
     fn replace_log(&mut self, file: OwnedFd) -> io::Result<()> {
         let heard = self.workers.say(&ToWorker::LogFile, &[file.as_fd()]);
         if let Err(error) = log::replace_file(file) {
-            crate::error!(self.log, "Master: log file not reopened: {error}");
+            crate::error!(
+                self.log,
+                "Master: log file not reopened: {}",
+                log::Reason(&error)
+            );
         }
         self.tell_again_unless(&heard)
     }

@@ -16,8 +16,10 @@ use super::{Address, Reason, Upstream};
 use crate::config::Failover;
 use crate::limits;
 use crate::log::{self, Log};
+use crate::remedy;
 use crate::resolver::ResolveError;
 use crate::{debug, error, info, notice};
+use nix::errno::Errno;
 
 /// How long to leave a Unix listener with a full queue alone.
 const RETRY: Duration = Duration::from_millis(20);
@@ -205,7 +207,8 @@ impl Connecting {
             None => {
                 error!(
                     common.log,
-                    "TIMEOUTbusy exceeded: no answer from the resolver"
+                    "TIMEOUTbusy exceeded: no answer from the resolver ({})",
+                    remedy::RESOLVING
                 );
                 lookup.dissolve(resources);
                 Vec::new()
@@ -349,16 +352,13 @@ fn try_one(
         }
         Err(refusal) => {
             match refusal {
-                Refusal::Bind(errno) => error!(log, "bind (ephemeral port): {}", Reason(errno)),
-                Refusal::Connect(errno) => {
-                    error!(log, "s_connect: connect {upstream}: {}", Reason(errno));
-                }
-                Refusal::Full | Refusal::NoSocket(_) => {
-                    error!(
-                        log,
-                        "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded"
-                    );
-                }
+                Refusal::Bind(errno) => error!(
+                    log,
+                    "bind (ephemeral port): {} (`local` must be an address of this machine: `ip address`)",
+                    Reason(errno)
+                ),
+                Refusal::Connect(errno) => refused(&upstream, errno, &log),
+                Refusal::Full | Refusal::NoSocket(_) => timed_out(&upstream, &log),
                 Refusal::Family => {}
             }
             failed.push(upstream);
@@ -373,6 +373,26 @@ enum Judged {
     Connected,
 }
 
+fn refused(upstream: &Upstream, errno: Errno, log: &Log) {
+    let remedy = remedy::connecting(errno, matches!(upstream, Upstream::Unix(_)));
+    error!(
+        log,
+        "s_connect: connect {upstream}: {} ({remedy})",
+        Reason(errno)
+    );
+}
+
+fn timed_out(upstream: &Upstream, log: &Log) {
+    let remedy = match upstream {
+        Upstream::Tcp(..) => remedy::connecting(Errno::ETIMEDOUT, false),
+        Upstream::Unix(_) => "the server takes no connection from its queue: see its log",
+    };
+    error!(
+        log,
+        "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded ({remedy})"
+    );
+}
+
 /// How a connect(2) under way stands.
 fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>) -> Judged {
     let log = context.common.log;
@@ -385,12 +405,9 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
             connected(attempt, Progress::Pending, context);
             return Judged::Connected;
         }
-        Some(Some(errno)) => error!(log, "s_connect: connect {upstream}: {}", Reason(errno)),
+        Some(Some(errno)) => refused(upstream, errno, &log),
         None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
-        None => error!(
-            log,
-            "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded"
-        ),
+        None => timed_out(upstream, &log),
     }
     context.resources.closing.push(attempt.socket);
     failed.push(attempt.upstream);

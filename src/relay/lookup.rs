@@ -7,6 +7,7 @@ use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
 use crate::log::{self, Log};
+use crate::remedy;
 use crate::resolver::ResolveError;
 
 /// One `connect` entry.
@@ -76,7 +77,12 @@ impl Lookup {
                     };
                 }
                 Err(error) => {
-                    error!(log, "Error resolving \"{host}\": {}", log::Reason(&error));
+                    let reason = log::Reason(&error);
+                    error!(
+                        log,
+                        "Error resolving \"{host}\": {reason} ({})",
+                        remedy::RESOLVING
+                    );
                     *entry = Entry::Known(Vec::new());
                 }
             }
@@ -105,7 +111,7 @@ impl Lookup {
                     Entry::Known(addresses.into_iter().map(tcp).collect())
                 }
                 Some(Err(error)) => {
-                    error!(log, "{error}");
+                    error!(log, "{error} ({})", remedy::RESOLVING);
                     Entry::Known(Vec::new())
                 }
             };

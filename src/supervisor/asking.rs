@@ -70,7 +70,7 @@ fn ask_in_a_child(
     let child = process::spawn(&OneThread::prove()?, |fresh| {
         let asked = live(config, log, terminal, told, fresh);
         if let Err(error) = &asked {
-            crate::error!(*log, "The pass phrases: {error}");
+            crate::error!(*log, "The pass phrases: {}", log::Reason(error));
         }
         process::exit(asked.is_err().into())
     });

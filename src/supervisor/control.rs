@@ -14,11 +14,13 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::carried::Carried;
 use super::generation::{Generation, State};
+use super::holder;
 use super::listeners::remove_stale;
 use super::running::Supervisor;
 use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::config::Global;
 use crate::log::{Log, Reason};
+use crate::remedy;
 use crate::sandbox::Strength;
 use crate::tls::CipherOrder;
 
@@ -80,8 +82,8 @@ impl Control {
                 crate::warning!(
                     log,
                     "There is no control socket, so `adit status`, `adit reload` and `adit stop` \
-                     cannot reach this adit: {error} (give `control = /path` before the first section, or \
-                     an empty `control =` for none)"
+                     cannot reach this adit: {error}; `control = /path` before the first section names \
+                     another place, an empty `control =` none"
                 );
             })
             .ok())
@@ -93,13 +95,16 @@ impl Control {
     /// The folder is missing, or another program answers there; it names the option.
     pub fn open(path: &Path) -> io::Result<Control> {
         let named = |error: io::Error| {
-            let reason = match error.kind() {
-                io::ErrorKind::AddrInUse => "another program, probably another adit, answers there",
-                _ => "",
-            };
-            let text = match reason {
-                "" => format!("control = {}: {}", path.display(), Reason(&error)),
-                reason => format!("control = {}: {reason}", path.display()),
+            let (socket, reason) = (path.display(), Reason(&error));
+            let text = match holder::of_unix(path) {
+                Some(holder) if error.kind() == io::ErrorKind::AddrInUse => format!(
+                    "control = {socket}: {reason}: {holder} has it (stop it, or give this adit another \
+                     `control`)"
+                ),
+                _ => format!(
+                    "control = {socket}: {reason} ({})",
+                    remedy::making_a_file(&error)
+                ),
             };
             io::Error::new(error.kind(), text)
         };
@@ -173,7 +178,8 @@ fn make_folder(path: &Path) -> io::Result<()> {
     };
     let made = fs::DirBuilder::new().mode(0o755).create(folder);
     made.map_err(|error| {
-        let text = format!("{}: {}", folder.display(), Reason(&error));
+        let remedy = remedy::making_a_file(&error);
+        let text = format!("{}: {} ({remedy})", folder.display(), Reason(&error));
         io::Error::new(error.kind(), text)
     })
 }
@@ -220,6 +226,7 @@ impl Supervisor {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            file: self.sources.file.clone(),
             passed: self.listeners.count_passed(),
             sandbox: Some(Strength::of_this_kernel()),
             ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),

@@ -90,7 +90,7 @@ pub fn run(mut sources: Sources) -> ExitCode {
     match begun {
         Ok((supervisor, why)) => supervisor.run(why),
         Err(error) => {
-            crate::error!(ui_log(), "{error}");
+            crate::error!(ui_log(), "{}", log::Reason(&error));
             crate::error!(ui_log(), "Configuration failed");
             ExitCode::FAILURE
         }
@@ -159,7 +159,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     if global.foreground == Foreground::No && outputs.file.is_none() && outputs.syslog.is_none() {
         crate::warning!(
             ui_log(),
-            "Nothing will be logged: there is no syslog here, and no output = FILE"
+            "Nothing will be logged: there is no syslog here (give `output = FILE`)"
         );
     }
     let pid_file = acquire_pid_file(&config)?;
@@ -227,7 +227,11 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
     match tried {
         Ok(status) => status,
         Err(error) => {
-            crate::error!(ui_log(), "The new binary cannot take over: {error}");
+            crate::error!(
+                ui_log(),
+                "The new binary cannot take over: {}",
+                log::Reason(&error)
+            );
             1
         }
     }

@@ -13,6 +13,8 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
 use crate::inside::{self, seen_from_outside};
+use crate::log::Reason;
+use crate::remedy;
 
 /// A pid file that is ours; removed by [`PidFile::remove`].
 #[derive(Debug)]
@@ -36,11 +38,14 @@ impl fmt::Display for PidFileError {
         match self {
             Self::Living(path, pid) => write!(
                 f,
-                "pid file {}: an instance with PID {pid} is running already",
+                "pid file {}: an instance with PID {pid} is running already (stop it, or give this one \
+                 another `pid`)",
                 path.display()
             ),
             Self::Io(path, error) => {
-                write!(f, "Cannot create pid file {}: {error}", path.display())
+                let (path, reason) = (path.display(), Reason(error));
+                let remedy = remedy::making_a_file(error);
+                write!(f, "Cannot create pid file {path}: {reason} ({remedy})")
             }
         }
     }

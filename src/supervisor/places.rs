@@ -31,7 +31,8 @@ pub fn missing(global: &Global) -> Vec<Diagnostic> {
         // A path without a folder is in the one that adit is started in.
         let there = |folder: &Path| folder.as_os_str().is_empty() || folder.is_dir();
         let text = format!("{option}: there is no folder {}", last.display());
-        (!folders.any(there)).then(|| diagnostic_at(&global.origins, option, text))
+        let help = format!("make it: `mkdir -p {}`", last.display());
+        (!folders.any(there)).then(|| diagnostic_at(&global.origins, option, text).help(help))
     });
     missing.collect()
 }

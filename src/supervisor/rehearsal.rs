@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::running::Supervisor;
 use super::takeover;
 use super::transition::Why;
+use crate::log::Reason;
 
 /// How long a new binary may rehearse: longer than names may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -44,7 +45,11 @@ impl Supervisor {
         match self.rehearsal.take() {
             Some(Rehearsal::Passed) => {
                 let error = self.take_over();
-                crate::error!(self.log, "The new binary cannot be executed: {error}");
+                crate::error!(
+                    self.log,
+                    "The new binary cannot be executed: {}",
+                    Reason(&error)
+                );
                 self.begin(Why::Reload);
             }
             Some(Rehearsal::Failed) => {
@@ -88,7 +93,11 @@ impl Supervisor {
                 self.rehearsal = Some(Rehearsal::Running(pid, deadline, proof));
             }
             Err(error) => {
-                crate::error!(self.log, "The new binary cannot rehearse: {error}");
+                crate::error!(
+                    self.log,
+                    "The new binary cannot rehearse: {}",
+                    Reason(&error)
+                );
                 self.begin(Why::Reload);
             }
         }

@@ -9,6 +9,7 @@ use super::resolver::Resolver;
 use super::running::Supervisor;
 use crate::children;
 use crate::ipc::words::ToMaster;
+use crate::log::Reason;
 
 /// Pause before a resolver that could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -91,7 +92,11 @@ impl Supervisor {
                 self.introduce_resolver();
             }
             Err(error) => {
-                crate::error!(self.log, "The resolver cannot be started: {error}");
+                crate::error!(
+                    self.log,
+                    "The resolver cannot be started: {}",
+                    Reason(&error)
+                );
                 self.resolver_at = Some(Instant::now() + RETRY);
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::generation::State;
 use super::running::Supervisor;
 use crate::ipc::words::{Heard, ToMaster, say_now};
-use crate::{log, resolver};
+use crate::{log, remedy, resolver};
 
 /// How long masters may take to list their connections.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -40,7 +40,10 @@ impl Supervisor {
         }
         match self.pass_log_file() {
             Ok(()) => crate::notice!(self.log, "Log file reopened"),
-            Err(error) => crate::error!(self.log, "Log file not reopened: {error}"),
+            Err(error) => {
+                let (reason, remedy) = (log::Reason(&error), remedy::making_a_file(&error));
+                crate::error!(self.log, "Log file not reopened: {reason} ({remedy})");
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config::{Foreground, Global};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::jail::Plan;
+use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::resolver;
@@ -42,7 +43,7 @@ impl Resolver {
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
             let lived = live(plan, theirs, leash, detached, fresh);
             if let Err(error) = &lived {
-                crate::error!(log, "Resolver: {error}");
+                crate::error!(log, "Resolver: {}", Reason(error));
             }
             process::exit(lived.is_err().into())
         })?;

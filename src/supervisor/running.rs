@@ -35,6 +35,7 @@ use crate::ipc::leash::Holder;
 use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, hear};
 use crate::log::Log;
+use crate::log::Reason;
 use crate::signals::Signals;
 
 /// See the module.
@@ -171,7 +172,7 @@ impl Supervisor {
             match self.wait() {
                 Ok(()) => {}
                 Err(error) => {
-                    crate::error!(self.log, "Supervisor: {error}");
+                    crate::error!(self.log, "Supervisor: {}", Reason(&error));
                     return ExitCode::FAILURE;
                 }
             }

@@ -365,7 +365,11 @@ impl Supervisor {
                 Ok(prover) => execute(&format!("{REHEARSE}:{}:{prover}", state.as_raw_fd())),
                 Err(error) => error,
             };
-            crate::error!(self.log, "The new binary cannot be executed: {error}");
+            crate::error!(
+                self.log,
+                "The new binary cannot be executed: {}",
+                crate::log::Reason(&error)
+            );
             crate::process::exit(1)
         });
         drop(kept);

@@ -18,6 +18,7 @@ use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::tell;
 use crate::process;
+use crate::remedy;
 
 /// How long a candidate may load: keys, and names that do not resolve.
 const LOAD_PATIENCE: Duration = Duration::from_secs(120);
@@ -138,7 +139,10 @@ impl Supervisor {
                 Ok(generation) => generation,
                 Err(error) => {
                     change.roll_back();
-                    return Err(format!("A master cannot be started: {error}"));
+                    return Err(format!(
+                        "A master cannot be started: {}",
+                        log::Reason(&error)
+                    ));
                 }
             };
             self.generations.push(generation);
@@ -232,7 +236,9 @@ impl Supervisor {
         if let Err(error) = said {
             crate::error!(
                 self.log,
-                "Generation {number} was not given its listeners: {error}"
+                "Generation {number} was not given its listeners: {} ({})",
+                log::Reason(&error),
+                remedy::starting_a_process(&error)
             );
             self.candidate_failed(number);
         }
@@ -265,7 +271,8 @@ impl Supervisor {
         self.log = Why::Reload.log(&config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));
         self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
-            crate::error!(self.log, "certWatch: {error}");
+            let (reason, remedy) = (log::Reason(&error), remedy::starting_a_process(&error));
+            crate::error!(self.log, "certWatch: {reason} ({remedy})");
             None
         });
         if config.global.syslog != self.syslog.is_some() {
@@ -385,7 +392,7 @@ impl Supervisor {
         if let Some(starter) = self.starter.take() {
             starter.tell();
             if let Err(error) = process::let_go_of_the_terminal() {
-                crate::warning!(self.log, "The terminal stays open: {error}");
+                crate::warning!(self.log, "The terminal stays open: {}", log::Reason(&error));
             }
         }
     }
@@ -411,7 +418,11 @@ impl Supervisor {
 
     pub(super) fn transition_timed_out(&mut self) {
         if let Some(number) = self.transition.as_ref().map(|t| t.candidate) {
-            crate::error!(self.log, "Generation {number} does not come up in time");
+            crate::error!(
+                self.log,
+                "Generation {number} does not come up in time (`adit check` shows what takes so long: a \
+                 file system that hangs, or the machine)"
+            );
             self.candidate_failed(number);
             if let Some(generation) = self.generation(number) {
                 // It may be stuck in a call that no word ends.
@@ -437,7 +448,7 @@ impl Supervisor {
             Why::Replace => {
                 crate::error!(
                     self.log,
-                    "No master serves; the next attempt is in {} s",
+                    "No master serves; the next attempt is in {} s (what is said above must be mended)",
                     RETRY.as_secs()
                 );
                 self.replace_at = Some(Instant::now() + RETRY);

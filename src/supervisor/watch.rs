@@ -61,10 +61,14 @@ impl Watch {
                 },
                 Err(errno) => crate::warning!(
                     log,
-                    "certWatch: {} cannot be watched: {} ({})",
+                    "certWatch: {} cannot be watched: {} ({}) ({})",
                     folder.display(),
                     errno.desc(),
-                    errno as i32
+                    errno as i32,
+                    match errno {
+                        Errno::ENOSPC => "raise the sysctl fs.inotify.max_user_watches",
+                        _ => "after a change there, `adit reload`",
+                    }
                 ),
             }
         }

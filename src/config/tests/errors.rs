@@ -323,7 +323,10 @@ fn no_secret_is_shown() {
 #[test]
 fn without_any_source_there_is_an_error() {
     let errors = load_from(&Sources::default(), &[], 4, &NoFiles).unwrap_err();
-    assert_eq!(errors.to_string(), "error: no configuration was given");
+    assert_eq!(
+        errors.to_string(),
+        "error: no configuration was given\n  help: name a file: `adit FILE`"
+    );
     let sources = Sources {
         file: Some("/etc/none.conf".into()),
         ..Sources::default()
@@ -331,7 +334,8 @@ fn without_any_source_there_is_an_error() {
     let errors = load_from(&sources, &[], 4, &NoFiles).unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "error: Cannot open configuration file /etc/none.conf: No such file or directory"
+        "error: Cannot open configuration file /etc/none.conf: No such file or directory\n  help: check \
+         the path, or name another file: `adit FILE`; what is root's only root can read"
     );
 }
 

@@ -60,7 +60,10 @@ fn errors(text: &str) -> Vec<String> {
                 .0
                 .iter()
                 .filter(|d| d.severity == Severity::Error);
-            errors.map(Diagnostic::one_line).collect()
+            // Whatever is wrong, what would be right is told.
+            let told =
+                |error: &&Diagnostic| assert!(error.help.is_some(), "no help: {}", error.text);
+            errors.inspect(told).map(Diagnostic::one_line).collect()
         }
     }
 }

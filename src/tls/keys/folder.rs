@@ -18,6 +18,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{read_whole, text};
 use crate::inside;
+use crate::log::Reason;
+use crate::remedy;
 use crate::tls::trust::Authority;
 use crate::tls::{Problem, canonical, names};
 
@@ -127,7 +129,9 @@ pub fn ca_path(
 ) -> Result<Vec<Authority>, Problem> {
     let failed = |path: &Path, error: io::Error| {
         let path = path.display();
-        let text = format!("cannot read the folder of trusted certificates {path}: {error}");
+        let (reason, remedy) = (Reason(&error), remedy::reading_a_file(&error));
+        let text =
+            format!("cannot read the folder of trusted certificates {path}: {reason} ({remedy})");
         Problem::error("CApath", text)
     };
     let folder = Folder::find(jail, path).map_err(|error| failed(path, error))?;

@@ -25,6 +25,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::trust::Authority;
 use super::{Problem, canonical, key_kinds};
 use crate::config::TlsOptions;
+use crate::log::Reason;
+use crate::remedy;
 use encryption::{Refusal, Secret};
 pub(super) use folder::ca_path;
 use locked::{LockedPem, Opener};
@@ -45,8 +47,12 @@ fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem
             format!("cannot read the {what} {}: {reason}", path.display()),
         )
     };
-    let mut file = fs::File::open(path).map_err(|error| failed(&error))?;
-    let bytes = read_whole(&mut file).map_err(|error| failed(&error))?;
+    let unreadable = |error: io::Error| {
+        let remedy = remedy::reading_a_file(&error);
+        failed(&format_args!("{} ({remedy})", Reason(&error)))
+    };
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let bytes = read_whole(&mut file).map_err(unreadable)?;
     bytes.ok_or_else(|| failed(&"it is too long to be one"))
 }
 
