@@ -374,23 +374,6 @@ fn sections_of_one_name_are_numbered() {
 }
 
 #[test]
-fn one_damaged_authority_among_good_ones_is_left_out() {
-    require_both!();
-    let certs = Certs::new();
-    let good = fs::read_to_string(certs.ca()).expect("a certificate");
-    let lines: Vec<&str> = good.lines().collect();
-    // Without what stands between its first and its last lines it is no certificate.
-    let damaged = [lines[0], lines[2], lines[lines.len() - 1]].join("\n");
-    let file = certs.folder().join("mixed.pem");
-    fs::write(&file, format!("{damaged}\n{good}")).expect("writing");
-    let lines = format!(
-        "client = yes\nconnect = 127.0.0.1:9\nverifyChain = yes\nCAfile = {}\n",
-        file.display()
-    );
-    assert_eq!(both(|path| starts(path, &lines)), [false, true]);
-}
-
-#[test]
 fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     let document = include_str!("../docs/differences.md");
     let rows = document.lines().filter(|line| line.starts_with("| "));

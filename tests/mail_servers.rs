@@ -322,3 +322,21 @@ fn the_servers_accept_nothing_older_than_tls_1_2_and_no_password_in_plain() {
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
     peers::says_and_hears_nothing_but(&mut tls::connect(config, host.at(995)), "+OK");
 }
+
+#[test]
+fn a_server_that_relays_for_its_own_machine_relays_for_every_client_of_server_mode() {
+    require_servers!();
+    // The manual warns of it: behind adit every client comes from this machine.
+    for (networks, answer) in [("127.0.0.0/8", "250 "), ("", "554 ")] {
+        let certs = Certs::new();
+        let host = MailHost::relaying(&certs, networks);
+        let lines = format!("connect = {}\n{}", host.at(25), certs.server().lines());
+        let adit = Plan::new().service("smtps", lines).start();
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut client = Lines(tls::connect(config, adit.address("smtps")));
+        client.expect("220 ");
+        client.ask("EHLO stranger", "250 ");
+        client.ask("MAIL FROM:<stranger@elsewhere.test>", "250 ");
+        client.ask("RCPT TO:<anybody@elsewhere.test>", answer);
+    }
+}

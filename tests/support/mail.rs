@@ -36,7 +36,22 @@ impl MailHost {
         let mut host = MailHost::new();
         let pair = certs.server();
         host.start_dovecot(&dovecot_tls(&pair));
-        host.start_postfix(&pair);
+        host.start_postfix(&pair, "");
+        host
+    }
+
+    /// As [`MailHost::modern`], but whoever connects from `networks` may relay, at port 25 in plain.
+    #[track_caller]
+    pub fn relaying(certs: &Certs, networks: &str) -> MailHost {
+        let mut host = MailHost::new();
+        let pair = certs.server();
+        let relay = "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination";
+        let lines = format!(
+            "mynetworks = {networks}\nsmtpd_relay_restrictions = {relay}\n\
+             smtpd_recipient_restrictions =\n"
+        );
+        host.start_dovecot(&dovecot_tls(&pair));
+        host.start_postfix(&pair, &lines);
         host
     }
 
@@ -47,7 +62,7 @@ impl MailHost {
         let mut host = MailHost::new();
         let pair = certs.server();
         host.start_dovecot(&dovecot_tls(&pair).replace("ssl = required", "ssl = yes"));
-        host.start_postfix(&pair);
+        host.start_postfix(&pair, "");
         host
     }
 
@@ -140,7 +155,7 @@ impl MailHost {
         self.wait_for_port(143);
     }
 
-    fn start_postfix(&mut self, pair: &Pair) {
+    fn start_postfix(&mut self, pair: &Pair, more: &str) {
         let folder = self.folder.path().join("postfix");
         let spool = folder.join("spool");
         let data = folder.join("data");
@@ -150,7 +165,7 @@ impl MailHost {
         openly_owned_by_postfix(&data);
         fs::write(
             folder.join("main.cf"),
-            postfix_main(self.folder.path(), pair),
+            postfix_main(self.folder.path(), pair) + more,
         )
         .expect("writing");
         fs::write(folder.join("master.cf"), postfix_master(self.address)).expect("writing");
