@@ -7,7 +7,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use super::crowd::SHAKERS;
-use super::peers::{self, Peer};
+use super::peers::{self, LOG_LEVEL, Peer};
 use super::rows::{ROWS, Row, Work};
 
 /// A thread each, and a service each for some; peers are set up for so many connections.
@@ -17,8 +17,10 @@ const MOST_AT_ONCE: usize = 1000;
 pub const HELP: &str = "\
 usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [--at-once N]
                    [--json FILE] [--chart FILE] [--limit SECONDS] [--no-adit] [--no-aes] [--list]
+                   [--debug LEVEL]
        benches/run --check | --baseline [--rows WORDS]
-       benches/run --scale | --latency | --start [--rounds N] [--work FACTOR] [--json FILE]
+       benches/run --scale | --latency | --first-byte | --start [--rounds N] [--work FACTOR]
+                   [--json FILE]
        benches/run --from FILE --chart FILE
 
 What a unit of work costs adit and its peers, side by side; or
@@ -28,6 +30,8 @@ What a unit of work costs adit and its peers, side by side; or
   --baseline       the same, and writes that file anew
   --scale          how adit's cost grows with connections, services and workers
   --latency        how long an echo takes through adit and the peers
+  --first-byte     how long a new connection takes to its first byte, directly, through adit and the
+                   peers, with Nagle's algorithm and without
   --start          adit's size, its time to start, its memory at rest
   --from FILE      draws the --chart of an earlier run's --json
 
@@ -39,6 +43,7 @@ What a unit of work costs adit and its peers, side by side; or
   --work FACTOR    less or more work per measurement; 0.1 is quick and noisy (default: 1)
   --at-once N      handshakes under way at once (default: 32, which keep two workers busy; with few
                    a worker sleeps and wakes for each, and everybody's cost is higher)
+  --debug LEVEL    adit's and stunnel's log level (default: 5, as theirs)
   --json FILE      every sample and ratio, for programs
   --chart FILE     the ratios as a picture, SVG
   --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
@@ -65,6 +70,8 @@ pub enum Command {
     Scale(Plan),
     /// Measure how long an echo takes.
     Latency(Plan),
+    /// Measure how long a new connection takes to its first byte.
+    FirstByte(Plan),
     /// Draw the ratios of this JSON into that file.
     Draw(PathBuf, PathBuf),
     /// Measure size, start and rest.
@@ -88,6 +95,8 @@ pub struct Plan {
     pub work: f64,
     /// Handshakes under way at once.
     pub at_once: usize,
+    /// What adit and stunnel log.
+    pub log_level: u8,
     /// Where the machine-readable results go.
     pub json: Option<PathBuf>,
     /// Where a picture of the ratios goes.
@@ -114,6 +123,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         rounds: 3,
         work: 1.0,
         at_once: SHAKERS,
+        log_level: LOG_LEVEL,
         json: None,
         chart: None,
         limit: Duration::from_secs(3600),
@@ -131,6 +141,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("rounds") => plan.rounds = parser.value()?.parse()?,
             Long("work") => plan.work = parser.value()?.parse()?,
             Long("at-once") => plan.at_once = parser.value()?.parse()?,
+            Long("debug") => plan.log_level = parser.value()?.parse()?,
             Long("json") => plan.json = Some(parser.value()?.into()),
             Long("chart") => plan.chart = Some(parser.value()?.into()),
             Long("from") => from = Some(PathBuf::from(parser.value()?)),
@@ -144,6 +155,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("echo") => return Ok(Command::Echo),
             Long("scale") => command = Command::Scale,
             Long("latency") => command = Command::Latency,
+            Long("first-byte") => command = Command::FirstByte,
             Long("start") => command = Command::Start,
             Long("check") => command = Command::Check,
             Long("baseline") => command = Command::Baseline,
@@ -154,6 +166,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     }
     if plan.at_once > MOST_AT_ONCE {
         return Err(format!("--at-once takes {MOST_AT_ONCE} at most").into());
+    }
+    if plan.log_level > 7 {
+        return Err("--debug takes 0 to 7".into());
     }
     if plan.rounds == 0 || plan.at_once == 0 || !plan.work.is_finite() || plan.work <= 0.0 {
         return Err("--rounds, --work and --at-once must be above 0".into());

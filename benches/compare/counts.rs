@@ -71,8 +71,13 @@ pub struct Counts {
 ///
 /// # Errors
 /// A tool is missing, or adit does not do its work under it.
-pub fn count(rows: &[&'static Row], pki: &Pki, scratch: &Path) -> io::Result<Counts> {
-    let tools = tools()?;
+pub fn count(
+    rows: &[&'static Row],
+    log_level: u8,
+    pki: &Pki,
+    scratch: &Path,
+) -> io::Result<Counts> {
+    let tools = tools(log_level)?;
     let mut counts = BTreeMap::new();
     let rows = rows.iter().filter(|row| work(row).is_some());
     for row in rows {
@@ -81,7 +86,7 @@ pub fn count(rows: &[&'static Row], pki: &Pki, scratch: &Path) -> io::Result<Cou
             (Tool::Callgrind, "instructions"),
             (Tool::Strace, "system calls"),
         ] {
-            let value = sample(row, tool, pki, scratch)?;
+            let value = sample(row, tool, log_level, pki, scratch)?;
             eprint!(" {value:.1} {unit}");
             counts.insert(format!("{} {unit}", row.id), value);
         }
@@ -105,11 +110,18 @@ fn work(row: &Row) -> Option<(f64, f64)> {
 }
 
 /// Instructions or system calls per unit of a row.
-fn sample(row: &'static Row, tool: Tool, pki: &Pki, scratch: &Path) -> io::Result<f64> {
+fn sample(
+    row: &'static Row,
+    tool: Tool,
+    log_level: u8,
+    pki: &Pki,
+    scratch: &Path,
+) -> io::Result<f64> {
     let (factor, unit) = work(row).unwrap_or((1.0, 1.0));
     let shape = Shape {
         workers: 1,
         under: tool,
+        log_level,
         ..Shape::default()
     };
     let scene = Scene::set(Peer::Adit, shape, row, pki, scratch)?;
@@ -231,9 +243,10 @@ pub fn calls(text: &str, threads: &[String]) -> u64 {
     count
 }
 
-/// The versions that decide.
-fn tools() -> io::Result<BTreeMap<String, String>> {
+/// The versions that decide, and the log level, which does as well.
+fn tools(log_level: u8) -> io::Result<BTreeMap<String, String>> {
     let mut tools = BTreeMap::new();
+    tools.insert("log level".to_owned(), log_level.to_string());
     for (name, program, flag) in [
         ("valgrind", "valgrind", "--version"),
         ("strace", "strace", "--version"),
@@ -316,7 +329,13 @@ fn number(value: f64) -> String {
 ///
 /// # Errors
 /// There is no baseline, or one of other tools; as [`count`]'s.
-pub fn check(rows: &[&'static Row], rewrite: bool, pki: &Pki, scratch: &Path) -> io::Result<bool> {
+pub fn check(
+    rows: &[&'static Row],
+    rewrite: bool,
+    log_level: u8,
+    pki: &Pki,
+    scratch: &Path,
+) -> io::Result<bool> {
     let mut old: Option<Counts> = match fs::read_to_string(BASELINE) {
         Ok(text) => Some(serde_json::from_str(&text)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound && rewrite => None,
@@ -324,7 +343,7 @@ pub fn check(rows: &[&'static Row], rewrite: bool, pki: &Pki, scratch: &Path) ->
     };
     if !rewrite && let Some(old) = &old {
         let now = Counts {
-            tools: tools()?,
+            tools: tools(log_level)?,
             counts: BTreeMap::new(),
         };
         let differences = differences(old, &now);
@@ -336,7 +355,7 @@ pub fn check(rows: &[&'static Row], rewrite: bool, pki: &Pki, scratch: &Path) ->
             )));
         }
     }
-    let now = count(rows, pki, scratch)?;
+    let now = count(rows, log_level, pki, scratch)?;
     let mut good = true;
     if let Some(old) = &old {
         let (text, dearer) = compare(old, &now);

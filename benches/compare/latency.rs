@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 
 use super::crowd::Stage;
 use super::figures::{Bar, Figure, judged, told};
-use super::peers::{Peer, Shape};
+use super::peers::Peer;
 use super::pki::HOST;
 use super::report::median;
 use super::rows::ROWS;
@@ -186,7 +186,7 @@ pub fn measure(field: &Field<'_>, peers: &[Peer]) -> io::Result<Vec<Figure>> {
             let dir = field
                 .scratch
                 .join(format!("latency-{}-{connections}", peer.name()));
-            let stage = Stage::set(*peer, Shape::default(), &ROWS[0], field.pki, &dir)?;
+            let stage = Stage::set(*peer, field.shape(), &ROWS[0], field.pki, &dir)?;
             let mut crew = Crew::gather(&stage, connections)?;
             crew.talk(Pace::Busy, connections * WARM)?;
             stages.push((stage, crew));

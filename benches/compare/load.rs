@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
+use super::args::Plan;
 use super::crowd::settled;
 use super::peers::{Peer, Shape};
 use super::pki::Pki;
@@ -61,7 +62,7 @@ fn services(peer: Peer, row: &Row, at_once: usize) -> usize {
     }
 }
 
-/// Measures a row on a peer, with its files under `scratch` and so many handshakes `at_once`.
+/// Measures a row on a peer, as planned, with its files under `scratch`.
 ///
 /// # Errors
 /// The proxy does not start, does not do the work, or does another (a full handshake where it
@@ -69,17 +70,18 @@ fn services(peer: Peer, row: &Row, at_once: usize) -> usize {
 pub fn sample(
     peer: Peer,
     row: &'static Row,
-    factor: f64,
-    at_once: usize,
+    plan: &Plan,
     pki: &Pki,
     scratch: &Path,
 ) -> io::Result<Sample> {
     let shape = Shape {
-        services: services(peer, row, at_once),
+        services: services(peer, row, plan.at_once),
+        log_level: plan.log_level,
         ..Shape::default()
     };
     let scene = Scene::set(peer, shape, row, pki, scratch)?;
-    let (value, negotiated) = scene.play(Manner::Crowd(at_once), factor, &mut |work| {
+    let manner = Manner::Crowd(plan.at_once);
+    let (value, negotiated) = scene.play(manner, plan.work, &mut |work| {
         let before = scene.settled()?;
         work()?;
         Ok(scene.settled()?.saturating_sub(before).as_secs_f64())

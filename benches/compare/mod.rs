@@ -7,15 +7,19 @@
 //! the proxy's whole process tree, never the clock's: the load generator may cost what it likes.
 
 mod alone;
+mod answerer;
 mod args;
 pub mod chart;
 pub mod counts;
 mod crowd;
 mod echo;
 pub mod figures;
+mod first_byte;
 mod floor;
 pub mod latency;
 mod load;
+mod nginx;
+mod opening;
 mod peers;
 mod pki;
 mod proxy;
@@ -69,6 +73,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Latency(plan) => tell(&plan, "How long an echo takes", |field| {
             latency::measure(field, &plan.peers)
         }),
+        Command::FirstByte(plan) => first_byte(&plan),
         Command::Draw(json, chart) => draw(&json, &chart),
         Command::Check(plan) => count(&plan, false),
         Command::Baseline(plan) => count(&plan, true),
@@ -98,24 +103,42 @@ fn tell(
     take: impl FnOnce(&Field<'_>) -> io::Result<Vec<Figure>>,
 ) -> Result<bool, Box<dyn Error>> {
     let (scratch, pki) = prepare(plan)?;
-    let field = Field {
-        pki: &pki,
+    let figures = take(&field(plan, &pki, &scratch))?;
+    println!("{}", figures::text(title, &figures));
+    keep(plan, title, &figures)
+}
+
+/// Measures first bytes and tells them.
+fn first_byte(plan: &Plan) -> Result<bool, Box<dyn Error>> {
+    let (scratch, pki) = prepare(plan)?;
+    let report = first_byte::measure(&field(plan, &pki, &scratch), &plan.peers)?;
+    println!("{}", report.text());
+    keep(plan, "A new connection's first byte", &report.figures())
+}
+
+/// Writes figures for programs.
+fn keep(plan: &Plan, title: &str, figures: &[Figure]) -> Result<bool, Box<dyn Error>> {
+    if let Some(file) = &plan.json {
+        fs::write(file, format!("{:#}\n", figures::json(title, figures)))?;
+    }
+    Ok(true)
+}
+
+fn field<'a>(plan: &Plan, pki: &'a Pki, scratch: &'a TempDir) -> Field<'a> {
+    Field {
+        pki,
         scratch: scratch.path(),
         work: plan.work,
         rounds: plan.rounds,
-    };
-    let figures = take(&field)?;
-    println!("{}", figures::text(title, &figures));
-    if let Some(file) = &plan.json {
-        fs::write(file, format!("{:#}\n", figures::json(title, &figures)))?;
+        log_level: plan.log_level,
     }
-    Ok(true)
 }
 
 /// Counts instructions and system calls; whether nothing became dearer.
 fn count(plan: &Plan, rewrite: bool) -> Result<bool, Box<dyn Error>> {
     let (scratch, pki) = prepare(plan)?;
-    Ok(counts::check(&plan.rows, rewrite, &pki, scratch.path())?)
+    let (rows, level) = (&plan.rows, plan.log_level);
+    Ok(counts::check(rows, rewrite, level, &pki, scratch.path())?)
 }
 
 /// A folder, watched, and the certificates in it.
@@ -144,7 +167,7 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
         eprint!("[{}/{}] {}:", number + 1, plan.rows.len(), row.label);
         let sample = |peer| match peer {
             Peer::Rustls => alone::sample(row, plan.work, &pki),
-            _ => load::sample(peer, row, plan.work, plan.at_once, &pki, scratch.path()),
+            _ => load::sample(peer, row, plan, &pki, scratch.path()),
         };
         lines.push(line(plan, row, sample));
         eprintln!();
@@ -154,6 +177,7 @@ fn measure(plan: &Plan) -> Result<bool, Box<dyn Error>> {
         rounds: plan.rounds,
         work: plan.work,
         at_once: plan.at_once,
+        log_level: plan.log_level,
         lines,
     };
     println!("{}", report.text());

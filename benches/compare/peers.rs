@@ -1,6 +1,6 @@
 //! The proxies that are compared: how each is configured for a row, started, and asked for its
-//! version. Two workers (processes or threads) each, no log of single connections, privileges
-//! dropped as each can.
+//! version. Two workers (processes or threads) each, the log that each has by default, but nginx
+//! none of single connections; privileges dropped as each can.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::nginx;
 use super::pki::{HOST, Pki};
 use super::rows::{Mode, Row, Work};
 
@@ -49,6 +50,9 @@ pub enum Peer {
     Haproxy,
     /// Debian's, with its stream module: processes.
     Nginx,
+    /// The same program as a web server that speaks TLS itself: no proxy, and nothing behind it. Not
+    /// among [`Peer::ALL`].
+    WebServer,
     /// No TLS at all, see [`super::floor`].
     Sockets,
     /// No socket at all, see [`super::alone`].
@@ -81,7 +85,12 @@ pub struct Shape {
     pub services: usize,
     /// What watches adit.
     pub under: Tool,
+    /// `debug` of those that have it, adit and stunnel.
+    pub log_level: u8,
 }
+
+/// What adit and stunnel log if nothing is asked for: at 5, which is some lines for each connection.
+pub const LOG_LEVEL: u8 = 5;
 
 /// Where service `number` of a proxy accepts. All of 127/8 is loopback: one free port is free on
 /// every address of it.
@@ -150,6 +159,7 @@ impl Default for Shape {
             workers: 2,
             services: 1,
             under: Tool::Nothing,
+            log_level: LOG_LEVEL,
         }
     }
 }
@@ -174,6 +184,7 @@ impl Peer {
             Peer::Hitch => "hitch",
             Peer::Haproxy => "haproxy",
             Peer::Nginx => "nginx",
+            Peer::WebServer => "web-server",
             Peer::Sockets => "sockets",
             Peer::Rustls => "rustls",
         }
@@ -186,14 +197,14 @@ impl Peer {
 
     /// Whether it is a proxy that speaks TLS, and not one of the floors.
     pub fn tls(self) -> bool {
-        !matches!(self, Peer::Sockets | Peer::Rustls)
+        !matches!(self, Peer::Sockets | Peer::Rustls | Peer::WebServer)
     }
 
     /// Whether it can do this row at all.
     pub fn can(self, row: &Row) -> bool {
         match self {
             // It has a client mode, but neither resumption nor verification in it.
-            Peer::Hitch => row.mode == Mode::Server,
+            Peer::Hitch | Peer::WebServer => row.mode == Mode::Server,
             Peer::Rustls => matches!(row.work, Work::Handshakes(_)),
             _ => true,
         }
@@ -208,7 +219,7 @@ impl Peer {
             Peer::Stunnel => in_path("stunnel"),
             Peer::Hitch => in_path("hitch"),
             Peer::Haproxy => in_path("haproxy"),
-            Peer::Nginx => in_path("nginx"),
+            Peer::Nginx | Peer::WebServer => in_path("nginx"),
             Peer::Sockets | Peer::Rustls => "/proc/self/exe".into(),
         }
     }
@@ -221,7 +232,7 @@ impl Peer {
         let flag = match self {
             Peer::Adit | Peer::Stunnel => "-version",
             Peer::Hitch => "--version",
-            Peer::Haproxy | Peer::Nginx => "-v",
+            Peer::Haproxy | Peer::Nginx | Peer::WebServer => "-v",
             Peer::Sockets => return Ok("plain TCP both sides: a floor".to_owned()),
             Peer::Rustls => return Ok("from memory to memory: the other floor".to_owned()),
         };
@@ -258,7 +269,8 @@ impl Peer {
                 Peer::Stunnel => stunnel_conf(site, "")?,
                 Peer::Hitch => hitch_conf(site),
                 Peer::Haproxy => haproxy_conf(site),
-                Peer::Nginx => nginx_conf(site),
+                Peer::Nginx => nginx::proxy_conf(site),
+                Peer::WebServer => nginx::web_server_conf(site),
                 Peer::Sockets | Peer::Rustls => String::new(),
             },
         )?;
@@ -276,7 +288,7 @@ impl Peer {
             Peer::Adit | Peer::Stunnel => command.arg(config),
             Peer::Hitch => command.arg("--config").arg(config),
             Peer::Haproxy => command.args(["-db", "-f"]).arg(config),
-            Peer::Nginx => command
+            Peer::Nginx | Peer::WebServer => command
                 .arg("-p")
                 .arg(site.dir)
                 .arg("-e")
@@ -304,7 +316,7 @@ fn in_path(name: &str) -> OsString {
 }
 
 /// Peers drop root only where they have it.
-fn root() -> bool {
+pub fn root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
@@ -325,7 +337,8 @@ fn adit_conf(site: &Site<'_>) -> io::Result<String> {
 
 /// Adit and stunnel read the same file.
 fn stunnel_conf(site: &Site<'_>, more: &str) -> io::Result<String> {
-    let mut text = String::from("foreground = yes\npid =\ndebug = 4\n");
+    let level = site.shape.log_level;
+    let mut text = format!("foreground = yes\npid =\ndebug = {level}\n");
     text += more;
     if root() && site.shape.under != Tool::Callgrind {
         let jail = site.dir.join("jail");
@@ -418,54 +431,5 @@ fn haproxy_conf(site: &Site<'_>) -> String {
              backend back-{number}\n  server s 127.0.0.1:{connect}{server}\n"
         );
     }
-    text
-}
-
-fn nginx_conf(site: &Site<'_>) -> String {
-    let Site { pki, row, .. } = site;
-    let (listen, tls) = match row.mode {
-        Mode::Server => {
-            let identity = pki.identity(row.key);
-            let (cert, key) = (identity.cert.display(), identity.key.display());
-            let tls = format!(
-                "ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
-            );
-            (" ssl", tls)
-        }
-        Mode::Client => {
-            let mut tls = format!(
-                "proxy_ssl on; proxy_ssl_server_name on; proxy_ssl_name {HOST}; \
-                 proxy_ssl_protocols TLSv1.2 TLSv1.3;"
-            );
-            if row.verify {
-                let authority = pki.authority.display();
-                let _ = write!(
-                    tls,
-                    " proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority};"
-                );
-            }
-            ("", tls)
-        }
-    };
-    let (accept, connect, dir) = (site.accept, site.connect, site.dir.display());
-    let user = match root() {
-        true => "user nobody nogroup;\n",
-        false => "",
-    };
-    let mut text = format!(
-        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n{user}worker_processes 2;\n\
-         daemon off;\npid {dir}/nginx.pid;\nevents {{ worker_connections 4096; }}\n\
-         stream {{ access_log off;\n"
-    );
-    for number in 0..site.shape.services {
-        let host = host(number);
-        // A session that resumes is kept with the upstream: each service has its own.
-        let _ = write!(
-            text,
-            "upstream back-{number} {{ server 127.0.0.1:{connect}; }}\n\
-             server {{ listen {host}:{accept}{listen}; {tls} proxy_pass back-{number}; }}\n"
-        );
-    }
-    text += "}\n";
     text
 }

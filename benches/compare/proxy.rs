@@ -41,14 +41,6 @@ impl Proxy {
     ///
     /// # Errors
     /// It cannot be run, ends at once, or does not accept in time; with the end of its log.
-    pub fn start(peer: Peer, dir: &Path, pki: &Pki, row: &Row, connect: u16) -> io::Result<Proxy> {
-        Proxy::shaped(Shape::default(), peer, dir, pki, row, connect)
-    }
-
-    /// As [`Proxy::start`], in another shape.
-    ///
-    /// # Errors
-    /// As there.
     pub fn shaped(
         shape: Shape,
         peer: Peer,

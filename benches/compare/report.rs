@@ -49,6 +49,8 @@ pub struct Report {
     pub work: f64,
     /// Handshakes under way at once.
     pub at_once: usize,
+    /// What adit and stunnel logged.
+    pub log_level: u8,
     /// What was measured.
     pub lines: Vec<Line>,
 }
@@ -113,10 +115,11 @@ impl Report {
         let _ = write!(
             text,
             "\nCPU time of the proxy's whole process tree, per unit of work; two workers each; \
-             medians of {} round(s), work factor {}, {} handshakes at once.\n\n{}",
+             medians of {} round(s), work factor {}, {} handshakes at once, log level {}.\n\n{}",
             self.rounds,
             self.work,
             self.at_once,
+            self.log_level,
             table(&self.costs())
         );
         let first = self.peers[0].0.name();
@@ -235,6 +238,7 @@ impl Report {
             "rounds": self.rounds,
             "work": self.work,
             "at_once": self.at_once,
+            "log_level": self.log_level,
             "peers": peers,
             "rows": lines,
         })

@@ -40,9 +40,19 @@ pub struct Field<'a> {
     pub work: f64,
     /// Rounds of what is compared, in changing order.
     pub rounds: usize,
+    /// `debug` of those that have it.
+    pub log_level: u8,
 }
 
 impl Field<'_> {
+    /// A proxy's usual shape.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            log_level: self.log_level,
+            ..Shape::default()
+        }
+    }
+
     fn scaled(&self, count: usize) -> usize {
         ((count as f64 * self.work) as usize).max(8)
     }
@@ -51,7 +61,7 @@ impl Field<'_> {
         let shape = Shape {
             workers,
             services,
-            ..Shape::default()
+            ..self.shape()
         };
         let dir = self.scratch.join(name);
         Stage::set(Peer::Adit, shape, row(), self.pki, &dir)

@@ -69,6 +69,43 @@ fn stunnel_does_every_row_and_each_sample_is_in_the_json() {
 }
 
 #[test]
+fn a_direct_connection_stalls_where_nagle_waits_for_a_delayed_acknowledgement() {
+    if !Path::new("/usr/bin/stunnel4").exists() {
+        eprintln!("skipped: stunnel4 is not installed");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("results.json");
+    let mut args = vec!["--first-byte", "--no-adit", "--peer", "stunnel"];
+    args.extend(["--rounds", "1", "--work", "0.1", "--limit", "120"]);
+    args.extend(["--json", file.to_str().unwrap()]);
+    assert!(run(&args));
+    let results: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let value = |what: &str| {
+        let figures = results["figures"].as_array().unwrap();
+        let figure = figures.iter().find(|figure| figure["what"] == what);
+        figure.unwrap_or_else(|| panic!("no {what}"))["value"].as_f64()
+    };
+    // A busy machine makes any of them slower, and none faster.
+    for case in ["TLS 1.3 full, Nagle, in pieces", "TLS 1.2 resumed, Nagle"] {
+        assert!(
+            value(&format!("{case}: rustls, p50")) > Some(35.0),
+            "{case}"
+        );
+        assert!(
+            value(&format!("{case}: stunnel, p50")) > Some(35.0),
+            "{case}"
+        );
+    }
+    for case in ["request, Nagle", "greeting, Nagle"] {
+        let direct = value(&format!("client mode, {case}: direct, p50"));
+        assert!(direct > Some(35.0), "{case}");
+    }
+    assert!(value("TLS 1.3 full: stunnel, p99") > Some(0.0));
+}
+
+#[test]
 fn rustls_alone_shakes_hands_as_each_row_says_and_does_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("results.json");

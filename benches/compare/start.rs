@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::crowd::Stage;
 use super::figures::{Bar, Figure, judged, told};
-use super::peers::{Peer, Shape};
+use super::peers::Peer;
 use super::proxy::Proxy;
 use super::report::median;
 use super::rows::ROWS;
@@ -29,7 +29,7 @@ pub fn measure(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     for _ in 0..((STARTS * field.work) as usize).max(3) {
         let start = Instant::now();
         // Nobody connects behind it: a port that is bound is enough.
-        let proxy = Proxy::start(Peer::Adit, &dir, field.pki, &ROWS[0], 9)?;
+        let proxy = Proxy::shaped(field.shape(), Peer::Adit, &dir, field.pki, &ROWS[0], 9)?;
         bound.push((proxy.bound() - start).as_secs_f64() * 1e3);
         cpu.push(super::crowd::settled(proxy.pid())?.as_secs_f64() * 1e3);
     }
@@ -37,7 +37,7 @@ pub fn measure(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     let what = "command to ports bound";
     figures.push(judged(what, middle(&bound), "ms", Bar::AtMost(30.0)));
     figures.push(told("CPU of the tree to start", middle(&cpu), "ms"));
-    let proxy = Proxy::start(Peer::Adit, &dir, field.pki, &ROWS[0], 9)?;
+    let proxy = Proxy::shaped(field.shape(), Peer::Adit, &dir, field.pki, &ROWS[0], 9)?;
     super::crowd::settled(proxy.pid())?;
     let rest = tree::pss(proxy.pid())? as f64 / 1024.0;
     for role in ["supervisor", "resolver", "master", "worker"] {
@@ -55,7 +55,7 @@ pub fn measure(field: &Field<'_>) -> io::Result<Vec<Figure>> {
     figures.push(judged(what, rest, "MiB", Bar::AtMost(12.0)));
     drop(proxy);
     let dir = field.scratch.join("start-served");
-    let stage = Stage::set(Peer::Adit, Shape::default(), &ROWS[0], field.pki, &dir)?;
+    let stage = Stage::set(Peer::Adit, field.shape(), &ROWS[0], field.pki, &dir)?;
     stage.settled()?;
     let served = tree::pss(stage.proxy.pid())? as f64 / 1024.0;
     let what = "PSS at rest after some connections";

@@ -281,6 +281,15 @@ pub fn client_config(row: &Row, pki: &Pki) -> io::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// The TLS server behind a proxy in client mode, as servers are: it gives tickets and takes them.
+pub fn server_with_tickets(row: &Row, pki: &Pki) -> io::Result<Arc<ServerConfig>> {
+    let resumed = Row {
+        resumed: true,
+        ..*row
+    };
+    server_config(&resumed, pki.identity(row.key))
+}
+
 /// The TLS server behind a proxy in client mode.
 pub fn server_config(row: &Row, identity: &Identity) -> io::Result<Arc<ServerConfig>> {
     let mut config = ServerConfig::builder_with_provider(provider(&[X25519]))

@@ -80,8 +80,8 @@ pub struct End {
     held: bool,
     /// Bytes that came in since the last wait and caused nothing to be sent so far.
     unanswered: usize,
-    /// An incomplete record was in `input` at the last wait.
-    incomplete: bool,
+    /// The last read went on with an incomplete record.
+    pub goes_on: bool,
     /// Whether more may come.
     pub reading: Reading,
     /// Whether more may go.
@@ -109,7 +109,7 @@ impl End {
             output: Buffer::default(),
             held: false,
             unanswered: 0,
-            incomplete: false,
+            goes_on: false,
             reading: Reading::Open,
             writing: Writing::Open,
         }
@@ -174,20 +174,23 @@ impl End {
         }
     }
 
+    /// Something came in since the last wait and caused nothing to be sent.
+    pub fn is_unanswered(&self) -> bool {
+        self.unanswered > 0
+    }
+
     /// What came in has been passed on, or answered.
     pub fn answered(&mut self) {
         self.unanswered = 0;
     }
 
-    /// Sends TCP's acknowledgement now if the session waits and what came in caused nothing to be
-    /// sent. TCP delays it by 40 ms, to go with an answer; a peer with Nagle's algorithm, which sends
-    /// one short segment at a time, keeps its request back meanwhile.
+    /// The session waits: sends TCP's acknowledgement now if what came in caused nothing to be sent.
+    /// TCP delays it by 40 ms, to go with an answer; a peer with Nagle's algorithm, which sends one
+    /// short segment at a time, keeps its request back meanwhile.
     pub fn acknowledge(&mut self) {
         let unanswered = std::mem::take(&mut self.unanswered);
-        let goes_on = self.incomplete;
-        self.incomplete = self.tls.is_some() && !self.input.is_empty();
         // Bulk arrives as full segments, many to a record: TCP acknowledges every other one anyway.
-        let bulk = goes_on && self.incomplete && unanswered >= SHORT;
+        let bulk = self.goes_on && !self.input.is_empty() && unanswered >= SHORT;
         if self.tcp && unanswered > 0 && !bulk && self.reading == Reading::Open {
             // If it fails, the acknowledgement is late, and nothing is lost.
             let _ = setsockopt(&self.socket, QuickAck, &true);

@@ -346,6 +346,7 @@ impl Flow<'_> {
 
     fn fill_and_decrypt(&mut self, read: &mut [u8]) -> Result<(), Trouble> {
         let had = self.from.input.len();
+        self.from.goes_on = had > 0;
         let whole = (had + READ).min(read.len());
         let received = self.from.receive(&mut read[had..whole]);
         let Some(count) = self.judge_received(received)? else {
@@ -362,6 +363,7 @@ impl Flow<'_> {
 
     fn carry_in_place(&mut self) -> Result<(), Trouble> {
         let mut input = std::mem::take(&mut self.from.input);
+        self.from.goes_on = true;
         // A record fits into the smaller kind of block, so there is room behind a part of one.
         let room = input.room(1, self.pool);
         let space = room.len();

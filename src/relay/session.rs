@@ -307,8 +307,8 @@ impl Session {
         let outcome = self.run(resources);
         match outcome {
             Outcome::Done(_) => return outcome,
-            Outcome::Wait => self.acknowledge(),
-            Outcome::Again => {}
+            Outcome::Wait if self.is_unanswered() => self.acknowledge(),
+            Outcome::Wait | Outcome::Again => {}
         }
         let common = &mut self.common;
         let back = self.back.as_mut().map(|back| (back, common.key | 1));
@@ -328,6 +328,10 @@ impl Session {
             _ => {}
         }
         outcome
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.front.is_unanswered() || self.back.as_ref().is_some_and(End::is_unanswered)
     }
 
     /// What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
