@@ -444,11 +444,11 @@ mod tests {
             for _ in 0..=next(&mut state) % 5 {
                 list += [":", ":!", ":-", ":+", ":", ":"][next(&mut state) % 6];
                 list += WORDS[next(&mut state) % WORDS.len()];
-                if next(&mut state) % 3 == 0 {
+                if next(&mut state).is_multiple_of(3) {
                     list += "+";
                     list += WORDS[next(&mut state) % WORDS.len()];
                 }
-                if next(&mut state) % 12 == 0 {
+                if next(&mut state).is_multiple_of(12) {
                     list += ":@STRENGTH";
                 }
             }
