@@ -24,6 +24,7 @@ mod mail_servers;
 mod network;
 mod older_kernels;
 mod privileges;
+mod published_files;
 mod readme;
 mod relay_plain_and_tls;
 mod reload;

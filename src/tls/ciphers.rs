@@ -1,59 +1,48 @@
-//! OpenSSL's names for suites and groups, and its cipher list language (openssl-ciphers(1)), to
-//! what rustls has: forward secret AEAD suites only.
+//! OpenSSL's names for suites and groups, and its cipher lists (see `cipher_list`), to what rustls
+//! has: forward secret AEAD suites only.
 
 use rustls::SupportedCipherSuite::Tls13;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite as suites, kx_group as groups};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
 
+use super::cipher_list::{self, InvalidCommand, Row};
 use super::{CipherOrder, hkdf};
 
 /// What a list came to: what is usable, and what to tell the admin about the rest.
 #[derive(Debug)]
 pub(super) struct Chosen<T> {
+    /// Empty where OpenSSL has a use for the list and adit has none; `warning` says so.
     pub(super) usable: Vec<T>,
     pub(super) notes: Vec<String>,
+    pub(super) warning: Option<String>,
 }
 
-/// A TLS 1.2 suite as a cipher list sees it.
-struct Suite12 {
-    name: &'static str,
-    words: [&'static str; 3],
-    suite: SupportedCipherSuite,
-}
-
-/// OpenSSL's order: 256 bits first.
-fn tls12() -> [Suite12; 6] {
-    let suite = |name, words, suite| Suite12 { name, words, suite };
+/// The TLS 1.2 suites in OpenSSL's order: 256 bits first.
+fn tls12() -> [(&'static str, SupportedCipherSuite); 6] {
     [
-        suite(
+        (
             "ECDHE-ECDSA-AES256-GCM-SHA384",
-            ["ECDSA", "AESGCM", "AES256"],
             suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
         ),
-        suite(
+        (
             "ECDHE-RSA-AES256-GCM-SHA384",
-            ["aRSA", "AESGCM", "AES256"],
             suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         ),
-        suite(
+        (
             "ECDHE-ECDSA-CHACHA20-POLY1305",
-            ["ECDSA", "CHACHA20", "CHACHA20"],
             suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
         ),
-        suite(
+        (
             "ECDHE-RSA-CHACHA20-POLY1305",
-            ["aRSA", "CHACHA20", "CHACHA20"],
             suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
         ),
-        suite(
+        (
             "ECDHE-ECDSA-AES128-GCM-SHA256",
-            ["ECDSA", "AESGCM", "AES128"],
             suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         ),
-        suite(
+        (
             "ECDHE-RSA-AES128-GCM-SHA256",
-            ["aRSA", "AESGCM", "AES128"],
             suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ),
     ]
@@ -69,28 +58,9 @@ static AES_256: Tls13CipherSuite = hkdf::with_sha384(&suites::TLS13_AES_256_GCM_
 static AES_128: Tls13CipherSuite = hkdf::with_sha256(&suites::TLS13_AES_128_GCM_SHA256);
 static CHACHA20: Tls13CipherSuite = hkdf::with_sha256(&suites::TLS13_CHACHA20_POLY1305_SHA256);
 
-impl Suite12 {
-    /// Whether one word of the language means this suite. A word for what adit never speaks
-    /// (`aNULL`, `RC4`, `kRSA`) or that nobody knows means none.
-    fn is(&self, word: &str) -> bool {
-        match word {
-            "ALL" | "DEFAULT" | "HIGH" | "TLSv1.2" | "ECDHE" | "EECDH" | "kECDHE" | "kEECDH"
-            | "ECDH" => true,
-            "FIPS" | "AES" => self.words.contains(&"AESGCM"),
-            "aECDSA" => self.words.contains(&"ECDSA"),
-            _ => self.name == word || self.words.contains(&word),
-        }
-    }
-
-    /// Whether all of `a+b+c` mean this suite.
-    fn matches(&self, words: &str) -> bool {
-        words.split('+').all(|word| self.is(word))
-    }
-}
-
 /// Every TLS 1.2 suite, for a service without `ciphers`.
 pub(super) fn default_ciphers(order: CipherOrder) -> Vec<SupportedCipherSuite> {
-    ordered(tls12().into_iter().map(|suite| suite.suite), order)
+    ordered(tls12().into_iter().map(|(_, suite)| suite), order)
 }
 
 /// In this order, or with ChaCha20 before AES-256 before AES-128.
@@ -108,78 +78,76 @@ fn ordered(
     suites
 }
 
+/// Red Hat's name for the suites that the administrator of the machine chose; OpenSSL elsewhere
+/// has no such word.
+const PROFILE: &str = "PROFILE=SYSTEM";
+
 /// Reads an OpenSSL cipher list.
 ///
 /// # Errors
-/// A list that leaves nothing, or asks for what cannot be enforced.
+/// A list that OpenSSL refuses, or that asks for what cannot be enforced.
 pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String> {
-    let mut live: Vec<Suite12> = Vec::new();
-    // What is not selected yet, in the order in which a word would add it.
-    let mut waiting: Vec<Suite12> = tls12().into();
-    let mut notes = Vec::new();
-    // A command needs no separator before it: `DEFAULT@SECLEVEL=2`.
-    let list_of_items = list.replace('@', ":@");
-    for item in list_of_items
-        .split([':', ',', ' ', ';'])
-        .filter(|item| !item.is_empty())
-    {
-        if let Some(command) = item.strip_prefix('@') {
-            notes.extend(at_command(command, &mut live)?);
-            continue;
+    let known = tls12();
+    let ours = |row: &Row| known.iter().find(|(name, _)| *name == row.name);
+    let (read, mut notes) = match list.strip_prefix(PROFILE) {
+        Some(rest) => {
+            let note = format!("{PROFILE} counts as DEFAULT: adit reads no system-wide profile");
+            (format!("DEFAULT{rest}"), vec![note])
         }
-        let (operator, words) = match item.split_at_checked(1) {
-            Some((operator @ ("!" | "-" | "+"), words)) => (operator, words),
-            _ => ("", item),
-        };
-        let take = |suites: &mut Vec<Suite12>| -> Vec<Suite12> {
-            suites
-                .extract_if(.., |suite| suite.matches(words))
-                .collect()
-        };
-        match operator {
-            // Out for good.
-            "!" => drop((take(&mut live), take(&mut waiting))),
-            // Out, but a later word may select them again.
-            "-" => waiting.extend(take(&mut live)),
-            // To the end.
-            "+" => {
-                let moved = take(&mut live);
-                live.extend(moved);
-            }
-            _ => {
-                let found = take(&mut waiting);
-                if found.is_empty() && !live.iter().any(|suite| suite.matches(words)) {
-                    notes.push(format!("adit has no suite for {item:?} of ciphers"));
-                }
-                live.extend(found);
-            }
-        }
+        None => (list.to_owned(), Vec::new()),
+    };
+    let selected = cipher_list::select(&read).map_err(|InvalidCommand(command)| {
+        format!("invalid command {command} in a cipher list: a list is as HIGH:!aNULL")
+    })?;
+    if let Some(level) = selected.security_level {
+        notes.extend(security_level(level)?);
     }
-    let usable: Vec<_> = live.into_iter().map(|suite| suite.suite).collect();
-    if usable.is_empty() {
+    let names = || known.map(|(name, _)| name).join(":");
+    if selected.rows.is_empty() {
         return Err(format!(
-            "no cipher match: {list:?} leaves no suite that adit has; it has {}",
-            tls12().map(|suite| suite.name).join(":")
+            "no cipher match: {list:?} selects no suite; adit has {}",
+            names()
         ));
     }
-    Ok(Chosen { usable, notes })
+    let without = selected.added.iter();
+    let without = without.filter(|(_, rows)| !rows.iter().any(|row| ours(row).is_some()));
+    let without: Vec<&str> = without.map(|(item, _)| item.as_str()).collect();
+    let usable: Vec<_> = selected
+        .rows
+        .iter()
+        .filter_map(ours)
+        .map(|(_, suite)| *suite)
+        .collect();
+    let warning = usable.is_empty().then(|| {
+        format!(
+            "adit has no suite of {list:?}, so TLS 1.2 is not spoken, and TLS 1.3 alone is; \
+             for TLS 1.2 it has {}",
+            names()
+        )
+    });
+    if warning.is_none() && !without.is_empty() {
+        notes.push(format!(
+            "adit has no suite for {} of ciphers",
+            without.join(", ")
+        ));
+    }
+    Ok(Chosen {
+        usable,
+        notes,
+        warning,
+    })
 }
 
-/// `@STRENGTH` and `@SECLEVEL=n`.
-fn at_command(command: &str, live: &mut [Suite12]) -> Result<Option<String>, String> {
-    if command == "STRENGTH" {
-        live.sort_by_key(|suite| suite.words[2] == "AES128");
-        return Ok(None);
-    }
-    match command.strip_prefix("SECLEVEL=").map(str::parse) {
-        Some(Ok(2)) => Ok(None),
-        Some(Ok(0 | 1)) => Ok(Some(format!(
-            "@{command} has no effect: adit does not go below security level 2"
+/// `@SECLEVEL=n`
+fn security_level(level: u8) -> Result<Option<String>, String> {
+    match level {
+        2 => Ok(None),
+        0 | 1 => Ok(Some(format!(
+            "@SECLEVEL={level} has no effect: adit does not go below security level 2"
         ))),
-        Some(Ok(3..=5u8)) => Err(format!(
-            "@{command} cannot be enforced: adit keeps to security level 2; leave it out"
+        _ => Err(format!(
+            "@SECLEVEL={level} cannot be enforced: adit keeps to security level 2; leave it out"
         )),
-        _ => Err(format!("invalid command @{command} in a cipher list")),
     }
 }
 
@@ -269,6 +237,7 @@ fn named<T>(list: &str, option: &str, find: impl Fn(&str) -> Option<T>) -> Optio
     let mut chosen = Chosen {
         usable: Vec::new(),
         notes: Vec::new(),
+        warning: None,
     };
     for name in list
         .split(':')
@@ -289,8 +258,8 @@ fn named<T>(list: &str, option: &str, find: impl Fn(&str) -> Option<T>) -> Optio
 pub(super) fn describe(suite: CipherSuite) -> (&'static str, u16) {
     let name = tls12()
         .iter()
-        .find(|known| known.suite.suite() == suite)
-        .map(|known| known.name)
+        .find(|(_, known)| known.suite() == suite)
+        .map(|(name, _)| *name)
         .or_else(|| {
             TLS13
                 .iter()
@@ -378,12 +347,45 @@ mod tests {
     fn an_unusable_member_is_a_note_and_an_unusable_list_an_error() {
         let chosen = ciphers("AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256:NONSENSE:!aNULL").unwrap();
         assert_eq!(chosen.usable.len(), 1);
-        assert_eq!(chosen.notes.len(), 2);
-        assert!(chosen.notes[0].contains("AES256-SHA"));
+        assert_eq!(
+            chosen.notes,
+            ["adit has no suite for AES256-SHA, NONSENSE of ciphers"]
+        );
         assert!(ciphers("HIGH").unwrap().notes.is_empty());
-        for list in ["AES256-SHA", "NULL", "", "ALL:!ALL", "RC4-SHA:DES-CBC3-SHA"] {
+        for list in [
+            "NONSENSE",
+            "RC4-SHA:DES-CBC3-SHA",
+            "ALL:!ALL",
+            "",
+            "TLS_AES_256_GCM_SHA384",
+        ] {
             assert!(ciphers(list).unwrap_err().contains("no cipher match"));
         }
+    }
+
+    #[test]
+    fn a_list_that_only_openssl_has_suites_for_leaves_tls_1_3() {
+        for list in [
+            "AES128-GCM-SHA256:!DH",
+            "AES256-SHA",
+            "NULL",
+            "DHE-RSA-AES256-GCM-SHA384",
+        ] {
+            let chosen = ciphers(list).unwrap();
+            assert!(chosen.usable.is_empty(), "{list}");
+            let warning = chosen.warning.unwrap();
+            assert!(warning.contains("TLS 1.3 alone"), "{list}: {warning}");
+        }
+        assert!(ciphers("HIGH").unwrap().warning.is_none());
+    }
+
+    #[test]
+    fn names_of_whole_lists() {
+        let mut default = names("DEFAULT");
+        assert_eq!(default, ALL);
+        default = names("PROFILE=SYSTEM:!CHACHA20");
+        assert_eq!(default, [ALL[0], ALL[1], ALL[4], ALL[5]]);
+        assert_eq!(names("SUITEB128"), [ALL[4], ALL[0]]);
     }
 
     #[test]
@@ -391,7 +393,17 @@ mod tests {
         assert!(ciphers("ALL:@SECLEVEL=2").unwrap().notes.is_empty());
         assert_eq!(ciphers("ALL:@SECLEVEL=1").unwrap().notes.len(), 1);
         assert!(ciphers("ALL:@SECLEVEL=3").is_err());
-        assert!(ciphers("ALL:@NONSENSE").is_err());
+        for (list, command) in [
+            ("ALL:@NONSENSE", "@NONSENSE"),
+            ("HIGH:!aNULL*", "*"),
+            ("HIGH # x", "#"),
+        ] {
+            let said = ciphers(list).unwrap_err();
+            assert!(
+                said.contains(&format!("invalid command {command} in")),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Context {
     ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
         let mut problems = Vec::new();
         let provider = provider(&service.tls, &mut problems);
+        let versions = versions(&service.tls, &provider, &mut problems);
         let trusted = trusted(&service.tls, jail, &mut problems);
         let key = certified_key(&service.tls, phrases, &mut problems, log);
         if service.client && service.tls.verification.server && !has_name(service) {
@@ -95,7 +96,6 @@ impl Context {
             trust,
             provider.signature_verification_algorithms,
         );
-        let versions = versions(&service.tls);
         let ends = key.as_deref().and_then(end_of);
         let role = if service.client {
             client(service, provider, &versions, verifier, key)
@@ -218,6 +218,8 @@ fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider
             Some(Ok(chosen)) => {
                 let notes = chosen.notes.into_iter();
                 problems.extend(notes.map(|text| Problem::note(option, text)));
+                let warning = chosen.warning.into_iter();
+                problems.extend(warning.map(|text| Problem::warning(option, text)));
                 chosen.usable
             }
             Some(Err(text)) => {
@@ -266,14 +268,29 @@ fn leads(options: &TlsOptions) -> bool {
     unnamed && CipherOrder::of(options.prefer_chacha20).chacha20_first
 }
 
-fn versions(options: &TlsOptions) -> Vec<&'static SupportedProtocolVersion> {
+/// Those that are asked for and have suites.
+fn versions(
+    options: &TlsOptions,
+    provider: &CryptoProvider,
+    problems: &mut Vec<Problem>,
+) -> Vec<&'static SupportedProtocolVersion> {
     let low = options.version_min.unwrap_or(TlsVersion::V1_2);
     let high = options.version_max.unwrap_or(TlsVersion::V1_3);
-    [(TlsVersion::V1_3, &TLS13), (TlsVersion::V1_2, &TLS12)]
+    let has_suites = |version: &SupportedProtocolVersion| {
+        let mut suites = provider.cipher_suites.iter();
+        suites.any(|suite| suite.version().version == version.version)
+    };
+    let versions: Vec<_> = [(TlsVersion::V1_3, &TLS13), (TlsVersion::V1_2, &TLS12)]
         .into_iter()
         .filter(|(version, _)| (low..=high).contains(version))
         .map(|(_, version)| version)
-        .collect()
+        .filter(|version| has_suites(version))
+        .collect();
+    if versions.is_empty() {
+        let text = "no cipher match: adit has no suite of this list, and TLS 1.3 is not asked for";
+        problems.push(Problem::error("ciphers", text.into()));
+    }
+    versions
 }
 
 /// What CAfile and CApath hold; for verifyServer without either, the system's roots.

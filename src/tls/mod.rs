@@ -1,7 +1,7 @@
 //! rustls behind one small face. Nothing outside this folder names rustls.
 //! Never in here: a socket; a wait.
 //!
-//! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`, `cipher_order`;
+//! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`, `cipher_list`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `settings`, `path`, `twin`, `key_kinds`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
@@ -12,6 +12,7 @@
 
 mod alerts;
 mod canonical;
+mod cipher_list;
 mod cipher_order;
 mod ciphers;
 mod context;

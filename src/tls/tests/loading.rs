@@ -338,6 +338,23 @@ fn trusted_certificates_that_nothing_uses_may_be_missing() {
 }
 
 #[test]
+fn without_a_suite_of_tls_1_2_only_tls_1_3_is_spoken_if_it_may_be() {
+    let with = |version_max| TlsOptions {
+        ciphers: Some("AES128-GCM-SHA256:!DH".into()),
+        version_max,
+        ..TlsOptions::default()
+    };
+    let warned = problems(true, with(None));
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert_eq!(warned[0].severity, Severity::Warning);
+    error(
+        with(Some(crate::config::TlsVersion::V1_2)),
+        "ciphers",
+        &["no cipher match", "TLS 1.3 is not asked for"],
+    );
+}
+
+#[test]
 fn every_problem_is_found_in_one_run() {
     let pki = Pki::new();
     let problems = problems(
@@ -346,7 +363,7 @@ fn every_problem_is_found_in_one_run() {
             cert: Some(pki.path("missing.pem")),
             key: Some(pki.path("missing.key")),
             ca_file: Some(pki.path("missing.ca")),
-            ciphers: Some("NULL".into()),
+            ciphers: Some("NONSENSE".into()),
             ciphersuites: Some("NONSENSE".into()),
             curves: Some("NONSENSE".into()),
             ..TlsOptions::default()
