@@ -120,7 +120,7 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         certificate: &X509Certificate<'_>,
     ) -> bool {
-        self_issued(certificate) && self.trust.contains(leaf)
+        self.trust.contains(leaf) && self_issued(certificate)
     }
 
     fn dates_and_purpose(
