@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
 
 use super::settings::{self, Verdict};
 use super::{canonical, names};
@@ -171,6 +171,14 @@ impl Trust {
         let all = self.all.iter();
         all.filter(|trusted| trusted.rank == Rank::Intermediate)
             .map(|trusted| &trusted.der)
+    }
+
+    /// Those of a name.
+    pub(super) fn of_name(&self, name: &X509Name<'_>) -> impl Iterator<Item = &[u8]> {
+        let name = canonical::name(name.as_raw());
+        let all = self.all.iter();
+        all.filter(move |one| name.as_ref() == Some(&one.name))
+            .map(|one| one.der.as_ref())
     }
 
     /// Whether this very certificate is among them.
