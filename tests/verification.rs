@@ -1,11 +1,13 @@
 //! Who is let through: certificates of servers and of clients, by chain, by name, by being known.
 
+use std::fs;
 use std::net::TcpStream;
+use std::process::Command;
 
 use crate::require;
 use crate::support::certs::{Pair, Wish};
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, tls};
+use crate::support::{Adit, Certs, Plan, openssl, tls};
 
 fn upstream(pair: &Pair) -> Server {
     tls::server(tls::server_config(pair, tls::BOTH, None), |mut stream| {
@@ -198,6 +200,40 @@ fn a_folder_of_authorities_serves_as_well() {
     let server = upstream(&certs.server());
     let lines = format!("CApath = {}\nverifyChain = yes\n", folder.display());
     accepted(&client_mode(&server, &lines));
+}
+
+#[test]
+fn an_authority_whose_link_in_the_jail_is_removed_is_trusted_no_more() {
+    require!(root);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let plan = Plan::new();
+    let jail = plan.folder().join("jail");
+    let folder = jail.join("authorities");
+    fs::create_dir_all(&folder).expect("mkdir");
+    fs::copy(certs.ca(), folder.join("one.pem")).expect("copying");
+    openssl::run(Command::new("openssl").arg("rehash").arg(&folder));
+    let server = upstream(&certs.server());
+    let adit = plan
+        .global(format!("chroot = {}", jail.display()))
+        .global("certWatch = yes")
+        .service(
+            "test",
+            format!(
+                "client = yes\n{}CApath = /authorities\nverifyChain = yes\n",
+                server.line()
+            ),
+        )
+        .start();
+    accepted(&adit);
+    let links = fs::read_dir(&folder).expect("the folder").flatten();
+    for link in links.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+        fs::remove_file(link.path()).expect("removing");
+    }
+    let remedy = format!("openssl rehash {}", folder.display());
+    adit.wait_for_log(&remedy);
+    adit.wait_for_log("Configuration reloaded");
+    refused(&adit, "unable to get local issuer certificate");
 }
 
 fn server_mode(certs: &Certs, upstream: &Server, lines: &str) -> Adit {

@@ -24,6 +24,10 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Links on the way to one file, at most; as the kernel.
 const MAX_LINKS: usize = 40;
 
+/// What is gone from a folder of authorities is trusted no more; a certificate or a key that is gone
+/// is about to be written anew.
+const GONE: AddWatchFlags = AddWatchFlags::IN_DELETE.union(AddWatchFlags::IN_MOVED_FROM);
+
 /// What is watched.
 #[derive(Debug)]
 pub struct Watch {
@@ -48,6 +52,7 @@ impl Watch {
             let changes = AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_CLOSE_WRITE
                 | AddWatchFlags::IN_MOVED_TO
+                | GONE
                 | AddWatchFlags::IN_ATTRIB
                 | AddWatchFlags::IN_ONLYDIR;
             match inotify.add_watch(&folder, changes) {
@@ -102,6 +107,9 @@ impl Watch {
         let ours = |names: &BTreeSet<_>| name.is_some_and(|name| names.contains(name));
         if !names.as_ref().is_none_or(ours) {
             return false;
+        }
+        if event.mask.intersects(GONE) {
+            return names.is_none();
         }
         // A file that was only just made has yet to be written, which is told when it is closed.
         let made = event.mask.contains(AddWatchFlags::IN_CREATE);

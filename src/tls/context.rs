@@ -89,6 +89,16 @@ impl Context {
                 format!("{unusable} trusted certificate(s) cannot be parsed and are left out"),
             ));
         }
+        // Nothing in it at all is told elsewhere.
+        let empty = trust.names().len() == 0;
+        if service.tls.verification.chain && !empty && !trust.ends_paths() {
+            problems.push(Problem::warning(
+                trust_option(&service.tls),
+                "verifyChain accepts no peer with it, as with stunnel: each certificate in it was issued \
+                 by an authority that is not in it; add the root, which is self-signed"
+                    .into(),
+            ));
+        }
         log_trusted(service.client, &trust, log);
         let verifier = Verifier::new(
             &service.tls,

@@ -120,6 +120,8 @@ pub(super) enum Rejection {
     Unreadable,
     /// RSA, of this many bits.
     WeakKey(usize),
+    /// The same, of an authority's.
+    WeakAuthority(usize),
     NotInRepository,
     SubjectChecks,
     /// verifyServer: the name that was asked for.
@@ -141,6 +143,9 @@ impl fmt::Display for Rejection {
             Rejection::Unreadable => "certificate cannot be parsed",
             Rejection::WeakKey(bits) => {
                 return write!(f, "EE certificate key too weak, RSA of {bits} bits");
+            }
+            Rejection::WeakAuthority(bits) => {
+                return write!(f, "CA certificate key too weak, RSA of {bits} bits");
             }
             Rejection::NotInRepository => "certificate rejected",
             Rejection::SubjectChecks => "subject checks failed",
@@ -454,6 +459,9 @@ impl Rejection {
             Rejection::Purpose => "the certificate's extended key usage forbids this role",
             Rejection::WeakKey(_) => {
                 "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate"
+            }
+            Rejection::WeakAuthority(_) => {
+                "adit takes RSA keys of 2048 bits and more: the authority needs a new key, and the peer a new certificate"
             }
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
                 "the peer needs another certificate"

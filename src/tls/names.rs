@@ -8,6 +8,8 @@ use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 use x509_parser::x509::AttributeTypeAndValue;
 
+use super::der;
+
 /// X509_NAME_print_ex with XN_FLAG_ONELINE, no blanks around `=`, and no escaping of UTF-8:
 /// `C=PL, O="Foo, Inc.", CN=bar`. (X509_NAME2text in stunnel's verify.c.)
 pub(super) fn distinguished(name: &X509Name<'_>) -> String {
@@ -25,10 +27,18 @@ pub(super) fn distinguished(name: &X509Name<'_>) -> String {
     text
 }
 
+/// A name without the SEQUENCE around it, for the log.
+pub(super) fn of_content(name: &[u8]) -> String {
+    let name = der::element(der::SEQUENCE, name);
+    X509Name::from_der(&name).map_or_else(|_| UNREADABLE.into(), |(_, name)| distinguished(&name))
+}
+
+const UNREADABLE: &str = "(unreadable name)";
+
 /// The subject of a certificate, for the log.
 pub(super) fn subject_of(der: &[u8]) -> String {
     X509Certificate::from_der(der).map_or_else(
-        |_| String::from("(unreadable name)"),
+        |_| UNREADABLE.into(),
         |(_, certificate)| distinguished(certificate.subject()),
     )
 }

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{X509Certificate, X509Version};
 
+use super::der::{self, SEQUENCE};
 use super::names;
 use super::trust::{Anchors, Trust};
 use super::twin::{OfOriginals, Twin};
@@ -137,7 +138,10 @@ impl Search<'_> {
             Some(&acceptable),
         )?;
         let intermediates = path.intermediate_certificates();
-        let names = intermediates.map(|one| names::subject_of(original(twins, &one.der())));
+        let names = intermediates.map(|one| match twin_of(twins, &one.der()) {
+            Some(twin) => names::of_content(twin.subject.raw),
+            None => names::of_content(one.subject()),
+        });
         let anchor = self.trust.anchor_name(anchors, path.anchor());
         Ok(names.chain([anchor]).collect())
     }
@@ -148,21 +152,43 @@ impl Search<'_> {
         if self.trust.rejects(der) {
             return Err(webpki::Error::CertDistrusted);
         }
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| webpki::Error::BadDer)?;
-        match certificate.key_usage() {
-            Ok(Some(usage)) if !usage.value.key_cert_sign() => {
-                Err(webpki::Error::EndEntityUsedAsCa)
-            }
-            Ok(_) => Ok(()),
-            Err(_) => Err(webpki::Error::BadDer),
+        match may_sign(der) {
+            Some(true) => Ok(()),
+            Some(false) => Err(webpki::Error::EndEntityUsedAsCa),
+            None => Err(webpki::Error::BadDer),
         }
     }
 }
 
+/// Whether a keyUsage, if there is one, has keyCertSign (RFC 5280, section 4.2.1.3); `None`: damaged.
+fn may_sign(certificate: &[u8]) -> Option<bool> {
+    /// 2.5.29.15 as an element
+    const KEY_USAGE: &[u8] = &[6, 3, 0x55, 0x1d, 0x0f];
+    const EXTENSIONS: u8 = 0xa3;
+    const KEY_CERT_SIGN: u8 = 0x80 >> 5;
+    let (to_be_signed, _) = der::first(der::only(certificate, SEQUENCE)?)?;
+    let fields = der::all(to_be_signed.content)?;
+    let Some(extensions) = fields.iter().find(|field| field.tag == EXTENSIONS) else {
+        return Some(true);
+    };
+    let extensions = der::all(der::only(extensions.content, SEQUENCE)?)?;
+    let mut usages = (extensions.iter()).filter(|one| one.content.starts_with(KEY_USAGE));
+    let Some(usage) = usages.next() else {
+        return Some(true);
+    };
+    let value = der::all(usage.content)?.pop()?.content;
+    // A BIT STRING begins with the number of bits that are unused.
+    let bits = der::only(value, 3)?;
+    Some(bits.get(1).is_some_and(|byte| byte & KEY_CERT_SIGN != 0))
+}
+
+fn twin_of<'a>(twins: &'a [Twin<'a>], der: &CertificateDer<'_>) -> Option<&'a Twin<'a>> {
+    twins.iter().find(|twin| twin.der == *der)
+}
+
 /// The certificate whose twin this is, or this one.
-fn original<'a>(twins: &'a [Twin<'_>], der: &'a CertificateDer<'_>) -> &'a [u8] {
-    let twin = twins.iter().find(|twin| twin.der == *der);
-    twin.map_or(der.as_ref(), |twin| twin.original)
+fn original<'a>(twins: &'a [Twin<'a>], der: &'a CertificateDer<'_>) -> &'a [u8] {
+    twin_of(twins, der).map_or(der.as_ref(), |twin| twin.original)
 }
 
 /// What webpki takes for no end entity.

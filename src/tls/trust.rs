@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
 
 use super::settings::{self, Verdict};
 use super::{canonical, names};
@@ -56,6 +56,7 @@ struct Trusted {
     public_key: Vec<u8>,
     not_before: UnixTime,
     not_after: UnixTime,
+    self_issued: bool,
     rank: Rank,
 }
 
@@ -172,6 +173,14 @@ impl Trust {
             .map(|trusted| &trusted.der)
     }
 
+    /// Those of a name.
+    pub(super) fn of_name(&self, name: &X509Name<'_>) -> impl Iterator<Item = &[u8]> {
+        let name = canonical::name(name.as_raw());
+        let all = self.all.iter();
+        all.filter(move |one| name.as_ref() == Some(&one.name))
+            .map(|one| one.der.as_ref())
+    }
+
     /// Whether this very certificate is among them.
     pub(super) fn contains(&self, der: &CertificateDer<'_>) -> bool {
         self.all.iter().any(|trusted| trusted.der == *der)
@@ -212,8 +221,17 @@ impl Trust {
 
     /// The subject of an anchor, for the log.
     pub(super) fn anchor_name(&self, anchors: &Anchors, anchor: &TrustAnchor<'_>) -> String {
-        let trusted = self.behind(anchors, anchor).next();
-        trusted.map_or_else(String::new, Trusted::subject)
+        let all = anchors.list.iter().zip(&anchors.of);
+        let of = all.filter(|(found, _)| *found == anchor).map(|(_, of)| of);
+        // As it stands in the certificate: an anchor by text has its canonical form.
+        let raw = of.filter_map(|of| self.anchors.of.iter().position(|found| found == of));
+        let raw = raw.filter_map(|at| self.anchors.list.get(at)).next();
+        raw.map_or_else(String::new, |anchor| names::of_content(&anchor.subject))
+    }
+
+    /// Whether a path can end here at all, if only one of a single certificate.
+    pub(super) fn ends_paths(&self) -> bool {
+        !self.anchors.list.is_empty() || self.all.iter().any(|one| one.self_issued)
     }
 
     /// The certificates that an anchor was made of.
@@ -237,9 +255,10 @@ impl Trusted {
         let time = |seconds: i64| {
             UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or(0)))
         };
+        let self_issued = self_issued(certificate);
         let rank = match may_sign(certificate) {
             false => Rank::Peer,
-            true if ends == Ends::Authorities || self_issued(certificate) => Rank::Anchor,
+            true if ends == Ends::Authorities || self_issued => Rank::Anchor,
             true => Rank::Intermediate,
         };
         Some(Self {
@@ -248,6 +267,7 @@ impl Trusted {
             public_key: certificate.public_key().raw.to_vec(),
             not_before: time(certificate.validity().not_before.timestamp()),
             not_after: time(certificate.validity().not_after.timestamp()),
+            self_issued,
             rank,
         })
     }

@@ -120,7 +120,7 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         certificate: &X509Certificate<'_>,
     ) -> bool {
-        self_issued(certificate) && self.trust.contains(leaf)
+        self.trust.contains(leaf) && self_issued(certificate)
     }
 
     fn dates_and_purpose(
@@ -187,13 +187,39 @@ impl Verifier {
         };
         let above = search
             .path(leaf, certificate, intermediates)
-            .map_err(|error| rejection(&error, self_issued(certificate)))?;
+            .map_err(|error| {
+                let weak = match error {
+                    webpki::Error::InvalidSignatureForPublicKey => {
+                        self.weak_authority(certificate, intermediates)
+                    }
+                    _ => None,
+                };
+                weak.unwrap_or_else(|| rejection(&error, self_issued(certificate)))
+            })?;
         // stunnel's lines for what is above the leaf, the anchor first.
         for (nth, name) in above.iter().enumerate().rev() {
             let depth = nth + 1;
             note(6, format!("Certificate accepted at depth={depth}: {name}"));
         }
         suitable(certificate, self.peer_serves)
+    }
+
+    /// An authority above the leaf whose key verifies nothing, so that each signature by it seems wrong.
+    fn weak_authority(
+        &self,
+        leaf: &X509Certificate<'_>,
+        sent: &[CertificateDer<'_>],
+    ) -> Option<Rejection> {
+        let sent: Vec<_> = sent
+            .iter()
+            .filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1))
+            .collect();
+        let issued = sent.iter().chain([leaf]);
+        let trusted = issued.flat_map(|one| self.trust.of_name(one.issuer()));
+        let trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+        let found = trusted.filter_map(|one| signatures::weakness(&one)).next();
+        let found = found.or_else(|| sent.iter().find_map(signatures::weakness));
+        found.map(Rejection::WeakAuthority)
     }
 
     /// checkHost, checkEmail, checkIP: one match of any is enough, as in stunnel.
@@ -308,8 +334,28 @@ fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
         E::EndEntityUsedAsCa => Rejection::Other("invalid CA certificate".into()),
         E::PathLenConstraintViolated => Rejection::Other("path length constraint exceeded".into()),
         E::NameConstraintViolation => Rejection::Other("permitted subtree violation".into()),
+        E::UnsupportedSignatureAlgorithmContext(context) => Rejection::Other(
+            match is_weak(&context.signature_algorithm_id) {
+                true => "CA signature digest algorithm too weak",
+                false => "unsupported signature algorithm",
+            }
+            .into(),
+        ),
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            Rejection::Other("unsupported signature algorithm".into())
+        }
         other => Rejection::Other(other.to_string()),
     }
+}
+
+/// Whether a signature is by MD5 or SHA-1.
+fn is_weak(algorithm: &[u8]) -> bool {
+    /// 1.2.840.113549.1.1, as the beginning of an element: 4 is with MD5, 5 with SHA-1
+    const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+    /// 1.2.840.10045.4.1
+    const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+    let by_rsa = algorithm.strip_prefix(RSA);
+    by_rsa.is_some_and(|rest| matches!(rest, [4 | 5, ..])) || algorithm.starts_with(ECDSA_SHA1)
 }
 
 /// Leaves the reason for the failure's text, and gives the error whose alert OpenSSL would send.
@@ -320,9 +366,10 @@ fn refuse(rejection: Rejection) -> Error {
         Rejection::SelfSigned | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
         Rejection::Purpose => CertificateError::InvalidPurpose,
         Rejection::Signature => CertificateError::BadSignature,
-        Rejection::Unreadable | Rejection::WeakKey(_) | Rejection::Other(_) => {
-            CertificateError::BadEncoding
-        }
+        Rejection::Unreadable
+        | Rejection::WeakKey(_)
+        | Rejection::WeakAuthority(_)
+        | Rejection::Other(_) => CertificateError::BadEncoding,
         Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
             CertificateError::NotValidForName
         }

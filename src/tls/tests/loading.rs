@@ -529,3 +529,38 @@ fn a_key_that_cannot_be_used_is_named() {
         "{text}"
     );
 }
+
+#[test]
+fn an_authority_without_its_root_is_warned_about_under_verify_chain_alone() {
+    let pki = Pki::new();
+    let root = authority("root");
+    let middle = CertifiedIssuer::signed_by(
+        authority_params("middle"),
+        KeyPair::generate().unwrap(),
+        &root,
+    )
+    .unwrap();
+    let alone = pki.write("middle.pem", &middle.pem());
+    let both = pki.write("both.pem", &(middle.pem() + &root.pem()));
+    let verify_server = PeerVerification {
+        server: true,
+        ..PeerVerification::default()
+    };
+    for (ca_file, verification, warned) in [
+        (&alone, verify_chain(), true),
+        (&both, verify_chain(), false),
+        (&alone, verify_peer(), false),
+        (&alone, verify_server, false),
+    ] {
+        let options = TlsOptions {
+            ca_file: Some(ca_file.clone()),
+            verification,
+            ..TlsOptions::default()
+        };
+        let found = problems(true, options);
+        let told = found
+            .iter()
+            .any(|one| one.severity == Severity::Warning && one.text.contains("add the root"));
+        assert_eq!(told, warned, "{verification:?} {found:#?}");
+    }
+}

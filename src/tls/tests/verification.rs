@@ -727,3 +727,54 @@ fn a_key_that_is_too_small_is_named_and_nothing_is_said_of_verification_where_th
         );
     }
 }
+
+/// Not `certificate signature failure`, and no list of numbers.
+#[test]
+fn an_authority_with_a_small_key_or_an_old_digest_is_named() {
+    let pki = Pki::new();
+    let script = r#"
+        set -e
+        cd "$1"
+        openssl req -x509 -nodes -newkey rsa:1024 -subj /CN=small -keyout small.key -out small.pem
+        openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=good -keyout good.key -out good.pem
+        openssl req -new -nodes -newkey rsa:2048 -subj /CN=leaf -keyout leaf.key -out leaf.csr
+        echo subjectAltName=DNS:mail.example.com > ext
+        sign() {
+            openssl x509 -req -in leaf.csr -CA $1.pem -CAkey $1.key -CAcreateserial -extfile ext $2 -out $3
+        }
+        sign small -sha256 small-leaf.pem
+        sign good -sha1 sha1.pem
+        sign good -md5 md5.pem
+    "#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(pki.0.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for (cert, ca, words) in [
+        (
+            "small-leaf.pem",
+            "small.pem",
+            "(CA certificate key too weak, RSA of 1024 bits)",
+        ),
+        (
+            "sha1.pem",
+            "good.pem",
+            "(CA signature digest algorithm too weak)",
+        ),
+        (
+            "md5.pem",
+            "good.pem",
+            "(CA signature digest algorithm too weak)",
+        ),
+    ] {
+        let serving = TlsOptions {
+            key: Some(pki.path("leaf.key")),
+            ..server(pki.path(cert))
+        };
+        let (text, _) = refused(&client(verify_chain(), pki.path(ca)), &serving);
+        assert!(text.contains(words), "{cert} {text}");
+    }
+}
