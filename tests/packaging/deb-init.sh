@@ -38,6 +38,15 @@ check "reload takes a changed configuration over" status 0 $init reload
 check "and relays to a TLS server that it verifies" soon relays 2110
 check "force-reload does the same" status 0 $init force-reload
 
+# As a stunnel.conf that was taken over.
+sed -i '/^control/d' $conf
+$init restart >/dev/null
+check "without control in the file reload waits for its result" bash -c "
+    $init reload && . /mnt/support.sh && is_generation 2 $conf"
+configure $conf 2110 "output = /var/log/adit/adit.log" "debug = info"
+$init restart >/dev/null
+check "and relays" soon relays 2110
+
 first=$(supervisor)
 sed -i 's/^connect/conect/' $conf
 check "a wrong configuration fails a reload with 6" status 6 $init reload

@@ -84,6 +84,13 @@ systemctl reset-failed adit
 check "and the next start is good" systemctl start adit
 first=$(property MainPID)
 
+# As a stunnel.conf that was taken over.
+sed -i '/^control/d' $conf
+systemctl restart adit
+check "without control in the file systemctl reload works" systemctl reload adit
+check "and status" is_generation 2 $conf
+check "its socket is in the units' folder" bash -c 'ls /run/adit/*.sock'
+
 # The configuration that README shows, as the package runs it; its hosts are this one.
 cp /etc/hosts /root/hosts
 echo '127.0.0.1 smtp.example.com pop.example.com' >>/etc/hosts
