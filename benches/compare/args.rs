@@ -8,7 +8,7 @@ use lexopt::prelude::*;
 
 use super::crowd::SHAKERS;
 use super::peers::{self, LOG_LEVEL, Peer};
-use super::rows::{ROWS, Row, Work};
+use super::rows::{NO_AES_ROWS, ROWS, Row};
 
 /// A thread each, and a service each for some; peers are set up for so many connections.
 const MOST_AT_ONCE: usize = 1000;
@@ -49,7 +49,8 @@ What a unit of work costs adit and its peers, side by side; or
   --limit SECONDS  gives up, and stops all it started, after this long (default: 3600)
   --no-adit        the peers alone; ratios are to the first of them
   --no-aes         as on a processor without AES instructions: they are hidden from AWS-LC and from
-                   OpenSSL, adit prefers ChaCha20, and only bulk rows are measured
+                   OpenSSL, adit prefers ChaCha20, and the load generator takes both it and AES-256,
+                   which it names first; bulk rows alone
   --list           the rows' ids, then stop
 
 The binary measured as adit is this tree's release build, or ADIT_BIN.
@@ -178,12 +179,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         return Ok(Command::Draw(json, chart));
     }
     plan.peers = choose_peers(peers, with_adit);
-    plan.rows = choose_rows(&words)?;
-    if no_aes {
-        peers::hide_aes();
-        plan.rows
-            .retain(|row| matches!(row.work, Work::Down(_) | Work::Up(_)));
-    }
+    plan.rows = match no_aes {
+        true => {
+            peers::hide_aes();
+            choose_rows(NO_AES_ROWS, &words)?
+        }
+        false => choose_rows(ROWS, &words)?,
+    };
     Ok(command(plan))
 }
 
@@ -213,12 +215,12 @@ fn choose_peers(asked: Vec<Peer>, with_adit: bool) -> Vec<Peer> {
     peers
 }
 
-fn choose_rows(words: &[String]) -> Result<Vec<&'static Row>, String> {
+fn choose_rows(rows: &'static [Row], words: &[String]) -> Result<Vec<&'static Row>, String> {
     for word in words {
-        if !ROWS.iter().any(|row| row.id.contains(word.as_str())) {
+        if !rows.iter().any(|row| row.id.contains(word.as_str())) {
             return Err(format!("no row's id contains `{word}`; --list shows them"));
         }
     }
     let chosen = |row: &&Row| words.is_empty() || words.iter().any(|w| row.id.contains(w.as_str()));
-    Ok(ROWS.iter().filter(chosen).collect())
+    Ok(rows.iter().filter(chosen).collect())
 }

@@ -28,6 +28,11 @@ pub fn hide_aes() {
     AES_HIDDEN.store(true, Relaxed);
 }
 
+/// Whether they are hidden.
+pub fn is_aes_hidden() -> bool {
+    AES_HIDDEN.load(Relaxed)
+}
+
 /// Where adit's control socket is in its folder.
 pub const CONTROL: &str = "control";
 /// The beginning of the names of valgrind's pipes there.
@@ -281,7 +286,7 @@ impl Peer {
         if self != Peer::Adit {
             command.env_clear();
         }
-        if AES_HIDDEN.load(Relaxed) {
+        if is_aes_hidden() {
             command.env(NO_AES.0, NO_AES.1);
         }
         match self {
@@ -324,7 +329,7 @@ fn adit_conf(site: &Site<'_>) -> io::Result<String> {
     let workers = site.shape.workers;
     let control = site.dir.join(CONTROL);
     // What the variable hides from AWS-LC, adit itself still sees.
-    let ciphers = match AES_HIDDEN.load(Relaxed) {
+    let ciphers = match is_aes_hidden() {
         true => "preferChaCha20 = yes\n",
         false => "",
     };

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::load::Sample;
-use super::peers::Peer;
+use super::peers::{Peer, is_aes_hidden};
 use super::rows::{Goal, Row};
 
 /// What a peer did in a row.
@@ -98,11 +98,13 @@ impl Line {
 }
 
 impl Report {
-    /// Whether every peer did every row it can, all with the same parameters.
+    /// Whether every peer did every row it can, all with the same parameters; where AES instructions
+    /// are hidden, the choice of the cipher is what is measured.
     pub fn is_sound(&self) -> bool {
         self.lines.iter().all(|line| {
             let failed = |cell: &Cell| matches!(cell, Cell::Failed(_));
-            !line.cells.iter().any(failed) && line.negotiated(&self.peers).len() <= 1
+            let alike = is_aes_hidden() || line.negotiated(&self.peers).len() <= 1;
+            !line.cells.iter().any(failed) && alike
         })
     }
 

@@ -111,7 +111,36 @@ const fn client(id: &'static str, label: &'static str, work: Work, goal: Goal) -
     }
 }
 
-/// All rows.
+/// The rows of `--no-aes`.
+pub const NO_AES_ROWS: &[Row] = &[
+    server(
+        "server-bulk-encrypt",
+        "bulk, the proxy encrypts",
+        Work::Down(BULK),
+        NO_AES,
+    ),
+    server(
+        "server-bulk-decrypt",
+        "bulk, the proxy decrypts",
+        Work::Up(BULK),
+        NO_AES,
+    ),
+    client(
+        "client-bulk-down",
+        "client mode: bulk down",
+        Work::Down(BULK),
+        NO_AES,
+    ),
+    client(
+        "client-bulk-up",
+        "client mode: bulk up",
+        Work::Up(BULK),
+        NO_AES,
+    ),
+];
+const NO_AES: Goal = Goal::OfStunnel(0.30);
+
+/// All rows of a run that hides nothing.
 pub const ROWS: &[Row] = &[
     server(
         "server-handshake-p256",

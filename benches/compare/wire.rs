@@ -20,6 +20,7 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
 };
 
+use super::peers::is_aes_hidden;
 use super::pki::{HOST, Identity, Pki};
 use super::rows::{Row, Version};
 
@@ -236,16 +237,19 @@ impl Write for Wire {
     }
 }
 
-/// AES-256-GCM alone, and X25519 before all else, so that every proxy does the same arithmetic.
+/// AES-256-GCM alone, and X25519 before all else, so that every proxy does the same arithmetic. Where
+/// AES instructions are hidden, ChaCha20 behind it.
 fn provider(groups: &[&'static dyn SupportedKxGroup]) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| {
-        matches!(
-            suite.suite(),
-            CipherSuite::TLS13_AES_256_GCM_SHA384
-                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-        )
+        let chacha20 = suite.suite() == CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+        chacha20 && is_aes_hidden()
+            || matches!(
+                suite.suite(),
+                CipherSuite::TLS13_AES_256_GCM_SHA384
+                    | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+                    | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+            )
     });
     provider.kx_groups = groups.to_vec();
     Arc::new(provider)
