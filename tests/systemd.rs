@@ -199,8 +199,8 @@ serves() { (exec 3<>/dev/tcp/127.0.0.1/7002) 2>/dev/null; }
 for type in none simple exec notify forking forking-pid; do
     unit=adit-$type
     systemctl start $unit || echo "$type: not started"
-    # Type=simple is started before it serves.
-    for try in $(seq 100); do serves && break; sleep 0.1; done
+    # Type=simple is started before it serves; the pid file is written when it does.
+    for try in $(seq 300); do [ -s /run/adit-test.pid ] && break; sleep 0.1; done
     main=$(systemctl show --value -p MainPID $unit)
     [ "$(systemctl is-active $unit)" = active ] || echo "$type: not active"
     [ "$(cat /run/adit-test.pid)" = "$main" ] || echo "$type: systemd takes $main for it"

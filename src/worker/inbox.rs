@@ -148,7 +148,11 @@ impl Inbox {
                 if let Some(file) = descriptors.pop()
                     && let Err(error) = log::replace_file(file)
                 {
-                    crate::error!(self.log, "Worker: log file not reopened: {error}");
+                    crate::error!(
+                        self.log,
+                        "Worker: log file not reopened: {}",
+                        log::Reason(&error)
+                    );
                 }
             }
             ToWorker::Syslog => {
