@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
 use crate::require;
+use crate::support::adit::program;
 use crate::support::certs::Wish;
 use crate::support::peers::{self, Server};
 use crate::support::{Certs, Plan, own_loopback, stand_in, tls};
@@ -416,4 +418,29 @@ fn one_certificate_of_three_services_is_warned_of_once() {
         warned[0].contains("Service [one], [two], [three]: the certificate of"),
         "{warned:?}"
     );
+}
+
+#[test]
+fn a_file_in_utf_16_is_one_error_with_the_remedy() {
+    require!(adit);
+    let certs = Certs::new();
+    let text = format!("[test]\naccept = 127.0.0.1:0\n{}", good(&certs));
+    let wide: Vec<u8> = std::iter::once(0xfeff)
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("adit.conf");
+    fs::write(&file, wide).expect("writing");
+    let by_name = Command::new(program()).arg("check").arg(&file).output();
+    let by_descriptor = Command::new(program())
+        .args(["-fd", "0"])
+        .stdin(fs::File::open(&file).expect("the file"))
+        .output();
+    for output in [by_name, by_descriptor] {
+        let said = output.expect("starting the program").stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(said.matches("error: ").count(), 1, "{said}");
+        assert!(said.contains("iconv -f UTF-16 -t UTF-8"), "{said}");
+    }
 }

@@ -208,7 +208,7 @@ mod tests {
              [a]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n"
         );
         let sources = crate::config::Sources {
-            text: Some(("adit.conf".to_owned(), text)),
+            text: Some(("adit.conf".to_owned(), text.into())),
             ..Default::default()
         };
         crate::config::load(&sources).unwrap().config.global

@@ -18,7 +18,7 @@ pub struct Sources {
     /// The configuration file.
     pub file: Option<PathBuf>,
     /// Text that was read already, as from a descriptor (`-fd 0`), and its name for messages.
-    pub text: Option<(String, String)>,
+    pub text: Option<(String, Vec<u8>)>,
     /// Option names and values from the command line; case, `-` and `_` in the names are ignored.
     pub flags: Vec<(String, String)>,
     /// Whether `ADIT_*` variables of this process count.
@@ -195,7 +195,7 @@ fn main_text(
     found: &mut Vec<Diagnostic>,
 ) -> Option<(String, Vec<u8>)> {
     if let Some((name, text)) = &sources.text {
-        return Some((name.clone(), text.clone().into_bytes()));
+        return Some((name.clone(), text.clone()));
     }
     if let Some(path) = &sources.file {
         let place = path.display().to_string();

@@ -196,13 +196,16 @@ impl Parser<'_> {
 
     /// Complains about a file in UTF-16, once.
     fn wide(&mut self, place: Arc<str>) {
-        let help = format!("iconv -f UTF-16 -t UTF-8 {place} > FILE makes UTF-8 of it");
         let origin = Origin {
             place,
             line: 1,
             text: "".into(),
         };
-        self.error(&origin, "the file is in UTF-16, not in UTF-8", &help);
+        self.error(
+            &origin,
+            "the file is in UTF-16, not in UTF-8",
+            "`iconv -f UTF-16 -t UTF-8 < OLD > NEW` makes UTF-8 of it",
+        );
         self.parsed.incomplete = true;
     }
 
@@ -382,7 +385,7 @@ mod tests {
             assert_eq!(
                 errors,
                 ["main:1: the file is in UTF-16, not in UTF-8 \
-                  (iconv -f UTF-16 -t UTF-8 main > FILE makes UTF-8 of it)"]
+                  (`iconv -f UTF-16 -t UTF-8 < OLD > NEW` makes UTF-8 of it)"]
             );
         }
     }

@@ -65,7 +65,7 @@ mod tests {
     fn a_file_of_three_services_is_warned_of_once_and_each_wrong_line_is_an_error() {
         let service = |name| format!("[{name}]\naccept = 0\nconnect = 9\ncert = /c\n");
         let sources = Sources {
-            text: Some(("f".to_owned(), ["a", "b", "c"].map(service).concat())),
+            text: Some(("f".to_owned(), ["a", "b", "c"].map(service).concat().into())),
             ..Sources::default()
         };
         let config = load(&sources).unwrap().config;

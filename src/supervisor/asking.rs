@@ -277,7 +277,7 @@ mod tests {
             );
         }
         let sources = Sources {
-            text: Some(("test".into(), text)),
+            text: Some(("test".into(), text.into())),
             ..Sources::default()
         };
         let config = load(&sources).unwrap().config;

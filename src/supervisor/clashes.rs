@@ -136,7 +136,7 @@ mod tests {
                 &format!("[{name}]\n{lines}\nclient = yes\nverifyServer = yes\nconnect = h:9\n");
         }
         let sources = Sources {
-            text: Some(("f".to_owned(), text)),
+            text: Some(("f".to_owned(), text.into())),
             ..Sources::default()
         };
         let config = load(&sources).unwrap().config;

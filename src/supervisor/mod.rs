@@ -302,7 +302,7 @@ fn tell_of_the_sandbox(log: &Log) {
 fn stand_in() -> io::Result<Config> {
     let text = "[none]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
     let sources = Sources {
-        text: Some(("nothing".to_owned(), text.to_owned())),
+        text: Some(("nothing".to_owned(), text.into())),
         ..Sources::default()
     };
     let mut config = config::load(&sources)

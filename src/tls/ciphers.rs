@@ -78,6 +78,11 @@ fn ordered(
     suites
 }
 
+/// Their names, as a list.
+pub(super) fn names_of_ciphers() -> String {
+    tls12().map(|(name, _)| name).join(":")
+}
+
 /// Red Hat's name for the suites that the administrator of the machine chose; OpenSSL elsewhere
 /// has no such word.
 const PROFILE: &str = "PROFILE=SYSTEM";
@@ -102,11 +107,10 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
     if let Some(level) = selected.security_level {
         notes.extend(security_level(level)?);
     }
-    let names = || known.map(|(name, _)| name).join(":");
     if selected.rows.is_empty() {
         return Err(format!(
             "no cipher match: {list:?} selects no suite; adit has {}",
-            names()
+            names_of_ciphers()
         ));
     }
     let without = selected.added.iter();
@@ -122,7 +126,7 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         format!(
             "adit has no suite of {list:?}, so TLS 1.2 is not spoken, and TLS 1.3 alone is; \
              for TLS 1.2 it has {}",
-            names()
+            names_of_ciphers()
         )
     });
     if warning.is_none() && !without.is_empty() {

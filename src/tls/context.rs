@@ -297,8 +297,13 @@ fn versions(
         .filter(|version| has_suites(version))
         .collect();
     if versions.is_empty() {
-        let text = "no cipher match: adit has no suite of this list, and TLS 1.3 is not asked for";
-        problems.push(Problem::error("ciphers", text.into()));
+        // That TLS 1.3 is left would be said besides, wrongly.
+        problems.retain(|problem| problem.option != "ciphers");
+        let text = format!(
+            "no cipher match: adit has no suite of this list, and TLS 1.3 is not asked for; it has {}",
+            ciphers::names_of_ciphers()
+        );
+        problems.push(Problem::error("ciphers", text));
     }
     versions
 }

@@ -226,7 +226,7 @@ mod tests {
     fn the_examples_are_served() {
         for text in [CLIENT, SERVER] {
             let sources = Sources {
-                text: Some(("example".to_owned(), text.to_owned())),
+                text: Some(("example".to_owned(), text.into())),
                 ..Sources::default()
             };
             let loaded = load(&sources).unwrap_or_else(|found| panic!("{text}\n{found}"));

@@ -26,7 +26,7 @@ impl Files for NoFiles {
 
 fn sources(text: &str) -> Sources {
     Sources {
-        text: Some(("test.conf".to_owned(), text.to_owned())),
+        text: Some(("test.conf".to_owned(), text.into())),
         ..Sources::default()
     }
 }

@@ -350,7 +350,11 @@ fn without_a_suite_of_tls_1_2_only_tls_1_3_is_spoken_if_it_may_be() {
     error(
         with(Some(crate::config::TlsVersion::V1_2)),
         "ciphers",
-        &["no cipher match", "TLS 1.3 is not asked for"],
+        &["no cipher match", "TLS 1.3 is not asked for; it has ECDHE-"],
+    );
+    assert_eq!(
+        problems(true, with(Some(crate::config::TlsVersion::V1_2))).len(),
+        1
     );
 }
 
