@@ -149,34 +149,28 @@ impl Handshake {
             _ => Offence::from_rustls(error, &self.opening),
         };
         let ours = || suites::of(&self.provider.cipher_suites);
-        match (offence, &self.connection) {
-            // rustls looks at groups first, which who has no suite for them need not send.
-            (
-                offence @ (Offence::NoSharedCipher(_) | Offence::NoSharedGroup),
-                Connection::Server(_),
-            ) => match suites::offered(input) {
-                Some(offered)
-                    if matches!(offence, Offence::NoSharedCipher(_))
-                        || !offered
-                            .iter()
-                            .any(|suite| ours().any(|ours| ours == *suite)) =>
-                {
-                    Offence::NoSharedCipher(Some(format!(
-                        "the client offers {}; adit has {}",
-                        suites::named(offered),
-                        suites::named(ours())
-                    )))
+        match (&offence, &self.connection) {
+            (Offence::NoSharedCipher(_) | Offence::NoSharedGroup, Connection::Server(_)) => {
+                let Some(offered) = suites::offered(input) else {
+                    return offence;
+                };
+                // rustls looks at groups first, and a client without ECDHE sends none.
+                let shared = offered.iter().any(|suite| ours().any(|one| one == *suite));
+                if shared && matches!(offence, Offence::NoSharedGroup) {
+                    return offence;
                 }
-                _ => offence,
-            },
+                let (offered, ours) = (suites::named(offered), suites::named(ours()));
+                let lists = format!("the client offers {offered}; adit has {ours}");
+                Offence::NoSharedCipher(Some(lists))
+            }
             // The server's answer to the hello.
             (
                 Offence::AlertReceived(alert @ AlertDescription::HandshakeFailure),
                 Connection::Client(connection),
             ) if connection.negotiated_cipher_suite().is_none() => {
-                Offence::HelloRefused(alert, suites::named(ours()))
+                Offence::HelloRefused(*alert, suites::named(ours()))
             }
-            (offence, _) => offence,
+            _ => offence,
         }
     }
 

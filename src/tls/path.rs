@@ -1,6 +1,6 @@
-//! The path from a peer's certificate to one that is trusted. webpki builds and judges it: signatures,
-//! dates, who may sign, how deep, for which names. It compares names by their bytes. Where that leads
-//! nowhere, and names are there that are equal by their text alone, it is asked again with `twin`s.
+//! The path from a peer's certificate to a trusted one. webpki builds and judges it: signatures,
+//! dates, authority, length, name constraints. It compares names by their bytes. If that leads nowhere
+//! and some names are equal by their text alone, it is asked again with `twin`s.
 
 use std::borrow::Cow;
 
@@ -146,8 +146,8 @@ impl Search<'_> {
         Ok(names.chain([anchor]).collect())
     }
 
-    /// What webpki does not look at: a keyUsage without keyCertSign forbids to sign certificates, and
-    /// so does whoever installed it as one to be rejected.
+    /// Two things that webpki does not check: a keyUsage without keyCertSign forbids signing
+    /// certificates, and the trust settings of CAfile may reject one.
     fn may_stand(&self, der: &[u8]) -> Result<(), webpki::Error> {
         if self.trust.rejects(der) {
             return Err(webpki::Error::CertDistrusted);

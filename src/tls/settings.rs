@@ -1,5 +1,5 @@
-//! For what a certificate is trusted by the words of whoever installed it: what `openssl x509 -trustout`
-//! writes behind it (X509_CERT_AUX), as OpenSSL obeys it (X509_check_trust).
+//! Trust settings: what `openssl x509 -trustout` writes behind a certificate (X509_CERT_AUX), obeyed
+//! as OpenSSL obeys it (X509_check_trust).
 
 use super::der::{self, OBJECT_IDENTIFIER, SEQUENCE};
 

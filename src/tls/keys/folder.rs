@@ -33,7 +33,7 @@ enum Folder<'a> {
 }
 
 impl<'a> Folder<'a> {
-    /// In the jail when there is one with such a folder, as it will be for who is in there.
+    /// In the jail if the folder is there, found as a jailed process would find it.
     fn find(jail: Option<&'a Path>, path: &'a Path) -> io::Result<Self> {
         let Some(jail) = jail else {
             return Ok(Folder::Outside(path));

@@ -466,11 +466,6 @@ fn private_key(
     Err(Problem::error(option, text))
 }
 
-/// Whether no certificate can be seen in it, however odd.
-fn is_damaged(der: &CertificateDer<'_>) -> bool {
-    X509Certificate::from_der(der).is_err() && webpki::anchor_from_trusted_cert(der).is_err()
-}
-
 /// The certificates of CAfile.
 ///
 /// # Errors
@@ -482,7 +477,10 @@ pub(super) fn ca_file(path: &Path) -> Result<Vec<Authority>, Problem> {
         return Err(Problem::error("CAfile", no_certificate(path, &bytes)));
     }
     // stunnel starts, and then trusts none of the others either.
-    if let Some(nth) = found.iter().position(|one| is_damaged(&one.der)) {
+    if let Some(nth) = found
+        .iter()
+        .position(|one| X509Certificate::from_der(&one.der).is_err())
+    {
         let (nth, path) = (nth + 1, path.display());
         let text = format!("certificate {nth} in {path} is damaged: copy it anew, or take it out");
         return Err(Problem::error("CAfile", text));

@@ -287,16 +287,21 @@ fn trust_that_cannot_be_loaded_is_an_error() {
         "CAfile",
         &["certificate 1 in", "damaged PEM", "take it out"],
     );
-    // One among good ones: a line of it is missing.
+    // One among good ones: a line of it is missing, or is another.
     let good = authority("the authority").pem();
-    let mut lines: Vec<_> = good.lines().collect();
-    lines.remove(3);
-    let text = format!("{good}{}\n{good}", lines.join("\n"));
-    error(
-        client(Some(pki.write("one-bad", &text)), None),
-        "CAfile",
-        &["certificate 2 in", "is damaged", "take it out"],
-    );
+    let mut missing: Vec<_> = good.lines().collect();
+    let zeros = "A".repeat(missing[5].len());
+    let mut other = missing.clone();
+    missing.remove(3);
+    other[5] = &zeros;
+    for lines in [missing, other] {
+        let text = format!("{good}{}\n{good}", lines.join("\n"));
+        error(
+            client(Some(pki.write("one-bad", &text)), None),
+            "CAfile",
+            &["certificate 2 in", "is damaged", "take it out"],
+        );
+    }
 }
 
 #[test]
