@@ -1,24 +1,25 @@
 //! Forking, and what every child does first. Never in here: what a role does afterwards.
 
+mod handle;
+
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
-use crate::ipc::wait::wait;
 use crate::signals::{self, Signals};
 use crate::step::NameStep;
+pub use handle::Handle;
 
 /// Proof that this process has one thread, so that no other can hold a lock over a fork. Not Send:
 /// it says nothing of another thread.
@@ -130,56 +131,6 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
-    }
-}
-
-/// A process that is not a child of ours, meant itself: its number may be given to another one once it
-/// has ended, this handle not.
-#[derive(Debug)]
-pub struct Handle(OwnedFd);
-
-impl Handle {
-    /// Of the process that has this number now.
-    ///
-    /// # Errors
-    /// What pidfd_open(2) gives (Linux 5.3).
-    pub fn of(pid: Pid) -> io::Result<Handle> {
-        // SAFETY: pidfd_open(2) takes two numbers.
-        let made = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-        let number = i32::try_from(Errno::result(made)?).map_err(io::Error::other)?;
-        // SAFETY: the kernel has just opened it, for this call alone.
-        Ok(Handle(unsafe { OwnedFd::from_raw_fd(number) }))
-    }
-
-    /// Sends a signal.
-    ///
-    /// # Errors
-    /// What pidfd_send_signal(2) gives (Linux 5.1).
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let no_info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: without a siginfo nothing is read from memory.
-        let sent = unsafe {
-            let handle = self.0.as_raw_fd();
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                handle,
-                signal as i32,
-                no_info,
-                0,
-            )
-        };
-        Errno::result(sent)?;
-        Ok(())
-    }
-
-    /// Waits until it has ended, however long that takes.
-    ///
-    /// # Errors
-    /// What poll(2) gives.
-    pub fn wait_for_end(&self) -> io::Result<()> {
-        let mut ended = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        while wait(&mut ended, PollTimeout::NONE)? == 0 {}
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
@@ -14,6 +15,7 @@ use nix::sys::signal::Signal;
 use crate::require;
 use crate::supervision::{client_mode, goes_on, open, send};
 use crate::support::adit::program;
+use crate::support::kernel;
 use crate::support::peers::Server;
 use crate::support::{Certs, Kernel, Plan, proc, tls, wait_for};
 
@@ -219,4 +221,27 @@ fn it_serves_without_any_one_of_the_newer_calls() {
         let (status, _) = adit.stop();
         assert!(status.success(), "without {calls:?}: {status}");
     }
+}
+
+/// Before Linux 5.3 a process can be meant by its number alone.
+#[test]
+fn stop_ends_it_and_waits_for_that_on_linux_4_18() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let socket = plan.folder().join("control");
+    let mut adit = plan
+        .global(format!("control = {}", socket.display()))
+        .service("test", upstream.line() + &certs.server().lines())
+        .start();
+    let mut command = Command::new(program());
+    command.args(["stop", "--control"]).arg(&socket);
+    let mut kernel = Kernel::linux_4_18().program();
+    // SAFETY: it makes two system calls, and nothing else.
+    unsafe { command.pre_exec(move || kernel::boot(&mut kernel)) };
+    let output = command.output().expect("starting the program");
+    assert!(output.status.success(), "{output:?}");
+    assert!(!proc::alive(adit.pid()), "it was not waited for");
+    assert!(adit.wait_for_exit().success());
 }
