@@ -31,7 +31,7 @@ What a unit of work costs adit and its peers, side by side; or
   --scale          how adit's cost grows with connections, services and workers
   --latency        how long an echo takes through adit and the peers
   --first-byte     how long a new connection takes to its first byte, directly, through adit and the
-                   peers, with Nagle's algorithm and without
+                   peers, with Nagle's algorithm and without (of --rows, those that it has)
   --start          adit's size, its time to start, its memory at rest
   --from FILE      draws the --chart of an earlier run's --json
 

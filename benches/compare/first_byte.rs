@@ -193,15 +193,16 @@ impl Way {
     }
 }
 
-/// Measures the cases through each of `peers` and directly; ratios are of the first peer.
+/// Measures the cases of these rows through each of `peers` and directly; ratios are of the first peer.
 ///
 /// # Errors
 /// A proxy that does not do its work.
-pub fn measure(field: &Field<'_>, peers: &[Peer]) -> io::Result<Report> {
+pub fn measure(field: &Field<'_>, peers: &[Peer], rows: &[&'static Row]) -> io::Result<Report> {
     let peers: Vec<Peer> = peers.iter().copied().filter(|peer| peer.tls()).collect();
     let mut lines = Vec::new();
-    for (number, case) in CASES.iter().enumerate() {
-        eprintln!("[{}/{}] {}", number + 1, CASES.len(), case.label);
+    let chosen = |case: &&Case| rows.iter().any(|row| row.id == case.row);
+    for case in CASES.iter().filter(chosen) {
+        eprintln!("{}", case.label);
         lines.push(Line {
             case,
             times: measure_one(field, &peers, case)?,

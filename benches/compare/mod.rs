@@ -111,7 +111,7 @@ fn tell(
 /// Measures first bytes and tells them.
 fn first_byte(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     let (scratch, pki) = prepare(plan)?;
-    let report = first_byte::measure(&field(plan, &pki, &scratch), &plan.peers)?;
+    let report = first_byte::measure(&field(plan, &pki, &scratch), &plan.peers, &plan.rows)?;
     println!("{}", report.text());
     keep(plan, "A new connection's first byte", &report.figures())
 }
