@@ -543,3 +543,16 @@ fn pbmac1_is_checked_with_every_hash_and_a_wrong_or_changed_one_opens_nothing() 
     openssl(&files.pki, &[&convert[..], &paths].concat());
     assert_eq!(chain(&files.options("new.pem"), &[])[0], files.leaf);
 }
+
+/// `openssl pkcs12 -export -pbmac1_pbkdf2`, by OpenSSL 3.6.3.
+#[test]
+fn pbmac1_is_read_as_openssl_writes_it() {
+    let files = Files::new();
+    let options = files.options("new.p12");
+    let file = options.cert.as_deref().unwrap();
+    std::fs::write(file, include_bytes!("pbmac1.p12")).unwrap();
+    let (found, _) = loaded(&options, &["geheim"]).unwrap_or_else(|e| panic!("{e:#?}"));
+    assert!(found.pkcs12);
+    assert_eq!(found.key.cert.len(), 1);
+    refused(&options, &["another"], &["no pass phrase at hand"]);
+}
