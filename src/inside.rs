@@ -1,11 +1,12 @@
 //! Files inside the jail, opened by root from outside it. The jail belongs to a user who is not
 //! trusted: links are followed as they will be after chroot(2), and never out of the jail.
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
 /// Opens `path`, as it will be seen from within, in the jail that is `root`.
@@ -42,34 +43,71 @@ fn open_in_root(
         match openat2(root, path, how) {
             Err(Errno::EAGAIN) if tries.next().is_some() => (),
             // Linux before 5.6.
-            Err(Errno::ENOSYS) => return open_without_links(root, path, flags, mode),
+            Err(Errno::ENOSYS) => return open_step_by_step(root, path, flags, mode),
             other => return other,
         }
     }
 }
 
-/// As [`open_in_root`], where the kernel cannot resolve in a root: follows no link at all.
-fn open_without_links(
+/// Links that one path may lead through, as in the kernel (path_resolution(7)).
+const MOST_LINKS: u8 = 40;
+
+/// As [`open_in_root`], where the kernel cannot resolve in a root: goes name by name, and reads each
+/// link itself. No step follows a link, so none can leave the root however the jail changes meanwhile.
+fn open_step_by_step(
     root: BorrowedFd<'_>,
     path: &Path,
     flags: OFlag,
     mode: Mode,
 ) -> nix::Result<OwnedFd> {
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let mut here = openat(root, ".", folder, Mode::empty())?;
-    let mut names = path.components().peekable();
-    while let Some(component) = names.next() {
-        let name = match component {
-            Component::Normal(name) => name,
-            Component::ParentDir => return Err(Errno::ELOOP),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
-        };
-        if names.peek().is_none() {
-            return openat(here, name, flags | OFlag::O_NOFOLLOW, mode);
+    // The folders from the root to where the walk is; `..` goes back to the one before.
+    let mut walked = vec![openat(root, ".", folder, Mode::empty())?];
+    let mut names: Vec<OsString> = reversed(path);
+    let mut links = 0;
+    while let Some(name) = names.pop() {
+        let here = walked.last().ok_or(Errno::ENOENT)?;
+        if name == ".." {
+            walked.truncate(1.max(walked.len() - 1));
+        } else if let Some(target) = link_target(here.as_fd(), &name)? {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Errno::ELOOP);
+            }
+            if target.is_absolute() {
+                walked.truncate(1);
+            }
+            names.extend(reversed(&target));
+        } else if names.is_empty() {
+            return openat(here, name.as_os_str(), flags | OFlag::O_NOFOLLOW, mode);
+        } else {
+            let next = openat(here, name.as_os_str(), folder, Mode::empty())?;
+            walked.push(next);
         }
-        here = openat(here, name, folder, Mode::empty())?;
     }
+    let here = walked.last().ok_or(Errno::ENOENT)?;
     openat(here, ".", flags, mode)
+}
+
+/// The names of a path, the first one last.
+fn reversed(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut names: Vec<_> = names.collect();
+    names.reverse();
+    names
+}
+
+/// Where the link `name` leads; `None` for what is no link, or not there.
+fn link_target(here: BorrowedFd<'_>, name: &OsStr) -> nix::Result<Option<PathBuf>> {
+    match readlinkat(here, name) {
+        Ok(target) => Ok(Some(target.into())),
+        Err(Errno::EINVAL | Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 #[cfg(test)]
@@ -84,30 +122,62 @@ mod tests {
         fs::File::from(fd).write_all(text.as_bytes()).unwrap();
     }
 
-    #[test]
-    fn without_openat2_no_link_is_followed_at_all() {
+    type Open = fn(BorrowedFd<'_>, &Path, OFlag, Mode) -> nix::Result<OwnedFd>;
+
+    /// A jail with links, and a file `target` beside it that no path may reach.
+    fn jail() -> (tempfile::TempDir, tempfile::TempDir) {
         let jail = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
-        let target = outside.path().join("target");
-        fs::write(&target, "").unwrap();
-        symlink(&target, jail.path().join("a")).unwrap();
-        symlink(outside.path(), jail.path().join("log")).unwrap();
-        let flags = || OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        let mode = || Mode::from_bits_truncate(0o640);
-        let root = nix::fcntl::open(
-            jail.path(),
-            OFlag::O_PATH | OFlag::O_DIRECTORY,
-            Mode::empty(),
-        )
-        .unwrap();
-        for path in ["/a", "/log/target", "/../target"] {
-            let opened = open_without_links(root.as_fd(), Path::new(path), flags(), mode());
-            assert!(opened.is_err(), "{path}");
+        fs::write(outside.path().join("target"), "").unwrap();
+        let link = |target: &Path, name: &str| symlink(target, jail.path().join(name)).unwrap();
+        link(&outside.path().join("target"), "out");
+        link(outside.path(), "outer");
+        link(Path::new("/sub/../sub/file"), "absolute");
+        link(Path::new("../../../../sub"), "up");
+        link(Path::new("loop"), "loop");
+        link(Path::new("new"), "dangling");
+        fs::create_dir(jail.path().join("sub")).unwrap();
+        fs::write(jail.path().join("sub/file"), "").unwrap();
+        symlink("file", jail.path().join("sub/relative")).unwrap();
+        (jail, outside)
+    }
+
+    #[test]
+    fn with_and_without_openat2_links_lead_to_the_same_place_in_the_jail() {
+        for open in [open_in_root as Open, open_step_by_step as Open] {
+            let (jail, outside) = jail();
+            let folder = OFlag::O_PATH | OFlag::O_DIRECTORY;
+            let root = nix::fcntl::open(jail.path(), folder, Mode::empty()).unwrap();
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC;
+            let open = |path: &str| {
+                let mode = Mode::from_bits_truncate(0o640);
+                open(root.as_fd(), Path::new(path), flags, mode)
+            };
+            for path in [
+                "/sub/file",
+                "/absolute",
+                "sub/relative",
+                "/up/file",
+                "/../../sub/./file",
+                "/sub/../absolute",
+            ] {
+                append(open(path).unwrap(), "1");
+            }
+            let file = jail.path().join("sub/file");
+            assert_eq!(fs::read_to_string(file).unwrap(), "1".repeat(6));
+            for path in ["/b", "/sub/b", "/dangling"] {
+                append(open(path).unwrap(), "in");
+            }
+            for made in ["b", "sub/b", "new"] {
+                assert_eq!(fs::read_to_string(jail.path().join(made)).unwrap(), "in");
+            }
+            assert_eq!(open("/loop").unwrap_err(), Errno::ELOOP);
+            for path in ["/out", "/outer/target", "/sub/file/x", "/none/x"] {
+                assert!(open(path).is_err(), "{path}");
+            }
+            assert!(open("/sub").is_err(), "a folder is not written to");
+            let target = outside.path().join("target");
+            assert_eq!(fs::read_to_string(target).unwrap(), "");
         }
-        append(
-            open_without_links(root.as_fd(), Path::new("/b"), flags(), mode()).unwrap(),
-            "in",
-        );
-        assert_eq!(fs::read_to_string(jail.path().join("b")).unwrap(), "in");
     }
 }
