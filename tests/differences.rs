@@ -77,6 +77,23 @@ fn an_address_is_not_sent_as_a_server_name() {
     assert_eq!(sent, [true, false]);
 }
 
+/// socat sends an IPv6 address with its brackets.
+#[test]
+fn a_server_name_that_is_no_host_name_is_refused() {
+    require_both!();
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let refused = both(|path| {
+        let adit = server_mode(path, &certs, &upstream);
+        let said = s_client(adit.address("test"), &["-servername", "[::1]"], "");
+        let refused = said.contains("alert illegal parameter");
+        if refused {
+            adit.wait_for_log("invalid server name: the client's fault");
+        }
+        refused
+    });
+    assert_eq!(refused, [false, true]);
+}
+
 #[test]
 fn a_reset_behind_is_a_reset_in_front() {
     require_both!();

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
+use super::signatures::MAX_RSA;
 use super::{alerts, key_kinds};
 use crate::ipc::scoreboard::HandshakeFailure;
 
@@ -120,8 +121,8 @@ pub(super) enum Rejection {
     Unreadable,
     /// RSA, of this many bits.
     WeakKey(usize),
-    /// The same, of an authority's.
-    WeakAuthority(usize),
+    /// An authority's key, as small or too large: RSA, of this many bits.
+    AuthorityKeySize(usize),
     NotInRepository,
     SubjectChecks,
     /// verifyServer: the name that was asked for.
@@ -144,8 +145,9 @@ impl fmt::Display for Rejection {
             Rejection::WeakKey(bits) => {
                 return write!(f, "EE certificate key too weak, RSA of {bits} bits");
             }
-            Rejection::WeakAuthority(bits) => {
-                return write!(f, "CA certificate key too weak, RSA of {bits} bits");
+            Rejection::AuthorityKeySize(bits) => {
+                let fault = if *bits > MAX_RSA { "large" } else { "weak" };
+                return write!(f, "CA certificate key too {fault}, RSA of {bits} bits");
             }
             Rejection::NotInRepository => "certificate rejected",
             Rejection::SubjectChecks => "subject checks failed",
@@ -183,6 +185,8 @@ pub(super) enum Offence {
     UnexpectedMessage,
     Malformed(String),
     Misbehaved(String),
+    /// The client's server name is none.
+    InvalidServerName,
     Vanished,
     KeysExhausted,
     NoServerName,
@@ -287,6 +291,12 @@ impl Offence {
                     ..alerts::row(*alert)
                 };
             }
+            Offence::InvalidServerName => (
+                "invalid server name",
+                Fault::Peer,
+                "its server name (SNI) is no host name: give the client a name or a plain address to connect to, without brackets or a port",
+                Negotiation,
+            ),
             Offence::BadRecordMac => (
                 "decryption failed or bad record mac",
                 Fault::Unsure,
@@ -384,6 +394,9 @@ impl Offence {
                 | InvalidMessage::InvalidEmptyPayload,
             ) if !looks_like_tls(opening) => garbage(opening),
             Error::InvalidMessage(what) => Offence::Malformed(format!("{what:?}")),
+            Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName) => {
+                Offence::InvalidServerName
+            }
             Error::PeerMisbehaved(what) => Offence::Misbehaved(format!("{what:?}")),
             other => Offence::Internal(other.to_string()),
         }
@@ -460,8 +473,8 @@ impl Rejection {
             Rejection::WeakKey(_) => {
                 "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate"
             }
-            Rejection::WeakAuthority(_) => {
-                "adit takes RSA keys of 2048 bits and more: the authority needs a new key, and the peer a new certificate"
+            Rejection::AuthorityKeySize(_) => {
+                "adit takes RSA keys of 2048 to 8192 bits: the authority needs a new key, and the peer a new certificate"
             }
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
                 "the peer needs another certificate"

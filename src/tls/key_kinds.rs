@@ -21,9 +21,16 @@ pub(super) const TAKEN: &str =
 /// The bits of a certificate's key of RSA.
 pub(super) fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<usize> {
     match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) => Some(key.key_size()),
+        Ok(PublicKey::RSA(key)) => bits(key.modulus),
         _ => None,
     }
+}
+
+/// The bits of a number, from the highest that is set.
+fn bits(number: &[u8]) -> Option<usize> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let (first, rest) = number.get(zeros..)?.split_first()?;
+    Some(8 * rest.len() + 8 - first.leading_zeros() as usize)
 }
 
 /// What the key of a certificate is.
@@ -78,10 +85,7 @@ fn rsa(bits: usize) -> String {
 
 fn rsa_private(key: &[u8]) -> Option<String> {
     let parts = der::all(der::only(key, SEQUENCE)?)?;
-    let modulus = parts.get(1)?.content;
-    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-    let (first, rest) = modulus.get(zeros..)?.split_first()?;
-    Some(rsa(8 * rest.len() + 8 - first.leading_zeros() as usize))
+    bits(parts.get(1)?.content).map(rsa)
 }
 
 /// An AlgorithmIdentifier.

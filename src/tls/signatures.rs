@@ -15,8 +15,10 @@ use super::failure::Offence;
 use super::key_kinds;
 use super::notes::blame;
 
-/// Smaller keys of RSA verify nothing in AWS-LC as rustls uses it.
+/// Smaller and larger keys of RSA verify nothing in AWS-LC as rustls uses it.
 const MIN_RSA: usize = 2048;
+/// The largest, in bits.
+pub(super) const MAX_RSA: usize = 8192;
 
 /// Whether the holder of `cert`'s key signed a TLS 1.2 handshake.
 pub(super) fn tls12(
@@ -41,6 +43,11 @@ pub(super) fn tls13(
 /// The bits of a key of RSA that is too small.
 pub(super) fn weakness(certificate: &X509Certificate<'_>) -> Option<usize> {
     key_kinds::rsa_bits(certificate).filter(|bits| *bits < MIN_RSA)
+}
+
+/// The bits of a key of RSA whose signatures are not verified, whether they are good or not.
+pub(super) fn unverifiable(certificate: &X509Certificate<'_>) -> Option<usize> {
+    key_kinds::rsa_bits(certificate).filter(|bits| !(MIN_RSA..=MAX_RSA).contains(bits))
 }
 
 /// Leaves what is wrong with a signature: nothing was verified of the certificate itself.

@@ -190,7 +190,7 @@ impl Verifier {
             .map_err(|error| {
                 let weak = match error {
                     webpki::Error::InvalidSignatureForPublicKey => {
-                        self.weak_authority(certificate, intermediates)
+                        self.unverifiable_authority(certificate, intermediates)
                     }
                     _ => None,
                 };
@@ -205,7 +205,7 @@ impl Verifier {
     }
 
     /// An authority above the leaf whose key verifies nothing, so that each signature by it seems wrong.
-    fn weak_authority(
+    fn unverifiable_authority(
         &self,
         leaf: &X509Certificate<'_>,
         sent: &[CertificateDer<'_>],
@@ -217,9 +217,11 @@ impl Verifier {
         let issued = sent.iter().chain([leaf]);
         let trusted = issued.flat_map(|one| self.trust.of_name(one.issuer()));
         let trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
-        let found = trusted.filter_map(|one| signatures::weakness(&one)).next();
-        let found = found.or_else(|| sent.iter().find_map(signatures::weakness));
-        found.map(Rejection::WeakAuthority)
+        let found = trusted
+            .filter_map(|one| signatures::unverifiable(&one))
+            .next();
+        let found = found.or_else(|| sent.iter().find_map(signatures::unverifiable));
+        found.map(Rejection::AuthorityKeySize)
     }
 
     /// checkHost, checkEmail, checkIP: one match of any is enough, as in stunnel.
@@ -368,7 +370,7 @@ fn refuse(rejection: Rejection) -> Error {
         Rejection::Signature => CertificateError::BadSignature,
         Rejection::Unreadable
         | Rejection::WeakKey(_)
-        | Rejection::WeakAuthority(_)
+        | Rejection::AuthorityKeySize(_)
         | Rejection::Other(_) => CertificateError::BadEncoding,
         Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
             CertificateError::NotValidForName
