@@ -183,7 +183,7 @@ impl Plan {
             .collect()
     }
 
-    /// Whether the processes that relay are root's: nobody else to become was named.
+    /// Whether the relaying processes stay root, as no other user is configured.
     pub fn stays_root(&self) -> bool {
         self.privileged && self.uid.is_none_or(Uid::is_root)
     }

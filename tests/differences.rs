@@ -153,7 +153,7 @@ fn a_refused_starttls_is_told_to_the_mail_program() {
     );
 }
 
-/// Lets nobody write the log: stunnel opens it as that user.
+/// Lets the user `nobody` write the log: stunnel opens it as that user.
 fn log_of_nobody(file: &Path) {
     fs::write(file, "").expect("writing");
     fs::set_permissions(file, fs::Permissions::from_mode(0o666)).expect("chmod");

@@ -1,5 +1,5 @@
-//! Whether a start could bind its addresses now: for `adit check`. Nothing listens for it, and what
-//! the running adit has is in nobody's way.
+//! Whether a start could bind its addresses now: for `adit check`. It binds without listening, and an
+//! address that the running adit holds counts as free.
 
 use std::fs;
 use std::io;

@@ -324,7 +324,7 @@ impl Offence {
             Offence::Misbehaved(_) => (
                 "protocol violation",
                 Fault::Unsure,
-                "the peer's TLS is broken, or somebody meddles with the connection",
+                "the peer's TLS is broken, or the connection is tampered with",
                 Protocol,
             ),
             Offence::Vanished => (

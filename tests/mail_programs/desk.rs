@@ -153,10 +153,10 @@ pub fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// The user who is nobody; some programs refuse to work for root.
+/// The user `nobody`: some programs refuse to work for root.
 pub const NOBODY: (u32, u32) = (65534, 65534);
 
-/// Gives a folder and all that is in it to nobody.
+/// Gives a folder and all that is in it to the user `nobody`.
 pub fn own_by_nobody(folder: &Path) {
     chown(folder, Some(NOBODY.0), Some(NOBODY.1)).expect("chown");
     for entry in fs::read_dir(folder).expect("a folder").flatten() {

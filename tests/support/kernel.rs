@@ -86,7 +86,7 @@ impl Kernel {
 /// Puts this process, and all that it will start, under the kernel that `program` makes. Two system
 /// calls, and nothing else: for a child between fork(2) and execve(2).
 pub fn boot(program: &mut [sock_filter]) -> io::Result<()> {
-    // Whoever is not root must give up what set-user-ID programs would give.
+    // Without root a filter needs no_new_privs (seccomp(2)).
     if !nix::unistd::geteuid().is_root() {
         nix::sys::prctl::set_no_new_privs()?;
     }

@@ -40,7 +40,7 @@ impl MailHost {
         host
     }
 
-    /// As [`MailHost::modern`], but whoever connects from `networks` may relay, at port 25 in plain.
+    /// As [`MailHost::modern`], but clients in `networks` may relay, at port 25 in plain.
     #[track_caller]
     pub fn relaying(certs: &Certs, networks: &str) -> MailHost {
         let mut host = MailHost::new();

@@ -583,7 +583,7 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
         assert!(note, "{line}: {said:?}");
         assert!(!said.concat().contains("warning"), "{line}: {said:?}");
     }
-    // stunnel asks whoever connects, and refuses all.
+    // stunnel asks port 113 of each client, and refuses them all.
     let said = said_of("ident =");
     assert!(said[0].starts_with("warning: "), "{said:?}");
     assert!(said_of("retry = no").is_empty());
