@@ -93,7 +93,7 @@ check "its socket is in the units' folder" bash -c 'ls /run/adit/*.sock'
 
 # The configuration that README shows, as the package runs it; its hosts are this one.
 cp /etc/hosts /root/hosts
-echo '127.0.0.1 smtp.example.com pop.example.com' >>/etc/hosts
+echo '127.0.0.1 smtp.example.com pop.example.com imap.example.com' >>/etc/hosts
 sed -n '/^```ini$/,/^```$/p; /^```$/q' /mnt/README.md | grep -v '^```' >$conf
 rm -f /var/log/adit/adit.log
 check "adit check has nothing to say of README's configuration" adit check --strict

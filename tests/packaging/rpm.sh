@@ -26,7 +26,7 @@ put() {
 }
 put /bin/sh /bin/cat /bin/rm /bin/sleep /usr/bin/timeout /usr/bin/readlink /bin/ls /bin/sed /usr/bin/awk /usr/bin/id /bin/grep \
     /lib/x86_64-linux-gnu/libnss_files.so.2 /lib/x86_64-linux-gnu/libgcc_s.so.1 2>/dev/null
-for library in libc.so.6 libgcc_s.so.1; do
+for library in libc.so.6 libpthread.so.0 libdl.so.2 libm.so.6 librt.so.1 libgcc_s.so.1; do
     put "$(ldconfig -p | awk -v name=$library '$1 == name { print $NF; exit }')"
 done
 # Where Fedora has its authorities.
