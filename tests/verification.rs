@@ -236,6 +236,103 @@ fn an_authority_whose_link_in_the_jail_is_removed_is_trusted_no_more() {
     refused(&adit, "unable to get local issuer certificate");
 }
 
+/// Shell functions: `root KEY NAME` makes a root, `sign KEY NAME BY EXTENSIONS FILE` a certificate that
+/// BY.key signs. A key that is not there yet is made.
+const AUTHORITY: &str = r#"
+cd "$1"
+keyid='subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid'
+ca="basicConstraints=critical,CA:TRUE
+$keyid"
+leaf="subjectAltName=DNS:localhost
+$keyid"
+request() {
+    openssl ecparam -name prime256v1 -genkey -noout -out $1.new
+    [ -f $1.key ] || mv $1.new $1.key
+    openssl req -new -key $1.key -subj "/CN=$2" -out request
+}
+root() {
+    request $1 "$2"
+    echo "$ca" > extensions
+    openssl x509 -req -in request -key $1.key -days 99 -extfile extensions -out $1.pem
+}
+sign() {
+    request $1 "$2"
+    echo "$4" > extensions
+    openssl x509 -req -in request -CA $3.pem -CAkey $3.key -CAcreateserial -days 99 -extfile extensions -out $5.pem
+}
+"#;
+
+/// The commands make `shown.pem`, `sent.pem` and `trusted.pem`: a server's certificate, what it sends with
+/// it, and CAfile. Returns adit as that server's client, and what `openssl verify` says.
+fn beside_openssl(commands: &str) -> (Adit, Server, Certs, String) {
+    let certs = Certs::new();
+    let script = format!("{AUTHORITY}{commands}\ncat shown.pem sent.pem > chain.pem\n");
+    let mut shell = Command::new("sh");
+    openssl::run(shell.args(["-ec", &script, "sh"]).arg(certs.folder()));
+    let verify = Command::new("openssl")
+        .args("verify -no-CApath -no-CAstore -purpose sslserver".split(' '))
+        .args("-CAfile trusted.pem -untrusted sent.pem shown.pem".split(' '))
+        .current_dir(certs.folder())
+        .output()
+        .expect("openssl");
+    let said = [verify.stdout, verify.stderr].concat();
+    let pair = Pair {
+        cert: certs.folder().join("chain.pem"),
+        key: certs.folder().join("shown.key"),
+    };
+    let server = upstream(&pair);
+    let trusted = certs.folder().join("trusted.pem");
+    let lines = format!("CAfile = {}\nverifyChain = yes\n", trusted.display());
+    let adit = client_mode(&server, &lines);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (adit, server, certs, said)
+}
+
+/// The root is rejected, and another authority, which is trusted, vouches for its key.
+#[test]
+fn a_root_that_is_rejected_does_not_come_back_by_another_authority() {
+    require!(program "openssl");
+    let chain = "root root Root; root other Other
+        sign root Root other \"$ca\" sent
+        sign shown localhost root \"$leaf\" shown
+        openssl x509 -in root.pem -trustout";
+    for (settings, good) in [
+        ("-addreject serverAuth", false),
+        ("-addreject anyExtendedKeyUsage", false),
+        ("-addtrust clientAuth", false),
+        ("-addreject clientAuth", true),
+    ] {
+        let commands = format!("{chain} {settings} > trusted.pem\ncat other.pem >> trusted.pem");
+        let (adit, _server, _certs, said) = beside_openssl(&commands);
+        if good {
+            assert!(said.contains("shown.pem: OK"), "{settings} {said}");
+            accepted(&adit);
+        } else {
+            assert!(said.contains("error 28 at 1 depth"), "{settings} {said}");
+            refused(&adit, "certificate verify failed");
+            adit.wait_for_log("certificate rejected");
+        }
+    }
+}
+
+/// An authority's new key, signed by its old one, is no root.
+#[test]
+fn a_link_to_a_root_that_is_not_there_ends_no_path() {
+    require!(program "openssl");
+    let chain = "root old Authority
+        sign link Authority old \"$ca\" link; cp link.pem sent.pem
+        sign shown localhost link \"$leaf\" shown";
+    let (adit, _server, _certs, said) =
+        beside_openssl(&format!("{chain}\ncat link.pem > trusted.pem"));
+    assert!(said.contains("error 2 at 1 depth"), "{said}");
+    refused(&adit, "certificate verify failed");
+    let (adit, _server, _certs, said) =
+        beside_openssl(&format!("{chain}\ncat link.pem old.pem > trusted.pem"));
+    assert!(said.contains("shown.pem: OK"), "{said}");
+    accepted(&adit);
+}
+
 fn server_mode(certs: &Certs, upstream: &Server, lines: &str) -> Adit {
     Adit::serve(format!(
         "{}{}{lines}",

@@ -4,7 +4,7 @@
 //! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`, `cipher_list`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `trust`, `settings`, `path`, `twin`, `key_kinds`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
+//! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `twin`, `key_kinds`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
 //!   log says about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `failure`, `alerts`, `suites`: why it did not work, whose fault that is, and what to do.
@@ -21,12 +21,14 @@ mod der;
 mod failure;
 mod handshake;
 mod hkdf;
+mod holder;
 mod key_kinds;
 mod keys;
 mod names;
 mod notes;
 mod path;
 mod record;
+mod self_signed;
 mod sessions;
 mod settings;
 mod signatures;

@@ -149,7 +149,7 @@ impl Search<'_> {
     /// Two things that webpki does not check: a keyUsage without keyCertSign forbids signing
     /// certificates, and the trust settings of CAfile may reject one.
     fn may_stand(&self, der: &[u8]) -> Result<(), webpki::Error> {
-        if self.trust.rejects(der) {
+        if self.trust.rejects_der(der) {
             return Err(webpki::Error::CertDistrusted);
         }
         match may_sign(der) {

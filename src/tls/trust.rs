@@ -6,6 +6,8 @@ use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
 
+use super::holder::Holder;
+use super::self_signed::self_signed;
 use super::settings::{self, Verdict};
 use super::{canonical, names};
 
@@ -22,6 +24,10 @@ impl Authority {
     pub(super) fn is_plain(&self) -> bool {
         self.settings.is_none()
     }
+
+    fn verdict(&self, serves: bool) -> Verdict {
+        settings::verdict(self.settings.as_deref().unwrap_or_default(), serves)
+    }
 }
 
 impl From<CertificateDer<'static>> for Authority {
@@ -35,7 +41,7 @@ impl From<CertificateDer<'static>> for Authority {
 #[derive(Debug)]
 pub(super) struct Trust {
     all: Vec<Trusted>,
-    rejected: Vec<CertificateDer<'static>>,
+    rejected: Vec<Holder>,
     anchors: Anchors,
     hints: Vec<DistinguishedName>,
 }
@@ -56,7 +62,7 @@ struct Trusted {
     public_key: Vec<u8>,
     not_before: UnixTime,
     not_after: UnixTime,
-    self_issued: bool,
+    self_signed: bool,
     rank: Rank,
 }
 
@@ -91,25 +97,34 @@ impl Trust {
             anchors: Anchors::default(),
             hints: Vec::new(),
         };
-        let added = authorities
+        let rejected = |one: &Authority| one.verdict(serves) == Verdict::Rejected;
+        let (rejected, others): (Vec<_>, Vec<_>) = authorities.into_iter().partition(rejected);
+        let mut unusable = 0;
+        for authority in rejected {
+            match X509Certificate::from_der(&authority.der) {
+                Ok((_, certificate)) => trust.rejected.push(Holder::of(&certificate)),
+                Err(_) => unusable += 1,
+            }
+        }
+        // After the rejected ones: a plain copy of one may come first in CAfile.
+        let added = others
             .into_iter()
             .map(|authority| trust.add(authority, ends, serves));
-        let unusable = added.filter(Option::is_none).count();
+        unusable += added.filter(Option::is_none).count();
         (trust, unusable)
     }
 
     fn add(&mut self, authority: Authority, ends: Ends, serves: bool) -> Option<()> {
-        let Authority { der, settings } = authority;
-        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-        let anchor = webpki::anchor_from_trusted_cert(&der).ok()?.to_owned();
-        let ends = match settings::verdict(settings.as_deref().unwrap_or_default(), serves) {
-            Verdict::Silent => ends,
+        let ends = match authority.verdict(serves) {
             Verdict::Trusted => Ends::Authorities,
-            Verdict::Rejected => {
-                self.rejected.push(der);
-                return Some(());
-            }
+            Verdict::Silent | Verdict::Rejected => ends,
         };
+        let der = authority.der;
+        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        if self.rejects(&certificate) {
+            return Some(());
+        }
+        let anchor = webpki::anchor_from_trusted_cert(&der).ok()?.to_owned();
         let trusted = Trusted::new(&der, &certificate, ends)?;
         self.hints
             .push(DistinguishedName::in_sequence(&anchor.subject));
@@ -186,9 +201,18 @@ impl Trust {
         self.all.iter().any(|trusted| trusted.der == *der)
     }
 
-    /// Whether this very certificate is installed as one not to be trusted.
-    pub(super) fn rejects(&self, der: &[u8]) -> bool {
-        self.rejected.iter().any(|rejected| **rejected == *der)
+    /// Whether its subject with its key is installed as not to be trusted. Stricter than OpenSSL, which
+    /// goes by whichever certificate of that subject it finds first, and never rejects a leaf that an
+    /// authority issued.
+    pub(super) fn rejects(&self, certificate: &X509Certificate<'_>) -> bool {
+        !self.rejected.is_empty() && self.rejected.contains(&Holder::of(certificate))
+    }
+
+    /// The same; what cannot be read is rejected if anything is.
+    pub(super) fn rejects_der(&self, der: &[u8]) -> bool {
+        let rejects =
+            |der| X509Certificate::from_der(der).map_or(true, |(_, it)| self.rejects(&it));
+        !self.rejected.is_empty() && rejects(der)
     }
 
     /// Whether one with the same subject and the same key is among them.
@@ -231,7 +255,7 @@ impl Trust {
 
     /// Whether a path can end here at all, if only one of a single certificate.
     pub(super) fn ends_paths(&self) -> bool {
-        !self.anchors.list.is_empty() || self.all.iter().any(|one| one.self_issued)
+        !self.anchors.list.is_empty() || self.all.iter().any(|one| one.self_signed)
     }
 
     /// The certificates that an anchor was made of.
@@ -255,10 +279,10 @@ impl Trusted {
         let time = |seconds: i64| {
             UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or(0)))
         };
-        let self_issued = self_issued(certificate);
+        let self_signed = self_signed(certificate);
         let rank = match may_sign(certificate) {
             false => Rank::Peer,
-            true if ends == Ends::Authorities || self_issued => Rank::Anchor,
+            true if ends == Ends::Authorities || self_signed => Rank::Anchor,
             true => Rank::Intermediate,
         };
         Some(Self {
@@ -267,7 +291,7 @@ impl Trusted {
             public_key: certificate.public_key().raw.to_vec(),
             not_before: time(certificate.validity().not_before.timestamp()),
             not_after: time(certificate.validity().not_after.timestamp()),
-            self_issued,
+            self_signed,
             rank,
         })
     }
@@ -305,18 +329,8 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
         Ok(Some(constraints)) => constraints.value.ca,
         Ok(None) => {
             usage == Some(true)
-                || (certificate.version() == X509Version::V1 && self_issued(certificate))
+                || (certificate.version() == X509Version::V1 && self_signed(certificate))
         }
         Err(_) => false,
     }
-}
-
-/// Whether it names itself as its issuer.
-pub(super) fn self_issued(certificate: &X509Certificate<'_>) -> bool {
-    let (subject, issuer) = (
-        certificate.subject().as_raw(),
-        certificate.issuer().as_raw(),
-    );
-    subject == issuer
-        || canonical::name(subject).is_some_and(|name| Some(name) == canonical::name(issuer))
 }

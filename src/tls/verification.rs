@@ -14,7 +14,8 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 use super::failure::{Offence, Rejection};
 use super::notes::{blame, note};
 use super::path::Search;
-use super::trust::{Trust, self_issued};
+use super::self_signed::self_signed;
+use super::trust::Trust;
 use super::{names, signatures};
 use crate::config::{PeerVerification, TlsOptions};
 
@@ -89,11 +90,13 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Rejection> {
-        let result = if self.is_trusted_root(leaf, certificate) {
+        let result = if self.trust.rejects(certificate) {
+            Err(Rejection::Other("certificate rejected".into()))
+        } else if self.is_trusted_root(leaf, certificate) {
             self.dates_and_purpose(certificate, now)
         } else if self.policy.chain || self.policy.server {
             self.path(leaf, certificate, intermediates, now)
-        } else if self_issued(certificate) {
+        } else if self_signed(certificate) {
             // OpenSSL's answer, which stunnel keeps: a copy with other bytes is an imitation.
             Err(Rejection::SelfSigned)
         } else {
@@ -120,7 +123,7 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         certificate: &X509Certificate<'_>,
     ) -> bool {
-        self.trust.contains(leaf) && self_issued(certificate)
+        self.trust.contains(leaf) && self_signed(certificate)
     }
 
     fn dates_and_purpose(
@@ -194,7 +197,7 @@ impl Verifier {
                     }
                     _ => None,
                 };
-                weak.unwrap_or_else(|| rejection(&error, self_issued(certificate)))
+                weak.unwrap_or_else(|| rejection(&error, self_signed(certificate)))
             })?;
         // stunnel's lines for what is above the leaf, the anchor first.
         for (nth, name) in above.iter().enumerate().rev() {
@@ -322,12 +325,12 @@ fn suitable(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejec
     }
 }
 
-fn rejection(error: &webpki::Error, self_issued: bool) -> Rejection {
+fn rejection(error: &webpki::Error, self_signed: bool) -> Rejection {
     use webpki::Error as E;
     match error {
         E::CertExpired { .. } | E::InvalidCertValidity => Rejection::Expired,
         E::CertNotValidYet { .. } => Rejection::NotYetValid,
-        E::UnknownIssuer | E::CaUsedAsEndEntity if self_issued => Rejection::SelfSigned,
+        E::UnknownIssuer | E::CaUsedAsEndEntity if self_signed => Rejection::SelfSigned,
         E::UnknownIssuer => Rejection::UnknownIssuer,
         E::RequiredEkuNotFoundContext(_) => Rejection::Purpose,
         E::InvalidSignatureForPublicKey => Rejection::Signature,

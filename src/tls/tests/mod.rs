@@ -1,5 +1,6 @@
 //! Two ends in one process, over byte queues.
 
+mod distrust;
 mod encrypted_keys;
 mod folders;
 mod handshakes;

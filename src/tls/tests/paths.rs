@@ -29,16 +29,16 @@ fn spellings() -> Vec<DnValue> {
     ]
 }
 
-fn printable(text: &str) -> DnValue {
+pub(super) fn printable(text: &str) -> DnValue {
     DnValue::PrintableString(PrintableString::try_from(text).unwrap())
 }
 
-fn key() -> KeyPair {
+pub(super) fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
 /// An authority of this name.
-fn ca(name: impl Into<DnValue>) -> CertificateParams {
+pub(super) fn ca(name: impl Into<DnValue>) -> CertificateParams {
     let mut params = authority_params("");
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -59,12 +59,12 @@ fn excluded(name: &str) -> NameConstraints {
     }
 }
 
-fn server_leaf() -> CertificateParams {
+pub(super) fn server_leaf() -> CertificateParams {
     leaf(&["mail.example.com"], "server")
 }
 
 /// `params` signed by `key`, with `issuer` as the issuer's name.
-fn signed(
+pub(super) fn signed(
     params: &CertificateParams,
     public: &KeyPair,
     issuer: impl Into<DnValue>,
@@ -85,7 +85,7 @@ fn trust(certificates: &[&Certificate], ends: Ends) -> Trust {
     trust
 }
 
-fn search(
+pub(super) fn search(
     trust: &Trust,
     leaf: &Certificate,
     sent: &[&Certificate],

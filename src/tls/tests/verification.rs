@@ -4,7 +4,7 @@ use super::*;
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::tls::notes;
 
-fn client(verification: PeerVerification, ca_file: PathBuf) -> TlsOptions {
+pub(super) fn client(verification: PeerVerification, ca_file: PathBuf) -> TlsOptions {
     TlsOptions {
         verification,
         ca_file: Some(ca_file),
@@ -12,7 +12,7 @@ fn client(verification: PeerVerification, ca_file: PathBuf) -> TlsOptions {
     }
 }
 
-fn server(cert: PathBuf) -> TlsOptions {
+pub(super) fn server(cert: PathBuf) -> TlsOptions {
     TlsOptions {
         cert: Some(cert),
         ..TlsOptions::default()
@@ -20,7 +20,7 @@ fn server(cert: PathBuf) -> TlsOptions {
 }
 
 /// The client's lines of a handshake that must work.
-fn accepted(client: &TlsOptions, server: &TlsOptions) -> Vec<String> {
+pub(super) fn accepted(client: &TlsOptions, server: &TlsOptions) -> Vec<String> {
     notes::written();
     let (mut client, mut server) = connect(client, server);
     client.stream();
@@ -29,7 +29,7 @@ fn accepted(client: &TlsOptions, server: &TlsOptions) -> Vec<String> {
 }
 
 /// The failure and the lines of a handshake that the client must end.
-fn refused(client: &TlsOptions, server: &TlsOptions) -> (String, Vec<String>) {
+pub(super) fn refused(client: &TlsOptions, server: &TlsOptions) -> (String, Vec<String>) {
     notes::written();
     let (client, server) = connect(client, server);
     assert_eq!(client.failure().kind(), HandshakeFailure::Certificate);
