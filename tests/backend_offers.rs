@@ -251,6 +251,117 @@ fn swaks_msmtp_mutt_and_curl_send_and_fetch() {
 }
 
 #[test]
+fn mbsync_fetches_by_imap_that_dovecot_compresses() {
+    require!(adit);
+    require!(root);
+    require!(program "dovecot");
+    require!(program "mbsync");
+    let certs = Certs::new();
+    let host = MailHost::compressing(&certs);
+    let mail = b"Subject: packed\r\n\r\n* CAPABILITY STARTTLS\r\n";
+    host.deliver("packed", mail);
+    let pair = certs.server().lines();
+    let adit = Adit::serve(format!("connect = {}\n{pair}", host.at(143)));
+    let near = adit.plan.folder().join("near");
+    fs::create_dir(&near).expect("mkdir");
+    let file = adit.plan.folder().join("mbsyncrc");
+    let text = format!(
+        "IMAPAccount a\nHost localhost\nPort {}\nUser {USER}\nPass {PASSWORD}\nTimeout 30\n\
+         SSLType IMAPS\nCertificateFile {}\nSystemCertificates no\n\n\
+         IMAPStore far\nAccount a\n\nMaildirStore near\nInbox {near}/inbox\nPath {near}/\n\n\
+         Channel c\nFar :far:\nNear :near:\nSyncState *\nCreate Near\n",
+        adit.address("test").port(),
+        certs.ca().display(),
+        near = near.display()
+    );
+    fs::write(&file, text).expect("writing");
+    let mut mbsync = Command::new("mbsync");
+    let fetched = run(mbsync
+        .env("HOME", &near)
+        .arg("-Dn")
+        .arg("-c")
+        .arg(file)
+        .arg("c"));
+    let said = String::from_utf8_lossy(&fetched.stdout);
+    assert!(said.contains("COMPRESS DEFLATE"), "not compressed: {said}");
+    let fetched = fs::read_dir(near.join("inbox/new"))
+        .expect("an inbox")
+        .count();
+    assert_eq!(fetched, 1, "{said}");
+}
+
+#[test]
+fn binary_without_a_line_end_passes_behind_what_may_switch_the_stream() {
+    require!(adit);
+    let certs = Certs::new();
+    // The greeting, the client's command, the reply, and a stream that then waits for an answer.
+    for (greeting, switch, reply) in [
+        ("* OK hi\r\n", "a COMPRESS DEFLATE\r\n", "a OK go\r\n"),
+        ("* OK hi\r\n", "a STARTTLS\r\n", "a OK go\r\n"),
+        ("* OK hi\r\n", "a AUTHENTICATE GSSAPI\r\n", "a OK in\r\n"),
+        ("220 mx\r\n", "STARTTLS\r\n", "220 go\r\n"),
+        ("220 mx\r\n", "AUTH GSSAPI\r\n", "235 in\r\n"),
+        ("+OK\r\n", "STLS\r\n", "+OK go\r\n"),
+        ("+OK\r\n", "AUTH GSSAPI\r\n", "+OK in\r\n"),
+    ] {
+        let upstream = Server::start(move |stream| {
+            let mut lines = Lines(stream);
+            lines.send(greeting);
+            lines.line();
+            lines.send(&format!("{reply}*"));
+            let mut answer = [0; 1];
+            if lines.0.read_exact(&mut answer).is_ok() {
+                lines.send("\x16\x03\n");
+            }
+        });
+        let adit = Adit::serve(format!("{}{}", upstream.line(), certs.server().lines()));
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut client = Lines(tls::connect(config, adit.address("test")));
+        client.expect(greeting.trim_end());
+        client.send(switch);
+        let mut said = vec![0; reply.len() + 1];
+        client
+            .0
+            .read_exact(&mut said)
+            .expect("what comes before the answer");
+        assert_eq!(
+            String::from_utf8_lossy(&said),
+            format!("{reply}*"),
+            "{switch}"
+        );
+        client.send("!");
+        assert_eq!(client.line().as_deref(), Some("\x16\x03"), "{switch}");
+    }
+}
+
+#[test]
+fn what_is_held_back_comes_with_the_command_that_ends_the_filter() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::start(|stream| {
+        let mut lines = Lines(stream);
+        lines.send("* OK hi\r\n* CAPABILITY IMAP4rev1");
+        // It says no more until the client has what it said.
+        lines.line();
+        if lines.line().is_some() {
+            lines.send("done");
+        }
+    });
+    let adit = Adit::serve(format!("{}{}", upstream.line(), certs.server().lines()));
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut client = Lines(tls::connect(config, adit.address("test")));
+    client.expect("* OK hi");
+    client.send("a COMPRESS DEFLATE\r\n");
+    let mut held = [0; 22];
+    client.0.read_exact(&mut held).expect("what was held back");
+    assert_eq!(&held, b"* CAPABILITY IMAP4rev1");
+    client.send("b\r\n");
+    let mut done = [0; 4];
+    client.0.read_exact(&mut done).expect("the rest");
+    assert_eq!(&done, b"done");
+}
+
+#[test]
 fn what_only_looks_like_a_mail_server_is_not_touched() {
     require!(adit);
     let certs = Certs::new();

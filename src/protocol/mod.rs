@@ -2,6 +2,7 @@
 //! events in, actions out. Never in here: I/O, TLS.
 #![forbid(unsafe_code)]
 
+mod commands;
 mod error;
 mod imap;
 mod io;

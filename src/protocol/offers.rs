@@ -1,12 +1,15 @@
 //! Server mode: removes a mail server's offer of STARTTLS or STLS from its answer to EHLO, CAPABILITY
 //! or CAPA. The client has TLS already, and would speak TLS inside TLS if it accepted the offer. Only a
 //! server that greets before the client speaks, as mail servers do, is filtered, and only until the
-//! client logs in or turns to its mail. Never in here: adding a word.
+//! client logs in, turns to its mail, or sends a command behind which the stream may be binary. A line is
+//! held back only while it may still be an offer, and in SMTP the line before it, which may become the
+//! last. Never in here: adding a word.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::LINE_MAX;
+use super::commands::{Commands, Pending, TAG_MAX, Tagged};
 use super::io::{begins, first_word_is, split_word};
 use super::opening::{GREETINGS, greeting};
 use crate::config::Protocol;
@@ -43,12 +46,13 @@ impl Offers {
         matches!(self, Offers::Over)
     }
 
-    /// Takes note of what the client says.
-    pub fn client_says(&mut self, words: &[u8]) {
+    /// Takes note of what the client says. If that ends the filter, what was held back of the server's
+    /// words is appended to `out`.
+    pub fn client_says(&mut self, words: &[u8], out: &mut Vec<u8>) {
         match self {
             Offers::Greeting(..) if !words.is_empty() => *self = Offers::Over,
             Offers::Mail(mail) => {
-                mail.hear(words);
+                mail.hear(words, out);
                 self.end_with_mail();
             }
             _ => {}
@@ -86,7 +90,7 @@ impl Offers {
     }
 
     fn end_with_mail(&mut self) {
-        if matches!(self, Offers::Mail(mail) if mail.over && !mail.holds_back()) {
+        if matches!(self, Offers::Mail(mail) if mail.over) {
             *self = Offers::Over;
         }
     }
@@ -97,6 +101,24 @@ impl Offers {
         match self {
             Offers::Mail(mail) => mail.line.len() + mail.previous.len() + mail.pending.len(),
             _ => 0,
+        }
+    }
+
+    /// Whose words are filtered.
+    #[cfg(test)]
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Offers::Mail(mail) => Some(mail.protocol),
+            _ => None,
+        }
+    }
+
+    /// What is held back: SMTP's line before, and the line so far.
+    #[cfg(test)]
+    pub(super) fn held_back(&self) -> (&[u8], &[u8]) {
+        match self {
+            Offers::Mail(mail) => (&mail.previous, &mail.line[mail.passed..]),
+            _ => (&[], &[]),
         }
     }
 }
@@ -117,31 +139,19 @@ fn judge(head: [u8; GREETING], length: usize) -> Offers {
     }
 }
 
-/// What kind of command awaits a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pending {
-    /// EHLO or CAPA, whose reply has the offers.
-    Offers,
-    /// Another command that may precede them.
-    Other,
-    /// Any other: what follows is not filtered.
-    Last,
-}
-
 /// The conversation with a mail server.
 #[derive(Debug)]
 pub struct Mail {
     protocol: Protocol,
-    /// The first [`COMMAND`] bytes of the client's command so far.
-    command: Vec<u8>,
-    /// Commands that await a reply, oldest first.
+    client: Client,
+    /// SMTP, POP3: commands that await a reply, oldest first.
     pending: VecDeque<Pending>,
-    /// The server's line so far; only its first bytes if it is not held back.
+    /// The server's line so far.
     line: Vec<u8>,
     /// How many bytes of `line` were passed on already.
     passed: usize,
-    /// Whether `line` is held back.
-    holds: bool,
+    /// Whether `line` stands where an offer may stand.
+    inspects: bool,
     /// SMTP: the previous line of the reply. It is held back because it becomes the last line if that
     /// is an offer.
     previous: Vec<u8>,
@@ -152,20 +162,28 @@ pub struct Mail {
     over: bool,
 }
 
-/// How many bytes tell a client's commands apart.
-const COMMAND: usize = 5;
-/// How many bytes tell a server's lines apart: SMTP's code and separator, POP3's status.
-const STATUS: usize = 4;
+/// The client's part.
+#[derive(Debug)]
+enum Client {
+    /// In SMTP and POP3.
+    Plain(Commands),
+    /// In IMAP.
+    Tagged(Tagged),
+}
 
 impl Mail {
     fn new(protocol: Protocol) -> Mail {
+        let client = match protocol {
+            Protocol::Imap => Client::Tagged(Tagged::new()),
+            _ => Client::Plain(Commands::new(protocol)),
+        };
         Mail {
             protocol,
-            command: Vec::new(),
+            client,
             pending: VecDeque::new(),
             line: Vec::new(),
             passed: 0,
-            holds: false,
+            inspects: false,
             previous: Vec::new(),
             lists: false,
             lines: 0,
@@ -178,7 +196,7 @@ impl Mail {
         let mut mail = Mail::new(protocol);
         mail.line.extend_from_slice(said);
         mail.passed = said.len();
-        mail.holds = protocol == Protocol::Imap;
+        mail.inspects = protocol == Protocol::Imap;
         mail.pending.push_back(Pending::Other);
         if said.ends_with(b"\n") {
             mail.end_line(&mut Vec::new());
@@ -186,24 +204,24 @@ impl Mail {
         mail
     }
 
-    /// Takes note of the client's commands, which IMAP does not need: its replies say what they are.
-    fn hear(&mut self, words: &[u8]) {
-        if self.protocol == Protocol::Imap {
-            return;
-        }
-        for &byte in words {
-            if byte != b'\n' {
-                if self.command.len() < COMMAND {
-                    self.command.push(byte);
+    /// Takes note of the client's commands.
+    fn hear(&mut self, words: &[u8], out: &mut Vec<u8>) {
+        match &mut self.client {
+            Client::Tagged(tagged) => self.over |= tagged.hear(words),
+            Client::Plain(commands) => {
+                for &byte in words {
+                    self.pending.extend(commands.hear(byte));
+                    if self.pending.len() > MOST {
+                        self.over = true;
+                        break;
+                    }
                 }
-                continue;
+                self.end_at_last();
             }
-            let pending = classify(self.protocol, self.command.trim_ascii());
-            self.command.clear();
-            self.pending.push_back(pending);
-            self.over |= self.pending.len() > MOST;
         }
-        self.end_at_last();
+        if self.over {
+            self.release(out);
+        }
     }
 
     fn end_at_last(&mut self) {
@@ -218,23 +236,19 @@ impl Mail {
             let (piece, behind) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
             rest = behind;
             if self.line.is_empty() {
-                self.holds = match self.protocol {
+                self.inspects = match self.protocol {
                     Protocol::Imap => true,
                     Protocol::Smtp => self.pending.front() == Some(&Pending::Offers),
                     Protocol::Pop3 => self.lists,
                 };
             }
-            if self.holds {
-                self.line.extend_from_slice(piece);
-            } else {
-                let missing = STATUS.saturating_sub(self.line.len());
-                self.line
-                    .extend_from_slice(&piece[..missing.min(piece.len())]);
-                out.extend_from_slice(piece);
-            }
-            if self.line.len() > LINE_MAX {
+            self.line.extend_from_slice(piece);
+            if self.line.len() > LINE_MAX || piece.iter().any(|&byte| is_binary(byte)) {
                 self.over = true;
-            } else if end.is_some() {
+                break;
+            }
+            self.pass_what_is_no_offer(out);
+            if end.is_some() {
                 self.end_line(out);
             }
         }
@@ -244,9 +258,23 @@ impl Mail {
         }
     }
 
-    /// A line is complete: judges it, and passes it on if it was held back.
+    /// Passes on what need not be held back any longer.
+    fn pass_what_is_no_offer(&mut self, out: &mut Vec<u8>) {
+        let may_offer = self.inspects && may_offer(self.protocol, &self.line);
+        if !may_offer {
+            out.append(&mut self.previous);
+        }
+        let may_become_last =
+            self.inspects && self.protocol == Protocol::Smtp && begins(&self.line, "250-");
+        if !may_offer && !may_become_last {
+            out.extend_from_slice(&self.line[self.passed..]);
+            self.passed = self.line.len();
+        }
+    }
+
+    /// A line is complete: judges it, and passes on or removes what was held back of it.
     fn end_line(&mut self, out: &mut Vec<u8>) {
-        match (self.protocol, self.holds) {
+        match (self.protocol, self.inspects) {
             (Protocol::Smtp, true) => self.end_offer_of_smtp(out),
             (Protocol::Smtp, false) => {
                 if is_last(&self.line) {
@@ -257,7 +285,7 @@ impl Mail {
                 let line = self.line.trim_ascii();
                 self.lists = line != b".";
                 if !line.eq_ignore_ascii_case(b"STLS") {
-                    out.extend_from_slice(&self.line);
+                    out.extend_from_slice(&self.line[self.passed..]);
                 }
                 if !self.lists {
                     self.answered();
@@ -288,7 +316,8 @@ impl Mail {
     fn end_offer_of_smtp(&mut self, out: &mut Vec<u8>) {
         let last = is_last(&self.line);
         let keyword = self.line.get(4..).unwrap_or_default().trim_ascii();
-        let offers = begins(&self.line, "250") && keyword.eq_ignore_ascii_case(b"STARTTLS");
+        let offers =
+            may_offer(Protocol::Smtp, &self.line) && keyword.eq_ignore_ascii_case(b"STARTTLS");
         // The first line names the server.
         if offers && !self.previous.is_empty() {
             if last && let Some(separator) = self.previous.get_mut(3) {
@@ -296,7 +325,7 @@ impl Mail {
             }
         } else {
             out.append(&mut self.previous);
-            std::mem::swap(&mut self.previous, &mut self.line);
+            self.previous.extend_from_slice(&self.line[self.passed..]);
         }
         if last {
             out.append(&mut self.previous);
@@ -305,56 +334,67 @@ impl Mail {
     }
 
     fn end_line_of_imap(&mut self, out: &mut Vec<u8>) {
-        let line = without_starttls(&self.line);
-        out.extend_from_slice(&line[self.passed..]);
+        if self.passed < self.line.len() {
+            let line = without_starttls(&self.line);
+            out.extend_from_slice(&line[self.passed..]);
+        }
         let (tag, rest) = split_word(self.line.trim_ascii());
-        let goes_on = [
-            "OK",
-            "NO",
-            "BAD",
-            "BYE",
-            "PREAUTH",
-            "CAPABILITY",
-            "ID",
-            "ENABLED",
-        ];
+        let goes_on = ["OK", "NO", "BAD", "BYE", "PREAUTH", "CAPABILITY", "ID"];
         let is_data = tag == b"*" && !goes_on.iter().any(|word| first_word_is(rest, word));
+        let logged_in = matches!(&self.client, Client::Tagged(tagged) if tagged.is_login(tag));
         // A literal follows, which need not be lines.
-        self.over |= is_data || rest.ends_with(b"}");
-    }
-
-    fn holds_back(&self) -> bool {
-        !self.previous.is_empty() || (self.holds && !self.line.is_empty())
+        self.over |= is_data || logged_in || rest.ends_with(b"}");
     }
 
     /// Passes on everything that is held back.
     fn release(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.previous);
-        if self.holds {
-            out.extend_from_slice(&self.line[self.passed..]);
-        }
+        out.extend_from_slice(&self.line[self.passed..]);
         self.line.clear();
         self.passed = 0;
     }
 }
 
-/// Classifies a command.
-fn classify(protocol: Protocol, command: &[u8]) -> Pending {
-    let is = |words: &[&str]| words.iter().any(|word| first_word_is(command, word));
-    let (offers, others): (&[&str], &[&str]) = match protocol {
-        Protocol::Smtp => (
-            &["EHLO", "LHLO"],
-            &["HELO", "NOOP", "RSET", "HELP", "VRFY", "QUIT", "START"],
-        ),
-        _ => (&["CAPA"], &["NOOP", "USER", "UTF8", "QUIT", "STLS"]),
-    };
-    if is(offers) {
-        Pending::Offers
-    } else if is(others) {
-        Pending::Other
-    } else {
-        Pending::Last
+/// Whether a mail server's line never has this byte: the stream has turned binary.
+fn is_binary(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\r' | b'\n' | b'\t')
+}
+
+/// Whether a line of which this much is known may still be, or is, an offer.
+fn may_offer(protocol: Protocol, line: &[u8]) -> bool {
+    match protocol {
+        Protocol::Smtp => {
+            may_begin(line, "250")
+                && matches!(line.get(3), None | Some(b' ' | b'-'))
+                && may_be(line.get(4..).unwrap_or_default(), "STARTTLS")
+        }
+        Protocol::Pop3 => may_be(line, "STLS"),
+        Protocol::Imap => may_list_capabilities(line),
     }
+}
+
+/// Whether `line` may still turn out to begin with `prefix`, or does.
+fn may_begin(line: &[u8], prefix: &str) -> bool {
+    begins(line, &prefix[..prefix.len().min(line.len())])
+}
+
+/// Whether `text` may still turn out to be `word` between blanks, or is.
+fn may_be(text: &[u8], word: &str) -> bool {
+    let text = text.trim_ascii_start();
+    let behind = text.get(word.len()..).unwrap_or_default();
+    may_begin(text, word) && behind.trim_ascii().is_empty()
+}
+
+/// As [`capabilities`], for a line that goes on.
+fn may_list_capabilities(line: &[u8]) -> bool {
+    let Some(tag) = line.iter().position(|&byte| byte == b' ') else {
+        return line.len() <= TAG_MAX && !line.ends_with(b"\n");
+    };
+    let status = &line[tag + 1..];
+    let codes = ["OK [CAPABILITY ", "PREAUTH [CAPABILITY "];
+    let has_code = codes.iter().any(|code| may_begin(status, code));
+    let is_list = &line[..tag] == b"*" && may_begin(status, "CAPABILITY ");
+    tag <= TAG_MAX && (has_code || is_list)
 }
 
 /// Whether a line is the last of an SMTP reply.

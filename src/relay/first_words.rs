@@ -91,14 +91,23 @@ impl FirstWords {
         }
     }
 
-    /// Inspects decrypted plaintext: `work` at `ranges`.
-    pub fn decrypted(&mut self, work: &[u8], ranges: &[Range<usize>]) {
-        if let FirstWords::Server(offers) = self {
-            for range in ranges {
-                offers.client_says(&work[range.clone()]);
-            }
-            self.end_with_offers();
+    /// Inspects decrypted plaintext: `work` at `ranges`. Returns what was held back of the server's words
+    /// and is due now; `kept` is scratch space for it.
+    pub fn decrypted<'a>(
+        &mut self,
+        work: &[u8],
+        ranges: &[Range<usize>],
+        kept: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
+        let FirstWords::Server(offers) = self else {
+            return &[];
+        };
+        kept.clear();
+        for range in ranges {
+            offers.client_says(&work[range.clone()], kept);
         }
+        self.end_with_offers();
+        kept
     }
 
     fn end_with_offers(&mut self) {

@@ -61,6 +61,8 @@ struct Flow<'a> {
     first_words: &'a mut FirstWords,
     /// Payload carried, in bytes.
     carried: u64,
+    /// Payload that had been held back from `from`, in bytes.
+    released: u64,
     /// Anything read or written, also what is not payload: the connection is not idle.
     moved: bool,
 }
@@ -180,9 +182,9 @@ fn carry(
     back: &mut End,
     resources: &mut Resources,
 ) -> Result<(Carried, bool), Ending> {
-    let (from, to, count) = match side {
-        Side::Front => (front, back, &mut common.to_back),
-        Side::Back => (back, front, &mut common.to_front),
+    let (from, to, count, opposite) = match side {
+        Side::Front => (front, back, &mut common.to_back, &mut common.to_front),
+        Side::Back => (back, front, &mut common.to_front, &mut common.to_back),
     };
     let mut flow = Flow {
         from,
@@ -192,6 +194,7 @@ fn carry(
         log: &common.log,
         first_words: &mut common.first_words,
         carried: 0,
+        released: 0,
         moved: false,
     };
     let result = flow.run();
@@ -203,6 +206,7 @@ fn carry(
     let ended = result.or_else(|trouble| flow.judge(trouble, side).map(|()| Carried::All));
     let moved = flow.moved;
     *count += flow.carried;
+    *opposite += flow.released;
     if let Some(why) = failed {
         resources.row(common.index()).handshake_failed(why);
     }
@@ -419,7 +423,11 @@ impl Flow<'_> {
     /// Returns how much of `work` was used up.
     fn decrypt_and_deliver(&mut self, work: &mut [u8]) -> Result<usize, Trouble> {
         let Scratch {
-            write, ranges, tls, ..
+            write,
+            ranges,
+            tls,
+            kept,
+            ..
         } = &mut *self.scratch;
         ranges.clear();
         tls.clear();
@@ -431,7 +439,19 @@ impl Flow<'_> {
             let _ = self.from.queue(tls, self.pool);
         }
         let count = ranges.iter().map(Range::len).sum();
-        self.first_words.decrypted(work, ranges);
+        let due = self.first_words.decrypted(work, ranges, kept);
+        if !due.is_empty() {
+            // As above: a failure shows when the peer is read from.
+            let whole = 0..due.len();
+            let _ = deliver(
+                self.from,
+                due,
+                std::slice::from_ref(&whole),
+                write,
+                self.pool,
+            );
+            self.released += due.len() as u64;
+        }
         // What was authentic goes on even if a record behind it was not.
         deliver(self.to, work, ranges, write, self.pool)?;
         self.account(count);

@@ -66,6 +66,16 @@ impl MailHost {
         host
     }
 
+    /// dovecot with STARTTLS optional, and with COMPRESS after the login: IMAP 143.
+    #[track_caller]
+    pub fn compressing(certs: &Certs) -> MailHost {
+        let mut host = MailHost::new();
+        let tls = dovecot_tls(&certs.server()).replace("ssl = required", "ssl = yes");
+        let zlib = "protocol imap {\n  mail_plugins = zlib imap_zlib\n}\n";
+        host.start_dovecot(&format!("{tls}{zlib}"));
+        host
+    }
+
     /// dovecot without any TLS: IMAP 143 and POP3 110.
     #[track_caller]
     pub fn plain() -> MailHost {

@@ -1,6 +1,7 @@
 //! Transcripts of both modes, whole and in pieces, and a seeded search for input that breaks the
 //! promises: no panic, bounded memory, no plain word behind STARTTLS.
 
+mod binary;
 mod bounds;
 mod imap;
 mod offers;

@@ -7,7 +7,7 @@ use crate::protocol::offers::Offers;
 
 /// One side's words.
 #[derive(Debug, Clone, Copy)]
-enum Says {
+pub(super) enum Says {
     Client(&'static str),
     Server(&'static str),
 }
@@ -20,25 +20,74 @@ fn heard(
     mut piece: impl FnMut(usize) -> usize,
 ) -> (String, bool) {
     let (mut offers, mut out) = (Offers::new(greeted), Vec::new());
+    say(&mut offers, conversation, &mut out, &mut piece);
+    let over = offers.is_over();
+    offers.server_ends(&mut out);
+    (super::text(&out), over)
+}
+
+/// Feeds a conversation in pieces. Returns how much the server said.
+pub(super) fn say(
+    offers: &mut Offers,
+    conversation: &[Says],
+    out: &mut Vec<u8>,
+    mut piece: impl FnMut(usize) -> usize,
+) -> usize {
+    let mut said = 0;
     for words in conversation {
         let (Client(text) | Server(text)) = words;
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
             let (head, behind) = rest.split_at(piece(rest.len()).clamp(1, rest.len()));
             match words {
-                Client(_) => offers.client_says(head),
-                Server(_) => offers.server_says(head, &mut out),
+                Client(_) => offers.client_says(head, out),
+                Server(_) => {
+                    offers.server_says(head, out);
+                    said += head.len();
+                }
             }
+            check_held_back(offers);
             rest = behind;
         }
     }
-    let over = offers.is_over();
-    offers.server_ends(&mut out);
-    (super::text(&out), over)
+    said
+}
+
+/// What is held back is never more than a line that may still be an offer, and in SMTP the line before it,
+/// which may become the last one.
+#[track_caller]
+fn check_held_back(offers: &Offers) {
+    let (previous, line) = offers.held_back();
+    assert!(previous.is_empty() || (previous.starts_with(b"250-") && previous.ends_with(b"\n")));
+    assert!(previous.len() <= LINE_MAX && line.len() <= LINE_MAX);
+    if line.is_empty() {
+        return;
+    }
+    let line = super::text(line).to_ascii_uppercase();
+    assert!(!line.contains('\n'), "a whole line: {line:?}");
+    let either = |said: &str, whole: &str| said.starts_with(whole) || whole.starts_with(said);
+    let only = |said: &str, word: &str| word.starts_with(said) || said.trim_end() == word;
+    let may_offer = match offers.protocol() {
+        Some(Smtp) => {
+            let keyword = line.get(4..).unwrap_or_default().trim_start();
+            either(&line, "250-") || (either(&line, "250 ") && only(keyword, "STARTTLS"))
+        }
+        Some(Pop3) => only(line.trim_start(), "STLS"),
+        Some(Imap) => {
+            let lists = ["CAPABILITY ", "OK [CAPABILITY ", "PREAUTH [CAPABILITY "];
+            let status = line.split_once(' ').map_or("", |(_, status)| status);
+            // The beginning of a greeting was passed on.
+            let code = either(&line, "[CAPABILITY ");
+            code || (line.len() <= 64 || line.contains(' '))
+                && lists.iter().any(|list| either(status, list))
+        }
+        _ => false,
+    };
+    assert!(may_offer, "no offer: {line:?}");
 }
 
 #[track_caller]
-fn check(greeted: Option<Protocol>, conversation: &[Says], wanted: &str, over: bool) {
+pub(super) fn check(greeted: Option<Protocol>, conversation: &[Says], wanted: &str, over: bool) {
     for size in [usize::MAX, 1, 3] {
         let heard = heard(greeted, conversation, |_| size);
         assert_eq!(
@@ -193,7 +242,7 @@ fn imap_capabilities_lose_starttls_wherever_they_stand() {
                 ),
             ],
             "* OK [ALERT] STARTTLS\r\na OK [CAPABILITY IMAP4rev1 IDLE] in\r\n* OK [X STARTTLS] y\r\nb NO [CAPABILITY STARTTLS] y\r\n",
-            false,
+            true,
         ),
         // as soon as there is mail, a mail may say anything
         (
@@ -300,7 +349,7 @@ fn an_endless_line_or_queue_ends_the_filter_and_loses_nothing() {
     let long_list = format!("* CAPABILITY {}", "STARTTLS ".repeat(LINE_MAX));
     let (mut offers, mut out) = (Offers::new(None), Vec::new());
     offers.server_says(b"220 mx\r\n", &mut out);
-    offers.client_says(b"EHLO pc\r\n");
+    offers.client_says(b"EHLO pc\r\n", &mut out);
     offers.server_says(b"250-mx\r\n", &mut out);
     for chunk in long.as_bytes().chunks(1000) {
         offers.server_says(chunk, &mut out);
@@ -315,9 +364,9 @@ fn an_endless_line_or_queue_ends_the_filter_and_loses_nothing() {
     assert_eq!(super::text(&out), long_list);
 
     let (mut offers, mut out) = (Offers::new(Some(Smtp)), Vec::new());
-    offers.client_says(b"EHLO pc\r\n");
+    offers.client_says(b"EHLO pc\r\n", &mut out);
     offers.server_says(b"250-mx\r\n250-S", &mut out);
-    offers.client_says(&b"NOOP\r\n".repeat(1000));
+    offers.client_says(&b"NOOP\r\n".repeat(1000), &mut out);
     offers.server_says(b"IZE\r\n250 STARTTLS\r\n", &mut out);
     assert!(offers.is_over());
     assert_eq!(super::text(&out), "250-mx\r\n250-SIZE\r\n250 STARTTLS\r\n");
@@ -353,9 +402,36 @@ const CLIENT: &[&str] = &[
     "NOOP\r\n",
     "AUTH\r\n",
     "a LOGIN\r\n",
+    "a CAPABILITY\r\n",
+    "a COMPRESS DEFLATE\r\n",
+    "STARTTLS\r\n",
     "EHLO",
     "\n",
 ];
+
+/// What is held back comes out with the first byte that shows that the stream is binary, before it and in
+/// order, and then the filter is over; so it does when the server ends.
+#[track_caller]
+fn check_release(greeted: Option<Protocol>, conversation: &[Says], case: &str) {
+    for ends in [false, true] {
+        let (mut offers, mut out) = (Offers::new(greeted), Vec::new());
+        say(&mut offers, conversation, &mut out, |_| 2);
+        let (previous, line) = offers.held_back();
+        let due = [previous, line].concat();
+        out.clear();
+        match ends {
+            true => offers.server_ends(&mut out),
+            false => offers.server_says(b"\x01", &mut out),
+        }
+        let (held, behind) = out.split_at(due.len());
+        assert_eq!(
+            (held, behind),
+            (&due[..], &[1][..usize::from(!ends)]),
+            "{case}"
+        );
+        assert!(offers.is_over(), "{case}");
+    }
+}
 
 #[test]
 fn only_offers_are_removed_however_the_words_are_cut() {
@@ -377,6 +453,7 @@ fn only_offers_are_removed_however_the_words_are_cut() {
             whole,
             "{case}"
         );
+        check_release(greeted, &conversation, &case);
         // Only offers are missing, and a separator may have become a blank.
         let said: String = conversation
             .iter()
