@@ -41,11 +41,12 @@ fn by_hand(certs: &Certs, upstream: &Server) -> Adit {
         .start()
 }
 
-/// Where root's socket for the file of this instance is.
-fn socket_of(adit: &Adit) -> PathBuf {
+/// Where the socket for the file of this instance is.
+fn socket_in(folder: &str, adit: &Adit) -> PathBuf {
     let file = adit.plan.file().display().to_string();
     let name = file.trim_start_matches('/').trim_end_matches(".conf");
-    PathBuf::from(format!("/run/adit/{}.sock", name.replace('/', "-")))
+    let name = name.replace('-', "%2d").replace('/', "-");
+    PathBuf::from(format!("{folder}/{name}.sock"))
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn a_configuration_without_control_is_asked_reloaded_and_stopped() {
     let mut adit = by_hand(&certs, &upstream);
     // A second one has a socket of its own.
     let other = by_hand(&certs, &upstream);
-    let socket = socket_of(&adit);
+    let socket = socket_in("/run/adit", &adit);
     let mode = fs::metadata(&socket).expect("the socket").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     for (instance, command) in [(&adit, "status"), (&other, "status"), (&adit, "reload")] {
@@ -163,17 +164,12 @@ fn a_named_socket_is_found_by_the_pid_file_when_its_line_is_gone() {
 fn the_socket_is_in_the_folder_that_systemd_or_the_user_has_for_it() {
     require!(adit);
     let (certs, upstream) = (Certs::new(), Server::echo());
-    let socket = |folder: &str, adit: &Adit| {
-        let name = adit.plan.file().display().to_string();
-        let name = name.trim_start_matches('/').trim_end_matches(".conf");
-        PathBuf::from(format!("{folder}/{}.sock", name.replace('/', "-")))
-    };
     let plan_of_unit = plan(&certs, &upstream);
     let folder = plan_of_unit.folder().display().to_string();
     let adit = plan_of_unit
         .environment("RUNTIME_DIRECTORY", &folder)
         .start();
-    assert!(socket(&folder, &adit).exists());
+    assert!(socket_in(&folder, &adit).exists());
     let unit = [("RUNTIME_DIRECTORY", folder.as_str())];
     assert_eq!(ask(&adit, "status", &unit).0, Some(0));
     drop(adit);
@@ -191,7 +187,7 @@ fn the_socket_is_in_the_folder_that_systemd_or_the_user_has_for_it() {
         .environment("RUNTIME_DIRECTORY", "")
         .environment("XDG_RUNTIME_DIR", &folder)
         .start();
-    assert!(socket(&format!("{folder}/adit"), &adit).exists());
+    assert!(socket_in(&format!("{folder}/adit"), &adit).exists());
     drop(adit);
     let adit = users()
         .environment("RUNTIME_DIRECTORY", "")
