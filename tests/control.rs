@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -16,9 +16,15 @@ use crate::support::{Adit, Certs, Plan, proc};
 /// A command about this instance's file, as it would be typed: its exit status and all it said.
 #[track_caller]
 fn ask(adit: &Adit, command: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    ask_about(&adit.plan.file(), command, environment)
+}
+
+/// The same about any file.
+#[track_caller]
+fn ask_about(file: &Path, command: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = Command::new(program())
         .arg(command)
-        .arg(adit.plan.file())
+        .arg(file)
         .env_remove("RUNTIME_DIRECTORY")
         .env_remove("XDG_RUNTIME_DIR")
         .envs(environment.iter().copied())
@@ -117,7 +123,7 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
 }
 
 #[test]
-fn a_copy_of_a_configuration_with_the_same_control_stops_nothing_else() {
+fn a_copy_of_a_configuration_with_the_same_control_reaches_nothing_else() {
     require!(adit);
     let (certs, upstream) = (Certs::new(), Server::echo());
     let plan = plan(&certs, &upstream);
@@ -125,24 +131,26 @@ fn a_copy_of_a_configuration_with_the_same_control_stops_nothing_else() {
     let mut adit = plan.global(&control).start();
     let copy = adit.plan.folder().join("copy.conf");
     fs::copy(adit.plan.file(), &copy).expect("copying");
-    let stop = |file: &std::path::Path| {
-        let mut command = Command::new(program());
-        let output = command.arg("stop").arg(file).output().expect("a command");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), said)
-    };
-    let (code, said) = stop(&copy);
-    assert_eq!(code, Some(1), "{said}");
     let own = adit.plan.file().display().to_string();
-    assert!(
-        said.contains(&format!("to stop it: `adit stop {own}`")),
-        "{said}"
+    let another = format!(
+        "PID {}, runs with {own}, not with {}",
+        adit.pid(),
+        copy.display()
     );
+    for command in ["status", "reload", "stop"] {
+        let (code, said) = ask_about(&copy, command, &[]);
+        assert_eq!(code, Some(1), "{command}: {said}");
+        assert!(said.contains(&another), "{command}: {said}");
+    }
     assert!(proc::alive(adit.pid()));
+    assert_eq!(adit.count_in_log("generation 2"), 0);
     // By another way to the same file it is meant.
     let link = adit.plan.folder().join("link.conf");
     std::os::unix::fs::symlink(adit.plan.file(), &link).expect("a link");
-    assert_eq!(stop(&link).0, Some(0));
+    for command in ["status", "reload", "stop"] {
+        let (code, said) = ask_about(&link, command, &[]);
+        assert_eq!(code, Some(0), "{command}: {said}");
+    }
     assert!(adit.wait_for_exit().success());
 }
 
