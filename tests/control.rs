@@ -219,6 +219,20 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
     // Nor does it fail a reload.
     adit.reload(1);
     drop(adit);
+    // A folder in which another user could replace the socket is none for it.
+    let plan_of_shared = plan(&certs, &upstream);
+    let shared = plan_of_shared.folder().join("shared");
+    fs::create_dir(&shared).expect("a folder");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("chmod");
+    let folder = shared.display().to_string();
+    let adit = plan_of_shared
+        .environment("RUNTIME_DIRECTORY", &folder)
+        .start();
+    let line = adit.wait_for_log("There is no control socket");
+    let fault = format!("{folder}: its mode is 777: others may write to it");
+    assert!(line.contains(&fault), "{line}");
+    assert!(!socket_in(&folder, &adit).exists());
+    drop(adit);
     // None at all is asked for by an empty value.
     let adit = plan(&certs, &upstream).global("control =").start();
     assert_eq!(adit.count_in_log("control"), 0);
