@@ -496,8 +496,9 @@ fn reload_signals_nobody_whose_number_an_answer_only_says() {
         .expect("cat");
     let said = bystander.id();
     let answer = format!(
-        "{{\"pid\":{said},\"version\":\"0\",\"generations\":[],\
-         \"reloads\":{{\"succeeded\":0,\"failed\":0,\"under_way\":false}}}}"
+        "{{\"pid\":{said},\"version\":\"0\",\"file\":{:?},\"generations\":[],\
+         \"reloads\":{{\"succeeded\":0,\"failed\":0,\"under_way\":false}}}}",
+        plan.file()
     );
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     // It ends with the test.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -16,9 +16,15 @@ use crate::support::{Adit, Certs, Plan, proc};
 /// A command about this instance's file, as it would be typed: its exit status and all it said.
 #[track_caller]
 fn ask(adit: &Adit, command: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    ask_about(&adit.plan.file(), command, environment)
+}
+
+/// The same about any file.
+#[track_caller]
+fn ask_about(file: &Path, command: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = Command::new(program())
         .arg(command)
-        .arg(adit.plan.file())
+        .arg(file)
         .env_remove("RUNTIME_DIRECTORY")
         .env_remove("XDG_RUNTIME_DIR")
         .envs(environment.iter().copied())
@@ -41,11 +47,12 @@ fn by_hand(certs: &Certs, upstream: &Server) -> Adit {
         .start()
 }
 
-/// Where root's socket for the file of this instance is.
-fn socket_of(adit: &Adit) -> PathBuf {
+/// Where the socket for the file of this instance is.
+fn socket_in(folder: &str, adit: &Adit) -> PathBuf {
     let file = adit.plan.file().display().to_string();
     let name = file.trim_start_matches('/').trim_end_matches(".conf");
-    PathBuf::from(format!("/run/adit/{}.sock", name.replace('/', "-")))
+    let name = name.replace('-', "%2d").replace('/', "-");
+    PathBuf::from(format!("{folder}/{name}.sock"))
 }
 
 #[test]
@@ -56,7 +63,7 @@ fn a_configuration_without_control_is_asked_reloaded_and_stopped() {
     let mut adit = by_hand(&certs, &upstream);
     // A second one has a socket of its own.
     let other = by_hand(&certs, &upstream);
-    let socket = socket_of(&adit);
+    let socket = socket_in("/run/adit", &adit);
     let mode = fs::metadata(&socket).expect("the socket").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     for (instance, command) in [(&adit, "status"), (&other, "status"), (&adit, "reload")] {
@@ -116,7 +123,7 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
 }
 
 #[test]
-fn a_copy_of_a_configuration_with_the_same_control_stops_nothing_else() {
+fn a_copy_of_a_configuration_with_the_same_control_reaches_nothing_else() {
     require!(adit);
     let (certs, upstream) = (Certs::new(), Server::echo());
     let plan = plan(&certs, &upstream);
@@ -124,24 +131,26 @@ fn a_copy_of_a_configuration_with_the_same_control_stops_nothing_else() {
     let mut adit = plan.global(&control).start();
     let copy = adit.plan.folder().join("copy.conf");
     fs::copy(adit.plan.file(), &copy).expect("copying");
-    let stop = |file: &std::path::Path| {
-        let mut command = Command::new(program());
-        let output = command.arg("stop").arg(file).output().expect("a command");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), said)
-    };
-    let (code, said) = stop(&copy);
-    assert_eq!(code, Some(1), "{said}");
     let own = adit.plan.file().display().to_string();
-    assert!(
-        said.contains(&format!("to stop it: `adit stop {own}`")),
-        "{said}"
+    let another = format!(
+        "PID {}, runs with {own}, not with {}",
+        adit.pid(),
+        copy.display()
     );
+    for command in ["status", "reload", "stop"] {
+        let (code, said) = ask_about(&copy, command, &[]);
+        assert_eq!(code, Some(1), "{command}: {said}");
+        assert!(said.contains(&another), "{command}: {said}");
+    }
     assert!(proc::alive(adit.pid()));
+    assert_eq!(adit.count_in_log("generation 2"), 0);
     // By another way to the same file it is meant.
     let link = adit.plan.folder().join("link.conf");
     std::os::unix::fs::symlink(adit.plan.file(), &link).expect("a link");
-    assert_eq!(stop(&link).0, Some(0));
+    for command in ["status", "reload", "stop"] {
+        let (code, said) = ask_about(&link, command, &[]);
+        assert_eq!(code, Some(0), "{command}: {said}");
+    }
     assert!(adit.wait_for_exit().success());
 }
 
@@ -163,17 +172,12 @@ fn a_named_socket_is_found_by_the_pid_file_when_its_line_is_gone() {
 fn the_socket_is_in_the_folder_that_systemd_or_the_user_has_for_it() {
     require!(adit);
     let (certs, upstream) = (Certs::new(), Server::echo());
-    let socket = |folder: &str, adit: &Adit| {
-        let name = adit.plan.file().display().to_string();
-        let name = name.trim_start_matches('/').trim_end_matches(".conf");
-        PathBuf::from(format!("{folder}/{}.sock", name.replace('/', "-")))
-    };
     let plan_of_unit = plan(&certs, &upstream);
     let folder = plan_of_unit.folder().display().to_string();
     let adit = plan_of_unit
         .environment("RUNTIME_DIRECTORY", &folder)
         .start();
-    assert!(socket(&folder, &adit).exists());
+    assert!(socket_in(&folder, &adit).exists());
     let unit = [("RUNTIME_DIRECTORY", folder.as_str())];
     assert_eq!(ask(&adit, "status", &unit).0, Some(0));
     drop(adit);
@@ -191,7 +195,7 @@ fn the_socket_is_in_the_folder_that_systemd_or_the_user_has_for_it() {
         .environment("RUNTIME_DIRECTORY", "")
         .environment("XDG_RUNTIME_DIR", &folder)
         .start();
-    assert!(socket(&format!("{folder}/adit"), &adit).exists());
+    assert!(socket_in(&format!("{folder}/adit"), &adit).exists());
     drop(adit);
     let adit = users()
         .environment("RUNTIME_DIRECTORY", "")
@@ -214,6 +218,20 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
     );
     // Nor does it fail a reload.
     adit.reload(1);
+    drop(adit);
+    // A folder in which another user could replace the socket is none for it.
+    let plan_of_shared = plan(&certs, &upstream);
+    let shared = plan_of_shared.folder().join("shared");
+    fs::create_dir(&shared).expect("a folder");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("chmod");
+    let folder = shared.display().to_string();
+    let adit = plan_of_shared
+        .environment("RUNTIME_DIRECTORY", &folder)
+        .start();
+    let line = adit.wait_for_log("There is no control socket");
+    let fault = format!("{folder}: its mode is 777: others may write to it");
+    assert!(line.contains(&fault), "{line}");
+    assert!(!socket_in(&folder, &adit).exists());
     drop(adit);
     // None at all is asked for by an empty value.
     let adit = plan(&certs, &upstream).global("control =").start();

@@ -101,7 +101,8 @@ pub const COMMANDS: &[CommandDef] = &[
         arguments: "[--json] [--control SOCKET | FILE]",
         summary: "ask the running adit for its generations, workers and counts",
         details: "Only who may open the control socket is answered, by default root. It answers \
-            whatever is wrong with the file by now.",
+            whatever is wrong with the file by now. An adit that runs with another file is not \
+            the one that is meant: `reload`, `status` and `stop` leave it alone, and fail.",
         flags: &[
             flag("--json", "", "print the answer as JSON"),
             flag(

@@ -5,6 +5,7 @@ pub mod check;
 pub mod commands;
 pub mod completions;
 pub mod demo;
+mod held;
 mod help;
 pub mod man;
 mod passed;
@@ -80,7 +81,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Err(code) => code,
         },
         Command::Stop(control) => match running(control.clone()) {
-            Ok(running) => stop::run(running.socket, control.file().as_deref()),
+            Ok(running) => stop::run(&running.socket, control.file().as_deref()),
             Err(code) => code,
         },
         Command::Reload(configuration) => match sources(configuration, false) {

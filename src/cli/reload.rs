@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
-use super::running::{self, NotFound, is_said};
+use super::held::{Held, HoldError};
+use super::running::{self, NotFound};
 use super::status::{self, ReloadStatus, Unanswered};
 use super::{check, complain};
 use crate::config::{self, Config, Sources};
@@ -30,10 +30,8 @@ enum ReloadError {
     NotFound(NotFound),
     /// The supervisor does not answer there.
     Control(PathBuf, io::Error),
-    /// Another process listens there than the one that it says.
-    Impostor(PathBuf, Pid, u32),
     /// It cannot be told.
-    Signal(Pid, nix::Error),
+    Held(HoldError),
     /// The supervisor gave it up.
     Refused,
     /// Neither result came.
@@ -56,15 +54,7 @@ impl fmt::Display for ReloadError {
                 Ok(())
             }
             Self::Control(path, error) => Unanswered(path, error).fmt(f),
-            Self::Impostor(path, pid, said) => status::impostor(f, path, *pid, *said),
-            Self::Signal(pid, errno) => {
-                write!(
-                    f,
-                    "SIGHUP to PID {pid}: {} ({}) (run this as root, or as the user who started adit)",
-                    errno.desc(),
-                    *errno as i32
-                )
-            }
+            Self::Held(error) => error.fmt(f),
             Self::Refused => f.write_str("the running configuration goes on; the log says why"),
             Self::TimedOut => write!(
                 f,
@@ -114,24 +104,24 @@ fn reload(sources: &Sources, config: &Config) -> Result<(), ReloadError> {
     let now = running::find(sources)
         .map_err(ReloadError::NotFound)?
         .socket;
+    let file = sources.file.as_deref();
+    let adit = Held::at(&now, file, Signal::SIGHUP).map_err(ReloadError::Held)?;
     // One that is under way may have read the file before it was changed.
-    let before = wait_until(&[&now], |reloads| !reloads.under_way)?;
-    let failed = |error| ReloadError::Control(now.clone(), error);
-    let (status, pid) = status::of_process(&now).map_err(failed)?;
-    if !is_said(pid, status.pid) {
-        return Err(ReloadError::Impostor(now, pid, status.pid));
-    }
-    kill(pid, Signal::SIGHUP).map_err(|errno| ReloadError::Signal(pid, errno))?;
+    let before = wait_until(&adit, &[&now], |reloads| !reloads.under_way)?;
+    adit.signal(Signal::SIGHUP).map_err(ReloadError::Held)?;
     let over = |reloads: &ReloadStatus| reloads.succeeded + reloads.failed;
-    let after = wait_until(&[&now, control], |reloads| over(reloads) > over(&before))?;
+    let after = wait_until(&adit, &[&now, control], |reloads| {
+        over(reloads) > over(&before)
+    })?;
     match after.succeeded > before.succeeded {
         true => Ok(()),
         false => Err(ReloadError::Refused),
     }
 }
 
-/// Asks, where the first of these sockets answers, until the answer is as wanted.
+/// Asks, where the first of these sockets answers for this adit, until the answer is as wanted.
 fn wait_until(
+    adit: &Held,
     sockets: &[&Path],
     wanted: impl Fn(&ReloadStatus) -> bool,
 ) -> Result<ReloadStatus, ReloadError> {
@@ -139,8 +129,12 @@ fn wait_until(
     loop {
         let mut answer = Err(ReloadError::NoControl);
         for socket in sockets {
-            let told = status::of(socket);
-            answer = told.map_err(|error| ReloadError::Control((*socket).to_owned(), error));
+            let path = || (*socket).to_owned();
+            answer = match status::of_process(socket) {
+                Ok((status, pid)) if pid == adit.pid => Ok(status),
+                Ok(_) => Err(ReloadError::Held(HoldError::Replaced(path(), adit.pid))),
+                Err(error) => Err(ReloadError::Control(path(), error)),
+            };
             if answer.is_ok() {
                 break;
             }

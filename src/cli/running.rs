@@ -1,6 +1,7 @@
 //! The running adit that a configuration is about, found by its control socket. The file may be
 //! wrong by now, or say another socket: what runs was started with what it said before.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,63 @@ impl Running {
     }
 }
 
+/// An adit that answers, but runs with another configuration than the one that is meant.
+#[derive(Debug)]
+pub(super) struct Another {
+    socket: PathBuf,
+    meant: PathBuf,
+    pid: u32,
+    /// None if it was not started with a file.
+    file: Option<PathBuf>,
+}
+
+impl Another {
+    /// What the answer at `socket` is from, unless it is from an adit that runs with `meant`.
+    pub(super) fn instead_of(
+        meant: Option<&Path>,
+        status: &Status,
+        socket: &Path,
+    ) -> Option<Another> {
+        let meant = meant?;
+        match &status.file {
+            Some(file) if is_same(meant, file) => None,
+            file => Some(Another {
+                socket: socket.to_owned(),
+                meant: meant.to_owned(),
+                pid: status.pid,
+                file: file.clone(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Another {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (socket, meant, pid) = (self.socket.display(), self.meant.display(), self.pid);
+        match &self.file {
+            Some(file) => write!(
+                f,
+                "{socket}: the adit there, PID {pid}, runs with {}, not with {meant} (name that \
+                 file, or give each configuration a `control` of its own)",
+                file.display()
+            ),
+            None => write!(
+                f,
+                "{socket}: the adit there, PID {pid}, runs without a file, not with {meant} (for \
+                 `status` and `stop` give `--control {socket}`; to reload it, send SIGHUP to it)"
+            ),
+        }
+    }
+}
+
+/// Whether two paths are of one file, which may be gone by now.
+fn is_same(meant: &Path, other: &Path) -> bool {
+    let absolute = std::path::absolute(meant);
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    absolute.is_ok_and(|path| path == other)
+        || real(meant).is_some_and(|path| Some(path) == real(other))
+}
+
 /// Why none is found.
 #[derive(Debug)]
 pub(super) enum NotFound {
@@ -36,16 +94,39 @@ pub(super) enum NotFound {
     NoSocket,
     /// The best place, and what happened there.
     Unanswered(PathBuf, io::Error),
+    /// One is there for another configuration.
+    Another(Another),
 }
 
-impl std::fmt::Display for NotFound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl NotFound {
+    /// How much it says: a socket that is there says more than one that is not, an answer the most.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::NoSocket => 0,
+            Self::Unanswered(_, error) if error.kind() == io::ErrorKind::NotFound => 1,
+            Self::Unanswered(..) => 2,
+            Self::Another(_) => 3,
+        }
+    }
+
+    /// The one of two that says more, or else this one.
+    fn or(self, other: NotFound) -> NotFound {
+        match other.weight() > self.weight() {
+            true => other,
+            false => self,
+        }
+    }
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSocket => f.write_str(
                 "no control socket to ask: the configuration has an empty `control`, or adit runs \
                  as a user without a folder for sockets (give `control = /path`, and restart adit)",
             ),
             Self::Unanswered(path, error) => Unanswered(path, error).fmt(f),
+            Self::Another(another) => another.fmt(f),
         }
     }
 }
@@ -57,30 +138,38 @@ pub(super) fn find(sources: &Sources) -> Result<Running, NotFound> {
         passed: usize::MAX,
         ..sources.clone()
     };
+    let file = sources.file.as_deref();
     let mut told = NotFound::NoSocket;
     for socket in config::control_sockets(&sources) {
-        match status::ask(&socket) {
-            Ok((document, _)) => return Ok(Running { socket, document }),
-            Err(error) => {
-                // A socket that is there says more than one that is not.
-                let better = match &told {
-                    NotFound::NoSocket => true,
-                    NotFound::Unanswered(_, before) => {
-                        before.kind() == io::ErrorKind::NotFound
-                            && error.kind() != io::ErrorKind::NotFound
-                    }
-                };
-                if better {
-                    told = NotFound::Unanswered(socket, error);
-                }
-            }
+        match ask(socket, file) {
+            Ok(running) => return Ok(running),
+            Err(error) => told = told.or(error),
         }
     }
     let (config, _) = config::load_partly(&sources);
     let before = config.as_ref().and_then(by_pid_file);
-    match before.map(|socket| (status::ask(&socket), socket)) {
-        Some((Ok((document, _)), socket)) => Ok(Running { socket, document }),
-        _ => Err(told),
+    match before.map(|socket| ask(socket, file)) {
+        Some(Ok(running)) => Ok(running),
+        Some(Err(error)) => Err(told.or(error)),
+        None => Err(told),
+    }
+}
+
+/// The adit that answers at this socket. With `file` it must be the one that runs with this
+/// configuration; what is no answer of this version's is left to [`Running::status`].
+fn ask(socket: PathBuf, file: Option<&Path>) -> Result<Running, NotFound> {
+    let document = match status::ask(&socket) {
+        Ok((document, _)) => document,
+        Err(error) => return Err(NotFound::Unanswered(socket, error)),
+    };
+    let running = Running { socket, document };
+    let another = match running.status() {
+        Ok(status) => Another::instead_of(file, &status, &running.socket),
+        Err(_) => None,
+    };
+    match another {
+        Some(another) => Err(NotFound::Another(another)),
+        None => Ok(running),
     }
 }
 
@@ -119,4 +208,36 @@ fn by_pid_file(config: &Config) -> Option<PathBuf> {
 /// answer alone: it may be made up, or count in another PID namespace.
 pub(super) fn is_said(pid: Pid, said: u32) -> bool {
     pid.as_raw() > 0 && pid.as_raw().cast_unsigned() == said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adit_is_meant_by_its_file_alone() {
+        let file = Path::new("/etc/adit/a.conf");
+        let other = |meant: Option<&Path>, runs: Option<&Path>| {
+            let status = Status {
+                pid: 7,
+                file: runs.map(Path::to_owned),
+                ..Status::default()
+            };
+            Another::instead_of(meant, &status, Path::new("/run/c")).map(|other| other.to_string())
+        };
+        assert_eq!(other(Some(file), Some(file)), None);
+        assert_eq!(other(None, Some(file)), None, "found by its socket");
+        let said = other(Some(Path::new("/b.conf")), Some(file)).unwrap();
+        assert!(
+            said.starts_with(
+                "/run/c: the adit there, PID 7, runs with /etc/adit/a.conf, not with /b.conf ("
+            ),
+            "{said}"
+        );
+        let said = other(Some(file), None).unwrap();
+        assert!(
+            said.contains("runs without a file, not with /etc/adit/a.conf"),
+            "{said}"
+        );
+    }
 }

@@ -186,18 +186,10 @@ pub(super) fn impostor(
     )
 }
 
-/// The status of the supervisor whose control socket is `control`.
-///
-/// # Errors
-/// Nobody answers there, or not as a supervisor of this version does.
-pub(super) fn of(control: &Path) -> io::Result<Status> {
-    of_process(control).map(|(status, _)| status)
-}
-
 /// The status, and the process that listens there as the kernel says; 0 if it cannot be seen from here.
 ///
 /// # Errors
-/// As [`of`].
+/// Nobody answers there, or not as a supervisor of this version does.
 pub(super) fn of_process(control: &Path) -> io::Result<(Status, Pid)> {
     let (document, pid) = ask(control)?;
     Ok((understood(control, &document)?, pid))

@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest;
+
 /// sun_path of unix(7), its NUL not counted.
 const LONGEST_PATH: usize = 107;
 /// Where root's sockets are.
@@ -51,20 +53,45 @@ pub(super) fn defaults(file: Option<&Path>, folders: &Folders) -> Vec<PathBuf> {
     folders.all().into_iter().filter_map(in_folder).collect()
 }
 
-/// `etc-adit-adit.sock` for `/etc/adit/adit.conf`: two configurations never share one. Of a name that
-/// is too long the end counts.
+/// `etc-adit-adit.sock` for `/etc/adit/adit.conf`. Two paths never share a name: a `/` becomes `-`,
+/// and every byte that could be mistaken becomes `%` and two hexadecimal digits. A file without
+/// `.conf` has a `%` at the end, which no escape has there. A name that is too long is cut to its end,
+/// and begins with `%-` and a digest of the whole path.
 fn name(file: &Path, room: usize) -> Option<OsString> {
-    const SUFFIX: &[u8; 5] = b".sock";
-    let room = room.checked_sub(SUFFIX.len()).filter(|room| *room > 0)?;
     let path = file.as_os_str().as_bytes();
-    let path = path.strip_suffix(b".conf").unwrap_or(path);
-    let path = path.strip_prefix(b"/").unwrap_or(path);
-    let end = &path[path.len().saturating_sub(room)..];
-    let dashed = end.iter().map(|byte| match byte {
-        b'/' => b'-',
-        other => *other,
-    });
-    Some(OsString::from_vec(dashed.chain(*SUFFIX).collect()))
+    let (stem, suffix) = match path.strip_suffix(b".conf") {
+        Some(stem) => (stem, ".sock"),
+        None => (path, "%.sock"),
+    };
+    let mut name = escaped(stem.strip_prefix(b"/").unwrap_or(stem));
+    name.extend_from_slice(suffix.as_bytes());
+    if name.len() > room {
+        let digest = digest::digest(&digest::SHA256, path);
+        let half = digest.as_ref().iter().take(16);
+        let mut short = b"%-".to_vec();
+        half.for_each(|byte| short.extend_from_slice(format!("{byte:02x}").as_bytes()));
+        short.push(b'-');
+        let left = room.checked_sub(short.len() + suffix.len())?;
+        let cut = name.len().checked_sub(left + suffix.len())?;
+        short.extend_from_slice(&name[cut..]);
+        name = short;
+    }
+    Some(OsString::from_vec(name))
+}
+
+/// Blanks and control characters too: in /proc/net/unix a blank ends the path.
+fn escaped(path: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b'/' => name.push(b'-'),
+            b'-' | b'%' | ..=b' ' | 0x7f => {
+                name.extend_from_slice(format!("%{byte:02x}").as_bytes());
+            }
+            other => name.push(*other),
+        }
+    }
+    name
 }
 
 #[cfg(test)]
@@ -97,7 +124,7 @@ mod tests {
         );
         assert_eq!(
             found("/etc/stunnel/adit", &root),
-            ["/run/adit/etc-stunnel-adit.sock"]
+            ["/run/adit/etc-stunnel-adit%.sock"]
         );
         assert_eq!(
             found("/a.conf", &folders("/run/x:/run/y", "", true)),
@@ -114,6 +141,42 @@ mod tests {
     }
 
     #[test]
+    fn no_two_files_share_a_socket() {
+        let root = folders("", "", true);
+        let files = [
+            "/e/a-b.conf",
+            "/e/a/b.conf",
+            "/e/a-b",
+            "/e/a/b",
+            "/e-a-b.conf",
+            "/e/a--b.conf",
+            "/e/a-/b.conf",
+            "/e/a/-b.conf",
+            "/e/a%2db.conf",
+            "/e/a%.conf",
+            "/e/a%",
+            "/e/a.conf",
+            "/e/a",
+            "/e/a/.conf",
+            "/e/a.conf.conf",
+            "/e/a.sock",
+            "/e/a b.conf",
+            "/e/a%20b.conf",
+            "/%-x.conf",
+        ];
+        let long = ["/x/", "/y/", "/x-"].map(|start| format!("{start}{}.conf", "z".repeat(200)));
+        let long = long.iter().map(String::as_str);
+        let long_without = format!("/x/{}", "z".repeat(200));
+        let all = files.into_iter().chain(long).chain([&long_without[..]]);
+        let sockets: Vec<String> = all.flat_map(|file| found(file, &root)).collect();
+        let distinct: std::collections::HashSet<&String> = sockets.iter().collect();
+        assert_eq!(sockets.len(), files.len() + 4);
+        assert_eq!(distinct.len(), sockets.len(), "{sockets:#?}");
+        assert!(sockets.iter().all(|path| !path.contains(' ')));
+        assert_eq!(sockets[0], "/run/adit/e-a%2db.sock");
+    }
+
+    #[test]
     fn a_path_is_never_longer_than_a_socket_may_have() {
         let root = folders("", "", true);
         let long = format!("/{}/mail.conf", "x".repeat(200));
@@ -121,7 +184,15 @@ mod tests {
             panic!("one path");
         };
         assert_eq!(path.len(), LONGEST_PATH);
-        assert!(path.ends_with("x-mail.sock"), "{path}");
+        assert!(
+            path.starts_with("/run/adit/%-") && path.ends_with("x-mail.sock"),
+            "{path}"
+        );
+        let exact = format!(
+            "/{}.conf",
+            "x".repeat(LONGEST_PATH - "/run/adit/.sock".len())
+        );
+        assert!(!found(&exact, &root)[0].contains('%'));
         let no_room = folders(&format!("/{}", "x".repeat(200)), "", false);
         assert!(found("/a.conf", &no_room).is_empty());
     }

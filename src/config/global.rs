@@ -169,7 +169,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .example("control = /run/adit.sock")
     .unless_given(
         "for root, in /run/adit (or in `$RUNTIME_DIRECTORY`, which systemd sets), named after the \
-         configuration file: `etc-adit-adit.sock` for /etc/adit/adit.conf; for others, likewise in \
+         configuration file: `etc-adit-adit.sock` for /etc/adit/adit.conf, `etc-adit-a%2db.sock` for \
+         /etc/adit/a-b.conf, `etc-adit-c%.sock` for /etc/adit/c (`adit status` asks the right one); \
+         for other users, likewise in \
          `$RUNTIME_DIRECTORY` or `$XDG_RUNTIME_DIR`/adit, or no socket where there is neither; if it \
          cannot be made, a warning says so, and adit serves without it",
     )

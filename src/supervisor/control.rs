@@ -1,16 +1,18 @@
 //! The control socket: whoever may open it is told, as one JSON document, what the scoreboards say.
 //! Nothing is ever read from it.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Uid;
 
 use super::carried::Carried;
 use super::generation::{Generation, State};
@@ -110,8 +112,7 @@ impl Control {
         };
         let listen = || {
             remove_stale(path)?;
-            let socket = UnixListener::bind(path)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            let socket = bind_for_owner(path)?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         };
@@ -171,16 +172,57 @@ impl Control {
     }
 }
 
-/// The folder of a socket that the configuration does not name.
+/// Binds a socket that only its owner may open. Its mode is right from the start: a chmod(2) by path
+/// would come too late, and follow a link that took the socket's place meanwhile. The supervisor has
+/// one thread, so the mask is no other's.
+fn bind_for_owner(path: &Path) -> io::Result<UnixListener> {
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(path);
+    umask(before);
+    bound
+}
+
+/// The folder of a socket that the configuration does not name: made if it is missing. In one that
+/// others may write to, the socket could be replaced by theirs.
 fn make_folder(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else {
+    let Some(folder) = path.parent() else {
         return Ok(());
     };
-    let made = fs::DirBuilder::new().mode(0o755).create(folder);
-    made.map_err(|error| {
+    let made = match fs::DirBuilder::new().mode(0o755).create(folder) {
+        // What is there counts, whatever mkdir(2) looked at first.
+        Err(_) if folder.symlink_metadata().is_ok() => Ok(()),
+        made => made,
+    };
+    let about = made.and_then(|()| folder.symlink_metadata());
+    let about = about.map_err(|error| {
         let remedy = remedy::making_a_file(&error);
         let text = format!("{}: {} ({remedy})", folder.display(), Reason(&error));
         io::Error::new(error.kind(), text)
+    })?;
+    let fault = fault(&about, Uid::effective());
+    fault.map_or(Ok(()), |fault| {
+        let text = format!("{}: {fault}", folder.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+    })
+}
+
+/// Why a folder is not trusted with a socket of this user's, and what would help.
+fn fault(folder: &Metadata, user: Uid) -> Option<String> {
+    let owner = Uid::from_raw(folder.uid());
+    let mode = folder.mode() & 0o7777;
+    if folder.is_symlink() {
+        return Some("it is a link, which is not followed (put a folder in its place)".to_owned());
+    }
+    if !folder.is_dir() {
+        return Some("it is not a folder (put a folder in its place)".to_owned());
+    }
+    if owner != user && !owner.is_root() {
+        return Some(format!(
+            "it belongs to the user with number {owner} (give it to the user who starts adit: `chown`)"
+        ));
+    }
+    (mode & 0o022 != 0).then(|| {
+        format!("its mode is {mode:03o}: others may write to it (forbid it: `chmod go-w`)")
     })
 }
 
@@ -300,5 +342,62 @@ fn service(generation: &Generation, index: usize, carried: &Carried) -> ServiceS
         connect_failed: counts.connect_failed,
         bytes_to_back: counts.bytes_to_back,
         bytes_to_front: counts.bytes_to_front,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_socket_is_its_owners_and_the_mask_is_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let before = umask(Mode::from_bits_truncate(0o002));
+        let control = Control::open(&path).unwrap();
+        assert_eq!(mode_of(&path), 0o600);
+        control.remove();
+        // Where it cannot be made, too.
+        assert!(Control::open(&folder.path().join("none/socket")).is_err());
+        assert_eq!(umask(before), Mode::from_bits_truncate(0o002));
+    }
+
+    #[test]
+    fn a_folder_that_is_anothers_to_change_is_not_trusted() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("adit");
+        let socket = folder.join("socket");
+        let refused = |words: &str| {
+            let said = make_folder(&socket).unwrap_err().to_string();
+            let named = format!("{}: ", folder.display());
+            assert!(said.starts_with(&named) && said.contains(words), "{said}");
+        };
+        make_folder(&socket).unwrap();
+        make_folder(&socket).unwrap();
+        for (mode, told) in [(0o775, "775"), (0o757, "757"), (0o1777, "1777")] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            refused(&format!("its mode is {told}: others may write"));
+        }
+        let about = fs::metadata(above.path()).unwrap();
+        assert_eq!(fault(&about, Uid::from_raw(about.uid())), None);
+        let others = fault(&about, Uid::from_raw(about.uid() + 1));
+        assert_eq!(others.is_none(), about.uid() == 0, "root's is as good");
+        if about.uid() == 0 {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+            chown(&folder, Some(65534), None).unwrap();
+            refused("it belongs to the user with number 65534");
+        }
+        fs::remove_dir(&folder).unwrap();
+        symlink(above.path(), &folder).unwrap();
+        refused("it is a link");
+        fs::remove_file(&folder).unwrap();
+        fs::write(&folder, "").unwrap();
+        refused("it is not a folder");
     }
 }
