@@ -4,7 +4,7 @@
 //! A filter of system calls plays the kernel. `tests/older-kernel` runs all other tests on it too.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -73,6 +73,38 @@ fn a_terminal_that_nobody_reads_stops_nothing() {
         serves_unread(kernel, pty.slave);
         drop(pty.master);
     }
+}
+
+/// write(2) of nothing, over and over, would stop it.
+#[test]
+fn an_output_that_takes_nothing_stops_nothing() {
+    require!(adit);
+    let stderr = (0, libc::STDERR_FILENO as u32);
+    let nothing = Kernel::default()
+        .answering(libc::SYS_pwritev2, &[stderr], 0)
+        .answering(libc::SYS_write, &[stderr], 0);
+    let (_unread, writer) = std::io::pipe().expect("a pipe");
+    serves_unread(Some(nothing), writer.into());
+}
+
+/// Before Linux 6.4 a write to a pipe that others have too can wait, whatever poll(2) said before.
+#[test]
+fn a_pipe_is_its_own_without_waiting_and_stays_as_it_was_for_others() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let (_unread, writer) = std::io::pipe().expect("a pipe");
+    let ours = writer.try_clone().expect("a duplicate");
+    let service = Server::echo().line() + &certs.server().lines();
+    let adit = Plan::new().service("test", service).launch_telling(writer);
+    adit.wait_for_log("Accepting new connections");
+    let before = proc::roles(adit.pid());
+    for pid in [adit.pid(), before.master, before.workers[0]] {
+        let flags = proc::open_flags(pid, libc::STDERR_FILENO);
+        assert!(flags & libc::O_NONBLOCK != 0, "{pid}: {flags:o}");
+    }
+    let flags = proc::open_flags(std::process::id() as i32, ours.as_raw_fd());
+    assert!(flags & libc::O_NONBLOCK == 0, "{flags:o}");
 }
 
 #[test]
