@@ -193,6 +193,20 @@ fn a_kernel_without_seccomp_is_told_of() {
     );
 }
 
+/// Before Linux 4.14 there are filters, but no way to ask for what they can answer.
+#[test]
+fn seccomp_that_tells_less_of_itself_is_there() {
+    require!(adit);
+    let available = (0, libc::SECCOMP_GET_ACTION_AVAIL);
+    let older = Kernel::lacks(&[libc::SYS_landlock_create_ruleset]);
+    tells_of_its_sandbox(
+        older.answering(libc::SYS_seccomp, &[available], libc::EINVAL),
+        "No landlock on this kernel",
+        "Sandbox: seccomp, no landlock\n",
+        r#""sandbox":{"seccomp":true,"landlock":0}"#,
+    );
+}
+
 #[test]
 fn a_start_that_fails_names_the_call() {
     require!(root);
