@@ -42,8 +42,9 @@ fn open_in_root(
     loop {
         match openat2(root, path, how) {
             Err(Errno::EAGAIN) if tries.next().is_some() => (),
-            // Linux before 5.6.
-            Err(Errno::ENOSYS) => return open_step_by_step(root, path, flags, mode),
+            // Linux before 5.6, or a filter that does not know the call. An EPERM that is meant comes
+            // again.
+            Err(Errno::ENOSYS | Errno::EPERM) => return open_step_by_step(root, path, flags, mode),
             other => return other,
         }
     }

@@ -98,10 +98,13 @@ pub fn exit(status: i32) -> ! {
 /// must never be used or dropped again: for the start of a role that ends in [`exit`].
 ///
 /// # Errors
-/// What close_range(2) gives; before Linux 5.9, which has none, what poll(2) gives.
+/// What close_range(2) gives; where it is missing (before Linux 5.9), what poll(2) gives.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
     match close_ranges(keep) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => close_one_by_one(keep),
+        // EPERM: from a filter of system calls that does not know it.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            close_one_by_one(keep)
+        }
         closed => closed,
     }
     .step("close_range(2) of inherited descriptors")

@@ -4,7 +4,7 @@
 //! A filter of system calls plays the kernel. `tests/older-kernel` runs all other tests on it too.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -18,6 +18,15 @@ use crate::support::adit::program;
 use crate::support::kernel;
 use crate::support::peers::Server;
 use crate::support::{Certs, Kernel, Plan, proc, tls, wait_for};
+
+/// This one, an older one, and one behind a filter that does not know the newer calls.
+fn kernels() -> [Option<Kernel>; 3] {
+    [
+        None,
+        Some(Kernel::linux_4_18()),
+        Some(Kernel::behind_an_allow_list()),
+    ]
+}
 
 fn plan(kernel: Option<Kernel>) -> Plan {
     match kernel {
@@ -47,7 +56,7 @@ fn serves_unread(kernel: Option<Kernel>, stderr: OwnedFd) {
 #[test]
 fn a_pipe_that_nobody_reads_stops_nothing() {
     require!(adit);
-    for kernel in [None, Some(Kernel::linux_4_18())] {
+    for kernel in kernels() {
         let (_unread, writer) = std::io::pipe().expect("a pipe");
         serves_unread(kernel, writer.into());
     }
@@ -56,7 +65,7 @@ fn a_pipe_that_nobody_reads_stops_nothing() {
 #[test]
 fn a_socket_that_nobody_reads_stops_nothing() {
     require!(adit);
-    for kernel in [None, Some(Kernel::linux_4_18())] {
+    for kernel in kernels() {
         let (_unread, writer) = UnixStream::pair().expect("sockets");
         let small = nix::sys::socket::sockopt::SndBuf;
         nix::sys::socket::setsockopt(&writer, small, &4096).expect("a smaller buffer");
@@ -68,20 +77,62 @@ fn a_socket_that_nobody_reads_stops_nothing() {
 #[test]
 fn a_terminal_that_nobody_reads_stops_nothing() {
     require!(adit);
-    for kernel in [None, Some(Kernel::linux_4_18())] {
+    for kernel in kernels() {
         let pty = nix::pty::openpty(None, None).expect("a pty");
         serves_unread(kernel, pty.slave);
         drop(pty.master);
     }
 }
 
+/// write(2) of nothing, over and over, would stop it.
+#[test]
+fn an_output_that_takes_nothing_stops_nothing() {
+    require!(adit);
+    let stderr = (0, libc::STDERR_FILENO as u32);
+    let nothing = Kernel::default()
+        .answering(libc::SYS_pwritev2, &[stderr], 0)
+        .answering(libc::SYS_write, &[stderr], 0);
+    let (_unread, writer) = std::io::pipe().expect("a pipe");
+    serves_unread(Some(nothing), writer.into());
+}
+
+/// Before Linux 6.4 a write to a pipe that others have too can wait, whatever poll(2) said before.
+#[test]
+fn a_pipe_is_its_own_without_waiting_and_stays_as_it_was_for_others() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let (_unread, writer) = std::io::pipe().expect("a pipe");
+    let ours = writer.try_clone().expect("a duplicate");
+    let service = Server::echo().line() + &certs.server().lines();
+    let adit = Plan::new().service("test", service).launch_telling(writer);
+    adit.wait_for_log("Accepting new connections");
+    let before = proc::roles(adit.pid());
+    for pid in [adit.pid(), before.master, before.workers[0]] {
+        let flags = proc::open_flags(pid, libc::STDERR_FILENO);
+        assert!(flags & libc::O_NONBLOCK != 0, "{pid}: {flags:o}");
+    }
+    let flags = proc::open_flags(std::process::id() as i32, ours.as_raw_fd());
+    assert!(flags & libc::O_NONBLOCK == 0, "{flags:o}");
+}
+
 #[test]
 fn it_serves_reloads_and_replaces_its_processes_on_linux_4_18() {
+    serves_reloads_and_replaces_its_processes(Kernel::linux_4_18());
+}
+
+#[test]
+fn it_serves_reloads_and_replaces_its_processes_behind_an_allow_list() {
+    serves_reloads_and_replaces_its_processes(Kernel::behind_an_allow_list());
+}
+
+#[track_caller]
+fn serves_reloads_and_replaces_its_processes(kernel: Kernel) {
     require!(root);
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
-    let plan = Plan::new().kernel(Kernel::linux_4_18());
+    let plan = Plan::new().kernel(kernel);
     let jail = plan.folder().join("jail");
     fs::create_dir_all(jail.join("run")).expect("mkdir");
     let adit = plan
@@ -161,6 +212,20 @@ fn a_kernel_without_seccomp_is_told_of() {
     );
 }
 
+/// Before Linux 4.14 there are filters, but no way to ask for what they can answer.
+#[test]
+fn seccomp_that_tells_less_of_itself_is_there() {
+    require!(adit);
+    let available = (0, libc::SECCOMP_GET_ACTION_AVAIL);
+    let older = Kernel::lacks(&[libc::SYS_landlock_create_ruleset]);
+    tells_of_its_sandbox(
+        older.answering(libc::SYS_seccomp, &[available], libc::EINVAL),
+        "No landlock on this kernel",
+        "Sandbox: seccomp, no landlock\n",
+        r#""sandbox":{"seccomp":true,"landlock":0}"#,
+    );
+}
+
 #[test]
 fn a_start_that_fails_names_the_call() {
     require!(root);
@@ -226,6 +291,19 @@ fn it_serves_without_any_one_of_the_newer_calls() {
 /// Before Linux 5.3 a process can be meant by its number alone.
 #[test]
 fn stop_ends_it_and_waits_for_that_on_linux_4_18() {
+    stop_ends_it_and_waits_for_that(Kernel::linux_4_18());
+}
+
+/// One that knows neither call of a process's descriptor, and one that knows the first.
+#[test]
+fn stop_ends_it_and_waits_for_that_behind_an_allow_list() {
+    stop_ends_it_and_waits_for_that(Kernel::behind_an_allow_list());
+    let send = libc::SYS_pidfd_send_signal;
+    stop_ends_it_and_waits_for_that(Kernel::default().answering(send, &[], libc::EPERM));
+}
+
+#[track_caller]
+fn stop_ends_it_and_waits_for_that(kernel: Kernel) {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
@@ -237,7 +315,7 @@ fn stop_ends_it_and_waits_for_that_on_linux_4_18() {
         .start();
     let mut command = Command::new(program());
     command.args(["stop", "--control"]).arg(&socket);
-    let mut kernel = Kernel::linux_4_18().program();
+    let mut kernel = kernel.program();
     // SAFETY: it makes two system calls, and nothing else.
     unsafe { command.pre_exec(move || kernel::boot(&mut kernel)) };
     let output = command.output().expect("starting the program");

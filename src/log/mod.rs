@@ -17,7 +17,7 @@ use std::io;
 
 pub use installed::{descriptors, install, replace_file, replace_syslog, to_stderr};
 pub use outputs::{OpenError, Outputs, connect_syslog, reopen};
-pub use sink::own_the_terminal;
+pub use sink::own_stderr;
 pub(crate) use syslog::PATH as SYSLOG_PATH;
 
 /// The brackets of a log line: `LOG5[17]`.

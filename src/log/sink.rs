@@ -175,11 +175,12 @@ impl Sink {
         let whole = bytes.len();
         while !bytes.is_empty() {
             match self.write(bytes) {
-                Ok(written) => bytes = &bytes[written.min(bytes.len())..],
+                Ok(written @ 1..) => bytes = &bytes[written.min(bytes.len())..],
                 Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) if self.patience.wait(self.as_fd()) => (),
-                Err(_) if bytes.len() < whole => return Sent::Part,
-                Err(_) => return Sent::Nothing,
+                // Ok(0): it takes nothing, and would not the next time.
+                Ok(0) | Err(_) if bytes.len() < whole => return Sent::Part,
+                Ok(0) | Err(_) => return Sent::Nothing,
             }
         }
         Sent::Whole
@@ -199,8 +200,9 @@ impl Sink {
     fn write_shared(&self, bytes: &[u8]) -> nix::Result<usize> {
         if self.no_wait.load(Relaxed) {
             match write_no_wait(self.as_fd(), bytes) {
-                // A terminal, or a kernel that cannot ask it of a pipe (before 6.4).
-                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+                // A terminal, a kernel that cannot ask it of a pipe (before 6.4), or a filter of
+                // system calls that does not know it (EPERM).
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
                     self.no_wait.store(false, Relaxed);
                 }
                 other => return other,
@@ -256,7 +258,10 @@ fn write_no_wait(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
 }
 
 /// write(2) of as much as a pipe takes at once if it has room at all, pipe(7); EAGAIN if it has none.
-/// Another process may take that room in between, but a line then still fits behind its line.
+///
+/// It never waits where [`own_stderr`] could open the output anew. Elsewhere it promises less. A pipe's
+/// last room may go to another process between the two calls, and a terminal that poll(2) calls
+/// writable may stop in the middle of a line: write(2) then waits until the reader goes on.
 fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
     if poll(&mut fds, PollTimeout::ZERO)? == 0 {
@@ -265,17 +270,19 @@ fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     nix::unistd::write(fd, &bytes[..bytes.len().min(libc::PIPE_BUF)])
 }
 
-/// Opens the terminal behind standard error anew and puts it in its place: non-blocking, which the
-/// one that other programs share must not be. A terminal whose screen stands still (a connection of
-/// SSH that hangs) then stops no process. Of no use to other things than terminals.
+/// Opens the terminal or pipe behind standard error anew and puts it in its place: non-blocking, which
+/// the one that other programs share must not be. An output that is stuck (a connection of SSH that
+/// hangs, a full pipe that nothing reads) then stops no process. Of no use to files and sockets.
 ///
 /// For a process that is about to serve: what is written to it by other ways than the log may fail.
-pub fn own_the_terminal() {
-    if !nix::unistd::isatty(io::stderr()).unwrap_or(false) {
+pub fn own_stderr() {
+    let stderr = io::stderr();
+    let kind = fstat(&stderr).map_or(0, |stat| stat.st_mode) & libc::S_IFMT;
+    if kind != libc::S_IFIFO && !nix::unistd::isatty(&stderr).unwrap_or(false) {
         return;
     }
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    // Where that is forbidden, or /proc is missing, poll(2) has to do.
+    // Where that is forbidden, or /proc is missing, poll(2) has to do: see `write_if_room`.
     if let Ok(own) = nix::fcntl::open("/proc/self/fd/2", flags, nix::sys::stat::Mode::empty()) {
         let _ = nix::unistd::dup2_stderr(own);
     }

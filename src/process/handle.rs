@@ -20,8 +20,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// See the module.
 #[derive(Debug)]
 pub enum Handle {
-    /// pidfd_open(2), from Linux 5.3 on.
-    Descriptor(OwnedFd),
+    /// pidfd_open(2), from Linux 5.3 on, and its number.
+    Descriptor(OwnedFd, Pid),
     /// Its number, and when it began: another one with this number began later.
     Number(Pid, u64),
 }
@@ -30,7 +30,7 @@ impl Handle {
     /// Of the process that has this number now.
     ///
     /// # Errors
-    /// There is none; before Linux 5.3, /proc cannot be read.
+    /// There is none; without pidfd_open(2), /proc cannot be read.
     pub fn of(pid: Pid) -> io::Result<Handle> {
         // SAFETY: pidfd_open(2) takes two numbers.
         let made = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
@@ -38,9 +38,11 @@ impl Handle {
             Ok(made) => {
                 let number = i32::try_from(made).map_err(io::Error::other)?;
                 // SAFETY: the kernel has just opened it, for this call alone.
-                Ok(Handle::Descriptor(unsafe { OwnedFd::from_raw_fd(number) }))
+                let opened = unsafe { OwnedFd::from_raw_fd(number) };
+                Ok(Handle::Descriptor(opened, pid))
             }
-            Err(Errno::ENOSYS) => Ok(Handle::Number(pid, began(pid)?)),
+            // EPERM: from a filter of system calls that does not know it.
+            Err(Errno::ENOSYS | Errno::EPERM) => Ok(Handle::Number(pid, began(pid)?)),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -50,23 +52,15 @@ impl Handle {
     /// # Errors
     /// It has ended, or this user may not.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let handle = match self {
-            Handle::Descriptor(handle) => handle.as_raw_fd(),
-            Handle::Number(pid, at) if began(*pid)? == *at => return Ok(kill(*pid, signal)?),
+        match self {
+            Handle::Descriptor(handle, pid) => match signal_through(handle, signal) {
+                // A filter may know pidfd_open(2) alone. An EPERM that is meant comes again.
+                Err(Errno::ENOSYS | Errno::EPERM) if !has_ended(handle)? => kill(*pid, signal)?,
+                sent => sent?,
+            },
+            Handle::Number(pid, at) if began(*pid)? == *at => kill(*pid, signal)?,
             Handle::Number(..) => return Err(Errno::ESRCH.into()),
-        };
-        let no_info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: without a siginfo nothing is read from memory.
-        let sent = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                handle,
-                signal as i32,
-                no_info,
-                0,
-            )
-        };
-        Errno::result(sent)?;
+        }
         Ok(())
     }
 
@@ -76,7 +70,7 @@ impl Handle {
     /// What poll(2) gives.
     pub fn wait_for_end(&self) -> io::Result<()> {
         match self {
-            Handle::Descriptor(handle) => {
+            Handle::Descriptor(handle, _) => {
                 let mut ended = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
                 while wait(&mut ended, PollTimeout::NONE)? == 0 {}
             }
@@ -88,6 +82,27 @@ impl Handle {
         }
         Ok(())
     }
+}
+
+/// pidfd_send_signal(2).
+fn signal_through(handle: &OwnedFd, signal: Signal) -> nix::Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo nothing is read from memory.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            handle.as_raw_fd(),
+            signal as i32,
+            no_info,
+            0,
+        )
+    };
+    Errno::result(sent).map(drop)
+}
+
+fn has_ended(handle: &OwnedFd) -> io::Result<bool> {
+    let mut ended = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
+    Ok(wait(&mut ended, PollTimeout::ZERO)? != 0)
 }
 
 /// When a process that runs began, in ticks since the machine did.

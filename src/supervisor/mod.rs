@@ -173,7 +173,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let vault = Vault::new(&phrases)?;
     drop(phrases);
     if global.foreground == Foreground::Yes {
-        log::own_the_terminal();
+        log::own_stderr();
     }
     log::install(outputs);
     let log = Log {

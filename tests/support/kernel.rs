@@ -19,13 +19,22 @@ impl Kernel {
     /// As Linux 4.18 with neither landlock nor anything else that is newer. What pwritev2(2) is for
     /// here, a pipe, it refuses until 6.4.
     pub fn linux_4_18() -> Kernel {
-        let mut kernel = Kernel::default();
-        kernel.load(0);
-        kernel.jump(libc::BPF_JGE, FIRST_AFTER_4_18 as u32, 1);
-        kernel.give(libc::ENOSYS);
+        Kernel::default().ends_at_4_18(libc::ENOSYS, libc::EOPNOTSUPP)
+    }
+
+    /// The same behind an allow-list that refuses what it does not know with EPERM, as those of
+    /// systemd before 247 and of old containers do. clone3(2) apart: no C library since 2021 starts a
+    /// thread where that answers so.
+    pub fn behind_an_allow_list() -> Kernel {
+        Kernel::lacks(&[libc::SYS_clone3]).ends_at_4_18(libc::EPERM, libc::EPERM)
+    }
+
+    fn ends_at_4_18(mut self, newer: i32, pwritev2: i32) -> Kernel {
+        self.load(0);
+        self.jump(libc::BPF_JGE, FIRST_AFTER_4_18 as u32, 1);
+        self.give(newer);
         let device = [(1, libc::SOL_SOCKET as u32), (2, SO_BINDTOIFINDEX)];
-        kernel
-            .answering(libc::SYS_pwritev2, &[], libc::EOPNOTSUPP)
+        self.answering(libc::SYS_pwritev2, &[], pwritev2)
             .answering(libc::SYS_setsockopt, &device, libc::ENOPROTOOPT)
             .answering(libc::SYS_getsockopt, &device, libc::ENOPROTOOPT)
             .answering(

@@ -188,6 +188,14 @@ pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
     descriptors_if_alive(pid).expect("a living process")
 }
 
+/// How a descriptor was opened, the flags of open(2).
+pub fn open_flags(pid: i32, descriptor: i32) -> i32 {
+    let path = format!("/proc/{pid}/fdinfo/{descriptor}");
+    let info = fs::read_to_string(&path).expect("a descriptor that is open");
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    i32::from_str_radix(flags.expect("flags").trim(), 8).expect("an octal number")
+}
+
 /// Whether it has a file open that is found, or was, at this path; one that is gone has none.
 pub fn has_open(pid: i32, path: &std::path::Path) -> bool {
     let all = descriptors_if_alive(pid).unwrap_or_default();
