@@ -157,6 +157,15 @@ check "and not the other" soon is_new "${both%,*}"
 check "both serve" bash -c '. /mnt/support.sh; relays 2110 && relays 2220'
 check "nor does a restart end the wrong one" not systemctl restart adit@two
 check "which goes on" relays 2220
+configure '/etc/adit/a\x2db.conf' 2230
+check "an instance may have a name that systemd escapes" systemctl start 'adit@a\x2db'
+check "and relays" relays 2230
+check "and is restarted" systemctl restart 'adit@a\x2db'
+sed -i 's/^connect/conect/' '/etc/adit/a\x2db.conf'
+check "but not to end for a wrong configuration" not systemctl restart 'adit@a\x2db'
+check "so it goes on" relays 2230
+systemctl stop 'adit@a\x2db'
+rm '/etc/adit/a\x2db.conf'
 check "one that stops leaves the other's control socket" bash -c '
     touch /run/adit/of-another && systemctl stop adit@two && [ -e /run/adit/of-another ]'
 rm /run/adit/of-another
