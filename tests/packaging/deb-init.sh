@@ -175,6 +175,17 @@ check "leaves the old one running" bash -c "[ $(supervisor) = $before ] && . /mn
 configure $conf 2110
 check "the maintainer scripts can be run again" dpkg-reconfigure adit
 check "and again" dpkg --configure --force-all -a
+mv /var/log/adit /var/log/adit.away
+install -d -m 755 /root/elsewhere
+ln -s /root/elsewhere /var/log/adit
+dpkg-reconfigure adit
+check "they change no folder that the log folder was made a link to" \
+    [ "$(stat -c %a:%U:%G /root/elsewhere)" = 755:root:root ]
+rm /var/log/adit
+mv /var/log/adit.away /var/log/adit
+chmod 755 /var/log/adit
+dpkg-reconfigure adit
+check "but its own" [ "$(stat -c %a:%U:%G /var/log/adit)" = 750:root:adm ]
 $init stop >/dev/null
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" status 3 $init status
