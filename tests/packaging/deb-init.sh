@@ -239,6 +239,14 @@ check "removing" dpkg -r adit
 check "stops it" not pgrep -f 'adit: '
 check "and keeps the configuration" grep -q 'client = yes' $conf
 check "its init script does no harm then" status 0 $init stop
+check "an install after the removal" dpkg -i --force-confold /mnt/adit-2.deb
+check "starts it again" relays 2110
+check "and knows it" status 0 $init status
+update-rc.d adit disable
+dpkg -r adit >/dev/null 2>&1
+dpkg -i --force-confold /mnt/adit-2.deb >/dev/null 2>&1
+check "but not what was disabled" status 3 $init status
+dpkg -r adit >/dev/null 2>&1
 check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
 check "leaves what the administrator put there" [ -s /etc/adit/mail.example.com.key -a -s /etc/adit/mail.example.com.crt ]
 check "says so" bash -c 'grep -q "/etc/adit is left" /root/said && grep -qx /etc/adit/mail.example.com.key /root/said'

@@ -214,6 +214,23 @@ check "stop ends it with success" bash -c 'systemctl stop adit && [ "$(systemctl
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" is inactive systemctl is-active adit
 systemctl start adit
+check "an install after a removal" bash -c 'dpkg -r adit && dpkg -i --force-confold /mnt/adit-2.deb'
+check "starts what was enabled" relays 2110
+check "instances too" relays 2220
+check "an upgrade of what is stopped then" bash -c '
+    systemctl stop adit && dpkg -i --force-confold /mnt/adit-1.deb && ! systemctl is-active adit'
+dpkg -r adit >/dev/null 2>&1
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+check "an install where policy-rc.d forbids it" dpkg -i --force-confold /mnt/adit-2.deb
+rm /usr/sbin/policy-rc.d
+check "starts nothing" not systemctl is-active adit adit@two
+systemctl disable adit
+dpkg -r adit >/dev/null 2>&1
+check "an install of what was disabled" dpkg -i --force-confold /mnt/adit-2.deb
+check "does not start it" not systemctl is-active adit
+check "but an enabled instance" relays 2220
+systemctl enable --now adit
 check "removing" dpkg -r adit
 check "stops all of it" not pgrep -f 'adit: (supervisor|master|worker)'
 check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
