@@ -175,6 +175,17 @@ check "leaves the old one running" bash -c "[ $(supervisor) = $before ] && . /mn
 configure $conf 2110
 check "the maintainer scripts can be run again" dpkg-reconfigure adit
 check "and again" dpkg --configure --force-all -a
+mv /var/log/adit /var/log/adit.away
+install -d -m 755 /root/elsewhere
+ln -s /root/elsewhere /var/log/adit
+dpkg-reconfigure adit
+check "they change no folder that the log folder was made a link to" \
+    [ "$(stat -c %a:%U:%G /root/elsewhere)" = 755:root:root ]
+rm /var/log/adit
+mv /var/log/adit.away /var/log/adit
+chmod 755 /var/log/adit
+dpkg-reconfigure adit
+check "but its own" [ "$(stat -c %a:%U:%G /var/log/adit)" = 750:root:adm ]
 $init stop >/dev/null
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" status 3 $init status
@@ -228,6 +239,14 @@ check "removing" dpkg -r adit
 check "stops it" not pgrep -f 'adit: '
 check "and keeps the configuration" grep -q 'client = yes' $conf
 check "its init script does no harm then" status 0 $init stop
+check "an install after the removal" dpkg -i --force-confold /mnt/adit-2.deb
+check "starts it again" relays 2110
+check "and knows it" status 0 $init status
+update-rc.d adit disable
+dpkg -r adit >/dev/null 2>&1
+dpkg -i --force-confold /mnt/adit-2.deb >/dev/null 2>&1
+check "but not what was disabled" status 3 $init status
+dpkg -r adit >/dev/null 2>&1
 check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
 check "leaves what the administrator put there" [ -s /etc/adit/mail.example.com.key -a -s /etc/adit/mail.example.com.crt ]
 check "says so" bash -c 'grep -q "/etc/adit is left" /root/said && grep -qx /etc/adit/mail.example.com.key /root/said'

@@ -157,6 +157,15 @@ check "and not the other" soon is_new "${both%,*}"
 check "both serve" bash -c '. /mnt/support.sh; relays 2110 && relays 2220'
 check "nor does a restart end the wrong one" not systemctl restart adit@two
 check "which goes on" relays 2220
+configure '/etc/adit/a\x2db.conf' 2230
+check "an instance may have a name that systemd escapes" systemctl start 'adit@a\x2db'
+check "and relays" relays 2230
+check "and is restarted" systemctl restart 'adit@a\x2db'
+sed -i 's/^connect/conect/' '/etc/adit/a\x2db.conf'
+check "but not to end for a wrong configuration" not systemctl restart 'adit@a\x2db'
+check "so it goes on" relays 2230
+systemctl stop 'adit@a\x2db'
+rm '/etc/adit/a\x2db.conf'
 check "one that stops leaves the other's control socket" bash -c '
     touch /run/adit/of-another && systemctl stop adit@two && [ -e /run/adit/of-another ]'
 rm /run/adit/of-another
@@ -205,6 +214,23 @@ check "stop ends it with success" bash -c 'systemctl stop adit && [ "$(systemctl
 check "an upgrade of what is stopped" dpkg -i --force-confold /mnt/adit-2.deb
 check "does not start it" is inactive systemctl is-active adit
 systemctl start adit
+check "an install after a removal" bash -c 'dpkg -r adit && dpkg -i --force-confold /mnt/adit-2.deb'
+check "starts what was enabled" relays 2110
+check "instances too" relays 2220
+check "an upgrade of what is stopped then" bash -c '
+    systemctl stop adit && dpkg -i --force-confold /mnt/adit-1.deb && ! systemctl is-active adit'
+dpkg -r adit >/dev/null 2>&1
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+check "an install where policy-rc.d forbids it" dpkg -i --force-confold /mnt/adit-2.deb
+rm /usr/sbin/policy-rc.d
+check "starts nothing" not systemctl is-active adit adit@two
+systemctl disable adit
+dpkg -r adit >/dev/null 2>&1
+check "an install of what was disabled" dpkg -i --force-confold /mnt/adit-2.deb
+check "does not start it" not systemctl is-active adit
+check "but an enabled instance" relays 2220
+systemctl enable --now adit
 check "removing" dpkg -r adit
 check "stops all of it" not pgrep -f 'adit: (supervisor|master|worker)'
 check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
