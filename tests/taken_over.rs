@@ -18,11 +18,12 @@ use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
-/// Whether this kernel has pidfd_getfd(2), from 5.6 on, by which the test gets at their sockets.
+/// Whether this kernel has pidfd_getfd(2), from 5.6 on, and lets it be called: by it the test gets at
+/// their sockets.
 fn can_copy_descriptors() -> bool {
     // SAFETY: three numbers, the first of which is no descriptor.
     let copied = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) };
-    Errno::result(copied) != Err(Errno::ENOSYS)
+    !matches!(Errno::result(copied), Err(Errno::ENOSYS | Errno::EPERM))
 }
 
 /// Copies of a process's SOCK_SEQPACKET sockets, which process `maker` made.
