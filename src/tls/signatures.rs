@@ -55,17 +55,20 @@ fn tell(error: &Error, cert: &CertificateDer<'_>) {
     let Error::InvalidCertificate(error) = error else {
         return;
     };
-    let certificate = X509Certificate::from_der(cert);
-    blame(match (certificate, error) {
-        (Err(_), _) => Offence::Malformed("certificate".into()),
-        (Ok((_, certificate)), error) => match (weakness(&certificate), error) {
-            (Some(bits), _) => Offence::WeakKey(bits),
-            (None, CertificateError::BadSignature) => Offence::BadSignature,
-            (None, _) => Offence::UnusableKey(
-                key_kinds::of_certificate(&certificate).unwrap_or_else(|| error.to_string()),
-            ),
-        },
+    blame(match X509Certificate::from_der(cert) {
+        Err(_) => Offence::Malformed("certificate".into()),
+        Ok((_, certificate)) => why(&certificate, error),
     });
+}
+
+fn why(certificate: &X509Certificate<'_>, error: &CertificateError) -> Offence {
+    match (unverifiable(certificate), error) {
+        (Some(bits), _) if bits < MIN_RSA => Offence::WeakKey(bits),
+        (None, CertificateError::BadSignature) => Offence::BadSignature,
+        _ => Offence::UnusableKey(
+            key_kinds::of_certificate(certificate).unwrap_or_else(|| error.to_string()),
+        ),
+    }
 }
 
 fn by_12(
@@ -110,4 +113,62 @@ fn key_of_odd_certificate(cert: &CertificateDer<'_>) -> Option<SubjectPublicKeyI
     }
     let (_, certificate) = X509Certificate::from_der(cert).ok()?;
     Some(certificate.public_key().raw.to_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::der::{self, OBJECT_IDENTIFIER, SEQUENCE};
+
+    const INTEGER: u8 = 0x02;
+    const BIT_STRING: u8 = 0x03;
+    const UTC_TIME: u8 = 0x17;
+
+    fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+        der::element(SEQUENCE, &parts.concat())
+    }
+
+    /// A certificate of version 1 whose key is RSA of `bits` bits, signed by nothing.
+    fn certificate(bits: usize) -> Vec<u8> {
+        let rsa = der::element(
+            OBJECT_IDENTIFIER,
+            &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1],
+        );
+        let algorithm = sequence(&[&rsa, &der::element(0x05, b"")]);
+        let mut modulus = vec![0xff; bits.div_ceil(8)];
+        modulus[0] >>= bits.next_multiple_of(8) - bits;
+        if bits.is_multiple_of(8) {
+            modulus.insert(0, 0);
+        }
+        let modulus = der::element(INTEGER, &modulus);
+        let key = sequence(&[&modulus, &der::element(INTEGER, &[1, 0, 1])]);
+        let key = der::element(BIT_STRING, &[&[0][..], &key].concat());
+        let time = der::element(UTC_TIME, b"260101000000Z");
+        let signed = sequence(&[
+            &der::element(INTEGER, &[1]),
+            &algorithm,
+            &sequence(&[]),
+            &sequence(&[&time, &time]),
+            &sequence(&[]),
+            &sequence(&[&algorithm, &key]),
+        ]);
+        sequence(&[&signed, &algorithm, &der::element(BIT_STRING, &[0])])
+    }
+
+    /// Keys that verify nothing make each signature seem bad: the size is told, to the bit.
+    #[test]
+    fn a_size_that_is_not_verified_is_never_called_a_bad_signature() {
+        for (bits, expected) in [
+            (1024, Offence::WeakKey(1024)),
+            (2047, Offence::WeakKey(2047)),
+            (2048, Offence::BadSignature),
+            (8192, Offence::BadSignature),
+            (8193, Offence::UnusableKey("RSA of 8193 bits".into())),
+            (9216, Offence::UnusableKey("RSA of 9216 bits".into())),
+        ] {
+            let der = certificate(bits);
+            let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+            assert_eq!(why(&certificate, &CertificateError::BadSignature), expected);
+        }
+    }
 }
