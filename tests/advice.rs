@@ -8,7 +8,9 @@ use std::process::Command;
 use crate::require;
 use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
 use crate::support::mail::{MailHost, PASSWORD, USER};
+use crate::support::openssl::Tool;
 use crate::support::peers::{self, Server};
+use crate::support::terminal::Terminal;
 use crate::support::{Adit, Certs, Plan, tls};
 
 fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> String {
@@ -222,7 +224,6 @@ fn fetchmail_and_mutt_as_they_come_are_told_their_switches() {
     require!(program "postfix");
     require!(program "fetchmail");
     require!(program "mutt");
-    require!(program "script");
     let certs = Certs::new();
     let host = MailHost::modern(&certs);
     let service = |port: u16, protocol: Starttls| {
@@ -248,23 +249,24 @@ fn fetchmail_and_mutt_as_they_come_are_told_their_switches() {
         std::fs::set_permissions(&control, mode).expect("chmod");
         let mut fetchmail = Command::new("fetchmail");
         fetchmail.env("HOME", folder).env("FETCHMAILHOME", folder);
-        fetchmail.args(["--nodetach", "-f"]).arg(&control);
-        let output = fetchmail.output().expect("fetchmail");
-        assert!(
-            !output.status.success(),
-            "it got no TLS of its own: {output:?}"
-        );
+        fetchmail.args(["--nodetach", "--nosyslog", "--pidfile"]);
+        fetchmail.arg(folder.join("pid")).arg("-f").arg(&control);
+        let mut fetchmail = Tool::start(&mut fetchmail);
+        fetchmail.end_input();
+        let succeeded = fetchmail.succeeds();
+        assert!(!succeeded, "it got no TLS of its own: {}", fetchmail.said());
     }
     let port = adit.address("mutt").port();
     let url = format!("imap://{USER}:{PASSWORD}@127.0.0.1:{port}/");
     // It reads mail only on a terminal.
-    let mutt = format!("timeout 20 mutt -n -F /dev/null -R -f {url} -e 'push q'");
-    let mut script = Command::new("script");
-    script.env("HOME", folder).env("TERM", "xterm");
-    let output = script.args(["-qec", &mutt, "/dev/null"]).output();
-    let said = output.expect("mutt").stdout;
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.contains("Encrypted connection unavailable"), "{said}");
+    let terminal = Terminal::new();
+    let mut mutt = Command::new("mutt");
+    terminal.attach(mutt.env("HOME", folder).env("TERM", "xterm"));
+    mutt.args(["-n", "-F", "/dev/null", "-R", "-f", &url]);
+    let mut mutt = mutt.spawn().expect("mutt");
+    terminal.wait_for("Encrypted connection unavailable", 1);
+    let _ = mutt.kill();
+    let _ = mutt.wait();
     for name in ["pop3", "imap", "mutt"] {
         adit.wait_for_log(&format!(
             "Service [{name}]: the local client asks for TLS itself"

@@ -64,7 +64,10 @@ impl Tool {
     /// Waits for its end, and for its last words: whether it succeeded.
     #[track_caller]
     pub fn succeeds(&mut self) -> bool {
-        let status = wait_for("the program's end", || self.child.try_wait().expect("wait"));
+        let ended = poll_for(DEADLINE, || self.child.try_wait().expect("wait"));
+        let Some(status) = ended else {
+            panic!("it does not end; it said:\n{}", self.said());
+        };
         for collector in self.collectors.drain(..) {
             collector.join().expect("no panic");
         }
@@ -129,13 +132,44 @@ pub fn s_server(pair: &super::certs::Pair, arguments: &[&str]) -> (Tool, SocketA
 /// Runs a program to its end, within the deadline; fails unless it succeeds.
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
-    let child = command
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let output = child.wait_with_output().expect("its output");
+    let streams: [Box<dyn Read + Send>; 2] = [
+        Box::new(child.stdout.take().expect("piped")),
+        Box::new(child.stderr.take().expect("piped")),
+    ];
+    let said = streams.map(|stream| {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        (collect(stream, Arc::clone(&said)), said)
+    });
+    let ended = poll_for(DEADLINE, || child.try_wait().expect("wait"));
+    if ended.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let [stdout, stderr] = said.map(|(collector, said)| {
+        // What it started may outlive it and hold the stream open.
+        if ended.is_some() {
+            collector.join().expect("no panic");
+        }
+        std::mem::take(&mut *said.lock().expect("no panic"))
+    });
+    let Some(status) = ended else {
+        panic!(
+            "{command:?} does not end; it said:\n{}{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        );
+    };
+    let output = Output {
+        status,
+        stdout,
+        stderr,
+    };
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}{}",
