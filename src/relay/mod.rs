@@ -15,7 +15,9 @@ pub mod outbound;
 pub mod poller;
 pub mod pump;
 pub mod resources;
+mod route;
 pub mod session;
+pub mod step;
 pub mod talking;
 mod trouble;
 

@@ -12,7 +12,7 @@ use super::buffer::{LARGE, Pool, READ, SMALL, Scratch};
 use super::end::{End, Reading, Received, Writing};
 use super::first_words::FirstWords;
 use super::resources::Resources;
-use super::session::{Common, Context, Ending, Next, broken};
+use super::step::{Common, Context, Ending, Next, broken};
 use super::trouble::{Trouble, gone, reading, writing};
 use crate::log::Log;
 use crate::protocol::Side;
