@@ -10,6 +10,7 @@ pub mod connecting;
 pub mod end;
 mod first_words;
 pub mod handshaking;
+mod hearing;
 pub mod lookup;
 pub mod outbound;
 pub mod poller;
