@@ -31,6 +31,7 @@ mod relay_plain_and_tls;
 mod reload;
 mod remedies;
 mod resumption;
+mod socks;
 mod standing_still;
 mod start_and_stop;
 mod starttls;
