@@ -1,4 +1,5 @@
 //! What a parent does about children that die: supervisor and master alike.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

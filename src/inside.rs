@@ -1,5 +1,6 @@
 //! Files inside the jail, opened by root from outside it. The jail belongs to a user who is not
 //! trusted: links are followed as they will be after chroot(2), and never out of the jail.
+#![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

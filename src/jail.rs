@@ -1,5 +1,6 @@
 //! The jail: a process leaves root behind here, once, with one thread, before it accepts anything.
 //! Never in here: asking DNS, an error that the caller could ignore.
+#![expect(unsafe_code, reason = "prctl(2), capset(2) and capget(2)")]
 
 use std::fmt;
 use std::io;

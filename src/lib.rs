@@ -17,6 +17,7 @@
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
+#![deny(unsafe_code)]
 
 #[cfg(not(all(
     target_os = "linux",
@@ -50,3 +51,5 @@ pub mod step;
 pub mod supervisor;
 pub mod tls;
 pub mod worker;
+
+pub use ipc::inherit::note_given;

@@ -1,4 +1,5 @@
 //! The limit of open files: the numbers behind it, and how to raise it, for messages.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
 //! What the system calls its ports: the C library's services, as in /etc/services.
+#![expect(unsafe_code, reason = "getaddrinfo(3)")]
 
 use std::ffi::CString;
 use std::ptr;

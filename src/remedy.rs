@@ -1,5 +1,6 @@
 //! What to do about errors of the system's, by what was being done: the end of a message, in brackets
 //! or on a line of its own.
+#![forbid(unsafe_code)]
 
 use std::io;
 

@@ -1,5 +1,6 @@
 //! Signals as a descriptor to poll: the handler notes the number and writes a byte, nothing more.
 //! A process makes its own pipe after a fork, with signals blocked until it has done so.
+#![forbid(unsafe_code)]
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,5 +1,6 @@
 //! The name of the step that failed, in front of the system's reason: "Function not implemented (38)"
 //! alone tells an admin neither what to look for nor where.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;

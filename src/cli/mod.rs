@@ -1,4 +1,5 @@
 //! The command line: what was asked for, and who does it. Never in here: what serving means.
+#![forbid(unsafe_code)]
 
 pub mod args;
 pub mod check;
@@ -21,7 +22,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ use args::{Command, Configuration, ControlAt, Source};
 use running::{NotFound, Running};
 
 use crate::config::{self, Sources};
+use crate::ipc::inherit;
 use crate::log::Reason;
 use crate::supervisor;
 
@@ -158,11 +160,7 @@ fn duplicate(number: RawFd) -> io::Result<File> {
     if number == io::stdin().as_raw_fd() {
         return Ok(nix::unistd::dup(io::stdin())?.into());
     }
-    // SAFETY: borrowed for one fcntl(2), which gives EBADF if nothing is open there; nothing else
-    // runs yet in this process that could close or reuse the number meanwhile.
-    let given = unsafe { BorrowedFd::borrow_raw(number) };
-    let own = given.try_clone_to_owned()?;
-    Ok(own.into())
+    Ok(inherit::copy_of(number)?.into())
 }
 
 /// The running adit at the control socket that was named, or that a configuration is about.

@@ -1,4 +1,5 @@
 //! accept4(2) with the peer's address, in one call: std and nix each need a second.
+#![expect(unsafe_code, reason = "accept4(2) that gives the address")]
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};

@@ -1,5 +1,9 @@
 //! A pair of connected SOCK_SEQPACKET sockets: each message arrives whole, with its descriptors,
 //! and the other side's death is an end of file.
+#![expect(
+    unsafe_code,
+    reason = "recvmsg(2) whose control messages are read even when it was cut"
+)]
 
 use std::fmt;
 use std::io::{self, IoSlice};

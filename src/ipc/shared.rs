@@ -1,5 +1,6 @@
 //! Memory that is shared over a fork: words that only atomics touch, so a process that dies
 //! half-way leaves nothing but a number.
+#![expect(unsafe_code, reason = "shared memory")]
 
 use std::io;
 use std::num::NonZeroUsize;

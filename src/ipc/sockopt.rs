@@ -1,5 +1,6 @@
 //! setsockopt(2) for options that the configuration names by number (`socket = l:NAME=VALUE`), and for
 //! those that nix has no name for.
+#![expect(unsafe_code, reason = "setsockopt(2) by numbers")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

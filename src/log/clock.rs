@@ -1,5 +1,9 @@
 //! Local time. The zone is loaded once, at [`load_zone`], since a jail has no /etc/localtime;
 //! localtime_r(3) never looks at the file again, as localtime(3) would.
+#![expect(
+    unsafe_code,
+    reason = "localtime_r(3) and tzset(3) have no safe wrapper"
+)]
 
 use std::fmt;
 use std::mem::MaybeUninit;

@@ -1,5 +1,6 @@
 //! The logger of this process. A child made by fork(2) goes on with its parent's: the same
 //! descriptors, opened with O_APPEND, so every process writes for itself.
+#![expect(unsafe_code, reason = "a signal is ignored for the whole process")]
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,8 @@
 //! Where lines end: a descriptor that may be full, stuck or gone, which must not matter to anyone.
+#![expect(
+    unsafe_code,
+    reason = "dup3(2) over a number that has an owner; pwritev2(2)"
+)]
 
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};

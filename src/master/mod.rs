@@ -129,6 +129,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
 
 /// Closes every descriptor of the supervisor's that a master must not have: other generations'
 /// channels and listeners, the control socket, the leash's other end.
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     let mut kept = log::descriptors();
     kept.extend(start.outputs.iter().flat_map(Outputs::descriptors));
@@ -137,7 +138,8 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
         start.leash.as_fd().as_raw_fd(),
         start.resolver.as_fd().as_raw_fd(),
     ]);
-    process::close_all_but(&kept)
+    // SAFETY: this role ends in `exit`, and owns and uses nothing but what it keeps.
+    unsafe { process::close_all_but(&kept) }
 }
 
 /// Reads everything the configuration names and tells the supervisor how it went.

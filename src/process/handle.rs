@@ -1,5 +1,6 @@
 //! A process that is not a child of ours, meant itself: its number may be given to another one once it
 //! has ended.
+#![expect(unsafe_code, reason = "pidfd_open(2) and pidfd_send_signal(2)")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};

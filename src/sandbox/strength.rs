@@ -1,5 +1,9 @@
 //! How much of the sandbox the kernel has. Said at the start and in `adit status`, since a process
 //! that finds none goes on without.
+#![expect(
+    unsafe_code,
+    reason = "seccomp(2) and landlock(7) are asked for their versions"
+)]
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
 //! Children that enter the sandbox and try what they must not do, and what they must.
+#![expect(unsafe_code, reason = "tests fork and make forbidden system calls")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -93,6 +93,7 @@ impl Resolver {
 }
 
 /// The resolver's life, from the fork to `_exit`.
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn live(
     plan: Plan,
     control: Channel,
@@ -102,7 +103,8 @@ fn live(
 ) -> io::Result<()> {
     let mut kept = log::descriptors();
     kept.extend([control.as_fd().as_raw_fd(), leash.as_fd().as_raw_fd()]);
-    process::close_all_but(&kept)?;
+    // SAFETY: this role ends in `exit`, and owns and uses nothing but what it keeps.
+    unsafe { process::close_all_but(&kept) }?;
     if detached {
         process::let_go_of_the_terminal()?;
     }

@@ -1,5 +1,6 @@
 //! Memory after a burst of connections: it goes back to the kernel when most of them have ended.
 //! The allocator alone keeps it, since what is left lies scattered among what was freed.
+#![expect(unsafe_code, reason = "malloc_trim(3)")]
 
 /// Connections that are a burst; the memory of fewer is not worth the time.
 const MANY: usize = 128;

@@ -66,8 +66,10 @@ pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
     process::exit(0)
 }
 
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
-    process::close_all_but(&kept(&start))?;
+    // SAFETY: this role ends in `exit`, and owns and uses nothing but what it keeps.
+    unsafe { process::close_all_but(&kept(&start)) }?;
     crate::sandbox::worker()?;
     process::title(
         &format!("adit: worker {}", start.index),

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::process;
 
 /// adit must serve within this time, and end within it when told to.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -65,14 +66,8 @@ impl<'a> Instance<'a> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path("stderr"))?);
-        // SAFETY: between fork and exec the closure makes one system call, prctl(2), and neither
-        // allocates nor locks.
-        unsafe {
-            command.pre_exec(|| {
-                // It must not outlive this program, however that ends.
-                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)
-            });
-        }
+        // It must not outlive this program, however that ends.
+        process::end_with_parent(&mut command);
         Ok(Instance {
             child: command.spawn()?,
             folder,
