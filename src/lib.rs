@@ -16,6 +16,8 @@
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
+//! * [`status`]: what the scoreboard says, as one document.
+//! * [`sys`]: system calls behind safe faces.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
 #![deny(unsafe_code)]
 
@@ -47,8 +49,10 @@ pub mod remedy;
 pub mod resolver;
 pub mod sandbox;
 pub mod signals;
+pub mod status;
 pub mod step;
 pub mod supervisor;
+pub mod sys;
 pub mod tls;
 pub mod worker;
 

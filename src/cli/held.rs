@@ -9,9 +9,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::running::{Another, is_said};
-use super::status::{self, Status, Unanswered};
+use super::status::{self, Unanswered};
 use crate::log::Reason;
 use crate::process::Handle;
+use crate::status::Status;
 
 /// See the module.
 #[derive(Debug)]

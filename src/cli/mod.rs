@@ -12,7 +12,7 @@ pub mod man;
 mod passed;
 mod reload;
 mod running;
-pub mod status;
+mod status;
 mod stop;
 mod stunnel;
 mod unit;

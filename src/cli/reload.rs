@@ -12,9 +12,10 @@ use nix::sys::signal::Signal;
 
 use super::held::{Held, HoldError};
 use super::running::{self, NotFound};
-use super::status::{self, ReloadStatus, Unanswered};
+use super::status::{self, Unanswered};
 use super::{check, complain};
 use crate::config::{self, Config, Sources};
+use crate::status::ReloadStatus;
 
 /// Longer than a supervisor gives a candidate to load and to start.
 const PATIENCE: Duration = Duration::from_secs(200);

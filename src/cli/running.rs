@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use super::status::{self, Status, Unanswered};
+use super::status::{self, Unanswered};
 use crate::config::{self, Config, Endpoint, Sources};
+use crate::status::Status;
 use crate::supervisor::pid_file;
 
 /// One that answers.

@@ -7,7 +7,7 @@ mod differences;
 pub mod mail_programs;
 mod roff;
 
-use super::status::Utc;
+use crate::status::Utc;
 
 /// The pages, by the names of their files.
 pub const PAGES: [&str; 2] = ["adit.8", "adit.conf.5"];
