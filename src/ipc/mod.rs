@@ -9,6 +9,7 @@ pub mod leash;
 pub mod retire;
 pub mod scoreboard;
 pub mod shared;
-pub mod sockopt;
 pub mod wait;
 pub mod words;
+
+pub use crate::sys::sockopt;
