@@ -11,7 +11,9 @@ use nix::sys::socket::MsgFlags;
 
 use super::Start;
 use super::inlet::Inlet;
-use super::reactor::{Command, ThreadContext, ThreadHandle};
+use super::reactor::ThreadContext;
+use super::shared::Command;
+use super::thread::{self, ThreadHandle};
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
@@ -56,10 +58,11 @@ impl Inbox {
             inlet,
         };
         let mut threads = (1..start.threads)
-            .map(|_| super::reactor::spawn(context(None), receiver.clone()))
+            .map(|_| thread::spawn(context(None), receiver.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        let inlet = Inlet::new(start.sockets, sender, &threads);
-        let first = super::reactor::spawn(context(Some(inlet)), receiver)?;
+        let siblings = threads.iter().map(ThreadHandle::shared).collect();
+        let inlet = Inlet::new(start.sockets, sender, siblings);
+        let first = thread::spawn(context(Some(inlet)), receiver)?;
         threads.push(first);
         say(&start.master, &FromWorker::Ready, &[])?;
         Ok(Inbox {

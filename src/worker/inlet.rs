@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Release;
 use crossbeam_channel::Sender;
 use nix::sys::socket::MsgFlags;
 
-use super::thread::{Shared, ThreadHandle};
+use super::shared::Shared;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::{self, Entry, Handed, MAX_MESSAGE};
 
@@ -37,12 +37,12 @@ pub(super) enum Message {
 
 impl Inlet {
     /// `channel` comes from the master; `sockets` is what the threads of `siblings` receive from.
-    pub fn new(channel: Channel, sockets: Sender<Handed>, siblings: &[ThreadHandle]) -> Self {
+    pub fn new(channel: Channel, sockets: Sender<Handed>, siblings: Vec<Arc<Shared>>) -> Self {
         Self {
             channel,
             buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
             sockets,
-            siblings: siblings.iter().map(ThreadHandle::shared).collect(),
+            siblings,
         }
     }
 

@@ -7,6 +7,7 @@ mod inbox;
 pub mod inlet;
 mod panics;
 pub mod reactor;
+mod shared;
 pub mod slab;
 #[cfg(test)]
 mod support;

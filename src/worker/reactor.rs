@@ -3,7 +3,7 @@
 //! a reason; close what is over. Never in here: what a session does with its bytes.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -14,15 +14,16 @@ use nix::errno::Errno;
 use super::burst::{self, Burst};
 use super::inlet::{Inlet, Message};
 use super::panics;
+use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
-use super::thread::Shared;
-pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
 use super::timers::{Entry, Timers};
 use crate::error;
 use crate::ipc::handoff::Handed;
+use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
+use crate::relay::ServiceContext;
 use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
 use crate::relay::session::{Ending, Outcome, Session};
@@ -40,6 +41,21 @@ struct Seat {
     entry: Entry,
     /// It is in `due` already.
     queued: bool,
+}
+
+/// What a relay thread is started with.
+#[derive(Debug)]
+pub struct ThreadContext {
+    /// The services, by index.
+    pub services: Arc<[ServiceContext]>,
+    /// Where is counted.
+    pub scoreboard: Scoreboard,
+    /// Which worker this is, from 0.
+    pub worker: usize,
+    /// A client's socket to the resolver.
+    pub resolver: Option<OwnedFd>,
+    /// Where the worker's sockets come in, for the thread that receives them.
+    pub inlet: Option<Inlet>,
 }
 
 /// See the module.

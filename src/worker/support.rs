@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, unbounded};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::thread::{ThreadContext, ThreadHandle, spawn};
+use super::reactor::ThreadContext;
+use super::thread::{ThreadHandle, spawn};
 use crate::config::{Endpoint, Failover, LogId, Service, Timeouts, TlsOptions};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;

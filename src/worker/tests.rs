@@ -15,10 +15,12 @@ use nix::sys::socket::{
 };
 
 use super::inlet::Inlet;
+use super::reactor::ThreadContext;
+use super::shared::Command;
 use super::support::{
     self, PATIENCE, Relay, ending, eventually, receive_pattern, reset, send_pattern,
 };
-use super::thread::{Command, ThreadContext, spawn};
+use super::thread::spawn;
 use crate::config::Failover;
 use crate::ipc::channel::Channel;
 use crate::ipc::handoff::{self, Entry, Handed};
@@ -328,7 +330,7 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
     let (sockets, receiver) = crossbeam_channel::unbounded();
     let (master, theirs) = Channel::pair().unwrap();
     let second = spawn(support::context(service()), receiver.clone()).unwrap();
-    let inlet = Inlet::new(theirs, sockets, std::slice::from_ref(&second));
+    let inlet = Inlet::new(theirs, sockets, vec![second.shared()]);
     let context = ThreadContext {
         inlet: Some(inlet),
         ..support::context(service())
@@ -373,7 +375,7 @@ fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
     let (_master, theirs) = Channel::pair().unwrap();
     let context = support::context(support::service(&[nobody]));
     let thread = spawn(context, receiver.clone()).unwrap();
-    let inlet = Inlet::new(theirs, sockets, std::slice::from_ref(&thread));
+    let inlet = Inlet::new(theirs, sockets, vec![thread.shared()]);
     let sent = AtomicBool::new(false);
     scope(|scope| {
         scope.spawn(|| {

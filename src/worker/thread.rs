@@ -1,67 +1,18 @@
-//! A relay thread from outside: what it is started with, and what it can be told.
+//! A relay thread seen from outside: starting it, telling it, and its end.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::inlet::Inlet;
-use super::reactor::Reactor;
+use super::reactor::{Reactor, ThreadContext};
+use super::shared::{Command, Shared};
 use crate::ipc::handoff::Handed;
-use crate::ipc::scoreboard::Scoreboard;
-use crate::relay::ServiceContext;
 use crate::relay::poller::Poller;
 use crate::step::NameStep;
-
-/// What a relay thread is started with.
-#[derive(Debug)]
-pub struct ThreadContext {
-    /// The services, by index.
-    pub services: Arc<[ServiceContext]>,
-    /// Where is counted.
-    pub scoreboard: Scoreboard,
-    /// Which worker this is, from 0.
-    pub worker: usize,
-    /// A client's socket to the resolver.
-    pub resolver: Option<OwnedFd>,
-    /// Where the worker's sockets come in, for the thread that receives them.
-    pub inlet: Option<Inlet>,
-}
-
-/// What a relay thread can be told.
-#[derive(Debug)]
-pub enum Command {
-    /// Write a line for each connection, and send how many there were.
-    List(Sender<usize>),
-    /// Let the sessions end by themselves; end with the last one, when the channel of sockets is
-    /// closed and empty.
-    Drain,
-    /// End every session now.
-    Cut,
-    /// There is a new resolver; what the last one has not answered is asked again.
-    Resolver(OwnedFd),
-}
-
-/// What the thread and its handle share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub poller: Arc<Poller>,
-    /// Sockets that the thread is to take off the channel.
-    pub permits: AtomicUsize,
-    /// Sessions that it has.
-    pub active: AtomicUsize,
-}
-
-impl Shared {
-    /// Sessions that the thread has or is about to have.
-    pub fn load(&self) -> usize {
-        self.active.load(Relaxed) + self.permits.load(Acquire)
-    }
-}
 
 /// A running relay thread.
 #[derive(Debug)]
