@@ -2,7 +2,7 @@
 
 use rustls::AlertDescription;
 
-use super::failure::{Fault, Row};
+use super::blame::{Fault, Row};
 use crate::ipc::scoreboard::HandshakeFailure;
 
 /// What a peer's fatal alert means (RFC 8446, section 6.2); the phrase is OpenSSL's reason string.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-use super::signatures::MAX_RSA;
+use super::blame::{Fault, Row};
+use super::rejection::Rejection;
 use super::{alerts, key_kinds};
 use crate::ipc::scoreboard::HandshakeFailure;
 
@@ -109,56 +110,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Why the peer's certificate was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Rejection {
-    Expired,
-    NotYetValid,
-    SelfSigned,
-    UnknownIssuer,
-    Purpose,
-    Signature,
-    Unreadable,
-    /// RSA, of this many bits.
-    WeakKey(usize),
-    /// An authority's key, as small or too large: RSA, of this many bits.
-    AuthorityKeySize(usize),
-    NotInRepository,
-    SubjectChecks,
-    /// verifyServer: the name that was asked for.
-    Name(String),
-    /// What webpki found wrong, in its own words.
-    Other(String),
-}
-
-impl fmt::Display for Rejection {
-    /// OpenSSL's X509_verify_cert_error_string where it has one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Rejection::Expired => "certificate has expired",
-            Rejection::NotYetValid => "certificate is not yet valid",
-            Rejection::SelfSigned => "self-signed certificate",
-            Rejection::UnknownIssuer => "unable to get local issuer certificate",
-            Rejection::Purpose => "unsuitable certificate purpose",
-            Rejection::Signature => "certificate signature failure",
-            Rejection::Unreadable => "certificate cannot be parsed",
-            Rejection::WeakKey(bits) => {
-                return write!(f, "EE certificate key too weak, RSA of {bits} bits");
-            }
-            Rejection::AuthorityKeySize(bits) => {
-                let fault = if *bits > MAX_RSA { "large" } else { "weak" };
-                return write!(f, "CA certificate key too {fault}, RSA of {bits} bits");
-            }
-            Rejection::NotInRepository => "certificate rejected",
-            Rejection::SubjectChecks => "subject checks failed",
-            Rejection::Name(name) => {
-                return write!(f, "hostname mismatch, it is not valid for {name:?}");
-            }
-            Rejection::Other(what) => what,
-        })
-    }
-}
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Offence {
@@ -191,26 +142,6 @@ pub(super) enum Offence {
     KeysExhausted,
     NoServerName,
     Internal(String),
-}
-
-/// Which side has to mend it, where that is sure: a verdict that is wrong sends an administrator to
-/// the wrong machine.
-#[derive(Clone, Copy)]
-pub(super) enum Fault {
-    Peer,
-    Ours,
-    /// They have nothing in common, and either side can change that.
-    Either,
-    /// It may be either side, or what lies between them: nothing is said.
-    Unsure,
-}
-
-/// What the table says of an offence.
-pub(super) struct Row {
-    pub(super) phrase: &'static str,
-    pub(super) fault: Fault,
-    pub(super) hint: &'static str,
-    pub(super) kind: HandshakeFailure,
 }
 
 impl Offence {
@@ -443,43 +374,6 @@ fn garbage(opening: &[u8]) -> Offence {
         [0x80..=0xff, _, 1, ..] => Offence::UnsupportedProtocol,
         _ if METHODS.iter().any(|method| opening.starts_with(method)) => Offence::HttpRequest,
         _ => Offence::PlainText,
-    }
-}
-
-impl Rejection {
-    fn fault(&self) -> Fault {
-        match self {
-            Rejection::Purpose | Rejection::Signature | Rejection::Unreadable => Fault::Peer,
-            _ => Fault::Unsure,
-        }
-    }
-
-    fn hint(&self) -> &'static str {
-        match self {
-            Rejection::Expired => "the peer must renew its certificate (or our clock is wrong)",
-            Rejection::NotYetValid => "one of the two clocks is wrong",
-            Rejection::SelfSigned => "if you trust it, put the certificate into the file of CAfile",
-            Rejection::UnknownIssuer => {
-                "put the issuing authority into the file of CAfile; or the peer does not send its intermediates"
-            }
-            Rejection::NotInRepository => {
-                "verifyPeer wants the certificate itself in CAfile or CApath"
-            }
-            Rejection::SubjectChecks => {
-                "none of checkHost, checkIP, checkEmail is in the certificate"
-            }
-            Rejection::Name(_) => "check connect and sni for the name that the certificate has",
-            Rejection::Purpose => "the certificate's extended key usage forbids this role",
-            Rejection::WeakKey(_) => {
-                "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate"
-            }
-            Rejection::AuthorityKeySize(_) => {
-                "adit takes RSA keys of 2048 to 8192 bits: the authority needs a new key, and the peer a new certificate"
-            }
-            Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
-                "the peer needs another certificate"
-            }
-        }
     }
 }
 

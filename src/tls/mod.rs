@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod blame;
 mod canonical;
 mod cipher_list;
 mod cipher_order;
@@ -28,6 +29,7 @@ mod names;
 mod notes;
 mod path;
 mod record;
+mod rejection;
 mod self_signed;
 mod sessions;
 mod settings;

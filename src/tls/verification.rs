@@ -11,9 +11,10 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
-use super::failure::{Offence, Rejection};
+use super::failure::Offence;
 use super::notes::{blame, note};
 use super::path::Search;
+use super::rejection::Rejection;
 use super::self_signed::self_signed;
 use super::trust::Trust;
 use super::{names, signatures};
