@@ -1,6 +1,7 @@
 //! The master of one generation: loads keys as root, enters the jail, forks the workers, accepts,
 //! and hands each socket to the least busy of them. One thread; never a byte of a connection.
 
+mod balance;
 pub mod handoff;
 mod listener;
 pub mod load;
@@ -8,6 +9,7 @@ mod names;
 mod problems;
 mod reminders;
 mod serve;
+mod slot;
 mod stall;
 mod watch;
 pub mod workers;

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::balance::warmest;
 use super::handoff::{Accepted, HandOff};
+use super::slot::{Running, Slot};
 use super::stall::{LIFELESS, Stall, Verdict, Watchman};
 use super::watch::{Source, Watch};
 use crate::children::BackOff;
@@ -29,59 +31,6 @@ use crate::worker;
 
 /// How long a worker may take to end once it was told to end every connection.
 const CUT_PATIENCE: Duration = Duration::from_secs(3);
-
-/// One worker's place: the process that fills it changes.
-#[derive(Debug)]
-struct Slot {
-    process: Option<Running>,
-    queue: HandOff,
-    back_off: BackOff,
-    /// When to start it again.
-    start_at: Option<Instant>,
-    stall: Stall,
-}
-
-#[derive(Debug)]
-struct Running {
-    pid: Pid,
-    channel: Channel,
-    /// Where its sockets go.
-    sockets: Channel,
-    since: Instant,
-    ready: bool,
-    draining: bool,
-    /// Its end of the channel is closed: it is at its end, or as good as.
-    hung_up: bool,
-    /// Room in `sockets` is waited for.
-    full: bool,
-}
-
-impl Running {
-    /// Whether it takes connections.
-    fn takes(&self) -> bool {
-        !(self.draining || self.hung_up)
-    }
-
-    /// Waits for room in its channel of sockets while there is none.
-    fn watch_room(&mut self, full: bool, index: usize, watch: &Watch) {
-        if full == self.full || self.hung_up {
-            return;
-        }
-        match full {
-            // Without the watch it is tried again at the next turn, at the latest to see what was claimed.
-            true => self.full = watch.add(&self.sockets, Source::Room(index)).is_ok(),
-            false => {
-                watch.remove(&self.sockets);
-                self.full = false;
-            }
-        }
-    }
-
-    fn unwatch(&self, watch: &Watch) {
-        watch.remove(&self.channel);
-        watch.remove(&self.sockets);
-    }
-}
 
 /// What every worker is born with.
 #[derive(Debug)]
@@ -512,58 +461,5 @@ impl Workers {
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);
         }
-    }
-}
-
-/// The least busy, the lowest of several. Where clients `return` to what only one worker remembers,
-/// one connection alone counts as none: who comes back at once finds the last one still ending.
-fn warmest(
-    mut loads: impl Iterator<Item = (usize, usize)> + Clone,
-    returns: bool,
-) -> Option<usize> {
-    let (least, total) = loads
-        .clone()
-        .fold((usize::MAX, 0), |(least, total), (_, load)| {
-            (least.min(load), total + load)
-        });
-    let slack = usize::from(returns && total == 1);
-    loads
-        .find(|(_, load)| *load <= least.saturating_add(slack))
-        .map(|(index, _)| index)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn warmest_of(loads: &[usize]) -> Option<usize> {
-        warmest(loads_of(loads), true)
-    }
-
-    fn loads_of(loads: &[usize]) -> impl Iterator<Item = (usize, usize)> + Clone {
-        loads.iter().copied().enumerate()
-    }
-
-    #[test]
-    fn a_quiet_service_stays_with_the_lowest_worker_and_a_busy_one_spreads() {
-        assert_eq!(warmest_of(&[]), None);
-        assert_eq!(warmest_of(&[0, 0]), Some(0));
-        assert_eq!(
-            warmest_of(&[1, 0]),
-            Some(0),
-            "its last connection is ending"
-        );
-        assert_eq!(warmest(loads_of(&[1, 0]), false), Some(1));
-        assert_eq!(warmest_of(&[2, 0]), Some(1));
-        assert_eq!(warmest_of(&[7, 6, 5]), Some(2));
-        assert_eq!(warmest_of(&[2, 1]), Some(1));
-        let mut loads = [0; 4];
-        for _ in 0..400 {
-            let Some(index) = warmest_of(&loads) else {
-                panic!("nobody");
-            };
-            loads[index] += 1;
-        }
-        assert_eq!(loads, [100; 4]);
     }
 }
