@@ -11,7 +11,7 @@ use super::lookup::Lookup;
 use super::outbound::{self, Progress, Refusal};
 use super::poller::Readiness;
 use super::resources::Resources;
-use super::session::{Context, Ending, Next, broken};
+use super::step::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
 use crate::limits;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::advice::{self, Silence};
 use super::end::{End, Reading, Received};
-use super::session::{Context, Ending, Next, broken};
+use super::step::{Context, Ending, Next, broken};
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};

@@ -10,12 +10,15 @@ pub mod connecting;
 pub mod end;
 mod first_words;
 pub mod handshaking;
+mod hearing;
 pub mod lookup;
 pub mod outbound;
 pub mod poller;
 pub mod pump;
 pub mod resources;
+mod route;
 pub mod session;
+pub mod step;
 pub mod talking;
 mod trouble;
 

@@ -5,91 +5,24 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::Address;
 use super::connecting::Connecting;
 use super::end::{End, Writing};
-use super::first_words::FirstWords;
 use super::handshaking::Handshaking;
 use super::poller::Readiness;
 use super::pump::Pump;
 use super::resources::Resources;
+use super::route::{Stage, plan};
+use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
-use super::{Address, Reason, ServiceContext};
-use crate::config::{LogId, Service};
+use crate::config::LogId;
 use crate::ipc::handoff::Handed;
-use crate::ipc::sockopt;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::resolver::ResolveError;
-use crate::{debug, error, log_at, notice, warning};
-
-/// How often a long connection's bytes are put on the scoreboard.
-const REPORT: Duration = Duration::from_secs(5);
-
-/// What must be done before bytes are carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Connect the back.
-    Connect,
-    /// The dialogue in plain.
-    Dialogue,
-    /// TLS on one end.
-    Handshake(Side),
-}
-
-/// The stages of a service's sessions, in their order.
-fn plan(service: &ServiceContext) -> &'static [Stage] {
-    use Stage::{Connect, Dialogue, Handshake};
-    match (
-        service.tls.is_some(),
-        service.config.client,
-        service.config.protocol.is_some(),
-    ) {
-        (false, _, false) => &[Connect],
-        (false, _, true) => &[Connect, Dialogue],
-        (true, true, false) => &[Connect, Handshake(Side::Back)],
-        (true, true, true) => &[Connect, Dialogue, Handshake(Side::Back)],
-        (true, false, false) => &[Handshake(Side::Front), Connect],
-        (true, false, true) => &[Connect, Dialogue, Handshake(Side::Front)],
-    }
-}
-
-/// How a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// In order.
-    Closed,
-    /// Broken: passed on as an RST, with `reset = yes`.
-    Reset,
-    /// Broken, and the peer of that side was told so, by an alert or in the protocol's own words;
-    /// they must not be overtaken by an RST, so only the other side gets one.
-    Alerted(Side),
-}
-
-/// What a stage's step comes to.
-#[derive(Debug)]
-pub enum Next<S> {
-    /// It waits for an event or its time.
-    Wait(S),
-    /// It has more to do, after others had their turn.
-    Again(S),
-    /// It is done, and the next stage begins.
-    Advance,
-    /// The session is over, in order.
-    Over,
-}
-
-impl<S> Next<S> {
-    fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Next<T> {
-        match self {
-            Next::Wait(stage) => Next::Wait(wrap(stage)),
-            Next::Again(stage) => Next::Again(wrap(stage)),
-            Next::Advance => Next::Advance,
-            Next::Over => Next::Over,
-        }
-    }
-}
+use crate::{debug, error, log_at, notice};
 
 /// What the reactor does with a session after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,85 +33,6 @@ pub enum Outcome {
     Again,
     /// Call [`Session::finish`].
     Done(Ending),
-}
-
-/// What a session is known by, whatever stage it is in.
-#[derive(Debug)]
-pub struct Common {
-    /// The key under which its events come; the lowest bit is set for the back.
-    pub key: u64,
-    /// Its number, over all workers.
-    pub number: u64,
-    /// Where its lines go.
-    pub log: Log,
-    /// The host of the `connect` entry in use, once connected by TCP.
-    pub upstream: Option<String>,
-    /// Payload carried from the front to the back, in bytes.
-    pub to_back: u64,
-    /// Payload carried from the back to the front, in bytes.
-    pub to_front: u64,
-    /// Inspects the session's first plaintext.
-    pub(super) first_words: FirstWords,
-    services: Arc<[ServiceContext]>,
-    service: usize,
-    reported: (u64, u64),
-    report_at: Option<Instant>,
-}
-
-impl Common {
-    /// The service it belongs to.
-    pub fn service(&self) -> &ServiceContext {
-        &self.services[self.service]
-    }
-
-    /// The service's options.
-    pub fn config(&self) -> &Service {
-        &self.service().config
-    }
-
-    /// The service's index.
-    pub fn index(&self) -> usize {
-        self.service
-    }
-
-    /// The end that TLS is on; with both in plain, the one that it would be on.
-    pub fn tls_side(&self) -> Side {
-        match self.config().client {
-            true => Side::Back,
-            false => Side::Front,
-        }
-    }
-
-    /// Bytes sent to the TLS end and to the plain end, as the last line gives them.
-    fn sent(&self) -> (u64, u64) {
-        match self.tls_side() {
-            Side::Back => (self.to_back, self.to_front),
-            Side::Front => (self.to_front, self.to_back),
-        }
-    }
-
-    fn report(&mut self, resources: &Resources) {
-        let row = resources.row(self.service);
-        let (back, front) = self.reported;
-        row.bytes_to_back().fetch_add(self.to_back - back, Relaxed);
-        row.bytes_to_front()
-            .fetch_add(self.to_front - front, Relaxed);
-        self.reported = (self.to_back, self.to_front);
-        self.report_at = None;
-    }
-}
-
-/// What a stage's step works on.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// What the session is known by.
-    pub common: &'a mut Common,
-    /// The accepted end.
-    pub front: &'a mut End,
-    /// The connected end, once it is.
-    pub back: &'a mut Option<End>,
-    /// What the thread's sessions share.
-    pub resources: &'a mut Resources,
 }
 
 #[derive(Debug)]
@@ -213,19 +67,7 @@ impl Session {
         };
         let stages = plan(service);
         let mut session = Self {
-            common: Common {
-                key,
-                number: handed.connection,
-                log,
-                upstream: None,
-                to_back: 0,
-                to_front: 0,
-                first_words: FirstWords::of(&service.config),
-                service: handed.service,
-                services,
-                reported: (0, 0),
-                report_at: None,
-            },
+            common: Common::new(&handed, key, log, services),
             stages,
             front: End::new(handed.socket, handed.peer.is_some(), false),
             back: None,
@@ -255,7 +97,7 @@ impl Session {
 
     fn announce(&self, peer: Option<SocketAddr>, resources: &Resources) {
         let (log, config) = (self.common.log, self.common.config());
-        let row = resources.row(self.common.service);
+        let row = resources.row(self.common.index());
         row.accepted().fetch_add(1, Relaxed);
         row.active().fetch_add(1, Relaxed);
         debug!(log, "Service [{}] started", config.name);
@@ -296,7 +138,7 @@ impl Session {
             Phase::Pump(pump) => Some(pump.due()),
             Phase::Stepping => None,
         };
-        match (phase, self.common.report_at) {
+        match (phase, self.common.report_at()) {
             (Some(phase), Some(report)) => Some(phase.min(report)),
             (one, other) => one.or(other),
         }
@@ -320,13 +162,7 @@ impl Session {
                 return Outcome::Done(Ending::Reset);
             }
         }
-        match common.report_at {
-            Some(at) if at <= resources.now => common.report(resources),
-            None if (common.to_back, common.to_front) != common.reported => {
-                common.report_at = Some(resources.now + REPORT);
-            }
-            _ => {}
-        }
+        common.report_if_due(resources);
         outcome
     }
 
@@ -425,7 +261,7 @@ impl Session {
             part(back, Side::Back, ending, reset, resources);
         }
         part(self.front, Side::Front, ending, reset, resources);
-        let row = resources.row(self.common.service);
+        let row = resources.row(self.common.index());
         row.active().fetch_sub(1, Relaxed);
         let worker = resources.scoreboard.worker(resources.worker);
         worker.active().fetch_sub(1, Relaxed);
@@ -455,39 +291,6 @@ impl Session {
             0,
             "Active connection {n}: Service [{name}], {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
-    }
-}
-
-fn log_id(kind: LogId, connection: u64) -> Id {
-    match kind {
-        LogId::Sequential => Id::Connection(connection),
-        LogId::Process => Id::Connection(u64::from(std::process::id())),
-        LogId::Thread => {
-            let thread = nix::unistd::gettid().as_raw();
-            Id::Connection(u64::try_from(thread).unwrap_or_default())
-        }
-        LogId::Unique => {
-            let mut random = [0; 16];
-            match aws_lc_rs::rand::fill(&mut random) {
-                Ok(()) => Id::Unique(u128::from_ne_bytes(random)),
-                Err(_) => Id::Connection(connection),
-            }
-        }
-    }
-}
-
-/// Sets the options of `socket = l:…` or `r:…`, as stunnel with a warning for what is refused.
-pub fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
-    let mut failed = false;
-    for option in config.socket.iter().filter(|option| option.on == on) {
-        if let Err(error) = sockopt::set(end.as_fd(), option) {
-            error!(log, "setsockopt {}: {}", option.name, log::Reason(&error));
-            failed = true;
-        }
-    }
-    if failed {
-        let which = if on == 'l' { "local" } else { "remote" };
-        warning!(log, "Failed to set {which} socket options");
     }
 }
 
@@ -528,8 +331,20 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
     resources.closing.push(socket);
 }
 
-/// A line about a socket's failure, as stunnel words it, and the ending that it means.
-pub fn broken(log: &Log, doing: &str, errno: nix::errno::Errno) -> Ending {
-    error!(log, "{doing}: {}", Reason(errno));
-    Ending::Reset
+fn log_id(kind: LogId, connection: u64) -> Id {
+    match kind {
+        LogId::Sequential => Id::Connection(connection),
+        LogId::Process => Id::Connection(u64::from(std::process::id())),
+        LogId::Thread => {
+            let thread = nix::unistd::gettid().as_raw();
+            Id::Connection(u64::try_from(thread).unwrap_or_default())
+        }
+        LogId::Unique => {
+            let mut random = [0; 16];
+            match aws_lc_rs::rand::fill(&mut random) {
+                Ok(()) => Id::Unique(u128::from_ne_bytes(random)),
+                Err(_) => Id::Connection(connection),
+            }
+        }
+    }
 }

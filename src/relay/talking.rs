@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::advice::{self, Silence};
 use super::buffer::LARGE;
 use super::end::{End, Reading, Received};
-use super::session::{Context, Ending, Next, broken};
+use super::step::{Context, Ending, Next, broken};
 use crate::protocol::{Action, Dialogue, Event, Progress, Side};
 use crate::{error, info, log_at};
 

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::buffer::{Pool, Scratch};
 use super::end::{End, Reading, Writing};
-use super::session::{Ending, broken};
+use super::step::{Ending, broken};
 use crate::log::Log;
 use crate::tls::Failure;
 use crate::{error, info};
