@@ -14,13 +14,13 @@ use super::problems::Problems;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
+use crate::helper::resolver::Client;
 use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{ServiceContext, Upstream};
 use crate::remedy;
-use crate::resolver::Client;
 use crate::tls::{Context, PassPhrases, Resumption};
 
 /// How long the names may take to resolve, all of them together: what has no answer then is resolved

@@ -21,6 +21,7 @@ use nix::sys::socket::MsgFlags;
 use signal_hook::consts::SIGCHLD;
 
 use crate::config::{Config, Foreground};
+use crate::helper::resolver;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -30,7 +31,6 @@ use crate::jail::Jailed;
 use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
-use crate::resolver;
 use crate::step::NameStep;
 use crate::tls::{CipherOrder, PassPhrases, Resumption};
 use listener::Listener;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::{Endpoint, Service};
-use crate::resolver::{self, Client, ResolveError};
+use crate::helper::resolver::{self, Client, ResolveError};
 
 /// Questions to the resolver that are under way, or answered.
 pub(super) struct Names<'a> {

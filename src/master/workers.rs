@@ -15,6 +15,7 @@ use super::handoff::{Accepted, HandOff};
 use super::stall::{LIFELESS, Stall, Verdict, Watchman};
 use super::watch::{Source, Watch};
 use crate::children::BackOff;
+use crate::helper::resolver;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -23,7 +24,6 @@ use crate::jail::Jailed;
 use crate::log::Log;
 use crate::process::{self, OneThread};
 use crate::relay::ServiceContext;
-use crate::resolver;
 use crate::step::NameStep;
 use crate::worker;
 

@@ -14,10 +14,10 @@ use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
+use crate::helper::resolver::ResolveError;
 use crate::limits;
 use crate::log::{self, Log};
 use crate::remedy;
-use crate::resolver::ResolveError;
 use crate::{debug, error, info, notice};
 use nix::errno::Errno;
 

@@ -6,9 +6,9 @@ use super::Upstream;
 use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
+use crate::helper::resolver::ResolveError;
 use crate::log::{self, Log};
 use crate::remedy;
-use crate::resolver::ResolveError;
 
 /// One `connect` entry.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use std::time::Instant;
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
+use crate::helper::resolver;
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
-use crate::resolver;
 
 /// See the module.
 #[derive(Debug)]

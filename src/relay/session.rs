@@ -17,11 +17,11 @@ use super::resources::Resources;
 use super::talking::Talking;
 use super::{Address, Reason, ServiceContext};
 use crate::config::{LogId, Service};
+use crate::helper::resolver::ResolveError;
 use crate::ipc::handoff::Handed;
 use crate::ipc::sockopt;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
-use crate::resolver::ResolveError;
 use crate::{debug, error, log_at, notice, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.

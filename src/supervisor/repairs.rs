@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::generation::{Generation, State};
 use super::orphans::Orphans;
-use super::resolver::Resolver;
 use super::running::Supervisor;
 use crate::children;
+use crate::helper::process::Resolver;
 use crate::ipc::words::ToMaster;
 use crate::log::Reason;
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::generation::State;
 use super::running::Supervisor;
+use crate::helper::resolver;
 use crate::ipc::words::{Heard, ToMaster, say_now};
-use crate::{log, remedy, resolver};
+use crate::{log, remedy};
 
 /// How long masters may take to list their connections.
 const PATIENCE: Duration = Duration::from_secs(3);

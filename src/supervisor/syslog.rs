@@ -13,8 +13,9 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::running::Supervisor;
 use crate::config::Global;
+use crate::helper::resolver;
 use crate::ipc::words::ToMaster;
-use crate::{log, resolver};
+use crate::log;
 
 /// Between two tries to connect: a socket has its name a moment before it can be connected to.
 const PAUSE: Duration = Duration::from_millis(200);

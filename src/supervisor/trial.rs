@@ -3,13 +3,13 @@
 
 use std::io;
 
-use super::resolver::Resolver;
 use crate::config::{Config, Diagnostic, Global};
+use crate::helper::process::Resolver;
+use crate::helper::resolver::{self, Client};
 use crate::ipc::leash::{Holder, leash};
 use crate::ipc::words::Accept;
 use crate::log::Log;
 use crate::master::load;
-use crate::resolver::{self, Client};
 use crate::tls::{PassPhrases, Resumption};
 
 /// A trial that has begun: names are resolved by a resolver process, since even this may be run by

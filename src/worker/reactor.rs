@@ -19,6 +19,7 @@ use super::thread::Shared;
 pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
 use super::timers::{Entry, Timers};
 use crate::error;
+use crate::helper::resolver;
 use crate::ipc::handoff::Handed;
 use crate::limits;
 use crate::log::{self, Id, Log};
@@ -26,7 +27,6 @@ use crate::protocol::Side;
 use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
 use crate::relay::session::{Ending, Outcome, Session};
-use crate::resolver;
 
 /// The key of the resolver's events.
 const RESOLVER: u64 = NOTIFIED - 1;

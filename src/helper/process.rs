@@ -9,13 +9,13 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::config::{Foreground, Global};
+use crate::helper::resolver;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::jail::Plan;
 use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
-use crate::resolver;
 use crate::step::NameStep;
 
 /// The resolver process.
