@@ -10,7 +10,8 @@
 //! * [`relay`]: one connection's life, between a front (accepted) and a back (connected) end.
 //! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
-//! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
+//! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
+//!   parses an answer.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
@@ -35,6 +36,7 @@ compile_error!(include_str!("unserved_target.txt"));
 pub mod children;
 pub mod cli;
 pub mod config;
+pub mod helper;
 pub mod inside;
 pub mod ipc;
 pub mod jail;
@@ -46,7 +48,6 @@ pub mod process;
 pub mod protocol;
 pub mod relay;
 pub mod remedy;
-pub mod resolver;
 pub mod sandbox;
 pub mod signals;
 pub mod status;

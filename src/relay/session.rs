@@ -18,10 +18,10 @@ use super::route::{Stage, plan};
 use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
 use crate::config::LogId;
+use crate::helper::ResolveError;
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
-use crate::resolver::ResolveError;
 use crate::{debug, error, log_at, notice};
 
 /// What the reactor does with a session after a step.
@@ -122,7 +122,7 @@ impl Session {
         }
     }
 
-    /// Takes the resolver's answer to question `id`; `None`: the resolver that was asked is gone.
+    /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
     pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
         if let Phase::Connecting(connecting) = &mut self.phase {
             connecting.answer(id, answer, &self.common.log);

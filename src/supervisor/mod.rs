@@ -8,6 +8,7 @@ pub mod clashes;
 mod control;
 mod daemon;
 mod generation;
+mod helpers;
 pub mod holder;
 mod listeners;
 mod manager;
@@ -19,7 +20,6 @@ mod pulse;
 mod rehearsal;
 mod repairs;
 mod requests;
-mod resolver;
 mod running;
 mod saved_phrases;
 mod stopping;
@@ -48,9 +48,9 @@ use crate::signals::Signals;
 use crate::step::NameStep;
 use control::Control;
 use generation::Common;
+use helpers::{Helpers, Start};
 use listeners::Listeners;
 use pid_file::PidFile;
-use resolver::Resolver;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
 use transition::Why;
@@ -187,8 +187,11 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
-    let resolver =
-        Resolver::start(&config.global, &leash, log).step("The resolver cannot be started")?;
+    let helpers = Helpers::start(Start {
+        global: &config.global,
+        leash: &leash,
+        log,
+    })?;
     let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
     Ok(Supervisor::new(Parts {
@@ -198,7 +201,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         config,
         common,
         leash: holder,
-        resolver,
+        helpers,
         signals,
         log,
         pid_file,
@@ -264,7 +267,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         config: Rc::new(config),
         common: taken.common,
         leash: taken.leash,
-        resolver: taken.resolver,
+        helpers: taken.helpers,
         signals,
         log,
         pid_file: taken.pid_file,

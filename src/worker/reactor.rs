@@ -18,6 +18,7 @@ use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Entry, Timers};
 use crate::error;
+use crate::helper::{Kind, NameClient, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -28,10 +29,9 @@ use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
 use crate::relay::session::{Outcome, Session};
 use crate::relay::step::Ending;
-use crate::resolver;
 
-/// The key of the resolver's events.
-const RESOLVER: u64 = NOTIFIED - 1;
+/// The key of the events of the helper that knows names.
+const NAMES: u64 = NOTIFIED - 1;
 /// The key of the inlet's events.
 const INLET: u64 = NOTIFIED - 2;
 
@@ -53,8 +53,8 @@ pub struct ThreadContext {
     pub scoreboard: Scoreboard,
     /// Which worker this is, from 0.
     pub worker: usize,
-    /// A client's socket to the resolver.
-    pub resolver: Option<OwnedFd>,
+    /// A client's socket to each helper that workers ask.
+    pub helpers: Vec<(Kind, OwnedFd)>,
     /// Where the worker's sockets come in, for the thread that receives them.
     pub inlet: Option<Inlet>,
 }
@@ -83,7 +83,7 @@ impl Reactor {
     /// Gathers what the loop needs.
     ///
     /// # Errors
-    /// The resolver's socket cannot be watched.
+    /// A helper's socket cannot be watched.
     pub(super) fn new(
         context: ThreadContext,
         shared: Arc<Shared>,
@@ -119,8 +119,8 @@ impl Reactor {
         if let Some(inlet) = &reactor.inlet {
             reactor.shared.poller.add_level(inlet.as_fd(), INLET)?;
         }
-        if let Some(socket) = context.resolver {
-            reactor.set_resolver(resolver::Client::new(socket))?;
+        for (kind, socket) in context.helpers {
+            reactor.set_helper(kind, socket)?;
         }
         Ok(reactor)
     }
@@ -164,7 +164,7 @@ impl Reactor {
         for (key, ready) in events.iter() {
             match key {
                 NOTIFIED => notified = true,
-                RESOLVER => answered = true,
+                NAMES => answered = true,
                 INLET => handed = true,
                 bits => {
                     let key = Key::from_bits(bits);
@@ -397,18 +397,24 @@ impl Reactor {
                         self.finish(key, Ending::Reset);
                     }
                 }
-                Command::Resolver(socket) => {
-                    if let Err(error) = self.set_resolver(resolver::Client::new(socket)) {
-                        error!(self.log, "epoll_ctl (resolver): {}", log::Reason(&error));
+                Command::Helper(kind, socket) => {
+                    if let Err(error) = self.set_helper(kind, socket) {
+                        error!(self.log, "epoll_ctl ({kind}): {}", log::Reason(&error));
                     }
                 }
             }
         }
     }
 
-    fn set_resolver(&mut self, client: resolver::Client) -> io::Result<()> {
-        self.shared.poller.add(client.as_fd(), RESOLVER)?;
-        self.resources.resolver = Some(client);
+    fn set_helper(&mut self, kind: Kind, socket: OwnedFd) -> io::Result<()> {
+        match kind {
+            Kind::Resolver => self.set_names(NameClient::new(socket)),
+        }
+    }
+
+    fn set_names(&mut self, client: NameClient) -> io::Result<()> {
+        self.shared.poller.add(client.as_fd(), NAMES)?;
+        self.resources.names = Some(client);
         let lost: Vec<(u64, u64)> = self.resources.questions.drain().collect();
         for (question, bits) in lost {
             self.answer(question, bits, None);
@@ -417,10 +423,10 @@ impl Reactor {
     }
 
     fn take_answers(&mut self) {
-        let Some(resolver) = &mut self.resources.resolver else {
+        let Some(names) = &mut self.resources.names else {
             return;
         };
-        for (question, answer) in resolver.answers() {
+        for (question, answer) in names.answers() {
             if let Some(bits) = self.resources.questions.remove(&question) {
                 self.answer(question, bits, Some(answer));
             }
@@ -431,7 +437,7 @@ impl Reactor {
         &mut self,
         question: u64,
         bits: u64,
-        answer: Option<Result<Vec<std::net::SocketAddr>, resolver::ResolveError>>,
+        answer: Option<Result<Vec<std::net::SocketAddr>, ResolveError>>,
     ) {
         let key = Key::from_bits(bits);
         if let Some(seat) = self.sessions.get_mut(key) {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crossbeam_channel::Sender;
 
+use crate::helper::Kind;
 use crate::relay::poller::Poller;
 
 /// What a relay thread can be told.
@@ -19,8 +20,8 @@ pub enum Command {
     Drain,
     /// End every session now.
     Cut,
-    /// There is a new resolver; what the last one has not answered is asked again.
-    Resolver(OwnedFd),
+    /// There is a new helper of a kind; what the last one has not answered is asked again.
+    Helper(Kind, OwnedFd),
 }
 
 /// What the thread, its handle and its siblings share.
