@@ -10,7 +10,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
     use AlertDescription as A;
     use HandshakeFailure::{Certificate, Negotiation, Protocol};
     let ours = "see cert and key here";
-    let (phrase, fault, hint, kind) = match alert {
+    let row = match alert {
         A::BadCertificate => (
             "ssl/tls alert bad certificate",
             Fault::Unsure,
@@ -144,12 +144,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
             Protocol,
         ),
     };
-    Row {
-        phrase,
-        fault,
-        hint,
-        kind,
-    }
+    row.into()
 }
 
 /// OpenSSL's SSL_alert_desc_string_long, for `TLS alert (read): fatal: NAME`.

@@ -22,3 +22,16 @@ pub(super) struct Row {
     pub(super) hint: &'static str,
     pub(super) kind: HandshakeFailure,
 }
+
+impl From<(&'static str, Fault, &'static str, HandshakeFailure)> for Row {
+    /// A line of a table.
+    fn from(line: (&'static str, Fault, &'static str, HandshakeFailure)) -> Row {
+        let (phrase, fault, hint, kind) = line;
+        Row {
+            phrase,
+            fault,
+            hint,
+            kind,
+        }
+    }
+}

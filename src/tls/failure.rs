@@ -148,7 +148,7 @@ impl Offence {
     /// The one table.
     fn row(&self) -> Row {
         use HandshakeFailure::{Certificate, Negotiation, Protocol, Vanished};
-        let (phrase, fault, hint, kind) = match self {
+        let row = match self {
             Offence::CertificateRejected(rejection) => (
                 "certificate verify failed",
                 rejection.fault(),
@@ -283,12 +283,7 @@ impl Offence {
                 Protocol,
             ),
         };
-        Row {
-            phrase,
-            fault,
-            hint,
-            kind,
-        }
+        row.into()
     }
 
     /// The alert that a stream sends for it (a handshake's alerts are rustls').
