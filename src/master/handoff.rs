@@ -3,25 +3,20 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::socket::MsgFlags;
 
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{BATCH, Entry, TAG, encode};
+use crate::ipc::handoff::{BATCH, Connection, Entry, TAG, encode};
 
-/// An accepted connection that nobody has claimed yet.
+/// An accepted connection that no worker has claimed yet.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The socket.
+    /// Non-blocking.
     pub socket: OwnedFd,
-    /// The connection's number.
-    pub connection: u64,
-    /// Index of the service.
-    pub service: u32,
-    /// Who connected.
-    pub peer: Option<SocketAddr>,
+    /// What was accepted.
+    pub connection: Connection,
 }
 
 /// The queue towards one worker process.
@@ -76,8 +71,6 @@ impl HandOff {
                 let entry = Entry {
                     sequence: self.claimed + (from + n) as u64 + 1,
                     connection: accepted.connection,
-                    service: accepted.service,
-                    peer: accepted.peer,
                 };
                 encode(&entry, &mut message);
                 descriptors.push(accepted.socket.as_fd());
@@ -146,12 +139,14 @@ mod tests {
     use crate::ipc::handoff::{MAX_MESSAGE, decode};
     use std::os::unix::net::UnixStream;
 
-    fn accepted(connection: u64) -> Accepted {
+    fn accepted(number: u64) -> Accepted {
         Accepted {
             socket: UnixStream::pair().unwrap().0.into(),
-            connection,
-            service: 0,
-            peer: None,
+            connection: Connection {
+                number,
+                service: 0,
+                peer: None,
+            },
         }
     }
 
@@ -172,7 +167,7 @@ mod tests {
             numbers.extend(
                 entries
                     .iter()
-                    .map(|entry| (entry.sequence, entry.connection)),
+                    .map(|entry| (entry.sequence, entry.connection.number)),
             );
         }
         let expected: Vec<_> = (1..=BATCH as u64 + 2).map(|n| (n, n)).collect();
@@ -185,7 +180,11 @@ mod tests {
         let next = decode(&buffer[..message.unwrap().len]).unwrap();
         assert_eq!(next[0].sequence, BATCH as u64 + 3);
 
-        let back: Vec<_> = queue.take_back().iter().map(|a| a.connection).collect();
+        let back: Vec<_> = queue
+            .take_back()
+            .iter()
+            .map(|a| a.connection.number)
+            .collect();
         assert_eq!(back[0], 4);
         assert_eq!(back.last(), Some(&1000));
         assert_eq!((queue.unclaimed(), queue.is_stuck()), (0, false));
@@ -198,7 +197,11 @@ mod tests {
         (1..=4).for_each(|n| queue.push(accepted(n)));
         queue.flush(&near).unwrap();
         queue.push(accepted(5));
-        let back: Vec<_> = queue.revoke(1).iter().map(|a| a.connection).collect();
+        let back: Vec<_> = queue
+            .revoke(1)
+            .iter()
+            .map(|a| a.connection.number)
+            .collect();
         assert_eq!(back, [2, 3, 4, 5], "also what was not sent yet");
         assert_eq!((queue.revoked(), queue.last()), (3, 4));
         assert!(!queue.is_waiting() && queue.unclaimed() == 0);

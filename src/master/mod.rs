@@ -15,6 +15,7 @@ mod watch;
 pub mod workers;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
@@ -29,10 +30,11 @@ use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
-use crate::jail::Jailed;
+use crate::jail::{JailError, Jailed};
 use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
+use crate::sandbox::SandboxError;
 use crate::step::NameStep;
 use crate::tls::{CipherOrder, PassPhrases, Resumption};
 use listener::Listener;
@@ -71,19 +73,58 @@ pub struct Start<'a> {
     pub log: Log,
 }
 
+/// Why a master ends before its time.
+#[derive(Debug)]
+enum Fatal {
+    System(io::Error),
+    Jail(JailError),
+    Sandbox(SandboxError),
+    /// Before it served, the supervisor said what only a serving master can do.
+    UnexpectedWord(ToMaster),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fatal::System(error) => log::Reason(error).fmt(f),
+            Fatal::Jail(error) => write!(f, "{error} ({})", error.remedy()),
+            Fatal::Sandbox(error) => error.fmt(f),
+            Fatal::UnexpectedWord(word) => write!(f, "unexpected message before serving: {word:?}"),
+        }
+    }
+}
+
+impl From<io::Error> for Fatal {
+    fn from(error: io::Error) -> Fatal {
+        Fatal::System(error)
+    }
+}
+
+impl From<JailError> for Fatal {
+    fn from(error: JailError) -> Fatal {
+        Fatal::Jail(error)
+    }
+}
+
+impl From<SandboxError> for Fatal {
+    fn from(error: SandboxError) -> Fatal {
+        Fatal::Sandbox(error)
+    }
+}
+
 /// The master's life, from the fork to `_exit`.
 pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     let log = start.log;
     match live(start, fresh) {
         Ok(()) => process::exit(0),
-        Err(error) => {
-            crate::error!(log, "Master: {}", log::Reason(&error));
+        Err(fatal) => {
+            crate::error!(log, "Master: {fatal}");
             process::exit(1)
         }
     }
 }
 
-fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
+fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     forget_the_supervisor(&start)?;
     process::title(
         "adit: master",
@@ -126,7 +167,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         workers,
         start.log,
     )?;
-    serving.run(&jailed)
+    Ok(serving.run(&jailed)?)
 }
 
 /// Closes every descriptor of the supervisor's that a master must not have: other generations'
@@ -175,7 +216,7 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
 }
 
 /// Waits for the listeners; `None` when the supervisor gave this generation up.
-fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
+fn listeners(start: &mut Start<'_>) -> Result<Option<Vec<Listener>>, Fatal> {
     let mut listeners = Vec::new();
     loop {
         match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
@@ -201,24 +242,18 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
                 }
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),
-            Some((word, _)) => {
-                return Err(io::Error::other(format!(
-                    "not a word to wait with: {word:?}"
-                )));
-            }
+            Some((word, _)) => return Err(Fatal::UnexpectedWord(word)),
         }
     }
 }
 
-fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
+fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> Result<Jailed, Fatal> {
     if start.config.global.foreground == Foreground::No {
         process::let_go_of_the_terminal()?;
     }
     let plan = loaded.plan.clone();
     let root = plan.root().map(|root| root.display().to_string());
-    let entered = plan.enter(&OneThread::prove()?);
-    let jailed =
-        entered.map_err(|error| io::Error::other(format!("{error} ({})", error.remedy())))?;
+    let jailed = plan.enter(&OneThread::prove()?)?;
     if let Some(root) = root {
         crate::info!(start.log, "Switched to chroot directory: {root}");
     }

@@ -18,6 +18,7 @@ use super::workers::Workers;
 use crate::children;
 use crate::ipc::accept::accept;
 use crate::ipc::channel::{Channel, Cut};
+use crate::ipc::handoff::Connection;
 use crate::ipc::leash::Leash;
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
@@ -60,8 +61,15 @@ pub struct Serving {
     capacity_told_at: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
-    /// Workers that have yet to answer a `List`, and what the others listed.
-    listing: Option<(usize, usize)>,
+    listing: Option<Listing>,
+}
+
+/// A list of the connections that is being written, by all workers at once.
+struct Listing {
+    /// Workers that have not answered yet.
+    awaited: usize,
+    /// Connections that the others listed.
+    listed: usize,
 }
 
 impl Serving {
@@ -281,13 +289,12 @@ impl Serving {
             let listener = &self.listeners[index];
             match accept(listener.socket.as_fd()) {
                 Ok((socket, peer)) => {
-                    let connection = self.connections[0].fetch_add(1, Relaxed);
-                    self.workers.assign(Accepted {
-                        socket,
-                        connection,
-                        service: listener.service as u32,
+                    let connection = Connection {
+                        number: self.connections[0].fetch_add(1, Relaxed),
+                        service: listener.service,
                         peer,
-                    });
+                    };
+                    self.workers.assign(Accepted { socket, connection });
                     self.claim_tick = CLAIM_TICK;
                 }
                 Err(error) => {
@@ -340,7 +347,8 @@ impl Serving {
     fn reap(&mut self) {
         while let Some(death) = children::reap() {
             self.workers.died(death.pid, &death.how, !self.draining);
-            self.finish_listing(0);
+            // If it was still writing its list, no answer will come.
+            self.answered_list(0);
         }
     }
 
@@ -356,7 +364,7 @@ impl Serving {
                     say(&self.supervisor, &FromMaster::Serving, &[])?;
                 }
             }
-            Ok(Some((FromWorker::Listed(count), _))) => self.finish_listing(count),
+            Ok(Some((FromWorker::Listed(count), _))) => self.answered_list(count),
             Ok(Some((FromWorker::Missed, _))) => say(&self.supervisor, &FromMaster::Missed, &[])?,
             Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -406,9 +414,9 @@ impl Serving {
                 }
             }
             ToMaster::List => {
-                let heard = self.workers.say(&ToWorker::List, &[]).by;
-                self.listing = Some((heard + 1, 0));
-                self.finish_listing(0);
+                let awaited = self.workers.say(&ToWorker::List, &[]).by;
+                self.listing = Some(Listing { awaited, listed: 0 });
+                self.finish_listing();
             }
             ToMaster::Ask => say(&self.supervisor, &FromMaster::Alive, &[])?,
             ToMaster::Drain => {
@@ -478,17 +486,20 @@ impl Serving {
         self.closing_at = None;
     }
 
-    fn finish_listing(&mut self, count: usize) {
-        let Some((left, sum)) = &mut self.listing else {
-            return;
-        };
-        *left -= 1;
-        *sum = sum.saturating_add(count);
-        if *left == 0 {
-            let listed = FromMaster::Listed(*sum);
-            self.listing = None;
+    /// A worker listed `count` connections, or has died.
+    fn answered_list(&mut self, count: usize) {
+        if let Some(listing) = &mut self.listing {
+            listing.awaited -= 1;
+            listing.listed = listing.listed.saturating_add(count);
+            self.finish_listing();
+        }
+    }
+
+    /// Reports the list once every worker has answered.
+    fn finish_listing(&mut self) {
+        if let Some(listing) = self.listing.take_if(|listing| listing.awaited == 0) {
             // A supervisor that is gone is noticed by the leash.
-            let _ = say(&self.supervisor, &listed, &[]);
+            let _ = say(&self.supervisor, &FromMaster::Listed(listing.listed), &[]);
         }
     }
 }

@@ -291,7 +291,7 @@ impl Workers {
     /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
     pub fn assign(&mut self, accepted: Accepted) {
         // In client mode each worker has its own sessions with the server; tickets of ours all know.
-        let service = self.nursery.services.get(accepted.service as usize);
+        let service = self.nursery.services.get(accepted.connection.service);
         let returns = service.is_some_and(|service| service.config.client);
         match self.least_busy(returns) {
             Some(index) => self.slots[index].queue.push(accepted),

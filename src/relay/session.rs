@@ -60,20 +60,20 @@ impl Session {
     /// `None`: it ended at once, and its last line is written.
     pub fn begin(handed: Handed, key: u64, resources: &mut Resources) -> Option<Self> {
         let services = Arc::clone(&resources.services);
-        let service = &services[handed.service];
+        let service = &services[handed.connection.service];
         let log = Log {
             level: service.config.debug,
-            id: log_id(service.config.log_id, handed.connection),
+            id: log_id(service.config.log_id, handed.connection.number),
         };
         let stages = plan(service);
         let mut session = Self {
             common: Common::new(&handed, key, log, services),
             stages,
-            front: End::new(handed.socket, handed.peer.is_some(), false),
+            front: End::new(handed.socket, handed.connection.peer.is_some(), false),
             back: None,
             phase: Phase::Stepping,
         };
-        session.announce(handed.peer, resources);
+        session.announce(handed.connection.peer, resources);
         if let [Stage::Handshake(Side::Front), ..] = stages {
             // The first words are the client's, and as a rule they are here already.
             session.front.note(Readiness {

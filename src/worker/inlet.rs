@@ -70,8 +70,6 @@ impl Inlet {
                 socket,
                 sequence: entry.sequence,
                 connection: entry.connection,
-                service: entry.service as usize,
-                peer: entry.peer,
             });
         Ok(Message::Sockets(sockets.collect()))
     }

@@ -11,8 +11,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::reactor::ThreadContext;
 use super::thread::{ThreadHandle, spawn};
-use crate::config::{Endpoint, Failover, LogId, Service, Timeouts, TlsOptions};
-use crate::ipc::handoff::Handed;
+use crate::config::{Endpoint, Service, Timeouts};
+use crate::ipc::handoff::{Connection, Handed};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::{ServiceContext, Upstream};
 
@@ -35,28 +35,15 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         local: None,
         config: Service {
             name: "plain".to_owned(),
-            accept: Vec::new(),
             connect: connect.collect(),
             client: true,
-            failover: Failover::Priority,
-            delay: false,
-            local: None,
-            socket: Vec::new(),
-            reset: true,
-            log_id: LogId::Sequential,
-            debug: 0,
             timeouts: Timeouts {
                 busy: seconds(300),
                 close: seconds(60),
                 connect: seconds(10),
                 idle: seconds(43200),
             },
-            protocol: None,
-            protocol_host: None,
-            setuid: None,
-            setgid: None,
-            tls: TlsOptions::default(),
-            origins: Default::default(),
+            ..Service::blank()
         },
     }
 }
@@ -86,11 +73,13 @@ pub fn accepted() -> (TcpStream, TcpStream) {
 /// A socket as the master would hand it over.
 pub fn handed(socket: TcpStream, number: u64) -> Handed {
     Handed {
-        peer: socket.peer_addr().ok(),
-        socket: OwnedFd::from(socket),
         sequence: number,
-        connection: number,
-        service: 0,
+        connection: Connection {
+            number,
+            service: 0,
+            peer: socket.peer_addr().ok(),
+        },
+        socket: OwnedFd::from(socket),
     }
 }
 

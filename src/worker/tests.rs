@@ -23,7 +23,7 @@ use super::support::{
 use super::thread::spawn;
 use crate::config::Failover;
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{self, Entry, Handed};
+use crate::ipc::handoff::{self, Connection, Entry, Handed};
 use crate::relay::Upstream;
 
 mod encrypted;
@@ -342,9 +342,11 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
     for n in 1..=6 {
         let entry = Entry {
             sequence: n,
-            connection: n,
-            service: 0,
-            peer: None,
+            connection: Connection {
+                number: n,
+                service: 0,
+                peer: None,
+            },
         };
         handoff::encode(&entry, &mut message);
     }
@@ -387,9 +389,11 @@ fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
             let handed = Handed {
                 socket: OwnedFd::from(UnixStream::pair().unwrap().0),
                 sequence: n,
-                connection: n,
-                service: 0,
-                peer: None,
+                connection: Connection {
+                    number: n,
+                    service: 0,
+                    peer: None,
+                },
             };
             assert!(inlet.pass_on(handed, usize::MAX).is_none());
             // One at a time: the thread has nothing to do but to look, again and again.

@@ -23,10 +23,7 @@ use tempfile::TempDir;
 use super::{
     Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream,
 };
-use crate::config::{
-    Endpoint, Failover, LogId, PeerVerification, PreferChaCha20, Service, Timeouts, TlsOptions,
-    TlsVersion,
-};
+use crate::config::{Endpoint, PeerVerification, PreferChaCha20, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
 
 /// Writes nothing: what verification says is read from `notes::written`.
@@ -38,31 +35,14 @@ const LOG: Log = Log {
 fn service(client: bool, tls: TlsOptions) -> Service {
     Service {
         name: "test".into(),
-        accept: Vec::new(),
         connect: vec![Endpoint::Tcp {
             host: Some("mail.example.com".into()),
             port: 1,
         }],
         client,
-        failover: Failover::Priority,
-        delay: false,
-        local: None,
-        socket: Vec::new(),
-        reset: true,
-        log_id: LogId::Sequential,
         debug: 5,
-        timeouts: Timeouts {
-            busy: Duration::from_secs(300),
-            close: Duration::from_secs(60),
-            connect: Duration::from_secs(10),
-            idle: Duration::from_secs(43200),
-        },
-        protocol: None,
-        protocol_host: None,
-        setuid: None,
-        setgid: None,
         tls,
-        origins: Default::default(),
+        ..Service::blank()
     }
 }
 
