@@ -13,7 +13,7 @@ mod files;
 use files::{Ends, FILES, File};
 
 /// How long either may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+const END_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The text with this run's paths, in a file of its own.
 fn write(file: &File, certs: &Certs) -> std::path::PathBuf {
@@ -66,7 +66,7 @@ fn stunnel(path: &std::path::Path) -> (Ends, String) {
         let files = [&log, &output].map(|path| fs::read_to_string(path).unwrap_or_default());
         files.concat()
     };
-    let end = poll_for(PATIENCE, || {
+    let end = poll_for(END_TIMEOUT, || {
         if said().contains("Accepting new connections") {
             return Some(Ends::Serves);
         }

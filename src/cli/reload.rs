@@ -18,7 +18,7 @@ use crate::config::{self, Config, Sources};
 use crate::status::ReloadStatus;
 
 /// Longer than a supervisor gives a candidate to load and to start.
-const PATIENCE: Duration = Duration::from_secs(200);
+const RESULT_TIMEOUT: Duration = Duration::from_secs(200);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -60,7 +60,7 @@ impl fmt::Display for ReloadError {
             Self::TimedOut => write!(
                 f,
                 "no result after {} s (the log says how far it came)",
-                PATIENCE.as_secs()
+                RESULT_TIMEOUT.as_secs()
             ),
         }
     }
@@ -126,7 +126,7 @@ fn wait_until(
     sockets: &[&Path],
     wanted: impl Fn(&ReloadStatus) -> bool,
 ) -> Result<ReloadStatus, ReloadError> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + RESULT_TIMEOUT;
     loop {
         let mut answer = Err(ReloadError::NoControl);
         for socket in sockets {

@@ -21,7 +21,7 @@ use crate::log::Reason;
 use crate::status::Status;
 
 /// A supervisor that does not answer within this is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A document is never longer, in bytes.
 const MAX_DOCUMENT: usize = 64 << 20;
 
@@ -110,14 +110,14 @@ pub(super) fn understood(control: &Path, document: &[u8]) -> io::Result<Status> 
 /// # Errors
 /// None answers there, or not in time.
 pub(super) fn ask(control: &Path) -> io::Result<(Vec<u8>, Pid)> {
-    ask_within(control, PATIENCE)
+    ask_within(control, ANSWER_TIMEOUT)
 }
 
 /// What is said at the socket until its end of file, and by which process; all of it within
-/// `patience`, since what listens there may be no supervisor.
-fn ask_within(control: &Path, patience: Duration) -> io::Result<(Vec<u8>, Pid)> {
-    let end = Instant::now() + patience;
-    let mut socket = connect(control, patience)?;
+/// `timeout`, since what listens there may be no supervisor.
+fn ask_within(control: &Path, timeout: Duration) -> io::Result<(Vec<u8>, Pid)> {
+    let end = Instant::now() + timeout;
+    let mut socket = connect(control, timeout)?;
     // Of who called listen(2): unix(7).
     let listens = getsockopt(&socket, PeerCredentials)?;
     let (mut document, mut piece) = (Vec::new(), [0; 8192]);
@@ -139,11 +139,11 @@ fn ask_within(control: &Path, patience: Duration) -> io::Result<(Vec<u8>, Pid)> 
 }
 
 /// Where nobody accepts, it is waited for room in the queue; no longer than that.
-fn connect(control: &Path, patience: Duration) -> io::Result<UnixStream> {
+fn connect(control: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     let socket = UnixStream::from(socket);
-    socket.set_write_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(timeout))?;
     match socket::connect(socket.as_raw_fd(), &UnixAddr::new(control)?) {
         Ok(()) => Ok(socket),
         Err(Errno::EAGAIN) => Err(Errno::ETIMEDOUT.into()),

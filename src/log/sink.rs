@@ -19,7 +19,7 @@ use super::clock::Moment;
 
 /// How long a line waits for a reader that is slow (a pipe, a terminal, syslogd), in milliseconds.
 /// A reader that let this pass is not waited for again until it has taken a line.
-const PATIENCE: u16 = 100;
+const READER_TIMEOUT_MS: u16 = 100;
 
 /// Lines that could not be written, told once writing works again.
 #[derive(Debug, Default)]
@@ -44,18 +44,21 @@ impl Losses {
 
 /// Waits for a slow reader, but for a stuck one only once.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct SlowReader {
     stuck: AtomicBool,
 }
 
-impl Patience {
+impl SlowReader {
     /// Whether `fd` became writable in time.
     pub fn wait(&self, fd: BorrowedFd<'_>) -> bool {
         if self.stuck.load(Relaxed) {
             return false;
         }
         let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
-        let ready = matches!(poll(&mut fds, PollTimeout::from(PATIENCE)), Ok(1..));
+        let ready = matches!(
+            poll(&mut fds, PollTimeout::from(READER_TIMEOUT_MS)),
+            Ok(1..)
+        );
         self.stuck.store(!ready, Relaxed);
         ready
     }
@@ -71,7 +74,7 @@ impl Patience {
 pub(super) struct Sink {
     target: Target,
     losses: Losses,
-    patience: Patience,
+    reader: SlowReader,
     /// The last line was written in part: the next begins with a line end.
     torn: AtomicBool,
     manner: Manner,
@@ -119,7 +122,7 @@ impl Sink {
         Self {
             target,
             losses: Losses::default(),
-            patience: Patience::default(),
+            reader: SlowReader::default(),
             torn: AtomicBool::new(false),
             manner,
             no_wait: AtomicBool::new(true),
@@ -136,7 +139,7 @@ impl Sink {
         };
         put_behind(old, new)?;
         self.torn.store(false, Relaxed);
-        self.patience.moved();
+        self.reader.moved();
         Ok(())
     }
 
@@ -162,7 +165,7 @@ impl Sink {
         match sent {
             Sent::Whole => {
                 self.torn.store(false, Relaxed);
-                self.patience.moved();
+                self.reader.moved();
                 if lost > 0 {
                     self.losses.told(lost);
                 }
@@ -181,7 +184,7 @@ impl Sink {
             match self.write(bytes) {
                 Ok(written @ 1..) => bytes = &bytes[written.min(bytes.len())..],
                 Err(Errno::EINTR) => (),
-                Err(Errno::EAGAIN) if self.patience.wait(self.as_fd()) => (),
+                Err(Errno::EAGAIN) if self.reader.wait(self.as_fd()) => (),
                 // Ok(0): it takes nothing, and would not the next time.
                 Ok(0) | Err(_) if bytes.len() < whole => return Sent::Part,
                 Ok(0) | Err(_) => return Sent::Nothing,

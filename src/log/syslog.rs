@@ -11,7 +11,7 @@ use slog::{Drain, Never, OwnedKVList, Record};
 
 use super::clock::{Moment, Rfc3164};
 use super::line::{level_of, text};
-use super::sink::{Losses, Patience, lost_text, put_behind};
+use super::sink::{Losses, SlowReader, lost_text, put_behind};
 
 /// Where syslogd listens.
 pub(crate) const PATH: &str = "/dev/log";
@@ -38,7 +38,7 @@ pub(super) struct Syslog {
     facility: u8,
     program: String,
     losses: Losses,
-    patience: Patience,
+    reader: SlowReader,
 }
 
 impl Syslog {
@@ -49,7 +49,7 @@ impl Syslog {
             facility,
             program,
             losses: Losses::default(),
-            patience: Patience::default(),
+            reader: SlowReader::default(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Syslog {
     /// What dup3(2) gives.
     pub fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
         put_behind(&self.socket, new)?;
-        self.patience.moved();
+        self.reader.moved();
         Ok(())
     }
 
@@ -81,11 +81,11 @@ impl Syslog {
         loop {
             match send(self.socket.as_raw_fd(), datagram, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => {
-                    self.patience.moved();
+                    self.reader.moved();
                     return true;
                 }
                 Err(Errno::EINTR) => (),
-                Err(Errno::EAGAIN) if self.patience.wait(self.socket.as_fd()) => (),
+                Err(Errno::EAGAIN) if self.reader.wait(self.socket.as_fd()) => (),
                 // syslogd was restarted: its old socket is gone. From within a jail the new one
                 // is out of reach, unless the jail has a /dev/log of its own: the supervisor passes
                 // one, see supervisor/syslog.rs.

@@ -2,7 +2,7 @@
 
 /// The least busy, the lowest of several. Where clients `return` to what only one worker remembers,
 /// one connection alone counts as none: who comes back at once finds the last one still ending.
-pub(super) fn warmest(
+pub(super) fn least_loaded(
     mut loads: impl Iterator<Item = (usize, usize)> + Clone,
     returns: bool,
 ) -> Option<usize> {
@@ -21,8 +21,8 @@ pub(super) fn warmest(
 mod tests {
     use super::*;
 
-    fn warmest_of(loads: &[usize]) -> Option<usize> {
-        warmest(loads_of(loads), true)
+    fn least_loaded_of(loads: &[usize]) -> Option<usize> {
+        least_loaded(loads_of(loads), true)
     }
 
     fn loads_of(loads: &[usize]) -> impl Iterator<Item = (usize, usize)> + Clone {
@@ -31,20 +31,20 @@ mod tests {
 
     #[test]
     fn a_quiet_service_stays_with_the_lowest_worker_and_a_busy_one_spreads() {
-        assert_eq!(warmest_of(&[]), None);
-        assert_eq!(warmest_of(&[0, 0]), Some(0));
+        assert_eq!(least_loaded_of(&[]), None);
+        assert_eq!(least_loaded_of(&[0, 0]), Some(0));
         assert_eq!(
-            warmest_of(&[1, 0]),
+            least_loaded_of(&[1, 0]),
             Some(0),
             "its last connection is ending"
         );
-        assert_eq!(warmest(loads_of(&[1, 0]), false), Some(1));
-        assert_eq!(warmest_of(&[2, 0]), Some(1));
-        assert_eq!(warmest_of(&[7, 6, 5]), Some(2));
-        assert_eq!(warmest_of(&[2, 1]), Some(1));
+        assert_eq!(least_loaded(loads_of(&[1, 0]), false), Some(1));
+        assert_eq!(least_loaded_of(&[2, 0]), Some(1));
+        assert_eq!(least_loaded_of(&[7, 6, 5]), Some(2));
+        assert_eq!(least_loaded_of(&[2, 1]), Some(1));
         let mut loads = [0; 4];
         for _ in 0..400 {
-            let Some(index) = warmest_of(&loads) else {
+            let Some(index) = least_loaded_of(&loads) else {
                 panic!("nobody");
             };
             loads[index] += 1;

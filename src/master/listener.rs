@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 pub const ACCEPT_BATCH: usize = 64;
 /// Turns in a row that found a connection before one asks for more than one: when connections come
 /// one by one, asking for a second costs a system call that finds nothing.
-const PATIENCE: u32 = 8;
+const TURNS_BEFORE_BATCHES: u32 = 8;
 
 /// A listener and whose it is.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Listener {
 
     /// How many to take in this turn, at most.
     pub fn most(&self) -> usize {
-        let doublings = self.full_turns.saturating_sub(PATIENCE);
+        let doublings = self.full_turns.saturating_sub(TURNS_BEFORE_BATCHES);
         1 << doublings.min(ACCEPT_BATCH.ilog2())
     }
 

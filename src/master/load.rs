@@ -24,8 +24,8 @@ use crate::sys::sockopt;
 use crate::tls::{Context, PassPhrases, Resumption};
 
 /// How long the names may take to resolve, all of them together: what has no answer then is resolved
-/// when it is needed. Shorter than the supervisor's patience with a candidate.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// when it is needed. Shorter than the time in which the supervisor wants a candidate loaded.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What was read.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub fn load(
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let names = &mut Names::ask(&config.services, names, PATIENCE);
+    let names = &mut Names::ask(&config.services, names, RESOLVE_TIMEOUT);
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();

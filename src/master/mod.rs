@@ -6,12 +6,12 @@ pub mod handoff;
 mod listener;
 pub mod load;
 mod names;
+mod poll;
 mod problems;
 mod reminders;
 mod serve;
 mod slot;
 mod stall;
-mod watch;
 pub mod workers;
 
 use std::convert::Infallible;
@@ -39,8 +39,8 @@ use crate::step::NameStep;
 use crate::tls::{CipherOrder, PassPhrases, Resumption};
 use listener::Listener;
 use load::Loaded;
-use watch::Watch;
-use workers::{Nursery, Workers};
+use poll::Poll;
+use workers::{WorkerConfig, Workers};
 
 /// Descriptors a worker needs besides two a session: logs, channels, and three a relay thread.
 const RESERVED_DESCRIPTORS: usize = 32;
@@ -146,8 +146,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     let jailed = enter_jail(&start, &loaded)?;
     crate::sandbox::master()?;
     let signals = fresh.hear(&[SIGCHLD])?;
-    let workers = Workers::new(Nursery {
-        watch: Rc::new(Watch::new()?),
+    let workers = Workers::new(WorkerConfig {
+        poll: Rc::new(Poll::new()?),
         generation: start.generation,
         services: loaded.services,
         scoreboard: start.scoreboard,

@@ -23,16 +23,16 @@ enum Asked {
 }
 
 impl Names<'_> {
-    /// Asks for every name that these services need now. `patience` is for all of them together.
+    /// Asks for every name that these services need now. `timeout` is for all of them together.
     pub(super) fn ask<'a>(
         services: &[Service],
         client: &'a mut NameClient,
-        patience: Duration,
+        timeout: Duration,
     ) -> Names<'a> {
         let mut names = Names {
             client,
             asked: HashMap::new(),
-            end: Instant::now() + patience,
+            end: Instant::now() + timeout,
         };
         // First those without which nothing can be served, then those that may be asked for later.
         for service in services {

@@ -12,8 +12,8 @@ use nix::sys::socket::MsgFlags;
 
 use super::handoff::Accepted;
 use super::listener::{ACCEPT_BATCH, Listener};
+use super::poll::{Poll, Source};
 use super::reminders::Reminders;
-use super::watch::{Source, Watch};
 use super::workers::Workers;
 use crate::children;
 use crate::ipc::accept::accept;
@@ -42,7 +42,7 @@ const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 
 /// A master at work.
 pub struct Serving {
-    watch: Rc<Watch>,
+    poll: Rc<Poll>,
     /// The listeners are watched.
     listening: bool,
     supervisor: Channel,
@@ -86,13 +86,13 @@ impl Serving {
         workers: Workers,
         log: Log,
     ) -> io::Result<Serving> {
-        let watch = workers.watch();
+        let poll = workers.poll();
         let reminders = Reminders::of(workers.services());
-        watch.add(&signals, Source::Signals)?;
-        watch.add(&supervisor, Source::Supervisor)?;
-        watch.add(&leash, Source::Leash)?;
+        poll.add(&signals, Source::Signals)?;
+        poll.add(&supervisor, Source::Supervisor)?;
+        poll.add(&leash, Source::Leash)?;
         Ok(Serving {
-            watch,
+            poll,
             listening: false,
             supervisor,
             _leash: leash,
@@ -210,7 +210,7 @@ impl Serving {
         let accepting = self.accepting();
         self.listen(accepting);
         let timeout = self.timeout(unclaimed);
-        self.watch.wait(timeout)
+        self.poll.wait(timeout)
     }
 
     /// Watches the listeners, or leaves them alone: the kernel's backlog is the queue.
@@ -222,8 +222,8 @@ impl Serving {
         for index in 0..self.listeners.len() {
             let socket = &self.listeners[index].socket;
             if !accepting {
-                self.watch.remove(socket);
-            } else if let Err(error) = self.watch.add(socket, Source::Listener(index)) {
+                self.poll.remove(socket);
+            } else if let Err(error) = self.poll.add(socket, Source::Listener(index)) {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
                 self.pause();
                 return self.listen(false);
@@ -235,7 +235,7 @@ impl Serving {
         let now = Instant::now();
         let ours = [
             self.workers.next_start(),
-            self.workers.patience_ends(),
+            self.workers.cut_deadline(),
             self.reminders.deadline().filter(|_| !self.draining),
         ];
         let mut soonest = ours.into_iter().flatten().min();
@@ -461,7 +461,7 @@ impl Serving {
 
     fn drain(&mut self) {
         self.draining = true;
-        self.unwatch_listeners();
+        self.stop_polling_listeners();
         // The others are the next master's now.
         self.listeners
             .retain(|listener| retire::is_retired(listener.socket.as_fd()));
@@ -472,16 +472,16 @@ impl Serving {
     }
 
     /// Others have these listeners too: closed here, they would still be watched.
-    fn unwatch_listeners(&mut self) {
+    fn stop_polling_listeners(&mut self) {
         if std::mem::take(&mut self.listening) {
             for listener in &self.listeners {
-                self.watch.remove(&listener.socket);
+                self.poll.remove(&listener.socket);
             }
         }
     }
 
     fn close_listeners(&mut self) {
-        self.unwatch_listeners();
+        self.stop_polling_listeners();
         self.listeners.clear();
         self.closing_at = None;
     }

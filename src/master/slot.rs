@@ -5,8 +5,8 @@ use std::time::Instant;
 use nix::unistd::Pid;
 
 use super::handoff::HandOff;
+use super::poll::{Poll, Source};
 use super::stall::Stall;
-use super::watch::{Source, Watch};
 use crate::children::BackOff;
 use crate::ipc::channel::Channel;
 
@@ -43,22 +43,22 @@ impl Running {
     }
 
     /// Waits for room in its channel of sockets while there is none.
-    pub(super) fn watch_room(&mut self, full: bool, index: usize, watch: &Watch) {
+    pub(super) fn poll_for_room(&mut self, full: bool, index: usize, poll: &Poll) {
         if full == self.full || self.hung_up {
             return;
         }
         match full {
             // Without the watch it is tried again at the next turn, at the latest to see what was claimed.
-            true => self.full = watch.add(&self.sockets, Source::Room(index)).is_ok(),
+            true => self.full = poll.add(&self.sockets, Source::Room(index)).is_ok(),
             false => {
-                watch.remove(&self.sockets);
+                poll.remove(&self.sockets);
                 self.full = false;
             }
         }
     }
 
-    pub(super) fn unwatch(&self, watch: &Watch) {
-        watch.remove(&self.channel);
-        watch.remove(&self.sockets);
+    pub(super) fn stop_polling(&self, poll: &Poll) {
+        poll.remove(&self.channel);
+        poll.remove(&self.sockets);
     }
 }

@@ -14,12 +14,12 @@ const BEAT: Duration = Duration::from_millis(250);
 
 /// The clock by which it is judged: time in which the master itself ran.
 #[derive(Debug)]
-pub struct Watchman(Instant);
+pub struct StallClock(Instant);
 
-impl Watchman {
+impl StallClock {
     /// Looks from now on.
-    pub fn new() -> Watchman {
-        Watchman(Instant::now())
+    pub fn new() -> StallClock {
+        StallClock(Instant::now())
     }
 
     /// How much was seen since the last look.
@@ -32,7 +32,7 @@ impl Watchman {
 
 /// What is to be done about a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StallAction {
     /// Nothing.
     Leave,
     /// Take back what it has not taken.
@@ -56,22 +56,22 @@ pub struct Stall {
 impl Stall {
     /// Judges a worker by how much it has claimed and let go of, and whether anything waits for it;
     /// `passed` was seen since the last look.
-    pub fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> Verdict {
+    pub fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> StallAction {
         if seen != self.seen || !(self.revoked || waits) {
             self.seen = seen;
             self.still = Duration::ZERO;
-            return Verdict::Leave;
+            return StallAction::Leave;
         }
         self.still += passed;
         if self.revoked && !self.killed && self.still >= LIFELESS {
             self.killed = true;
-            return Verdict::Kill;
+            return StallAction::Kill;
         }
         if !self.revoked && self.still >= STANDS_STILL {
             self.revoked = true;
-            return Verdict::Revoke;
+            return StallAction::Revoke;
         }
-        Verdict::Leave
+        StallAction::Leave
     }
 }
 
@@ -80,16 +80,16 @@ mod tests {
     use super::*;
 
     /// How long until another verdict than to leave it, looking every `BEAT`.
-    fn until(stall: &mut Stall, waits: bool) -> (Duration, Verdict) {
+    fn until(stall: &mut Stall, waits: bool) -> (Duration, StallAction) {
         let mut passed = Duration::ZERO;
         while passed < Duration::from_secs(3600) {
             passed += BEAT;
             let verdict = stall.look((7, 0), waits, BEAT);
-            if verdict != Verdict::Leave {
+            if verdict != StallAction::Leave {
                 return (passed, verdict);
             }
         }
-        (passed, Verdict::Leave)
+        (passed, StallAction::Leave)
     }
 
     #[test]
@@ -97,15 +97,19 @@ mod tests {
         let mut stall = Stall::default();
         // The first look only learns how far it is.
         let first = STANDS_STILL + BEAT;
-        assert_eq!(until(&mut stall, true), (first, Verdict::Revoke));
+        assert_eq!(until(&mut stall, true), (first, StallAction::Revoke));
         let rest = LIFELESS - STANDS_STILL;
-        assert_eq!(until(&mut stall, false), (rest, Verdict::Kill));
-        assert_eq!(until(&mut stall, false).1, Verdict::Leave, "killed once");
+        assert_eq!(until(&mut stall, false), (rest, StallAction::Kill));
+        assert_eq!(
+            until(&mut stall, false).1,
+            StallAction::Leave,
+            "killed once"
+        );
     }
 
     #[test]
     fn one_that_is_given_nothing_is_never_judged() {
-        assert_eq!(until(&mut Stall::default(), false).1, Verdict::Leave);
+        assert_eq!(until(&mut Stall::default(), false).1, StallAction::Leave);
     }
 
     #[test]
@@ -113,16 +117,16 @@ mod tests {
         let mut stall = Stall::default();
         for turn in 1..1000_u64 {
             let seen = (turn / 2, turn.div_ceil(2));
-            assert_eq!(stall.look(seen, true, STANDS_STILL), Verdict::Leave);
+            assert_eq!(stall.look(seen, true, STANDS_STILL), StallAction::Leave);
         }
     }
 
     #[test]
     fn time_in_which_the_master_did_not_run_counts_for_no_more_than_a_beat() {
-        let mut watchman = Watchman::new();
-        let later = watchman.0 + Duration::from_secs(3600);
-        assert_eq!(watchman.look(later), BEAT);
+        let mut clock = StallClock::new();
+        let later = clock.0 + Duration::from_secs(3600);
+        assert_eq!(clock.look(later), BEAT);
         let soon = later + Duration::from_millis(8);
-        assert_eq!(watchman.look(soon), Duration::from_millis(8));
+        assert_eq!(clock.look(soon), Duration::from_millis(8));
     }
 }

@@ -1,4 +1,4 @@
-//! The workers' nanny: forks them, gives each its sockets, and replaces one that died, at once the
+//! Forks the workers, gives each its sockets, and replaces one that has died, at once the
 //! first time and with back-off when workers die fast.
 
 use std::io;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::balance::warmest;
+use super::balance::least_loaded;
 use super::handoff::{Accepted, HandOff};
+use super::poll::{Poll, Source};
 use super::slot::{Running, Slot};
-use super::stall::{LIFELESS, Stall, Verdict, Watchman};
-use super::watch::{Source, Watch};
+use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use crate::children::BackOff;
 use crate::helper::{Contacts, Kind};
 use crate::ipc::channel::Channel;
@@ -30,11 +30,11 @@ use crate::step::NameStep;
 use crate::worker;
 
 /// How long a worker may take to end once it was told to end every connection.
-const CUT_PATIENCE: Duration = Duration::from_secs(3);
+const CUT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What every worker is born with.
 #[derive(Debug)]
-pub struct Nursery {
+pub struct WorkerConfig {
     /// The number of this generation.
     pub generation: u64,
     /// The services.
@@ -46,7 +46,7 @@ pub struct Nursery {
     /// Where clients are introduced to helpers.
     pub helpers: Contacts,
     /// Where the master waits for them.
-    pub watch: Rc<Watch>,
+    pub poll: Rc<Poll>,
     /// Relay threads a worker.
     pub threads: usize,
     /// How long connections may go on when nobody commands the workers any more.
@@ -61,18 +61,18 @@ pub struct Nursery {
 #[derive(Debug)]
 pub struct Workers {
     slots: Vec<Slot>,
-    nursery: Nursery,
+    config: WorkerConfig,
     /// Connections that no worker has: the last one died.
-    homeless: Vec<Accepted>,
-    /// Every connection was to be ended: when patience with the workers ends.
+    unassigned: Vec<Accepted>,
+    /// Set once every connection is to be ended: when workers that are left are killed.
     cut: Option<Instant>,
-    watchman: Watchman,
+    clock: StallClock,
 }
 
 impl Workers {
     /// Places for so many workers as the scoreboard has rows; none is started yet.
-    pub fn new(nursery: Nursery) -> Workers {
-        let slots = (0..nursery.scoreboard.workers())
+    pub fn new(config: WorkerConfig) -> Workers {
+        let slots = (0..config.scoreboard.workers())
             .map(|_| Slot {
                 process: None,
                 queue: HandOff::default(),
@@ -83,21 +83,21 @@ impl Workers {
             .collect();
         Workers {
             slots,
-            nursery,
-            homeless: Vec::new(),
+            config,
+            unassigned: Vec::new(),
             cut: None,
-            watchman: Watchman::new(),
+            clock: StallClock::new(),
         }
     }
 
     /// The services that they serve.
     pub fn services(&self) -> &[ServiceContext] {
-        &self.nursery.services
+        &self.config.services
     }
 
     /// Where the workers' words are waited for, and others' may be.
-    pub fn watch(&self) -> Rc<Watch> {
-        Rc::clone(&self.nursery.watch)
+    pub fn poll(&self) -> Rc<Poll> {
+        Rc::clone(&self.config.poll)
     }
 
     /// Starts every worker whose time has come.
@@ -122,21 +122,21 @@ impl Workers {
         let (sockets, their_sockets) = Channel::pair().step("socketpair(2)")?;
         let start = worker::Start {
             index,
-            generation: self.nursery.generation,
-            services: self.nursery.services.clone(),
-            scoreboard: self.nursery.scoreboard.clone(),
+            generation: self.config.generation,
+            services: self.config.services.clone(),
+            scoreboard: self.config.scoreboard.clone(),
             master: theirs,
             sockets: their_sockets,
-            leash: self.nursery.leash.try_clone()?,
+            leash: self.config.leash.try_clone()?,
             helpers: self.introduce_all(),
-            threads: self.nursery.threads,
-            drain_timeout: self.nursery.drain_timeout,
-            log: self.nursery.log,
+            threads: self.config.threads,
+            drain_timeout: self.config.drain_timeout,
+            log: self.config.log,
         };
-        self.nursery.scoreboard.clear_active(index);
+        self.config.scoreboard.clear_active(index);
         let pid = process::spawn(&one, |fresh| worker::run(start, fresh, jailed))?;
-        crate::debug!(self.nursery.log, "Worker {index} started (PID {pid})");
-        self.nursery.watch.add(&ours, Source::Worker(index))?;
+        crate::debug!(self.config.log, "Worker {index} started (PID {pid})");
+        self.config.poll.add(&ours, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
             channel: ours,
@@ -152,7 +152,7 @@ impl Workers {
 
     /// Sockets to every helper that can be asked just now, for one worker.
     fn introduce_all(&self) -> Vec<(Kind, Vec<OwnedFd>)> {
-        let kinds = self.nursery.helpers.kinds();
+        let kinds = self.config.helpers.kinds();
         kinds
             .filter_map(|kind| Some((kind, self.introduce(kind).ok()?)))
             .collect()
@@ -160,13 +160,13 @@ impl Workers {
 
     /// A client's socket for each relay thread of one worker.
     fn introduce(&self, kind: Kind) -> io::Result<Vec<OwnedFd>> {
-        let clients = (0..self.nursery.threads).map(|_| self.nursery.helpers.introduce(kind));
+        let clients = (0..self.config.threads).map(|_| self.config.helpers.introduce(kind));
         clients.collect()
     }
 
     /// A new helper of that kind: every worker gets new sockets to it.
     pub fn replace_helper(&mut self, kind: Kind, channel: Channel) -> Heard {
-        self.nursery.helpers.replace(kind, channel);
+        self.config.helpers.replace(kind, channel);
         let mut heard = Heard::default();
         for index in 0..self.slots.len() {
             let said = self.introduce(kind).and_then(|sockets| {
@@ -189,10 +189,10 @@ impl Workers {
 
     /// Tells each worker to drain, once, when everything meant for it was sent to it.
     pub fn drain(&mut self) {
-        let homeless = !self.homeless.is_empty();
+        let unassigned = !self.unassigned.is_empty();
         for slot in &mut self.slots {
             if let Some(running) = &mut slot.process
-                && !(running.draining || homeless || slot.queue.is_stuck())
+                && !(running.draining || unassigned || slot.queue.is_stuck())
             {
                 running.draining = say_now(&running.channel, &ToWorker::Drain, &[]).is_ok();
             }
@@ -236,7 +236,7 @@ impl Workers {
 
     /// How busy a worker is: what it has claimed and not finished, and what it has yet to claim.
     fn load(&self, index: usize) -> usize {
-        let active = self.nursery.scoreboard.worker(index).active().load(Relaxed);
+        let active = self.config.scoreboard.worker(index).active().load(Relaxed);
         // A worker writes its count itself.
         (active as usize).saturating_add(self.slots[index].queue.unclaimed())
     }
@@ -247,8 +247,8 @@ impl Workers {
     }
 
     /// Whether connections that no worker has will get one only if another is started.
-    fn forsaken(&self) -> bool {
-        !self.homeless.is_empty() && !(0..self.slots.len()).any(|index| self.takes(index))
+    fn unservable(&self) -> bool {
+        !self.unassigned.is_empty() && !(0..self.slots.len()).any(|index| self.takes(index))
     }
 
     /// The worker that gets the next connection: one of the least busy that have room.
@@ -259,13 +259,13 @@ impl Workers {
                 self.takes(index) && !slot.queue.is_stuck()
             })
             .map(|index| (index, self.load(index)))
-            .filter(|(_, load)| *load < self.nursery.capacity);
-        warmest(loads, returns)
+            .filter(|(_, load)| *load < self.config.capacity);
+        least_loaded(loads, returns)
     }
 
     /// Whether a connection could be given to somebody now.
     pub fn have_room(&self) -> bool {
-        self.homeless.is_empty() && self.least_busy(false).is_some()
+        self.unassigned.is_empty() && self.least_busy(false).is_some()
     }
 
     /// Whether every worker that runs is at its limit of sessions.
@@ -273,7 +273,7 @@ impl Workers {
         let mut running = (0..self.slots.len())
             .filter(|&index| self.takes(index))
             .peekable();
-        running.peek().is_some() && running.all(|index| self.load(index) >= self.nursery.capacity)
+        running.peek().is_some() && running.all(|index| self.load(index) >= self.config.capacity)
     }
 
     /// Connections in all workers, those among them that are on their way there.
@@ -285,40 +285,40 @@ impl Workers {
 
     /// How many a worker takes.
     pub fn capacity(&self) -> usize {
-        self.nursery.capacity
+        self.config.capacity
     }
 
     /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
     pub fn assign(&mut self, accepted: Accepted) {
         // In client mode each worker has its own sessions with the server; tickets of ours all know.
-        let service = self.nursery.services.get(accepted.connection.service);
+        let service = self.config.services.get(accepted.connection.service);
         let returns = service.is_some_and(|service| service.config.client);
         match self.least_busy(returns) {
             Some(index) => self.slots[index].queue.push(accepted),
-            None => self.homeless.push(accepted),
+            None => self.unassigned.push(accepted),
         }
     }
 
     /// Lets go of what was claimed: until then it counts twice, as waiting and as active.
     pub fn let_go(&mut self) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let row = self.nursery.scoreboard.worker(index);
+            let row = self.config.scoreboard.worker(index);
             slot.queue.claim(row.last_claimed());
         }
     }
 
     /// Sends what was assigned, lets go of what was claimed. Returns whether anything is unclaimed.
     pub fn flush(&mut self) -> bool {
-        for accepted in std::mem::take(&mut self.homeless) {
+        for accepted in std::mem::take(&mut self.unassigned) {
             self.assign(accepted);
         }
         self.let_go();
-        let mut unclaimed = !self.homeless.is_empty();
+        let mut unclaimed = !self.unassigned.is_empty();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(running) = &mut slot.process {
                 // A worker that is gone is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
-                running.watch_room(slot.queue.waits_for_room(), index, &self.nursery.watch);
+                running.poll_for_room(slot.queue.waits_for_room(), index, &self.config.poll);
             }
             unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
         }
@@ -327,7 +327,7 @@ impl Workers {
 
     /// Looks after workers that stand still with something given to them.
     pub fn look_after(&mut self) {
-        let passed = self.watchman.look(Instant::now());
+        let passed = self.clock.look(Instant::now());
         if self.cut.is_some() {
             return;
         }
@@ -337,7 +337,7 @@ impl Workers {
     }
 
     fn look_after_one(&mut self, index: usize, passed: Duration) {
-        let row = self.nursery.scoreboard.worker(index);
+        let row = self.config.scoreboard.worker(index);
         let Slot {
             process: Some(Running { pid, .. }),
             queue,
@@ -347,12 +347,12 @@ impl Workers {
         else {
             return;
         };
-        let log = self.nursery.log;
+        let log = self.config.log;
         let let_go = row.let_go().load(Relaxed);
         let seen = (row.last_claimed(), let_go);
         match stall.look(seen, queue.is_waiting(), passed) {
-            Verdict::Leave => {}
-            Verdict::Revoke => {
+            StallAction::Leave => {}
+            StallAction::Revoke => {
                 let taken_back = queue.revoke(row.revoke());
                 crate::warning!(
                     log,
@@ -360,9 +360,9 @@ impl Workers {
                      taken go to others",
                     taken_back.len()
                 );
-                self.homeless.extend(taken_back);
+                self.unassigned.extend(taken_back);
             }
-            Verdict::Kill => {
+            StallAction::Kill => {
                 let seconds = LIFELESS.as_secs();
                 crate::error!(
                     log,
@@ -387,20 +387,20 @@ impl Workers {
         };
         let slot = &mut self.slots[index];
         let lived = slot.process.take().map_or(Duration::ZERO, |worker| {
-            worker.unwatch(&self.nursery.watch);
+            worker.stop_polling(&self.config.poll);
             worker.since.elapsed()
         });
-        let row = self.nursery.scoreboard.worker(index);
+        let row = self.config.scoreboard.worker(index);
         slot.queue.claim(row.last_claimed());
         let rescued = slot.queue.take_back();
         slot.stall = Stall::default();
-        self.nursery.scoreboard.clear_active(index);
+        self.config.scoreboard.clear_active(index);
         if self.cut.is_some() {
             return true;
         }
         let count = rescued.len();
-        self.homeless.extend(rescued);
-        if replace || (self.forsaken() && self.next_start().is_none()) {
+        self.unassigned.extend(rescued);
+        if replace || (self.unservable() && self.next_start().is_none()) {
             self.schedule(index, lived, pid, how, count);
         }
         self.flush();
@@ -412,7 +412,7 @@ impl Workers {
         let pause = slot.back_off.died(lived);
         slot.start_at = Some(Instant::now() + pause);
         crate::warning!(
-            self.nursery.log,
+            self.config.log,
             "Worker {index} (PID {pid}) {how}; starting another in {} ms; {rescued} unclaimed \
              connection(s) handed to others",
             pause.as_millis()
@@ -426,7 +426,7 @@ impl Workers {
 
     /// Nobody is started any more, but for the one that connections without a worker wait for.
     pub fn stop_starting(&mut self) {
-        let soonest = self.next_start().filter(|_| self.forsaken());
+        let soonest = self.next_start().filter(|_| self.unservable());
         let is_soonest = |slot: &Slot| soonest.is_some() && slot.start_at == soonest;
         let kept = self.slots.iter().position(is_soonest);
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -436,26 +436,26 @@ impl Workers {
 
     /// Every connection is to be ended; who does not do so in time is killed.
     pub fn cut(&mut self) {
-        self.homeless.clear();
+        self.unassigned.clear();
         self.stop_starting();
         self.say(&ToWorker::Cut, &[]);
-        self.cut.get_or_insert(Instant::now() + CUT_PATIENCE);
+        self.cut.get_or_insert(Instant::now() + CUT_TIMEOUT);
     }
 
     /// When [`Workers::kill_overdue`] has something to do.
-    pub fn patience_ends(&self) -> Option<Instant> {
+    pub fn cut_deadline(&self) -> Option<Instant> {
         self.cut.filter(|_| !self.none_left())
     }
 
     /// Kills what was told to end and has not: a process that stands still hears nothing else.
     pub fn kill_overdue(&mut self) {
         let now = Instant::now();
-        if self.patience_ends().is_some_and(|end| end <= now) {
+        if self.cut_deadline().is_some_and(|end| end <= now) {
             for running in self.slots.iter().filter_map(|slot| slot.process.as_ref()) {
                 // Not reaped yet, so the number is still its own.
                 let _ = kill(running.pid, Signal::SIGKILL);
             }
-            self.cut = Some(now + CUT_PATIENCE);
+            self.cut = Some(now + CUT_TIMEOUT);
         }
     }
 
@@ -464,7 +464,7 @@ impl Workers {
     pub fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
             // What was hung up stays readable for ever: the child's death tells the rest.
-            running.unwatch(&self.nursery.watch);
+            running.stop_polling(&self.config.poll);
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);
         }

@@ -25,7 +25,7 @@ use crate::process;
 /// How often a draining worker looks whether its threads have ended.
 const DRAIN_TICK: u16 = 50;
 /// How long a relay thread may take to write its list.
-const LIST_PATIENCE: Duration = Duration::from_secs(2);
+const LIST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub struct Inbox {
@@ -199,7 +199,7 @@ impl Inbox {
         }
         drop(sender);
         let mut count = 0;
-        while let Ok(listed) = receiver.recv_timeout(LIST_PATIENCE) {
+        while let Ok(listed) = receiver.recv_timeout(LIST_TIMEOUT) {
             count += listed;
         }
         // A master that is gone needs no answer.

@@ -16,7 +16,7 @@ use super::inlet::{Inlet, Message};
 use super::panics;
 use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
-use super::timers::{Entry, Timers};
+use super::timers::{Timer, Timers};
 use crate::error;
 use crate::helper::{Kind, NameClient, ResolveError};
 use crate::ipc::handoff::Handed;
@@ -37,9 +37,9 @@ const INLET: u64 = NOTIFIED - 2;
 
 /// A session and what the loop knows of it.
 #[derive(Debug)]
-struct Seat {
+struct Entry {
     session: Session,
-    entry: Entry,
+    timer: Timer,
     /// It is in `due` already.
     queued: bool,
 }
@@ -62,7 +62,7 @@ pub struct ThreadContext {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reactor {
-    sessions: Slab<Seat>,
+    sessions: Slab<Entry>,
     timers: Timers,
     /// Sessions to be stepped in this turn, or at the start of the next.
     due: Vec<Key>,
@@ -173,18 +173,18 @@ impl Reactor {
                     } else {
                         Side::Back
                     };
-                    if let Some(seat) = self.sessions.get_mut(key) {
-                        seat.session.note(side, ready);
-                        queue(&mut self.due, key, seat);
+                    if let Some(entry) = self.sessions.get_mut(key) {
+                        entry.session.note(side, ready);
+                        queue(&mut self.due, key, entry);
                     }
                 }
             }
         }
         while let Some(bits) = self.timers.expired(self.resources.now) {
             let key = Key::from_bits(bits);
-            if let Some(seat) = self.sessions.get_mut(key) {
-                Timers::fired(&mut seat.entry);
-                queue(&mut self.due, key, seat);
+            if let Some(entry) = self.sessions.get_mut(key) {
+                Timers::fired(&mut entry.timer);
+                queue(&mut self.due, key, entry);
             }
         }
         if answered {
@@ -234,23 +234,23 @@ impl Reactor {
     }
 
     fn step(&mut self, key: Key) {
-        let Some(seat) = self.sessions.get_mut(key) else {
+        let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
-        seat.queued = false;
+        entry.queued = false;
         let resources = &mut self.resources;
-        let ending = match panics::caught(|| seat.session.step(resources)) {
+        let ending = match panics::caught(|| entry.session.step(resources)) {
             Ok(Outcome::Done(ending)) => ending,
             Ok(outcome) => {
-                let due = seat.session.due();
-                self.timers.settle(key.to_bits(), &mut seat.entry, due);
+                let due = entry.session.due();
+                self.timers.settle(key.to_bits(), &mut entry.timer, due);
                 if outcome == Outcome::Again {
-                    queue(&mut self.due, key, seat);
+                    queue(&mut self.due, key, entry);
                 }
                 return;
             }
             Err(what) => {
-                seat.session.panicked(&what);
+                entry.session.panicked(&what);
                 Ending::Reset
             }
         };
@@ -258,12 +258,12 @@ impl Reactor {
     }
 
     fn finish(&mut self, key: Key, ending: Ending) {
-        let Some(mut seat) = self.sessions.remove(key) else {
+        let Some(mut entry) = self.sessions.remove(key) else {
             return;
         };
-        self.timers.cancel(key.to_bits(), &mut seat.entry);
+        self.timers.cancel(key.to_bits(), &mut entry.timer);
         let resources = &mut self.resources;
-        if let Err(what) = panics::caught(|| seat.session.finish(ending, resources)) {
+        if let Err(what) = panics::caught(|| entry.session.finish(ending, resources)) {
             error!(self.log, "INTERNAL ERROR: {what}");
         }
         self.shared.active.fetch_sub(1, Relaxed);
@@ -350,9 +350,9 @@ impl Reactor {
         let mut panic = None;
         let key = self.sessions.insert_with(|key| {
             match panics::caught(|| Session::begin(handed, key.to_bits(), resources)) {
-                Ok(session) => session.map(|session| Seat {
+                Ok(session) => session.map(|session| Entry {
                     session,
-                    entry: Entry::default(),
+                    timer: Timer::default(),
                     queued: true,
                 }),
                 Err(what) => {
@@ -381,8 +381,8 @@ impl Reactor {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::List(reply) => {
-                    for (_, seat) in self.sessions.iter() {
-                        seat.session.list(&self.log);
+                    for (_, entry) in self.sessions.iter() {
+                        entry.session.list(&self.log);
                     }
                     // Nobody waits for it: then nobody is told.
                     let _ = reply.send(self.sessions.len());
@@ -440,9 +440,9 @@ impl Reactor {
         answer: Option<Result<Vec<std::net::SocketAddr>, ResolveError>>,
     ) {
         let key = Key::from_bits(bits);
-        if let Some(seat) = self.sessions.get_mut(key) {
-            seat.session.answer(question, answer);
-            queue(&mut self.due, key, seat);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.session.answer(question, answer);
+            queue(&mut self.due, key, entry);
         }
     }
 
@@ -462,9 +462,9 @@ impl Reactor {
     }
 }
 
-fn queue(due: &mut Vec<Key>, key: Key, seat: &mut Seat) {
-    if !seat.queued {
-        seat.queued = true;
+fn queue(due: &mut Vec<Key>, key: Key, entry: &mut Entry) {
+    if !entry.queued {
+        entry.queued = true;
         due.push(key);
     }
 }

@@ -17,7 +17,7 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::{ServiceContext, Upstream};
 
 /// Longer than anything here takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service with both ends in plain.
 pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
@@ -65,8 +65,8 @@ pub fn accepted() -> (TcpStream, TcpStream) {
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
     theirs.set_nonblocking(true).unwrap();
-    ours.set_read_timeout(Some(PATIENCE)).unwrap();
-    ours.set_write_timeout(Some(PATIENCE)).unwrap();
+    ours.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    ours.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
     (ours, theirs)
 }
 
@@ -129,8 +129,8 @@ impl Relay {
     /// Accepts what the relay connects.
     pub fn server(&self) -> TcpStream {
         let (server, _) = self.listener.accept().unwrap();
-        server.set_read_timeout(Some(PATIENCE)).unwrap();
-        server.set_write_timeout(Some(PATIENCE)).unwrap();
+        server.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+        server.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
         server
     }
 
@@ -150,7 +150,7 @@ impl Relay {
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "still not so: {what}");
+        assert!(start.elapsed() < TEST_TIMEOUT, "still not so: {what}");
         std::thread::yield_now();
     }
 }

@@ -18,7 +18,7 @@ use super::inlet::Inlet;
 use super::reactor::ThreadContext;
 use super::shared::Command;
 use super::support::{
-    self, PATIENCE, Relay, ending, eventually, receive_pattern, reset, send_pattern,
+    self, Relay, TEST_TIMEOUT, ending, eventually, receive_pattern, reset, send_pattern,
 };
 use super::thread::spawn;
 use crate::config::Failover;
@@ -139,7 +139,7 @@ fn an_idle_connection_is_reset_when_its_time_is_up() {
     let start = std::time::Instant::now();
     assert!(is_reset(&client));
     assert!(is_reset(&server));
-    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(start.elapsed() < TEST_TIMEOUT / 2);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn connections_are_listed_and_cut() {
     let pairs: Vec<_> = (0..3).map(|_| relay.pair()).collect();
     let (reply, count) = bounded(1);
     relay.thread.command(Command::List(reply));
-    assert_eq!(count.recv_timeout(PATIENCE).unwrap(), 3);
+    assert_eq!(count.recv_timeout(TEST_TIMEOUT).unwrap(), 3);
     relay.thread.command(Command::Cut);
     for (client, server) in &pairs {
         assert!(is_reset(client));

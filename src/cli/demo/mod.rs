@@ -32,7 +32,7 @@ const ACCOUNT: Account = Account {
 /// A sentence of the mail that must not be readable on the TLS side.
 const SENTENCE: &str = "Through the adit go people, water and air.";
 /// The mail program gives up when it hears nothing for this long.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAIL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the demo with this very program, tells what travelled where, and says whether all went
 /// well: success only if the mail arrived byte for byte and the server was spoken to in TLS 1.3.
@@ -227,9 +227,9 @@ fn compose() -> Vec<u8> {
 }
 
 fn dial(port: u16) -> io::Result<Wire<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), MAIL_TIMEOUT)?;
+    stream.set_read_timeout(Some(MAIL_TIMEOUT))?;
+    stream.set_write_timeout(Some(MAIL_TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(Wire::new(stream))
 }

@@ -14,7 +14,7 @@ use super::wire::{Wire, base64};
 use crate::tls::demo::{DemoAcceptor, DemoNegotiated, DemoStream};
 
 /// No word for this long, and a connection is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the server saw of one connection.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl MailServer {
     /// The next connection's report, in the order in which they ended.
     pub(super) fn report(&self) -> io::Result<Report> {
         self.reports
-            .recv_timeout(PATIENCE)
+            .recv_timeout(CONNECTION_TIMEOUT)
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection reached it"))
     }
 
@@ -125,8 +125,8 @@ fn accept(port: Port, listener: &TcpListener, shared: &Shared, reports: &mpsc::S
 }
 
 fn serve(port: Port, stream: TcpStream, shared: &Shared) -> io::Result<Seen> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(CONNECTION_TIMEOUT))?;
+    stream.set_write_timeout(Some(CONNECTION_TIMEOUT))?;
     stream.set_nodelay(true)?;
     let mut before_tls = Vec::new();
     let stream = match port {

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use super::*;
 use crate::relay::ServiceContext;
 use crate::relay::poller::Poller;
-use crate::worker::support::{PATIENCE, accepted, context, handed, reset, service};
+use crate::worker::support::{TEST_TIMEOUT, accepted, context, handed, reset, service};
 
 struct Bench {
     reactor: Reactor,
@@ -59,7 +59,7 @@ impl Bench {
             if let Some(value) = done(self) {
                 return value;
             }
-            assert!(start.elapsed() < PATIENCE, "it does not come to that");
+            assert!(start.elapsed() < TEST_TIMEOUT, "it does not come to that");
         }
     }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, Relay, ending, eventually, is_reset, receive_pattern, reset, send_pattern};
+use super::{
+    Relay, TEST_TIMEOUT, ending, eventually, is_reset, receive_pattern, reset, send_pattern,
+};
 use crate::config::{Protocol, TlsVersion};
 use crate::log::{Id, Log};
 use crate::relay::ServiceContext;
@@ -145,7 +147,7 @@ fn tickets_come_though_nobody_says_anything() {
         row.handshakes_resumed().load(Relaxed)
     };
     while resumed(&tunnel) == 0 {
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TEST_TIMEOUT);
         silent.push(tunnel.pair());
     }
 }

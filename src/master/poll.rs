@@ -57,16 +57,16 @@ impl Source {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Watch(Epoll);
+pub struct Poll(Epoll);
 
-impl Watch {
+impl Poll {
     /// Watches nothing yet.
     ///
     /// # Errors
     /// What epoll_create1(2) gives.
-    pub fn new() -> io::Result<Watch> {
+    pub fn new() -> io::Result<Poll> {
         Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .map(Watch)
+            .map(Poll)
             .step("epoll_create1(2)")
     }
 
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_source_comes_back_as_what_it_is_and_what_must_be_known_first_comes_first() {
-        let watch = Watch::new().unwrap();
+        let poll = Poll::new().unwrap();
         let sources = [
             Source::Listener(999),
             Source::Room(3),
@@ -129,17 +129,17 @@ mod tests {
         let pairs: Vec<_> = sources
             .map(|source| {
                 let (ours, theirs) = UnixStream::pair().unwrap();
-                watch.add(&ours, source).unwrap();
+                poll.add(&ours, source).unwrap();
                 (ours, theirs)
             })
             .into();
-        assert_eq!(watch.wait(EpollTimeout::ZERO).unwrap(), [Source::Room(3)]);
-        watch.remove(&pairs[1].0);
+        assert_eq!(poll.wait(EpollTimeout::ZERO).unwrap(), [Source::Room(3)]);
+        poll.remove(&pairs[1].0);
         let copies: Vec<_> = pairs.iter().map(|(ours, _)| ours.try_clone()).collect();
-        watch.remove(&pairs[2].0);
+        poll.remove(&pairs[2].0);
         drop(pairs);
         assert_eq!(
-            watch.wait(EpollTimeout::ZERO).unwrap(),
+            poll.wait(EpollTimeout::ZERO).unwrap(),
             [
                 Source::Signals,
                 Source::Supervisor,
@@ -148,6 +148,6 @@ mod tests {
             ]
         );
         drop(copies);
-        assert!(watch.wait(EpollTimeout::ZERO).unwrap().is_empty());
+        assert!(poll.wait(EpollTimeout::ZERO).unwrap().is_empty());
     }
 }
