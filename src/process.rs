@@ -27,14 +27,14 @@ use crate::signals::{self, Signals};
 use crate::step::NameStep;
 pub use handle::Handle;
 
-/// Proof that this process has one thread, so that no other can hold a lock over a fork. Not Send:
-/// it says nothing of another thread.
+/// Proof that this process has one thread, so that no other can hold a lock across a fork. Not Send: it
+/// says nothing about another thread.
 #[derive(Debug)]
 pub struct OneThread(PhantomData<*mut ()>);
 
 impl OneThread {
-    /// Asks the kernel: unshare(2) of CLONE_THREAD changes nothing and needs no right, and fails
-    /// with EINVAL when there is a second thread. (It counts without /proc, which a jail lacks.)
+    /// Asks the kernel: unshare(2) of CLONE_THREAD changes nothing, needs no privilege, and fails with
+    /// EINVAL when there is a second thread. (It works without /proc, which a jail lacks.)
     ///
     /// # Errors
     /// There is more than one thread.
@@ -47,12 +47,12 @@ impl OneThread {
     }
 }
 
-/// A child that has just been forked: signals are blocked, and its parent's are forgotten.
+/// A child that has just been forked: signals are blocked, and its parent's handlers are gone.
 #[derive(Debug)]
 pub struct Fresh(SigSet);
 
 impl Fresh {
-    /// Makes the child's own signal pipe, and only then lets signals in.
+    /// Makes the child's own signal pipe, and only then unblocks signals.
     ///
     /// # Errors
     /// As [`Signals::hear`].
@@ -63,7 +63,7 @@ impl Fresh {
     }
 }
 
-/// Forks a child that plays `role` and ends by `_exit`, whatever happens in it.
+/// Forks a child that runs `role` and ends in `_exit`, whatever happens in it.
 ///
 /// # Errors
 /// What fork(2) gives: too many processes, no memory.
@@ -94,7 +94,7 @@ pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Resul
     }
 }
 
-/// Ends a child at once: no destructor, no buffer of the parent's flushed twice.
+/// Ends a child at once: runs no destructor, and flushes no buffer that its parent also flushes.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit(2) has no precondition.
     unsafe { libc::_exit(status) }
@@ -209,7 +209,7 @@ fn poll_once(batch: &mut [libc::pollfd]) -> io::Result<()> {
         match Errno::result(polled) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
-            // No memory for the call just now.
+            // No memory for the call at the moment.
             Err(Errno::ENOMEM | Errno::EAGAIN) => std::thread::sleep(POLL_PAUSE),
             Err(errno) => return Err(errno.into()),
         }
@@ -226,10 +226,10 @@ pub fn end_with_parent(command: &mut Command) {
     }
 }
 
-/// Lets go of the starter's terminal: nothing is logged there any more, and /dev/null takes its place.
+/// Detaches from the starter's terminal: logs nothing there any more, and replaces it with /dev/null.
 ///
 /// # Errors
-/// /dev/null is not there.
+/// /dev/null is missing.
 pub fn let_go_of_the_terminal() -> io::Result<()> {
     crate::log::to_stderr(false);
     let null = std::fs::File::options()
@@ -243,16 +243,16 @@ pub fn let_go_of_the_terminal() -> io::Result<()> {
         .step("dup2(2) of /dev/null")
 }
 
-/// Where the kernel looks for this process's command line: address and length.
+/// Where the kernel reads this process's command line: address and length.
 static COMMAND_LINE: OnceLock<(usize, usize)> = OnceLock::new();
 
-/// Notes where the command line lies in memory, while /proc can be read; once, at the start.
+/// Notes where the command line lies in memory; call it once at the start, while /proc can be read.
 pub fn find_command_line() {
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
         return;
     };
-    // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49; the name in field 2 may hold
-    // blanks, so count from behind its bracket.
+    // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49. The name in field 2 may contain
+    // blanks, so count from its closing bracket.
     let Some((_, rest)) = stat.rsplit_once(')') else {
         return;
     };
@@ -266,8 +266,8 @@ pub fn find_command_line() {
     }
 }
 
-/// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), and role and `more` as its
-/// command line, as far as that has room.
+/// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), `role` and `more` as its
+/// command line, as far as there is room.
 pub fn title(role: &str, more: &str) {
     if let Ok(name) = CString::new(role) {
         let _ = nix::sys::prctl::set_name(&name);
@@ -277,8 +277,8 @@ pub fn title(role: &str, more: &str) {
         return;
     };
     let taken = text.len().min(len - 1);
-    // SAFETY: the kernel said that this process's argument strings fill these `len` bytes; they
-    // are writable, live as long as the process, and `std::env::args` was read before.
+    // SAFETY: the kernel said that this process's argument strings fill these `len` bytes; they are
+    // writable, live as long as the process, and `std::env::args` was read before.
     unsafe {
         let area = std::slice::from_raw_parts_mut(start as *mut u8, len);
         area.fill(0);
@@ -297,7 +297,7 @@ mod tests {
         let open = || -> OwnedFd { std::fs::File::open("/dev/null").unwrap().into() };
         let (first, kept, last) = (open(), open(), open());
         let is_open = |fd: &OwnedFd| nix::fcntl::fcntl(fd, nix::fcntl::F_GETFD).is_ok();
-        // A child of a process with threads: it makes system calls and allocates, no more.
+        // A child of a process with threads: it only makes system calls and allocates.
         let one = OneThread(PhantomData);
         let child = spawn(&one, |_| {
             // SAFETY: what is closed is only asked for its flags, and never dropped: `exit` follows.
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_second_thread_is_noticed() {
-        // The test harness itself runs this in a thread that is not alone.
+        // The test harness runs this in a second thread itself.
         let (stop, wait) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || wait.recv());
         assert!(OneThread::prove().is_err());

@@ -1,12 +1,12 @@
-//! What to do about errors of the system's, by what was being done: the end of a message, in brackets
-//! or on a line of its own.
+//! What to do about a system error, by what was being done: the end of a message, in brackets or on a
+//! line of its own.
 #![forbid(unsafe_code)]
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// A file that adit makes: the log, the pid file, the control socket.
+/// For a file that adit creates: the log, the pid file, the control socket.
 pub fn making_a_file(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::ENOENT) => "make its folder, `mkdir -p FOLDER`, or name another file",
@@ -29,7 +29,7 @@ pub fn making_a_file(error: &io::Error) -> &'static str {
     }
 }
 
-/// A file that adit reads: a certificate, a key, the configuration.
+/// For a file that adit reads: a certificate, a key, the configuration.
 pub fn reading_a_file(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::ENOENT) => "no such file is there: check the path",
@@ -46,7 +46,7 @@ pub fn reading_a_file(error: &io::Error) -> &'static str {
     }
 }
 
-/// A process, or a channel between two.
+/// For starting a process, or a channel between two.
 pub fn starting_a_process(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::EAGAIN) => {
@@ -65,7 +65,7 @@ pub fn starting_a_process(error: &io::Error) -> &'static str {
     }
 }
 
-/// A connection to a server.
+/// For a connection to a server.
 pub fn connecting(errno: Errno, is_unix: bool) -> &'static str {
     match errno {
         Errno::ECONNREFUSED if is_unix => "the socket is left over: start the server",
@@ -99,7 +99,7 @@ pub fn connecting(errno: Errno, is_unix: bool) -> &'static str {
     }
 }
 
-/// A name that does not resolve.
+/// For a name that does not resolve.
 pub const RESOLVING: &str = "check the name; `getent ahosts NAME` asks as adit does, \
      /etc/resolv.conf says which name server";
 

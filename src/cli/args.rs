@@ -1,4 +1,4 @@
-//! Arguments to a command. Nothing is read or opened here.
+//! Parses the arguments into a command. Never in here: reading or opening anything.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -10,34 +10,34 @@ use lexopt::prelude::*;
 use super::commands::COMMANDS;
 use crate::config;
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `adit [FILE]`, `adit -fd N`, `adit relay`: serve.
     Run(Configuration),
-    /// `adit check`: say what is wrong, and start nothing.
+    /// `adit check`: report what is wrong, and start nothing.
     Check {
         /// What to check.
         configuration: Configuration,
-        /// Warnings fail it too.
+        /// Warnings count as errors.
         strict: bool,
         /// How many sockets systemd will pass.
         passed: usize,
     },
-    /// `adit reload`: have the running adit read its configuration again, and wait for the result.
+    /// `adit reload`: make the running adit read its configuration again, and wait for the result.
     Reload(Configuration),
-    /// `adit man PAGE`, for packages: the source of a manual page.
+    /// `adit man PAGE`, for packages: prints the source of a manual page.
     Man(String),
     /// `adit completions SHELL`, for packages.
     Completions(String),
     /// `adit status`.
     Status {
-        /// Where to ask.
+        /// Which adit to ask.
         control: ControlAt,
-        /// The document itself.
+        /// Print the document itself.
         json: bool,
     },
-    /// `adit stop`: end the running adit, and wait until it has ended.
+    /// `adit stop`: stop the running adit, and wait until it has exited.
     Stop(ControlAt),
     /// `adit demo`.
     Demo,
@@ -54,13 +54,13 @@ pub enum Command {
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// What is below the flags.
+    /// The text that the flags are added to.
     pub source: Source,
     /// Options and their values, in the order they were given.
     pub flags: Vec<(String, String)>,
 }
 
-/// What is below the flags.
+/// The text that the flags are added to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A file.
@@ -76,12 +76,12 @@ pub enum Source {
 pub enum ControlAt {
     /// This one.
     Socket(PathBuf),
-    /// Of the adit that runs with this configuration.
+    /// That of the adit that runs with this configuration.
     Configuration(Configuration),
 }
 
 impl ControlAt {
-    /// The configuration file that is meant, if it is one.
+    /// The configuration file, if there is one.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             ControlAt::Configuration(Configuration {
@@ -93,7 +93,7 @@ impl ControlAt {
     }
 }
 
-/// The command line is not understood; names the argument.
+/// A malformed command line; the text names the argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageError(String);
 
@@ -117,14 +117,14 @@ impl From<&str> for UsageError {
     }
 }
 
-/// Whether the program's own name is stunnel's: then it is what scripts made for stunnel expect,
-/// and has stunnel's default file and no commands.
+/// Whether the program was called by stunnel's name. Then it behaves as scripts for stunnel expect:
+/// with stunnel's default file, and without commands.
 pub fn called_as_stunnel(program: Option<&OsStr>) -> bool {
     let name = program.and_then(|program| Path::new(program).file_name());
     name.is_some_and(|name| name == "stunnel" || name == "stunnel4")
 }
 
-/// The file that is read when none is given.
+/// The file that is read if none is named.
 pub fn default_file(as_stunnel: bool) -> &'static str {
     match as_stunnel {
         true => "/etc/stunnel/stunnel.conf",
@@ -132,10 +132,10 @@ pub fn default_file(as_stunnel: bool) -> &'static str {
     }
 }
 
-/// Understands `arguments`, the program's name not among them.
+/// Parses `arguments`, which do not include the program's name.
 ///
 /// # Errors
-/// An argument is unknown, missing or one too many.
+/// An argument is unknown, missing or superfluous.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     as_stunnel: bool,
@@ -162,7 +162,7 @@ pub fn parse(
     }
 }
 
-/// What other programs call it, and what to type here.
+/// Commands of other programs, and what to type here instead.
 const ELSEWHERE: [(&[&str], &str); 4] = [
     (
         &["start", "run", "serve", "daemon"],
@@ -182,8 +182,8 @@ const ELSEWHERE: [(&[&str], &str); 4] = [
     ),
 ];
 
-/// What to type instead of a word that is no command, if it is probably meant to be one. A word with
-/// a `/` or a `.` in it is a file's name.
+/// Advice for a word that is no command but was probably meant to be one. A word that contains a `/` or
+/// a `.` is a file name.
 pub fn meant_command(word: &OsStr) -> Option<String> {
     let word = word.to_str().filter(|word| !word.contains(['/', '.']))?;
     let lower = word.to_ascii_lowercase();
@@ -267,7 +267,7 @@ fn relay(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             return Err(UsageError(format!("adit relay needs '--{needed}'")));
         }
     }
-    // It stands before somebody who wants to see what happens.
+    // A person is watching the terminal.
     for (name, value) in [("foreground", "yes"), ("syslog", "no"), ("debug", "info")] {
         if !given.has(name) {
             given.flag(name, value);
@@ -335,7 +335,7 @@ fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     }
 }
 
-/// What was given of a configuration so far.
+/// The parts of a configuration given so far.
 #[derive(Default)]
 struct Given {
     source: Option<Source>,
@@ -381,7 +381,7 @@ impl Given {
         self.flags.iter().any(|(given, _)| given == name)
     }
 
-    /// Where to ask: at this socket, or where the configuration says.
+    /// Which adit to ask: the one at this socket, or the configuration's.
     fn control(self, socket: Option<PathBuf>) -> Result<ControlAt, UsageError> {
         match socket {
             Some(_) if self.source.is_some() => Err("give '--control' or a file, not both".into()),

@@ -16,8 +16,8 @@ use crate::supervisor::trial::Trial;
 use crate::supervisor::{asking, clashes, places, vacancy};
 use crate::tls::PassPhrases;
 
-/// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
-/// on a warning too. With `ask` the pass phrases of keys are asked for, where there is a terminal.
+/// Parses, loads, resolves; prints every error, warning and note. Fails on an error, and if `strict` on
+/// a warning. With `ask` it asks for the pass phrases of keys, if there is a terminal.
 pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     log::install(Outputs::stderr_only());
     let mut found = Vec::new();
@@ -74,7 +74,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     }
 }
 
-/// Loads everything that the configuration names; with `ask` as in [`run`].
+/// Loads everything that the configuration names; `ask` as in [`run`].
 fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
     let trial = Trial::start(&config.global, log)?;
     let obstacle = match ask {
@@ -88,7 +88,7 @@ fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Ve
     trial.load(config, &phrases)
 }
 
-/// Which service takes which of the sockets that systemd passes.
+/// Which service gets which of the sockets passed by systemd.
 fn passed_sockets(config: &Config) -> Vec<Diagnostic> {
     let without = config.services.iter().filter(|s| s.accept.is_empty());
     let note = |(nth, service): (usize, &Service)| Diagnostic {

@@ -1,19 +1,19 @@
-//! What the command line offers, as a table: the manual page and the completions are made of it.
+//! The commands as a table, from which the manual page and the completions are made.
 
 /// A command: `adit NAME ARGUMENTS`.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandDef {
-    /// The word after `adit`; empty where there is none: `adit [FILE]`.
+    /// The word after `adit`; empty for `adit [FILE]`.
     pub name: &'static str,
-    /// What follows it, as the manual writes it.
+    /// The arguments after it, as the manual writes them.
     pub arguments: &'static str,
-    /// One line on what it is for.
+    /// One line on its purpose.
     pub summary: &'static str,
     /// The rest of what the manual says.
     pub details: &'static str,
     /// Its own flags.
     pub flags: &'static [FlagDef],
-    /// Whether a configuration file may be named, and the configuration's options given as flags.
+    /// Whether it takes a configuration file, and the configuration's options as flags.
     pub takes_file: bool,
 }
 
@@ -22,9 +22,9 @@ pub struct CommandDef {
 pub struct FlagDef {
     /// With its dashes.
     pub name: &'static str,
-    /// Its value as the manual writes it; empty: it has none.
+    /// Its value as the manual writes it; empty if it has none.
     pub value: &'static str,
-    /// One line on what it is for.
+    /// One line on its purpose.
     pub doc: &'static str,
 }
 

@@ -26,7 +26,7 @@ Every option of the configuration can be a flag as well (--debug 7), global ones
 (ADIT_DEBUG=7); flags stand above variables, and those above the file.
 ";
 
-/// The text of `-help`: the commands, and the options that are served.
+/// The text of `-help`: the commands, and the options that adit serves.
 pub(super) struct Help;
 
 impl fmt::Display for Help {
@@ -46,7 +46,7 @@ impl fmt::Display for Help {
     }
 }
 
-/// The options of `scope` that do something.
+/// The options of `scope` that have an effect.
 pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static config::OptionDef> {
     config::options().filter(move |option| {
         let here = option.scope == scope || option.scope == config::Scope::Both;
@@ -54,7 +54,7 @@ pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static conf
     })
 }
 
-/// Names, one a line, below a title.
+/// Names under a title, one on each line.
 pub(super) struct Names<I>(pub &'static str, pub I);
 
 impl<I: Iterator<Item = &'static str> + Clone> fmt::Display for Names<I> {

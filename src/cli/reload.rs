@@ -1,5 +1,5 @@
-//! `adit reload`: SIGHUP, and the wait for what comes of it, so that an init system and an
-//! administrator learn the result without reading the log.
+//! `adit reload`: sends SIGHUP and waits for the outcome, so that an init system and an administrator
+//! learn it without reading the log.
 
 use std::fmt;
 use std::io;
@@ -17,25 +17,25 @@ use super::{check, complain};
 use crate::config::{self, Config, Sources};
 use crate::status::ReloadStatus;
 
-/// Longer than a supervisor gives a candidate to load and to start.
+/// Longer than the time a supervisor gives a candidate to load and to start.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(200);
-/// Between two questions.
+/// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the changed configuration is not in force.
 #[derive(Debug)]
 enum ReloadError {
-    /// No socket to ask how it went.
+    /// There is no socket to ask for the outcome.
     NoControl,
     /// No adit answers.
     NotFound(NotFound),
-    /// The supervisor does not answer there.
+    /// The supervisor did not answer there.
     Control(PathBuf, io::Error),
-    /// It cannot be told.
+    /// It cannot be signalled.
     Held(HoldError),
-    /// The supervisor gave it up.
+    /// The supervisor rejected it.
     Refused,
-    /// Neither result came.
+    /// No outcome in time.
     TimedOut,
 }
 
@@ -66,9 +66,9 @@ impl fmt::Display for ReloadError {
     }
 }
 
-/// Checks the configuration, has the running adit take it over, and waits until it has.
+/// Checks the configuration, makes the running adit load it, and waits for the outcome.
 pub(super) fn run(sources: &Sources) -> ExitCode {
-    // The running adit knows the pass phrases of its keys, or says that it does not.
+    // The running adit knows the pass phrases of its keys, or reports that it does not.
     let checked = check::run(sources, false, false);
     if checked != ExitCode::SUCCESS {
         match running::find(sources).map(|running| running.status()) {
@@ -83,7 +83,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     }
     let reloaded = match config::load(sources) {
         Ok(loaded) => reload(sources, &loaded.config),
-        // It was good a moment ago.
+        // It was valid a moment ago.
         Err(diagnostics) => {
             complain(format_args!("{diagnostics}"));
             return ExitCode::FAILURE;
@@ -101,13 +101,13 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
 fn reload(sources: &Sources, config: &Config) -> Result<(), ReloadError> {
     let control = config.global.control.as_deref();
     let control = control.ok_or(ReloadError::NoControl)?;
-    // As long as the configuration is not in force, the socket is where the one before had it.
+    // Until the configuration is in force, the socket is where the previous one put it.
     let now = running::find(sources)
         .map_err(ReloadError::NotFound)?
         .socket;
     let file = sources.file.as_deref();
     let adit = Held::at(&now, file, Signal::SIGHUP).map_err(ReloadError::Held)?;
-    // One that is under way may have read the file before it was changed.
+    // A reload under way may have read the file before it was changed.
     let before = wait_until(&adit, &[&now], |reloads| !reloads.under_way)?;
     adit.signal(Signal::SIGHUP).map_err(ReloadError::Held)?;
     let over = |reloads: &ReloadStatus| reloads.succeeded + reloads.failed;
@@ -120,7 +120,7 @@ fn reload(sources: &Sources, config: &Config) -> Result<(), ReloadError> {
     }
 }
 
-/// Asks, where the first of these sockets answers for this adit, until the answer is as wanted.
+/// Asks the first of these sockets that answers for this adit, until the answer is as wanted.
 fn wait_until(
     adit: &Held,
     sockets: &[&Path],

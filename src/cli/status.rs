@@ -1,4 +1,4 @@
-//! `adit status`: asks the supervisor's control socket, and prints its one JSON document as it is or
+//! `adit status`: asks the supervisor at its control socket, and prints its JSON document as it is or
 //! as tables.
 
 use std::fmt;
@@ -20,15 +20,15 @@ use super::{complain, print};
 use crate::log::Reason;
 use crate::status::Status;
 
-/// A supervisor that does not answer within this is stuck.
+/// A supervisor that does not answer within this time is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A document is never longer, in bytes.
+/// The longest document, in bytes.
 const MAX_DOCUMENT: usize = 64 << 20;
 
-/// Shows what a supervisor said at its control socket.
+/// Prints a supervisor's answer.
 pub(super) fn run(running: &Running, json: bool) -> ExitCode {
     match running.status() {
-        // Parsed all the same: it is whole, and adit's.
+        // Parsed only to make sure that it is complete, and adit's.
         Ok(_) if json => print(format_args!(
             "{}\n",
             String::from_utf8_lossy(&running.document)
@@ -67,7 +67,7 @@ impl fmt::Display for Unanswered<'_> {
     }
 }
 
-/// That the process which listens is not the one that the answer names.
+/// The message for a process that listens there but is not the one its answer names.
 pub(super) fn impostor(
     f: &mut fmt::Formatter<'_>,
     socket: &Path,
@@ -82,19 +82,20 @@ pub(super) fn impostor(
     )
 }
 
-/// The status, and the process that listens there as the kernel says; 0 if it cannot be seen from here.
+/// The status, and the process that listens there according to the kernel; 0 if it is not visible from
+/// here.
 ///
 /// # Errors
-/// Nobody answers there, or not as a supervisor of this version does.
+/// No answer, or not one of this version of adit.
 pub(super) fn of_process(control: &Path) -> io::Result<(Status, Pid)> {
     let (document, pid) = ask(control)?;
     Ok((understood(control, &document)?, pid))
 }
 
-/// What was said at `control`.
+/// Parses the answer from `control`.
 ///
 /// # Errors
-/// It is no status of a supervisor of this version.
+/// It is no status of this version of adit.
 pub(super) fn understood(control: &Path, document: &[u8]) -> io::Result<Status> {
     serde_json::from_slice(document).map_err(|error| {
         let control = control.display();
@@ -105,20 +106,20 @@ pub(super) fn understood(control: &Path, document: &[u8]) -> io::Result<Status> 
     })
 }
 
-/// What is said at the socket, and by which process.
+/// The answer at the socket, and the process that listens there.
 ///
 /// # Errors
-/// None answers there, or not in time.
+/// No answer, or not in time.
 pub(super) fn ask(control: &Path) -> io::Result<(Vec<u8>, Pid)> {
     ask_within(control, ANSWER_TIMEOUT)
 }
 
-/// What is said at the socket until its end of file, and by which process; all of it within
-/// `timeout`, since what listens there may be no supervisor.
+/// The answer at the socket, up to its end of file, and the process that listens there; all within
+/// `timeout`, since that process may be no supervisor.
 fn ask_within(control: &Path, timeout: Duration) -> io::Result<(Vec<u8>, Pid)> {
     let end = Instant::now() + timeout;
     let mut socket = connect(control, timeout)?;
-    // Of who called listen(2): unix(7).
+    // The process that called listen(2): unix(7).
     let listens = getsockopt(&socket, PeerCredentials)?;
     let (mut document, mut piece) = (Vec::new(), [0; 8192]);
     while document.len() < MAX_DOCUMENT {
@@ -130,7 +131,7 @@ fn ask_within(control: &Path, timeout: Duration) -> io::Result<(Vec<u8>, Pid)> {
         match socket.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => document.extend_from_slice(&piece[..count]),
-            // Its time is over: looked at above.
+            // Timed out: checked above.
             Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
             Err(error) => return Err(error),
         }
@@ -138,7 +139,7 @@ fn ask_within(control: &Path, timeout: Duration) -> io::Result<(Vec<u8>, Pid)> {
     Ok((document, Pid::from_raw(listens.pid())))
 }
 
-/// Where nobody accepts, it is waited for room in the queue; no longer than that.
+/// If the queue is full, waits for room, up to the timeout.
 fn connect(control: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -181,12 +182,12 @@ mod tests {
         let talking = listener.try_clone().unwrap();
         let talking = std::thread::spawn(move || {
             let (mut socket, _) = talking.accept().unwrap();
-            // A byte at a time: all that may be said would take far longer.
+            // A byte at a time: the longest document would take far longer.
             while io::Write::write_all(&mut socket, b" ").is_ok() {}
         });
         assert!(given_up());
         talking.join().unwrap();
-        // A queue of one, which a first caller fills.
+        // A queue of one, which a first client fills.
         nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
         let _first = UnixStream::connect(&path).unwrap();
         assert!(given_up());

@@ -1,16 +1,15 @@
-//! The hand-off: sockets from the master to a worker, many in one message. Binary, since every
+//! The hand-off of sockets from the master to a worker, many in one message. Binary, since every
 //! connection passes here.
 //!
-//! A message is the byte 1, then an entry a socket in the order of the descriptors: sequence,
-//! connection (u64 each), service (u32), family (0, 4 or 6), port (u16), address (16 bytes);
-//! little endian.
+//! A message is the byte 1, then one entry for each descriptor, in their order: sequence, connection
+//! (u64 each), service (u32), family (0, 4 or 6), port (u16), address (16 bytes); little endian.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-/// Tells a hand-off from a word, which begins with `{` or `"`.
+/// The first byte of a hand-off; a JSON message begins with `{` or `"`.
 pub const TAG: u8 = 1;
-/// Sockets in one message, at most.
+/// The most sockets in one message.
 pub const BATCH: usize = 64;
 /// Bytes of one entry.
 const ENTRY: usize = 8 + 8 + 4 + 1 + 2 + 16;
@@ -49,7 +48,7 @@ pub struct Handed {
     pub connection: Connection,
 }
 
-/// Appends an entry; the message must begin with [`TAG`].
+/// Appends an entry to a message that begins with [`TAG`].
 pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
     message.extend(entry.sequence.to_le_bytes());
     let connection = &entry.connection;
@@ -69,7 +68,7 @@ pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
     message.extend(address);
 }
 
-/// Reads the entries of a message; `None` when it is not one.
+/// Reads the entries of a message; `None` if it is malformed.
 pub fn decode(message: &[u8]) -> Option<Vec<Entry>> {
     let (&tag, entries) = message.split_first()?;
     if tag != TAG || !entries.len().is_multiple_of(ENTRY) {

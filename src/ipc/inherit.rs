@@ -1,5 +1,5 @@
-//! Descriptors that outlive an exec of this process: the program before keeps them open, the program
-//! after takes them up by number. A number that this program was not born with makes no owner.
+//! Descriptors that survive an exec of this process: the old program keeps them open, the new one takes
+//! them up by number. Only a number that was open at the program's start can be taken up.
 #![expect(unsafe_code, reason = "a descriptor that is known by its number alone")]
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 
 use crate::step::NameStep;
 
-/// Whether this descriptor stays open over an exec.
+/// Sets whether this descriptor stays open across an exec.
 ///
 /// # Errors
 /// What fcntl(2) gives.
@@ -28,21 +28,22 @@ pub fn keep(descriptor: BorrowedFd<'_>, yes: bool) -> io::Result<RawFd> {
     Ok(descriptor.as_raw_fd())
 }
 
-/// Numbers that were open when this program began and that it has not taken up yet.
+/// Numbers that were open when this program began and have not been taken up yet.
 static GIVEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
-/// Notes which descriptors this program was given. What cannot be listed cannot be taken up later.
+/// Notes which descriptors this program was started with. What cannot be listed cannot be taken up
+/// later.
 ///
 /// # Safety
-/// To be called once, before this process opens anything: each number noted here is owned by nothing in
-/// this process until [`take`] makes its owner.
+/// Call it once, before this process opens anything: nothing in this process may own a number that is
+/// noted here, until [`take`] makes its owner.
 pub unsafe fn note_given() {
     let listed = in_proc().or_else(|_| crate::process::open_descriptors());
     *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) =
         listed.unwrap_or_default().into_iter().collect();
 }
 
-/// The open descriptors above 2 but for the one that lists them.
+/// The open descriptors above 2, except the one that lists them.
 fn in_proc() -> io::Result<Vec<RawFd>> {
     let mut folder = Dir::open(
         "/proc/self/fd",
@@ -62,7 +63,8 @@ fn in_proc() -> io::Result<Vec<RawFd>> {
     Ok(open)
 }
 
-/// Takes up a descriptor that this program was given; each number once. It is close-on-exec again.
+/// Takes up a descriptor that this program was started with, and makes it close-on-exec again. Each
+/// number can be taken once.
 ///
 /// # Errors
 /// It was not open when this program began, or was taken up before.
@@ -71,14 +73,14 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     if !given.remove(&number) {
         return Err(Errno::EBADF).step(format_args!("taking up descriptor {number}"));
     }
-    // SAFETY: it was open before this process opened anything, nothing owned it, and it is taken up
-    // once: the number leaves the set.
+    // SAFETY: it was open before this process opened anything, nothing owns it, and it can be taken
+    // only once, since the number leaves the set.
     let taken = unsafe { OwnedFd::from_raw_fd(number) };
     keep(taken.as_fd(), false)?;
     Ok(taken)
 }
 
-/// A copy, close-on-exec, of a descriptor that a caller named by its number.
+/// A close-on-exec copy of a descriptor that the user named by its number.
 ///
 /// # Errors
 /// Nothing is open under that number.
@@ -86,8 +88,8 @@ pub fn copy_of(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(Errno::EBADF.into());
     }
-    // SAFETY: borrowed for one fcntl(2), which gives EBADF if nothing is open there, and only makes
-    // another descriptor if something is.
+    // SAFETY: borrowed for one fcntl(2), which fails with EBADF if nothing is open there, and only
+    // duplicates the descriptor otherwise.
     let given = unsafe { BorrowedFd::borrow_raw(number) };
     given.try_clone_to_owned()
 }

@@ -1,7 +1,8 @@
-//! Which worker gets the next connection.
+//! Chooses the worker that gets the next connection.
 
-/// The least busy, the lowest of several. Where clients `return` to what only one worker remembers,
-/// one connection alone counts as none: who comes back at once finds the last one still ending.
+/// The least loaded worker, the lowest index among equals. If clients `return` to session state that
+/// only one worker has, a single connection counts as none: a client that reconnects at once finds its
+/// last connection still closing.
 pub(super) fn least_loaded(
     mut loads: impl Iterator<Item = (usize, usize)> + Clone,
     returns: bool,

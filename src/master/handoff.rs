@@ -1,5 +1,6 @@
-//! What one worker is given: every socket is numbered, and the master keeps its own descriptor of
-//! it until the worker has claimed that number. What a dead worker had not claimed is whole.
+//! The hand-off to one worker: every socket is numbered, and the master keeps its own descriptor of
+//! each until the worker has claimed that number. When a worker dies, what it had not claimed is
+//! intact.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,14 +23,14 @@ pub struct Accepted {
 /// The queue towards one worker process.
 #[derive(Debug, Default)]
 pub struct HandOff {
-    /// In the order of their numbers; the front one is number `claimed + 1`.
+    /// In the order of their numbers; the first has number `claimed + 1`.
     waiting: VecDeque<Accepted>,
     claimed: u64,
     /// How many at the front of `waiting` were sent.
     sent: usize,
-    /// The worker's socket was full when something was to be sent last.
+    /// The worker's socket was full at the last attempt to send.
     full: bool,
-    /// How many that were sent have been taken back since: the worker still has to let go of them.
+    /// Sockets that were sent and taken back: the worker still has to close them.
     revoked: u64,
 }
 
@@ -39,12 +40,12 @@ impl HandOff {
         self.waiting.push_back(accepted);
     }
 
-    /// Connections given to the worker, or to be given, and not claimed.
+    /// Connections assigned to the worker and not claimed, sent or not.
     pub fn unclaimed(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether an event will tell when there is room for what could not be sent.
+    /// Whether an event will report room for what could not be sent.
     pub fn waits_for_room(&self) -> bool {
         self.is_stuck() && self.full
     }
@@ -54,7 +55,7 @@ impl HandOff {
         self.sent < self.waiting.len()
     }
 
-    /// Sends what was not sent, as far as there is room, up to [`BATCH`] in a message.
+    /// Sends what has not been sent, as far as there is room, up to [`BATCH`] in a message.
     ///
     /// # Errors
     /// The worker is gone.
@@ -90,7 +91,7 @@ impl HandOff {
         Ok(())
     }
 
-    /// Lets go of what the worker has claimed, up to and with number `claimed`.
+    /// Releases what the worker has claimed, up to and including number `claimed`.
     pub fn claim(&mut self, claimed: u64) {
         let count = claimed.saturating_sub(self.claimed).min(self.sent as u64) as usize;
         self.waiting.drain(..count);
@@ -98,13 +99,13 @@ impl HandOff {
         self.sent -= count;
     }
 
-    /// Whether the worker has been given something that it has not claimed.
+    /// Whether the worker was sent something that it has not claimed.
     pub fn is_waiting(&self) -> bool {
         self.sent > 0
     }
 
-    /// Takes back everything behind number `claimed`, in order, from a worker that lives and may
-    /// claim no more; its numbers are used up.
+    /// Takes back everything after number `claimed`, in order, from a live worker, which may claim no
+    /// more; its numbers are not reused.
     pub fn revoke(&mut self, claimed: u64) -> VecDeque<Accepted> {
         self.claim(claimed);
         self.revoked += self.sent as u64;
@@ -113,17 +114,17 @@ impl HandOff {
         std::mem::take(&mut self.waiting)
     }
 
-    /// How many sockets the worker has to let go of, all told.
+    /// How many sockets the worker has to close, in total.
     pub fn revoked(&self) -> u64 {
         self.revoked
     }
 
-    /// The last number that was used, after [`HandOff::revoke`].
+    /// The last number used, after [`HandOff::revoke`].
     pub fn last(&self) -> u64 {
         self.claimed
     }
 
-    /// Takes back everything that was not claimed from a worker that has died, in order.
+    /// Takes back everything unclaimed from a dead worker, in order.
     pub fn take_back(&mut self) -> VecDeque<Accepted> {
         *self = HandOff {
             waiting: std::mem::take(&mut self.waiting),

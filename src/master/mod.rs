@@ -1,5 +1,6 @@
-//! The master of one generation: loads keys as root, enters the jail, forks the workers, accepts,
-//! and hands each socket to the least busy of them. One thread; never a byte of a connection.
+//! The master of one generation: loads keys as root, enters the jail, forks the workers, accepts, and
+//! hands each socket to the least busy worker. It has one thread, and never touches a byte of a
+//! connection.
 
 mod balance;
 pub mod handoff;
@@ -42,44 +43,45 @@ use load::Loaded;
 use poll::Poll;
 use workers::{WorkerConfig, Workers};
 
-/// Descriptors a worker needs besides two a session: logs, channels, and three a relay thread.
+/// Descriptors a worker needs besides two for each session: logs, channels, and three for each relay
+/// thread.
 const RESERVED_DESCRIPTORS: usize = 32;
 const DESCRIPTORS_PER_THREAD: usize = 4;
 
-/// What a master is born with.
+/// What a master is started with.
 #[derive(Debug)]
 pub struct Start<'a> {
     /// The number of its generation.
     pub generation: u64,
-    /// Inherited by the fork; nothing is serialised.
+    /// Inherited through the fork; nothing is serialised.
     pub config: &'a Config,
-    /// Pass phrases for its keys.
+    /// Pass phrases for the generation's keys.
     pub phrases: PassPhrases,
     /// Shared by all generations.
     pub resumption: &'a Resumption,
-    /// The number of the last connection, over all generations, in its first word.
+    /// The first word is the number of the last connection, over all generations.
     pub connections: SharedWords,
     /// This generation's counts.
     pub scoreboard: Scoreboard,
-    /// To the supervisor.
+    /// The channel to the supervisor.
     pub supervisor: Channel,
-    /// To the supervisor's life.
+    /// Readable once the supervisor is gone.
     pub leash: Leash,
     /// Where clients are introduced to helpers.
     pub helpers: Contacts,
-    /// Where to log from now on, if that changes.
+    /// The new log outputs, if they change.
     pub outputs: Option<Outputs>,
-    /// How loud the main log is.
+    /// The main log.
     pub log: Log,
 }
 
-/// Why a master ends before its time.
+/// Why a master ends early.
 #[derive(Debug)]
 enum Fatal {
     System(io::Error),
     Jail(JailError),
     Sandbox(SandboxError),
-    /// Before it served, the supervisor said what only a serving master can do.
+    /// A message that only a serving master can act on, before it serves.
     UnexpectedWord(ToMaster),
 }
 
@@ -112,7 +114,7 @@ impl From<SandboxError> for Fatal {
     }
 }
 
-/// The master's life, from the fork to `_exit`.
+/// The life of a master, from the fork to `_exit`.
 pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     let log = start.log;
     match live(start, fresh) {
@@ -133,13 +135,13 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
-    // The keys are open: nobody in the jail needs them.
+    // The keys are decrypted; nothing in the jail needs the pass phrases.
     start.phrases = PassPhrases::none();
     let Some(listeners) = listeners(&mut start)? else {
         return Ok(());
     };
     start.log.id = Id::Main;
-    // Only now: whatever was wrong was said in the log that is in force.
+    // Only now, so that anything wrong until here went to the log that is in force.
     if let Some(outputs) = start.outputs.take() {
         log::install(outputs);
     }
@@ -170,8 +172,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     Ok(serving.run(&jailed)?)
 }
 
-/// Closes every descriptor of the supervisor's that a master must not have: other generations'
-/// channels and listeners, the control socket, the leash's other end.
+/// Closes every descriptor of the supervisor that a master must not have: other generations' channels
+/// and listeners, the control socket, the other end of the leash.
 #[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     let mut kept = log::descriptors();
@@ -181,11 +183,11 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
         start.leash.as_fd().as_raw_fd(),
     ]);
     kept.extend(start.helpers.descriptors());
-    // SAFETY: this role ends in `exit`, and owns and uses nothing but what it keeps.
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept) }
 }
 
-/// Reads everything the configuration names and tells the supervisor how it went.
+/// Reads everything that the configuration names, and reports the result to the supervisor.
 fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     let mut client =
         NameClient::introduced(&start.helpers).step("reaching the helper that resolves names")?;
@@ -215,7 +217,7 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     }
 }
 
-/// Waits for the listeners; `None` when the supervisor gave this generation up.
+/// Waits for the listeners; `None` when the supervisor has given up this generation.
 fn listeners(start: &mut Start<'_>) -> Result<Option<Vec<Listener>>, Fatal> {
     let mut listeners = Vec::new();
     loop {
@@ -232,7 +234,7 @@ fn listeners(start: &mut Start<'_>) -> Result<Option<Vec<Listener>>, Fatal> {
             }
             Some((ToMaster::Syslog, mut sockets)) => {
                 if let Some(socket) = sockets.pop() {
-                    // Not in use yet, perhaps: what is about to be installed may be.
+                    // syslog may not be in use yet; the outputs about to be installed may use it.
                     let _ = log::replace_syslog(socket);
                 }
             }
@@ -260,7 +262,7 @@ fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> Result<Jailed, Fatal> {
     Ok(jailed)
 }
 
-/// Sessions for which a worker's descriptor table has room.
+/// Sessions that fit into a worker's descriptor table.
 fn capacity(threads: usize) -> usize {
     let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_PER_THREAD;
     (limits::open_files().saturating_sub(reserved) / 2).max(1)

@@ -1,4 +1,4 @@
-//! The master's loop: one wait, sockets accepted in batches, children watched, words obeyed.
+//! The master's loop: one wait, sockets accepted in batches, children supervised, messages obeyed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,22 +31,22 @@ use crate::signals::Signals;
 
 /// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
 const LAST_BATCHES: usize = 64;
-/// How long accepting pauses when descriptors run out, as stunnel.
+/// How long accepting pauses when descriptors run out; as in stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often it is said that all workers are full.
+/// How often full workers are reported.
 const CAPACITY_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// How soon, and at last how seldom, the master looks whether what it handed over was claimed: it
-/// keeps a descriptor of each until then, which would keep a closed connection open.
+/// The shortest and longest interval at which the master checks whether its hand-offs were claimed.
+/// Until then it keeps a descriptor of each, which keeps a closed connection open.
 const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 
-/// A master at work.
+/// A serving master.
 pub struct Serving {
     poll: Rc<Poll>,
-    /// The listeners are watched.
+    /// The listeners are being polled.
     listening: bool,
     supervisor: Channel,
-    /// Only watched, for which it must stay open.
+    /// Polled only; it must stay open for that.
     _leash: Leash,
     connections: SharedWords,
     signals: Signals,
@@ -55,7 +55,7 @@ pub struct Serving {
     log: Log,
     announced: bool,
     draining: bool,
-    /// When the retired listeners are closed, of a master that drains.
+    /// When a draining master closes its retired listeners.
     closing_at: Option<Instant>,
     paused_until: Option<Instant>,
     capacity_told_at: Option<Instant>,
@@ -64,7 +64,7 @@ pub struct Serving {
     listing: Option<Listing>,
 }
 
-/// A list of the connections that is being written, by all workers at once.
+/// A listing of the connections that all workers are writing at once.
 struct Listing {
     /// Workers that have not answered yet.
     awaited: usize,
@@ -73,10 +73,10 @@ struct Listing {
 }
 
 impl Serving {
-    /// See the module.
+    /// Starts polling signals, the supervisor and the leash.
     ///
     /// # Errors
-    /// What is to be heard cannot be watched.
+    /// One of them cannot be polled.
     pub fn new(
         supervisor: Channel,
         leash: Leash,
@@ -115,7 +115,7 @@ impl Serving {
     /// Runs until everything is drained, or the supervisor is gone.
     ///
     /// # Errors
-    /// What poll(2) gives; the supervisor cannot be spoken to.
+    /// What epoll_wait(2) gives; the supervisor cannot be reached.
     pub fn run(mut self, jailed: &Jailed) -> io::Result<()> {
         loop {
             if let Err(error) = self.workers.start_due(jailed) {
@@ -129,7 +129,8 @@ impl Serving {
             if !self.draining {
                 self.reminders.remind(Instant::now(), &self.log);
             }
-            // Before the flush: what is taken here is sent in this turn, since no other may come.
+            // Before the flush, so that what is accepted here is sent in this turn: there may be no
+            // other.
             if self.closing_at.is_some_and(|at| at <= Instant::now()) {
                 self.accept_the_rest();
                 self.close_listeners();
@@ -151,7 +152,7 @@ impl Serving {
                     }
                     Source::Supervisor => self.hear_supervisor()?,
                     Source::Worker(index) => self.hear_worker(index)?,
-                    // The next turn sends what waits for it.
+                    // The next turn sends what was waiting for room.
                     Source::Room(_) => {}
                     Source::Listener(index) => {
                         self.accept_batch(index);
@@ -180,7 +181,7 @@ impl Serving {
         self.workers.have_room()
     }
 
-    /// Why accepting pauses, said once in a while: it goes on for as long as all workers are full.
+    /// Reports why accepting pauses, at intervals, for as long as all workers are full.
     fn tell_of_capacity(&mut self) {
         let now = Instant::now();
         if self
@@ -213,7 +214,7 @@ impl Serving {
         self.poll.wait(timeout)
     }
 
-    /// Watches the listeners, or leaves them alone: the kernel's backlog is the queue.
+    /// Polls the listeners, or stops polling them: the kernel's backlog is the queue.
     fn listen(&mut self, accepting: bool) {
         if accepting == self.listening {
             return;
@@ -260,15 +261,15 @@ impl Serving {
         EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Accepts what waits at one listener, so many at most; how many there were. The most of a turn
-    /// begins at one, since a call that finds the queue empty costs as much as one that does not,
-    /// and grows while the queue is longer.
+    /// Accepts from one listener, up to a limit; returns how many there were. The limit starts at one,
+    /// since a call that finds the queue empty costs as much as one that does not, and grows while the
+    /// queue is longer.
     fn accept_batch(&mut self, index: usize) -> usize {
-        // Another listener of this turn may have found that no descriptor is left.
+        // Another listener of this turn may have run out of descriptors.
         if self.paused_until.is_some() {
             return 0;
         }
-        // The word before it in this turn may have been to drain: then there are fewer, or none.
+        // An earlier message of this turn may have ordered a drain, which removes listeners.
         let Some(listener) = self.listeners.get_mut(index) else {
             return 0;
         };
@@ -306,8 +307,8 @@ impl Serving {
         most
     }
 
-    /// Takes what waits in the backlogs: an address that is configured no more is about to be closed
-    /// for good, and with it whoever has connected there already.
+    /// Accepts what is in the backlogs: an address that is no longer configured is about to be closed
+    /// for good, and with it every connection already made there.
     fn accept_the_rest(&mut self) {
         if !self.announced {
             return;
@@ -380,10 +381,10 @@ impl Serving {
         let (word, mut descriptors) =
             match hear::<ToMaster>(&self.supervisor, MsgFlags::MSG_DONTWAIT) {
                 Ok(Some(heard)) => heard,
-                // The leash says the same; there is nobody left to serve for.
+                // The leash says the same: without a supervisor there is no reason to serve.
                 Ok(None) => process::exit(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // What came with it found no descriptor free: no reason to die.
+                // The message's descriptor did not fit into this process's table: no reason to exit.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     crate::error!(self.log, "Master: {}", log::Reason(&error));
                     if Cut::of(&error).is_some() {
@@ -403,7 +404,7 @@ impl Serving {
                 if let Some(socket) = descriptors.pop() {
                     let heard = self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
                     self.tell_again_unless(&heard)?;
-                    // A generation without syslog has no use for it.
+                    // A generation without syslog does not need it.
                     let _ = log::replace_syslog(socket);
                 }
             }
@@ -451,7 +452,7 @@ impl Serving {
         self.tell_again_unless(&heard)
     }
 
-    /// What a worker could not be told goes on being wrong there: the supervisor says it once more.
+    /// A worker that missed a message stays out of date: asks the supervisor to send it again.
     fn tell_again_unless(&self, heard: &Heard) -> io::Result<()> {
         match heard.missed {
             true => say(&self.supervisor, &FromMaster::Missed, &[]),
@@ -462,7 +463,7 @@ impl Serving {
     fn drain(&mut self) {
         self.draining = true;
         self.stop_polling_listeners();
-        // The others are the next master's now.
+        // The other listeners now belong to the next master.
         self.listeners
             .retain(|listener| retire::is_retired(listener.socket.as_fd()));
         if !self.listeners.is_empty() && self.closing_at.is_none() {
@@ -471,7 +472,7 @@ impl Serving {
         self.workers.stop_starting();
     }
 
-    /// Others have these listeners too: closed here, they would still be watched.
+    /// Other processes have these listeners too: closed only here, they would still be polled.
     fn stop_polling_listeners(&mut self) {
         if std::mem::take(&mut self.listening) {
             for listener in &self.listeners {
@@ -486,7 +487,7 @@ impl Serving {
         self.closing_at = None;
     }
 
-    /// A worker listed `count` connections, or has died.
+    /// A worker has listed `count` connections, or has died.
     fn answered_list(&mut self, count: usize) {
         if let Some(listing) = &mut self.listing {
             listing.awaited -= 1;
@@ -498,7 +499,7 @@ impl Serving {
     /// Reports the list once every worker has answered.
     fn finish_listing(&mut self) {
         if let Some(listing) = self.listing.take_if(|listing| listing.awaited == 0) {
-            // A supervisor that is gone is noticed by the leash.
+            // The leash reports a supervisor that is gone.
             let _ = say(&self.supervisor, &FromMaster::Listed(listing.listed), &[]);
         }
     }

@@ -1,28 +1,27 @@
-//! Whether a worker stands still: something was given to it, and it takes nothing. Where nothing is
-//! given nobody is asked, so that what is idle stays so.
+//! Detects a stalled worker: one that has been sent something and takes nothing. A worker that is sent
+//! nothing is not checked, so that an idle one stays idle.
 
 use std::time::{Duration, Instant};
 
-/// A worker that takes nothing of what it was given for so long gets nothing more, and others get
-/// what waits for it.
+/// A worker that takes nothing for this long gets nothing more, and others get what it has not claimed.
 const STANDS_STILL: Duration = Duration::from_secs(3);
-/// After so long it is killed: its own connections stand still as well.
+/// After this long it is killed, since its own connections are stalled as well.
 pub const LIFELESS: Duration = Duration::from_secs(20);
-/// The most that counts between two looks: a master that was itself stopped, or whose machine slept,
-/// has seen nothing of that time.
+/// The most time that counts between two checks: a master that was itself stopped, or suspended with
+/// its machine, has seen nothing of the rest.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// The clock by which it is judged: time in which the master itself ran.
+/// The clock for stalls: only time in which the master itself ran.
 #[derive(Debug)]
 pub struct StallClock(Instant);
 
 impl StallClock {
-    /// Looks from now on.
+    /// Starts now.
     pub fn new() -> StallClock {
         StallClock(Instant::now())
     }
 
-    /// How much was seen since the last look.
+    /// The time observed since the last call.
     pub fn look(&mut self, now: Instant) -> Duration {
         let passed = now.duration_since(self.0).min(BEAT);
         self.0 = now;
@@ -30,32 +29,32 @@ impl StallClock {
     }
 }
 
-/// What is to be done about a worker.
+/// What to do about a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StallAction {
     /// Nothing.
     Leave,
-    /// Take back what it has not taken.
+    /// Take back what it has not claimed.
     Revoke,
-    /// It is lifeless: end it. Said once.
+    /// It is stalled for good: kill it. Returned once.
     Kill,
 }
 
-/// One worker's standstill.
+/// One worker's stall.
 #[derive(Debug, Default)]
 pub struct Stall {
-    /// What it had claimed and let go of when this was last looked at.
+    /// What it had claimed and closed at the last check.
     seen: (u64, u64),
-    /// How long it has been seen to take nothing.
+    /// How long it has taken nothing.
     still: Duration,
-    /// What waited for it was taken back; it gets nothing until it has let go of that.
+    /// Its unclaimed sockets were taken back; it gets nothing until it has closed its copies.
     pub revoked: bool,
     killed: bool,
 }
 
 impl Stall {
-    /// Judges a worker by how much it has claimed and let go of, and whether anything waits for it;
-    /// `passed` was seen since the last look.
+    /// Checks a worker by what it has claimed and closed, and by whether anything waits for it;
+    /// `passed` is the time since the last check.
     pub fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> StallAction {
         if seen != self.seen || !(self.revoked || waits) {
             self.seen = seen;
@@ -79,7 +78,7 @@ impl Stall {
 mod tests {
     use super::*;
 
-    /// How long until another verdict than to leave it, looking every `BEAT`.
+    /// How long until an action other than `Leave`, checking every `BEAT`.
     fn until(stall: &mut Stall, waits: bool) -> (Duration, StallAction) {
         let mut passed = Duration::ZERO;
         while passed < Duration::from_secs(3600) {
@@ -95,7 +94,7 @@ mod tests {
     #[test]
     fn one_that_takes_nothing_loses_what_waits_for_it_and_then_its_life() {
         let mut stall = Stall::default();
-        // The first look only learns how far it is.
+        // The first check only learns where the worker is.
         let first = STANDS_STILL + BEAT;
         assert_eq!(until(&mut stall, true), (first, StallAction::Revoke));
         let rest = LIFELESS - STANDS_STILL;

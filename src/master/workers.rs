@@ -29,10 +29,10 @@ use crate::relay::ServiceContext;
 use crate::step::NameStep;
 use crate::worker;
 
-/// How long a worker may take to end once it was told to end every connection.
+/// How long a worker may take to exit once it was told to end every connection.
 const CUT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What every worker is born with.
+/// What every worker is started with.
 #[derive(Debug)]
 pub struct WorkerConfig {
     /// The number of this generation.
@@ -41,17 +41,17 @@ pub struct WorkerConfig {
     pub services: Arc<[ServiceContext]>,
     /// Where workers count.
     pub scoreboard: Scoreboard,
-    /// The supervisor's life.
+    /// Readable once the supervisor is gone.
     pub leash: Leash,
     /// Where clients are introduced to helpers.
     pub helpers: Contacts,
-    /// Where the master waits for them.
+    /// What the master polls.
     pub poll: Rc<Poll>,
-    /// Relay threads a worker.
+    /// Relay threads in each worker.
     pub threads: usize,
-    /// How long connections may go on when nobody commands the workers any more.
+    /// How long connections may last once the master is gone.
     pub drain_timeout: Option<Duration>,
-    /// Sessions one worker may have: two descriptors each must fit into its table.
+    /// The most sessions of one worker: each needs two descriptors in its table.
     pub capacity: usize,
     /// The main log.
     pub log: Log,
@@ -62,15 +62,15 @@ pub struct WorkerConfig {
 pub struct Workers {
     slots: Vec<Slot>,
     config: WorkerConfig,
-    /// Connections that no worker has: the last one died.
+    /// Connections without a worker, because the last one died.
     unassigned: Vec<Accepted>,
-    /// Set once every connection is to be ended: when workers that are left are killed.
+    /// Every connection is to be ended: when to kill the workers that are left.
     cut: Option<Instant>,
     clock: StallClock,
 }
 
 impl Workers {
-    /// Places for so many workers as the scoreboard has rows; none is started yet.
+    /// One slot for each scoreboard row; no worker is started yet.
     pub fn new(config: WorkerConfig) -> Workers {
         let slots = (0..config.scoreboard.workers())
             .map(|_| Slot {
@@ -95,15 +95,15 @@ impl Workers {
         &self.config.services
     }
 
-    /// Where the workers' words are waited for, and others' may be.
+    /// What the master polls: workers' messages, and other sources.
     pub fn poll(&self) -> Rc<Poll> {
         Rc::clone(&self.config.poll)
     }
 
-    /// Starts every worker whose time has come.
+    /// Starts every worker that is due.
     ///
     /// # Errors
-    /// No process or descriptor to be had; it is tried again later.
+    /// No process or descriptor is available; it is tried again later.
     pub fn start_due(&mut self, jailed: &Jailed) -> io::Result<()> {
         let now = Instant::now();
         for index in 0..self.slots.len() {
@@ -150,7 +150,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Sockets to every helper that can be asked just now, for one worker.
+    /// One worker's sockets to every helper that is available now.
     fn introduce_all(&self) -> Vec<(Kind, Vec<OwnedFd>)> {
         let kinds = self.config.helpers.kinds();
         kinds
@@ -158,13 +158,13 @@ impl Workers {
             .collect()
     }
 
-    /// A client's socket for each relay thread of one worker.
+    /// One client socket for each relay thread of a worker.
     fn introduce(&self, kind: Kind) -> io::Result<Vec<OwnedFd>> {
         let clients = (0..self.config.threads).map(|_| self.config.helpers.introduce(kind));
         clients.collect()
     }
 
-    /// A new helper of that kind: every worker gets new sockets to it.
+    /// Replaces the helper of that kind: every worker gets new sockets to it.
     pub fn replace_helper(&mut self, kind: Kind, channel: Channel) -> Heard {
         self.config.helpers.replace(kind, channel);
         let mut heard = Heard::default();
@@ -178,7 +178,7 @@ impl Workers {
         heard
     }
 
-    /// Says one word to every worker.
+    /// Sends one message to every worker.
     pub fn say(&mut self, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> Heard {
         let mut heard = Heard::default();
         for index in 0..self.slots.len() {
@@ -187,7 +187,7 @@ impl Workers {
         heard
     }
 
-    /// Tells each worker to drain, once, when everything meant for it was sent to it.
+    /// Tells each worker to drain, once, when all its sockets have been sent.
     pub fn drain(&mut self) {
         let unassigned = !self.unassigned.is_empty();
         for slot in &mut self.slots {
@@ -216,14 +216,14 @@ impl Workers {
         Some(&self.slots[index].process.as_ref()?.channel)
     }
 
-    /// A worker said that its threads are up.
+    /// A worker's threads are running.
     pub fn mark_ready(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
             running.ready = true;
         }
     }
 
-    /// Whether every worker has been up.
+    /// Whether every worker is ready.
     pub fn all_ready(&self) -> bool {
         let ready = |slot: &Slot| slot.process.as_ref().is_some_and(|worker| worker.ready);
         self.slots.iter().all(ready)
@@ -234,10 +234,10 @@ impl Workers {
         self.slots.iter().all(|slot| slot.process.is_none())
     }
 
-    /// How busy a worker is: what it has claimed and not finished, and what it has yet to claim.
+    /// A worker's load: what it has claimed and not finished, and what it has yet to claim.
     fn load(&self, index: usize) -> usize {
         let active = self.config.scoreboard.worker(index).active().load(Relaxed);
-        // A worker writes its count itself.
+        // The worker itself writes this count.
         (active as usize).saturating_add(self.slots[index].queue.unclaimed())
     }
 
@@ -246,7 +246,7 @@ impl Workers {
         !slot.stall.revoked && slot.process.as_ref().is_some_and(Running::takes)
     }
 
-    /// Whether connections that no worker has will get one only if another is started.
+    /// Whether connections without a worker can only be served by one that has yet to start.
     fn unservable(&self) -> bool {
         !self.unassigned.is_empty() && !(0..self.slots.len()).any(|index| self.takes(index))
     }
@@ -263,12 +263,12 @@ impl Workers {
         least_loaded(loads, returns)
     }
 
-    /// Whether a connection could be given to somebody now.
+    /// Whether a worker has room for another connection now.
     pub fn have_room(&self) -> bool {
         self.unassigned.is_empty() && self.least_busy(false).is_some()
     }
 
-    /// Whether every worker that runs is at its limit of sessions.
+    /// Whether every running worker is at its limit of sessions.
     pub fn at_capacity(&self) -> bool {
         let mut running = (0..self.slots.len())
             .filter(|&index| self.takes(index))
@@ -276,21 +276,22 @@ impl Workers {
         running.peek().is_some() && running.all(|index| self.load(index) >= self.config.capacity)
     }
 
-    /// Connections in all workers, those among them that are on their way there.
+    /// Connections in all workers, including those on their way there.
     pub fn connections(&self) -> u64 {
         (0..self.slots.len())
             .map(|index| self.load(index) as u64)
             .sum()
     }
 
-    /// How many a worker takes.
+    /// The most connections of one worker.
     pub fn capacity(&self) -> usize {
         self.config.capacity
     }
 
     /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
     pub fn assign(&mut self, accepted: Accepted) {
-        // In client mode each worker has its own sessions with the server; tickets of ours all know.
+        // In client mode each worker has sessions of its own with the server; adit's own tickets work
+        // in all workers.
         let service = self.config.services.get(accepted.connection.service);
         let returns = service.is_some_and(|service| service.config.client);
         match self.least_busy(returns) {
@@ -299,7 +300,7 @@ impl Workers {
         }
     }
 
-    /// Lets go of what was claimed: until then it counts twice, as waiting and as active.
+    /// Releases what was claimed, which until then counts twice, as waiting and as active.
     pub fn let_go(&mut self) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let row = self.config.scoreboard.worker(index);
@@ -307,7 +308,7 @@ impl Workers {
         }
     }
 
-    /// Sends what was assigned, lets go of what was claimed. Returns whether anything is unclaimed.
+    /// Sends what was assigned and releases what was claimed. Returns whether anything is unclaimed.
     pub fn flush(&mut self) -> bool {
         for accepted in std::mem::take(&mut self.unassigned) {
             self.assign(accepted);
@@ -316,7 +317,7 @@ impl Workers {
         let mut unclaimed = !self.unassigned.is_empty();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(running) = &mut slot.process {
-                // A worker that is gone is noticed by its end of file; its sockets stay here.
+                // A dead worker is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
                 running.poll_for_room(slot.queue.waits_for_room(), index, &self.config.poll);
             }
@@ -325,7 +326,7 @@ impl Workers {
         unclaimed
     }
 
-    /// Looks after workers that stand still with something given to them.
+    /// Checks for workers that have been sent something and are stalled.
     pub fn look_after(&mut self) {
         let passed = self.clock.look(Instant::now());
         if self.cut.is_some() {
@@ -368,7 +369,8 @@ impl Workers {
                     log,
                     "Worker {index} (PID {pid}) stands still for {seconds} s: it is killed"
                 );
-                // Its end, which SIGCHLD tells, says the rest. Not reaped yet, so the number is its own.
+                // SIGCHLD reports the rest. The worker has not been reaped, so the number is still its
+                // own.
                 let _ = kill(*pid, Signal::SIGKILL);
             }
         }
@@ -379,7 +381,7 @@ impl Workers {
         }
     }
 
-    /// A child died; whether it was a worker of ours. What it had not claimed goes to others.
+    /// A child died; returns whether it was a worker. What it had not claimed goes to others.
     pub fn died(&mut self, pid: Pid, how: &str, replace: bool) -> bool {
         let is_it = |slot: &Slot| slot.process.as_ref().is_some_and(|w| w.pid == pid);
         let Some(index) = self.slots.iter().position(is_it) else {
@@ -424,7 +426,7 @@ impl Workers {
         self.slots.iter().filter_map(|slot| slot.start_at).min()
     }
 
-    /// Nobody is started any more, but for the one that connections without a worker wait for.
+    /// Starts no worker any more, except one that connections without a worker wait for.
     pub fn stop_starting(&mut self) {
         let soonest = self.next_start().filter(|_| self.unservable());
         let is_soonest = |slot: &Slot| soonest.is_some() && slot.start_at == soonest;
@@ -434,7 +436,7 @@ impl Workers {
         }
     }
 
-    /// Every connection is to be ended; who does not do so in time is killed.
+    /// Ends every connection; kills workers that do not comply in time.
     pub fn cut(&mut self) {
         self.unassigned.clear();
         self.stop_starting();
@@ -447,7 +449,7 @@ impl Workers {
         self.cut.filter(|_| !self.none_left())
     }
 
-    /// Kills what was told to end and has not: a process that stands still hears nothing else.
+    /// Kills workers that were told to end and have not: a stalled process reacts to nothing else.
     pub fn kill_overdue(&mut self) {
         let now = Instant::now();
         if self.cut_deadline().is_some_and(|end| end <= now) {
@@ -459,11 +461,11 @@ impl Workers {
         }
     }
 
-    /// A worker closed its end, or spoke nonsense. It is at its end, which SIGCHLD will tell; and if
-    /// it is not, it is no worker of ours any more.
+    /// A worker closed its end of the channel, or sent an invalid message. It has exited, which SIGCHLD
+    /// will report, or it is no longer trusted as a worker.
     pub fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
-            // What was hung up stays readable for ever: the child's death tells the rest.
+            // A closed channel stays readable forever; the child's death reports the rest.
             running.stop_polling(&self.config.poll);
             running.hung_up = true;
             let _ = kill(running.pid, Signal::SIGKILL);

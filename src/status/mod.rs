@@ -1,4 +1,4 @@
-//! What adit tells of itself: one document, for `adit status` and for every other reader of the
+//! What adit reports about itself: one document, for `adit status` and every other reader of the
 //! scoreboard. Never in here: a socket, or where a document is sent.
 #![forbid(unsafe_code)]
 
@@ -15,39 +15,39 @@ use crate::sandbox::Strength;
 use crate::tls::CipherOrder;
 pub use utc::Utc;
 
-/// What a supervisor says of itself.
+/// A supervisor's report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Its process.
     pub pid: u32,
     /// adit's version.
     pub version: String,
-    /// The configuration file that it was started with; none if the configuration came otherwise.
+    /// The configuration file that it was started with; `None` if there was no file.
     #[serde(default)]
     pub file: Option<PathBuf>,
     /// Sockets that systemd passed to it (`LISTEN_FDS`).
     #[serde(default)]
     pub passed: usize,
-    /// What holds its processes; an older supervisor does not say.
+    /// The sandbox's strength; an older supervisor does not report it.
     #[serde(default)]
     pub sandbox: Option<Strength>,
-    /// What comes first where a service names no cipher; as `sandbox`.
+    /// The cipher order where a service names no cipher; as `sandbox`.
     #[serde(default)]
     pub ciphers: Option<CipherOrder>,
-    /// How reloads went.
+    /// How the reloads went.
     pub reloads: ReloadStatus,
-    /// The running generation and those that drain, oldest first.
+    /// The running generation and those that are draining, oldest first.
     pub generations: Vec<GenerationStatus>,
 }
 
 /// Reloads since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadStatus {
-    /// After these another configuration was in force.
+    /// Reloads after which another configuration was in force.
     pub succeeded: u64,
-    /// After these the running one went on.
+    /// Reloads after which the running configuration stayed in force.
     pub failed: u64,
-    /// A generation is being started right now, for a reload or for another reason.
+    /// A generation is being started, for a reload or for another reason.
     pub under_way: bool,
 }
 
@@ -56,11 +56,11 @@ pub struct ReloadStatus {
 pub struct GenerationStatus {
     /// Counted from 1 over reloads.
     pub number: u64,
-    /// What it is about: `serving`, `draining` and the like.
+    /// `serving`, `draining` and the like.
     pub state: String,
     /// The master's process.
     pub pid: u32,
-    /// When it was started, in seconds since 1970 began in UTC.
+    /// When it was started, in seconds since 1970 in UTC.
     pub since: u64,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
@@ -75,7 +75,7 @@ pub struct WorkerStatus {
     pub index: usize,
     /// Its process; 0 while there is none.
     pub pid: u32,
-    /// Connections it has.
+    /// Open connections.
     pub active: u64,
     /// Number of the last socket it claimed.
     pub claimed: u64,
@@ -89,7 +89,7 @@ pub struct WorkerStatus {
 pub struct ServiceStatus {
     /// The section's name.
     pub name: String,
-    /// Connections taken on.
+    /// Connections accepted.
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
@@ -97,28 +97,28 @@ pub struct ServiceStatus {
     pub handshakes_new: u64,
     /// Resumed TLS handshakes.
     pub handshakes_resumed: u64,
-    /// Failures over the peer's certificate, or the lack of one. These four count failed handshakes,
-    /// and fatal alerts after the handshake.
+    /// Failures because of the peer's certificate, or for lack of one. These four count failed
+    /// handshakes, and fatal alerts after the handshake.
     pub failed_certificate: u64,
     /// Handshakes without a common version, suite or group.
     pub failed_negotiation: u64,
     /// Handshakes that were garbage, or violated the protocol.
     pub failed_protocol: u64,
-    /// Handshakes whose peer went away or was silent for too long.
+    /// Handshakes whose peer disconnected, or was silent for too long.
     pub failed_vanished: u64,
     /// Dialogues before TLS (`protocol`) that failed.
     #[serde(default)]
     pub failed_before_tls: u64,
-    /// Connections that found no upstream.
+    /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
-    /// Bytes of payload carried from the front to the back.
+    /// Bytes of payload carried from front to back.
     pub bytes_to_back: u64,
-    /// Bytes of payload carried from the back to the front.
+    /// Bytes of payload carried from back to front.
     pub bytes_to_front: u64,
 }
 
 impl WorkerStatus {
-    /// Of worker `index` on this board.
+    /// Reads worker `index` of this board.
     pub fn of(board: &Scoreboard, index: usize) -> WorkerStatus {
         let row = board.worker(index);
         WorkerStatus {
@@ -132,8 +132,8 @@ impl WorkerStatus {
 }
 
 impl ServiceStatus {
-    /// Of service `index` on this board, over all workers. `carried` is added: what generations before
-    /// this one counted.
+    /// Reads service `index` of this board, over all workers, and adds `carried`: the counts of earlier
+    /// generations.
     pub fn of(board: &Scoreboard, index: usize, name: &str, carried: Counts) -> ServiceStatus {
         let mut counts = board.counts(index);
         counts.add(carried);
@@ -161,7 +161,7 @@ impl ServiceStatus {
 pub(crate) mod tests {
     use super::*;
 
-    /// One with a value in every field.
+    /// A status with a value in every field.
     pub fn example() -> Status {
         Status {
             pid: 100,

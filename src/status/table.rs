@@ -89,7 +89,7 @@ fn services(services: &[ServiceStatus]) -> String {
     table(head, rows)
 }
 
-/// Lines with the first column to the left and the others to the right, as wide as they need.
+/// Lines with the first column aligned left and the others right, as wide as needed.
 fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
         .chain(rows)
@@ -114,7 +114,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     text
 }
 
-/// An amount of bytes as people read it, in powers of 1024.
+/// A number of bytes for people, in powers of 1024.
 fn bytes(amount: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if amount < 1024 {

@@ -1,4 +1,4 @@
-//! A date and time in UTC, without a time zone's file.
+//! A date and time in UTC, without a time zone file.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ pub struct Utc(pub u64);
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.0 / 86_400, self.0 % 86_400);
-        // Days to a date in the Gregorian calendar, in years that begin in March, so that the
-        // leap day is the last: 146097 days are 400 years.
+        // Days to a date in the Gregorian calendar. Years begin in March here, so that the leap day is
+        // the last day; 146097 days are 400 years.
         let shifted = days + 719_468;
         let (era, day) = (shifted / 146_097, shifted % 146_097);
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

@@ -1,3 +1,3 @@
-//! System calls behind safe faces, for what std and nix have no wrapper for. Never in here: a decision.
+//! Safe wrappers for system calls that neither std nor nix wraps. Never in here: a decision.
 
 pub mod sockopt;

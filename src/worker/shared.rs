@@ -1,4 +1,4 @@
-//! What a relay thread shares with the rest of its worker, and what it can be told.
+//! What a relay thread shares with the rest of its worker, and the commands it takes.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use crossbeam_channel::Sender;
 use crate::helper::Kind;
 use crate::relay::poller::Poller;
 
-/// What a relay thread can be told.
+/// A command to a relay thread.
 #[derive(Debug)]
 pub enum Command {
-    /// Write a line for each connection, and send how many there were.
+    /// Log a line for each connection, and send their number.
     List(Sender<usize>),
-    /// Let the sessions end by themselves; end with the last one, when the channel of sockets is
+    /// Let the sessions end by themselves; exit after the last one, once the channel of sockets is
     /// closed and empty.
     Drain,
     /// End every session now.
     Cut,
-    /// There is a new helper of a kind; what the last one has not answered is asked again.
+    /// A new helper of this kind; questions that the last one left open are asked again.
     Helper(Kind, OwnedFd),
 }
 
-/// What the thread, its handle and its siblings share.
+/// What a thread shares with its handle and its siblings.
 #[derive(Debug)]
 pub struct Shared {
     pub poller: Arc<Poller>,
-    /// Sockets that the thread is to take off the channel.
+    /// Sockets that the thread is to take from the channel.
     pub permits: AtomicUsize,
-    /// Sessions that it has.
+    /// Its sessions.
     pub active: AtomicUsize,
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of a relay thread share: services in plain, sockets, patterns of bytes.
+//! Shared by the tests of relay threads: plain services, sockets, byte patterns.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::relay::{ServiceContext, Upstream};
 /// Longer than anything here takes, also on a busy machine.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A service with both ends in plain.
+/// A service that is plain at both ends.
 pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
     let seconds = Duration::from_secs;
     let connect = upstreams.iter().map(|address| Endpoint::Tcp {
@@ -59,7 +59,7 @@ pub fn context(service: ServiceContext) -> ThreadContext {
     }
 }
 
-/// Two ends of a TCP connection: ours, and the one that is handed over.
+/// The two ends of a TCP connection: ours, and the one to hand over.
 pub fn accepted() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -117,7 +117,7 @@ impl Relay {
         ours
     }
 
-    /// Hands over a socket that was accepted elsewhere.
+    /// Hands over a socket accepted elsewhere.
     pub fn adopt(&mut self, theirs: TcpStream) {
         theirs.set_nonblocking(true).unwrap();
         self.handed += 1;
@@ -126,7 +126,7 @@ impl Relay {
         self.thread.wake_for(1);
     }
 
-    /// Accepts what the relay connects.
+    /// Accepts a connection from the relay.
     pub fn server(&self) -> TcpStream {
         let (server, _) = self.listener.accept().unwrap();
         server.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
@@ -165,7 +165,7 @@ pub fn pattern(seed: u32) -> Vec<u8> {
     next.take(65_521 * 3).collect()
 }
 
-/// Writes `count` bytes of the pattern, over and over, and a FIN.
+/// Writes `count` bytes of the repeated pattern, and a FIN.
 pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
     let pattern = pattern(seed);
     let mut left = count;
@@ -177,7 +177,7 @@ pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
     to.shutdown(std::net::Shutdown::Write).unwrap();
 }
 
-/// Reads until EOF; every byte must be of the pattern. Returns how many came.
+/// Reads until EOF and checks every byte against the pattern. Returns how many there were.
 pub fn receive_pattern(mut from: &TcpStream, seed: u32) -> usize {
     let pattern = pattern(seed);
     let (mut total, mut buffer) = (0, vec![0; 100_000]);
@@ -209,7 +209,7 @@ pub fn reset(socket: TcpStream) {
     setsockopt(&socket, sockopt::Linger, &linger).unwrap();
 }
 
-/// What a read gives when nothing but the end is to come.
+/// The result of a read after which only the end remains.
 pub fn ending(mut from: &TcpStream) -> io::Result<usize> {
     from.read(&mut [0; 64])
 }

@@ -1,4 +1,4 @@
-//! A relay thread as a whole, with both ends in plain.
+//! A whole relay thread, plain at both ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -34,7 +34,7 @@ fn is_reset(from: &TcpStream) -> bool {
     ending(from).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
-/// An address that nobody listens on.
+/// An address without a listener.
 fn dead() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
@@ -44,7 +44,7 @@ fn upstream(address: SocketAddr) -> Upstream {
     Upstream::Tcp(address, address.ip().to_string())
 }
 
-/// A listener whose queue is full, so that it answers nobody.
+/// A listener whose queue is full, so that it never answers.
 fn silent() -> (OwnedFd, Vec<TcpStream>, SocketAddr) {
     let flags = SockFlag::empty();
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
@@ -369,7 +369,7 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
 
 #[test]
 fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
-    // Nobody listens there: each session ends as soon as it has begun.
+    // There is no listener, so each session ends as soon as it has begun.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = gone.local_addr().unwrap();
     drop(gone);
@@ -396,7 +396,7 @@ fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
                 },
             };
             assert!(inlet.pass_on(handed, usize::MAX).is_none());
-            // One at a time: the thread has nothing to do but to look, again and again.
+            // One at a time, so that the thread only looks into the channel, again and again.
             while thread.load() > 0 {
                 std::thread::yield_now();
             }

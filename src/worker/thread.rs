@@ -1,4 +1,4 @@
-//! A relay thread seen from outside: starting it, telling it, and its end.
+//! A relay thread seen from outside: starting it, commanding it, waiting for its end.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct ThreadHandle {
     thread: JoinHandle<()>,
 }
 
-/// Starts a relay thread that takes its sockets off `receiver`, which all threads of a worker may
+/// Starts a relay thread that takes its sockets from `receiver`, which all threads of a worker may
 /// share.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<T
 }
 
 impl ThreadHandle {
-    /// Tells the thread to take `sockets` more off the channel, where they are already.
+    /// Lets the thread take `sockets` more from the channel, where they are already.
     pub fn wake_for(&self, sockets: usize) {
         self.shared.permits.fetch_add(sockets, Release);
         self.shared.poller.notify();
@@ -57,17 +57,17 @@ impl ThreadHandle {
         Arc::clone(&self.shared)
     }
 
-    /// Sessions that it has.
+    /// Its sessions.
     pub fn active(&self) -> usize {
         self.shared.active.load(Relaxed)
     }
 
-    /// Sessions that it has or is about to have.
+    /// Sessions that the thread has or is about to have.
     pub fn load(&self) -> usize {
         self.shared.load()
     }
 
-    /// Tells the thread to do something. One that has ended does nothing.
+    /// Sends the thread a command. A thread that has ended ignores it.
     pub fn command(&self, command: Command) {
         let _ = self.commands.send(command);
         self.shared.poller.notify();
@@ -78,13 +78,13 @@ impl ThreadHandle {
         self.thread.is_finished()
     }
 
-    /// Waits until the thread has ended, which it does after [`Command::Drain`] once the sender of
-    /// its sockets is dropped and its last session is over.
+    /// Waits until the thread has ended. After [`Command::Drain`] that is when the sender of its
+    /// sockets is dropped and its last session is over.
     ///
     /// # Errors
-    /// It panicked outside of a session.
+    /// It panicked outside a session.
     pub fn join(self) -> std::thread::Result<()> {
-        // The channel's closing makes no event: this lets the thread look once more.
+        // The closing of the channel makes no event, so wake the thread.
         self.shared.poller.notify();
         self.thread.join()
     }

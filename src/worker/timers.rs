@@ -1,16 +1,16 @@
-//! Deadlines, one for each session, moved lazily: activity only changes a number in the session,
-//! and the set is touched when a deadline comes nearer, runs out, or its session ends.
+//! Deadlines, one for each session, moved lazily: activity only changes a number in the session. The
+//! set changes when a deadline comes nearer or runs out, or its session ends.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// Where a session's timer stands in the set. Belongs to the session, is kept by [`Timers`].
+/// What a session's timer is set to. It belongs to the session, and [`Timers`] maintains it.
 #[derive(Debug, Default)]
 pub struct Timer {
     armed: Option<Instant>,
 }
 
-/// The set. An timer may stand earlier than its session's deadline, never later.
+/// All timers that are set. A timer may be set earlier than its session's deadline, never later.
 #[derive(Debug, Default)]
 pub struct Timers {
     set: BTreeSet<(Instant, u64)>,
@@ -22,8 +22,8 @@ impl Timers {
         Self::default()
     }
 
-    /// The session with this key wants to be woken at `due` (`None`: never). Touches the set only
-    /// when that is earlier than what it was armed for.
+    /// Wakes the session with this key at `due` (`None`: never). Changes the set only if that is
+    /// earlier than the timer was set to.
     pub fn settle(&mut self, key: u64, timer: &mut Timer, due: Option<Instant>) {
         let Some(due) = due else {
             return;
@@ -39,36 +39,36 @@ impl Timers {
         timer.armed = Some(due);
     }
 
-    /// The session is gone, and its timer with it.
+    /// The session has ended: removes its timer.
     pub fn cancel(&mut self, key: u64, timer: &mut Timer) {
         if let Some(armed) = timer.armed.take() {
             self.set.remove(&(armed, key));
         }
     }
 
-    /// When to wake up for the first of them.
+    /// When the first timer runs out.
     pub fn next(&self) -> Option<Instant> {
         self.set.first().map(|&(at, _)| at)
     }
 
-    /// Takes off one key whose time has come. Its session must be told by [`Timers::fired`], and
-    /// be settled again.
+    /// Removes one key whose time has come. Call [`Timers::fired`] for its session, and settle it
+    /// again.
     pub fn expired(&mut self, now: Instant) -> Option<u64> {
         let &(at, _) = self.set.first()?;
         (at <= now).then(|| self.set.pop_first().map(|(_, key)| key))?
     }
 
-    /// Notes that an timer was taken off by [`Timers::expired`].
+    /// Notes that [`Timers::expired`] removed the timer.
     pub fn fired(timer: &mut Timer) {
         timer.armed = None;
     }
 
-    /// How many sessions wait for a time.
+    /// How many timers are set.
     pub fn len(&self) -> usize {
         self.set.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether no timer is set.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }

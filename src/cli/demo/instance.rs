@@ -1,4 +1,4 @@
-//! The real adit as a child process: a folder for its files, its configuration, its log, its end.
+//! The real adit as a child process: a folder for its files, its configuration, its log, its exit.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,14 +13,14 @@ use nix::unistd::Pid;
 
 use crate::process;
 
-/// adit must serve within this time, and end within it when told to.
+/// adit must serve within this time, and exit within it when told to.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// How often its log and its life are looked at.
+/// How often its log and its process are checked.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Lines of the log that a failure shows.
+/// Lines of the log shown after a failure.
 const TAIL: usize = 20;
 
-/// A folder that only this user can enter; it goes when it is dropped.
+/// A folder that only this user can enter, removed on drop.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -37,12 +37,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nothing can be done about it, and nothing in it is worth hiding.
+        // There is no remedy for a failure, and nothing in the folder is secret.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A running adit; it is ended when this is dropped.
+/// A running adit, stopped on drop.
 pub(super) struct Instance<'a> {
     child: Child,
     folder: &'a Folder,
@@ -66,7 +66,7 @@ impl<'a> Instance<'a> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path("stderr"))?);
-        // It must not outlive this program, however that ends.
+        // It must not outlive this program, however this one ends.
         process::end_with_parent(&mut command);
         Ok(Instance {
             child: command.spawn()?,
@@ -75,7 +75,7 @@ impl<'a> Instance<'a> {
         })
     }
 
-    /// Waits until the log says that it accepts connections.
+    /// Waits until the log reports that it accepts connections.
     pub(super) fn wait_until_serving(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + DEADLINE;
         while !self.log()?.contains("Accepting new connections") {
@@ -111,7 +111,7 @@ impl<'a> Instance<'a> {
         }
     }
 
-    /// The last lines that it logged; what it said on stderr when it logged none.
+    /// The last lines of its log; if that is empty, of its stderr.
     pub(super) fn tail(folder: &Folder) -> Vec<String> {
         let lines = |name| {
             let bytes = fs::read(folder.path(name)).unwrap_or_default();
@@ -125,13 +125,13 @@ impl<'a> Instance<'a> {
         }
     }
 
-    /// Asks it to end (SIGTERM) and waits for it.
+    /// Stops it (SIGTERM) and waits for its exit.
     pub(super) fn stop(mut self) -> io::Result<ExitStatus> {
         self.end()
     }
 
     fn end(&mut self) -> io::Result<ExitStatus> {
-        // Not reaped before, so the number is still its own.
+        // Not reaped yet, so the number is still its own.
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
@@ -159,8 +159,7 @@ impl<'a> Instance<'a> {
 
 impl Drop for Instance<'_> {
     fn drop(&mut self) {
-        // After `stop` this finds it reaped; on the way out of a failure there is one to tell
-        // already.
+        // After `stop` it has been reaped; after a failure there is already an error to report.
         let _ = self.end();
     }
 }

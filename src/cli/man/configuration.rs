@@ -1,4 +1,4 @@
-//! adit.conf(5): every option from its one definition, and what holds for all of them.
+//! adit.conf(5): every option, from its one definition, and what holds for all of them.
 
 use super::command::capitalised;
 use super::roff::Page;
@@ -51,7 +51,7 @@ pub(super) fn page(date: &str) -> String {
     page.finish()
 }
 
-/// The options that are served, with their values, defaults and examples.
+/// The options that adit serves, with their values, defaults and examples.
 fn served(page: &mut Page, title: &str, belongs: fn(Scope) -> bool) {
     page.section(title);
     let mut shown: Vec<&OptionDef> = options()
@@ -133,7 +133,7 @@ fn verification(page: &mut Page) {
     }
 }
 
-/// stunnel's options that a reader may look for, and what adit does when it meets them.
+/// stunnel's options that adit does not serve, and what it does when it meets them.
 fn unserved(page: &mut Page) {
     page.section("Options of stunnel without effect");
     page.text("They are accepted, and a note says so.");
@@ -162,7 +162,7 @@ fn unserved(page: &mut Page) {
     }
 }
 
-/// The names of options that are still to be built, adit's own or stunnel's.
+/// Options that are not built yet: adit's own, or stunnel's.
 fn not_yet(own: bool) -> String {
     let names: Vec<String> = options()
         .filter(|option| matches!(option.verdict, Verdict::NotYet { .. }) && option.own == own)
@@ -190,7 +190,7 @@ fn examples(page: &mut Page) {
     page.example(SERVER);
 }
 
-/// Client mode; a test has the parser read it.
+/// An example for client mode; a test parses it.
 const CLIENT: &str = "\
 setuid = nobody
 chroot = /var/lib/adit
@@ -208,7 +208,7 @@ accept = 127.0.0.1:2587
 connect = smtp.example.com:587
 ";
 
-/// Server mode.
+/// An example for server mode.
 const SERVER: &str = "\
 [imaps]
 accept = 993

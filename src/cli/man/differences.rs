@@ -1,4 +1,4 @@
-//! "Differences from stunnel" in the manual, made of the tables in `docs/differences.md` and
+//! The manual's "Differences from stunnel", made from the tables in `docs/differences.md` and
 //! `docs/differences-certificates.md`.
 
 use super::command::capitalised;
@@ -18,7 +18,7 @@ pub(super) fn section(page: &mut Page) {
     );
     for [what, stunnel, adit, why] in DOCUMENTS.into_iter().flat_map(rows) {
         let theirs = match stunnel {
-            // It has nothing to compare with.
+            // stunnel has no equivalent.
             "-" => String::new(),
             text => format!("stunnel: {text}. "),
         };

@@ -1,30 +1,30 @@
-//! What each mail program must be told so that it works through adit: one table, from which the
-//! manual and `docs/mail-programs.md` are made and which the tests walk with the real programs.
+//! The settings that each mail program needs to work through adit: one table, from which the manual and
+//! `docs/mail-programs.md` are made, and which the tests try with the real programs.
 
 use super::command::capitalised;
 use super::roff::Page;
 
-/// A mail program, and the settings it needs besides the server `127.0.0.1`, the port, the user
-/// name and the password. `PORT`, `NAME` and `PASSWORD` stand for these.
+/// A mail program, and the settings it needs besides the server `127.0.0.1`, the port, the user name
+/// and the password, which are written `PORT`, `NAME` and `PASSWORD`.
 #[derive(Debug)]
 pub struct MailProgram {
-    /// As its users call it.
+    /// The name its users know.
     pub name: &'static str,
-    /// The version that the tests ran last; empty for a program that no test runs.
+    /// The version last tested; empty for a program that no test runs.
     pub version: &'static str,
-    /// Where the settings stand: `in` a file or a dialog.
+    /// Where the settings belong: `in` a file or a dialog.
     pub place: &'static str,
     /// The lines to write; empty if it needs none.
     pub settings: &'static [&'static str],
-    /// The lines that stand there instead when it fails; empty for its defaults.
+    /// The lines with which it fails; empty if it fails with its defaults.
     pub instead: &'static [&'static str],
-    /// Why.
+    /// Why it needs them.
     pub why: &'static str,
-    /// What it says when it fails: one of these.
+    /// What it reports when it fails: one of these.
     pub messages: &'static [&'static str],
 }
 
-/// A program that works as it comes.
+/// A program that works with its defaults.
 const fn needs_nothing(name: &'static str, version: &'static str) -> MailProgram {
     MailProgram {
         name,
@@ -241,7 +241,7 @@ pub(super) fn section(page: &mut Page) {
     );
 }
 
-/// What a program needs, in sentences.
+/// A program's needs, in sentences.
 fn described(program: &MailProgram) -> String {
     let settings: Vec<String> = program.settings.iter().map(|s| format!("`{s}`")).collect();
     let mut text = format!(
