@@ -1,4 +1,4 @@
-//! The alerts of TLS (RFC 8446, section 6): what one that is received means, and their names.
+//! The alerts of TLS (RFC 8446, section 6): what a received one means, and their names.
 
 use rustls::AlertDescription;
 

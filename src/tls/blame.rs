@@ -1,21 +1,21 @@
-//! What the tables of offences and of alerts say of each: its phrase, whose fault it is, what to do,
-//! and how it counts.
+//! The entries of the tables of offences and alerts: the phrase, which side is at fault, what to do,
+//! and how the scoreboard counts it.
 
 use crate::ipc::scoreboard::HandshakeFailure;
 
-/// Which side has to mend it, where that is sure: a verdict that is wrong sends an administrator to
-/// the wrong machine.
+/// Which side has to act, where that is certain: a wrong verdict sends an administrator to the wrong
+/// machine.
 #[derive(Clone, Copy)]
 pub(super) enum Fault {
     Peer,
     Ours,
-    /// They have nothing in common, and either side can change that.
+    /// They have nothing in common; either side can change that.
     Either,
-    /// It may be either side, or what lies between them: nothing is said.
+    /// Either side, or something between them: the line names none.
     Unsure,
 }
 
-/// What the table says of an offence.
+/// An entry of a table.
 pub(super) struct Row {
     pub(super) phrase: &'static str,
     pub(super) fault: Fault,
@@ -24,7 +24,7 @@ pub(super) struct Row {
 }
 
 impl From<(&'static str, Fault, &'static str, HandshakeFailure)> for Row {
-    /// A line of a table.
+    /// Makes an entry of a line in a table.
     fn from(line: (&'static str, Fault, &'static str, HandshakeFailure)) -> Row {
         let (phrase, fault, hint, kind) = line;
         Row {

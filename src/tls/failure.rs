@@ -1,5 +1,6 @@
-//! Why a handshake or a stream ended: one variant per offence, and one table that gives each its
-//! phrase (OpenSSL's words where it has them), whose fault it is, what to do, and how it counts.
+//! Why a handshake or a stream ended: one variant for each offence, and one table that gives each its
+//! phrase (OpenSSL's words where it has them), which side is at fault, what to do, and how the
+//! scoreboard counts it.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use super::rejection::Rejection;
 use super::{alerts, key_kinds};
 use crate::ipc::scoreboard::HandshakeFailure;
 
-/// What was being done when it failed, as stunnel names it at the start of the line.
+/// What failed, as stunnel names it at the start of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum During {
     /// A handshake in the server's role.
@@ -34,8 +35,8 @@ impl During {
     }
 }
 
-/// Why a handshake or a stream ended. One variant per offence inside; Display is stunnel's words
-/// first, then whose fault it is and what to do about it.
+/// Why a handshake or a stream ended. Display gives stunnel's words first, then which side is at fault
+/// and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     during: During,
@@ -53,7 +54,7 @@ impl Failure {
         Self::new(during, Offence::Vanished)
     }
 
-    /// The alert that was read, when that is what ended it.
+    /// The alert that was received, if that is what ended it.
     pub(super) fn alert_read(&self) -> Option<AlertDescription> {
         match self.offence {
             Offence::AlertReceived(alert) | Offence::HelloRefused(alert, _) => Some(alert),
@@ -116,27 +117,27 @@ pub(super) enum Offence {
     CertificateRejected(Rejection),
     NoCertificate,
     UnsupportedProtocol,
-    /// What the two sides have, where that is known.
+    /// What the two sides have, if that is known.
     NoSharedCipher(Option<String>),
     NoSharedGroup,
     NoSharedSignature,
-    /// The key of a certificate that is not verified: RSA, of this many bits.
+    /// The key of a certificate that is not verified: RSA with this many bits.
     WeakKey(usize),
-    /// The same, of another kind.
+    /// As above, another kind of key.
     UnusableKey(String),
-    /// Not by the key of the certificate.
+    /// The signature is not by the certificate's key.
     BadSignature,
     HttpRequest,
     PlainText,
     AlertReceived(AlertDescription),
-    /// This alert was the server's answer to our hello; the suites in that.
+    /// The server answered our hello with this alert; the suites that the hello offered.
     HelloRefused(AlertDescription, String),
     BadRecordMac,
     RecordOverflow,
     UnexpectedMessage,
     Malformed(String),
     Misbehaved(String),
-    /// The client's server name is none.
+    /// The client's server name is no host name.
     InvalidServerName,
     Vanished,
     KeysExhausted,
@@ -145,7 +146,7 @@ pub(super) enum Offence {
 }
 
 impl Offence {
-    /// The one table.
+    /// The table.
     fn row(&self) -> Row {
         use HandshakeFailure::{Certificate, Negotiation, Protocol, Vanished};
         let row = match self {
@@ -286,7 +287,7 @@ impl Offence {
         row.into()
     }
 
-    /// The alert that a stream sends for it (a handshake's alerts are rustls').
+    /// The alert that a stream sends for it (in a handshake, rustls chooses the alert).
     pub(super) fn alert(&self) -> AlertDescription {
         match self {
             Offence::BadRecordMac => AlertDescription::BadRecordMac,
@@ -299,13 +300,14 @@ impl Offence {
         }
     }
 
-    /// What a handshake's error from rustls amounts to. `opening` is how the peer's first record began.
+    /// Classifies an error from rustls in a handshake. `opening` is the start of the peer's first
+    /// record.
     pub(super) fn from_rustls(error: rustls::Error, opening: &[u8]) -> Self {
         use rustls::Error;
         match error {
             Error::NoCertificatesPresented => Offence::NoCertificate,
             Error::AlertReceived(alert) => Offence::AlertReceived(alert),
-            // Never that verification failed: that has its verdict.
+            // Never a failed verification, which leaves its verdict in `notes`.
             Error::InvalidCertificate(error) => Offence::UnusableKey(error.to_string()),
             Error::PeerIncompatible(why) => incompatible(&why),
             Error::DecryptError => Offence::BadRecordMac,
@@ -342,8 +344,8 @@ fn incompatible(why: &PeerIncompatible) -> Offence {
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
             Offence::NoSharedSignature
         }
-        // The extension came with TLS 1.2 (RFC 5246, section 7.4.1.4.1), and rustls looks for it
-        // before it looks at the version: its lack is how TLS 1.1 and older show here.
+        // The extension came with TLS 1.2 (RFC 5246, section 7.4.1.4.1), and rustls checks for it
+        // before the version, so a TLS 1.1 or older client shows by its absence.
         PeerIncompatible::SignatureAlgorithmsExtensionRequired
         | PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
@@ -359,7 +361,7 @@ fn looks_like_tls(opening: &[u8]) -> bool {
     matches!(opening, [20..=23, 3, ..])
 }
 
-/// What bytes that are no TLS record are.
+/// Classifies bytes that are no TLS record.
 fn garbage(opening: &[u8]) -> Offence {
     const METHODS: [&[u8]; 8] = [
         b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIO", b"DELET", b"PATCH", b"TRACE",
@@ -399,7 +401,7 @@ mod tests {
             let said = Failure::new(During::Connect, offence).to_string();
             assert!(said.contains(verdict), "{said}");
         }
-        // A wrong port, a clock, a name, an authority that is missing here, a network that meddles.
+        // A wrong port, a clock, a name, an authority missing here, an interfering network.
         for offence in [
             Offence::PlainText,
             Offence::HttpRequest,
@@ -418,7 +420,7 @@ mod tests {
         ] {
             let said = Failure::new(During::Connect, offence).to_string();
             assert!(!said.contains("fault") && !said.contains("agree"), "{said}");
-            // What to do stands there all the same.
+            // The advice is given all the same.
             assert!(said.split(": ").count() > 2, "{said}");
         }
     }

@@ -1,4 +1,4 @@
-//! Why a peer's certificate is refused: the words, whose fault it is, and what to do.
+//! Why a peer's certificate is refused: the words, which side is at fault, and what to do.
 
 use std::fmt;
 
@@ -15,15 +15,15 @@ pub(super) enum Rejection {
     Purpose,
     Signature,
     Unreadable,
-    /// RSA, of this many bits.
+    /// RSA with this many bits.
     WeakKey(usize),
-    /// An authority's key, as small or too large: RSA, of this many bits.
+    /// An authority's RSA key of this many bits, too small or too large.
     AuthorityKeySize(usize),
     NotInRepository,
     SubjectChecks,
-    /// verifyServer: the name that was asked for.
+    /// verifyServer: the requested name.
     Name(String),
-    /// What webpki found wrong, in its own words.
+    /// webpki's own words.
     Other(String),
 }
 

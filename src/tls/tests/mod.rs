@@ -26,7 +26,7 @@ use super::{
 use crate::config::{Endpoint, PeerVerification, PreferChaCha20, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
 
-/// Writes nothing: what verification says is read from `notes::written`.
+/// Writes nothing: tests read verification's lines from `notes::written`.
 const LOG: Log = Log {
     level: 0,
     id: Id::Connection(1),
@@ -48,7 +48,7 @@ fn service(client: bool, tls: TlsOptions) -> Service {
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-/// A folder of certificates that vanishes with the test.
+/// A temporary folder of certificates.
 struct Pki(TempDir);
 
 fn authority_params(name: &str) -> CertificateParams {
@@ -106,7 +106,7 @@ impl Pki {
     }
 }
 
-/// Whatever processor the tests run on.
+/// The same order on any processor.
 fn aes_first() -> TlsOptions {
     TlsOptions {
         prefer_chacha20: PreferChaCha20::No,
@@ -165,7 +165,7 @@ struct End {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     plain: Vec<u8>,
-    /// The stream had something of its own to send: the answer to a key update.
+    /// The stream had data of its own to send: the answer to a key update.
     answered: bool,
     /// The peer's close_notify came.
     closed: bool,
