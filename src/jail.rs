@@ -61,7 +61,7 @@ impl fmt::Display for JailError {
             }
             Self::GroupNeeded(uid) => write!(
                 f,
-                "setuid: number {uid} is of no user known here, so its group must be given by setgid"
+                "setuid: this system has no user with number {uid}, so setgid must name the group"
             ),
             Self::Directory(dir, error) => {
                 write!(
@@ -246,7 +246,7 @@ impl Plan {
                 .map_err(call("getgroups"))?
                 .is_empty()
         {
-            return no("supplementary groups are left".into());
+            return no("supplementary groups remain".into());
         }
         if let Some(set) = capabilities_left()? {
             return no(format!("the {set} capability set is not empty"));

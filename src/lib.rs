@@ -8,7 +8,7 @@
 //! * [`master`]: loads keys, enters the [`jail`], accepts, and hands each socket to a worker.
 //! * [`worker`]: a pool of relay threads with a poller each.
 //! * [`relay`]: one connection's life, between a front (accepted) and a back (connected) end.
-//! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
+//! * [`protocol`]: the plain dialogue before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.

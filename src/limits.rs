@@ -38,7 +38,7 @@ impl fmt::Display for Advice {
             ),
             Errno::ENFILE => write!(
                 f,
-                " (the whole system has as many files open as it may; connections now: {connections}; \
+                " (the system as a whole has reached its limit of open files; connections now: {connections}; \
                  raise the sysctl fs.file-max)"
             ),
             _ => Ok(()),

@@ -383,7 +383,7 @@ fn who_asks_where_nobody_answers_is_told_that_adit_is_not_running() {
     // As a power cut leaves it.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     both([
-        "adit is not running, its socket is left over: ",
+        "adit is not running, and its socket is stale: ",
         "/control: Connection refused (111)",
     ]);
 }
@@ -466,7 +466,10 @@ fn reload_finds_the_running_instance_though_its_control_socket_is_to_move() {
     adit.rewrite(|text| text.replace("accept = 127.0.0.1:0", "accept = 192.0.2.1:1"));
     let (code, said) = reload(&adit);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the running configuration goes on"), "{said}");
+    assert!(
+        said.contains("the running configuration stays in force"),
+        "{said}"
+    );
     assert!(old.exists() && !new.exists());
     adit.rewrite(|text| text.replace("accept = 192.0.2.1:1", "accept = 127.0.0.1:0"));
     let (code, said) = reload(&adit);

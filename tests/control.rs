@@ -91,7 +91,7 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
     let (certs, upstream) = (Certs::new(), Server::echo());
     let mut adit = by_hand(&certs, &upstream);
     let goes_on = format!(
-        "not reloaded: the running configuration goes on, in PID {}",
+        "not reloaded: the running configuration stays in force, in PID {}",
         adit.pid()
     );
     for wrong in [
@@ -119,7 +119,7 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
     let (code, said) = ask(&adit, "reload", &[]);
     assert_eq!(code, Some(1));
     assert!(said.contains("adit is not running"), "{said}");
-    assert!(!said.contains("goes on"), "{said}");
+    assert!(!said.contains("in force"), "{said}");
 }
 
 #[test]

@@ -166,11 +166,11 @@ pub fn parse(
 const ELSEWHERE: [(&[&str], &str); 4] = [
     (
         &["start", "run", "serve", "daemon"],
-        "to start adit, type `adit [FILE]`; as a service of systemd, `systemctl start adit`",
+        "to start adit, type `adit [FILE]`; as a systemd service, `systemctl start adit`",
     ),
     (
         &["restart", "force-reload", "hup"],
-        "to have a changed configuration taken over, type `adit reload [FILE]`; to end adit, `adit stop [FILE]`",
+        "to apply a changed configuration, type `adit reload [FILE]`; to stop adit, `adit stop [FILE]`",
     ),
     (
         &["test", "configtest", "verify", "validate"],

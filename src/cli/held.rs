@@ -44,8 +44,8 @@ impl fmt::Display for HoldError {
             Self::Another(another) => another.fmt(f),
             Self::Replaced(path, pid) => write!(
                 f,
-                "{}: PID {pid} answered there, and now another process does (try again: adit was \
-                 restarted meanwhile)",
+                "{}: PID {pid} answered there, and now another process does (try again: adit has \
+                 been restarted)",
                 path.display()
             ),
             Self::Signal(signal, pid, error) => write!(

@@ -50,7 +50,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match (args::parse(arguments, as_stunnel), meant) {
         (Ok(Command::Run(_)) | Err(_), Some((meant, word))) => {
             let word = word.display();
-            complain(format_args!("{word} is no command, and no file: {meant}"));
+            complain(format_args!(
+                "{word} is neither a command nor a file: {meant}"
+            ));
             ExitCode::from(USAGE)
         }
         (Ok(command), _) => obey(command, as_stunnel),

@@ -43,8 +43,8 @@ impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoControl => f.write_str(
-                "with this configuration adit has no control socket, which tells how a reload went \
-                 (send SIGHUP instead, and read the log; or give `control = /path`)",
+                "with this configuration adit has no control socket, which would tell how a reload \
+                 went (send SIGHUP instead, and read the log; or give `control = /path`)",
             ),
             Self::NotFound(error) => {
                 write!(f, "{error}")?;
@@ -56,7 +56,9 @@ impl fmt::Display for ReloadError {
             }
             Self::Control(path, error) => Unanswered(path, error).fmt(f),
             Self::Held(error) => error.fmt(f),
-            Self::Refused => f.write_str("the running configuration goes on; the log says why"),
+            Self::Refused => {
+                f.write_str("the running configuration stays in force; the log says why")
+            }
             Self::TimedOut => write!(
                 f,
                 "no result after {} s (the log says how far it came)",
@@ -73,7 +75,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     if checked != ExitCode::SUCCESS {
         match running::find(sources).map(|running| running.status()) {
             Ok(Ok(status)) => complain(format_args!(
-                "not reloaded: the running configuration goes on, in PID {}",
+                "not reloaded: the running configuration stays in force, in PID {}",
                 status.pid
             )),
             Ok(Err(error)) => complain(format_args!("not reloaded: {error}")),

@@ -48,9 +48,9 @@ impl fmt::Display for Unanswered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.1.kind() {
             io::ErrorKind::NotFound => "adit is not running, or has another control socket: ",
-            io::ErrorKind::ConnectionRefused => "adit is not running, its socket is left over: ",
+            io::ErrorKind::ConnectionRefused => "adit is not running, and its socket is stale: ",
             io::ErrorKind::PermissionDenied => {
-                "only who may open the control socket is answered, by default root: "
+                "only users who may open the control socket get an answer, by default root: "
             }
             _ => "",
         })?;
@@ -61,7 +61,9 @@ impl fmt::Display for Unanswered<'_> {
             io::ErrorKind::PermissionDenied => {
                 " (run this as root, or as the user who started adit)"
             }
-            io::ErrorKind::TimedOut => " (it stands still: see its log, or end it by SIGKILL)",
+            io::ErrorKind::TimedOut => {
+                " (it is not responding: see its log, or kill it with SIGKILL)"
+            }
             _ => "",
         })
     }
@@ -100,7 +102,7 @@ pub(super) fn understood(control: &Path, document: &[u8]) -> io::Result<Status> 
     serde_json::from_slice(document).map_err(|error| {
         let control = control.display();
         io::Error::other(format!(
-            "{control}: not an answer of adit's: {error} (another program listens there, or an adit \
+            "{control}: not an answer from adit: {error} (another program listens there, or an adit \
              of another version)"
         ))
     })

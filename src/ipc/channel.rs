@@ -38,7 +38,7 @@ impl Cut {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message between adit's processes was cut short (no descriptors left?)")
+        f.write_str("a message between adit's processes was truncated (no descriptors left?)")
     }
 }
 

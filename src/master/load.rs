@@ -107,12 +107,12 @@ fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
     let is_unix = |endpoint: &&Endpoint| matches!(endpoint, Endpoint::Unix(_));
     let endpoint = service.connect.iter().find(is_unix)?;
     let text = format!(
-        "Service [{}]: connect = {endpoint}: the workers are root, and so is every client to a server \
-         that asks the socket who connects, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
-         (peer) do",
+        "Service [{}]: connect = {endpoint}: the workers run as root, so a server that asks the \
+         socket for the client's identity, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
+         (peer) do, takes every client for root",
         service.name
     );
-    let help = "`setuid = USER` before the first section makes the workers another user's";
+    let help = "`setuid = USER` before the first section makes the workers run as another user";
     Some(at(Severity::Warning, &service.origins, "connect", text).help(help))
 }
 

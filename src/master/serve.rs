@@ -433,7 +433,7 @@ impl Serving {
             ToMaster::Listeners(_) | ToMaster::Serve => {
                 crate::error!(
                     self.log,
-                    "Master: {word:?} is no word to a master that serves"
+                    "Master: unexpected message while serving: {word:?}"
                 );
             }
         }

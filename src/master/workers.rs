@@ -357,8 +357,8 @@ impl Workers {
                 let taken_back = queue.revoke(row.revoke());
                 crate::warning!(
                     log,
-                    "Worker {index} (PID {pid}) stands still: {} connection(s) that it has not \
-                     taken go to others",
+                    "Worker {index} (PID {pid}) is not responding: its {} unclaimed connection(s) go \
+                     to others",
                     taken_back.len()
                 );
                 self.unassigned.extend(taken_back);
@@ -367,7 +367,7 @@ impl Workers {
                 let seconds = LIFELESS.as_secs();
                 crate::error!(
                     log,
-                    "Worker {index} (PID {pid}) stands still for {seconds} s: it is killed"
+                    "Worker {index} (PID {pid}) has not responded for {seconds} s: killing it"
                 );
                 // SIGCHLD reports the rest. The worker has not been reaped, so the number is still its
                 // own.
@@ -377,7 +377,7 @@ impl Workers {
         if stall.revoked && let_go == queue.revoked() {
             row.restore(queue.last());
             *stall = Stall::default();
-            crate::notice!(log, "Worker {index} (PID {pid}) goes on");
+            crate::notice!(log, "Worker {index} (PID {pid}) responds again");
         }
     }
 

@@ -45,10 +45,10 @@ impl Strength {
 
     /// What is missing, what that means, and the remedy: one sentence each.
     pub fn gaps(self) -> Vec<&'static str> {
-        let seccomp = "No seccomp filters on this kernel: a process that is broken into may make any system \
-                       call that its user may (CONFIG_SECCOMP_FILTER is missing)";
-        let landlock = "No landlock on this kernel: a process that is broken into may read what its user may \
-                        read in its root directory (Linux 5.13 has it, where lsm= does not leave it out)";
+        let seccomp = "No seccomp filters on this kernel: a compromised process may make any system \
+             call that its user may (CONFIG_SECCOMP_FILTER is missing)";
+        let landlock = "No landlock on this kernel: a compromised process may read what its user may \
+             read in its root directory (Linux 5.13 has it, where lsm= does not leave it out)";
         [
             (!self.seccomp).then_some(seccomp),
             (self.landlock == 0).then_some(landlock),

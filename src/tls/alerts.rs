@@ -50,7 +50,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::CertificateRequired => (
             "tlsv13 alert certificate required",
             Fault::Unsure,
-            "the peer wants a certificate of us: set cert",
+            "the peer requires a certificate from adit: set cert",
             Certificate,
         ),
         A::AccessDenied => (
@@ -62,7 +62,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::HandshakeFailure => (
             "ssl/tls alert handshake failure",
             Fault::Unsure,
-            "see ciphers, curves, whether the peer wants a certificate of us (cert), and the peer's log",
+            "see ciphers, curves, whether the peer requires a certificate from adit (cert), and the peer's log",
             Negotiation,
         ),
         A::ProtocolVersion => (
@@ -80,7 +80,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::UnrecognisedName => (
             "tlsv1 unrecognized name",
             Fault::Unsure,
-            "the peer does not know the name we asked for: see sni",
+            "the peer does not know the requested name: see sni",
             Negotiation,
         ),
         A::NoApplicationProtocol => (
@@ -98,7 +98,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::BadRecordMac => (
             "ssl/tls alert bad record mac",
             Fault::Unsure,
-            "a record was changed on its way",
+            "a record was changed in transit",
             Protocol,
         ),
         A::InternalError => (

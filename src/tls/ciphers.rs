@@ -124,8 +124,8 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         .collect();
     let warning = usable.is_empty().then(|| {
         format!(
-            "adit has no suite of {list:?}, so TLS 1.2 is not spoken, and TLS 1.3 alone is; \
-             for TLS 1.2 it has {}",
+            "adit has none of the suites in {list:?}, so it speaks TLS 1.3 only; its suites for TLS \
+             1.2 are {}",
             names_of_ciphers()
         )
     });
@@ -378,7 +378,7 @@ mod tests {
             let chosen = ciphers(list).unwrap();
             assert!(chosen.usable.is_empty(), "{list}");
             let warning = chosen.warning.unwrap();
-            assert!(warning.contains("TLS 1.3 alone"), "{list}: {warning}");
+            assert!(warning.contains("TLS 1.3 only"), "{list}: {warning}");
         }
         assert!(ciphers("HIGH").unwrap().warning.is_none());
     }

@@ -101,7 +101,7 @@ impl fmt::Display for Failure {
         }
         let hint = match (&self.offence, self.during) {
             (Offence::Vanished, During::Accept | During::Connect) => {
-                "it closed the connection in the middle of the handshake"
+                "it closed the connection during the handshake"
             }
             _ => row.hint,
         };
@@ -201,7 +201,7 @@ impl Offence {
             Offence::BadSignature => (
                 "bad signature",
                 Fault::Peer,
-                "the peer has not the key of the certificate that it shows, or its TLS is broken",
+                "the peer does not have the key of the certificate it presents, or its TLS is broken",
                 Certificate,
             ),
             Offence::HttpRequest => (
@@ -219,7 +219,7 @@ impl Offence {
             Offence::AlertReceived(alert) => return alerts::row(*alert),
             Offence::HelloRefused(alert, _) => {
                 return Row {
-                    hint: "it has nothing in common with adit, no suite with ECDHE perhaps: see ciphers, curves and the peer's log",
+                    hint: "it has nothing in common with adit, perhaps no ECDHE suite: see ciphers, curves and the peer's log",
                     ..alerts::row(*alert)
                 };
             }
@@ -232,7 +232,7 @@ impl Offence {
             Offence::BadRecordMac => (
                 "decryption failed or bad record mac",
                 Fault::Unsure,
-                "the record was changed on its way, or the peer's TLS is broken",
+                "the record was changed in transit, or the peer's TLS is broken",
                 Protocol,
             ),
             Offence::RecordOverflow => (
@@ -244,13 +244,13 @@ impl Offence {
             Offence::UnexpectedMessage => (
                 "unexpected message",
                 Fault::Unsure,
-                "the message may not come at this point: the other side speaks no TLS here, or its TLS is broken",
+                "the message is out of place: the other side does not speak TLS here, or its TLS is broken",
                 Protocol,
             ),
             Offence::Malformed(_) => (
                 "bad length or encoding",
                 Fault::Unsure,
-                "the message cannot be parsed: the other side speaks no TLS here, or its TLS is broken",
+                "the message cannot be parsed: the other side does not speak TLS here, or its TLS is broken",
                 Protocol,
             ),
             Offence::Misbehaved(_) => (
@@ -262,7 +262,7 @@ impl Offence {
             Offence::Vanished => (
                 "unexpected eof while reading",
                 Fault::Unsure,
-                "it closed the connection without saying so in TLS: data may be missing",
+                "it closed the connection without close_notify: data may be missing",
                 Vanished,
             ),
             Offence::KeysExhausted => (

@@ -101,7 +101,7 @@ fn of_algorithm(algorithm: &Element<'_>) -> Option<String> {
 fn ec(parameters: &Element<'_>) -> Option<String> {
     match parameters.tag {
         SEQUENCE => {
-            Some("an EC key with explicit parameters, where a named curve must stand".into())
+            Some("an EC key with explicit parameters, where a named curve is required".into())
         }
         OBJECT_IDENTIFIER => Some(format!(
             "an EC key on the curve {}",

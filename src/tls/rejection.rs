@@ -67,9 +67,10 @@ impl Rejection {
         match self {
             Rejection::Expired => "the peer must renew its certificate (or our clock is wrong)",
             Rejection::NotYetValid => "one of the two clocks is wrong",
-            Rejection::SelfSigned => "if you trust it, put the certificate into the file of CAfile",
+            Rejection::SelfSigned => "if you trust it, add the certificate to the file of CAfile",
             Rejection::UnknownIssuer => {
-                "put the issuing authority into the file of CAfile; or the peer does not send its intermediates"
+                "add the issuing authority to the file of CAfile; or the peer does not send its \
+                 intermediates"
             }
             Rejection::NotInRepository => {
                 "verifyPeer wants the certificate itself in CAfile or CApath"
@@ -83,7 +84,8 @@ impl Rejection {
                 "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate"
             }
             Rejection::AuthorityKeySize(_) => {
-                "adit takes RSA keys of 2048 to 8192 bits: the authority needs a new key, and the peer a new certificate"
+                "adit takes RSA keys of 2048 to 8192 bits: the authority needs a new key, and the \
+                 peer a new certificate"
             }
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
                 "the peer needs another certificate"

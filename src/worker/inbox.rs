@@ -129,7 +129,7 @@ impl Inbox {
         match self.master.receive(buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(Some(message)) => match serde_json::from_slice(&buffer[..message.len]) {
                 Ok(word) => self.obey(&word, message.descriptors),
-                Err(error) => crate::error!(self.log, "Worker: unknown word: {error}"),
+                Err(error) => crate::error!(self.log, "Worker: unknown message: {error}"),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

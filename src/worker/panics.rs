@@ -23,7 +23,7 @@ pub fn keep_places() {
                 };
                 *place = match info.location() {
                     Some(location) => format!("panic at {location}"),
-                    None => "panic at an unknown place".to_owned(),
+                    None => "panic at an unknown location".to_owned(),
                 };
                 true
             });

@@ -40,7 +40,7 @@ fifty() {
     local nth
     for nth in $(seq $UPGRADES); do
         case $nth in
-        10) bad crash "what runs is left as it is" ;;
+        10) bad crash "the running adit is left alone" ;;
         20) bad crash-serving "the old one goes on" ;;
         30) bad other "the old one goes on" ;;
         40) bad hang "the old one goes on" ;;

@@ -40,7 +40,7 @@ impl<S: Read + Write> Spoken<'_, S> {
             self.transcript.push(format!("S: {line}"));
             if !line.starts_with(expected) {
                 return Err(io::Error::other(format!(
-                    "the mail program expected \"{expected}\" and heard \"{line}\""
+                    "the mail program expected \"{expected}\" and received \"{line}\""
                 )));
             }
             if line.as_bytes().get(3) != Some(&b'-') || expected.starts_with('+') {

@@ -88,7 +88,7 @@ impl<'a> Instance<'a> {
             if Instant::now() > deadline {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    format!("it does not serve after {} s", DEADLINE.as_secs()),
+                    format!("it is not serving after {} s", DEADLINE.as_secs()),
                 ));
             }
             thread::sleep(GLANCE);

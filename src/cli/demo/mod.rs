@@ -92,11 +92,11 @@ impl fmt::Display for Failure {
         f.write_str("adit demo failed: ")?;
         match &self.reason {
             Reason::Step(step, error) => write!(f, "{step}: {error}")?,
-            Reason::Altered(place) => write!(f, "the mail was altered on its way {place}")?,
+            Reason::Altered(place) => write!(f, "the mail was altered in transit {place}")?,
             Reason::NotTls13(version) => {
-                write!(f, "the server was spoken to in {version}, not in TLS 1.3")?;
+                write!(f, "the connection to the server was {version}, not TLS 1.3")?;
             }
-            Reason::Readable(what) => write!(f, "{what} was readable on the way to the server")?,
+            Reason::Readable(what) => write!(f, "{what} was readable in transit to the server")?,
         }
         if !self.log.is_empty() {
             f.write_str("\nThe end of adit's log:")?;
@@ -264,10 +264,10 @@ fn fetch(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, See
 fn report(server: &MailServer, port: Port) -> Result<Seen, Failure> {
     let (at, seen) = server
         .report()
-        .map_err(during("hearing from the mail server"))?;
+        .map_err(during("waiting for the mail server"))?;
     if at != port {
-        let error = io::Error::other(format!("{port:?} was due, {at:?} was used"));
-        return Err(during("hearing from the mail server")(error));
+        let error = io::Error::other(format!("{port:?} was expected, {at:?} was used"));
+        return Err(during("waiting for the mail server")(error));
     }
     seen.map_err(during("serving the mail program"))
 }

@@ -13,8 +13,7 @@ const DOCUMENTS: [&str; 2] = [
 pub(super) fn section(page: &mut Page) {
     page.section("Differences from stunnel");
     page.text(
-        "What is served does as stunnel does, but for these. Each was seen by running stunnel 5.68 \
-         and adit.",
+        "Everything that adit serves works as in stunnel, except for these. Each was observed with stunnel 5.68 and adit.",
     );
     for [what, stunnel, adit, why] in DOCUMENTS.into_iter().flat_map(rows) {
         let theirs = match stunnel {

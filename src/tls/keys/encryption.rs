@@ -213,7 +213,7 @@ fn scheme2(
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 42] => Cipher::Aes256,
         // 1.2.840.113549.3.7
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 7] => Cipher::TripleDes,
-        _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
+        _ => return Err(Refusal::Unserved("a cipher other than AES-CBC and 3DES")),
     };
     let iv = encryption.octets()?;
     let derivation = Pbkdf2::read(derivation)?;
@@ -245,7 +245,7 @@ impl<'a> Pbkdf2<'a> {
     pub fn read(mut algorithm: Elements<'a>) -> Result<Self, Refusal> {
         // 1.2.840.113549.1.5.12
         if algorithm.identifier()? != [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12] {
-            return Err(Refusal::Unserved("another key derivation than PBKDF2"));
+            return Err(Refusal::Unserved("a key derivation other than PBKDF2"));
         }
         let mut parameters = algorithm.sequence()?;
         let salt = parameters.octets()?;
@@ -348,7 +348,7 @@ pub fn decrypt_pem(
         "AES-192-CBC" => Cipher::Aes192,
         "AES-256-CBC" => Cipher::Aes256,
         "DES-EDE3-CBC" => Cipher::TripleDes,
-        _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
+        _ => return Err(Refusal::Unserved("a cipher other than AES-CBC and 3DES")),
     };
     let iv = unhexed(iv.trim()).filter(|iv| iv.len() == cipher.block_length());
     let iv = iv.ok_or(Refusal::Damaged)?;

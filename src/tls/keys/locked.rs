@@ -120,11 +120,11 @@ impl<'a> Opener<'a> {
             Refusal::Damaged => Problem::error(option, format!("{path} is damaged")),
             Refusal::Unserved(what) => Problem::error(
                 option,
-                format!("{path} is encrypted by {what}, which adit does not serve: {convert}"),
+                format!("{path} is encrypted by {what}, which adit does not support: {convert}"),
             ),
             Refusal::UnservedMac(what) => Problem::error(
                 option,
-                format!("{path} is protected by {what}, which adit does not serve: {convert}"),
+                format!("{path} is protected by {what}, which adit does not support: {convert}"),
             ),
             Refusal::Locked => match self.phrases.unasked {
                 None => Problem::error(
@@ -136,7 +136,7 @@ impl<'a> Opener<'a> {
                 ),
                 Some(reason) => Problem::warning(
                     option,
-                    format!("{path} is encrypted: the key in it was not checked, as {reason}"),
+                    format!("{path} is encrypted: the key in it was not checked, because {reason}"),
                 ),
             },
         }
@@ -173,7 +173,7 @@ impl LockedPem {
             "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
             "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
             _ => Err(Refusal::Unserved(
-                "OpenSSL's old scheme, for another key than RSA and EC",
+                "OpenSSL's old scheme, for a key other than RSA and EC",
             )),
         }
     }

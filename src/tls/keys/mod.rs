@@ -366,7 +366,7 @@ fn pem_certificates(
         one.map_err(|error| {
             let (nth, path) = (nth + 1, path.display());
             let text = format!(
-                "certificate {nth} in {path} is damaged PEM: {error}; copy it anew, or take it out"
+                "certificate {nth} in {path} is damaged PEM: {error}; copy it again, or remove it"
             );
             Problem::error(option, text)
         })
@@ -482,7 +482,7 @@ pub(super) fn ca_file(path: &Path) -> Result<Vec<Authority>, Problem> {
         .position(|one| X509Certificate::from_der(&one.der).is_err())
     {
         let (nth, path) = (nth + 1, path.display());
-        let text = format!("certificate {nth} in {path} is damaged: copy it anew, or take it out");
+        let text = format!("certificate {nth} in {path} is damaged: copy it again, or remove it");
         return Err(Problem::error("CAfile", text));
     }
     if !found.iter().any(Authority::is_plain) {

@@ -361,7 +361,7 @@ fn encrypted_pem_is_opened_whatever_encrypts_it() {
         refused(
             &options,
             &["s\u{e4}cret"],
-            &["locked.key", "does not serve", "openssl pkey"],
+            &["locked.key", "does not support", "openssl pkey"],
         );
         // Asking would not help.
         assert!(!is_locked(&options, &[]));

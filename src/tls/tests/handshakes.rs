@@ -383,5 +383,5 @@ fn without_a_suite_in_common_both_lists_are_told() {
         "{text}"
     );
     assert!(text.contains("ECDHE-RSA-AES128-GCM-SHA256"), "{text}");
-    assert!(text.contains("no suite with ECDHE"), "{text}");
+    assert!(text.contains("no ECDHE suite"), "{text}");
 }

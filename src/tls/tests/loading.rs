@@ -285,7 +285,7 @@ fn trust_that_cannot_be_loaded_is_an_error() {
     error(
         client(Some(pki.write("bad", damaged)), None),
         "CAfile",
-        &["certificate 1 in", "damaged PEM", "take it out"],
+        &["certificate 1 in", "damaged PEM", "remove it"],
     );
     // One among good ones, with a line missing or changed.
     let good = authority("the authority").pem();
@@ -299,7 +299,7 @@ fn trust_that_cannot_be_loaded_is_an_error() {
         error(
             client(Some(pki.write("one-bad", &text)), None),
             "CAfile",
-            &["certificate 2 in", "is damaged", "take it out"],
+            &["certificate 2 in", "is damaged", "remove it"],
         );
     }
 }
