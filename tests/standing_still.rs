@@ -1,4 +1,4 @@
-//! A worker that is there and does nothing is no worker: what waits for it goes to others.
+//! A worker that does nothing counts as none: what waits for it goes to others.
 
 use std::net::TcpStream;
 
@@ -8,7 +8,7 @@ use crate::require;
 use crate::supervision::{goes_on, open, send, start};
 use crate::support::{Adit, Certs, proc, tls, wait_for};
 
-/// Clients that connect while a worker is not responding: some are handed to it.
+/// Clients that connect while a worker is stopped: some are handed to it.
 fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
     proc::freeze(stopped);
     let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
@@ -31,7 +31,7 @@ fn a_worker_that_stands_still_loses_its_new_connections_to_others_and_then_its_l
     let before = proc::roles(adit.pid());
     let stopped = before.workers[0];
     let mut clients = beside_a_stopped_worker(&adit, stopped);
-    // Killed for it, and replaced, while nobody else notices.
+    // Killed for it, and replaced, without any other effect.
     adit.wait_for_log("s: killing it");
     wait_for("another worker in its place", || {
         let roles = proc::roles(adit.pid());
