@@ -361,7 +361,7 @@ fn status_tells_generations_workers_and_services() {
 }
 
 #[test]
-fn who_asks_where_nobody_answers_is_told_that_adit_is_not_running() {
+fn a_command_without_an_answer_says_that_adit_is_not_running() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
@@ -488,7 +488,7 @@ fn reload_finds_the_running_instance_though_its_control_socket_is_to_move() {
 
 /// A user who can put a socket at the configured path must not choose what root signals.
 #[test]
-fn reload_signals_nobody_whose_number_an_answer_only_says() {
+fn reload_signals_no_process_that_is_only_named_in_an_answer() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();

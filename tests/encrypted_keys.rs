@@ -205,7 +205,7 @@ fn without_a_terminal_the_start_fails_and_says_what_to_do() {
 }
 
 #[test]
-fn a_daemon_needs_nobody_at_a_reload_after_a_crash_and_for_a_new_binary() {
+fn a_daemon_asks_for_nothing_at_a_reload_after_a_crash_and_for_a_new_binary() {
     require!(root);
     require!(adit);
     let certs = Certs::new();
@@ -428,7 +428,7 @@ fn check_starts_its_resolver_before_it_knows_a_pass_phrase() {
 /// As the packages do in an upgrade: timeout(1) makes its own process group, which the terminal would
 /// stop if it asked.
 #[test]
-fn check_in_the_background_of_a_terminal_asks_nobody_and_is_not_stopped() {
+fn check_in_the_background_of_a_terminal_does_not_ask_and_is_not_stopped() {
     require!(adit);
     let certs = Certs::new();
     let file = certs.pkcs12("server", PHRASE);

@@ -227,7 +227,7 @@ fn a_failed_handshake_is_one_line_in_stunnels_words_first() {
 }
 
 #[test]
-fn a_level_that_nobody_asked_for_is_not_written() {
+fn a_level_that_is_not_configured_is_not_written() {
     let certs = Certs::new();
     let dead = dead_address();
     let plan = Plan::new().global("debug = err");

@@ -54,7 +54,7 @@ fn serves_unread(kernel: Option<Kernel>, stderr: OwnedFd) {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_stops_nothing() {
+fn a_pipe_without_a_reader_stops_nothing() {
     require!(adit);
     for kernel in kernels() {
         let (_unread, writer) = std::io::pipe().expect("a pipe");
@@ -63,7 +63,7 @@ fn a_pipe_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn a_socket_that_nobody_reads_stops_nothing() {
+fn a_socket_that_is_not_read_stops_nothing() {
     require!(adit);
     for kernel in kernels() {
         let (_unread, writer) = UnixStream::pair().expect("sockets");
@@ -75,7 +75,7 @@ fn a_socket_that_nobody_reads_stops_nothing() {
 
 /// Like the terminal of a hanging SSH connection.
 #[test]
-fn a_terminal_that_nobody_reads_stops_nothing() {
+fn a_terminal_that_is_not_read_stops_nothing() {
     require!(adit);
     for kernel in kernels() {
         let pty = nix::pty::openpty(None, None).expect("a pty");

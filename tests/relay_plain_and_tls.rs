@@ -504,7 +504,7 @@ fn ecdsa_rsa_and_ed25519_certificates_serve() {
 }
 
 #[test]
-fn x25519mlkem768_is_agreed_with_whoever_knows_it() {
+fn x25519mlkem768_is_agreed_with_peers_that_know_it() {
     require!(adit);
     let certs = Certs::new();
     let (tell, group) = mpsc::channel();

@@ -514,7 +514,7 @@ fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
 }
 
 #[test]
-fn somebody_who_does_not_answer_on_a_unix_socket_keeps_nobody_waiting() {
+fn an_unresponsive_program_on_a_unix_socket_delays_nothing() {
     use nix::sys::socket::{
         AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
     };

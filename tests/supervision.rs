@@ -233,7 +233,7 @@ pub fn wait_until_refused(address: std::net::SocketAddr) {
 }
 
 #[test]
-fn a_master_that_is_told_to_drain_while_somebody_connects_lives_on() {
+fn a_master_that_is_told_to_drain_while_a_client_connects_lives_on() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
@@ -281,7 +281,7 @@ fn sockets_that_a_dead_worker_had_not_claimed_are_served_while_draining_too() {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_left_behind_by_nobody() {
+fn no_process_leaves_a_stalled_worker_behind() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
@@ -314,12 +314,12 @@ fn a_master_without_a_free_descriptor_lives_through_usr1() {
     proc::limit_descriptors(roles.master, &limit);
     assert!(goes_on(&mut client));
     // It is told again once it has a descriptor, and so are its workers.
-    wait_until_nobody_holds(&adit, &old);
+    wait_until_no_process_holds(&adit, &old);
     assert_eq!(proc::roles(adit.pid()).master, roles.master);
 }
 
 /// Waits until every process has closed that log file.
-fn wait_until_nobody_holds(adit: &Adit, file: &Path) {
+fn wait_until_no_process_holds(adit: &Adit, file: &Path) {
     wait_for("the old log's last holder", || {
         let family = proc::family(adit.pid());
         let held = family.iter().any(|one| proc::has_open(one.pid, file));

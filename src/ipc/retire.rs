@@ -48,7 +48,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_retired_listener_hears_nobody_and_keeps_whom_it_has() {
+    fn a_retired_listener_takes_no_new_connection_and_keeps_those_it_has() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let early = TcpStream::connect(address).unwrap();

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_nobody_listens_to_formats_nothing() {
+    fn a_level_that_is_not_in_force_formats_nothing() {
         struct Trap;
         impl fmt::Display for Trap {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {

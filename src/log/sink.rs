@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_harms_nobody() {
+    fn a_reader_that_went_away_does_no_harm() {
         let (reader, sink) = pipe();
         drop(reader);
         sink.put(b"one\n");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_once_a_day_and_where_there_is_none_nobody_wakes_up() {
+    fn it_is_reported_once_a_day_and_without_certificates_nothing_wakes_up() {
         let mut reminders = Reminders {
             ends: Vec::new(),
             next: Instant::now(),

@@ -30,7 +30,7 @@ good() {
     before=$(taken_over)
     upgrade "$1" && is_new "$first" && [ "$(taken_over)" = $((before + 1)) ]
 }
-# The package is installed, the program is not taken, and whoever upgrades is told.
+# The package is installed, the program is not taken, and the upgrade reports it.
 bad() {
     local before
     before=$(taken_over)

@@ -139,7 +139,7 @@ fn a_second_connection_resumes_the_session_of_the_first() {
 }
 
 #[test]
-fn tickets_come_though_nobody_says_anything() {
+fn tickets_come_though_neither_side_sends_anything() {
     let mut tunnel = Tunnel::new(version(TlsVersion::V1_3));
     let (mut silent, start) = (Vec::new(), Instant::now());
     let resumed = |tunnel: &Tunnel| {
@@ -222,7 +222,7 @@ fn a_peer_that_closes_without_close_notify_ends_both_at_once() {
 }
 
 #[test]
-fn a_peer_that_answers_no_close_notify_holds_nobody_once_it_closes() {
+fn a_peer_that_answers_no_close_notify_delays_nothing_once_it_closes() {
     let mut tunnel = Tunnel::new(|_| {});
     let client = tunnel.entry.client();
     let left = tunnel.entry.server();
