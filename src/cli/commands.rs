@@ -52,7 +52,7 @@ pub const COMMANDS: &[CommandDef] = &[
     },
     CommandDef {
         name: "check",
-        arguments: "[--strict] [--passed N] [FILE]",
+        arguments: "[--strict] [--route] [--passed N] [FILE]",
         summary: "report everything that is wrong with a configuration, and start nothing",
         details: "It loads certificates and keys and resolves names, as a start does. If there is an \
              error it fails, and says where the error is and what would be right. It asks for the \
@@ -61,6 +61,11 @@ pub const COMMANDS: &[CommandDef] = &[
              running adit has.",
         flags: &[
             flag("--strict", "", "also fail on warnings"),
+            flag(
+                "--route",
+                "",
+                "show the stages that connections of each service go through",
+            ),
             flag("--passed", "N", "expect N sockets from systemd"),
         ],
         takes_file: true,

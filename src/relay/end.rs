@@ -332,6 +332,14 @@ impl End {
         self.flush(pool).map(drop)
     }
 
+    /// Takes plaintext back that was heard and not used: TLS begins, and it is the first of it.
+    pub fn take_back(&mut self, pool: &mut Pool) {
+        if !self.plain.is_empty() {
+            self.input.push(self.plain.bytes(), pool);
+            self.plain.clear(pool);
+        }
+    }
+
     /// Closing will send an RST, not a FIN: what was on its way is thrown away.
     pub fn reset_on_close(&self) -> Result<(), Errno> {
         let linger = libc::linger {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::advice;
 use super::buffer::{LARGE, Pool, Scratch};
 use super::end::{End, Reading, Writing};
+use super::ends::Pair;
 use super::first_words::FirstWords;
 use super::hearing::{Ears, Heard};
 use super::resources::Resources;
@@ -70,13 +71,13 @@ struct Flow<'a> {
 
 impl Pump {
     /// Begins to carry.
-    pub fn begin(context: &mut Context<'_>) -> Self {
-        if context.front.tls.is_some() {
+    pub fn begin(pair: &Pair, context: &mut Context<'_>) -> Self {
+        if pair.front.tls.is_some() && pair.back.tls.is_none() {
             context.common.first_words = FirstWords::within_tls(context.common.config());
         }
         let now = context.resources.now;
-        let front = context.front.holds().then_some(now + TICKETS_WAIT);
-        let back = context.back.as_ref().is_some_and(End::holds);
+        let front = pair.front.holds().then_some(now + TICKETS_WAIT);
+        let back = pair.back.holds();
         Self {
             release_at: if back { Some(now) } else { front },
             active: now,
@@ -93,17 +94,10 @@ impl Pump {
     ///
     /// # Errors
     /// An end is broken, or was idle for too long.
-    pub fn step(mut self, context: Context<'_>) -> Result<Next<Self>, Ending> {
-        let Context {
-            common,
-            front,
-            back,
-            resources,
-        } = context;
+    pub fn step(&mut self, pair: &mut Pair, context: Context<'_>) -> Result<Next<()>, Ending> {
+        let Context { common, resources } = context;
         let log = common.log;
-        let Some(back) = back else {
-            return Err(Ending::Reset);
-        };
+        let Pair { front, back } = pair;
         let (mut again, mut moved) = (false, false);
         for side in [Side::Front, Side::Back] {
             let (carried, active) = carry(side, common, front, back, resources)?;
@@ -125,7 +119,7 @@ impl Pump {
             self.active = resources.now;
         }
         if again {
-            return Ok(Next::Again(self));
+            return Ok(Next::Again(()));
         }
         for end in [&mut *front, &mut *back] {
             // Whatever could be read of it has been: an RST came while the other side is stuck.
@@ -144,13 +138,13 @@ impl Pump {
     }
 
     fn wait(
-        mut self,
+        &mut self,
         front: &End,
         back: &End,
         log: &Log,
         timeouts: crate::config::Timeouts,
         now: Instant,
-    ) -> Result<Next<Self>, Ending> {
+    ) -> Result<Next<()>, Ending> {
         let both = front.reading == Reading::Open && back.reading == Reading::Open;
         let idle = both || front.unsent() > 0 || back.unsent() > 0;
         let patience = match (idle, front.reading) {
@@ -161,7 +155,7 @@ impl Pump {
         };
         self.due = self.active + patience;
         if self.due > now {
-            return Ok(Next::Wait(self));
+            return Ok(Next::Wait(()));
         }
         if idle {
             info!(

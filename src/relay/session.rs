@@ -1,5 +1,5 @@
-//! A session: its two ends, the stage it is in, and what is counted and said about it from the
-//! first line to the last.
+//! A session: its ends, the stage of its route that it is in, and what is counted and said about it
+//! from the first line to the last.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Address;
-use super::connecting::Connecting;
+use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
+use super::ends::Pair;
 use super::handshaking::Handshaking;
 use super::poller::Readiness;
 use super::pump::Pump;
 use super::resources::Resources;
-use super::route::{Stage, plan};
+use super::route;
 use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
 use crate::config::LogId;
@@ -35,24 +36,73 @@ pub enum Outcome {
     Done(Ending),
 }
 
+/// The ends that are there, and the stage that works on them.
 #[derive(Debug)]
-enum Phase {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every session is joined, and each is in its slab's place, not moved"
+)]
+enum Life {
+    /// The server is not connected yet.
+    Alone(End, Early),
+    /// Both ends are there.
+    Joined(Pair, Late),
+    /// Only while it goes from the one to the other.
+    Between,
+}
+
+#[derive(Debug)]
+enum Early {
+    Handshaking(Handshaking),
     Connecting(Connecting),
+    /// Only while a step runs, and after its panic.
+    Stepping,
+}
+
+#[derive(Debug)]
+enum Late {
     Talking(Talking),
     Handshaking(Handshaking),
     Pump(Pump),
-    /// Only while a step runs, and after its panic.
+    /// As of [`Early`].
     Stepping,
+}
+
+/// What a step of the present stage came to.
+enum Turn {
+    /// The stage goes on later.
+    Later(Outcome),
+    /// It is over, and the next begins.
+    Advance,
+    /// The server is connected.
+    Connected(Connection),
+    /// The session is over, in order.
+    Over,
+}
+
+/// Puts the stage back if it goes on.
+fn turn<S, P>(next: Next<S>, place: &mut P, wrap: impl FnOnce(S) -> P) -> Turn {
+    match next {
+        Next::Wait(stage) => {
+            *place = wrap(stage);
+            Turn::Later(Outcome::Wait)
+        }
+        Next::Again(stage) => {
+            *place = wrap(stage);
+            Turn::Later(Outcome::Again)
+        }
+        Next::Advance => Turn::Advance,
+        Next::Over => Turn::Over,
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
     common: Common,
-    stages: &'static [Stage],
-    front: End,
-    back: Option<End>,
-    phase: Phase,
+    life: Life,
+    /// The next stage, of those that the route has for this part of its life.
+    next: usize,
 }
 
 impl Session {
@@ -65,23 +115,24 @@ impl Session {
             level: service.config.debug,
             id: log_id(service.config.log_id, handed.connection.number),
         };
-        let stages = plan(service);
-        let mut session = Self {
-            common: Common::new(&handed, key, log, services),
-            stages,
-            front: End::new(handed.socket, handed.connection.peer.is_some(), false),
-            back: None,
-            phase: Phase::Stepping,
-        };
-        session.announce(handed.connection.peer, resources);
-        if let [Stage::Handshake(Side::Front), ..] = stages {
+        let client_speaks = service.route.early(0).is_some();
+        let common = Common::new(&handed, key, log, services);
+        let mut front = End::new(handed.socket, handed.connection.peer.is_some(), false);
+        announce(&common, &front, handed.connection.peer, resources);
+        if client_speaks {
             // The first words are the client's, and as a rule they are here already.
-            session.front.note(Readiness {
+            front.note(Readiness {
                 readable: true,
                 ..Readiness::default()
             });
         }
-        if let Err(error) = resources.poller.add(session.front.as_fd(), key) {
+        let added = resources.poller.add(front.as_fd(), key);
+        let mut session = Self {
+            common,
+            life: Life::Alone(front, Early::Stepping),
+            next: 0,
+        };
+        if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
             session.finish(Ending::Reset, resources);
             return None;
@@ -95,51 +146,37 @@ impl Session {
         }
     }
 
-    fn announce(&self, peer: Option<SocketAddr>, resources: &Resources) {
-        let (log, config) = (self.common.log, self.common.config());
-        let row = resources.row(self.common.index());
-        row.accepted().fetch_add(1, Relaxed);
-        row.active().fetch_add(1, Relaxed);
-        debug!(log, "Service [{}] started", config.name);
-        if peer.is_some() {
-            set_options(&self.front, 'l', config, &log);
-        }
-        let from = Address(peer);
-        notice!(
-            log,
-            "Service [{}] accepted connection from {from}",
-            config.name
-        );
-    }
-
     /// Takes note of an event on the socket of one side.
     pub fn note(&mut self, side: Side, ready: Readiness) {
-        match (side, &mut self.back, &mut self.phase) {
-            (Side::Front, _, _) => self.front.note(ready),
-            (Side::Back, Some(back), _) => back.note(ready),
-            (Side::Back, None, Phase::Connecting(connecting)) => connecting.note(ready),
-            (Side::Back, None, _) => {}
+        match (side, &mut self.life) {
+            (Side::Front, Life::Alone(front, _)) => front.note(ready),
+            (Side::Back, Life::Alone(_, Early::Connecting(connecting))) => connecting.note(ready),
+            (side, Life::Joined(pair, _)) => pair.end(side).note(ready),
+            (Side::Back, Life::Alone(..)) | (_, Life::Between) => {}
         }
     }
 
     /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
     pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
-        if let Phase::Connecting(connecting) = &mut self.phase {
+        if let Life::Alone(_, Early::Connecting(connecting)) = &mut self.life {
             connecting.answer(id, answer, &self.common.log);
         }
     }
 
     /// When it must be stepped though nothing happened.
     pub fn due(&self) -> Option<Instant> {
-        let phase = match &self.phase {
-            Phase::Connecting(connecting) => connecting.due(),
-            Phase::Talking(talking) => Some(talking.due()),
-            Phase::Handshaking(handshaking) => Some(handshaking.due()),
-            Phase::Pump(pump) => Some(pump.due()),
-            Phase::Stepping => None,
+        let stage = match &self.life {
+            Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Connecting(stage)) => stage.due(),
+            Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
+            Life::Joined(_, Late::Handshaking(stage)) => Some(stage.due()),
+            Life::Joined(_, Late::Pump(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Stepping) | Life::Joined(_, Late::Stepping) | Life::Between => {
+                None
+            }
         };
-        match (phase, self.common.report_at()) {
-            (Some(phase), Some(report)) => Some(phase.min(report)),
+        match (stage, self.common.report_at()) {
+            (Some(stage), Some(report)) => Some(stage.min(report)),
             (one, other) => one.or(other),
         }
     }
@@ -147,99 +184,94 @@ impl Session {
     /// Goes on as far as it can without waiting and without starving others.
     pub fn step(&mut self, resources: &mut Resources) -> Outcome {
         let outcome = self.run(resources);
-        match outcome {
-            Outcome::Done(_) => return outcome,
-            Outcome::Wait if self.is_unanswered() => self.acknowledge(),
-            Outcome::Wait | Outcome::Again => {}
+        if let Outcome::Done(_) = outcome {
+            return outcome;
         }
         let common = &mut self.common;
-        let back = self.back.as_mut().map(|back| (back, common.key | 1));
-        for (end, key) in [(&mut self.front, common.key)].into_iter().chain(back) {
-            if end.must_watch_room()
-                && let Err(error) = resources.poller.watch_room(end.as_fd(), key)
-            {
-                error!(common.log, "epoll_ctl: {}", log::Reason(&error));
-                return Outcome::Done(Ending::Reset);
+        let watched = match &mut self.life {
+            Life::Alone(front, _) => settle(front, Side::Front, outcome, common, resources),
+            Life::Joined(pair, _) => {
+                settle(&mut pair.front, Side::Front, outcome, common, resources)
+                    .and_then(|()| settle(&mut pair.back, Side::Back, outcome, common, resources))
             }
+            Life::Between => Ok(()),
+        };
+        if let Err(ending) = watched {
+            return Outcome::Done(ending);
         }
         common.report_if_due(resources);
         outcome
     }
 
-    fn is_unanswered(&self) -> bool {
-        self.front.is_unanswered() || self.back.as_ref().is_some_and(End::is_unanswered)
-    }
-
-    /// What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
-    fn acknowledge(&mut self) {
-        if self.common.service().tls.is_none() {
-            return;
-        }
-        match self.common.tls_side() {
-            Side::Front => self.front.acknowledge(),
-            Side::Back => {
-                if let Some(back) = &mut self.back {
-                    back.acknowledge();
-                }
-            }
-        }
-    }
-
     fn run(&mut self, resources: &mut Resources) -> Outcome {
         loop {
-            let phase = std::mem::replace(&mut self.phase, Phase::Stepping);
-            let context = Context {
-                common: &mut self.common,
-                front: &mut self.front,
-                back: &mut self.back,
-                resources,
+            let common = &mut self.common;
+            let context = Context { common, resources };
+            let turn = match &mut self.life {
+                Life::Alone(front, phase) => step_early(front, phase, context),
+                Life::Joined(pair, phase) => step_late(pair, phase, context),
+                Life::Between => Err(inconsistent(&self.common)),
             };
-            let next = match phase {
-                Phase::Connecting(stage) => stage.step(context).map(|n| n.map(Phase::Connecting)),
-                Phase::Talking(stage) => stage.step(context).map(|n| n.map(Phase::Talking)),
-                Phase::Handshaking(stage) => stage.step(context).map(|n| n.map(Phase::Handshaking)),
-                Phase::Pump(stage) => stage.step(context).map(|n| n.map(Phase::Pump)),
-                Phase::Stepping => Err(Ending::Reset),
+            let advanced = match turn {
+                Ok(Turn::Later(outcome)) => return outcome,
+                Ok(Turn::Over) => return Outcome::Done(Ending::Closed),
+                Ok(Turn::Advance) => self.advance(resources),
+                Ok(Turn::Connected(back)) => self.join(back, resources),
+                Err(ending) => Err(ending),
             };
-            match next {
-                Ok(Next::Wait(phase)) => {
-                    self.phase = phase;
-                    return Outcome::Wait;
-                }
-                Ok(Next::Again(phase)) => {
-                    self.phase = phase;
-                    return Outcome::Again;
-                }
-                Ok(Next::Advance) => {
-                    if let Err(ending) = self.advance(resources) {
-                        return Outcome::Done(ending);
-                    }
-                }
-                Ok(Next::Over) => return Outcome::Done(Ending::Closed),
-                Err(ending) => return Outcome::Done(ending),
+            if let Err(ending) = advanced {
+                return Outcome::Done(ending);
             }
         }
     }
 
-    /// Begins the next stage of the plan.
+    /// Begins the next stage of the route.
     fn advance(&mut self, resources: &mut Resources) -> Result<(), Ending> {
-        let mut context = Context {
-            common: &mut self.common,
-            front: &mut self.front,
-            back: &mut self.back,
-            resources,
+        let nth = self.next;
+        self.next += 1;
+        let common = &mut self.common;
+        let (early, late) = {
+            let route = &common.service().route;
+            (route.early(nth), route.late(nth))
         };
-        let Some((stage, rest)) = self.stages.split_first() else {
-            self.phase = Phase::Pump(Pump::begin(&mut context));
-            return Ok(());
-        };
-        self.stages = rest;
-        self.phase = match *stage {
-            Stage::Connect => Phase::Connecting(Connecting::begin(context)),
-            Stage::Dialogue => Phase::Talking(Talking::begin(context)?),
-            Stage::Handshake(side) => Phase::Handshaking(Handshaking::begin(side, context)?),
-        };
+        let mut context = Context { common, resources };
+        match &mut self.life {
+            Life::Alone(front, phase) => {
+                *phase = match early {
+                    Some(route::Early::Handshake) => {
+                        Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
+                    }
+                    None => Early::Connecting(Connecting::begin(&mut context)),
+                }
+            }
+            Life::Joined(pair, phase) => {
+                *phase = match late {
+                    Some(route::Late::Talk(protocol)) => {
+                        Late::Talking(Talking::begin(protocol, pair, &mut context)?)
+                    }
+                    Some(route::Late::Handshake(side)) => {
+                        let end = pair.end(side);
+                        Late::Handshaking(Handshaking::begin(side, end, &mut context)?)
+                    }
+                    None => Late::Pump(Pump::begin(pair, &mut context)),
+                }
+            }
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
         Ok(())
+    }
+
+    /// Both ends are there from now on.
+    fn join(&mut self, back: Connection, resources: &mut Resources) -> Result<(), Ending> {
+        self.life = match std::mem::replace(&mut self.life, Life::Between) {
+            Life::Alone(front, _) => {
+                let back = back.into();
+                Life::Joined(Pair { front, back }, Late::Stepping)
+            }
+            other => other,
+        };
+        self.next = 0;
+        self.advance(resources)
     }
 
     /// Writes the last lines, settles the counts, gives the memory back and the sockets to those
@@ -254,13 +286,19 @@ impl Session {
             "Connection {status}: {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
         self.common.report(resources);
-        if let Phase::Connecting(connecting) = self.phase {
-            connecting.dissolve(resources);
+        match self.life {
+            Life::Alone(front, phase) => {
+                if let Early::Connecting(connecting) = phase {
+                    connecting.dissolve(resources);
+                }
+                part(front, Side::Front, ending, reset, resources);
+            }
+            Life::Joined(pair, _) => {
+                part(pair.back, Side::Back, ending, reset, resources);
+                part(pair.front, Side::Front, ending, reset, resources);
+            }
+            Life::Between => {}
         }
-        if let Some(back) = self.back {
-            part(back, Side::Back, ending, reset, resources);
-        }
-        part(self.front, Side::Front, ending, reset, resources);
         let row = resources.row(self.common.index());
         row.active().fetch_sub(1, Relaxed);
         let worker = resources.scoreboard.worker(resources.worker);
@@ -329,6 +367,102 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
         resources.poller.remove(socket.as_fd());
     }
     resources.closing.push(socket);
+}
+
+fn announce(common: &Common, front: &End, peer: Option<SocketAddr>, resources: &Resources) {
+    let (log, config) = (common.log, common.config());
+    let row = resources.row(common.index());
+    row.accepted().fetch_add(1, Relaxed);
+    row.active().fetch_add(1, Relaxed);
+    debug!(log, "Service [{}] started", config.name);
+    if peer.is_some() {
+        set_options(front, 'l', config, &log);
+    }
+    let from = Address(peer);
+    notice!(
+        log,
+        "Service [{}] accepted connection from {from}",
+        config.name
+    );
+}
+
+fn step_early(front: &mut End, phase: &mut Early, context: Context<'_>) -> Result<Turn, Ending> {
+    match std::mem::replace(phase, Early::Stepping) {
+        Early::Handshaking(stage) => {
+            let next = stage.step(front, None, context)?;
+            Ok(turn(next, phase, Early::Handshaking))
+        }
+        Early::Connecting(stage) => Ok(match stage.step(front, context)? {
+            Reached::Waiting(stage) => {
+                *phase = Early::Connecting(stage);
+                Turn::Later(Outcome::Wait)
+            }
+            Reached::Connected(back) => Turn::Connected(back),
+        }),
+        Early::Stepping => Err(inconsistent(context.common)),
+    }
+}
+
+fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<Turn, Ending> {
+    // The hot path: this stage stays where it is.
+    if let Late::Pump(stage) = phase {
+        return Ok(match stage.step(pair, context)? {
+            Next::Wait(()) => Turn::Later(Outcome::Wait),
+            Next::Again(()) => Turn::Later(Outcome::Again),
+            Next::Advance | Next::Over => Turn::Over,
+        });
+    }
+    match std::mem::replace(phase, Late::Stepping) {
+        Late::Talking(stage) => Ok(turn(stage.step(pair, context)?, phase, Late::Talking)),
+        Late::Handshaking(stage) => {
+            let (end, other) = pair.facing(stage.side());
+            let next = stage.step(end, Some(other), context)?;
+            Ok(turn(next, phase, Late::Handshaking))
+        }
+        Late::Pump(_) | Late::Stepping => Err(inconsistent(context.common)),
+    }
+}
+
+/// A session is stepped no more once a step of it has ended it or panicked.
+fn inconsistent(common: &Common) -> Ending {
+    error!(common.log, "INTERNAL ERROR: a session without a stage");
+    Ending::Reset
+}
+
+/// What is due on an end when its session has been stepped: the acknowledgement of what caused nothing to
+/// be sent, and an event when a full socket has room.
+fn settle(
+    end: &mut End,
+    side: Side,
+    outcome: Outcome,
+    common: &Common,
+    resources: &Resources,
+) -> Result<(), Ending> {
+    if outcome == Outcome::Wait && end.is_unanswered() {
+        let service = common.service();
+        let tls = match side {
+            Side::Front => &service.front,
+            Side::Back => &service.back,
+        };
+        // What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
+        if tls.is_some() {
+            end.acknowledge();
+        }
+    }
+    if !end.must_watch_room() {
+        return Ok(());
+    }
+    let key = match side {
+        Side::Front => common.key,
+        Side::Back => common.key | 1,
+    };
+    resources
+        .poller
+        .watch_room(end.as_fd(), key)
+        .map_err(|error| {
+            error!(common.log, "epoll_ctl: {}", log::Reason(&error));
+            Ending::Reset
+        })
 }
 
 fn log_id(kind: LogId, connection: u64) -> Id {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::end::End;
 use super::first_words::FirstWords;
 use super::resources::Resources;
 use super::{Reason, ServiceContext};
@@ -43,17 +42,6 @@ pub enum Next<S> {
     Advance,
     /// The session is over, in order.
     Over,
-}
-
-impl<S> Next<S> {
-    pub(super) fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Next<T> {
-        match self {
-            Next::Wait(stage) => Next::Wait(wrap(stage)),
-            Next::Again(stage) => Next::Again(wrap(stage)),
-            Next::Advance => Next::Advance,
-            Next::Over => Next::Over,
-        }
-    }
 }
 
 /// What a session is known by, whatever stage it is in.
@@ -117,19 +105,12 @@ impl Common {
         self.service
     }
 
-    /// The end that TLS is on; with both in plain, the one that it would be on.
-    pub fn tls_side(&self) -> Side {
-        match self.config().client {
-            true => Side::Back,
-            false => Side::Front,
-        }
-    }
-
-    /// Bytes sent to the TLS end and to the plain end, as the last line gives them.
+    /// Bytes sent to TLS and to the plain socket, as the last line gives them; with TLS on both ends, to the
+    /// server and to the client.
     pub(super) fn sent(&self) -> (u64, u64) {
-        match self.tls_side() {
-            Side::Back => (self.to_back, self.to_front),
-            Side::Front => (self.to_front, self.to_back),
+        match self.config().client {
+            true => (self.to_back, self.to_front),
+            false => (self.to_front, self.to_back),
         }
     }
 
@@ -161,15 +142,11 @@ impl Common {
     }
 }
 
-/// What a stage's step works on.
+/// What a stage's step works on, besides the ends.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// What the session is known by.
     pub common: &'a mut Common,
-    /// The accepted end.
-    pub front: &'a mut End,
-    /// The connected end, once it is.
-    pub back: &'a mut Option<End>,
     /// What the thread's sessions share.
     pub resources: &'a mut Resources,
 }

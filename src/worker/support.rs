@@ -14,7 +14,7 @@ use super::thread::{ThreadHandle, spawn};
 use crate::config::{Endpoint, Service, Timeouts};
 use crate::ipc::handoff::{Connection, Handed};
 use crate::ipc::scoreboard::Scoreboard;
-use crate::relay::{ServiceContext, Upstream};
+use crate::relay::{Route, ServiceContext, Upstream};
 
 /// Longer than anything here takes, also on a busy machine.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +31,9 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         .map(|address| Upstream::Tcp(*address, address.ip().to_string()));
     ServiceContext {
         upstreams: resolved.collect(),
-        tls: None,
+        front: None,
+        back: None,
+        route: Route::over(false, false, None),
         local: None,
         config: Service {
             name: "plain".to_owned(),

@@ -25,6 +25,7 @@ fn commands_are_understood() {
         configuration,
         strict,
         passed: 0,
+        route: false,
     };
     let status = |control, json| Command::Status { control, json };
     let named = |configuration| ControlAt::Configuration(configuration);
@@ -45,6 +46,15 @@ fn commands_are_understood() {
         (&["check", "--strict", "a"], check(file("a"), true)),
         (&["check", "a", "--strict"], check(file("a"), true)),
         (&["check", "-fd", "3"], check(descriptor(3), false)),
+        (
+            &["check", "--route", "a"],
+            Command::Check {
+                configuration: file("a"),
+                strict: false,
+                passed: 0,
+                route: true,
+            },
+        ),
         (&["check", "--help"], Command::Help),
         (&["status"], status(named(default), false)),
         (&["status", "a", "--json"], status(named(file("a")), true)),

@@ -1,12 +1,12 @@
 //! The demo's client against its server, and the whole demo with stunnel in adit's place.
 
 use super::*;
-use crate::protocol::{Action, Dialogue, Event, Progress, Side};
+use crate::protocol::{Action, Event, Progress, Side, dialogue};
 
 /// Does STARTTLS with the server as adit would; returns what the mail program receives meanwhile.
 fn starttls(stream: &mut TcpStream) -> Vec<u8> {
     use std::io::Read;
-    let mut dialogue = Dialogue::new(crate::config::Protocol::Smtp, true, None);
+    let mut dialogue = dialogue(crate::config::Protocol::Smtp, true, None);
     let mut heard = Vec::new();
     let mut out = Vec::new();
     let mut progress = dialogue.feed(Event::Start, &mut out).unwrap();
