@@ -7,6 +7,7 @@ mod carried;
 pub mod clashes;
 mod control;
 mod daemon;
+pub mod decider;
 mod generation;
 pub mod holder;
 mod listeners;
