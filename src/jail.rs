@@ -17,6 +17,11 @@ use crate::process::OneThread;
 #[derive(Debug)]
 pub struct Jailed(());
 
+/// Proof that [`OutsidePlan::enter`] was gone through and checked: the process is not root's, has no
+/// capability and cannot regain either. Its root directory is the system's.
+#[derive(Debug)]
+pub struct Unprivileged(());
+
 /// Who to become and where, looked up while names can still be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -149,24 +154,6 @@ impl Plan {
         })
     }
 
-    /// As [`Plan::look_up`] for a helper that stays outside the jail's directory and must be
-    /// nobody where the configuration names nobody to become, or somebody unknown (which is told
-    /// when the configuration is loaded).
-    pub fn look_up_outside(global: &Global) -> Plan {
-        let asked = Plan::look_up(global).ok();
-        let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
-        let (uid, gid) = ids.unwrap_or_else(|| {
-            let (uid, gid) = user("nobody").unwrap_or((Uid::from_raw(65534), None));
-            (uid, gid.unwrap_or(Gid::from_raw(65534)))
-        });
-        Plan {
-            root: None,
-            uid: Some(uid),
-            gid: Some(gid),
-            privileged: Uid::effective().is_root(),
-        }
-    }
-
     /// What the configuration asks for and an ordinary user cannot do.
     pub fn not_in_force(&self, global: &Global) -> Vec<&'static str> {
         if self.privileged {
@@ -264,6 +251,37 @@ impl Plan {
             return no(format!("the {set} capability set is not empty"));
         }
         Ok(())
+    }
+}
+
+/// As [`Plan`], for a helper, which stays outside the jail's directory.
+#[derive(Debug)]
+pub struct OutsidePlan(Plan);
+
+impl OutsidePlan {
+    /// As [`Plan::look_up`]; but a helper is never root's. Where the configuration names nobody to
+    /// become, or somebody unknown (which is told when the configuration is loaded), it is nobody's.
+    pub fn look_up(global: &Global) -> OutsidePlan {
+        let asked = Plan::look_up(global).ok();
+        let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
+        let (uid, gid) = ids.unwrap_or_else(|| {
+            let (uid, gid) = user("nobody").unwrap_or((Uid::from_raw(65534), None));
+            (uid, gid.unwrap_or(Gid::from_raw(65534)))
+        });
+        OutsidePlan(Plan {
+            root: None,
+            uid: Some(uid),
+            gid: Some(gid),
+            privileged: Uid::effective().is_root(),
+        })
+    }
+
+    /// Does what [`Plan::enter`] does, without the directory.
+    ///
+    /// # Errors
+    /// As [`Plan::enter`].
+    pub fn enter(self, one: &OneThread) -> Result<Unprivileged, JailError> {
+        self.0.enter(one).map(|Jailed(())| Unprivileged(()))
     }
 }
 

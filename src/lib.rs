@@ -10,7 +10,7 @@
 //! * [`relay`]: one connection's life, between a front (accepted) and a back (connected) end.
 //! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
-//! * [`helper`]: the processes that others ask, as the DNS process, so that neither root nor the jail
+//! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.

@@ -1,5 +1,84 @@
-//! The processes that others ask: how one is started, jailed, introduced, renewed and ended. What a kind
-//! does is its own room's business. Never in here: a key, or what a helper is asked.
+//! The processes that others ask, one for each kind of thing that neither root nor the jail should do.
+//!
+//! Here is what all kinds have in common: how one is started and jailed ([`Helper`]), introduced to the
+//! processes that ask it ([`Contacts`]), and told of a new log ([`words`]). What a kind does is in a
+//! room below, which gives its part of the life as a [`Role`]; the supervisor puts the two together.
+//! Never in here: what a kind is asked, or a key.
 
-pub mod process;
+mod contacts;
+mod process;
 pub mod resolver;
+pub mod words;
+
+use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::jail::Unprivileged;
+use crate::sandbox::SandboxError;
+pub use contacts::Contacts;
+pub use process::Helper;
+// What those that ask need to know of a kind.
+pub use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
+
+/// The kinds of helpers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// Names to addresses: [`resolver`].
+    Resolver,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 1] = [Kind::Resolver];
+
+    /// What `ps` and the log call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Resolver => "resolver",
+        }
+    }
+
+    /// What it is for, as the manual says it.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Kind::Resolver => "Asks DNS for all the others, as nobody.",
+        }
+    }
+
+    /// Whether masters and workers ask it, and so must be introduced.
+    pub fn is_asked(self) -> bool {
+        match self {
+            Kind::Resolver => true,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a kind adds to the life that all helpers live.
+#[derive(Debug, Clone, Copy)]
+pub struct Role {
+    /// Which kind.
+    pub kind: Kind,
+    /// Enters the kind's sandbox. No thread runs yet, and none may be started.
+    pub sandbox: fn() -> Result<(), SandboxError>,
+    /// Serves until the channel or the leash is at its end.
+    pub serve: fn(Post, &Unprivileged) -> io::Result<()>,
+}
+
+/// What a helper serves with.
+#[derive(Debug)]
+pub struct Post {
+    /// Clients and news come in here: [`words::hear`].
+    pub channel: Channel,
+    /// To the supervisor's life.
+    pub leash: Leash,
+}

@@ -1,4 +1,4 @@
-//! The supervisor's hand on the resolver process: started before any master, restarted when it dies.
+//! A helper's process: its life from the fork to `_exit`, and the supervisor's hand on it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -8,46 +8,48 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+use super::{Post, Role};
 use crate::config::{Foreground, Global};
-use crate::helper::resolver;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::Plan;
+use crate::jail::OutsidePlan;
 use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::step::NameStep;
 
-/// The resolver process.
+/// See the module.
 #[derive(Debug)]
-pub struct Resolver {
-    /// Its process, until it was reaped: then the number may be somebody else's.
-    pub pid: Option<Pid>,
-    /// Where clients are introduced to it; masters have copies.
-    pub channel: Channel,
+pub struct Helper {
+    /// Its process, until it was reaped: then the number may be another's.
+    pid: Option<Pid>,
+    channel: Channel,
     since: Instant,
     /// The program before an exec started it: it runs the code of that one.
     inherited: bool,
 }
 
-impl Resolver {
+impl Helper {
     /// Forks it.
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub fn start(global: &Global, leash: &Leash, log: Log) -> io::Result<Resolver> {
-        let plan = Plan::look_up_outside(global);
+    pub fn start(role: Role, global: &Global, leash: &Leash, log: Log) -> io::Result<Helper> {
+        let plan = OutsidePlan::look_up(global);
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
-        let leash = leash.try_clone()?;
+        let post = Post {
+            channel: theirs,
+            leash: leash.try_clone()?,
+        };
         let detached = global.foreground == Foreground::No;
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
-            let lived = live(plan, theirs, leash, detached, fresh);
+            let lived = live(role, plan, post, detached, fresh);
             if let Err(error) = &lived {
-                crate::error!(log, "Resolver: {}", Reason(error));
+                crate::error!(log, "The {} ends: {}", role.kind, Reason(error));
             }
             process::exit(lived.is_err().into())
         })?;
-        Ok(Resolver {
+        Ok(Helper {
             pid: Some(pid),
             channel: ours,
             since: Instant::now(),
@@ -55,14 +57,24 @@ impl Resolver {
         })
     }
 
-    /// The resolver that the program before an exec had.
-    pub fn taken_over(pid: Option<Pid>, channel: Channel) -> Resolver {
-        Resolver {
+    /// The helper that the program before an exec had.
+    pub fn taken_over(pid: Option<Pid>, channel: Channel) -> Helper {
+        Helper {
             pid,
             channel,
             since: Instant::now(),
             inherited: true,
         }
+    }
+
+    /// Its process; none once it has died.
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
+    /// Where clients are introduced to it, and news told; masters have copies.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Whether another should take its place after a reload: it is somebody else, or logs
@@ -86,29 +98,27 @@ impl Resolver {
         }
     }
 
-    /// How long to wait before another is started: one that dies fast must not cost a processor.
-    pub fn pause(&self) -> Duration {
-        Duration::from_secs(1).saturating_sub(self.since.elapsed())
+    /// It was reaped; how long it had lived.
+    pub fn died(&mut self) -> Duration {
+        self.pid = None;
+        self.since.elapsed()
     }
 }
 
-/// The resolver's life, from the fork to `_exit`.
-fn live(
-    plan: Plan,
-    control: Channel,
-    leash: Leash,
-    detached: bool,
-    fresh: Fresh,
-) -> io::Result<()> {
+/// A helper's life, from the fork to `_exit`.
+fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh) -> io::Result<()> {
     let mut kept = log::descriptors();
-    kept.extend([control.as_fd().as_raw_fd(), leash.as_fd().as_raw_fd()]);
+    kept.extend([
+        post.channel.as_fd().as_raw_fd(),
+        post.leash.as_fd().as_raw_fd(),
+    ]);
     process::close_all_but(&kept)?;
     if detached {
         process::let_go_of_the_terminal()?;
     }
-    let _jailed = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
-    crate::sandbox::resolver()?;
-    process::title("adit: resolver", "");
+    let unprivileged = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+    (role.sandbox)()?;
+    process::title(&format!("adit: {}", role.kind), "");
     let _signals = fresh.hear(&[])?;
-    resolver::serve(control.into(), leash.into())
+    (role.serve)(post, &unprivileged)
 }

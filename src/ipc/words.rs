@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, MAX_DESCRIPTORS};
+use crate::helper::Kind;
 
 /// Longest word, in bytes: the addresses of a few thousand services.
 pub const MAX_WORD: usize = 128 * 1024;
@@ -25,8 +26,8 @@ pub enum ToMaster {
     LogFile,
     /// syslogd was started anew: a connection to it.
     Syslog,
-    /// The resolver was started anew: a channel to introduce clients on.
-    Resolver,
+    /// A helper was started anew: a channel to introduce clients on.
+    Helper(Kind),
     /// List the connections in the log, then say [`FromMaster::Listed`].
     List,
     /// Say [`FromMaster::Alive`].
@@ -77,8 +78,8 @@ pub enum ToWorker {
     LogFile,
     /// As [`ToMaster::Syslog`].
     Syslog,
-    /// One resolver socket for each relay thread.
-    Resolver,
+    /// There is another helper: one client's socket for each relay thread.
+    Helper(Kind),
     /// As [`ToMaster::List`].
     List,
     /// As [`ToMaster::Drain`].
@@ -137,6 +138,12 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Adds what came of saying another word.
+    pub fn add(&mut self, other: Heard) {
+        self.by += other.by;
+        self.missed |= other.missed;
+    }
+
     /// Adds what came of saying it to one.
     pub fn count(&mut self, said: io::Result<()>) {
         match said {

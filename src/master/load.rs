@@ -14,7 +14,7 @@ use super::problems::Problems;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
-use crate::helper::resolver::Client;
+use crate::helper::NameClient;
 use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
@@ -46,12 +46,12 @@ pub struct Loaded {
 /// Every problem of every service, not the first; warnings among them.
 pub fn load(
     config: &Config,
-    resolver: &mut Client,
+    names: &mut NameClient,
     phrases: &PassPhrases,
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let resolver = &mut Names::ask(&config.services, resolver, PATIENCE);
+    let names = &mut Names::ask(&config.services, names, PATIENCE);
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
@@ -62,10 +62,10 @@ pub fn load(
             accept.push(vec![Accept::Passed(passed)]);
             passed += 1;
         } else {
-            accept.push(addresses(service, resolver, &mut found));
+            accept.push(addresses(service, names, &mut found));
         }
-        let upstreams = upstreams(service, resolver, &mut found);
-        let local = local(service, resolver, &mut found);
+        let upstreams = upstreams(service, names, &mut found);
+        let local = local(service, names, &mut found);
         match Context::load(
             service,
             config.global.chroot.as_deref(),
@@ -145,13 +145,9 @@ fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
 }
 
 /// `local = HOST`: the address to connect from.
-fn local(
-    service: &Service,
-    resolver: &mut Names<'_>,
-    found: &mut Vec<Diagnostic>,
-) -> Option<IpAddr> {
+fn local(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Option<IpAddr> {
     let host = service.local.as_deref()?;
-    match resolver.resolve(host, 0) {
+    match names.resolve(host, 0) {
         Ok(all) => all.first().map(SocketAddr::ip),
         Err(error) => {
             let text = format!("Service [{}]: local = {host}: {error}", service.name);
@@ -182,11 +178,7 @@ pub fn tell(found: &[Diagnostic], log: &Log) {
 }
 
 /// Where to listen: names resolved. A name that does not resolve is an error, as nothing could be bound.
-fn addresses(
-    service: &Service,
-    resolver: &mut Names<'_>,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Accept> {
+fn addresses(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Vec<Accept> {
     let mut addresses = Vec::new();
     for endpoint in &service.accept {
         match endpoint {
@@ -204,7 +196,7 @@ fn addresses(
             Endpoint::Tcp {
                 host: Some(host),
                 port,
-            } => match resolver.resolve(host, *port) {
+            } => match names.resolve(host, *port) {
                 Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
                 Err(error) => {
                     let name = &service.name;
@@ -243,7 +235,7 @@ pub fn is_v6_alone(service: &Service) -> bool {
 /// Where to connect. A name that does not resolve now is resolved when it is needed.
 fn upstreams(
     service: &Service,
-    resolver: &mut Names<'_>,
+    names: &mut Names<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
@@ -258,7 +250,7 @@ fn upstreams(
         if service.delay {
             continue;
         }
-        match resolver.resolve(host, port) {
+        match names.resolve(host, port) {
             Ok(all) => upstreams.extend(
                 all.into_iter()
                     .map(|address| Upstream::Tcp(address, host.to_owned())),

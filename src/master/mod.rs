@@ -21,7 +21,7 @@ use nix::sys::socket::MsgFlags;
 use signal_hook::consts::SIGCHLD;
 
 use crate::config::{Config, Foreground};
-use crate::helper::resolver;
+use crate::helper::{Contacts, NameClient};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -61,8 +61,8 @@ pub struct Start<'a> {
     pub supervisor: Channel,
     /// To the supervisor's life.
     pub leash: Leash,
-    /// Where clients are introduced to the resolver.
-    pub resolver: Channel,
+    /// Where clients are introduced to helpers.
+    pub helpers: Contacts,
     /// Where to log from now on, if that changes.
     pub outputs: Option<Outputs>,
     /// How loud the main log is.
@@ -109,7 +109,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         services: loaded.services,
         scoreboard: start.scoreboard,
         leash: start.leash.try_clone()?,
-        resolver: start.resolver,
+        helpers: start.helpers,
         threads: start.config.global.threads,
         drain_timeout: start.config.global.drain_timeout,
         capacity: capacity(start.config.global.threads),
@@ -135,15 +135,15 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     kept.extend([
         start.supervisor.as_fd().as_raw_fd(),
         start.leash.as_fd().as_raw_fd(),
-        start.resolver.as_fd().as_raw_fd(),
     ]);
+    kept.extend(start.helpers.descriptors());
     process::close_all_but(&kept)
 }
 
 /// Reads everything the configuration names and tells the supervisor how it went.
 fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     let mut client =
-        resolver::Client::new(resolver::introduce(&start.resolver).step("reaching the resolver")?);
+        NameClient::introduced(&start.helpers).step("reaching the helper that resolves names")?;
     let (phrases, resumption) = (&start.phrases, start.resumption);
     match load::load(start.config, &mut client, phrases, resumption, &start.log) {
         Ok(loaded) => {
@@ -191,9 +191,9 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
                     let _ = log::replace_syslog(socket);
                 }
             }
-            Some((ToMaster::Resolver, mut channels)) => {
+            Some((ToMaster::Helper(kind), mut channels)) => {
                 if let Some(channel) = channels.pop() {
-                    start.resolver = channel.into();
+                    start.helpers.replace(kind, channel.into());
                 }
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::{Endpoint, Service};
-use crate::helper::resolver::{self, Client, ResolveError};
+use crate::helper::{self, NameClient, ResolveError};
 
-/// Questions to the resolver that are under way, or answered.
+/// Questions about names that are under way, or answered.
 pub(super) struct Names<'a> {
-    client: &'a mut Client,
+    client: &'a mut NameClient,
     asked: HashMap<String, Asked>,
     end: Instant,
 }
@@ -26,7 +26,7 @@ impl Names<'_> {
     /// Asks for every name that these services need now. `patience` is for all of them together.
     pub(super) fn ask<'a>(
         services: &[Service],
-        client: &'a mut Client,
+        client: &'a mut NameClient,
         patience: Duration,
     ) -> Names<'a> {
         let mut names = Names {
@@ -49,7 +49,7 @@ impl Names<'_> {
 
     /// What cannot be asked now, with too many questions under way, is asked when it is waited for.
     fn begin(&mut self, host: &str) {
-        if resolver::literal(host).is_none()
+        if helper::literal(host).is_none()
             && !self.asked.contains_key(host)
             && let Ok(id) = self.client.ask(host, 0)
         {
@@ -98,10 +98,10 @@ mod tests {
     use crate::ipc::channel::Channel;
 
     #[test]
-    fn a_silent_resolver_is_waited_for_once_not_once_a_name() {
+    fn what_does_not_answer_is_waited_for_once_not_once_a_name() {
         let (ours, _silent) = Channel::pair().unwrap();
         let begun = Instant::now();
-        let mut client = Client::new(ours.into());
+        let mut client = NameClient::new(ours.into());
         let mut names = Names::ask(&[], &mut client, Duration::from_millis(200));
         for n in 0..20 {
             let told = names.resolve(&format!("{n}.example"), 25).unwrap_err();

@@ -399,9 +399,9 @@ impl Serving {
                     let _ = log::replace_syslog(socket);
                 }
             }
-            ToMaster::Resolver => {
+            ToMaster::Helper(kind) => {
                 if let Some(channel) = descriptors.pop() {
-                    let heard = self.workers.replace_resolver(channel.into());
+                    let heard = self.workers.replace_helper(kind, channel.into());
                     self.tell_again_unless(&heard)?;
                 }
             }

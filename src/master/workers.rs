@@ -15,7 +15,7 @@ use super::handoff::{Accepted, HandOff};
 use super::stall::{LIFELESS, Stall, Verdict, Watchman};
 use super::watch::{Source, Watch};
 use crate::children::BackOff;
-use crate::helper::resolver;
+use crate::helper::{Contacts, Kind};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -94,8 +94,8 @@ pub struct Nursery {
     pub scoreboard: Scoreboard,
     /// The supervisor's life.
     pub leash: Leash,
-    /// Where clients are introduced to the resolver.
-    pub resolver: Channel,
+    /// Where clients are introduced to helpers.
+    pub helpers: Contacts,
     /// Where the master waits for them.
     pub watch: Rc<Watch>,
     /// Relay threads a worker.
@@ -179,7 +179,7 @@ impl Workers {
             master: theirs,
             sockets: their_sockets,
             leash: self.nursery.leash.try_clone()?,
-            resolver: self.introduce().unwrap_or_default(),
+            helpers: self.introduce_all(),
             threads: self.nursery.threads,
             drain_timeout: self.nursery.drain_timeout,
             log: self.nursery.log,
@@ -201,21 +201,28 @@ impl Workers {
         Ok(())
     }
 
-    /// One resolver socket for each relay thread of one worker.
-    fn introduce(&self) -> io::Result<Vec<OwnedFd>> {
-        (0..self.nursery.threads)
-            .map(|_| resolver::introduce(&self.nursery.resolver))
+    /// Sockets to every helper that can be asked just now, for one worker.
+    fn introduce_all(&self) -> Vec<(Kind, Vec<OwnedFd>)> {
+        let kinds = self.nursery.helpers.kinds();
+        kinds
+            .filter_map(|kind| Some((kind, self.introduce(kind).ok()?)))
             .collect()
     }
 
-    /// A new resolver: every worker gets new sockets to it.
-    pub fn replace_resolver(&mut self, resolver: Channel) -> Heard {
-        self.nursery.resolver = resolver;
+    /// A client's socket for each relay thread of one worker.
+    fn introduce(&self, kind: Kind) -> io::Result<Vec<OwnedFd>> {
+        let clients = (0..self.nursery.threads).map(|_| self.nursery.helpers.introduce(kind));
+        clients.collect()
+    }
+
+    /// A new helper of that kind: every worker gets new sockets to it.
+    pub fn replace_helper(&mut self, kind: Kind, channel: Channel) -> Heard {
+        self.nursery.helpers.replace(kind, channel);
         let mut heard = Heard::default();
         for index in 0..self.slots.len() {
-            let said = self.introduce().and_then(|sockets| {
+            let said = self.introduce(kind).and_then(|sockets| {
                 let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-                self.say_to(index, &ToWorker::Resolver, &sockets)
+                self.say_to(index, &ToWorker::Helper(kind), &sockets)
             });
             heard.count(said);
         }

@@ -14,7 +14,7 @@ use super::resources::Resources;
 use super::session::{Context, Ending, Next, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
-use crate::helper::resolver::ResolveError;
+use crate::helper::{NO_ANSWER, ResolveError};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::remedy;
@@ -111,7 +111,7 @@ impl Connecting {
         }
     }
 
-    /// Takes an answer of the resolver's.
+    /// Takes an answer to a question about a name.
     pub fn answer(
         &mut self,
         id: u64,
@@ -207,7 +207,7 @@ impl Connecting {
             None => {
                 error!(
                     common.log,
-                    "TIMEOUTbusy exceeded: no answer from the resolver ({})",
+                    "TIMEOUTbusy exceeded: {NO_ANSWER} ({})",
                     remedy::RESOLVING
                 );
                 lookup.dissolve(resources);
@@ -242,7 +242,7 @@ impl Connecting {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         let lookup = Lookup::new(&config.connect);
-        if self.asked || !lookup.has_names() || resources.resolver.is_none() {
+        if self.asked || !lookup.has_names() || resources.names.is_none() {
             return Err(give_up(context));
         }
         self.asked = true;

@@ -17,7 +17,7 @@ use super::resources::Resources;
 use super::talking::Talking;
 use super::{Address, Reason, ServiceContext};
 use crate::config::{LogId, Service};
-use crate::helper::resolver::ResolveError;
+use crate::helper::ResolveError;
 use crate::ipc::handoff::Handed;
 use crate::ipc::sockopt;
 use crate::log::{self, Id, Log};
@@ -280,7 +280,7 @@ impl Session {
         }
     }
 
-    /// Takes the resolver's answer to question `id`; `None`: the resolver that was asked is gone.
+    /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
     pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
         if let Phase::Connecting(connecting) = &mut self.phase {
             connecting.answer(id, answer, &self.common.log);

@@ -1,7 +1,7 @@
 //! A generation: one master and its workers, from fork to last child, and how far it has come.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::carried::Carried;
 use super::vault::Vault;
 use crate::config::Config;
+use crate::helper::Contacts;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -128,7 +129,7 @@ impl Generation {
         number: u64,
         config: &Config,
         common: &Common,
-        resolver: &Channel,
+        helpers: Contacts,
         outputs: &mut Option<Outputs>,
         log: Log,
     ) -> io::Result<Generation> {
@@ -146,7 +147,7 @@ impl Generation {
             scoreboard: scoreboard.clone(),
             supervisor: theirs,
             leash: common.leash.try_clone()?,
-            resolver: resolver.as_fd().try_clone_to_owned()?.into(),
+            helpers,
             log,
         };
         let pid = process::spawn(&OneThread::prove()?, |fresh| {

@@ -9,6 +9,7 @@ mod control;
 mod daemon;
 pub mod decider;
 mod generation;
+mod helpers;
 pub mod holder;
 mod listeners;
 mod manager;
@@ -39,7 +40,6 @@ use std::rc::Rc;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::config::{self, Config, Diagnostic, Foreground, Loaded, Severity, Sources};
-use crate::helper::process::Resolver;
 use crate::ipc::leash::leash;
 use crate::jail::Plan;
 use crate::log::{self, Id, Log, Outputs};
@@ -49,6 +49,7 @@ use crate::signals::Signals;
 use crate::step::NameStep;
 use control::Control;
 use generation::Common;
+use helpers::{Helpers, Start};
 use listeners::Listeners;
 use pid_file::PidFile;
 use running::{Parts, Supervisor};
@@ -187,8 +188,11 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
-    let resolver =
-        Resolver::start(&config.global, &leash, log).step("The resolver cannot be started")?;
+    let helpers = Helpers::start(Start {
+        global: &config.global,
+        leash: &leash,
+        log,
+    })?;
     let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
     Ok(Supervisor::new(Parts {
@@ -198,7 +202,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         config,
         common,
         leash: holder,
-        resolver,
+        helpers,
         signals,
         log,
         pid_file,
@@ -264,7 +268,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         config: Rc::new(config),
         common: taken.common,
         leash: taken.leash,
-        resolver: taken.resolver,
+        helpers: taken.helpers,
         signals,
         log,
         pid_file: taken.pid_file,

@@ -65,7 +65,7 @@ fn is_child(pid: Pid) -> bool {
 }
 
 impl Supervisor {
-    /// A child ended that is neither master nor resolver.
+    /// A child ended that is neither master nor helper.
     pub(super) fn orphan_ended(&mut self, pid: Pid, how: &str) {
         crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
         for orphans in &mut self.orphans {

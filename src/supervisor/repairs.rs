@@ -1,32 +1,29 @@
 //! Children that died: what each death means, and who is started in their place.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::generation::{Generation, State};
+use super::helpers::{Helpers, Start};
 use super::orphans::Orphans;
 use super::running::Supervisor;
 use crate::children;
-use crate::helper::process::Resolver;
-use crate::ipc::words::ToMaster;
-use crate::log::Reason;
+use crate::config::Global;
+use crate::helper::Kind;
+use crate::ipc::words::{Heard, ToMaster};
 
-/// Pause before a resolver that could not be started is tried again.
-const RETRY: Duration = Duration::from_secs(5);
 /// Words that are still heard from a master that has died.
 const LAST_WORDS: usize = 16;
 
 impl Supervisor {
     /// Takes note of every child that has died.
     pub(super) fn reap(&mut self) {
-        while let Some(children::Death { pid, well, how }) = children::reap() {
-            if self.resolver.pid == Some(pid) {
-                self.resolver.pid = None;
-                if self.stopping.is_none() {
-                    crate::warning!(self.log, "The resolver (PID {pid}) {how}; starting another");
-                    self.resolver_at = Some(Instant::now() + self.resolver.pause());
-                }
-            } else if self.rehearsal_ended(pid, well, &how) {
+        while let Some(death) = children::reap() {
+            let is_helper = self
+                .helpers
+                .died(&death, self.stopping.is_some(), &self.log);
+            let children::Death { pid, well, how } = death;
+            if is_helper || self.rehearsal_ended(pid, well, &how) {
             } else if let Some(at) = self.generations.iter().position(|g| g.pid == pid) {
                 self.master_died(at, &how);
             } else {
@@ -77,28 +74,45 @@ impl Supervisor {
         self.replace_at = Some(Instant::now() + pause);
     }
 
-    /// Tells the masters where the resolver is.
-    pub(super) fn introduce_resolver(&mut self) {
-        let heard = self.pass_down(&ToMaster::Resolver, self.resolver.channel.as_fd());
+    /// Tells the masters where these helpers are.
+    pub(super) fn introduce(&mut self, kinds: &[Kind]) {
+        let mut heard = Heard::default();
+        for &kind in kinds.iter().filter(|kind| kind.is_asked()) {
+            let Some(channel) = self.helpers.channel(kind) else {
+                continue;
+            };
+            heard.add(self.pass_down(&ToMaster::Helper(kind), channel.as_fd()));
+        }
         self.send_again_unless(&heard);
     }
 
-    /// Starts another resolver and tells the masters.
-    pub(super) fn restart_resolver(&mut self) {
-        self.resolver_at = None;
-        match Resolver::start(&self.config.global, &self.common.leash, self.log) {
-            Ok(resolver) => {
-                self.resolver = resolver;
-                self.introduce_resolver();
-            }
-            Err(error) => {
-                crate::error!(
-                    self.log,
-                    "The resolver cannot be started: {}",
-                    Reason(&error)
-                );
-                self.resolver_at = Some(Instant::now() + RETRY);
-            }
-        }
+    /// Starts helpers whose time has come, and tells the masters.
+    pub(super) fn start_due_helpers(&mut self, now: Instant) {
+        let started = self.with_helpers(|helpers, start| helpers.start_due(now, start));
+        self.introduce(&started);
+    }
+
+    /// Starts helpers that died just now: a candidate could look up nothing.
+    pub(super) fn start_missing_helpers(&mut self) {
+        let started = self.with_helpers(Helpers::start_missing);
+        self.introduce(&started);
+    }
+
+    /// Replaces helpers that the new configuration has other wishes for.
+    pub(super) fn renew_helpers(&mut self, old: &Global) {
+        let started = self.with_helpers(|helpers, start| helpers.renew(old, start));
+        self.introduce(&started);
+    }
+
+    fn with_helpers(
+        &mut self,
+        act: impl FnOnce(&mut Helpers, Start<'_>) -> Vec<Kind>,
+    ) -> Vec<Kind> {
+        let start = Start {
+            global: &self.config.global,
+            leash: &self.common.leash,
+            log: self.log,
+        };
+        act(&mut self.helpers, start)
     }
 }

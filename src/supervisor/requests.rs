@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::generation::State;
 use super::running::Supervisor;
-use crate::helper::resolver;
 use crate::ipc::words::{Heard, ToMaster, say_now};
 use crate::{log, remedy};
 
@@ -51,8 +50,7 @@ impl Supervisor {
     fn pass_log_file(&mut self) -> io::Result<()> {
         let file = log::reopen(&self.config.global)?;
         let mut heard = self.pass_down(&ToMaster::LogFile, file.as_fd());
-        let channel = &self.resolver.channel;
-        heard.count(resolver::replace_log_file(channel, file.as_fd()));
+        heard.add(self.helpers.replace_log_file(file.as_fd()));
         self.send_again_unless(&heard);
         log::replace_file(file)
     }
@@ -78,7 +76,7 @@ impl Supervisor {
             .get_or_insert_with(|| Instant::now() + SEND_AGAIN);
     }
 
-    /// Sends the log file, the connection to syslogd and the resolver's channel once more.
+    /// Sends the log file, the connection to syslogd and the helpers' channels once more.
     pub(super) fn send_again(&mut self) {
         self.send_again_at = None;
         // What cannot be opened now was told of when it was sent first.
@@ -86,7 +84,7 @@ impl Supervisor {
         if self.config.global.syslog {
             let _ = self.pass_syslog();
         }
-        self.introduce_resolver();
+        self.introduce(&self.helpers.asked());
     }
 
     /// USR2: every worker lists its connections; the sum is the last line.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::control::Control;
 use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
+use super::helpers::Helpers;
 use super::listeners::Listeners;
 use super::notify::Notifier;
 use super::orphans::Orphans;
@@ -30,7 +31,6 @@ use super::transition::{Handover, Transition, Why};
 use super::watch::Watch;
 use crate::children::BackOff;
 use crate::config::{Config, Sources};
-use crate::helper::process::Resolver;
 use crate::ipc::leash::Holder;
 use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, hear};
@@ -46,7 +46,7 @@ pub struct Supervisor {
     pub(super) common: Common,
     /// Nobody reads it: its end of file is the message.
     pub(super) leash: Holder,
-    pub(super) resolver: Resolver,
+    pub(super) helpers: Helpers,
     pub(super) signals: Signals,
     pub(super) log: Log,
     pub(super) pid_file: Option<PidFile>,
@@ -66,7 +66,6 @@ pub struct Supervisor {
     pub(super) back_off: BackOff,
     /// When to start the next master in place of one that died.
     pub(super) replace_at: Option<Instant>,
-    pub(super) resolver_at: Option<Instant>,
     pub(super) send_again_at: Option<Instant>,
     pub(super) listing: Option<Listing>,
     pub(super) handover: Option<Handover>,
@@ -95,8 +94,8 @@ pub struct Parts {
     pub common: Common,
     /// To be held for as long as the supervisor lives.
     pub leash: Holder,
-    /// The first resolver.
-    pub resolver: Resolver,
+    /// The first helpers.
+    pub helpers: Helpers,
     /// The supervisor's signals.
     pub signals: Signals,
     /// The log of the loops.
@@ -120,7 +119,7 @@ impl Supervisor {
             config: parts.config,
             common: parts.common,
             leash: parts.leash,
-            resolver: parts.resolver,
+            helpers: parts.helpers,
             signals: parts.signals,
             log: parts.log,
             pid_file: parts.pid_file,
@@ -137,7 +136,6 @@ impl Supervisor {
             rehearsal: None,
             back_off: BackOff::default(),
             replace_at: None,
-            resolver_at: None,
             send_again_at: None,
             listing: None,
             handover: None,
@@ -259,7 +257,7 @@ impl Supervisor {
         moments.extend(self.asked.as_ref().map(Asked::deadline));
         moments.extend(self.notifier.deadline());
         moments.extend(self.control.as_ref().and_then(Control::deadline));
-        moments.extend(self.resolver_at);
+        moments.extend(self.helpers.deadline());
         moments.extend(self.send_again_at);
         moments.extend(self.listing.as_ref().map(Listing::deadline));
         let Some(soonest) = moments.into_iter().min() else {
@@ -378,9 +376,7 @@ impl Supervisor {
         if self.send_again_at.is_some_and(|at| at <= now) {
             self.send_again();
         }
-        if self.resolver_at.is_some_and(|at| at <= now) {
-            self.restart_resolver();
-        }
+        self.start_due_helpers(now);
         if self.replace_at.is_some_and(|at| at <= now) && self.transition.is_none() {
             self.replace_at = None;
             self.begin(Why::Replace);

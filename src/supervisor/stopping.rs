@@ -77,11 +77,11 @@ impl Supervisor {
         }
         for generation in &self.generations {
             crate::warning!(self.log, "Generation {} is killed", generation.number);
-            // Its workers and the resolver follow when the leash is gone.
+            // Its workers and the helpers follow when the leash is gone.
             let _ = kill(generation.pid, Signal::SIGKILL);
         }
         let status = stopping.status;
-        self.resolver.kill();
+        self.helpers.kill();
         if let Some(control) = self.control.take() {
             control.remove();
         }

@@ -13,7 +13,6 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::running::Supervisor;
 use crate::config::Global;
-use crate::helper::resolver;
 use crate::ipc::words::ToMaster;
 use crate::log;
 
@@ -117,8 +116,7 @@ impl Supervisor {
     pub(super) fn pass_syslog(&mut self) -> io::Result<()> {
         let socket = log::connect_syslog()?;
         let mut heard = self.pass_down(&ToMaster::Syslog, socket.as_fd());
-        let channel = &self.resolver.channel;
-        heard.count(resolver::replace_syslog(channel, socket.as_fd()));
+        heard.add(self.helpers.replace_syslog(socket.as_fd()));
         self.send_again_unless(&heard);
         self.logs_changed |= self.transition.is_some();
         // Where none was there at the start, none is in use until a reload.

@@ -25,13 +25,13 @@ use zeroize::Zeroizing;
 use super::carried::Carried;
 use super::control::Control;
 use super::generation::{Common, Generation, State};
+use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners};
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::running::{Reloads, Supervisor};
 use super::saved_phrases;
 use super::vault::Vault;
-use crate::helper::process::Resolver;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
@@ -103,8 +103,10 @@ pub fn is_proven(proof: &mut io::PipeReader) -> bool {
 struct Saved {
     generations: Vec<SavedGeneration>,
     listeners: Vec<(Key, String, RawFd)>,
-    /// Its process (0: it has just died), and where clients are introduced to it.
+    /// The first helper that there was; versions before the others know it alone.
     resolver: (i32, RawFd),
+    #[serde(default)]
+    helpers: Vec<helpers::Saved>,
     leash: [RawFd; 2],
     memory: [RawFd; 2],
     ticket_secret: [u8; 32],
@@ -143,7 +145,7 @@ pub struct TakenOver {
     pub(super) generations: Vec<Generation>,
     pub(super) orphans: Vec<Orphans>,
     pub(super) listeners: Listeners,
-    pub(super) resolver: Resolver,
+    pub(super) helpers: Helpers,
     pub(super) leash: Holder,
     pub(super) common: Common,
     pub(super) pid_file: Option<PidFile>,
@@ -184,7 +186,6 @@ impl TakenOver {
                 workers: workers.into_iter().map(Pid::from_raw).collect(),
             })
         });
-        let (resolver_pid, resolver) = saved.resolver;
         let pid_file = saved
             .pid_file
             .map(|(number, root, path)| PidFile::taken_over(inherit::take(number)?, root, path));
@@ -195,10 +196,7 @@ impl TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
             orphans: orphans.collect::<io::Result<_>>()?,
             listeners,
-            resolver: Resolver::taken_over(
-                (resolver_pid > 0).then(|| Pid::from_raw(resolver_pid)),
-                inherit::take(resolver)?.into(),
-            ),
+            helpers: Helpers::taken_over(saved.resolver, saved.helpers)?,
             leash: holder?.into(),
             common: Common {
                 resumption: Resumption::taken_over(saved.ticket_secret, &sessions)?,
@@ -317,15 +315,14 @@ impl Supervisor {
         let orphans = orphans.collect::<io::Result<_>>()?;
         kept.0.append(&mut orphaned.0);
         let [sessions, counter] = &self.common.memory;
+        let (resolver, helpers) = self.helpers.save(|channel| kept.keep(channel))?;
         let saved = Saved {
             generations: generations
                 .map(|generation| SavedGeneration::save(generation, &mut kept))
                 .collect::<io::Result<_>>()?,
             listeners,
-            resolver: (
-                self.resolver.pid.map_or(0, Pid::as_raw),
-                kept.keep(self.resolver.channel.as_fd())?,
-            ),
+            resolver,
+            helpers,
             leash: [
                 kept.keep(self.leash.as_fd())?,
                 kept.keep(self.common.leash.as_fd())?,

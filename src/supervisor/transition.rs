@@ -125,16 +125,14 @@ impl Supervisor {
             Why::Start | Why::Replace => Ok((Rc::clone(&self.config), Change::default())),
             Why::Reload => self.query(),
         };
-        if self.resolver.pid.is_none() {
-            // It died just now; a candidate could look up nothing.
-            self.restart_resolver();
-        }
+        self.start_missing_helpers();
         let started = begun.and_then(|(config, mut change)| {
             let log = why.log(&config);
             let number = self.next_number();
-            let resolver = &self.resolver.channel;
             let outputs = &mut change.outputs;
-            let started = Generation::start(number, &config, &self.common, resolver, outputs, log);
+            let started = self.helpers.contacts().and_then(|helpers| {
+                Generation::start(number, &config, &self.common, helpers, outputs, log)
+            });
             let generation = match started {
                 Ok(generation) => generation,
                 Err(error) => {
@@ -287,10 +285,7 @@ impl Supervisor {
                     self.reopen_log();
                     let _ = self.pass_syslog();
                 }
-                if self.resolver.is_outdated(&old.global, &config.global) {
-                    self.resolver.kill();
-                    self.restart_resolver();
-                }
+                self.renew_helpers(&old.global);
                 self.hand_over(draining, number, lines);
             }
             Why::Replace => {

@@ -47,12 +47,15 @@ impl Inbox {
     /// A thread or its poller cannot be made; the master is gone.
     pub fn open(mut start: Start) -> io::Result<Inbox> {
         let (sender, receiver): (_, Receiver<Handed>) = unbounded();
-        let mut resolver = std::mem::take(&mut start.resolver).into_iter();
+        let mut helpers = std::mem::take(&mut start.helpers);
         let mut context = |inlet| ThreadContext {
             services: start.services.clone(),
             scoreboard: start.scoreboard.clone(),
             worker: start.index,
-            resolver: resolver.next(),
+            helpers: helpers
+                .iter_mut()
+                .filter_map(|(kind, clients)| Some((*kind, clients.pop()?)))
+                .collect(),
             inlet,
         };
         let mut threads = (1..start.threads)
@@ -161,9 +164,9 @@ impl Inbox {
                     let _ = log::replace_syslog(socket);
                 }
             }
-            ToWorker::Resolver => {
+            ToWorker::Helper(kind) => {
                 for (thread, socket) in self.threads.iter().zip(descriptors) {
-                    thread.command(Command::Resolver(socket));
+                    thread.command(Command::Helper(*kind, socket));
                 }
             }
             ToWorker::List => self.list(),

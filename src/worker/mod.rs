@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::helper::Kind;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -46,8 +47,9 @@ pub struct Start {
     pub sockets: Channel,
     /// To the supervisor's life.
     pub leash: Leash,
-    /// One resolver socket for each relay thread; may be empty when there is no resolver just now.
-    pub resolver: Vec<OwnedFd>,
+    /// For each helper that workers ask, a client's socket for each relay thread; may be missing when
+    /// there is no such helper just now.
+    pub helpers: Vec<(Kind, Vec<OwnedFd>)>,
     /// How many relay threads.
     pub threads: usize,
     /// How long connections may go on when the master is gone; `None`: until they end.
@@ -88,6 +90,7 @@ fn kept(start: &Start) -> Vec<RawFd> {
         start.sockets.as_fd().as_raw_fd(),
         start.leash.as_fd().as_raw_fd(),
     ]);
-    kept.extend(start.resolver.iter().map(AsRawFd::as_raw_fd));
+    let clients = start.helpers.iter().flat_map(|(_, clients)| clients);
+    kept.extend(clients.map(AsRawFd::as_raw_fd));
     kept
 }

@@ -3,7 +3,7 @@
 //! a reason; close what is over. Never in here: what a session does with its bytes.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use super::thread::Shared;
 pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
 use super::timers::{Entry, Timers};
 use crate::error;
-use crate::helper::resolver;
+use crate::helper::{Kind, NameClient, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::limits;
 use crate::log::{self, Id, Log};
@@ -28,8 +28,8 @@ use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
 use crate::relay::session::{Ending, Outcome, Session};
 
-/// The key of the resolver's events.
-const RESOLVER: u64 = NOTIFIED - 1;
+/// The key of the events of the helper that knows names.
+const NAMES: u64 = NOTIFIED - 1;
 /// The key of the inlet's events.
 const INLET: u64 = NOTIFIED - 2;
 
@@ -66,7 +66,7 @@ impl Reactor {
     /// Gathers what the loop needs.
     ///
     /// # Errors
-    /// The resolver's socket cannot be watched.
+    /// A helper's socket cannot be watched.
     pub(super) fn new(
         context: ThreadContext,
         shared: Arc<Shared>,
@@ -102,8 +102,8 @@ impl Reactor {
         if let Some(inlet) = &reactor.inlet {
             reactor.shared.poller.add_level(inlet.as_fd(), INLET)?;
         }
-        if let Some(socket) = context.resolver {
-            reactor.set_resolver(resolver::Client::new(socket))?;
+        for (kind, socket) in context.helpers {
+            reactor.set_helper(kind, socket)?;
         }
         Ok(reactor)
     }
@@ -147,7 +147,7 @@ impl Reactor {
         for (key, ready) in events.iter() {
             match key {
                 NOTIFIED => notified = true,
-                RESOLVER => answered = true,
+                NAMES => answered = true,
                 INLET => handed = true,
                 bits => {
                     let key = Key::from_bits(bits);
@@ -380,18 +380,24 @@ impl Reactor {
                         self.finish(key, Ending::Reset);
                     }
                 }
-                Command::Resolver(socket) => {
-                    if let Err(error) = self.set_resolver(resolver::Client::new(socket)) {
-                        error!(self.log, "epoll_ctl (resolver): {}", log::Reason(&error));
+                Command::Helper(kind, socket) => {
+                    if let Err(error) = self.set_helper(kind, socket) {
+                        error!(self.log, "epoll_ctl ({kind}): {}", log::Reason(&error));
                     }
                 }
             }
         }
     }
 
-    fn set_resolver(&mut self, client: resolver::Client) -> io::Result<()> {
-        self.shared.poller.add(client.as_fd(), RESOLVER)?;
-        self.resources.resolver = Some(client);
+    fn set_helper(&mut self, kind: Kind, socket: OwnedFd) -> io::Result<()> {
+        match kind {
+            Kind::Resolver => self.set_names(NameClient::new(socket)),
+        }
+    }
+
+    fn set_names(&mut self, client: NameClient) -> io::Result<()> {
+        self.shared.poller.add(client.as_fd(), NAMES)?;
+        self.resources.names = Some(client);
         let lost: Vec<(u64, u64)> = self.resources.questions.drain().collect();
         for (question, bits) in lost {
             self.answer(question, bits, None);
@@ -400,10 +406,10 @@ impl Reactor {
     }
 
     fn take_answers(&mut self) {
-        let Some(resolver) = &mut self.resources.resolver else {
+        let Some(names) = &mut self.resources.names else {
             return;
         };
-        for (question, answer) in resolver.answers() {
+        for (question, answer) in names.answers() {
             if let Some(bits) = self.resources.questions.remove(&question) {
                 self.answer(question, bits, Some(answer));
             }
@@ -414,7 +420,7 @@ impl Reactor {
         &mut self,
         question: u64,
         bits: u64,
-        answer: Option<Result<Vec<std::net::SocketAddr>, resolver::ResolveError>>,
+        answer: Option<Result<Vec<std::net::SocketAddr>, ResolveError>>,
     ) {
         let key = Key::from_bits(bits);
         if let Some(seat) = self.sessions.get_mut(key) {

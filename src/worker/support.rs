@@ -66,7 +66,7 @@ pub fn context(service: ServiceContext) -> ThreadContext {
         services: Arc::from([service]),
         scoreboard: Scoreboard::new(1, 1).unwrap(),
         worker: 0,
-        resolver: None,
+        helpers: Vec::new(),
         inlet: None,
     }
 }

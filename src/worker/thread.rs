@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::inlet::Inlet;
 use super::reactor::Reactor;
+use crate::helper::Kind;
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::ServiceContext;
@@ -26,8 +27,8 @@ pub struct ThreadContext {
     pub scoreboard: Scoreboard,
     /// Which worker this is, from 0.
     pub worker: usize,
-    /// A client's socket to the resolver.
-    pub resolver: Option<OwnedFd>,
+    /// A client's socket to each helper that workers ask.
+    pub helpers: Vec<(Kind, OwnedFd)>,
     /// Where the worker's sockets come in, for the thread that receives them.
     pub inlet: Option<Inlet>,
 }
@@ -42,8 +43,8 @@ pub enum Command {
     Drain,
     /// End every session now.
     Cut,
-    /// There is a new resolver; what the last one has not answered is asked again.
-    Resolver(OwnedFd),
+    /// There is a new helper of a kind; what the last one has not answered is asked again.
+    Helper(Kind, OwnedFd),
 }
 
 /// What the thread and its handle share.

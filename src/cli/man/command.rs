@@ -2,6 +2,7 @@
 
 use super::roff::Page;
 use crate::cli::commands::{COMMANDS, CommandDef};
+use crate::helper::Kind;
 
 /// The page's source.
 pub(super) fn page(date: &str) -> String {
@@ -93,9 +94,11 @@ fn processes(page: &mut Page) {
             "Carries connections, in the same jail and in a sandbox. One that dies is replaced; \
              only its own connections end.",
         ),
-        ("resolver", "Asks DNS for all the others, as nobody."),
     ] {
         page.tagged(&format!("`{name}`"), text);
+    }
+    for kind in Kind::ALL {
+        page.tagged(&format!("`{kind}`"), kind.purpose());
     }
     page.paragraph(
         "Linux 4.18 or later is needed. The sandbox is seccomp(2) and landlock(7), which Linux has from \
