@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::children::{BackOff, Death};
+use super::Told;
+use crate::children::BackOff;
 use crate::config::Global;
 use crate::helper::{Contacts, Helper, Kind, Role, resolver, words};
 use crate::ipc::channel::Channel;
@@ -18,9 +19,6 @@ use crate::ipc::leash::Leash;
 use crate::ipc::words::Heard;
 use crate::log::{Log, Reason};
 use crate::step::NameStep;
-
-/// Pause before a helper that could not be started is tried again.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// What a kind does: the only place that knows.
 pub fn role(kind: Kind) -> Role {
@@ -65,8 +63,6 @@ struct Place {
     /// The helper, alive or dead.
     helper: Helper,
     back_off: BackOff,
-    /// When to start another.
-    start_at: Option<Instant>,
 }
 
 impl Place {
@@ -74,7 +70,6 @@ impl Place {
         Place {
             helper,
             back_off: BackOff::default(),
-            start_at: None,
         }
     }
 
@@ -136,65 +131,48 @@ impl Helpers {
         kinds.filter(|kind| kind.is_asked()).collect()
     }
 
-    /// When [`Helpers::start_due`] has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.by_kind.values().filter_map(|p| p.start_at).min()
-    }
-
-    /// A child died; whether it was a helper. Another is started in its place unless adit is at its
-    /// end.
-    pub fn died(&mut self, death: &Death, stopping: bool, log: &Log) -> bool {
-        let died = |(_, place): &(&Kind, &mut Place)| place.helper.pid() == Some(death.pid);
-        let Some((kind, place)) = self.by_kind.iter_mut().find(died) else {
-            return false;
-        };
+    /// A child was reaped; if it was a helper, which, and how long to wait before another is started.
+    pub fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
+        let died = |(_, place): &(&Kind, &mut Place)| place.helper.pid() == Some(pid);
+        let (kind, place) = self.by_kind.iter_mut().find(died)?;
         let lived = place.helper.died();
-        if !stopping {
-            let (pid, how) = (death.pid, &death.how);
-            crate::warning!(log, "The {kind} (PID {pid}) {how}; starting another");
-            place.start_at = Some(Instant::now() + place.back_off.died(lived));
+        Some((*kind, place.back_off.died(lived)))
+    }
+
+    /// The kinds whose helper is dead.
+    pub fn dead(&self) -> Vec<Kind> {
+        let dead = self.by_kind.iter().filter(|(_, place)| place.is_dead());
+        dead.map(|(kind, _)| *kind).collect()
+    }
+
+    /// Starts another in place of one that is dead; a failure is logged.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had.
+    pub fn start_again(&mut self, kind: Kind, start: Start<'_>) -> Result<(), Told> {
+        let Some(place) = self.by_kind.get_mut(&kind).filter(|place| place.is_dead()) else {
+            return Ok(());
+        };
+        match start.start(kind) {
+            Ok(helper) => {
+                place.helper = helper;
+                Ok(())
+            }
+            Err(error) => {
+                let reason = Reason(&error);
+                crate::error!(start.log, "The {kind} cannot be started: {reason}");
+                Err(Told)
+            }
         }
-        true
     }
 
-    /// Starts those whose time has come; the kinds that were, for masters to hear of.
-    pub fn start_due(&mut self, now: Instant, start: Start<'_>) -> Vec<Kind> {
-        self.replace(start, |place| place.start_at.is_some_and(|at| at <= now))
-    }
-
-    /// Starts those that have just died, without a pause: a master is about to need them.
-    pub fn start_missing(&mut self, start: Start<'_>) -> Vec<Kind> {
-        self.replace(start, Place::is_dead)
-    }
-
-    /// After a reload: ends those that do not fit the new configuration, and starts others.
-    pub fn renew(&mut self, old: &Global, start: Start<'_>) -> Vec<Kind> {
-        let new = start.global;
+    /// After a reload: ends those that do not fit the new configuration. Each leaves a place to fill.
+    pub fn end_outdated(&mut self, old: &Global, new: &Global) {
         for place in self.by_kind.values_mut() {
             if place.helper.is_outdated(old, new) {
                 place.helper.kill();
             }
         }
-        self.replace(start, Place::is_dead)
-    }
-
-    fn replace(&mut self, start: Start<'_>, which: impl Fn(&Place) -> bool) -> Vec<Kind> {
-        let mut started = Vec::new();
-        for (kind, place) in self.by_kind.iter_mut().filter(|(_, place)| which(place)) {
-            match start.start(*kind) {
-                Ok(helper) => {
-                    place.helper = helper;
-                    place.start_at = None;
-                    started.push(*kind);
-                }
-                Err(error) => {
-                    let reason = Reason(&error);
-                    crate::error!(start.log, "The {kind} cannot be started: {reason}");
-                    place.start_at = Some(Instant::now() + RETRY);
-                }
-            }
-        }
-        started
     }
 
     /// Has every helper log to another file.

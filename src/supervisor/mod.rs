@@ -7,26 +7,21 @@ mod carried;
 pub mod clashes;
 mod control;
 mod daemon;
-pub mod decider;
+mod decider;
 mod generation;
 mod helpers;
 pub mod holder;
 mod listeners;
 mod manager;
+mod masters;
 mod notify;
 mod orphans;
 pub mod pid_file;
 pub mod places;
-mod pulse;
-mod rehearsal;
-mod repairs;
-mod requests;
 mod running;
 mod saved_phrases;
-mod stopping;
 mod syslog;
 mod takeover;
-mod transition;
 pub mod trial;
 pub mod vacancy;
 mod vault;
@@ -48,17 +43,22 @@ use crate::sandbox::Strength;
 use crate::signals::Signals;
 use crate::step::NameStep;
 use control::Control;
+use decider::Why;
 use generation::Common;
 use helpers::{Helpers, Start};
 use listeners::Listeners;
+use masters::Masters;
 use pid_file::PidFile;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
-use transition::Why;
 use trial::Trial;
 use vault::Vault;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// It is not to be had, and the log has said why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told;
 
 /// Runs adit with a configuration until it is stopped: `adit [FILE]`, and `adit relay`.
 ///
@@ -207,6 +207,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         log,
         pid_file,
         starter,
+        masters: Masters::default(),
     }))
 }
 
@@ -255,7 +256,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         Ok(loaded) => loaded.config,
         Err(diagnostics) => {
             crate::master::load::tell(&diagnostics.0, &ui_log());
-            stand_in()?
+            Config::empty()
         }
     };
     let (log, outputs) = successors_log(&config)?;
@@ -275,13 +276,9 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         control: taken.control,
         listeners: taken.listeners,
         starter: None,
+        masters: taken.masters,
     });
-    supervisor.go_on_with(
-        taken.generations,
-        taken.orphans,
-        taken.reloads,
-        taken.next_number,
-    );
+    supervisor.go_on(taken.progress, taken.reloads, taken.next_number);
     Ok(supervisor)
 }
 
@@ -300,20 +297,6 @@ fn tell_of_the_sandbox(log: &Log) {
     for gap in Strength::of_this_kernel().gaps() {
         crate::notice!(*log, "{gap}");
     }
-}
-
-/// Something to be in force until a configuration can be read again: defaults, and no service.
-fn stand_in() -> io::Result<Config> {
-    let text = "[none]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
-    let sources = Sources {
-        text: Some(("nothing".to_owned(), text.into())),
-        ..Sources::default()
-    };
-    let mut config = config::load(&sources)
-        .map_err(|e| io::Error::other(e.to_string()))?
-        .config;
-    config.services.clear();
-    Ok(config)
 }
 
 fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {

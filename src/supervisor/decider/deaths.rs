@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::due::Due;
 use super::generations::State;
 use super::note::Note;
-use super::{Decider, Kind, Order, Orphaned, Turn};
+use super::{Decider, Order, Orphaned, Turn};
 use crate::children::BackOff;
+use crate::helper::Kind;
 
 /// Pause before a helper that could not be started is tried again.
 const HELPER_RETRY: Duration = Duration::from_secs(5);

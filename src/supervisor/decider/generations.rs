@@ -172,7 +172,7 @@ impl Decider {
         match (word, state) {
             (FromMaster::Loaded(accept), State::Loading) => self.loaded(number, accept, turn),
             (FromMaster::Failed, State::Loading) => self.candidate_failed(number, turn),
-            (FromMaster::Serving, State::Starting) => self.serving(number, turn),
+            (FromMaster::Serving, State::Starting) => self.candidate_serves(number, turn),
             (FromMaster::Draining, State::Draining | State::Ending) => {
                 self.accepts_no_more(number, turn);
             }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::helper::Kind;
 use crate::ipc::words::{Accept, FromMaster};
 use deaths::Replacement;
 use due::{Due, Timetable};
@@ -197,10 +198,9 @@ pub enum Order {
     RollBack,
     /// Put the candidate's listeners into force; what only others had is closed.
     Commit,
-    /// Put the candidate's configuration into force, with all that was opened for it.
+    /// Put the candidate's configuration into force, with all that was opened for it; helpers that are
+    /// others by it are started anew: [`Event::HelperStarted`] or [`Event::HelperNotStarted`] each.
     PutIntoForce(Why),
-    /// Start those helpers anew that the new configuration makes others of.
-    RenewHelpers,
     /// Write the pid file.
     WritePidFile,
     /// Let the process end that started the daemon, with success.
@@ -235,26 +235,18 @@ pub enum Order {
     End(u8),
 }
 
-/// A process that others ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Names to addresses.
-    Resolver,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Kind::Resolver => f.write_str("resolver"),
-        }
-    }
-}
-
 /// Reloads that are over, by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloads {
-    pub(in crate::supervisor) succeeded: u64,
-    pub(in crate::supervisor) failed: u64,
+    succeeded: u64,
+    failed: u64,
+}
+
+impl Reloads {
+    /// Those that succeeded, and those that were refused.
+    pub fn counts(self) -> (u64, u64) {
+        (self.succeeded, self.failed)
+    }
 }
 
 /// All that the supervisor knows to decide by.
@@ -461,6 +453,12 @@ impl Decider {
     /// How reloads ended.
     pub fn reloads(&self) -> Reloads {
         self.reloads
+    }
+
+    /// The generation that serves.
+    pub fn serving(&self) -> Option<u64> {
+        let serving = self.generations.in_state(&[State::Serving]);
+        serving.first().copied()
     }
 
     /// The number of the next generation.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Kind, Why};
+use super::Why;
+use crate::helper::Kind;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Note {
     /// A candidate has had its time.
     TooSlow(u64),
     /// A service listens there.
-    Bound(String),
+    Bound(Why, String),
     /// The first generation serves.
     Accepting,
     /// A reload is over.
@@ -114,7 +115,7 @@ impl Note {
             | Note::CanTakeOver
             | Note::FileChanged
             | Note::Stopping(_) => 5,
-            Note::Bound(_) | Note::Accepting | Note::Ended(_) => 6,
+            Note::Bound(..) | Note::Accepting | Note::Ended(_) => 6,
             Note::OutOfTurn(_) => 7,
         }
     }
@@ -138,7 +139,7 @@ impl fmt::Display for Note {
                 "Generation {number} does not come up in time (`adit check` shows what takes so long: a \
                  file system that hangs, or the machine)"
             ),
-            Note::Bound(line) => f.write_str(line),
+            Note::Bound(_, line) => f.write_str(line),
             Note::Accepting => f.write_str("Accepting new connections"),
             Note::Reloaded(number) => {
                 write!(f, "Configuration reloaded: generation {number} serves")

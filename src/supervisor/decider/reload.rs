@@ -182,7 +182,7 @@ impl Decider {
             // A start that fails from here on has bound its ports, and says so.
             lines
                 .iter()
-                .for_each(|line| turn.log(Note::Bound(line.clone())));
+                .for_each(|line| turn.log(Note::Bound(Why::Start, line.clone())));
         }
         if let Some(transition) = &mut self.transition {
             transition.lines = lines;
@@ -190,7 +190,7 @@ impl Decider {
     }
 
     /// The candidate serves: put everything that is new into force, and let the old one drain.
-    pub(super) fn serving(&mut self, number: u64, turn: &mut Turn) {
+    pub(super) fn candidate_serves(&mut self, number: u64, turn: &mut Turn) {
         let Some(transition) = self.take_transition(number) else {
             return;
         };
@@ -215,7 +215,6 @@ impl Decider {
             }
             Why::Reload => {
                 self.renew_logs_if_changed(turn);
-                turn.order(Order::RenewHelpers);
                 self.hand_over(old, number, transition.lines, turn);
             }
             Why::Replace => turn.log(Note::InPlace(number)),
@@ -275,8 +274,9 @@ impl Decider {
             return;
         };
         self.due.clear(Due::Handover);
-        let bound = handover.lines.into_iter().map(Note::Bound);
-        bound.for_each(|line| turn.log(line));
+        for line in handover.lines {
+            turn.log(Note::Bound(Why::Reload, line));
+        }
         let number = handover.number;
         turn.log(Note::Reloaded(number));
         self.reloads.succeeded += 1;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Seeded;
+use crate::helper::Kind;
 use crate::ipc::words::{Accept, FromMaster};
 use crate::supervisor::decider::{
-    Binary, Decider, Event, Kind, Master, Order, Orphaned, Rehearsed, State, Why, note::Note,
+    Binary, Decider, Event, Master, Order, Orphaned, Rehearsed, State, Why, note::Note,
 };
 
 /// Whether what can go wrong does.
@@ -305,7 +306,6 @@ impl World {
             }
             Order::TellStopping(_)
             | Order::FeedWatchdog
-            | Order::RenewHelpers
             | Order::WritePidFile
             | Order::ReleaseStarter
             | Order::ListOrphans
