@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Metrics;
 use crate::children::{BackOff, Death};
 use crate::config::Global;
-use crate::helper::{Contacts, Helper, Kind, Role, resolver, words};
+use crate::helper::{Contacts, Helper, Kind, Role, resolver, teller, words};
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
 use crate::ipc::leash::Leash;
@@ -26,30 +27,55 @@ const RETRY: Duration = Duration::from_secs(5);
 pub fn role(kind: Kind) -> Role {
     match kind {
         Kind::Resolver => resolver::ROLE,
+        Kind::Teller => teller::ROLE,
     }
 }
 
 /// The kinds that a configuration needs.
-fn needed(_: &Global) -> impl Iterator<Item = Kind> {
+fn needed(global: &Global) -> impl Iterator<Item = Kind> {
     Kind::ALL.into_iter().filter(|kind| match kind {
         Kind::Resolver => true,
+        Kind::Teller => global.metrics.is_some(),
     })
 }
 
+/// Whether a kind works with something else under a new configuration.
+fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
+    match kind {
+        Kind::Resolver => false,
+        Kind::Teller => old.metrics != new.metrics,
+    }
+}
+
 /// What a helper is started from.
-#[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
     /// The configuration that it is to serve.
     pub global: &'a Global,
     /// Its end of the leash.
     pub leash: &'a Leash,
+    /// The teller's listener.
+    pub metrics: Option<&'a Metrics>,
+    /// Run in the child: gives up what the supervisor knows and a helper must not.
+    pub forget: &'a mut dyn FnMut() -> io::Result<()>,
     /// Where it logs, and where its start does.
     pub log: Log,
 }
 
 impl Start<'_> {
-    fn start(self, kind: Kind) -> io::Result<Helper> {
-        Helper::start(role(kind), self.global, self.leash, self.log)
+    fn start(&mut self, kind: Kind) -> io::Result<Helper> {
+        let belongings = match (kind, self.metrics) {
+            (Kind::Teller, Some(metrics)) => vec![metrics.descriptor().try_clone_to_owned()?],
+            _ => Vec::new(),
+        };
+        let forget = || (self.forget)();
+        Helper::start(
+            role(kind),
+            self.global,
+            self.leash,
+            belongings,
+            forget,
+            self.log,
+        )
     }
 }
 
@@ -60,10 +86,10 @@ pub struct Helpers {
 }
 
 /// A helper's place, in which one follows another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Place {
-    /// The helper, alive or dead.
-    helper: Helper,
+    /// The helper, alive or dead; none where the first could not be started yet.
+    helper: Option<Helper>,
     back_off: BackOff,
     /// When to start another.
     start_at: Option<Instant>,
@@ -72,14 +98,27 @@ struct Place {
 impl Place {
     fn of(helper: Helper) -> Place {
         Place {
-            helper,
-            back_off: BackOff::default(),
-            start_at: None,
+            helper: Some(helper),
+            ..Place::default()
         }
     }
 
+    fn pid(&self) -> Option<Pid> {
+        self.helper.as_ref().and_then(Helper::pid)
+    }
+
     fn is_dead(&self) -> bool {
-        self.helper.pid().is_none()
+        self.pid().is_none()
+    }
+
+    fn channel(&self) -> Option<&Channel> {
+        self.helper.as_ref().map(Helper::channel)
+    }
+
+    fn kill(&mut self) {
+        if let Some(helper) = &mut self.helper {
+            helper.kill();
+        }
     }
 }
 
@@ -101,7 +140,7 @@ impl Helpers {
         Helpers::start_each(asked, start)
     }
 
-    fn start_each(kinds: impl Iterator<Item = Kind>, start: Start<'_>) -> io::Result<Helpers> {
+    fn start_each(kinds: impl Iterator<Item = Kind>, mut start: Start<'_>) -> io::Result<Helpers> {
         let places = kinds.map(|kind| {
             let helper = start.start(kind);
             let helper = helper.step(format_args!("The {kind} cannot be started"))?;
@@ -118,16 +157,18 @@ impl Helpers {
     /// No descriptors left.
     pub fn contacts(&self) -> io::Result<Contacts> {
         let mut contacts = Contacts::default();
-        for (kind, place) in self.by_kind.iter().filter(|(kind, _)| kind.is_asked()) {
-            let channel = place.helper.channel().as_fd().try_clone_to_owned()?;
-            contacts.replace(*kind, channel.into());
+        for kind in self.asked() {
+            if let Some(channel) = self.channel(kind) {
+                let channel = channel.as_fd().try_clone_to_owned()?;
+                contacts.replace(kind, channel.into());
+            }
         }
         Ok(contacts)
     }
 
-    /// The channel on which a kind is introduced to masters.
+    /// Where a kind is told of clients and of news.
     pub fn channel(&self, kind: Kind) -> Option<&Channel> {
-        self.by_kind.get(&kind).map(|place| place.helper.channel())
+        self.by_kind.get(&kind)?.channel()
     }
 
     /// The kinds that masters know.
@@ -144,11 +185,11 @@ impl Helpers {
     /// A child died; whether it was a helper. Another is started in its place unless adit is at its
     /// end.
     pub fn died(&mut self, death: &Death, stopping: bool, log: &Log) -> bool {
-        let died = |(_, place): &(&Kind, &mut Place)| place.helper.pid() == Some(death.pid);
+        let died = |(_, place): &(&Kind, &mut Place)| place.pid() == Some(death.pid);
         let Some((kind, place)) = self.by_kind.iter_mut().find(died) else {
             return false;
         };
-        let lived = place.helper.died();
+        let lived = place.helper.as_mut().map(Helper::died).unwrap_or_default();
         if !stopping {
             let (pid, how) = (death.pid, &death.how);
             crate::warning!(log, "The {kind} (PID {pid}) {how}; starting another");
@@ -170,20 +211,29 @@ impl Helpers {
     /// After a reload: ends those that do not fit the new configuration, and starts others.
     pub fn renew(&mut self, old: &Global, start: Start<'_>) -> Vec<Kind> {
         let new = start.global;
-        for place in self.by_kind.values_mut() {
-            if place.helper.is_outdated(old, new) {
-                place.helper.kill();
+        let needed: Vec<Kind> = needed(new).collect();
+        for (kind, place) in &mut self.by_kind {
+            let outdated = place
+                .helper
+                .as_ref()
+                .is_some_and(|h| h.is_outdated(old, new));
+            if outdated || works_otherwise(*kind, old, new) || !needed.contains(kind) {
+                place.kill();
             }
+        }
+        self.by_kind.retain(|kind, _| needed.contains(kind));
+        for kind in needed {
+            self.by_kind.entry(kind).or_default();
         }
         self.replace(start, Place::is_dead)
     }
 
-    fn replace(&mut self, start: Start<'_>, which: impl Fn(&Place) -> bool) -> Vec<Kind> {
+    fn replace(&mut self, mut start: Start<'_>, which: impl Fn(&Place) -> bool) -> Vec<Kind> {
         let mut started = Vec::new();
         for (kind, place) in self.by_kind.iter_mut().filter(|(_, place)| which(place)) {
             match start.start(*kind) {
                 Ok(helper) => {
-                    place.helper = helper;
+                    place.helper = Some(helper);
                     place.start_at = None;
                     started.push(*kind);
                 }
@@ -209,8 +259,8 @@ impl Helpers {
 
     fn tell(&self, say: impl Fn(&Channel) -> io::Result<()>) -> Heard {
         let mut heard = Heard::default();
-        for place in self.by_kind.values() {
-            heard.count(say(place.helper.channel()));
+        for channel in self.by_kind.values().filter_map(Place::channel) {
+            heard.count(say(channel));
         }
         heard
     }
@@ -218,7 +268,7 @@ impl Helpers {
     /// Ends them all, and waits for that.
     pub fn kill(&mut self) {
         for place in self.by_kind.values_mut() {
-            place.helper.kill();
+            place.kill();
         }
     }
 
@@ -230,12 +280,20 @@ impl Helpers {
         &self,
         mut keep: impl FnMut(BorrowedFd<'_>) -> io::Result<RawFd>,
     ) -> io::Result<((i32, RawFd), Vec<Saved>)> {
-        let (mut resolver, others) = (None, Vec::new());
+        let (mut resolver, mut others) = (None, Vec::new());
         for (kind, place) in &self.by_kind {
-            let pid = place.helper.pid().map_or(0, Pid::as_raw);
-            let channel = keep(place.helper.channel().as_fd())?;
+            let Some(channel) = place.channel() else {
+                continue;
+            };
+            let pid = place.pid().map_or(0, Pid::as_raw);
+            let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
+                Kind::Teller => others.push(Saved {
+                    kind: kind.name().to_owned(),
+                    pid,
+                    channel,
+                }),
             }
         }
         let resolver = resolver.ok_or(io::ErrorKind::NotFound)?;

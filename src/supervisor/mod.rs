@@ -12,6 +12,7 @@ mod helpers;
 pub mod holder;
 mod listeners;
 mod manager;
+pub mod metrics;
 mod notify;
 mod orphans;
 pub mod pid_file;
@@ -25,6 +26,7 @@ mod saved_phrases;
 mod stopping;
 mod syslog;
 mod takeover;
+mod telling;
 mod transition;
 pub mod trial;
 pub mod vacancy;
@@ -50,6 +52,7 @@ use control::Control;
 use generation::Common;
 use helpers::{Helpers, Start};
 use listeners::Listeners;
+use metrics::Metrics;
 use pid_file::PidFile;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
@@ -187,9 +190,18 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
+    let wanted = config.global.metrics.as_ref();
+    let metrics = wanted.map(|wanted| Metrics::open(wanted, None));
+    let metrics = metrics.transpose()?;
+    if let Some(metrics) = &metrics {
+        crate::info!(ui, "{}", metrics.line());
+    }
     let helpers = Helpers::start(Start {
         global: &config.global,
         leash: &leash,
+        metrics: metrics.as_ref(),
+        // Nothing is known yet.
+        forget: &mut || Ok(()),
         log,
     })?;
     let common = Common::new(leash, vault)?;
@@ -202,6 +214,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         common,
         leash: holder,
         helpers,
+        metrics,
         signals,
         log,
         pid_file,
@@ -268,6 +281,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         common: taken.common,
         leash: taken.leash,
         helpers: taken.helpers,
+        metrics: taken.metrics,
         signals,
         log,
         pid_file: taken.pid_file,

@@ -7,9 +7,11 @@ use super::generation::{Generation, State};
 use super::helpers::{Helpers, Start};
 use super::orphans::Orphans;
 use super::running::Supervisor;
+use super::telling::Told;
 use crate::children;
 use crate::config::Global;
 use crate::helper::Kind;
+use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{Heard, ToMaster};
 
 /// Words that are still heard from a master that has died.
@@ -108,11 +110,27 @@ impl Supervisor {
         &mut self,
         act: impl FnOnce(&mut Helpers, Start<'_>) -> Vec<Kind>,
     ) -> Vec<Kind> {
+        let common = &mut self.common;
+        let (generations, orphans) = (&mut self.generations, &mut self.orphans);
+        // Counts, and what resumption needs, are nothing that a helper may write to or know.
+        let mut forget = || {
+            generations.clear();
+            orphans.clear();
+            common.resumption.forget()?;
+            common.connections = SharedWords::new(1)?;
+            Ok(())
+        };
         let start = Start {
             global: &self.config.global,
-            leash: &self.common.leash,
+            leash: &common.leash,
+            metrics: self.metrics.as_ref(),
+            forget: &mut forget,
             log: self.log,
         };
-        act(&mut self.helpers, start)
+        let started = act(&mut self.helpers, start);
+        if started.contains(&Kind::Teller) {
+            self.told = Told::default();
+        }
+        started
     }
 }

@@ -19,6 +19,7 @@ use super::daemon::Starter;
 use super::generation::{Common, Generation, State};
 use super::helpers::Helpers;
 use super::listeners::Listeners;
+use super::metrics::Metrics;
 use super::notify::Notifier;
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
@@ -27,6 +28,7 @@ use super::rehearsal::Rehearsal;
 use super::requests::Listing;
 use super::stopping::Stopping;
 use super::syslog::SyslogWatch;
+use super::telling::Told;
 use super::transition::{Handover, Transition, Why};
 use super::watch::Watch;
 use crate::children::BackOff;
@@ -47,6 +49,9 @@ pub struct Supervisor {
     /// Nobody reads it: its end of file is the message.
     pub(super) leash: Holder,
     pub(super) helpers: Helpers,
+    pub(super) metrics: Option<Metrics>,
+    /// What the teller knows.
+    pub(super) told: Told,
     pub(super) signals: Signals,
     pub(super) log: Log,
     pub(super) pid_file: Option<PidFile>,
@@ -96,6 +101,8 @@ pub struct Parts {
     pub leash: Holder,
     /// The first helpers.
     pub helpers: Helpers,
+    /// Where the teller listens.
+    pub metrics: Option<Metrics>,
     /// The supervisor's signals.
     pub signals: Signals,
     /// The log of the loops.
@@ -120,6 +127,8 @@ impl Supervisor {
             common: parts.common,
             leash: parts.leash,
             helpers: parts.helpers,
+            metrics: parts.metrics,
+            told: Told::default(),
             signals: parts.signals,
             log: parts.log,
             pid_file: parts.pid_file,
@@ -167,6 +176,7 @@ impl Supervisor {
             if let Some(status) = self.finished() {
                 return status;
             }
+            self.keep_teller_informed();
             match self.wait() {
                 Ok(()) => {}
                 Err(error) => {

@@ -82,6 +82,9 @@ impl Supervisor {
         }
         let status = stopping.status;
         self.helpers.kill();
+        if let Some(metrics) = self.metrics.take() {
+            metrics.remove();
+        }
         if let Some(control) = self.control.take() {
             control.remove();
         }

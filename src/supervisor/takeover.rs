@@ -27,11 +27,13 @@ use super::control::Control;
 use super::generation::{Common, Generation, State};
 use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners};
+use super::metrics::Metrics;
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::running::{Reloads, Supervisor};
 use super::saved_phrases;
 use super::vault::Vault;
+use crate::config::MetricsAddress;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
@@ -112,6 +114,8 @@ struct Saved {
     ticket_secret: [u8; 32],
     pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
     control: Option<(RawFd, PathBuf)>,
+    #[serde(default)]
+    metrics: Option<(RawFd, MetricsAddress)>,
     next_number: u64,
     #[serde(default)]
     reloads: Reloads,
@@ -150,6 +154,7 @@ pub struct TakenOver {
     pub(super) common: Common,
     pub(super) pid_file: Option<PidFile>,
     pub(super) control: Option<Control>,
+    pub(super) metrics: Option<Metrics>,
     pub(super) next_number: u64,
     pub(super) reloads: Reloads,
 }
@@ -192,6 +197,9 @@ impl TakenOver {
         let control = saved.control.map(|(number, path)| {
             io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
         });
+        let metrics = saved.metrics.map(|(number, wanted)| {
+            io::Result::Ok(Metrics::taken_over(inherit::take(number)?, wanted))
+        });
         Ok(TakenOver {
             generations: generations.collect::<io::Result<_>>()?,
             orphans: orphans.collect::<io::Result<_>>()?,
@@ -208,6 +216,7 @@ impl TakenOver {
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
+            metrics: metrics.transpose()?,
             next_number: saved.next_number,
             reloads: saved.reloads,
         })
@@ -306,6 +315,10 @@ impl Supervisor {
             Some(control) => Some((kept.keep(control.descriptor())?, control.path().to_owned())),
             None => None,
         };
+        let metrics = match &self.metrics {
+            Some(metrics) => Some((kept.keep(metrics.descriptor())?, metrics.wanted().clone())),
+            None => None,
+        };
         let mut orphaned = Kept::default();
         let orphans = self.orphans.iter().map(|orphans| {
             let workers = orphans.workers.iter().map(|pid| pid.as_raw());
@@ -331,6 +344,7 @@ impl Supervisor {
             ticket_secret: self.common.resumption.ticket_secret(),
             pid_file,
             control,
+            metrics,
             next_number: self.next_number,
             reloads: self.reloads,
             orphans,

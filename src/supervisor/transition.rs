@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::generation::{Generation, State};
 use super::listeners::Prepared;
+use super::metrics::Metrics;
 use super::pid_file::PidFile;
 use super::running::Supervisor;
 use super::syslog::SyslogWatch;
@@ -100,6 +101,7 @@ struct Change {
     outputs: Option<Outputs>,
     pid_file: Option<PidFile>,
     control: Option<Control>,
+    metrics: Option<Metrics>,
 }
 
 impl Change {
@@ -107,6 +109,9 @@ impl Change {
     fn roll_back(self) {
         if let Some(control) = self.control {
             control.remove();
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.remove();
         }
         if let Some(pid_file) = self.pid_file {
             pid_file.remove();
@@ -197,6 +202,15 @@ impl Supervisor {
         let ours = self.control.as_ref().map(Control::path);
         if new.control.as_deref() != ours {
             change.control = Control::of(new, &self.log).map_err(|error| error.to_string())?;
+        }
+        let ours = self.metrics.as_ref();
+        if let Some(wanted) = new
+            .metrics
+            .as_ref()
+            .filter(|w| ours.map(Metrics::wanted) != Some(w))
+        {
+            let metrics = Metrics::open(wanted, ours).map_err(|error| error.to_string())?;
+            change.metrics = Some(metrics);
         }
         Ok(())
     }
@@ -307,6 +321,12 @@ impl Supervisor {
         } else if new.control.is_none() {
             self.replace_control(None);
         }
+        if let Some(metrics) = transition.change.metrics {
+            crate::info!(self.log, "{}", metrics.line());
+            self.replace_metrics(Some(metrics));
+        } else if new.metrics.is_none() {
+            self.replace_metrics(None);
+        }
         let old = match (transition.change.pid_file, new.pid.as_deref()) {
             (Some(new), _) => self.pid_file.replace(new),
             (None, None) => self.pid_file.take(),
@@ -321,6 +341,12 @@ impl Supervisor {
             old.remove();
         }
         self.write_pid_file();
+    }
+
+    fn replace_metrics(&mut self, new: Option<Metrics>) {
+        if let Some(old) = std::mem::replace(&mut self.metrics, new) {
+            old.remove();
+        }
     }
 
     /// A reload is announced when nobody can meet the old configuration any more.
