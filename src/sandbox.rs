@@ -147,6 +147,38 @@ pub fn resolver() -> Result<(), SandboxError> {
     seccomp(rules)
 }
 
+/// The teller: sockets of clients that its listener gives it, and descriptors it is given. It makes no
+/// socket that could leave it, no thread and no process, and opens no file.
+///
+/// What the kernel lacks is told by [`Strength`].
+///
+/// # Errors
+/// The kernel has one and refuses it.
+pub fn teller() -> Result<(), SandboxError> {
+    landlock(&[])?;
+    let own = u64::from(std::process::id());
+    let mut rules = plain(&[
+        THREADS,
+        MEMORY,
+        CLOCKS,
+        DESCRIPTORS,
+        SOCKETS,
+        IDENTITY,
+        ACCEPTING,
+    ]);
+    rules.extend(narrow()?);
+    rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
+    for outward in [
+        libc::SYS_socket,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_openat,
+    ] {
+        rules.remove(&outward);
+    }
+    seccomp(rules)
+}
+
 /// Where the modules of nsswitch.conf(5), and what resolv.conf(5) may be a link to, are.
 const NAME_SERVICE_FILES: [&str; 12] = [
     "/etc",

@@ -26,6 +26,13 @@ impl Carried {
         }
     }
 
+    /// Every total, with the name of its service; names may recur.
+    pub fn all(&self) -> impl Iterator<Item = (String, Counts)> {
+        self.0
+            .iter()
+            .map(|(name, _, counts)| (name.clone(), *counts))
+    }
+
     /// The total kept for service `index` of `names`.
     pub fn of(&self, names: &[String], index: usize) -> Counts {
         let number = number(names, index);

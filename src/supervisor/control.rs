@@ -244,30 +244,18 @@ fn fault(folder: &Metadata, user: Uid) -> Option<String> {
     })
 }
 
-/// How far a generation has come, as the status shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// Its master lives.
-    With(State),
-    /// Its master is dead.
-    Orphaned,
-}
+/// What a generation is called whose master is dead.
+pub const ORPHANED: &str = "orphaned";
 
-/// A generation's part of the status.
-pub fn shown(generation: &Generation, state: Shown, carried: &Carried) -> GenerationStatus {
-    let before = (state == Shown::With(State::Serving)).then_some(carried);
+/// A generation's part of the status; without a state it is orphaned.
+pub fn shown(generation: &Generation, state: Option<State>, carried: &Carried) -> GenerationStatus {
     let board = &generation.scoreboard;
     let since = generation.since.duration_since(UNIX_EPOCH);
+    let before = (state == Some(State::Serving)).then_some(carried);
     GenerationStatus {
         number: generation.number,
-        state: match state {
-            Shown::With(state) => state.name().to_owned(),
-            Shown::Orphaned => "orphaned".to_owned(),
-        },
-        pid: match state {
-            Shown::With(_) => generation.pid.as_raw().unsigned_abs(),
-            Shown::Orphaned => 0,
-        },
+        state: state.map_or(ORPHANED, State::name).to_owned(),
+        pid: state.map_or(0, |_| generation.pid.as_raw().unsigned_abs()),
         since: since.map_or(0, |since| since.as_secs()),
         workers: (0..board.workers())
             .map(|index| worker(generation, index))

@@ -14,6 +14,7 @@ pub mod holder;
 mod listeners;
 mod manager;
 mod masters;
+pub mod metrics;
 mod notify;
 mod orphans;
 pub mod pid_file;
@@ -48,6 +49,7 @@ use generation::Common;
 use helpers::{Helpers, Start};
 use listeners::Listeners;
 use masters::Masters;
+use metrics::Metrics;
 use pid_file::PidFile;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
@@ -58,7 +60,7 @@ const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, S
 
 /// It is not to be had, and the log has said why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told;
+pub struct Logged;
 
 /// Runs adit with a configuration until it is stopped: `adit [FILE]`, and `adit relay`.
 ///
@@ -188,9 +190,18 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
+    let wanted = config.global.metrics.as_ref();
+    let metrics = wanted.map(|wanted| Metrics::open(wanted, None));
+    let metrics = metrics.transpose()?;
+    if let Some(metrics) = &metrics {
+        crate::info!(ui, "{}", metrics.line());
+    }
     let helpers = Helpers::start(Start {
         global: &config.global,
         leash: &leash,
+        metrics: metrics.as_ref(),
+        // Nothing is known yet.
+        forget: &mut || Ok(()),
         log,
     })?;
     let common = Common::new(leash, vault)?;
@@ -203,6 +214,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         common,
         leash: holder,
         helpers,
+        metrics,
         signals,
         log,
         pid_file,
@@ -270,6 +282,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         common: taken.common,
         leash: taken.leash,
         helpers: taken.helpers,
+        metrics: taken.metrics,
         signals,
         log,
         pid_file: taken.pid_file,

@@ -5,6 +5,7 @@ mod errands;
 mod obey;
 mod reload;
 mod status;
+mod telling;
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +25,7 @@ use super::generation::Common;
 use super::helpers::Helpers;
 use super::listeners::Listeners;
 use super::masters::Masters;
+use super::metrics::Metrics;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
 use super::syslog::SyslogWatch;
@@ -37,6 +39,7 @@ use crate::log::Log;
 use crate::log::Reason;
 use crate::signals::Signals;
 use reload::{Pending, Rehearsal};
+use telling::Told;
 
 /// Words that are still heard from a master that has died.
 const LAST_WORDS: usize = 16;
@@ -51,6 +54,9 @@ pub struct Supervisor {
     /// Never read: its end of file is the message.
     leash: Holder,
     helpers: Helpers,
+    metrics: Option<Metrics>,
+    /// What the teller knows.
+    told: Told,
     signals: Signals,
     log: Log,
     pid_file: Option<PidFile>,
@@ -81,6 +87,8 @@ pub struct Parts {
     pub leash: Holder,
     /// The first helpers.
     pub helpers: Helpers,
+    /// Where the teller listens.
+    pub metrics: Option<Metrics>,
     /// The supervisor's signals.
     pub signals: Signals,
     /// The log of the loops.
@@ -109,6 +117,8 @@ impl Supervisor {
             common: parts.common,
             leash: parts.leash,
             helpers: parts.helpers,
+            metrics: parts.metrics,
+            told: Told::default(),
             signals: parts.signals,
             log: parts.log,
             pid_file: parts.pid_file,
@@ -148,7 +158,7 @@ impl Supervisor {
         for orphans in self.masters.orphans() {
             self.decider.go_on_with_orphans(orphans.generation.number);
         }
-        for kind in self.helpers.dead() {
+        for kind in self.helpers.missing() {
             self.decider.go_on_without(kind, now);
         }
     }
@@ -161,6 +171,7 @@ impl Supervisor {
             if let Some(status) = self.status {
                 return status;
             }
+            self.keep_teller_informed();
             if let Err(error) = self.wait() {
                 crate::error!(self.log, "Supervisor: {}", Reason(&error));
                 return ExitCode::FAILURE;

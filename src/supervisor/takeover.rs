@@ -29,10 +29,12 @@ use super::generation::{Common, Generation};
 use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners};
 use super::masters::Masters;
+use super::metrics::Metrics;
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::saved_phrases;
 use super::vault::Vault;
+use crate::config::MetricsAddress;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
@@ -114,6 +116,8 @@ struct Saved {
     ticket_secret: [u8; 32],
     pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
     control: Option<(RawFd, PathBuf)>,
+    #[serde(default)]
+    metrics: Option<(RawFd, MetricsAddress)>,
     next_number: u64,
     #[serde(default)]
     reloads: Reloads,
@@ -153,6 +157,7 @@ pub struct TakenOver {
     pub(super) common: Common,
     pub(super) pid_file: Option<PidFile>,
     pub(super) control: Option<Control>,
+    pub(super) metrics: Option<Metrics>,
     pub(super) next_number: u64,
     pub(super) reloads: Reloads,
 }
@@ -199,6 +204,9 @@ impl TakenOver {
         let control = saved.control.map(|(number, path)| {
             io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
         });
+        let metrics = saved.metrics.map(|(number, wanted)| {
+            io::Result::Ok(Metrics::taken_over(inherit::take(number)?, wanted))
+        });
         Ok(TakenOver {
             masters: Masters::taken_over(
                 generations.collect::<io::Result<_>>()?,
@@ -218,6 +226,7 @@ impl TakenOver {
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
+            metrics: metrics.transpose()?,
             next_number: saved.next_number,
             reloads: saved.reloads,
         })
@@ -315,6 +324,8 @@ pub struct Handed<'a> {
     pub pid_file: Option<&'a PidFile>,
     /// The control socket.
     pub control: Option<&'a Control>,
+    /// The teller's listener.
+    pub metrics: Option<&'a Metrics>,
     /// Where failures are told.
     pub log: Log,
 }
@@ -337,6 +348,10 @@ impl Handed<'_> {
         };
         let control = match &self.control {
             Some(control) => Some((kept.keep(control.descriptor())?, control.path().to_owned())),
+            None => None,
+        };
+        let metrics = match &self.metrics {
+            Some(metrics) => Some((kept.keep(metrics.descriptor())?, metrics.wanted().clone())),
             None => None,
         };
         let mut orphaned = Kept::default();
@@ -365,6 +380,7 @@ impl Handed<'_> {
             ticket_secret: self.common.resumption.ticket_secret(),
             pid_file,
             control,
+            metrics,
             next_number: self.decider.next_number(),
             reloads: self.decider.reloads(),
             orphans,

@@ -54,6 +54,8 @@ pub use keys::{PassPhrases, end_that_is_near, locked_file};
 pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 pub use stream::{Decrypted, Stream};
 
+use zeroize::Zeroize;
+
 use crate::config::Severity;
 use crate::ipc::shared::SharedWords;
 
@@ -99,6 +101,16 @@ impl Resumption {
             ticket_secret,
             sessions: SharedWords::taken_over(descriptor, sessions::WORDS)?,
         })
+    }
+
+    /// Forgets the secret and lets go of the cache, in a process that is to know neither.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.ticket_secret.zeroize();
+        self.sessions = SharedWords::new(1)?;
+        Ok(())
     }
 
     /// What the ticket keys are derived from, to be handed to the next program of this process and

@@ -5,8 +5,11 @@ use std::os::fd::AsFd;
 
 use super::super::decider::Event;
 use super::super::helpers::Start;
+use super::super::masters::Masters;
 use super::Supervisor;
+use super::telling::Told;
 use crate::helper::Kind;
+use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{Heard, ToMaster};
 use crate::{log, remedy};
 
@@ -57,13 +60,26 @@ impl Supervisor {
 
     /// Starts a helper in place of one that died, and tells the masters.
     pub(super) fn start_helper(&mut self, kind: Kind) -> Vec<Event> {
+        let (common, masters) = (&mut self.common, &mut self.masters);
+        // Counts, and what resumption needs, are nothing that a helper may write to or know.
+        let mut forget = || {
+            *masters = Masters::default();
+            common.resumption.forget()?;
+            common.connections = SharedWords::new(1)?;
+            Ok(())
+        };
         let start = Start {
             global: &self.config.global,
-            leash: &self.common.leash,
+            leash: &common.leash,
+            metrics: self.metrics.as_ref(),
+            forget: &mut forget,
             log: self.log,
         };
-        if self.helpers.start_again(kind, start).is_err() {
+        if self.helpers.fill(kind, start).is_err() {
             return vec![Event::HelperNotStarted(kind)];
+        }
+        if kind == Kind::Teller {
+            self.told = Told::default();
         }
         [vec![Event::HelperStarted(kind)], self.introduce(&[kind])].concat()
     }

@@ -117,6 +117,9 @@ impl Supervisor {
 
     fn end(&mut self, status: u8) {
         self.helpers.kill();
+        if let Some(metrics) = self.metrics.take() {
+            metrics.remove();
+        }
         if let Some(control) = self.control.take() {
             control.remove();
         }

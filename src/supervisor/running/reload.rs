@@ -9,17 +9,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::super::Told;
+use super::super::Logged;
 use super::super::control::Control;
 use super::super::decider::{Binary, Event, Master, Rehearsed, Why};
 use super::super::generation::Generation;
 use super::super::listeners::Prepared;
+use super::super::metrics::Metrics;
 use super::super::pid_file::PidFile;
 use super::super::syslog::SyslogWatch;
 use super::super::takeover::{self, Handed};
 use super::super::watch::Watch;
 use super::Supervisor;
-use crate::config::{self, Config, Foreground};
+use crate::config::{self, Config, Foreground, MetricsAddress};
 use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs, Reason};
 use crate::master::load::tell;
@@ -67,6 +68,7 @@ struct Change {
     outputs: Option<Outputs>,
     pid_file: Option<PidFile>,
     control: Option<Control>,
+    metrics: Option<Metrics>,
 }
 
 impl Change {
@@ -74,6 +76,9 @@ impl Change {
     fn roll_back(self) {
         if let Some(control) = self.control {
             control.remove();
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.remove();
         }
         if let Some(pid_file) = self.pid_file {
             pid_file.remove();
@@ -146,6 +151,7 @@ impl Supervisor {
             common: &self.common,
             pid_file: self.pid_file.as_ref(),
             control: self.control.as_ref(),
+            metrics: self.metrics.as_ref(),
             log: self.log,
         }
     }
@@ -173,12 +179,12 @@ impl Supervisor {
     }
 
     /// Reads the configuration again and opens what the supervisor itself must open for it.
-    fn read(&self) -> Result<(Rc<Config>, Option<Change>), Told> {
+    fn read(&self) -> Result<(Rc<Config>, Option<Change>), Logged> {
         let loaded = match config::load(&self.sources) {
             Ok(loaded) => loaded,
             Err(diagnostics) => {
                 tell(&diagnostics.0, &self.log);
-                return Err(Told);
+                return Err(Logged);
             }
         };
         tell(&loaded.diagnostics, &self.log);
@@ -188,7 +194,7 @@ impl Supervisor {
             Err(text) => {
                 change.roll_back();
                 crate::error!(self.log, "{text}");
-                Err(Told)
+                Err(Logged)
             }
         }
     }
@@ -208,6 +214,12 @@ impl Supervisor {
         let ours = self.control.as_ref().map(Control::path);
         if new.control.as_deref() != ours {
             change.control = Control::of(new, &self.log).map_err(|error| error.to_string())?;
+        }
+        let ours = self.metrics.as_ref();
+        let is_ours = |wanted: &&MetricsAddress| ours.is_some_and(|m| m.wanted() == *wanted);
+        if let Some(wanted) = new.metrics.as_ref().filter(|wanted| !is_ours(wanted)) {
+            let metrics = Metrics::open(wanted, ours).map_err(|error| error.to_string())?;
+            change.metrics = Some(metrics);
         }
         Ok(())
     }
@@ -313,8 +325,8 @@ impl Supervisor {
         if why != Why::Reload {
             return Vec::new();
         }
-        self.helpers.end_outdated(&old.global, &config.global);
-        let missing = self.helpers.dead();
+        self.helpers.fit(&old.global, &config.global);
+        let missing = self.helpers.missing();
         missing
             .into_iter()
             .flat_map(|kind| self.start_helper(kind))
@@ -329,6 +341,13 @@ impl Supervisor {
         if change.control.is_some() || new.control.is_none() {
             let old = std::mem::replace(&mut self.control, change.control);
             old.into_iter().for_each(Control::remove);
+        }
+        if let Some(metrics) = &change.metrics {
+            crate::info!(self.log, "{}", metrics.line());
+        }
+        if change.metrics.is_some() || new.metrics.is_none() {
+            let old = std::mem::replace(&mut self.metrics, change.metrics);
+            old.into_iter().for_each(Metrics::remove);
         }
         let old = match (change.pid_file, new.pid.as_deref()) {
             (Some(new), _) => self.pid_file.replace(new),

@@ -1,6 +1,6 @@
 //! What `adit status` is told.
 
-use super::super::control::{Shown, shown};
+use super::super::control::shown;
 use super::super::decider::Event;
 use super::Supervisor;
 use crate::cli::status::{ReloadStatus, Status};
@@ -20,12 +20,8 @@ impl Supervisor {
 
     fn status(&self) -> Status {
         let (succeeded, failed) = self.decider.reloads().counts();
-        let living = self.masters.all().iter().filter_map(|generation| {
-            let state = self.decider.state(generation.number)?;
-            Some((generation, Shown::With(state)))
-        });
-        let orphans = self.masters.orphans().iter();
-        let orphans = orphans.map(|orphans| (&orphans.generation, Shown::Orphaned));
+        let orphans = self.masters.orphans().iter().map(|o| &o.generation);
+        let generations = self.masters.all().iter().chain(orphans);
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -38,9 +34,11 @@ impl Supervisor {
                 failed,
                 under_way: self.decider.is_reloading(),
             },
-            generations: living
-                .chain(orphans)
-                .map(|(generation, state)| shown(generation, state, &self.common.carried))
+            generations: generations
+                .map(|generation| {
+                    let state = self.decider.state(generation.number);
+                    shown(generation, state, &self.common.carried)
+                })
                 .collect(),
         }
     }
