@@ -12,10 +12,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
+use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::control::Control;
@@ -139,7 +140,7 @@ impl Supervisor {
     /// come, and how much longer it may drain.
     pub fn go_on(
         &mut self,
-        progress: Vec<(u64, State, Option<std::time::Duration>)>,
+        progress: Vec<(u64, State, Option<Duration>)>,
         reloads: Reloads,
         next_number: u64,
     ) {
@@ -185,11 +186,11 @@ impl Supervisor {
     fn happen(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            if self.status.is_some() {
+                return;
+            }
             for order in self.decider.on(event, Instant::now()) {
                 events.extend(self.obey(order));
-                if self.status.is_some() {
-                    return;
-                }
             }
         }
     }
@@ -322,7 +323,7 @@ impl Supervisor {
         }
     }
 
-    fn orphan_ended(&mut self, pid: nix::unistd::Pid) {
+    fn orphan_ended(&mut self, pid: Pid) {
         let gone = self.masters.orphan_ended(pid);
         self.carry_counts();
         self.masters.forget_the_gone();

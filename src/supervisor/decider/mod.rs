@@ -8,9 +8,11 @@
 mod deaths;
 pub mod due;
 mod errands;
+mod event;
 mod generations;
 mod listing;
 pub mod note;
+mod order;
 mod pulse;
 mod reload;
 mod stopping;
@@ -23,13 +25,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::helper::Kind;
-use crate::ipc::words::{Accept, FromMaster};
 use deaths::Replacement;
 use due::{Due, Timetable};
+pub use event::{Binary, Event, Master, Orphaned, Rehearsed};
 pub use generations::State;
 use generations::{Generations, Life};
 use listing::Listing;
 use note::Note;
+pub use order::Order;
 use pulse::Asked;
 use reload::{Handover, Rehearsal, Transition};
 use stopping::Stopping;
@@ -43,196 +46,6 @@ pub enum Why {
     Reload,
     /// The master died; the configuration stays.
     Replace,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The program begins, as a start, or as a reload after an exec.
-    Begin(Why),
-    /// A turn of the loop is over: what is wanted may begin.
-    TurnOver,
-    /// The soonest deadline, if its time has come.
-    Clock,
-    /// SIGHUP.
-    Reload,
-    /// SIGUSR1.
-    ReopenLog,
-    /// SIGUSR2.
-    List,
-    /// A signal to end; its name.
-    Stop(&'static str),
-    /// A client of the control socket is answered.
-    StatusWanted,
-    /// The control socket takes no more clients for a while.
-    ControlPaused,
-    /// A file that the configuration names was written.
-    FileWritten,
-    /// A syslogd has appeared.
-    SyslogAppeared,
-    /// Every process was passed a connection to it.
-    SyslogConnected,
-    /// It could not be connected to.
-    SyslogRefused,
-    /// A process had no room for what it was sent.
-    Missed,
-    /// A master said a word.
-    Said(u64, FromMaster),
-    /// A master said what is no word; why it cannot be read.
-    Nonsense(u64, String),
-    /// A master could not be asked for its list.
-    Unasked(u64),
-    /// A master died; in words, how.
-    MasterDied(u64, String),
-    /// A dead master was buried; whether workers of it go on without it.
-    Buried(u64, Orphaned),
-    /// The last worker of a dead master has ended.
-    OrphansEnded(u64),
-    /// A helper died.
-    HelperDied {
-        /// Which.
-        kind: Kind,
-        /// Its process.
-        pid: i32,
-        /// In words.
-        how: String,
-        /// How long to wait before another is started.
-        pause: Duration,
-    },
-    /// A helper was started.
-    HelperStarted(Kind),
-    /// A helper could not be started.
-    HelperNotStarted(Kind),
-    /// Whether the program's file is another than the one that runs.
-    Compared(Binary),
-    /// A new binary rehearses.
-    Rehearsing,
-    /// It could not be started.
-    NotRehearsing,
-    /// Its rehearsal is over.
-    Rehearsed(Rehearsed),
-    /// It could not be executed.
-    NotTakenOver,
-    /// The configuration for a transition was read, and what the supervisor must open for it is open.
-    Queried,
-    /// It cannot be.
-    NotQueried,
-    /// The candidate's master runs.
-    Started(u64, Master),
-    /// It could not be started.
-    NotStarted(u64),
-    /// The candidate was given its listeners; where each is bound, as the log says it.
-    Listening(u64, Vec<String>),
-    /// They could not be bound, or not be given to it.
-    NotListening(u64),
-}
-
-/// Whether a dead master leaves workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Orphaned {
-    /// They end with their connections.
-    Workers,
-    /// There is none.
-    None,
-}
-
-/// The program's file beside the program that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binary {
-    /// Another, which may be executed.
-    New,
-    /// The same, or one that cannot take over.
-    Same,
-}
-
-/// How a rehearsal ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rehearsed {
-    /// The new binary left its proof.
-    Well,
-    /// It did not; in words, how it ended.
-    Badly(String),
-}
-
-/// What is to be known of a master that was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Master {
-    /// Its process.
-    pub pid: i32,
-    /// How long its connections may drain.
-    pub drain_timeout: Option<Duration>,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Write a line.
-    Log(Note),
-    /// Tell the manager that a reload has begun.
-    Reloading,
-    /// Tell the manager that a start or reload is over, and how.
-    Ready(String),
-    /// Tell the manager that the end has begun, and how long it may take.
-    TellStopping(Duration),
-    /// Tell the manager that the loop comes round.
-    FeedWatchdog,
-    /// See whether there is a new binary: [`Event::Compared`].
-    Compare,
-    /// Let the new binary rehearse: [`Event::Rehearsing`] or [`Event::NotRehearsing`].
-    Rehearse,
-    /// Kill the binary that rehearses; its death is told by [`Event::Rehearsed`].
-    KillRehearsal,
-    /// Kill the binary that rehearses, and wait for its end, which is not told.
-    EndRehearsal,
-    /// Execute the new binary. It returns only as [`Event::NotTakenOver`].
-    TakeOver,
-    /// Read the configuration and open what is new in it: [`Event::Queried`] or
-    /// [`Event::NotQueried`], which leaves nothing behind.
-    Query(Why),
-    /// Start the candidate's master: [`Event::Started`] or [`Event::NotStarted`].
-    Start(u64),
-    /// Bind what is new and pass the candidate its listeners, which it named:
-    /// [`Event::Listening`] or [`Event::NotListening`].
-    Listen(u64, Vec<Vec<Accept>>),
-    /// Give up all that was made for the transition.
-    RollBack,
-    /// Put the candidate's listeners into force; what only others had is closed.
-    Commit,
-    /// Put the candidate's configuration into force, with all that was opened for it; helpers that are
-    /// others by it are started anew: [`Event::HelperStarted`] or [`Event::HelperNotStarted`] each.
-    PutIntoForce(Why),
-    /// Write the pid file.
-    WritePidFile,
-    /// Let the process end that started the daemon, with success.
-    ReleaseStarter,
-    /// Have a master accept no more.
-    Drain(u64),
-    /// Have a master end everything.
-    Cut(u64),
-    /// Kill a master.
-    Kill(u64),
-    /// Ask a master to say [`FromMaster::Alive`].
-    Ask(u64),
-    /// Ask a master to list its connections: [`Event::Unasked`] where it cannot be asked.
-    List(u64),
-    /// Say how many connections dead masters have left.
-    ListOrphans,
-    /// Give a dead master's room back, and see what it leaves: [`Event::Buried`].
-    Bury(u64),
-    /// Start a helper: [`Event::HelperStarted`] or [`Event::HelperNotStarted`].
-    StartHelper(Kind),
-    /// Open the log file anew and pass it on.
-    ReopenLog,
-    /// Connect to syslogd and pass that on: [`Event::SyslogConnected`] or [`Event::SyslogRefused`].
-    ConnectSyslog,
-    /// Send the log file, the connection to syslogd and the helpers' channels once more.
-    Resend,
-    /// Take clients of the control socket again.
-    ResumeControl,
-    /// Close every listener.
-    CloseListeners,
-    /// End with this status.
-    End(u8),
 }
 
 /// Reloads that are over, by how they ended.

@@ -222,7 +222,7 @@ impl Decider {
     }
 }
 
-/// Hand over: a reload is announced when nobody can meet the old configuration any more.
+/// Hand over: a reload is announced when no client can reach the old configuration any more.
 impl Decider {
     fn hand_over(&mut self, old: Vec<u64>, number: u64, lines: Vec<String>, turn: &mut Turn) {
         // A reload that the next overtakes is announced with it; who accepted then may accept still.

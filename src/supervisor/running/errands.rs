@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::super::decider::Event;
-use super::super::helpers::Start;
-use super::super::masters::Masters;
 use super::Supervisor;
 use super::telling::Told;
 use crate::helper::Kind;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{Heard, ToMaster};
+use crate::supervisor::decider::Event;
+use crate::supervisor::helpers::Start;
+use crate::supervisor::masters::Masters;
 use crate::{log, remedy};
 
 impl Supervisor {

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::super::decider::note::Note;
-use super::super::decider::{Event, Order, Orphaned, Why};
-use super::super::pid_file::PidFile;
 use super::Supervisor;
 use super::reload::log_of;
 use crate::ipc::words::{ToMaster, say_now};
 use crate::log::{Log, Reason};
 use crate::process;
+use crate::supervisor::decider::note::Note;
+use crate::supervisor::decider::{Event, Order, Orphaned, Why};
+use crate::supervisor::pid_file::PidFile;
 
 impl Supervisor {
     /// Does it; what the decider is to know of that.

@@ -1,4 +1,4 @@
-//! What a transition does, in the order in which [`super::super::decider::reload`] orders it. What it
+//! What a transition does, in the order in which [`crate::supervisor::decider::reload`] orders it. What it
 //! has made is pending until it is put into force as a whole, or given up as a whole.
 
 use std::io::PipeReader;
@@ -9,22 +9,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::super::Logged;
-use super::super::control::Control;
-use super::super::decider::{Binary, Event, Master, Rehearsed, Why};
-use super::super::generation::Generation;
-use super::super::listeners::Prepared;
-use super::super::metrics::Metrics;
-use super::super::pid_file::PidFile;
-use super::super::syslog::SyslogWatch;
-use super::super::takeover::{self, Handed};
-use super::super::watch::Watch;
 use super::Supervisor;
 use crate::config::{self, Config, Foreground, MetricsAddress};
 use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs, Reason};
 use crate::master::load::tell;
 use crate::remedy;
+use crate::supervisor::Logged;
+use crate::supervisor::control::Control;
+use crate::supervisor::decider::{Binary, Event, Master, Rehearsed, Why};
+use crate::supervisor::generation::Generation;
+use crate::supervisor::listeners::Prepared;
+use crate::supervisor::metrics::Metrics;
+use crate::supervisor::pid_file::PidFile;
+use crate::supervisor::syslog::SyslogWatch;
+use crate::supervisor::takeover::{self, Handed};
+use crate::supervisor::watch::Watch;
 
 /// A new binary that rehearses.
 pub(super) struct Rehearsal {

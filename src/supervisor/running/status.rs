@@ -1,10 +1,10 @@
 //! What `adit status` is told.
 
-use super::super::control::shown;
-use super::super::decider::Event;
 use super::Supervisor;
 use crate::cli::status::{ReloadStatus, Status};
 use crate::sandbox::Strength;
+use crate::supervisor::control::shown;
+use crate::supervisor::decider::Event;
 use crate::tls::CipherOrder;
 
 impl Supervisor {

@@ -6,14 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::UNIX_EPOCH;
 
-use super::super::control::ORPHANED;
-use super::super::decider::{Event, State};
-use super::super::generation::Generation;
 use super::Supervisor;
 use crate::helper::Kind;
 use crate::helper::teller::picture::{self, BoardSize, Picture};
 use crate::helper::teller::{introduce_board, tell};
 use crate::ipc::channel::Channel;
+use crate::supervisor::control::ORPHANED;
+use crate::supervisor::decider::{Event, State};
+use crate::supervisor::generation::Generation;
 
 /// What a teller knows already. Another one, in the place of one that died, knows nothing.
 #[derive(Debug, Default)]

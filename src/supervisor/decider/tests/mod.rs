@@ -3,7 +3,9 @@
 //!
 //! A failure prints its seed and its history; `ADIT_SEED=n` runs that one alone.
 
+mod happenings;
 mod promises;
+mod walks;
 mod world;
 
 use super::Why;

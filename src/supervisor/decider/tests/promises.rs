@@ -67,7 +67,16 @@ impl World {
                 assert!(self.pending.is_none() && !self.is_stopping());
             }
             Order::StartHelper(kind) => assert!(self.dead_helpers.contains(kind), "two helpers"),
+            Order::Log(Note::StandsStill { number, .. }) => {
+                let state = self.decider.state(*number);
+                assert_eq!(
+                    state,
+                    Some(State::Serving),
+                    "killed though it does not serve"
+                );
+            }
             Order::Log(Note::Reloaded(number)) => self.check_announcement(*number),
+            Order::Log(Note::Listed(_)) => assert!(self.to_list.is_empty(), "a list is missing"),
             Order::End(_) => {
                 let dead = |p: &Process| p.phase == Phase::Dead;
                 assert!(self.masters.values().all(dead), "a master is left");

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Seeded;
 use crate::helper::Kind;
-use crate::ipc::words::{Accept, FromMaster};
+use crate::ipc::words::FromMaster;
 use crate::supervisor::decider::{
-    Binary, Decider, Event, Master, Order, Orphaned, Rehearsed, State, Why, note::Note,
+    Binary, Decider, Event, Master, Order, Orphaned, State, Why, note::Note,
 };
 
 /// Whether what can go wrong does.
@@ -38,9 +38,9 @@ pub(super) struct Process {
     pub(super) is_to_go: bool,
     pub(super) is_to_end: bool,
     /// It hears nothing and says nothing.
-    stuck: bool,
-    asked: usize,
-    listed: usize,
+    pub(super) stuck: bool,
+    pub(super) asked: usize,
+    pub(super) listed: usize,
 }
 
 /// A transition's things.
@@ -62,7 +62,7 @@ pub(super) struct World {
     history: VecDeque<(Duration, Event, Vec<Order>)>,
     pub(super) masters: BTreeMap<u64, Process>,
     /// Dead masters of which workers are left.
-    orphans: BTreeSet<u64>,
+    pub(super) orphans: BTreeSet<u64>,
     pub(super) last_started: u64,
     /// What the administrator has written, by number; each has its `drainTimeout`.
     drain_timeouts: Vec<Option<Duration>>,
@@ -76,6 +76,8 @@ pub(super) struct World {
     pub(super) stops_by: Option<Instant>,
     pub(super) ended: Option<u8>,
     pub(super) manager_waits: bool,
+    /// Those of which a list is awaited.
+    pub(super) to_list: BTreeSet<u64>,
     pub(super) count: Count,
 }
 
@@ -155,6 +157,7 @@ impl World {
             stops_by: None,
             ended: None,
             manager_waits: false,
+            to_list: BTreeSet::new(),
             count: Count::default(),
         }
     }
@@ -210,6 +213,7 @@ impl World {
             let before = self.snapshot(&event);
             let orders = self.decider.on(event.clone(), self.now);
             self.remember(&event, &orders);
+            self.follow_the_list(&event);
             self.check_refusal(&event, before, &orders);
             for order in orders {
                 self.check_order(&order);
@@ -217,6 +221,17 @@ impl World {
             }
         }
         self.check_state();
+    }
+
+    fn follow_the_list(&mut self, event: &Event) {
+        match event {
+            // A list that has had its time ends without the missing.
+            Event::List | Event::Clock => self.to_list.clear(),
+            Event::Said(number, FromMaster::Listed(_))
+            | Event::Unasked(number)
+            | Event::Buried(number, _) => drop(self.to_list.remove(number)),
+            _ => {}
+        }
     }
 
     fn remember(&mut self, event: &Event, orders: &[Order]) {
@@ -287,7 +302,10 @@ impl World {
             Order::Kill(number) => self.masters.get_mut(&number).unwrap().phase = Phase::Dead,
             Order::Ask(number) => self.masters.get_mut(&number).unwrap().asked += 1,
             Order::List(number) if fails(self, 10) => return Some(Event::Unasked(number)),
-            Order::List(number) => self.masters.get_mut(&number).unwrap().listed += 1,
+            Order::List(number) => {
+                self.to_list.insert(number);
+                self.masters.get_mut(&number).unwrap().listed += 1;
+            }
             Order::Bury(number) => return Some(self.bury(number)),
             Order::StartHelper(kind) if fails(self, 30) => {
                 return Some(Event::HelperNotStarted(kind));
@@ -409,174 +427,6 @@ impl World {
             self.decider.go_on_without(*kind, self.now);
         }
         Event::Begin(Why::Reload)
-    }
-}
-
-/// What happens by itself.
-impl World {
-    fn something_happens(&mut self) {
-        match self.seeded.below(100) {
-            0..45 => {
-                if let Some(number) = self.any_master() {
-                    self.acts(number);
-                }
-            }
-            45..51 => self.a_word_comes_out_of_turn(),
-            51..55 => self.a_master_dies(),
-            55..65 => self.a_death_is_noticed(),
-            65..67 => self.a_helper_dies(),
-            67..71 => self.a_rehearsal_ends(),
-            71..73 => self.orphans_end(),
-            73..79 => self.happen(Event::Reload),
-            79 => self.happen(Event::ReopenLog),
-            80..83 => self.happen(Event::List),
-            83 => self.happen(Event::FileWritten),
-            84 => self.happen(Event::SyslogAppeared),
-            85 => self.happen(Event::Missed),
-            86 => self.happen(Event::ControlPaused),
-            87..89 => self.happen(Event::StatusWanted),
-            89 if self.seeded.in_hundred(25) => self.stop(),
-            _ => self.time_passes(),
-        }
-    }
-
-    fn time_passes(&mut self) {
-        let pause = match self.seeded.below(4) {
-            // Just to the next deadline, and just before it.
-            0 | 1 => {
-                let soonest = self.decider.soonest();
-                let left = soonest.map(|at| at.saturating_duration_since(self.now));
-                left.unwrap_or_default()
-            }
-            2 => Duration::from_millis(self.seeded.next() % 3000),
-            _ => Duration::from_millis(self.seeded.next() % 40_000),
-        };
-        self.now += pause;
-    }
-
-    fn any_master(&mut self) -> Option<u64> {
-        let all: Vec<u64> = self.masters.keys().copied().collect();
-        self.seeded.pick(&all).copied()
-    }
-
-    /// What a master does by itself, and says.
-    pub(super) fn acts(&mut self, number: u64) {
-        let hostile = self.mood == Mood::Hostile;
-        let fails = hostile && self.seeded.in_hundred(10);
-        let Some(process) = self.masters.get_mut(&number) else {
-            return;
-        };
-        if process.stuck {
-            return;
-        }
-        if process.asked > 0 && process.phase != Phase::Dead {
-            process.asked -= 1;
-            return self.happen(Event::Said(number, FromMaster::Alive));
-        }
-        if process.listed > 0 && process.phase != Phase::Dead {
-            process.listed -= 1;
-            return self.happen(Event::Said(number, FromMaster::Listed(3)));
-        }
-        let word = match process.phase {
-            Phase::Dead => return,
-            _ if process.is_to_end => {
-                process.phase = Phase::Dead;
-                return;
-            }
-            Phase::Loads if fails => FromMaster::Failed,
-            Phase::Loads => {
-                process.phase = Phase::AwaitsListeners;
-                FromMaster::Loaded(vec![vec![Accept::Passed(process.config)]])
-            }
-            Phase::AwaitsListeners => return,
-            Phase::Starts => {
-                process.phase = Phase::Accepts;
-                process.stuck = fails;
-                FromMaster::Serving
-            }
-            Phase::Accepts if process.is_to_go => {
-                process.phase = Phase::AcceptsNoMore;
-                FromMaster::Draining
-            }
-            Phase::Accepts => return,
-            Phase::AcceptsNoMore => {
-                process.phase = Phase::Dead;
-                return;
-            }
-        };
-        self.happen(Event::Said(number, word));
-    }
-
-    /// Of one that is long gone, or that never was, too.
-    fn a_word_comes_out_of_turn(&mut self) {
-        let highest = usize::try_from(self.last_started).unwrap() + 2;
-        let number = self.seeded.below(highest) as u64;
-        // A candidate that says `loaded` or `serving` though it has not come so far is believed: it is a
-        // fork of this very program. What must be safe is every other word at every other time.
-        let candidate = self.pending.as_ref().and_then(|p| p.candidate) == Some(number);
-        let event = match self.seeded.below(8) {
-            0 if !candidate => Event::Said(number, FromMaster::Loaded(Vec::new())),
-            1 if !candidate => Event::Said(number, FromMaster::Serving),
-            2 => Event::Said(number, FromMaster::Failed),
-            3 if !self.accepts(number) => Event::Said(number, FromMaster::Draining),
-            4 => Event::Said(number, FromMaster::Listed(5)),
-            5 => Event::Said(number, FromMaster::Alive),
-            6 => Event::Said(number, FromMaster::Missed),
-            _ => Event::Nonsense(number, "no word".into()),
-        };
-        self.happen(event);
-    }
-
-    fn a_master_dies(&mut self) {
-        if let Some(number) = self.any_master() {
-            self.masters.get_mut(&number).unwrap().phase = Phase::Dead;
-        }
-    }
-
-    pub(super) fn a_death_is_noticed(&mut self) {
-        let masters = self.masters.iter();
-        let dead: Vec<u64> = masters
-            .filter(|(_, process)| process.phase == Phase::Dead)
-            .map(|(number, _)| *number)
-            .collect();
-        if let Some(number) = self.seeded.pick(&dead) {
-            self.happen(Event::MasterDied(*number, "was killed by SIGKILL".into()));
-        }
-    }
-
-    fn a_helper_dies(&mut self) {
-        let kind = Kind::Resolver;
-        if self.dead_helpers.insert(kind) {
-            let pause = Duration::from_millis(self.seeded.next() % 1000);
-            self.happen(Event::HelperDied {
-                kind,
-                pid: 8,
-                how: "failed with status 1".into(),
-                pause,
-            });
-        }
-    }
-
-    pub(super) fn a_rehearsal_ends(&mut self) {
-        // Killed, it ended before it was noticed.
-        let running = self.decider.rehearsal_runs();
-        if running {
-            self.rehearses = false;
-            let well = self.seeded.in_hundred(60);
-            self.proven = well;
-            self.happen(Event::Rehearsed(match well {
-                true => Rehearsed::Well,
-                false => Rehearsed::Badly("failed with status 1".into()),
-            }));
-        }
-    }
-
-    pub(super) fn orphans_end(&mut self) {
-        let all: Vec<u64> = self.orphans.iter().copied().collect();
-        if let Some(number) = self.seeded.pick(&all) {
-            self.orphans.remove(number);
-            self.happen(Event::OrphansEnded(*number));
-        }
     }
 }
 
