@@ -49,6 +49,12 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             reloads_succeeded: self.reloads.succeeded,
             reloads_failed: self.reloads.failed,
+            services: self
+                .config
+                .services
+                .iter()
+                .map(|s| s.name.clone())
+                .collect(),
             generations: generations.map(shown).collect(),
             carried: self.common.carried.all().collect(),
         }
