@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::require;
 use crate::support::adit::program;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, apart, own_loopback, proc, tls, wait_for};
+use crate::support::{Adit, Certs, Kernel, Plan, apart, own_loopback, proc, tls, wait_for};
 use crate::upgrade::next_version;
 
 /// Where metrics are served now: the last address they were bound to.
@@ -550,6 +550,26 @@ fn the_teller_is_nobodys_knows_no_secret_and_can_write_to_no_count() {
     // A single page, which takes the place of what it must not know, is its own.
     let of_boards = writable.iter().filter(|line| line.contains("memfd"));
     assert_eq!(of_boards.count(), 0, "{shared:?}");
+}
+
+#[test]
+fn metrics_are_served_on_older_kernels_and_behind_an_allow_list() {
+    require!(root);
+    require!(adit);
+    let upstream = Server::echo();
+    for kernel in [Kernel::linux_4_18(), Kernel::behind_an_allow_list()] {
+        let adit = Plan::new()
+            .kernel(kernel)
+            .global("metrics = 0")
+            .service("test", plain(&upstream))
+            .start();
+        let address = address(&adit);
+        wait_for_health(address, "200", "ok");
+        send(teller(&adit), Signal::SIGKILL);
+        assert!(get(address, "/metrics").contains("adit_healthy 1"));
+        adit.reload(1);
+        wait_for_health(address, "200", "ok");
+    }
 }
 
 #[test]
