@@ -21,6 +21,7 @@ mod first_byte;
 mod logs;
 mod mail_programs;
 mod mail_servers;
+mod metrics;
 mod network;
 mod older_kernels;
 mod privileges;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,14 @@ impl fmt::Display for MetricsAddress {
 }
 
 impl MetricsAddress {
+    /// The path of a Unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            MetricsAddress::Tcp(_) => None,
+            MetricsAddress::Unix(path) => Some(path),
+        }
+    }
+
     /// Reads one. Without a host it is loopback; `*` is every IPv4 address.
     ///
     /// # Errors

@@ -34,17 +34,32 @@ pub struct Metrics {
 
 /// The address of `metrics` cannot be bound.
 #[derive(Debug)]
-pub struct MetricsError(String);
+pub struct MetricsError {
+    cause: Box<BindError>,
+    remedy: &'static str,
+}
+
+impl MetricsError {
+    /// What is wrong, without the remedy.
+    pub fn text(&self) -> String {
+        self.cause.text()
+    }
+
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        self.remedy
+    }
+}
 
 impl fmt::Display for MetricsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "Binding metrics to {} ({})", self.text(), self.remedy)
     }
 }
 
 impl From<MetricsError> for io::Error {
     fn from(error: MetricsError) -> io::Error {
-        io::Error::other(error.0)
+        io::Error::other(error.to_string())
     }
 }
 
@@ -103,11 +118,11 @@ impl Metrics {
     }
 }
 
-/// Whether a start could bind it now, for `adit check`; what is wrong if not.
+/// Whether a start could bind it now, for `adit check`. What the process `running` has counts as free.
 ///
 /// # Errors
-/// It could not; `running` is the process of an adit whose address counts as free.
-pub fn try_address(wanted: &MetricsAddress, running: Option<u32>) -> Result<(), String> {
+/// It could not.
+pub fn try_address(wanted: &MetricsAddress, running: Option<u32>) -> Result<(), MetricsError> {
     let MetricsAddress::Tcp(address) = wanted else {
         return Ok(());
     };
@@ -117,11 +132,10 @@ pub fn try_address(wanted: &MetricsAddress, running: Option<u32>) -> Result<(), 
         // Ports below 1024 are root's.
         Err(Errno::EACCES) if !nix::unistd::Uid::effective().is_root() => Ok(()),
         Err(errno) => {
-            let held = running.is_some_and(|process| bind_error(wanted, errno).is_held_by(process));
-            if held {
-                Ok(())
-            } else {
-                Err(failed(wanted, errno).0)
+            let error = failed(wanted, errno);
+            match running.is_some_and(|process| error.cause.is_held_by(process)) {
+                true => Ok(()),
+                false => Err(error),
             }
         }
         Ok(()) => Ok(()),
@@ -150,20 +164,24 @@ fn open_tcp(wanted: &MetricsAddress, old: Option<&Metrics>) -> Result<OwnedFd, E
     let socket = unbound_tcp(wanted)?;
     let name = SockaddrStorage::from(*address);
     let port = |metrics: &&Metrics| matches!(metrics.wanted(), MetricsAddress::Tcp(old) if old.port() == address.port());
-    match (bind(socket.as_raw_fd(), &name), old.filter(port)) {
+    let bind_and_listen = || {
+        bind(socket.as_raw_fd(), &name)?;
+        listen(&socket, Backlog::MAXCONN)
+    };
+    match (bind_and_listen(), old.filter(port)) {
         // The other address of a port that is ours: both stand until the old one is closed. socket(7):
         // SO_REUSEPORT on both lets them, and nobody of another user.
         (Err(Errno::EADDRINUSE), Some(old)) => {
-            setsockopt(&old.socket, ReusePort, &true)?;
-            setsockopt(&socket, ReusePort, &true)?;
-            let bound = bind(socket.as_raw_fd(), &name);
-            setsockopt(&old.socket, ReusePort, &false)?;
-            setsockopt(&socket, ReusePort, &false)?;
+            let share = |yes: bool| {
+                setsockopt(&old.socket, ReusePort, &yes)?;
+                setsockopt(&socket, ReusePort, &yes)
+            };
+            let bound = share(true).and_then(|()| bind_and_listen());
+            share(false)?;
             bound?;
         }
         (bound, _) => bound?,
     }
-    listen(&socket, Backlog::MAXCONN)?;
     Ok(socket)
 }
 
@@ -180,14 +198,6 @@ fn open_unix(path: &Path) -> Result<OwnedFd, Errno> {
     bound?;
     listen(&socket, Backlog::MAXCONN)?;
     Ok(socket)
-}
-
-fn bind_error(wanted: &MetricsAddress, errno: Errno) -> BindError {
-    let address = match wanted {
-        MetricsAddress::Tcp(address) => Accept::Tcp(*address),
-        MetricsAddress::Unix(path) => Accept::Unix(path.clone()),
-    };
-    BindError::of(&address, &errno.into())
 }
 
 fn failed(wanted: &MetricsAddress, errno: Errno) -> MetricsError {
@@ -217,6 +227,12 @@ fn failed(wanted: &MetricsAddress, errno: Errno) -> MetricsError {
         }
         _ => "see `metrics`, and socket(7)",
     };
-    let text = bind_error(wanted, errno).text();
-    MetricsError(format!("Binding metrics to {text} ({remedy})"))
+    let address = match wanted {
+        MetricsAddress::Tcp(address) => Accept::Tcp(*address),
+        MetricsAddress::Unix(path) => Accept::Unix(path.clone()),
+    };
+    MetricsError {
+        cause: Box::new(BindError::of(&address, &errno.into())),
+        remedy,
+    }
 }

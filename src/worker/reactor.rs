@@ -26,7 +26,8 @@ use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
-use crate::relay::session::{Ending, Outcome, Session};
+use crate::relay::session::{Outcome, Session};
+use crate::relay::step::Ending;
 
 /// The key of the events of the helper that knows names.
 const NAMES: u64 = NOTIFIED - 1;

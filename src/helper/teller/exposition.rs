@@ -20,7 +20,11 @@ pub(super) struct Totals(BTreeMap<String, Counts>);
 impl Totals {
     /// Adds up what the boards and the picture have, by service; services of one name are one.
     pub fn update(&mut self, picture: &Picture, boards: &Boards) {
-        let mut sums: BTreeMap<&str, Counts> = BTreeMap::new();
+        let named = picture
+            .services
+            .iter()
+            .map(|name| (&**name, Counts::default()));
+        let mut sums: BTreeMap<&str, Counts> = named.collect();
         for generation in &picture.generations {
             let board = boards.get(&generation.number);
             for (index, name) in generation.services.iter().enumerate() {
@@ -214,7 +218,7 @@ const COUNTERS: [(&str, &str, &[Cell]); 5] = [
 ];
 
 fn about_services(page: &mut Page, picture: &Picture, boards: &Boards, totals: &Totals) {
-    let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut open: BTreeMap<&str, u64> = picture.services.iter().map(|name| (&**name, 0)).collect();
     for generation in &picture.generations {
         for (index, name) in generation.services.iter().enumerate() {
             let active = boards.get(&generation.number).map(|b| b.active(index));
@@ -282,6 +286,17 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("gone"), "{text}");
+    }
+
+    #[test]
+    fn a_service_keeps_its_counts_while_no_generation_has_it() {
+        let wanted = "adit_service_connections_total{service=\"twice\"} 4\n";
+        let without = Picture {
+            services: vec!["twice".to_owned()],
+            generations: Vec::new(),
+            ..picture(4)
+        };
+        assert!(said(&without, &mut Totals::default()).contains(wanted));
     }
 
     #[test]

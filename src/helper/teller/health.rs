@@ -4,10 +4,7 @@ use super::exposition::Boards;
 use super::picture::Picture;
 
 /// `Err`: what is wrong, in a line.
-pub(super) fn check(picture: Option<&Picture>, boards: &Boards) -> Result<(), String> {
-    let Some(picture) = picture else {
-        return Err("the supervisor has not said yet what serves".to_owned());
-    };
+pub(super) fn check(picture: &Picture, boards: &Boards) -> Result<(), String> {
     let Some(serving) = picture.generations.iter().find(|g| g.serves) else {
         let others: Vec<String> = picture
             .generations

@@ -16,6 +16,8 @@ pub struct Picture {
     pub reloads_succeeded: u64,
     /// Reloads that changed nothing.
     pub reloads_failed: u64,
+    /// The names of the services of the configuration in force.
+    pub services: Vec<String>,
     /// Every generation that has a process, orphaned ones too.
     pub generations: Vec<Generation>,
     /// Counts that are on no scoreboard any more: a service's name and its totals. Names may recur.

@@ -57,7 +57,9 @@ pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
             PollFd::new(post.channel.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(clients.iter().map(Client::interest));
-        if paused_until.is_none() {
+        // Nothing can be answered before the supervisor has said the first word: clients wait in the queue.
+        let taking = paused_until.is_none() && known.picture.is_some();
+        if taking {
             fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
         }
         if wait(&mut fds, timeout)? == 0 {
@@ -76,7 +78,7 @@ pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
             let ready = polled.next().copied().unwrap_or(false);
             !ready || client.go_on(&mut known)
         });
-        if paused_until.is_none() && ready[ready.len() - 1] && !take(&listener, &mut clients) {
+        if taking && ready[ready.len() - 1] && !take(&listener, &mut clients) {
             paused_until = Some(Instant::now() + PAUSE);
         }
     }
@@ -152,17 +154,18 @@ impl Known {
     }
 
     fn answer(&mut self, request: &Request) -> Vec<u8> {
-        let health = health::check(self.picture.as_ref(), &self.boards);
-        let (status, kind, body) = match (&*request.path, &self.picture, &health) {
-            ("/metrics", Some(picture), health) => {
+        let Some(picture) = &self.picture else {
+            return refusal(Status::Unavailable, request.head);
+        };
+        let health = health::check(picture, &self.boards);
+        let (status, kind, body) = match (&*request.path, health) {
+            ("/metrics", health) => {
                 self.totals.update(picture, &self.boards);
                 let page = exposition::page(picture, &self.boards, &self.totals, health.is_ok());
                 (Status::Ok, CONTENT_TYPE, page)
             }
-            ("/health", _, Ok(())) => (Status::Ok, TEXT, "ok\n".to_owned()),
-            ("/metrics" | "/health", _, Err(why)) => {
-                (Status::Unavailable, TEXT, why.clone() + "\n")
-            }
+            ("/health", Ok(())) => (Status::Ok, TEXT, "ok\n".to_owned()),
+            ("/health", Err(why)) => (Status::Unavailable, TEXT, why + "\n"),
             _ => return refusal(Status::NotFound, request.head),
         };
         http::answer(status, kind, &body, request.head)

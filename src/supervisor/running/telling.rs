@@ -51,6 +51,12 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             reloads_succeeded,
             reloads_failed,
+            services: self
+                .config
+                .services
+                .iter()
+                .map(|s| s.name.clone())
+                .collect(),
             generations: generations
                 .map(|generation| shown(generation, self.decider.state(generation.number)))
                 .collect(),
