@@ -9,6 +9,7 @@ mod support;
 mod advice;
 mod backend_offers;
 mod bad_input;
+mod both_ends;
 mod cert_watch;
 mod cipher_order;
 mod command_line;

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::require;
 use crate::support::adit::program;
 use crate::support::certs::Wish;
-use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
+use crate::support::dialogue::{IMAP, Lines, NNTP, POP3, SMTP, Seen, Starttls};
 use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
@@ -487,6 +487,10 @@ fn starttls_in_both_modes(protocol: Starttls) {
         client.rest();
         format!("{greeting}; {answer}")
     });
+    // stunnel has no server mode for it.
+    if protocol.name == "nntp" {
+        return;
+    }
     let upstream = protocol.plain_server(Seen::default());
     let lines = format!(
         "protocol = {}\n{}{}",
@@ -529,6 +533,12 @@ fn starttls_of_smtp() {
 fn starttls_of_pop3() {
     require_both!();
     starttls_in_both_modes(POP3);
+}
+
+#[test]
+fn starttls_of_nntp() {
+    require_both!();
+    starttls_in_both_modes(NNTP);
 }
 
 #[test]

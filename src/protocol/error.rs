@@ -189,6 +189,8 @@ impl ProtocolError {
             Protocol::Smtp => format!("421 4.3.2 adit: {reason}"),
             Protocol::Pop3 => format!("-ERR adit: {reason}"),
             Protocol::Imap => format!("* BYE adit: {reason}"),
+            // RFC 3977, section 3.2.1: the service is going away.
+            Protocol::Nntp => format!("400 adit: {reason}"),
         })
     }
 }
@@ -258,7 +260,7 @@ impl fmt::Display for ProtocolError {
             E::TooMuchAhead { .. } => "Too much data before TLS",
             E::PlaintextBehindStarttls { .. } => match protocol {
                 Protocol::Pop3 => "plaintext behind STLS",
-                Protocol::Smtp | Protocol::Imap => "plaintext behind STARTTLS",
+                _ => "plaintext behind STARTTLS",
             },
             _ => phrase(*protocol, Awaited::Command),
         };
@@ -284,10 +286,12 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Greeting, Protocol::Smtp) => "a greeting (220)",
         (Awaited::Greeting, Protocol::Pop3) => "a greeting (+OK)",
         (Awaited::Greeting, Protocol::Imap) => "a greeting (* OK)",
+        (Awaited::Greeting, Protocol::Nntp) => "a greeting (200 or 201)",
         (Awaited::Ehlo, _) => "the answer to EHLO (250)",
         (Awaited::GoAhead, Protocol::Smtp) => "the answer to STARTTLS (220)",
         (Awaited::GoAhead, Protocol::Pop3) => "the answer to STLS (+OK)",
         (Awaited::GoAhead, Protocol::Imap) => "the answer to STARTTLS (OK)",
+        (Awaited::GoAhead, Protocol::Nntp) => "the answer to STARTTLS (382)",
         (Awaited::Capability, _) => "the answer to CAPABILITY (OK)",
         (Awaited::Command, Protocol::Pop3) => "the client's STLS",
         (Awaited::Command, _) => "the client's STARTTLS",
@@ -298,7 +302,7 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
 fn starter(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Pop3 => "STLS",
-        Protocol::Smtp | Protocol::Imap => "STARTTLS",
+        Protocol::Smtp | Protocol::Imap | Protocol::Nntp => "STARTTLS",
     }
 }
 
@@ -308,6 +312,7 @@ pub fn name(protocol: Protocol) -> &'static str {
         Protocol::Smtp => "smtp",
         Protocol::Pop3 => "pop3",
         Protocol::Imap => "imap",
+        Protocol::Nntp => "nntp",
     }
 }
 

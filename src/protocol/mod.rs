@@ -6,6 +6,7 @@ mod commands;
 mod error;
 mod imap;
 mod io;
+mod nntp;
 mod offers;
 mod opening;
 mod pop3;
@@ -126,5 +127,7 @@ pub fn dialogue(
         (Protocol::Pop3, false) => script(protocol, pop3::Server::new()),
         (Protocol::Imap, true) => script(protocol, imap::Client::new()),
         (Protocol::Imap, false) => script(protocol, imap::Server::new()),
+        (Protocol::Nntp, true) => script(protocol, nntp::Client::Greeting),
+        (Protocol::Nntp, false) => script(protocol, nntp::Server::Greeting),
     }
 }

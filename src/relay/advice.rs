@@ -57,6 +57,7 @@ fn ports(protocol: Protocol) -> (&'static str, &'static str) {
         Protocol::Smtp => ("465", "587 or 25"),
         Protocol::Pop3 => ("995", "110"),
         Protocol::Imap => ("993", "143"),
+        Protocol::Nntp => ("563", "119"),
     }
 }
 

@@ -404,15 +404,22 @@ fn step_early(front: &mut End, phase: &mut Early, context: Context<'_>) -> Resul
 }
 
 fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<Turn, Ending> {
+    // The hot path: this stage stays where it is.
+    if let Late::Pump(stage) = phase {
+        return Ok(match stage.step(pair, context)? {
+            Next::Wait(()) => Turn::Later(Outcome::Wait),
+            Next::Again(()) => Turn::Later(Outcome::Again),
+            Next::Advance | Next::Over => Turn::Over,
+        });
+    }
     match std::mem::replace(phase, Late::Stepping) {
-        Late::Pump(stage) => Ok(turn(stage.step(pair, context)?, phase, Late::Pump)),
         Late::Talking(stage) => Ok(turn(stage.step(pair, context)?, phase, Late::Talking)),
         Late::Handshaking(stage) => {
             let (end, other) = pair.facing(stage.side());
             let next = stage.step(end, Some(other), context)?;
             Ok(turn(next, phase, Late::Handshaking))
         }
-        Late::Stepping => Err(inconsistent(context.common)),
+        Late::Pump(_) | Late::Stepping => Err(inconsistent(context.common)),
     }
 }
 
@@ -431,21 +438,31 @@ fn settle(
     common: &Common,
     resources: &Resources,
 ) -> Result<(), Ending> {
-    let (tls, key) = match side {
-        Side::Front => (&common.service().front, common.key),
-        Side::Back => (&common.service().back, common.key | 1),
+    if outcome == Outcome::Wait && end.is_unanswered() {
+        let service = common.service();
+        let tls = match side {
+            Side::Front => &service.front,
+            Side::Back => &service.back,
+        };
+        // What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
+        if tls.is_some() {
+            end.acknowledge();
+        }
+    }
+    if !end.must_watch_room() {
+        return Ok(());
+    }
+    let key = match side {
+        Side::Front => common.key,
+        Side::Back => common.key | 1,
     };
-    // What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
-    if outcome == Outcome::Wait && end.is_unanswered() && tls.is_some() {
-        end.acknowledge();
-    }
-    if end.must_watch_room()
-        && let Err(error) = resources.poller.watch_room(end.as_fd(), key)
-    {
-        error!(common.log, "epoll_ctl: {}", log::Reason(&error));
-        return Err(Ending::Reset);
-    }
-    Ok(())
+    resources
+        .poller
+        .watch_room(end.as_fd(), key)
+        .map_err(|error| {
+            error!(common.log, "epoll_ctl: {}", log::Reason(&error));
+            Ending::Reset
+        })
 }
 
 fn log_id(kind: LogId, connection: u64) -> Id {

@@ -280,5 +280,5 @@ fn may_hear(side: Side, pair: &mut Pair) -> bool {
     let (from, to) = pair.facing(side);
     let has_words =
         !from.plain.is_empty() || from.unread || from.readable() && from.reading == Reading::Open;
-    has_words && to.output.is_empty() && from.output.len() < LARGE
+    has_words && to.unsent() == 0 && from.unsent() < LARGE
 }

@@ -202,10 +202,8 @@ impl Plan {
         self.globals.iter().for_each(|line| add(line));
         for (name, lines) in &self.services {
             add(&format!("[{name}]"));
-            if !lines
-                .lines()
-                .any(|line| line.trim_start().starts_with("accept"))
-            {
+            let is_accept = |line: &str| line.split(['=', ' ']).next() == Some("accept");
+            if !lines.lines().any(|line| is_accept(line.trim_start())) {
                 add("accept = 127.0.0.1:0");
             }
             lines.lines().for_each(|line| add(line.trim()));

@@ -129,6 +129,15 @@ pub const IMAP: Starttls = Starttls {
     refusal: "% BAD no TLS\r\n",
     command: ("a NOOP", "a OK"),
 };
+/// RFC 4642
+pub const NNTP: Starttls = Starttls {
+    name: "nntp",
+    greeting: "200 news.test\r\n",
+    request: "STARTTLS",
+    ready: "382 begin\r\n",
+    refusal: "580 no TLS\r\n",
+    command: ("DATE", "111"),
+};
 
 impl Starttls {
     /// Answers one command that is not the request for TLS.
@@ -142,6 +151,8 @@ impl Starttls {
             "smtp" => "250 ok\r\n".into(),
             "pop3" if upper.starts_with("CAPA") => "+OK\r\nUSER\r\nSTLS\r\n.\r\n".into(),
             "pop3" => "+OK\r\n".into(),
+            "nntp" if upper.starts_with("DATE") => "111 20261127090000\r\n".into(),
+            "nntp" => "500 what?\r\n".into(),
             _ if upper.contains("CAPABILITY") => {
                 format!("* CAPABILITY IMAP4rev1 STARTTLS\r\n{tag} OK done\r\n")
             }

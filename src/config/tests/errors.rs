@@ -44,8 +44,8 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ),
     ("sessiond = h:1", "adit does not serve `sessiond`"),
     (
-        "protocol = nntp",
-        "adit does not serve `protocol = nntp` yet",
+        "protocol = ldap",
+        "adit does not serve `protocol = ldap` yet",
     ),
     (
         "protocol = smpt",

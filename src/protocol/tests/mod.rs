@@ -4,6 +4,7 @@
 mod binary;
 mod bounds;
 mod imap;
+mod nntp;
 mod offers;
 mod opening;
 mod pop3;
