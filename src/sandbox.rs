@@ -148,6 +148,38 @@ pub fn resolver() -> Result<(), SandboxError> {
     seccomp(rules)
 }
 
+/// The teller's sandbox: sockets of clients that its listener accepts, and descriptors that it is given. It
+/// creates no outgoing socket, no thread and no process, and opens no file.
+///
+/// [`Strength`] reports what the kernel lacks.
+///
+/// # Errors
+/// The kernel supports it and refuses it.
+pub fn teller() -> Result<(), SandboxError> {
+    landlock(&[])?;
+    let own = u64::from(std::process::id());
+    let mut rules = plain(&[
+        THREADS,
+        MEMORY,
+        CLOCKS,
+        DESCRIPTORS,
+        SOCKETS,
+        IDENTITY,
+        ACCEPTING,
+    ]);
+    rules.extend(narrow()?);
+    rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
+    for outward in [
+        libc::SYS_socket,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_openat,
+    ] {
+        rules.remove(&outward);
+    }
+    seccomp(rules)
+}
+
 /// The modules of nsswitch.conf(5), and the files that resolv.conf(5) may link to.
 const NAME_SERVICE_FILES: [&str; 12] = [
     "/etc",

@@ -22,6 +22,7 @@ mod first_byte;
 mod logs;
 mod mail_programs;
 mod mail_servers;
+mod metrics;
 mod network;
 mod older_kernels;
 mod privileges;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Diagnostic, Global, Severity, diagnostic_at};
+use crate::config::{Diagnostic, Global, MetricsAddress, Severity, diagnostic_at};
 use crate::inside::seen_from_outside;
 
 /// The folders of units, in increasing precedence (systemd.unit(5)).
@@ -157,10 +157,12 @@ fn warnings(unit: &str, rules: &Rules, global: &Global) -> Vec<Diagnostic> {
         let there = inside.parent().is_some_and(Path::is_dir);
         if there { inside } else { path.clone() }
     };
+    let metrics = global.metrics.as_ref().and_then(MetricsAddress::path);
     let places = [
         ("output", global.output.as_ref().map(output)),
         ("pid", global.pid.as_ref().map(inside)),
         ("control", global.control.clone()),
+        ("metrics", metrics.map(Path::to_owned)),
     ];
     let mut found = Vec::new();
     for (option, place) in places {
@@ -192,6 +194,7 @@ fn allowed(option: &str) -> &'static str {
     match option {
         "output" => "/var/log/adit/adit.log",
         "pid" => "/adit.pid in `chroot = /var/lib/adit`",
+        "metrics" => "/run/adit/metrics.sock",
         _ => "/run/adit.sock",
     }
 }

@@ -8,10 +8,12 @@
 mod contacts;
 mod process;
 pub mod resolver;
+pub mod teller;
 pub mod words;
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,16 +31,19 @@ pub use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
 pub enum Kind {
     /// Names to addresses: [`resolver`].
     Resolver,
+    /// Metrics and health: [`teller`].
+    Teller,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 1] = [Kind::Resolver];
+    pub const ALL: [Kind; 2] = [Kind::Resolver, Kind::Teller];
 
     /// What `ps` and the log call it.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Resolver => "resolver",
+            Kind::Teller => "teller",
         }
     }
 
@@ -46,6 +51,10 @@ impl Kind {
     pub fn purpose(self) -> &'static str {
         match self {
             Kind::Resolver => "Asks DNS for all the others, as nobody.",
+            Kind::Teller => {
+                "Answers HTTP requests for metrics and health (`metrics`), as nobody; it reads what \
+                 the others count, and wakes none of them."
+            }
         }
     }
 
@@ -53,6 +62,7 @@ impl Kind {
     pub fn is_asked(self) -> bool {
         match self {
             Kind::Resolver => true,
+            Kind::Teller => false,
         }
     }
 }
@@ -81,4 +91,6 @@ pub struct Post {
     pub channel: Channel,
     /// To the supervisor's life.
     pub leash: Leash,
+    /// What this kind alone works with, in an order of its own.
+    pub belongings: Vec<OwnedFd>,
 }

@@ -1,7 +1,7 @@
 //! A helper's process: its life from the fork to `_exit`, and the supervisor's hand on it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -30,20 +30,29 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// Forks it.
+    /// Forks it, to work with `belongings`. In the child `forget` gives up what the supervisor knows
+    /// and a helper must not.
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub fn start(role: Role, global: &Global, leash: &Leash, log: Log) -> io::Result<Helper> {
+    pub fn start(
+        role: Role,
+        global: &Global,
+        leash: &Leash,
+        belongings: Vec<OwnedFd>,
+        forget: impl FnOnce() -> io::Result<()>,
+        log: Log,
+    ) -> io::Result<Helper> {
         let plan = OutsidePlan::look_up(global);
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let post = Post {
             channel: theirs,
             leash: leash.try_clone()?,
+            belongings,
         };
         let detached = global.foreground == Foreground::No;
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
-            let lived = live(role, plan, post, detached, fresh);
+            let lived = forget().and_then(|()| live(role, plan, post, detached, fresh));
             if let Err(error) = &lived {
                 crate::error!(log, "The {} ends: {}", role.kind, Reason(error));
             }
@@ -113,7 +122,8 @@ fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh)
         post.channel.as_fd().as_raw_fd(),
         post.leash.as_fd().as_raw_fd(),
     ]);
-    // SAFETY: this role ends in `exit`, and owns and uses nothing but what it keeps.
+    kept.extend(post.belongings.iter().map(AsRawFd::as_raw_fd));
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept) }?;
     if detached {
         process::let_go_of_the_terminal()?;

@@ -108,6 +108,12 @@ macro_rules! counts {
         pub struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
+            /// The higher of two, count by count.
+            #[must_use]
+            pub fn highest(self, other: Counts) -> Counts {
+                Counts { $($name: self.$name.max(other.$name),)* }
+            }
+
             /// Adds the counts of another.
             pub fn add(&mut self, other: Counts) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
@@ -241,6 +247,67 @@ impl Scoreboard {
             self.service(worker, service).active().store(0, Relaxed);
         }
     }
+}
+
+/// A board that its holder can only read: what is written to it kills the process.
+#[derive(Debug)]
+pub struct ReadOnlyBoard(Scoreboard);
+
+/// A worker's row at one moment; see [`WorkerRow`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each has its doc in WorkerRow")]
+pub struct WorkerCounts {
+    pub pid: u64,
+    pub active: u64,
+    pub starts: u64,
+}
+
+impl ReadOnlyBoard {
+    /// Maps a board that [`Scoreboard::transferable`] made; a descriptor for reading is enough.
+    ///
+    /// # Errors
+    /// As [`SharedWords::taken_over`].
+    pub fn of(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
+        let length = checked_length(workers, services).ok_or(io::ErrorKind::InvalidInput)?;
+        let words = SharedWords::read_only(descriptor, length)?;
+        Ok(Self(Scoreboard::on(words, workers, services)))
+    }
+
+    /// How many workers it has rows for.
+    pub fn workers(&self) -> usize {
+        self.0.workers
+    }
+
+    /// As [`Scoreboard::counts`]; nothing for a service that it has no rows for.
+    pub fn counts(&self, service: usize) -> Counts {
+        match service < self.0.services {
+            true => self.0.counts(service),
+            false => Counts::default(),
+        }
+    }
+
+    /// Open connections of a service, in all workers.
+    pub fn active(&self, service: usize) -> u64 {
+        let workers = (0..self.0.workers).filter(|_| service < self.0.services);
+        let active = workers.map(|worker| self.0.service(worker, service).active().load(Relaxed));
+        active.fold(0, u64::saturating_add)
+    }
+
+    /// The row of a worker, from 0.
+    pub fn worker(&self, worker: usize) -> WorkerCounts {
+        let row = self.0.worker(worker);
+        WorkerCounts {
+            pid: row.pid().load(Relaxed),
+            active: row.active().load(Relaxed),
+            starts: row.starts().load(Relaxed),
+        }
+    }
+}
+
+/// As [`length`], of numbers that came in a message.
+fn checked_length(workers: usize, services: usize) -> Option<usize> {
+    let rows = workers.checked_mul(services)?.checked_add(workers)?;
+    rows.checked_add(services)?.checked_mul(ROW)
 }
 
 /// Words of a whole board.

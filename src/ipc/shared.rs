@@ -65,6 +65,19 @@ impl SharedWords {
     /// # Errors
     /// It is not `words` long; no memory.
     pub fn taken_over(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
+        Self::mapped(descriptor, words, READ_WRITE)
+    }
+
+    /// As [`SharedWords::taken_over`], to be read alone: the caller must never write to a word, which
+    /// would be a fault of memory. A descriptor for reading is enough.
+    ///
+    /// # Errors
+    /// As [`SharedWords::taken_over`].
+    pub(super) fn read_only(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
+        Self::mapped(descriptor, words, ProtFlags::PROT_READ)
+    }
+
+    fn mapped(descriptor: &OwnedFd, words: usize, access: ProtFlags) -> io::Result<Self> {
         let bytes = bytes(words)?;
         let length = nix::sys::stat::fstat(descriptor)?.st_size;
         if usize::try_from(length) != Ok(bytes.get()) {
@@ -72,7 +85,7 @@ impl SharedWords {
         }
         // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and only
         // adit's own processes, which never shorten it, have its descriptor.
-        let start = unsafe { mmap(None, bytes, READ_WRITE, MapFlags::MAP_SHARED, descriptor, 0) }
+        let start = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, descriptor, 0) }
             .step("mmap(2) of shared memory")?;
         Ok(Self::at(start.cast(), words))
     }

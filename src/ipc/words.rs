@@ -41,7 +41,7 @@ pub enum ToMaster {
 }
 
 /// Master to supervisor.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub enum FromMaster {
     /// Everything that the configuration names was read. The addresses each service accepts on, by
     /// service and `accept` entry.

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::children::{BackOff, Death};
+use super::Logged;
+use super::metrics::Metrics;
+use crate::children::BackOff;
 use crate::config::Global;
-use crate::helper::{Contacts, Helper, Kind, Role, resolver, words};
+use crate::helper::{Contacts, Helper, Kind, Role, resolver, teller, words};
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
 use crate::ipc::leash::Leash;
@@ -19,37 +21,59 @@ use crate::ipc::words::Heard;
 use crate::log::{Log, Reason};
 use crate::step::NameStep;
 
-/// Pause before a helper that could not be started is tried again.
-const RETRY: Duration = Duration::from_secs(5);
-
 /// What a kind does: the only place that knows.
 pub fn role(kind: Kind) -> Role {
     match kind {
         Kind::Resolver => resolver::ROLE,
+        Kind::Teller => teller::ROLE,
     }
 }
 
 /// The kinds that a configuration needs.
-fn needed(_: &Global) -> impl Iterator<Item = Kind> {
+fn needed(global: &Global) -> impl Iterator<Item = Kind> {
     Kind::ALL.into_iter().filter(|kind| match kind {
         Kind::Resolver => true,
+        Kind::Teller => global.metrics.is_some(),
     })
 }
 
+/// Whether a kind works with something else under a new configuration.
+fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
+    match kind {
+        Kind::Resolver => false,
+        Kind::Teller => old.metrics != new.metrics,
+    }
+}
+
 /// What a helper is started from.
-#[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
     /// The configuration that it is to serve.
     pub global: &'a Global,
     /// Its end of the leash.
     pub leash: &'a Leash,
+    /// The teller's listener.
+    pub metrics: Option<&'a Metrics>,
+    /// Run in the child: gives up what the supervisor knows and a helper must not.
+    pub forget: &'a mut dyn FnMut() -> io::Result<()>,
     /// Where it logs, and where its start does.
     pub log: Log,
 }
 
 impl Start<'_> {
-    fn start(self, kind: Kind) -> io::Result<Helper> {
-        Helper::start(role(kind), self.global, self.leash, self.log)
+    fn start(&mut self, kind: Kind) -> io::Result<Helper> {
+        let belongings = match (kind, self.metrics) {
+            (Kind::Teller, Some(metrics)) => vec![metrics.descriptor().try_clone_to_owned()?],
+            _ => Vec::new(),
+        };
+        let forget = || (self.forget)();
+        Helper::start(
+            role(kind),
+            self.global,
+            self.leash,
+            belongings,
+            forget,
+            self.log,
+        )
     }
 }
 
@@ -60,26 +84,37 @@ pub struct Helpers {
 }
 
 /// A helper's place, in which one follows another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Place {
-    /// The helper, alive or dead.
-    helper: Helper,
+    /// The helper, alive or dead; none where the first could not be started yet.
+    helper: Option<Helper>,
     back_off: BackOff,
-    /// When to start another.
-    start_at: Option<Instant>,
 }
 
 impl Place {
     fn of(helper: Helper) -> Place {
         Place {
-            helper,
-            back_off: BackOff::default(),
-            start_at: None,
+            helper: Some(helper),
+            ..Place::default()
         }
     }
 
+    fn pid(&self) -> Option<Pid> {
+        self.helper.as_ref().and_then(Helper::pid)
+    }
+
     fn is_dead(&self) -> bool {
-        self.helper.pid().is_none()
+        self.pid().is_none()
+    }
+
+    fn channel(&self) -> Option<&Channel> {
+        self.helper.as_ref().map(Helper::channel)
+    }
+
+    fn kill(&mut self) {
+        if let Some(helper) = &mut self.helper {
+            helper.kill();
+        }
     }
 }
 
@@ -101,7 +136,7 @@ impl Helpers {
         Helpers::start_each(asked, start)
     }
 
-    fn start_each(kinds: impl Iterator<Item = Kind>, start: Start<'_>) -> io::Result<Helpers> {
+    fn start_each(kinds: impl Iterator<Item = Kind>, mut start: Start<'_>) -> io::Result<Helpers> {
         let places = kinds.map(|kind| {
             let helper = start.start(kind);
             let helper = helper.step(format_args!("The {kind} cannot be started"))?;
@@ -118,16 +153,18 @@ impl Helpers {
     /// No descriptors left.
     pub fn contacts(&self) -> io::Result<Contacts> {
         let mut contacts = Contacts::default();
-        for (kind, place) in self.by_kind.iter().filter(|(kind, _)| kind.is_asked()) {
-            let channel = place.helper.channel().as_fd().try_clone_to_owned()?;
-            contacts.replace(*kind, channel.into());
+        for kind in self.asked() {
+            if let Some(channel) = self.channel(kind) {
+                let channel = channel.as_fd().try_clone_to_owned()?;
+                contacts.replace(kind, channel.into());
+            }
         }
         Ok(contacts)
     }
 
-    /// The channel on which a kind is introduced to masters.
+    /// Where a kind is told of clients and of news.
     pub fn channel(&self, kind: Kind) -> Option<&Channel> {
-        self.by_kind.get(&kind).map(|place| place.helper.channel())
+        self.by_kind.get(&kind)?.channel()
     }
 
     /// The kinds that masters know.
@@ -136,65 +173,56 @@ impl Helpers {
         kinds.filter(|kind| kind.is_asked()).collect()
     }
 
-    /// When [`Helpers::start_due`] has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.by_kind.values().filter_map(|p| p.start_at).min()
+    /// A child was reaped; if it was a helper, which, and how long to wait before another is started.
+    pub fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
+        let died = |(_, place): &(&Kind, &mut Place)| place.pid() == Some(pid);
+        let (kind, place) = self.by_kind.iter_mut().find(died)?;
+        let lived = place.helper.as_mut().map(Helper::died)?;
+        Some((*kind, place.back_off.died(lived)))
     }
 
-    /// A child died; whether it was a helper. Another is started in its place unless adit is at its
-    /// end.
-    pub fn died(&mut self, death: &Death, stopping: bool, log: &Log) -> bool {
-        let died = |(_, place): &(&Kind, &mut Place)| place.helper.pid() == Some(death.pid);
-        let Some((kind, place)) = self.by_kind.iter_mut().find(died) else {
-            return false;
+    /// The kinds whose place is to be filled.
+    pub fn missing(&self) -> Vec<Kind> {
+        let dead = self.by_kind.iter().filter(|(_, place)| place.is_dead());
+        dead.map(|(kind, _)| *kind).collect()
+    }
+
+    /// Fills a place, unless it is filled or nobody needs it any more.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had.
+    pub fn fill(&mut self, kind: Kind, mut start: Start<'_>) -> Result<(), Logged> {
+        let Some(place) = self.by_kind.get_mut(&kind).filter(|place| place.is_dead()) else {
+            return Ok(());
         };
-        let lived = place.helper.died();
-        if !stopping {
-            let (pid, how) = (death.pid, &death.how);
-            crate::warning!(log, "The {kind} (PID {pid}) {how}; starting another");
-            place.start_at = Some(Instant::now() + place.back_off.died(lived));
-        }
-        true
-    }
-
-    /// Starts those whose time has come; the kinds that were, for masters to hear of.
-    pub fn start_due(&mut self, now: Instant, start: Start<'_>) -> Vec<Kind> {
-        self.replace(start, |place| place.start_at.is_some_and(|at| at <= now))
-    }
-
-    /// Starts those that have just died, without a pause: a master is about to need them.
-    pub fn start_missing(&mut self, start: Start<'_>) -> Vec<Kind> {
-        self.replace(start, Place::is_dead)
-    }
-
-    /// After a reload: ends those that do not fit the new configuration, and starts others.
-    pub fn renew(&mut self, old: &Global, start: Start<'_>) -> Vec<Kind> {
-        let new = start.global;
-        for place in self.by_kind.values_mut() {
-            if place.helper.is_outdated(old, new) {
-                place.helper.kill();
+        match start.start(kind) {
+            Ok(helper) => {
+                place.helper = Some(helper);
+                Ok(())
+            }
+            Err(error) => {
+                let reason = Reason(&error);
+                crate::error!(start.log, "The {kind} cannot be started: {reason}");
+                Err(Logged)
             }
         }
-        self.replace(start, Place::is_dead)
     }
 
-    fn replace(&mut self, start: Start<'_>, which: impl Fn(&Place) -> bool) -> Vec<Kind> {
-        let mut started = Vec::new();
-        for (kind, place) in self.by_kind.iter_mut().filter(|(_, place)| which(place)) {
-            match start.start(*kind) {
-                Ok(helper) => {
-                    place.helper = helper;
-                    place.start_at = None;
-                    started.push(*kind);
-                }
-                Err(error) => {
-                    let reason = Reason(&error);
-                    crate::error!(start.log, "The {kind} cannot be started: {reason}");
-                    place.start_at = Some(Instant::now() + RETRY);
-                }
+    /// After a reload: ends those that do not fit the new configuration. Each that it needs has a place,
+    /// filled or to be filled.
+    pub fn fit(&mut self, old: &Global, new: &Global) {
+        let needed: Vec<Kind> = needed(new).collect();
+        for (kind, place) in &mut self.by_kind {
+            let helper = place.helper.as_ref();
+            let outdated = helper.is_some_and(|helper| helper.is_outdated(old, new));
+            if outdated || works_otherwise(*kind, old, new) || !needed.contains(kind) {
+                place.kill();
             }
         }
-        started
+        self.by_kind.retain(|kind, _| needed.contains(kind));
+        for kind in needed {
+            self.by_kind.entry(kind).or_default();
+        }
     }
 
     /// Has every helper log to another file.
@@ -209,8 +237,8 @@ impl Helpers {
 
     fn tell(&self, say: impl Fn(&Channel) -> io::Result<()>) -> Heard {
         let mut heard = Heard::default();
-        for place in self.by_kind.values() {
-            heard.count(say(place.helper.channel()));
+        for channel in self.by_kind.values().filter_map(Place::channel) {
+            heard.count(say(channel));
         }
         heard
     }
@@ -218,7 +246,7 @@ impl Helpers {
     /// Ends them all, and waits for that.
     pub fn kill(&mut self) {
         for place in self.by_kind.values_mut() {
-            place.helper.kill();
+            place.kill();
         }
     }
 
@@ -230,12 +258,20 @@ impl Helpers {
         &self,
         mut keep: impl FnMut(BorrowedFd<'_>) -> io::Result<RawFd>,
     ) -> io::Result<((i32, RawFd), Vec<Saved>)> {
-        let (mut resolver, others) = (None, Vec::new());
+        let (mut resolver, mut others) = (None, Vec::new());
         for (kind, place) in &self.by_kind {
-            let pid = place.helper.pid().map_or(0, Pid::as_raw);
-            let channel = keep(place.helper.channel().as_fd())?;
+            let Some(channel) = place.channel() else {
+                continue;
+            };
+            let pid = place.pid().map_or(0, Pid::as_raw);
+            let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
+                Kind::Teller => others.push(Saved {
+                    kind: kind.name().to_owned(),
+                    pid,
+                    channel,
+                }),
             }
         }
         let resolver = resolver.ok_or(io::ErrorKind::NotFound)?;

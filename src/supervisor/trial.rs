@@ -33,6 +33,8 @@ impl Trial {
             helpers: Helpers::start_asked(Start {
                 global,
                 leash: &leash,
+                metrics: None,
+                forget: &mut || Ok(()),
                 log,
             })?,
             _holder: holder,

@@ -59,6 +59,8 @@ pub use keys::{PassPhrases, end_that_is_near, locked_file};
 pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 pub use stream::{Decrypted, Stream};
 
+use zeroize::Zeroize;
+
 use crate::config::Severity;
 use crate::ipc::shared::SharedWords;
 
@@ -104,6 +106,16 @@ impl Resumption {
             ticket_secret,
             sessions: SharedWords::taken_over(descriptor, sessions::WORDS)?,
         })
+    }
+
+    /// Forgets the secret and unmaps the cache, in a process that must know neither.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.ticket_secret.zeroize();
+        self.sessions = SharedWords::new(1)?;
+        Ok(())
     }
 
     /// The secret behind the ticket keys, to be handed only to the next program of this process.

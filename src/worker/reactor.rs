@@ -409,6 +409,8 @@ impl Reactor {
     fn set_helper(&mut self, kind: Kind, socket: OwnedFd) -> io::Result<()> {
         match kind {
             Kind::Resolver => self.set_names(NameClient::new(socket)),
+            // No worker asks it.
+            Kind::Teller => Ok(()),
         }
     }
 

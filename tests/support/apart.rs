@@ -26,6 +26,12 @@ fn unpacked() -> PathBuf {
     )
 }
 
+/// A program that runs where it was unpacked, or is installed.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let there = unpacked().join("usr/bin").join(name);
+    there.is_file().then_some(there).or_else(|| installed(name))
+}
+
 /// Why this program cannot be run, if it cannot.
 pub fn missing(program: &str) -> Option<String> {
     let there = ["usr/sbin", "usr/bin"]

@@ -139,7 +139,7 @@ fn take_clients(channel: &Channel, clients: &mut Vec<Client>) -> io::Result<bool
             clients.extend(sockets.into_iter().filter(usable).map(Arc::new));
             Ok(true)
         }
-        Heard::Nothing => Ok(true),
+        Heard::News(..) | Heard::Nothing => Ok(true),
         Heard::End => Ok(false),
     }
 }
