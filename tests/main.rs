@@ -1,8 +1,8 @@
-//! Black-box tests of the program: one file per promise, each test's name a sentence.
+//! Black-box tests of the program: one file for each promise, each test's name a sentence.
 //!
 //! They start the real binary with a real configuration and talk to it over loopback. With
-//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to see that a test asks
-//! for what stunnel does; what only adit promises is skipped then.
+//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to check that a test asks
+//! for what stunnel does; tests of what only adit promises are then skipped.
 
 mod support;
 
@@ -22,6 +22,7 @@ mod first_byte;
 mod logs;
 mod mail_programs;
 mod mail_servers;
+mod metrics;
 mod network;
 mod older_kernels;
 mod privileges;

@@ -16,6 +16,7 @@ mod first_byte;
 mod global;
 mod idle;
 mod load;
+mod metrics;
 mod option;
 mod provider;
 mod server_name;
@@ -35,6 +36,7 @@ pub use diagnostic::{
 pub use endpoint::Endpoint;
 pub use global::{Foreground, Global, LogMode, PreferChaCha20};
 pub use load::{Loaded, Sources, control_sockets, load, load_partly};
+pub use metrics::MetricsAddress;
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,

@@ -264,6 +264,14 @@ impl Draft {
     }
 }
 
+#[cfg(test)]
+impl Service {
+    /// One of which nothing is configured, for tests that need some service.
+    pub(crate) fn blank() -> Service {
+        Draft::blank().service
+    }
+}
+
 /// `verify = LEVEL`, as stunnel takes it apart.
 fn verify_level(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     let level = number(value, 0..=4).map_err(|_| {

@@ -14,11 +14,11 @@ use super::resources::Resources;
 use super::step::{Common, Context, Ending, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::{Endpoint, Failover};
+use crate::helper::{NO_ANSWER, ResolveError};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::protocol::{Target, Unreachable};
 use crate::remedy;
-use crate::resolver::ResolveError;
 use crate::{debug, error, info, notice};
 use nix::errno::Errno;
 
@@ -151,7 +151,7 @@ impl Connecting {
         }
     }
 
-    /// Takes an answer of the resolver's.
+    /// Takes an answer to a question about a name.
     pub fn answer(
         &mut self,
         id: u64,
@@ -247,7 +247,7 @@ impl Connecting {
             None => {
                 error!(
                     common.log,
-                    "TIMEOUTbusy exceeded: no answer from the resolver ({})",
+                    "TIMEOUTbusy exceeded: {NO_ANSWER} ({})",
                     remedy::RESOLVING
                 );
                 lookup.dissolve(resources);
@@ -287,11 +287,7 @@ impl Connecting {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         let lookup = Lookup::new(&config.connect);
-        if self.asked
-            || self.target.is_some()
-            || !lookup.has_names()
-            || resources.resolver.is_none()
-        {
+        if self.asked || self.target.is_some() || !lookup.has_names() || resources.names.is_none() {
             return Err(give_up(context));
         }
         self.asked = true;

@@ -19,10 +19,10 @@ use super::route;
 use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
 use crate::config::LogId;
+use crate::helper::ResolveError;
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
-use crate::resolver::ResolveError;
 use crate::{debug, error, log_at, notice};
 
 /// What the reactor does with a session after a step.
@@ -113,15 +113,15 @@ impl Session {
     /// `None`: it ended at once, and its last line is written.
     pub fn begin(handed: Handed, key: u64, resources: &mut Resources) -> Option<Self> {
         let services = Arc::clone(&resources.services);
-        let service = &services[handed.service];
+        let service = &services[handed.connection.service];
         let log = Log {
             level: service.config.debug,
-            id: log_id(service.config.log_id, handed.connection),
+            id: log_id(service.config.log_id, handed.connection.number),
         };
         let client_speaks = service.route.early(0).is_some();
         let common = Common::new(&handed, key, log, services);
-        let mut front = End::new(handed.socket, handed.peer.is_some(), false);
-        announce(&common, &front, handed.peer, resources);
+        let mut front = End::new(handed.socket, handed.connection.peer.is_some(), false);
+        announce(&common, &front, handed.connection.peer, resources);
         if client_speaks {
             // The first words are the client's, and as a rule they are here already.
             front.note(Readiness {
@@ -160,7 +160,7 @@ impl Session {
         }
     }
 
-    /// Takes the resolver's answer to question `id`; `None`: the resolver that was asked is gone.
+    /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
     pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
         let log = &self.common.log;
         match &mut self.life {

@@ -79,14 +79,14 @@ impl Common {
     ) -> Self {
         Self {
             key,
-            number: handed.connection,
+            number: handed.connection.number,
             log,
             upstream: None,
             unreachable: Unreachable::Other,
             to_back: 0,
             to_front: 0,
-            first_words: FirstWords::of(&services[handed.service].config),
-            service: handed.service,
+            first_words: FirstWords::of(&services[handed.connection.service].config),
+            service: handed.connection.service,
             services,
             reported: (0, 0),
             report_at: None,

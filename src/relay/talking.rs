@@ -16,11 +16,11 @@ use super::resources::Resources;
 use super::step::{Context, Ending, Next, broken};
 use super::trouble::Trouble;
 use crate::config::{Endpoint, Protocol};
+use crate::helper::ResolveError;
 use crate::log::Log;
 use crate::protocol::{
     self, Action, Dialogue, Event, Progress, Question, Side, Target, Unreachable,
 };
-use crate::resolver::ResolveError;
 use crate::{error, info, log_at};
 
 /// Reads of each side in a step, before others have their turn.

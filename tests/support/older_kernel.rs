@@ -1,7 +1,7 @@
-//! `older_kernel PROGRAM [ARGUMENT ...]`: runs a program as Linux 4.18 would, as far as a filter of
-//! system calls can tell. The cargo runner of `tests/older-kernel`, under which every test runs.
+//! `older_kernel PROGRAM [ARGUMENT ...]`: runs a program as Linux 4.18 would, as far as a seccomp
+//! filter can tell. The cargo runner of `tests/older-kernel`, under which every test runs.
 
-// The tests make other kernels with it.
+// The tests use it to make other kernels.
 #[allow(dead_code)]
 mod kernel;
 

@@ -192,7 +192,10 @@ fn global_values() {
         ("fips = yes", "FIPS support is not available"),
         ("engine = auto", "adit does not serve `engine`"),
         ("setEnv = A=b", "adit does not serve `setEnv` yet"),
-        ("metrics = 9000", "adit does not serve `metrics` yet"),
+        (
+            "maxConnections = 9",
+            "adit does not serve `maxConnections` yet",
+        ),
         (
             "maxConnections = 5",
             "adit does not serve `maxConnections` yet",

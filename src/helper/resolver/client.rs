@@ -13,6 +13,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::message::{Answer, MAX_MESSAGE, Request, Want, is_host};
 use super::{ResolveError, literal};
+use crate::helper::{Contacts, Kind};
 use crate::log::Reason;
 
 /// Questions and answers that are known, by the question's number.
@@ -33,6 +34,14 @@ pub struct Client {
 }
 
 impl Client {
+    /// Is introduced to the resolver.
+    ///
+    /// # Errors
+    /// As [`Contacts::introduce`].
+    pub fn introduced(contacts: &Contacts) -> io::Result<Self> {
+        Ok(Self::new(contacts.introduce(Kind::Resolver)?))
+    }
+
     /// `socket` is SOCK_SEQPACKET; its other end is, or is on its way to be, the resolver's.
     pub fn new(socket: OwnedFd) -> Self {
         Self {
@@ -193,8 +202,9 @@ mod tests {
         AddressFamily, ControlMessage, SockFlag, SockType, sendmsg, socketpair,
     };
 
-    use super::super::serve;
+    use super::super::server::answer_all;
     use super::*;
+    use crate::ipc::leash::Leash;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -217,7 +227,10 @@ mod tests {
             Self {
                 control,
                 leash,
-                thread: thread::spawn(|| serve(theirs, reader.into())),
+                thread: thread::spawn(|| {
+                    let leash = Leash::from(OwnedFd::from(reader));
+                    answer_all(&theirs.into(), &leash)
+                }),
             }
         }
 

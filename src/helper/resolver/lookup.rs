@@ -1,4 +1,5 @@
 //! getaddrinfo(3) itself.
+#![expect(unsafe_code, reason = "getaddrinfo(3)")]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -10,7 +11,7 @@ use super::message::{MAX_ADDRESSES, Want};
 use crate::log::Reason;
 
 /// The addresses of `host`, each once, in getaddrinfo's order. Blocks for as long as the
-/// system's resolver does: half a minute, and more, for a server that is silent.
+/// system does: half a minute, and more, for a server that is silent.
 ///
 /// `localhost` is both loopback addresses (RFC 6761, section 6.3), whatever /etc/hosts has of it.
 pub(super) fn lookup(host: &str, want: Want) -> Result<Vec<IpAddrScope>, ResolveError> {

@@ -10,24 +10,21 @@ mod message;
 mod server;
 
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::MsgFlags;
-
-use crate::ipc::channel::Channel;
-
+use super::{Kind, Role};
+use crate::sandbox;
 pub use client::Client;
-pub use message::Want;
-pub use server::serve;
 
-/// What comes with a descriptor on the resolver's channel: a client's socket.
-const CLIENT: &[u8] = b"c";
-/// The log file.
-const LOG_FILE: &[u8] = b"l";
-/// A connection to syslogd.
-const SYSLOG: &[u8] = b"s";
+/// The process's part of a helper's life.
+pub const ROLE: Role = Role {
+    kind: Kind::Resolver,
+    sandbox: sandbox::resolver,
+    serve: server::serve,
+};
+
+/// What is logged of a question that is not answered in time.
+pub const NO_ANSWER: &str = "no answer from the resolver";
 
 /// A name could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,33 +50,6 @@ pub fn literal(host: &str) -> Option<IpAddr> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     inner.unwrap_or(host).parse().ok()
-}
-
-/// Makes a client's socket and sends its other end to the resolver that listens on `channel`;
-/// for [`Client::new`], here or in a child.
-///
-/// # Errors
-/// No descriptors left; the resolver is gone, or has too many introductions to read.
-pub fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
-    let (ours, theirs) = Channel::pair()?;
-    channel.send(CLIENT, &[theirs.as_fd()], MsgFlags::MSG_DONTWAIT)?;
-    Ok(ours.into())
-}
-
-/// Tells the resolver that the log file was opened anew.
-///
-/// # Errors
-/// The resolver is gone, or has too much to read.
-pub fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<()> {
-    channel.send(LOG_FILE, &[file], MsgFlags::MSG_DONTWAIT)
-}
-
-/// Tells the resolver that there is another syslogd.
-///
-/// # Errors
-/// The resolver is gone, or has too much to read.
-pub fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<()> {
-    channel.send(SYSLOG, &[socket], MsgFlags::MSG_DONTWAIT)
 }
 
 #[cfg(test)]

@@ -16,8 +16,12 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use super::ResolveError;
 use super::lookup::{IpAddrScope, lookup, with_port};
 use super::message::{Answer, MAX_HOST, Request, Want};
+use crate::helper::Post;
+use crate::helper::words::{self, Heard};
 use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
+use crate::jail::Unprivileged;
 use crate::step::NameStep;
 
 /// Lookups under way at a time. Requests for the same name share one, so that this many names
@@ -34,15 +38,17 @@ const PATIENCE: u16 = 1000;
 
 /// Answers clients until nobody is left who could ask.
 ///
-/// `control` is a SOCK_SEQPACKET socket; on it arrive the clients' sockets by SCM_RIGHTS, one or
-/// several with each message. `leash` is a pipe's end; nothing is read from it.
-///
-/// Returns once `control` or `leash` is at its end. Threads may sit in getaddrinfo for a good
+/// Returns once the channel or the leash is at its end. Threads may sit in getaddrinfo for a good
 /// while then, so the process should go by `_exit`. Starts threads: the sandbox comes before.
 ///
 /// # Errors
-/// No thread can be started; poll(2) or `control` fails.
-pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
+/// No thread can be started; poll(2) or the channel fails.
+pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
+    answer_all(&post.channel, &post.leash)
+}
+
+/// As [`serve`], which alone may be handed what is hostile.
+pub(super) fn answer_all(channel: &Channel, leash: &Leash) -> io::Result<()> {
     let (jobs, queue) = bounded::<Key>(QUEUE);
     let pending = Arc::new(Pending::default());
     for number in 0..THREADS {
@@ -53,12 +59,11 @@ pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
             .step("starting a thread")?;
     }
     drop(queue);
-    let control = Channel::from(control);
     let mut clients: Vec<Client> = Vec::new();
     loop {
         let mut fds = vec![
             PollFd::new(leash.as_fd(), PollFlags::empty()),
-            PollFd::new(control.as_fd(), PollFlags::POLLIN),
+            PollFd::new(channel.as_fd(), PollFlags::POLLIN),
         ];
         let client = |client| PollFd::new(AsFd::as_fd(client), PollFlags::POLLIN);
         fds.extend(clients.iter().map(client));
@@ -74,7 +79,7 @@ pub fn serve(control: OwnedFd, leash: OwnedFd) -> io::Result<()> {
             let ready = polled.next().copied().unwrap_or(false);
             !ready || take_requests(client, &pending, &jobs)
         });
-        if ready[1] && !take_clients(&control, &mut clients)? {
+        if ready[1] && !take_clients(channel, &mut clients)? {
             return Ok(());
         }
     }
@@ -126,40 +131,17 @@ fn non_blocking(fd: &OwnedFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes new clients, or a log opened anew, off `control`; false at its end.
-fn take_clients(control: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
-    let mut word = [0; 16];
-    let received = match control.receive(&mut word, MsgFlags::MSG_DONTWAIT) {
-        Ok(Some(received)) => received,
-        Ok(None) => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-        // Descriptors found no room here, or it is no introduction: their other ends read
-        // end-of-file, and are introduced again.
-        Err(error) if is_cut(&error) => return Ok(true),
-        Err(error) => return Err(error),
-    };
-    let replace = match &word[..1] {
-        super::LOG_FILE => Some(crate::log::replace_file as fn(OwnedFd) -> io::Result<()>),
-        super::SYSLOG => Some(crate::log::replace_syslog as _),
-        _ => None,
-    };
-    if let Some(replace) = replace {
-        for output in received.descriptors {
-            // Where it is not in use there is none to be replaced.
-            let _ = replace(output);
+/// Takes new clients off the channel; false at its end.
+fn take_clients(channel: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
+    match words::hear(channel)? {
+        Heard::Clients(sockets) => {
+            let usable = |socket: &OwnedFd| non_blocking(socket).is_ok();
+            clients.extend(sockets.into_iter().filter(usable).map(Arc::new));
+            Ok(true)
         }
-        return Ok(true);
+        Heard::News(..) | Heard::Nothing => Ok(true),
+        Heard::End => Ok(false),
     }
-    for client in received.descriptors {
-        if non_blocking(&client).is_ok() {
-            clients.push(Arc::new(client));
-        }
-    }
-    Ok(true)
-}
-
-fn is_cut(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// Takes what a client asks; false when it is gone.

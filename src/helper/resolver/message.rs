@@ -1,5 +1,5 @@
 //! What goes over a client's socket: one message a packet, integers little endian. Both sides
-//! check all of it: a worker in its jail trusts the resolver as little as it is trusted.
+//! check all of it: a worker in its jail trusts this process as little as it is trusted.
 //!
 //! ```text
 //! request  id u64 | port u16 | want u8 | host
