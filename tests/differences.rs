@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,9 @@ use crate::support::adit::program;
 use crate::support::dialogue::SMTP;
 use crate::support::openssl::{s_client, s_server};
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, installed, own_loopback, proc, tls, wait_for};
+use crate::support::{
+    Adit, Certs, Plan, installed, own_address, own_loopback, proc, tls, wait_for,
+};
 
 macro_rules! require_both {
     () => {
@@ -404,4 +406,37 @@ fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     named.sort_unstable();
     tests.sort_unstable();
     assert_eq!(named, tests);
+}
+
+#[test]
+fn a_socks_client_is_told_when_its_connection_is_refused() {
+    require_both!();
+    let own = own_address();
+    require!(
+        own.is_some(),
+        "this machine has an address on loopback alone"
+    );
+    let ip = own.expect("required");
+    let certs = Certs::new();
+    let replies = both(|path| {
+        // Both refuse to connect to loopback.
+        let listener = TcpListener::bind((ip, 0)).expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let lines = format!("protocol = socks\n{}", certs.server().lines());
+        let adit = Plan::new().program(path).service("test", lines).start();
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut client = tls::connect(config, adit.address("test"));
+        client.write_all(b"\x05\x01\x00").expect("sending");
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).expect("an answer");
+        let mut request = vec![5, 1, 0, 1];
+        request.extend(ip.octets());
+        request.extend(port.to_be_bytes());
+        client.write_all(&request).expect("sending");
+        let mut reply = [0; 2];
+        client.read_exact(&mut reply).expect("a reply");
+        reply
+    });
+    assert_eq!(replies, [[5, 0], [5, 5]]);
 }

@@ -2,22 +2,13 @@
 //! are resolved on this side. curl speaks SOCKS in plain to a service in client mode, and that is adit too.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use crate::require;
 use crate::support::openssl::Tool;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, tls};
-
-/// An address of this machine that is no loopback: the one that a packet to anywhere would come from.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Sends nothing.
-    socket.connect("192.0.2.1:9").ok()?;
-    let own = socket.local_addr().ok()?.ip();
-    (!own.is_loopback() && !own.is_unspecified()).then_some(own)
-}
+use crate::support::{Adit, Certs, Plan, own_address, tls};
 
 fn listening(ip: IpAddr) -> TcpListener {
     TcpListener::bind((ip, 0)).expect("a port")
@@ -80,9 +71,9 @@ fn curl_fetches_by_every_version_and_is_told_what_fails() {
         "this machine has an address on loopback alone"
     );
     let ip = own.expect("required");
-    let web = web_server(ip);
+    let web = web_server(ip.into());
     let port = web.address.port();
-    let nowhere = listening(ip);
+    let nowhere = listening(ip.into());
     let closed = nowhere.local_addr().expect("its address").port();
     drop(nowhere);
     let certs = Certs::new();
@@ -158,7 +149,7 @@ fn words_sent_along_with_the_request_reach_the_server_once() {
         own.is_some(),
         "this machine has an address on loopback alone"
     );
-    let echo = Server::on(listening(own.expect("required")), |mut stream| {
+    let echo = Server::on(listening(own.expect("required").into()), |mut stream| {
         let _ = peers::echo(&mut stream);
     });
     let certs = Certs::new();

@@ -15,7 +15,7 @@ pub mod terminal;
 pub mod tls;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -114,6 +114,17 @@ macro_rules! require {
             return;
         }
     };
+}
+
+/// An IPv4 address of this machine that is no loopback: the one that a packet to anywhere would come from.
+pub fn own_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Sends nothing.
+    socket.connect("192.0.2.1:9").ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(own) if !own.is_loopback() && !own.is_unspecified() => Some(own),
+        _ => None,
+    }
 }
 
 /// A loopback address that no other test of this machine uses at the moment, for servers that cannot

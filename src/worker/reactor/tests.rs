@@ -124,7 +124,7 @@ fn an_idle_session_owns_no_buffer() {
 /// allows a moment: turns are what is counted.
 fn arrived(mut at: &TcpStream) -> bool {
     let mut ready = [PollFd::new(at.as_fd(), PollFlags::POLLIN)];
-    poll(&mut ready, 50_u8).unwrap();
+    poll(&mut ready, 500_u16).unwrap();
     at.read(&mut [0; 16]).is_ok()
 }
 
