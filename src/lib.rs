@@ -32,6 +32,8 @@ compile_error!(include_str!("unserved_target.txt"));
 pub mod children;
 pub mod cli;
 pub mod config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod inside;
 pub mod ipc;
 pub mod jail;

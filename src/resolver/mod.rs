@@ -20,6 +20,8 @@ use crate::ipc::channel::Channel;
 
 pub use client::Client;
 pub use message::Want;
+#[cfg(fuzzing)]
+pub(crate) use message::fuzz;
 pub use server::serve;
 
 /// What comes with a descriptor on the resolver's channel: a client's socket.
