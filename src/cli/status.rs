@@ -563,7 +563,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
         assert!(given_up());
         talking.join().unwrap();
         // A queue of one, which a first caller fills.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        socket::listen(&listener, socket::Backlog::new(0).unwrap()).unwrap();
         let _first = UnixStream::connect(&path).unwrap();
         assert!(given_up());
     }

@@ -103,7 +103,7 @@ macro_rules! counts {
         /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        #[allow(missing_docs, reason = "each has its doc in ServiceRow")]
+        #[expect(missing_docs, reason = "each has its doc in ServiceRow")]
         pub struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
@@ -194,18 +194,27 @@ impl Scoreboard {
     }
 
     /// The row of worker `worker`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn worker(&self, worker: usize) -> WorkerRow<'_> {
         assert!(worker < self.workers);
         WorkerRow(self.row(worker))
     }
 
     /// What all workers share of service `service`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn shared(&self, service: usize) -> SharedRow<'_> {
         assert!(service < self.services);
         SharedRow(self.row(self.workers + service))
     }
 
     /// What worker `worker` counted for service `service`.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
         assert!(worker < self.workers && service < self.services);
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))

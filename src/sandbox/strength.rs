@@ -10,6 +10,10 @@ use super::NEWEST;
 
 /// What holds a process here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::unsafe_derive_deserialize,
+    reason = "what it asks the kernel needs nothing of its fields"
+)]
 pub struct Strength {
     /// Filters of system calls, seccomp(2).
     pub seccomp: bool,

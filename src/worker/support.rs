@@ -55,7 +55,7 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
             setuid: None,
             setgid: None,
             tls: TlsOptions::default(),
-            origins: Default::default(),
+            origins: crate::config::Origins::default(),
         },
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use nix::libc::{self, sock_filter};
+use nix::libc::sock_filter;
 
 /// The system calls that came after Linux 4.18 have this number and those above it, on every
 /// architecture (pidfd_send_signal, 5.1).

@@ -336,7 +336,7 @@ fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
                 Ok(Progress::More) => continue,
                 Ok(Progress::Done { back, .. }) if client => assert!(back.is_empty(), "{case}"),
                 Ok(Progress::Done { front, .. }) if plain_before => {
-                    assert!(front.is_empty(), "{case}")
+                    assert!(front.is_empty(), "{case}");
                 }
                 Ok(Progress::Done { front, .. }) => {
                     assert!(front.is_empty() || front[0] == 0x16, "{case}");

@@ -62,7 +62,7 @@ fn service(client: bool, tls: TlsOptions) -> Service {
         setuid: None,
         setgid: None,
         tls,
-        origins: Default::default(),
+        origins: crate::config::Origins::default(),
     }
 }
 
@@ -232,7 +232,7 @@ impl End {
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }
-            failed => (self.inbox.len(), failed),
+            failed @ State::Failed(_) => (self.inbox.len(), failed),
         };
         for range in ranges {
             self.plain.extend_from_slice(&self.inbox[range]);
