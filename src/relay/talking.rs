@@ -1,4 +1,4 @@
-//! The dialogue before TLS: drives [`protocol::Dialogue`] over the two sockets, both in plain.
+//! The dialogue before TLS: drives [`crate::protocol::Dialogue`] over the two sockets, both in plain.
 //! What was read and not used up goes on: on the TLS side to the handshake, on the plain side to
 //! the pump.
 
