@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::config::Protocol;
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
-use crate::protocol::{Action, Dialogue, Event, Offers, Opening, Progress, Side};
+use crate::protocol::{Action, Dialogue, Event, Offers, Opening, Progress, Side, dialogue};
 
 /// A target's name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -25,14 +25,14 @@ pub const TARGETS: &[Target] = &[
     ("configuration", crate::config::fuzz),
     ("handoff", handoff_message),
     ("hellos", crate::tls::fuzzing::hellos),
-    ("imap", |script| dialogue(Protocol::Imap, script)),
+    ("imap", |script| conversation(Protocol::Imap, script)),
     ("keys", crate::tls::fuzzing::keys),
     ("offers", offers),
     ("opening", opening),
-    ("pop3", |script| dialogue(Protocol::Pop3, script)),
+    ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),
     ("resolver", crate::resolver::fuzz),
-    ("smtp", |script| dialogue(Protocol::Smtp, script)),
+    ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("words", words),
 ];
 
@@ -59,19 +59,19 @@ fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
 /// What became of a dialogue.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Course {
-    front: Vec<u8>,
-    back: Vec<u8>,
+    /// What was said to the client, and to the server.
+    said: (Vec<u8>, Vec<u8>),
     timers: usize,
     logged: Vec<String>,
     ended: Option<Result<Progress, String>>,
+    /// What the client and the server had said that was not used.
+    rest: (Vec<u8>, Vec<u8>),
 }
 
 /// Runs a script to its end, whole or with each byte by itself.
 fn course(protocol: Protocol, client: bool, script: &[u8], bytewise: bool) -> Course {
     let mut course = Course::default();
-    let mut dialogue = Dialogue::new(protocol, client, None);
-    // What is said behind the end is left over to the relay.
-    let mut behind = (Vec::new(), Vec::new());
+    let mut dialogue = dialogue(protocol, client, None);
     for event in [Event::Start].into_iter().chain(events(script)) {
         let pieces: Vec<Event<'_>> = match event {
             Event::Bytes(side, words) if bytewise => {
@@ -82,38 +82,48 @@ fn course(protocol: Protocol, client: bool, script: &[u8], bytewise: bool) -> Co
         };
         for event in pieces {
             match (&course.ended, event) {
-                (None, event) => feed(&mut dialogue, client, event, &mut course),
-                (Some(_), Event::Bytes(Side::Front, words)) => behind.0.extend_from_slice(words),
-                (Some(_), Event::Bytes(Side::Back, words)) => behind.1.extend_from_slice(words),
+                (None, event) => feed(&mut *dialogue, client, event, &mut course),
+                // What is said behind the end is left over to the next stage.
+                (Some(Ok(Progress::Next)), Event::Bytes(Side::Front, words)) => {
+                    course.rest.0.extend_from_slice(words);
+                }
+                (Some(Ok(Progress::Next)), Event::Bytes(Side::Back, words)) => {
+                    course.rest.1.extend_from_slice(words);
+                }
                 (Some(_), _) => {}
             }
         }
     }
-    if let Some(Ok(Progress::Done { front, back })) = &mut course.ended {
-        front.append(&mut behind.0);
-        back.append(&mut behind.1);
-    }
     course
 }
 
-fn feed(dialogue: &mut Dialogue, client: bool, event: Event<'_>, course: &mut Course) {
-    let spoken_before = !(course.front.is_empty() && course.back.is_empty());
+fn feed(dialogue: &mut dyn Dialogue, client: bool, event: Event<'_>, course: &mut Course) {
+    let spoken_before = course.said != (Vec::new(), Vec::new());
     let mut out = Vec::new();
     let progress = dialogue.feed(event, &mut out);
     for action in out {
         match action {
-            Action::Send(Side::Front, bytes) => course.front.extend(bytes),
-            Action::Send(Side::Back, bytes) => course.back.extend(bytes),
+            Action::Send(Side::Front, bytes) => course.said.0.extend(bytes),
+            Action::Send(Side::Back, bytes) => course.said.1.extend(bytes),
             Action::Timer(_) => course.timers += 1,
             Action::Log(_, line) => course.logged.push(line),
         }
     }
     match &progress {
         Ok(Progress::More) => return,
-        // No plain word passes for a protected one.
-        Ok(Progress::Done { back, .. }) if client => assert!(back.is_empty()),
-        Ok(Progress::Done { front, .. }) => {
-            assert!(front.is_empty() || !spoken_before && front[0] == 0x16);
+        Ok(Progress::Next) => {
+            course.rest = (
+                dialogue.take_rest(Side::Front),
+                dialogue.take_rest(Side::Back),
+            );
+            // No plain word passes for a protected one.
+            match client {
+                true => assert!(course.rest.1.is_empty()),
+                false => {
+                    let rest = &course.rest.0;
+                    assert!(rest.is_empty() || !spoken_before && rest[0] == 0x16);
+                }
+            }
         }
         Ok(Progress::End) | Err(_) => {}
     }
@@ -122,7 +132,7 @@ fn feed(dialogue: &mut Dialogue, client: bool, event: Event<'_>, course: &mut Co
 
 /// The first byte tells the mode, `C` that of a client; a script follows. How words are cut into
 /// pieces never matters.
-fn dialogue(protocol: Protocol, input: &[u8]) {
+fn conversation(protocol: Protocol, input: &[u8]) {
     let Some((&mode, script)) = input.split_first() else {
         return;
     };

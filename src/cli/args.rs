@@ -23,6 +23,8 @@ pub enum Command {
         strict: bool,
         /// How many sockets systemd will pass.
         passed: usize,
+        /// Each service's route is shown.
+        route: bool,
     },
     /// `adit reload`: have the running adit read its configuration again, and wait for the result.
     Reload(Configuration),
@@ -227,9 +229,11 @@ fn run(mut parser: lexopt::Parser, as_stunnel: bool) -> Result<Command, UsageErr
 
 fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let (mut given, mut strict, mut passed) = (Given::default(), false, 0);
+    let mut route = false;
     while let Some(argument) = parser.next()? {
         match argument {
             Long("strict") => strict = true,
+            Long("route") => route = true,
             Long("passed") => passed = parser.value()?.parse()?,
             Long("help") | Short('h') => return Ok(Command::Help),
             Long(name) => {
@@ -245,6 +249,7 @@ fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         configuration,
         strict,
         passed,
+        route,
     })
 }
 
@@ -428,6 +433,7 @@ mod tests {
             configuration,
             strict,
             passed: 0,
+            route: false,
         };
         let status = |control, json| Command::Status { control, json };
         let named = |configuration| ControlAt::Configuration(configuration);
@@ -448,6 +454,15 @@ mod tests {
             (&["check", "--strict", "a"], check(file("a"), true)),
             (&["check", "a", "--strict"], check(file("a"), true)),
             (&["check", "-fd", "3"], check(descriptor(3), false)),
+            (
+                &["check", "--route", "a"],
+                Command::Check {
+                    configuration: file("a"),
+                    strict: false,
+                    passed: 0,
+                    route: true,
+                },
+            ),
             (&["check", "--help"], Command::Help),
             (&["status"], status(named(default), false)),
             (&["status", "a", "--json"], status(named(file("a")), true)),

@@ -12,13 +12,24 @@ use crate::ipc::words::Accept;
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
+use crate::relay::Route;
 use crate::supervisor::trial::Trial;
 use crate::supervisor::{asking, clashes, places, vacancy};
 use crate::tls::PassPhrases;
 
-/// Parses, loads, resolves; prints every error, warning and note. Fails on an error, with `strict`
-/// on a warning too. With `ask` the pass phrases of keys are asked for, where there is a terminal.
-pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
+/// How to check.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// A warning fails it too.
+    pub strict: bool,
+    /// Show what the sessions of each service go through.
+    pub route: bool,
+    /// Ask for the pass phrases of keys, where there is a terminal.
+    pub phrases: bool,
+}
+
+/// Parses, loads, resolves; prints every error, warning and note. Fails on an error.
+pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
     log::install(Outputs::stderr_only());
     let mut found = Vec::new();
     let mut services = 0;
@@ -28,6 +39,9 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     match config {
         Some(config) if !failed => {
             services = config.services.len();
+            if asked.route {
+                show_routes(&config);
+            }
             found.extend(passed_sockets(&config));
             found.extend(places::missing(&config.global));
             found.extend(unit::forbidden(sources.file.as_deref(), &config.global));
@@ -36,7 +50,7 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
                 id: Id::Ui,
             };
             process::find_command_line();
-            match load(&config, ask, log) {
+            match load(&config, asked.phrases, log) {
                 Ok((more, accept)) => {
                     found.extend(more);
                     let running = running::find(sources).ok();
@@ -67,14 +81,20 @@ pub fn run(sources: &Sources, strict: bool, ask: bool) -> ExitCode {
     let count = |severity| found.iter().filter(|d| d.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     println!("{services} service(s), {errors} error(s), {warnings} warning(s)");
-    if errors > 0 || (strict && warnings > 0) {
+    if errors > 0 || (asked.strict && warnings > 0) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     }
 }
 
-/// Loads everything that the configuration names; with `ask` as in [`run`].
+fn show_routes(config: &Config) {
+    for service in &config.services {
+        println!("Service [{}]: {}", service.name, Route::of(service));
+    }
+}
+
+/// Loads everything that the configuration names; with `ask`, pass phrases are asked for.
 fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
     let trial = Trial::start(&config.global, log)?;
     let obstacle = match ask {

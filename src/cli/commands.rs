@@ -52,7 +52,7 @@ pub const COMMANDS: &[CommandDef] = &[
     },
     CommandDef {
         name: "check",
-        arguments: "[--strict] [--passed N] [FILE]",
+        arguments: "[--strict] [--route] [--passed N] [FILE]",
         summary: "say everything that is wrong with a configuration, and start nothing",
         details: "Certificates and keys are loaded and names are resolved as at a start. It fails \
             when there is an error, and says where and what would be right. Pass phrases of keys are \
@@ -61,6 +61,11 @@ pub const COMMANDS: &[CommandDef] = &[
             running adit has.",
         flags: &[
             flag("--strict", "", "fail on a warning too"),
+            flag(
+                "--route",
+                "",
+                "show what the connections of each service go through, stage by stage",
+            ),
             flag("--passed", "N", "count on N sockets that systemd will pass"),
         ],
         takes_file: true,

@@ -69,10 +69,16 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             configuration,
             strict,
             passed,
+            route,
         } => match sources(configuration, as_stunnel) {
             Ok(sources) => {
                 let sources = Sources { passed, ..sources };
-                check::run(&passed::as_running(sources), strict, true)
+                let asked = check::Asked {
+                    strict,
+                    route,
+                    phrases: true,
+                };
+                check::run(&passed::as_running(sources), asked)
             }
             Err(code) => code,
         },

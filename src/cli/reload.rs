@@ -68,7 +68,7 @@ impl fmt::Display for ReloadError {
 /// Checks the configuration, has the running adit take it over, and waits until it has.
 pub(super) fn run(sources: &Sources) -> ExitCode {
     // The running adit knows the pass phrases of its keys, or says that it does not.
-    let checked = check::run(sources, false, false);
+    let checked = check::run(sources, check::Asked::default());
     if checked != ExitCode::SUCCESS {
         match running::find(sources).map(|running| running.status()) {
             Ok(Ok(status)) => complain(format_args!(

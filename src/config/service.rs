@@ -158,10 +158,32 @@ pub struct Service {
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.
     pub setgid: Option<String>,
-    /// The TLS side.
+    /// TLS on the end that `client` says.
     pub tls: TlsOptions,
+    /// `acceptTLS` in client mode: TLS on accepted connections as well.
+    pub accept_tls: Option<Box<TlsOptions>>,
     /// Where each option that was given was written, by its canonical name; `""` is the section line.
     pub origins: Origins,
+}
+
+impl Service {
+    /// TLS on accepted connections, if it is there.
+    pub fn accepted_tls(&self) -> Option<&TlsOptions> {
+        match self.client {
+            true => self.accept_tls.as_deref(),
+            false => Some(&self.tls),
+        }
+    }
+
+    /// TLS on the connections to `connect`, if it is there.
+    pub fn connected_tls(&self) -> Option<&TlsOptions> {
+        self.client.then_some(&self.tls)
+    }
+
+    /// The TLS of both ends, as far as it is there.
+    pub fn each_tls(&self) -> impl Iterator<Item = &TlsOptions> {
+        self.accepted_tls().into_iter().chain(self.connected_tls())
+    }
 }
 
 /// A service while its options are read: what is before the first section is one too, and each
@@ -212,6 +234,7 @@ impl Draft {
             setuid: None,
             setgid: None,
             tls: TlsOptions::default(),
+            accept_tls: None,
             origins: Origins::new(),
         };
         Draft {

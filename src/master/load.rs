@@ -18,10 +18,10 @@ use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
-use crate::relay::{ServiceContext, Upstream};
+use crate::relay::{Route, ServiceContext, Upstream};
 use crate::remedy;
 use crate::resolver::Client;
-use crate::tls::{Context, PassPhrases, Resumption};
+use crate::tls::{Context, PassPhrases, Resumption, Wanted};
 
 /// How long the names may take to resolve, all of them together: what has no answer then is resolved
 /// when it is needed. Shorter than the supervisor's patience with a candidate.
@@ -39,6 +39,9 @@ pub struct Loaded {
     /// What is worth saying and stops nothing.
     pub warnings: Vec<Diagnostic>,
 }
+
+/// An end of a service that cannot be served; what is wrong with it is told elsewhere.
+struct Unusable;
 
 /// Reads everything.
 ///
@@ -66,23 +69,28 @@ pub fn load(
         }
         let upstreams = upstreams(service, resolver, &mut found);
         let local = local(service, resolver, &mut found);
-        match Context::load(
-            service,
-            config.global.chroot.as_deref(),
-            phrases,
-            resumption,
-            log,
-        ) {
-            Ok((tls, warnings)) => {
-                problems.add(service, warnings);
-                services.push(ServiceContext {
-                    config: service.clone(),
-                    tls: Some(tls),
-                    upstreams,
-                    local,
-                });
-            }
-            Err(more) => problems.add(service, more),
+        let mut context = |wanted: Wanted<'_>| {
+            let jail = config.global.chroot.as_deref();
+            let loaded = Context::load(wanted, jail, phrases, resumption, log);
+            let (context, found) = match loaded {
+                Ok((context, warnings)) => (Ok(context), warnings),
+                Err(problems) => (Err(Unusable), problems),
+            };
+            problems.add(service, wanted.name_options(found));
+            context
+        };
+        // Each end is loaded, whatever the other came to: all problems are told at once.
+        let front = Wanted::accepted(service).map(&mut context).transpose();
+        let back = Wanted::connected(service).map(&mut context).transpose();
+        if let (Ok(front), Ok(back)) = (front, back) {
+            services.push(ServiceContext {
+                config: service.clone(),
+                front,
+                back,
+                route: Route::of(service),
+                upstreams,
+                local,
+            });
         }
     }
     found.extend(problems.told());
@@ -121,8 +129,10 @@ pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut problems = Problems::default();
     for service in &config.services {
-        let more = Context::look_at_files(&service.tls, config.global.chroot.as_deref());
-        problems.add(service, more);
+        for wanted in [Wanted::accepted(service), Wanted::connected(service)] {
+            let more = wanted.map(|wanted| wanted.look_at_files(config.global.chroot.as_deref()));
+            problems.add(service, more.unwrap_or_default());
+        }
     }
     found.extend(problems.told());
     plan(&config.global, &mut found);

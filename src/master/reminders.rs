@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::config::TlsOptions;
 use crate::log::Log;
 use crate::relay::ServiceContext;
-use crate::tls;
+use crate::tls::{self, Context};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -28,14 +29,21 @@ struct End {
 impl Reminders {
     /// Those of these services; what ends soon already was told of at the loading.
     pub fn of(services: &[ServiceContext]) -> Reminders {
-        let end = |service: &ServiceContext| {
-            Some(End {
-                service: service.config.name.clone(),
-                file: service.config.tls.cert.as_ref()?.display().to_string(),
-                at: service.tls.as_ref()?.certificate_ends()?,
-            })
-        };
-        let ends = services.iter().filter_map(end).fold(Vec::new(), joined);
+        let end =
+            |service: &ServiceContext, options: Option<&TlsOptions>, tls: Option<&Context>| {
+                Some(End {
+                    service: service.config.name.clone(),
+                    file: options?.cert.as_ref()?.display().to_string(),
+                    at: tls?.certificate_ends()?,
+                })
+            };
+        let ends = services.iter().flat_map(|service| {
+            let config = &service.config;
+            let front = end(service, config.accepted_tls(), service.front.as_ref());
+            let back = end(service, config.connected_tls(), service.back.as_ref());
+            front.into_iter().chain(back)
+        });
+        let ends = ends.fold(Vec::new(), joined);
         Reminders {
             ends,
             next: Instant::now() + EVERY,

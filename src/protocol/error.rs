@@ -248,9 +248,9 @@ impl fmt::Display for ProtocolError {
             ),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };
-        let who = match self {
-            E::TooMuchAhead { side, .. } | E::PlaintextBehindStarttls { side, .. } => who(*side),
-            _ => "client",
+        let side = match self {
+            E::TooMuchAhead { side, .. } | E::PlaintextBehindStarttls { side, .. } => *side,
+            _ => Side::Front,
         };
         let phrase = match self {
             E::ClientClosed { .. } => "Client closed before TLS",
@@ -262,7 +262,7 @@ impl fmt::Display for ProtocolError {
             },
             _ => phrase(*protocol, Awaited::Command),
         };
-        write!(f, "{phrase}: the {} {who} {what}", name(*protocol))
+        write!(f, "{phrase}: the {} {side} {what}", name(*protocol))
     }
 }
 
@@ -308,13 +308,6 @@ pub fn name(protocol: Protocol) -> &'static str {
         Protocol::Smtp => "smtp",
         Protocol::Pop3 => "pop3",
         Protocol::Imap => "imap",
-    }
-}
-
-fn who(side: Side) -> &'static str {
-    match side {
-        Side::Front => "client",
-        Side::Back => "server",
     }
 }
 

@@ -82,17 +82,6 @@ pub(super) enum Step<S> {
     End,
 }
 
-impl<S> Step<S> {
-    pub(super) fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Step<T> {
-        match self {
-            Step::Next(state) => Step::Next(wrap(state)),
-            Step::Wait(state) => Step::Wait(wrap(state)),
-            Step::Tls => Step::Tls,
-            Step::End => Step::End,
-        }
-    }
-}
-
 /// Why a state is stepped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occasion {

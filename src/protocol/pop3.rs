@@ -2,6 +2,7 @@
 
 use super::error::excerpt;
 use super::io::{Count, Io, Size, Step, first_word_is};
+use super::script::State;
 use super::{Awaited, ProtocolError, Side};
 use crate::config::Protocol::Pop3;
 
@@ -18,8 +19,10 @@ impl Client {
     pub(super) fn new() -> Client {
         Client::Greeting
     }
+}
 
-    pub(super) fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
+impl State for Client {
+    fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
             Client::Greeting => match status(io, Awaited::Greeting)? {
                 None => Ok(Step::Wait(Client::Greeting)),
@@ -80,8 +83,10 @@ impl Server {
     pub(super) fn new() -> Server {
         Server::Greeting
     }
+}
 
-    pub(super) fn step(self, io: &mut Io<'_>) -> Result<Step<Server>, ProtocolError> {
+impl State for Server {
+    fn step(self, io: &mut Io<'_>) -> Result<Step<Server>, ProtocolError> {
         match self {
             Server::Greeting => match status(io, Awaited::Greeting)? {
                 None => Ok(Step::Wait(Server::Greeting)),

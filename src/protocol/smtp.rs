@@ -2,6 +2,7 @@
 
 use super::error::excerpt;
 use super::io::{Count, Io, Occasion, Size, Step, begins, first_word_is, split_word};
+use super::script::State;
 use super::{Action, Awaited, DIRECT_TLS_WAIT, ProtocolError, Side};
 use crate::config::Protocol::Smtp;
 
@@ -29,8 +30,10 @@ impl Client {
             size: Size::default(),
         }
     }
+}
 
-    pub(super) fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
+impl State for Client {
+    fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
             Client::Greeting { ehlo, mut size } => {
                 let Some(line) = reply_line(io, Awaited::Greeting, "220", &mut size, true)? else {
@@ -135,8 +138,10 @@ impl Server {
     pub(super) fn new() -> Server {
         Server::Start
     }
+}
 
-    pub(super) fn step(self, io: &mut Io<'_>) -> Result<Step<Server>, ProtocolError> {
+impl State for Server {
+    fn step(self, io: &mut Io<'_>) -> Result<Step<Server>, ProtocolError> {
         match self {
             Server::Start => {
                 io.out.push(Action::Timer(DIRECT_TLS_WAIT));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::resources::Resources;
-use super::session::Common;
+use super::step::Common;
 use crate::config::Protocol;
 use crate::protocol::{OwnTls, name};
 use crate::{notice, warning};

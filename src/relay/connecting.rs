@@ -11,7 +11,7 @@ use super::lookup::Lookup;
 use super::outbound::{self, Progress, Refusal};
 use super::poller::Readiness;
 use super::resources::Resources;
-use super::session::{Context, Ending, Next, broken};
+use super::step::{Context, Ending, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::Failover;
 use crate::limits;
@@ -37,6 +37,34 @@ pub struct Connecting {
     local: Option<IpAddr>,
 }
 
+/// A connection to the server, of which the back is made.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    /// TCP, not a Unix socket.
+    tcp: bool,
+    /// The poller tells of room to write.
+    room_watched: bool,
+    ready: Readiness,
+}
+
+impl From<Connection> for End {
+    fn from(connection: Connection) -> End {
+        let mut end = End::new(connection.socket, connection.tcp, connection.room_watched);
+        end.note(connection.ready);
+        end
+    }
+}
+
+/// How far connecting got.
+#[derive(Debug)]
+pub enum Reached {
+    /// It waits for an event or its time.
+    Waiting(Connecting),
+    /// The server is reached.
+    Connected(Connection),
+}
+
 #[derive(Debug)]
 enum Stage {
     /// Names are being resolved, until then at the latest.
@@ -60,10 +88,8 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    pub fn begin(context: Context<'_>) -> Self {
-        let Context {
-            common, resources, ..
-        } = context;
+    pub fn begin(context: &mut Context<'_>) -> Self {
+        let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         let known = match &resources.resolved[common.index()] {
             _ if config.delay => Vec::new(),
@@ -127,8 +153,8 @@ impl Connecting {
     ///
     /// # Errors
     /// No address is left, or the client is gone.
-    pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        if let Err(ending) = watch_front(&mut context) {
+    pub fn step(mut self, front: &mut End, mut context: Context<'_>) -> Result<Reached, Ending> {
+        if let Err(ending) = watch_front(front, &mut context) {
             self.dissolve(context.resources);
             return Err(ending);
         }
@@ -143,7 +169,7 @@ impl Connecting {
                         }
                         Err(lookup) => {
                             self.stage = Stage::Resolving(lookup, deadline);
-                            return Ok(Next::Wait(self));
+                            return Ok(Reached::Waiting(self));
                         }
                     }
                 }
@@ -158,14 +184,14 @@ impl Connecting {
                 Stage::Pending(attempt) => match judge(attempt, &mut self.failed, &mut context) {
                     Judged::Waiting(attempt) => {
                         self.stage = Stage::Pending(attempt);
-                        return Ok(Next::Wait(self));
+                        return Ok(Reached::Waiting(self));
                     }
                     Judged::Failed => Stage::Next,
-                    Judged::Connected => return Ok(Next::Advance),
+                    Judged::Connected(back) => return Ok(Reached::Connected(back)),
                 },
                 Stage::Trying(upstream, again, deadline) if now < again => {
                     self.stage = Stage::Trying(upstream, again, deadline);
-                    return Ok(Next::Wait(self));
+                    return Ok(Reached::Waiting(self));
                 }
                 Stage::Trying(upstream, _, deadline) => {
                     match try_one(
@@ -175,8 +201,8 @@ impl Connecting {
                         &mut self.failed,
                         &mut context,
                     )? {
-                        Some(stage) => stage,
-                        None => return Ok(Next::Advance),
+                        Tried::Stage(stage) => stage,
+                        Tried::Connected(back) => return Ok(Reached::Connected(back)),
                     }
                 }
             };
@@ -258,16 +284,16 @@ impl Connecting {
 }
 
 /// The client may be gone by now; and a full socket may have kept back the end of its handshake.
-fn watch_front(context: &mut Context<'_>) -> Result<(), Ending> {
+fn watch_front(front: &mut End, context: &mut Context<'_>) -> Result<(), Ending> {
     let log = context.common.log;
-    if context.front.failed() {
+    if front.failed() {
         info!(
             log,
             "The client reset the connection before the server was connected"
         );
         return Err(Ending::Reset);
     }
-    let flushed = context.front.flush(&mut context.resources.pool);
+    let flushed = front.flush(&mut context.resources.pool);
     flushed.map_err(|errno| broken(&log, "s_write", errno))?;
     Ok(())
 }
@@ -305,14 +331,21 @@ fn in_order(
     upstreams
 }
 
-/// Sends a socket on its way. `None`: it is connected, and the back of the session.
+/// How trying an address went.
+enum Tried {
+    /// On with this stage.
+    Stage(Stage),
+    Connected(Connection),
+}
+
+/// Sends a socket on its way.
 fn try_one(
     upstream: Upstream,
     deadline: Instant,
     local: Option<IpAddr>,
     failed: &mut Vec<Upstream>,
     context: &mut Context<'_>,
-) -> Result<Option<Stage>, Ending> {
+) -> Result<Tried, Ending> {
     let (common, resources) = (&*context.common, &mut *context.resources);
     let log = common.log;
     match outbound::begin(&upstream, common.config(), local, &log) {
@@ -333,10 +366,9 @@ fn try_one(
                 deadline,
             };
             if progress == Progress::Pending {
-                return Ok(Some(Stage::Pending(attempt)));
+                return Ok(Tried::Stage(Stage::Pending(attempt)));
             }
-            connected(attempt, progress, context);
-            Ok(None)
+            Ok(Tried::Connected(connected(attempt, progress, context)))
         }
         Err(Refusal::NoSocket(errno)) => {
             let advice = limits::Advice {
@@ -348,7 +380,7 @@ fn try_one(
         }
         Err(Refusal::Full) if resources.now < deadline => {
             let again = deadline.min(resources.now + RETRY);
-            Ok(Some(Stage::Trying(upstream, again, deadline)))
+            Ok(Tried::Stage(Stage::Trying(upstream, again, deadline)))
         }
         Err(refusal) => {
             match refusal {
@@ -362,7 +394,7 @@ fn try_one(
                 Refusal::Family => {}
             }
             failed.push(upstream);
-            Ok(Some(Stage::Next))
+            Ok(Tried::Stage(Stage::Next))
         }
     }
 }
@@ -370,7 +402,7 @@ fn try_one(
 enum Judged {
     Waiting(Attempt),
     Failed,
-    Connected,
+    Connected(Connection),
 }
 
 fn refused(upstream: &Upstream, errno: Errno, log: &Log) {
@@ -402,8 +434,7 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
     let happened = ready.writable || ready.failed || ready.hung_up;
     match happened.then(|| take_error(&attempt.socket)) {
         Some(None) => {
-            connected(attempt, Progress::Pending, context);
-            return Judged::Connected;
+            return Judged::Connected(connected(attempt, Progress::Pending, context));
         }
         Some(Some(errno)) => refused(upstream, errno, &log),
         None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
@@ -414,8 +445,8 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
     Judged::Failed
 }
 
-/// `before` it was: how it was registered with the poller.
-fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) {
+/// Says so, and makes a connection of it. `before` it was: how it was registered with the poller.
+fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> Connection {
     let log = context.common.log;
     notice!(log, "s_connect: connected {}", attempt.upstream);
     if log.enabled(5) {
@@ -427,7 +458,10 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) {
     if let Upstream::Tcp(_, host) = attempt.upstream {
         context.common.upstream = Some(host);
     }
-    let mut back = End::new(attempt.socket, tcp, before == Progress::Pending);
-    back.note(attempt.ready);
-    *context.back = Some(back);
+    Connection {
+        socket: attempt.socket,
+        tcp,
+        room_watched: before == Progress::Pending,
+        ready: attempt.ready,
+    }
 }

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use super::buffer::{Buffer, Pool, SMALL};
 use super::poller::Readiness;
 use crate::ipc::sockopt::QuickAck;
-use crate::tls::{Failure, Stream};
+use crate::tls::Stream;
 
 /// MSG_MORE, which nix has no name for.
 const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
@@ -332,25 +332,11 @@ impl End {
         self.flush(pool).map(drop)
     }
 
-    /// Decrypts in place at the front of `work`; without TLS everything is payload.
-    ///
-    /// # Errors
-    /// A record that is not authentic, a fatal alert.
-    pub fn decrypt(
-        &mut self,
-        work: &mut [u8],
-        ranges: &mut Vec<Range<usize>>,
-        answers: &mut Vec<u8>,
-    ) -> Result<(usize, bool), Failure> {
-        match &mut self.tls {
-            Some(stream) => {
-                let done = stream.decrypt(work, ranges, answers)?;
-                Ok((done.consumed, done.closed))
-            }
-            None => {
-                ranges.push(0..work.len());
-                Ok((work.len(), false))
-            }
+    /// Takes plaintext back that was heard and not used: TLS begins, and it is the first of it.
+    pub fn take_back(&mut self, pool: &mut Pool) {
+        if !self.plain.is_empty() {
+            self.input.push(self.plain.bytes(), pool);
+            self.plain.clear(pool);
         }
     }
 

@@ -22,13 +22,13 @@ pub enum FirstWords {
 impl FirstWords {
     /// At the start of a session.
     pub fn of(config: &Service) -> Self {
-        match config.client {
-            true => FirstWords::Client(Opening::default()),
-            false => FirstWords::Over,
+        match config.accepted_tls() {
+            None => FirstWords::Client(Opening::default()),
+            Some(_) => FirstWords::Over,
         }
     }
 
-    /// In server mode, once TLS is established.
+    /// Once TLS is established with the client, and the server speaks plain.
     pub fn within_tls(config: &Service) -> Self {
         FirstWords::Server(Offers::new(config.protocol))
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::advice::{self, Silence};
 use super::end::{End, Reading, Received};
-use super::session::{Context, Ending, Next, broken};
+use super::step::{Context, Ending, Next, broken};
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};
@@ -41,23 +41,31 @@ impl Handshaking {
     ///
     /// # Errors
     /// TLS refuses to begin.
-    pub fn begin(side: Side, context: Context<'_>) -> Result<Self, Ending> {
-        let common = context.common;
-        let Some(tls) = &common.service().tls else {
+    pub fn begin(side: Side, end: &mut End, context: &mut Context<'_>) -> Result<Self, Ending> {
+        let common = &*context.common;
+        let service = common.service();
+        let tls = match side {
+            Side::Front => &service.front,
+            Side::Back => &service.back,
+        };
+        let Some(tls) = tls else {
+            // A service is served only when what its route asks for was loaded.
+            error!(common.log, "INTERNAL ERROR: no TLS for the {side}");
             return Err(Ending::Reset);
         };
         let handshake = tls
             .begin(common.upstream.as_deref(), &common.log)
             .map_err(|failure| {
                 error!(common.log, "{failure}");
-                let row = context.resources.row(common.index());
-                row.handshake_failed(failure.kind());
+                failed(failure.kind(), context);
                 Ending::Reset
             })?;
+        // What a dialogue heard and left over is the peer's ClientHello.
+        end.take_back(&mut context.resources.pool);
         Ok(Self {
             side,
             handshake,
-            deadline: context.resources.now + common.config().timeouts.busy,
+            deadline: context.resources.now + context.common.config().timeouts.busy,
             // Who accepts has nothing to say before the other.
             began: side == Side::Front,
             silence: match side {
@@ -65,6 +73,11 @@ impl Handshaking {
                 Side::Front => Silence::none(),
             },
         })
+    }
+
+    /// The end that it is on.
+    pub fn side(&self) -> Side {
+        self.side
     }
 
     /// When it must be stepped though nothing happened.
@@ -77,10 +90,15 @@ impl Handshaking {
     ///
     /// # Errors
     /// The handshake failed, took too long, or a peer is gone.
-    pub fn step(mut self, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+    pub fn step(
+        mut self,
+        end: &mut End,
+        other: Option<&End>,
+        mut context: Context<'_>,
+    ) -> Result<Next<Self>, Ending> {
         let log = context.common.log;
         let doing = doing(self.side);
-        self.warn_of_silence(&context);
+        self.warn_of_silence(end, &context);
         if context.resources.now >= self.deadline {
             info!(
                 log,
@@ -89,7 +107,7 @@ impl Handshaking {
             failed(HandshakeFailure::Vanished, &context);
             return Err(Ending::Reset);
         }
-        if other(self.side, &mut context).is_some_and(|end| end.failed()) {
+        if other.is_some_and(End::failed) {
             info!(
                 log,
                 "{doing}: the other end reset the connection during the handshake"
@@ -97,22 +115,20 @@ impl Handshaking {
             failed(HandshakeFailure::Vanished, &context);
             return Err(Ending::Reset);
         }
-        let pool = &mut context.resources.pool;
-        let end = end(self.side, context.front, context.back)?;
-        if let Err(errno) = end.flush(pool) {
+        if let Err(errno) = end.flush(&mut context.resources.pool) {
             failed(HandshakeFailure::Vanished, &context);
             return Err(broken(&log, doing, errno));
         }
         for _ in 0..READS {
-            let may_work = !self.began || !end_ref(self.side, &mut context)?.input.is_empty();
+            let may_work = !self.began || !end.input.is_empty();
             if may_work {
                 self.began = true;
-                self.handshake = match advance(self.side, self.handshake, &mut context)? {
+                self.handshake = match advance(self.side, self.handshake, end, &mut context)? {
                     Stepped::Done => return Ok(Next::Advance),
                     Stepped::More(handshake) => handshake,
                 };
             }
-            if !hear(self.side, &self.handshake, &mut context)? {
+            if !hear(self.side, &self.handshake, end, &mut context)? {
                 return Ok(Next::Wait(self));
             }
             self.silence.end();
@@ -120,11 +136,10 @@ impl Handshaking {
         Ok(Next::Again(self))
     }
 
-    fn warn_of_silence(&mut self, context: &Context<'_>) {
+    fn warn_of_silence(&mut self, end: &End, context: &Context<'_>) {
         let (common, now) = (&*context.common, context.resources.now);
         // Its first words may wait for this thread.
-        let waits = context.back.as_ref().is_some_and(|back| !back.readable());
-        if waits && self.silence.is_long(now, self.deadline) {
+        if !end.readable() && self.silence.is_long(now, self.deadline) {
             let began = self.deadline - common.config().timeouts.busy;
             advice::no_hello(now.saturating_duration_since(began), common);
         }
@@ -139,39 +154,21 @@ fn doing(side: Side) -> &'static str {
     }
 }
 
-fn end<'a>(
-    side: Side,
-    front: &'a mut End,
-    back: &'a mut Option<End>,
-) -> Result<&'a mut End, Ending> {
-    match side {
-        Side::Front => Ok(front),
-        Side::Back => back.as_mut().ok_or(Ending::Reset),
-    }
-}
-
-fn end_ref<'a>(side: Side, context: &'a mut Context<'_>) -> Result<&'a mut End, Ending> {
-    end(side, context.front, context.back)
-}
-
-fn other<'a>(side: Side, context: &'a mut Context<'_>) -> Option<&'a mut End> {
-    match side {
-        Side::Front => context.back.as_mut(),
-        Side::Back => Some(&mut *context.front),
-    }
-}
-
 fn failed(why: HandshakeFailure, context: &Context<'_>) {
     let row = context.resources.row(context.common.index());
     row.handshake_failed(why);
 }
 
 /// One step of the handshake over what is in `input`.
-fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Result<Stepped, Ending> {
+fn advance(
+    side: Side,
+    handshake: Handshake,
+    end: &mut End,
+    context: &mut Context<'_>,
+) -> Result<Stepped, Ending> {
     let log = context.common.log;
     let scratch = &mut context.resources.scratch;
     let pool = &mut context.resources.pool;
-    let end = end(side, context.front, context.back)?;
     scratch.tls.clear();
     let stepped = handshake.step(end.input.bytes_mut(), &mut scratch.tls, &log);
     let sent = match &stepped {
@@ -201,7 +198,7 @@ fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Resul
             match step {
                 Step::More(handshake) => Ok(Stepped::More(handshake)),
                 Step::Done(stream) => {
-                    established(side, stream, context)?;
+                    established(side, stream, end, context);
                     Ok(Stepped::Done)
                 }
             }
@@ -209,7 +206,7 @@ fn advance(side: Side, handshake: Handshake, context: &mut Context<'_>) -> Resul
     }
 }
 
-fn established(side: Side, stream: Stream, context: &mut Context<'_>) -> Result<(), Ending> {
+fn established(side: Side, stream: Stream, end: &mut End, context: &Context<'_>) {
     let log = context.common.log;
     let negotiated = stream.negotiated();
     let row = context.resources.row(context.common.index());
@@ -231,17 +228,19 @@ fn established(side: Side, stream: Stream, context: &mut Context<'_>) -> Result<
     if let Some(group) = negotiated.group {
         info!(log, "Peer temporary key: {group}");
     }
-    let end = end_ref(side, context)?;
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);
-    Ok(())
 }
 
 /// Reads once. Returns whether something came; that nothing ever will is a failure.
-fn hear(side: Side, handshake: &Handshake, context: &mut Context<'_>) -> Result<bool, Ending> {
+fn hear(
+    side: Side,
+    handshake: &Handshake,
+    end: &mut End,
+    context: &mut Context<'_>,
+) -> Result<bool, Ending> {
     let log = context.common.log;
     let pool = &mut context.resources.pool;
-    let end = end(side, context.front, context.back)?;
     if end.reading == Reading::Open && !end.readable() {
         return Ok(false);
     }

@@ -8,20 +8,26 @@ pub mod advice;
 pub mod buffer;
 pub mod connecting;
 pub mod end;
+mod ends;
 mod first_words;
 pub mod handshaking;
+mod hearing;
 pub mod lookup;
 pub mod outbound;
 pub mod poller;
 pub mod pump;
 pub mod resources;
+pub mod route;
 pub mod session;
+pub mod step;
 pub mod talking;
 mod trouble;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+pub use route::Route;
 
 use crate::config::Service;
 use crate::log;
@@ -32,8 +38,12 @@ use crate::tls;
 pub struct ServiceContext {
     /// Its options.
     pub config: Service,
-    /// Its TLS side; `None` leaves both ends in plain, which no configuration can ask for.
-    pub tls: Option<tls::Context>,
+    /// TLS on accepted connections.
+    pub front: Option<tls::Context>,
+    /// TLS on the connections to `connect`.
+    pub back: Option<tls::Context>,
+    /// What its sessions go through.
+    pub route: Route,
     /// What its `connect` entries resolved to when the configuration was loaded, in their order;
     /// empty with `delay = yes` or when nothing resolved.
     pub upstreams: Vec<Upstream>,

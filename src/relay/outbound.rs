@@ -10,7 +10,7 @@ use nix::sys::socket::{
 };
 
 use super::Upstream;
-use super::session::set_options;
+use super::step::set_options;
 use crate::config::{Service, SocketOption, SocketOptionValue};
 use crate::ipc::sockopt;
 use crate::log::Log;

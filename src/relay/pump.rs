@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::advice;
-use super::buffer::{LARGE, Pool, READ, SMALL, Scratch};
-use super::end::{End, Reading, Received, Writing};
+use super::buffer::{LARGE, Pool, Scratch};
+use super::end::{End, Reading, Writing};
+use super::ends::Pair;
 use super::first_words::FirstWords;
+use super::hearing::{Ears, Heard};
 use super::resources::Resources;
-use super::session::{Common, Context, Ending, Next, broken};
+use super::step::{Common, Context, Ending, Next, broken};
 use super::trouble::{Trouble, gone, reading, writing};
 use crate::log::Log;
 use crate::protocol::Side;
@@ -69,13 +71,13 @@ struct Flow<'a> {
 
 impl Pump {
     /// Begins to carry.
-    pub fn begin(context: &mut Context<'_>) -> Self {
-        if context.front.tls.is_some() {
+    pub fn begin(pair: &Pair, context: &mut Context<'_>) -> Self {
+        if pair.front.tls.is_some() && pair.back.tls.is_none() {
             context.common.first_words = FirstWords::within_tls(context.common.config());
         }
         let now = context.resources.now;
-        let front = context.front.holds().then_some(now + TICKETS_WAIT);
-        let back = context.back.as_ref().is_some_and(End::holds);
+        let front = pair.front.holds().then_some(now + TICKETS_WAIT);
+        let back = pair.back.holds();
         Self {
             release_at: if back { Some(now) } else { front },
             active: now,
@@ -92,17 +94,10 @@ impl Pump {
     ///
     /// # Errors
     /// An end is broken, or was idle for too long.
-    pub fn step(mut self, context: Context<'_>) -> Result<Next<Self>, Ending> {
-        let Context {
-            common,
-            front,
-            back,
-            resources,
-        } = context;
+    pub fn step(mut self, pair: &mut Pair, context: Context<'_>) -> Result<Next<Self>, Ending> {
+        let Context { common, resources } = context;
         let log = common.log;
-        let Some(back) = back else {
-            return Err(Ending::Reset);
-        };
+        let Pair { front, back } = pair;
         let (mut again, mut moved) = (false, false);
         for side in [Side::Front, Side::Back] {
             let (carried, active) = carry(side, common, front, back, resources)?;
@@ -226,15 +221,13 @@ impl Flow<'_> {
             if !self.from.plain.is_empty() {
                 self.carry_leftover()?;
             } else if self.from.unread {
-                self.carry_unread()?;
+                self.carry_words()?;
             } else if self.from.reading == Reading::Over {
                 return self.finish();
             } else if !self.from.readable() || self.from.output.len() > LARGE {
                 return Ok(Carried::All);
-            } else if self.from.tls.is_some() {
-                self.carry_records()?;
             } else {
-                self.carry_plain()?;
+                self.carry_words()?;
             }
         }
         // The turn is over; what is left to do needs another one, as no event will announce it.
@@ -275,46 +268,64 @@ impl Flow<'_> {
         let words = self.first_words.left_over(plain.bytes(), kept);
         let range = 0..words.len();
         let ranges = std::slice::from_ref(&range);
-        let result = deliver(self.to, words, ranges, write, self.pool);
+        let result = self.to.say(words, ranges, write, self.pool);
         plain.clear(self.pool);
         self.account(range.len());
         result
     }
 
-    /// Records that came in behind the end of the handshake.
-    fn carry_unread(&mut self) -> Result<(), Trouble> {
-        self.from.unread = false;
-        let mut input = std::mem::take(&mut self.from.input);
-        let result = self.decrypt_and_deliver(input.bytes_mut());
-        let consumed = *result.as_ref().unwrap_or(&input.len());
-        input.consume(consumed, self.pool);
-        self.from.input = input;
-        result.map(drop)
-    }
-
-    fn carry_plain(&mut self) -> Result<(), Trouble> {
+    /// Hears once, and says it to the other end.
+    fn carry_words(&mut self) -> Result<(), Trouble> {
         let Scratch {
-            read, write, kept, ..
+            read,
+            write,
+            ranges,
+            tls,
+            kept,
+            ..
         } = &mut *self.scratch;
-        let count = match self
-            .from
-            .receive(&mut read[..READ])
-            .map_err(Trouble::Read)?
-        {
-            Received::Bytes(count) => count,
-            Received::Nothing => return Ok(()),
-            Received::Eof => {
-                info!(self.log, "Read socket closed (readsocket)");
-                self.from.reading = Reading::Over;
-                return self.carry_rest();
-            }
+        let (to, first_words) = (&mut *self.to, &mut *self.first_words);
+        let encrypted = self.from.tls.is_some();
+        let (mut carried, mut released, mut moved) = (0, 0, false);
+        let ears = Ears {
+            read,
+            ranges,
+            answers: tls,
+            pool: self.pool,
+            log: self.log,
         };
-        let words = self.first_words.plain(&read[..count], kept);
-        let range = 0..words.len();
-        let ranges = std::slice::from_ref(&range);
-        deliver(self.to, words, ranges, write, self.pool)?;
-        self.account(range.len());
-        Ok(())
+        let heard = self.from.hear(ears, |from, work, ranges, pool| {
+            moved = true;
+            if !encrypted {
+                let words = first_words.plain(work, kept);
+                let range = 0..words.len();
+                to.say(words, std::slice::from_ref(&range), write, pool)?;
+                carried = range.len();
+                return Ok(());
+            }
+            let due = first_words.decrypted(work, ranges, kept);
+            if !due.is_empty() {
+                // A peer that cannot be reached any more shows when it is read from.
+                let whole = 0..due.len();
+                let _ = from.say(due, std::slice::from_ref(&whole), write, pool);
+                released = due.len();
+            }
+            to.say(work, ranges, write, pool)?;
+            carried = ranges.iter().map(Range::len).sum();
+            Ok(())
+        });
+        self.released += released as u64;
+        self.moved |= moved;
+        if carried > 0 {
+            self.account(carried);
+        }
+        match heard? {
+            Heard::Over if !encrypted => {
+                info!(self.log, "Read socket closed (readsocket)");
+                self.carry_rest()
+            }
+            Heard::Words | Heard::Nothing | Heard::Over => Ok(()),
+        }
     }
 
     /// Passes on what was held back when the server ended.
@@ -326,141 +337,9 @@ impl Flow<'_> {
         }
         let range = 0..kept.len();
         let ranges = std::slice::from_ref(&range);
-        deliver(self.to, kept, ranges, write, self.pool)?;
+        self.to.say(kept, ranges, write, self.pool)?;
         self.account(range.len());
         Ok(())
-    }
-
-    /// Reads, decrypts in place, and sends on. An incomplete record is met in one of two ways: on
-    /// a stream that comes in piece by piece it is completed where it lies; on one that fills
-    /// every read it is put in front of the next.
-    fn carry_records(&mut self) -> Result<(), Trouble> {
-        match self.from.input.is_empty() || self.from.bulk {
-            true => self.carry_through_scratch(),
-            false => self.carry_in_place(),
-        }
-    }
-
-    fn carry_through_scratch(&mut self) -> Result<(), Trouble> {
-        let mut read = std::mem::take(&mut self.scratch.read);
-        let result = self.fill_and_decrypt(&mut read);
-        self.scratch.read = read;
-        result
-    }
-
-    fn fill_and_decrypt(&mut self, read: &mut [u8]) -> Result<(), Trouble> {
-        let had = self.from.input.len();
-        self.from.goes_on = had > 0;
-        let whole = (had + READ).min(read.len());
-        let received = self.from.receive(&mut read[had..whole]);
-        let Some(count) = self.judge_received(received)? else {
-            return Ok(());
-        };
-        self.from.bulk = had + count == whole;
-        read[..had].copy_from_slice(self.from.input.bytes());
-        self.from.input.clear(self.pool);
-        let work = &mut read[..had + count];
-        let consumed = self.decrypt_and_deliver(work)?;
-        self.from.input.push(&work[consumed..], self.pool);
-        Ok(())
-    }
-
-    fn carry_in_place(&mut self) -> Result<(), Trouble> {
-        let mut input = std::mem::take(&mut self.from.input);
-        self.from.goes_on = true;
-        // A record fits into the smaller kind of block, so there is room behind a part of one.
-        let room = input.room(1, self.pool);
-        let space = room.len();
-        let received = self.from.receive(room);
-        let result = match self.judge_received(received) {
-            Ok(Some(count)) => {
-                input.grown(count);
-                self.from.bulk = count == space;
-                self.decrypt_and_deliver(input.bytes_mut()).map(Some)
-            }
-            Ok(None) => Ok(None),
-            Err(trouble) => Err(trouble),
-        };
-        if let Ok(Some(consumed)) = result {
-            input.consume(consumed, self.pool);
-        }
-        debug_assert!(result.is_err() || input.len() <= SMALL);
-        self.from.input = input;
-        result.map(drop)
-    }
-
-    /// Notes the end of a TLS stream that comes without close_notify; gives the count otherwise.
-    fn judge_received(
-        &mut self,
-        received: Result<Received, Errno>,
-    ) -> Result<Option<usize>, Trouble> {
-        match received.map_err(Trouble::Read)? {
-            Received::Bytes(count) => Ok(Some(count)),
-            Received::Nothing => Ok(None),
-            Received::Eof => {
-                self.truncated()?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// EOF without close_notify. As with stunnel nothing more is sent to that peer either.
-    fn truncated(&mut self) -> Result<(), Trouble> {
-        let unsent = self.from.unsent();
-        if unsent > 0 && self.from.writing == Writing::Open {
-            return Err(Trouble::Unsent(unsent));
-        }
-        info!(
-            self.log,
-            "TLS socket closed (SSL_read) without close_notify: what was received may be cut short"
-        );
-        self.from.output.clear(self.pool);
-        self.from.reading = Reading::Over;
-        self.from.writing = Writing::Over;
-        Ok(())
-    }
-
-    /// Returns how much of `work` was used up.
-    fn decrypt_and_deliver(&mut self, work: &mut [u8]) -> Result<usize, Trouble> {
-        let Scratch {
-            write,
-            ranges,
-            tls,
-            kept,
-            ..
-        } = &mut *self.scratch;
-        ranges.clear();
-        tls.clear();
-        let decrypted = self.from.decrypt(work, ranges, tls);
-        self.moved = true;
-        if !tls.is_empty() && self.from.writing == Writing::Open {
-            // The answer to a key's update, or an alert: both go to where the records came from.
-            // A peer that cannot be reached any more shows when it is read from.
-            let _ = self.from.queue(tls, self.pool);
-        }
-        let count = ranges.iter().map(Range::len).sum();
-        let due = self.first_words.decrypted(work, ranges, kept);
-        if !due.is_empty() {
-            // As above: a failure shows when the peer is read from.
-            let whole = 0..due.len();
-            let _ = deliver(
-                self.from,
-                due,
-                std::slice::from_ref(&whole),
-                write,
-                self.pool,
-            );
-            self.released += due.len() as u64;
-        }
-        // What was authentic goes on even if a record behind it was not.
-        deliver(self.to, work, ranges, write, self.pool)?;
-        self.account(count);
-        let (consumed, closed) = decrypted.map_err(Trouble::Tls)?;
-        if closed {
-            info!(self.log, "TLS closed (SSL_read)");
-            self.from.reading = Reading::Over;
-        }
-        Ok(consumed)
     }
 
     fn account(&mut self, count: usize) {
@@ -502,43 +381,4 @@ impl Flow<'_> {
             }
         }
     }
-}
-
-/// Sends the payload that lies in `work` at `ranges`; what does not fit into the socket waits in
-/// the end's `output`.
-fn deliver(
-    to: &mut End,
-    work: &[u8],
-    ranges: &[Range<usize>],
-    write: &mut [u8],
-    pool: &mut Pool,
-) -> Result<(), Trouble> {
-    if to.writing != Writing::Open {
-        return Ok(());
-    }
-    if to.tls.is_none() {
-        return to.queue_pieces(work, ranges, pool).map_err(Trouble::Write);
-    }
-    let mut filled = 0;
-    for range in ranges {
-        let mut plain = &work[range.clone()];
-        while let Some(stream) = &mut to.tls
-            && !plain.is_empty()
-        {
-            let (taken, made) = stream
-                .encrypt(plain, &mut write[filled..])
-                .map_err(Trouble::Encrypt)?;
-            plain = &plain[taken..];
-            filled += made;
-            if taken == 0 {
-                // Full, which only a read full of the tiniest records brings about: send that, and go on.
-                if filled == 0 {
-                    return Err(Trouble::Write(Errno::ENOBUFS));
-                }
-                to.queue(&write[..filled], pool).map_err(Trouble::Write)?;
-                filled = 0;
-            }
-        }
-    }
-    to.queue(&write[..filled], pool).map_err(Trouble::Write)
 }

@@ -1,95 +1,29 @@
-//! A session: its two ends, the stage it is in, and what is counted and said about it from the
-//! first line to the last.
+//! A session: its ends, the stage of its route that it is in, and what is counted and said about it
+//! from the first line to the last.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::connecting::Connecting;
+use super::Address;
+use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
-use super::first_words::FirstWords;
+use super::ends::Pair;
 use super::handshaking::Handshaking;
 use super::poller::Readiness;
 use super::pump::Pump;
 use super::resources::Resources;
+use super::route;
+use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
-use super::{Address, Reason, ServiceContext};
-use crate::config::{LogId, Service};
+use crate::config::LogId;
 use crate::ipc::handoff::Handed;
-use crate::ipc::sockopt;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::resolver::ResolveError;
-use crate::{debug, error, log_at, notice, warning};
-
-/// How often a long connection's bytes are put on the scoreboard.
-const REPORT: Duration = Duration::from_secs(5);
-
-/// What must be done before bytes are carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Connect the back.
-    Connect,
-    /// The dialogue in plain.
-    Dialogue,
-    /// TLS on one end.
-    Handshake(Side),
-}
-
-/// The stages of a service's sessions, in their order.
-fn plan(service: &ServiceContext) -> &'static [Stage] {
-    use Stage::{Connect, Dialogue, Handshake};
-    match (
-        service.tls.is_some(),
-        service.config.client,
-        service.config.protocol.is_some(),
-    ) {
-        (false, _, false) => &[Connect],
-        (false, _, true) => &[Connect, Dialogue],
-        (true, true, false) => &[Connect, Handshake(Side::Back)],
-        (true, true, true) => &[Connect, Dialogue, Handshake(Side::Back)],
-        (true, false, false) => &[Handshake(Side::Front), Connect],
-        (true, false, true) => &[Connect, Dialogue, Handshake(Side::Front)],
-    }
-}
-
-/// How a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// In order.
-    Closed,
-    /// Broken: passed on as an RST, with `reset = yes`.
-    Reset,
-    /// Broken, and the peer of that side was told so, by an alert or in the protocol's own words;
-    /// they must not be overtaken by an RST, so only the other side gets one.
-    Alerted(Side),
-}
-
-/// What a stage's step comes to.
-#[derive(Debug)]
-pub enum Next<S> {
-    /// It waits for an event or its time.
-    Wait(S),
-    /// It has more to do, after others had their turn.
-    Again(S),
-    /// It is done, and the next stage begins.
-    Advance,
-    /// The session is over, in order.
-    Over,
-}
-
-impl<S> Next<S> {
-    fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Next<T> {
-        match self {
-            Next::Wait(stage) => Next::Wait(wrap(stage)),
-            Next::Again(stage) => Next::Again(wrap(stage)),
-            Next::Advance => Next::Advance,
-            Next::Over => Next::Over,
-        }
-    }
-}
+use crate::{debug, error, log_at, notice};
 
 /// What the reactor does with a session after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,103 +36,73 @@ pub enum Outcome {
     Done(Ending),
 }
 
-/// What a session is known by, whatever stage it is in.
+/// The ends that are there, and the stage that works on them.
 #[derive(Debug)]
-pub struct Common {
-    /// The key under which its events come; the lowest bit is set for the back.
-    pub key: u64,
-    /// Its number, over all workers.
-    pub number: u64,
-    /// Where its lines go.
-    pub log: Log,
-    /// The host of the `connect` entry in use, once connected by TCP.
-    pub upstream: Option<String>,
-    /// Payload carried from the front to the back, in bytes.
-    pub to_back: u64,
-    /// Payload carried from the back to the front, in bytes.
-    pub to_front: u64,
-    /// Inspects the session's first plaintext.
-    pub(super) first_words: FirstWords,
-    services: Arc<[ServiceContext]>,
-    service: usize,
-    reported: (u64, u64),
-    report_at: Option<Instant>,
-}
-
-impl Common {
-    /// The service it belongs to.
-    pub fn service(&self) -> &ServiceContext {
-        &self.services[self.service]
-    }
-
-    /// The service's options.
-    pub fn config(&self) -> &Service {
-        &self.service().config
-    }
-
-    /// The service's index.
-    pub fn index(&self) -> usize {
-        self.service
-    }
-
-    /// The end that TLS is on; with both in plain, the one that it would be on.
-    pub fn tls_side(&self) -> Side {
-        match self.config().client {
-            true => Side::Back,
-            false => Side::Front,
-        }
-    }
-
-    /// Bytes sent to the TLS end and to the plain end, as the last line gives them.
-    fn sent(&self) -> (u64, u64) {
-        match self.tls_side() {
-            Side::Back => (self.to_back, self.to_front),
-            Side::Front => (self.to_front, self.to_back),
-        }
-    }
-
-    fn report(&mut self, resources: &Resources) {
-        let row = resources.row(self.service);
-        let (back, front) = self.reported;
-        row.bytes_to_back().fetch_add(self.to_back - back, Relaxed);
-        row.bytes_to_front()
-            .fetch_add(self.to_front - front, Relaxed);
-        self.reported = (self.to_back, self.to_front);
-        self.report_at = None;
-    }
-}
-
-/// What a stage's step works on.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// What the session is known by.
-    pub common: &'a mut Common,
-    /// The accepted end.
-    pub front: &'a mut End,
-    /// The connected end, once it is.
-    pub back: &'a mut Option<End>,
-    /// What the thread's sessions share.
-    pub resources: &'a mut Resources,
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every session is joined, and each is in its slab's place, not moved"
+)]
+enum Life {
+    /// The server is not connected yet.
+    Alone(End, Early),
+    /// Both ends are there.
+    Joined(Pair, Late),
+    /// Only while it goes from the one to the other.
+    Between,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Early {
+    Handshaking(Handshaking),
     Connecting(Connecting),
+    /// Only while a step runs, and after its panic.
+    Stepping,
+}
+
+#[derive(Debug)]
+enum Late {
     Talking(Talking),
     Handshaking(Handshaking),
     Pump(Pump),
-    /// Only while a step runs, and after its panic.
+    /// As of [`Early`].
     Stepping,
+}
+
+/// What a step of the present stage came to.
+enum Turn {
+    /// The stage goes on later.
+    Later(Outcome),
+    /// It is over, and the next begins.
+    Advance,
+    /// The server is connected.
+    Connected(Connection),
+    /// The session is over, in order.
+    Over,
+}
+
+/// Puts the stage back if it goes on.
+fn turn<S, P>(next: Next<S>, place: &mut P, wrap: impl FnOnce(S) -> P) -> Turn {
+    match next {
+        Next::Wait(stage) => {
+            *place = wrap(stage);
+            Turn::Later(Outcome::Wait)
+        }
+        Next::Again(stage) => {
+            *place = wrap(stage);
+            Turn::Later(Outcome::Again)
+        }
+        Next::Advance => Turn::Advance,
+        Next::Over => Turn::Over,
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
     common: Common,
-    stages: &'static [Stage],
-    front: End,
-    back: Option<End>,
-    phase: Phase,
+    life: Life,
+    /// The next stage, of those that the route has for this part of its life.
+    next: usize,
 }
 
 impl Session {
@@ -211,35 +115,24 @@ impl Session {
             level: service.config.debug,
             id: log_id(service.config.log_id, handed.connection),
         };
-        let stages = plan(service);
-        let mut session = Self {
-            common: Common {
-                key,
-                number: handed.connection,
-                log,
-                upstream: None,
-                to_back: 0,
-                to_front: 0,
-                first_words: FirstWords::of(&service.config),
-                service: handed.service,
-                services,
-                reported: (0, 0),
-                report_at: None,
-            },
-            stages,
-            front: End::new(handed.socket, handed.peer.is_some(), false),
-            back: None,
-            phase: Phase::Stepping,
-        };
-        session.announce(handed.peer, resources);
-        if let [Stage::Handshake(Side::Front), ..] = stages {
+        let client_speaks = service.route.early(0).is_some();
+        let common = Common::new(&handed, key, log, services);
+        let mut front = End::new(handed.socket, handed.peer.is_some(), false);
+        announce(&common, &front, handed.peer, resources);
+        if client_speaks {
             // The first words are the client's, and as a rule they are here already.
-            session.front.note(Readiness {
+            front.note(Readiness {
                 readable: true,
                 ..Readiness::default()
             });
         }
-        if let Err(error) = resources.poller.add(session.front.as_fd(), key) {
+        let added = resources.poller.add(front.as_fd(), key);
+        let mut session = Self {
+            common,
+            life: Life::Alone(front, Early::Stepping),
+            next: 0,
+        };
+        if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
             session.finish(Ending::Reset, resources);
             return None;
@@ -253,51 +146,37 @@ impl Session {
         }
     }
 
-    fn announce(&self, peer: Option<SocketAddr>, resources: &Resources) {
-        let (log, config) = (self.common.log, self.common.config());
-        let row = resources.row(self.common.service);
-        row.accepted().fetch_add(1, Relaxed);
-        row.active().fetch_add(1, Relaxed);
-        debug!(log, "Service [{}] started", config.name);
-        if peer.is_some() {
-            set_options(&self.front, 'l', config, &log);
-        }
-        let from = Address(peer);
-        notice!(
-            log,
-            "Service [{}] accepted connection from {from}",
-            config.name
-        );
-    }
-
     /// Takes note of an event on the socket of one side.
     pub fn note(&mut self, side: Side, ready: Readiness) {
-        match (side, &mut self.back, &mut self.phase) {
-            (Side::Front, _, _) => self.front.note(ready),
-            (Side::Back, Some(back), _) => back.note(ready),
-            (Side::Back, None, Phase::Connecting(connecting)) => connecting.note(ready),
-            (Side::Back, None, _) => {}
+        match (side, &mut self.life) {
+            (Side::Front, Life::Alone(front, _)) => front.note(ready),
+            (Side::Back, Life::Alone(_, Early::Connecting(connecting))) => connecting.note(ready),
+            (side, Life::Joined(pair, _)) => pair.end(side).note(ready),
+            (Side::Back, Life::Alone(..)) | (_, Life::Between) => {}
         }
     }
 
     /// Takes the resolver's answer to question `id`; `None`: the resolver that was asked is gone.
     pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
-        if let Phase::Connecting(connecting) = &mut self.phase {
+        if let Life::Alone(_, Early::Connecting(connecting)) = &mut self.life {
             connecting.answer(id, answer, &self.common.log);
         }
     }
 
     /// When it must be stepped though nothing happened.
     pub fn due(&self) -> Option<Instant> {
-        let phase = match &self.phase {
-            Phase::Connecting(connecting) => connecting.due(),
-            Phase::Talking(talking) => Some(talking.due()),
-            Phase::Handshaking(handshaking) => Some(handshaking.due()),
-            Phase::Pump(pump) => Some(pump.due()),
-            Phase::Stepping => None,
+        let stage = match &self.life {
+            Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Connecting(stage)) => stage.due(),
+            Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
+            Life::Joined(_, Late::Handshaking(stage)) => Some(stage.due()),
+            Life::Joined(_, Late::Pump(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Stepping) | Life::Joined(_, Late::Stepping) | Life::Between => {
+                None
+            }
         };
-        match (phase, self.common.report_at) {
-            (Some(phase), Some(report)) => Some(phase.min(report)),
+        match (stage, self.common.report_at()) {
+            (Some(stage), Some(report)) => Some(stage.min(report)),
             (one, other) => one.or(other),
         }
     }
@@ -305,105 +184,94 @@ impl Session {
     /// Goes on as far as it can without waiting and without starving others.
     pub fn step(&mut self, resources: &mut Resources) -> Outcome {
         let outcome = self.run(resources);
-        match outcome {
-            Outcome::Done(_) => return outcome,
-            Outcome::Wait if self.is_unanswered() => self.acknowledge(),
-            Outcome::Wait | Outcome::Again => {}
+        if let Outcome::Done(_) = outcome {
+            return outcome;
         }
         let common = &mut self.common;
-        let back = self.back.as_mut().map(|back| (back, common.key | 1));
-        for (end, key) in [(&mut self.front, common.key)].into_iter().chain(back) {
-            if end.must_watch_room()
-                && let Err(error) = resources.poller.watch_room(end.as_fd(), key)
-            {
-                error!(common.log, "epoll_ctl: {}", log::Reason(&error));
-                return Outcome::Done(Ending::Reset);
+        let watched = match &mut self.life {
+            Life::Alone(front, _) => settle(front, Side::Front, outcome, common, resources),
+            Life::Joined(pair, _) => {
+                settle(&mut pair.front, Side::Front, outcome, common, resources)
+                    .and_then(|()| settle(&mut pair.back, Side::Back, outcome, common, resources))
             }
+            Life::Between => Ok(()),
+        };
+        if let Err(ending) = watched {
+            return Outcome::Done(ending);
         }
-        match common.report_at {
-            Some(at) if at <= resources.now => common.report(resources),
-            None if (common.to_back, common.to_front) != common.reported => {
-                common.report_at = Some(resources.now + REPORT);
-            }
-            _ => {}
-        }
+        common.report_if_due(resources);
         outcome
-    }
-
-    fn is_unanswered(&self) -> bool {
-        self.front.is_unanswered() || self.back.as_ref().is_some_and(End::is_unanswered)
-    }
-
-    /// What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
-    fn acknowledge(&mut self) {
-        if self.common.service().tls.is_none() {
-            return;
-        }
-        match self.common.tls_side() {
-            Side::Front => self.front.acknowledge(),
-            Side::Back => {
-                if let Some(back) = &mut self.back {
-                    back.acknowledge();
-                }
-            }
-        }
     }
 
     fn run(&mut self, resources: &mut Resources) -> Outcome {
         loop {
-            let phase = std::mem::replace(&mut self.phase, Phase::Stepping);
-            let context = Context {
-                common: &mut self.common,
-                front: &mut self.front,
-                back: &mut self.back,
-                resources,
+            let common = &mut self.common;
+            let context = Context { common, resources };
+            let turn = match &mut self.life {
+                Life::Alone(front, phase) => step_early(front, phase, context),
+                Life::Joined(pair, phase) => step_late(pair, phase, context),
+                Life::Between => Err(inconsistent(&self.common)),
             };
-            let next = match phase {
-                Phase::Connecting(stage) => stage.step(context).map(|n| n.map(Phase::Connecting)),
-                Phase::Talking(stage) => stage.step(context).map(|n| n.map(Phase::Talking)),
-                Phase::Handshaking(stage) => stage.step(context).map(|n| n.map(Phase::Handshaking)),
-                Phase::Pump(stage) => stage.step(context).map(|n| n.map(Phase::Pump)),
-                Phase::Stepping => Err(Ending::Reset),
+            let advanced = match turn {
+                Ok(Turn::Later(outcome)) => return outcome,
+                Ok(Turn::Over) => return Outcome::Done(Ending::Closed),
+                Ok(Turn::Advance) => self.advance(resources),
+                Ok(Turn::Connected(back)) => self.join(back, resources),
+                Err(ending) => Err(ending),
             };
-            match next {
-                Ok(Next::Wait(phase)) => {
-                    self.phase = phase;
-                    return Outcome::Wait;
-                }
-                Ok(Next::Again(phase)) => {
-                    self.phase = phase;
-                    return Outcome::Again;
-                }
-                Ok(Next::Advance) => {
-                    if let Err(ending) = self.advance(resources) {
-                        return Outcome::Done(ending);
-                    }
-                }
-                Ok(Next::Over) => return Outcome::Done(Ending::Closed),
-                Err(ending) => return Outcome::Done(ending),
+            if let Err(ending) = advanced {
+                return Outcome::Done(ending);
             }
         }
     }
 
-    /// Begins the next stage of the plan.
+    /// Begins the next stage of the route.
     fn advance(&mut self, resources: &mut Resources) -> Result<(), Ending> {
-        let mut context = Context {
-            common: &mut self.common,
-            front: &mut self.front,
-            back: &mut self.back,
-            resources,
+        let nth = self.next;
+        self.next += 1;
+        let common = &mut self.common;
+        let (early, late) = {
+            let route = &common.service().route;
+            (route.early(nth), route.late(nth))
         };
-        let Some((stage, rest)) = self.stages.split_first() else {
-            self.phase = Phase::Pump(Pump::begin(&mut context));
-            return Ok(());
-        };
-        self.stages = rest;
-        self.phase = match *stage {
-            Stage::Connect => Phase::Connecting(Connecting::begin(context)),
-            Stage::Dialogue => Phase::Talking(Talking::begin(context)?),
-            Stage::Handshake(side) => Phase::Handshaking(Handshaking::begin(side, context)?),
-        };
+        let mut context = Context { common, resources };
+        match &mut self.life {
+            Life::Alone(front, phase) => {
+                *phase = match early {
+                    Some(route::Early::Handshake) => {
+                        Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
+                    }
+                    None => Early::Connecting(Connecting::begin(&mut context)),
+                }
+            }
+            Life::Joined(pair, phase) => {
+                *phase = match late {
+                    Some(route::Late::Talk(protocol)) => {
+                        Late::Talking(Talking::begin(protocol, pair, &mut context)?)
+                    }
+                    Some(route::Late::Handshake(side)) => {
+                        let end = pair.end(side);
+                        Late::Handshaking(Handshaking::begin(side, end, &mut context)?)
+                    }
+                    None => Late::Pump(Pump::begin(pair, &mut context)),
+                }
+            }
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
         Ok(())
+    }
+
+    /// Both ends are there from now on.
+    fn join(&mut self, back: Connection, resources: &mut Resources) -> Result<(), Ending> {
+        self.life = match std::mem::replace(&mut self.life, Life::Between) {
+            Life::Alone(front, _) => {
+                let back = back.into();
+                Life::Joined(Pair { front, back }, Late::Stepping)
+            }
+            other => other,
+        };
+        self.next = 0;
+        self.advance(resources)
     }
 
     /// Writes the last lines, settles the counts, gives the memory back and the sockets to those
@@ -418,14 +286,20 @@ impl Session {
             "Connection {status}: {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
         self.common.report(resources);
-        if let Phase::Connecting(connecting) = self.phase {
-            connecting.dissolve(resources);
+        match self.life {
+            Life::Alone(front, phase) => {
+                if let Early::Connecting(connecting) = phase {
+                    connecting.dissolve(resources);
+                }
+                part(front, Side::Front, ending, reset, resources);
+            }
+            Life::Joined(pair, _) => {
+                part(pair.back, Side::Back, ending, reset, resources);
+                part(pair.front, Side::Front, ending, reset, resources);
+            }
+            Life::Between => {}
         }
-        if let Some(back) = self.back {
-            part(back, Side::Back, ending, reset, resources);
-        }
-        part(self.front, Side::Front, ending, reset, resources);
-        let row = resources.row(self.common.service);
+        let row = resources.row(self.common.index());
         row.active().fetch_sub(1, Relaxed);
         let worker = resources.scoreboard.worker(resources.worker);
         worker.active().fetch_sub(1, Relaxed);
@@ -455,39 +329,6 @@ impl Session {
             0,
             "Active connection {n}: Service [{name}], {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
-    }
-}
-
-fn log_id(kind: LogId, connection: u64) -> Id {
-    match kind {
-        LogId::Sequential => Id::Connection(connection),
-        LogId::Process => Id::Connection(u64::from(std::process::id())),
-        LogId::Thread => {
-            let thread = nix::unistd::gettid().as_raw();
-            Id::Connection(u64::try_from(thread).unwrap_or_default())
-        }
-        LogId::Unique => {
-            let mut random = [0; 16];
-            match aws_lc_rs::rand::fill(&mut random) {
-                Ok(()) => Id::Unique(u128::from_ne_bytes(random)),
-                Err(_) => Id::Connection(connection),
-            }
-        }
-    }
-}
-
-/// Sets the options of `socket = l:…` or `r:…`, as stunnel with a warning for what is refused.
-pub fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
-    let mut failed = false;
-    for option in config.socket.iter().filter(|option| option.on == on) {
-        if let Err(error) = sockopt::set(end.as_fd(), option) {
-            error!(log, "setsockopt {}: {}", option.name, log::Reason(&error));
-            failed = true;
-        }
-    }
-    if failed {
-        let which = if on == 'l' { "local" } else { "remote" };
-        warning!(log, "Failed to set {which} socket options");
     }
 }
 
@@ -528,8 +369,99 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
     resources.closing.push(socket);
 }
 
-/// A line about a socket's failure, as stunnel words it, and the ending that it means.
-pub fn broken(log: &Log, doing: &str, errno: nix::errno::Errno) -> Ending {
-    error!(log, "{doing}: {}", Reason(errno));
+fn announce(common: &Common, front: &End, peer: Option<SocketAddr>, resources: &Resources) {
+    let (log, config) = (common.log, common.config());
+    let row = resources.row(common.index());
+    row.accepted().fetch_add(1, Relaxed);
+    row.active().fetch_add(1, Relaxed);
+    debug!(log, "Service [{}] started", config.name);
+    if peer.is_some() {
+        set_options(front, 'l', config, &log);
+    }
+    let from = Address(peer);
+    notice!(
+        log,
+        "Service [{}] accepted connection from {from}",
+        config.name
+    );
+}
+
+fn step_early(front: &mut End, phase: &mut Early, context: Context<'_>) -> Result<Turn, Ending> {
+    match std::mem::replace(phase, Early::Stepping) {
+        Early::Handshaking(stage) => {
+            let next = stage.step(front, None, context)?;
+            Ok(turn(next, phase, Early::Handshaking))
+        }
+        Early::Connecting(stage) => Ok(match stage.step(front, context)? {
+            Reached::Waiting(stage) => {
+                *phase = Early::Connecting(stage);
+                Turn::Later(Outcome::Wait)
+            }
+            Reached::Connected(back) => Turn::Connected(back),
+        }),
+        Early::Stepping => Err(inconsistent(context.common)),
+    }
+}
+
+fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<Turn, Ending> {
+    match std::mem::replace(phase, Late::Stepping) {
+        Late::Pump(stage) => Ok(turn(stage.step(pair, context)?, phase, Late::Pump)),
+        Late::Talking(stage) => Ok(turn(stage.step(pair, context)?, phase, Late::Talking)),
+        Late::Handshaking(stage) => {
+            let (end, other) = pair.facing(stage.side());
+            let next = stage.step(end, Some(other), context)?;
+            Ok(turn(next, phase, Late::Handshaking))
+        }
+        Late::Stepping => Err(inconsistent(context.common)),
+    }
+}
+
+/// A session is stepped no more once a step of it has ended it or panicked.
+fn inconsistent(common: &Common) -> Ending {
+    error!(common.log, "INTERNAL ERROR: a session without a stage");
     Ending::Reset
+}
+
+/// What is due on an end when its session has been stepped: the acknowledgement of what caused nothing to
+/// be sent, and an event when a full socket has room.
+fn settle(
+    end: &mut End,
+    side: Side,
+    outcome: Outcome,
+    common: &Common,
+    resources: &Resources,
+) -> Result<(), Ending> {
+    let (tls, key) = match side {
+        Side::Front => (&common.service().front, common.key),
+        Side::Back => (&common.service().back, common.key | 1),
+    };
+    // What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
+    if outcome == Outcome::Wait && end.is_unanswered() && tls.is_some() {
+        end.acknowledge();
+    }
+    if end.must_watch_room()
+        && let Err(error) = resources.poller.watch_room(end.as_fd(), key)
+    {
+        error!(common.log, "epoll_ctl: {}", log::Reason(&error));
+        return Err(Ending::Reset);
+    }
+    Ok(())
+}
+
+fn log_id(kind: LogId, connection: u64) -> Id {
+    match kind {
+        LogId::Sequential => Id::Connection(connection),
+        LogId::Process => Id::Connection(u64::from(std::process::id())),
+        LogId::Thread => {
+            let thread = nix::unistd::gettid().as_raw();
+            Id::Connection(u64::try_from(thread).unwrap_or_default())
+        }
+        LogId::Unique => {
+            let mut random = [0; 16];
+            match aws_lc_rs::rand::fill(&mut random) {
+                Ok(()) => Id::Unique(u128::from_ne_bytes(random)),
+                Err(_) => Id::Connection(connection),
+            }
+        }
+    }
 }

@@ -4,8 +4,9 @@ use nix::errno::Errno;
 
 use super::buffer::{Pool, Scratch};
 use super::end::{End, Reading, Writing};
-use super::session::{Ending, broken};
+use super::step::{Ending, broken};
 use crate::log::Log;
+use crate::protocol::Side;
 use crate::tls::Failure;
 use crate::{error, info};
 
@@ -22,6 +23,31 @@ pub(super) enum Trouble {
     Encrypt(Failure),
     /// EOF on TLS with bytes that can no longer be delivered.
     Unsent(usize),
+}
+
+impl Trouble {
+    /// Says what is wrong with the end of `side`, while a dialogue spoke with it.
+    pub(super) fn end_dialogue(self, side: Side, log: &Log) -> Ending {
+        match self {
+            Trouble::Read(errno) => broken(log, "s_read", errno),
+            Trouble::Write(errno) => broken(log, "s_write", errno),
+            Trouble::Tls(failure) => {
+                error!(*log, "{failure}");
+                Ending::Alerted(side)
+            }
+            Trouble::Encrypt(failure) => {
+                error!(*log, "{failure}");
+                Ending::Reset
+            }
+            Trouble::Unsent(count) => {
+                error!(
+                    *log,
+                    "TLS socket closed (SSL_read) with {count} unsent byte(s)"
+                );
+                Ending::Reset
+            }
+        }
+    }
 }
 
 /// What stunnel says it was doing.

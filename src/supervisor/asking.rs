@@ -14,7 +14,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::signals::Signals;
@@ -45,7 +45,11 @@ pub fn obstacle() -> Option<&'static str> {
 /// No process or descriptor to be had; it was interrupted.
 pub fn ask(config: &Config, log: &Log) -> io::Result<PassPhrases> {
     let mut phrases = PassPhrases::none();
-    let has_keys = config.services.iter().any(|s| s.tls.cert.is_some());
+    let has_keys = config
+        .services
+        .iter()
+        .flat_map(Service::each_tls)
+        .any(|tls| tls.cert.is_some());
     let terminal = match open_terminal() {
         Ok(terminal) if has_keys => terminal,
         _ => return Ok(phrases),
@@ -129,10 +133,10 @@ fn ask_for_all(
 ) -> io::Result<PassPhrases> {
     let mut phrases = PassPhrases::none();
     let mut given_up: Vec<&Path> = Vec::new();
-    for service in &config.services {
+    for options in config.services.iter().flat_map(Service::each_tls) {
         // A certificate and its key may be two locked files, one after the other.
         let (mut last, mut asked) = (None, 0);
-        while let Some(path) = tls::locked_file(&service.tls, &phrases) {
+        while let Some(path) = tls::locked_file(options, &phrases) {
             if given_up.contains(&path) {
                 break;
             }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::inside::seen_from_outside;
 use crate::log::Log;
 
@@ -141,7 +141,7 @@ fn is_link(path: &Path) -> bool {
 /// Each folder with the names in it that matter.
 fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
     let mut folders: HashMap<PathBuf, Option<BTreeSet<OsString>>> = HashMap::new();
-    for tls in config.services.iter().map(|service| &service.tls) {
+    for tls in config.services.iter().flat_map(Service::each_tls) {
         let files = [&tls.cert, &tls.key, &tls.key_password_file, &tls.ca_file];
         for file in files.into_iter().flatten() {
             for (folder, name) in names_on_the_way(file) {
@@ -154,7 +154,7 @@ fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
             }
         }
     }
-    for tls in config.services.iter().map(|service| &service.tls) {
+    for tls in config.services.iter().flat_map(Service::each_tls) {
         if let Some(folder) = &tls.ca_path {
             // As it is loaded: in the jail, or outside where it is not there.
             let inside = seen_from_outside(config.global.chroot.as_deref(), folder);

@@ -26,7 +26,75 @@ use crate::log::{Id, Log};
 /// connections while this one lives, so one is too few (OpenSSL sends two as well).
 const TICKETS: usize = 2;
 
-/// The TLS side of one service, ready to use: certificates, keys and trust loaded.
+/// One end of a service that speaks TLS, as the configuration has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    service: &'a Service,
+    options: &'a TlsOptions,
+    /// It is the one that connects.
+    client: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// TLS on accepted connections, if there is to be any.
+    pub fn accepted(service: &'a Service) -> Option<Self> {
+        service.accepted_tls().map(|options| Self {
+            service,
+            options,
+            client: false,
+        })
+    }
+
+    /// TLS on the connections to `connect`, if there is to be any.
+    pub fn connected(service: &'a Service) -> Option<Self> {
+        service.connected_tls().map(|options| Self {
+            service,
+            options,
+            client: true,
+        })
+    }
+
+    /// What is wrong with the files that it names, each by itself; opens them. Keys that take
+    /// a pass phrase stay closed. `jail` is the folder of chroot.
+    pub fn look_at_files(&self, jail: Option<&Path>) -> Vec<Problem> {
+        let silent = Log {
+            level: 0,
+            id: Id::Ui,
+        };
+        let mut problems = Vec::new();
+        trusted(self.options, jail, &mut problems);
+        let unasked = PassPhrases::unasked("there are other errors");
+        certified_key(self.options, &unasked, &mut problems, &silent);
+        self.name_options(problems)
+    }
+
+    /// The same problems, of the options that this end has: a client's other end has options of its own.
+    pub fn name_options(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
+        if self.service.client && !self.client {
+            for problem in &mut problems {
+                problem.option = match problem.option {
+                    "cert" => "acceptCert",
+                    "key" => "acceptKey",
+                    other => other,
+                };
+            }
+        }
+        problems
+    }
+
+    /// Whether every `connect` entry, or `sni`, gives verifyServer something to compare with.
+    fn has_name(&self) -> bool {
+        let sni = self.options.sni.as_deref();
+        sni.is_some_and(|sni| !sni.is_empty())
+            || self
+                .service
+                .connect
+                .iter()
+                .all(|endpoint| matches!(endpoint, Endpoint::Tcp { host: Some(_), .. }))
+    }
+}
+
+/// TLS on one end of a service, ready to use: certificates, keys and trust loaded.
 #[derive(Debug)]
 pub struct Context {
     role: Role,
@@ -54,64 +122,67 @@ impl Context {
     /// Every problem found, not the first, warnings among them. Where [`PassPhrases::unasked`] leave a
     /// key locked, it may be no more than warnings.
     pub fn load(
-        service: &Service,
+        wanted: Wanted<'_>,
         jail: Option<&Path>,
         phrases: &PassPhrases,
         resumption: &Resumption,
         log: &Log,
     ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
+        let Wanted {
+            options, client, ..
+        } = wanted;
         let mut problems = Vec::new();
-        let provider = provider(&service.tls, &mut problems);
-        let versions = versions(&service.tls, &provider, &mut problems);
-        let trusted = trusted(&service.tls, jail, &mut problems);
-        let key = certified_key(&service.tls, phrases, &mut problems, log);
-        if service.client && service.tls.verification.server && !has_name(service) {
+        let provider = provider(options, &mut problems);
+        let versions = versions(options, &provider, &mut problems);
+        let trusted = trusted(options, jail, &mut problems);
+        let key = certified_key(options, phrases, &mut problems, log);
+        if client && options.verification.server && !wanted.has_name() {
             problems.push(Problem::error(
                 "verifyServer",
                 "verifyServer needs a host name: give one in sni, as connect has none".into(),
             ));
         }
-        if !service.client && service.tls.cert.is_none() {
+        if !client && options.cert.is_none() {
             problems.push(Problem::error(
                 "cert",
                 "TLS server needs a certificate: set cert".into(),
             ));
         }
         // A key that is left unchecked leaves nothing to serve either.
-        if failed(&problems) || key.is_none() && service.tls.cert.is_some() {
+        if failed(&problems) || key.is_none() && options.cert.is_some() {
             return Err(problems);
         }
-        let identity = identity(service, &trusted, key.as_deref());
-        let (trust, unusable) = Trust::new(trusted, ends(&service.tls), service.client);
+        let identity = identity(&wanted, &trusted, key.as_deref());
+        let (trust, unusable) = Trust::new(trusted, ends(options), client);
         if unusable > 0 {
             problems.push(Problem::note(
-                trust_option(&service.tls),
+                trust_option(options),
                 format!("{unusable} trusted certificate(s) cannot be parsed and are left out"),
             ));
         }
         // Nothing in it at all is told elsewhere.
         let empty = trust.names().len() == 0;
-        if service.tls.verification.chain && !empty && !trust.ends_paths() {
+        if options.verification.chain && !empty && !trust.ends_paths() {
             problems.push(Problem::warning(
-                trust_option(&service.tls),
+                trust_option(options),
                 "verifyChain accepts no peer with it, as with stunnel: each certificate in it was issued \
                  by an authority that is not in it; add the root, which is self-signed"
                     .into(),
             ));
         }
-        log_trusted(service.client, &trust, log);
+        log_trusted(client, &trust, log);
         let verifier = Verifier::new(
-            &service.tls,
-            service.client,
+            options,
+            client,
             trust,
             provider.signature_verification_algorithms,
         );
         let ends = key.as_deref().and_then(end_of);
-        let role = if service.client {
-            client(service, provider, &versions, verifier, key)
+        let role = if client {
+            connecting(options, provider, &versions, verifier, key)
         } else {
-            server(
-                service, provider, &versions, verifier, key, resumption, identity,
+            accepting(
+                options, provider, &versions, verifier, key, resumption, identity,
             )
         };
         match role {
@@ -122,20 +193,6 @@ impl Context {
                 Err(problems)
             }
         }
-    }
-
-    /// What is wrong with the files that a service names, each by itself; opens them. Keys that take
-    /// a pass phrase stay closed.
-    pub fn look_at_files(options: &TlsOptions, jail: Option<&Path>) -> Vec<Problem> {
-        let silent = Log {
-            level: 0,
-            id: Id::Ui,
-        };
-        let mut problems = Vec::new();
-        trusted(options, jail, &mut problems);
-        let unasked = PassPhrases::unasked("there are other errors");
-        certified_key(options, &unasked, &mut problems, &silent);
-        problems
     }
 
     /// When the certificate ends that is shown to peers, in seconds since 1970; `None`: none is.
@@ -183,19 +240,6 @@ fn failed(problems: &[Problem]) -> bool {
     problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
-}
-
-/// Whether every `connect` entry, or `sni`, gives verifyServer something to compare with.
-fn has_name(service: &Service) -> bool {
-    service
-        .tls
-        .sni
-        .as_deref()
-        .is_some_and(|sni| !sni.is_empty())
-        || service
-            .connect
-            .iter()
-            .all(|endpoint| matches!(endpoint, Endpoint::Tcp { host: Some(_), .. }))
 }
 
 fn trust_option(options: &TlsOptions) -> &'static str {
@@ -408,14 +452,14 @@ fn log_trusted(client: bool, trust: &Trust, log: &Log) {
 
 /// A hash over what a resumed session must agree with: a session that was made under other trust,
 /// other checks or another certificate, or in another service, is not taken up again.
-fn identity(service: &Service, trusted: &[Authority], key: Option<&CertifiedKey>) -> [u8; 32] {
+fn identity(wanted: &Wanted<'_>, trusted: &[Authority], key: Option<&CertifiedKey>) -> [u8; 32] {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut part = |bytes: &[u8]| {
         hash.update(&(bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    part(service.name.as_bytes());
-    part(format!("{:?}", service.tls).as_bytes());
+    part(wanted.service.name.as_bytes());
+    part(format!("{:?}", wanted.options).as_bytes());
     part(&(trusted.len() as u64).to_be_bytes());
     for authority in trusted {
         part(&authority.der);
@@ -437,8 +481,8 @@ fn refused(error: rustls::Error) -> Problem {
     )
 }
 
-fn client(
-    service: &Service,
+fn connecting(
+    options: &TlsOptions,
     provider: CryptoProvider,
     versions: &[&'static SupportedProtocolVersion],
     verifier: Verifier,
@@ -453,11 +497,11 @@ fn client(
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
         None => builder.with_no_client_auth(),
     };
-    let sni = service.tls.sni.clone();
+    let sni = options.sni.clone();
     config.enable_sni = sni.as_deref() != Some("");
     config.enable_secret_extraction = true;
     config.resumption = rustls::client::Resumption::store(Arc::new(ClientSessions::default()))
-        .tls12_resumption(if service.tls.no_ticket {
+        .tls12_resumption(if options.no_ticket {
             rustls::client::Tls12Resumption::SessionIdOnly
         } else {
             rustls::client::Tls12Resumption::SessionIdOrTickets
@@ -465,12 +509,12 @@ fn client(
     Ok(Role::Client {
         config: Arc::new(config),
         sni,
-        needs_name: service.tls.verification.server,
+        needs_name: options.verification.server,
     })
 }
 
-fn server(
-    service: &Service,
+fn accepting(
+    options: &TlsOptions,
     provider: CryptoProvider,
     versions: &[&'static SupportedProtocolVersion],
     verifier: Verifier,
@@ -483,17 +527,17 @@ fn server(
     let builder = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .map_err(refused)?;
-    let builder = if service.tls.verification.request {
+    let builder = if options.verification.request {
         builder.with_client_cert_verifier(Arc::new(verifier))
     } else {
         builder.with_client_cert_verifier(Arc::new(NoClientAuth))
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-    config.ignore_client_order = service.tls.server_preference || leads(&service.tls);
+    config.ignore_client_order = options.server_preference || leads(options);
     config.send_tls13_tickets = TICKETS;
     config.enable_secret_extraction = true;
     config.session_storage = Arc::new(SharedSessions::new(resumption.sessions.clone(), identity));
-    if !service.tls.no_ticket {
+    if !options.no_ticket {
         config.ticketer = Arc::new(Tickets::new(&resumption.ticket_secret, &identity));
     }
     Ok(Role::Server(Arc::new(config)))

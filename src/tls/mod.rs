@@ -49,7 +49,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 pub use cipher_order::CipherOrder;
-pub use context::Context;
+pub use context::{Context, Wanted};
 pub use failure::{During, Failure};
 pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
 pub use keys::{PassPhrases, end_that_is_near, locked_file};

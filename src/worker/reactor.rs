@@ -25,7 +25,8 @@ use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
-use crate::relay::session::{Ending, Outcome, Session};
+use crate::relay::session::{Outcome, Session};
+use crate::relay::step::Ending;
 use crate::resolver;
 
 /// The key of the resolver's events.

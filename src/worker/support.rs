@@ -13,7 +13,7 @@ use super::thread::{ThreadContext, ThreadHandle, spawn};
 use crate::config::{Endpoint, Failover, LogId, Service, Timeouts, TlsOptions};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
-use crate::relay::{ServiceContext, Upstream};
+use crate::relay::{Route, ServiceContext, Upstream};
 
 /// Longer than anything here takes, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +30,9 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         .map(|address| Upstream::Tcp(*address, address.ip().to_string()));
     ServiceContext {
         upstreams: resolved.collect(),
-        tls: None,
+        front: None,
+        back: None,
+        route: Route::over(false, false, None),
         local: None,
         config: Service {
             name: "plain".to_owned(),
@@ -55,6 +57,7 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
             setuid: None,
             setgid: None,
             tls: TlsOptions::default(),
+            accept_tls: None,
             origins: crate::config::Origins::default(),
         },
     }

@@ -1,12 +1,12 @@
 //! The demo's two halves against each other, and the whole against the program that adit replaces.
 
 use super::*;
-use crate::protocol::{Action, Dialogue, Event, Progress, Side};
+use crate::protocol::{Action, Event, Progress, Side, dialogue};
 
 /// Speaks STARTTLS to the server as adit would, and gives what the mail program hears meanwhile.
 fn starttls(stream: &mut TcpStream) -> Vec<u8> {
     use std::io::Read;
-    let mut dialogue = Dialogue::new(crate::config::Protocol::Smtp, true, None);
+    let mut dialogue = dialogue(crate::config::Protocol::Smtp, true, None);
     let mut heard = Vec::new();
     let mut out = Vec::new();
     let mut progress = dialogue.feed(Event::Start, &mut out).unwrap();

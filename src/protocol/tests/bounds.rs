@@ -4,7 +4,7 @@ use super::Ev::{B, BackEof, F, FrontEof, T};
 use super::{Ends, Ev, run};
 use crate::config::Protocol::{self, Imap, Pop3, Smtp};
 use crate::protocol::{
-    AHEAD_MAX, Action, Dialogue, Event, LINE_MAX, Progress, ProtocolError, REPLY_MAX, Side,
+    AHEAD_MAX, Action, Event, LINE_MAX, Progress, ProtocolError, REPLY_MAX, Side,
 };
 
 /// Feeds `words` after the greeting-time `before`, in pieces of 1000 bytes and whole; the same
@@ -12,7 +12,7 @@ use crate::protocol::{
 fn overflow(protocol: Protocol, client: bool, before: &[Ev], side: Side, words: &[u8]) -> String {
     let errors = [1000, words.len()].map(|piece| {
         let mut out = Vec::new();
-        let mut dialogue = Dialogue::new(protocol, client, None);
+        let mut dialogue = super::super::dialogue(protocol, client, None);
         let mut feed = |event| dialogue.feed(event, &mut out);
         feed(Event::Start).unwrap();
         for event in before {
@@ -179,14 +179,14 @@ fn an_answer_to_ehlo_of_a_megabyte_is_taken_and_none_of_it_kept() {
         "250-\n",
         &format!("250-{}\r\n", "x".repeat(8000)),
     ] {
-        let mut dialogue = Dialogue::new(Smtp, true, None);
+        let mut dialogue = super::super::dialogue(Smtp, true, None);
         let mut out = Vec::new();
         let mut feed = |words: &[u8], held: &mut usize| {
             for chunk in words.chunks(1000) {
                 dialogue
                     .feed(Event::Bytes(Side::Back, chunk), &mut out)
                     .unwrap();
-                *held = dialogue.back.held().max(*held);
+                *held = dialogue.held(Side::Back).max(*held);
             }
         };
         let mut held = 0;
@@ -211,7 +211,7 @@ fn a_line_may_have_8_kib_and_not_a_byte_more() {
     for (length, taken) in [(LINE_MAX, true), (LINE_MAX + 1, false)] {
         let line = format!("220 {}\r\n", "x".repeat(length - 4));
         for piece in [1, line.len()] {
-            let mut dialogue = Dialogue::new(Smtp, true, None);
+            let mut dialogue = super::super::dialogue(Smtp, true, None);
             let mut out = Vec::new();
             let fed = line.as_bytes().chunks(piece).try_for_each(|chunk| {
                 dialogue
@@ -291,7 +291,7 @@ fn no_input_breaks_the_promises() {
         let protocol = [Smtp, Pop3, Imap][seeded.below(3)];
         let client = seeded.below(2) == 0;
         let events = hostile_events(&mut seeded);
-        let new = || Dialogue::new(protocol, client, None);
+        let new = || super::super::dialogue(protocol, client, None);
         let (said, ended) = run(new(), &events, |rest| rest);
         let case = format!("seed {seed}: {protocol:?}, client = {client}: {events:?}");
 
@@ -311,7 +311,7 @@ fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
         let mut seeded = Seeded(seed.wrapping_mul(0xD134_2543_DE82_EF95));
         let protocol = [Smtp, Pop3, Imap][seeded.below(3)];
         let client = seeded.below(2) == 0;
-        let mut dialogue = Dialogue::new(protocol, client, None);
+        let mut dialogue = super::super::dialogue(protocol, client, None);
         let mut out = Vec::new();
         let _ = dialogue.feed(Event::Start, &mut out);
         for _ in 0..60 {
@@ -329,16 +329,20 @@ fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
             let plain_before = out.iter().any(|action| matches!(action, Action::Send(..)));
             let progress = dialogue.feed(event, &mut out);
             let case = format!("seed {seed}: {protocol:?}, client = {client}");
-            for input in [&dialogue.front, &dialogue.back] {
-                assert!(input.held() <= AHEAD_MAX || progress.is_err(), "{case}");
+            for side in [Side::Front, Side::Back] {
+                let held = dialogue.held(side);
+                assert!(held <= AHEAD_MAX || progress.is_err(), "{case}");
             }
             match progress {
                 Ok(Progress::More) => continue,
-                Ok(Progress::Done { back, .. }) if client => assert!(back.is_empty(), "{case}"),
-                Ok(Progress::Done { front, .. }) if plain_before => {
-                    assert!(front.is_empty(), "{case}");
+                Ok(Progress::Next) if client => {
+                    assert!(dialogue.take_rest(Side::Back).is_empty(), "{case}");
                 }
-                Ok(Progress::Done { front, .. }) => {
+                Ok(Progress::Next) if plain_before => {
+                    assert!(dialogue.take_rest(Side::Front).is_empty(), "{case}");
+                }
+                Ok(Progress::Next) => {
+                    let front = dialogue.take_rest(Side::Front);
                     assert!(front.is_empty() || front[0] == 0x16, "{case}");
                 }
                 Ok(Progress::End) | Err(_) => {}

@@ -9,7 +9,7 @@ mod opening;
 mod pop3;
 mod smtp;
 
-use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
+use super::{Action, Dialogue, Event, Progress, ProtocolError, Side, dialogue};
 use crate::config::Protocol;
 use Ev::{B, BackEof, F, FrontEof, T};
 use Protocol::{Imap, Pop3, Smtp};
@@ -53,7 +53,7 @@ fn text(bytes: &[u8]) -> String {
 /// Runs a transcript, its bytes fed in pieces of `piece(rest)`; what no dialogue took any more is
 /// left over, as the relay leaves it.
 fn run(
-    mut dialogue: Dialogue,
+    mut dialogue: Box<dyn Dialogue>,
     events: &[Ev],
     mut piece: impl FnMut(usize) -> usize,
 ) -> (Said, Ends) {
@@ -107,10 +107,9 @@ fn run(
     }
     let ends = match end {
         None => Ends::Open,
-        Some(Ok(Progress::Done {
-            mut front,
-            mut back,
-        })) => {
+        Some(Ok(Progress::Next)) => {
+            let mut front = dialogue.take_rest(Side::Front);
+            let mut back = dialogue.take_rest(Side::Back);
             front.append(&mut extra.0);
             back.append(&mut extra.1);
             Ends::Tls(text(&front), text(&back))
@@ -135,7 +134,7 @@ fn fails(with: &str) -> Ends {
 
 fn check(protocol: Protocol, client: bool, host: Option<&str>, rows: &[Row]) {
     for (events, front, back, ends) in rows {
-        let new = || Dialogue::new(protocol, client, host);
+        let new = || dialogue(protocol, client, host);
         let (said, ended) = run(new(), events, |rest| rest);
         assert_eq!(said.front, *front, "to the client: {events:?}");
         assert_eq!(said.back, *back, "to the server: {events:?}");
@@ -160,7 +159,7 @@ fn check(protocol: Protocol, client: bool, host: Option<&str>, rows: &[Row]) {
 
 #[test]
 fn direct_tls_is_told_apart_in_stunnels_words() {
-    let log = |protocol, events: &[Ev]| run(Dialogue::new(protocol, false, None), events, |n| n).0;
+    let log = |protocol, events: &[Ev]| run(dialogue(protocol, false, None), events, |n| n).0;
     assert_eq!(log(Smtp, &[T]).log, ["RFC 2487 detected"]);
     assert_eq!(log(Smtp, &[F("\x16")]).log, ["RFC 2487 not detected"]);
     assert_eq!(log(Imap, &[T, T]).log, ["RFC 2595 detected"]);
@@ -172,7 +171,7 @@ fn direct_tls_is_told_apart_in_stunnels_words() {
 #[test]
 fn nothing_is_said_after_the_end() {
     let mut out = Vec::new();
-    let mut dialogue = Dialogue::new(Pop3, true, None);
+    let mut dialogue = dialogue(Pop3, true, None);
     assert!(dialogue.feed(Event::Eof(Side::Back), &mut out).is_err());
     out.clear();
     let again = dialogue.feed(Event::Bytes(Side::Back, b"+OK\r\n"), &mut out);

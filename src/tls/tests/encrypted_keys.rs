@@ -416,7 +416,7 @@ fn nobody_asked_a_locked_key_is_a_warning() {
     let files = Files::new();
     let options = files.export("a.p12", "secret", &[]);
     let loaded = Context::load(
-        &service(false, options),
+        wanted(&service(false, options)),
         None,
         &PassPhrases::unasked("nobody is there"),
         &Resumption::new().unwrap(),

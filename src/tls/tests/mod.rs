@@ -21,7 +21,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 use super::{
-    Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream,
+    Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream, Wanted,
 };
 use crate::config::{
     Endpoint, Failover, LogId, PeerVerification, PreferChaCha20, Service, Timeouts, TlsOptions,
@@ -62,6 +62,7 @@ fn service(client: bool, tls: TlsOptions) -> Service {
         setuid: None,
         setgid: None,
         tls,
+        accept_tls: None,
         origins: crate::config::Origins::default(),
     }
 }
@@ -149,9 +150,15 @@ fn only(version: TlsVersion, options: TlsOptions) -> TlsOptions {
     }
 }
 
+/// The end of it that speaks TLS.
+fn wanted(service: &Service) -> Wanted<'_> {
+    let connected = Wanted::connected(service);
+    connected.or(Wanted::accepted(service)).unwrap()
+}
+
 fn load(client: bool, options: &TlsOptions, resumption: &Resumption) -> Context {
     Context::load(
-        &service(client, options.clone()),
+        wanted(&service(client, options.clone())),
         None,
         &PassPhrases::none(),
         resumption,
@@ -163,7 +170,7 @@ fn load(client: bool, options: &TlsOptions, resumption: &Resumption) -> Context 
 
 fn problems(client: bool, options: TlsOptions) -> Vec<Problem> {
     match Context::load(
-        &service(client, options),
+        wanted(&service(client, options)),
         None,
         &PassPhrases::none(),
         &Resumption::new().unwrap(),

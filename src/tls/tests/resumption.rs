@@ -139,9 +139,15 @@ fn a_session_of_one_service_is_nothing_to_another() {
     let one = load(false, &options, &resumption);
     let mut other = service(false, options);
     other.name = "other".into();
-    let other = Context::load(&other, None, &PassPhrases::none(), &resumption, &LOG)
-        .unwrap()
-        .0;
+    let other = Context::load(
+        wanted(&other),
+        None,
+        &PassPhrases::none(),
+        &resumption,
+        &LOG,
+    )
+    .unwrap()
+    .0;
     let client = load(true, &TlsOptions::default(), &resumption);
     assert!(!resumed(&client, &one));
     assert!(!resumed(&client, &other));

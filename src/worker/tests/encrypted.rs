@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use super::{PATIENCE, Relay, ending, eventually, is_reset, receive_pattern, reset, send_pattern};
 use crate::config::{Protocol, TlsVersion};
 use crate::log::{Id, Log};
-use crate::relay::ServiceContext;
-use crate::tls::{Context, PassPhrases, Resumption};
+use crate::relay::{Route, ServiceContext};
+use crate::tls::{Context, PassPhrases, Resumption, Wanted};
 use crate::worker::support::accepted;
 
 const SOME: usize = 20 * 1024 * 1024;
@@ -33,15 +33,13 @@ fn identity(folder: &Path) -> std::path::PathBuf {
 
 fn load(service: &mut ServiceContext) {
     let resumption = Resumption::new().unwrap();
-    let (tls, _) = Context::load(
-        &service.config,
-        None,
-        &PassPhrases::none(),
-        &resumption,
-        &LOG,
-    )
-    .unwrap();
-    service.tls = Some(tls);
+    let load = |wanted| {
+        let loaded = Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG);
+        loaded.unwrap().0
+    };
+    service.front = Wanted::accepted(&service.config).map(load);
+    service.back = Wanted::connected(&service.config).map(load);
+    service.route = Route::of(&service.config);
 }
 
 /// The two relays, and what stands outside.

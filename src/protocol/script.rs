@@ -1,0 +1,110 @@
+//! A dialogue in lines, as a script whose states consume each other.
+
+use std::fmt;
+
+use super::io::{self, Input, Io, Occasion, Step};
+use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
+use crate::config::Protocol;
+
+/// One protocol in one mode.
+pub(super) trait State: fmt::Debug + Send + Sized {
+    /// Goes on with what is there.
+    ///
+    /// # Errors
+    /// The first offence of either end.
+    fn step(self, io: &mut Io<'_>) -> Result<Step<Self>, ProtocolError>;
+}
+
+/// The dialogue that begins in this state.
+pub(super) fn script<S: State + 'static>(protocol: Protocol, state: S) -> Box<dyn Dialogue> {
+    Box::new(Script {
+        protocol,
+        front: Input::default(),
+        back: Input::default(),
+        state: Some(state),
+    })
+}
+
+#[derive(Debug)]
+struct Script<S> {
+    protocol: Protocol,
+    front: Input,
+    back: Input,
+    /// `None` once it is over.
+    state: Option<S>,
+}
+
+impl<S: State> Script<S> {
+    fn advance(
+        &mut self,
+        mut state: S,
+        occasion: Occasion,
+        out: &mut Vec<Action>,
+    ) -> Result<Progress, ProtocolError> {
+        let mut io = Io {
+            protocol: self.protocol,
+            occasion,
+            front: &mut self.front,
+            back: &mut self.back,
+            out,
+        };
+        loop {
+            state = match state.step(&mut io)? {
+                Step::Next(next) => next,
+                Step::Wait(waiting) => {
+                    io.check_waiting()?;
+                    self.state = Some(waiting);
+                    return Ok(Progress::More);
+                }
+                Step::Tls => return Ok(Progress::Next),
+                Step::End => return Ok(Progress::End),
+            };
+            // An event starts one state; what follows in the same turn has only the input.
+            io.occasion = Occasion::Input;
+        }
+    }
+
+    fn input(&mut self, side: Side) -> &mut Input {
+        match side {
+            Side::Front => &mut self.front,
+            Side::Back => &mut self.back,
+        }
+    }
+}
+
+impl<S: State> Dialogue for Script<S> {
+    fn feed(&mut self, event: Event<'_>, out: &mut Vec<Action>) -> Result<Progress, ProtocolError> {
+        let state = self.state.take().ok_or(ProtocolError::Over)?;
+        let occasion = match event {
+            Event::Start => Occasion::Start,
+            Event::Timer => Occasion::Timer,
+            Event::Bytes(side, bytes) => {
+                self.input(side).push(bytes);
+                Occasion::Input
+            }
+            Event::Eof(side) => {
+                self.input(side).ended = true;
+                Occasion::Input
+            }
+        };
+        let result = self.advance(state, occasion, out);
+        if let Err(error) = &result
+            && let Some(farewell) = error.farewell()
+        {
+            io::send_line(out, Side::Front, farewell.as_bytes());
+        }
+        result
+    }
+
+    fn take_rest(&mut self, side: Side) -> Vec<u8> {
+        self.input(side).rest()
+    }
+
+    #[cfg(test)]
+    fn held(&self, side: Side) -> usize {
+        match side {
+            Side::Front => self.front.held(),
+            Side::Back => self.back.held(),
+        }
+    }
+}

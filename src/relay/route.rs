@@ -1,0 +1,155 @@
+//! What the sessions of a service go through before bytes are carried, decided once, when the
+//! configuration is loaded. Never in here: a session.
+
+use std::fmt;
+
+use crate::config::{Protocol, Service};
+use crate::protocol::{self, Side};
+
+/// One stage of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// TLS on an end.
+    Handshake(Side),
+    /// A dialogue, or the part of one.
+    Talk(Part),
+    /// Connects the back.
+    Connect,
+}
+
+/// Which dialogue, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// In plain on both ends, until TLS starts.
+    BeforeTls(Protocol),
+}
+
+/// A stage while there is only the front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    Handshake,
+}
+
+/// A stage when both ends are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Late {
+    Handshake(Side),
+    Talk(Protocol),
+}
+
+/// The stages of a service's sessions, in their order. They are kept apart by what they work on, so that
+/// no stage can meet an end that is not there: first those of the front alone, then the back is connected,
+/// then those of both ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    early: Box<[Early]>,
+    late: Box<[Late]>,
+}
+
+impl Route {
+    /// The route of a service's sessions.
+    pub fn of(service: &Service) -> Self {
+        let front = service.accepted_tls().is_some();
+        let back = service.connected_tls().is_some();
+        Self::over(front, back, service.protocol)
+    }
+
+    /// The same by what it depends on: whether TLS is on the front and on the back, and the dialogue
+    /// before it.
+    pub fn over(front: bool, back: bool, protocol: Option<Protocol>) -> Self {
+        let (mut early, mut late) = (Vec::new(), Vec::new());
+        // A dialogue belongs to the server's side where TLS is there, and TLS is on the front from the
+        // first byte then; else it is the client that starts TLS.
+        let talks_in_front = front && !back && protocol.is_some();
+        if front && !talks_in_front {
+            early.push(Early::Handshake);
+        }
+        late.extend(protocol.map(Late::Talk));
+        if talks_in_front {
+            late.push(Late::Handshake(Side::Front));
+        }
+        if back {
+            late.push(Late::Handshake(Side::Back));
+        }
+        Self {
+            early: early.into(),
+            late: late.into(),
+        }
+    }
+
+    /// The stages in their order.
+    pub fn stages(&self) -> impl Iterator<Item = Stage> {
+        let early = self.early.iter().map(|stage| match stage {
+            Early::Handshake => Stage::Handshake(Side::Front),
+        });
+        let late = self.late.iter().map(|stage| match *stage {
+            Late::Handshake(side) => Stage::Handshake(side),
+            Late::Talk(protocol) => Stage::Talk(Part::BeforeTls(protocol)),
+        });
+        early.chain([Stage::Connect]).chain(late)
+    }
+
+    /// Stage `nth` of those before the back is connected.
+    pub(super) fn early(&self, nth: usize) -> Option<Early> {
+        self.early.get(nth).copied()
+    }
+
+    /// Stage `nth` of those after it.
+    pub(super) fn late(&self, nth: usize) -> Option<Late> {
+        self.late.get(nth).copied()
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stage::Handshake(Side::Front) => f.write_str("TLS handshake with the client"),
+            Stage::Handshake(Side::Back) => f.write_str("TLS handshake with the server"),
+            Stage::Talk(Part::BeforeTls(protocol)) => {
+                write!(f, "{} before TLS", protocol::name(*protocol))
+            }
+            Stage::Connect => f.write_str("connect"),
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for stage in self.stages() {
+            write!(f, "{stage}, ")?;
+        }
+        f.write_str("relay")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Protocol::Smtp;
+    use Side::{Back, Front};
+    use Stage::{Connect, Handshake, Talk};
+
+    #[test]
+    fn each_kind_of_service_has_its_route() {
+        let talk = Talk(Part::BeforeTls(Smtp));
+        let stages = |front, back, protocol| -> Vec<Stage> {
+            Route::over(front, back, protocol).stages().collect()
+        };
+        // Both ends in plain.
+        assert_eq!(stages(false, false, None), [Connect]);
+        assert_eq!(stages(false, false, Some(Smtp)), [Connect, talk]);
+        // Client mode.
+        assert_eq!(stages(false, true, None), [Connect, Handshake(Back)]);
+        let starttls = [Connect, talk, Handshake(Back)];
+        assert_eq!(stages(false, true, Some(Smtp)), starttls);
+        // Server mode.
+        assert_eq!(stages(true, false, None), [Handshake(Front), Connect]);
+        let starttls = [Connect, talk, Handshake(Front)];
+        assert_eq!(stages(true, false, Some(Smtp)), starttls);
+        // TLS on both ends.
+        let both = [Handshake(Front), Connect, Handshake(Back)];
+        assert_eq!(stages(true, true, None), both);
+        let starttls = [Handshake(Front), Connect, talk, Handshake(Back)];
+        assert_eq!(stages(true, true, Some(Smtp)), starttls);
+    }
+}

@@ -1,0 +1,173 @@
+//! What the stages of a session share: what the session is known by, what a step works on, and what it
+//! comes to.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::first_words::FirstWords;
+use super::resources::Resources;
+use super::{Reason, ServiceContext};
+use crate::config::Service;
+use crate::ipc::handoff::Handed;
+use crate::ipc::sockopt;
+use crate::log::{self, Log};
+use crate::protocol::Side;
+use crate::{error, warning};
+
+/// How often a long connection's bytes are put on the scoreboard.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// In order.
+    Closed,
+    /// Broken: passed on as an RST, with `reset = yes`.
+    Reset,
+    /// Broken, and the peer of that side was told so, by an alert or in the protocol's own words;
+    /// they must not be overtaken by an RST, so only the other side gets one.
+    Alerted(Side),
+}
+
+/// What a stage's step comes to.
+#[derive(Debug)]
+pub enum Next<S> {
+    /// It waits for an event or its time.
+    Wait(S),
+    /// It has more to do, after others had their turn.
+    Again(S),
+    /// It is done, and the next stage begins.
+    Advance,
+    /// The session is over, in order.
+    Over,
+}
+
+/// What a session is known by, whatever stage it is in.
+#[derive(Debug)]
+pub struct Common {
+    /// The key under which its events come; the lowest bit is set for the back.
+    pub key: u64,
+    /// Its number, over all workers.
+    pub number: u64,
+    /// Where its lines go.
+    pub log: Log,
+    /// The host of the `connect` entry in use, once connected by TCP.
+    pub upstream: Option<String>,
+    /// Payload carried from the front to the back, in bytes.
+    pub to_back: u64,
+    /// Payload carried from the back to the front, in bytes.
+    pub to_front: u64,
+    /// Inspects the session's first plaintext.
+    pub(super) first_words: FirstWords,
+    services: Arc<[ServiceContext]>,
+    service: usize,
+    reported: (u64, u64),
+    report_at: Option<Instant>,
+}
+
+impl Common {
+    /// Of a session that begins with `handed`.
+    pub(super) fn new(
+        handed: &Handed,
+        key: u64,
+        log: Log,
+        services: Arc<[ServiceContext]>,
+    ) -> Self {
+        Self {
+            key,
+            number: handed.connection,
+            log,
+            upstream: None,
+            to_back: 0,
+            to_front: 0,
+            first_words: FirstWords::of(&services[handed.service].config),
+            service: handed.service,
+            services,
+            reported: (0, 0),
+            report_at: None,
+        }
+    }
+
+    /// The service it belongs to.
+    pub fn service(&self) -> &ServiceContext {
+        &self.services[self.service]
+    }
+
+    /// The service's options.
+    pub fn config(&self) -> &Service {
+        &self.service().config
+    }
+
+    /// The service's index.
+    pub fn index(&self) -> usize {
+        self.service
+    }
+
+    /// Bytes sent to TLS and to the plain socket, as the last line gives them; with TLS on both ends, to the
+    /// server and to the client.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        match self.config().client {
+            true => (self.to_back, self.to_front),
+            false => (self.to_front, self.to_back),
+        }
+    }
+
+    /// When the bytes are to be put on the scoreboard.
+    pub(super) fn report_at(&self) -> Option<Instant> {
+        self.report_at
+    }
+
+    /// Puts the bytes on the scoreboard if that is due; makes it due if there are new ones.
+    pub(super) fn report_if_due(&mut self, resources: &Resources) {
+        match self.report_at {
+            Some(at) if at <= resources.now => self.report(resources),
+            None if (self.to_back, self.to_front) != self.reported => {
+                self.report_at = Some(resources.now + REPORT);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts the bytes on the scoreboard.
+    pub(super) fn report(&mut self, resources: &Resources) {
+        let row = resources.row(self.service);
+        let (back, front) = self.reported;
+        row.bytes_to_back().fetch_add(self.to_back - back, Relaxed);
+        row.bytes_to_front()
+            .fetch_add(self.to_front - front, Relaxed);
+        self.reported = (self.to_back, self.to_front);
+        self.report_at = None;
+    }
+}
+
+/// What a stage's step works on, besides the ends.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What the session is known by.
+    pub common: &'a mut Common,
+    /// What the thread's sessions share.
+    pub resources: &'a mut Resources,
+}
+
+/// Sets the options of `socket = l:…` or `r:…`, as stunnel with a warning for what is refused.
+pub fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
+    let mut failed = false;
+    for option in config.socket.iter().filter(|option| option.on == on) {
+        if let Err(error) = sockopt::set(end.as_fd(), option) {
+            error!(log, "setsockopt {}: {}", option.name, log::Reason(&error));
+            failed = true;
+        }
+    }
+    if failed {
+        let which = if on == 'l' { "local" } else { "remote" };
+        warning!(log, "Failed to set {which} socket options");
+    }
+}
+
+/// A line about a socket's failure, as stunnel words it, and the ending that it means.
+pub fn broken(log: &Log, doing: &str, errno: nix::errno::Errno) -> Ending {
+    error!(log, "{doing}: {}", Reason(errno));
+    Ending::Reset
+}
