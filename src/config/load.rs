@@ -297,8 +297,9 @@ fn reason(error: &std::io::Error) -> String {
 
 /// What `fuzz/` does with this room.
 #[cfg(fuzzing)]
+#[expect(clippy::panic, reason = "a panic is how libFuzzer learns of a fault")]
 pub(crate) mod fuzzing {
-    use super::*;
+    use super::{Diagnostics, Files, Loaded, Path, PathBuf, Severity, Sources, load_from};
     use crate::config::Service;
 
     /// No file but the text itself.

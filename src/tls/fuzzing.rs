@@ -19,7 +19,7 @@ use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
     Context, Handshake, MAX_HANDSHAKE_INPUT, MAX_RECORD, PassPhrases, Problem, Resumption, Step,
-    Stream, ciphers as cipher_names, der, keys as key_files,
+    Stream, Wanted, ciphers as cipher_names, der, keys as key_files,
 };
 use crate::config::TlsOptions;
 use crate::log::{Id, Log};
@@ -56,7 +56,9 @@ fn context(lines: &str) -> Context {
     let text = format!("[s]\naccept = 1\nconnect = mail.example.com:2\n{lines}\n");
     let service = crate::config::fuzz_service(&text);
     let resumption = Resumption::new().expect("memory");
-    let loaded = Context::load(&service, None, &PassPhrases::none(), &resumption, &LOG);
+    let wanted = Wanted::accepted(&service).or_else(|| Wanted::connected(&service));
+    let wanted = wanted.expect("a service with TLS");
+    let loaded = Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG);
     loaded.expect("a good configuration").0
 }
 
