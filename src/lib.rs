@@ -48,6 +48,8 @@ pub mod remedy;
 pub mod resolver;
 pub mod sandbox;
 pub mod signals;
+#[cfg(test)]
+mod skips;
 pub mod step;
 pub mod supervisor;
 pub mod tls;
