@@ -36,6 +36,8 @@ compile_error!(include_str!("unserved_target.txt"));
 pub mod children;
 pub mod cli;
 pub mod config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod helper;
 pub mod inside;
 pub mod ipc;
@@ -50,6 +52,8 @@ pub mod relay;
 pub mod remedy;
 pub mod sandbox;
 pub mod signals;
+#[cfg(test)]
+mod skips;
 pub mod status;
 pub mod step;
 pub mod supervisor;

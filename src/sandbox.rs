@@ -366,7 +366,7 @@ fn landlock(readable: &[&Path]) -> Result<(), SandboxError> {
         .and_then(|rules| rules.scope(Scope::from_all(NEWEST)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(readable, read)))
-        .and_then(|rules| rules.restrict_self())
+        .and_then(landlock::RulesetCreated::restrict_self)
         .map(drop)
         .map_err(|error| SandboxError {
             mechanism: "landlock",

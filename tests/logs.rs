@@ -191,8 +191,9 @@ fn usr2_lists_the_connections() {
     let mut held: Vec<_> = (0..2)
         .map(|_| tls::connect(config.clone(), adit.address("test")))
         .collect();
-    held.iter_mut()
-        .for_each(|client| peers::says_and_hears(client, "hello"));
+    for client in &mut held {
+        peers::says_and_hears(client, "hello");
+    }
     adit.signal(Signal::SIGUSR2);
     let line = adit.wait_for_log("Listed 2 active connection(s)");
     assert!(line.contains("LOG0["), "{line}");
@@ -387,7 +388,7 @@ fn a_syslogd_that_is_restarted_gets_the_lines_from_within_the_jail_again() {
         peers::says_and_hears(
             &mut tls::connect(config.clone(), adit.address("test")),
             "hello",
-        )
+        );
     };
     talk();
     syslog.wait_for("[0]: Service [test] accepted connection");

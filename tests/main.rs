@@ -3,6 +3,12 @@
 //! They start the real binary with a real configuration and talk to it over loopback. With
 //! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to check that a test asks
 //! for what stunnel does; tests of what only adit promises are then skipped.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in what tests share, as in tests"
+)]
 
 mod support;
 

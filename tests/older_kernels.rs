@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::require;

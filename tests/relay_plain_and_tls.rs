@@ -221,7 +221,7 @@ fn a_peer_that_never_sends_close_notify_costs_no_half_minute() {
 fn bulk_through_client_mode(versions: &'static [&'static rustls::SupportedProtocolVersion]) {
     let certs = Certs::new();
     let (done, upstream_done) = mpsc::channel();
-    let done = std::sync::Mutex::new(done);
+    let done = Mutex::new(done);
     let config = tls::server_config(&certs.server(), versions, None);
     let upstream = tls::server(config, move |mut stream| {
         peers::expect_pattern(&mut stream, BULK);
@@ -508,13 +508,13 @@ fn x25519mlkem768_is_agreed_with_peers_that_know_it() {
     require!(adit);
     let certs = Certs::new();
     let (tell, group) = mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let tell = Mutex::new(tell);
     let config = tls::server_config(&certs.server(), tls::BOTH, None);
     let upstream = tls::server(config, move |mut stream| {
         let group = stream
             .conn
             .negotiated_key_exchange_group()
-            .map(|group| group.name());
+            .map(rustls::crypto::SupportedKxGroup::name);
         let _ = tell.lock().expect("no panic").send(group);
         let _ = peers::echo(&mut stream);
     });
@@ -572,7 +572,7 @@ fn a_group_is_chosen_by_openssls_name() {
 fn connections_to_the_upstream_come_from_local() {
     let certs = Certs::new();
     let (tell, peer) = mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let tell = Mutex::new(tell);
     let upstream = Server::start(move |mut stream| {
         let _ = tell.lock().expect("no panic").send(stream.peer_addr());
         let _ = peers::echo(&mut stream);

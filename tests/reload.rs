@@ -505,7 +505,10 @@ fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
             adit.rewrite(|text| accept_of_echo(&text, &last, next));
             adit.reload(1);
             last = next.to_string();
-            if clients.iter().any(|client| client.is_finished()) {
+            if clients
+                .iter()
+                .any(std::thread::ScopedJoinHandle::is_finished)
+            {
                 break;
             }
         }

@@ -137,7 +137,7 @@ fn plain_hello(adit: &Adit) -> String {
     let mut client = adit.connect("test");
     let half = client.try_clone().expect("dup");
     let heard = hello(&mut client, || {
-        half.shutdown(std::net::Shutdown::Write).expect("its half")
+        half.shutdown(std::net::Shutdown::Write).expect("its half");
     });
     heard
         + if peers::read_until_gone(&mut client).is_ok() {

@@ -190,13 +190,9 @@ fn a_folder_of_authorities_serves_as_well() {
     require!(program "openssl");
     let certs = Certs::new();
     let folder = certs.folder().join("authorities");
-    std::fs::create_dir(&folder).expect("mkdir");
-    std::fs::copy(certs.ca(), folder.join("one.pem")).expect("copying");
-    crate::support::openssl::run(
-        std::process::Command::new("openssl")
-            .arg("rehash")
-            .arg(&folder),
-    );
+    fs::create_dir(&folder).expect("mkdir");
+    fs::copy(certs.ca(), folder.join("one.pem")).expect("copying");
+    openssl::run(Command::new("openssl").arg("rehash").arg(&folder));
     let server = upstream(&certs.server());
     let lines = format!("CApath = {}\nverifyChain = yes\n", folder.display());
     accepted(&client_mode(&server, &lines));

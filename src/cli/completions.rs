@@ -160,7 +160,7 @@ fn zsh() -> String {
         .map(|(flag, option)| format!("    {}", zsh_spec(&flag, option.syntax, option.doc)))
         .collect();
     format!(
-        r#"#compdef adit
+        r"#compdef adit
 # zsh completion for adit(8)
 local -a commands options specs
 commands=(
@@ -180,7 +180,7 @@ if ((${{commands[(I)$words[2]:*]}})); then
     ((CURRENT--))
 fi
 _arguments -S $specs
-"#,
+",
         options = options.join("\n"),
     )
 }

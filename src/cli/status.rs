@@ -190,7 +190,7 @@ mod tests {
         assert!(given_up());
         talking.join().unwrap();
         // A queue of one, which a first client fills.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        socket::listen(&listener, socket::Backlog::new(0).unwrap()).unwrap();
         let _first = UnixStream::connect(&path).unwrap();
         assert!(given_up());
     }

@@ -35,7 +35,7 @@ pub enum LogId {
 
 /// `protocol = ...`: what is said in plain before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "their names say all")]
 pub enum Protocol {
     Smtp,
     Pop3,

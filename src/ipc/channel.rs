@@ -134,7 +134,7 @@ impl Channel {
         header.msg_control = space.as_mut_ptr().cast();
         let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         let len = loop {
-            header.msg_controllen = SPACE as _;
+            header.msg_controllen = SPACE;
             // SAFETY: the header names one live buffer and one live control area, with their lengths.
             let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, flags.bits()) };
             match Errno::result(got) {
@@ -171,6 +171,7 @@ fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
         while let Some(control) = at.as_ref() {
             if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
                 let bytes = control.cmsg_len - libc::CMSG_LEN(0) as usize;
+                #[expect(clippy::cast_ptr_alignment, reason = "it is read unaligned")]
                 let data = libc::CMSG_DATA(control).cast::<RawFd>();
                 for n in 0..bytes / size_of::<RawFd>() {
                     // The kernel has just put it into this process's table; nothing else owns it.

@@ -54,7 +54,7 @@ mod tests {
         let early = TcpStream::connect(address).unwrap();
         assert!(!is_retired(listener.as_fd()));
         match retire(listener.as_fd()) {
-            Err(Errno::ENOPROTOOPT) => return eprintln!("SKIP: this kernel is older than 5.1"),
+            Err(Errno::ENOPROTOOPT) => return crate::skips::say("this kernel is older than 5.1"),
             retired => retired.unwrap(),
         }
         assert!(is_retired(listener.try_clone().unwrap().as_fd()));

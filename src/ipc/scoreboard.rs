@@ -104,7 +104,7 @@ macro_rules! counts {
         /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        #[allow(missing_docs, reason = "each has its doc in ServiceRow")]
+        #[expect(missing_docs, reason = "each has its doc in ServiceRow")]
         pub struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
@@ -201,18 +201,27 @@ impl Scoreboard {
     }
 
     /// The row of worker `worker`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn worker(&self, worker: usize) -> WorkerRow<'_> {
         assert!(worker < self.workers);
         WorkerRow(self.row(worker))
     }
 
     /// What all workers share for service `service`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn shared(&self, service: usize) -> SharedRow<'_> {
         assert!(service < self.services);
         SharedRow(self.row(self.workers + service))
     }
 
     /// What worker `worker` counted for service `service`.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
         assert!(worker < self.workers && service < self.services);
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
@@ -255,7 +264,7 @@ pub struct ReadOnlyBoard(Scoreboard);
 
 /// A worker's row at one moment; see [`WorkerRow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each has its doc in WorkerRow")]
+#[expect(missing_docs, reason = "each has its doc in WorkerRow")]
 pub struct WorkerCounts {
     pub pid: u64,
     pub active: u64,

@@ -192,7 +192,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::log::Outputs;
 
     fn appending(path: &Path) -> OwnedFd {
         fs::OpenOptions::new()

@@ -330,8 +330,8 @@ mod tests {
 
     use super::*;
 
-    fn pipe() -> (std::io::PipeReader, Sink) {
-        let (reader, writer) = std::io::pipe().unwrap();
+    fn pipe() -> (io::PipeReader, Sink) {
+        let (reader, writer) = io::pipe().unwrap();
         let sink = Sink::new(Target::File(writer.into()), Manner::Shared);
         (reader, sink)
     }
@@ -348,7 +348,7 @@ mod tests {
         sink.put(b"two\n");
         assert_eq!(sink.losses.untold(), 2);
 
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         sink.replace(writer.as_fd()).unwrap();
         sink.put(b"three\n");
         sink.put(b"four\n");

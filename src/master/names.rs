@@ -78,9 +78,9 @@ impl Names<'_> {
         self.asked
             .insert(host.to_owned(), Asked::Told(told.clone()));
         let mut addresses = told?;
-        addresses
-            .iter_mut()
-            .for_each(|address| address.set_port(port));
+        for address in &mut addresses {
+            address.set_port(port);
+        }
         Ok(addresses)
     }
 }

@@ -14,6 +14,10 @@ use super::NEWEST;
 
 /// The mechanisms available here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::unsafe_derive_deserialize,
+    reason = "what it asks the kernel needs nothing of its fields"
+)]
 pub struct Strength {
     /// seccomp(2) filters.
     pub seccomp: bool,

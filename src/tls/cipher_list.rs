@@ -269,12 +269,16 @@ impl<'a> Reader<'a> {
         match operator {
             Some('!') => {}
             Some('-') => {
-                moved.iter_mut().for_each(|place| place.active = false);
+                for place in &mut moved {
+                    place.active = false;
+                }
                 self.places.splice(..0, moved);
             }
             Some(_) => self.places.extend(moved),
             None => {
-                moved.iter_mut().for_each(|place| place.active = true);
+                for place in &mut moved {
+                    place.active = true;
+                }
                 self.places.extend(moved);
             }
         }

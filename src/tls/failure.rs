@@ -94,10 +94,9 @@ impl fmt::Display for Failure {
             Fault::Either => "the two sides do not agree",
             Fault::Unsure => "",
         };
-        if !verdict.is_empty() {
-            write!(f, ": {verdict};")?;
-        } else {
-            f.write_str(":")?;
+        match verdict {
+            "" => f.write_str(":")?,
+            verdict => write!(f, ": {verdict};")?,
         }
         let hint = match (&self.offence, self.during) {
             (Offence::Vanished, During::Accept | During::Connect) => {

@@ -21,9 +21,9 @@ pub(super) const fn with_sha384(suite: &SupportedCipherSuite) -> Tls13CipherSuit
     with(suite, &HKDF_SHA384)
 }
 
-const fn with(suite: &SupportedCipherSuite, hkdf: &'static HkdfUsingHmac) -> Tls13CipherSuite {
+#[expect(clippy::panic, reason = "evaluated when this is compiled")]
+const fn with(suite: &SupportedCipherSuite, hkdf: &'static HkdfUsingHmac<'_>) -> Tls13CipherSuite {
     let SupportedCipherSuite::Tls13(suite) = suite else {
-        // Evaluated at compile time.
         panic!("a suite of TLS 1.3");
     };
     Tls13CipherSuite {
@@ -56,7 +56,9 @@ impl Key for Prepared {
     fn sign_concat(&self, first: &[u8], middle: &[&[u8]], last: &[u8]) -> Tag {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(first);
-        middle.iter().for_each(|part| context.update(part));
+        for part in middle {
+            context.update(part);
+        }
         context.update(last);
         Tag::new(context.sign().as_ref())
     }

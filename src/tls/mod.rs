@@ -23,6 +23,8 @@ mod context;
 pub mod demo;
 mod der;
 mod failure;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod handshake;
 mod hkdf;
 mod holder;

@@ -164,7 +164,7 @@ impl Trust {
     }
 
     /// The anchors with these names, their subject in canonical form.
-    pub(super) fn anchors_by_text<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Anchors {
+    pub(super) fn anchors_by_text<'n, N: Iterator<Item = &'n [u8]>>(&self, names: N) -> Anchors {
         let mut names: Vec<&[u8]> = names.collect();
         names.sort_unstable();
         names.dedup();
@@ -248,8 +248,8 @@ impl Trust {
         let all = anchors.list.iter().zip(&anchors.of);
         let of = all.filter(|(found, _)| *found == anchor).map(|(_, of)| of);
         // As in the certificate: an anchor by text has the canonical form.
-        let raw = of.filter_map(|of| self.anchors.of.iter().position(|found| found == of));
-        let raw = raw.filter_map(|at| self.anchors.list.get(at)).next();
+        let mut raw = of.filter_map(|of| self.anchors.of.iter().position(|found| found == of));
+        let raw = raw.find_map(|at| self.anchors.list.get(at));
         raw.map_or_else(String::new, |anchor| names::of_content(&anchor.subject))
     }
 

@@ -221,10 +221,8 @@ impl Verifier {
             .collect();
         let issued = sent.iter().chain([leaf]);
         let trusted = issued.flat_map(|one| self.trust.of_name(one.issuer()));
-        let trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
-        let found = trusted
-            .filter_map(|one| signatures::unverifiable(&one))
-            .next();
+        let mut trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+        let found = trusted.find_map(|one| signatures::unverifiable(&one));
         let found = found.or_else(|| sent.iter().find_map(signatures::unverifiable));
         found.map(Rejection::AuthorityKeySize)
     }

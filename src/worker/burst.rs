@@ -92,8 +92,8 @@ mod tests {
         let thread = std::thread::spawn(|| {
             let mut left = next_blocks();
             let mut again = next_blocks();
-            left.sort();
-            again.sort();
+            left.sort_unstable();
+            again.sort_unstable();
             assert_eq!(left, again, "what glibc does without it");
             renew_cache();
             let renewed = next_blocks();

@@ -63,7 +63,7 @@ pub struct Start {
 pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
     let log = start.log;
     if let Err(error) = live(start, fresh, jailed) {
-        crate::error!(log, "Worker: {}", crate::log::Reason(&error));
+        crate::error!(log, "Worker: {}", log::Reason(&error));
         process::exit(1);
     }
     process::exit(0)

@@ -272,7 +272,7 @@ fn what_a_client_sends_before_the_upstream_is_there_is_not_lost() {
 #[test]
 fn a_unix_client_may_send_and_be_gone() {
     let mut relay = Relay::start(|_| {});
-    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(b"a line for the log").unwrap();
     drop(ours);
     relay.adopt(TcpStream::from(OwnedFd::from(theirs)));

@@ -248,12 +248,11 @@ impl Try {
     /// Waits until the mail went through.
     #[track_caller]
     pub fn worked(self, name: &str) {
-        if poll_for(DEADLINE, || self.done().then_some(())).is_none() {
-            panic!(
-                "{name} did not do it with the settings of the table:\n{}",
-                self.said()
-            );
-        }
+        assert!(
+            poll_for(DEADLINE, || self.done().then_some(())).is_some(),
+            "{name} did not do it with the settings of the table:\n{}",
+            self.said()
+        );
     }
 
     /// Waits for one of the messages; nothing may have gone through.
@@ -266,9 +265,11 @@ impl Try {
                 .any(|message| said.contains(message))
                 .then_some(())
         };
-        if poll_for(DEADLINE, said).is_none() {
-            panic!("{name} says none of {messages:?}:\n{}", self.said());
-        }
+        assert!(
+            poll_for(DEADLINE, said).is_some(),
+            "{name} says none of {messages:?}:\n{}",
+            self.said()
+        );
         assert!(!self.done(), "{name} did it all the same:\n{}", self.said());
     }
 }
@@ -296,7 +297,7 @@ fn mails(maildir: &Path) -> usize {
     ["new", "cur"]
         .iter()
         .filter_map(|part| fs::read_dir(maildir.join(part)).ok())
-        .flat_map(|entries| entries.flatten())
+        .flat_map(Iterator::flatten)
         .filter(|entry| contains(&entry.path(), SUBJECT))
         .count()
 }

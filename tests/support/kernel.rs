@@ -3,7 +3,7 @@
 
 use std::io;
 
-use nix::libc::{self, sock_filter};
+use nix::libc::sock_filter;
 
 /// System calls added after Linux 4.18 have this number or a higher one, on every architecture
 /// (pidfd_send_signal, 5.1).

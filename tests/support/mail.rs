@@ -198,9 +198,12 @@ impl MailHost {
     #[track_caller]
     fn wait_for_port(&self, port: u16) {
         let open = || TcpStream::connect(self.at(port)).ok().map(drop);
-        if poll_for(super::DEADLINE, open).is_none() {
-            panic!("nobody listens at {}:\n{}", self.at(port), self.logs());
-        }
+        assert!(
+            poll_for(super::DEADLINE, open).is_some(),
+            "nobody listens at {}:\n{}",
+            self.at(port),
+            self.logs()
+        );
     }
 }
 

@@ -90,7 +90,7 @@ pub fn leave_descriptors(pid: i32, count: usize) -> String {
     let mut fields = line.expect("its limit").split_whitespace();
     let (soft, hard) = (fields.next().expect("soft"), fields.next().expect("hard"));
     let mut open: Vec<i32> = descriptors(pid).iter().map(|(number, _)| *number).collect();
-    open.sort();
+    open.sort_unstable();
     let lowest_free = (0..).zip(&open).take_while(|(n, open)| n == *open).count();
     limit_descriptors(pid, &format!("{}:{hard}", lowest_free + count));
     format!("{soft}:{hard}")
@@ -127,9 +127,11 @@ pub fn wait_for_end(family: &[Process]) {
             .map(|one| (*one, title(one.pid)))
             .collect()
     };
-    if poll_for(DEADLINE, || left().is_empty().then_some(())).is_none() {
-        panic!("these processes are left over: {:?}", left());
-    }
+    assert!(
+        poll_for(DEADLINE, || left().is_empty().then_some(())).is_some(),
+        "these processes are left over: {:?}",
+        left()
+    );
 }
 
 /// Kills those that are left.

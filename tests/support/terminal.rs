@@ -60,7 +60,7 @@ impl Terminal {
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
-                match nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) {
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
                     0 => Ok(()),
                     _ => Err(std::io::Error::last_os_error()),
                 }
@@ -82,9 +82,11 @@ impl Terminal {
     #[track_caller]
     pub fn wait_for(&self, phrase: &str, count: usize) {
         let seen = || (self.shown().matches(phrase).count() >= count).then_some(());
-        if poll_for(DEADLINE, seen).is_none() {
-            panic!("no {count}. {phrase:?} on the terminal:\n{}", self.shown());
-        }
+        assert!(
+            poll_for(DEADLINE, seen).is_some(),
+            "no {count}. {phrase:?} on the terminal:\n{}",
+            self.shown()
+        );
     }
 
     /// Whether it echoes what is typed.

@@ -137,7 +137,7 @@ fn the_server_takes_no_password_before_tls() {
 fn the_program_that_adit_replaces_passes_the_demo() {
     let stunnel = Path::new("/usr/bin/stunnel4");
     if !stunnel.exists() {
-        eprintln!("skipped: {} is not installed", stunnel.display());
+        crate::skips::say("stunnel4 is not installed");
         return;
     }
     let mut told = Vec::new();
@@ -149,7 +149,7 @@ fn the_program_that_adit_replaces_passes_the_demo() {
 #[test]
 fn a_program_that_does_not_serve_fails_the_demo_and_leaves_nothing() {
     let folders = || {
-        let made = std::fs::read_dir(std::env::temp_dir()).unwrap();
+        let made = fs::read_dir(std::env::temp_dir()).unwrap();
         made.filter_map(|entry| entry.unwrap().file_name().into_string().ok())
             .filter(|name| name.starts_with("adit-demo-"))
             .collect::<Vec<_>>()

@@ -18,7 +18,7 @@ use super::asn1::{Damaged, Elements};
 pub type Secret = Zeroizing<Vec<u8>>;
 
 /// The most iterations; this many take seconds, and no program asks for more.
-const MAX_ITERATIONS: u32 = 10_000_000;
+const MAX_ITERATIONS: u32 = if cfg!(fuzzing) { 2048 } else { 10_000_000 };
 
 /// Why something encrypted cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +104,10 @@ impl Cipher {
     /// A wrong padding means a wrong key.
     fn decrypt(self, key: &[u8], iv: &[u8], data: &[u8]) -> Result<Secret, Refusal> {
         let mut data = Secret::new(data.to_vec());
-        // Deprecated for encryption, but there is no other way to read old keys.
-        #[allow(deprecated)]
+        #[expect(
+            deprecated,
+            reason = "for encryption; there is no other way to read old keys"
+        )]
         let algorithm = match self {
             Cipher::Aes128 => &cipher::AES_128,
             Cipher::Aes192 => &cipher::AES_192,

@@ -80,7 +80,7 @@ impl<'a> Folder<'a> {
             }
             Folder::Outside(path) => File::options()
                 .read(true)
-                .custom_flags(nix::libc::O_NONBLOCK)
+                .custom_flags(libc::O_NONBLOCK)
                 .open(path.join(name))?,
         };
         match file.metadata()?.is_file() {

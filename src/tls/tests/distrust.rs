@@ -117,14 +117,14 @@ fn a_key_is_the_same_however_it_is_encoded() {
     let pki = Pki::new();
     run(
         &pki,
-        r#"
+        r"
         openssl ecparam -name prime256v1 -genkey -noout -out a.key
         openssl ec -in a.key -conv_form compressed -out b.key
         for name in a b; do
             openssl req -x509 -key $name.key -subj /CN=mail.example.com -out $name.pem
         done
         openssl x509 -in a.pem -trustout -addreject serverAuth -out ca.pem
-        "#,
+        ",
     );
     let read = |name| crate::tls::keys::ca_file(&pki.path(name));
     let mut all = read("b.pem").unwrap();

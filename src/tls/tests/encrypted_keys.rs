@@ -95,8 +95,9 @@ fn openssl(pki: &Pki, arguments: &[&str]) {
 
 fn phrases(all: &[&str]) -> PassPhrases {
     let mut phrases = PassPhrases::none();
-    all.iter()
-        .for_each(|phrase| phrases.push(phrase.as_bytes()));
+    for phrase in all {
+        phrases.push(phrase.as_bytes());
+    }
     phrases
 }
 
@@ -225,7 +226,7 @@ fn damaged_pkcs12_is_told_wherever_it_is_cut_or_changed() {
 fn in_ber(der: &[u8]) -> Vec<u8> {
     let (mut rest, mut ber) = (der, Vec::new());
     while !rest.is_empty() {
-        let (behind, any) = <Any as FromBer>::from_ber(rest).unwrap();
+        let (behind, any) = <Any<'_> as FromBer<'_>>::from_ber(rest).unwrap();
         let whole = &rest[..rest.len() - behind.len()];
         rest = behind;
         if any.header.is_constructed() {

@@ -48,7 +48,7 @@ fn a_name_has_the_hash_that_openssl_gives_it() {
             Value::PrintableString(PrintableString::try_from("PL").unwrap()),
         ),
         (
-            DnType::CustomDnType(vec![1, 2, 840, 113549, 1, 9, 1]),
+            DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
             Value::Ia5String(Ia5String::try_from("A@B.example").unwrap()),
         ),
         (
@@ -63,7 +63,10 @@ fn a_name_has_the_hash_that_openssl_gives_it() {
             DnType::StateOrProvinceName,
             Value::UniversalString(UniversalString::try_from("Œuvre 𝄞").unwrap()),
         ),
-        (DnType::OrganizationalUnitName, Value::Utf8String("".into())),
+        (
+            DnType::OrganizationalUnitName,
+            Value::Utf8String(String::new()),
+        ),
         (
             DnType::CustomDnType(vec![1, 2, 3, 4]),
             Value::Utf8String("Own".into()),

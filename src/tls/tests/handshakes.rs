@@ -350,7 +350,7 @@ fn without_a_suite_in_common_both_lists_are_told() {
         ),
     ] {
         let mut server = End::begin(&context);
-        server.inbox = super::openssl::hello(&["-tls1_2", "-cipher", suites]);
+        server.inbox = openssl::hello(&["-tls1_2", "-cipher", suites]);
         server.turn();
         let text = server.failure().to_string();
         assert!(
@@ -367,7 +367,7 @@ fn without_a_suite_in_common_both_lists_are_told() {
     }
     // A group that adit does not have is a different problem.
     let mut server = End::begin(&context);
-    server.inbox = super::openssl::hello(&["-tls1_2", "-groups", "secp521r1"]);
+    server.inbox = openssl::hello(&["-tls1_2", "-groups", "secp521r1"]);
     server.turn();
     let text = server.failure().to_string();
     assert!(text.contains("no suitable key share"), "{text}");

@@ -218,7 +218,7 @@ impl End {
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }
-            failed => (self.inbox.len(), failed),
+            failed @ State::Failed(_) => (self.inbox.len(), failed),
         };
         for range in ranges {
             self.plain.extend_from_slice(&self.inbox[range]);

@@ -159,7 +159,7 @@ fn the_same_name_with_another_key_is_no_issuer() {
     let imitation = ca("EXAMPLE ROOT").self_signed(&other_key).unwrap();
     assert!(search(&trust, &leaf, &[&imitation]).is_err());
     // The one that signed is found beside it, whichever of them spells the name as the leaf does.
-    let twins = super::paths::trust(
+    let twins = paths::trust(
         &[&ca("example root").self_signed(&key()).unwrap(), &root],
         Ends::Roots,
     );

@@ -2,14 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::{Sender, unbounded};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::*;
-use crate::relay::ServiceContext;
 use crate::relay::poller::Poller;
 use crate::worker::support::{TEST_TIMEOUT, accepted, context, handed, reset, service};
 
@@ -258,10 +257,10 @@ fn a_thousand_connections_leave_nothing_behind() {
 #[test]
 fn an_event_of_a_session_that_is_gone_reaches_no_other() {
     let mut bench = Bench::new(|_| {});
-    let (client, _server) = bench.pair();
+    let (client, server) = bench.pair();
     let old = bench.reactor.sessions.iter().next().unwrap().0;
     drop(client);
-    drop(_server);
+    drop(server);
     bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
     let (client, server) = bench.pair();
     assert!(bench.reactor.sessions.get_mut(old).is_none());
