@@ -31,7 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("opening", opening),
     ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),
-    ("resolver", crate::resolver::fuzz),
+    ("resolver", crate::helper::resolver::fuzz),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("words", words),
 ];

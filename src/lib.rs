@@ -8,15 +8,19 @@
 //! * [`master`]: loads keys, enters the [`jail`], accepts, and hands each socket to a worker.
 //! * [`worker`]: a pool of relay threads with a poller each.
 //! * [`relay`]: one connection's life, between a front (accepted) and a back (connected) end.
-//! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
+//! * [`protocol`]: the plain dialogue before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
-//! * [`resolver`]: the DNS process, so that neither root nor the jail parses an answer.
+//! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
+//!   parses an answer.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
+//! * [`status`]: what the scoreboard says, as one document.
+//! * [`sys`]: system calls behind safe faces.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
+#![deny(unsafe_code)]
 
 #[cfg(not(all(
     target_os = "linux",
@@ -34,6 +38,7 @@ pub mod cli;
 pub mod config;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod helper;
 pub mod inside;
 pub mod ipc;
 pub mod jail;
@@ -45,12 +50,15 @@ pub mod process;
 pub mod protocol;
 pub mod relay;
 pub mod remedy;
-pub mod resolver;
 pub mod sandbox;
 pub mod signals;
 #[cfg(test)]
 mod skips;
+pub mod status;
 pub mod step;
 pub mod supervisor;
+pub mod sys;
 pub mod tls;
 pub mod worker;
+
+pub use ipc::inherit::note_given;

@@ -1,8 +1,8 @@
-//! Black-box tests of the program: one file per promise, each test's name a sentence.
+//! Black-box tests of the program: one file for each promise, each test's name a sentence.
 //!
 //! They start the real binary with a real configuration and talk to it over loopback. With
-//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to see that a test asks
-//! for what stunnel does; what only adit promises is skipped then.
+//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to check that a test asks
+//! for what stunnel does; tests of what only adit promises are then skipped.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -15,6 +15,7 @@ mod support;
 mod advice;
 mod backend_offers;
 mod bad_input;
+mod both_ends;
 mod cert_watch;
 mod cipher_order;
 mod command_line;
@@ -27,6 +28,7 @@ mod first_byte;
 mod logs;
 mod mail_programs;
 mod mail_servers;
+mod metrics;
 mod network;
 mod older_kernels;
 mod privileges;
@@ -36,6 +38,7 @@ mod relay_plain_and_tls;
 mod reload;
 mod remedies;
 mod resumption;
+mod socks;
 mod standing_still;
 mod start_and_stop;
 mod starttls;

@@ -1,8 +1,12 @@
-//! STARTTLS in both modes, for each protocol that knows it: nothing said in plain is ever taken as
-//! said within TLS, and whoever refuses is named.
+//! STARTTLS in both modes, for each protocol that has it: nothing sent in plain is ever taken as sent
+//! inside TLS, and the log names the side that refuses.
+
+use std::io::Write;
+use std::process::Command;
 
 use crate::require;
-use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
+use crate::support::dialogue::{IMAP, Lines, NNTP, POP3, SMTP, Seen, Starttls};
+use crate::support::openssl::Tool;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, stand_in, tls};
 
@@ -35,7 +39,7 @@ fn client_mode_carries(protocol: Starttls) {
     let upstream = upstream(&certs, protocol, &seen, "");
     let adit = client_mode(&certs, protocol, &upstream);
     let mut client = Lines(adit.connect("test"));
-    // The old program hears a greeting and knows nothing of TLS.
+    // The old program gets a greeting and knows nothing of TLS.
     client.expect(protocol.greeting.split(' ').next().expect("a word"));
     let (command, answer) = protocol.command;
     client.ask(command, answer);
@@ -67,7 +71,12 @@ fn client_mode_speaks_starttls_to_an_imap_server() {
     client_mode_carries(IMAP);
 }
 
-/// What a client says before it may ask for TLS.
+#[test]
+fn client_mode_speaks_starttls_to_an_nntp_server() {
+    client_mode_carries(NNTP);
+}
+
+/// What a client sends before it may ask for TLS.
 fn ask_for_tls(client: &mut Lines<std::net::TcpStream>, protocol: Starttls) {
     client.expect(protocol.greeting.split(' ').next().expect("a word"));
     match protocol.name {
@@ -77,6 +86,10 @@ fn ask_for_tls(client: &mut Lines<std::net::TcpStream>, protocol: Starttls) {
         }
         "pop3" => {
             client.ask("STLS", "+OK");
+        }
+        "nntp" => {
+            client.ask("MODE READER", "200");
+            client.ask("STARTTLS", "382");
         }
         _ => {
             client.ask("x STARTTLS", "x OK");
@@ -118,6 +131,37 @@ fn server_mode_takes_starttls_from_an_imap_client() {
     server_mode_carries(IMAP);
 }
 
+/// stunnel has only client mode for it.
+#[test]
+fn server_mode_takes_starttls_from_an_nntp_client() {
+    require!(adit);
+    server_mode_carries(NNTP);
+}
+
+/// OpenSSL asks for the capabilities first, and looks for STARTTLS among them.
+#[test]
+fn server_mode_takes_starttls_from_openssl_as_a_news_client() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = NNTP.plain_server(Seen::default());
+    let adit = server_mode(&certs, NNTP, &upstream);
+    let address = adit.address("test").to_string();
+    let mut client = Tool::start(Command::new("openssl").args([
+        "s_client",
+        "-quiet",
+        "-starttls",
+        "nntp",
+        "-connect",
+        &address,
+    ]));
+    client.input().write_all(b"DATE\r\n").expect("saying it");
+    client.wait_for("111 20261127090000");
+    let said = client.said();
+    let offered = !said.contains("trying anyway");
+    assert!(offered, "STARTTLS was not offered: {said}");
+}
+
 fn plaintext_behind_the_request(protocol: Starttls, request: &str) {
     require!(adit);
     let certs = Certs::new();
@@ -129,7 +173,7 @@ fn plaintext_behind_the_request(protocol: Starttls, request: &str) {
     if protocol.name == "smtp" {
         client.ask("EHLO client.test", "250 ");
     }
-    // One segment: the second line was said by whoever sits on the wire.
+    // One segment: the second line comes from an attacker on the path.
     client.send(&format!("{request}\r\nINJECTED\r\n"));
     client.rest();
     adit.wait_for_log(&format!("plaintext behind {}", protocol.request));
@@ -150,6 +194,11 @@ fn plaintext_behind_a_pop3_clients_stls_never_reaches_the_upstream() {
 #[test]
 fn plaintext_behind_an_imap_clients_starttls_never_reaches_the_upstream() {
     plaintext_behind_the_request(IMAP, "x STARTTLS");
+}
+
+#[test]
+fn plaintext_behind_an_nntp_clients_starttls_never_reaches_the_upstream() {
+    plaintext_behind_the_request(NNTP, "STARTTLS");
 }
 
 fn plaintext_behind_the_go_ahead(protocol: Starttls) {
@@ -182,6 +231,11 @@ fn plaintext_behind_an_imap_servers_go_ahead_never_reaches_the_client() {
     plaintext_behind_the_go_ahead(IMAP);
 }
 
+#[test]
+fn plaintext_behind_an_nntp_servers_go_ahead_never_reaches_the_client() {
+    plaintext_behind_the_go_ahead(NNTP);
+}
+
 fn refused(protocol: Starttls, reply: String) -> (Adit, String) {
     let certs = Certs::new();
     let upstream = protocol.refusing(reply);
@@ -198,7 +252,7 @@ fn refused(protocol: Starttls, reply: String) -> (Adit, String) {
         .collect::<Vec<_>>()
         .join("\n");
     assert!(!errors.is_empty(), "no error line");
-    // The greeting may be heard, and adit's own words that end it.
+    // The client may get the greeting, and adit's own words that end it.
     let answers = heard.strip_prefix(protocol.greeting).unwrap_or(&heard);
     assert!(
         !answers.contains(protocol.command.1),
@@ -232,8 +286,14 @@ fn an_imap_server_that_refuses_starttls_ends_the_connection_with_its_reply_in_th
 }
 
 #[test]
+fn an_nntp_server_that_refuses_starttls_ends_the_connection_with_its_reply_in_the_log() {
+    let (_, errors) = refused(NNTP, NNTP.refusal.into());
+    names_the_reply(&errors, "580");
+}
+
+#[test]
 fn an_upstream_that_closes_during_starttls_ends_the_connection() {
-    for protocol in [SMTP, POP3, IMAP] {
+    for protocol in [SMTP, POP3, IMAP, NNTP] {
         refused(protocol, String::new());
     }
 }
@@ -241,7 +301,7 @@ fn an_upstream_that_closes_during_starttls_ends_the_connection() {
 #[test]
 fn a_reply_line_of_a_megabyte_is_an_error_and_is_not_kept() {
     require!(adit);
-    for protocol in [SMTP, POP3, IMAP] {
+    for protocol in [SMTP, POP3, IMAP, NNTP] {
         let endless = "x".repeat(1 << 20) + "\r\n";
         let (adit, errors) = refused(protocol, endless);
         assert!(errors.len() < 4096, "{} bytes of error lines", errors.len());
@@ -314,7 +374,7 @@ fn a_client_that_starts_tls_at_once_is_served_too() {
 fn openssl_speaks_starttls_with_server_mode() {
     require!(program "openssl");
     let certs = Certs::new();
-    for protocol in [SMTP, POP3, IMAP] {
+    for protocol in [SMTP, POP3, IMAP, NNTP] {
         let upstream = protocol.plain_server(Seen::default());
         let adit = server_mode(&certs, protocol, &upstream);
         let ca = certs.ca();

@@ -7,7 +7,7 @@ use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
 use super::server_name;
-use super::service::{Draft, Failover, Protocol, Service, TlsVersion};
+use super::service::{AcceptedTls, Draft, Failover, Protocol, Service, TlsOptions, TlsVersion};
 use super::tls_options::TlsFlags;
 
 /// Options that were probably meant; see [`Draft::meant`].
@@ -54,7 +54,8 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     let mut faults = Faults(Vec::new());
     let flags = draft.flags.without(draft.flags_cleared);
     // As a default for every service it counts where it has a use.
-    let own_protocol_host = draft.own.contains("protocolHost");
+    let accept = draft.accept;
+    let own = draft.own;
     let mut service = draft.service;
     // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
     // so that a server among clients does not demand certificates.
@@ -63,7 +64,13 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     asked.require |= asked.server;
     let meant = draft.meant;
     endpoints(&service, &meant, passed, &mut faults);
-    upstream(&mut service, &meant, own_protocol_host, &mut faults);
+    upstream(
+        &mut service,
+        &meant,
+        own.contains("protocolHost"),
+        &mut faults,
+    );
+    accepted(&mut service, accept, &own, &meant, &mut faults);
     versions(&mut service, flags, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
@@ -86,7 +93,9 @@ fn endpoints(service: &Service, meant: &Meant, passed: &mut usize, faults: &mut 
         *passed -= 1;
         accept = true;
     }
-    let connect = given(&["connect", "exec", "transparent"]);
+    // SOCKS clients say where to.
+    let connect = given(&["connect", "exec", "transparent"])
+        || service.protocol == Some(Protocol::Socks) && !service.client;
     let help = match (accept, connect) {
         (true, true) => return,
         (true, false) => "`connect = [HOST:]PORT` is missing",
@@ -127,6 +136,22 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
             "adit does not serve `sni` in server mode yet",
             "in client mode it is the name to send",
         );
+    }
+    if service.protocol == Some(Protocol::Socks) && !meant.contains("client") {
+        if service.client {
+            faults.error(
+                "protocol",
+                "adit does not serve `protocol = socks` in client mode yet",
+                "in server mode it is served; its clients need a service without `protocol`",
+            );
+        } else if !service.connect.is_empty() {
+            faults.push(
+                Severity::Warning,
+                "connect",
+                "`connect` has no effect with `protocol = socks`",
+                "clients say where they want to be connected to",
+            );
+        }
     }
     first_byte(service, meant, faults);
     let used = service.client && service.protocol == Some(Protocol::Smtp);
@@ -210,6 +235,54 @@ fn certificate(service: &Service, meant: &Meant, faults: &mut Faults) {
             "name the certificate that the key belongs to",
         );
     }
+}
+
+/// TLS with the clients of client mode.
+fn accepted(
+    service: &mut Service,
+    accept: AcceptedTls,
+    own: &BTreeSet<&'static str>,
+    meant: &Meant,
+    faults: &mut Faults,
+) {
+    let unknown = ["client", "acceptTLS"]
+        .iter()
+        .any(|name| meant.contains(name));
+    if !accept.tls || !service.client {
+        // As a default for every service it counts where it has a use.
+        let idle = ["acceptTLS", "acceptCert", "acceptKey"]
+            .into_iter()
+            .filter(|option| own.contains(option))
+            .filter(|option| *option != "acceptTLS" || accept.tls);
+        let (why, help) = match service.client {
+            true => (
+                "without `acceptTLS = yes`",
+                "`acceptTLS = yes` gives clients TLS",
+            ),
+            false => (
+                "in server mode, where clients speak TLS anyway",
+                "`cert` and `key` are for the clients of server mode",
+            ),
+        };
+        for option in idle.filter(|_| !unknown) {
+            let text = format!("`{option}` has no effect {why}");
+            faults.push(Severity::Warning, option, &text, help);
+        }
+        return;
+    }
+    if accept.cert.is_none() && !meant.contains("acceptCert") {
+        faults.error(
+            "acceptTLS",
+            "TLS server needs a certificate",
+            "give `acceptCert = FILE` (and `acceptKey = FILE`)",
+        );
+    }
+    service.accept_tls = Some(Box::new(TlsOptions {
+        cert: accept.cert,
+        key: accept.key,
+        key_password_file: service.tls.key_password_file.clone(),
+        ..TlsOptions::default()
+    }));
 }
 
 /// What is asked of the peer's certificate, in stunnel's words where it has them.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::option::Fault;
 
-/// An address as the configuration writes it; names are resolved later, by the resolver.
+/// An address as the configuration writes it; names are resolved later, outside the jail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `port`, `host:port`, `:::port`, `[v6]:port`. Without a host: for `accept` every IPv4 address,
@@ -147,7 +147,7 @@ fn host_name(text: &str) -> Result<String, Fault> {
         .and_then(|rest| rest.strip_suffix(']'));
     let host = bracketed.unwrap_or(text);
     if bracketed.is_some() || host.contains(':') {
-        // `fe80::1%eth0`: the zone is the resolver's to judge (RFC 4007).
+        // `fe80::1%eth0`: the zone is for the system to judge (RFC 4007).
         let address = host.split_once('%').map_or(host, |(address, _)| address);
         return match address.parse::<Ipv6Addr>() {
             Ok(_) => Ok(host.to_owned()),

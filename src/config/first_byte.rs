@@ -20,6 +20,8 @@ fn name(protocol: Protocol) -> &'static str {
         Protocol::Smtp => "smtp",
         Protocol::Pop3 => "pop3",
         Protocol::Imap => "imap",
+        Protocol::Nntp => "nntp",
+        Protocol::Socks => "socks",
     }
 }
 

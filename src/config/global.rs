@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::metrics::MetricsAddress;
 use super::option::{Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no};
 use super::value::Origins;
 use crate::ipc::channel::MAX_DESCRIPTORS;
@@ -74,6 +75,8 @@ pub struct Global {
     /// The supervisor's Unix socket, which `adit status` asks; given, or where it is by itself
     /// (`control.rs`). `None`: there is none.
     pub control: Option<PathBuf>,
+    /// Where metrics and health are served. `None`: nowhere.
+    pub metrics: Option<MetricsAddress>,
     /// Reload by itself when a certificate or a key changes. Default no.
     pub cert_watch: bool,
     /// Which cipher comes first in services that name none.
@@ -107,6 +110,7 @@ impl Global {
             threads: 0,
             drain_timeout: None,
             control: None,
+            metrics: None,
             cert_watch: false,
             prefer_chacha20: PreferChaCha20::Auto,
             origins: Origins::new(),
@@ -279,6 +283,22 @@ pub(super) static OPTIONS: &[OptionDef] = &[
                 ("overwrite", LogMode::Overwrite),
             ],
         )?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "metrics",
+        Scope::Global,
+        "[HOST:]PORT | PATH",
+        "HTTP for Prometheus (/metrics) and for probes (/health), without TLS; empty: none",
+    )
+    .own()
+    .example("metrics = 9797")
+    .unless_given("no metrics")
+    .global(|global, value| {
+        global.metrics = match value.is_empty() {
+            true => None,
+            false => Some(MetricsAddress::parse(value)?),
+        };
         Ok(())
     }),
     OptionDef::new("output", Scope::Global, "FILE", "log file")

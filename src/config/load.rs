@@ -9,7 +9,7 @@ use super::control::{self, Folders};
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::endpoint::Ports;
 use super::global::Foreground;
-use super::provider::{self, Layer};
+use super::provider::{self, Layer, Raw};
 use super::syntax::{self, Files};
 
 /// Where a configuration comes from. Flags stand above the environment, and that above the file.
@@ -65,6 +65,27 @@ pub fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
         ports: crate::ports::tcp,
     };
     load_partly_from(sources, &variables, &machine, &Disk)
+}
+
+impl Config {
+    /// Every default, and no service: what is in force while no configuration can be read.
+    pub fn empty() -> Config {
+        let surroundings = Surroundings {
+            program: "adit",
+            processors: 1,
+            passed: 0,
+            // Else it would be told that it has no service.
+            incomplete: true,
+            control: None,
+            ports: |_| None,
+        };
+        let (global, services) = assemble(&Raw::default(), surroundings, &mut Vec::new());
+        Config {
+            global,
+            services,
+            file: None,
+        }
+    }
 }
 
 /// Where an adit that was started with this configuration may have its control socket, whatever is

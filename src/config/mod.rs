@@ -16,6 +16,7 @@ mod first_byte;
 mod global;
 mod idle;
 mod load;
+mod metrics;
 mod option;
 mod provider;
 mod server_name;
@@ -37,6 +38,7 @@ pub use global::{Foreground, Global, LogMode, PreferChaCha20};
 #[cfg(fuzzing)]
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub use load::{Loaded, Sources, control_sockets, load, load_partly};
+pub use metrics::MetricsAddress;
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
 pub use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,

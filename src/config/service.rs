@@ -40,6 +40,8 @@ pub enum Protocol {
     Smtp,
     Pop3,
     Imap,
+    Nntp,
+    Socks,
 }
 
 /// A TLS protocol version adit can speak.
@@ -186,11 +188,21 @@ impl Service {
     }
 }
 
+/// `acceptTLS`, `acceptCert`, `acceptKey`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AcceptedTls {
+    pub(super) tls: bool,
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+}
+
 /// A service while its options are read: what is before the first section is one too, and each
 /// section begins as a copy of it.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
     pub(super) service: Service,
+    /// What `acceptTLS` and its like say.
+    pub(super) accept: AcceptedTls,
     /// This is the part before the first section.
     pub(super) defaults: bool,
     /// What this system calls its ports.
@@ -239,6 +251,7 @@ impl Draft {
         };
         Draft {
             service,
+            accept: AcceptedTls::default(),
             defaults: true,
             ports: |_| None,
             own: BTreeSet::new(),
@@ -248,6 +261,14 @@ impl Draft {
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Service {
+    /// One of which nothing is configured, for tests that need some service.
+    pub(crate) fn blank() -> Service {
+        Draft::blank().service
     }
 }
 
@@ -304,6 +325,15 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("accept", "[HOST:]PORT", "address to accept connections on")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
+    option("acceptCert", "FILE", "with `acceptTLS`: certificate chain for clients, our own certificate first; or PKCS#12")
+        .example("acceptCert = /etc/adit/lan.crt").unless_given("none; `acceptTLS` needs one").own()
+        .service(|draft, value| { draft.accept.cert = Some(given(value)?.into()); Ok(()) }),
+    option("acceptKey", "FILE", "private key of `acceptCert`, PEM or PKCS#12; unless given, it is in the same file")
+        .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own()
+        .service(|draft, value| { draft.accept.key = Some(given(value)?.into()); Ok(()) }),
+    option("acceptTLS", "yes | no", "client mode: the client speaks TLS too, each side in its own way")
+        .example("acceptTLS = yes").defaults(&["no"]).own()
+        .service(|draft, value| { draft.accept.tls = yes_no(value)?; Ok(()) }),
     option("CAfile", "FILE", "file of trusted certificates")
         .example("CAfile = /etc/adit/partners.pem").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.ca_file = filled(value).map(Into::into))),
@@ -370,7 +400,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
-    option("protocol", "smtp | pop3 | imap", "what is said in plain before TLS")
+    option("protocol", "smtp | pop3 | imap | nntp | socks", "what is said in plain before TLS; socks: within TLS, server mode")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
     option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
@@ -431,12 +461,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
 
 /// stunnel's protocols that are still to be built.
 pub(super) const PROTOCOLS_NOT_YET: &[&str] = &[
-    "nntp",
     "ldap",
     "pgsql",
     "cifs",
     "connect",
-    "socks",
     "proxy",
     "capwin",
     "capwinctrl",
@@ -454,14 +482,18 @@ fn protocol(value: &str) -> Result<Protocol, Fault> {
         ("smtp", Protocol::Smtp),
         ("pop3", Protocol::Pop3),
         ("imap", Protocol::Imap),
+        ("nntp", Protocol::Nntp),
+        ("socks", Protocol::Socks),
     ];
     if not_yet(value) {
         let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
-        return Err(fault.help("smtp, pop3 and imap are served"));
+        return Err(fault.help("smtp, pop3, imap, nntp and socks are served"));
     }
     one_of(value, &served).map_err(|fault| Fault {
         text: format!("Protocol not supported: `{value}` is not known"),
-        help: fault.help.or(Some("smtp, pop3 or imap".into())),
+        help: fault
+            .help
+            .or(Some("smtp, pop3, imap, nntp or socks".into())),
         ..fault
     })
 }

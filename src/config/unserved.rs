@@ -75,7 +75,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     // Still to be built.
     not_yet("setEnv", Global, "NAME=VALUE", "environment of child processes", &[]).secret(),
     not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),
-    not_yet("metrics", Global, "[HOST:]PORT", "address of the metrics", &[]).own(),
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
     not_yet("config", Service, "COMMAND[:PARAMETER]", "OpenSSL configuration command", &[]),
     not_yet("CRLfile", Service, "FILE", "certificate revocation lists", &[]).idle(idle::empty),

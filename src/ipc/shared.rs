@@ -1,5 +1,6 @@
-//! Memory that is shared over a fork: words that only atomics touch, so a process that dies
-//! half-way leaves nothing but a number.
+//! Memory that survives a fork as shared memory. Only atomics touch its words, so a process that dies
+//! halfway leaves nothing worse than a number.
+#![expect(unsafe_code, reason = "shared memory")]
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -15,8 +16,8 @@ use nix::unistd::ftruncate;
 
 use crate::step::NameStep;
 
-/// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it.
-/// Clones are the same memory.
+/// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it. Clones
+/// refer to the same memory.
 #[derive(Clone, Debug)]
 pub struct SharedWords(Arc<Mapping>);
 
@@ -46,7 +47,7 @@ impl SharedWords {
         Ok(Self::at(start.cast(), words))
     }
 
-    /// As [`SharedWords::new`], with a descriptor by which the memory outlives an exec.
+    /// As [`SharedWords::new`], with a descriptor that keeps the memory across an exec.
     ///
     /// # Errors
     /// No memory or descriptors left.
@@ -58,20 +59,33 @@ impl SharedWords {
         Ok((Self::taken_over(&descriptor, words)?, descriptor))
     }
 
-    /// Maps memory that [`SharedWords::transferable`] made, in this program or in the one that it
-    /// was before an exec.
+    /// Maps memory that [`SharedWords::transferable`] made, in this program or in the one that ran
+    /// before an exec.
     ///
     /// # Errors
     /// It is not `words` long; no memory.
     pub fn taken_over(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
+        Self::mapped(descriptor, words, READ_WRITE)
+    }
+
+    /// As [`SharedWords::taken_over`], to be read alone: the caller must never write to a word, which
+    /// would be a fault of memory. A descriptor for reading is enough.
+    ///
+    /// # Errors
+    /// As [`SharedWords::taken_over`].
+    pub(super) fn read_only(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
+        Self::mapped(descriptor, words, ProtFlags::PROT_READ)
+    }
+
+    fn mapped(descriptor: &OwnedFd, words: usize, access: ProtFlags) -> io::Result<Self> {
         let bytes = bytes(words)?;
         let length = nix::sys::stat::fstat(descriptor)?.st_size;
         if usize::try_from(length) != Ok(bytes.get()) {
             return Err(io::Error::other("shared memory of an unexpected size"));
         }
-        // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and
-        // nobody but adit's own processes, which never shorten it, has its descriptor.
-        let start = unsafe { mmap(None, bytes, READ_WRITE, MapFlags::MAP_SHARED, descriptor, 0) }
+        // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and only
+        // adit's own processes, which never shorten it, have its descriptor.
+        let start = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, descriptor, 0) }
             .step("mmap(2) of shared memory")?;
         Ok(Self::at(start.cast(), words))
     }
@@ -100,7 +114,7 @@ impl Deref for SharedWords {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the last owner in this process gives back exactly what was mapped.
+        // SAFETY: the last owner in this process unmaps exactly what was mapped.
         let _ = unsafe { munmap(self.start.cast(), self.words * size_of::<AtomicU64>()) };
     }
 }

@@ -1,5 +1,5 @@
-//! Everything that a configuration names, read: certificates, keys, addresses. Still as root, and
-//! for `adit check` too. Never in here: a listener.
+//! Reads everything that a configuration names: certificates, keys, addresses. Runs as root, before the
+//! jail, and for `adit check`. Never in here: a listener.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -14,29 +14,29 @@ use super::problems::Problems;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
-use crate::ipc::sockopt;
+use crate::helper::NameClient;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{Route, ServiceContext, Upstream};
 use crate::remedy;
-use crate::resolver::Client;
+use crate::sys::sockopt;
 use crate::tls::{Context, PassPhrases, Resumption, Wanted};
 
-/// How long the names may take to resolve, all of them together: what has no answer then is resolved
-/// when it is needed. Shorter than the supervisor's patience with a candidate.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long all names together may take to resolve; one without an answer by then is resolved when it
+/// is needed. Shorter than the time the supervisor gives a candidate to load.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was read.
+/// Everything that was read.
 #[derive(Debug)]
 pub struct Loaded {
     /// The services, ready to serve.
     pub services: Arc<[ServiceContext]>,
-    /// Where each of them accepts.
+    /// Where each service accepts.
     pub accept: Vec<Vec<Accept>>,
-    /// Who to become.
+    /// The user and the jail.
     pub plan: Plan,
-    /// What is worth saying and stops nothing.
+    /// Problems that are worth reporting and stop nothing.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -46,15 +46,15 @@ struct Unusable;
 /// Reads everything.
 ///
 /// # Errors
-/// Every problem of every service, not the first; warnings among them.
+/// Every problem of every service, not only the first, including warnings.
 pub fn load(
     config: &Config,
-    resolver: &mut Client,
+    names: &mut NameClient,
     phrases: &PassPhrases,
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let resolver = &mut Names::ask(&config.services, resolver, PATIENCE);
+    let names = &mut Names::ask(&config.services, names, RESOLVE_TIMEOUT);
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
@@ -65,10 +65,10 @@ pub fn load(
             accept.push(vec![Accept::Passed(passed)]);
             passed += 1;
         } else {
-            accept.push(addresses(service, resolver, &mut found));
+            accept.push(addresses(service, names, &mut found));
         }
-        let upstreams = upstreams(service, resolver, &mut found);
-        let local = local(service, resolver, &mut found);
+        let upstreams = upstreams(service, names, &mut found);
+        let local = local(service, names, &mut found);
         let mut context = |wanted: Wanted<'_>| {
             let jail = config.global.chroot.as_deref();
             let loaded = Context::load(wanted, jail, phrases, resumption, log);
@@ -109,22 +109,23 @@ pub fn load(
     }
 }
 
-/// A server that asks its Unix socket who connects is told: the worker, for every client.
+/// Warns where a server would ask its Unix socket for the client's identity: it learns the worker's,
+/// for every client.
 fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
     let is_unix = |endpoint: &&Endpoint| matches!(endpoint, Endpoint::Unix(_));
     let endpoint = service.connect.iter().find(is_unix)?;
     let text = format!(
-        "Service [{}]: connect = {endpoint}: the workers are root, and so is every client to a server \
-         that asks the socket who connects, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
-         (peer) do",
+        "Service [{}]: connect = {endpoint}: the workers run as root, so a server that asks the \
+         socket for the client's identity, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
+         (peer) do, takes every client for root",
         service.name
     );
-    let help = "`setuid = USER` before the first section makes the workers another user's";
+    let help = "`setuid = USER` before the first section makes the workers run as another user";
     Some(at(Severity::Warning, &service.origins, "connect", text).help(help))
 }
 
-/// What is wrong with the files, the user and the group that a configuration names, whatever else is
-/// wrong with it: for one whose text has errors, of which nothing more can be said.
+/// Checks the files, user and group that a configuration names when its text already has errors, so
+/// that more cannot be said about it.
 pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut problems = Problems::default();
@@ -140,7 +141,7 @@ pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     found
 }
 
-/// Who to become.
+/// The user and the jail.
 fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
     match Plan::look_up(global) {
         Ok(plan) => Some(plan),
@@ -155,13 +156,9 @@ fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
 }
 
 /// `local = HOST`: the address to connect from.
-fn local(
-    service: &Service,
-    resolver: &mut Names<'_>,
-    found: &mut Vec<Diagnostic>,
-) -> Option<IpAddr> {
+fn local(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Option<IpAddr> {
     let host = service.local.as_deref()?;
-    match resolver.resolve(host, 0) {
+    match names.resolve(host, 0) {
         Ok(all) => all.first().map(SocketAddr::ip),
         Err(error) => {
             let text = format!("Service [{}]: local = {host}: {error}", service.name);
@@ -179,7 +176,7 @@ fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diag
     }
 }
 
-/// Writes what was found into the log, a line each.
+/// Logs what was found, one line each.
 pub fn tell(found: &[Diagnostic], log: &Log) {
     for diagnostic in found {
         crate::log_at!(
@@ -191,12 +188,9 @@ pub fn tell(found: &[Diagnostic], log: &Log) {
     }
 }
 
-/// Where to listen: names resolved. A name that does not resolve is an error, as nothing could be bound.
-fn addresses(
-    service: &Service,
-    resolver: &mut Names<'_>,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Accept> {
+/// Where to listen, with names resolved. A name that does not resolve is an error, since nothing could
+/// be bound.
+fn addresses(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Vec<Accept> {
     let mut addresses = Vec::new();
     for endpoint in &service.accept {
         match endpoint {
@@ -214,7 +208,7 @@ fn addresses(
             Endpoint::Tcp {
                 host: Some(host),
                 port,
-            } => match resolver.resolve(host, *port) {
+            } => match names.resolve(host, *port) {
                 Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
                 Err(error) => {
                     let name = &service.name;
@@ -228,7 +222,7 @@ fn addresses(
     addresses
 }
 
-/// Whose a Unix socket would be, if that is a name which the system does not know.
+/// The configured owner of a Unix socket, if the system knows no such user or group.
 fn unknown_owner(service: &Service) -> Option<Diagnostic> {
     let error = jail::owner(service.setuid.as_deref(), service.setgid.as_deref()).err()?;
     let text = format!("Service [{}]: {error}", service.name);
@@ -236,15 +230,15 @@ fn unknown_owner(service: &Service) -> Option<Diagnostic> {
     Some(at(Severity::Error, &service.origins, option, text).help(error.remedy()))
 }
 
-/// Whether `::` is IPv6 alone, as by `net.ipv6.bindv6only = 1`, so that `0.0.0.0` can be bound beside
-/// it. stunnel tries both always, and keeps what can be bound: without it IPv4 alone.
+/// Whether `::` means IPv6 only, as with `net.ipv6.bindv6only = 1`, so that `0.0.0.0` can be bound
+/// beside it. stunnel always tries both and keeps those that can be bound; without IPv6, IPv4 alone.
 pub fn is_v6_alone(service: &Service) -> bool {
     let family = AddressFamily::Inet6;
     let Ok(probe) = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) else {
         return false;
     };
     for option in service.socket.iter().filter(|option| option.on == 'a') {
-        // What cannot be set is told when the listener itself is made.
+        // An option that cannot be set is reported when the listener itself is made.
         let _ = sockopt::set(probe.as_fd(), option);
     }
     getsockopt(&probe, Ipv6V6Only).unwrap_or(false)
@@ -253,7 +247,7 @@ pub fn is_v6_alone(service: &Service) -> bool {
 /// Where to connect. A name that does not resolve now is resolved when it is needed.
 fn upstreams(
     service: &Service,
-    resolver: &mut Names<'_>,
+    names: &mut Names<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
@@ -268,7 +262,7 @@ fn upstreams(
         if service.delay {
             continue;
         }
-        match resolver.resolve(host, port) {
+        match names.resolve(host, port) {
             Ok(all) => upstreams.extend(
                 all.into_iter()
                     .map(|address| Upstream::Tcp(address, host.to_owned())),

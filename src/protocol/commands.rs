@@ -2,7 +2,7 @@
 //! and behind which command the stream may no longer be lines. Never in here: a byte of the server's.
 
 use super::io::first_word_is;
-use crate::config::Protocol;
+use super::opening::Mail;
 
 /// What kind of command awaits a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +21,13 @@ const COMMAND: usize = 5;
 /// The client's SMTP or POP3 commands.
 #[derive(Debug)]
 pub(super) struct Commands {
-    protocol: Protocol,
+    protocol: Mail,
     /// The first [`COMMAND`] bytes of the command so far.
     command: Vec<u8>,
 }
 
 impl Commands {
-    pub(super) fn new(protocol: Protocol) -> Commands {
+    pub(super) fn new(protocol: Mail) -> Commands {
         Commands {
             protocol,
             command: Vec::new(),
@@ -50,10 +50,10 @@ impl Commands {
 
 /// Classifies a command. STARTTLS and STLS are not among the others: a server may accept them without an
 /// offer.
-fn classify(protocol: Protocol, command: &[u8]) -> Pending {
+fn classify(protocol: Mail, command: &[u8]) -> Pending {
     let is = |words: &[&str]| words.iter().any(|word| first_word_is(command, word));
     let (offers, others): (&[&str], &[&str]) = match protocol {
-        Protocol::Smtp => (
+        Mail::Smtp => (
             &["EHLO", "LHLO"],
             &["HELO", "NOOP", "RSET", "HELP", "VRFY", "QUIT"],
         ),

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::LINE_MAX;
 use super::commands::{Commands, Pending, TAG_MAX, Tagged};
 use super::io::{begins, first_word_is, split_word};
-use super::opening::{GREETINGS, greeting};
+use super::opening::{GREETINGS, Mail as Kind};
 use crate::config::Protocol;
 
 /// Bound on the commands that await a reply, and on the IMAP lines inspected; beyond it everything
@@ -36,7 +36,11 @@ impl Offers {
     /// `greeted`: the protocol of the dialogue before TLS, in which the server has greeted already.
     pub fn new(greeted: Option<Protocol>) -> Offers {
         match greeted {
-            Some(protocol) => Offers::Mail(Box::new(Mail::new(protocol))),
+            Some(Protocol::Smtp) => Offers::Mail(Box::new(Mail::new(Kind::Smtp))),
+            Some(Protocol::Pop3) => Offers::Mail(Box::new(Mail::new(Kind::Pop3))),
+            Some(Protocol::Imap) => Offers::Mail(Box::new(Mail::new(Kind::Imap))),
+            // Their clients start no TLS within TLS, whatever a server offers.
+            Some(Protocol::Nntp | Protocol::Socks) => Offers::Over,
             None => Offers::Greeting([0; GREETING], 0),
         }
     }
@@ -106,7 +110,7 @@ impl Offers {
 
     /// Whose words are filtered.
     #[cfg(test)]
-    pub(super) fn protocol(&self) -> Option<Protocol> {
+    pub(super) fn protocol(&self) -> Option<Kind> {
         match self {
             Offers::Mail(mail) => Some(mail.protocol),
             _ => None,
@@ -126,10 +130,10 @@ impl Offers {
 /// Recognises a greeting by its first `length` bytes.
 fn judge(head: [u8; GREETING], length: usize) -> Offers {
     let said = &head[..length];
-    if let Some(protocol) = greeting(said) {
+    if let Some(protocol) = Kind::greeting(said) {
         return Offers::Mail(Box::new(Mail::greeting(protocol, said)));
     }
-    let may_be = |(greeting, _): &(&str, Protocol)| {
+    let may_be = |(greeting, _): &(&str, Kind)| {
         let begun = greeting.as_bytes().get(..length);
         begun.is_some_and(|begun| begun.eq_ignore_ascii_case(said))
     };
@@ -142,7 +146,7 @@ fn judge(head: [u8; GREETING], length: usize) -> Offers {
 /// The conversation with a mail server.
 #[derive(Debug)]
 pub struct Mail {
-    protocol: Protocol,
+    protocol: Kind,
     client: Client,
     /// SMTP, POP3: commands that await a reply, oldest first.
     pending: VecDeque<Pending>,
@@ -172,9 +176,9 @@ enum Client {
 }
 
 impl Mail {
-    fn new(protocol: Protocol) -> Mail {
+    fn new(protocol: Kind) -> Mail {
         let client = match protocol {
-            Protocol::Imap => Client::Tagged(Tagged::new()),
+            Kind::Imap => Client::Tagged(Tagged::new()),
             _ => Client::Plain(Commands::new(protocol)),
         };
         Mail {
@@ -192,11 +196,11 @@ impl Mail {
     }
 
     /// In the middle of a greeting; `said` was passed on already.
-    fn greeting(protocol: Protocol, said: &[u8]) -> Mail {
+    fn greeting(protocol: Kind, said: &[u8]) -> Mail {
         let mut mail = Mail::new(protocol);
         mail.line.extend_from_slice(said);
         mail.passed = said.len();
-        mail.inspects = protocol == Protocol::Imap;
+        mail.inspects = protocol == Kind::Imap;
         mail.pending.push_back(Pending::Other);
         if said.ends_with(b"\n") {
             mail.end_line(&mut Vec::new());
@@ -237,9 +241,9 @@ impl Mail {
             rest = behind;
             if self.line.is_empty() {
                 self.inspects = match self.protocol {
-                    Protocol::Imap => true,
-                    Protocol::Smtp => self.pending.front() == Some(&Pending::Offers),
-                    Protocol::Pop3 => self.lists,
+                    Kind::Imap => true,
+                    Kind::Smtp => self.pending.front() == Some(&Pending::Offers),
+                    Kind::Pop3 => self.lists,
                 };
             }
             self.line.extend_from_slice(piece);
@@ -265,7 +269,7 @@ impl Mail {
             out.append(&mut self.previous);
         }
         let may_become_last =
-            self.inspects && self.protocol == Protocol::Smtp && begins(&self.line, "250-");
+            self.inspects && self.protocol == Kind::Smtp && begins(&self.line, "250-");
         if !may_offer && !may_become_last {
             out.extend_from_slice(&self.line[self.passed..]);
             self.passed = self.line.len();
@@ -275,13 +279,13 @@ impl Mail {
     /// A line is complete: judges it, and passes on or removes what was held back of it.
     fn end_line(&mut self, out: &mut Vec<u8>) {
         match (self.protocol, self.inspects) {
-            (Protocol::Smtp, true) => self.end_offer_of_smtp(out),
-            (Protocol::Smtp, false) => {
+            (Kind::Smtp, true) => self.end_offer_of_smtp(out),
+            (Kind::Smtp, false) => {
                 if is_last(&self.line) {
                     self.answered();
                 }
             }
-            (Protocol::Pop3, true) => {
+            (Kind::Pop3, true) => {
                 let line = self.line.trim_ascii();
                 self.lists = line != b".";
                 if !line.eq_ignore_ascii_case(b"STLS") {
@@ -291,20 +295,20 @@ impl Mail {
                     self.answered();
                 }
             }
-            (Protocol::Pop3, false) => {
+            (Kind::Pop3, false) => {
                 let offers = self.pending.front() == Some(&Pending::Offers);
                 self.lists = offers && begins(&self.line, "+OK");
                 if !self.lists {
                     self.answered();
                 }
             }
-            (Protocol::Imap, _) => self.end_line_of_imap(out),
+            (Kind::Imap, _) => self.end_line_of_imap(out),
         }
         self.line.clear();
         self.passed = 0;
         self.lines += 1;
         // SMTP and POP3 lists may be long; there the pending commands are bounded.
-        self.over |= self.protocol == Protocol::Imap && self.lines > MOST;
+        self.over |= self.protocol == Kind::Imap && self.lines > MOST;
     }
 
     fn answered(&mut self) {
@@ -316,8 +320,7 @@ impl Mail {
     fn end_offer_of_smtp(&mut self, out: &mut Vec<u8>) {
         let last = is_last(&self.line);
         let keyword = self.line.get(4..).unwrap_or_default().trim_ascii();
-        let offers =
-            may_offer(Protocol::Smtp, &self.line) && keyword.eq_ignore_ascii_case(b"STARTTLS");
+        let offers = may_offer(Kind::Smtp, &self.line) && keyword.eq_ignore_ascii_case(b"STARTTLS");
         // The first line names the server.
         if offers && !self.previous.is_empty() {
             if last && let Some(separator) = self.previous.get_mut(3) {
@@ -361,15 +364,15 @@ fn is_binary(byte: u8) -> bool {
 }
 
 /// Whether a line of which this much is known may still be, or is, an offer.
-fn may_offer(protocol: Protocol, line: &[u8]) -> bool {
+fn may_offer(protocol: Kind, line: &[u8]) -> bool {
     match protocol {
-        Protocol::Smtp => {
+        Kind::Smtp => {
             may_begin(line, "250")
                 && matches!(line.get(3), None | Some(b' ' | b'-'))
                 && may_be(line.get(4..).unwrap_or_default(), "STARTTLS")
         }
-        Protocol::Pop3 => may_be(line, "STLS"),
-        Protocol::Imap => may_list_capabilities(line),
+        Kind::Pop3 => may_be(line, "STLS"),
+        Kind::Imap => may_list_capabilities(line),
     }
 }
 

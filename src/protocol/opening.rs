@@ -4,23 +4,48 @@
 use super::io::{begins, split_word};
 use crate::config::Protocol;
 
+/// A protocol of mail servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mail {
+    Smtp,
+    Pop3,
+    Imap,
+}
+
 /// How mail servers greet.
-pub(super) const GREETINGS: [(&str, Protocol); 7] = [
-    ("220 ", Protocol::Smtp),
-    ("220-", Protocol::Smtp),
-    ("* OK ", Protocol::Imap),
-    ("* PREAUTH ", Protocol::Imap),
-    ("+OK ", Protocol::Pop3),
-    ("+OK\r", Protocol::Pop3),
-    ("+OK\n", Protocol::Pop3),
+pub(super) const GREETINGS: [(&str, Mail); 7] = [
+    ("220 ", Mail::Smtp),
+    ("220-", Mail::Smtp),
+    ("* OK ", Mail::Imap),
+    ("* PREAUTH ", Mail::Imap),
+    ("+OK ", Mail::Pop3),
+    ("+OK\r", Mail::Pop3),
+    ("+OK\n", Mail::Pop3),
 ];
 
-/// The mail protocol whose server greets so; `None` for any other.
+/// How news servers greet (RFC 3977, section 5.1).
+const NEWS: [&str; 2] = ["200 ", "201 "];
+
+impl Mail {
+    /// The one whose server greets so; `None` for any other.
+    pub(super) fn greeting(words: &[u8]) -> Option<Mail> {
+        let mut known = GREETINGS.iter();
+        let found = known.find(|(greeting, _)| begins(words, greeting));
+        found.map(|(_, mail)| *mail)
+    }
+}
+
+/// The protocol whose server greets so and starts TLS on demand; `None` for any other.
 pub fn greeting(words: &[u8]) -> Option<Protocol> {
-    let found = GREETINGS
-        .iter()
-        .find(|(greeting, _)| begins(words, greeting));
-    found.map(|(_, protocol)| *protocol)
+    match Mail::greeting(words) {
+        Some(Mail::Smtp) => Some(Protocol::Smtp),
+        Some(Mail::Pop3) => Some(Protocol::Pop3),
+        Some(Mail::Imap) => Some(Protocol::Imap),
+        None => {
+            let news = NEWS.iter().any(|greeting| begins(words, greeting));
+            news.then_some(Protocol::Nntp)
+        }
+    }
 }
 
 /// How a local client starts TLS itself.

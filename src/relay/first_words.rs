@@ -34,6 +34,7 @@ impl FirstWords {
     }
 
     /// What was found, once.
+    #[inline]
     pub fn take_finding(&mut self) -> Option<OwnTls> {
         match *self {
             FirstWords::Found(how) => {
@@ -57,7 +58,15 @@ impl FirstWords {
 
     /// Inspects plaintext from the end without TLS: the local client, or the server behind server mode.
     /// Returns what to pass on; `kept` is scratch space for it.
+    #[inline]
     pub fn plain<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
+        match self {
+            FirstWords::Over => words,
+            _ => self.inspect(words, kept),
+        }
+    }
+
+    fn inspect<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
             FirstWords::Over | FirstWords::Found(_) => words,
             FirstWords::Client(_) => {
@@ -93,7 +102,20 @@ impl FirstWords {
 
     /// Inspects decrypted plaintext: `work` at `ranges`. Returns what was held back of the server's words
     /// and is due now; `kept` is scratch space for it.
+    #[inline]
     pub fn decrypted<'a>(
+        &mut self,
+        work: &[u8],
+        ranges: &[Range<usize>],
+        kept: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
+        match self {
+            FirstWords::Server(_) => self.filter(work, ranges, kept),
+            _ => &[],
+        }
+    }
+
+    fn filter<'a>(
         &mut self,
         work: &[u8],
         ranges: &[Range<usize>],

@@ -6,9 +6,9 @@ use super::Upstream;
 use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
+use crate::helper::ResolveError;
 use crate::log::{self, Log};
 use crate::remedy;
-use crate::resolver::ResolveError;
 
 /// One `connect` entry.
 #[derive(Debug)]
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_whose_resolver_died_is_asked_again() {
+    fn a_question_that_went_unanswered_is_asked_again() {
         let mut lookup = Lookup::new(&[endpoint(Some("one"), 1)]);
         asked(&mut lookup);
         lookup.answer(1, None, &LOG);

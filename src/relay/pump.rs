@@ -94,7 +94,7 @@ impl Pump {
     ///
     /// # Errors
     /// An end is broken, or was idle for too long.
-    pub fn step(mut self, pair: &mut Pair, context: Context<'_>) -> Result<Next<Self>, Ending> {
+    pub fn step(&mut self, pair: &mut Pair, context: Context<'_>) -> Result<Next<()>, Ending> {
         let Context { common, resources } = context;
         let log = common.log;
         let Pair { front, back } = pair;
@@ -119,7 +119,7 @@ impl Pump {
             self.active = resources.now;
         }
         if again {
-            return Ok(Next::Again(self));
+            return Ok(Next::Again(()));
         }
         for end in [&mut *front, &mut *back] {
             // Whatever could be read of it has been: an RST came while the other side is stuck.
@@ -138,13 +138,13 @@ impl Pump {
     }
 
     fn wait(
-        mut self,
+        &mut self,
         front: &End,
         back: &End,
         log: &Log,
         timeouts: crate::config::Timeouts,
         now: Instant,
-    ) -> Result<Next<Self>, Ending> {
+    ) -> Result<Next<()>, Ending> {
         let both = front.reading == Reading::Open && back.reading == Reading::Open;
         let idle = both || front.unsent() > 0 || back.unsent() > 0;
         let patience = match (idle, front.reading) {
@@ -155,7 +155,7 @@ impl Pump {
         };
         self.due = self.active + patience;
         if self.due > now {
-            return Ok(Next::Wait(self));
+            return Ok(Next::Wait(()));
         }
         if idle {
             info!(

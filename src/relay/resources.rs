@@ -10,8 +10,8 @@ use std::time::Instant;
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
+use crate::helper::NameClient;
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
-use crate::resolver;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub struct Resources {
     /// Where sockets are registered.
     pub poller: Arc<Poller>,
     /// Who answers for names; `None` while there is nobody.
-    pub resolver: Option<resolver::Client>,
-    /// Questions under way: the resolver's id to the session's key.
+    pub names: Option<NameClient>,
+    /// Questions under way: the client's number to the session's key.
     pub questions: HashMap<u64, u64>,
     /// What each service's names came to when they were asked for again.
     pub resolved: Vec<Option<Arc<[Upstream]>>>,
@@ -54,7 +54,7 @@ impl Resources {
             scoreboard,
             worker,
             poller,
-            resolver: None,
+            names: None,
             questions: HashMap::new(),
             scratch: Scratch::new(),
             pool: Pool::default(),
@@ -90,13 +90,13 @@ impl Resources {
     /// Asks for a name on behalf of a session. Returns the question's id.
     ///
     /// # Errors
-    /// There is no resolver, or it takes no more questions.
+    /// Names cannot be asked for just now, or no more of them.
     pub fn ask(&mut self, key: u64, host: &str, port: u16) -> io::Result<u64> {
-        let resolver = self
-            .resolver
+        let names = self
+            .names
             .as_mut()
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-        let id = resolver.ask(host, port)?;
+        let id = names.ask(host, port)?;
         self.questions.insert(id, key);
         Ok(id)
     }

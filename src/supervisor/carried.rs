@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::generation::{Generation, State};
-use super::running::Supervisor;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 
 /// Totals by service: its name, and its position among the services of that name.
@@ -13,7 +11,7 @@ pub struct Carried(Vec<(String, usize, Counts)>);
 
 impl Carried {
     /// Moves the counts of a scoreboard here; `names` are its services' names.
-    fn take(&mut self, names: &[String], board: &Scoreboard) {
+    pub fn take(&mut self, names: &[String], board: &Scoreboard) {
         for (index, name) in names.iter().enumerate() {
             let counts = board.take_counts(index);
             let number = number(names, index);
@@ -26,6 +24,13 @@ impl Carried {
                 None => self.0.push((name.clone(), number, counts)),
             }
         }
+    }
+
+    /// Every total, with the name of its service; names may recur.
+    pub fn all(&self) -> impl Iterator<Item = (String, Counts)> {
+        self.0
+            .iter()
+            .map(|(name, _, counts)| (name.clone(), *counts))
     }
 
     /// The total kept for service `index` of `names`.
@@ -42,24 +47,6 @@ impl Carried {
 fn number(names: &[String], index: usize) -> usize {
     let before = names[..index].iter();
     before.filter(|name| **name == names[index]).count()
-}
-
-impl Supervisor {
-    /// Moves the counts of every generation except the serving one.
-    pub(super) fn carry_counts(&mut self) {
-        let orphans = self.orphans.iter().map(|orphans| &orphans.generation);
-        let superseded = |generation: &&Generation| generation.state != State::Serving;
-        for generation in self.generations.iter().filter(superseded).chain(orphans) {
-            let carried = &mut self.common.carried;
-            carried.take(&generation.names, &generation.scoreboard);
-        }
-    }
-
-    /// Moves the counts of a generation that has ended.
-    pub(super) fn carry_counts_of(&mut self, generation: &Generation) {
-        let carried = &mut self.common.carried;
-        carried.take(&generation.names, &generation.scoreboard);
-    }
 }
 
 #[cfg(test)]

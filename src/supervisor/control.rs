@@ -7,24 +7,22 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
 use super::carried::Carried;
-use super::generation::{Generation, State};
+use super::decider::State;
+use super::generation::Generation;
 use super::holder;
 use super::listeners::remove_stale;
-use super::running::Supervisor;
-use crate::cli::status::{GenerationStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::config::Global;
+use crate::ipc::scoreboard::Counts;
 use crate::log::{Log, Reason};
 use crate::remedy;
-use crate::sandbox::Strength;
-use crate::tls::CipherOrder;
+use crate::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -33,12 +31,9 @@ pub struct Control {
     path: PathBuf,
     /// What is being told to whom, and how much of it is.
     answers: Vec<Answer>,
-    /// Nobody is answered before: there were no descriptors left.
-    paused_until: Option<Instant>,
+    /// Clients are not taken for a while: there were no descriptors left.
+    is_paused: bool,
 }
-
-/// How long to pause when a client cannot be taken.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// An answer that does not fit into a socket's buffer at once.
 #[derive(Debug)]
@@ -121,18 +116,42 @@ impl Control {
             socket,
             path: path.to_owned(),
             answers: Vec::new(),
-            paused_until: None,
+            is_paused: false,
         })
     }
 
-    /// When clients are taken again.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.paused_until
+    /// Takes clients again.
+    pub fn resume(&mut self) {
+        self.is_paused = false;
     }
 
-    /// Takes clients again when it is time.
-    pub fn look_at_the_clock(&mut self, now: Instant) {
-        self.paused_until.take_if(|until| *until <= now);
+    /// Answers every client that has connected, without ever waiting for it. Whether one could not be
+    /// taken: then none is until [`Control::resume`].
+    pub fn answer(&mut self, status: &Status) -> bool {
+        let was_paused = self.is_paused;
+        while !self.is_paused {
+            let client = match self.socket.accept() {
+                Ok((client, _)) => client,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // It would be readable again at once, and for as long as this lasts.
+                Err(_) => {
+                    self.is_paused = true;
+                    break;
+                }
+            };
+            let document = serde_json::to_vec(status);
+            if let (Ok(document), Ok(())) = (document, client.set_nonblocking(true)) {
+                self.answers.push(Answer {
+                    client,
+                    document,
+                    written: 0,
+                });
+            }
+        }
+        let surplus = self.answers.len().saturating_sub(MAX_ANSWERS);
+        self.answers.drain(..surplus);
+        self.answers.retain_mut(Answer::go_on);
+        self.is_paused && !was_paused
     }
 
     /// Where it is.
@@ -151,15 +170,14 @@ impl Control {
             socket: socket.into(),
             path,
             answers: Vec::new(),
-            paused_until: None,
+            is_paused: false,
         }
     }
 
     /// Everything to poll for: who connects, and who has room for more of an answer.
     pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
         let answers = self.answers.iter();
-        let listens = self.paused_until.is_none();
-        let socket = listens.then(|| PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
+        let socket = (!self.is_paused).then(|| PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
         socket
             .into_iter()
             .chain(answers.map(|a| PollFd::new(a.client.as_fd(), PollFlags::POLLOUT)))
@@ -226,122 +244,30 @@ fn fault(folder: &Metadata, user: Uid) -> Option<String> {
     })
 }
 
-impl Supervisor {
-    pub(super) fn replace_control(&mut self, new: Option<Control>) {
-        if let Some(old) = std::mem::replace(&mut self.control, new) {
-            old.remove();
-        }
-    }
+/// What a generation is called whose master is dead.
+pub const ORPHANED: &str = "orphaned";
 
-    /// Answers whoever connected, without ever waiting for it.
-    pub(super) fn answer_status(&mut self) {
-        self.ask_master(Instant::now());
-        let status = self.status();
-        let Some(control) = &mut self.control else {
-            return;
-        };
-        loop {
-            let client = match control.socket.accept() {
-                Ok((client, _)) => client,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // It would be readable again at once, and for as long as this lasts.
-                Err(_) => {
-                    control.paused_until = Some(Instant::now() + PAUSE);
-                    break;
-                }
-            };
-            let document = serde_json::to_vec(&status);
-            if let (Ok(document), Ok(())) = (document, client.set_nonblocking(true)) {
-                control.answers.push(Answer {
-                    client,
-                    document,
-                    written: 0,
-                });
-            }
-        }
-        let surplus = control.answers.len().saturating_sub(MAX_ANSWERS);
-        control.answers.drain(..surplus);
-        control.answers.retain_mut(Answer::go_on);
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            file: self.sources.file.clone(),
-            passed: self.listeners.count_passed(),
-            sandbox: Some(Strength::of_this_kernel()),
-            ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),
-            reloads: ReloadStatus {
-                succeeded: self.reloads.succeeded,
-                failed: self.reloads.failed,
-                under_way: self.is_reloading(),
-            },
-            generations: self
-                .generations
-                .iter()
-                .chain(self.orphans.iter().map(|orphans| &orphans.generation))
-                .map(|generation| shown(generation, &self.common.carried))
-                .collect(),
-        }
-    }
-}
-
-fn shown(generation: &Generation, carried: &Carried) -> GenerationStatus {
+/// A generation's part of the status; without a state it is orphaned.
+pub fn shown(generation: &Generation, state: Option<State>, carried: &Carried) -> GenerationStatus {
     let board = &generation.scoreboard;
     let since = generation.since.duration_since(UNIX_EPOCH);
+    let service = |(index, name): (usize, &String)| {
+        // The serving generation also shows the totals of those before it.
+        let before = match state {
+            Some(State::Serving) => carried.of(&generation.names, index),
+            _ => Counts::default(),
+        };
+        ServiceStatus::of(board, index, name, before)
+    };
     GenerationStatus {
         number: generation.number,
-        state: generation.state.name().to_owned(),
-        pid: match generation.state {
-            State::Orphaned => 0,
-            _ => generation.pid.as_raw().unsigned_abs(),
-        },
+        state: state.map_or(ORPHANED, State::name).to_owned(),
+        pid: state.map_or(0, |_| generation.pid.as_raw().unsigned_abs()),
         since: since.map_or(0, |since| since.as_secs()),
         workers: (0..board.workers())
-            .map(|index| worker(generation, index))
+            .map(|index| WorkerStatus::of(board, index))
             .collect(),
-        services: (0..board.services())
-            .map(|index| service(generation, index, carried))
-            .collect(),
-    }
-}
-
-fn worker(generation: &Generation, index: usize) -> WorkerStatus {
-    let row = generation.scoreboard.worker(index);
-    WorkerStatus {
-        index,
-        pid: row.pid().load(Relaxed) as u32,
-        active: row.active().load(Relaxed),
-        claimed: row.last_claimed(),
-        starts: row.starts().load(Relaxed),
-    }
-}
-
-/// The counts of one service over all workers. The serving generation also shows the totals of the
-/// generations before it.
-fn service(generation: &Generation, index: usize, carried: &Carried) -> ServiceStatus {
-    let board = &generation.scoreboard;
-    let mut counts = board.counts(index);
-    if generation.state == State::Serving {
-        counts.add(carried.of(&generation.names, index));
-    }
-    ServiceStatus {
-        name: generation.names[index].clone(),
-        active: (0..board.workers())
-            .map(|worker| board.service(worker, index).active().load(Relaxed))
-            .sum(),
-        accepted: counts.accepted,
-        handshakes_new: counts.handshakes_new,
-        handshakes_resumed: counts.handshakes_resumed,
-        failed_certificate: counts.failed_certificate,
-        failed_negotiation: counts.failed_negotiation,
-        failed_protocol: counts.failed_protocol,
-        failed_vanished: counts.failed_vanished,
-        failed_before_tls: counts.failed_before_tls,
-        connect_failed: counts.connect_failed,
-        bytes_to_back: counts.bytes_to_back,
-        bytes_to_front: counts.bytes_to_front,
+        services: generation.names.iter().enumerate().map(service).collect(),
     }
 }
 

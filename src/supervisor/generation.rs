@@ -1,8 +1,9 @@
-//! A generation: one master and its workers, from fork to last child, and how far it has come.
+//! A generation's hands: its master's process and channel, and the counts of its workers. How far it has
+//! come is known to [`super::decider`].
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,6 +11,7 @@ use nix::unistd::Pid;
 use super::carried::Carried;
 use super::vault::Vault;
 use crate::config::Config;
+use crate::helper::Contacts;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -20,41 +22,6 @@ use crate::master;
 use crate::process::{self, OneThread};
 use crate::step::NameStep;
 use crate::tls::Resumption;
-
-/// How long a master may take to end once it was told to end every connection: longer than it
-/// waits for its workers.
-const CUT_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How far a generation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Reads what the configuration names, still as root.
-    Loading,
-    /// Was given its listeners; enters the jail and starts workers.
-    Starting,
-    /// Accepts.
-    Serving,
-    /// Accepts no more; its connections go on until they end, or until then.
-    Draining(Option<Instant>),
-    /// Its master has died: see [`super::orphans`].
-    Orphaned,
-    /// Was told to end every connection; is killed if it has not ended by then.
-    Cut(Instant),
-}
-
-impl State {
-    /// The word for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Loading => "loading",
-            State::Starting => "starting",
-            State::Serving => "serving",
-            State::Draining(_) => "draining",
-            State::Orphaned => "orphaned",
-            State::Cut(_) => "ending",
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -69,8 +36,6 @@ pub struct Generation {
     pub hears: bool,
     /// Its counts.
     pub scoreboard: Scoreboard,
-    /// How far it has come.
-    pub state: State,
     /// The memory of its counts, to be handed over an exec.
     pub board: OwnedFd,
     /// The names of its services.
@@ -79,8 +44,6 @@ pub struct Generation {
     pub drain_timeout: Option<Duration>,
     /// When its master was forked.
     pub since: SystemTime,
-    /// The same for measuring.
-    pub started: Instant,
 }
 
 /// What generations share, and what a new one needs.
@@ -128,7 +91,7 @@ impl Generation {
         number: u64,
         config: &Config,
         common: &Common,
-        resolver: &Channel,
+        helpers: Contacts,
         outputs: &mut Option<Outputs>,
         log: Log,
     ) -> io::Result<Generation> {
@@ -146,7 +109,7 @@ impl Generation {
             scoreboard: scoreboard.clone(),
             supervisor: theirs,
             leash: common.leash.try_clone()?,
-            resolver: resolver.as_fd().try_clone_to_owned()?.into(),
+            helpers,
             log,
         };
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
@@ -160,39 +123,33 @@ impl Generation {
             channel: ours,
             hears: true,
             scoreboard,
-            state: State::Loading,
             board,
             names: config.services.iter().map(|s| s.name.clone()).collect(),
             drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
-            started: Instant::now(),
         })
     }
 
-    /// Tells the master to accept no more, and to end what is left by the configured time.
-    pub fn drain(&mut self) {
-        let deadline = self.drain_timeout.map(|t| Instant::now() + t);
+    /// Tells the master to accept no more.
+    pub fn drain(&self) {
         self.say(&ToMaster::Drain);
-        self.state = State::Draining(deadline);
     }
 
     /// Tells the master to end everything.
-    pub fn cut(&mut self) {
+    pub fn cut(&self) {
         self.say(&ToMaster::Cut);
-        self.state = State::Cut(Instant::now() + CUT_PATIENCE);
     }
 
     /// Ends a master that does not hear. Its workers let their connections end, and go.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         // Not reaped yet, or it would not stand here, so the number is still its own.
         let _ = kill(self.pid, Signal::SIGKILL);
-        self.state = State::Cut(Instant::now() + CUT_PATIENCE);
     }
 
     /// Says a word that matters; a master that cannot be told it is dead, or must not go on.
-    fn say(&mut self, word: &ToMaster) {
+    fn say(&self, word: &ToMaster) {
         if say_now(&self.channel, word, &[]).is_err() {
-            let _ = kill(self.pid, Signal::SIGKILL);
+            self.kill();
         }
     }
 }

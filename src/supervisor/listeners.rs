@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat};
 
+use super::Logged;
 use super::bind_error::BindError;
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
@@ -83,7 +84,7 @@ impl Listeners {
         config: &Config,
         accept: &[Vec<Accept>],
         log: &Log,
-    ) -> Result<Prepared, ()> {
+    ) -> Result<Prepared, Logged> {
         let mut prepared = Prepared {
             wanted: Vec::new(),
             made: Vec::new(),
@@ -112,7 +113,7 @@ impl Listeners {
         }
         if failed {
             prepared.give_up();
-            return Err(());
+            return Err(Logged);
         }
         Ok(prepared)
     }

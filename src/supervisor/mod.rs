@@ -7,25 +7,22 @@ mod carried;
 pub mod clashes;
 mod control;
 mod daemon;
+mod decider;
 mod generation;
+mod helpers;
 pub mod holder;
 mod listeners;
 mod manager;
+mod masters;
+pub mod metrics;
 mod notify;
 mod orphans;
 pub mod pid_file;
 pub mod places;
-mod pulse;
-mod rehearsal;
-mod repairs;
-mod requests;
-mod resolver;
 mod running;
 mod saved_phrases;
-mod stopping;
 mod syslog;
 mod takeover;
-mod transition;
 pub mod trial;
 pub mod vacancy;
 mod vault;
@@ -47,17 +44,23 @@ use crate::sandbox::Strength;
 use crate::signals::Signals;
 use crate::step::NameStep;
 use control::Control;
+use decider::Why;
 use generation::Common;
+use helpers::{Helpers, Start};
 use listeners::Listeners;
+use masters::Masters;
+use metrics::Metrics;
 use pid_file::PidFile;
-use resolver::Resolver;
 use running::{Parts, Supervisor};
 use takeover::{Inherited, TakenOver};
-use transition::Why;
 use trial::Trial;
 use vault::Vault;
 
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// It is not to be had, and the log has said why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logged;
 
 /// Runs adit with a configuration until it is stopped: `adit [FILE]`, and `adit relay`.
 ///
@@ -187,8 +190,20 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
     let signals = Signals::hear(&SIGNALS)?;
     let (holder, leash) = leash()?;
-    let resolver =
-        Resolver::start(&config.global, &leash, log).step("The resolver cannot be started")?;
+    let wanted = config.global.metrics.as_ref();
+    let metrics = wanted.map(|wanted| Metrics::open(wanted, None));
+    let metrics = metrics.transpose()?;
+    if let Some(metrics) = &metrics {
+        crate::info!(ui, "{}", metrics.line());
+    }
+    let helpers = Helpers::start(Start {
+        global: &config.global,
+        leash: &leash,
+        metrics: metrics.as_ref(),
+        // Nothing is known yet.
+        forget: &mut || Ok(()),
+        log,
+    })?;
     let common = Common::new(leash, vault)?;
     process::title("adit", ": supervisor");
     Ok(Supervisor::new(Parts {
@@ -198,11 +213,13 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         config,
         common,
         leash: holder,
-        resolver,
+        helpers,
+        metrics,
         signals,
         log,
         pid_file,
         starter,
+        masters: Masters::default(),
     }))
 }
 
@@ -251,7 +268,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         Ok(loaded) => loaded.config,
         Err(diagnostics) => {
             crate::master::load::tell(&diagnostics.0, &ui_log());
-            stand_in()?
+            Config::empty()
         }
     };
     let (log, outputs) = successors_log(&config)?;
@@ -264,20 +281,17 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         config: Rc::new(config),
         common: taken.common,
         leash: taken.leash,
-        resolver: taken.resolver,
+        helpers: taken.helpers,
+        metrics: taken.metrics,
         signals,
         log,
         pid_file: taken.pid_file,
         control: taken.control,
         listeners: taken.listeners,
         starter: None,
+        masters: taken.masters,
     });
-    supervisor.go_on_with(
-        taken.generations,
-        taken.orphans,
-        taken.reloads,
-        taken.next_number,
-    );
+    supervisor.go_on(taken.progress, taken.reloads, taken.next_number);
     Ok(supervisor)
 }
 
@@ -296,20 +310,6 @@ fn tell_of_the_sandbox(log: &Log) {
     for gap in Strength::of_this_kernel().gaps() {
         crate::notice!(*log, "{gap}");
     }
-}
-
-/// Something to be in force until a configuration can be read again: defaults, and no service.
-fn stand_in() -> io::Result<Config> {
-    let text = "[none]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n";
-    let sources = Sources {
-        text: Some(("nothing".to_owned(), text.into())),
-        ..Sources::default()
-    };
-    let mut config = config::load(&sources)
-        .map_err(|e| io::Error::other(e.to_string()))?
-        .config;
-    config.services.clear();
-    Ok(config)
 }
 
 fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {

@@ -5,7 +5,7 @@ use std::env;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -15,7 +15,6 @@ pub struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
     /// Half of what the manager gives the watchdog.
     every: Option<Duration>,
-    next: Instant,
 }
 
 impl Notifier {
@@ -35,11 +34,7 @@ impl Notifier {
         let every = number("WATCHDOG_USEC")
             .filter(|&limit| limit > 0 && meant && manager.is_some())
             .map(|limit| Duration::from_micros(limit / 2));
-        Notifier {
-            manager,
-            every,
-            next: Instant::now(),
-        }
+        Notifier { manager, every }
     }
 
     /// A start or a reload is over, with this result.
@@ -64,19 +59,14 @@ impl Notifier {
         ));
     }
 
-    /// When [`Notifier::feed_watchdog`] is due; `None`: no watchdog.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.every.map(|_| self.next)
+    /// How often the watchdog wants to hear; `None`: there is none.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.every
     }
 
-    /// Tells the watchdog that the loop has come round, if it is time to; whether it was.
-    pub fn feed_watchdog(&mut self, now: Instant) -> bool {
-        let Some(every) = self.every.filter(|_| self.next <= now) else {
-            return false;
-        };
-        self.next = now + every;
+    /// Tells the watchdog that the loop has come round.
+    pub fn feed_watchdog(&self) {
         self.say("WATCHDOG=1");
-        true
     }
 
     fn say(&self, words: &str) {
@@ -106,7 +96,7 @@ mod tests {
     use super::*;
 
     /// A notifier, and the end that the manager reads.
-    fn pair(every: Option<Duration>) -> (Notifier, UnixDatagram, tempfile::TempDir) {
+    fn pair() -> (Notifier, UnixDatagram, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -114,8 +104,7 @@ mod tests {
         let address = address(path.as_os_str().as_bytes()).unwrap();
         let notifier = Notifier {
             manager: Some((UnixDatagram::unbound().unwrap(), address)),
-            every,
-            next: Instant::now(),
+            every: None,
         };
         (notifier, manager, folder)
     }
@@ -128,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_happens_is_told_in_one_datagram_each() {
-        let (notifier, manager, _folder) = pair(None);
+        let (notifier, manager, _folder) = pair();
         notifier.ready("Serving\nREADY=0");
         assert_eq!(heard(&manager).unwrap(), "READY=1\nSTATUS=Serving READY=0");
         notifier.reloading();
@@ -143,19 +132,7 @@ mod tests {
             text.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=7000000\n"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn the_watchdog_is_fed_when_it_is_time_and_not_before() {
-        let every = Duration::from_secs(10);
-        let (mut notifier, manager, _folder) = pair(Some(every));
-        let start = notifier.deadline().unwrap();
-        assert!(notifier.feed_watchdog(start));
-        assert_eq!(heard(&manager).as_deref(), Some("WATCHDOG=1"));
-        assert_eq!(notifier.deadline(), Some(start + every));
-        assert!(!notifier.feed_watchdog(start + every / 2));
-        assert_eq!(heard(&manager), None);
-        assert!(notifier.feed_watchdog(start + every));
+        notifier.feed_watchdog();
         assert_eq!(heard(&manager).as_deref(), Some("WATCHDOG=1"));
     }
 

@@ -7,8 +7,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::generation::{Generation, State};
-use super::running::Supervisor;
+use super::generation::Generation;
 
 /// The rest of a generation.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub struct Orphans {
 impl Orphans {
     /// Those that a master left which has just died and was reaped; `None`: nobody.
     pub fn of(mut generation: Generation) -> Option<Orphans> {
-        generation.state = State::Orphaned;
         generation.hears = false;
         let board = &generation.scoreboard;
         let pids = (0..board.workers()).map(|index| board.worker(index).pid().load(Relaxed));
@@ -47,7 +45,7 @@ impl Orphans {
     }
 
     /// One has ended, if it was one of them.
-    fn ended(&mut self, pid: Pid) {
+    pub fn ended(&mut self, pid: Pid) {
         self.workers.retain(|worker| *worker != pid);
         let board = &self.generation.scoreboard;
         for index in 0..board.workers() {
@@ -62,16 +60,4 @@ impl Orphans {
 fn is_child(pid: Pid) -> bool {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     !matches!(waitid(Id::Pid(pid), look), Err(Errno::ECHILD))
-}
-
-impl Supervisor {
-    /// A child ended that is neither master nor resolver.
-    pub(super) fn orphan_ended(&mut self, pid: Pid, how: &str) {
-        crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
-        for orphans in &mut self.orphans {
-            orphans.ended(pid);
-        }
-        self.carry_counts();
-        self.orphans.retain(|orphans| !orphans.workers.is_empty());
-    }
 }

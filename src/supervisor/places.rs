@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Diagnostic, Global, diagnostic_at};
+use crate::config::{Diagnostic, Global, MetricsAddress, diagnostic_at};
 use crate::inside::seen_from_outside;
 
 /// Folders that a start would write into and not find. Nothing is opened: that would make files.
@@ -17,14 +17,16 @@ pub fn missing(global: &Global) -> Vec<Diagnostic> {
     let control = |path: &Path| vec![path.to_owned()];
     // The folder of one that is not named is made.
     let named = global.control.as_deref().filter(|_| global.names_control());
-    let wanted: [(_, Option<Vec<PathBuf>>); 3] = [
+    let metrics = global.metrics.as_ref().and_then(MetricsAddress::path);
+    let wanted: [(_, Option<Vec<PathBuf>>); 4] = [
         ("output", global.output.as_deref().map(output)),
         ("pid", global.pid.as_deref().map(pid)),
         ("control", named.map(control)),
+        ("metrics", metrics.map(control)),
     ];
     let wanted = wanted
         .into_iter()
-        .filter(|(option, _)| has_jail || *option == "control");
+        .filter(|(option, _)| has_jail || matches!(*option, "control" | "metrics"));
     let missing = wanted.filter_map(|(option, places)| {
         let mut folders = places.as_deref()?.iter().filter_map(|place| place.parent());
         let last = folders.clone().next_back()?;

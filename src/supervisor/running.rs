@@ -1,35 +1,37 @@
-//! The supervisor's loop: one poll(2); signals, words and deaths become steps of the transition
-//! under way, of stopping, or of a repair.
+//! The supervisor's loop: one poll(2). Signals, words and deaths become events for the
+//! [decider](super::decider), and what it orders is done by the files below.
 
+mod errands;
+mod obey;
+mod reload;
+mod status;
+mod telling;
+
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
+use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-
-use serde::{Deserialize, Serialize};
 
 use super::control::Control;
 use super::daemon::Starter;
-use super::generation::{Common, Generation, State};
+use super::decider::{Decider, Event, Master, Reloads, State, Why};
+use super::generation::Common;
+use super::helpers::Helpers;
 use super::listeners::Listeners;
+use super::masters::Masters;
+use super::metrics::Metrics;
 use super::notify::Notifier;
-use super::orphans::Orphans;
 use super::pid_file::PidFile;
-use super::pulse::Asked;
-use super::rehearsal::Rehearsal;
-use super::requests::Listing;
-use super::resolver::Resolver;
-use super::stopping::Stopping;
 use super::syslog::SyslogWatch;
-use super::transition::{Handover, Transition, Why};
 use super::watch::Watch;
-use crate::children::BackOff;
+use crate::children::{self, Death};
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
 use crate::ipc::wait::wait;
@@ -37,52 +39,41 @@ use crate::ipc::words::{FromMaster, hear};
 use crate::log::Log;
 use crate::log::Reason;
 use crate::signals::Signals;
+use reload::{Pending, Rehearsal};
+use telling::Told;
 
-/// See the module.
+/// Words that are still heard from a master that has died.
+const LAST_WORDS: usize = 16;
+
+/// All that the supervisor holds, and what decides about it.
 pub struct Supervisor {
-    pub(super) sources: Sources,
+    decider: Decider,
+    sources: Sources,
     /// The configuration in force; before the first generation serves, the one it is to have.
-    pub(super) config: Rc<Config>,
-    pub(super) common: Common,
-    /// Nobody reads it: its end of file is the message.
-    pub(super) leash: Holder,
-    pub(super) resolver: Resolver,
-    pub(super) signals: Signals,
-    pub(super) log: Log,
-    pub(super) pid_file: Option<PidFile>,
-    pub(super) starter: Option<Starter>,
-    pub(super) generations: Vec<Generation>,
-    pub(super) orphans: Vec<Orphans>,
-    pub(super) listeners: Listeners,
-    pub(super) control: Option<Control>,
-    pub(super) transition: Option<Transition>,
-    pub(super) reload_wanted: bool,
-    pub(super) stopping: Option<Stopping>,
-    pub(super) next_number: u64,
+    config: Rc<Config>,
+    common: Common,
+    /// Never read: its end of file is the message.
+    leash: Holder,
+    helpers: Helpers,
+    metrics: Option<Metrics>,
+    /// What the teller knows.
+    told: Told,
+    signals: Signals,
+    log: Log,
+    pid_file: Option<PidFile>,
+    starter: Option<Starter>,
+    masters: Masters,
+    listeners: Listeners,
+    control: Option<Control>,
+    /// What a transition has made so far.
+    pending: Option<Pending>,
     /// A new binary that is being tried.
-    pub(super) rehearsal: Option<Rehearsal>,
-    pub(super) notifier: Notifier,
-    pub(super) reloads: Reloads,
-    pub(super) back_off: BackOff,
-    /// When to start the next master in place of one that died.
-    pub(super) replace_at: Option<Instant>,
-    pub(super) resolver_at: Option<Instant>,
-    pub(super) send_again_at: Option<Instant>,
-    pub(super) listing: Option<Listing>,
-    pub(super) handover: Option<Handover>,
-    pub(super) watch: Option<Watch>,
-    pub(super) syslog: Option<SyslogWatch>,
-    /// What the serving master was asked and has not answered.
-    pub(super) asked: Option<Asked>,
-    /// The log file or syslogd became another while a candidate had the old one open already.
-    pub(super) logs_changed: bool,
-}
-
-/// Reloads that are over, by how they ended.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Reloads {
-    pub(super) succeeded: u64,
-    pub(super) failed: u64,
+    rehearsal: Option<Rehearsal>,
+    notifier: Notifier,
+    watch: Option<Watch>,
+    syslog: Option<SyslogWatch>,
+    /// The end.
+    status: Option<ExitCode>,
 }
 
 /// What a supervisor is put together from.
@@ -95,8 +86,10 @@ pub struct Parts {
     pub common: Common,
     /// To be held for as long as the supervisor lives.
     pub leash: Holder,
-    /// The first resolver.
-    pub resolver: Resolver,
+    /// The first helpers.
+    pub helpers: Helpers,
+    /// Where the teller listens.
+    pub metrics: Option<Metrics>,
     /// The supervisor's signals.
     pub signals: Signals,
     /// The log of the loops.
@@ -109,98 +102,106 @@ pub struct Parts {
     pub listeners: Listeners,
     /// Who waits for the daemon to serve.
     pub starter: Option<Starter>,
+    /// What the program before an exec had.
+    pub masters: Masters,
 }
 
 impl Supervisor {
     /// A supervisor that has yet to start its first generation.
     pub fn new(parts: Parts) -> Supervisor {
+        let notifier = Notifier::from_environment(std::process::id());
+        let drain_timeout = parts.config.global.drain_timeout;
         Supervisor {
-            control: parts.control,
+            decider: Decider::new(drain_timeout, notifier.watchdog(), Instant::now()),
             sources: parts.sources,
             config: parts.config,
             common: parts.common,
             leash: parts.leash,
-            resolver: parts.resolver,
+            helpers: parts.helpers,
+            metrics: parts.metrics,
+            told: Told::default(),
             signals: parts.signals,
             log: parts.log,
             pid_file: parts.pid_file,
             starter: parts.starter,
-            generations: Vec::new(),
-            orphans: Vec::new(),
+            masters: parts.masters,
             listeners: parts.listeners,
-            transition: None,
-            reload_wanted: false,
-            stopping: None,
-            notifier: Notifier::from_environment(std::process::id()),
-            reloads: Reloads::default(),
-            next_number: 1,
+            control: parts.control,
+            pending: None,
             rehearsal: None,
-            back_off: BackOff::default(),
-            replace_at: None,
-            resolver_at: None,
-            send_again_at: None,
-            listing: None,
-            handover: None,
+            notifier,
             watch: None,
             syslog: None,
-            asked: None,
-            logs_changed: false,
+            status: None,
         }
     }
 
-    /// Adds what the program before this one had running.
-    pub fn go_on_with(
+    /// Tells the decider what the program before this one had running: how far each generation had
+    /// come, and how much longer it may drain.
+    pub fn go_on(
         &mut self,
-        generations: Vec<Generation>,
-        orphans: Vec<Orphans>,
+        progress: Vec<(u64, State, Option<Duration>)>,
         reloads: Reloads,
         next_number: u64,
     ) {
-        self.generations = generations;
-        self.orphans = orphans;
-        self.reloads = reloads;
-        self.next_number = next_number;
+        let now = Instant::now();
+        self.decider.go_on_counting(next_number, reloads);
+        for (number, state, left) in progress {
+            if let Some(generation) = self.masters.get(number) {
+                let master = Master {
+                    pid: generation.pid.as_raw(),
+                    drain_timeout: generation.drain_timeout,
+                };
+                let until = left.map(|left| now + left);
+                self.decider.go_on_with(number, master, state, until, now);
+            }
+        }
+        for orphans in self.masters.orphans() {
+            self.decider.go_on_with_orphans(orphans.generation.number);
+        }
+        for kind in self.helpers.missing() {
+            self.decider.go_on_without(kind, now);
+        }
     }
 
     /// Runs until it is stopped.
     pub fn run(mut self, why: Why) -> ExitCode {
-        self.begin(why);
+        self.happen(Event::Begin(why));
         loop {
-            if let Some(status) = self.finished() {
+            self.happen(Event::TurnOver);
+            if let Some(status) = self.status {
                 return status;
             }
-            match self.wait() {
-                Ok(()) => {}
-                Err(error) => {
-                    crate::error!(self.log, "Supervisor: {}", Reason(&error));
-                    return ExitCode::FAILURE;
-                }
+            self.keep_teller_informed();
+            if let Err(error) = self.wait() {
+                crate::error!(self.log, "Supervisor: {}", Reason(&error));
+                return ExitCode::FAILURE;
             }
             self.obey_signals();
             self.look_at_the_clock();
-            if self.transition.is_none() && self.stopping.is_none() {
-                self.reload();
-            }
         }
     }
 
-    pub(super) fn next_number(&mut self) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
-        number
+    /// Tells the decider what has happened, does what it orders, and tells it what came of that.
+    fn happen(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            if self.status.is_some() {
+                return;
+            }
+            for order in self.decider.on(event, Instant::now()) {
+                events.extend(self.obey(order));
+            }
+        }
     }
 
     /// Waits for something to happen and hears what the masters say.
     fn wait(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let heard: Vec<u64> = self
-            .generations
-            .iter()
-            .filter(|g| g.hears)
-            .map(|g| g.number)
-            .collect();
-        for generation in self.generations.iter().filter(|g| g.hears) {
+        let heard = self.masters.all().iter().filter(|g| g.hears);
+        let heard: Vec<u64> = heard.map(|generation| generation.number).collect();
+        for generation in self.masters.all().iter().filter(|g| g.hears) {
             fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
         }
         let watch = fds.len();
@@ -221,11 +222,13 @@ impl Supervisor {
             return Ok(());
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-        if let Some(changes) = self.watch.as_mut().filter(|_| ready[watch]) {
-            changes.take_note();
+        let changed = self.watch.as_mut().filter(|_| ready[watch]);
+        if changed.is_some_and(Watch::take_note) {
+            self.happen(Event::FileWritten);
         }
-        if let Some(appeared) = self.syslog.as_mut().filter(|_| ready[syslog]) {
-            appeared.take_note();
+        let appeared = self.syslog.as_mut().filter(|_| ready[syslog]);
+        if appeared.is_some_and(SyslogWatch::take_note) {
+            self.happen(Event::SyslogAppeared);
         }
         for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             self.hear(*number);
@@ -237,87 +240,17 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let mut moments: Vec<Instant> = self
-            .generations
-            .iter()
-            .filter_map(|generation| match generation.state {
-                State::Draining(deadline) => deadline,
-                State::Cut(deadline) => Some(deadline),
-                _ => None,
-            })
-            .collect();
-        match &self.transition {
-            Some(transition) => moments.push(transition.deadline()),
-            // It waits for the end of a transition, however long that takes.
-            None => moments.extend(self.replace_at),
-        }
-        moments.extend(self.stopping.as_ref().map(Stopping::deadline));
-        moments.extend(self.handover.as_ref().map(Handover::deadline));
-        moments.extend(self.rehearsal.as_ref().and_then(Rehearsal::deadline));
-        moments.extend(self.watch.as_ref().and_then(Watch::settles));
-        moments.extend(self.syslog.as_ref().and_then(SyslogWatch::deadline));
-        moments.extend(self.asked.as_ref().map(Asked::deadline));
-        moments.extend(self.notifier.deadline());
-        moments.extend(self.control.as_ref().and_then(Control::deadline));
-        moments.extend(self.resolver_at);
-        moments.extend(self.send_again_at);
-        moments.extend(self.listing.as_ref().map(Listing::deadline));
-        let Some(soonest) = moments.into_iter().min() else {
+        let Some(soonest) = self.decider.soonest() else {
             return PollTimeout::NONE;
         };
         let left = soonest.saturating_duration_since(Instant::now());
         PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
     }
 
-    pub(super) fn generation(&mut self, number: u64) -> Option<&mut Generation> {
-        self.generations.iter_mut().find(|g| g.number == number)
-    }
-
-    /// Hears one word of a master; whether there was one.
-    pub(super) fn hear(&mut self, number: u64) -> bool {
-        let Some(generation) = self.generation(number) else {
-            return false;
-        };
-        match hear::<FromMaster>(&generation.channel, MsgFlags::MSG_DONTWAIT) {
-            Ok(Some((word, _))) => {
-                let state = generation.state;
-                self.heard(number, state, &word);
-                return true;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // Its death, which SIGCHLD tells, says the rest.
-            Ok(None) => generation.hears = false,
-            Err(error) => {
-                generation.hears = false;
-                // Not reaped yet, so the number is still its own.
-                let _ = kill(generation.pid, Signal::SIGKILL);
-                crate::error!(
-                    self.log,
-                    "Generation {number} speaks nonsense: its master is killed: {error}"
-                );
-            }
-        }
-        false
-    }
-
-    /// A word counts in the state in which it may be said, and in no other: once it was given its
-    /// listeners a master is in the jail or on its way there, and root takes no path from it.
-    fn heard(&mut self, number: u64, state: State, word: &FromMaster) {
-        match (word, state) {
-            (FromMaster::Loaded(accept), State::Loading) => self.loaded(number, accept),
-            (FromMaster::Failed, State::Loading) => self.candidate_failed(number),
-            (FromMaster::Serving, State::Starting) => self.serving(number),
-            (FromMaster::Draining, State::Draining(_) | State::Cut(_)) => self.drains(number),
-            (FromMaster::Listed(count), _) => self.listed(number, *count),
-            (FromMaster::Alive, _) => self.answered(number),
-            (FromMaster::Missed, _) => self.missed(),
-            (
-                FromMaster::Loaded(_)
-                | FromMaster::Failed
-                | FromMaster::Serving
-                | FromMaster::Draining,
-                _,
-            ) => crate::debug!(self.log, "Generation {number} said a word out of turn"),
+    fn look_at_the_clock(&mut self) {
+        let now = Instant::now();
+        while self.status.is_none() && self.decider.soonest().is_some_and(|at| at <= now) {
+            self.happen(Event::Clock);
         }
     }
 
@@ -325,65 +258,83 @@ impl Supervisor {
         for signal in self.signals.take() {
             match signal {
                 SIGCHLD => self.reap(),
-                SIGHUP => self.reload_wanted = true,
-                SIGUSR1 => self.reopen_log(),
-                SIGUSR2 => self.list(),
-                SIGTERM => self.stop("SIGTERM"),
-                SIGINT => self.stop("SIGINT"),
-                SIGQUIT => self.stop("SIGQUIT"),
+                SIGHUP => self.happen(Event::Reload),
+                SIGUSR1 => self.happen(Event::ReopenLog),
+                SIGUSR2 => self.happen(Event::List),
+                SIGTERM => self.happen(Event::Stop("SIGTERM")),
+                SIGINT => self.happen(Event::Stop("SIGINT")),
+                SIGQUIT => self.happen(Event::Stop("SIGQUIT")),
                 _ => {}
             }
         }
     }
 
-    fn look_at_the_clock(&mut self) {
-        let now = Instant::now();
-        if self.notifier.feed_watchdog(now) {
-            self.ask_master(now);
-        }
-        self.watch_master(now);
-        if let Some(control) = &mut self.control {
-            control.look_at_the_clock(now);
-        }
-        for generation in &mut self.generations {
-            match generation.state {
-                State::Draining(Some(until)) if until <= now => generation.cut(),
-                State::Cut(until) if until <= now => generation.kill(),
-                _ => {}
+    /// Hears one word of a master; whether there was one.
+    fn hear(&mut self, number: u64) -> bool {
+        let Some(generation) = self.masters.get(number) else {
+            return false;
+        };
+        match hear::<FromMaster>(&generation.channel, MsgFlags::MSG_DONTWAIT) {
+            Ok(Some((word, _))) => {
+                self.happen(Event::Said(number, word));
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Its death, which SIGCHLD tells, says the rest.
+            Ok(None) => self.masters.is_deaf(number),
+            Err(error) => {
+                self.masters.is_deaf(number);
+                self.happen(Event::Nonsense(number, error.to_string()));
             }
         }
-        if self.handover.as_ref().is_some_and(|h| h.deadline() <= now) {
-            self.handover_timed_out();
+        false
+    }
+
+    /// Takes note of every child that has died.
+    fn reap(&mut self) {
+        while let Some(Death { pid, well, how }) = children::reap() {
+            if let Some((kind, pause)) = self.helpers.died(pid) {
+                let pid = pid.as_raw();
+                self.happen(Event::HelperDied {
+                    kind,
+                    pid,
+                    how,
+                    pause,
+                });
+            } else if let Some(rehearsal) = self.rehearsal.take_if(|r| r.is(pid)) {
+                self.happen(Event::Rehearsed(rehearsal.ended(well, how)));
+            } else if let Some(number) = self.masters.of_process(pid) {
+                self.hear_last_words(number);
+                self.happen(Event::MasterDied(number, how));
+            } else {
+                crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
+                self.orphan_ended(pid);
+            }
         }
-        if self
-            .transition
-            .as_ref()
-            .is_some_and(|t| t.deadline() <= now)
-        {
-            self.transition_timed_out();
+    }
+
+    /// What a master said last counts: that it failed, or that it serves.
+    fn hear_last_words(&mut self, number: u64) {
+        // No more than a master ever says: its end may have been left open in another process.
+        for _ in 0..LAST_WORDS {
+            if !self.hear(number) {
+                break;
+            }
         }
-        self.watch_rehearsal(now);
-        if self.listing.as_ref().is_some_and(|l| l.deadline() <= now) {
-            self.finish_listing();
+    }
+
+    fn orphan_ended(&mut self, pid: Pid) {
+        let gone = self.masters.orphan_ended(pid);
+        self.carry_counts();
+        self.masters.forget_the_gone();
+        for number in gone {
+            self.happen(Event::OrphansEnded(number));
         }
-        if self
-            .watch
-            .as_mut()
-            .is_some_and(|watch| watch.has_settled(now))
-        {
-            crate::notice!(self.log, "certWatch: a file has changed, reloading");
-            self.reload_wanted = true;
-        }
-        self.connect_syslog_again(now);
-        if self.send_again_at.is_some_and(|at| at <= now) {
-            self.send_again();
-        }
-        if self.resolver_at.is_some_and(|at| at <= now) {
-            self.restart_resolver();
-        }
-        if self.replace_at.is_some_and(|at| at <= now) && self.transition.is_none() {
-            self.replace_at = None;
-            self.begin(Why::Replace);
-        }
+    }
+
+    /// Moves the counts of every generation except the serving one.
+    fn carry_counts(&mut self) {
+        let serving = self.decider.serving();
+        self.masters.carry_counts(serving, &mut self.common.carried);
     }
 }

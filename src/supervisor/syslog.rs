@@ -3,31 +3,20 @@
 //! connection to whoever is there now.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use super::running::Supervisor;
 use crate::config::Global;
-use crate::ipc::words::ToMaster;
-use crate::{log, resolver};
-
-/// Between two tries to connect: a socket has its name a moment before it can be connected to.
-const PAUSE: Duration = Duration::from_millis(200);
-/// Tries, before another event is waited for.
-const TRIES: u32 = 25;
+use crate::log;
 
 /// What is watched.
 #[derive(Debug)]
 pub struct SyslogWatch {
     inotify: Inotify,
     names: Vec<(WatchDescriptor, OsString)>,
-    /// When to connect, and how often that may fail from here on.
-    due: Option<(Instant, u32)>,
 }
 
 impl SyslogWatch {
@@ -48,15 +37,12 @@ impl SyslogWatch {
             .into_iter()
             .filter_map(watch)
             .collect();
-        Some(SyslogWatch {
-            names,
-            inotify,
-            due: None,
-        })
+        Some(SyslogWatch { inotify, names })
     }
 
-    /// Takes note of what appeared.
-    pub fn take_note(&mut self) {
+    /// Takes note of what appeared; whether a syslogd has.
+    pub fn take_note(&mut self) -> bool {
+        let mut appeared = false;
         loop {
             match self.inotify.read_events() {
                 Ok(events) => {
@@ -64,19 +50,13 @@ impl SyslogWatch {
                         self.names.iter().any(|(w, n)| *w == watch && n == name)
                     };
                     let mut names = events.iter().map(|e| (e.wd, e.name.as_ref()));
-                    if names.any(|(watch, name)| name.is_some_and(|name| ours(watch, name))) {
-                        self.due = Some((Instant::now(), TRIES));
-                    }
+                    appeared |=
+                        names.any(|(watch, name)| name.is_some_and(|name| ours(watch, name)));
                 }
                 Err(Errno::EINTR) => {}
-                Err(_) => return,
+                Err(_) => return appeared,
             }
         }
-    }
-
-    /// When [`Supervisor::connect_syslog_again`] has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.due.map(|(at, _)| at)
     }
 }
 
@@ -93,39 +73,6 @@ fn places(path: &Path) -> Vec<PathBuf> {
         places.push(folder.join(target));
     }
     places
-}
-
-impl Supervisor {
-    /// Connects to the syslogd that has just appeared, if it is time to.
-    pub(super) fn connect_syslog_again(&mut self, now: Instant) {
-        let Some(watch) = &mut self.syslog else {
-            return;
-        };
-        let Some((_, tries)) = watch.due.take_if(|(at, _)| *at <= now) else {
-            return;
-        };
-        if self.pass_syslog().is_err()
-            && let Some(watch) = &mut self.syslog
-            && tries > 0
-        {
-            watch.due = Some((now + PAUSE, tries - 1));
-        }
-    }
-
-    /// Has every process log to whichever syslogd runs now.
-    pub(super) fn pass_syslog(&mut self) -> io::Result<()> {
-        let socket = log::connect_syslog()?;
-        let mut heard = self.pass_down(&ToMaster::Syslog, socket.as_fd());
-        let channel = &self.resolver.channel;
-        heard.count(resolver::replace_syslog(channel, socket.as_fd()));
-        self.send_again_unless(&heard);
-        self.logs_changed |= self.transition.is_some();
-        // Where none was there at the start, none is in use until a reload.
-        if log::replace_syslog(socket).is_ok() {
-            crate::info!(self.log, "syslog: connected again");
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -24,18 +24,22 @@ use zeroize::Zeroizing;
 
 use super::carried::Carried;
 use super::control::Control;
-use super::generation::{Common, Generation, State};
+use super::decider::{Decider, Reloads, State};
+use super::generation::{Common, Generation};
+use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners};
+use super::masters::Masters;
+use super::metrics::Metrics;
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
-use super::resolver::Resolver;
-use super::running::{Reloads, Supervisor};
 use super::saved_phrases;
 use super::vault::Vault;
+use crate::config::MetricsAddress;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
+use crate::log::Log;
 use crate::step::NameStep;
 use crate::tls::{PassPhrases, Resumption};
 
@@ -103,13 +107,17 @@ pub fn is_proven(proof: &mut io::PipeReader) -> bool {
 struct Saved {
     generations: Vec<SavedGeneration>,
     listeners: Vec<(Key, String, RawFd)>,
-    /// Its process (0: it has just died), and where clients are introduced to it.
+    /// The first helper that there was; versions before the others know it alone.
     resolver: (i32, RawFd),
+    #[serde(default)]
+    helpers: Vec<helpers::Saved>,
     leash: [RawFd; 2],
     memory: [RawFd; 2],
     ticket_secret: [u8; 32],
     pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
     control: Option<(RawFd, PathBuf)>,
+    #[serde(default)]
+    metrics: Option<(RawFd, MetricsAddress)>,
     next_number: u64,
     #[serde(default)]
     reloads: Reloads,
@@ -140,14 +148,16 @@ struct SavedGeneration {
 
 /// What was taken over.
 pub struct TakenOver {
-    pub(super) generations: Vec<Generation>,
-    pub(super) orphans: Vec<Orphans>,
+    pub(super) masters: Masters,
+    /// How far each generation had come, by number.
+    pub(super) progress: Vec<(u64, State, Option<Duration>)>,
     pub(super) listeners: Listeners,
-    pub(super) resolver: Resolver,
+    pub(super) helpers: Helpers,
     pub(super) leash: Holder,
     pub(super) common: Common,
     pub(super) pid_file: Option<PidFile>,
     pub(super) control: Option<Control>,
+    pub(super) metrics: Option<Metrics>,
     pub(super) next_number: u64,
     pub(super) reloads: Reloads,
 }
@@ -171,34 +181,40 @@ impl TakenOver {
         for (key, address, number) in saved.listeners {
             listeners.take_over(key, address, inherit::take(number)?);
         }
+        let progress = saved.generations.iter().map(|generation| {
+            let (state, left) = generation.progress();
+            (generation.number, state, left)
+        });
+        let progress = progress.collect();
         let generations = saved
             .generations
             .into_iter()
             .map(SavedGeneration::take_over);
         let orphans = saved.orphans.into_iter().map(|(generation, workers)| {
             let mut generation = generation.take_over()?;
-            generation.state = State::Orphaned;
             generation.hears = false;
             io::Result::Ok(Orphans {
                 generation,
                 workers: workers.into_iter().map(Pid::from_raw).collect(),
             })
         });
-        let (resolver_pid, resolver) = saved.resolver;
         let pid_file = saved
             .pid_file
             .map(|(number, root, path)| PidFile::taken_over(inherit::take(number)?, root, path));
         let control = saved.control.map(|(number, path)| {
             io::Result::Ok(Control::taken_over(inherit::take(number)?, path))
         });
+        let metrics = saved.metrics.map(|(number, wanted)| {
+            io::Result::Ok(Metrics::taken_over(inherit::take(number)?, wanted))
+        });
         Ok(TakenOver {
-            generations: generations.collect::<io::Result<_>>()?,
-            orphans: orphans.collect::<io::Result<_>>()?,
-            listeners,
-            resolver: Resolver::taken_over(
-                (resolver_pid > 0).then(|| Pid::from_raw(resolver_pid)),
-                inherit::take(resolver)?.into(),
+            masters: Masters::taken_over(
+                generations.collect::<io::Result<_>>()?,
+                orphans.collect::<io::Result<_>>()?,
             ),
+            progress,
+            listeners,
+            helpers: Helpers::taken_over(saved.resolver, saved.helpers)?,
             leash: holder?.into(),
             common: Common {
                 resumption: Resumption::taken_over(saved.ticket_secret, &sessions)?,
@@ -210,6 +226,7 @@ impl TakenOver {
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
+            metrics: metrics.transpose()?,
             next_number: saved.next_number,
             reloads: saved.reloads,
         })
@@ -217,14 +234,14 @@ impl TakenOver {
 }
 
 impl SavedGeneration {
-    fn save(generation: &Generation, kept: &mut Kept) -> io::Result<SavedGeneration> {
+    fn save(
+        generation: &Generation,
+        decider: &Decider,
+        kept: &mut Kept,
+    ) -> io::Result<SavedGeneration> {
         let now = Instant::now();
-        let drains = match generation.state {
-            State::Draining(deadline) => deadline,
-            // It is told once more, and killed if that does not help.
-            State::Cut(at) => Some(at),
-            State::Loading | State::Starting | State::Serving | State::Orphaned => None,
-        };
+        // One that was to end is told once more, and killed if that does not help.
+        let drains = decider.drains_until(generation.number);
         let drains = drains.map(|at| at.saturating_duration_since(now));
         let since = generation.since.duration_since(UNIX_EPOCH);
         Ok(SavedGeneration {
@@ -234,20 +251,23 @@ impl SavedGeneration {
             board: kept.keep(generation.board.as_fd())?,
             workers: generation.scoreboard.workers(),
             names: generation.names.clone(),
-            serves: generation.state == State::Serving,
+            serves: decider.state(generation.number) == Some(State::Serving),
             drains: drains.and_then(|left| left.as_millis().try_into().ok()),
             drain_timeout: generation.drain_timeout,
             since: since.map_or(0, |since| since.as_secs()),
         })
     }
 
+    /// How far it had come, and how much longer it may drain.
+    fn progress(&self) -> (State, Option<Duration>) {
+        match self.serves {
+            true => (State::Serving, None),
+            false => (State::Draining, self.drains.map(Duration::from_millis)),
+        }
+    }
+
     fn take_over(self) -> io::Result<Generation> {
-        let now = Instant::now();
         let board = inherit::take(self.board)?;
-        let state = match (self.serves, self.drains) {
-            (true, _) => State::Serving,
-            (false, left) => State::Draining(left.map(|ms| now + Duration::from_millis(ms))),
-        };
         Ok(Generation {
             number: self.number,
             pid: Pid::from_raw(self.pid),
@@ -257,9 +277,7 @@ impl SavedGeneration {
             board,
             names: self.names,
             drain_timeout: self.drain_timeout,
-            state,
             since: UNIX_EPOCH + Duration::from_secs(self.since),
-            started: now,
         })
     }
 }
@@ -288,10 +306,34 @@ pub fn is_newer() -> bool {
     there.is_some() && there != identity(std::path::Path::new("/proc/self/exe"))
 }
 
-impl Supervisor {
+/// What a new binary is given.
+pub struct Handed<'a> {
+    /// Which generations there are.
+    pub masters: &'a Masters,
+    /// How far each has come.
+    pub decider: &'a Decider,
+    /// The listeners in force.
+    pub listeners: &'a Listeners,
+    /// Everything that is asked.
+    pub helpers: &'a Helpers,
+    /// The supervisor's end of the leash.
+    pub leash: &'a Holder,
+    /// What generations share.
+    pub common: &'a Common,
+    /// The pid file.
+    pub pid_file: Option<&'a PidFile>,
+    /// The control socket.
+    pub control: Option<&'a Control>,
+    /// The teller's listener.
+    pub metrics: Option<&'a Metrics>,
+    /// Where failures are told.
+    pub log: Log,
+}
+
+impl Handed<'_> {
     fn save(&self) -> io::Result<(Kept, OwnedFd)> {
         let mut kept = Kept::default();
-        let generations = self.generations.iter();
+        let generations = self.masters.all().iter();
         let listeners = self.listeners.all().map(|(key, address, socket)| {
             Ok((key.clone(), address.to_owned(), kept.keep(socket)?))
         });
@@ -308,24 +350,28 @@ impl Supervisor {
             Some(control) => Some((kept.keep(control.descriptor())?, control.path().to_owned())),
             None => None,
         };
+        let metrics = match &self.metrics {
+            Some(metrics) => Some((kept.keep(metrics.descriptor())?, metrics.wanted().clone())),
+            None => None,
+        };
         let mut orphaned = Kept::default();
-        let orphans = self.orphans.iter().map(|orphans| {
+        let orphans = self.masters.orphans().iter().map(|orphans| {
             let workers = orphans.workers.iter().map(|pid| pid.as_raw());
-            let generation = SavedGeneration::save(&orphans.generation, &mut orphaned)?;
+            let generation = &orphans.generation;
+            let generation = SavedGeneration::save(generation, self.decider, &mut orphaned)?;
             io::Result::Ok((generation, workers.collect()))
         });
         let orphans = orphans.collect::<io::Result<_>>()?;
         kept.0.append(&mut orphaned.0);
         let [sessions, counter] = &self.common.memory;
+        let (resolver, helpers) = self.helpers.save(|channel| kept.keep(channel))?;
         let saved = Saved {
             generations: generations
-                .map(|generation| SavedGeneration::save(generation, &mut kept))
+                .map(|generation| SavedGeneration::save(generation, self.decider, &mut kept))
                 .collect::<io::Result<_>>()?,
             listeners,
-            resolver: (
-                self.resolver.pid.map_or(0, Pid::as_raw),
-                kept.keep(self.resolver.channel.as_fd())?,
-            ),
+            resolver,
+            helpers,
             leash: [
                 kept.keep(self.leash.as_fd())?,
                 kept.keep(self.common.leash.as_fd())?,
@@ -334,8 +380,9 @@ impl Supervisor {
             ticket_secret: self.common.resumption.ticket_secret(),
             pid_file,
             control,
-            next_number: self.next_number,
-            reloads: self.reloads,
+            metrics,
+            next_number: self.decider.next_number(),
+            reloads: self.decider.reloads(),
             orphans,
             phrases: self.common.vault.open(),
             carried: self.common.carried.clone(),
@@ -351,7 +398,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// No process, memory or descriptor to be had.
-    pub(super) fn rehearse(&self) -> io::Result<(Pid, io::PipeReader)> {
+    pub fn rehearse(&self) -> io::Result<(Pid, io::PipeReader)> {
         let (kept, state) = self.save()?;
         let (proof, prover) = io::pipe()?;
         fcntl(&proof, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -377,7 +424,8 @@ impl Supervisor {
     }
 
     /// Executes the new binary in this process's place. Returns only if that fails.
-    pub(super) fn take_over(&self) -> io::Error {
+    #[must_use]
+    pub fn take_over(&self) -> io::Error {
         let (_kept, state) = match self.save() {
             Ok(saved) => saved,
             Err(error) => return error,

@@ -3,34 +3,40 @@
 
 use std::io;
 
-use super::resolver::Resolver;
+use super::helpers::{Helpers, Start};
 use crate::config::{Config, Diagnostic, Global};
+use crate::helper::NameClient;
 use crate::ipc::leash::{Holder, leash};
 use crate::ipc::words::Accept;
 use crate::log::Log;
 use crate::master::load;
-use crate::resolver::{self, Client};
 use crate::tls::{PassPhrases, Resumption};
 
-/// A trial that has begun: names are resolved by a resolver process, since even this may be run by
+/// A trial that has begun: names are resolved by a helper of its own, since even this may be run by
 /// root. It is a copy of this process, and reads what strangers send: it is to be started before
 /// there are any pass phrases.
 pub struct Trial {
-    resolver: Resolver,
-    /// The resolver ends when this is closed, if not before.
+    helpers: Helpers,
+    /// The helpers end when this is closed, if not before.
     _holder: Holder,
     log: Log,
 }
 
 impl Trial {
-    /// Starts the resolver.
+    /// Starts the helpers.
     ///
     /// # Errors
     /// No process or descriptor to be had.
     pub fn start(global: &Global, log: Log) -> io::Result<Trial> {
         let (holder, leash) = leash()?;
         Ok(Trial {
-            resolver: Resolver::start(global, &leash, log)?,
+            helpers: Helpers::start_asked(Start {
+                global,
+                leash: &leash,
+                metrics: None,
+                forget: &mut || Ok(()),
+                log,
+            })?,
             _holder: holder,
             log,
         })
@@ -40,16 +46,16 @@ impl Trial {
     /// it, and where the services would accept; nowhere where there are errors.
     ///
     /// # Errors
-    /// No descriptor to be had; the resolver is gone.
+    /// No descriptor to be had; the helper is gone.
     pub fn load(
         mut self,
         config: &Config,
         phrases: &PassPhrases,
     ) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
-        let mut client = Client::new(resolver::introduce(&self.resolver.channel)?);
+        let mut client = NameClient::introduced(&self.helpers.contacts()?)?;
         let resumption = Resumption::new()?;
         let loaded = load::load(config, &mut client, phrases, &resumption, &self.log);
-        self.resolver.kill();
+        self.helpers.kill();
         Ok(match loaded {
             Ok(loaded) => (loaded.warnings, loaded.accept),
             Err(found) => (found, Vec::new()),

@@ -11,14 +11,16 @@ use nix::unistd::Uid;
 
 use super::bind_error::BindError;
 use super::holder;
-use super::listeners;
-use crate::config::{Config, Diagnostic, Service, Severity, diagnostic_at};
+use super::{listeners, metrics};
+use crate::config::{Config, Diagnostic, Global, Service, Severity, diagnostic_at};
 use crate::ipc::words::Accept;
 
 /// A warning for each address that could not be bound now; `running` is the supervisor of the adit
 /// that runs with this configuration. No error: what stands in the way may be gone by the start.
 pub fn missing(config: &Config, accept: &[Vec<Accept>], running: Option<u32>) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> = metrics_missing(&config.global, running)
+        .into_iter()
+        .collect();
     for (service, addresses) in config.services.iter().zip(accept) {
         for address in addresses {
             let Err(error) = try_one(service, address) else {
@@ -44,6 +46,16 @@ pub fn missing(config: &Config, accept: &[Vec<Accept>], running: Option<u32>) ->
         }
     }
     found
+}
+
+fn metrics_missing(global: &Global, running: Option<u32>) -> Option<Diagnostic> {
+    let error = metrics::try_address(global.metrics.as_ref()?, running).err()?;
+    let text = format!("a start could not bind metrics to {}", error.text());
+    let diagnostic = diagnostic_at(&global.origins, "metrics", text).help(error.remedy());
+    Some(Diagnostic {
+        severity: Severity::Warning,
+        ..diagnostic
+    })
 }
 
 fn try_one(service: &Service, address: &Accept) -> io::Result<()> {

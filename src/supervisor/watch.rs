@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -17,9 +16,6 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use crate::config::{Config, Service};
 use crate::inside::seen_from_outside;
 use crate::log::Log;
-
-/// How long nothing must change before a change counts: certificate and key come one after the other.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// Links on the way to one file, at most; as the kernel.
 const MAX_LINKS: usize = 40;
@@ -34,7 +30,6 @@ pub struct Watch {
     inotify: Inotify,
     /// Each folder, and the names in it that matter; none given, all of them.
     folders: HashMap<WatchDescriptor, (PathBuf, Option<BTreeSet<OsString>>)>,
-    settles: Option<Instant>,
 }
 
 impl Watch {
@@ -77,24 +72,19 @@ impl Watch {
                 ),
             }
         }
-        Ok(Some(Watch {
-            inotify,
-            folders,
-            settles: None,
-        }))
+        Ok(Some(Watch { inotify, folders }))
     }
 
-    /// Takes note of what changed.
-    pub fn take_note(&mut self) {
+    /// Takes note of what changed; whether any of it matters.
+    pub fn take_note(&mut self) -> bool {
+        let mut matters = false;
         loop {
             match self.inotify.read_events() {
                 Ok(events) => {
-                    if events.iter().any(|event| self.matters(event)) {
-                        self.settles = Some(Instant::now() + SETTLED);
-                    }
+                    matters |= events.iter().any(|event| self.matters(event));
                 }
                 Err(Errno::EINTR) => {}
-                Err(_) => return,
+                Err(_) => return matters,
             }
         }
     }
@@ -114,16 +104,6 @@ impl Watch {
         // A file that was only just made has yet to be written, which is told when it is closed.
         let made = event.mask.contains(AddWatchFlags::IN_CREATE);
         !made || name.is_none_or(|name| is_link(&folder.join(name)))
-    }
-
-    /// When a change will have settled.
-    pub fn settles(&self) -> Option<Instant> {
-        self.settles
-    }
-
-    /// Whether a change has settled; each once.
-    pub fn has_settled(&mut self, now: Instant) -> bool {
-        self.settles.take_if(|at| *at <= now).is_some()
     }
 }
 

@@ -44,8 +44,8 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ),
     ("sessiond = h:1", "adit does not serve `sessiond`"),
     (
-        "protocol = nntp",
-        "adit does not serve `protocol = nntp` yet",
+        "protocol = ldap",
+        "adit does not serve `protocol = ldap` yet",
     ),
     (
         "protocol = smpt",
@@ -192,7 +192,10 @@ fn global_values() {
         ("fips = yes", "FIPS support is not available"),
         ("engine = auto", "adit does not serve `engine`"),
         ("setEnv = A=b", "adit does not serve `setEnv` yet"),
-        ("metrics = 9000", "adit does not serve `metrics` yet"),
+        (
+            "maxConnections = 9",
+            "adit does not serve `maxConnections` yet",
+        ),
         (
             "maxConnections = 5",
             "adit does not serve `maxConnections` yet",

@@ -2,7 +2,7 @@
 
 use super::Ev::{B, BackEof, F, FrontEof, T};
 use super::{Ends, Ev, run};
-use crate::config::Protocol::{self, Imap, Pop3, Smtp};
+use crate::config::Protocol::{self, Imap, Nntp, Pop3, Smtp};
 use crate::protocol::{
     AHEAD_MAX, Action, Event, LINE_MAX, Progress, ProtocolError, REPLY_MAX, Side,
 };
@@ -262,6 +262,10 @@ const WORDS: &[&str] = &[
     "a CAPABILITY\r\n",
     "b NOOP\r\n",
     "QUIT\r\n",
+    "200 news\r\n",
+    "382 go\r\n",
+    "CAPABILITIES\r\n",
+    "MODE READER\r\n",
     "z LOGOUT\r\n",
     "\x16\x03\x01",
     "\0",
@@ -288,7 +292,7 @@ fn hostile_events(seeded: &mut Seeded) -> Vec<Ev> {
 fn no_input_breaks_the_promises() {
     for seed in 1..=30_000_u64 {
         let mut seeded = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let protocol = [Smtp, Pop3, Imap][seeded.below(3)];
+        let protocol = [Smtp, Pop3, Imap, Nntp][seeded.below(4)];
         let client = seeded.below(2) == 0;
         let events = hostile_events(&mut seeded);
         let new = || super::super::dialogue(protocol, client, None);
@@ -309,7 +313,7 @@ fn no_input_breaks_the_promises() {
 fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
     for seed in 1..=20_000_u64 {
         let mut seeded = Seeded(seed.wrapping_mul(0xD134_2543_DE82_EF95));
-        let protocol = [Smtp, Pop3, Imap][seeded.below(3)];
+        let protocol = [Smtp, Pop3, Imap, Nntp][seeded.below(4)];
         let client = seeded.below(2) == 0;
         let mut dialogue = super::super::dialogue(protocol, client, None);
         let mut out = Vec::new();

@@ -4,6 +4,7 @@ use super::bounds::Seeded;
 use crate::config::Protocol::{self, Imap, Pop3, Smtp};
 use crate::protocol::LINE_MAX;
 use crate::protocol::offers::Offers;
+use crate::protocol::opening::Mail;
 
 /// One side's words.
 #[derive(Debug, Clone, Copy)]
@@ -68,12 +69,12 @@ fn check_held_back(offers: &Offers) {
     let either = |said: &str, whole: &str| said.starts_with(whole) || whole.starts_with(said);
     let only = |said: &str, word: &str| word.starts_with(said) || said.trim_end() == word;
     let may_offer = match offers.protocol() {
-        Some(Smtp) => {
+        Some(Mail::Smtp) => {
             let keyword = line.get(4..).unwrap_or_default().trim_start();
             either(&line, "250-") || (either(&line, "250 ") && only(keyword, "STARTTLS"))
         }
-        Some(Pop3) => only(line.trim_start(), "STLS"),
-        Some(Imap) => {
+        Some(Mail::Pop3) => only(line.trim_start(), "STLS"),
+        Some(Mail::Imap) => {
             let lists = ["CAPABILITY ", "OK [CAPABILITY ", "PREAUTH [CAPABILITY "];
             let status = line.split_once(' ').map_or("", |(_, status)| status);
             // The beginning of a greeting was passed on.
@@ -81,7 +82,7 @@ fn check_held_back(offers: &Offers) {
             code || (line.len() <= 64 || line.contains(' '))
                 && lists.iter().any(|list| either(status, list))
         }
-        _ => false,
+        None => false,
     };
     assert!(may_offer, "no offer: {line:?}");
 }

@@ -1,6 +1,6 @@
 //! What the first words of either end reveal.
 
-use crate::config::Protocol::{Imap, Pop3, Smtp};
+use crate::config::Protocol::{Imap, Nntp, Pop3, Smtp};
 use crate::protocol::opening::{Opening, OwnTls, greeting};
 
 /// The finding, with the words whole and byte by byte.
@@ -58,13 +58,15 @@ fn the_inspection_ends() {
 }
 
 #[test]
-fn a_mail_server_is_known_by_its_greeting() {
+fn a_mail_or_news_server_is_known_by_its_greeting() {
     for (words, protocol) in [
         ("220 mx.example ESMTP\r\n", Some(Smtp)),
         ("220-mx", Some(Smtp)),
         ("220", None),
         ("2200 x", None),
-        ("200 news.example\r\n", None),
+        ("200 news.example\r\n", Some(Nntp)),
+        ("201 news.example\r\n", Some(Nntp)),
+        ("2000 x", None),
         ("* OK [CAPABILITY IMAP4rev1]", Some(Imap)),
         ("* ok hi", Some(Imap)),
         ("* PREAUTH x", Some(Imap)),

@@ -1,4 +1,4 @@
-//! Files that are missing, wrong, or do not belong together, in the admin's words.
+//! Files that are missing, faulty, or do not match, explained to the administrator.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -173,7 +173,7 @@ fn keys_of_every_kind_and_coding_serve() {
         openssl(&all);
         let mut keys = vec![key.clone()];
         if let Some(tool) = recode {
-            // PKCS#1 and SEC1, the coding of old.
+            // PKCS#1 and SEC1, the old encodings.
             let old = pki.path(&format!("{name}.old.key"));
             let mut recode = vec![tool, "-in", key_text, "-out", old.to_str().unwrap()];
             if tool == "rsa" {
@@ -285,9 +285,9 @@ fn trust_that_cannot_be_loaded_is_an_error() {
     error(
         client(Some(pki.write("bad", damaged)), None),
         "CAfile",
-        &["certificate 1 in", "damaged PEM", "take it out"],
+        &["certificate 1 in", "damaged PEM", "remove it"],
     );
-    // One among good ones: a line of it is missing, or is another.
+    // One among good ones, with a line missing or changed.
     let good = authority("the authority").pem();
     let mut missing: Vec<_> = good.lines().collect();
     let zeros = "A".repeat(missing[5].len());
@@ -299,7 +299,7 @@ fn trust_that_cannot_be_loaded_is_an_error() {
         error(
             client(Some(pki.write("one-bad", &text)), None),
             "CAfile",
-            &["certificate 2 in", "is damaged", "take it out"],
+            &["certificate 2 in", "is damaged", "remove it"],
         );
     }
 }
@@ -412,7 +412,7 @@ fn the_system_s_roots_load_for_verify_server() {
         ..TlsOptions::default()
     };
     let problems = problems(true, options);
-    // Either they are there, or the admin is told what to install.
+    // Either they exist, or the administrator is told what to install.
     assert!(
         problems
             .iter()
@@ -461,7 +461,7 @@ fn certificates_and_keys_are_read_under_every_label_and_behind_a_mark() {
         assert!(context.certificate_ends().is_some(), "{text}");
         let (mut client, _) = connect(&TlsOptions::default(), &options);
         client.stream();
-        // In CAfile, each is one; only the last alone is not enough, as for stunnel.
+        // Each works in CAfile; only the last one alone does not, as in stunnel.
         let options = TlsOptions {
             ca_file: Some(pki.write("ca.pem", &text)),
             verification: verify_chain(),
@@ -474,7 +474,7 @@ fn certificates_and_keys_are_read_under_every_label_and_behind_a_mark() {
     }
 }
 
-/// Keys that cannot be used are named for what they are.
+/// An unusable key is described.
 #[test]
 fn a_key_that_cannot_be_used_is_named() {
     let pki = Pki::new();
@@ -513,7 +513,7 @@ fn a_key_that_cannot_be_used_is_named() {
         };
         error(options, "key", &[key, words, "P-256"]);
     }
-    // A known curve that is spelt out: served, as stunnel does, with a warning.
+    // A known curve spelt out: adit serves it, as stunnel does, with a warning.
     spelt("prime256v1", "known");
     // Of the 30 days that it has by default, a second later there are 29, of which a warning tells.
     let request = [

@@ -1,0 +1,136 @@
+//! A helper's process: its life from the fork to `_exit`, and the supervisor's hand on it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::{Post, Role};
+use crate::config::{Foreground, Global};
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::jail::OutsidePlan;
+use crate::log::Reason;
+use crate::log::{self, Log};
+use crate::process::{self, Fresh, OneThread};
+use crate::step::NameStep;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Helper {
+    /// Its process, until it was reaped: then the number may be another's.
+    pid: Option<Pid>,
+    channel: Channel,
+    since: Instant,
+    /// The program before an exec started it: it runs the code of that one.
+    inherited: bool,
+}
+
+impl Helper {
+    /// Forks it, to work with `belongings`. In the child `forget` gives up what the supervisor knows
+    /// and a helper must not.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had.
+    pub fn start(
+        role: Role,
+        global: &Global,
+        leash: &Leash,
+        belongings: Vec<OwnedFd>,
+        forget: impl FnOnce() -> io::Result<()>,
+        log: Log,
+    ) -> io::Result<Helper> {
+        let plan = OutsidePlan::look_up(global);
+        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
+        let post = Post {
+            channel: theirs,
+            leash: leash.try_clone()?,
+            belongings,
+        };
+        let detached = global.foreground == Foreground::No;
+        let pid = process::spawn(&OneThread::prove()?, |fresh| {
+            let lived = forget().and_then(|()| live(role, plan, post, detached, fresh));
+            if let Err(error) = &lived {
+                crate::error!(log, "The {} ends: {}", role.kind, Reason(error));
+            }
+            process::exit(lived.is_err().into())
+        })?;
+        Ok(Helper {
+            pid: Some(pid),
+            channel: ours,
+            since: Instant::now(),
+            inherited: false,
+        })
+    }
+
+    /// The helper that the program before an exec had.
+    pub fn taken_over(pid: Option<Pid>, channel: Channel) -> Helper {
+        Helper {
+            pid,
+            channel,
+            since: Instant::now(),
+            inherited: true,
+        }
+    }
+
+    /// Its process; none once it has died.
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
+    /// Where clients are introduced to it, and news told; masters have copies.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Whether another should take its place after a reload: it is somebody else, or logs
+    /// elsewhere, than `new` says.
+    pub fn is_outdated(&self, old: &Global, new: &Global) -> bool {
+        let user = |global: &Global| (global.setuid.clone(), global.setgid.clone());
+        let log = |global: &Global| {
+            let syslog = global
+                .syslog
+                .then(|| (global.facility, global.service.clone()));
+            (global.output.clone(), syslog, global.debug)
+        };
+        self.inherited || user(old) != user(new) || log(old) != log(new)
+    }
+
+    /// Ends it, and waits for that.
+    pub fn kill(&mut self) {
+        if let Some(pid) = self.pid.take() {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
+
+    /// It was reaped; how long it had lived.
+    pub fn died(&mut self) -> Duration {
+        self.pid = None;
+        self.since.elapsed()
+    }
+}
+
+/// A helper's life, from the fork to `_exit`.
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
+fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh) -> io::Result<()> {
+    let mut kept = log::descriptors();
+    kept.extend([
+        post.channel.as_fd().as_raw_fd(),
+        post.leash.as_fd().as_raw_fd(),
+    ]);
+    kept.extend(post.belongings.iter().map(AsRawFd::as_raw_fd));
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
+    unsafe { process::close_all_but(&kept) }?;
+    if detached {
+        process::let_go_of_the_terminal()?;
+    }
+    let unprivileged = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+    (role.sandbox)()?;
+    process::title(&format!("adit: {}", role.kind), "");
+    let _signals = fresh.hear(&[])?;
+    (role.serve)(post, &unprivileged)
+}

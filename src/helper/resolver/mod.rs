@@ -1,0 +1,78 @@
+//! The DNS process: getaddrinfo for all the others, since an answer from the network is hostile
+//! input that neither root nor the jail should parse. Holds no key and no listener.
+//!
+//! Every client has a SOCK_SEQPACKET socket of its own; it asks by [`message::Request`] and is
+//! told by [`message::Answer`], in whatever order the answers come in.
+
+mod client;
+mod lookup;
+mod message;
+mod server;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::{Kind, Role};
+use crate::sandbox;
+pub use client::Client;
+#[cfg(fuzzing)]
+pub(crate) use message::fuzz;
+
+/// The process's part of a helper's life.
+pub const ROLE: Role = Role {
+    kind: Kind::Resolver,
+    sandbox: sandbox::resolver,
+    serve: server::serve,
+};
+
+/// What is logged of a question that is not answered in time.
+pub const NO_ANSWER: &str = "no answer from the resolver";
+
+/// A name could not be resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveError {
+    /// The name.
+    pub host: String,
+    /// Why, in getaddrinfo's words.
+    pub reason: String,
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error resolving \"{}\": {}", self.host, self.reason)
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
+/// The address that `host` is, if it is one in text (with or without brackets): nobody needs to
+/// be asked. A scope (`fe80::1%eth0`) needs the resolver, which knows the interfaces.
+pub fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_text_are_told_from_names() {
+        assert_eq!(literal("192.0.2.1"), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(literal("2001:db8::1"), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(literal("[::1]"), Some("::1".parse().unwrap()));
+        for name in [
+            "localhost",
+            "",
+            "[",
+            "192.0.2",
+            "1",
+            "fe80::1%eth0",
+            "a.example",
+        ] {
+            assert_eq!(literal(name), None, "{name}");
+        }
+    }
+}

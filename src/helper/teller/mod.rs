@@ -1,0 +1,24 @@
+//! The metrics process: what the scoreboards say, by HTTP on loopback or a Unix socket, for Prometheus
+//! and for probes of the service's health. It reads shared memory, so no other process wakes up. Holds
+//! no key and no listener of a service, and can write to nothing.
+//!
+//! The supervisor tells it of generations ([`picture`]); [`health`] and [`exposition`] are what it says,
+//! [`http`] is how, and [`server`] to whom.
+
+mod exposition;
+mod health;
+mod http;
+mod news;
+pub mod picture;
+mod server;
+
+use super::{Kind, Role};
+use crate::sandbox;
+pub use news::{introduce_board, tell};
+
+/// The process's part of a helper's life.
+pub const ROLE: Role = Role {
+    kind: Kind::Teller,
+    sandbox: sandbox::teller,
+    serve: server::serve,
+};

@@ -1,0 +1,51 @@
+//! What the supervisor knows and no scoreboard says. The supervisor sends it again whenever it has
+//! changed; names that a reader does not know are left out, so that a teller can be told by the
+//! supervisor of another version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ipc::scoreboard::Counts;
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Picture {
+    /// adit's version.
+    pub version: String,
+    /// Reloads that put a new configuration into force.
+    pub reloads_succeeded: u64,
+    /// Reloads that changed nothing.
+    pub reloads_failed: u64,
+    /// The names of the services of the configuration in force.
+    pub services: Vec<String>,
+    /// Every generation that has a process, orphaned ones too.
+    pub generations: Vec<Generation>,
+    /// Counts that are on no scoreboard any more: a service's name and its totals. Names may recur.
+    pub carried: Vec<(String, Counts)>,
+}
+
+/// One generation; its board comes beside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number.
+    pub number: u64,
+    /// How far it has come, in a word: `loading`, `serving`.
+    pub state: String,
+    /// Whether it accepts.
+    pub serves: bool,
+    /// When its master was started, in seconds since 1970.
+    pub since: u64,
+    /// The names of its services, in the board's order. Names may recur.
+    pub services: Vec<String>,
+}
+
+/// What must be known to map a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoardSize {
+    /// Of which generation.
+    pub generation: u64,
+    /// Rows for workers.
+    pub workers: usize,
+    /// Rows for services.
+    pub services: usize,
+}

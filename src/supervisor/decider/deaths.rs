@@ -1,0 +1,123 @@
+//! Deaths of masters and helpers: what each means, and what is started in place of the dead.
+
+use std::time::Duration;
+
+use super::due::Due;
+use super::generations::State;
+use super::note::Note;
+use super::{Decider, Order, Orphaned, Turn};
+use crate::children::BackOff;
+use crate::helper::Kind;
+
+/// Pause before a helper that could not be started is tried again.
+const HELPER_RETRY: Duration = Duration::from_secs(5);
+
+/// The master that is started in place of one that died.
+#[derive(Debug, Default)]
+pub(super) struct Replacement {
+    back_off: BackOff,
+    /// Its time has come; it begins when no transition is under way, however long that takes.
+    wanted: bool,
+}
+
+impl Replacement {
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Whether it is wanted; from now on it is not.
+    pub(super) fn take(&mut self) -> bool {
+        std::mem::take(&mut self.wanted)
+    }
+}
+
+impl Decider {
+    pub(super) fn master_died(&mut self, number: u64, how: String, turn: &mut Turn) {
+        let Some(dead) = self.generations.remove(number) else {
+            return;
+        };
+        self.due.clear(Due::Generation(number));
+        let pid = dead.pid();
+        match dead.state() {
+            State::Loading | State::Starting => {
+                turn.log(Note::DiedLoading { number, pid, how });
+                self.candidate_failed(number, turn);
+            }
+            State::Serving if self.stopping.is_none() => {
+                let lived = turn.now.saturating_duration_since(dead.started());
+                let pause = self.replacement.back_off.died(lived);
+                turn.log(Note::Died {
+                    number,
+                    pid,
+                    how,
+                    pause,
+                });
+                self.due.set(Due::Replacement, turn.after(pause));
+            }
+            State::Serving | State::Draining | State::Ending => turn.log(Note::Ended(number)),
+        }
+        turn.order(Order::Bury(number));
+    }
+
+    pub(super) fn buried(&mut self, number: u64, orphaned: Orphaned, turn: &mut Turn) {
+        if orphaned == Orphaned::Workers {
+            self.orphaned.insert(number);
+        }
+        self.accepts_no_more(number, turn);
+        self.listed(number, 0, turn);
+    }
+
+    /// A program that has taken over may find that the master had just died: should its reload be
+    /// refused, the dead one is still to be replaced.
+    pub(super) fn replace_if_none_serves(&mut self) {
+        let serving = self.generations.in_state(&[State::Serving]);
+        if serving.is_empty() && self.due.of(Due::Replacement).is_none() {
+            self.replacement.want();
+        }
+    }
+
+    pub(super) fn no_replacement(&mut self) {
+        self.replacement.take();
+        self.due.clear(Due::Replacement);
+    }
+}
+
+impl Decider {
+    pub(super) fn helper_died(
+        &mut self,
+        kind: Kind,
+        pid: i32,
+        how: String,
+        pause: Duration,
+        turn: &mut Turn,
+    ) {
+        if self.stopping.is_none() {
+            turn.log(Note::HelperDied { kind, pid, how });
+            self.missing.insert(kind);
+            self.due.set(Due::Helper(kind), turn.after(pause));
+        }
+    }
+
+    /// A helper died just now; a candidate could ask it nothing.
+    pub(super) fn start_missing_helpers(&mut self, turn: &mut Turn) {
+        for kind in &self.missing {
+            self.due.clear(Due::Helper(*kind));
+            turn.order(Order::StartHelper(*kind));
+        }
+    }
+
+    pub(super) fn helper_started(&mut self, kind: Kind) {
+        self.missing.remove(&kind);
+        self.due.clear(Due::Helper(kind));
+    }
+
+    pub(super) fn helper_not_started(&mut self, kind: Kind, turn: &mut Turn) {
+        self.missing.insert(kind);
+        self.due.set(Due::Helper(kind), turn.after(HELPER_RETRY));
+    }
+}

@@ -1,0 +1,192 @@
+//! What the log is told of a decision; the phrases are a contract with people's filters.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Why;
+use crate::helper::Kind;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A candidate has loaded everything.
+    Loaded(Why),
+    /// A start or a reload is refused; the cause is said before.
+    Refused(Why),
+    /// What a refused reload leaves.
+    RunningGoesOn,
+    /// No master could be started in place of the dead one, and when the next is tried.
+    NoMaster(Duration),
+    /// A candidate has had its time.
+    TooSlow(u64),
+    /// A service listens there.
+    Bound(Why, String),
+    /// The first generation serves.
+    Accepting,
+    /// A reload is over.
+    Reloaded(u64),
+    /// A dead master was replaced.
+    InPlace(u64),
+    /// A master that was to drain has had its time.
+    GoesOnAccepting(u64),
+    /// A master does not answer.
+    StandsStill {
+        /// Its generation.
+        number: u64,
+        /// Its process.
+        pid: i32,
+    },
+    /// A candidate died.
+    DiedLoading {
+        /// Its generation.
+        number: u64,
+        /// Its process.
+        pid: i32,
+        /// In words: `was killed by SIGKILL`.
+        how: String,
+    },
+    /// The master that served died; another is started after the pause.
+    Died {
+        /// Its generation.
+        number: u64,
+        /// Its process.
+        pid: i32,
+        /// In words.
+        how: String,
+        /// Until the next is started.
+        pause: Duration,
+    },
+    /// A master ended that was to end.
+    Ended(u64),
+    /// A master said what is no word.
+    Nonsense {
+        /// Its generation.
+        number: u64,
+        /// Why it cannot be read.
+        error: String,
+    },
+    /// A master said a word that its state does not allow.
+    OutOfTurn(u64),
+    /// A new binary's rehearsal went well.
+    CanTakeOver,
+    /// It did not; in words, how it ended.
+    CannotTakeOver(String),
+    /// The old binary begins the reload.
+    OldBinaryGoesOn,
+    /// A file of the configuration has changed.
+    FileChanged,
+    /// The sum of a list of connections.
+    Listed(usize),
+    /// A signal to end.
+    Stopping(&'static str),
+    /// A generation did not end in time.
+    Killed(u64),
+    /// A helper died.
+    HelperDied {
+        /// Which.
+        kind: Kind,
+        /// Its process.
+        pid: i32,
+        /// In words.
+        how: String,
+    },
+}
+
+impl Note {
+    /// As in syslog(3): 0 for what is always shown, 3 for errors.
+    pub fn level(&self) -> u8 {
+        match self {
+            Note::Listed(_) => 0,
+            Note::Refused(_)
+            | Note::RunningGoesOn
+            | Note::NoMaster(_)
+            | Note::TooSlow(_)
+            | Note::GoesOnAccepting(_)
+            | Note::StandsStill { .. }
+            | Note::DiedLoading { .. }
+            | Note::Died { .. }
+            | Note::Nonsense { .. }
+            | Note::CannotTakeOver(_)
+            | Note::OldBinaryGoesOn => 3,
+            Note::Killed(_) | Note::HelperDied { .. } => 4,
+            Note::Loaded(_)
+            | Note::Reloaded(_)
+            | Note::InPlace(_)
+            | Note::CanTakeOver
+            | Note::FileChanged
+            | Note::Stopping(_) => 5,
+            Note::Bound(..) | Note::Accepting | Note::Ended(_) => 6,
+            Note::OutOfTurn(_) => 7,
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Loaded(_) => f.write_str("Configuration successful"),
+            Note::Refused(_) => f.write_str("Configuration failed"),
+            Note::RunningGoesOn => f.write_str(
+                "Failed to reload the configuration file: the running configuration goes on",
+            ),
+            Note::NoMaster(pause) => write!(
+                f,
+                "No master serves; the next attempt is in {} s (what is said above must be mended)",
+                pause.as_secs()
+            ),
+            Note::TooSlow(number) => write!(
+                f,
+                "Generation {number} does not come up in time (`adit check` shows what takes so long: a \
+                 file system that hangs, or the machine)"
+            ),
+            Note::Bound(_, line) => f.write_str(line),
+            Note::Accepting => f.write_str("Accepting new connections"),
+            Note::Reloaded(number) => {
+                write!(f, "Configuration reloaded: generation {number} serves")
+            }
+            Note::InPlace(number) => {
+                write!(f, "Generation {number} serves in place of the dead one")
+            }
+            Note::GoesOnAccepting(number) => write!(
+                f,
+                "Generation {number} goes on accepting: its master is killed"
+            ),
+            Note::StandsStill { number, pid } => write!(
+                f,
+                "The master of generation {number} (PID {pid}) stands still: it is killed"
+            ),
+            Note::DiedLoading { number, pid, how } => write!(
+                f,
+                "The master of generation {number} (PID {pid}) {how} before it served"
+            ),
+            Note::Died {
+                number,
+                pid,
+                how,
+                pause,
+            } => write!(
+                f,
+                "The master of generation {number} (PID {pid}) {how}; starting another in {} ms",
+                pause.as_millis()
+            ),
+            Note::Ended(number) => write!(f, "Generation {number} has ended"),
+            Note::Nonsense { number, error } => write!(
+                f,
+                "Generation {number} speaks nonsense: its master is killed: {error}"
+            ),
+            Note::OutOfTurn(number) => write!(f, "Generation {number} said a word out of turn"),
+            Note::CanTakeOver => f.write_str("The new binary can take over"),
+            Note::CannotTakeOver(how) => {
+                write!(f, "The new binary's rehearsal {how}: it cannot take over")
+            }
+            Note::OldBinaryGoesOn => f.write_str("The running binary goes on"),
+            Note::FileChanged => f.write_str("certWatch: a file has changed, reloading"),
+            Note::Listed(count) => write!(f, "Listed {count} active connection(s)"),
+            Note::Stopping(signal) => write!(f, "Received {signal}; terminating"),
+            Note::Killed(number) => write!(f, "Generation {number} is killed"),
+            Note::HelperDied { kind, pid, how } => {
+                write!(f, "The {kind} (PID {pid}) {how}; starting another")
+            }
+        }
+    }
+}

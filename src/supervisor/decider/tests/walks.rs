@@ -1,0 +1,258 @@
+//! The walks, order by order, as a reader would want to see them.
+
+use std::time::{Duration, Instant};
+
+use crate::ipc::words::{Accept, FromMaster};
+use crate::supervisor::decider::note::Note;
+use crate::supervisor::decider::reload::{HANDOVER_PATIENCE, LOAD_PATIENCE};
+use crate::supervisor::decider::{Binary, Decider, Event, Master, Order, Orphaned, Rehearsed, Why};
+
+/// A decider, and its clock.
+struct Walk {
+    decider: Decider,
+    now: Instant,
+}
+
+impl Walk {
+    fn new(drain_timeout: Option<Duration>) -> Walk {
+        let now = Instant::now();
+        Walk {
+            decider: Decider::new(drain_timeout, None, now),
+            now,
+        }
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Order> {
+        self.decider.on(event, self.now)
+    }
+
+    fn said(&mut self, number: u64, word: FromMaster) -> Vec<Order> {
+        self.on(Event::Said(number, word))
+    }
+
+    fn after(&mut self, pause: Duration) -> Vec<Order> {
+        self.now += pause;
+        self.on(Event::Clock)
+    }
+
+    /// The candidate is started.
+    fn starts(&mut self, number: u64) {
+        assert_eq!(self.on(Event::Queried), [Order::Start(number)]);
+        let master = Master {
+            pid: 7,
+            drain_timeout: None,
+        };
+        assert_eq!(self.on(Event::Started(number, master)), []);
+    }
+
+    /// The candidate loads and listens.
+    fn listens(&mut self, number: u64) {
+        let accept = vec![vec![Accept::Passed(0)]];
+        let orders = self.said(number, FromMaster::Loaded(accept.clone()));
+        assert_eq!(orders.last(), Some(&Order::Listen(number, accept)));
+        self.on(Event::Listening(number, vec!["bound to x".into()]));
+    }
+
+    /// A program that serves generation 1.
+    fn serving() -> Walk {
+        let mut walk = Walk::new(None);
+        assert_eq!(
+            walk.on(Event::Begin(Why::Start)),
+            [Order::Query(Why::Start)]
+        );
+        walk.starts(1);
+        walk.listens(1);
+        assert_eq!(
+            walk.said(1, FromMaster::Serving),
+            [
+                Order::Commit,
+                Order::PutIntoForce(Why::Start),
+                Order::WritePidFile,
+                Order::Log(Note::Accepting),
+                Order::Ready("Accepting new connections".into()),
+                Order::ReleaseStarter,
+            ]
+        );
+        assert_eq!(walk.on(Event::TurnOver), []);
+        walk
+    }
+
+    /// A reload has begun, and its candidate has been started.
+    fn reloading() -> Walk {
+        let mut walk = Walk::serving();
+        assert_eq!(walk.on(Event::Reload), []);
+        assert_eq!(walk.on(Event::TurnOver), [Order::Compare]);
+        assert_eq!(
+            walk.on(Event::Compared(Binary::Same)),
+            [Order::Reloading, Order::Query(Why::Reload)]
+        );
+        walk.starts(2);
+        walk
+    }
+}
+
+const REFUSED: &str = "Failed to reload the configuration file: the running configuration goes on";
+
+fn refused() -> [Order; 3] {
+    [
+        Order::Log(Note::Refused(Why::Reload)),
+        Order::Log(Note::RunningGoesOn),
+        Order::Ready(REFUSED.into()),
+    ]
+}
+
+#[test]
+fn a_reload_commits_before_the_old_master_drains_and_is_announced_after() {
+    let mut walk = Walk::reloading();
+    walk.listens(2);
+    assert_eq!(
+        walk.said(2, FromMaster::Serving),
+        [
+            Order::Commit,
+            Order::Drain(1),
+            Order::PutIntoForce(Why::Reload)
+        ]
+    );
+    assert!(walk.decider.is_reloading());
+    assert_eq!(
+        walk.said(1, FromMaster::Draining),
+        [
+            Order::Log(Note::Bound(Why::Reload, "bound to x".into())),
+            Order::Log(Note::Reloaded(2)),
+            Order::Ready("Generation 2 serves".into()),
+        ]
+    );
+    assert_eq!(walk.decider.reloads().counts(), (1, 0));
+    assert!(!walk.decider.is_reloading());
+}
+
+#[test]
+fn a_refused_reload_ends_its_candidate_and_no_other() {
+    let mut walk = Walk::reloading();
+    let mut expected = vec![Order::RollBack, Order::Cut(2)];
+    expected.extend(refused());
+    assert_eq!(walk.said(2, FromMaster::Failed), expected);
+    assert_eq!(walk.decider.serving(), Some(1));
+    assert_eq!(walk.decider.reloads().counts(), (0, 1));
+}
+
+#[test]
+fn a_candidate_that_hangs_is_killed_at_once() {
+    let mut walk = Walk::reloading();
+    let mut expected = vec![Order::Log(Note::TooSlow(2)), Order::RollBack, Order::Cut(2)];
+    expected.extend(refused());
+    expected.push(Order::Kill(2));
+    assert_eq!(walk.after(LOAD_PATIENCE), expected);
+}
+
+#[test]
+fn an_old_master_that_goes_on_accepting_is_killed() {
+    let mut walk = Walk::reloading();
+    walk.listens(2);
+    walk.said(2, FromMaster::Serving);
+    assert_eq!(
+        walk.after(HANDOVER_PATIENCE),
+        [Order::Log(Note::GoesOnAccepting(1)), Order::Kill(1)]
+    );
+}
+
+#[test]
+fn a_new_binary_takes_over_when_it_has_proved_itself() {
+    let mut walk = Walk::serving();
+    walk.on(Event::Reload);
+    walk.on(Event::TurnOver);
+    assert_eq!(
+        walk.on(Event::Compared(Binary::New)),
+        [Order::Reloading, Order::Rehearse]
+    );
+    walk.on(Event::Rehearsing);
+    assert_eq!(walk.on(Event::TurnOver), []);
+    walk.on(Event::Rehearsed(Rehearsed::Well));
+    assert_eq!(walk.on(Event::TurnOver), [Order::TakeOver]);
+    assert_eq!(
+        walk.on(Event::NotTakenOver),
+        [Order::Reloading, Order::Query(Why::Reload)]
+    );
+}
+
+#[test]
+fn a_dead_master_is_replaced_at_once_and_later_when_that_fails() {
+    let mut walk = Walk::serving();
+    let how = || "was killed by SIGKILL".to_owned();
+    let died = Note::Died {
+        number: 1,
+        pid: 7,
+        how: how(),
+        pause: Duration::ZERO,
+    };
+    assert_eq!(
+        walk.on(Event::MasterDied(1, how())),
+        [Order::Log(died), Order::Bury(1)]
+    );
+    walk.on(Event::Buried(1, Orphaned::Workers));
+    assert_eq!(walk.after(Duration::ZERO), []);
+    assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+    assert_eq!(walk.on(Event::Queried), [Order::Start(2)]);
+    let pause = Duration::from_secs(5);
+    assert_eq!(
+        walk.on(Event::NotStarted(2)),
+        [Order::RollBack, Order::Log(Note::NoMaster(pause))]
+    );
+    assert_eq!(walk.on(Event::TurnOver), []);
+    walk.after(pause);
+    assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+}
+
+#[test]
+fn a_program_that_is_told_to_reload_and_to_end_ends() {
+    let mut walk = Walk::serving();
+    walk.on(Event::Reload);
+    assert_eq!(
+        walk.on(Event::Stop("SIGTERM")),
+        [
+            Order::Log(Note::Stopping("SIGTERM")),
+            Order::Cut(1),
+            Order::CloseListeners,
+            Order::TellStopping(Duration::from_secs(10)),
+        ]
+    );
+    assert_eq!(walk.on(Event::TurnOver), []);
+    walk.on(Event::MasterDied(1, "ended".into()));
+    assert_eq!(walk.on(Event::TurnOver), [Order::End(0)]);
+}
+
+#[test]
+fn a_machine_that_slept_gives_its_master_time_to_answer() {
+    let mut walk = Walk::serving();
+    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
+    assert_eq!(walk.after(Duration::from_secs(3600)), []);
+    let kill = walk.after(Duration::from_secs(10));
+    assert_eq!(kill.first(), Some(&Order::Kill(1)));
+}
+
+#[test]
+fn the_watchdog_is_fed_when_it_is_time_and_not_before() {
+    let every = Duration::from_secs(10);
+    let start = Instant::now();
+    let mut decider = Decider::new(None, Some(every), start);
+    let mut at = |after| decider.on(Event::Clock, start + after);
+    assert_eq!(at(Duration::ZERO), [Order::FeedWatchdog]);
+    assert_eq!(at(every / 2), []);
+    assert_eq!(at(every), [Order::FeedWatchdog]);
+}
+
+#[test]
+fn syslogd_is_tried_so_often_and_no_more() {
+    let mut walk = Walk::serving();
+    walk.on(Event::SyslogAppeared);
+    let mut tries = 0;
+    while walk.decider.soonest().is_some() {
+        assert_eq!(
+            walk.after(Duration::from_millis(200)),
+            [Order::ConnectSyslog]
+        );
+        walk.on(Event::SyslogRefused);
+        tries += 1;
+    }
+    assert_eq!(tries, 26);
+}

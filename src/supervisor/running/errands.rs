@@ -1,0 +1,115 @@
+//! What every process is passed: the log file, a connection to syslogd, the helpers' channels.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::Supervisor;
+use super::telling::Told;
+use crate::helper::Kind;
+use crate::ipc::shared::SharedWords;
+use crate::ipc::words::{Heard, ToMaster};
+use crate::supervisor::decider::Event;
+use crate::supervisor::helpers::Start;
+use crate::supervisor::masters::Masters;
+use crate::{log, remedy};
+
+impl Supervisor {
+    /// Opens the log file anew and passes the descriptor down, so that every process changes over
+    /// between two lines.
+    pub(super) fn reopen_log(&mut self) -> Vec<Event> {
+        if self.config.global.output.is_none() {
+            return Vec::new();
+        }
+        match self.pass_log_file() {
+            Ok(heard) => {
+                crate::notice!(self.log, "Log file reopened");
+                missed(&heard)
+            }
+            Err(error) => {
+                let (reason, remedy) = (log::Reason(&error), remedy::making_a_file(&error));
+                crate::error!(self.log, "Log file not reopened: {reason} ({remedy})");
+                Vec::new()
+            }
+        }
+    }
+
+    fn pass_log_file(&self) -> io::Result<Heard> {
+        let file = log::reopen(&self.config.global)?;
+        let mut heard = self.masters.pass_down(&ToMaster::LogFile, file.as_fd());
+        heard.add(self.helpers.replace_log_file(file.as_fd()));
+        log::replace_file(file)?;
+        Ok(heard)
+    }
+
+    /// Has every process log to whichever syslogd runs now.
+    pub(super) fn connect_syslog(&mut self) -> Vec<Event> {
+        if !self.config.global.syslog {
+            return Vec::new();
+        }
+        let Ok(socket) = log::connect_syslog() else {
+            return vec![Event::SyslogRefused];
+        };
+        let mut heard = self.masters.pass_down(&ToMaster::Syslog, socket.as_fd());
+        heard.add(self.helpers.replace_syslog(socket.as_fd()));
+        // Where none was there at the start, none is in use until a reload.
+        if log::replace_syslog(socket).is_ok() {
+            crate::info!(self.log, "syslog: connected again");
+        }
+        [vec![Event::SyslogConnected], missed(&heard)].concat()
+    }
+
+    /// Starts a helper in place of one that died, and tells the masters.
+    pub(super) fn start_helper(&mut self, kind: Kind) -> Vec<Event> {
+        let (common, masters) = (&mut self.common, &mut self.masters);
+        // Counts, and what resumption needs, are nothing that a helper may write to or know.
+        let mut forget = || {
+            *masters = Masters::default();
+            common.resumption.forget()?;
+            common.connections = SharedWords::new(1)?;
+            Ok(())
+        };
+        let start = Start {
+            global: &self.config.global,
+            leash: &common.leash,
+            metrics: self.metrics.as_ref(),
+            forget: &mut forget,
+            log: self.log,
+        };
+        if self.helpers.fill(kind, start).is_err() {
+            return vec![Event::HelperNotStarted(kind)];
+        }
+        if kind == Kind::Teller {
+            self.told = Told::default();
+        }
+        [vec![Event::HelperStarted(kind)], self.introduce(&[kind])].concat()
+    }
+
+    /// Tells the masters where these helpers are.
+    fn introduce(&self, kinds: &[Kind]) -> Vec<Event> {
+        let mut heard = Heard::default();
+        for &kind in kinds.iter().filter(|kind| kind.is_asked()) {
+            if let Some(channel) = self.helpers.channel(kind) {
+                let word = ToMaster::Helper(kind);
+                heard.add(self.masters.pass_down(&word, channel.as_fd()));
+            }
+        }
+        missed(&heard)
+    }
+
+    /// Sends the log file, the connection to syslogd and the helpers' channels once more.
+    pub(super) fn resend(&mut self) -> Vec<Event> {
+        // What cannot be opened now was told of when it was sent first.
+        let log_file = self.pass_log_file().map(|heard| missed(&heard));
+        let syslog = self.connect_syslog();
+        let helpers = self.introduce(&self.helpers.asked());
+        [log_file.unwrap_or_default(), syslog, helpers].concat()
+    }
+}
+
+/// A process had no room for what it was sent.
+fn missed(heard: &Heard) -> Vec<Event> {
+    match heard.missed {
+        true => vec![Event::Missed],
+        false => Vec::new(),
+    }
+}

@@ -1,0 +1,365 @@
+//! What a transition does, in the order in which [`crate::supervisor::decider::reload`] orders it. What it
+//! has made is pending until it is put into force as a whole, or given up as a whole.
+
+use std::io::PipeReader;
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::Supervisor;
+use crate::config::{self, Config, Foreground, MetricsAddress};
+use crate::ipc::words::{Accept, say_listeners};
+use crate::log::{self, Id, Log, Outputs, Reason};
+use crate::master::load::tell;
+use crate::remedy;
+use crate::supervisor::Logged;
+use crate::supervisor::control::Control;
+use crate::supervisor::decider::{Binary, Event, Master, Rehearsed, Why};
+use crate::supervisor::generation::Generation;
+use crate::supervisor::listeners::Prepared;
+use crate::supervisor::metrics::Metrics;
+use crate::supervisor::pid_file::PidFile;
+use crate::supervisor::syslog::SyslogWatch;
+use crate::supervisor::takeover::{self, Handed};
+use crate::supervisor::watch::Watch;
+
+/// A new binary that rehearses.
+pub(super) struct Rehearsal {
+    pid: Pid,
+    /// Where it leaves its proof.
+    proof: PipeReader,
+}
+
+impl Rehearsal {
+    pub(super) fn is(&self, child: Pid) -> bool {
+        self.pid == child
+    }
+
+    /// Its process has ended.
+    pub(super) fn ended(mut self, well: bool, how: String) -> Rehearsed {
+        // Another program than adit may end well too.
+        match well && takeover::is_proven(&mut self.proof) {
+            true => Rehearsed::Well,
+            false => Rehearsed::Badly(how),
+        }
+    }
+}
+
+/// What a transition has made so far.
+pub(super) struct Pending {
+    why: Why,
+    config: Rc<Config>,
+    change: Option<Change>,
+    prepared: Option<Prepared>,
+}
+
+impl Pending {
+    pub(super) fn log(&self) -> Log {
+        log_of(self.why, &self.config)
+    }
+}
+
+/// What a reload changes besides the generation.
+#[derive(Debug, Default)]
+struct Change {
+    outputs: Option<Outputs>,
+    pid_file: Option<PidFile>,
+    control: Option<Control>,
+    metrics: Option<Metrics>,
+}
+
+impl Change {
+    /// Removes the files that were made for it.
+    fn roll_back(self) {
+        if let Some(control) = self.control {
+            control.remove();
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.remove();
+        }
+        if let Some(pid_file) = self.pid_file {
+            pid_file.remove();
+        }
+    }
+}
+
+/// The log of a transition, as loud as the new configuration says; stunnel's `ui` until it serves.
+pub(super) fn log_of(why: Why, config: &Config) -> Log {
+    Log {
+        level: config.global.debug,
+        id: match why {
+            Why::Start => Id::Ui,
+            Why::Reload | Why::Replace => Id::Main,
+        },
+    }
+}
+
+/// A new binary.
+impl Supervisor {
+    pub(super) fn compare(&self) -> Event {
+        // What came by a descriptor cannot be read a second time.
+        let new = takeover::is_newer() && self.sources.text.is_none();
+        Event::Compared(if new { Binary::New } else { Binary::Same })
+    }
+
+    pub(super) fn rehearse(&mut self) -> Event {
+        match self.handed().rehearse() {
+            Ok((pid, proof)) => {
+                crate::notice!(self.log, "There is a new binary: it rehearses as PID {pid}");
+                self.rehearsal = Some(Rehearsal { pid, proof });
+                Event::Rehearsing
+            }
+            Err(error) => {
+                let reason = Reason(&error);
+                crate::error!(self.log, "The new binary cannot rehearse: {reason}");
+                Event::NotRehearsing
+            }
+        }
+    }
+
+    pub(super) fn kill_rehearsal(&self) {
+        if let Some(rehearsal) = &self.rehearsal {
+            // Not reaped yet, or it would not stand here, so the number is still its own.
+            let _ = kill(rehearsal.pid, Signal::SIGKILL);
+        }
+    }
+
+    pub(super) fn end_rehearsal(&mut self) {
+        self.kill_rehearsal();
+        if let Some(rehearsal) = self.rehearsal.take() {
+            let _ = waitpid(rehearsal.pid, None);
+        }
+    }
+
+    pub(super) fn take_over(&self) -> Event {
+        let error = self.handed().take_over();
+        let reason = Reason(&error);
+        crate::error!(self.log, "The new binary cannot be executed: {reason}");
+        Event::NotTakenOver
+    }
+
+    fn handed(&self) -> Handed<'_> {
+        Handed {
+            masters: &self.masters,
+            decider: &self.decider,
+            listeners: &self.listeners,
+            helpers: &self.helpers,
+            leash: &self.leash,
+            common: &self.common,
+            pid_file: self.pid_file.as_ref(),
+            control: self.control.as_ref(),
+            metrics: self.metrics.as_ref(),
+            log: self.log,
+        }
+    }
+}
+
+/// Query.
+impl Supervisor {
+    pub(super) fn query(&mut self, why: Why) -> Event {
+        // One that stands for a configuration that could not be read serves nothing.
+        let read_already = !self.config.services.is_empty();
+        let queried = match why {
+            Why::Start | Why::Replace if read_already => Ok((Rc::clone(&self.config), None)),
+            _ => self.read(),
+        };
+        let Ok((config, change)) = queried else {
+            return Event::NotQueried;
+        };
+        self.pending = Some(Pending {
+            why,
+            config,
+            change,
+            prepared: None,
+        });
+        Event::Queried
+    }
+
+    /// Reads the configuration again and opens what the supervisor itself must open for it.
+    fn read(&self) -> Result<(Rc<Config>, Option<Change>), Logged> {
+        let loaded = match config::load(&self.sources) {
+            Ok(loaded) => loaded,
+            Err(diagnostics) => {
+                tell(&diagnostics.0, &self.log);
+                return Err(Logged);
+            }
+        };
+        tell(&loaded.diagnostics, &self.log);
+        let mut change = Change::default();
+        match self.open_for(&loaded.config, &mut change) {
+            Ok(()) => Ok((Rc::new(loaded.config), Some(change))),
+            Err(text) => {
+                change.roll_back();
+                crate::error!(self.log, "{text}");
+                Err(Logged)
+            }
+        }
+    }
+
+    /// Opens what is not open already; what was opened before an error is in `change`.
+    fn open_for(&self, config: &Config, change: &mut Change) -> Result<(), String> {
+        let new = &config.global;
+        let stderr = self.config.global.foreground == Foreground::Yes;
+        let outputs = Outputs::open(new, stderr).map_err(|error| error.to_string())?;
+        change.outputs = Some(outputs);
+        let root = new.chroot.as_deref();
+        let is_ours = |path: &Path| self.pid_file.as_ref().is_some_and(|f| f.is_at(root, path));
+        if let Some(path) = new.pid.as_deref().filter(|path| !is_ours(path)) {
+            let pid_file = PidFile::acquire(root, path).map_err(|error| error.to_string())?;
+            change.pid_file = Some(pid_file);
+        }
+        let ours = self.control.as_ref().map(Control::path);
+        if new.control.as_deref() != ours {
+            change.control = Control::of(new, &self.log).map_err(|error| error.to_string())?;
+        }
+        let ours = self.metrics.as_ref();
+        let is_ours = |wanted: &&MetricsAddress| ours.is_some_and(|m| m.wanted() == *wanted);
+        if let Some(wanted) = new.metrics.as_ref().filter(|wanted| !is_ours(wanted)) {
+            let metrics = Metrics::open(wanted, ours).map_err(|error| error.to_string())?;
+            change.metrics = Some(metrics);
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, number: u64) -> Event {
+        let Some(pending) = &mut self.pending else {
+            return Event::NotStarted(number);
+        };
+        let log = pending.log();
+        let mut outputs = pending
+            .change
+            .as_mut()
+            .and_then(|change| change.outputs.take());
+        let started = self.helpers.contacts().and_then(|helpers| {
+            let (config, common) = (&pending.config, &self.common);
+            Generation::start(number, config, common, helpers, &mut outputs, log)
+        });
+        if let Some(change) = &mut pending.change {
+            change.outputs = outputs;
+        }
+        match started {
+            Ok(generation) => {
+                let master = Master {
+                    pid: generation.pid.as_raw(),
+                    drain_timeout: generation.drain_timeout,
+                };
+                self.masters.add(generation);
+                Event::Started(number, master)
+            }
+            Err(error) => {
+                crate::error!(self.log, "A master cannot be started: {}", Reason(&error));
+                Event::NotStarted(number)
+            }
+        }
+    }
+}
+
+/// Commit, or roll back.
+impl Supervisor {
+    /// Binds what is new and passes the candidate its listeners.
+    pub(super) fn listen(&mut self, number: u64, accept: &[Vec<Accept>]) -> Event {
+        let (Some(pending), Some(master)) = (&mut self.pending, self.masters.get(number)) else {
+            return Event::NotListening(number);
+        };
+        let log = pending.log();
+        let Ok(prepared) = self.listeners.prepare(&pending.config, accept, &log) else {
+            return Event::NotListening(number);
+        };
+        let said = say_listeners(&master.channel, &prepared.sockets());
+        let lines = prepared.lines(&pending.config);
+        pending.prepared = Some(prepared);
+        match said {
+            Ok(()) => Event::Listening(number, lines),
+            Err(error) => {
+                crate::error!(
+                    self.log,
+                    "Generation {number} was not given its listeners: {} ({})",
+                    Reason(&error),
+                    remedy::starting_a_process(&error)
+                );
+                Event::NotListening(number)
+            }
+        }
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        if let Some(prepared) = pending.prepared {
+            prepared.give_up();
+        }
+        if let Some(change) = pending.change {
+            change.roll_back();
+        }
+    }
+
+    pub(super) fn commit(&mut self) {
+        let prepared = self.pending.as_mut().and_then(|p| p.prepared.take());
+        if let Some(prepared) = prepared {
+            self.listeners.commit(prepared);
+        }
+    }
+
+    pub(super) fn put_into_force(&mut self, why: Why) -> Vec<Event> {
+        let Some(Pending { config, change, .. }) = self.pending.take() else {
+            return Vec::new();
+        };
+        self.carry_counts();
+        self.log = log_of(Why::Reload, &config);
+        let old = std::mem::replace(&mut self.config, Rc::clone(&config));
+        self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
+            let (reason, remedy) = (Reason(&error), remedy::starting_a_process(&error));
+            crate::error!(self.log, "certWatch: {reason} ({remedy})");
+            None
+        });
+        if config.global.syslog != self.syslog.is_some() {
+            self.syslog = SyslogWatch::of(&config.global);
+        }
+        if let Some(change) = change {
+            self.put_change_into_force(change, &config);
+        }
+        if why != Why::Reload {
+            return Vec::new();
+        }
+        self.helpers.fit(&old.global, &config.global);
+        let missing = self.helpers.missing();
+        missing
+            .into_iter()
+            .flat_map(|kind| self.start_helper(kind))
+            .collect()
+    }
+
+    fn put_change_into_force(&mut self, change: Change, config: &Config) {
+        if let Some(outputs) = change.outputs {
+            log::install(outputs);
+        }
+        let new = &config.global;
+        if change.control.is_some() || new.control.is_none() {
+            let old = std::mem::replace(&mut self.control, change.control);
+            old.into_iter().for_each(Control::remove);
+        }
+        if let Some(metrics) = &change.metrics {
+            crate::info!(self.log, "{}", metrics.line());
+        }
+        if change.metrics.is_some() || new.metrics.is_none() {
+            let old = std::mem::replace(&mut self.metrics, change.metrics);
+            old.into_iter().for_each(Metrics::remove);
+        }
+        let old = match (change.pid_file, new.pid.as_deref()) {
+            (Some(new), _) => self.pid_file.replace(new),
+            (None, None) => self.pid_file.take(),
+            (None, Some(path)) => {
+                if let Some(same) = &mut self.pid_file {
+                    same.move_to(new.chroot.as_deref(), path);
+                }
+                return;
+            }
+        };
+        old.into_iter().for_each(PidFile::remove);
+        self.write_pid_file();
+    }
+}

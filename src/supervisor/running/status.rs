@@ -1,0 +1,45 @@
+//! What `adit status` is told.
+
+use super::Supervisor;
+use crate::sandbox::Strength;
+use crate::status::{ReloadStatus, Status};
+use crate::supervisor::control::shown;
+use crate::supervisor::decider::Event;
+use crate::tls::CipherOrder;
+
+impl Supervisor {
+    /// Answers every client that has connected, without ever waiting for it.
+    pub(super) fn answer_status(&mut self) {
+        self.happen(Event::StatusWanted);
+        let status = self.status();
+        let control = self.control.as_mut();
+        if control.is_some_and(|control| control.answer(&status)) {
+            self.happen(Event::ControlPaused);
+        }
+    }
+
+    fn status(&self) -> Status {
+        let (succeeded, failed) = self.decider.reloads().counts();
+        let orphans = self.masters.orphans().iter().map(|o| &o.generation);
+        let generations = self.masters.all().iter().chain(orphans);
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            file: self.sources.file.clone(),
+            passed: self.listeners.count_passed(),
+            sandbox: Some(Strength::of_this_kernel()),
+            ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),
+            reloads: ReloadStatus {
+                succeeded,
+                failed,
+                under_way: self.decider.is_reloading(),
+            },
+            generations: generations
+                .map(|generation| {
+                    let state = self.decider.state(generation.number);
+                    shown(generation, state, &self.common.carried)
+                })
+                .collect(),
+        }
+    }
+}
