@@ -49,5 +49,6 @@ pub mod sandbox;
 pub mod signals;
 pub mod step;
 pub mod supervisor;
+pub mod sys;
 pub mod tls;
 pub mod worker;
