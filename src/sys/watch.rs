@@ -1,7 +1,11 @@
-//! Waiting for descriptors, by the crate `polling`: the one loop of the processes that wait for a few
-//! things at a time. Relay threads have a poller of their own, `relay/poller.rs`: each wait of `polling`
-//! costs them four more system calls (timerfd_settime, an eventfd read and two epoll_ctl), and it hides
-//! EPOLLRDHUP.
+//! Waiting for descriptors, by the crate `polling`: the one loop of the supervisor and the helpers, which
+//! wait seldom.
+//!
+//! Masters and relay threads use epoll(7) itself, in `master/watch.rs` and `relay/poller.rs`. `polling`
+//! makes four more system calls each time it waits (timerfd_settime, an eventfd read and two epoll_ctl):
+//! measured, 6.2 us of processor time a wait and not 1.1, so that the one wait or more that a master has
+//! for each connection would cost over 2 % of a handshake of 249 us. It hides EPOLLRDHUP besides, which
+//! relay threads need.
 
 use std::cell::RefCell;
 use std::fmt;
