@@ -35,12 +35,13 @@ pub enum LogId {
 
 /// `protocol = ...`: what is said in plain before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "their names say all")]
 pub enum Protocol {
     Smtp,
     Pop3,
     Imap,
     Nntp,
+    Socks,
 }
 
 /// A TLS protocol version adit can speak.
@@ -80,7 +81,7 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// What the TLS side of a service is asked to do. Read by `tls`, and by nobody else.
+/// The options of one TLS end of a service. Only `tls` reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
     /// Certificate chain, PEM, or PKCS#12 with the key in it.
@@ -208,7 +209,7 @@ pub(super) struct Draft {
     pub(super) ports: Ports,
     /// What the section itself gave, and did not inherit.
     pub(super) own: BTreeSet<&'static str>,
-    /// What a name that nobody knows was probably meant to be: it was given, though not well.
+    /// Options that unknown names were probably meant to be: they count as given.
     pub(super) meant: BTreeSet<&'static str>,
     /// Options that adit does not serve, given with a value.
     pub(super) asked: BTreeSet<&'static str>,
@@ -260,6 +261,14 @@ impl Draft {
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Service {
+    /// One of which nothing is configured, for tests that need some service.
+    pub(crate) fn blank() -> Service {
+        Draft::blank().service
     }
 }
 
@@ -391,7 +400,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
-    option("protocol", "smtp | pop3 | imap | nntp", "what is said in plain before TLS")
+    option("protocol", "smtp | pop3 | imap | nntp | socks", "what is said in plain before TLS; socks: within TLS, server mode")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
     option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
@@ -456,7 +465,6 @@ pub(super) const PROTOCOLS_NOT_YET: &[&str] = &[
     "pgsql",
     "cifs",
     "connect",
-    "socks",
     "proxy",
     "capwin",
     "capwinctrl",
@@ -475,14 +483,17 @@ fn protocol(value: &str) -> Result<Protocol, Fault> {
         ("pop3", Protocol::Pop3),
         ("imap", Protocol::Imap),
         ("nntp", Protocol::Nntp),
+        ("socks", Protocol::Socks),
     ];
     if not_yet(value) {
         let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
-        return Err(fault.help("smtp, pop3, imap and nntp are served"));
+        return Err(fault.help("smtp, pop3, imap, nntp and socks are served"));
     }
     one_of(value, &served).map_err(|fault| Fault {
         text: format!("Protocol not supported: `{value}` is not known"),
-        help: fault.help.or(Some("smtp, pop3, imap or nntp".into())),
+        help: fault
+            .help
+            .or(Some("smtp, pop3, imap, nntp or socks".into())),
         ..fault
     })
 }

@@ -1,9 +1,9 @@
-//! What the three protocols share: lines out of bytes, with bounds, and lines back.
+//! Shared by the protocols in lines: lines out of bytes, with bounds, and lines back.
 
 use super::{AHEAD_MAX, Action, Awaited, COMMANDS_MAX, LINE_MAX, ProtocolError, REPLY_MAX, Side};
 use crate::config::Protocol;
 
-/// What one end has said and nobody has taken yet.
+/// Bytes of one end that no state has taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
@@ -32,8 +32,14 @@ impl Input {
         self.pending().len()
     }
 
-    fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// Takes the next `count` bytes away.
+    pub(super) fn take(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+        self.searched = self.searched.max(self.start);
     }
 
     /// Takes the next line, without its end (CRLF, or LF alone as stunnel takes it). `Err`: it is
@@ -70,7 +76,7 @@ impl Input {
 
 struct TooLong;
 
-/// What a state's step came to.
+/// The result of a state's step.
 pub(super) enum Step<S> {
     /// Go on with this state at once.
     Next(S),
@@ -106,7 +112,7 @@ impl Size {
     }
 }
 
-/// What a state sees and may do in one step.
+/// The view and the means of a state in one step.
 pub(super) struct Io<'a> {
     pub(super) protocol: Protocol,
     pub(super) occasion: Occasion,

@@ -1,5 +1,4 @@
-//! What the stages of a session share: what the session is known by, what a step works on, and what it
-//! comes to.
+//! The common ground of a session's stages: the session's identity, the context and the results of a step.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::config::Service;
 use crate::ipc::handoff::Handed;
 use crate::ipc::sockopt;
 use crate::log::{self, Log};
-use crate::protocol::Side;
+use crate::protocol::{Side, Unreachable};
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.
@@ -31,7 +30,7 @@ pub enum Ending {
     Alerted(Side),
 }
 
-/// What a stage's step comes to.
+/// The result of a stage's step.
 #[derive(Debug)]
 pub enum Next<S> {
     /// It waits for an event or its time.
@@ -44,7 +43,7 @@ pub enum Next<S> {
     Over,
 }
 
-/// What a session is known by, whatever stage it is in.
+/// The identity and counts of a session, whatever stage it is in.
 #[derive(Debug)]
 pub struct Common {
     /// The key under which its events come; the lowest bit is set for the back.
@@ -55,6 +54,8 @@ pub struct Common {
     pub log: Log,
     /// The host of the `connect` entry in use, once connected by TCP.
     pub upstream: Option<String>,
+    /// Why the last address could not be connected to.
+    pub unreachable: Unreachable,
     /// Payload carried from the front to the back, in bytes.
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
@@ -77,13 +78,14 @@ impl Common {
     ) -> Self {
         Self {
             key,
-            number: handed.connection,
+            number: handed.connection.number,
             log,
             upstream: None,
+            unreachable: Unreachable::Other,
             to_back: 0,
             to_front: 0,
-            first_words: FirstWords::of(&services[handed.service].config),
-            service: handed.service,
+            first_words: FirstWords::of(&services[handed.connection.service].config),
+            service: handed.connection.service,
             services,
             reported: (0, 0),
             report_at: None,
@@ -142,12 +144,12 @@ impl Common {
     }
 }
 
-/// What a stage's step works on, besides the ends.
+/// The context of a stage's step, besides the ends.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// What the session is known by.
+    /// The session's identity and counts.
     pub common: &'a mut Common,
-    /// What the thread's sessions share.
+    /// The resources of the relay thread.
     pub resources: &'a mut Resources,
 }
 

@@ -1,3 +1,4 @@
-//! Safe wrappers for what neither std nor nix gives safely. Never in here: a decision.
+//! Safe wrappers for system calls, where neither std nor nix has one that will do. Never in here: a decision.
 
+pub mod sockopt;
 pub mod watch;

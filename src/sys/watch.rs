@@ -7,6 +7,8 @@
 //! for each connection would cost over 2 % of a handshake of 249 us. It hides EPOLLRDHUP besides, which
 //! relay threads need.
 
+#![expect(unsafe_code, reason = "registering with `polling`")]
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
