@@ -1,7 +1,7 @@
 //! Waiting for descriptors, by the crate `polling`: the one loop of the supervisor and the helpers, which
 //! wait seldom.
 //!
-//! Masters and relay threads use epoll(7) itself, in `master/watch.rs` and `relay/poller.rs`. `polling`
+//! Masters and relay threads use epoll(7) itself, in `master/poll.rs` and `relay/poller.rs`. `polling`
 //! makes four more system calls each time it waits (timerfd_settime, an eventfd read and two epoll_ctl):
 //! measured, 6.2 us of processor time a wait and not 1.1, so that the one wait or more that a master has
 //! for each connection would cost over 2 % of a handshake of 249 us. It hides EPOLLRDHUP besides, which
