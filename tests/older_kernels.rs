@@ -236,7 +236,10 @@ fn a_start_that_fails_names_the_call() {
         (libc::SYS_socketpair, "socketpair(2), for signals: "),
         (libc::SYS_memfd_create, "memfd_create(2) of shared memory: "),
         (libc::SYS_unshare, "unshare(2), to count threads: "),
-        (libc::SYS_epoll_create1, "Master: epoll_create1(2): "),
+        (
+            libc::SYS_epoll_create1,
+            "epoll_create1(2): Function not implemented (38)",
+        ),
         (libc::SYS_chroot, "chroot: cannot enter "),
         (libc::SYS_setresuid, "dropping privileges: setresuid: "),
         (libc::SYS_capset, "dropping privileges: capset: "),

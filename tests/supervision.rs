@@ -409,27 +409,33 @@ fn a_kernel_without_memory_for_poll_ends_no_process() {
     let adit = start(&certs, &upstream, "workers = 1");
     let roles = proc::roles(adit.pid());
     // A master waits by epoll_wait(2), which needs no memory.
-    let all = [roles.supervisor, roles.resolver, roles.workers[0]];
-    let trace = adit.plan.folder().join("trace");
-    let mut strace = std::process::Command::new("strace");
-    strace
-        .args(["-f", "-qq", "-e", "trace=poll,ppoll", "-o"])
-        .arg(&trace);
-    strace.args(["-e", "inject=poll,ppoll:error=ENOMEM:when=1..2"]);
-    strace.args(
-        all.iter()
-            .flat_map(|pid| ["-p".to_owned(), pid.to_string()]),
-    );
-    let mut strace = strace.spawn().expect("strace");
-    let traced = |pid: &i32| {
-        proc::status(*pid)
-            .get("TracerPid")
-            .is_some_and(|tracer| tracer == &strace.id().to_string())
-    };
-    wait_for("strace", || all.iter().all(traced).then_some(()));
+    let loops = [
+        ("epoll_ctl", vec![roles.supervisor, roles.resolver]),
+        ("poll,ppoll", vec![roles.workers[0]]),
+    ];
+    let mut traces = Vec::new();
+    for (calls, pids) in loops {
+        let trace = adit.plan.folder().join(format!("trace of {calls}"));
+        let mut strace = std::process::Command::new("strace");
+        // The supervisor's children are not meant; the threads of a worker are.
+        strace.args((calls != "epoll_ctl").then_some("-f"));
+        strace.args(["-qq", "-e", &format!("trace={calls}"), "-o"]);
+        strace.arg(&trace);
+        strace.args(["-e", &format!("inject={calls}:error=ENOMEM:when=1..2")]);
+        strace.args(pids.iter().map(|pid| format!("--attach={pid}")));
+        let strace = strace.spawn().expect("strace");
+        let traced = |pid: &i32| {
+            proc::status(*pid)
+                .get("TracerPid")
+                .is_some_and(|tracer| tracer == &strace.id().to_string())
+        };
+        wait_for("strace", || pids.iter().all(traced).then_some(()));
+        traces.push((strace, trace));
+    }
     let failed = |who: &[i32]| {
         wait_for("every loop's failure", || {
-            let text = fs::read_to_string(&trace).unwrap_or_default();
+            let texts = traces.iter().map(|(_, trace)| fs::read_to_string(trace));
+            let text: String = texts.map(Result::unwrap_or_default).collect();
             let failed = |pid: &i32| {
                 let mut lines = text
                     .lines()
@@ -452,8 +458,10 @@ fn a_kernel_without_memory_for_poll_ends_no_process() {
     // A new master is introduced to the resolver.
     adit.reload(1);
     failed(&[roles.resolver]);
-    strace.kill().expect("strace");
-    strace.wait().expect("strace");
+    for (mut strace, _) in traces {
+        strace.kill().expect("strace");
+        strace.wait().expect("strace");
+    }
     assert!(goes_on(&mut open(&adit)));
     assert_eq!(proc::roles(adit.pid()).resolver, roles.resolver);
 }

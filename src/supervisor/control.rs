@@ -9,7 +9,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
@@ -18,6 +17,7 @@ use super::decider::State;
 use super::generation::Generation;
 use super::holder;
 use super::listeners::remove_stale;
+use super::source::Source;
 use crate::config::Global;
 use crate::ipc::scoreboard::Counts;
 use crate::log::{Log, Reason};
@@ -174,13 +174,12 @@ impl Control {
         }
     }
 
-    /// Everything to poll for: who connects, and who has room for more of an answer.
-    pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+    /// Everything to wait for: clients that connect, and room for more of an answer.
+    pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
         let answers = self.answers.iter();
-        let socket = (!self.is_paused).then(|| PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
-        socket
-            .into_iter()
-            .chain(answers.map(|a| PollFd::new(a.client.as_fd(), PollFlags::POLLOUT)))
+        let socket = (!self.is_paused).then(|| (Source::Control, self.socket.as_fd()));
+        let answers = answers.map(|answer| (Source::Answer, answer.client.as_fd()));
+        socket.into_iter().chain(answers)
     }
 
     /// Closes the socket and removes its file.

@@ -21,6 +21,7 @@ pub mod pid_file;
 pub mod places;
 mod running;
 mod saved_phrases;
+mod source;
 mod syslog;
 mod takeover;
 pub mod trial;
@@ -52,6 +53,7 @@ use masters::Masters;
 use metrics::Metrics;
 use pid_file::PidFile;
 use running::{Parts, Supervisor};
+use source::Waiting;
 use takeover::{Inherited, TakenOver};
 use trial::Trial;
 use vault::Vault;
@@ -215,6 +217,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         leash: holder,
         helpers,
         metrics,
+        waiting: Waiting::new()?,
         signals,
         log,
         pid_file,
@@ -283,6 +286,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         leash: taken.leash,
         helpers: taken.helpers,
         metrics: taken.metrics,
+        waiting: Waiting::new()?,
         signals,
         log,
         pid_file: taken.pid_file,

@@ -1,4 +1,4 @@
-//! The supervisor's loop: one poll(2). Signals, words and deaths become events for the
+//! The supervisor's loop: one wait. Signals, words and deaths become events for the
 //! [decider](super::decider), and what it orders is done by the files below.
 
 mod errands;
@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -29,12 +28,12 @@ use super::masters::Masters;
 use super::metrics::Metrics;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
+use super::source::{Source, Waiting};
 use super::syslog::SyslogWatch;
 use super::watch::Watch;
 use crate::children::{self, Death};
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
-use crate::ipc::wait::wait;
 use crate::ipc::words::{FromMaster, hear};
 use crate::log::Log;
 use crate::log::Reason;
@@ -58,6 +57,7 @@ pub struct Supervisor {
     metrics: Option<Metrics>,
     /// What the teller knows.
     told: Told,
+    waiting: Waiting,
     signals: Signals,
     log: Log,
     pid_file: Option<PidFile>,
@@ -90,6 +90,8 @@ pub struct Parts {
     pub helpers: Helpers,
     /// Where the teller listens.
     pub metrics: Option<Metrics>,
+    /// What the loop waits by.
+    pub waiting: Waiting,
     /// The supervisor's signals.
     pub signals: Signals,
     /// The log of the loops.
@@ -120,6 +122,7 @@ impl Supervisor {
             helpers: parts.helpers,
             metrics: parts.metrics,
             told: Told::default(),
+            waiting: parts.waiting,
             signals: parts.signals,
             log: parts.log,
             pid_file: parts.pid_file,
@@ -197,54 +200,29 @@ impl Supervisor {
 
     /// Waits for something to happen and hears what the masters say.
     fn wait(&mut self) -> io::Result<()> {
-        let timeout = self.timeout();
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let heard = self.masters.all().iter().filter(|g| g.hears);
-        let heard: Vec<u64> = heard.map(|generation| generation.number).collect();
-        for generation in self.masters.all().iter().filter(|g| g.hears) {
-            fds.push(PollFd::new(generation.channel.as_fd(), PollFlags::POLLIN));
-        }
-        let watch = fds.len();
-        fds.extend(
-            self.watch
-                .iter()
-                .map(|w| PollFd::new(w.as_fd(), PollFlags::POLLIN)),
-        );
-        let syslog = fds.len();
-        fds.extend(
-            self.syslog
-                .iter()
-                .map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)),
-        );
-        let first_control = fds.len();
-        fds.extend(self.control.iter().flat_map(Control::interests));
-        if wait(&mut fds, timeout)? == 0 {
-            return Ok(());
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-        let changed = self.watch.as_mut().filter(|_| ready[watch]);
-        if changed.is_some_and(Watch::take_note) {
+        let mut sources = vec![(Source::Signals, self.signals.as_fd())];
+        let masters = self.masters.all().iter().filter(|master| master.hears);
+        sources.extend(masters.map(|m| (Source::Master(m.number), m.channel.as_fd())));
+        sources.extend(self.watch.iter().map(|w| (Source::Files, w.as_fd())));
+        sources.extend(self.syslog.iter().map(|s| (Source::Syslog, s.as_fd())));
+        sources.extend(self.control.iter().flat_map(Control::sources));
+        let ready = self.waiting.wait_for(&sources, self.decider.soonest())?;
+        let is_ready = |source| ready.contains(&source);
+        if is_ready(Source::Files) && self.watch.as_mut().is_some_and(Watch::take_note) {
             self.happen(Event::FileWritten);
         }
-        let appeared = self.syslog.as_mut().filter(|_| ready[syslog]);
-        if appeared.is_some_and(SyslogWatch::take_note) {
+        if is_ready(Source::Syslog) && self.syslog.as_mut().is_some_and(SyslogWatch::take_note) {
             self.happen(Event::SyslogAppeared);
         }
-        for (number, _) in heard.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
-            self.hear(*number);
+        for source in &ready {
+            if let Source::Master(number) = source {
+                self.hear(*number);
+            }
         }
-        if ready[first_control..].contains(&true) {
+        if is_ready(Source::Control) || is_ready(Source::Answer) {
             self.answer_status();
         }
         Ok(())
-    }
-
-    fn timeout(&self) -> PollTimeout {
-        let Some(soonest) = self.decider.soonest() else {
-            return PollTimeout::NONE;
-        };
-        let left = soonest.saturating_duration_since(Instant::now());
-        PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
     }
 
     fn look_at_the_clock(&mut self) {

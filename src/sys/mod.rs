@@ -1,3 +1,4 @@
-//! Safe wrappers for system calls that neither std nor nix wraps. Never in here: a decision.
+//! Safe wrappers for system calls, where neither std nor nix has one that will do. Never in here: a decision.
 
 pub mod sockopt;
+pub mod watch;

@@ -20,9 +20,9 @@ use crate::helper::Post;
 use crate::helper::words::{self, Heard};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::ipc::wait::wait;
 use crate::jail::Unprivileged;
 use crate::step::NameStep;
+use crate::sys::watch::{self, Interest, Watch};
 
 /// Lookups under way at a time. Requests for the same name share one, so that this many names
 /// must be slow at a time before another has to wait.
@@ -42,7 +42,7 @@ const PATIENCE: u16 = 1000;
 /// while then, so the process should go by `_exit`. Starts threads: the sandbox comes before.
 ///
 /// # Errors
-/// No thread can be started; poll(2) or the channel fails.
+/// No thread can be started; waiting or the channel fails.
 pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
     answer_all(&post.channel, &post.leash)
 }
@@ -59,28 +59,72 @@ pub(super) fn answer_all(channel: &Channel, leash: &Leash) -> io::Result<()> {
             .step("starting a thread")?;
     }
     drop(queue);
-    let mut clients: Vec<Client> = Vec::new();
+    let watch = Watch::new()?;
+    watch.add(leash, Source::Leash)?;
+    watch.add(channel, Source::Channel)?;
+    let mut clients: HashMap<usize, Client> = HashMap::new();
+    let mut next = 0;
     loop {
-        let mut fds = vec![
-            PollFd::new(leash.as_fd(), PollFlags::empty()),
-            PollFd::new(channel.as_fd(), PollFlags::POLLIN),
-        ];
-        let client = |client| PollFd::new(AsFd::as_fd(client), PollFlags::POLLIN);
-        fds.extend(clients.iter().map(client));
-        if wait(&mut fds, PollTimeout::NONE)? == 0 {
-            continue;
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        if ready[0] {
+        let ready = watch.wait(None)?;
+        if ready.contains(&Source::Leash) {
             return Ok(());
         }
-        let mut polled = ready[2..].iter();
-        clients.retain(|client| {
-            let ready = polled.next().copied().unwrap_or(false);
-            !ready || take_requests(client, &pending, &jobs)
-        });
-        if ready[1] && !take_clients(channel, &mut clients)? {
-            return Ok(());
+        for source in &ready {
+            let Source::Client(number) = source else {
+                continue;
+            };
+            if let Some(client) = clients.get(number)
+                && !take_requests(client, &pending, &jobs)
+            {
+                // A lookup may hold it open.
+                watch.remove(&**client);
+                clients.remove(number);
+            }
+        }
+        if ready.contains(&Source::Channel) {
+            let Some(new) = take_clients(channel)? else {
+                return Ok(());
+            };
+            for client in new {
+                // Closed for want of memory, it is introduced again.
+                if watch.add(&client, Source::Client(next)).is_ok() {
+                    clients.insert(next, Arc::new(client));
+                    next += 1;
+                }
+            }
+        }
+    }
+}
+
+/// What is waited for; clients by their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Leash,
+    Channel,
+    Client(usize),
+}
+
+impl watch::Source for Source {
+    fn key(self) -> usize {
+        match self {
+            Source::Leash => 0,
+            Source::Channel => 1,
+            Source::Client(number) => 2 + number,
+        }
+    }
+
+    fn of(key: usize) -> Source {
+        match key {
+            0 => Source::Leash,
+            1 => Source::Channel,
+            key => Source::Client(key - 2),
+        }
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Source::Leash => Interest::End,
+            Source::Channel | Source::Client(_) => Interest::Read,
         }
     }
 }
@@ -131,17 +175,15 @@ fn non_blocking(fd: &OwnedFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes new clients off the channel; false at its end.
-fn take_clients(channel: &Channel, clients: &mut Vec<Client>) -> io::Result<bool> {
-    match words::hear(channel)? {
-        Heard::Clients(sockets) => {
-            let usable = |socket: &OwnedFd| non_blocking(socket).is_ok();
-            clients.extend(sockets.into_iter().filter(usable).map(Arc::new));
-            Ok(true)
-        }
-        Heard::News(..) | Heard::Nothing => Ok(true),
-        Heard::End => Ok(false),
-    }
+/// Takes new clients off the channel; `None` at its end.
+fn take_clients(channel: &Channel) -> io::Result<Option<Vec<OwnedFd>>> {
+    let mut clients = match words::hear(channel)? {
+        Heard::Clients(clients) => clients,
+        Heard::News(..) | Heard::Nothing => Vec::new(),
+        Heard::End => return Ok(None),
+    };
+    clients.retain(|client| non_blocking(client).is_ok());
+    Ok(Some(clients))
 }
 
 /// Takes what a client asks; false when it is gone.

@@ -5,6 +5,8 @@
 //! The supervisor tells it of generations ([`picture`]); [`health`] and [`exposition`] are what it says,
 //! [`http`] is how, and [`server`] to whom.
 
+#![forbid(unsafe_code)]
+
 mod exposition;
 mod health;
 mod http;

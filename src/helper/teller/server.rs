@@ -1,13 +1,12 @@
 //! The process's loop: news from the supervisor, requests from clients. One thread. No client is waited
 //! for: each has its time, and one too many costs the oldest its place.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::exposition::{self, Boards, CONTENT_TYPE, Totals};
@@ -20,8 +19,8 @@ use crate::helper::words::{self, Heard};
 use crate::ipc::accept::accept;
 use crate::ipc::channel::Channel;
 use crate::ipc::scoreboard::ReadOnlyBoard;
-use crate::ipc::wait::wait;
 use crate::jail::Unprivileged;
+use crate::sys::watch::{self, Interest, Watch};
 
 /// Clients at a time.
 const MAX_CLIENTS: usize = 32;
@@ -39,78 +38,159 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Answers until the channel or the leash is at its end. The listener is the first of the belongings.
 ///
 /// # Errors
-/// There is no listener; poll(2) or the channel fails.
+/// There is no listener; waiting or the channel fails.
 pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
     let listener = post.belongings.into_iter().next();
     let listener = listener.ok_or_else(|| io::Error::other("there is no listener"))?;
-    let mut clients: VecDeque<Client> = VecDeque::new();
-    let mut known = Known::default();
-    let mut paused_until: Option<Instant> = None;
-    loop {
-        let now = Instant::now();
-        clients.retain(|client| now < client.deadline);
-        paused_until.take_if(|until| *until <= now);
-        let deadlines = clients.iter().map(|client| client.deadline);
-        let timeout = timeout(deadlines.chain(paused_until).min(), now);
-        let mut fds = vec![
-            PollFd::new(post.leash.as_fd(), PollFlags::empty()),
-            PollFd::new(post.channel.as_fd(), PollFlags::POLLIN),
-        ];
-        fds.extend(clients.iter().map(Client::interest));
-        // Nothing can be answered before the supervisor has said the first word: clients wait in the queue.
-        let taking = paused_until.is_none() && known.picture.is_some();
-        if taking {
-            fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+    let watch = Watch::new()?;
+    watch.add(&post.leash, Source::Leash)?;
+    watch.add(&post.channel, Source::Channel)?;
+    Server {
+        watch,
+        listener,
+        taking: false,
+        paused_until: None,
+        clients: BTreeMap::new(),
+        next: 0,
+        known: Known::default(),
+    }
+    .run(&post.channel)
+}
+
+/// What is waited for; clients by their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Leash,
+    Channel,
+    Listener,
+    Reading(usize),
+    Writing(usize),
+}
+
+impl watch::Source for Source {
+    fn key(self) -> usize {
+        match self {
+            Source::Leash => 0,
+            Source::Channel => 1,
+            Source::Listener => 2,
+            Source::Reading(number) => 4 + 2 * number,
+            Source::Writing(number) => 5 + 2 * number,
         }
-        if wait(&mut fds, timeout)? == 0 {
-            continue;
+    }
+
+    fn of(key: usize) -> Source {
+        match key {
+            0 => Source::Leash,
+            1 => Source::Channel,
+            2 | 3 => Source::Listener,
+            key if key % 2 == 0 => Source::Reading((key - 4) / 2),
+            key => Source::Writing((key - 5) / 2),
         }
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        if ready[0] {
-            return Ok(());
-        }
-        // Before the clients, so that they are told the newest.
-        if ready[1] && !known.hear(&post.channel)? {
-            return Ok(());
-        }
-        let mut polled = ready[2..].iter();
-        clients.retain_mut(|client| {
-            let ready = polled.next().copied().unwrap_or(false);
-            !ready || client.go_on(&mut known)
-        });
-        if taking && ready[ready.len() - 1] && !take(&listener, &mut clients) {
-            paused_until = Some(Instant::now() + PAUSE);
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Source::Leash => Interest::End,
+            Source::Channel | Source::Listener | Source::Reading(_) => Interest::Read,
+            Source::Writing(_) => Interest::Write,
         }
     }
 }
 
-fn timeout(soonest: Option<Instant>, now: Instant) -> PollTimeout {
-    let Some(soonest) = soonest else {
-        return PollTimeout::NONE;
-    };
-    let left = soonest.saturating_duration_since(now);
-    PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+struct Server {
+    watch: Watch<Source>,
+    listener: OwnedFd,
+    /// The listener is watched.
+    taking: bool,
+    paused_until: Option<Instant>,
+    /// By number, the oldest first.
+    clients: BTreeMap<usize, Client>,
+    next: usize,
+    known: Known,
 }
 
-/// Takes clients off the listener; false when none can be had just now.
-fn take(listener: &OwnedFd, clients: &mut VecDeque<Client>) -> bool {
-    for _ in 0..TURN {
-        match accept(listener.as_fd()) {
-            Ok((socket, _)) => {
-                if clients.len() >= MAX_CLIENTS {
-                    clients.pop_front();
-                }
-                clients.push_back(Client::new(socket));
+impl Server {
+    fn run(mut self, channel: &Channel) -> io::Result<()> {
+        loop {
+            let now = Instant::now();
+            self.clients.retain(|_, client| now < client.deadline);
+            self.paused_until.take_if(|until| *until <= now);
+            self.look_at_the_listener()?;
+            let deadlines = self.clients.values().map(|client| client.deadline);
+            let until = deadlines.chain(self.paused_until).min();
+            let ready = self.watch.wait(until)?;
+            if ready.contains(&Source::Leash) {
+                return Ok(());
             }
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EAGAIN) => return true,
-                // This one is gone already.
-                Some(Errno::ECONNABORTED | Errno::EINTR) => {}
-                _ => return false,
-            },
+            // Before the clients, so that they are told the newest.
+            if ready.contains(&Source::Channel) && !self.known.hear(channel)? {
+                return Ok(());
+            }
+            for source in &ready {
+                if let Source::Reading(number) | Source::Writing(number) = source {
+                    self.go_on(*number);
+                }
+            }
+            if ready.contains(&Source::Listener) {
+                self.take();
+            }
         }
     }
-    true
+
+    /// Nothing can be answered before the supervisor has said the first word, nor without a descriptor:
+    /// clients wait in the listener's queue.
+    fn look_at_the_listener(&mut self) -> io::Result<()> {
+        let takes = self.paused_until.is_none() && self.known.picture.is_some();
+        match (self.taking, takes) {
+            (false, true) => self.watch.add(&self.listener, Source::Listener)?,
+            (true, false) => self.watch.remove(&self.listener),
+            _ => {}
+        }
+        self.taking = takes;
+        Ok(())
+    }
+
+    /// Takes clients off the listener.
+    fn take(&mut self) {
+        for _ in 0..TURN {
+            match accept(self.listener.as_fd()) {
+                Ok((socket, _)) => self.begin(socket),
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EAGAIN) => return,
+                    // This one is gone already.
+                    Some(Errno::ECONNABORTED | Errno::EINTR) => {}
+                    _ => {
+                        self.paused_until = Some(Instant::now() + PAUSE);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn begin(&mut self, socket: OwnedFd) {
+        if self.clients.len() >= MAX_CLIENTS {
+            self.clients.pop_first();
+        }
+        let number = self.next;
+        self.next += 1;
+        // Without memory for it there is none for an answer.
+        if self.watch.add(&socket, Source::Reading(number)).is_ok() {
+            self.clients.insert(number, Client::new(socket));
+        }
+    }
+
+    fn go_on(&mut self, number: usize) {
+        let Some(client) = self.clients.get_mut(&number) else {
+            return;
+        };
+        let before = client.source(number);
+        let goes_on = client.go_on(&mut self.known);
+        let source = client.source(number);
+        if !goes_on || (source != before && self.watch.change(&client.socket, source).is_err()) {
+            self.clients.remove(&number);
+        }
+    }
 }
 
 /// What the supervisor has told.
@@ -208,12 +288,12 @@ impl Client {
         }
     }
 
-    fn interest(&self) -> PollFd<'_> {
-        let flags = match self.stage {
-            Stage::Asking(_) | Stage::Lingering => PollFlags::POLLIN,
-            Stage::Answering(..) => PollFlags::POLLOUT,
-        };
-        PollFd::new(self.socket.as_fd(), flags)
+    /// What it waits for.
+    fn source(&self, number: usize) -> Source {
+        match self.stage {
+            Stage::Asking(_) | Stage::Lingering => Source::Reading(number),
+            Stage::Answering(..) => Source::Writing(number),
+        }
     }
 
     /// Reads, answers, writes; false when it is over.

@@ -1,0 +1,55 @@
+//! What the supervisor waits for.
+
+use crate::sys::watch::{self, Interest};
+
+/// Waiting for it.
+pub type Waiting = watch::Watch<Source>;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The signal pipe.
+    Signals,
+    /// Files that `certWatch` looks at.
+    Files,
+    /// The folder of syslogd's socket.
+    Syslog,
+    /// A client of the control socket.
+    Control,
+    /// Room for more of an answer to one.
+    Answer,
+    /// The words of the master of a generation.
+    Master(u64),
+}
+
+impl watch::Source for Source {
+    fn key(self) -> usize {
+        match self {
+            Source::Signals => 0,
+            Source::Files => 1,
+            Source::Syslog => 2,
+            Source::Control => 3,
+            Source::Answer => 4,
+            // Counted up from 1 they never come near the end.
+            Source::Master(number) => 5 + number as usize,
+        }
+    }
+
+    fn of(key: usize) -> Source {
+        match key {
+            0 => Source::Signals,
+            1 => Source::Files,
+            2 => Source::Syslog,
+            3 => Source::Control,
+            4 => Source::Answer,
+            key => Source::Master(key as u64 - 5),
+        }
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Source::Answer => Interest::Write,
+            _ => Interest::Read,
+        }
+    }
+}
