@@ -86,8 +86,8 @@ impl World {
         }
     }
 
-    /// A reload is announced when nobody can meet the old configuration any more; but for one that the
-    /// next overtakes.
+    /// A reload is announced when no client can reach the old configuration any more; but for one that
+    /// the next overtakes.
     fn check_announcement(&self, number: u64) {
         if self.decider.state(number) == Some(State::Serving) {
             let old = self.masters.keys().filter(|other| **other < number);
@@ -228,7 +228,7 @@ impl World {
         let serves = !decider.generations.in_state(&[State::Serving]).is_empty();
         let comes = decider.transition.is_some() || decider.replacement.is_wanted();
         let comes = comes || decider.has(Due::Replacement) || decider.stopping.is_some();
-        assert!(serves || comes, "nobody serves, and nobody will");
+        assert!(serves || comes, "no master serves, and none will");
     }
 
     /// After a turn of the loop: what was due is done, and the end comes in time.

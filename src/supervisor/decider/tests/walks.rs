@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::helper::Kind;
 use crate::ipc::words::{Accept, FromMaster};
 use crate::supervisor::decider::note::Note;
 use crate::supervisor::decider::reload::{HANDOVER_PATIENCE, LOAD_PATIENCE};
@@ -201,6 +202,25 @@ fn a_dead_master_is_replaced_at_once_and_later_when_that_fails() {
     assert_eq!(walk.on(Event::TurnOver), []);
     walk.after(pause);
     assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+}
+
+#[test]
+fn a_helper_that_has_just_died_is_there_again_before_a_candidate_is_started() {
+    let mut walk = Walk::serving();
+    let kind = Kind::Resolver;
+    walk.on(Event::HelperDied {
+        kind,
+        pid: 8,
+        how: "failed with status 1".into(),
+        pause: Duration::from_secs(1),
+    });
+    walk.on(Event::Compared(Binary::Same));
+    assert_eq!(
+        walk.on(Event::Queried),
+        [Order::StartHelper(kind), Order::Start(2)]
+    );
+    walk.on(Event::HelperStarted(kind));
+    assert_eq!(walk.after(Duration::from_secs(1)), []);
 }
 
 #[test]
