@@ -158,6 +158,38 @@ fn an_old_master_that_goes_on_accepting_is_killed() {
 }
 
 #[test]
+fn a_reload_that_the_next_overtakes_leaves_it_the_masters_that_may_still_accept() {
+    let mut walk = Walk::reloading();
+    walk.listens(2);
+    walk.said(2, FromMaster::Serving);
+    walk.on(Event::Compared(Binary::Same));
+    walk.starts(3);
+    walk.listens(3);
+    let orders = walk.said(3, FromMaster::Serving);
+    assert!(
+        orders.contains(&Order::Log(Note::Reloaded(2))),
+        "{orders:?}"
+    );
+    assert_eq!(walk.said(2, FromMaster::Draining), []);
+    let orders = walk.said(1, FromMaster::Draining);
+    assert!(
+        orders.contains(&Order::Log(Note::Reloaded(3))),
+        "{orders:?}"
+    );
+}
+
+#[test]
+fn a_program_that_took_over_while_no_master_served_starts_one_even_if_its_reload_is_refused() {
+    let mut walk = Walk::new(None);
+    let counts = walk.decider.reloads();
+    walk.decider.go_on_counting(7, counts);
+    walk.on(Event::Begin(Why::Reload));
+    assert_eq!(walk.on(Event::NotQueried), refused());
+    assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+    walk.starts(7);
+}
+
+#[test]
 fn a_new_binary_takes_over_when_it_has_proved_itself() {
     let mut walk = Walk::serving();
     walk.on(Event::Reload);
@@ -251,6 +283,16 @@ fn a_machine_that_slept_gives_its_master_time_to_answer() {
 }
 
 #[test]
+fn only_the_master_that_was_asked_can_answer() {
+    let mut walk = Walk::reloading();
+    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
+    walk.said(2, FromMaster::Alive);
+    assert_eq!(walk.on(Event::StatusWanted), []);
+    let kill = walk.after(Duration::from_secs(10));
+    assert_eq!(kill.first(), Some(&Order::Kill(1)));
+}
+
+#[test]
 fn the_watchdog_is_fed_when_it_is_time_and_not_before() {
     let every = Duration::from_secs(10);
     let start = Instant::now();
@@ -266,7 +308,7 @@ fn syslogd_is_tried_so_often_and_no_more() {
     let mut walk = Walk::serving();
     walk.on(Event::SyslogAppeared);
     let mut tries = 0;
-    while walk.decider.soonest().is_some() {
+    while walk.decider.soonest().is_some() && tries < 100 {
         assert_eq!(
             walk.after(Duration::from_millis(200)),
             [Order::ConnectSyslog]

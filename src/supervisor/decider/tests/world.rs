@@ -198,9 +198,13 @@ impl World {
     }
 
     pub(super) fn clock_comes_round(&mut self) {
-        while self.decider.soonest().is_some_and(|at| at <= self.now) && !self.has_ended() {
+        for _ in 0..1000 {
+            if self.has_ended() || self.decider.soonest().is_none_or(|at| at > self.now) {
+                return;
+            }
             self.happen(Event::Clock);
         }
+        panic!("the clock never comes round");
     }
 
     /// One event, its orders, and what comes of them.
