@@ -293,6 +293,29 @@ fn only_the_master_that_was_asked_can_answer() {
 }
 
 #[test]
+fn files_make_a_reload_when_they_have_stopped_changing() {
+    let mut walk = Walk::serving();
+    walk.on(Event::FileWritten);
+    let half = Duration::from_millis(500);
+    assert_eq!(walk.after(half), []);
+    walk.on(Event::FileWritten);
+    assert_eq!(walk.after(half), []);
+    assert_eq!(walk.after(half), [Order::Log(Note::FileChanged)]);
+    assert_eq!(walk.on(Event::TurnOver), [Order::Compare]);
+}
+
+#[test]
+fn what_had_no_room_is_sent_again_once_a_moment_later() {
+    let mut walk = Walk::serving();
+    walk.said(1, FromMaster::Missed);
+    let half = Duration::from_millis(500);
+    assert_eq!(walk.after(half), []);
+    walk.said(1, FromMaster::Missed);
+    assert_eq!(walk.after(half), [Order::Resend]);
+    assert_eq!(walk.after(half), []);
+}
+
+#[test]
 fn the_watchdog_is_fed_when_it_is_time_and_not_before() {
     let every = Duration::from_secs(10);
     let start = Instant::now();
