@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // SAFETY: nothing has been opened yet.
+    unsafe { adit::note_given() };
     adit::cli::main(std::env::args_os())
 }

@@ -1,11 +1,12 @@
-//! What a parent does about children that die: supervisor and master alike.
+//! What a parent process does about children that die; used by the supervisor and by masters.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// A process that lived shorter than this died fast.
+/// A process that lived for less than this died fast.
 const FAST: Duration = Duration::from_secs(5);
 /// The longest pause before a process that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -13,15 +14,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// Which.
+    /// The process that died.
     pub pid: Pid,
-    /// Whether with status 0.
+    /// Whether it exited with status 0.
     pub well: bool,
-    /// In words for the log: `was killed by SIGKILL`.
+    /// For the log: `was killed by SIGKILL`.
     pub how: String,
 }
 
-/// The next child that has died, if there is one; never waits.
+/// Reaps the next dead child, if there is one; never waits.
 pub fn reap() -> Option<Death> {
     loop {
         let (pid, well, how) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
@@ -37,15 +38,15 @@ pub fn reap() -> Option<Death> {
     }
 }
 
-/// How long to wait before a process is started again: not at all, unless it keeps dying fast.
+/// The pause before a process is started again: none, unless it keeps dying fast.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BackOff {
-    /// Deaths in a row that came fast.
+    /// Fast deaths in a row.
     fast: u32,
 }
 
 impl BackOff {
-    /// A process died that had lived so long; the pause before the next.
+    /// Records a death after this lifetime; returns the pause before the next start.
     pub fn died(&mut self, lived: Duration) -> Duration {
         self.fast = if lived < FAST { self.fast + 1 } else { 0 };
         match self.fast {

@@ -1,5 +1,6 @@
-//! Files inside the jail, opened by root from outside it. The jail belongs to a user who is not
-//! trusted: links are followed as they will be after chroot(2), and never out of the jail.
+//! Files inside the jail, opened by root from outside it. The jail belongs to an untrusted user: links
+//! resolve as they will after chroot(2), and never lead out of the jail.
+#![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
-/// Opens `path`, as it will be seen from within, in the jail that is `root`.
+/// Opens `path`, which is relative to the jail's `root`.
 ///
 /// # Errors
 /// What openat2(2) gives.
@@ -19,7 +20,7 @@ pub fn open(root: &Path, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<O
     open_in_root(root.as_fd(), path, flags, mode)
 }
 
-/// Where a path inside the jail, if there is one, is for whoever reads a message about it.
+/// A path inside the jail, if there is one, as an administrator outside it must name it.
 pub fn seen_from_outside(root: Option<&Path>, path: &Path) -> PathBuf {
     match root {
         Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
@@ -37,24 +38,25 @@ fn open_in_root(
         .flags(flags)
         .mode(mode)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    // EAGAIN: something was renamed meanwhile, openat2(2).
+    // EAGAIN: something was renamed during the lookup, see openat2(2).
     let mut tries = 0..8;
     loop {
         match openat2(root, path, how) {
             Err(Errno::EAGAIN) if tries.next().is_some() => (),
-            // Linux before 5.6, or a filter that does not know the call. An EPERM that is meant comes
-            // again.
+            // Linux before 5.6, or a seccomp filter that does not know the call. A real EPERM comes
+            // again from the fallback.
             Err(Errno::ENOSYS | Errno::EPERM) => return open_step_by_step(root, path, flags, mode),
             other => return other,
         }
     }
 }
 
-/// Links that one path may lead through, as in the kernel (path_resolution(7)).
+/// The most links one path may lead through, as in the kernel: path_resolution(7).
 const MOST_LINKS: u8 = 40;
 
-/// As [`open_in_root`], where the kernel cannot resolve in a root: goes name by name, and reads each
-/// link itself. No step follows a link, so none can leave the root however the jail changes meanwhile.
+/// As [`open_in_root`], where the kernel cannot resolve within a root: opens one name at a time and
+/// reads each link itself. No step follows a link, so none can leave the root, however the jail changes
+/// meanwhile.
 fn open_step_by_step(
     root: BorrowedFd<'_>,
     path: &Path,
@@ -62,7 +64,7 @@ fn open_step_by_step(
     mode: Mode,
 ) -> nix::Result<OwnedFd> {
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    // The folders from the root to where the walk is; `..` goes back to the one before.
+    // The folders from the root to the current one; `..` returns to the previous one.
     let mut walked = vec![openat(root, ".", folder, Mode::empty())?];
     let mut names: Vec<OsString> = reversed(path);
     let mut links = 0;
@@ -90,7 +92,7 @@ fn open_step_by_step(
     openat(here, ".", flags, mode)
 }
 
-/// The names of a path, the first one last.
+/// The names of a path in reverse order.
 fn reversed(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -102,7 +104,7 @@ fn reversed(path: &Path) -> Vec<OsString> {
     names
 }
 
-/// Where the link `name` leads; `None` for what is no link, or not there.
+/// The target of the link `name`; `None` if it is no link, or missing.
 fn link_target(here: BorrowedFd<'_>, name: &OsStr) -> nix::Result<Option<PathBuf>> {
     match readlinkat(here, name) {
         Ok(target) => Ok(Some(target.into())),

@@ -1,5 +1,6 @@
-//! The jail: a process leaves root behind here, once, with one thread, before it accepts anything.
-//! Never in here: asking DNS, an error that the caller could ignore.
+//! The jail: a process gives up root here, once, with one thread, before it accepts anything. Never in
+//! here: asking DNS, or an error that the caller could ignore.
+#![expect(unsafe_code, reason = "prctl(2), capset(2) and capget(2)")]
 
 use std::fmt;
 use std::io;
@@ -13,39 +14,39 @@ use crate::config::Global;
 use crate::log::Reason;
 use crate::process::OneThread;
 
-/// Proof that [`Plan::enter`] was gone through and checked.
+/// Proof that [`Plan::enter`] succeeded and was verified.
 #[derive(Debug)]
 pub struct Jailed(());
 
-/// Proof that [`OutsidePlan::enter`] was gone through and checked: the process is not root's, has no
-/// capability and cannot regain either. Its root directory is the system's.
+/// Proof that [`OutsidePlan::enter`] succeeded and was verified: the process is not root, has no
+/// capability, and cannot regain either. Its root directory is the system's.
 #[derive(Debug)]
 pub struct Unprivileged(());
 
-/// Who to become and where, looked up while names can still be looked up.
+/// The user to become and the directory to enter, looked up while names can still be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     root: Option<PathBuf>,
     uid: Option<Uid>,
     gid: Option<Gid>,
-    /// Started by root: otherwise there is nothing to give up.
+    /// Started by root; otherwise there is nothing to give up.
     privileged: bool,
 }
 
-/// Why the jail cannot be entered, or does not hold.
+/// Why the jail cannot be entered, or would not hold.
 #[derive(Debug)]
 pub enum JailError {
-    /// `setuid = NAME` names nobody.
+    /// `setuid = NAME` names no user.
     UnknownUser(String),
     /// `setgid = NAME` names no group.
     UnknownGroup(String),
-    /// `setuid = NUMBER` is of no known user, so its group must be given.
+    /// `setuid = NUMBER` is no known user, so its group must be given.
     GroupNeeded(Uid),
-    /// `chroot = DIR` is no directory that can be entered.
+    /// `chroot = DIR` cannot be entered.
     Directory(PathBuf, io::Error),
-    /// A system call failed; its name.
+    /// A system call failed.
     Call(&'static str, Errno),
-    /// The proof failed: what can still be done that must not be possible.
+    /// The proof failed: what is still possible and must not be.
     NotHolding(String),
 }
 
@@ -60,7 +61,7 @@ impl fmt::Display for JailError {
             }
             Self::GroupNeeded(uid) => write!(
                 f,
-                "setuid: number {uid} is of no user known here, so its group must be given by setgid"
+                "setuid: this system has no user with number {uid}, so setgid must name the group"
             ),
             Self::Directory(dir, error) => {
                 write!(
@@ -106,7 +107,7 @@ impl JailError {
         }
     }
 
-    /// The option to blame, where there is one.
+    /// The option at fault, if there is one.
     pub fn option(&self) -> Option<&'static str> {
         match self {
             Self::UnknownUser(_) | Self::GroupNeeded(_) => Some("setuid"),
@@ -118,10 +119,10 @@ impl JailError {
 }
 
 impl Plan {
-    /// Looks up what the configuration asks for. `chroot = /` is no jail and is left out.
+    /// Looks up what the configuration asks for. `chroot = /` is no jail and is ignored.
     ///
     /// # Errors
-    /// An unknown user or group, a directory that is not there; all of them.
+    /// All errors found: an unknown user or group, a missing directory.
     pub fn look_up(global: &Global) -> Result<Plan, Vec<JailError>> {
         let mut errors = Vec::new();
         let mut asked = |error| errors.push(error);
@@ -154,7 +155,7 @@ impl Plan {
         })
     }
 
-    /// What the configuration asks for and an ordinary user cannot do.
+    /// Options that an ordinary user cannot put into force.
     pub fn not_in_force(&self, global: &Global) -> Vec<&'static str> {
         if self.privileged {
             return Vec::new();
@@ -170,18 +171,18 @@ impl Plan {
             .collect()
     }
 
-    /// Whether the relaying processes stay root, as no other user is configured.
+    /// Whether the relaying processes stay root, because no other user is configured.
     pub fn stays_root(&self) -> bool {
         self.privileged && self.uid.is_none_or(Uid::is_root)
     }
 
-    /// The directory that [`Plan::enter`] will make the root, where it will.
+    /// The directory that [`Plan::enter`] makes the root, if it does.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref().filter(|_| self.privileged)
     }
 
-    /// chroot, chdir, setgroups, setresgid, setresuid, no capability, no new privileges, not
-    /// dumpable; then tries to get out and refuses to go on if it can.
+    /// chroot, chdir, setgroups, setresgid, setresuid, no capability, no new privileges, not dumpable;
+    /// then tries to get out, and refuses to go on if it can.
     ///
     /// # Errors
     /// The step that failed, or what is still possible.
@@ -245,7 +246,7 @@ impl Plan {
                 .map_err(call("getgroups"))?
                 .is_empty()
         {
-            return no("supplementary groups are left".into());
+            return no("supplementary groups remain".into());
         }
         if let Some(set) = capabilities_left()? {
             return no(format!("the {set} capability set is not empty"));
@@ -259,8 +260,8 @@ impl Plan {
 pub struct OutsidePlan(Plan);
 
 impl OutsidePlan {
-    /// As [`Plan::look_up`]; but a helper is never root's. Where the configuration names nobody to
-    /// become, or somebody unknown (which is told when the configuration is loaded), it is nobody's.
+    /// As [`Plan::look_up`], except that a helper is never root. Where the configuration names no user,
+    /// or an unknown one (which is reported when it is loaded), the helper runs as `nobody`.
     pub fn look_up(global: &Global) -> OutsidePlan {
         let asked = Plan::look_up(global).ok();
         let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
@@ -339,7 +340,7 @@ fn capability_header() -> CapabilityHeader {
     }
 }
 
-/// prctl(2) reads unsigned longs, and wants the unused ones to be 0.
+/// prctl(2) reads unsigned longs, and wants unused ones to be 0.
 const NONE: libc::c_ulong = 0;
 
 fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<libc::c_int, Errno> {
@@ -347,7 +348,7 @@ fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<libc::c_int, Er
     Errno::result(unsafe { libc::prctl(option, argument, NONE, NONE, NONE) })
 }
 
-/// Numbers of the capabilities that this kernel knows.
+/// The capabilities that this kernel knows.
 fn known_capabilities() -> impl Iterator<Item = libc::c_ulong> {
     (0..64).take_while(|&n| prctl(libc::PR_CAPBSET_READ, n).is_ok())
 }
@@ -364,16 +365,16 @@ fn clear_capabilities() -> Result<(), JailError> {
     prctl(libc::PR_CAP_AMBIENT, all).map_err(call("prctl(PR_CAP_AMBIENT)"))?;
     let header = capability_header();
     let none = [CapabilityData::default(); 2];
-    // SAFETY: both pointers are to live values of the layout that capset(2) gives for version 3.
+    // SAFETY: both pointers are to live values, laid out as capset(2) version 3 wants.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
     Errno::result(result).map(drop).map_err(call("capset"))
 }
 
-/// The name of a capability set that is not empty.
+/// The name of a capability set that is not empty, if there is one.
 fn capabilities_left() -> Result<Option<&'static str>, JailError> {
     let mut header = capability_header();
     let mut sets = [CapabilityData::default(); 2];
-    // SAFETY: both pointers are to live values of the layout that capget(2) gives for version 3.
+    // SAFETY: both pointers are to live values, laid out as capget(2) version 3 wants.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
     Errno::result(result).map_err(call("capget"))?;
     let any = |set: fn(&CapabilityData) -> u32| sets.iter().any(|data| set(data) != 0);
@@ -398,7 +399,7 @@ fn is_ambient(query: libc::c_ulong, capability: libc::c_ulong) -> bool {
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, query, capability, NONE, NONE) == 1 }
 }
 
-/// The numbers of a user and a group by name, for the owner of a Unix socket.
+/// The uid and gid for these names, to own a Unix socket.
 ///
 /// # Errors
 /// There is no such user or group.

@@ -8,7 +8,7 @@
 //! * [`master`]: loads keys, enters the [`jail`], accepts, and hands each socket to a worker.
 //! * [`worker`]: a pool of relay threads with a poller each.
 //! * [`relay`]: one connection's life, between a front (accepted) and a back (connected) end.
-//! * [`protocol`]: what is said in plain before TLS starts (STARTTLS and its like).
+//! * [`protocol`]: the plain dialogue before TLS starts (STARTTLS and its like).
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.
@@ -17,7 +17,10 @@
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
+//! * [`status`]: what the scoreboard says, as one document.
+//! * [`sys`]: system calls behind safe faces.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
+#![deny(unsafe_code)]
 
 #[cfg(not(all(
     target_os = "linux",
@@ -33,6 +36,8 @@ compile_error!(include_str!("unserved_target.txt"));
 pub mod children;
 pub mod cli;
 pub mod config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod helper;
 pub mod inside;
 pub mod ipc;
@@ -47,7 +52,13 @@ pub mod relay;
 pub mod remedy;
 pub mod sandbox;
 pub mod signals;
+#[cfg(test)]
+mod skips;
+pub mod status;
 pub mod step;
 pub mod supervisor;
+pub mod sys;
 pub mod tls;
 pub mod worker;
+
+pub use ipc::inherit::note_given;

@@ -1,27 +1,28 @@
-//! The limit of open files: the numbers behind it, and how to raise it, for messages.
+//! The limit of open files, for messages: its value, and how to raise it.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-/// How many files this process may have open; the usual number where the kernel does not tell.
+/// How many files this process may have open; the usual number if the kernel does not say.
 pub fn open_files() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
-/// What is added to an error that says no descriptor is left, in brackets behind a blank; nothing to
-/// any other error.
+/// The end of a message about an error: advice in brackets when no descriptor is left, nothing for any
+/// other error.
 #[derive(Debug, Clone, Copy)]
 pub struct Advice {
-    /// The error.
+    /// The error that the message is about.
     pub errno: Errno,
     /// Open connections, in this process or in all of them.
     pub connections: u64,
 }
 
-/// How the limit of a process is raised.
+/// How to raise the limit of a process.
 pub const RAISE: &str = "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n` before adit \
      is started";
 
@@ -37,7 +38,7 @@ impl fmt::Display for Advice {
             ),
             Errno::ENFILE => write!(
                 f,
-                " (the whole system has as many files open as it may; connections now: {connections}; \
+                " (the system as a whole has reached its limit of open files; connections now: {connections}; \
                  raise the sysctl fs.file-max)"
             ),
             _ => Ok(()),

@@ -1,9 +1,10 @@
-//! What the system calls its ports: the C library's services, as in /etc/services.
+//! Port numbers by name: the C library's services, as in /etc/services.
+#![expect(unsafe_code, reason = "getaddrinfo(3)")]
 
 use std::ffi::CString;
 use std::ptr;
 
-/// The TCP port that a service's name stands for. Asks no name server: there is no host to look up.
+/// The TCP port of a service's name. Asks no name server, since there is no host to look up.
 pub fn tcp(name: &str) -> Option<u16> {
     // getaddrinfo(3) takes numbers too, as strtoul(3) reads them.
     if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) {
@@ -16,7 +17,7 @@ pub fn tcp(name: &str) -> Option<u16> {
     hints.ai_socktype = libc::SOCK_STREAM;
     hints.ai_flags = libc::AI_PASSIVE;
     let mut list = ptr::null_mut();
-    // getservbyname(3) is not for threads, and tests have some.
+    // getservbyname(3) is not thread-safe, and tests have threads.
     // SAFETY: `name` ends in a NUL, a null host is allowed beside it, and `list` takes a pointer.
     let code = unsafe { libc::getaddrinfo(ptr::null(), name.as_ptr(), &hints, &mut list) };
     if code != 0 || list.is_null() {
@@ -25,7 +26,7 @@ pub fn tcp(name: &str) -> Option<u16> {
     // SAFETY: getaddrinfo succeeded and gave an entry, which is not freed yet; its address is a
     // sockaddr_in, as the hints ask for AF_INET.
     let port = unsafe { ptr::read_unaligned((*list).ai_addr.cast::<libc::sockaddr_in>()) }.sin_port;
-    // SAFETY: `list` is getaddrinfo's, and is used no more.
+    // SAFETY: getaddrinfo made `list`, and nothing uses it any more.
     unsafe { libc::freeaddrinfo(list) };
     Some(u16::from_be(port))
 }
@@ -58,7 +59,7 @@ mod tests {
                 continue;
             };
             if let Some(port) = port.strip_suffix("/tcp") {
-                // The first line counts.
+                // Of several lines, the first one counts.
                 for name in std::iter::once(name).chain(aliases) {
                     known.entry(*name).or_insert(port.parse().ok());
                 }

@@ -1,4 +1,8 @@
 //! Forking, and what every child does first. Never in here: what a role does afterwards.
+#![expect(
+    unsafe_code,
+    reason = "fork(2), close_range(2), poll(2), _exit(2) and the title"
+)]
 
 mod handle;
 
@@ -7,28 +11,30 @@ use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
 use crate::signals::{self, Signals};
 use crate::step::NameStep;
 pub use handle::Handle;
 
-/// Proof that this process has one thread, so that no other can hold a lock over a fork. Not Send:
-/// it says nothing of another thread.
+/// Proof that this process has one thread, so that no other can hold a lock across a fork. Not Send: it
+/// says nothing about another thread.
 #[derive(Debug)]
 pub struct OneThread(PhantomData<*mut ()>);
 
 impl OneThread {
-    /// Asks the kernel: unshare(2) of CLONE_THREAD changes nothing and needs no right, and fails
-    /// with EINVAL when there is a second thread. (It counts without /proc, which a jail lacks.)
+    /// Asks the kernel: unshare(2) of CLONE_THREAD changes nothing, needs no privilege, and fails with
+    /// EINVAL when there is a second thread. (It works without /proc, which a jail lacks.)
     ///
     /// # Errors
     /// There is more than one thread.
@@ -41,12 +47,12 @@ impl OneThread {
     }
 }
 
-/// A child that has just been forked: signals are blocked, and its parent's are forgotten.
+/// A child that has just been forked: signals are blocked, and its parent's handlers are gone.
 #[derive(Debug)]
 pub struct Fresh(SigSet);
 
 impl Fresh {
-    /// Makes the child's own signal pipe, and only then lets signals in.
+    /// Makes the child's own signal pipe, and only then unblocks signals.
     ///
     /// # Errors
     /// As [`Signals::hear`].
@@ -57,7 +63,7 @@ impl Fresh {
     }
 }
 
-/// Forks a child that plays `role` and ends by `_exit`, whatever happens in it.
+/// Forks a child that runs `role` and ends in `_exit`, whatever happens in it.
 ///
 /// # Errors
 /// What fork(2) gives: too many processes, no memory.
@@ -88,29 +94,37 @@ pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Resul
     }
 }
 
-/// Ends a child at once: no destructor, no buffer of the parent's flushed twice.
+/// Ends a child at once: runs no destructor, and flushes no buffer that its parent also flushes.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit(2) has no precondition.
     unsafe { libc::_exit(status) }
 }
 
-/// Closes every descriptor of this process but 0, 1, 2 and `keep`. The owners of what is closed
-/// must never be used or dropped again: for the start of a role that ends in [`exit`].
+/// Closes every descriptor of this process except 0, 1, 2 and `keep`: the start of a role that ends in
+/// [`exit`].
 ///
 /// # Errors
 /// What close_range(2) gives; where it is missing (before Linux 5.9), what poll(2) gives.
-pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
-    match close_ranges(keep) {
-        // EPERM: from a filter of system calls that does not know it.
+///
+/// # Safety
+/// The owners of the closed descriptors are still in this process's memory. None of them may be used
+/// or dropped afterwards, and nothing may be taken up by number ([`crate::ipc::inherit::take`]).
+pub unsafe fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    // SAFETY: the contract of this function.
+    match unsafe { close_ranges(keep) } {
+        // EPERM comes from a system-call filter that does not know close_range(2).
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            close_one_by_one(keep)
+            // SAFETY: as above.
+            unsafe { close_one_by_one(keep) }
         }
         closed => closed,
     }
     .step("close_range(2) of inherited descriptors")
 }
 
-fn close_ranges(keep: &[RawFd]) -> io::Result<()> {
+/// # Safety
+/// As [`close_all_but`].
+unsafe fn close_ranges(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep
         .iter()
         .filter_map(|&fd| u32::try_from(fd).ok())
@@ -120,15 +134,19 @@ fn close_ranges(keep: &[RawFd]) -> io::Result<()> {
     let mut first = 0;
     for fd in keep {
         if fd > first {
-            close_range(first, fd - 1)?;
+            // SAFETY: as above.
+            unsafe { close_range(first, fd - 1) }?;
         }
         first = first.max(fd + 1);
     }
-    close_range(first, u32::MAX)
+    // SAFETY: as above.
+    unsafe { close_range(first, u32::MAX) }
 }
 
-fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: the caller's contract: whoever owned these descriptors is never run again.
+/// # Safety
+/// As [`close_all_but`].
+unsafe fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the contract: the owners of these descriptors are never used again.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result == 0 {
         Ok(())
@@ -137,56 +155,81 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
-/// How many descriptors a process of adit's may have, whatever the system allows: far more than one
-/// ever needs, and few enough to look at each.
+/// The most descriptors a process of adit may have, whatever the system allows: far more than one
+/// ever needs, and few enough to poll each of them.
 pub const MOST_DESCRIPTORS: u64 = 1 << 20;
-/// Descriptors that one poll(2) looks at.
-const LOOK: u64 = 4096;
-/// Before it is called again, when the kernel had no memory for it.
+/// Descriptors in one call of poll(2).
+const POLL_BATCH: u64 = 4096;
+/// How long to wait before the call is repeated when the kernel had no memory for it.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 
-/// As [`close_ranges`], for kernels without close_range(2). What is open is learnt from poll(2), which
-/// says POLLNVAL of the rest: a jail has no /proc/self/fd.
-fn close_one_by_one(keep: &[RawFd]) -> io::Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // poll(2) takes no more than the soft limit at once.
-    let step = soft.clamp(1, LOOK) as RawFd;
-    let end = hard.min(MOST_DESCRIPTORS) as RawFd;
-    for first in (3..end).step_by(step as usize) {
-        let look = |fd| libc::pollfd {
-            fd,
-            events: 0,
-            revents: 0,
-        };
-        let mut looks: Vec<libc::pollfd> = (first..end.min(first + step)).map(look).collect();
-        poll_once(&mut looks)?;
-        let open = looks.iter().filter(|l| l.revents & libc::POLLNVAL == 0);
-        for fd in open.map(|l| l.fd).filter(|fd| !keep.contains(fd)) {
-            // SAFETY: the caller's contract, as above. It is closed whatever close(2) says.
+/// As [`close_ranges`], for kernels without close_range(2).
+///
+/// # Safety
+/// As [`close_all_but`].
+unsafe fn close_one_by_one(keep: &[RawFd]) -> io::Result<()> {
+    for fd in open_descriptors()? {
+        if !keep.contains(&fd) {
+            // SAFETY: the contract, as above. The descriptor is closed whatever close(2) returns.
             unsafe { libc::close(fd) };
         }
     }
     Ok(())
 }
 
-fn poll_once(looks: &mut [libc::pollfd]) -> io::Result<()> {
+/// The open descriptors above 2, learnt from poll(2), which reports POLLNVAL for the rest: a jail has no
+/// /proc/self/fd.
+///
+/// # Errors
+/// What poll(2) gives.
+pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // poll(2) takes no more than the soft limit at once.
+    let step = soft.clamp(1, POLL_BATCH) as RawFd;
+    let end = hard.min(MOST_DESCRIPTORS) as RawFd;
+    let mut open = Vec::new();
+    for first in (3..end).step_by(step as usize) {
+        let entry = |fd| libc::pollfd {
+            fd,
+            events: 0,
+            revents: 0,
+        };
+        let mut batch: Vec<libc::pollfd> = (first..end.min(first + step)).map(entry).collect();
+        poll_once(&mut batch)?;
+        let valid = batch.iter().filter(|e| e.revents & libc::POLLNVAL == 0);
+        open.extend(valid.map(|e| e.fd));
+    }
+    Ok(open)
+}
+
+fn poll_once(batch: &mut [libc::pollfd]) -> io::Result<()> {
     loop {
         // SAFETY: the pointer and the number are those of a live slice.
-        let polled = unsafe { libc::poll(looks.as_mut_ptr(), looks.len() as libc::nfds_t, 0) };
+        let polled = unsafe { libc::poll(batch.as_mut_ptr(), batch.len() as libc::nfds_t, 0) };
         match Errno::result(polled) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
-            // No memory for the call just now.
+            // No memory for the call at the moment.
             Err(Errno::ENOMEM | Errno::EAGAIN) => std::thread::sleep(POLL_PAUSE),
             Err(errno) => return Err(errno.into()),
         }
     }
 }
 
-/// Lets go of the starter's terminal: nothing is logged there any more, and /dev/null takes its place.
+/// Sends the program that `command` starts SIGTERM when the thread that starts it ends.
+pub fn end_with_parent(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes one system call, prctl(2), and neither
+    // allocates nor locks.
+    unsafe {
+        command
+            .pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from));
+    }
+}
+
+/// Detaches from the starter's terminal: logs nothing there any more, and replaces it with /dev/null.
 ///
 /// # Errors
-/// /dev/null is not there.
+/// /dev/null is missing.
 pub fn let_go_of_the_terminal() -> io::Result<()> {
     crate::log::to_stderr(false);
     let null = std::fs::File::options()
@@ -200,16 +243,16 @@ pub fn let_go_of_the_terminal() -> io::Result<()> {
         .step("dup2(2) of /dev/null")
 }
 
-/// Where the kernel looks for this process's command line: address and length.
+/// Where the kernel reads this process's command line: address and length.
 static COMMAND_LINE: OnceLock<(usize, usize)> = OnceLock::new();
 
-/// Notes where the command line lies in memory, while /proc can be read; once, at the start.
+/// Notes where the command line lies in memory; call it once at the start, while /proc can be read.
 pub fn find_command_line() {
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
         return;
     };
-    // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49; the name in field 2 may hold
-    // blanks, so count from behind its bracket.
+    // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49. The name in field 2 may contain
+    // blanks, so count from its closing bracket.
     let Some((_, rest)) = stat.rsplit_once(')') else {
         return;
     };
@@ -223,8 +266,8 @@ pub fn find_command_line() {
     }
 }
 
-/// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), and role and `more` as its
-/// command line, as far as that has room.
+/// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), `role` and `more` as its
+/// command line, as far as there is room.
 pub fn title(role: &str, more: &str) {
     if let Ok(name) = CString::new(role) {
         let _ = nix::sys::prctl::set_name(&name);
@@ -234,8 +277,8 @@ pub fn title(role: &str, more: &str) {
         return;
     };
     let taken = text.len().min(len - 1);
-    // SAFETY: the kernel said that this process's argument strings fill these `len` bytes; they
-    // are writable, live as long as the process, and `std::env::args` was read before.
+    // SAFETY: the kernel said that this process's argument strings fill these `len` bytes; they are
+    // writable, live as long as the process, and `std::env::args` was read before.
     unsafe {
         let area = std::slice::from_raw_parts_mut(start as *mut u8, len);
         area.fill(0);
@@ -254,10 +297,11 @@ mod tests {
         let open = || -> OwnedFd { std::fs::File::open("/dev/null").unwrap().into() };
         let (first, kept, last) = (open(), open(), open());
         let is_open = |fd: &OwnedFd| nix::fcntl::fcntl(fd, nix::fcntl::F_GETFD).is_ok();
-        // A child of a process with threads: it makes system calls and allocates, no more.
+        // A child of a process with threads: it only makes system calls and allocates.
         let one = OneThread(PhantomData);
         let child = spawn(&one, |_| {
-            let closed = close_one_by_one(&[kept.as_raw_fd()]);
+            // SAFETY: what is closed is only asked for its flags, and never dropped: `exit` follows.
+            let closed = unsafe { close_one_by_one(&[kept.as_raw_fd()]) };
             let as_wanted = !is_open(&first) && is_open(&kept) && !is_open(&last);
             exit(i32::from(closed.is_err() || !as_wanted))
         });
@@ -267,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_second_thread_is_noticed() {
-        // The test harness itself runs this in a thread that is not alone.
+        // The test harness runs this in a second thread itself.
         let (stop, wait) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || wait.recv());
         assert!(OneThread::prove().is_err());

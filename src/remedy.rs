@@ -1,11 +1,12 @@
-//! What to do about errors of the system's, by what was being done: the end of a message, in brackets
-//! or on a line of its own.
+//! What to do about a system error, by what was being done: the end of a message, in brackets or on a
+//! line of its own.
+#![forbid(unsafe_code)]
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// A file that adit makes: the log, the pid file, the control socket.
+/// For a file that adit creates: the log, the pid file, the control socket.
 pub fn making_a_file(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::ENOENT) => "make its folder, `mkdir -p FOLDER`, or name another file",
@@ -18,34 +19,34 @@ pub fn making_a_file(error: &io::Error) -> &'static str {
         Some(Errno::EISDIR) => "that is a folder: name a file in it",
         Some(Errno::ENOTDIR) => "what should be its folder is a file: name another place",
         Some(Errno::ELOOP | Errno::EXDEV) => {
-            "a link stands in the way, which root does not follow: name the file itself"
+            "it is a link, which root does not follow here: name the file itself"
         }
         Some(Errno::ENOSPC | Errno::EDQUOT) => "make room on its file system",
         Some(Errno::EMFILE | Errno::ENFILE) => {
             "raise the limit of open files: `LimitNOFILE=` in the systemd unit, or `ulimit -n`"
         }
-        _ => "see what `ls -ld` says of its folder, or name another file",
+        _ => "check its folder with `ls -ld`, or name another file",
     }
 }
 
-/// A file that adit reads: a certificate, a key, the configuration.
+/// For a file that adit reads: a certificate, a key, the configuration.
 pub fn reading_a_file(error: &io::Error) -> &'static str {
     match errno(error) {
-        Some(Errno::ENOENT) => "no such file is there: check the path",
+        Some(Errno::ENOENT) => "the file does not exist: check the path",
         Some(Errno::EACCES | Errno::EPERM) => {
             "let the user who starts adit read the file and enter its folders, or start adit as root"
         }
         Some(Errno::EISDIR) => "that is a folder: name a file in it",
-        Some(Errno::ENOTDIR) => "a part of the path is a file and no folder: check it",
+        Some(Errno::ENOTDIR) => "part of the path is a file, not a folder: check it",
         Some(Errno::ELOOP) => "its links lead in a circle: name the file itself",
         Some(Errno::EMFILE | Errno::ENFILE) => {
             "raise the limit of open files: `LimitNOFILE=` in the systemd unit, or `ulimit -n`"
         }
-        _ => "see what `ls -l` says of it",
+        _ => "check it with `ls -l`",
     }
 }
 
-/// A process, or a channel between two.
+/// For starting a process, or a channel between two.
 pub fn starting_a_process(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::EAGAIN) => {
@@ -60,26 +61,27 @@ pub fn starting_a_process(error: &io::Error) -> &'static str {
         Some(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => {
             "the system forbids it: see SystemCallFilter= of the unit, or the container's seccomp profile"
         }
-        _ => "if it goes on, report it with the log at `debug = 7`",
+        _ => "if it persists, report it with the log at `debug = 7`",
     }
 }
 
-/// A connection to a server.
+/// For a connection to a server.
 pub fn connecting(errno: Errno, is_unix: bool) -> &'static str {
     match errno {
-        Errno::ECONNREFUSED if is_unix => "the socket is left over: start the server",
+        Errno::ECONNREFUSED if is_unix => "the socket is stale: start the server",
         Errno::ECONNREFUSED => {
             "no program listens there: start the server, or check host and port of `connect`"
         }
         Errno::ENOENT => {
-            "start the server, or check the path of `connect`; with `chroot` it is a path in there"
+            "start the server, or check the path of `connect`; with `chroot` the path is inside it"
         }
         Errno::EACCES | Errno::EPERM if is_unix => {
             "let the user of `setuid` write to the socket and enter its folders"
         }
         Errno::EACCES | Errno::EPERM => "a firewall of this machine forbids it: `nft list ruleset`",
         Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::EHOSTDOWN => {
-            "no way leads there: check the address of `connect`, and this machine's network: `ip route get`"
+            "no route leads there: check the address of `connect`, and this machine's network: `ip \
+             route get`"
         }
         Errno::ETIMEDOUT => {
             "nothing answers there: check host and port of `connect`, and firewalls on the way"
@@ -98,7 +100,7 @@ pub fn connecting(errno: Errno, is_unix: bool) -> &'static str {
     }
 }
 
-/// A name that does not resolve.
+/// For a name that does not resolve.
 pub const RESOLVING: &str = "check the name; `getent ahosts NAME` asks as adit does, \
      /etc/resolv.conf says which name server";
 

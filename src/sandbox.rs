@@ -1,16 +1,17 @@
 //! The sandbox: what a process that talks to the network may still ask of the kernel, once it has
-//! become who it is. seccomp(2) holds the system calls, landlock(7) the file system.
+//! dropped its privileges. seccomp(2) restricts system calls, landlock(7) the file system.
 //!
 //! Three filters, of which the strictest answer counts:
 //!
 //! * [`FATAL`]: what only an intruder calls. The process is killed, so that it shows.
-//! * an allowlist by role: the rest fails with EPERM, since a glibc of another year may try
-//!   something new and must be able to go on without it.
-//! * clone3(2) fails with ENOSYS: its flags are in memory, where a filter cannot see them. glibc
-//!   then takes clone(2), whose flags are looked at.
+//! * an allowlist by role: the rest fails with EPERM, since another version of glibc may try something
+//!   new, and must be able to go on without it.
+//! * clone3(2) fails with ENOSYS: its flags are in memory, where a filter cannot see them. glibc then
+//!   falls back to clone(2), whose flags are checked.
 //!
-//! A child goes on in its parent's sandbox and can only narrow it, so what a worker may do, the
-//! master, who forks it, may do too. Never in here: leave to write to a file, or to execute one.
+//! A child inherits its parent's sandbox and can only narrow it, so the master, which forks the
+//! workers, may do everything that a worker may. Never in here: permission to write to a file, or to
+//! execute one.
 
 mod calls;
 mod strength;
@@ -33,10 +34,10 @@ use self::calls::{
 };
 pub use self::strength::Strength;
 
-/// The newest landlock whose rights were tried out here; an older kernel holds what it knows of them.
+/// The newest landlock version whose rights were tested here; an older kernel enforces those it knows.
 const NEWEST: ABI = ABI::V6;
 
-/// The sandbox cannot be entered, though the kernel has one.
+/// The sandbox cannot be entered, although the kernel supports it.
 #[derive(Debug)]
 pub struct SandboxError {
     /// `seccomp` or `landlock`.
@@ -62,16 +63,16 @@ impl From<SandboxError> for std::io::Error {
     }
 }
 
-/// A worker: threads, clocks, descriptors it has or is given, outgoing stream sockets. No other
-/// process can be made, signalled or looked into; no file can be opened.
+/// A worker's sandbox: threads, clocks, descriptors that it has or is given, outgoing stream sockets.
+/// No other process can be created, signalled or inspected; no file can be opened.
 ///
-/// Call it before threads start. What the kernel lacks is told by [`Strength`].
+/// Call it before threads start. [`Strength`] reports what the kernel lacks.
 ///
 /// # Errors
-/// The kernel has one and refuses it.
+/// The kernel supports it and refuses it.
 pub fn worker() -> Result<(), SandboxError> {
     landlock(&[])?;
-    // abort(3) and raise(3) send to the thread that calls them.
+    // abort(3) and raise(3) signal the calling thread.
     let own = u64::from(std::process::id());
     let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
     rules.extend(narrow()?);
@@ -80,13 +81,13 @@ pub fn worker() -> Result<(), SandboxError> {
     seccomp(rules)
 }
 
-/// The master: what a worker may, and to accept, to make processes in its own namespaces, to
-/// signal and to await them, and to put them into their sandboxes.
+/// The master's sandbox: what a worker may do, and also accept connections, create processes in its own
+/// namespaces, signal them and wait for them, and put them into their sandboxes.
 ///
-/// Call it before threads start; it starts none. What the kernel lacks is told by [`Strength`].
+/// Call it before threads start; the master starts none. [`Strength`] reports what the kernel lacks.
 ///
 /// # Errors
-/// The kernel has one and refuses it.
+/// The kernel supports it and refuses it.
 pub fn master() -> Result<(), SandboxError> {
     landlock(&[])?;
     let mut rules = plain(&[
@@ -101,20 +102,20 @@ pub fn master() -> Result<(), SandboxError> {
     ]);
     rules.extend(narrow()?);
     rules.insert(libc::SYS_clone, vec![rule([no_new_namespace()])?]);
-    // unshare(2) of threads changes nothing, and fails where there are some: a proof that a
-    // process may fork.
+    // unshare(2) of threads changes nothing, and fails if there are any: the proof that a process may
+    // fork.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_unshare, vec![rule([equal(0, thread)])?]);
     seccomp(rules)
 }
 
-/// The resolver: getaddrinfo(3) with the modules of nsswitch.conf(5), which read files, map code
-/// and talk to name servers and daemons. It reads system files only, and writes to none.
+/// The resolver's sandbox: getaddrinfo(3) with the modules of nsswitch.conf(5), which read files, map
+/// code, and talk to name servers and daemons. It can read system files only, and write none.
 ///
-/// Call it before threads start. What the kernel lacks is told by [`Strength`].
+/// Call it before threads start. [`Strength`] reports what the kernel lacks.
 ///
 /// # Errors
-/// The kernel has one and refuses it.
+/// The kernel supports it and refuses it.
 pub fn resolver() -> Result<(), SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);
     landlock(&folders)?;
@@ -147,13 +148,13 @@ pub fn resolver() -> Result<(), SandboxError> {
     seccomp(rules)
 }
 
-/// The teller: sockets of clients that its listener gives it, and descriptors it is given. It makes no
-/// socket that could leave it, no thread and no process, and opens no file.
+/// The teller's sandbox: sockets of clients that its listener accepts, and descriptors that it is given. It
+/// creates no outgoing socket, no thread and no process, and opens no file.
 ///
-/// What the kernel lacks is told by [`Strength`].
+/// [`Strength`] reports what the kernel lacks.
 ///
 /// # Errors
-/// The kernel has one and refuses it.
+/// The kernel supports it and refuses it.
 pub fn teller() -> Result<(), SandboxError> {
     landlock(&[])?;
     let own = u64::from(std::process::id());
@@ -179,7 +180,7 @@ pub fn teller() -> Result<(), SandboxError> {
     seccomp(rules)
 }
 
-/// Where the modules of nsswitch.conf(5), and what resolv.conf(5) may be a link to, are.
+/// The modules of nsswitch.conf(5), and the files that resolv.conf(5) may link to.
 const NAME_SERVICE_FILES: [&str; 12] = [
     "/etc",
     "/usr",
@@ -195,7 +196,7 @@ const NAME_SERVICE_FILES: [&str; 12] = [
     "/dev/urandom",
 ];
 
-/// What any process may set or ask of itself; PR_SET_DUMPABLE besides, to 0.
+/// What any process may set or ask about itself; also PR_SET_DUMPABLE, to 0.
 const PRCTL: [u64; 7] = [
     libc::PR_SET_NAME as u64,
     libc::PR_GET_NAME as u64,
@@ -206,7 +207,7 @@ const PRCTL: [u64; 7] = [
     libc::PR_SET_PDEATHSIG as u64,
 ];
 
-/// A filter's rules: for each call, alternatives; none is "whatever its arguments".
+/// A filter's rules: alternatives for each call; no alternative means "with any arguments".
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn plain(groups: &[&[i64]]) -> Rules {
@@ -214,16 +215,16 @@ fn plain(groups: &[&[i64]]) -> Rules {
     calls.map(|&call| (call, Vec::new())).collect()
 }
 
-/// Calls that every role may make with some arguments only.
+/// Calls that every role may make, with some arguments only.
 fn narrow() -> Result<Rules, SandboxError> {
-    // No memory that can be executed: no code is loaded once the sandbox stands.
+    // No executable memory: no code is loaded once the sandbox is in force.
     let not_executable = || masked(2, libc::PROT_EXEC as u64, 0);
     let stream = || masked(1, 0xf, libc::SOCK_STREAM as u64);
     let write = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND) as u64;
     Ok(BTreeMap::from([
         (libc::SYS_mmap, vec![rule([not_executable()])?]),
         (libc::SYS_mprotect, vec![rule([not_executable()])?]),
-        // For reading; landlock, or the jail, says what.
+        // For reading; landlock, or the jail, decides what.
         (libc::SYS_openat, vec![rule([masked(2, write, 0)])?]),
         (
             libc::SYS_socket,
@@ -241,9 +242,9 @@ fn narrow() -> Result<Rules, SandboxError> {
                 &[libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX, libc::TCGETS],
             )?,
         ),
-        // Reading limits, not setting them.
+        // Reading limits, but not setting them.
         (libc::SYS_prlimit64, vec![rule([null(2)])?]),
-        // Names of threads and of the allocator's mappings; what the sandbox itself asks for.
+        // Names of threads and of the allocator's mappings, and what the sandbox itself needs.
         (
             libc::SYS_prctl,
             [
@@ -278,12 +279,12 @@ fn masked(index: u8, mask: u64, value: u64) -> Condition {
     )
 }
 
-/// clone(2) for a thread of this process. Its flags are the first argument on both architectures.
+/// clone(2) for a thread of this process. The flags are the first argument on both architectures.
 fn thread_only() -> Condition {
     masked(0, libc::CLONE_THREAD as u64, libc::CLONE_THREAD as u64)
 }
 
-/// clone(2), but not into a namespace, in which a process could be root.
+/// clone(2), except into a namespace in which the process could be root.
 fn no_new_namespace() -> Condition {
     let namespaces = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
@@ -312,7 +313,7 @@ fn seccomp_error(error: impl fmt::Display) -> SandboxError {
     }
 }
 
-/// Puts the three filters in force, for all threads there are.
+/// Puts the three filters into force, for all threads of the process.
 fn seccomp(allowed: Rules) -> Result<(), SandboxError> {
     let errno = |errno: Errno| SeccompAction::Errno(errno as i32 as u32);
     let mut fatal = plain(&[FATAL]);
@@ -326,7 +327,7 @@ fn seccomp(allowed: Rules) -> Result<(), SandboxError> {
             errno(Errno::ENOSYS),
             SeccompAction::Allow,
         )?,
-        // Last: it forbids seccomp(2) itself, but to the master.
+        // Last, since it forbids seccomp(2) itself, except to the master.
         compile(allowed, SeccompAction::Allow, errno(Errno::EPERM))?,
     ];
     for filter in &filters {
@@ -343,7 +344,7 @@ fn seccomp(allowed: Rules) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// A filter that answers `matched` to what is in `rules`, and `other` to the rest. A call by
+/// A filter that answers `matched` for what is in `rules`, and `other` for the rest. A call through
 /// another architecture's table kills the process.
 fn compile(
     rules: Rules,
@@ -356,8 +357,8 @@ fn compile(
         .map_err(seccomp_error)
 }
 
-/// No file but those beneath `readable`, and these for reading; no signal and no abstract socket
-/// to a process outside. What is open stays usable.
+/// Closes the file system except for reading beneath `readable`; also forbids signals and abstract
+/// sockets to processes outside. Open descriptors stay usable.
 fn landlock(readable: &[&Path]) -> Result<(), SandboxError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     Ruleset::default()
@@ -365,7 +366,7 @@ fn landlock(readable: &[&Path]) -> Result<(), SandboxError> {
         .and_then(|rules| rules.scope(Scope::from_all(NEWEST)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(readable, read)))
-        .and_then(|rules| rules.restrict_self())
+        .and_then(landlock::RulesetCreated::restrict_self)
         .map(drop)
         .map_err(|error| SandboxError {
             mechanism: "landlock",

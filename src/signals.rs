@@ -1,5 +1,6 @@
-//! Signals as a descriptor to poll: the handler notes the number and writes a byte, nothing more.
-//! A process makes its own pipe after a fork, with signals blocked until it has done so.
+//! Signals as a descriptor to poll: the handler only notes the number and writes a byte. A process
+//! makes its own pipe after a fork, with signals blocked until it has.
+#![forbid(unsafe_code)]
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,18 +12,19 @@ use signal_hook::SigId;
 
 use crate::step::NameStep;
 
-/// Signals that this process hears.
+/// The signals that this process receives.
 #[derive(Debug)]
 pub struct Signals {
     pipe: UnixStream,
     heard: Vec<(i32, Arc<AtomicBool>)>,
 }
 
-/// What is registered in this process, so that a forked child can take it back.
+/// The handlers registered in this process, so that a forked child can remove them.
 static REGISTERED: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
 
-/// A forked child unlearns its parent's pipes: a signal to it must not wake, or write into, what
-/// belongs to the parent. Signals that the parent heard are ignored until they are heard anew.
+/// Removes a parent's handlers in a forked child: a signal to the child must not wake the parent, nor
+/// write to the parent's pipe. Signals that the parent handled are ignored until the child handles
+/// them.
 pub fn forget_inherited() {
     for id in registered().drain(..) {
         signal_hook::low_level::unregister(id);
@@ -34,7 +36,7 @@ fn registered() -> std::sync::MutexGuard<'static, Vec<SigId>> {
 }
 
 impl Signals {
-    /// Begins to hear `signals`.
+    /// Starts to receive `signals`.
     ///
     /// # Errors
     /// No descriptors left; a signal that cannot be caught.
@@ -47,7 +49,7 @@ impl Signals {
         };
         for &signal in signals {
             let flag = Arc::new(AtomicBool::new(false));
-            // In this order: who wakes up finds the flag set.
+            // In this order, so that a woken process finds the flag set.
             let ids = [
                 signal_hook::flag::register(signal, flag.clone()).step("sigaction(2)")?,
                 signal_hook::low_level::pipe::register(signal, write.try_clone()?)
@@ -59,7 +61,7 @@ impl Signals {
         Ok(this)
     }
 
-    /// The signals that came since the last call, each once.
+    /// The signals that arrived since the last call, each once.
     pub fn take(&mut self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while matches!(self.pipe.read(&mut bytes), Ok(n) if n > 0) {}

@@ -1,5 +1,6 @@
-//! The name of the step that failed, in front of the system's reason: "Function not implemented (38)"
-//! alone tells an admin neither what to look for nor where.
+//! Puts the name of the failed step in front of the system's reason: "Function not implemented (38)"
+//! alone tells an administrator neither what to look for nor where.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;
@@ -7,13 +8,13 @@ use std::io;
 use crate::log::Reason;
 use crate::remedy;
 
-/// See the module.
+/// Names the step that failed.
 pub trait NameStep<T> {
     /// On an error, says that it happened in `step`: the system call with its section, as
-    /// `epoll_create1(2)`, and what it was for where that is not plain.
+    /// `epoll_create1(2)`, and its purpose where that is not obvious.
     ///
     /// # Errors
-    /// The one that there was, of the same kind.
+    /// The original error, of the same kind.
     fn step(self, step: impl fmt::Display) -> io::Result<T>;
 }
 
@@ -26,7 +27,7 @@ impl<T, E: Into<io::Error>> NameStep<T> for Result<T, E> {
                     let remedy = remedy::starting_a_process(&error);
                     format!("{step}: {} ({remedy})", Reason(&error))
                 }
-                // Said already, by the step within.
+                // The inner step has already said it.
                 None => format!("{step}: {error}"),
             };
             io::Error::new(error.kind(), text)

@@ -1,4 +1,4 @@
-//! When the two sides disagree about who starts TLS and when, the log says what to change, once, and
+//! When the two sides disagree about which starts TLS, and when, the log says once what to change, and
 //! never blames a client for its server.
 
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> String {
     format!("client = yes\n{connect}{ca}verifyChain = yes\n{more}")
 }
 
-/// Lines of the log with one of these levels and this phrase.
+/// Log lines with one of these levels and this phrase.
 fn lines(adit: &Adit, levels: &[u8], phrase: &str) -> Vec<String> {
     let log = adit.log();
     let of_level = |line: &&str| levels.iter().any(|n| line.contains(&format!(" LOG{n}[")));
@@ -38,13 +38,13 @@ fn a_request_for_tls_is_heard_across_the_end_of_the_dialogue() {
     let adit = Adit::serve(client_mode(&certs, &upstream, "protocol = pop3\n"));
     let mut client = Lines(adit.connect("test"));
     client.send("CAPA\r\nST");
-    // The first half was read before TLS; the server answers CAPA within it.
+    // The first half was read before TLS; the server answers CAPA inside it.
     client.expect(".");
     client.ask("LS", "+OK");
     adit.wait_for_log("the local client asks for TLS itself");
 }
 
-/// A server that waits for a handshake, as a port that is TLS from the first byte does.
+/// A server that waits for a handshake, like a port with TLS from the first byte.
 fn tls_server(certs: &Certs) -> Server {
     tls::echo_server(certs, tls::BOTH)
 }
@@ -84,7 +84,7 @@ fn a_server_that_says_nothing_for_10_s_gets_one_warning_with_the_remedy() {
         let line = adit.wait_for_log(&said);
         assert!(line.contains(" LOG4[") && line.contains(remedy), "{line}");
     }
-    // The users lose patience.
+    // The clients give up.
     drop(clients);
     for (name, how) in names.into_iter().zip(["", "", "", "silent", ""]) {
         if how.is_empty() {
@@ -130,7 +130,7 @@ fn a_plain_greeting_where_tls_should_begin_names_the_protocol_to_set() {
         assert!(warned[0].contains(remedy), "{warned:#?}");
         assert_eq!(lines(&adit, &[3, 4], "client"), [""; 0]);
     }
-    // Anything but a mail server's greeting is left to the error line.
+    // For anything but a mail server's greeting there is only the error line.
     let upstream = Server::greeting("SSH-2.0-test\r\n");
     let adit = Adit::serve(client_mode(&certs, &upstream, ""));
     let _ = peers::read_until_gone(&mut adit.connect("test"));
@@ -163,7 +163,7 @@ fn a_client_that_speaks_tls_itself_is_relayed_and_warned_of_once() {
                 client.read_exact(&mut back).expect("an echo");
                 assert_eq!(&back, hello);
             } else {
-                // It takes the greeting for a broken handshake, and goes.
+                // It takes the greeting for a broken handshake, and disconnects.
                 client.read_exact(&mut [0; 3]).expect("a greeting");
             }
             drop(client);
@@ -258,7 +258,7 @@ fn fetchmail_and_mutt_as_they_come_are_told_their_switches() {
     }
     let port = adit.address("mutt").port();
     let url = format!("imap://{USER}:{PASSWORD}@127.0.0.1:{port}/");
-    // It reads mail only on a terminal.
+    // It reads mail only from a terminal.
     let terminal = Terminal::new();
     let mut mutt = Command::new("mutt");
     terminal.attach(mutt.env("HOME", folder).env("TERM", "xterm"));

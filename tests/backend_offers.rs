@@ -1,5 +1,5 @@
-//! Server mode in front of a mail server that offers STARTTLS: the offer does not appear within TLS, and
-//! everything else stays as the server says it.
+//! Server mode in front of a mail server that offers STARTTLS: the offer does not appear inside TLS,
+//! and everything else stays as the server sends it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ macro_rules! require_servers {
     };
 }
 
-/// Server mode in front of every plain port of the host's, by TLS at once and by STARTTLS.
+/// Server mode in front of every plain port of the host, with TLS at once and with STARTTLS.
 fn in_front_of(host: &MailHost, certs: &Certs) -> Adit {
     let pair = certs.server().lines();
     let service = |port: u16, more: &str| format!("connect = {}\n{pair}{more}", host.at(port));
@@ -36,7 +36,7 @@ fn in_front_of(host: &MailHost, certs: &Certs) -> Adit {
         .start()
 }
 
-/// A client within TLS.
+/// A client inside TLS.
 fn client(adit: &Adit, certs: &Certs, service: &str) -> Lines<tls::ClientStream> {
     let mut plain = Lines(adit.connect(service));
     match service {
@@ -72,7 +72,7 @@ fn answer(client: &mut Lines<impl Read + Write>, command: &str, end: &str) -> Ve
     }
 }
 
-/// What the server itself says, without its offer.
+/// What the server itself sends, without its offer.
 fn without_offer(lines: Vec<String>) -> Vec<String> {
     let offers = lines
         .iter()
@@ -341,7 +341,7 @@ fn what_is_held_back_comes_with_the_command_that_ends_the_filter() {
     let upstream = Server::start(|stream| {
         let mut lines = Lines(stream);
         lines.send("* OK hi\r\n* CAPABILITY IMAP4rev1");
-        // It says no more until the client has what it said.
+        // It sends no more until the client has this.
         lines.line();
         if lines.line().is_some() {
             lines.send("done");
@@ -375,7 +375,7 @@ fn what_only_looks_like_a_mail_server_is_not_touched() {
         let adit = Adit::serve(format!("{}{}", upstream.line(), certs.server().lines()));
         let config = tls::client_config(&certs.ca(), tls::BOTH, None);
         let mut client = tls::connect(config, adit.address("test"));
-        // It arrives before it has a line end.
+        // It arrives without waiting for a line end.
         peers::says_and_hears_nothing_but(&mut client, greeting);
         client.write_all(b"EHLO x\r\nCAPA\r\n").expect("sending");
         let mut said = vec![0; SAID.len()];

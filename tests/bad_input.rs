@@ -1,4 +1,4 @@
-//! What comes from outside may be anything: nothing of it ends more than its own connection.
+//! Input from outside may be anything, and never ends more than its own connection.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ fn server_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
     ))
 }
 
-/// A good client is served, by the processes that were there before.
+/// A good client is served, by the same processes as before.
 #[track_caller]
 fn goes_on(adit: &Adit, certs: &Certs, family: &[proc::Process]) {
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
@@ -36,12 +36,12 @@ fn a_client_that_sends_garbage_is_told_of_in_one_line() {
         b"EHLO old.program\r\n",
         &[0; 100],
         &[0xff; 70_000],
-        // The header of a record, and then a handshake that is none.
+        // A record header, and then no valid handshake.
         b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
     ];
     for (number, bytes) in garbage.iter().enumerate() {
         let mut client = adit.connect("test");
-        // It may be gone before all is sent.
+        // adit may close before all is sent.
         let _ = client.write_all(bytes);
         let _ = client.shutdown(std::net::Shutdown::Write);
         let _ = peers::read_until_gone(&mut client);
@@ -72,7 +72,7 @@ fn a_client_that_dribbles_its_handshake_is_not_waited_for_forever() {
     let upstream = Server::echo();
     let adit = server_mode(&certs, &upstream, "TIMEOUTbusy = 2\n");
     let mut client = adit.connect("test");
-    // A record of 512 bytes is announced; one byte of it comes every tenth of a second.
+    // A record of 512 bytes is announced, and then sent one byte every tenth of a second.
     client
         .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")
         .expect("sending");
@@ -103,7 +103,7 @@ fn clients_that_vanish_at_any_point_leave_nothing_behind() {
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
     for number in 0..count {
         match number % 3 {
-            // Before the handshake, in the middle of it, in the middle of the data; by RST each.
+            // Before, during and after the handshake; each by RST.
             0 => peers::reset(peers::connect(address)),
             1 => {
                 let mut client = peers::connect(address);
@@ -142,7 +142,7 @@ fn an_upstream_that_sends_garbage_for_tls_ends_its_connection_alone() {
 #[test]
 fn an_upstream_that_cannot_be_reached_ends_by_timeoutconnect() {
     let certs = Certs::new();
-    // A full backlog answers no SYN.
+    // A full backlog does not answer a SYN.
     let listener = peers::full_backlog();
     let adit = Adit::serve(format!(
         "client = yes\nconnect = {}\n{}verifyChain = yes\nTIMEOUTconnect = 1\n",
@@ -193,7 +193,7 @@ fn when_descriptors_run_out_accepting_pauses_and_nothing_dies() {
         .start();
     let family = proc::family(adit.pid());
     let address = adit.address("test");
-    // Twice what two workers have descriptors for; none of these can be refused by the kernel.
+    // Twice as many as two workers have descriptors for; the kernel must refuse none.
     let held: Vec<TcpStream> = (0..120).map(|_| peers::connect(address)).collect();
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
     let mut served = Vec::new();
@@ -222,7 +222,7 @@ fn when_descriptors_run_out_accepting_pauses_and_nothing_dies() {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
     drop(served);
-    // It goes on as soon as there is room.
+    // It resumes as soon as there is room.
     wait_for("a client that is served", || {
         let mut client = tls::start_client(config.clone(), peers::connect(address)).ok()?;
         let mut answer = [0; 2];
@@ -254,7 +254,7 @@ fn where_the_last_descriptor_is_gone_the_numbers_and_the_remedy_are_told() {
     proc::limit_descriptors(roles.master, &limit);
     drop(client);
     adit.wait_for_log("Service [test] finished (0 left)");
-    // The worker has one for the client, and none for the server.
+    // The worker has a descriptor for the client, and none for the server.
     let limit = proc::leave_descriptors(roles.workers[0], 1);
     drop(adit.connect("test"));
     told("remote socket: ", "1");
@@ -298,7 +298,8 @@ fn a_full_log_disk_ends_nothing() {
 fn a_name_whose_first_address_refuses_is_tried_at_its_others() {
     require!(adit);
     let certs = Certs::new();
-    // `localhost` is ::1 and 127.0.0.1, in an order of the machine's; only one of them answers.
+    // `localhost` is ::1 and 127.0.0.1, in an order that depends on the machine; only one of them
+    // answers.
     let upstream = Server::echo();
     let adit = Adit::serve(format!(
         "connect = localhost:{}\n{}",

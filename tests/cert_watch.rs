@@ -1,4 +1,4 @@
-//! `certWatch = yes`: a certificate that is renewed, however that is done, is served without a word.
+//! `certWatch = yes`: a renewed certificate is served, however it was renewed, without a signal.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,11 +17,11 @@ fn certwatch_reloads_by_itself_once_a_renewed_certificate_has_settled() {
     wait_for("the new certificate", || {
         (scene.certificate() != before).then_some(())
     });
-    // The last word of a reload comes when the old generation accepts no more.
+    // A reload's last message comes when the old generation has stopped accepting.
     scene
         .adit
         .wait_for_log_times("Configuration reloaded", generations + 1);
-    // Certificate and key are two files, renewed one after the other, and one reload.
+    // Certificate and key are two files, renewed one after the other, with one reload.
     assert_eq!(
         scene.adit.count_in_log("Configuration reloaded"),
         generations + 1
@@ -29,11 +29,11 @@ fn certwatch_reloads_by_itself_once_a_renewed_certificate_has_settled() {
     scene.survives();
 }
 
-/// Renews a watched certificate in its own way, twice, and awaits each by itself.
+/// Renews a watched certificate in the given way, twice, and waits for each.
 #[track_caller]
 fn renewed_by(lay_out: impl Fn(&Path, &Path), renew: impl Fn(&Path, &Path)) {
     let scene = Scene::of(Plan::new().global("certWatch = yes"));
-    // Where the program that renews keeps them; the configuration names them there from now on.
+    // Where the renewing program keeps them; the configuration names them there from now on.
     let home = scene.adit.plan.folder().join("renewed");
     fs::create_dir(&home).expect("mkdir");
     let issued = scene.pair.cert.parent().expect("a folder").to_owned();
@@ -49,7 +49,7 @@ fn renewed_by(lay_out: impl Fn(&Path, &Path), renew: impl Fn(&Path, &Path)) {
     for _ in 0..2 {
         let before = scene.certificate();
         let reloads = scene.adit.count_in_log("certWatch: a file has changed");
-        // To be found by the one that renews; adit knows nothing of this folder.
+        // For the renewing program; adit does not know this folder.
         scene.certs.server();
         renew(&issued, &home);
         wait_for("the new certificate", || {
@@ -80,7 +80,7 @@ fn certwatch_sees_files_that_are_renamed_over_the_old_ones() {
 #[test]
 fn certwatch_sees_links_that_certbot_makes_anew() {
     require_jail!();
-    // live/NAME is a link to archive/NAME-N; at a renewal it is removed, and made again.
+    // live/NAME is a link to archive/NAME-N; a renewal removes and recreates it.
     let archive = |issued: &Path, home: &Path| {
         fs::create_dir_all(home.join("live")).expect("mkdir");
         fs::create_dir_all(home.join("archive")).expect("mkdir");
@@ -99,7 +99,7 @@ fn certwatch_sees_links_that_certbot_makes_anew() {
 #[test]
 fn certwatch_sees_a_folder_that_becomes_another_by_its_link() {
     require_jail!();
-    // As secrets are mounted in containers: one link, renamed over, changes all files at once.
+    // As container secrets are mounted: one link, renamed over, changes all files at once.
     let mount = |issued: &Path, home: &Path| {
         let version = format!("version-{}", fs::read_dir(home).expect("home").count());
         fs::create_dir(home.join(&version)).expect("mkdir");

@@ -1,4 +1,4 @@
-//! `preferChaCha20`: which cipher comes first where a service names none.
+//! `preferChaCha20`: which cipher comes first if a service names none.
 
 use std::process::Command;
 
@@ -16,7 +16,7 @@ const AES_256: [&str; 2] = [
     "TLSv1.2 ciphersuite: ECDHE-ECDSA-AES256-GCM-SHA384",
 ];
 
-/// A server in server mode, and a client that would have AES, in both TLS versions.
+/// A server in server mode, and a client that prefers AES, in both TLS versions.
 #[track_caller]
 fn serves_with(globals: &str, more: &str, suites: [&str; 2]) {
     let certs = Certs::new();

@@ -16,7 +16,7 @@ use crate::support::openssl::Tool;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, installed, proc, tls, wait_for};
 
-/// Runs it to its end.
+/// Runs it until it exits.
 #[track_caller]
 fn run(arguments: &[&str]) -> (Output, String) {
     let output = Command::new(program())
@@ -32,8 +32,8 @@ fn good(certs: &Certs, upstream: &Server) -> String {
     upstream.line() + &certs.server().lines()
 }
 
-/// A configuration with a control socket, written as a start would write it, and not started; and
-/// where that socket is to be.
+/// A configuration with a control socket, written as for a start but not started, and the path of that
+/// socket.
 fn with_control(certs: &Certs, upstream: &Server) -> (Plan, PathBuf) {
     let plan = Plan::new();
     let socket = plan.folder().join("control");
@@ -43,10 +43,10 @@ fn with_control(certs: &Certs, upstream: &Server) -> (Plan, PathBuf) {
     (plan, socket)
 }
 
-/// `adit check` of this plan's configuration.
+/// `adit check` for this plan's configuration.
 #[track_caller]
 fn check(plan: &Plan, strict: bool) -> (Option<i32>, String) {
-    // Written as a start would write it, and not started.
+    // Written as for a start, but not started.
     let _ = plan.command();
     let file = plan.file();
     let file = file.to_str().expect("a path in UTF-8");
@@ -279,11 +279,11 @@ fn the_packaged_configuration_passes_strict_checking() {
     assert_eq!(code, Some(0), "{said}");
 }
 
-/// `adit relay`, which logs to the terminal: the process, and where it listens.
+/// `adit relay`, which logs to the terminal: the process, and its address.
 fn relay(arguments: &[&str]) -> (Tool, SocketAddr) {
     let tool = Tool::start(
         Command::new(program())
-            // The line that tells the port is informational.
+            // The line with the port is informational.
             .env("ADIT_DEBUG", "info")
             .args(["relay", "--accept", "127.0.0.1:0"])
             .args(arguments),
@@ -304,7 +304,7 @@ fn relay_serves_without_a_file_and_verifies_by_default() {
     let config = tls::server_config(&certs.server(), tls::BOTH, None);
     let upstream = SMTP.server(config, seen.clone(), "");
     let target = format!("localhost:{}", upstream.address.port());
-    // The system's authorities do not know this one.
+    // The system's authorities do not include this one.
     let (tool, address) = relay(&["--connect", &target, "--protocol", "smtp"]);
     let mut client = Lines(peers::connect(address));
     client.send("NOOP\r\n");
@@ -361,7 +361,7 @@ fn status_tells_generations_workers_and_services() {
 }
 
 #[test]
-fn who_asks_where_nobody_answers_is_told_that_adit_is_not_running() {
+fn a_command_without_an_answer_says_that_adit_is_not_running() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
@@ -380,10 +380,10 @@ fn who_asks_where_nobody_answers_is_told_that_adit_is_not_running() {
         "adit is not running, or has another control socket: ",
         "/control: No such file or directory (2)",
     ]);
-    // As a power cut leaves it.
+    // As after a power cut.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     both([
-        "adit is not running, its socket is left over: ",
+        "adit is not running, and its socket is stale: ",
         "/control: Connection refused (111)",
     ]);
 }
@@ -420,7 +420,7 @@ fn a_command_that_is_misspelt_is_not_taken_for_a_file() {
         let hint = meant;
         assert!(said.contains(hint), "{arguments:?}: {said}");
     }
-    // What is a file, or is near nothing, is taken for one.
+    // An existing file, or a word not near any command, is taken as a file.
     fs::write(folder.path().join("chek"), "nonsense = 1\n").expect("writing");
     for (file, word) in [
         ("chek", "nonsense = 1"),
@@ -436,7 +436,7 @@ fn a_command_that_is_misspelt_is_not_taken_for_a_file() {
     }
 }
 
-/// `adit reload` of this instance's file.
+/// `adit reload` for this instance's file.
 #[track_caller]
 fn reload(adit: &Adit) -> (Option<i32>, String) {
     let (output, said) = run(&["reload", adit.plan.file().to_str().expect("UTF-8")]);
@@ -462,18 +462,21 @@ fn reload_finds_the_running_instance_though_its_control_socket_is_to_move() {
         adit.rewrite(|text| text.replace(&line(from), &line(to)));
     };
     from_to(&old, &new);
-    // Refused: the one that runs goes on, with its socket.
+    // Refused: the running adit keeps its configuration and its socket.
     adit.rewrite(|text| text.replace("accept = 127.0.0.1:0", "accept = 192.0.2.1:1"));
     let (code, said) = reload(&adit);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the running configuration goes on"), "{said}");
+    assert!(
+        said.contains("the running configuration stays in force"),
+        "{said}"
+    );
     assert!(old.exists() && !new.exists());
     adit.rewrite(|text| text.replace("accept = 192.0.2.1:1", "accept = 127.0.0.1:0"));
     let (code, said) = reload(&adit);
     assert_eq!(code, Some(0), "{said}");
     assert!(new.exists() && !old.exists());
     adit.wait_for_log("Configuration reloaded: generation ");
-    // Without a pid file there is no telling where it is.
+    // Without a pid file its socket cannot be found.
     from_to(&new, &old);
     adit.rewrite(|text| text.replace("pid = ", ";pid = "));
     let (code, said) = reload(&adit);
@@ -483,9 +486,9 @@ fn reload_finds_the_running_instance_though_its_control_socket_is_to_move() {
     assert!(old.exists() && !new.exists());
 }
 
-/// Whoever can put a socket where the configuration says must not choose what root signals.
+/// A user who can put a socket at the configured path must not choose what root signals.
 #[test]
-fn reload_signals_nobody_whose_number_an_answer_only_says() {
+fn reload_signals_no_process_that_is_only_named_in_an_answer() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
@@ -512,7 +515,7 @@ fn reload_signals_nobody_whose_number_an_answer_only_says() {
     let own = std::process::id();
     let expected = format!("process {own} listens there, and says that it is {said}");
     assert!(words.contains(&expected), "no {expected:?} in {words}");
-    // Not SIGHUP: it ends at the end of its input.
+    // It exits at the end of its input, not because of SIGHUP.
     drop(bystander.stdin.take());
     assert!(bystander.wait().expect("wait").success());
 }
@@ -577,8 +580,8 @@ fn ps_tells_the_roles_apart() {
     assert!(said.contains("adit") && said.contains("master"), "{said}");
 }
 
-/// The options that the manual lists in the sections whose heading begins with this: a tag each, or
-/// all in the sentence on what is not served.
+/// The options that the manual lists in sections whose heading begins with this: one tag each, or all
+/// in the sentence on what is not served.
 fn options_in_manual(heading: &str) -> Vec<String> {
     let (output, page) = run(&["man", "adit.conf.5"]);
     assert!(output.status.success(), "{page}");
@@ -598,7 +601,7 @@ fn options_in_manual(heading: &str) -> Vec<String> {
 fn the_manual_lists_as_stunnels_only_what_stunnel_has() {
     require!(adit);
     require!(program "stunnel4");
-    // Options of later versions than Debian's 5.68, and of the Windows version.
+    // Options of versions after Debian's 5.68, and of the Windows version.
     const NOT_HERE: [&str; 11] = [
         "setEnv",
         "provider",

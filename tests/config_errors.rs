@@ -1,5 +1,5 @@
-//! A bad configuration never half-starts: every error of it is told in one run, with file, line
-//! and what would be right; the exit status is 1, and nothing is bound.
+//! A bad configuration never half-starts: every error is reported in one run, with file, line and what
+//! would be right; the exit status is 1, and nothing is bound.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::support::certs::Wish;
 use crate::support::peers::{self, Server};
 use crate::support::{Certs, Plan, own_loopback, stand_in, tls};
 
-/// A server-mode service that has everything it needs.
+/// A complete server-mode service.
 fn good(certs: &Certs) -> String {
     format!("connect = 127.0.0.1:9\n{}", certs.server().lines())
 }
@@ -128,7 +128,7 @@ fn a_key_of_another_certificate_is_told() {
 fn a_key_that_cannot_be_read_is_told_with_the_systems_reason() {
     require!(root);
     let certs = Certs::new();
-    // Root's key, and adit is nobody's.
+    // The key is root's, and adit runs as nobody.
     let outcome = Plan::new()
         .user(65534, 65534)
         .service("test", good(&certs))
@@ -178,7 +178,7 @@ fn every_port_that_is_taken_is_listed_and_none_is_kept() {
     }
     let outcome = plan.run();
     let phrases: Vec<&str> = phrases.iter().map(String::as_str).collect();
-    // stunnel gives up at the first.
+    // stunnel stops at the first.
     outcome.exits(1).says(if stand_in().is_some() {
         &phrases[..2]
     } else {
@@ -261,7 +261,7 @@ fn users_groups_and_files_that_are_not_there_are_told_in_one_run() {
         "Configuration failed",
     ];
     bad(Plan::new()).run().exits(1).says(&files);
-    // Errors in the text besides, which leave no configuration to be loaded.
+    // With errors in the text as well, so that there is no configuration to load.
     let text = "TIMEOUTidle = soon\nconnect = 127.0.0.1:9\ncert = /nowhere/four.pem";
     let plan = bad(Plan::new().global("workerz = 2")).service("four", text);
     let outcome = plan.run();

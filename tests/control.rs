@@ -1,5 +1,5 @@
-//! The running adit is found, asked, reloaded and stopped by its control socket: without a word of it
-//! in the configuration, and whatever has become of the file by now.
+//! The running adit is found, asked, reloaded and stopped through its control socket, without an option
+//! in the configuration, and whatever has become of the file meanwhile.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::support::adit::program;
 use crate::support::peers::Server;
 use crate::support::{Adit, Certs, Plan, proc};
 
-/// A command about this instance's file, as it would be typed: its exit status and all it said.
+/// A command about this instance's file, as a user would type it: its exit status and its output.
 #[track_caller]
 fn ask(adit: &Adit, command: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
     ask_about(&adit.plan.file(), command, environment)
@@ -40,14 +40,14 @@ fn plan(certs: &Certs, upstream: &Server) -> Plan {
     Plan::new().service("test", upstream.line() + &certs.server().lines())
 }
 
-/// Started as by a shell of root's: nothing in the environment names a folder.
+/// Started as from a root shell: no environment variable names a folder.
 fn by_hand(certs: &Certs, upstream: &Server) -> Adit {
     plan(certs, upstream)
         .environment("RUNTIME_DIRECTORY", "")
         .start()
 }
 
-/// Where the socket for the file of this instance is.
+/// The path of the socket for this instance's file.
 fn socket_in(folder: &str, adit: &Adit) -> PathBuf {
     let file = adit.plan.file().display().to_string();
     let name = file.trim_start_matches('/').trim_end_matches(".conf");
@@ -75,7 +75,7 @@ fn a_configuration_without_control_is_asked_reloaded_and_stopped() {
     let family = proc::family(adit.pid());
     let (code, said) = ask(&adit, "stop", &[]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
-    // It has ended by then; only its parent, the test, has yet to hear of it.
+    // It has exited by then, although its parent, the test, has not reaped it.
     assert!(!proc::alive(adit.pid()) && !socket.exists());
     assert!(adit.wait_for_exit().success());
     proc::wait_for_end(&family);
@@ -91,7 +91,7 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
     let (certs, upstream) = (Certs::new(), Server::echo());
     let mut adit = by_hand(&certs, &upstream);
     let goes_on = format!(
-        "not reloaded: the running configuration goes on, in PID {}",
+        "not reloaded: the running configuration stays in force, in PID {}",
         adit.pid()
     );
     for wrong in [
@@ -115,11 +115,11 @@ fn status_reload_and_stop_answer_while_the_file_on_the_disk_is_wrong() {
     assert_eq!(ask(&adit, "status", &[]).0, Some(0));
     assert_eq!(ask(&adit, "stop", &[]).0, Some(0));
     assert!(adit.wait_for_exit().success());
-    // And where nothing runs, nothing is said to go on.
+    // Where no adit runs, no configuration is said to stay in force.
     let (code, said) = ask(&adit, "reload", &[]);
     assert_eq!(code, Some(1));
     assert!(said.contains("adit is not running"), "{said}");
-    assert!(!said.contains("goes on"), "{said}");
+    assert!(!said.contains("in force"), "{said}");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_copy_of_a_configuration_with_the_same_control_reaches_nothing_else() {
     }
     assert!(proc::alive(adit.pid()));
     assert_eq!(adit.count_in_log("generation 2"), 0);
-    // By another way to the same file it is meant.
+    // Another path to the same file works as well.
     let link = adit.plan.folder().join("link.conf");
     std::os::unix::fs::symlink(adit.plan.file(), &link).expect("a link");
     for command in ["status", "reload", "stop"] {
@@ -216,10 +216,10 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
         line.contains("LOG4") && line.contains("`control = /path` before the first section names"),
         "{line}"
     );
-    // Nor does it fail a reload.
+    // Nor does a reload fail because of it.
     adit.reload(1);
     drop(adit);
-    // A folder in which another user could replace the socket is none for it.
+    // A folder in which another user could replace the socket is not used.
     let plan_of_shared = plan(&certs, &upstream);
     let shared = plan_of_shared.folder().join("shared");
     fs::create_dir(&shared).expect("a folder");
@@ -233,7 +233,7 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
     assert!(line.contains(&fault), "{line}");
     assert!(!socket_in(&folder, &adit).exists());
     drop(adit);
-    // None at all is asked for by an empty value.
+    // An empty value asks for no socket.
     let adit = plan(&certs, &upstream).global("control =").start();
     assert_eq!(adit.count_in_log("control"), 0);
     adit.signal(Signal::SIGTERM);

@@ -32,7 +32,7 @@ fn generations(adit: &Adit) -> Vec<Value> {
         .clone()
 }
 
-/// A service's count, as the serving generation shows it.
+/// A service's count in the serving generation.
 fn serving(adit: &Adit, service: &str, count: &str) -> Option<u64> {
     let generations = generations(adit);
     let serving = generations.iter().find(|g| g["state"] == "serving")?;
@@ -41,7 +41,7 @@ fn serving(adit: &Adit, service: &str, count: &str) -> Option<u64> {
     service[count].as_u64()
 }
 
-/// A count over all services and generations.
+/// A count summed over all services and generations.
 fn in_all(adit: &Adit, count: &str) -> u64 {
     let of_one = |generation: &Value| {
         let services = generation["services"].as_array().expect("services");

@@ -1,9 +1,9 @@
-//! docs/differences.md: where adit does otherwise than stunnel on purpose. Each row there names a
-//! test of this file, which runs both programs and shows the difference.
+//! docs/differences.md: where adit deliberately differs from stunnel. Each row there names a test of
+//! this file, which runs both programs and shows the difference.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,9 @@ use crate::support::adit::program;
 use crate::support::dialogue::SMTP;
 use crate::support::openssl::{s_client, s_server};
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, installed, own_loopback, proc, tls, wait_for};
+use crate::support::{
+    Adit, Certs, Plan, installed, own_address, own_loopback, proc, tls, wait_for,
+};
 
 macro_rules! require_both {
     () => {
@@ -33,7 +35,7 @@ fn is_adit(path: &Path) -> bool {
     path == program()
 }
 
-/// What was observed of stunnel, then of adit.
+/// The observations of stunnel and of adit.
 fn both<T>(observe: impl Fn(&Path) -> T) -> [T; 2] {
     [stunnel(), program()].map(|path| observe(&path))
 }
@@ -50,7 +52,7 @@ fn server_mode(path: &Path, certs: &Certs, upstream: &Server) -> Adit {
     Plan::new().program(path).service("test", lines).start()
 }
 
-/// What a client hears until the connection ends, and how it ends.
+/// What a client receives until the connection ends, and how it ends.
 fn heard(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     let end = match stream.read_to_end(&mut heard) {
@@ -153,7 +155,7 @@ fn a_refused_starttls_is_told_to_the_mail_program() {
     );
 }
 
-/// Lets the user `nobody` write the log: stunnel opens it as that user.
+/// Lets the user `nobody` write the log, which stunnel opens as that user.
 fn log_of_nobody(file: &Path) {
     fs::write(file, "").expect("writing");
     fs::set_permissions(file, fs::Permissions::from_mode(0o666)).expect("chmod");
@@ -163,7 +165,7 @@ fn as_nobody(plan: Plan) -> Plan {
     plan.global("setuid = nobody\nsetgid = nogroup")
 }
 
-/// In a jail too, where stunnel finds a folder for its log, which it opens inside.
+/// In a jail, too, with a folder for stunnel's log, which it opens inside.
 fn jailed(plan: Plan) -> Plan {
     let jail = plan.folder().join("jail");
     let inside = jail.join(plan.folder().strip_prefix("/").expect("absolute"));
@@ -214,7 +216,7 @@ fn a_reload_binds_a_port_below_1024() {
         let adit = plan
             .service("test", "client = yes\nconnect = 127.0.0.1:9\n")
             .start();
-        // The tests of the mail servers have other addresses.
+        // The tests of the mail servers use other addresses.
         let (address, port) = (own_loopback(), 587);
         let new =
             format!("[new]\nclient = yes\naccept = {address}:{port}\nconnect = 127.0.0.1:9\n");
@@ -276,7 +278,7 @@ fn the_log_file_is_opened_by_root() {
     require!(root);
     require_both!();
     let seen = both(|path| {
-        // Its folder is root's, as /var/log is.
+        // The folder is root's, like /var/log.
         let adit = as_nobody(Plan::new())
             .program(path)
             .service("test", "client = yes\nconnect = 127.0.0.1:9\n")
@@ -359,7 +361,7 @@ fn every_error_of_a_file_is_told_in_one_run() {
     assert_eq!(told, [[true, false], [true, true]]);
 }
 
-/// Whether a service with these lines is begun.
+/// Whether a service with these lines starts.
 fn starts(path: &Path, lines: &str) -> bool {
     let adit = Plan::new().program(path).service("test", lines).launch();
     wait_for("the verdict on the configuration", || {
@@ -404,4 +406,37 @@ fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     named.sort_unstable();
     tests.sort_unstable();
     assert_eq!(named, tests);
+}
+
+#[test]
+fn a_socks_client_is_told_when_its_connection_is_refused() {
+    require_both!();
+    let own = own_address();
+    require!(
+        own.is_some(),
+        "this machine has an address on loopback alone"
+    );
+    let ip = own.expect("required");
+    let certs = Certs::new();
+    let replies = both(|path| {
+        // Both refuse to connect to loopback.
+        let listener = TcpListener::bind((ip, 0)).expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let lines = format!("protocol = socks\n{}", certs.server().lines());
+        let adit = Plan::new().program(path).service("test", lines).start();
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut client = tls::connect(config, adit.address("test"));
+        client.write_all(b"\x05\x01\x00").expect("sending");
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).expect("an answer");
+        let mut request = vec![5, 1, 0, 1];
+        request.extend(ip.octets());
+        request.extend(port.to_be_bytes());
+        client.write_all(&request).expect("sending");
+        let mut reply = [0; 2];
+        client.read_exact(&mut reply).expect("a reply");
+        reply
+    });
+    assert_eq!(replies, [[5, 0], [5, 5]]);
 }

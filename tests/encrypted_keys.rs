@@ -1,4 +1,4 @@
-//! Keys that take a pass phrase: asked for once, on the terminal of the start; nobody is asked again.
+//! Keys with a pass phrase: adit asks once, on the terminal of the start, and never again.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +15,7 @@ use crate::support::peers::{self, Server};
 use crate::support::terminal::{Terminal, take_terminal_away};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
-/// So long that a vector which grows to hold it leaves much of it behind.
+/// So long that a vector which grows to hold it leaves large parts of it behind.
 const PHRASE: &str = "correct horse battery staple, as in the comic strip that tells how pass phrases \
                       are made which are hard to guess and easy to remember";
 
@@ -27,7 +27,7 @@ fn prompt(file: &Path) -> String {
     format!("Enter {} pass phrase:", file.display())
 }
 
-/// The certificate that a new connection is shown.
+/// The certificate that a new connection gets.
 #[track_caller]
 fn served(adit: &Adit, certs: &Certs) -> Vec<u8> {
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
@@ -37,7 +37,7 @@ fn served(adit: &Adit, certs: &Certs) -> Vec<u8> {
     chain[0].to_vec()
 }
 
-/// Starts it on a terminal where the right answer is given.
+/// Starts it on a terminal, and gives the right answer there.
 fn start(plan: Plan, file: &Path, terminal: &Terminal) -> Adit {
     let adit = plan.launch_on(terminal);
     terminal.wait_for(&prompt(file), 1);
@@ -76,7 +76,7 @@ fn a_pass_phrase_is_asked_for_on_the_terminal_and_not_shown() {
     assert!(terminal.echoes());
 }
 
-/// Encrypts a key in PEM; the new file.
+/// Encrypts a PEM key; returns the new file.
 fn lock(key: &Path, locked: PathBuf) -> PathBuf {
     openssl::run(
         Command::new("openssl")
@@ -205,7 +205,7 @@ fn without_a_terminal_the_start_fails_and_says_what_to_do() {
 }
 
 #[test]
-fn a_daemon_needs_nobody_at_a_reload_after_a_crash_and_for_a_new_binary() {
+fn a_daemon_asks_for_nothing_at_a_reload_after_a_crash_and_for_a_new_binary() {
     require!(root);
     require!(adit);
     let certs = Certs::new();
@@ -245,7 +245,7 @@ fn a_daemon_needs_nobody_at_a_reload_after_a_crash_and_for_a_new_binary() {
     adit.wait_for_log("has taken over");
     assert_eq!(served(&adit, &certs), after);
 
-    // Another pass phrase is another thing: nobody can be asked, and what runs goes on.
+    // With another pass phrase adit cannot ask, and the running configuration stays in force.
     certs.pkcs12("server", "another");
     adit.reload_refused(&["server.p12 is encrypted", "keyPasswordFile"]);
     assert_eq!(served(&adit, &certs), after);
@@ -278,9 +278,9 @@ fn the_pass_phrase_stays_with_the_supervisor_and_the_key_with_those_below() {
     let adit = start(plan, &file, &terminal);
     let pem = fs::read_to_string(certs.folder().join("server.key")).expect("a key");
     let [in_files, in_use] = Certs::scalar(&pem);
-    // Not its beginning, which the allocator writes over when it is given back.
+    // Not its beginning, which the allocator overwrites when it is freed.
     let piece = &PHRASE.as_bytes()[20..60];
-    // Processes forked from one that was asked a moment ago; later; and from a new binary.
+    // Processes forked right after the question, later, and by a new binary.
     for round in 0..3 {
         served(&adit, &certs);
         let roles = proc::roles(adit.pid());
@@ -366,7 +366,7 @@ fn nobody_keeps_what_a_file_with_pass_phrases_said() {
 
 /// `adit check`, on a terminal or without one.
 fn check(plan: &Plan, more: &[&str], terminal: Option<&Terminal>) -> std::process::Child {
-    // Written as a start would write it, and not started.
+    // Written as for a start, but not started.
     let _ = plan.command();
     let mut command = Command::new(program());
     command.arg("check").args(more).arg(plan.file());
@@ -401,7 +401,7 @@ fn check_without_a_terminal_says_that_it_left_a_key_unchecked() {
     }
 }
 
-/// The resolver of a check is a copy of the process that asks, and reads what DNS servers send.
+/// A check's resolver is a copy of the asking process, and reads what DNS servers send.
 #[test]
 fn check_starts_its_resolver_before_it_knows_a_pass_phrase() {
     require!(adit);
@@ -425,17 +425,17 @@ fn check_starts_its_resolver_before_it_knows_a_pass_phrase() {
     assert!(!proc::alive(resolver));
 }
 
-/// As the packages do at an upgrade: timeout(1) makes a process group of its own, which the terminal
-/// would stop for asking.
+/// As the packages do in an upgrade: timeout(1) makes its own process group, which the terminal would
+/// stop if it asked.
 #[test]
-fn check_in_the_background_of_a_terminal_asks_nobody_and_is_not_stopped() {
+fn check_in_the_background_of_a_terminal_does_not_ask_and_is_not_stopped() {
     require!(adit);
     let certs = Certs::new();
     let file = certs.pkcs12("server", PHRASE);
     let plan = Plan::new().service("test", service(&Server::echo(), &file));
     let _ = plan.command();
     let terminal = Terminal::new();
-    // By a shell: who leads a session can make no other group.
+    // Through a shell: a session leader cannot make another group.
     let mut command = Command::new("sh");
     command.args(["-c", "timeout 20 \"$@\"; exit $?", "sh"]);
     command.arg(program()).arg("check");

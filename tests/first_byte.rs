@@ -1,6 +1,6 @@
-//! The first answer comes at once, also to a peer with Nagle's algorithm on. Such a peer has one short
-//! segment on its way at a time, and where TCP delays an acknowledgement its next one waits for 40 ms. So
-//! what arrives on a TLS end and causes nothing to be sent is acknowledged when its session waits.
+//! The first answer comes at once, even to a peer with Nagle's algorithm. Such a peer has one short
+//! segment in flight at a time, and where TCP delays an acknowledgement its next segment waits for 40
+//! ms. So adit acknowledges what arrives on a TLS end and causes no reply as soon as its session waits.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,13 +21,13 @@ use crate::support::peers::{self, Server};
 use crate::support::tls::{self, ClientStream, ServerStream};
 use crate::support::{Adit, Certs, DEADLINE, Plan, wait_for};
 
-/// Far from a delayed acknowledgement (40 ms) and from tickets that wait for payload (20 ms).
+/// Far below a delayed acknowledgement (40 ms) and tickets that wait for payload (20 ms).
 const AT_ONCE: Duration = Duration::from_millis(8);
 
-/// A busy machine slows many attempts. A stall slows all of them.
+/// A busy machine slows many attempts; a stall slows all of them.
 const ATTEMPTS: usize = 100;
 
-/// Fails unless at least one of many attempts has its answer at once.
+/// Fails unless at least one of many attempts is answered at once.
 #[track_caller]
 fn at_once(mut attempt: impl FnMut() -> Duration) {
     let mut best = Duration::MAX;
@@ -40,7 +40,7 @@ fn at_once(mut attempt: impl FnMut() -> Duration) {
     panic!("the fastest of {ATTEMPTS} answers took {best:?}");
 }
 
-/// A connection with Nagle's algorithm on, as sockets have it by default.
+/// A connection with Nagle's algorithm on, the default for sockets.
 fn connect(address: SocketAddr) -> TcpStream {
     nagle(peers::connect(address))
 }
@@ -50,7 +50,7 @@ fn nagle(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// How long an answer takes, from the request to its first byte.
+/// The time from a request to the first byte of its answer.
 fn asked(stream: &mut (impl Read + Write)) -> Duration {
     let start = Instant::now();
     stream.write_all(b"x").expect("sending");
@@ -115,7 +115,7 @@ fn a_client_with_nagle_is_answered_at_once_after_tls_1_2_resumption() {
     server_mode_answers(tls::ONLY_12, HandshakeKind::Resumed);
 }
 
-/// What the client would write now, by records.
+/// What the client would write now, as records.
 fn records(conn: &mut ClientConnection) -> Vec<Vec<u8>> {
     let mut bytes = Vec::new();
     while conn.wants_write() {
@@ -131,7 +131,7 @@ fn records(conn: &mut ClientConnection) -> Vec<Vec<u8>> {
     records
 }
 
-/// Shakes hands, but keeps the client's last flight: its records.
+/// Does the handshake, but withholds the client's last flight: its records.
 fn up_to_the_last_flight(
     config: Arc<ClientConfig>,
     stream: TcpStream,
@@ -150,7 +150,7 @@ fn up_to_the_last_flight(
     }
 }
 
-/// Sends these pieces one by one, and gives the time to the first byte of the answer.
+/// Sends these pieces one by one; returns the time to the first byte of the answer.
 fn asked_in_pieces(client: &mut ClientStream, pieces: &[Vec<u8>]) -> Duration {
     let start = Instant::now();
     for piece in pieces {
@@ -160,7 +160,7 @@ fn asked_in_pieces(client: &mut ClientStream, pieces: &[Vec<u8>]) -> Duration {
     start.elapsed()
 }
 
-/// As Java's SSLSocket does it.
+/// As Java's SSLSocket does.
 #[test]
 fn change_cipher_spec_finished_and_request_by_three_writes_are_answered_at_once() {
     require!(adit);
@@ -186,7 +186,7 @@ fn a_record_by_pieces_is_answered_at_once_also_late_in_a_connection() {
     let adit = server_mode(&certs, &upstream);
     let config = tls::client_config(&certs.ca(), tls::ONLY_13, None);
     let mut client = tls::start_client(config, connect(adit.address("test"))).expect("a handshake");
-    // TCP acknowledges the first segments of a connection at once by itself.
+    // TCP itself acknowledges the first segments of a connection at once.
     for _ in 0..50 {
         asked(&mut client);
     }
@@ -276,7 +276,7 @@ fn an_imap_client_with_nagle_is_answered_at_once_after_starttls() {
 /// When a server wrote its answer.
 type Written = Arc<Mutex<Option<Instant>>>;
 
-/// The server's part with Nagle on: its tickets have a segment of their own before it answers.
+/// A server with Nagle on: its tickets are in a segment of their own before it answers.
 fn serve_with_nagle(
     stream: TcpStream,
     config: &Arc<ServerConfig>,
@@ -291,7 +291,7 @@ fn serve_with_nagle(
     }
 }
 
-/// The time from the server's answer to its arrival at a client that has said `request`.
+/// The time from the server's answer to its arrival at a client that has sent `request`.
 fn answer_arrives(adit: &Adit, request: &str, written: &Written) -> Duration {
     let mut client = adit.connect("test");
     client.write_all(request.as_bytes()).expect("sending");
@@ -359,19 +359,20 @@ fn client_mode_hears_the_answer_of_a_starttls_server_with_nagle_at_once() {
     at_once(|| {
         let mut client = Lines(adit.connect("test"));
         client.expect("+OK");
-        // Said before TLS is up, so that it goes with the end of the handshake, and the answer to
-        // it stands behind the tickets.
+        // Sent before TLS is up, so that it goes with the end of the handshake, and the answer comes
+        // after the tickets.
         client.ask("NOOP", "+OK");
         since(&written)
     });
 }
 
-/// Segments with payload that have come in, and segments that have gone and are not acknowledged.
+/// Payload segments that have arrived, and segments sent but not acknowledged.
 fn segments(socket: &TcpStream) -> (u32, u32) {
-    // SAFETY: all of it is numbers, and zero is one.
+    // SAFETY: it consists of numbers, for which zero is valid.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the pointer and the length are those of one live value; an older kernel fills less of it.
+    // SAFETY: the pointer and the length are those of one live value; an older kernel fills in less of
+    // it.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -416,7 +417,7 @@ fn finished_is_acknowledged_before_the_tickets_which_go_with_the_answer() {
     panic!("segments with payload until the acknowledgement, and until the answer: {seen:?}");
 }
 
-/// One adit under strace, and what that saw.
+/// One adit under strace, with the trace.
 struct Traced {
     adit: Adit,
     trace: PathBuf,
@@ -429,7 +430,7 @@ impl Traced {
         let (file, binary) = (plan.file(), program());
         let paths = [&trace, &binary, &file].map(|path| path.display().to_string());
         let [output, binary, file] = &paths;
-        // With -D the child is adit itself, and the tracer stands aside.
+        // With -D the child is adit itself, and the tracer runs beside it.
         let options = "-D -f -yy -qq -e signal=none -e".split(' ');
         let arguments = [calls, "-o", output, binary, file];
         let arguments: Vec<&str> = options.chain(arguments).collect();
@@ -440,19 +441,19 @@ impl Traced {
         }
     }
 
-    /// Every traced call in its order: the thread, and the call.
+    /// Every traced call in order: the thread, and the call.
     fn calls(&self) -> Vec<(String, String)> {
         let text = fs::read_to_string(&self.trace).expect("a trace");
         let calls = text.lines().filter_map(|line| {
             let (thread, call) = line.split_once(' ')?;
-            // "<... resumed>" is the end of a call that was seen to begin.
+            // "<... resumed>" is the end of a call whose start was seen.
             let call = call.trim_start();
             (!call.starts_with('<')).then(|| (thread.to_owned(), call.to_owned()))
         });
         calls.collect()
     }
 
-    /// The sockets whose acknowledgement was asked for at once, in the order of the calls.
+    /// The sockets on which an immediate acknowledgement was requested, in the order of the calls.
     fn hurried(&self) -> Vec<String> {
         let calls = self.calls();
         let hurried = calls
@@ -461,12 +462,12 @@ impl Traced {
         hurried.map(|(_, call)| socket(call).to_owned()).collect()
     }
 
-    /// Waits for the `count`th such call, and gives its socket.
+    /// Waits for the `count`th such call, and returns its socket.
     fn wait_for(&self, count: usize) -> String {
         wait_for("TCP_QUICKACK", || self.hurried().into_iter().nth(count - 1))
     }
 
-    /// Waits until a socket was read so many times, and its thread waits again.
+    /// Waits until a socket was read this many times, and its thread waits again.
     fn wait_for_reads(&self, socket: &str, count: usize) {
         wait_for("a read", || {
             let calls = self.calls();
@@ -479,11 +480,11 @@ impl Traced {
         });
     }
 
-    /// Fails unless each such call follows a read of that socket which nothing was sent after, and
-    /// ends its turn.
+    /// Fails unless each such call follows a read of that socket after which nothing was sent, and ends
+    /// its turn.
     fn only_before_waits(&self) {
         let mut calls = self.calls();
-        // The other end's, when it is made.
+        // Those of the other end, when it is made.
         calls.retain(|(_, call)| !call.contains("TCP_NODELAY"));
         for (number, (thread, call)) in calls.iter().enumerate() {
             if !call.contains("TCP_QUICKACK") {
@@ -494,7 +495,7 @@ impl Traced {
             let before = before.map_or("", |(_, call)| call);
             assert!(before.starts_with("recvfrom("), "{before}\n{call}");
             assert_eq!(socket(before), socket(call));
-            // The last one's wait may not have begun.
+            // The last one's wait may not have started yet.
             if let Some((_, after)) = calls[number + 1..].iter().find(same) {
                 assert!(after.starts_with("epoll_wait("), "{call}\n{after}");
             }
@@ -502,7 +503,7 @@ impl Traced {
     }
 }
 
-/// What strace says a call's first argument is: `TCP:[127.0.0.1:993->127.0.0.1:41234]`.
+/// A call's first argument as strace shows it: `TCP:[127.0.0.1:993->127.0.0.1:41234]`.
 fn socket(call: &str) -> &str {
     let inside = call
         .split_once('<')
@@ -510,7 +511,7 @@ fn socket(call: &str) -> &str {
     inside.map_or("", |(socket, _)| socket)
 }
 
-/// A connection that is over: the end is answered by the other side's.
+/// Ends a connection: the other side answers with its own end.
 fn end(mut client: ClientStream) {
     tls::end(&mut client);
     client
@@ -556,7 +557,7 @@ fn nothing_but_what_a_tls_end_keeps_to_itself_is_acknowledged_early_and_that_onc
     client.read_exact(&mut [0]).expect("an answer");
     end(client);
 
-    // Client mode: the server's tickets. The plain client is left alone, whatever it does.
+    // Client mode: the server's tickets. Nothing is requested for the plain client.
     let mut client = adit.connect("client");
     let second = traced.wait_for(2);
     let upstream = format!("->{}", encrypted.address);
@@ -591,8 +592,8 @@ fn finished_is_acknowledged_while_the_upstream_is_being_connected() {
     traced.only_before_waits();
 }
 
-/// A download over a slow line arrives by the segment. An acknowledgement for each would fill the way
-/// back, where TCP is content with one for two.
+/// A download over a slow line arrives segment by segment. Acknowledging each would fill the return
+/// path, where TCP is content with one for two.
 #[test]
 fn a_long_record_is_acknowledged_early_when_it_begins_and_not_with_each_segment() {
     require!(root);
@@ -629,7 +630,7 @@ fn a_long_record_is_acknowledged_early_when_it_begins_and_not_with_each_segment(
     traced.only_before_waits();
 }
 
-/// TLS with a Unix socket below.
+/// TLS over a Unix socket.
 fn over_unix<C, D>(mut conn: C, mut socket: UnixStream) -> StreamOwned<C, UnixStream>
 where
     C: std::ops::DerefMut + std::ops::Deref<Target = rustls::ConnectionCommon<D>>,

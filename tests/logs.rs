@@ -1,4 +1,4 @@
-//! Log lines keep stunnel's shape; reopening loses none; a failure is one line.
+//! Log lines keep stunnel's format; reopening loses none; a failure is one line.
 
 use std::fs;
 use std::io::Write;
@@ -135,7 +135,7 @@ fn usr1_reopens_the_file_in_every_process_and_no_line_is_lost() {
             .contains("accepted connection from")
             .then_some(())
     });
-    // Nobody holds an old one, whose space on the disk would never be free.
+    // No process keeps an old file open, whose disk space would never be freed.
     wait_for("the old files' last holder", || {
         let holds = |pid: i32| rotated.iter().any(|path| proc::has_open(pid, path));
         let family = proc::family(adit.pid());
@@ -160,7 +160,7 @@ fn usr1_while_a_reload_loads_reopens_what_was_opened_for_it_too() {
     let adit = Adit::serve(server_mode(&certs, &upstream));
     let roles = proc::roles(adit.pid());
     let resolver = nix::unistd::Pid::from_raw(roles.resolver);
-    // A resolver that stands still holds the candidate where it is, its log open already.
+    // A stopped resolver holds the candidate where it is, with its log already open.
     nix::sys::signal::kill(resolver, Signal::SIGSTOP).expect("it runs");
     adit.rewrite(|text| text + "connect = localhost:1\n");
     adit.signal(Signal::SIGHUP);
@@ -191,8 +191,9 @@ fn usr2_lists_the_connections() {
     let mut held: Vec<_> = (0..2)
         .map(|_| tls::connect(config.clone(), adit.address("test")))
         .collect();
-    held.iter_mut()
-        .for_each(|client| peers::says_and_hears(client, "hello"));
+    for client in &mut held {
+        peers::says_and_hears(client, "hello");
+    }
     adit.signal(Signal::SIGUSR2);
     let line = adit.wait_for_log("Listed 2 active connection(s)");
     assert!(line.contains("LOG0["), "{line}");
@@ -227,7 +228,7 @@ fn a_failed_handshake_is_one_line_in_stunnels_words_first() {
 }
 
 #[test]
-fn a_level_that_nobody_asked_for_is_not_written() {
+fn a_level_that_is_not_configured_is_not_written() {
     let certs = Certs::new();
     let dead = dead_address();
     let plan = Plan::new().global("debug = err");
@@ -288,8 +289,8 @@ fn log_overwrite_empties_the_file_at_the_start_and_append_does_not() {
     }
 }
 
-/// A syslogd, played by the test. Tests with one run one after the other: of one process by this
-/// lock, of several see nextest.toml.
+/// A syslogd, played by the test. Tests with one run one at a time: within a process because of this
+/// lock, between processes because of nextest.toml.
 static ONE_SYSLOGD: Mutex<()> = Mutex::new(());
 
 struct Syslogd {
@@ -300,9 +301,9 @@ struct Syslogd {
 }
 
 impl Syslogd {
-    /// Only where no syslog runs may a test play it.
+    /// A test may play it only where no syslog runs.
     fn start() -> Option<Syslogd> {
-        // Of systemd's package a link may be there alone.
+        // systemd's package may have left a dangling link.
         let path = fs::read_link("/dev/log").unwrap_or_else(|_| PathBuf::from("/dev/log"));
         fs::create_dir_all(path.parent().expect("a folder")).expect("mkdir");
         let Ok(socket) = UnixDatagram::bind(&path) else {
@@ -316,7 +317,7 @@ impl Syslogd {
         socket.set_read_timeout(Some(often)).expect("a timeout");
         let (got, over) = <(Arc<Mutex<Vec<String>>>, Arc<AtomicBool>)>::default();
         let (lines, stop) = (Arc::clone(&got), Arc::clone(&over));
-        // All the time, as its queue is short and others on this machine write to it too.
+        // Reads all the time, since its queue is short and other programs on this machine use it too.
         let reader = std::thread::spawn(move || {
             let mut line = [0; 4096];
             while !stop.load(SeqCst) {
@@ -334,7 +335,7 @@ impl Syslogd {
         })
     }
 
-    /// The first line with the phrase, if it came already.
+    /// The first line with the phrase, if it has arrived.
     fn first(&self, phrase: &str) -> Option<String> {
         let got = self.got.lock().expect("the lines");
         got.iter().find(|line| line.contains(phrase)).cloned()
@@ -353,7 +354,7 @@ impl Syslogd {
 }
 
 impl Drop for Syslogd {
-    /// The socket is closed when this is done.
+    /// The socket is closed when this returns.
     fn drop(&mut self) {
         self.over.store(true, SeqCst);
         let _ = self.reader.take().map(std::thread::JoinHandle::join);
@@ -387,17 +388,17 @@ fn a_syslogd_that_is_restarted_gets_the_lines_from_within_the_jail_again() {
         peers::says_and_hears(
             &mut tls::connect(config.clone(), adit.address("test")),
             "hello",
-        )
+        );
     };
     talk();
     syslog.wait_for("[0]: Service [test] accepted connection");
     for restart in 1..=2 {
         drop(syslog);
-        // While it is away nothing is held up.
+        // While it is away, nothing is delayed.
         talk();
         syslog = Syslogd::start().expect("nobody else plays it");
         adit.wait_for_log_times("syslog: connected again", restart);
-        // The word is on its way to the workers.
+        // The message is on its way to the workers.
         wait_for("a worker's line in the new one", || {
             talk();
             syslog

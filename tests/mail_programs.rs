@@ -1,6 +1,5 @@
-//! What the manual says that each mail program must be told: every program of that table sends or
-//! fetches a mail through adit with exactly those settings, and fails without them as the table
-//! says.
+//! The manual's settings for mail programs: every program of that table sends or fetches a mail through
+//! adit with exactly those settings, and fails without them as the table says.
 
 mod desk;
 mod fetching;
@@ -22,7 +21,7 @@ enum From {
     Unpacked(&'static str),
 }
 
-/// A program of the table, and how it is run with some lines of configuration.
+/// A program of the table, and how to run it with some lines of configuration.
 type Row = (&'static str, From, fn(&Desk, &[String]) -> Try);
 
 macro_rules! require_servers {

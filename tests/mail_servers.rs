@@ -1,5 +1,5 @@
-//! An old mail program reaches a modern mail server: real clients in plain, through adit, to
-//! dovecot and postfix as Debian packages them, with TLS 1.2 and up alone.
+//! An old mail program reaches a modern mail server: real clients without TLS, through adit, to dovecot
+//! and postfix as Debian packages them, with TLS 1.2 and up only.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ macro_rules! require_servers {
     };
 }
 
-/// Client mode in front of every port of the host's: what Outlook Express is told to talk to.
+/// Client mode in front of every port of the host, as for Outlook Express.
 fn in_front_of(host: &MailHost, certs: &Certs) -> Adit {
     let service = |port: u16, protocol: &str| {
         let protocol = match protocol {
@@ -52,7 +52,7 @@ fn mail_with_attachment(bytes: usize) -> Vec<u8> {
     while mail.len() < bytes {
         peers::pattern(offset, &mut raw);
         offset += 48;
-        // 96 digits a line; a dot at the beginning of some must be doubled and undone on the way.
+        // 96 digits in each line; a dot at the start of some must be doubled and undone on the way.
         if offset % (48 * 50) == 0 {
             mail.extend_from_slice(b"..");
         }
@@ -72,7 +72,7 @@ fn body(mail: &[u8]) -> &[u8] {
     &mail[end + 4..]
 }
 
-/// What curl is told by everybody here.
+/// The arguments of every curl here.
 fn curl() -> Command {
     let mut command = Command::new("curl");
     command
@@ -131,7 +131,7 @@ fn an_attachment_of_20_mb_goes_out_and_comes_back_byte_for_byte() {
             "{service} brought other bytes back"
         );
     }
-    // Implicit TLS takes it as well as STARTTLS.
+    // Implicit TLS works as well as STARTTLS.
     curl_sends(adit.address("smtps"), &file);
     wait_for_mails(&host, 2);
 }
@@ -314,7 +314,7 @@ fn the_servers_accept_nothing_older_than_tls_1_2_and_no_password_in_plain() {
     require_servers!();
     let certs = Certs::new();
     let host = MailHost::modern(&certs);
-    // Without this the other tests would prove nothing: an old program alone is turned away.
+    // Without this the other tests would prove nothing: an old program alone is rejected.
     let mut smtp = Lines(peers::connect(host.at(587)));
     smtp.expect("220");
     smtp.ask("EHLO old", "250 ");
@@ -326,7 +326,7 @@ fn the_servers_accept_nothing_older_than_tls_1_2_and_no_password_in_plain() {
 #[test]
 fn a_server_that_relays_for_its_own_machine_relays_for_every_client_of_server_mode() {
     require_servers!();
-    // The manual warns of it: behind adit every client comes from this machine.
+    // The manual warns about it: behind adit every client comes from this machine.
     for (networks, answer) in [("127.0.0.0/8", "250 "), ("", "554 ")] {
         let certs = Certs::new();
         let host = MailHost::relaying(&certs, networks);

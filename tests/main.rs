@@ -1,8 +1,14 @@
-//! Black-box tests of the program: one file per promise, each test's name a sentence.
+//! Black-box tests of the program: one file for each promise, each test's name a sentence.
 //!
 //! They start the real binary with a real configuration and talk to it over loopback. With
-//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to see that a test asks
-//! for what stunnel does; what only adit promises is skipped then.
+//! `PROGRAM_UNDER_TEST=/usr/bin/stunnel4` they start that program instead, to check that a test asks
+//! for what stunnel does; tests of what only adit promises are then skipped.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in what tests share, as in tests"
+)]
 
 mod support;
 
@@ -32,6 +38,7 @@ mod relay_plain_and_tls;
 mod reload;
 mod remedies;
 mod resumption;
+mod socks;
 mod standing_still;
 mod start_and_stop;
 mod starttls;

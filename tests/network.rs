@@ -1,5 +1,5 @@
-//! What depends on the machine's network: each test has a network of its own, with nothing but a
-//! loopback interface, and sets it as it needs it.
+//! What depends on the machine's network: each test has its own network namespace with only a loopback
+//! interface, and configures it as needed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ macro_rules! require_network {
     () => {
         crate::require!(root);
         crate::require!(installed("ip").is_some(), "ip is not installed");
-        // Of this thread, and of what it starts.
+        // Of this thread, and of the processes it starts.
         unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
         shell("ip link set lo up");
     };
@@ -40,7 +40,7 @@ fn accepting(accept: &str, v6_only: u8, more: &str) -> Adit {
     Plan::new().service("test", lines).start()
 }
 
-/// As stunnel 5.68, which passes this test too.
+/// As in stunnel 5.68, which passes this test too.
 #[test]
 fn a_port_alone_is_bound_in_each_family_that_can_be_bound_beside_the_other() {
     require_network!();
@@ -67,7 +67,7 @@ fn a_port_alone_is_bound_in_each_family_that_can_be_bound_beside_the_other() {
     assert_eq!(BOTH.map(connects), [true, true]);
 }
 
-/// The name that a DNS query asks for (RFC 1035, section 4.1.2).
+/// The name in a DNS query (RFC 1035, section 4.1.2).
 fn asked_name(query: &[u8]) -> String {
     let mut labels = Vec::new();
     let mut rest = &query[12..];
@@ -113,7 +113,7 @@ fn with_a_name_server_that_is_silent_all_names_are_asked_for_before_one_is_given
         names.iter().all(|name| asked.contains(*name)).then_some(())
     });
     assert_eq!(adit.count_in_log("Error resolving"), 0);
-    // It serves all the same; the names are asked for again when they are needed.
+    // It serves all the same; names are asked for again when they are needed.
     adit.wait_for_log("Accepting new connections");
     for name in names {
         let phrase = format!("Error resolving \"{name}\"");

@@ -1,7 +1,7 @@
-//! From Linux 4.18 on it serves; what the kernel lacks costs neither the service nor a silent loss of
-//! protection, and a start that fails says at which system call.
+//! adit serves from Linux 4.18 on. What the kernel lacks costs neither the service nor, silently,
+//! protection; and a start that fails names the system call.
 //!
-//! A filter of system calls plays the kernel. `tests/older-kernel` runs all other tests on it too.
+//! A seccomp filter plays the kernel. `tests/older-kernel` runs all other tests under it too.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::require;
@@ -19,7 +18,7 @@ use crate::support::kernel;
 use crate::support::peers::Server;
 use crate::support::{Certs, Kernel, Plan, proc, tls, wait_for};
 
-/// This one, an older one, and one behind a filter that does not know the newer calls.
+/// This kernel, an older one, and one behind a filter that does not know newer calls.
 fn kernels() -> [Option<Kernel>; 3] {
     [
         None,
@@ -35,10 +34,10 @@ fn plan(kernel: Option<Kernel>) -> Plan {
     }
 }
 
-/// More log lines than any of the outputs below has room for.
+/// More log lines than fit into any of the outputs below.
 const MANY: usize = 100;
 
-/// Connections are served although nothing that it says to `stderr` is ever read, and it ends when told.
+/// It serves connections although its `stderr` is never read, and exits when told to.
 #[track_caller]
 fn serves_unread(kernel: Option<Kernel>, stderr: OwnedFd) {
     let certs = Certs::new();
@@ -54,7 +53,7 @@ fn serves_unread(kernel: Option<Kernel>, stderr: OwnedFd) {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_stops_nothing() {
+fn a_pipe_without_a_reader_stops_nothing() {
     require!(adit);
     for kernel in kernels() {
         let (_unread, writer) = std::io::pipe().expect("a pipe");
@@ -63,7 +62,7 @@ fn a_pipe_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn a_socket_that_nobody_reads_stops_nothing() {
+fn a_socket_that_is_not_read_stops_nothing() {
     require!(adit);
     for kernel in kernels() {
         let (_unread, writer) = UnixStream::pair().expect("sockets");
@@ -73,9 +72,9 @@ fn a_socket_that_nobody_reads_stops_nothing() {
     }
 }
 
-/// As that of an SSH connection that hangs.
+/// Like the terminal of a hanging SSH connection.
 #[test]
-fn a_terminal_that_nobody_reads_stops_nothing() {
+fn a_terminal_that_is_not_read_stops_nothing() {
     require!(adit);
     for kernel in kernels() {
         let pty = nix::pty::openpty(None, None).expect("a pty");
@@ -84,7 +83,7 @@ fn a_terminal_that_nobody_reads_stops_nothing() {
     }
 }
 
-/// write(2) of nothing, over and over, would stop it.
+/// Repeating a write(2) of nothing would stop it.
 #[test]
 fn an_output_that_takes_nothing_stops_nothing() {
     require!(adit);
@@ -96,7 +95,7 @@ fn an_output_that_takes_nothing_stops_nothing() {
     serves_unread(Some(nothing), writer.into());
 }
 
-/// Before Linux 6.4 a write to a pipe that others have too can wait, whatever poll(2) said before.
+/// Before Linux 6.4 a write to a shared pipe can block, whatever poll(2) reported before.
 #[test]
 fn a_pipe_is_its_own_without_waiting_and_stays_as_it_was_for_others() {
     require!(root);
@@ -158,7 +157,7 @@ fn serves_reloads_and_replaces_its_processes(kernel: Kernel) {
     assert!(status.success(), "{status}");
 }
 
-/// What it says of a missing half, and what `adit status` says.
+/// What the log and `adit status` say about a missing mechanism.
 #[track_caller]
 fn tells_of_its_sandbox(kernel: Kernel, notice: &str, row: &str, json: &str) {
     let certs = Certs::new();
@@ -212,7 +211,7 @@ fn a_kernel_without_seccomp_is_told_of() {
     );
 }
 
-/// Before Linux 4.14 there are filters, but no way to ask for what they can answer.
+/// Before Linux 4.14 there are filters, but no way to ask which answers they support.
 #[test]
 fn seccomp_that_tells_less_of_itself_is_there() {
     require!(adit);
@@ -252,7 +251,7 @@ fn a_start_that_fails_names_the_call() {
     }
 }
 
-/// What each of them is there for goes on without it.
+/// The function of each works without it.
 #[test]
 fn it_serves_without_any_one_of_the_newer_calls() {
     require!(adit);
@@ -288,13 +287,13 @@ fn it_serves_without_any_one_of_the_newer_calls() {
     }
 }
 
-/// Before Linux 5.3 a process can be meant by its number alone.
+/// Before Linux 5.3 a process can be identified only by its number.
 #[test]
 fn stop_ends_it_and_waits_for_that_on_linux_4_18() {
     stop_ends_it_and_waits_for_that(Kernel::linux_4_18());
 }
 
-/// One that knows neither call of a process's descriptor, and one that knows the first.
+/// A filter without both pidfd calls, and one that knows the first.
 #[test]
 fn stop_ends_it_and_waits_for_that_behind_an_allow_list() {
     stop_ends_it_and_waits_for_that(Kernel::behind_an_allow_list());

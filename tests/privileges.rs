@@ -1,4 +1,4 @@
-//! Root is left behind, and that is seen from outside: what `/proc` says of every process.
+//! adit gives up root, as seen from outside: what `/proc` says about every process.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +31,7 @@ fn talk(adit: &Adit, certs: &Certs) -> tls::ClientStream {
     client
 }
 
-/// All four ids of a kind are this one.
+/// All four ids of a kind equal this one.
 #[track_caller]
 fn ids_are(pid: i32, name: &str, id: &str) {
     let ids = proc::status(pid).remove(name).expect("a line of ids");
@@ -42,7 +42,7 @@ fn ids_are(pid: i32, name: &str, id: &str) {
     );
 }
 
-/// What holds for every process that has left root behind.
+/// What holds for every process that has given up root.
 #[track_caller]
 fn powerless(pid: i32) {
     let status = proc::status(pid);
@@ -141,7 +141,7 @@ fn holds_what_its_role_needs(plan: Plan) {
             );
         }
     }
-    // The supervisor never has the connection itself.
+    // The supervisor itself never has the connection.
     let connected = established();
     let own = proc::descriptors(roles.supervisor);
     assert!(
@@ -187,7 +187,7 @@ fn the_supervisors_memory_holds_no_private_key() {
     drop(talk(&adit, &certs));
     let roles = proc::roles(adit.pid());
     let pem = fs::read_to_string(&pair.key).expect("a key");
-    // The body's first line begins with what all P-256 keys have in common; the second is the key's own.
+    // The body's first line begins with what all P-256 keys share; the second is specific to the key.
     let own_line = pem.lines().nth(2).expect("a second line").as_bytes();
     let scalars = Certs::scalar(&pem);
     for pid in [roles.supervisor, roles.resolver] {
@@ -200,7 +200,7 @@ fn the_supervisors_memory_holds_no_private_key() {
             assert!(!proc::memory_holds(pid, scalar), "{title} holds the key");
         }
     }
-    // The search finds what is there.
+    // The search works.
     assert!(
         proc::memory_holds(roles.master, &scalars[1]),
         "the search does not find the key where it is"
@@ -309,8 +309,8 @@ fn setuid_without_setgid_takes_the_users_groups() {
     }
 }
 
-/// `PID call(arguments…`, as strace writes it, or the rest of one that was interrupted by another's:
-/// `PID <... call resumed>…`.
+/// `PID call(arguments…` as strace writes it, or the rest of an interrupted call: `PID <... call
+/// resumed>…`.
 fn calls<'a>(trace: &'a str, name: &'a str) -> impl Iterator<Item = (usize, i32, &'a str)> {
     trace.lines().enumerate().filter_map(move |(number, line)| {
         let (pid, call) = line.split_once(' ')?;
@@ -381,7 +381,7 @@ fn nothing_is_accepted_before_the_jail_and_the_supervisor_opens_no_key() {
     }
 }
 
-/// What SO_PEERCRED gives is how MariaDB's unix_socket and slapd's EXTERNAL know who is there.
+/// MariaDB's unix_socket and slapd's EXTERNAL identify clients by SO_PEERCRED.
 #[test]
 fn every_client_is_root_to_a_unix_socket_unless_setuid_is_given_and_that_is_warned_of() {
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};

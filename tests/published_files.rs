@@ -1,5 +1,5 @@
-//! Files in the shape that people publish: each is read by `adit check` and started by the real
-//! stunnel. Where the two come to different ends, the reason stands beside the file.
+//! Configuration files as people publish them: `adit check` reads each, and the real stunnel starts it.
+//! Where the results differ, the file says why.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -12,14 +12,14 @@ mod files;
 
 use files::{Ends, FILES, File};
 
-/// How long either may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long either program may take.
+const END_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// The text with this run's paths, in a file of its own.
+/// Writes the text to a file, with this run's paths.
 fn write(file: &File, certs: &Certs) -> std::path::PathBuf {
     let folder = certs.folder().join(file.name.replace(' ', "-"));
     fs::create_dir(&folder).expect("mkdir");
-    // As a jail it takes the pid file of a user who is not root.
+    // As a jail it must take the pid file of a user other than root.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(&folder, open).expect("chmod");
     let pair = certs.server();
@@ -41,12 +41,12 @@ fn write(file: &File, certs: &Certs) -> std::path::PathBuf {
     path
 }
 
-/// Whether stunnel serves it, and what it said. It is ended again.
+/// Whether stunnel serves it, and its output. It is stopped again.
 fn stunnel(path: &std::path::Path) -> (Ends, String) {
     let log = path.with_extension("log");
     let text = fs::read_to_string(path).expect("the file");
     let started = path.with_extension("started");
-    // In front, so that the file's own lines are as they are.
+    // At the front, so that the file's own lines stay as they are.
     let output = path.with_extension("output");
     let mut settings = "foreground = yes\nsyslog = no\ndebug = 7\n".to_owned();
     if text.contains("foreground = quiet") {
@@ -66,7 +66,7 @@ fn stunnel(path: &std::path::Path) -> (Ends, String) {
         let files = [&log, &output].map(|path| fs::read_to_string(path).unwrap_or_default());
         files.concat()
     };
-    let end = poll_for(PATIENCE, || {
+    let end = poll_for(END_TIMEOUT, || {
         if said().contains("Accepting new connections") {
             return Some(Ends::Serves);
         }
@@ -113,7 +113,7 @@ fn files_that_people_publish_come_to_the_same_end_as_with_stunnel() {
                 ));
             }
         }
-        // A note or a warning that the table does not know is a surprise to its reader.
+        // A note or a warning that the table does not list would surprise its reader.
         if file.says.is_empty() && said.lines().count() > 1 {
             wrong.push(format!("{}: adit says more\n{said}", file.name));
         }

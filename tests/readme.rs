@@ -1,5 +1,4 @@
-//! What README and docs/ tell is so: their configurations, their steps, and the lines of the log
-//! that they explain.
+//! README and docs/ are right: their configurations, their steps, and the log lines that they explain.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +11,7 @@ use crate::support::{Certs, Plan};
 
 const README: &str = include_str!("../README.md");
 
-/// The configurations in it: what stands between ```` ```ini ```` and the closing fence.
+/// The configurations in it: between ```` ```ini ```` and the closing fence.
 fn configurations() -> Vec<&'static str> {
     let blocks = README.split("```ini\n").skip(1);
     blocks
@@ -28,7 +27,7 @@ fn every_configuration_in_readme_passes_strict_checking() {
     assert!(!found.is_empty());
     for text in found {
         let plan = Plan::new();
-        // What README's steps make, and names that are known without a network.
+        // The files that README's steps make, and names that resolve without a network.
         let mut text = text.replace(".example.com:", ".localhost:");
         for made in ["/var/lib/adit", "/var/log/adit"] {
             let folder = plan.folder().join(&made[1..]);
@@ -79,7 +78,7 @@ fn the_unit_and_the_init_script_by_hand_start_the_program_that_was_installed_by_
     }
 }
 
-/// The text of every source file below a folder, but this one.
+/// The text of every source file below a folder, except this one.
 fn sources(folder: &Path, into: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();

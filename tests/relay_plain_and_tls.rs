@@ -1,5 +1,5 @@
-//! Bytes go through unchanged, in both modes and both versions, and each way of ending a
-//! connection comes out on the other side as what it was.
+//! Bytes pass unchanged, in both modes and both versions, and each way to end a connection arrives on
+//! the other side as what it was.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, DEADLINE, Plan, dead_address, tls, wait_for};
 
-/// Small enough for a debug build on two cores, far more than all buffers on the way.
+/// Small enough for a debug build on two cores, and far more than all buffers on the way.
 const BULK: u64 = 100 << 20;
 
 fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
@@ -111,7 +111,7 @@ fn ipv6_and_unix_sockets_serve_on_either_side() {
 #[test]
 fn a_client_that_ends_its_half_still_gets_the_answer() {
     let certs = Certs::new();
-    // Answers only when it has seen the end.
+    // Answers only after it has seen the end.
     let upstream = tls::server(
         tls::server_config(&certs.server(), tls::BOTH, None),
         |mut stream| {
@@ -148,7 +148,7 @@ fn a_tls_client_that_ends_its_half_still_gets_the_answer() {
 fn a_stream_that_is_cut_off_is_told_from_a_clean_end() {
     require!(adit);
     let certs = Certs::new();
-    // FIN without close_notify: an attacker can do that.
+    // FIN without close_notify: an attacker can send that.
     let upstream = tls::server(
         tls::server_config(&certs.server(), tls::BOTH, None),
         |mut stream| {
@@ -160,7 +160,7 @@ fn a_stream_that_is_cut_off_is_told_from_a_clean_end() {
     );
     let adit = client_mode(&certs, &upstream, "");
     let mut client = adit.connect("test");
-    // As with stunnel, what did arrive is delivered.
+    // As in stunnel, what did arrive is delivered.
     let heard = peers::read_until_gone(&mut client).expect("the half that arrived");
     assert_eq!(String::from_utf8_lossy(&heard), "half of the");
     adit.wait_for_log("without close_notify");
@@ -181,7 +181,7 @@ fn a_clean_end_is_not_called_cut_off() {
 
 #[test]
 fn a_reset_is_passed_on_as_a_reset() {
-    // stunnel 5.68 takes a reset that poll(2) reports with POLLHUP for an end.
+    // stunnel 5.68 takes a reset that poll(2) reports with POLLHUP for an end of file.
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::start(|mut stream| {
@@ -203,7 +203,7 @@ fn a_reset_is_passed_on_as_a_reset() {
 fn a_peer_that_never_sends_close_notify_costs_no_half_minute() {
     require!(adit);
     let certs = Certs::new();
-    // As Schannel: at the other side's close_notify it just goes.
+    // Like Schannel, it simply closes at the other side's close_notify.
     let upstream = tls::server(
         tls::server_config(&certs.server(), tls::BOTH, None),
         |mut stream| {
@@ -221,7 +221,7 @@ fn a_peer_that_never_sends_close_notify_costs_no_half_minute() {
 fn bulk_through_client_mode(versions: &'static [&'static rustls::SupportedProtocolVersion]) {
     let certs = Certs::new();
     let (done, upstream_done) = mpsc::channel();
-    let done = std::sync::Mutex::new(done);
+    let done = Mutex::new(done);
     let config = tls::server_config(&certs.server(), versions, None);
     let upstream = tls::server(config, move |mut stream| {
         peers::expect_pattern(&mut stream, BULK);
@@ -258,8 +258,8 @@ fn both_directions_are_busy_at_once() {
     let adit = server_mode(&certs, &upstream, "");
     let config = tls::client_config(&certs.ca(), tls::BOTH, None);
     let mut client = tls::connect(config, adit.address("test"));
-    // One after the other in blocks far bigger than the buffers on the way would stand still, so
-    // the echo comes back while more is being sent: 1 MB ahead at most.
+    // Sending blocks far larger than the buffers one after the other would deadlock, so the echo is
+    // read while more is sent: at most 1 MB ahead.
     let block = 64 << 10;
     let ahead = 16;
     let total = 512;
@@ -303,8 +303,8 @@ fn a_reader_that_stands_still_costs_bounded_memory() {
         .set_read_timeout(Some(Duration::from_millis(100)))
         .expect("a timeout");
     let before = memory();
-    // Writes until everything on the way is full. (The kernel goes on to take a little every
-    // quarter of a second, as buffers are tuned: that is not waited for.)
+    // Writes until everything on the way is full. (Every quarter of a second the kernel takes a little
+    // more, as it tunes buffers: the test does not wait for that.)
     let block = vec![7; 64 << 10];
     let mut taken = 0_u64;
     while client.write_all(&block).is_ok() {
@@ -337,7 +337,7 @@ fn an_idle_connection_ends_by_timeoutidle() {
 fn an_upstream_that_never_ends_its_half_ends_by_timeoutclose() {
     let certs = Certs::new();
     let config = tls::server_config(&certs.server(), tls::BOTH, None);
-    // Sends its end, and then neither reads nor goes.
+    // Sends its end, and then neither reads nor closes.
     let upstream = tls::server(config, |mut stream| {
         tls::end(&mut stream);
         let mut byte = [0];
@@ -353,7 +353,7 @@ fn an_upstream_that_never_ends_its_half_ends_by_timeoutclose() {
 }
 
 /// A server that answers after the client's half-close, and a client that sends more after the
-/// server's: each sends only once the other's end was passed on.
+/// server's: each sends only after the other's end has arrived.
 #[test]
 fn timeoutclose_0_cuts_nothing_that_is_still_to_come() {
     require!(adit);
@@ -504,17 +504,17 @@ fn ecdsa_rsa_and_ed25519_certificates_serve() {
 }
 
 #[test]
-fn x25519mlkem768_is_agreed_with_whoever_knows_it() {
+fn x25519mlkem768_is_agreed_with_peers_that_know_it() {
     require!(adit);
     let certs = Certs::new();
     let (tell, group) = mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let tell = Mutex::new(tell);
     let config = tls::server_config(&certs.server(), tls::BOTH, None);
     let upstream = tls::server(config, move |mut stream| {
         let group = stream
             .conn
             .negotiated_key_exchange_group()
-            .map(|group| group.name());
+            .map(rustls::crypto::SupportedKxGroup::name);
         let _ = tell.lock().expect("no panic").send(group);
         let _ = peers::echo(&mut stream);
     });
@@ -572,7 +572,7 @@ fn a_group_is_chosen_by_openssls_name() {
 fn connections_to_the_upstream_come_from_local() {
     let certs = Certs::new();
     let (tell, peer) = mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let tell = Mutex::new(tell);
     let upstream = Server::start(move |mut stream| {
         let _ = tell.lock().expect("no panic").send(stream.peer_addr());
         let _ = peers::echo(&mut stream);

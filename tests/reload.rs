@@ -1,5 +1,5 @@
-//! SIGHUP is a transaction: all of the new configuration or none of it, no connection refused, none
-//! cut, whatever the reload changes. Everything here runs jailed and as nobody, as it is installed.
+//! SIGHUP is a transaction: all of the new configuration or none of it; no connection is refused or
+//! cut, whatever the reload changes. Everything here runs jailed and as the user nobody, as installed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use crate::support::{Adit, Certs, Plan, own_loopback, proc, tls, wait_for};
 macro_rules! require_jail {
     () => {
         crate::require!(root);
-        // What follows, stunnel's manual says it cannot do.
+        // The rest is what stunnel's manual says it cannot do.
         crate::require!(adit);
     };
 }
@@ -26,7 +26,7 @@ pub(crate) use require_jail;
 /// More than fits into all buffers on the way.
 const TRANSFER: u64 = 24 << 20;
 
-/// A running adit in its jail, a transfer that is half done, and a client that connects in a loop.
+/// A running adit in its jail, a half-finished transfer, and a client that connects in a loop.
 pub struct Scene {
     pub certs: Certs,
     pub pair: Pair,
@@ -91,7 +91,7 @@ impl Scene {
         client
     }
 
-    /// The certificate that a new connection is shown.
+    /// The certificate that a new connection gets.
     pub fn certificate(&self) -> Vec<u8> {
         self.client()
             .conn
@@ -100,7 +100,7 @@ impl Scene {
             .to_vec()
     }
 
-    /// The other half of the transfer arrives, and the looping client saw nothing.
+    /// The other half of the transfer arrives, and the looping client noticed nothing.
     #[track_caller]
     pub fn survives(mut self) {
         let mut expected = vec![0; 64 << 10];
@@ -119,7 +119,7 @@ impl Scene {
     }
 }
 
-/// A client that connects again and again.
+/// A client that connects in a loop.
 struct Looper {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
@@ -160,7 +160,7 @@ impl Looper {
         looper
     }
 
-    /// Waits until it has been served some more times.
+    /// Waits until it has been served this many more times.
     #[track_caller]
     fn wait_for_more(&self, more: usize) {
         let goal = self.count.load(Ordering::SeqCst) + more;
@@ -192,7 +192,7 @@ fn a_renewed_certificate_serves_though_only_root_can_read_its_key() {
     require_jail!();
     let scene = Scene::start();
     let before = scene.certificate();
-    // The same files, new content; the key is root's, mode 0600.
+    // The same files with new content; the key is root's, mode 0600.
     scene.certs.server();
     let line = scene.pair.lines();
     assert!(line.contains("server.key"));
@@ -298,7 +298,7 @@ fn another_chroot_in_which_the_pid_file_is_the_same_takes_over() {
     scene.adit.reload(2);
     let pid = fs::read_to_string(&pid_file).expect("the pid file");
     assert_eq!(pid.trim(), scene.adit.pid().to_string());
-    // It is still guarded, and goes with the program.
+    // It is still guarded, and removed when the program exits.
     scene.adit.reload(2);
     let stopped = scene.adit.pid();
     let Scene { adit, .. } = scene;
@@ -307,7 +307,7 @@ fn another_chroot_in_which_the_pid_file_is_the_same_takes_over() {
     assert!(!pid_file.exists(), "the pid file is left over");
 }
 
-/// Reloads something that is wrong; the log says these, and everything goes on as before.
+/// Reloads something wrong; the log has these phrases, and everything stays as before.
 #[track_caller]
 fn rejected(change: impl FnOnce(&Scene, String) -> String, phrases: &[&str]) {
     let scene = Scene::start();
@@ -321,7 +321,7 @@ fn rejected(change: impl FnOnce(&Scene, String) -> String, phrases: &[&str]) {
         "the old generation was replaced"
     );
     scene.client();
-    // And the way back is open.
+    // Changing it back works.
     scene.adit.rewrite(|_| good);
     scene.adit.reload(2);
     scene.client();
@@ -360,7 +360,7 @@ fn a_port_that_is_taken_leaves_the_old_configuration_whole() {
             "Binding service [new] to {address}: Address already in use"
         )],
     );
-    // What could have been bound was given back.
+    // What was bound for it was closed again.
     TcpListener::bind((free, 7003)).expect("nothing is left bound");
 }
 
@@ -413,7 +413,7 @@ fn a_hundred_reloads_leave_memory_and_descriptors_where_they_were() {
             memory(roles.master),
         )
     };
-    // Ten to warm up: allocators and caches take their share once.
+    // Ten to warm up: allocators and caches grow once.
     for _ in 0..10 {
         adit.reload(1);
     }
@@ -441,7 +441,7 @@ fn a_hundred_reloads_leave_memory_and_descriptors_where_they_were() {
     );
 }
 
-/// The configuration's text with another address for the service that comes last.
+/// The configuration's text with another address for the last service.
 fn accept_of_echo(text: &str, old: impl std::fmt::Display, new: impl std::fmt::Display) -> String {
     let at = text.find("[echo]").expect("the service");
     let (before, section) = text.split_at(at);
@@ -465,13 +465,14 @@ fn an_address_becomes_one_that_overlaps_it_and_back() {
     TcpStream::connect(elsewhere).expect_err("nobody listens there any more");
     change(&narrow.to_string(), wide);
     peers::connect(elsewhere);
-    // Nobody else gets in beside it.
+    // No other program can bind beside it.
     TcpListener::bind(narrow).expect_err("a port in use");
     scene.survives();
 }
 
-/// Closing a listening socket resets whoever is in its queue, so nobody may be: several clients whose
-/// ClientHello is answered with an alert at once, while the address changes again and again.
+/// Closing a listening socket resets the connections in its queue, so it must be empty: several
+/// clients, whose ClientHello is answered with an alert at once, connect while the address changes
+/// again and again.
 #[test]
 fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
     require!(adit);
@@ -504,7 +505,10 @@ fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
             adit.rewrite(|text| accept_of_echo(&text, &last, next));
             adit.reload(1);
             last = next.to_string();
-            if clients.iter().any(|client| client.is_finished()) {
+            if clients
+                .iter()
+                .any(std::thread::ScopedJoinHandle::is_finished)
+            {
                 break;
             }
         }
@@ -513,7 +517,7 @@ fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
 }
 
 #[test]
-fn somebody_who_does_not_answer_on_a_unix_socket_keeps_nobody_waiting() {
+fn an_unresponsive_program_on_a_unix_socket_delays_nothing() {
     use nix::sys::socket::{
         AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
     };

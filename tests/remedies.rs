@@ -1,4 +1,4 @@
-//! Every error says what to do about it, in the log and by `adit check`, and in no words of Rust's.
+//! Every error says what to do about it, in the log and in `adit check`, and not in Rust's words.
 
 use std::fs;
 use std::os::unix::net::UnixListener;

@@ -1,4 +1,4 @@
-//! A session is resumed whichever worker gets the connection, and after a reload.
+//! A session resumes in whichever worker gets the connection, and after a reload.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use crate::support::openssl::{s_client, s_server};
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, poll_for, stand_in, tls};
 
-/// `openssl s_client` that stores its session, or shows one it has stored.
+/// `openssl s_client` that stores its session, or presents a stored one.
 fn openssl(adit: &Adit, version: &str, session: &Path, how: &str) -> String {
     let session = session.to_str().expect("a path in UTF-8");
-    // It must stay for TLS 1.3's tickets, which come after the handshake: the upstream's greeting
-    // comes later still, and ends the connection.
+    // It must stay for TLS 1.3's tickets, which come after the handshake: the upstream's greeting comes
+    // later still, and ends the connection.
     s_client(
         adit.address("test"),
         &[version, how, session, "-ign_eof"],
@@ -38,7 +38,7 @@ fn resumes_everywhere(version: &str, more: &str) {
     let upstream = Server::greeting("hello\n");
     let adit = server(&certs, &upstream, 4, more);
     let session = adit.plan.folder().join("session");
-    // Connections that stay keep the workers unevenly busy, so that the next ones go to each.
+    // Open connections keep the workers unevenly busy, so that the next ones go to each.
     let mut held = Vec::new();
     let said = openssl(&adit, version, &session, "-sess_out");
     assert!(said.contains("New, TLSv1"), "{said}");
@@ -116,7 +116,7 @@ fn client_mode_resumes(version: &str) {
     let certs = Certs::new();
     let (server, address) = s_server(&certs.server(), &[version, "-rev"]);
     let plan = Plan::new();
-    // One worker: each keeps the sessions of its own.
+    // One worker, since each keeps client sessions of its own.
     let plan = if stand_in().is_none() {
         plan.global("workers = 1")
     } else {
@@ -137,7 +137,7 @@ fn client_mode_resumes(version: &str) {
     };
     talk();
     adit.wait_for_log("TLS connected: new session negotiated");
-    // s_server serves one after the other; it is free when the first is finished.
+    // s_server serves one connection after another, and is free when the first is finished.
     let resumed = poll_for(crate::support::DEADLINE, || {
         talk();
         adit.log()

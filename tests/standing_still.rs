@@ -1,4 +1,4 @@
-//! A worker that is there and does nothing is no worker: what waits for it goes to others.
+//! A worker that does nothing counts as none: what waits for it goes to others.
 
 use std::net::TcpStream;
 
@@ -8,14 +8,17 @@ use crate::require;
 use crate::supervision::{goes_on, open, send, start};
 use crate::support::{Adit, Certs, proc, tls, wait_for};
 
-/// Clients that connect while a worker stands still: some are handed to it.
+/// Clients that connect while a worker is stopped: some are handed to it.
 fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
     proc::freeze(stopped);
     let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         assert!(goes_on(client), "connection {number} was left with it");
     }
-    assert!(adit.count_in_log("stands still: ") > 0, "it was given none");
+    assert!(
+        adit.count_in_log("is not responding: ") > 0,
+        "it was given none"
+    );
     clients
 }
 
@@ -28,8 +31,8 @@ fn a_worker_that_stands_still_loses_its_new_connections_to_others_and_then_its_l
     let before = proc::roles(adit.pid());
     let stopped = before.workers[0];
     let mut clients = beside_a_stopped_worker(&adit, stopped);
-    // Killed for it, and replaced, while nobody else notices.
-    adit.wait_for_log("s: it is killed");
+    // Killed for it, and replaced, without any other effect.
+    adit.wait_for_log("s: killing it");
     wait_for("another worker in its place", || {
         let roles = proc::roles(adit.pid());
         (roles.workers.len() == 2 && !roles.workers.contains(&stopped)).then_some(())
@@ -48,7 +51,7 @@ fn a_worker_that_goes_on_in_time_serves_again_and_no_connection_twice() {
     let stopped = proc::roles(adit.pid()).workers[0];
     let mut clients = beside_a_stopped_worker(&adit, stopped);
     send(stopped, Signal::SIGCONT);
-    adit.wait_for_log(&format!("(PID {stopped}) goes on"));
+    adit.wait_for_log(&format!("(PID {stopped}) responds again"));
     assert!(clients.iter_mut().all(goes_on));
     // It has none of those, so it is the least busy now.
     let own = format!("[{stopped}]: Service [test] accepted connection");

@@ -1,4 +1,4 @@
-//! The beginning and the end: the pid file, the daemon that tells its starter, and what SIGTERM does.
+//! Start and stop: the pid file, the daemon's report to its starter, and SIGTERM.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn term_stops_everything_and_removes_the_pid_file() {
     let mut client = open(&adit);
     let pid = fs::read_to_string(&file).expect("a pid file");
     assert_eq!(pid.trim(), adit.pid().to_string());
-    // Without drainTimeout nobody waits for the connection that is open.
+    // Without drainTimeout it does not wait for the open connection.
     let (status, log) = adit.stop();
     assert!(status.success(), "{status}");
     assert!(log.contains("Terminated"), "{log}");
@@ -80,7 +80,8 @@ fn as_a_daemon_it_returns_to_its_starter_when_it_serves() {
     let (plan, file) = daemon(&certs, &upstream);
     let mut adit = plan.launch();
     assert!(adit.wait_for_exit().success(), "{}", adit.everything_said());
-    // No waiting from here on: it serves already. (stunnel returns before its pid file is written.)
+    // From here on it serves already, without waiting. (stunnel returns before its pid file is
+    // written.)
     let pid = if crate::support::stand_in().is_some() {
         wait_for("the pid file", || {
             fs::read_to_string(&file).ok()?.trim().parse().ok()
@@ -143,7 +144,7 @@ fn a_pid_file_of_a_dead_instance_is_taken_over() {
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let plan = Plan::new();
     let file = plan.folder().join("adit.pid");
-    // No process has this number: it is above the highest there can be.
+    // No process has this number, which is above the highest possible one.
     fs::write(&file, "4194305\n").expect("writing");
     let line = format!("pid = {}", file.display());
     let adit = plan

@@ -1,5 +1,5 @@
-//! STARTTLS in both modes, for each protocol that knows it: nothing said in plain is ever taken as
-//! said within TLS, and whoever refuses is named.
+//! STARTTLS in both modes, for each protocol that has it: nothing sent in plain is ever taken as sent
+//! inside TLS, and the log names the side that refuses.
 
 use std::io::Write;
 use std::process::Command;
@@ -39,7 +39,7 @@ fn client_mode_carries(protocol: Starttls) {
     let upstream = upstream(&certs, protocol, &seen, "");
     let adit = client_mode(&certs, protocol, &upstream);
     let mut client = Lines(adit.connect("test"));
-    // The old program hears a greeting and knows nothing of TLS.
+    // The old program gets a greeting and knows nothing of TLS.
     client.expect(protocol.greeting.split(' ').next().expect("a word"));
     let (command, answer) = protocol.command;
     client.ask(command, answer);
@@ -76,7 +76,7 @@ fn client_mode_speaks_starttls_to_an_nntp_server() {
     client_mode_carries(NNTP);
 }
 
-/// What a client says before it may ask for TLS.
+/// What a client sends before it may ask for TLS.
 fn ask_for_tls(client: &mut Lines<std::net::TcpStream>, protocol: Starttls) {
     client.expect(protocol.greeting.split(' ').next().expect("a word"));
     match protocol.name {
@@ -173,7 +173,7 @@ fn plaintext_behind_the_request(protocol: Starttls, request: &str) {
     if protocol.name == "smtp" {
         client.ask("EHLO client.test", "250 ");
     }
-    // One segment: the second line was said by whoever sits on the wire.
+    // One segment: the second line comes from an attacker on the path.
     client.send(&format!("{request}\r\nINJECTED\r\n"));
     client.rest();
     adit.wait_for_log(&format!("plaintext behind {}", protocol.request));
@@ -252,7 +252,7 @@ fn refused(protocol: Starttls, reply: String) -> (Adit, String) {
         .collect::<Vec<_>>()
         .join("\n");
     assert!(!errors.is_empty(), "no error line");
-    // The greeting may be heard, and adit's own words that end it.
+    // The client may get the greeting, and adit's own words that end it.
     let answers = heard.strip_prefix(protocol.greeting).unwrap_or(&heard);
     assert!(
         !answers.contains(protocol.command.1),

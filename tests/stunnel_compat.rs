@@ -1,6 +1,6 @@
-//! The same configuration, the same peers, on stunnel and on adit: the client sees the same, and
-//! the phrases that people's filters match on stand in both logs. A difference is a bug, or it is
-//! written down here with its reason.
+//! The same configuration and the same peers for stunnel and for adit: the client sees the same, and
+//! both logs contain the phrases that filters match on. A difference is a bug, or is written down here
+//! with its reason.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
 
 mod configurations;
 
-/// What filters match on, without the parts that differ from run to run.
+/// What filters match on, without the parts that vary from run to run.
 const PHRASES: &[&str] = &[
     "Configuration successful",
     "Configuration failed",
@@ -57,7 +57,7 @@ const PHRASES: &[&str] = &[
     "needs authentication to prevent MITM attacks",
 ];
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 struct Came {
     /// What the client saw.
@@ -74,7 +74,7 @@ fn phrases(log: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Runs it with `path`; `talk` plays the client and says what it saw.
+/// Runs it with `path`; `talk` plays the client and returns what it saw.
 fn once(path: &Path, lines: &str, talk: &dyn Fn(&Adit) -> String) -> Came {
     let adit = Plan::new().program(path).service("test", lines).start();
     let seen = talk(&adit);
@@ -89,8 +89,8 @@ fn stunnel() -> PathBuf {
     installed("stunnel4").expect("asked for before")
 }
 
-/// Runs both and compares; `differs` lists phrases that only one of them has, with the reason
-/// beside it in the test.
+/// Runs both and compares; `differs` lists phrases that only one of them has, with the reason beside it
+/// in the test.
 #[track_caller]
 fn same(lines: &str, differs: &[&str], talk: impl Fn(&Adit) -> String) {
     let mut theirs = once(&stunnel(), lines, &talk);
@@ -122,7 +122,7 @@ macro_rules! require_both {
     };
 }
 
-/// Says hello, ends its half, reads the rest.
+/// Sends hello, ends its half, reads the rest.
 fn hello(stream: &mut (impl Read + Write), end: impl FnOnce()) -> String {
     let mut answer = [0; 5];
     let said = stream.write_all(b"hello").and_then(|()| stream.flush());
@@ -137,7 +137,7 @@ fn plain_hello(adit: &Adit) -> String {
     let mut client = adit.connect("test");
     let half = client.try_clone().expect("dup");
     let heard = hello(&mut client, || {
-        half.shutdown(std::net::Shutdown::Write).expect("its half")
+        half.shutdown(std::net::Shutdown::Write).expect("its half");
     });
     heard
         + if peers::read_until_gone(&mut client).is_ok() {
@@ -228,7 +228,7 @@ fn a_server_that_is_not_to_be_trusted() {
         upstream.line(),
         certs.ca_line()
     );
-    // OpenSSL knows no reason for this refusal, and tells the server of an "internal error".
+    // OpenSSL has no reason for this refusal, and tells the server about an "internal error".
     let differs = ["TLS alert (write): fatal: bad certificate"];
     same(&lines, &differs, |adit| {
         only_whether_answered(&plain_hello(adit))
@@ -256,7 +256,7 @@ fn a_locally_installed_certificate() {
     same(&lines, &[], plain_hello);
 }
 
-/// `openssl s_client` that goes on until the upstream's greeting has come and ended it.
+/// `openssl s_client`, which runs until the upstream's greeting has come and ended it.
 fn openssl(adit: &Adit, arguments: &[&str]) -> String {
     let arguments = [arguments, &["-ign_eof"]].concat();
     s_client(adit.address("test"), &arguments, "")
@@ -283,7 +283,7 @@ fn a_client_whose_certificate_is_not_installed_here() {
         (&known, true),
         (&certs.issue("stranger", wish("stranger")), false),
         (&certs.self_signed("itself", wish("itself")), false),
-        // The name alone, on a certificate of one's own making.
+        // Only the name, on a certificate that anyone could make.
         (&certs.self_signed("mimic", wish("known")), false),
     ] {
         let (cert, key) = (pair.cert.to_str(), pair.key.to_str());
@@ -332,7 +332,7 @@ fn a_session_of_a_client_with_a_long_chain_is_resumed_by_its_number() {
     });
 }
 
-/// One after the other, the first still open: adit has several workers, and must not show it.
+/// One after the other, with the first still open: adit has several workers, and must not show it.
 #[test]
 fn a_client_that_comes_back_before_its_first_connection_has_ended() {
     require_both!();
@@ -353,7 +353,7 @@ fn a_client_that_comes_back_before_its_first_connection_has_ended() {
     }
 }
 
-/// What scripts learn the port and the readiness from.
+/// Scripts learn the port and the readiness from these lines.
 #[test]
 fn a_reload_at_once_after_the_start_binds_again_and_starts_nothing_again() {
     require_both!();
@@ -419,7 +419,7 @@ fn a_version_that_is_not_spoken() {
     let upstream = Server::echo();
     let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.3\n";
     same(&lines, &[], tls_hello(&certs, tls::ONLY_12, None));
-    // As the programs of old, without the extensions of TLS 1.2.
+    // Like an old program, without the extensions of TLS 1.2.
     require!(program "openssl");
     let lines = upstream.line() + &certs.server().lines() + "sslVersion = TLSv1.2\n";
     same(&lines, &[], |adit| {
@@ -515,7 +515,7 @@ fn starttls_in_both_modes(protocol: Starttls) {
         let answer = client.ask(command, answer);
         tls::end(&mut client.0);
         client.rest();
-        // stunnel puts a word of its own into the greeting; adit may, or not.
+        // stunnel adds a word of its own to the greeting; adit may do so.
         format!(
             "{}; {answer}",
             greeting.split(' ').next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Processes that die are replaced, and take with them only what was their own.
+//! Dead processes are replaced, and take only their own connections with them.
 
 use std::fs;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::{self, Adit, Certs, Plan, proc, tls, wait_for};
 
-/// Sends a process a signal.
+/// Sends a signal to a process.
 pub fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("a living process");
 }
@@ -42,7 +42,7 @@ pub fn open(adit: &Adit) -> TcpStream {
     client
 }
 
-/// Whether it still goes through.
+/// Whether it still relays.
 pub fn goes_on(client: &mut TcpStream) -> bool {
     use std::io::{Read, Write};
     let mut answer = [0; 5];
@@ -100,10 +100,10 @@ fn sockets_that_a_dead_worker_had_not_claimed_go_to_another() {
     let adit = start(&certs, &upstream, "workers = 2");
     let stopped = proc::roles(adit.pid()).workers[0];
     proc::freeze(stopped);
-    // Some of these are handed to the one that stands still.
+    // Some of these are handed to the stopped one.
     let mut clients: Vec<TcpStream> = (0..8).map(|_| adit.connect("test")).collect();
-    // All are accepted when the last has an answer or waits in the stopped worker's socket: the
-    // master takes them in order, so one more that is served proves it.
+    // The master accepts in order, so one more connection that is served proves that all these are
+    // accepted: the last has an answer, or waits in the stopped worker's socket.
     wait_for("a connection that is served", || {
         let mut probe = adit.connect("test");
         probe
@@ -128,7 +128,7 @@ fn no_connection_is_refused_while_a_killed_master_is_replaced() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looper = scope.spawn(|| {
-            // So many and no more: all of them are served before the one that waits below.
+            // This many and no more: all of them are served before the one that waits below.
             let mut count = 0;
             while count < 300 && !stop.load(Ordering::SeqCst) {
                 // A refused one fails here.
@@ -141,7 +141,7 @@ fn no_connection_is_refused_while_a_killed_master_is_replaced() {
         wait_for("the master's end", || {
             (!proc::alive(before.master)).then_some(())
         });
-        // Begun when nobody accepts, served by the next.
+        // Begun while no process accepts, served by the next master.
         let mut waiting = peers::connect(address);
         peers::says_and_hears(&mut waiting, "hello");
         stop.store(true, Ordering::SeqCst);
@@ -170,7 +170,7 @@ fn a_killed_resolver_is_replaced() {
         let title = |pid: &i32| proc::title(*pid).contains("resolver") && *pid != killed;
         proc::children(adit.pid()).iter().any(title).then_some(())
     });
-    // Names are resolved at each connection here.
+    // Here names are resolved at each connection.
     wait_for("a connection by name", || {
         let mut client = adit.connect("test");
         goes_on(&mut client).then_some(())
@@ -199,7 +199,7 @@ fn workers_that_die_fast_are_restarted_with_back_off() {
     let adit = start(&certs, &upstream, "workers = 1");
     let master = proc::roles(adit.pid()).master;
     let end = Instant::now() + Duration::from_secs(3);
-    // By number: one that is killed may still be seen for a while.
+    // By number, since a killed one may be visible for a while.
     let mut killed = std::collections::BTreeSet::new();
     while Instant::now() < end {
         for pid in proc::children(master) {
@@ -209,23 +209,23 @@ fn workers_that_die_fast_are_restarted_with_back_off() {
         std::thread::yield_now();
     }
     let killed = killed.len();
-    // Without back-off it is hundreds.
+    // Without back-off there are hundreds.
     assert!(
         killed < 60,
         "{killed} workers were started in three seconds"
     );
-    // And it goes on once they live.
+    // And it serves again once they live.
     assert!(goes_on(&mut open(&adit)));
     assert_eq!(proc::roles(adit.pid()).master, master);
 }
 
-/// Roles of an adit with two workers, and a client of each.
+/// The roles of an adit with two workers, and a client of each.
 fn two_workers(adit: &Adit) -> (proc::Roles, Vec<TcpStream>) {
     let clients = (0..2).map(|_| open(adit)).collect();
     (proc::roles(adit.pid()), clients)
 }
 
-/// Until nobody listens there any more.
+/// Waits until connections there are refused.
 pub fn wait_until_refused(address: std::net::SocketAddr) {
     wait_for("the listener's end", || {
         TcpStream::connect(address).is_err().then_some(())
@@ -233,13 +233,13 @@ pub fn wait_until_refused(address: std::net::SocketAddr) {
 }
 
 #[test]
-fn a_master_that_is_told_to_drain_while_somebody_connects_lives_on() {
+fn a_master_that_is_told_to_drain_while_a_client_connects_lives_on() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&certs, &upstream, "workers = 2\ndrainTimeout = 60");
     let (roles, mut clients) = two_workers(&adit);
-    // The word and the connection are there in the same turn of its loop.
+    // The message and the connection are there in the same turn of its loop.
     proc::freeze(roles.master);
     let _waiting = adit.connect("test");
     adit.signal(Signal::SIGTERM);
@@ -281,7 +281,7 @@ fn sockets_that_a_dead_worker_had_not_claimed_are_served_while_draining_too() {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_left_behind_by_nobody() {
+fn no_process_leaves_a_stalled_worker_behind() {
     require!(adit);
     let certs = Certs::new();
     let upstream = tls::echo_server(&certs, tls::BOTH);
@@ -306,20 +306,20 @@ fn a_master_without_a_free_descriptor_lives_through_usr1() {
     let old = adit.plan.folder().join("log.1");
     fs::rename(&log, &old).expect("rotating");
     adit.signal(Signal::SIGUSR1);
-    // Told where it could be told.
+    // The others were told.
     wait_for("a word that was cut short", || {
         let said = fs::read_to_string(&old).unwrap_or_default();
         said.contains("was cut short").then_some(())
     });
     proc::limit_descriptors(roles.master, &limit);
     assert!(goes_on(&mut client));
-    // And is told again once it has one, and its workers with it.
-    wait_until_nobody_holds(&adit, &old);
+    // It is told again once it has a descriptor, and so are its workers.
+    wait_until_no_process_holds(&adit, &old);
     assert_eq!(proc::roles(adit.pid()).master, roles.master);
 }
 
-/// Until every process has let go of that log file.
-fn wait_until_nobody_holds(adit: &Adit, file: &Path) {
+/// Waits until every process has closed that log file.
+fn wait_until_no_process_holds(adit: &Adit, file: &Path) {
     wait_for("the old log's last holder", || {
         let family = proc::family(adit.pid());
         let held = family.iter().any(|one| proc::has_open(one.pid, file));
@@ -337,7 +337,7 @@ fn a_worker_that_was_too_busy_to_be_told_of_a_log_file_is_told_again() {
     let worker = proc::roles(adit.pid()).workers[0];
     let log = adit.plan.folder().join("log");
     let old = adit.plan.folder().join("log.1");
-    // More words than its queue takes: the kernel counts more than 512 bytes for each.
+    // More messages than its queue takes: the kernel counts more than 512 bytes for each.
     let room = fs::read_to_string("/proc/sys/net/core/wmem_default").expect("/proc/sys");
     let room: usize = room.trim().parse().expect("a number");
     proc::freeze(worker);
@@ -360,7 +360,7 @@ fn a_master_that_dies_while_a_reload_loads_is_replaced_once() {
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&certs, &upstream, "workers = 1");
     let roles = proc::roles(adit.pid());
-    // A resolver that stands still holds the candidate where it is.
+    // A stopped resolver holds the candidate where it is.
     proc::freeze(roles.resolver);
     adit.rewrite(|text| text + "connect = localhost:1\n");
     adit.signal(Signal::SIGHUP);
@@ -375,7 +375,7 @@ fn a_master_that_dies_while_a_reload_loads_is_replaced_once() {
     let second = Some(Duration::from_secs(1));
     waiting.set_read_timeout(second).expect("a timeout");
     assert!(!goes_on(&mut waiting), "nobody is there to serve it");
-    let used = proc::cpu_time(adit.pid()) - before;
+    let used = proc::cpu_time(adit.pid()).checked_sub(before).unwrap();
     assert!(used < Duration::from_millis(500), "a busy loop: {used:?}");
     send(roles.resolver, Signal::SIGCONT);
     adit.wait_for_log("Configuration reloaded");
@@ -439,7 +439,7 @@ fn a_kernel_without_memory_for_poll_ends_no_process() {
             who.iter().all(failed).then_some(())
         });
     };
-    // Each of them goes round its loop.
+    // Each goes round its loop.
     for _ in 0..3 {
         assert!(goes_on(&mut open(&adit)));
         adit.signal(Signal::SIGUSR2);
@@ -499,7 +499,7 @@ fn workers_whose_master_was_killed_are_shown_and_waited_for_over_an_upgrade_and_
     assert_eq!(shown["services"][0]["active"], 1);
     adit.signal(Signal::SIGUSR2);
     adit.wait_for_log("Generation 1 has lost its master, and 1 more active connection(s)");
-    // Another version knows of it as well.
+    // A new version knows about it as well.
     let new = program.with_extension("new");
     fs::copy(&program, &new).expect("copy");
     fs::rename(&new, &program).expect("rename");

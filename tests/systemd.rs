@@ -1,4 +1,4 @@
-//! What systemd passes and is told, with the test in its place.
+//! What systemd passes to adit and hears from it, with the test in systemd's place.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -48,7 +48,7 @@ fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
     talk();
     adit.reload(1);
     talk();
-    // Commands ask the one that runs how many it has.
+    // Commands ask the running adit how many it has.
     let file = adit.plan.file();
     let command = |arguments: &[&str]| {
         let mut command = std::process::Command::new(support::adit::program());
@@ -70,7 +70,7 @@ fn a_socket_that_systemd_passes_takes_the_place_of_accept() {
     assert!(!good && said.contains("two endpoints"), "{said}");
     assert!(command(&["check", "--passed", "2"]).0);
     talk();
-    // And without one that runs there are none.
+    // Without a running adit there are none.
     adit.rewrite(|text| text[..text.find("[too many]").expect("it")].to_owned());
     adit.signal(Signal::SIGTERM);
     assert!(adit.wait_for_exit().success());
@@ -95,7 +95,7 @@ impl Manager {
         }
     }
 
-    /// The next word of this name, all others before it skipped.
+    /// The next message with this name; skips all others before it.
     #[track_caller]
     fn wait_for(&mut self, word: &str) {
         wait_for(word, || {
@@ -142,7 +142,7 @@ fn systemd_is_told_of_the_start_of_reloads_and_of_the_end() {
     let (status, _) = adit.stop();
     assert!(status.success());
     manager.wait_for("STOPPING=1");
-    // Without a watchdog nobody is fed, and nothing wakes up for it.
+    // Without a watchdog, nothing is fed, and no process wakes up for it.
     assert!(!manager.told.iter().any(|told| told.starts_with("WATCHDOG")));
 }
 
@@ -173,8 +173,8 @@ fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
     assert_eq!(adit.count_in_log("stands still"), 1);
 }
 
-/// What the sandboxed systemd runs: adit in stunnel's place, by units of each type, with a file that
-/// says nothing of `foreground`.
+/// Run under a sandboxed systemd: adit in stunnel's place, in units of each type, with a file that does
+/// not mention `foreground`.
 const UNITS: &str = r#"
 set -u
 mkdir -p /etc/stunnel
@@ -214,7 +214,7 @@ done
 echo done
 "#;
 
-/// With Debian's stunnel@.service, which gives no type, stunnel 5.68 with such a file is dead at once.
+/// With Debian's stunnel@.service, which sets no type, stunnel 5.68 exits at once with such a file.
 #[test]
 fn a_file_without_foreground_is_served_by_units_of_every_type() {
     require!(root);

@@ -1,4 +1,4 @@
-//! An address that is taken: the program that has it is named, by a start, a reload and `adit check`.
+//! An address that is taken: a start, a reload and `adit check` name the program that has it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -9,7 +9,7 @@ use crate::support::adit::program;
 use crate::support::peers::Server;
 use crate::support::{Certs, Plan};
 
-/// `adit check` of what this plan would start with.
+/// `adit check` for this plan.
 #[track_caller]
 fn check(plan: &Plan, strict: bool) -> (Option<i32>, String) {
     let _ = plan.command();
@@ -32,7 +32,7 @@ fn taken() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// What is said of an address that this process has.
+/// The message for an address that this process has.
 fn has_it(address: &str) -> String {
     let own = std::process::id();
     let name = std::fs::read_to_string("/proc/self/comm").expect("a name");
@@ -78,11 +78,11 @@ fn check_warns_of_a_port_that_another_program_has_and_names_it() {
     assert_eq!(check(&plan, true).0, Some(1));
     drop(listener);
     assert_eq!(check(&plan, true).0, Some(0));
-    // What the running adit has is its own.
+    // The running adit's own addresses are not reported.
     let adit = plan.start();
     let (code, said) = check(&adit.plan, true);
     assert_eq!(code, Some(0), "{said}");
-    // Another instance is not this one.
+    // Another instance is not the same adit.
     let other = Plan::new().service("test", format!("accept = {address}\n{lines}"));
     let (code, said) = check(&other, true);
     assert_eq!(code, Some(1), "{said}");
@@ -106,7 +106,7 @@ fn a_unix_socket_that_another_program_has_is_told_likewise() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&phrase), "{said}");
     drop(listener);
-    // Left over, and replaced by a start.
+    // Stale, and replaced by a start.
     assert_eq!(check(&plan, true).0, Some(0));
     plan.start();
 }

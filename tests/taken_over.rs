@@ -1,5 +1,5 @@
-//! A process that somebody else has taken over can hurt nobody but its own connections: what it says
-//! on its channels is heard with suspicion. Here the test speaks in its place, on its descriptors.
+//! A compromised process can hurt only its own connections: the others distrust what it sends on its
+//! channels. Here the test sends in its place, on its descriptors.
 
 use std::fs;
 use std::io::IoSlice;
@@ -18,20 +18,20 @@ use crate::require;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
-/// Whether this kernel has pidfd_getfd(2), from 5.6 on, and lets it be called: by it the test gets at
-/// their sockets.
+/// Whether this kernel has pidfd_getfd(2), since 5.6, and permits it: the test needs it to get at their
+/// sockets.
 fn can_copy_descriptors() -> bool {
     // SAFETY: three numbers, the first of which is no descriptor.
     let copied = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) };
     !matches!(Errno::result(copied), Err(Errno::ENOSYS | Errno::EPERM))
 }
 
-/// Copies of a process's SOCK_SEQPACKET sockets, which process `maker` made.
+/// Copies of a process's SOCK_SEQPACKET sockets that process `maker` made.
 fn channels(pid: i32, maker: i32) -> Vec<OwnedFd> {
     // SAFETY: pidfd_open(2) takes numbers and makes a descriptor.
     let process = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let process = Errno::result(process).expect("a living process");
-    // SAFETY: it was made a moment ago, for us alone.
+    // SAFETY: it has just been made, and nothing else owns it.
     let process = unsafe { OwnedFd::from_raw_fd(process as i32) };
     let copy = |(number, _): (i32, String)| {
         // SAFETY: pidfd_getfd(2) takes numbers and makes a descriptor.
@@ -83,7 +83,7 @@ fn a_master_that_speaks_nonsense_to_root_is_replaced_and_root_touches_nothing() 
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = start(&upstream, &certs);
     let supervisor = adit.pid();
-    // Root would take this for a socket that nobody needs any more.
+    // Root would take this for a socket that is no longer used.
     let path = adit.plan.folder().join("victim");
     drop(UnixListener::bind(&path).expect("a socket's file"));
     let inode = fs::metadata(&path).expect("it").ino();

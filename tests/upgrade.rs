@@ -1,5 +1,5 @@
-//! A new binary takes over at SIGHUP in the supervisor's own process, and nobody is refused or cut;
-//! one that is no good is given up, and the old goes on.
+//! At SIGHUP a new binary takes over in the supervisor's own process, and no connection is refused or
+//! cut; a bad one is given up, and the old one keeps running.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::require;
 use crate::support::adit::program;
 use crate::support::{Plan, proc, wait_for};
 
-/// A copy of the program, which can be replaced as a package manager does it.
+/// A copy of the program, which can be replaced as by a package manager.
 struct Installed {
     plan: Plan,
     path: PathBuf,
@@ -40,7 +40,7 @@ fn replace(path: &Path, content: &[u8]) {
     fs::rename(new, path).expect("rename");
 }
 
-/// The same program as another file: bytes behind an ELF file mean nothing to it.
+/// The same program as another file: bytes after the end of an ELF file mean nothing.
 pub fn next_version(path: &Path) {
     let mut content = fs::read(path).expect("read");
     content.extend(b"another version");
@@ -60,7 +60,7 @@ fn a_new_binary_takes_over_and_nothing_is_refused_or_cut() {
         scene.adit.reload(2);
         scene.adit.wait_for_log_times("has taken over", version);
     }
-    // The same process, another program: the one that the path names now.
+    // The same process, another program: the one now at that path.
     let running = fs::metadata(format!("/proc/{supervisor}/exe")).expect("the supervisor");
     assert_eq!(running.len(), fs::metadata(&path).expect("installed").len());
     let resolver = proc::roles(supervisor).resolver;
@@ -86,7 +86,7 @@ fn what_a_new_binary_took_over_it_can_also_stop() {
     assert_eq!(pid.trim(), scene.adit.pid().to_string());
     scene.adit.signal(Signal::SIGTERM);
     scene.adit.wait_for_log("Terminated");
-    // What the old program had started goes too.
+    // What the old program started exits too.
     proc::wait_for_end(&family[1..]);
     wait_for("the pid file's end", || (!pid_file.exists()).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! Who is let through: certificates of servers and of clients, by chain, by name, by being known.
+//! Which peers are accepted: certificates of servers and clients, by chain, by name, by being known.
 
 use std::fs;
 use std::net::TcpStream;
@@ -170,12 +170,12 @@ fn verifyserver_asks_for_chain_and_name_at_once() {
     require!(adit);
     let certs = Certs::new();
     let server = upstream(&certs.server());
-    // By address: the certificate names it.
+    // By address, which is in the certificate.
     accepted(&client_mode(
         &server,
         &(certs.ca_line() + "verifyServer = yes\n"),
     ));
-    // By the name that `sni` gives, which it does not have.
+    // By the name in `sni`, which the certificate does not have.
     let other = certs.ca_line() + "verifyServer = yes\nsni = mail.example.com\n";
     refused(&client_mode(&server, &other), "certificate verify failed");
     // By the system's authorities, none of which issued it.
@@ -190,13 +190,9 @@ fn a_folder_of_authorities_serves_as_well() {
     require!(program "openssl");
     let certs = Certs::new();
     let folder = certs.folder().join("authorities");
-    std::fs::create_dir(&folder).expect("mkdir");
-    std::fs::copy(certs.ca(), folder.join("one.pem")).expect("copying");
-    crate::support::openssl::run(
-        std::process::Command::new("openssl")
-            .arg("rehash")
-            .arg(&folder),
-    );
+    fs::create_dir(&folder).expect("mkdir");
+    fs::copy(certs.ca(), folder.join("one.pem")).expect("copying");
+    openssl::run(Command::new("openssl").arg("rehash").arg(&folder));
     let server = upstream(&certs.server());
     let lines = format!("CApath = {}\nverifyChain = yes\n", folder.display());
     accepted(&client_mode(&server, &lines));
@@ -236,8 +232,8 @@ fn an_authority_whose_link_in_the_jail_is_removed_is_trusted_no_more() {
     refused(&adit, "unable to get local issuer certificate");
 }
 
-/// Shell functions: `root KEY NAME` makes a root, `sign KEY NAME BY EXTENSIONS FILE` a certificate that
-/// BY.key signs. A key that is not there yet is made.
+/// Shell functions: `root KEY NAME` makes a root, `sign KEY NAME BY EXTENSIONS FILE` a certificate
+/// signed by BY.key. A missing key is made.
 const AUTHORITY: &str = r#"
 cd "$1"
 keyid='subjectKeyIdentifier=hash
@@ -263,8 +259,8 @@ sign() {
 }
 "#;
 
-/// The commands make `shown.pem`, `sent.pem` and `trusted.pem`: a server's certificate, what it sends with
-/// it, and CAfile. Returns adit as that server's client, and what `openssl verify` says.
+/// The commands make `shown.pem`, `sent.pem` and `trusted.pem`: a server's certificate, what it sends
+/// along, and CAfile. Returns adit as that server's client, and the result of `openssl verify`.
 fn beside_openssl(commands: &str) -> (Adit, Server, Certs, String) {
     let certs = Certs::new();
     let script = format!("{AUTHORITY}{commands}\ncat shown.pem sent.pem > chain.pem\n");
@@ -289,7 +285,7 @@ fn beside_openssl(commands: &str) -> (Adit, Server, Certs, String) {
     (adit, server, certs, said)
 }
 
-/// The root is rejected, and another authority, which is trusted, vouches for its key.
+/// The root is rejected, and another, trusted authority vouches for its key.
 #[test]
 fn a_root_that_is_rejected_does_not_come_back_by_another_authority() {
     require!(program "openssl");

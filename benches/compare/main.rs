@@ -1,4 +1,10 @@
 //! `benches/run`: what a unit of work costs adit, stunnel, hitch, haproxy and nginx, side by side.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a measurement that fails shows where"
+)]
 
 #[path = "mod.rs"]
 mod compare;

@@ -168,7 +168,7 @@ impl Drop for Proxy {
             }
         }
         let deadline = Instant::now() + STOP;
-        while tree.iter().any(|process| process.lives()) && Instant::now() < deadline {
+        while tree.iter().any(tree::Process::lives) && Instant::now() < deadline {
             // A child that is not waited for still is in /proc.
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 watch::remove(root);

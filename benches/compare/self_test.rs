@@ -1,5 +1,11 @@
 //! The load generator, tested without adit: its parts, and the whole on Debian's stunnel where it
 //! is installed. (A bench target without a harness cannot hold tests.)
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a measurement that fails shows where"
+)]
 
 #[path = "mod.rs"]
 mod compare;

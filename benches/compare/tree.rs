@@ -96,7 +96,8 @@ pub fn clock(pid: i32) -> Option<Duration> {
     };
     // SAFETY: both calls write only to the two locals, which outlive them.
     let done = unsafe {
-        libc::clock_getcpuclockid(pid, &mut id) == 0 && libc::clock_gettime(id, &mut time) == 0
+        libc::clock_getcpuclockid(pid, &raw mut id) == 0
+            && libc::clock_gettime(id, &raw mut time) == 0
     };
     let seconds = u64::try_from(time.tv_sec).ok()?;
     let nanoseconds = u32::try_from(time.tv_nsec).ok()?;

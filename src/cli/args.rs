@@ -1,4 +1,4 @@
-//! Arguments to a command. Nothing is read or opened here.
+//! Parses the arguments into a command. Never in here: reading or opening anything.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -10,36 +10,36 @@ use lexopt::prelude::*;
 use super::commands::COMMANDS;
 use crate::config;
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `adit [FILE]`, `adit -fd N`, `adit relay`: serve.
     Run(Configuration),
-    /// `adit check`: say what is wrong, and start nothing.
+    /// `adit check`: report what is wrong, and start nothing.
     Check {
         /// What to check.
         configuration: Configuration,
-        /// Warnings fail it too.
+        /// Warnings count as errors.
         strict: bool,
         /// How many sockets systemd will pass.
         passed: usize,
         /// Each service's route is shown.
         route: bool,
     },
-    /// `adit reload`: have the running adit read its configuration again, and wait for the result.
+    /// `adit reload`: make the running adit read its configuration again, and wait for the result.
     Reload(Configuration),
-    /// `adit man PAGE`, for packages: the source of a manual page.
+    /// `adit man PAGE`, for packages: prints the source of a manual page.
     Man(String),
     /// `adit completions SHELL`, for packages.
     Completions(String),
     /// `adit status`.
     Status {
-        /// Where to ask.
+        /// Which adit to ask.
         control: ControlAt,
-        /// The document itself.
+        /// Print the document itself.
         json: bool,
     },
-    /// `adit stop`: end the running adit, and wait until it has ended.
+    /// `adit stop`: stop the running adit, and wait until it has exited.
     Stop(ControlAt),
     /// `adit demo`.
     Demo,
@@ -56,13 +56,13 @@ pub enum Command {
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// What is below the flags.
+    /// The text that the flags are added to.
     pub source: Source,
     /// Options and their values, in the order they were given.
     pub flags: Vec<(String, String)>,
 }
 
-/// What is below the flags.
+/// The text that the flags are added to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A file.
@@ -78,12 +78,12 @@ pub enum Source {
 pub enum ControlAt {
     /// This one.
     Socket(PathBuf),
-    /// Of the adit that runs with this configuration.
+    /// That of the adit that runs with this configuration.
     Configuration(Configuration),
 }
 
 impl ControlAt {
-    /// The configuration file that is meant, if it is one.
+    /// The configuration file, if there is one.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             ControlAt::Configuration(Configuration {
@@ -95,7 +95,7 @@ impl ControlAt {
     }
 }
 
-/// The command line is not understood; names the argument.
+/// A malformed command line; the text names the argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageError(String);
 
@@ -119,14 +119,14 @@ impl From<&str> for UsageError {
     }
 }
 
-/// Whether the program's own name is stunnel's: then it is what scripts made for stunnel expect,
-/// and has stunnel's default file and no commands.
+/// Whether the program was called by stunnel's name. Then it behaves as scripts for stunnel expect:
+/// with stunnel's default file, and without commands.
 pub fn called_as_stunnel(program: Option<&OsStr>) -> bool {
     let name = program.and_then(|program| Path::new(program).file_name());
     name.is_some_and(|name| name == "stunnel" || name == "stunnel4")
 }
 
-/// The file that is read when none is given.
+/// The file that is read if none is named.
 pub fn default_file(as_stunnel: bool) -> &'static str {
     match as_stunnel {
         true => "/etc/stunnel/stunnel.conf",
@@ -134,10 +134,10 @@ pub fn default_file(as_stunnel: bool) -> &'static str {
     }
 }
 
-/// Understands `arguments`, the program's name not among them.
+/// Parses `arguments`, which do not include the program's name.
 ///
 /// # Errors
-/// An argument is unknown, missing or one too many.
+/// An argument is unknown, missing or superfluous.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     as_stunnel: bool,
@@ -164,15 +164,15 @@ pub fn parse(
     }
 }
 
-/// What other programs call it, and what to type here.
+/// Commands of other programs, and what to type here instead.
 const ELSEWHERE: [(&[&str], &str); 4] = [
     (
         &["start", "run", "serve", "daemon"],
-        "to start adit, type `adit [FILE]`; as a service of systemd, `systemctl start adit`",
+        "to start adit, type `adit [FILE]`; as a systemd service, `systemctl start adit`",
     ),
     (
         &["restart", "force-reload", "hup"],
-        "to have a changed configuration taken over, type `adit reload [FILE]`; to end adit, `adit stop [FILE]`",
+        "to apply a changed configuration, type `adit reload [FILE]`; to stop adit, `adit stop [FILE]`",
     ),
     (
         &["test", "configtest", "verify", "validate"],
@@ -184,8 +184,8 @@ const ELSEWHERE: [(&[&str], &str); 4] = [
     ),
 ];
 
-/// What to type instead of a word that is no command, if it is probably meant to be one. A word with
-/// a `/` or a `.` in it is a file's name.
+/// Advice for a word that is no command but was probably meant to be one. A word that contains a `/` or
+/// a `.` is a file name.
 pub fn meant_command(word: &OsStr) -> Option<String> {
     let word = word.to_str().filter(|word| !word.contains(['/', '.']))?;
     let lower = word.to_ascii_lowercase();
@@ -272,7 +272,7 @@ fn relay(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             return Err(UsageError(format!("adit relay needs '--{needed}'")));
         }
     }
-    // It stands before somebody who wants to see what happens.
+    // A person is watching the terminal.
     for (name, value) in [("foreground", "yes"), ("syslog", "no"), ("debug", "info")] {
         if !given.has(name) {
             given.flag(name, value);
@@ -340,7 +340,7 @@ fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     }
 }
 
-/// What was given of a configuration so far.
+/// The parts of a configuration given so far.
 #[derive(Default)]
 struct Given {
     source: Option<Source>,
@@ -386,7 +386,7 @@ impl Given {
         self.flags.iter().any(|(given, _)| given == name)
     }
 
-    /// Where to ask: at this socket, or where the configuration says.
+    /// Which adit to ask: the one at this socket, or the configuration's.
     fn control(self, socket: Option<PathBuf>) -> Result<ControlAt, UsageError> {
         match socket {
             Some(_) if self.source.is_some() => Err("give '--control' or a file, not both".into()),
@@ -405,213 +405,4 @@ impl Given {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(arguments: &[&str]) -> Result<Command, String> {
-        parse(arguments.iter().map(OsString::from), false).map_err(|error| error.to_string())
-    }
-
-    fn file(path: &str) -> Configuration {
-        Configuration {
-            source: Source::File(path.into()),
-            flags: Vec::new(),
-        }
-    }
-
-    fn descriptor(number: RawFd) -> Configuration {
-        Configuration {
-            source: Source::Descriptor(number),
-            flags: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn commands_are_understood() {
-        let default = file("/etc/adit/adit.conf");
-        let check = |configuration, strict| Command::Check {
-            configuration,
-            strict,
-            passed: 0,
-            route: false,
-        };
-        let status = |control, json| Command::Status { control, json };
-        let named = |configuration| ControlAt::Configuration(configuration);
-        for (arguments, command) in [
-            (&[][..], Command::Run(default.clone())),
-            (&["a.conf"], Command::Run(file("a.conf"))),
-            (&["./check"], Command::Run(file("./check"))),
-            (&["-fd", "0"], Command::Run(descriptor(0))),
-            (&["--fd=7"], Command::Run(descriptor(7))),
-            (&["-version"], Command::Version),
-            (&["--version"], Command::Version),
-            (&["-V"], Command::Version),
-            (&["-help"], Command::Help),
-            (&["-h"], Command::Help),
-            (&["-sockets"], Command::Sockets),
-            (&["-options"], Command::Options),
-            (&["check"], check(default.clone(), false)),
-            (&["check", "--strict", "a"], check(file("a"), true)),
-            (&["check", "a", "--strict"], check(file("a"), true)),
-            (&["check", "-fd", "3"], check(descriptor(3), false)),
-            (
-                &["check", "--route", "a"],
-                Command::Check {
-                    configuration: file("a"),
-                    strict: false,
-                    passed: 0,
-                    route: true,
-                },
-            ),
-            (&["check", "--help"], Command::Help),
-            (&["status"], status(named(default), false)),
-            (&["status", "a", "--json"], status(named(file("a")), true)),
-            (
-                &["status", "--control", "/c"],
-                status(ControlAt::Socket("/c".into()), false),
-            ),
-            (&["stop", "a"], Command::Stop(named(file("a")))),
-            (
-                &["stop", "--control", "/c"],
-                Command::Stop(ControlAt::Socket("/c".into())),
-            ),
-            (&["reload"], Command::Reload(file("/etc/adit/adit.conf"))),
-            (&["reload", "a"], Command::Reload(file("a"))),
-            (&["man", "adit.8"], Command::Man("adit.8".into())),
-            (&["completions", "zsh"], Command::Completions("zsh".into())),
-            (&["demo"], Command::Demo),
-        ] {
-            assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
-        }
-    }
-
-    #[test]
-    fn a_word_near_a_command_was_meant_to_be_it() {
-        for (word, meant) in [
-            ("chek", Some("`adit check`")),
-            ("Check", Some("`adit check`")),
-            ("relod", Some("`adit reload`")),
-            ("stauts", Some("`adit status`")),
-            ("stpo", Some("`adit stop`")),
-            ("start", Some("`systemctl start adit`")),
-            ("Restart", Some("`adit reload [FILE]`")),
-            ("shutdown", Some("`adit stop [FILE]`")),
-            ("configtest", Some("`adit check [FILE]`")),
-            ("help", Some("`adit -help`")),
-            ("mail", None),
-            ("relay", None),
-            ("stop", None),
-            ("chek.conf", None),
-            ("./start", None),
-        ] {
-            let advice = meant_command(word.as_ref());
-            assert_eq!(advice.is_some(), meant.is_some(), "{word}: {advice:?}");
-            let advice = advice.unwrap_or_default();
-            assert!(
-                advice.contains(meant.unwrap_or_default()),
-                "{word}: {advice}"
-            );
-        }
-    }
-
-    #[test]
-    fn any_option_of_a_file_can_be_a_flag() {
-        let Ok(Command::Run(configuration)) = parsed(&["--debug=7", "a", "--drain-timeout", "5"])
-        else {
-            panic!("not a run");
-        };
-        assert_eq!(configuration.source, Source::File("a".into()));
-        let flags = [("debug", "7"), ("drainTimeout", "5")];
-        assert_eq!(
-            configuration.flags,
-            flags.map(|(n, v)| (n.into(), v.into()))
-        );
-    }
-
-    #[test]
-    fn a_relay_is_made_of_flags_and_shows_what_it_does() {
-        let relay = |arguments: &[&str]| match parsed(arguments) {
-            Ok(Command::Run(Configuration {
-                source: Source::Flags,
-                flags,
-            })) => flags,
-            other => panic!("{other:?}"),
-        };
-        let base = [
-            "relay",
-            "--accept",
-            "1587",
-            "--connect",
-            "smtp.example.com:587",
-        ];
-        let flags = relay(&[&base[..], &["--protocol", "smtp"]].concat());
-        let expected = [
-            ("accept", "1587"),
-            ("connect", "smtp.example.com:587"),
-            ("protocol", "smtp"),
-            ("foreground", "yes"),
-            ("syslog", "no"),
-            ("debug", "info"),
-        ];
-        assert_eq!(flags, expected.map(|(n, v)| (n.into(), v.into())));
-
-        let server = relay(&[&base[..], &["--server", "--cert", "c", "--debug", "7"]].concat());
-        assert!(server.contains(&("client".into(), "no".into())));
-        assert!(server.contains(&("debug".into(), "7".into())));
-        assert!(!server.contains(&("debug".into(), "info".into())));
-        for flag in ["--insecure", "--verify-none"] {
-            let open = relay(&[&base[..], &[flag]].concat());
-            assert!(open.contains(&("verifyServer".into(), "no".into())));
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_named() {
-        for (arguments, word) in [
-            (&["--frobnicate"][..], "--frobnicate"),
-            (&["--frobnicate", "a"], "--frobnicate"),
-            (&["-x"], "-x"),
-            (&["a", "b"], "b"),
-            (&["-fd"], "--fd"),
-            (&["-fd", "x"], "x"),
-            (&["-fd", "-1"], "-fd"),
-            (&["-fd", "0", "a"], "a"),
-            (&["--debug"], "--debug"),
-            (&["check", "--json"], "--json"),
-            (&["reload", "a", "b"], "b"),
-            (&["man", "adit.8", "b"], "b"),
-            (&["relay", "--accept", "1"], "--connect"),
-            (&["relay", "--connect", "1"], "--accept"),
-            (&["relay", "a"], "a"),
-            (&["relay", "--fd", "0"], "--fd"),
-            (&["status", "--control", "/c", "a"], "--control"),
-            (&["status", "--strict"], "--strict"),
-            (&["stop", "--control", "/c", "a"], "--control"),
-            (&["stop", "--json"], "--json"),
-            (&["demo", "a"], "a"),
-        ] {
-            let error = parsed(arguments).unwrap_err();
-            assert!(error.contains(word), "{arguments:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn by_stunnels_name_there_are_stunnels_file_and_no_commands() {
-        for (program, expected) in [
-            ("stunnel", true),
-            ("/usr/bin/stunnel", true),
-            ("/usr/bin/stunnel4", true),
-            ("adit", false),
-            ("/opt/stunnel/adit", false),
-        ] {
-            assert_eq!(called_as_stunnel(Some(program.as_ref())), expected);
-        }
-        assert!(!called_as_stunnel(None));
-        let as_stunnel = |arguments: &[&str]| parse(arguments.iter().map(OsString::from), true);
-        assert_eq!(
-            as_stunnel(&[]),
-            Ok(Command::Run(file("/etc/stunnel/stunnel.conf")))
-        );
-        assert_eq!(as_stunnel(&["check"]), Ok(Command::Run(file("check"))));
-    }
-}
+mod tests;

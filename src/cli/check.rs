@@ -20,11 +20,11 @@ use crate::tls::PassPhrases;
 /// How to check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
-    /// A warning fails it too.
+    /// Warnings count as errors.
     pub strict: bool,
     /// Show what the sessions of each service go through.
     pub route: bool,
-    /// Ask for the pass phrases of keys, where there is a terminal.
+    /// Ask for the pass phrases of keys, if there is a terminal.
     pub phrases: bool,
 }
 
@@ -94,7 +94,7 @@ fn show_routes(config: &Config) {
     }
 }
 
-/// Loads everything that the configuration names; with `ask`, pass phrases are asked for.
+/// Loads everything that the configuration names; with `ask`, it asks for pass phrases.
 fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
     let trial = Trial::start(&config.global, log)?;
     let obstacle = match ask {
@@ -108,7 +108,7 @@ fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Ve
     trial.load(config, &phrases)
 }
 
-/// Which service takes which of the sockets that systemd passes.
+/// Which service gets which of the sockets passed by systemd.
 fn passed_sockets(config: &Config) -> Vec<Diagnostic> {
     let without = config.services.iter().filter(|s| s.accept.is_empty());
     let note = |(nth, service): (usize, &Service)| Diagnostic {

@@ -1,19 +1,19 @@
-//! What the command line offers, as a table: the manual page and the completions are made of it.
+//! The commands as a table, from which the manual page and the completions are made.
 
 /// A command: `adit NAME ARGUMENTS`.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandDef {
-    /// The word after `adit`; empty where there is none: `adit [FILE]`.
+    /// The word after `adit`; empty for `adit [FILE]`.
     pub name: &'static str,
-    /// What follows it, as the manual writes it.
+    /// The arguments after it, as the manual writes them.
     pub arguments: &'static str,
-    /// One line on what it is for.
+    /// One line on its purpose.
     pub summary: &'static str,
     /// The rest of what the manual says.
     pub details: &'static str,
     /// Its own flags.
     pub flags: &'static [FlagDef],
-    /// Whether a configuration file may be named, and the configuration's options given as flags.
+    /// Whether it takes a configuration file, and the configuration's options as flags.
     pub takes_file: bool,
 }
 
@@ -22,9 +22,9 @@ pub struct CommandDef {
 pub struct FlagDef {
     /// With its dashes.
     pub name: &'static str,
-    /// Its value as the manual writes it; empty: it has none.
+    /// Its value as the manual writes it; empty if it has none.
     pub value: &'static str,
-    /// One line on what it is for.
+    /// One line on its purpose.
     pub doc: &'static str,
 }
 
@@ -37,7 +37,7 @@ pub const COMMANDS: &[CommandDef] = &[
     CommandDef {
         name: "",
         arguments: "[FILE | -fd N]",
-        summary: "serve what a configuration says",
+        summary: "serve a configuration",
         details: "FILE is /etc/adit/adit.conf unless given, or /etc/stunnel/stunnel.conf when the \
             program is called by the name stunnel. Without `foreground` the command returns when \
             the ports are bound and the workers serve, and its exit status says whether they do.",
@@ -45,38 +45,39 @@ pub const COMMANDS: &[CommandDef] = &[
             flag("-fd", "N", "read the configuration from descriptor N"),
             flag("-version", "", "show the version and the defaults"),
             flag("-help", "", "show the commands and the options"),
-            flag("-sockets", "", "show the names that `socket` takes"),
-            flag("-options", "", "show the names that `options` takes"),
+            flag("-sockets", "", "list the options for `socket`"),
+            flag("-options", "", "list the names for `options`"),
         ],
         takes_file: true,
     },
     CommandDef {
         name: "check",
         arguments: "[--strict] [--route] [--passed N] [FILE]",
-        summary: "say everything that is wrong with a configuration, and start nothing",
-        details: "Certificates and keys are loaded and names are resolved as at a start. It fails \
-            when there is an error, and says where and what would be right. Pass phrases of keys are \
-            asked for; without a terminal such keys are left unchecked, which is a warning. A service \
-            without `accept` takes a socket that systemd passes: as many are counted on as the \
-            running adit has.",
+        summary: "report everything that is wrong with a configuration, and start nothing",
+        details: "It loads certificates and keys and resolves names, as a start does. If there is an \
+             error it fails, and says where the error is and what would be right. It asks for the \
+             pass phrases of keys; without a terminal such keys stay unchecked, which is a warning. \
+             A service without `accept` takes a socket passed by systemd: it expects as many as the \
+             running adit has.",
         flags: &[
-            flag("--strict", "", "fail on a warning too"),
+            flag("--strict", "", "also fail on warnings"),
             flag(
                 "--route",
                 "",
-                "show what the connections of each service go through, stage by stage",
+                "show the stages that connections of each service go through",
             ),
-            flag("--passed", "N", "count on N sockets that systemd will pass"),
+            flag("--passed", "N", "expect N sockets from systemd"),
         ],
         takes_file: true,
     },
     CommandDef {
         name: "reload",
         arguments: "[FILE]",
-        summary: "have the running adit take over its changed configuration, and wait until it has",
-        details: "The file is checked first. It fails when the new configuration is not in force \
-            afterwards; the running one then goes on as if nothing had been asked. Connections are \
-            never cut. The running adit is found by its control socket, see `control` in adit.conf(5).",
+        summary: "make the running adit apply its changed configuration, and wait for the result",
+        details: "It checks the file first, and fails if the new configuration is not in force \
+             afterwards; the running one then stays in force as if nothing had happened. It never \
+             cuts a connection. It finds the running adit by its control socket, see `control` in \
+             adit.conf(5).",
         flags: &[],
         takes_file: true,
     },
@@ -93,11 +94,11 @@ pub const COMMANDS: &[CommandDef] = &[
                 "address to accept connections on",
             ),
             flag("--connect", "[HOST:]PORT", "address to connect to"),
-            flag("--protocol", "PROTOCOL", "what is said in plain before TLS"),
+            flag("--protocol", "PROTOCOL", "the plain dialogue before TLS"),
             flag("--server", "", "the reverse: TLS in, plain out"),
             flag("--cert", "FILE", "certificate chain, for --server"),
             flag("--key", "FILE", "private key, for --server"),
-            flag("--insecure", "", "verify nobody"),
+            flag("--insecure", "", "verify no server"),
         ],
         takes_file: false,
     },
@@ -105,15 +106,15 @@ pub const COMMANDS: &[CommandDef] = &[
         name: "status",
         arguments: "[--json] [--control SOCKET | FILE]",
         summary: "ask the running adit for its generations, workers and counts",
-        details: "Only who may open the control socket is answered, by default root. It answers \
-            whatever is wrong with the file by now. An adit that runs with another file is not \
-            the one that is meant: `reload`, `status` and `stop` leave it alone, and fail.",
+        details: "Only users who may open the control socket get an answer: by default root. Errors \
+             in the file do not matter. If the adit that answers runs with another file, `reload`, \
+             `status` and `stop` leave it alone and fail.",
         flags: &[
             flag("--json", "", "print the answer as JSON"),
             flag(
                 "--control",
                 "SOCKET",
-                "ask here, and not where the configuration says",
+                "ask at this socket, not at the configuration's",
             ),
         ],
         takes_file: true,
@@ -121,13 +122,13 @@ pub const COMMANDS: &[CommandDef] = &[
     CommandDef {
         name: "stop",
         arguments: "[--control SOCKET | FILE]",
-        summary: "end the running adit, and wait until it has ended",
-        details: "As SIGTERM does: connections have the time that `drainTimeout` gives. The running \
-            adit is found as by `adit status`.",
+        summary: "stop the running adit, and wait until it has exited",
+        details: "It sends SIGTERM: connections get the time that `drainTimeout` allows. It finds \
+             the running adit as `adit status` does.",
         flags: &[flag(
             "--control",
             "SOCKET",
-            "ask here, and not where the configuration says",
+            "ask at this socket, not at the configuration's",
         )],
         takes_file: true,
     },
@@ -135,7 +136,7 @@ pub const COMMANDS: &[CommandDef] = &[
         name: "demo",
         arguments: "",
         summary: "show an old mail program and a modern mail server, with adit between them",
-        details: "It needs no network and no root, and leaves nothing behind.",
+        details: "It needs neither a network nor root, and leaves nothing behind.",
         flags: &[],
         takes_file: false,
     },

@@ -1,4 +1,4 @@
-//! Completions for bash, zsh and fish, made of the tables of commands and options. Hidden command:
+//! Completions for bash, zsh and fish, made from the tables of commands and options. Hidden command:
 //! `adit completions SHELL`.
 
 use std::fmt::Write as _;
@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use super::commands::{COMMANDS, CommandDef};
 use crate::config::{OptionDef, Verdict, options};
 
-/// The shells that there are completions for.
+/// The shells that have completions.
 pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// The script for a shell; `None`: there is none for it.
+/// The script for a shell; `None` for an unknown shell.
 pub fn script(shell: &str) -> Option<String> {
     match shell {
         "bash" => Some(bash()),
@@ -23,14 +23,14 @@ fn named() -> impl Iterator<Item = &'static CommandDef> {
     COMMANDS.iter().filter(|command| !command.name.is_empty())
 }
 
-/// Options of the configuration, which are flags as well.
+/// The configuration's options, which are flags as well.
 fn option_flags() -> impl Iterator<Item = (String, &'static OptionDef)> {
     options()
         .filter(|option| matches!(option.verdict, Verdict::Served) && option.name != "include")
         .map(|option| (format!("--{}", option.name), option))
 }
 
-/// The words that a value can be, where its syntax lists them.
+/// The possible values, where the syntax lists them.
 fn choices(syntax: &str) -> Option<Vec<&str>> {
     let words: Vec<&str> = syntax.split(" | ").collect();
     let is_word = |word: &&str| {
@@ -103,7 +103,7 @@ complete -F _adit adit
     )
 }
 
-/// Text between single quotes of zsh's _arguments: a bracket or a colon would end its part.
+/// Text for a single-quoted argument of zsh's _arguments, where a bracket or a colon would end a part.
 fn zsh_text(text: &str) -> String {
     text.replace('\'', "'\\''")
         .replace('[', "\\[")
@@ -160,7 +160,7 @@ fn zsh() -> String {
         .map(|(flag, option)| format!("    {}", zsh_spec(&flag, option.syntax, option.doc)))
         .collect();
     format!(
-        r#"#compdef adit
+        r"#compdef adit
 # zsh completion for adit(8)
 local -a commands options specs
 commands=(
@@ -180,7 +180,7 @@ if ((${{commands[(I)$words[2]:*]}})); then
     ((CURRENT--))
 fi
 _arguments -S $specs
-"#,
+",
         options = options.join("\n"),
     )
 }

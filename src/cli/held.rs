@@ -1,5 +1,5 @@
-//! The process that answers at a control socket, held so that a signal can reach no other: its number
-//! may be given to another process once it has ended.
+//! A handle on the process that answers at a control socket, so that a signal can reach no other: once
+//! a process has ended, the kernel may give its number to another.
 
 use std::fmt;
 use std::io;
@@ -9,11 +9,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::running::{Another, is_said};
-use super::status::{self, Status, Unanswered};
+use super::status::{self, Unanswered};
 use crate::log::Reason;
 use crate::process::Handle;
+use crate::status::Status;
 
-/// See the module.
+/// The process, and no other that is given its number later.
 #[derive(Debug)]
 pub(super) struct Held {
     pub pid: Pid,
@@ -25,13 +26,13 @@ pub(super) struct Held {
 pub(super) enum HoldError {
     /// No answer at the control socket.
     Unanswered(PathBuf, io::Error),
-    /// Another process listens there than the one that it says.
+    /// The process that listens there is not the one that its answer names.
     Impostor(PathBuf, Pid, u32),
     /// It runs with another configuration.
     Another(Another),
-    /// The process that answered first does not answer there any more.
+    /// Another process than before now answers there.
     Replaced(PathBuf, Pid),
-    /// It cannot be sent this signal, or its end cannot be awaited.
+    /// The signal cannot be sent, or the exit cannot be awaited.
     Signal(Signal, Pid, io::Error),
 }
 
@@ -43,8 +44,8 @@ impl fmt::Display for HoldError {
             Self::Another(another) => another.fmt(f),
             Self::Replaced(path, pid) => write!(
                 f,
-                "{}: PID {pid} answered there, and now another process does (try again: adit was \
-                 restarted meanwhile)",
+                "{}: PID {pid} answered there, and now another process does (try again: adit has \
+                 been restarted)",
                 path.display()
             ),
             Self::Signal(signal, pid, error) => write!(
@@ -57,7 +58,7 @@ impl fmt::Display for HoldError {
 }
 
 impl Held {
-    /// The adit that answers at `socket`. With `file` it must be the one that runs with this
+    /// The adit that answers at `socket`. If `file` is given, it must be running with this
     /// configuration.
     pub(super) fn at(
         socket: &Path,
@@ -75,8 +76,8 @@ impl Held {
         })
     }
 
-    /// Asks, takes hold of the process, and asks again: what answers the second time had its number
-    /// when the hold was taken.
+    /// Asks, takes the handle, and asks again: if the same process answers, the number was its own when
+    /// the handle was taken.
     fn of(
         socket: &Path,
         signal: Signal,
@@ -99,7 +100,7 @@ impl Held {
         sent.map_err(|error| HoldError::Signal(signal, self.pid, error))
     }
 
-    /// Waits for the end that `signal` brings.
+    /// Waits for the exit that `signal` causes.
     pub(super) fn wait_for_end(&self, signal: Signal) -> Result<(), HoldError> {
         let ended = self.process.wait_for_end();
         ended.map_err(|error| HoldError::Signal(signal, self.pid, error))
@@ -112,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// What a process says of itself.
+    /// A process's own status.
     fn answer(process: &Child) -> (Status, Pid) {
         let status = Status {
             pid: process.id(),

@@ -8,25 +8,25 @@ const COMMANDS: &str = "\
 adit: a TLS relay that reads stunnel.conf
 
   adit [FILE]                   serve; FILE is /etc/adit/adit.conf unless given
-  adit -fd N                    serve what can be read from descriptor N
-  adit check [--strict] [FILE]  say what is wrong with a configuration; start nothing
-  adit reload [FILE]            have the running adit take its changed configuration, and wait for it
+  adit -fd N                    serve a configuration read from descriptor N
+  adit check [--strict] [FILE]  report what is wrong with a configuration; start nothing
+  adit reload [FILE]            make the running adit apply its changed configuration, and wait
   adit relay --accept A --connect B [--protocol P]
                                 serve without a file: plain in, TLS out, the server verified
       --server --cert C [--key K]   the reverse: TLS in, plain out
-      --insecure, --verify-none     verify nobody
+      --insecure, --verify-none     verify no server
   adit status [--json] [--control SOCKET | FILE]
                                 ask the running adit for its workers and counts
   adit stop [--control SOCKET | FILE]
-                                end the running adit, and wait until it has ended
+                                stop the running adit, and wait until it has exited
   adit demo                     an old mail program and a modern mail server, adit between them
   adit -version | -help | -sockets | -options
 
 Every option of the configuration can be a flag as well (--debug 7), global ones also a variable
-(ADIT_DEBUG=7); flags stand above variables, and those above the file.
+(ADIT_DEBUG=7); flags override variables, and both override the file.
 ";
 
-/// The text of `-help`: the commands, and the options that are served.
+/// The text of `-help`: the commands, and the options that adit serves.
 pub(super) struct Help;
 
 impl fmt::Display for Help {
@@ -46,7 +46,7 @@ impl fmt::Display for Help {
     }
 }
 
-/// The options of `scope` that do something.
+/// The options of `scope` that have an effect.
 pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static config::OptionDef> {
     config::options().filter(move |option| {
         let here = option.scope == scope || option.scope == config::Scope::Both;
@@ -54,7 +54,7 @@ pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static conf
     })
 }
 
-/// Names, one a line, below a title.
+/// Names under a title, one on each line.
 pub(super) struct Names<I>(pub &'static str, pub I);
 
 impl<I: Iterator<Item = &'static str> + Clone> fmt::Display for Names<I> {

@@ -1,4 +1,5 @@
-//! The command line: what was asked for, and who does it. Never in here: what serving means.
+//! The command line: parses it and runs the command. Never in here: what serving means.
+#![forbid(unsafe_code)]
 
 pub mod args;
 pub mod check;
@@ -11,7 +12,7 @@ pub mod man;
 mod passed;
 mod reload;
 mod running;
-pub mod status;
+mod status;
 mod stop;
 mod stunnel;
 mod unit;
@@ -21,7 +22,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,26 +30,29 @@ use args::{Command, Configuration, ControlAt, Source};
 use running::{NotFound, Running};
 
 use crate::config::{self, Sources};
+use crate::ipc::inherit;
 use crate::log::Reason;
 use crate::supervisor;
 
-/// The exit status of a command line that is not understood; 1 is for what fails later.
+/// The exit status for a malformed command line; 1 is for later failures.
 const USAGE: u8 = 2;
-/// A configuration read from a descriptor is never longer, in bytes.
+/// The longest configuration read from a descriptor, in bytes.
 const MAX_TEXT: u64 = 16 << 20;
 
-/// Does what `arguments` ask for; the first of them is the program's name.
+/// Runs the command in `arguments`, the first of which is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter().peekable();
     let as_stunnel = args::called_as_stunnel(arguments.next().as_deref());
     let first = arguments.peek().cloned();
-    // A file of that name is what was meant after all.
+    // If a file of that name exists, it was meant.
     let meant = first.filter(|word| !as_stunnel && !Path::new(word).exists());
     let meant = meant.and_then(|word| Some((args::meant_command(&word)?, word)));
     match (args::parse(arguments, as_stunnel), meant) {
         (Ok(Command::Run(_)) | Err(_), Some((meant, word))) => {
             let word = word.display();
-            complain(format_args!("{word} is no command, and no file: {meant}"));
+            complain(format_args!(
+                "{word} is neither a command nor a file: {meant}"
+            ));
             ExitCode::from(USAGE)
         }
         (Ok(command), _) => obey(command, as_stunnel),
@@ -127,8 +131,7 @@ fn no_such(name: &str, there_are: &[&str]) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Where the configuration is, ready to be read, and to be read again after the program has left
-/// this folder.
+/// Where the configuration is, in a form that can be read again after the program has left this folder.
 fn sources(configuration: Configuration, called_as_stunnel: bool) -> Result<Sources, ExitCode> {
     let mut sources = Sources {
         flags: configuration.flags,
@@ -159,19 +162,15 @@ fn read_descriptor(number: RawFd) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The same open file under a number of our own.
+/// The same open file under a number of adit's own.
 fn duplicate(number: RawFd) -> io::Result<File> {
     if number == io::stdin().as_raw_fd() {
         return Ok(nix::unistd::dup(io::stdin())?.into());
     }
-    // SAFETY: borrowed for one fcntl(2), which gives EBADF if nothing is open there; nothing else
-    // runs yet in this process that could close or reuse the number meanwhile.
-    let given = unsafe { BorrowedFd::borrow_raw(number) };
-    let own = given.try_clone_to_owned()?;
-    Ok(own.into())
+    Ok(inherit::copy_of(number)?.into())
 }
 
-/// The running adit at the control socket that was named, or that a configuration is about.
+/// The running adit at this control socket, or the one of this configuration.
 fn running(control: ControlAt) -> Result<Running, ExitCode> {
     let found = match control {
         ControlAt::Socket(socket) => match status::ask(&socket) {
@@ -186,12 +185,12 @@ fn running(control: ControlAt) -> Result<Running, ExitCode> {
     })
 }
 
-/// Prints to standard output; fails when nobody takes it, as a pipe that was closed.
+/// Prints to standard output; fails if that is closed, like a pipe without a reader.
 fn print(text: fmt::Arguments<'_>) -> ExitCode {
     write(io::stdout().lock(), text)
 }
 
-/// The same to standard error, where stunnel has such texts.
+/// Prints to standard error, as stunnel does with such texts.
 fn tell(text: fmt::Arguments<'_>) -> ExitCode {
     write(io::stderr().lock(), text)
 }
@@ -203,7 +202,7 @@ fn write(mut out: impl Write, text: fmt::Arguments<'_>) -> ExitCode {
     }
 }
 
-/// One complaint on standard error. If that is closed, the exit status says it as well.
+/// Prints one error message. If standard error is closed, the exit status still reports it.
 fn complain(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "adit: {text}");
 }

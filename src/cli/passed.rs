@@ -1,10 +1,10 @@
-//! Sockets that systemd passed (`LISTEN_FDS`) are the running adit's alone. A command that judges a
-//! configuration which relies on them asks it how many there are.
+//! Only the running adit has the sockets that systemd passed (`LISTEN_FDS`). A command that checks a
+//! configuration which relies on them asks it for their number.
 
 use super::running;
 use crate::config::{self, Config, Sources};
 
-/// The sources, with as many passed sockets as the running adit has if a service needs one.
+/// The sources, with the running adit's number of passed sockets if a service needs one.
 pub(super) fn as_running(sources: Sources) -> Sources {
     if sources.passed > 0 {
         return sources;
@@ -20,7 +20,7 @@ pub(super) fn as_running(sources: Sources) -> Sources {
     }
 }
 
-/// The configuration, if it is good with enough passed sockets.
+/// The configuration, if it is valid with enough passed sockets.
 fn whatever_is_passed(sources: &Sources) -> Option<Config> {
     let sources = Sources {
         passed: usize::MAX,

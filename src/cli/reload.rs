@@ -1,5 +1,5 @@
-//! `adit reload`: SIGHUP, and the wait for what comes of it, so that an init system and an
-//! administrator learn the result without reading the log.
+//! `adit reload`: sends SIGHUP and waits for the outcome, so that an init system and an administrator
+//! learn it without reading the log.
 
 use std::fmt;
 use std::io;
@@ -12,29 +12,30 @@ use nix::sys::signal::Signal;
 
 use super::held::{Held, HoldError};
 use super::running::{self, NotFound};
-use super::status::{self, ReloadStatus, Unanswered};
+use super::status::{self, Unanswered};
 use super::{check, complain};
 use crate::config::{self, Config, Sources};
+use crate::status::ReloadStatus;
 
-/// Longer than a supervisor gives a candidate to load and to start.
-const PATIENCE: Duration = Duration::from_secs(200);
-/// Between two questions.
+/// Longer than the time a supervisor gives a candidate to load and to start.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(200);
+/// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the changed configuration is not in force.
 #[derive(Debug)]
 enum ReloadError {
-    /// No socket to ask how it went.
+    /// There is no socket to ask for the outcome.
     NoControl,
     /// No adit answers.
     NotFound(NotFound),
-    /// The supervisor does not answer there.
+    /// The supervisor did not answer there.
     Control(PathBuf, io::Error),
-    /// It cannot be told.
+    /// It cannot be signalled.
     Held(HoldError),
-    /// The supervisor gave it up.
+    /// The supervisor rejected it.
     Refused,
-    /// Neither result came.
+    /// No outcome in time.
     TimedOut,
 }
 
@@ -42,8 +43,8 @@ impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoControl => f.write_str(
-                "with this configuration adit has no control socket, which tells how a reload went \
-                 (send SIGHUP instead, and read the log; or give `control = /path`)",
+                "with this configuration adit has no control socket, which would tell how a reload \
+                 went (send SIGHUP instead, and read the log; or give `control = /path`)",
             ),
             Self::NotFound(error) => {
                 write!(f, "{error}")?;
@@ -55,24 +56,26 @@ impl fmt::Display for ReloadError {
             }
             Self::Control(path, error) => Unanswered(path, error).fmt(f),
             Self::Held(error) => error.fmt(f),
-            Self::Refused => f.write_str("the running configuration goes on; the log says why"),
+            Self::Refused => {
+                f.write_str("the running configuration stays in force; the log says why")
+            }
             Self::TimedOut => write!(
                 f,
                 "no result after {} s (the log says how far it came)",
-                PATIENCE.as_secs()
+                RESULT_TIMEOUT.as_secs()
             ),
         }
     }
 }
 
-/// Checks the configuration, has the running adit take it over, and waits until it has.
+/// Checks the configuration, makes the running adit load it, and waits for the outcome.
 pub(super) fn run(sources: &Sources) -> ExitCode {
-    // The running adit knows the pass phrases of its keys, or says that it does not.
+    // The running adit knows the pass phrases of its keys, or reports that it does not.
     let checked = check::run(sources, check::Asked::default());
     if checked != ExitCode::SUCCESS {
         match running::find(sources).map(|running| running.status()) {
             Ok(Ok(status)) => complain(format_args!(
-                "not reloaded: the running configuration goes on, in PID {}",
+                "not reloaded: the running configuration stays in force, in PID {}",
                 status.pid
             )),
             Ok(Err(error)) => complain(format_args!("not reloaded: {error}")),
@@ -82,7 +85,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     }
     let reloaded = match config::load(sources) {
         Ok(loaded) => reload(sources, &loaded.config),
-        // It was good a moment ago.
+        // It was valid a moment ago.
         Err(diagnostics) => {
             complain(format_args!("{diagnostics}"));
             return ExitCode::FAILURE;
@@ -100,13 +103,13 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
 fn reload(sources: &Sources, config: &Config) -> Result<(), ReloadError> {
     let control = config.global.control.as_deref();
     let control = control.ok_or(ReloadError::NoControl)?;
-    // As long as the configuration is not in force, the socket is where the one before had it.
+    // Until the configuration is in force, the socket is where the previous one put it.
     let now = running::find(sources)
         .map_err(ReloadError::NotFound)?
         .socket;
     let file = sources.file.as_deref();
     let adit = Held::at(&now, file, Signal::SIGHUP).map_err(ReloadError::Held)?;
-    // One that is under way may have read the file before it was changed.
+    // A reload under way may have read the file before it was changed.
     let before = wait_until(&adit, &[&now], |reloads| !reloads.under_way)?;
     adit.signal(Signal::SIGHUP).map_err(ReloadError::Held)?;
     let over = |reloads: &ReloadStatus| reloads.succeeded + reloads.failed;
@@ -119,13 +122,13 @@ fn reload(sources: &Sources, config: &Config) -> Result<(), ReloadError> {
     }
 }
 
-/// Asks, where the first of these sockets answers for this adit, until the answer is as wanted.
+/// Asks the first of these sockets that answers for this adit, until the answer is as wanted.
 fn wait_until(
     adit: &Held,
     sockets: &[&Path],
     wanted: impl Fn(&ReloadStatus) -> bool,
 ) -> Result<ReloadStatus, ReloadError> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + RESULT_TIMEOUT;
     loop {
         let mut answer = Err(ReloadError::NoControl);
         for socket in sockets {

@@ -1,5 +1,5 @@
-//! The running adit that a configuration is about, found by its control socket. The file may be
-//! wrong by now, or say another socket: what runs was started with what it said before.
+//! Finds the running adit of a configuration by its control socket. The file may be invalid by now, or
+//! name another socket: the running adit uses what it said at the start.
 
 use std::fmt;
 use std::fs;
@@ -8,40 +8,41 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use super::status::{self, Status, Unanswered};
+use super::status::{self, Unanswered};
 use crate::config::{self, Config, Endpoint, Sources};
+use crate::status::Status;
 use crate::supervisor::pid_file;
 
-/// One that answers.
+/// An adit that answers.
 pub(super) struct Running {
-    /// Where.
+    /// Its control socket.
     pub socket: PathBuf,
-    /// What it says of itself: its status, as JSON.
+    /// Its status, as JSON.
     pub document: Vec<u8>,
 }
 
 impl Running {
-    /// What it says of itself, understood.
+    /// Its status.
     ///
     /// # Errors
-    /// It speaks otherwise than an adit of this version.
+    /// The document is not one of this version of adit.
     pub(super) fn status(&self) -> io::Result<Status> {
         status::understood(&self.socket, &self.document)
     }
 }
 
-/// An adit that answers, but runs with another configuration than the one that is meant.
+/// An adit that answers, but runs with another configuration.
 #[derive(Debug)]
 pub(super) struct Another {
     socket: PathBuf,
     meant: PathBuf,
     pid: u32,
-    /// None if it was not started with a file.
+    /// `None` if it was started without a file.
     file: Option<PathBuf>,
 }
 
 impl Another {
-    /// What the answer at `socket` is from, unless it is from an adit that runs with `meant`.
+    /// The adit that answered at `socket`, if it does not run with `meant`.
     pub(super) fn instead_of(
         meant: Option<&Path>,
         status: &Status,
@@ -79,7 +80,7 @@ impl fmt::Display for Another {
     }
 }
 
-/// Whether two paths are of one file, which may be gone by now.
+/// Whether two paths name one file, even if it is gone by now.
 fn is_same(meant: &Path, other: &Path) -> bool {
     let absolute = std::path::absolute(meant);
     let real = |path: &Path| fs::canonicalize(path).ok();
@@ -87,19 +88,19 @@ fn is_same(meant: &Path, other: &Path) -> bool {
         || real(meant).is_some_and(|path| Some(path) == real(other))
 }
 
-/// Why none is found.
+/// Why no running adit was found.
 #[derive(Debug)]
 pub(super) enum NotFound {
-    /// There is no place to ask.
+    /// There is no socket to ask.
     NoSocket,
-    /// The best place, and what happened there.
+    /// The most telling socket, and its error.
     Unanswered(PathBuf, io::Error),
-    /// One is there for another configuration.
+    /// The adit there runs with another configuration.
     Another(Another),
 }
 
 impl NotFound {
-    /// How much it says: a socket that is there says more than one that is not, an answer the most.
+    /// How telling it is: a socket that exists says more than a missing one, and an answer the most.
     fn weight(&self) -> u8 {
         match self {
             Self::NoSocket => 0,
@@ -109,7 +110,7 @@ impl NotFound {
         }
     }
 
-    /// The one of two that says more, or else this one.
+    /// The more telling of the two; if equal, `self`.
     fn or(self, other: NotFound) -> NotFound {
         match other.weight() > self.weight() {
             true => other,
@@ -131,9 +132,9 @@ impl fmt::Display for NotFound {
     }
 }
 
-/// Asks wherever an adit with this configuration may be.
+/// Asks at every socket where an adit with this configuration may be.
 pub(super) fn find(sources: &Sources) -> Result<Running, NotFound> {
-    // Whether its services have sockets makes no difference here.
+    // Whether its services have sockets does not matter here.
     let sources = Sources {
         passed: usize::MAX,
         ..sources.clone()
@@ -155,8 +156,8 @@ pub(super) fn find(sources: &Sources) -> Result<Running, NotFound> {
     }
 }
 
-/// The adit that answers at this socket. With `file` it must be the one that runs with this
-/// configuration; what is no answer of this version's is left to [`Running::status`].
+/// The adit that answers at this socket. If `file` is given, it must be running with this
+/// configuration; an answer that is not understood is left to [`Running::status`].
 fn ask(socket: PathBuf, file: Option<&Path>) -> Result<Running, NotFound> {
     let document = match status::ask(&socket) {
         Ok((document, _)) => document,
@@ -173,8 +174,9 @@ fn ask(socket: PathBuf, file: Option<&Path>) -> Result<Running, NotFound> {
     }
 }
 
-/// The control socket of the instance that holds the pid file, wherever it is. What the pid file says
-/// is not trusted, since it may lie in the jail: the socket must be that process's, and answer as it.
+/// The control socket of the instance that holds the pid file, wherever that socket is. The pid file
+/// may lie in the jail and is not trusted: the socket must belong to that process, and answer with its
+/// number.
 fn by_pid_file(config: &Config) -> Option<PathBuf> {
     let global = &config.global;
     let pid = pid_file::holder(global.chroot.as_deref(), global.pid.as_deref()?)?;
@@ -204,8 +206,8 @@ fn by_pid_file(config: &Config) -> Option<PathBuf> {
     })
 }
 
-/// Whether an answer says of its process what the kernel does. No signal goes to a number from an
-/// answer alone: it may be made up, or count in another PID namespace.
+/// Whether the kernel and the answer name the same process. No signal is sent to a number from an
+/// answer alone: it may be forged, or belong to another PID namespace.
 pub(super) fn is_said(pid: Pid, said: u32) -> bool {
     pid.as_raw() > 0 && pid.as_raw().cast_unsigned() == said
 }

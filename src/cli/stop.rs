@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 use super::complain;
 use super::held::{Held, HoldError};
 
-/// Stops the adit that answers at `socket`, and waits until it has ended: as long as its connections
-/// have by `drainTimeout`. With `file` it must be the one that runs with this configuration.
+/// Stops the adit that answers at `socket`, and waits until it has exited, which takes as long as its
+/// connections last, or `drainTimeout`. If `file` is given, it must be running with this configuration.
 pub(super) fn run(socket: &Path, file: Option<&Path>) -> ExitCode {
     match stop(socket, file) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
-//! What `-version`, `-help`, `-sockets` and `-options` say to those who call the program as
-//! stunnel: on standard error and in stunnel's shape, because scripts take it apart there. They
-//! look for the version, or for the name of an option at the start of a line.
+//! The output of `-version`, `-help`, `-sockets` and `-options` when the program is called as stunnel:
+//! on standard error and in stunnel's format, because scripts parse it there. They look for the
+//! version, or for the name of an option at the start of a line.
 
 use std::env::consts::ARCH;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::fmt;
 use super::help;
 use crate::config::{self, OptionDef, Scope};
 
-/// The release of stunnel whose configurations are understood.
+/// The stunnel release whose configurations adit understands.
 const RELEASE: &str = "5.75";
 
-/// `stunnel -version`: who it is, and the defaults.
+/// `stunnel -version`: the versions and the defaults.
 pub(super) struct Version;
 
 impl fmt::Display for Version {
@@ -26,7 +26,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// `stunnel -help`: the options that are served.
+/// `stunnel -help`: the options that adit serves.
 pub(super) struct Help;
 
 impl fmt::Display for Help {
@@ -61,7 +61,8 @@ impl fmt::Display for SocketOptions {
     }
 }
 
-/// stunnel's first lines. Nobody who reads them may take adit for stunnel, or rustls for OpenSSL.
+/// stunnel's first lines, worded so that a reader takes neither adit for stunnel nor rustls for
+/// OpenSSL.
 struct Banner;
 
 impl fmt::Display for Banner {
@@ -79,7 +80,7 @@ impl fmt::Display for Banner {
     }
 }
 
-/// The options that are served, under stunnel's two titles.
+/// The options that adit serves, under stunnel's two titles.
 fn list(
     f: &mut fmt::Formatter<'_>,
     line: impl Fn(&mut fmt::Formatter<'_>, &OptionDef) -> fmt::Result,

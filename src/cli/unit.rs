@@ -1,5 +1,5 @@
 //! What systemd lets adit write when the packaged unit runs it, for `adit check`: a log in another
-//! place works by hand, and fails under systemd only when it is started.
+//! place works by hand, and under systemd fails only at the start.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Diagnostic, Global, MetricsAddress, Severity, diagnostic_at};
 use crate::inside::seen_from_outside;
 
-/// Where units are, the one that counts most last (systemd.unit(5)).
+/// The folders of units, in increasing precedence (systemd.unit(5)).
 const FOLDERS: [&str; 5] = [
     "/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -17,7 +17,7 @@ const FOLDERS: [&str; 5] = [
     "/etc/systemd/system",
 ];
 
-/// Warnings of files that this configuration's unit may not write; none where systemd does not run,
+/// Warnings about files that this configuration's unit may not write; none where systemd does not run,
 /// or has no unit for it.
 pub(super) fn forbidden(file: Option<&Path>, global: &Global) -> Vec<Diagnostic> {
     let Some(name) = file.and_then(unit_of) else {
@@ -42,7 +42,7 @@ fn unit_of(file: &Path) -> Option<String> {
     }
 }
 
-/// The unit's file, and its drop-ins behind it.
+/// The text of the unit's file, followed by its drop-ins.
 fn text_of(name: &str) -> Option<String> {
     let (prefix, rest) = name.split_once('@').unwrap_or((name, ""));
     let instance = rest.strip_suffix(".service").unwrap_or_default();
@@ -71,7 +71,7 @@ fn text_of(name: &str) -> Option<String> {
     Some(text.replace("%i", instance))
 }
 
-/// Which folders a unit may write, and which not: of several the longest counts.
+/// Folders that a unit may or may not write; the longest match counts.
 #[derive(Debug, Default)]
 struct Rules(Vec<(PathBuf, bool)>);
 
@@ -107,7 +107,7 @@ impl Rules {
                 paths.clear();
             }
             let words = value.split_whitespace();
-            // `-`: if it is there; `+`: below RootDirectory.
+            // `-`: if it exists; `+`: relative to RootDirectory.
             let words = words.map(|word| word.trim_start_matches(['-', '+']));
             paths.extend(words.map(|word| Path::new(root).join(word)));
         }
@@ -143,7 +143,7 @@ impl Rules {
     }
 }
 
-/// As systemd reads a boolean; not given is no.
+/// A boolean as systemd reads it; a missing one is no.
 fn is_no(value: &str) -> bool {
     ["", "no", "n", "false", "f", "off", "0"].contains(&&*value.to_ascii_lowercase())
 }
@@ -151,7 +151,7 @@ fn is_no(value: &str) -> bool {
 fn warnings(unit: &str, rules: &Rules, global: &Global) -> Vec<Diagnostic> {
     let jail = global.chroot.as_deref();
     let inside = |path: &PathBuf| seen_from_outside(jail, path);
-    // In the jail where its folder is there.
+    // Inside the jail, if its folder exists there.
     let output = |path: &PathBuf| {
         let inside = inside(path);
         let there = inside.parent().is_some_and(Path::is_dir);
@@ -169,7 +169,7 @@ fn warnings(unit: &str, rules: &Rules, global: &Global) -> Vec<Diagnostic> {
         let Some(folder) = place.as_deref().and_then(Path::parent) else {
             continue;
         };
-        // As /var/run is a link to /run.
+        // /var/run, for example, is a link to /run.
         let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         if real.is_relative() || rules.may_write(&real) {
             continue;

@@ -3,7 +3,7 @@
 use std::env::consts::ARCH;
 use std::fmt;
 
-/// The first line is shaped as stunnel's, which scripts take apart.
+/// The first line has stunnel's format, which scripts parse.
 pub(super) struct Version;
 
 impl fmt::Display for Version {

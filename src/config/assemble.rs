@@ -1,4 +1,4 @@
-//! From names and texts to a [`Config`]: each value goes through its option's definition.
+//! From names and texts to a [`super::Config`]: each value goes through its option's definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

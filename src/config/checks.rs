@@ -93,7 +93,9 @@ fn endpoints(service: &Service, meant: &Meant, passed: &mut usize, faults: &mut 
         *passed -= 1;
         accept = true;
     }
-    let connect = given(&["connect", "exec", "transparent"]);
+    // SOCKS clients say where to.
+    let connect = given(&["connect", "exec", "transparent"])
+        || service.protocol == Some(Protocol::Socks) && !service.client;
     let help = match (accept, connect) {
         (true, true) => return,
         (true, false) => "`connect = [HOST:]PORT` is missing",
@@ -134,6 +136,22 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
             "adit does not serve `sni` in server mode yet",
             "in client mode it is the name to send",
         );
+    }
+    if service.protocol == Some(Protocol::Socks) && !meant.contains("client") {
+        if service.client {
+            faults.error(
+                "protocol",
+                "adit does not serve `protocol = socks` in client mode yet",
+                "in server mode it is served; its clients need a service without `protocol`",
+            );
+        } else if !service.connect.is_empty() {
+            faults.push(
+                Severity::Warning,
+                "connect",
+                "`connect` has no effect with `protocol = socks`",
+                "clients say where they want to be connected to",
+            );
+        }
     }
     first_byte(service, meant, faults);
     let used = service.client && service.protocol == Some(Protocol::Smtp);

@@ -21,6 +21,7 @@ fn name(protocol: Protocol) -> &'static str {
         Protocol::Pop3 => "pop3",
         Protocol::Imap => "imap",
         Protocol::Nntp => "nntp",
+        Protocol::Socks => "socks",
     }
 }
 

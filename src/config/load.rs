@@ -135,7 +135,7 @@ fn whole((config, diagnostics): (Option<Config>, Diagnostics)) -> Result<Loaded,
 }
 
 /// As [`load`], everything outside given as an argument.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn load_from(
     sources: &Sources,
     variables: &[(String, Option<String>)],
@@ -313,5 +313,59 @@ fn reason(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_owned(),
         None => error.to_string(),
+    }
+}
+
+/// What `fuzz/` does with this room.
+#[cfg(fuzzing)]
+#[expect(clippy::panic, reason = "a panic is how libFuzzer learns of a fault")]
+pub(crate) mod fuzzing {
+    use super::{Diagnostics, Files, Loaded, Path, PathBuf, Severity, Sources, load_from};
+    use crate::config::Service;
+
+    /// No file but the text itself.
+    struct NoFiles;
+
+    impl Files for NoFiles {
+        fn expand(&self, _: &str) -> Result<Vec<PathBuf>, String> {
+            Ok(Vec::new())
+        }
+
+        fn read(&self, _: &Path) -> Result<Vec<u8>, String> {
+            Err("No such file or directory".to_owned())
+        }
+    }
+
+    fn load_text(text: &[u8]) -> Result<Loaded, Diagnostics> {
+        let sources = Sources {
+            text: Some(("fuzz.conf".to_owned(), text.to_vec())),
+            ..Sources::default()
+        };
+        load_from(&sources, &[], 4, &NoFiles)
+    }
+
+    /// Reads a configuration text. What is refused has a reason, and no message breaks a terminal.
+    pub(crate) fn fuzz(text: &[u8]) {
+        let diagnostics = match load_text(text) {
+            Ok(loaded) => {
+                let mut said = loaded.diagnostics.iter();
+                assert!(said.all(|one| one.severity != Severity::Error));
+                Diagnostics(loaded.diagnostics)
+            }
+            Err(diagnostics) => {
+                assert!(diagnostics.failed(), "refused without an error");
+                diagnostics
+            }
+        };
+        let shown = diagnostics.to_string();
+        assert!(!shown.contains(['\0', '\r', '\u{1b}']), "{shown:?}");
+    }
+
+    /// The first service of a good configuration.
+    pub(crate) fn fuzz_service(text: &str) -> Service {
+        match load_text(text.as_bytes()) {
+            Ok(mut loaded) => loaded.config.services.remove(0),
+            Err(diagnostics) => panic!("{diagnostics}"),
+        }
     }
 }

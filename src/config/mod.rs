@@ -35,6 +35,8 @@ pub use diagnostic::{
 };
 pub use endpoint::Endpoint;
 pub use global::{Foreground, Global, LogMode, PreferChaCha20};
+#[cfg(fuzzing)]
+pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub use metrics::MetricsAddress;
 pub use option::{Fault, OptionDef, Scope, Verdict, find, options};

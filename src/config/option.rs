@@ -1,5 +1,5 @@
-//! What an option is. Each is defined once, in the tables of [`global`](super::global),
-//! [`service`](super::service) and [`unserved`](super::unserved); reading, checking, defaults and
+//! What an option is. Each is defined once, in the tables of [`global`],
+//! [`service`] and [`unserved`]; reading, checking, defaults and
 //! the manual all work from that definition.
 
 use std::time::Duration;

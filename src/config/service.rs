@@ -35,12 +35,13 @@ pub enum LogId {
 
 /// `protocol = ...`: what is said in plain before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "their names say all")]
 pub enum Protocol {
     Smtp,
     Pop3,
     Imap,
     Nntp,
+    Socks,
 }
 
 /// A TLS protocol version adit can speak.
@@ -263,6 +264,14 @@ impl Draft {
     }
 }
 
+#[cfg(test)]
+impl Service {
+    /// One of which nothing is configured, for tests that need some service.
+    pub(crate) fn blank() -> Service {
+        Draft::blank().service
+    }
+}
+
 /// `verify = LEVEL`, as stunnel takes it apart.
 fn verify_level(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     let level = number(value, 0..=4).map_err(|_| {
@@ -391,7 +400,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
-    option("protocol", "smtp | pop3 | imap | nntp", "what is said in plain before TLS")
+    option("protocol", "smtp | pop3 | imap | nntp | socks", "what is said in plain before TLS; socks: within TLS, server mode")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
     option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
@@ -456,7 +465,6 @@ pub(super) const PROTOCOLS_NOT_YET: &[&str] = &[
     "pgsql",
     "cifs",
     "connect",
-    "socks",
     "proxy",
     "capwin",
     "capwinctrl",
@@ -475,14 +483,17 @@ fn protocol(value: &str) -> Result<Protocol, Fault> {
         ("pop3", Protocol::Pop3),
         ("imap", Protocol::Imap),
         ("nntp", Protocol::Nntp),
+        ("socks", Protocol::Socks),
     ];
     if not_yet(value) {
         let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
-        return Err(fault.help("smtp, pop3, imap and nntp are served"));
+        return Err(fault.help("smtp, pop3, imap, nntp and socks are served"));
     }
     one_of(value, &served).map_err(|fault| Fault {
         text: format!("Protocol not supported: `{value}` is not known"),
-        help: fault.help.or(Some("smtp, pop3, imap or nntp".into())),
+        help: fault
+            .help
+            .or(Some("smtp, pop3, imap, nntp or socks".into())),
         ..fault
     })
 }

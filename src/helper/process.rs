@@ -115,6 +115,7 @@ impl Helper {
 }
 
 /// A helper's life, from the fork to `_exit`.
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh) -> io::Result<()> {
     let mut kept = log::descriptors();
     kept.extend([
@@ -122,7 +123,8 @@ fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh)
         post.leash.as_fd().as_raw_fd(),
     ]);
     kept.extend(post.belongings.iter().map(AsRawFd::as_raw_fd));
-    process::close_all_but(&kept)?;
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
+    unsafe { process::close_all_but(&kept) }?;
     if detached {
         process::let_go_of_the_terminal()?;
     }

@@ -1,7 +1,8 @@
-//! accept4(2) with the peer's address, in one call: std and nix each need a second.
+//! accept4(2) with the peer's address in one call; std and nix each need a second.
+#![expect(unsafe_code, reason = "accept4(2) that gives the address")]
 
 use std::io;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -25,7 +26,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor for us alone.
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: zeroed, then filled by the kernel: every bit pattern is a valid sockaddr_storage.
     let storage = unsafe { storage.assume_init() };

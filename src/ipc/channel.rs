@@ -1,5 +1,9 @@
-//! A pair of connected SOCK_SEQPACKET sockets: each message arrives whole, with its descriptors,
-//! and the other side's death is an end of file.
+//! A pair of connected SOCK_SEQPACKET sockets: each message arrives whole, with its descriptors, and
+//! the other side's death is an end of file.
+#![expect(
+    unsafe_code,
+    reason = "recvmsg(2) whose control messages are read even when it was cut"
+)]
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -10,23 +14,23 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
 
-/// Most descriptors in one message; the kernel's own limit (SCM_MAX_FD) is 253.
+/// The most descriptors in one message; the kernel's own limit (SCM_MAX_FD) is 253.
 pub const MAX_DESCRIPTORS: usize = 128;
 
-/// One end; see the module.
+/// One end of the pair.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
-/// A message that was cut short, as the source of an error of kind `InvalidData`: it did not fit, or
-/// its descriptors found no room in this process's table.
+/// A truncated message, as the source of an error of kind `InvalidData`: it did not fit, or this
+/// process's descriptor table was full.
 #[derive(Debug)]
 pub struct Cut {
-    /// How many bytes of the buffer it filled.
+    /// Bytes of the buffer that were filled.
     pub len: usize,
 }
 
 impl Cut {
-    /// The source of this error, if it is one.
+    /// The `Cut` behind this error, if that is its source.
     pub fn of(error: &io::Error) -> Option<&Cut> {
         error.get_ref()?.downcast_ref()
     }
@@ -34,18 +38,18 @@ impl Cut {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message between adit's processes was cut short (no descriptors left?)")
+        f.write_str("a message between adit's processes was truncated (no descriptors left?)")
     }
 }
 
 impl std::error::Error for Cut {}
 
-/// A message that came in.
+/// A received message.
 #[derive(Debug)]
 pub struct Received {
-    /// How many bytes of the buffer it filled; never 0.
+    /// Bytes of the buffer that were filled; never 0.
     pub len: usize,
-    /// The descriptors that came with it, close-on-exec.
+    /// The descriptors of the message, close-on-exec.
     pub descriptors: Vec<OwnedFd>,
 }
 
@@ -67,9 +71,9 @@ impl Channel {
     /// Sends one message; waits for room unless `MSG_DONTWAIT` is among `flags`.
     ///
     /// # Errors
-    /// `WouldBlock` when the other side's queue is full; `ResourceBusy` when too many descriptors are in
-    /// flight or memory is short, whose end makes no event;
-    /// `BrokenPipe` and its like when there is no other side.
+    /// `WouldBlock` when the other side's queue is full; `ResourceBusy` when too many descriptors are
+    /// in flight or memory is short, the end of which no event reports; `BrokenPipe` and the like when
+    /// the other side is gone.
     pub fn send(
         &self,
         bytes: &[u8],
@@ -101,8 +105,8 @@ impl Channel {
         }
     }
 
-    /// Whether the other side is there as far as one knows, and could only not be told just now:
-    /// its queue is full, or what it takes to tell it was short.
+    /// Whether the send failed only for now: the other side's queue is full, or descriptors or memory
+    /// are short. As far as this process knows, the other side is alive.
     pub fn is_busy(error: &io::Error) -> bool {
         use io::ErrorKind::{ResourceBusy, WouldBlock};
         let errno = error.raw_os_error().map(Errno::from_raw);
@@ -110,12 +114,12 @@ impl Channel {
             || matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
     }
 
-    /// Receives one message into `buffer`; `None` when the other side is gone. Waits for one
-    /// unless `MSG_DONTWAIT` is among `flags`.
+    /// Receives one message into `buffer`; `None` when the other side is gone. Waits for one unless
+    /// `MSG_DONTWAIT` is among `flags`.
     ///
     /// # Errors
-    /// `WouldBlock`; `InvalidData`, with a [`Cut`], when it did not fit, or its descriptors found no room in this
-    /// process's table (what did arrive is closed).
+    /// `WouldBlock`; `InvalidData`, with a [`Cut`], when the message did not fit, or this process's
+    /// descriptor table was full (what did arrive is closed).
     pub fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Received>> {
         // Aligned as a cmsghdr must be.
         let mut space = [0_u64; SPACE.div_ceil(8)];
@@ -130,17 +134,17 @@ impl Channel {
         header.msg_control = space.as_mut_ptr().cast();
         let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         let len = loop {
-            header.msg_controllen = SPACE as _;
+            header.msg_controllen = SPACE;
             // SAFETY: the header names one live buffer and one live control area, with their lengths.
             let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, flags.bits()) };
             match Errno::result(got) {
-                // ECONNRESET: the other side died with something of ours unread. The kernel says so
-                // once, before what it had sent and the end.
+                // ECONNRESET: the other side died before it had read everything. The kernel reports
+                // that once, ahead of what the other side had sent and of the end of file.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => break usize::try_from(other?).unwrap_or(0),
             }
         };
-        // Taken before anything can fail: some may have arrived of a message that was cut.
+        // Taken before anything can fail: a truncated message may still have brought some.
         let descriptors = take_descriptors(&header);
         if len == 0 {
             return Ok(None);
@@ -153,23 +157,24 @@ impl Channel {
 }
 
 /// Bytes of the control area: one SCM_RIGHTS of the largest size.
-// SAFETY: CMSG_SPACE only computes.
+// SAFETY: CMSG_SPACE only computes a number.
 const SPACE: usize =
     unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32) } as usize;
 
-/// The descriptors of a message that recvmsg(2) has filled in; nix gives none of one that was cut.
+/// The descriptors of a message that recvmsg(2) has filled in; nix returns none for a truncated one.
 fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut descriptors = Vec::new();
     // SAFETY: the kernel has just written `msg_controllen` bytes of whole control messages into the
-    // area that `header` names; these macros walk over them and stay inside.
+    // area that `header` names; these macros stay within it.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = at.as_ref() {
             if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
                 let bytes = control.cmsg_len - libc::CMSG_LEN(0) as usize;
+                #[expect(clippy::cast_ptr_alignment, reason = "it is read unaligned")]
                 let data = libc::CMSG_DATA(control).cast::<RawFd>();
                 for n in 0..bytes / size_of::<RawFd>() {
-                    // The kernel has put it into our table for us alone.
+                    // The kernel has just put it into this process's table; nothing else owns it.
                     descriptors.push(OwnedFd::from_raw_fd(data.add(n).read_unaligned()));
                 }
             }
@@ -255,7 +260,7 @@ mod tests {
         let error = b.receive(&mut [0; 16], MsgFlags::empty()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         drop(far);
-        // None is open any more, or this would wait.
+        // All copies are closed, or this would block.
         assert_eq!(near.read(&mut [0]).unwrap(), 0);
     }
 

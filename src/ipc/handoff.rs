@@ -1,33 +1,39 @@
-//! The hand-off: sockets from the master to a worker, many in one message. Binary, since every
+//! The hand-off of sockets from the master to a worker, many in one message. Binary, since every
 //! connection passes here.
 //!
-//! A message is the byte 1, then an entry a socket in the order of the descriptors: sequence,
-//! connection (u64 each), service (u32), family (0, 4 or 6), port (u16), address (16 bytes);
-//! little endian.
+//! A message is the byte 1, then one entry for each descriptor, in their order: sequence, connection
+//! (u64 each), service (u32), family (0, 4 or 6), port (u16), address (16 bytes); little endian.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-/// Tells a hand-off from a word, which begins with `{` or `"`.
+/// The first byte of a hand-off; a JSON message begins with `{` or `"`.
 pub const TAG: u8 = 1;
-/// Sockets in one message, at most.
+/// The most sockets in one message.
 pub const BATCH: usize = 64;
 /// Bytes of one entry.
 const ENTRY: usize = 8 + 8 + 4 + 1 + 2 + 16;
 /// Bytes of the longest message.
 pub const MAX_MESSAGE: usize = 1 + BATCH * ENTRY;
 
-/// What is said of one socket.
+/// An accepted connection, as the master and the workers know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Counted over all workers and generations.
+    pub number: u64,
+    /// Index of the service.
+    pub service: usize,
+    /// The client's address; `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
+/// What a message says of one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The master's number for this hand-off to this worker process, from 1.
     pub sequence: u64,
-    /// The connection's number, over all workers and generations.
-    pub connection: u64,
-    /// Index of the service.
-    pub service: u32,
-    /// Who connected; `None` for a Unix socket.
-    pub peer: Option<SocketAddr>,
+    /// What was accepted.
+    pub connection: Connection,
 }
 
 /// A socket that the master handed over.
@@ -38,20 +44,17 @@ pub struct Handed {
     /// The master's number for this hand-off to this worker, from 1; claimed through
     /// `WorkerRow::claim` when a relay thread takes it off the channel.
     pub sequence: u64,
-    /// The connection's number, over all workers and generations.
-    pub connection: u64,
-    /// Index of the service.
-    pub service: usize,
-    /// Who connected; `None` for a Unix socket.
-    pub peer: Option<SocketAddr>,
+    /// What was accepted.
+    pub connection: Connection,
 }
 
-/// Appends an entry; the message must begin with [`TAG`].
+/// Appends an entry to a message that begins with [`TAG`].
 pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
     message.extend(entry.sequence.to_le_bytes());
-    message.extend(entry.connection.to_le_bytes());
-    message.extend(entry.service.to_le_bytes());
-    let (family, port, address) = match entry.peer {
+    let connection = &entry.connection;
+    message.extend(connection.number.to_le_bytes());
+    message.extend((connection.service as u32).to_le_bytes());
+    let (family, port, address) = match connection.peer {
         None => (0, 0, [0; 16]),
         Some(SocketAddr::V4(peer)) => {
             let mut address = [0; 16];
@@ -65,7 +68,7 @@ pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
     message.extend(address);
 }
 
-/// Reads the entries of a message; `None` when it is not one.
+/// Reads the entries of a message; `None` if it is malformed.
 pub fn decode(message: &[u8]) -> Option<Vec<Entry>> {
     let (&tag, entries) = message.split_first()?;
     if tag != TAG || !entries.len().is_multiple_of(ENTRY) {
@@ -87,9 +90,11 @@ fn decode_entry(bytes: &[u8]) -> Option<Entry> {
     };
     Some(Entry {
         sequence: u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?),
-        connection: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
-        service: u32::from_le_bytes(bytes.get(16..20)?.try_into().ok()?),
-        peer: ip.map(|ip| SocketAddr::new(ip, port)),
+        connection: Connection {
+            number: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
+            service: u32::from_le_bytes(bytes.get(16..20)?.try_into().ok()?) as usize,
+            peer: ip.map(|ip| SocketAddr::new(ip, port)),
+        },
     })
 }
 
@@ -109,9 +114,11 @@ mod tests {
         for (n, peer) in peers.into_iter().enumerate() {
             let entry = Entry {
                 sequence: n as u64 + 1,
-                connection: u64::MAX - n as u64,
-                service: n as u32,
-                peer,
+                connection: Connection {
+                    number: u64::MAX - n as u64,
+                    service: n,
+                    peer,
+                },
             };
             encode(&entry, &mut message);
             sent.push(entry);

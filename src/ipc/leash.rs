@@ -1,5 +1,5 @@
-//! The leash: a pipe that only the supervisor can write to, and never does. When it dies, however
-//! it dies, every other process reads an end of file and goes too.
+//! The leash: a pipe that only the supervisor could write to, and never does. However the supervisor
+//! dies, every other process then reads an end of file, and exits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,11 +9,11 @@ use nix::unistd::pipe2;
 
 use crate::step::NameStep;
 
-/// The supervisor's end: to be held, and closed by every child.
+/// The supervisor's end: held open, and closed by every child.
 #[derive(Debug)]
 pub struct Holder(OwnedFd);
 
-/// A child's end: readable means that the supervisor is gone.
+/// A child's end: readable once the supervisor is gone.
 #[derive(Debug)]
 pub struct Leash(OwnedFd);
 
@@ -27,7 +27,7 @@ pub fn leash() -> io::Result<(Holder, Leash)> {
 }
 
 impl Leash {
-    /// A child's own copy.
+    /// A copy for another child.
     ///
     /// # Errors
     /// No descriptors left.

@@ -1,5 +1,5 @@
-//! Between the processes: memory they share, and channels that carry words and descriptors.
-//! Never in here: what the words mean to a role.
+//! What connects the processes: shared memory, and channels for messages and descriptors. Never in
+//! here: what a message means to a role.
 
 pub mod accept;
 pub mod channel;
@@ -9,6 +9,7 @@ pub mod leash;
 pub mod retire;
 pub mod scoreboard;
 pub mod shared;
-pub mod sockopt;
 pub mod wait;
 pub mod words;
+
+pub use crate::sys::sockopt;

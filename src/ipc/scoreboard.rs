@@ -1,8 +1,8 @@
-//! The scoreboard: what every worker counts, where the master, the supervisor and `adit status`
-//! can read it. One mapping a generation, made by the supervisor before it forks the master.
+//! The scoreboard: what every worker counts, readable by the master, the supervisor and `adit status`.
+//! One mapping for each generation, made by the supervisor before it forks the master.
 //!
 //! Rows are padded to cache lines and each is written by one process, so writers never contend for a
-//! line. The supervisor alone resets counts, and only of a generation that no longer serves.
+//! line. Only the supervisor resets counts, and only those of a generation that no longer serves.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::SharedWords;
 
-/// Words of a row: 128 bytes, two cache lines, as the prefetcher fetches pairs.
+/// Words of a row: 128 bytes, two cache lines, since the prefetcher fetches pairs.
 const ROW: usize = 16;
 
-/// Beside the number in [`WorkerRow::claimed`]: the master has taken back what is behind it.
+/// A bit beside the number in [`WorkerRow::claimed`]: the master has taken back everything after that
+/// number.
 pub const REVOKED: u64 = 1 << 63;
 
 /// Why a handshake failed, as the scoreboard counts it.
@@ -23,15 +24,15 @@ pub const REVOKED: u64 = 1 << 63;
 pub enum HandshakeFailure {
     /// The peer's certificate, or the lack of one.
     Certificate,
-    /// No common version, suite or group.
+    /// No version, suite or group in common.
     Negotiation,
-    /// Garbage, or a violation of the protocol.
+    /// Garbage, or a protocol violation.
     Protocol,
-    /// The peer went away, or was silent for too long.
+    /// The peer disconnected, or was silent for too long.
     Vanished,
 }
 
-/// See the module.
+/// One generation's counts.
 #[derive(Debug, Clone)]
 pub struct Scoreboard {
     words: SharedWords,
@@ -54,14 +55,14 @@ macro_rules! cells {
 cells! {
     /// A worker's own row.
     WorkerRow {
-        /// Process id; 0 while there is none.
+        /// Process id; 0 while there is no process.
         pid = 0,
-        /// Connections it has (claimed and not finished).
+        /// Connections that it has claimed and not finished.
         active = 1,
-        /// Number of the last socket it claimed, and [`REVOKED`]; the master numbers from 1 for each
-        /// process. The worker writes it by [`WorkerRow::claim`].
+        /// Number of the last socket it claimed, with [`REVOKED`]. The master numbers sockets from 1
+        /// for each process; the worker writes this through [`WorkerRow::claim`].
         claimed = 2,
-        /// Sockets that it let go of, since the master had taken them back.
+        /// Sockets it closed because the master had taken them back.
         let_go = 3,
         /// Times this worker was started.
         starts = 4,
@@ -71,7 +72,7 @@ cells! {
 cells! {
     /// What one worker counted for one service.
     ServiceRow {
-        /// Connections taken on.
+        /// Connections accepted.
         accepted = 0,
         /// Connections open now.
         active = 1,
@@ -79,19 +80,19 @@ cells! {
         handshakes_new = 2,
         /// Resumed TLS handshakes.
         handshakes_resumed = 3,
-        /// Failed: see [`HandshakeFailure::Certificate`].
+        /// Failed handshakes: see [`HandshakeFailure::Certificate`].
         failed_certificate = 4,
-        /// Failed: see [`HandshakeFailure::Negotiation`].
+        /// Failed handshakes: see [`HandshakeFailure::Negotiation`].
         failed_negotiation = 5,
-        /// Failed: see [`HandshakeFailure::Protocol`].
+        /// Failed handshakes: see [`HandshakeFailure::Protocol`].
         failed_protocol = 6,
-        /// Failed: see [`HandshakeFailure::Vanished`].
+        /// Failed handshakes: see [`HandshakeFailure::Vanished`].
         failed_vanished = 7,
-        /// Bytes of payload carried from the front to the back.
+        /// Bytes of payload carried from front to back.
         bytes_to_back = 8,
-        /// Bytes of payload carried from the back to the front.
+        /// Bytes of payload carried from back to front.
         bytes_to_front = 9,
-        /// Connections that found no upstream.
+        /// Connections for which no upstream could be reached.
         connect_failed = 10,
         /// Dialogues before TLS (`protocol`) that failed.
         failed_before_tls = 11,
@@ -103,7 +104,7 @@ macro_rules! counts {
         /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        #[allow(missing_docs, reason = "each has its doc in ServiceRow")]
+        #[expect(missing_docs, reason = "each has its doc in ServiceRow")]
         pub struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
@@ -140,17 +141,17 @@ counts! {
 }
 
 cells! {
-    /// What all workers share of one service.
+    /// What all workers share for one service.
     SharedRow {
-        /// `failover = rr`: the next entry to start at.
+        /// `failover = rr`: the entry to start with next.
         round_robin = 0,
-        /// Bits of the advice that was logged already, once for each service: see `relay::advice`.
+        /// One bit for each piece of advice that this service has logged: see `relay::advice`.
         advised = 1,
     }
 }
 
 impl Scoreboard {
-    /// Maps a board for so many workers and services.
+    /// Maps a board with rows for this many workers and services.
     ///
     /// # Errors
     /// What mmap(2) gives.
@@ -159,7 +160,7 @@ impl Scoreboard {
         Ok(Self::on(words, workers, services))
     }
 
-    /// As [`Scoreboard::new`], with a descriptor by which it outlives an exec.
+    /// As [`Scoreboard::new`], with a descriptor that keeps it across an exec.
     ///
     /// # Errors
     /// As [`SharedWords::transferable`].
@@ -168,7 +169,7 @@ impl Scoreboard {
         Ok((Self::on(words, workers, services), descriptor))
     }
 
-    /// A board that [`Scoreboard::transferable`] made.
+    /// Maps a board that [`Scoreboard::transferable`] made.
     ///
     /// # Errors
     /// As [`SharedWords::taken_over`].
@@ -200,18 +201,27 @@ impl Scoreboard {
     }
 
     /// The row of worker `worker`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn worker(&self, worker: usize) -> WorkerRow<'_> {
         assert!(worker < self.workers);
         WorkerRow(self.row(worker))
     }
 
-    /// What all workers share of service `service`, from 0.
+    /// What all workers share for service `service`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn shared(&self, service: usize) -> SharedRow<'_> {
         assert!(service < self.services);
         SharedRow(self.row(self.workers + service))
     }
 
     /// What worker `worker` counted for service `service`.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
         assert!(worker < self.workers && service < self.services);
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
@@ -235,7 +245,7 @@ impl Scoreboard {
         total
     }
 
-    /// A worker died: what it had open is no more.
+    /// Clears what a dead worker had open.
     pub fn clear_active(&self, worker: usize) {
         let row = self.worker(worker);
         row.pid().store(0, Relaxed);
@@ -254,7 +264,7 @@ pub struct ReadOnlyBoard(Scoreboard);
 
 /// A worker's row at one moment; see [`WorkerRow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each has its doc in WorkerRow")]
+#[expect(missing_docs, reason = "each has its doc in WorkerRow")]
 pub struct WorkerCounts {
     pub pid: u64,
     pub active: u64,
@@ -315,15 +325,15 @@ fn length(workers: usize, services: usize) -> usize {
 }
 
 impl WorkerRow<'_> {
-    /// The worker takes on the socket of this number. False: the master has taken it back, and it
-    /// must be closed without another look.
+    /// Claims the socket with this number for the worker. False: the master has taken it back, and the
+    /// worker must close it unseen.
     ///
-    /// One word decides between the two, so a connection is never served twice.
+    /// One atomic word decides between the two, so a connection is never served twice.
     pub fn claim(&self, sequence: u64) -> bool {
         let claimed = self.claimed().fetch_update(Relaxed, Relaxed, |claimed| {
             (claimed & REVOKED == 0).then(|| claimed.max(sequence))
         });
-        // Another thread may have claimed a later one: then the master let go of this one as well.
+        // Another thread may have claimed a later one; then the master has released this one as well.
         claimed.is_ok() || sequence <= self.last_claimed()
     }
 
@@ -332,12 +342,12 @@ impl WorkerRow<'_> {
         self.claimed().load(Relaxed) & !REVOKED
     }
 
-    /// The master takes back every socket that is not claimed; the last that was.
+    /// The master takes back every unclaimed socket; returns the last number that was claimed.
     pub fn revoke(&self) -> u64 {
         self.claimed().fetch_or(REVOKED, Relaxed) & !REVOKED
     }
 
-    /// The worker has let go of everything that was taken back, up to and with number `last`: it may
+    /// The worker has closed everything that was taken back, up to and including number `last`, and may
     /// claim again.
     pub fn restore(&self, last: u64) {
         self.claimed().store(last, Relaxed);
@@ -374,7 +384,7 @@ mod tests {
         assert!(row.claim(4));
         assert_eq!(row.last_claimed(), 4);
 
-        // Two sides at once: whoever has it, the other has it not.
+        // Both sides at once: exactly one of them gets the socket.
         for sequence in 5..2005 {
             let start = std::sync::Barrier::new(2);
             let (claimed, last) = std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
-//! Memory that is shared over a fork: words that only atomics touch, so a process that dies
-//! half-way leaves nothing but a number.
+//! Memory that survives a fork as shared memory. Only atomics touch its words, so a process that dies
+//! halfway leaves nothing worse than a number.
+#![expect(unsafe_code, reason = "shared memory")]
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -15,8 +16,8 @@ use nix::unistd::ftruncate;
 
 use crate::step::NameStep;
 
-/// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it.
-/// Clones are the same memory.
+/// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it. Clones
+/// refer to the same memory.
 #[derive(Clone, Debug)]
 pub struct SharedWords(Arc<Mapping>);
 
@@ -46,7 +47,7 @@ impl SharedWords {
         Ok(Self::at(start.cast(), words))
     }
 
-    /// As [`SharedWords::new`], with a descriptor by which the memory outlives an exec.
+    /// As [`SharedWords::new`], with a descriptor that keeps the memory across an exec.
     ///
     /// # Errors
     /// No memory or descriptors left.
@@ -58,8 +59,8 @@ impl SharedWords {
         Ok((Self::taken_over(&descriptor, words)?, descriptor))
     }
 
-    /// Maps memory that [`SharedWords::transferable`] made, in this program or in the one that it
-    /// was before an exec.
+    /// Maps memory that [`SharedWords::transferable`] made, in this program or in the one that ran
+    /// before an exec.
     ///
     /// # Errors
     /// It is not `words` long; no memory.
@@ -82,8 +83,8 @@ impl SharedWords {
         if usize::try_from(length) != Ok(bytes.get()) {
             return Err(io::Error::other("shared memory of an unexpected size"));
         }
-        // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and
-        // nobody but adit's own processes, which never shorten it, has its descriptor.
+        // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and only
+        // adit's own processes, which never shorten it, have its descriptor.
         let start = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, descriptor, 0) }
             .step("mmap(2) of shared memory")?;
         Ok(Self::at(start.cast(), words))
@@ -113,7 +114,7 @@ impl Deref for SharedWords {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the last owner in this process gives back exactly what was mapped.
+        // SAFETY: the last owner in this process unmaps exactly what was mapped.
         let _ = unsafe { munmap(self.start.cast(), self.words * size_of::<AtomicU64>()) };
     }
 }

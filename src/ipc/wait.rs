@@ -1,4 +1,4 @@
-//! poll(2) in the loops of the long-lived processes: what passes is no reason to end.
+//! poll(2) for the loops of long-lived processes, which a passing failure must not end.
 
 use std::io;
 use std::thread::sleep;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollTimeout, poll};
 
-/// Pause when the kernel has no memory for the call: its next turn may have.
+/// The pause when the kernel has no memory for the call; the next one may succeed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Waits; how many descriptors are ready. None when a signal came, or after a pause when the kernel
-/// had no memory: the loop goes round and waits again.
+/// Waits; returns how many descriptors are ready. That is 0 after a signal, and after a pause when the
+/// kernel had no memory: the loop simply waits again.
 ///
 /// # Errors
 /// EINVAL: more descriptors than the process may have (RLIMIT_NOFILE).

@@ -1,5 +1,5 @@
-//! The words that processes say to each other, apart from the hand-off of sockets: rare, so JSON.
-//! Both sides are forks of one program, so a word that cannot be read is a bug or a broken peer.
+//! The messages between processes, apart from the hand-off of sockets; rare, so JSON. Both sides are
+//! forks of one program: an unreadable message is a bug or a compromised peer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,62 +12,63 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, MAX_DESCRIPTORS};
 use crate::helper::Kind;
 
-/// Longest word, in bytes: the addresses of a few thousand services.
+/// The longest message, in bytes: the addresses of a few thousand services.
 pub const MAX_WORD: usize = 128 * 1024;
 
 /// Supervisor to master.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub enum ToMaster {
-    /// Listening sockets, one descriptor each; the index of the service of each. May come in parts.
+    /// Listening sockets, one descriptor each, and the index of each one's service. May come in several
+    /// messages.
     Listeners(Vec<usize>),
     /// No more listeners follow: enter the jail and serve.
     Serve,
-    /// The log file was opened anew: its descriptor.
+    /// The log file was reopened: its descriptor.
     LogFile,
-    /// syslogd was started anew: a connection to it.
+    /// syslogd was restarted: a connection to it.
     Syslog,
-    /// A helper was started anew: a channel to introduce clients on.
+    /// A helper was restarted: a channel on which clients are introduced to it.
     Helper(Kind),
-    /// List the connections in the log, then say [`FromMaster::Listed`].
+    /// Log every connection, then answer [`FromMaster::Listed`].
     List,
-    /// Say [`FromMaster::Alive`].
+    /// Answer [`FromMaster::Alive`].
     Ask,
-    /// Accept no more, but for what has begun to connect to a retired listener
-    /// ([`super::retire`]); go when the last connection has ended.
+    /// Stop accepting, except connections under way to a retired listener ([`super::retire`]); exit
+    /// when the last connection has ended.
     Drain,
-    /// End every connection and go.
+    /// End every connection and exit.
     Cut,
 }
 
 /// Master to supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub enum FromMaster {
-    /// Everything that the configuration names was read; the addresses that each service accepts
-    /// on, by service and `accept` entry.
+    /// Everything that the configuration names was read. The addresses each service accepts on, by
+    /// service and `accept` entry.
     Loaded(Vec<Vec<Accept>>),
-    /// Something was wrong, and the log says what. The master is about to go.
+    /// Something is wrong, and the log says what. The master is about to exit.
     Failed,
-    /// The jail is entered and the workers are up.
+    /// The process is in the jail and its workers are up.
     Serving,
-    /// Told to drain, it accepts no more: whoever connects now meets the next generation.
+    /// It has stopped accepting: new connections go to the next generation.
     Draining,
-    /// So many connections were listed.
+    /// This many connections were listed.
     Listed(usize),
-    /// Asked, its loop has come round.
+    /// The answer to `Ask`: its loop is turning.
     Alive,
-    /// A word's descriptor found no room in its table, or a word none on its way to a worker: send
-    /// again what was sent.
+    /// A message arrived without its descriptor, here or at a worker, because a descriptor table was
+    /// full: send it again.
     Missed,
 }
 
-/// Where to listen for one `accept` entry: names are resolved, the port is still as asked for.
+/// Where one `accept` entry listens: names are resolved, the port is still the configured one.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub enum Accept {
     /// One address.
     Tcp(SocketAddr),
     /// A Unix socket's path.
     Unix(std::path::PathBuf),
-    /// A socket that was passed to the program, counted from 0.
+    /// A socket passed to the program, counted from 0.
     Passed(usize),
 }
 
@@ -78,7 +79,7 @@ pub enum ToWorker {
     LogFile,
     /// As [`ToMaster::Syslog`].
     Syslog,
-    /// There is another helper: one client's socket for each relay thread.
+    /// A helper was replaced: a client's socket for each relay thread.
     Helper(Kind),
     /// As [`ToMaster::List`].
     List,
@@ -99,7 +100,7 @@ pub enum FromWorker {
     Missed,
 }
 
-/// Says one word.
+/// Sends one message.
 ///
 /// # Errors
 /// As [`Channel::send`].
@@ -111,7 +112,7 @@ pub fn say<W: Serialize>(
     channel.send(&serde_json::to_vec(word)?, descriptors, MsgFlags::empty())
 }
 
-/// Says one word without waiting.
+/// Sends one message without waiting.
 ///
 /// # Errors
 /// As [`Channel::send`].
@@ -127,24 +128,24 @@ pub fn say_now<W: Serialize>(
     )
 }
 
-/// What became of a word that was said to several.
+/// How a message to several processes was received.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// How many it was said to.
+    /// How many processes it was sent to.
     pub by: usize,
-    /// One that lives could not be told just now. One that is dead, or about to be noticed as such,
-    /// does not count: whoever takes its place knows.
+    /// At least one living process could not be told for now. A dead one does not count: its
+    /// replacement starts with the current state.
     pub missed: bool,
 }
 
 impl Heard {
-    /// Adds what came of saying another word.
+    /// Adds the outcome of sending another message.
     pub fn add(&mut self, other: Heard) {
         self.by += other.by;
         self.missed |= other.missed;
     }
 
-    /// Adds what came of saying it to one.
+    /// Adds the outcome for one process.
     pub fn count(&mut self, said: io::Result<()>) {
         match said {
             Ok(()) => self.by += 1,
@@ -153,10 +154,10 @@ impl Heard {
     }
 }
 
-/// Hears one word; `None` when the other side is gone.
+/// Receives one message; `None` when the other side is gone.
 ///
 /// # Errors
-/// As [`Channel::receive`], and `InvalidData` for what is no such word.
+/// As [`Channel::receive`], and `InvalidData` for anything that is no such message.
 pub fn hear<W: DeserializeOwned>(
     channel: &Channel,
     flags: MsgFlags,
@@ -171,7 +172,7 @@ pub fn hear<W: DeserializeOwned>(
     }
 }
 
-/// Says [`ToMaster::Listeners`] in as many parts as the descriptors need, then [`ToMaster::Serve`].
+/// Sends [`ToMaster::Listeners`] in as many parts as the descriptors need, then [`ToMaster::Serve`].
 ///
 /// # Errors
 /// As [`Channel::send`].

@@ -1,5 +1,9 @@
-//! Local time. The zone is loaded once, at [`load_zone`], since a jail has no /etc/localtime;
-//! localtime_r(3) never looks at the file again, as localtime(3) would.
+//! Local time. The zone is loaded once, by [`load_zone`], since a jail has no /etc/localtime; unlike
+//! localtime(3), localtime_r(3) never reads the file again.
+#![expect(
+    unsafe_code,
+    reason = "localtime_r(3) and tzset(3) have no safe wrapper"
+)]
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -36,11 +40,11 @@ impl Moment {
         Self::at(libc::time_t::try_from(seconds).unwrap_or(0))
     }
 
-    /// So many seconds after 1970 began in UTC.
+    /// This many seconds after the start of 1970 in UTC.
     fn at(seconds: libc::time_t) -> Self {
         let mut parts = MaybeUninit::<libc::tm>::zeroed();
-        // SAFETY: both pointers are valid for the call. On failure (a year that no int holds)
-        // `parts` stays zeroed, and all zeroes is a valid `tm`.
+        // SAFETY: both pointers are valid for the call. On failure (a year that fits no int) `parts`
+        // stays zeroed, and all zeroes is a valid `tm`.
         let parts = unsafe {
             libc::localtime_r(&seconds, parts.as_mut_ptr());
             parts.assume_init()
@@ -57,7 +61,7 @@ impl Moment {
 }
 
 impl fmt::Display for Moment {
-    /// As stunnel writes it: `2026.11.24 09:46:10`.
+    /// In stunnel's form: `2026.11.24 09:46:10`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -72,7 +76,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A moment as RFC 3164, section 4.1.2, has it: `Nov  4 09:46:10`.
+/// A moment in the form of RFC 3164, section 4.1.2: `Nov  4 09:46:10`.
 pub(super) struct Rfc3164(pub Moment);
 
 impl fmt::Display for Rfc3164 {
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn localtime_counts_months_from_nought_and_years_from_1900() {
-        // Noon in UTC on 2026-06-15: the same day in every zone but those beyond +12 and -12.
+        // Noon in UTC on 2026-06-15: the same day in every zone except those beyond +12 and -12.
         let moment = Moment::at(1_781_524_800);
         assert_eq!((moment.year, moment.month), (2026, 5));
         assert!((14..=16).contains(&moment.day));

@@ -1,5 +1,6 @@
-//! The logger of this process. A child made by fork(2) goes on with its parent's: the same
-//! descriptors, opened with O_APPEND, so every process writes for itself.
+//! The logger of this process. A forked child keeps its parent's logger: the same descriptors, opened
+//! with O_APPEND, so every process writes for itself.
+#![expect(unsafe_code, reason = "a signal is ignored for the whole process")]
 
 use std::fmt;
 use std::io;
@@ -18,8 +19,8 @@ use super::sink::{Sink, Writer};
 use super::syslog::Syslog;
 use super::{Id, Log};
 
-/// What is in force. The lock is held to take or to put an `Arc`, never while a line is written;
-/// only a process with one thread forks, so no child inherits it locked.
+/// The outputs in force. The lock is held only to read or replace the `Arc`, never while a line is
+/// written; and only a process with one thread forks, so no child inherits it locked.
 static CURRENT: RwLock<Option<Arc<Installed>>> = RwLock::new(None);
 
 /// Whether lines go to stderr, see [`to_stderr`].
@@ -54,7 +55,7 @@ impl Installed {
     }
 }
 
-/// All of them in turn; none can fail, see [`Sink::put`].
+/// Writes to every output in turn; none can fail, see [`Sink::put`].
 struct Drains {
     terminal: LineFormat<PlainSyncDecorator<Writer>>,
     file: Option<LineFormat<PlainSyncDecorator<Writer>>>,
@@ -79,9 +80,9 @@ impl Drain for Drains {
     }
 }
 
-/// Makes these the outputs of this process, and of those it forks from now on. What was
-/// installed before is closed. Loads the time zone; ignores SIGXFSZ, so that a log file at its
-/// limit (RLIMIT_FSIZE) costs lines, not the process.
+/// Installs these outputs in this process, and in those it forks from now on; closes the previous ones.
+/// Loads the time zone, and ignores SIGXFSZ, so that a log file at its limit (RLIMIT_FSIZE) costs
+/// lines, not the process.
 pub fn install(outputs: Outputs) {
     clock::load_zone();
     // SAFETY: ignoring installs no handler.
@@ -106,9 +107,9 @@ fn current() -> Option<Arc<Installed>> {
         .clone()
 }
 
-/// One line, to whatever is installed; before that, to stderr.
+/// Writes one line to the installed outputs; before any are installed, to stderr.
 pub(super) fn write(level: u8, id: Id, text: fmt::Arguments<'_>) {
-    /// The outputs of a process that installed none (yet).
+    /// The outputs of a process that has installed none (yet).
     static FIRST: OnceLock<Installed> = OnceLock::new();
     match current() {
         Some(installed) => log_to(&installed.logger, level, id, text),
@@ -119,9 +120,9 @@ pub(super) fn write(level: u8, id: Id, text: fmt::Arguments<'_>) {
     }
 }
 
-/// One line, as a slog record: the head of the line is its tag.
+/// Writes one line as a slog record; the head of the line is the record's tag.
 pub(super) fn log_to(logger: &Logger, level: u8, id: Id, text: fmt::Arguments<'_>) {
-    /// Lines do not show where they were written.
+    /// Lines do not show where in the source they come from.
     static LOCATION: RecordLocation = RecordLocation {
         file: file!(),
         line: line!(),
@@ -138,13 +139,13 @@ pub(super) fn log_to(logger: &Logger, level: u8, id: Id, text: fmt::Arguments<'_
     logger.log(&Record::new(&fixed, &text, b!()));
 }
 
-/// Whether lines go to stderr too: off once the program has become a daemon.
+/// Whether lines also go to stderr: off once the program has become a daemon.
 pub fn to_stderr(yes: bool) {
     STDERR.store(yes, Relaxed);
 }
 
-/// Puts `fd`, see [`super::reopen`], behind the number of the installed log file, in one step:
-/// whoever writes at this moment writes to the old file or to the new one.
+/// Puts `fd`, see [`super::reopen`], behind the number of the installed log file in one step: a line
+/// written meanwhile goes to the old file or to the new one.
 ///
 /// # Errors
 /// No log file is installed; what dup3(2) gives.
@@ -191,7 +192,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::log::Outputs;
 
     fn appending(path: &Path) -> OwnedFd {
         fs::OpenOptions::new()
@@ -215,7 +215,7 @@ mod tests {
             .collect()
     }
 
-    // One test: what is installed holds for the whole process.
+    // One test, since what is installed holds for the whole process.
     #[test]
     fn a_file_is_replaced_behind_the_same_descriptor() {
         let folder = tempfile::tempdir().unwrap();

@@ -9,11 +9,11 @@ use slog_term::Decorator;
 
 use super::clock::Moment;
 
-/// Longest text of a line in bytes; what is longer is cut. With its prefix a line stays below
-/// PIPE_BUF (4096), so that lines of several processes never mix in a pipe.
+/// The longest text of a line, in bytes; the rest is cut. With its prefix a line stays below PIPE_BUF
+/// (4096), so that lines of several processes never mix in a pipe.
 const MAX_TEXT: usize = 3900;
 
-/// Formats records; the level and the id are in the record's tag, see [`tag`].
+/// Formats records; level and id are in the record's tag, see [`tag`].
 pub(super) struct LineFormat<D: Decorator> {
     decorator: D,
 }
@@ -43,15 +43,15 @@ impl<D: Decorator> Drain for LineFormat<D> {
     }
 }
 
-/// The head of a line, `LOG5[17]`. It travels as the record's tag: slog has six levels, syslog eight.
+/// The head of a line, `LOG5[17]`, as the record's tag: slog has six levels, syslog eight.
 pub(super) fn tag(level: u8, id: super::Id) -> String {
-    // 8 and the longest id, 22, in one allocation.
+    // 8 bytes and the longest id, 22, in one allocation.
     let mut tag = String::with_capacity(32);
     let _ = write!(tag, "LOG{level}[{id}]");
     tag
 }
 
-/// The level of a record made with [`tag`]; its nearest in slog if it was made otherwise.
+/// The level of a record made with [`tag`]; otherwise the nearest to its slog level.
 pub(super) fn level_of(record: &Record<'_>) -> u8 {
     match record.tag().as_bytes() {
         [b'L', b'O', b'G', digit @ b'0'..=b'7', b'[', ..] => digit - b'0',
@@ -66,7 +66,7 @@ pub(super) fn level_of(record: &Record<'_>) -> u8 {
     }
 }
 
-/// slog's nearest to a syslog level.
+/// The slog level nearest to a syslog level.
 pub(super) fn slog_level(level: u8) -> Level {
     match level {
         0..=2 => Level::Critical,
@@ -78,7 +78,7 @@ pub(super) fn slog_level(level: u8) -> Level {
     }
 }
 
-/// Writes a message so that it stays one line of bounded length, whatever a peer put into it.
+/// Writes a message as one line of bounded length, whatever a peer has put into it.
 pub(super) fn text<W: io::Write + ?Sized>(
     out: &mut W,
     message: &fmt::Arguments<'_>,
@@ -90,7 +90,7 @@ pub(super) fn text<W: io::Write + ?Sized>(
     };
     match escaped.write_fmt(*message) {
         Ok(()) => Ok(()),
-        // A Display that fails by itself costs the rest of its text, no more.
+        // A Display that fails costs only the rest of its text.
         Err(fmt::Error) => escaped.error.map_or(Ok(()), Err),
     }
 }
@@ -101,13 +101,13 @@ struct Escaped<'a, W: io::Write + ?Sized> {
     error: Option<io::Error>,
 }
 
-/// The longest beginning of `text` that has at most `bytes` bytes.
+/// The longest prefix of `text` with at most `bytes` bytes.
 fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes).rev().find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]
 }
 
-/// What would end a line, move a terminal's cursor or turn the reading direction.
+/// A character that would end a line, move a terminal's cursor, or change the reading direction.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,9 +1,8 @@
-//! Log lines in stunnel's shape, through slog: terminal (stderr), file, syslog.
+//! Log lines in stunnel's format, through slog: terminal (stderr), file, syslog.
 //!
-//! A line is written by the process and thread that has something to say, with one write(2) to a
-//! descriptor that all processes share (O_APPEND), so nothing is collected, sent or lost in between.
-//! Secrets and payload never reach a log at any level; a log that cannot be written to never ends
-//! or blocks the service.
+//! Each process and thread writes its own lines, with one write(2) to a descriptor that all processes
+//! share (O_APPEND), so nothing is collected, forwarded or lost in between. Secrets and payload never
+//! reach a log at any level. A log that cannot be written never ends or blocks the service.
 
 mod clock;
 mod installed;
@@ -57,7 +56,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// A cheap handle: what level is listened to, and what stands in the brackets.
+/// A cheap handle: the level in force, and what the brackets show.
 #[derive(Debug, Clone, Copy)]
 pub struct Log {
     /// The highest level that is written.
@@ -67,13 +66,13 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether a line of this level is listened to; checked before anything is formatted.
+    /// Whether a line of this level is written; checked before anything is formatted.
     #[inline]
     pub fn enabled(&self, level: u8) -> bool {
         level <= self.level
     }
 
-    /// Writes one line. Use the macros: they format nothing when nobody listens.
+    /// Writes one line. Use the macros, which format nothing at a level that is not in force.
     pub fn write(&self, level: u8, text: fmt::Arguments<'_>) {
         installed::write(level, self.id, text);
     }
@@ -87,7 +86,7 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.raw_os_error() {
             Some(number) => {
-                // strerror(3)'s words, as stunnel has them, and Rust's own way of adding the number.
+                // strerror(3)'s words, as in stunnel; Rust appends the number in a way of its own.
                 let text = io::Error::from_raw_os_error(number).to_string();
                 let rust = format!(" (os error {number})");
                 write!(
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_nobody_listens_to_formats_nothing() {
+    fn a_level_that_is_not_in_force_formats_nothing() {
         struct Trap;
         impl fmt::Display for Trap {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,29 +16,29 @@ use crate::config::{Global, LogMode};
 use crate::inside;
 use crate::remedy;
 
-/// The outputs of a process, open.
+/// The open outputs of a process.
 #[derive(Debug)]
 pub struct Outputs {
-    /// Lines go to standard error.
+    /// Lines also go to standard error.
     pub stderr: bool,
     /// The log file, opened for appending.
     pub file: Option<OwnedFd>,
     /// A socket connected to /dev/log.
     pub syslog: Option<OwnedFd>,
-    /// syslog facility, not shifted.
+    /// The syslog facility, not shifted.
     pub facility: u8,
     /// The program's name in syslog.
     pub program: String,
-    /// syslog is wanted and not there: what [`super::install`] says once.
+    /// Why syslog is configured and unavailable; [`super::install`] reports it once.
     pub(super) syslog_missing: Option<String>,
 }
 
-/// The log file cannot be opened.
+/// A log file that cannot be opened.
 #[derive(Debug)]
 pub struct OpenError {
     /// The option that names it.
     pub option: &'static str,
-    /// The file, as it is reached from outside the jail.
+    /// The file's path as seen from outside the jail.
     pub path: PathBuf,
     /// The system's reason.
     pub source: io::Error,
@@ -63,11 +63,11 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// The log file was opened before: `log = overwrite` does not empty it again.
+/// The log file has been opened before, so `log = overwrite` does not empty it again.
 static OPENED: AtomicBool = AtomicBool::new(false);
 
 impl Outputs {
-    /// As [`Outputs::open`], in place of a program that wrote to the log file before.
+    /// As [`Outputs::open`], after an exec: the previous program has already written to the log file.
     ///
     /// # Errors
     /// As there.
@@ -76,11 +76,11 @@ impl Outputs {
         Self::open(global, stderr)
     }
 
-    /// Opens what the configuration names. `log = overwrite` empties the file when a process
-    /// does this for the first time.
+    /// Opens what the configuration names. `log = overwrite` empties the file the first time a process
+    /// does this.
     ///
     /// # Errors
-    /// The log file cannot be opened. A missing syslogd is none: a line says so.
+    /// The log file cannot be opened. A missing syslogd is no error: a log line reports it.
     pub fn open(global: &Global, stderr: bool) -> Result<Self, OpenError> {
         let overwrite = global.log == LogMode::Overwrite && !OPENED.load(Relaxed);
         let file = match &global.output {
@@ -115,7 +115,7 @@ impl Outputs {
         fds.into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
     }
 
-    /// Standard error and nothing else.
+    /// Only standard error.
     pub fn stderr_only() -> Self {
         Self {
             stderr: true,
@@ -128,7 +128,7 @@ impl Outputs {
     }
 }
 
-/// Opens the log file again, after logrotate moved the old one away. Never empties it.
+/// Reopens the log file after logrotate has moved the old one away. Never empties it.
 ///
 /// # Errors
 /// `output` is not given; it cannot be opened.
@@ -143,10 +143,10 @@ pub fn reopen(global: &Global) -> io::Result<OwnedFd> {
     }
 }
 
-/// A socket connected to whichever syslogd runs now, for [`super::replace_syslog`].
+/// A socket connected to the current syslogd, for [`super::replace_syslog`].
 ///
 /// # Errors
-/// None runs.
+/// None is running.
 pub fn connect_syslog() -> io::Result<OwnedFd> {
     syslog::open(syslog::PATH)
 }
@@ -172,7 +172,7 @@ fn open_file(output: &Path, jail: Option<&Path>, overwrite: bool) -> Result<Owne
     }
     .map_err(failed(output.to_owned()))?;
     if overwrite {
-        // EINVAL: a FIFO, a terminal or the like has nothing to be emptied.
+        // EINVAL: a FIFO, a terminal or the like cannot be truncated.
         match ftruncate(&file, 0) {
             Ok(()) | Err(Errno::EINVAL) => (),
             Err(errno) => return Err(failed(output.to_owned())(errno)),
@@ -181,7 +181,7 @@ fn open_file(output: &Path, jail: Option<&Path>, overwrite: bool) -> Result<Owne
     Ok(file)
 }
 
-/// O_NONBLOCK is for a FIFO that nobody reads; a file does not know it.
+/// O_NONBLOCK is for a FIFO without a reader; it has no effect on a file.
 fn flags() -> OFlag {
     OFlag::O_WRONLY
         | OFlag::O_APPEND
@@ -195,7 +195,7 @@ fn mode() -> Mode {
     Mode::from_bits_truncate(0o640)
 }
 
-/// Opens `path` as it will be seen inside the jail. `None`: its folder is not there inside.
+/// Opens `path` as it will be seen from inside the jail. `None`: its folder does not exist inside.
 fn open_inside(jail: &Path, path: &Path) -> nix::Result<Option<OwnedFd>> {
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let parent = path.parent().unwrap_or(Path::new("/"));
@@ -283,7 +283,7 @@ mod tests {
             }
             assert_eq!(fs::read_to_string(&target).unwrap(), "", "{path}");
         }
-        // The folder is not there as seen from within, so the path is taken as one outside.
+        // Seen from inside, the folder does not exist, so the path is taken as one outside.
         assert!(open_file(Path::new("/log/target"), Some(jail.path()), false).is_err());
     }
 }

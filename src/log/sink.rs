@@ -1,4 +1,9 @@
-//! Where lines end: a descriptor that may be full, stuck or gone, which must not matter to anyone.
+//! The descriptors that lines are written to. They may be full, stuck or gone, and that must never hold
+//! up the service.
+#![expect(
+    unsafe_code,
+    reason = "dup3(2) over a number that has an owner; pwritev2(2)"
+)]
 
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -13,50 +18,53 @@ use nix::sys::stat::{SFlag, fstat};
 
 use super::clock::Moment;
 
-/// How long a line waits for a reader that is slow (a pipe, a terminal, syslogd), in milliseconds.
-/// A reader that let this pass is not waited for again until it has taken a line.
-const PATIENCE: u16 = 100;
+/// How long a line waits for a slow reader (a pipe, a terminal, syslogd), in milliseconds. After that,
+/// the reader is not waited for again until it has taken a line.
+const READER_TIMEOUT_MS: u16 = 100;
 
-/// Lines that could not be written, told once writing works again.
+/// Lines that could not be written; reported once writing works again.
 #[derive(Debug, Default)]
 pub(super) struct Losses(AtomicU64);
 
 impl Losses {
-    /// One more.
+    /// Counts one more.
     pub fn add(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// How many there are to tell of.
+    /// How many have not been reported yet.
     pub fn untold(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
-    /// So many were told.
+    /// This many were reported.
     pub fn told(&self, lines: u64) {
         self.0.fetch_sub(lines, Relaxed);
     }
 }
 
-/// Waits for a slow reader, but for a stuck one only once.
+/// Waits for a slow reader, but only once for a stuck one.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct SlowReader {
     stuck: AtomicBool,
 }
 
-impl Patience {
+impl SlowReader {
     /// Whether `fd` became writable in time.
     pub fn wait(&self, fd: BorrowedFd<'_>) -> bool {
         if self.stuck.load(Relaxed) {
             return false;
         }
         let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
-        let ready = matches!(poll(&mut fds, PollTimeout::from(PATIENCE)), Ok(1..));
+        let ready = matches!(
+            poll(&mut fds, PollTimeout::from(READER_TIMEOUT_MS)),
+            Ok(1..)
+        );
         self.stuck.store(!ready, Relaxed);
         ready
     }
 
-    /// It took a line.
+    /// The reader took a line.
     pub fn moved(&self) {
         self.stuck.store(false, Relaxed);
     }
@@ -67,22 +75,22 @@ impl Patience {
 pub(super) struct Sink {
     target: Target,
     losses: Losses,
-    patience: Patience,
-    /// The last line was written in part: the next begins with a line end.
+    reader: SlowReader,
+    /// The last line was written only in part, so the next one begins with a newline.
     torn: AtomicBool,
     manner: Manner,
-    /// The kernel takes [`write_no_wait`] of what is [`Manner::Shared`].
+    /// The kernel supports [`write_no_wait`] on this [`Manner::Shared`] output.
     no_wait: AtomicBool,
 }
 
 /// How to write without waiting for a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
-    /// write(2): a file, or a descriptor of our own that is non-blocking.
+    /// write(2): to a file, or to a non-blocking descriptor of our own.
     Plain,
-    /// send(2) with MSG_DONTWAIT: a socket.
+    /// send(2) with MSG_DONTWAIT: to a socket.
     Send,
-    /// A pipe or a terminal that other programs have too, so that it cannot be made non-blocking.
+    /// A pipe or terminal shared with other programs, which must not be made non-blocking.
     Shared,
 }
 
@@ -93,7 +101,7 @@ enum Target {
 }
 
 impl Sink {
-    /// Standard error, whatever it is.
+    /// Standard error, whatever it is connected to.
     pub fn terminal() -> Self {
         let stderr = io::stderr();
         let kind = fstat(&stderr).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
@@ -115,14 +123,14 @@ impl Sink {
         Self {
             target,
             losses: Losses::default(),
-            patience: Patience::default(),
+            reader: SlowReader::default(),
             torn: AtomicBool::new(false),
             manner,
             no_wait: AtomicBool::new(true),
         }
     }
 
-    /// Puts `new` behind the number of the file, in one step, dup3(2).
+    /// Puts `new` behind the number of the file in one step, dup3(2).
     ///
     /// # Errors
     /// This is no file; what dup3 gives.
@@ -132,12 +140,12 @@ impl Sink {
         };
         put_behind(old, new)?;
         self.torn.store(false, Relaxed);
-        self.patience.moved();
+        self.reader.moved();
         Ok(())
     }
 
-    /// Writes a whole line, and before it what became of those before it, in one write(2).
-    /// PlainSyncDecorator's lock is held, so there is one writer in this process.
+    /// Writes a whole line, and before it a report of lines that were lost, in one write(2).
+    /// PlainSyncDecorator's lock is held, so this process has one writer.
     pub fn put(&self, line: &[u8]) {
         let lost = self.losses.untold();
         let torn = self.torn.load(Relaxed);
@@ -158,7 +166,7 @@ impl Sink {
         match sent {
             Sent::Whole => {
                 self.torn.store(false, Relaxed);
-                self.patience.moved();
+                self.reader.moved();
                 if lost > 0 {
                     self.losses.told(lost);
                 }
@@ -177,8 +185,8 @@ impl Sink {
             match self.write(bytes) {
                 Ok(written @ 1..) => bytes = &bytes[written.min(bytes.len())..],
                 Err(Errno::EINTR) => (),
-                Err(Errno::EAGAIN) if self.patience.wait(self.as_fd()) => (),
-                // Ok(0): it takes nothing, and would not the next time.
+                Err(Errno::EAGAIN) if self.reader.wait(self.as_fd()) => (),
+                // Ok(0): it takes nothing, and would not the next time either.
                 Ok(0) | Err(_) if bytes.len() < whole => return Sent::Part,
                 Ok(0) | Err(_) => return Sent::Nothing,
             }
@@ -200,8 +208,8 @@ impl Sink {
     fn write_shared(&self, bytes: &[u8]) -> nix::Result<usize> {
         if self.no_wait.load(Relaxed) {
             match write_no_wait(self.as_fd(), bytes) {
-                // A terminal, a kernel that cannot ask it of a pipe (before 6.4), or a filter of
-                // system calls that does not know it (EPERM).
+                // A terminal, a kernel that does not support it on pipes (before 6.4), or a seccomp
+                // filter that does not know the call (EPERM).
                 Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
                     self.no_wait.store(false, Relaxed);
                 }
@@ -221,13 +229,13 @@ impl AsFd for Sink {
     }
 }
 
-/// Puts `new` behind the number of `old`, in one step, dup3(2).
+/// Puts `new` behind the number of `old` in one step, dup3(2).
 ///
 /// # Errors
 /// What dup3 gives.
 pub(super) fn put_behind(old: &OwnedFd, new: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the number is `old`'s, which stays its only owner: what dup3_raw gives back is
-    // let go of, not closed.
+    // SAFETY: the number belongs to `old`, which stays its only owner: what dup3_raw returns is
+    // released without being closed.
     let same = unsafe { nix::unistd::dup3_raw(new, old.as_raw_fd(), OFlag::O_CLOEXEC) }?;
     let _ = same.into_raw_fd();
     Ok(())
@@ -239,11 +247,11 @@ enum Sent {
     Nothing,
 }
 
-/// pwritev2(2) that fails with EAGAIN where it would wait.
+/// pwritev2(2), which fails with EAGAIN instead of waiting.
 fn write_no_wait(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     let slice = IoSlice::new(bytes);
-    // SAFETY: IoSlice has iovec's layout, and one of them is named; offset -1 is "where the
-    // descriptor stands", as for write(2).
+    // SAFETY: IoSlice has iovec's layout, and one is passed; offset -1 means the current position, as
+    // for write(2).
     let written = unsafe {
         libc::pwritev2(
             fd.as_raw_fd(),
@@ -253,15 +261,15 @@ fn write_no_wait(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
             libc::RWF_NOWAIT,
         )
     };
-    // Not negative: an error has become an Err.
+    // Not negative: errors have become an Err.
     Errno::result(written).map(|written| usize::try_from(written).unwrap_or(0))
 }
 
-/// write(2) of as much as a pipe takes at once if it has room at all, pipe(7); EAGAIN if it has none.
+/// write(2) of as much as a pipe takes at once, if it has room at all, pipe(7); otherwise EAGAIN.
 ///
-/// It never waits where [`own_stderr`] could open the output anew. Elsewhere it promises less. A pipe's
-/// last room may go to another process between the two calls, and a terminal that poll(2) calls
-/// writable may stop in the middle of a line: write(2) then waits until the reader goes on.
+/// It never waits where [`own_stderr`] could reopen the output. Elsewhere it promises less: another
+/// process may take a pipe's last room between the two calls, and a terminal that poll(2) reports as
+/// writable may stop in the middle of a line. write(2) then waits until the reader goes on.
 fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
     if poll(&mut fds, PollTimeout::ZERO)? == 0 {
@@ -270,11 +278,11 @@ fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
     nix::unistd::write(fd, &bytes[..bytes.len().min(libc::PIPE_BUF)])
 }
 
-/// Opens the terminal or pipe behind standard error anew and puts it in its place: non-blocking, which
-/// the one that other programs share must not be. An output that is stuck (a connection of SSH that
-/// hangs, a full pipe that nothing reads) then stops no process. Of no use to files and sockets.
+/// Reopens the terminal or pipe behind standard error as non-blocking, which the one shared with other
+/// programs must not be, and puts it in its place. A stuck output (a hanging SSH connection, a full
+/// pipe that is not read) then blocks no process. Does nothing for files and sockets.
 ///
-/// For a process that is about to serve: what is written to it by other ways than the log may fail.
+/// Only for a process that is about to serve: writing to stderr other than through the log may fail.
 pub fn own_stderr() {
     let stderr = io::stderr();
     let kind = fstat(&stderr).map_or(0, |stat| stat.st_mode) & libc::S_IFMT;
@@ -288,18 +296,18 @@ pub fn own_stderr() {
     }
 }
 
-/// What stands before the first line that can be written again.
+/// The report that precedes the first line that can be written again.
 pub(super) fn lost_line(lines: u64) -> impl std::fmt::Display {
     format!("{} LOG4[main]: {}", Moment::now(), lost_text(lines))
 }
 
-/// Its text.
+/// The report's text.
 pub(super) fn lost_text(lines: u64) -> String {
     format!("{lines} log line(s) lost")
 }
 
-/// A sink as slog-term's decorators want it. It never fails, since they would write a line that
-/// failed a second time.
+/// A sink as slog-term's decorators want it. It never fails, since they would write a failed line a
+/// second time.
 #[derive(Debug, Clone)]
 pub(super) struct Writer(pub Arc<Sink>);
 
@@ -322,8 +330,8 @@ mod tests {
 
     use super::*;
 
-    fn pipe() -> (std::io::PipeReader, Sink) {
-        let (reader, writer) = std::io::pipe().unwrap();
+    fn pipe() -> (io::PipeReader, Sink) {
+        let (reader, writer) = io::pipe().unwrap();
         let sink = Sink::new(Target::File(writer.into()), Manner::Shared);
         (reader, sink)
     }
@@ -340,7 +348,7 @@ mod tests {
         sink.put(b"two\n");
         assert_eq!(sink.losses.untold(), 2);
 
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         sink.replace(writer.as_fd()).unwrap();
         sink.put(b"three\n");
         sink.put(b"four\n");
@@ -377,7 +385,7 @@ mod tests {
             written += 1;
         }
         assert!(written > 1000);
-        // A thousand waits would be 100 s.
+        // A thousand waits would take 100 s.
         assert!(begun.elapsed().as_secs() < 50);
         let mut some = vec![0; 60_000];
         reader.read_exact(&mut some).unwrap();
@@ -390,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_harms_nobody() {
+    fn a_reader_that_went_away_does_no_harm() {
         let (reader, sink) = pipe();
         drop(reader);
         sink.put(b"one\n");

@@ -11,15 +11,15 @@ use slog::{Drain, Never, OwnedKVList, Record};
 
 use super::clock::{Moment, Rfc3164};
 use super::line::{level_of, text};
-use super::sink::{Losses, Patience, lost_text, put_behind};
+use super::sink::{Losses, SlowReader, lost_text, put_behind};
 
 /// Where syslogd listens.
 pub(crate) const PATH: &str = "/dev/log";
 
-/// A socket that is connected to `path`.
+/// A socket connected to `path`.
 ///
 /// # Errors
-/// Nobody listens there.
+/// No syslogd listens there.
 pub(super) fn open(path: &str) -> io::Result<OwnedFd> {
     let fd = socket(
         AddressFamily::Unix,
@@ -31,35 +31,35 @@ pub(super) fn open(path: &str) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The drain.
+/// The slog drain.
 #[derive(Debug)]
 pub(super) struct Syslog {
     socket: OwnedFd,
     facility: u8,
     program: String,
     losses: Losses,
-    patience: Patience,
+    reader: SlowReader,
 }
 
 impl Syslog {
-    /// Sends to `socket` as `program` under `facility` (not shifted).
+    /// Sends to `socket`, as `program`, under `facility` (not shifted).
     pub fn new(socket: OwnedFd, facility: u8, program: String) -> Self {
         Self {
             socket,
             facility,
             program,
             losses: Losses::default(),
-            patience: Patience::default(),
+            reader: SlowReader::default(),
         }
     }
 
-    /// Puts `new`, connected to a syslogd, in the place of the socket.
+    /// Replaces the socket by `new`, which is connected to a syslogd.
     ///
     /// # Errors
     /// What dup3(2) gives.
     pub fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
         put_behind(&self.socket, new)?;
-        self.patience.moved();
+        self.reader.moved();
         Ok(())
     }
 
@@ -81,14 +81,14 @@ impl Syslog {
         loop {
             match send(self.socket.as_raw_fd(), datagram, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => {
-                    self.patience.moved();
+                    self.reader.moved();
                     return true;
                 }
                 Err(Errno::EINTR) => (),
-                Err(Errno::EAGAIN) if self.patience.wait(self.socket.as_fd()) => (),
-                // syslogd was restarted: its old socket is gone. From within a jail the new one
-                // is out of reach, unless the jail has a /dev/log of its own: the supervisor passes
-                // one, see supervisor/syslog.rs.
+                Err(Errno::EAGAIN) if self.reader.wait(self.socket.as_fd()) => (),
+                // syslogd was restarted and its old socket is gone. The new one cannot be reached from
+                // inside a jail, unless the jail has a /dev/log of its own; the supervisor passes one
+                // in, see supervisor/syslog.rs.
                 Err(Errno::ECONNREFUSED | Errno::ENOTCONN | Errno::ECONNRESET)
                     if again && self.reconnect() =>
                 {
@@ -166,7 +166,7 @@ mod tests {
         let (head, rest) = line.split_at("<29>".len());
         assert_eq!(head, "<29>");
         let pid = std::process::id();
-        // `Nov  4 09:46:10 ` is 16 long.
+        // `Nov  4 09:46:10 ` is 16 bytes long.
         assert_eq!(&rest[16..], format!("adit[{pid}]: LOG5[17]: a\\x0ab"));
     }
 
@@ -197,7 +197,7 @@ mod tests {
         let (here, there) = UnixDatagram::pair().unwrap();
         let syslog = Syslog::new(here.into(), 3, "adit".into());
         drop(there);
-        // Nobody is there; or, where a syslog runs on this machine, it was found.
+        // No syslogd is running; or this machine has one, and it was found.
         if !syslog.put(b"missed") {
             syslog.losses.add();
         }

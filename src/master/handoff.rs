@@ -1,40 +1,36 @@
-//! What one worker is given: every socket is numbered, and the master keeps its own descriptor of
-//! it until the worker has claimed that number. What a dead worker had not claimed is whole.
+//! The hand-off to one worker: every socket is numbered, and the master keeps its own descriptor of
+//! each until the worker has claimed that number. When a worker dies, what it had not claimed is
+//! intact.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::socket::MsgFlags;
 
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{BATCH, Entry, TAG, encode};
+use crate::ipc::handoff::{BATCH, Connection, Entry, TAG, encode};
 
-/// An accepted connection that nobody has claimed yet.
+/// An accepted connection that no worker has claimed yet.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The socket.
+    /// Non-blocking.
     pub socket: OwnedFd,
-    /// The connection's number.
-    pub connection: u64,
-    /// Index of the service.
-    pub service: u32,
-    /// Who connected.
-    pub peer: Option<SocketAddr>,
+    /// What was accepted.
+    pub connection: Connection,
 }
 
 /// The queue towards one worker process.
 #[derive(Debug, Default)]
 pub struct HandOff {
-    /// In the order of their numbers; the front one is number `claimed + 1`.
+    /// In the order of their numbers; the first has number `claimed + 1`.
     waiting: VecDeque<Accepted>,
     claimed: u64,
     /// How many at the front of `waiting` were sent.
     sent: usize,
-    /// The worker's socket was full when something was to be sent last.
+    /// The worker's socket was full at the last attempt to send.
     full: bool,
-    /// How many that were sent have been taken back since: the worker still has to let go of them.
+    /// Sockets that were sent and taken back: the worker still has to close them.
     revoked: u64,
 }
 
@@ -44,12 +40,12 @@ impl HandOff {
         self.waiting.push_back(accepted);
     }
 
-    /// Connections given to the worker, or to be given, and not claimed.
+    /// Connections assigned to the worker and not claimed, sent or not.
     pub fn unclaimed(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether an event will tell when there is room for what could not be sent.
+    /// Whether an event will report room for what could not be sent.
     pub fn waits_for_room(&self) -> bool {
         self.is_stuck() && self.full
     }
@@ -59,7 +55,7 @@ impl HandOff {
         self.sent < self.waiting.len()
     }
 
-    /// Sends what was not sent, as far as there is room, up to [`BATCH`] in a message.
+    /// Sends what has not been sent, as far as there is room, up to [`BATCH`] in a message.
     ///
     /// # Errors
     /// The worker is gone.
@@ -76,8 +72,6 @@ impl HandOff {
                 let entry = Entry {
                     sequence: self.claimed + (from + n) as u64 + 1,
                     connection: accepted.connection,
-                    service: accepted.service,
-                    peer: accepted.peer,
                 };
                 encode(&entry, &mut message);
                 descriptors.push(accepted.socket.as_fd());
@@ -97,7 +91,7 @@ impl HandOff {
         Ok(())
     }
 
-    /// Lets go of what the worker has claimed, up to and with number `claimed`.
+    /// Releases what the worker has claimed, up to and including number `claimed`.
     pub fn claim(&mut self, claimed: u64) {
         let count = claimed.saturating_sub(self.claimed).min(self.sent as u64) as usize;
         self.waiting.drain(..count);
@@ -105,13 +99,13 @@ impl HandOff {
         self.sent -= count;
     }
 
-    /// Whether the worker has been given something that it has not claimed.
+    /// Whether the worker was sent something that it has not claimed.
     pub fn is_waiting(&self) -> bool {
         self.sent > 0
     }
 
-    /// Takes back everything behind number `claimed`, in order, from a worker that lives and may
-    /// claim no more; its numbers are used up.
+    /// Takes back everything after number `claimed`, in order, from a live worker, which may claim no
+    /// more; its numbers are not reused.
     pub fn revoke(&mut self, claimed: u64) -> VecDeque<Accepted> {
         self.claim(claimed);
         self.revoked += self.sent as u64;
@@ -120,17 +114,17 @@ impl HandOff {
         std::mem::take(&mut self.waiting)
     }
 
-    /// How many sockets the worker has to let go of, all told.
+    /// How many sockets the worker has to close, in total.
     pub fn revoked(&self) -> u64 {
         self.revoked
     }
 
-    /// The last number that was used, after [`HandOff::revoke`].
+    /// The last number used, after [`HandOff::revoke`].
     pub fn last(&self) -> u64 {
         self.claimed
     }
 
-    /// Takes back everything that was not claimed from a worker that has died, in order.
+    /// Takes back everything unclaimed from a dead worker, in order.
     pub fn take_back(&mut self) -> VecDeque<Accepted> {
         *self = HandOff {
             waiting: std::mem::take(&mut self.waiting),
@@ -146,12 +140,14 @@ mod tests {
     use crate::ipc::handoff::{MAX_MESSAGE, decode};
     use std::os::unix::net::UnixStream;
 
-    fn accepted(connection: u64) -> Accepted {
+    fn accepted(number: u64) -> Accepted {
         Accepted {
             socket: UnixStream::pair().unwrap().0.into(),
-            connection,
-            service: 0,
-            peer: None,
+            connection: Connection {
+                number,
+                service: 0,
+                peer: None,
+            },
         }
     }
 
@@ -172,7 +168,7 @@ mod tests {
             numbers.extend(
                 entries
                     .iter()
-                    .map(|entry| (entry.sequence, entry.connection)),
+                    .map(|entry| (entry.sequence, entry.connection.number)),
             );
         }
         let expected: Vec<_> = (1..=BATCH as u64 + 2).map(|n| (n, n)).collect();
@@ -185,7 +181,11 @@ mod tests {
         let next = decode(&buffer[..message.unwrap().len]).unwrap();
         assert_eq!(next[0].sequence, BATCH as u64 + 3);
 
-        let back: Vec<_> = queue.take_back().iter().map(|a| a.connection).collect();
+        let back: Vec<_> = queue
+            .take_back()
+            .iter()
+            .map(|a| a.connection.number)
+            .collect();
         assert_eq!(back[0], 4);
         assert_eq!(back.last(), Some(&1000));
         assert_eq!((queue.unclaimed(), queue.is_stuck()), (0, false));
@@ -198,7 +198,11 @@ mod tests {
         (1..=4).for_each(|n| queue.push(accepted(n)));
         queue.flush(&near).unwrap();
         queue.push(accepted(5));
-        let back: Vec<_> = queue.revoke(1).iter().map(|a| a.connection).collect();
+        let back: Vec<_> = queue
+            .revoke(1)
+            .iter()
+            .map(|a| a.connection.number)
+            .collect();
         assert_eq!(back, [2, 3, 4, 5], "also what was not sent yet");
         assert_eq!((queue.revoked(), queue.last()), (3, 4));
         assert!(!queue.is_waiting() && queue.unclaimed() == 0);

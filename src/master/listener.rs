@@ -1,26 +1,26 @@
-//! A listener, and how much of its backlog is taken in one turn.
+//! A listener, and how much of its backlog is accepted in one turn.
 
 use std::os::fd::OwnedFd;
 
-/// Connections accepted from one listener in one turn, at most.
+/// The most connections accepted from one listener in one turn.
 pub const ACCEPT_BATCH: usize = 64;
-/// Turns in a row that found a connection before one asks for more than one: when connections come
-/// one by one, asking for a second costs a system call that finds nothing.
-const PATIENCE: u32 = 8;
+/// How many turns in a row must find a connection before a turn asks for more than one: when
+/// connections come singly, asking for a second costs a system call that finds none.
+const TURNS_BEFORE_BATCHES: u32 = 8;
 
-/// A listener and whose it is.
+/// A listening socket and its service.
 #[derive(Debug)]
 pub struct Listener {
     /// Non-blocking, shared with the supervisor.
     pub socket: OwnedFd,
     /// Index of the service.
     pub service: usize,
-    /// Turns in a row in which all that was asked for was there.
+    /// Turns in a row that found as many connections as they asked for.
     full_turns: u32,
 }
 
 impl Listener {
-    /// Of which nothing has been taken yet.
+    /// A listener from which nothing has been accepted yet.
     pub fn new(socket: OwnedFd, service: usize) -> Self {
         Self {
             socket,
@@ -29,13 +29,13 @@ impl Listener {
         }
     }
 
-    /// How many to take in this turn, at most.
+    /// The most connections to accept in this turn.
     pub fn most(&self) -> usize {
-        let doublings = self.full_turns.saturating_sub(PATIENCE);
+        let doublings = self.full_turns.saturating_sub(TURNS_BEFORE_BATCHES);
         1 << doublings.min(ACCEPT_BATCH.ilog2())
     }
 
-    /// Whether all that was asked for was there.
+    /// Records whether the turn found as many as it asked for.
     pub fn took(&mut self, all: bool) {
         self.full_turns = match all {
             true => self.full_turns.saturating_add(1),

@@ -1,5 +1,5 @@
-//! Everything that a configuration names, read: certificates, keys, addresses. Still as root, and
-//! for `adit check` too. Never in here: a listener.
+//! Reads everything that a configuration names: certificates, keys, addresses. Runs as root, before the
+//! jail, and for `adit check`. Never in here: a listener.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -15,28 +15,28 @@ use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
 use crate::helper::NameClient;
-use crate::ipc::sockopt;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
 use crate::relay::{Route, ServiceContext, Upstream};
 use crate::remedy;
+use crate::sys::sockopt;
 use crate::tls::{Context, PassPhrases, Resumption, Wanted};
 
-/// How long the names may take to resolve, all of them together: what has no answer then is resolved
-/// when it is needed. Shorter than the supervisor's patience with a candidate.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long all names together may take to resolve; one without an answer by then is resolved when it
+/// is needed. Shorter than the time the supervisor gives a candidate to load.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was read.
+/// Everything that was read.
 #[derive(Debug)]
 pub struct Loaded {
     /// The services, ready to serve.
     pub services: Arc<[ServiceContext]>,
-    /// Where each of them accepts.
+    /// Where each service accepts.
     pub accept: Vec<Vec<Accept>>,
-    /// Who to become.
+    /// The user and the jail.
     pub plan: Plan,
-    /// What is worth saying and stops nothing.
+    /// Problems that are worth reporting and stop nothing.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -46,7 +46,7 @@ struct Unusable;
 /// Reads everything.
 ///
 /// # Errors
-/// Every problem of every service, not the first; warnings among them.
+/// Every problem of every service, not only the first, including warnings.
 pub fn load(
     config: &Config,
     names: &mut NameClient,
@@ -54,7 +54,7 @@ pub fn load(
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let names = &mut Names::ask(&config.services, names, PATIENCE);
+    let names = &mut Names::ask(&config.services, names, RESOLVE_TIMEOUT);
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut accept = Vec::new();
@@ -109,22 +109,23 @@ pub fn load(
     }
 }
 
-/// A server that asks its Unix socket who connects is told: the worker, for every client.
+/// Warns where a server would ask its Unix socket for the client's identity: it learns the worker's,
+/// for every client.
 fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
     let is_unix = |endpoint: &&Endpoint| matches!(endpoint, Endpoint::Unix(_));
     let endpoint = service.connect.iter().find(is_unix)?;
     let text = format!(
-        "Service [{}]: connect = {endpoint}: the workers are root, and so is every client to a server \
-         that asks the socket who connects, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
-         (peer) do",
+        "Service [{}]: connect = {endpoint}: the workers run as root, so a server that asks the \
+         socket for the client's identity, as MariaDB (unix_socket), slapd (EXTERNAL) and PostgreSQL \
+         (peer) do, takes every client for root",
         service.name
     );
-    let help = "`setuid = USER` before the first section makes the workers another user's";
+    let help = "`setuid = USER` before the first section makes the workers run as another user";
     Some(at(Severity::Warning, &service.origins, "connect", text).help(help))
 }
 
-/// What is wrong with the files, the user and the group that a configuration names, whatever else is
-/// wrong with it: for one whose text has errors, of which nothing more can be said.
+/// Checks the files, user and group that a configuration names when its text already has errors, so
+/// that more cannot be said about it.
 pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut problems = Problems::default();
@@ -140,7 +141,7 @@ pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     found
 }
 
-/// Who to become.
+/// The user and the jail.
 fn plan(global: &Global, found: &mut Vec<Diagnostic>) -> Option<Plan> {
     match Plan::look_up(global) {
         Ok(plan) => Some(plan),
@@ -175,7 +176,7 @@ fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diag
     }
 }
 
-/// Writes what was found into the log, a line each.
+/// Logs what was found, one line each.
 pub fn tell(found: &[Diagnostic], log: &Log) {
     for diagnostic in found {
         crate::log_at!(
@@ -187,7 +188,8 @@ pub fn tell(found: &[Diagnostic], log: &Log) {
     }
 }
 
-/// Where to listen: names resolved. A name that does not resolve is an error, as nothing could be bound.
+/// Where to listen, with names resolved. A name that does not resolve is an error, since nothing could
+/// be bound.
 fn addresses(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Vec<Accept> {
     let mut addresses = Vec::new();
     for endpoint in &service.accept {
@@ -220,7 +222,7 @@ fn addresses(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnosti
     addresses
 }
 
-/// Whose a Unix socket would be, if that is a name which the system does not know.
+/// The configured owner of a Unix socket, if the system knows no such user or group.
 fn unknown_owner(service: &Service) -> Option<Diagnostic> {
     let error = jail::owner(service.setuid.as_deref(), service.setgid.as_deref()).err()?;
     let text = format!("Service [{}]: {error}", service.name);
@@ -228,15 +230,15 @@ fn unknown_owner(service: &Service) -> Option<Diagnostic> {
     Some(at(Severity::Error, &service.origins, option, text).help(error.remedy()))
 }
 
-/// Whether `::` is IPv6 alone, as by `net.ipv6.bindv6only = 1`, so that `0.0.0.0` can be bound beside
-/// it. stunnel tries both always, and keeps what can be bound: without it IPv4 alone.
+/// Whether `::` means IPv6 only, as with `net.ipv6.bindv6only = 1`, so that `0.0.0.0` can be bound
+/// beside it. stunnel always tries both and keeps those that can be bound; without IPv6, IPv4 alone.
 pub fn is_v6_alone(service: &Service) -> bool {
     let family = AddressFamily::Inet6;
     let Ok(probe) = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) else {
         return false;
     };
     for option in service.socket.iter().filter(|option| option.on == 'a') {
-        // What cannot be set is told when the listener itself is made.
+        // An option that cannot be set is reported when the listener itself is made.
         let _ = sockopt::set(probe.as_fd(), option);
     }
     getsockopt(&probe, Ipv6V6Only).unwrap_or(false)

@@ -1,18 +1,22 @@
-//! The master of one generation: loads keys as root, enters the jail, forks the workers, accepts,
-//! and hands each socket to the least busy of them. One thread; never a byte of a connection.
+//! The master of one generation: loads keys as root, enters the jail, forks the workers, accepts, and
+//! hands each socket to the least busy worker. It has one thread, and never touches a byte of a
+//! connection.
 
+mod balance;
 pub mod handoff;
 mod listener;
 pub mod load;
 mod names;
+mod poll;
 mod problems;
 mod reminders;
 mod serve;
+mod slot;
 mod stall;
-mod watch;
 pub mod workers;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
@@ -27,61 +31,102 @@ use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
-use crate::jail::Jailed;
+use crate::jail::{JailError, Jailed};
 use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
+use crate::sandbox::SandboxError;
 use crate::step::NameStep;
 use crate::tls::{CipherOrder, PassPhrases, Resumption};
 use listener::Listener;
 use load::Loaded;
-use watch::Watch;
-use workers::{Nursery, Workers};
+use poll::Poll;
+use workers::{WorkerConfig, Workers};
 
-/// Descriptors a worker needs besides two a session: logs, channels, and three a relay thread.
+/// Descriptors a worker needs besides two for each session: logs, channels, and three for each relay
+/// thread.
 const RESERVED_DESCRIPTORS: usize = 32;
 const DESCRIPTORS_PER_THREAD: usize = 4;
 
-/// What a master is born with.
+/// What a master is started with.
 #[derive(Debug)]
 pub struct Start<'a> {
     /// The number of its generation.
     pub generation: u64,
-    /// Inherited by the fork; nothing is serialised.
+    /// Inherited through the fork; nothing is serialised.
     pub config: &'a Config,
-    /// Pass phrases for its keys.
+    /// Pass phrases for the generation's keys.
     pub phrases: PassPhrases,
     /// Shared by all generations.
     pub resumption: &'a Resumption,
-    /// The number of the last connection, over all generations, in its first word.
+    /// The first word is the number of the last connection, over all generations.
     pub connections: SharedWords,
     /// This generation's counts.
     pub scoreboard: Scoreboard,
-    /// To the supervisor.
+    /// The channel to the supervisor.
     pub supervisor: Channel,
-    /// To the supervisor's life.
+    /// Readable once the supervisor is gone.
     pub leash: Leash,
     /// Where clients are introduced to helpers.
     pub helpers: Contacts,
-    /// Where to log from now on, if that changes.
+    /// The new log outputs, if they change.
     pub outputs: Option<Outputs>,
-    /// How loud the main log is.
+    /// The main log.
     pub log: Log,
 }
 
-/// The master's life, from the fork to `_exit`.
+/// Why a master ends early.
+#[derive(Debug)]
+enum Fatal {
+    System(io::Error),
+    Jail(JailError),
+    Sandbox(SandboxError),
+    /// A message that only a serving master can act on, before it serves.
+    UnexpectedWord(ToMaster),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fatal::System(error) => log::Reason(error).fmt(f),
+            Fatal::Jail(error) => write!(f, "{error} ({})", error.remedy()),
+            Fatal::Sandbox(error) => error.fmt(f),
+            Fatal::UnexpectedWord(word) => write!(f, "unexpected message before serving: {word:?}"),
+        }
+    }
+}
+
+impl From<io::Error> for Fatal {
+    fn from(error: io::Error) -> Fatal {
+        Fatal::System(error)
+    }
+}
+
+impl From<JailError> for Fatal {
+    fn from(error: JailError) -> Fatal {
+        Fatal::Jail(error)
+    }
+}
+
+impl From<SandboxError> for Fatal {
+    fn from(error: SandboxError) -> Fatal {
+        Fatal::Sandbox(error)
+    }
+}
+
+/// The life of a master, from the fork to `_exit`.
 pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     let log = start.log;
     match live(start, fresh) {
         Ok(()) => process::exit(0),
-        Err(error) => {
-            crate::error!(log, "Master: {}", log::Reason(&error));
+        Err(fatal) => {
+            crate::error!(log, "Master: {fatal}");
             process::exit(1)
         }
     }
 }
 
-fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
+fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     forget_the_supervisor(&start)?;
     process::title(
         "adit: master",
@@ -90,21 +135,21 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
     let Some(loaded) = load_or_say_why(&start)? else {
         return Ok(());
     };
-    // The keys are open: nobody in the jail needs them.
+    // The keys are decrypted; nothing in the jail needs the pass phrases.
     start.phrases = PassPhrases::none();
     let Some(listeners) = listeners(&mut start)? else {
         return Ok(());
     };
     start.log.id = Id::Main;
-    // Only now: whatever was wrong was said in the log that is in force.
+    // Only now, so that anything wrong until here went to the log that is in force.
     if let Some(outputs) = start.outputs.take() {
         log::install(outputs);
     }
     let jailed = enter_jail(&start, &loaded)?;
     crate::sandbox::master()?;
     let signals = fresh.hear(&[SIGCHLD])?;
-    let workers = Workers::new(Nursery {
-        watch: Rc::new(Watch::new()?),
+    let workers = Workers::new(WorkerConfig {
+        poll: Rc::new(Poll::new()?),
         generation: start.generation,
         services: loaded.services,
         scoreboard: start.scoreboard,
@@ -124,11 +169,12 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> io::Result<()> {
         workers,
         start.log,
     )?;
-    serving.run(&jailed)
+    Ok(serving.run(&jailed)?)
 }
 
-/// Closes every descriptor of the supervisor's that a master must not have: other generations'
-/// channels and listeners, the control socket, the leash's other end.
+/// Closes every descriptor of the supervisor that a master must not have: other generations' channels
+/// and listeners, the control socket, the other end of the leash.
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     let mut kept = log::descriptors();
     kept.extend(start.outputs.iter().flat_map(Outputs::descriptors));
@@ -137,10 +183,11 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
         start.leash.as_fd().as_raw_fd(),
     ]);
     kept.extend(start.helpers.descriptors());
-    process::close_all_but(&kept)
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
+    unsafe { process::close_all_but(&kept) }
 }
 
-/// Reads everything the configuration names and tells the supervisor how it went.
+/// Reads everything that the configuration names, and reports the result to the supervisor.
 fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     let mut client =
         NameClient::introduced(&start.helpers).step("reaching the helper that resolves names")?;
@@ -170,8 +217,8 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
     }
 }
 
-/// Waits for the listeners; `None` when the supervisor gave this generation up.
-fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
+/// Waits for the listeners; `None` when the supervisor has given up this generation.
+fn listeners(start: &mut Start<'_>) -> Result<Option<Vec<Listener>>, Fatal> {
     let mut listeners = Vec::new();
     loop {
         match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
@@ -187,7 +234,7 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
             }
             Some((ToMaster::Syslog, mut sockets)) => {
                 if let Some(socket) = sockets.pop() {
-                    // Not in use yet, perhaps: what is about to be installed may be.
+                    // syslog may not be in use yet; the outputs about to be installed may use it.
                     let _ = log::replace_syslog(socket);
                 }
             }
@@ -197,31 +244,25 @@ fn listeners(start: &mut Start<'_>) -> io::Result<Option<Vec<Listener>>> {
                 }
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),
-            Some((word, _)) => {
-                return Err(io::Error::other(format!(
-                    "not a word to wait with: {word:?}"
-                )));
-            }
+            Some((word, _)) => return Err(Fatal::UnexpectedWord(word)),
         }
     }
 }
 
-fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> io::Result<Jailed> {
+fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> Result<Jailed, Fatal> {
     if start.config.global.foreground == Foreground::No {
         process::let_go_of_the_terminal()?;
     }
     let plan = loaded.plan.clone();
     let root = plan.root().map(|root| root.display().to_string());
-    let entered = plan.enter(&OneThread::prove()?);
-    let jailed =
-        entered.map_err(|error| io::Error::other(format!("{error} ({})", error.remedy())))?;
+    let jailed = plan.enter(&OneThread::prove()?)?;
     if let Some(root) = root {
         crate::info!(start.log, "Switched to chroot directory: {root}");
     }
     Ok(jailed)
 }
 
-/// Sessions for which a worker's descriptor table has room.
+/// Sessions that fit into a worker's descriptor table.
 fn capacity(threads: usize) -> usize {
     let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_PER_THREAD;
     (limits::open_files().saturating_sub(reserved) / 2).max(1)

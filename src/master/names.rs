@@ -1,5 +1,5 @@
-//! The names in a configuration, looked up side by side while it loads: a name server that does not
-//! answer is waited for once, not once a name.
+//! Resolves the names of a configuration in parallel while it loads: an unresponsive name server costs
+//! one timeout, not one for each name.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Endpoint, Service};
 use crate::helper::{self, NameClient, ResolveError};
 
-/// Questions about names that are under way, or answered.
+/// Questions about names, pending or answered.
 pub(super) struct Names<'a> {
     client: &'a mut NameClient,
     asked: HashMap<String, Asked>,
@@ -23,18 +23,19 @@ enum Asked {
 }
 
 impl Names<'_> {
-    /// Asks for every name that these services need now. `patience` is for all of them together.
+    /// Asks for every name that these services need now, within `timeout` for all of them.
     pub(super) fn ask<'a>(
         services: &[Service],
         client: &'a mut NameClient,
-        patience: Duration,
+        timeout: Duration,
     ) -> Names<'a> {
         let mut names = Names {
             client,
             asked: HashMap::new(),
-            end: Instant::now() + patience,
+            end: Instant::now() + timeout,
         };
-        // First those without which nothing can be served, then those that may be asked for later.
+        // First the names without which nothing can be served, then those that can also be resolved
+        // later.
         for service in services {
             let accept = service.accept.iter().filter_map(host_of);
             let local = service.local.as_deref();
@@ -47,7 +48,7 @@ impl Names<'_> {
         names
     }
 
-    /// What cannot be asked now, with too many questions under way, is asked when it is waited for.
+    /// With too many questions pending, this one is asked when its answer is awaited.
     fn begin(&mut self, host: &str) {
         if helper::literal(host).is_none()
             && !self.asked.contains_key(host)
@@ -77,16 +78,16 @@ impl Names<'_> {
         self.asked
             .insert(host.to_owned(), Asked::Told(told.clone()));
         let mut addresses = told?;
-        addresses
-            .iter_mut()
-            .for_each(|address| address.set_port(port));
+        for address in &mut addresses {
+            address.set_port(port);
+        }
         Ok(addresses)
     }
 }
 
 fn host_of(endpoint: &Endpoint) -> Option<&str> {
     match endpoint {
-        // Without a host none is asked for, but `connect` goes to localhost.
+        // Without a host, `accept` needs no name, while `connect` goes to localhost.
         Endpoint::Tcp { host, .. } => host.as_deref(),
         Endpoint::Unix(_) => None,
     }
@@ -108,7 +109,7 @@ mod tests {
             assert_eq!(told.reason, "no answer in time");
         }
         assert!(begun.elapsed() < Duration::from_secs(2));
-        // What needs no answer needs no time.
+        // An address needs no answer, and so no time.
         let address = "192.0.2.1:25".parse().unwrap();
         assert_eq!(names.resolve("192.0.2.1", 25).unwrap(), [address]);
     }

@@ -1,25 +1,25 @@
-//! What is wrong with the files of services. A certificate that several services have is one file
-//! with one fault, and told once.
+//! Problems with the files of services. A certificate used by several services is one file with one
+//! problem, reported once.
 
 use crate::config::{Diagnostic, Service, Severity, diagnostic_at};
 use crate::tls::Problem;
 
-/// Collects them, service by service.
+/// Collects problems service by service.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Found>);
 
 #[derive(Debug)]
 struct Found {
-    /// The names of the services that have it.
+    /// The services that have it.
     services: Vec<String>,
     text: String,
-    /// About the first of them.
+    /// About the first of those services.
     diagnostic: Diagnostic,
 }
 
 impl Problems {
-    /// Adds what was found for one service. An error stands at each line that it is about, since each
-    /// is to be mended; a warning or a note is about the file itself.
+    /// Adds what was found for one service. An error is reported for each line that needs mending; a
+    /// warning or note is about the file itself.
     pub fn add(&mut self, service: &Service, problems: Vec<Problem>) {
         for problem in problems {
             let diagnostic = Diagnostic {
@@ -44,7 +44,7 @@ impl Problems {
         }
     }
 
-    /// One diagnostic for each.
+    /// One diagnostic for each problem.
     pub fn told(self) -> impl Iterator<Item = Diagnostic> {
         self.0.into_iter().map(|found| {
             let services = found.services.join("], [");

@@ -1,5 +1,5 @@
-//! A certificate that ends soon is warned of when it is loaded. A master that runs for months loads
-//! nothing more: it reminds once a day, from thirty days before the end.
+//! A certificate close to expiry is reported at load. A master that runs for months loads nothing more,
+//! so it repeats the warning once a day, from thirty days before the end.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use crate::log::Log;
 use crate::relay::ServiceContext;
 use crate::tls::{self, Context};
 
-/// Between two looks.
+/// How often the certificates are checked.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// The certificates that services show, and when the next look at them is due.
+/// The certificates that services present, and when they are checked next.
 #[derive(Debug)]
 pub struct Reminders {
     ends: Vec<End>,
@@ -27,7 +27,7 @@ struct End {
 }
 
 impl Reminders {
-    /// Those of these services; what ends soon already was told of at the loading.
+    /// Those of these services; certificates near expiry were already reported at load.
     pub fn of(services: &[ServiceContext]) -> Reminders {
         let end =
             |service: &ServiceContext, options: Option<&TlsOptions>, tls: Option<&Context>| {
@@ -50,12 +50,12 @@ impl Reminders {
         }
     }
 
-    /// When [`Reminders::remind`] has something to look at.
+    /// When [`Reminders::remind`] has something to check.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.ends.is_empty()).then_some(self.next)
     }
 
-    /// Writes a line for each certificate that ends soon, or has, if it is time to.
+    /// Logs each certificate that has expired or soon will, if a check is due.
     pub fn remind(&mut self, now: Instant, log: &Log) {
         if self.next > now {
             return;
@@ -69,7 +69,7 @@ impl Reminders {
     }
 }
 
-/// One certificate of several services is one reminder.
+/// Several services with one certificate get one reminder.
 fn joined(mut ends: Vec<End>, end: End) -> Vec<End> {
     let same = |other: &&mut End| other.file == end.file && other.at == end.at;
     match ends.iter_mut().find(same) {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_once_a_day_and_where_there_is_none_nobody_wakes_up() {
+    fn it_is_reported_once_a_day_and_without_certificates_nothing_wakes_up() {
         let mut reminders = Reminders {
             ends: Vec::new(),
             next: Instant::now(),

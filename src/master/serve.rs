@@ -1,4 +1,4 @@
-//! The master's loop: one wait, sockets accepted in batches, children watched, words obeyed.
+//! The master's loop: one wait, sockets accepted in batches, children supervised, messages obeyed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,12 +12,13 @@ use nix::sys::socket::MsgFlags;
 
 use super::handoff::Accepted;
 use super::listener::{ACCEPT_BATCH, Listener};
+use super::poll::{Poll, Source};
 use super::reminders::Reminders;
-use super::watch::{Source, Watch};
 use super::workers::Workers;
 use crate::children;
 use crate::ipc::accept::accept;
 use crate::ipc::channel::{Channel, Cut};
+use crate::ipc::handoff::Connection;
 use crate::ipc::leash::Leash;
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
@@ -30,22 +31,22 @@ use crate::signals::Signals;
 
 /// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
 const LAST_BATCHES: usize = 64;
-/// How long accepting pauses when descriptors run out, as stunnel.
+/// How long accepting pauses when descriptors run out; as in stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often it is said that all workers are full.
+/// How often full workers are reported.
 const CAPACITY_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// How soon, and at last how seldom, the master looks whether what it handed over was claimed: it
-/// keeps a descriptor of each until then, which would keep a closed connection open.
+/// The shortest and longest interval at which the master checks whether its hand-offs were claimed.
+/// Until then it keeps a descriptor of each, which keeps a closed connection open.
 const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 
-/// A master at work.
+/// A serving master.
 pub struct Serving {
-    watch: Rc<Watch>,
-    /// The listeners are watched.
+    poll: Rc<Poll>,
+    /// The listeners are being polled.
     listening: bool,
     supervisor: Channel,
-    /// Only watched, for which it must stay open.
+    /// Polled only; it must stay open for that.
     _leash: Leash,
     connections: SharedWords,
     signals: Signals,
@@ -54,21 +55,28 @@ pub struct Serving {
     log: Log,
     announced: bool,
     draining: bool,
-    /// When the retired listeners are closed, of a master that drains.
+    /// When a draining master closes its retired listeners.
     closing_at: Option<Instant>,
     paused_until: Option<Instant>,
     capacity_told_at: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
-    /// Workers that have yet to answer a `List`, and what the others listed.
-    listing: Option<(usize, usize)>,
+    listing: Option<Listing>,
+}
+
+/// A listing of the connections that all workers are writing at once.
+struct Listing {
+    /// Workers that have not answered yet.
+    awaited: usize,
+    /// Connections that the others listed.
+    listed: usize,
 }
 
 impl Serving {
-    /// See the module.
+    /// Starts polling signals, the supervisor and the leash.
     ///
     /// # Errors
-    /// What is to be heard cannot be watched.
+    /// One of them cannot be polled.
     pub fn new(
         supervisor: Channel,
         leash: Leash,
@@ -78,13 +86,13 @@ impl Serving {
         workers: Workers,
         log: Log,
     ) -> io::Result<Serving> {
-        let watch = workers.watch();
+        let poll = workers.poll();
         let reminders = Reminders::of(workers.services());
-        watch.add(&signals, Source::Signals)?;
-        watch.add(&supervisor, Source::Supervisor)?;
-        watch.add(&leash, Source::Leash)?;
+        poll.add(&signals, Source::Signals)?;
+        poll.add(&supervisor, Source::Supervisor)?;
+        poll.add(&leash, Source::Leash)?;
         Ok(Serving {
-            watch,
+            poll,
             listening: false,
             supervisor,
             _leash: leash,
@@ -107,7 +115,7 @@ impl Serving {
     /// Runs until everything is drained, or the supervisor is gone.
     ///
     /// # Errors
-    /// What poll(2) gives; the supervisor cannot be spoken to.
+    /// What epoll_wait(2) gives; the supervisor cannot be reached.
     pub fn run(mut self, jailed: &Jailed) -> io::Result<()> {
         loop {
             if let Err(error) = self.workers.start_due(jailed) {
@@ -121,7 +129,8 @@ impl Serving {
             if !self.draining {
                 self.reminders.remind(Instant::now(), &self.log);
             }
-            // Before the flush: what is taken here is sent in this turn, since no other may come.
+            // Before the flush, so that what is accepted here is sent in this turn: there may be no
+            // other.
             if self.closing_at.is_some_and(|at| at <= Instant::now()) {
                 self.accept_the_rest();
                 self.close_listeners();
@@ -143,7 +152,7 @@ impl Serving {
                     }
                     Source::Supervisor => self.hear_supervisor()?,
                     Source::Worker(index) => self.hear_worker(index)?,
-                    // The next turn sends what waits for it.
+                    // The next turn sends what was waiting for room.
                     Source::Room(_) => {}
                     Source::Listener(index) => {
                         self.accept_batch(index);
@@ -172,7 +181,7 @@ impl Serving {
         self.workers.have_room()
     }
 
-    /// Why accepting pauses, said once in a while: it goes on for as long as all workers are full.
+    /// Reports why accepting pauses, at intervals, for as long as all workers are full.
     fn tell_of_capacity(&mut self) {
         let now = Instant::now();
         if self
@@ -202,10 +211,10 @@ impl Serving {
         let accepting = self.accepting();
         self.listen(accepting);
         let timeout = self.timeout(unclaimed);
-        self.watch.wait(timeout)
+        self.poll.wait(timeout)
     }
 
-    /// Watches the listeners, or leaves them alone: the kernel's backlog is the queue.
+    /// Polls the listeners, or stops polling them: the kernel's backlog is the queue.
     fn listen(&mut self, accepting: bool) {
         if accepting == self.listening {
             return;
@@ -214,8 +223,8 @@ impl Serving {
         for index in 0..self.listeners.len() {
             let socket = &self.listeners[index].socket;
             if !accepting {
-                self.watch.remove(socket);
-            } else if let Err(error) = self.watch.add(socket, Source::Listener(index)) {
+                self.poll.remove(socket);
+            } else if let Err(error) = self.poll.add(socket, Source::Listener(index)) {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
                 self.pause();
                 return self.listen(false);
@@ -227,7 +236,7 @@ impl Serving {
         let now = Instant::now();
         let ours = [
             self.workers.next_start(),
-            self.workers.patience_ends(),
+            self.workers.cut_deadline(),
             self.reminders.deadline().filter(|_| !self.draining),
         ];
         let mut soonest = ours.into_iter().flatten().min();
@@ -252,15 +261,15 @@ impl Serving {
         EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Accepts what waits at one listener, so many at most; how many there were. The most of a turn
-    /// begins at one, since a call that finds the queue empty costs as much as one that does not,
-    /// and grows while the queue is longer.
+    /// Accepts from one listener, up to a limit; returns how many there were. The limit starts at one,
+    /// since a call that finds the queue empty costs as much as one that does not, and grows while the
+    /// queue is longer.
     fn accept_batch(&mut self, index: usize) -> usize {
-        // Another listener of this turn may have found that no descriptor is left.
+        // Another listener of this turn may have run out of descriptors.
         if self.paused_until.is_some() {
             return 0;
         }
-        // The word before it in this turn may have been to drain: then there are fewer, or none.
+        // An earlier message of this turn may have ordered a drain, which removes listeners.
         let Some(listener) = self.listeners.get_mut(index) else {
             return 0;
         };
@@ -281,13 +290,12 @@ impl Serving {
             let listener = &self.listeners[index];
             match accept(listener.socket.as_fd()) {
                 Ok((socket, peer)) => {
-                    let connection = self.connections[0].fetch_add(1, Relaxed);
-                    self.workers.assign(Accepted {
-                        socket,
-                        connection,
-                        service: listener.service as u32,
+                    let connection = Connection {
+                        number: self.connections[0].fetch_add(1, Relaxed),
+                        service: listener.service,
                         peer,
-                    });
+                    };
+                    self.workers.assign(Accepted { socket, connection });
                     self.claim_tick = CLAIM_TICK;
                 }
                 Err(error) => {
@@ -299,8 +307,8 @@ impl Serving {
         most
     }
 
-    /// Takes what waits in the backlogs: an address that is configured no more is about to be closed
-    /// for good, and with it whoever has connected there already.
+    /// Accepts what is in the backlogs: an address that is no longer configured is about to be closed
+    /// for good, and with it every connection already made there.
     fn accept_the_rest(&mut self) {
         if !self.announced {
             return;
@@ -340,7 +348,8 @@ impl Serving {
     fn reap(&mut self) {
         while let Some(death) = children::reap() {
             self.workers.died(death.pid, &death.how, !self.draining);
-            self.finish_listing(0);
+            // If it was still writing its list, no answer will come.
+            self.answered_list(0);
         }
     }
 
@@ -356,7 +365,7 @@ impl Serving {
                     say(&self.supervisor, &FromMaster::Serving, &[])?;
                 }
             }
-            Ok(Some((FromWorker::Listed(count), _))) => self.finish_listing(count),
+            Ok(Some((FromWorker::Listed(count), _))) => self.answered_list(count),
             Ok(Some((FromWorker::Missed, _))) => say(&self.supervisor, &FromMaster::Missed, &[])?,
             Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -372,10 +381,10 @@ impl Serving {
         let (word, mut descriptors) =
             match hear::<ToMaster>(&self.supervisor, MsgFlags::MSG_DONTWAIT) {
                 Ok(Some(heard)) => heard,
-                // The leash says the same; there is nobody left to serve for.
+                // The leash says the same: without a supervisor there is no reason to serve.
                 Ok(None) => process::exit(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // What came with it found no descriptor free: no reason to die.
+                // The message's descriptor did not fit into this process's table: no reason to exit.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     crate::error!(self.log, "Master: {}", log::Reason(&error));
                     if Cut::of(&error).is_some() {
@@ -395,7 +404,7 @@ impl Serving {
                 if let Some(socket) = descriptors.pop() {
                     let heard = self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
                     self.tell_again_unless(&heard)?;
-                    // A generation without syslog has no use for it.
+                    // A generation without syslog does not need it.
                     let _ = log::replace_syslog(socket);
                 }
             }
@@ -406,9 +415,9 @@ impl Serving {
                 }
             }
             ToMaster::List => {
-                let heard = self.workers.say(&ToWorker::List, &[]).by;
-                self.listing = Some((heard + 1, 0));
-                self.finish_listing(0);
+                let awaited = self.workers.say(&ToWorker::List, &[]).by;
+                self.listing = Some(Listing { awaited, listed: 0 });
+                self.finish_listing();
             }
             ToMaster::Ask => say(&self.supervisor, &FromMaster::Alive, &[])?,
             ToMaster::Drain => {
@@ -424,7 +433,7 @@ impl Serving {
             ToMaster::Listeners(_) | ToMaster::Serve => {
                 crate::error!(
                     self.log,
-                    "Master: {word:?} is no word to a master that serves"
+                    "Master: unexpected message while serving: {word:?}"
                 );
             }
         }
@@ -443,7 +452,7 @@ impl Serving {
         self.tell_again_unless(&heard)
     }
 
-    /// What a worker could not be told goes on being wrong there: the supervisor says it once more.
+    /// A worker that missed a message stays out of date: asks the supervisor to send it again.
     fn tell_again_unless(&self, heard: &Heard) -> io::Result<()> {
         match heard.missed {
             true => say(&self.supervisor, &FromMaster::Missed, &[]),
@@ -453,8 +462,8 @@ impl Serving {
 
     fn drain(&mut self) {
         self.draining = true;
-        self.unwatch_listeners();
-        // The others are the next master's now.
+        self.stop_polling_listeners();
+        // The other listeners now belong to the next master.
         self.listeners
             .retain(|listener| retire::is_retired(listener.socket.as_fd()));
         if !self.listeners.is_empty() && self.closing_at.is_none() {
@@ -463,32 +472,35 @@ impl Serving {
         self.workers.stop_starting();
     }
 
-    /// Others have these listeners too: closed here, they would still be watched.
-    fn unwatch_listeners(&mut self) {
+    /// Other processes have these listeners too: closed only here, they would still be polled.
+    fn stop_polling_listeners(&mut self) {
         if std::mem::take(&mut self.listening) {
             for listener in &self.listeners {
-                self.watch.remove(&listener.socket);
+                self.poll.remove(&listener.socket);
             }
         }
     }
 
     fn close_listeners(&mut self) {
-        self.unwatch_listeners();
+        self.stop_polling_listeners();
         self.listeners.clear();
         self.closing_at = None;
     }
 
-    fn finish_listing(&mut self, count: usize) {
-        let Some((left, sum)) = &mut self.listing else {
-            return;
-        };
-        *left -= 1;
-        *sum = sum.saturating_add(count);
-        if *left == 0 {
-            let listed = FromMaster::Listed(*sum);
-            self.listing = None;
-            // A supervisor that is gone is noticed by the leash.
-            let _ = say(&self.supervisor, &listed, &[]);
+    /// A worker has listed `count` connections, or has died.
+    fn answered_list(&mut self, count: usize) {
+        if let Some(listing) = &mut self.listing {
+            listing.awaited -= 1;
+            listing.listed = listing.listed.saturating_add(count);
+            self.finish_listing();
+        }
+    }
+
+    /// Reports the list once every worker has answered.
+    fn finish_listing(&mut self) {
+        if let Some(listing) = self.listing.take_if(|listing| listing.awaited == 0) {
+            // The leash reports a supervisor that is gone.
+            let _ = say(&self.supervisor, &FromMaster::Listed(listing.listed), &[]);
         }
     }
 }

@@ -1,28 +1,27 @@
-//! Whether a worker stands still: something was given to it, and it takes nothing. Where nothing is
-//! given nobody is asked, so that what is idle stays so.
+//! Detects a stalled worker: one that has been sent something and takes nothing. A worker that is sent
+//! nothing is not checked, so that an idle one stays idle.
 
 use std::time::{Duration, Instant};
 
-/// A worker that takes nothing of what it was given for so long gets nothing more, and others get
-/// what waits for it.
+/// A worker that takes nothing for this long gets nothing more, and others get what it has not claimed.
 const STANDS_STILL: Duration = Duration::from_secs(3);
-/// After so long it is killed: its own connections stand still as well.
+/// After this long it is killed, since its own connections are stalled as well.
 pub const LIFELESS: Duration = Duration::from_secs(20);
-/// The most that counts between two looks: a master that was itself stopped, or whose machine slept,
-/// has seen nothing of that time.
+/// The most time that counts between two checks: a master that was itself stopped, or suspended with
+/// its machine, has seen nothing of the rest.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// The clock by which it is judged: time in which the master itself ran.
+/// The clock for stalls: only time in which the master itself ran.
 #[derive(Debug)]
-pub struct Watchman(Instant);
+pub struct StallClock(Instant);
 
-impl Watchman {
-    /// Looks from now on.
-    pub fn new() -> Watchman {
-        Watchman(Instant::now())
+impl StallClock {
+    /// Starts now.
+    pub fn new() -> StallClock {
+        StallClock(Instant::now())
     }
 
-    /// How much was seen since the last look.
+    /// The time observed since the last call.
     pub fn look(&mut self, now: Instant) -> Duration {
         let passed = now.duration_since(self.0).min(BEAT);
         self.0 = now;
@@ -30,48 +29,48 @@ impl Watchman {
     }
 }
 
-/// What is to be done about a worker.
+/// What to do about a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StallAction {
     /// Nothing.
     Leave,
-    /// Take back what it has not taken.
+    /// Take back what it has not claimed.
     Revoke,
-    /// It is lifeless: end it. Said once.
+    /// It is stalled for good: kill it. Returned once.
     Kill,
 }
 
-/// One worker's standstill.
+/// One worker's stall.
 #[derive(Debug, Default)]
 pub struct Stall {
-    /// What it had claimed and let go of when this was last looked at.
+    /// What it had claimed and closed at the last check.
     seen: (u64, u64),
-    /// How long it has been seen to take nothing.
+    /// How long it has taken nothing.
     still: Duration,
-    /// What waited for it was taken back; it gets nothing until it has let go of that.
+    /// Its unclaimed sockets were taken back; it gets nothing until it has closed its copies.
     pub revoked: bool,
     killed: bool,
 }
 
 impl Stall {
-    /// Judges a worker by how much it has claimed and let go of, and whether anything waits for it;
-    /// `passed` was seen since the last look.
-    pub fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> Verdict {
+    /// Checks a worker by what it has claimed and closed, and by whether anything waits for it;
+    /// `passed` is the time since the last check.
+    pub fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> StallAction {
         if seen != self.seen || !(self.revoked || waits) {
             self.seen = seen;
             self.still = Duration::ZERO;
-            return Verdict::Leave;
+            return StallAction::Leave;
         }
         self.still += passed;
         if self.revoked && !self.killed && self.still >= LIFELESS {
             self.killed = true;
-            return Verdict::Kill;
+            return StallAction::Kill;
         }
         if !self.revoked && self.still >= STANDS_STILL {
             self.revoked = true;
-            return Verdict::Revoke;
+            return StallAction::Revoke;
         }
-        Verdict::Leave
+        StallAction::Leave
     }
 }
 
@@ -79,33 +78,37 @@ impl Stall {
 mod tests {
     use super::*;
 
-    /// How long until another verdict than to leave it, looking every `BEAT`.
-    fn until(stall: &mut Stall, waits: bool) -> (Duration, Verdict) {
+    /// How long until an action other than `Leave`, checking every `BEAT`.
+    fn until(stall: &mut Stall, waits: bool) -> (Duration, StallAction) {
         let mut passed = Duration::ZERO;
         while passed < Duration::from_secs(3600) {
             passed += BEAT;
             let verdict = stall.look((7, 0), waits, BEAT);
-            if verdict != Verdict::Leave {
+            if verdict != StallAction::Leave {
                 return (passed, verdict);
             }
         }
-        (passed, Verdict::Leave)
+        (passed, StallAction::Leave)
     }
 
     #[test]
     fn one_that_takes_nothing_loses_what_waits_for_it_and_then_its_life() {
         let mut stall = Stall::default();
-        // The first look only learns how far it is.
+        // The first check only learns where the worker is.
         let first = STANDS_STILL + BEAT;
-        assert_eq!(until(&mut stall, true), (first, Verdict::Revoke));
+        assert_eq!(until(&mut stall, true), (first, StallAction::Revoke));
         let rest = LIFELESS - STANDS_STILL;
-        assert_eq!(until(&mut stall, false), (rest, Verdict::Kill));
-        assert_eq!(until(&mut stall, false).1, Verdict::Leave, "killed once");
+        assert_eq!(until(&mut stall, false), (rest, StallAction::Kill));
+        assert_eq!(
+            until(&mut stall, false).1,
+            StallAction::Leave,
+            "killed once"
+        );
     }
 
     #[test]
     fn one_that_is_given_nothing_is_never_judged() {
-        assert_eq!(until(&mut Stall::default(), false).1, Verdict::Leave);
+        assert_eq!(until(&mut Stall::default(), false).1, StallAction::Leave);
     }
 
     #[test]
@@ -113,16 +116,16 @@ mod tests {
         let mut stall = Stall::default();
         for turn in 1..1000_u64 {
             let seen = (turn / 2, turn.div_ceil(2));
-            assert_eq!(stall.look(seen, true, STANDS_STILL), Verdict::Leave);
+            assert_eq!(stall.look(seen, true, STANDS_STILL), StallAction::Leave);
         }
     }
 
     #[test]
     fn time_in_which_the_master_did_not_run_counts_for_no_more_than_a_beat() {
-        let mut watchman = Watchman::new();
-        let later = watchman.0 + Duration::from_secs(3600);
-        assert_eq!(watchman.look(later), BEAT);
+        let mut clock = StallClock::new();
+        let later = clock.0 + Duration::from_secs(3600);
+        assert_eq!(clock.look(later), BEAT);
         let soon = later + Duration::from_millis(8);
-        assert_eq!(watchman.look(soon), Duration::from_millis(8));
+        assert_eq!(clock.look(soon), Duration::from_millis(8));
     }
 }

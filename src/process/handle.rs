@@ -1,5 +1,6 @@
-//! A process that is not a child of ours, meant itself: its number may be given to another one once it
-//! has ended.
+//! A handle on a process that is no child of this one. A bare number would not do: once the process has
+//! ended, the kernel may give its number to another.
+#![expect(unsafe_code, reason = "pidfd_open(2) and pidfd_send_signal(2)")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -14,20 +15,20 @@ use nix::unistd::Pid;
 use crate::ipc::wait::wait;
 use crate::step::NameStep;
 
-/// How often it is looked whether a process has ended, where no descriptor tells.
+/// How often to check whether a process has ended, where no descriptor reports it.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// See the module.
+/// One process, and never another that was given its number later.
 #[derive(Debug)]
 pub enum Handle {
-    /// pidfd_open(2), from Linux 5.3 on, and its number.
+    /// pidfd_open(2), since Linux 5.3, and the process's number.
     Descriptor(OwnedFd, Pid),
-    /// Its number, and when it began: another one with this number began later.
+    /// The number and the start time: a later process with this number started later.
     Number(Pid, u64),
 }
 
 impl Handle {
-    /// Of the process that has this number now.
+    /// The process that has this number now.
     ///
     /// # Errors
     /// There is none; without pidfd_open(2), /proc cannot be read.
@@ -37,11 +38,11 @@ impl Handle {
         match Errno::result(made) {
             Ok(made) => {
                 let number = i32::try_from(made).map_err(io::Error::other)?;
-                // SAFETY: the kernel has just opened it, for this call alone.
+                // SAFETY: the kernel has just opened it for this call, and nothing else owns it.
                 let opened = unsafe { OwnedFd::from_raw_fd(number) };
                 Ok(Handle::Descriptor(opened, pid))
             }
-            // EPERM: from a filter of system calls that does not know it.
+            // EPERM comes from a seccomp filter that does not know the call.
             Err(Errno::ENOSYS | Errno::EPERM) => Ok(Handle::Number(pid, began(pid)?)),
             Err(errno) => Err(errno.into()),
         }
@@ -54,7 +55,7 @@ impl Handle {
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match self {
             Handle::Descriptor(handle, pid) => match signal_through(handle, signal) {
-                // A filter may know pidfd_open(2) alone. An EPERM that is meant comes again.
+                // A filter may know pidfd_open(2) alone. A real EPERM comes again from kill(2).
                 Err(Errno::ENOSYS | Errno::EPERM) if !has_ended(handle)? => kill(*pid, signal)?,
                 sent => sent?,
             },
@@ -64,7 +65,7 @@ impl Handle {
         Ok(())
     }
 
-    /// Waits until it has ended, however long that takes.
+    /// Waits until the process has ended, however long that takes.
     ///
     /// # Errors
     /// What poll(2) gives.
@@ -87,7 +88,7 @@ impl Handle {
 /// pidfd_send_signal(2).
 fn signal_through(handle: &OwnedFd, signal: Signal) -> nix::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: without a siginfo nothing is read from memory.
+    // SAFETY: without a siginfo the kernel reads nothing from memory.
     let sent = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
@@ -105,15 +106,15 @@ fn has_ended(handle: &OwnedFd) -> io::Result<bool> {
     Ok(wait(&mut ended, PollTimeout::ZERO)? != 0)
 }
 
-/// When a process that runs began, in ticks since the machine did.
+/// When a running process was started, in clock ticks since boot.
 fn began(pid: Pid) -> io::Result<u64> {
     let path = format!("/proc/{pid}/stat");
     let stat = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Errno::ESRCH.into()),
         read => read.step(format_args!("reading {path}"))?,
     };
-    // proc_pid_stat(5): the state is field 3, the start field 22; the name in field 2 may hold blanks,
-    // so count from behind its bracket.
+    // proc_pid_stat(5): the state is field 3, the start time field 22. The name in field 2 may contain
+    // blanks, so count from its closing bracket.
     let mut fields = stat
         .rsplit(')')
         .next()
@@ -143,7 +144,7 @@ mod tests {
         let refused = earlier.signal(Signal::SIGKILL).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::ESRCH), "it was another");
         process.signal(Signal::SIGKILL).unwrap();
-        // A zombie has ended.
+        // A zombie counts as ended.
         process.wait_for_end().unwrap();
         child.wait().unwrap();
         assert!(process.signal(Signal::SIGKILL).is_err());

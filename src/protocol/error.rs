@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AHEAD_MAX, COMMANDS_MAX, LINE_MAX, REPLY_MAX, Side};
+use super::{AHEAD_MAX, COMMANDS_MAX, LINE_MAX, REPLY_MAX, Side, SocksError};
 use crate::config::Protocol;
 
 /// What the dialogue waited for when it went wrong.
@@ -104,6 +104,8 @@ pub enum ProtocolError {
         /// Who said them.
         side: Side,
     },
+    /// What a SOCKS client did wrong.
+    Socks(SocksError),
     /// An event for a dialogue that is over: a defect of adit itself.
     Over,
 }
@@ -183,6 +185,7 @@ impl ProtocolError {
             | E::TlsOutOfTurn { .. }
             | E::TooMuchAhead { .. }
             | E::PlaintextBehindStarttls { .. }
+            | E::Socks(_)
             | E::Over => return None,
         };
         Some(match protocol {
@@ -191,6 +194,8 @@ impl ProtocolError {
             Protocol::Imap => format!("* BYE adit: {reason}"),
             // RFC 3977, section 3.2.1: the service is going away.
             Protocol::Nntp => format!("400 adit: {reason}"),
+            // It has error codes of its own.
+            Protocol::Socks => return None,
         })
     }
 }
@@ -248,6 +253,7 @@ impl fmt::Display for ProtocolError {
                  on the connection"
                     .to_owned(),
             ),
+            E::Socks(error) => return error.fmt(f),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };
         let side = match self {
@@ -287,6 +293,7 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Greeting, Protocol::Pop3) => "a greeting (+OK)",
         (Awaited::Greeting, Protocol::Imap) => "a greeting (* OK)",
         (Awaited::Greeting, Protocol::Nntp) => "a greeting (200 or 201)",
+        (_, Protocol::Socks) => "a SOCKS request",
         (Awaited::Ehlo, _) => "the answer to EHLO (250)",
         (Awaited::GoAhead, Protocol::Smtp) => "the answer to STARTTLS (220)",
         (Awaited::GoAhead, Protocol::Pop3) => "the answer to STLS (+OK)",
@@ -302,7 +309,7 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
 fn starter(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Pop3 => "STLS",
-        Protocol::Smtp | Protocol::Imap | Protocol::Nntp => "STARTTLS",
+        _ => "STARTTLS",
     }
 }
 
@@ -313,6 +320,7 @@ pub fn name(protocol: Protocol) -> &'static str {
         Protocol::Pop3 => "pop3",
         Protocol::Imap => "imap",
         Protocol::Nntp => "nntp",
+        Protocol::Socks => "socks",
     }
 }
 

@@ -32,8 +32,14 @@ impl Input {
         self.pending().len()
     }
 
-    fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// Takes the next `count` bytes away.
+    pub(super) fn take(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+        self.searched = self.searched.max(self.start);
     }
 
     /// Takes the next line, without its end (CRLF, or LF alone as stunnel takes it). `Err`: it is

@@ -12,10 +12,12 @@ mod opening;
 mod pop3;
 mod script;
 mod smtp;
+mod socks;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::Protocol;
@@ -24,6 +26,7 @@ pub use error::{Awaited, ProtocolError, name};
 pub use offers::Offers;
 pub use opening::{Opening, OwnTls, greeting};
 use script::script;
+pub use socks::SocksError;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl fmt::Display for Side {
 /// What happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Both ends are connected, in plain; given once, first.
+    /// The dialogue begins; given once, first.
     Start,
     /// Bytes came in from an end.
     Bytes(Side, &'a [u8]),
@@ -54,6 +57,56 @@ pub enum Event<'a> {
     Eof(Side),
     /// The timer that was asked for ran out.
     Timer,
+    /// The connection that was asked for is made, from this address.
+    Connected(Option<SocketAddr>),
+    /// It cannot be made.
+    Unreachable(Unreachable),
+    /// The question is answered: the name's addresses, none if it has none.
+    Answer(&'a [IpAddr]),
+}
+
+/// Where a client asks to be connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An address.
+    Address(SocketAddr),
+    /// A name, to be resolved on our side, and a port.
+    Name(String, u16),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Address(address) => address.fmt(f),
+            Target::Name(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+/// Why a connection cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The service does not connect there.
+    Forbidden,
+    /// The name does not resolve.
+    NoSuchName,
+    /// ENETUNREACH
+    Network,
+    /// EHOSTUNREACH
+    Host,
+    /// ECONNREFUSED
+    Refused,
+    /// It took longer than TIMEOUTconnect.
+    TimedOut,
+    /// Anything else.
+    Other,
+}
+
+/// What a dialogue needs to know from the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The addresses of a name.
+    Addresses(String),
 }
 
 /// What to do, in order.
@@ -65,6 +118,11 @@ pub enum Action {
     Timer(Duration),
     /// Write a log line (level, text). Never payload.
     Log(u8, String),
+    /// Connect the back there, before the session goes on; `Event::Connected` or `Event::Unreachable` tells
+    /// how that went.
+    Connect(Target),
+    /// Give an `Event::Answer` to this.
+    Ask(Question),
 }
 
 /// How the dialogue stands after an event.
@@ -129,5 +187,6 @@ pub fn dialogue(
         (Protocol::Imap, false) => script(protocol, imap::Server::new()),
         (Protocol::Nntp, true) => script(protocol, nntp::Client::Greeting),
         (Protocol::Nntp, false) => script(protocol, nntp::Server::Greeting),
+        (Protocol::Socks, _) => Box::new(socks::Server::new()),
     }
 }

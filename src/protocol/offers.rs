@@ -39,8 +39,8 @@ impl Offers {
             Some(Protocol::Smtp) => Offers::Mail(Box::new(Mail::new(Kind::Smtp))),
             Some(Protocol::Pop3) => Offers::Mail(Box::new(Mail::new(Kind::Pop3))),
             Some(Protocol::Imap) => Offers::Mail(Box::new(Mail::new(Kind::Imap))),
-            // Its clients start no TLS within TLS, whatever a server offers.
-            Some(Protocol::Nntp) => Offers::Over,
+            // Their clients start no TLS within TLS, whatever a server offers.
+            Some(Protocol::Nntp | Protocol::Socks) => Offers::Over,
             None => Offers::Greeting([0; GREETING], 0),
         }
     }

@@ -86,6 +86,8 @@ impl<S: State> Dialogue for Script<S> {
                 self.input(side).ended = true;
                 Occasion::Input
             }
+            // Scripts ask for none of them.
+            Event::Connected(_) | Event::Unreachable(_) | Event::Answer(_) => Occasion::Input,
         };
         let result = self.advance(state, occasion, out);
         if let Err(error) = &result

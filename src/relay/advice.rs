@@ -52,20 +52,23 @@ impl Silence {
 }
 
 /// A protocol's usual ports: TLS from the first byte, and plain text with STARTTLS.
-fn ports(protocol: Protocol) -> (&'static str, &'static str) {
-    match protocol {
+fn ports(protocol: Protocol) -> Option<(&'static str, &'static str)> {
+    Some(match protocol {
         Protocol::Smtp => ("465", "587 or 25"),
         Protocol::Pop3 => ("995", "110"),
         Protocol::Imap => ("993", "143"),
         Protocol::Nntp => ("563", "119"),
-    }
+        Protocol::Socks => return None,
+    })
 }
 
 /// Warns that the server does not send the greeting that the dialogue waits for.
 pub fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
     let (config, seconds) = (common.config(), waited.as_secs());
     let (service, word) = (&config.name, name(protocol));
-    let (direct, plain) = ports(protocol);
+    let Some((direct, plain)) = ports(protocol) else {
+        return;
+    };
     let advice = match config.client {
         true => {
             format!("remove \"protocol = {word}\", or connect to a port with STARTTLS ({plain})")
@@ -92,7 +95,9 @@ pub fn no_hello(waited: Duration, common: &Common) {
 /// Warns that the server answered the ClientHello with a plain-text greeting.
 pub fn plain_greeting(protocol: Protocol, common: &Common) {
     let (service, word) = (&common.config().name, name(protocol));
-    let (direct, _) = ports(protocol);
+    let Some((direct, _)) = ports(protocol) else {
+        return;
+    };
     warning!(
         common.log,
         "Service [{service}]: the server speaks plain {word} on this port: set \"protocol = {word}\" to use its \

@@ -11,12 +11,13 @@ use super::lookup::Lookup;
 use super::outbound::{self, Progress, Refusal};
 use super::poller::Readiness;
 use super::resources::Resources;
-use super::step::{Context, Ending, broken};
+use super::step::{Common, Context, Ending, broken};
 use super::{Address, Reason, Upstream};
-use crate::config::Failover;
+use crate::config::{Endpoint, Failover};
 use crate::helper::{NO_ANSWER, ResolveError};
 use crate::limits;
 use crate::log::{self, Log};
+use crate::protocol::{Target, Unreachable};
 use crate::remedy;
 use crate::{debug, error, info, notice};
 use nix::errno::Errno;
@@ -34,6 +35,8 @@ pub struct Connecting {
     failed: Vec<Upstream>,
     /// The names were resolved for this session already.
     asked: bool,
+    /// Where the client wants to be connected to; `None`: to what `connect` says.
+    target: Option<Target>,
     local: Option<IpAddr>,
 }
 
@@ -88,11 +91,19 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    pub fn begin(context: &mut Context<'_>) -> Self {
+    pub fn begin(target: Option<Target>, context: &mut Context<'_>) -> Self {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
+        let wanted;
+        let endpoints = match &target {
+            None => &config.connect[..],
+            Some(target) => {
+                wanted = [endpoint(target)];
+                &wanted
+            }
+        };
         let known = match &resources.resolved[common.index()] {
-            _ if config.delay => Vec::new(),
+            _ if config.delay || target.is_some() => Vec::new(),
             Some(fresh) => fresh.to_vec(),
             None => common.service().upstreams.clone(),
         };
@@ -102,10 +113,11 @@ impl Connecting {
             failed: Vec::new(),
             asked: false,
             local: common.service().local,
+            target: None,
         };
         if known.is_empty() {
             connecting.asked = true;
-            let mut lookup = Lookup::new(&config.connect);
+            let mut lookup = Lookup::new(endpoints);
             lookup.ask(common.key, &common.log, resources);
             connecting.stage = Stage::Resolving(lookup, resources.now + config.timeouts.busy);
         } else {
@@ -117,6 +129,8 @@ impl Connecting {
                 resources,
             );
         }
+        connecting.target = target;
+        context.common.unreachable = Unreachable::NoSuchName;
         connecting
     }
 
@@ -240,8 +254,13 @@ impl Connecting {
                 Vec::new()
             }
         };
+        let found = match self.target {
+            Some(_) => allowed(found, context.common),
+            None => found,
+        };
+        let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
-        if !found.is_empty() && !config.delay {
+        if !found.is_empty() && !config.delay && self.target.is_none() {
             resources.resolved[common.index()] = Some(found.clone().into());
         }
         let fresh: Vec<Upstream> = found
@@ -268,7 +287,7 @@ impl Connecting {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         let lookup = Lookup::new(&config.connect);
-        if self.asked || !lookup.has_names() || resources.names.is_none() {
+        if self.asked || self.target.is_some() || !lookup.has_names() || resources.names.is_none() {
             return Err(give_up(context));
         }
         self.asked = true;
@@ -280,6 +299,51 @@ impl Connecting {
             lookup,
             resources.now + config.timeouts.busy,
         ))
+    }
+}
+
+/// What a client may be connected to that says where to: not this machine itself, whose servers trust what
+/// comes from it; as in stunnel.
+fn allowed(found: Vec<Upstream>, common: &mut Common) -> Vec<Upstream> {
+    let (denied, allowed): (Vec<Upstream>, Vec<Upstream>) = found
+        .into_iter()
+        .partition(|upstream| upstream.ip().is_some_and(is_this_machine));
+    if let [Upstream::Tcp(address, _), ..] = &denied[..] {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        error!(
+            common.log,
+            "SOCKS connection to the {family} loopback rejected"
+        );
+        common.unreachable = Unreachable::Forbidden;
+    }
+    allowed
+}
+
+/// Loopback, whatever it is written as; and the unspecified address, which connect(2) takes for it.
+fn is_this_machine(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_loopback() || ip.is_unspecified()
+}
+
+fn endpoint(target: &Target) -> Endpoint {
+    let (host, port) = match target {
+        Target::Address(address) => (address.ip().to_string(), address.port()),
+        Target::Name(name, port) => (name.clone(), *port),
+    };
+    Endpoint::Tcp {
+        host: Some(host),
+        port,
+    }
+}
+
+/// What a failed connect(2) means to a client that asked for it.
+fn reason(errno: Errno) -> Unreachable {
+    match errno {
+        Errno::ECONNREFUSED => Unreachable::Refused,
+        Errno::ENETUNREACH => Unreachable::Network,
+        Errno::EHOSTUNREACH => Unreachable::Host,
+        Errno::ETIMEDOUT => Unreachable::TimedOut,
+        _ => Unreachable::Other,
     }
 }
 
@@ -383,6 +447,11 @@ fn try_one(
             Ok(Tried::Stage(Stage::Trying(upstream, again, deadline)))
         }
         Err(refusal) => {
+            context.common.unreachable = match refusal {
+                Refusal::Connect(errno) => reason(errno),
+                Refusal::Full => Unreachable::TimedOut,
+                Refusal::Bind(_) | Refusal::NoSocket(_) | Refusal::Family => Unreachable::Other,
+            };
             match refusal {
                 Refusal::Bind(errno) => error!(
                     log,
@@ -436,9 +505,15 @@ fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>
         Some(None) => {
             return Judged::Connected(connected(attempt, Progress::Pending, context));
         }
-        Some(Some(errno)) => refused(upstream, errno, &log),
+        Some(Some(errno)) => {
+            context.common.unreachable = reason(errno);
+            refused(upstream, errno, &log);
+        }
         None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
-        None => timed_out(upstream, &log),
+        None => {
+            context.common.unreachable = Unreachable::TimedOut;
+            timed_out(upstream, &log);
+        }
     }
     context.resources.closing.push(attempt.socket);
     failed.push(attempt.upstream);

@@ -2,6 +2,7 @@
 //! directions are over. Never in here: the other end.
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -11,6 +12,7 @@ use nix::sys::socket::{
 };
 
 use super::buffer::{Buffer, Pool, SMALL};
+use super::outbound::local_address;
 use super::poller::Readiness;
 use crate::ipc::sockopt::QuickAck;
 use crate::tls::Stream;
@@ -361,6 +363,11 @@ impl End {
                 return;
             }
         }
+    }
+
+    /// The address that the socket has on this machine.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        local_address(&self.socket)
     }
 
     /// Takes the error that the socket holds, if there is one.

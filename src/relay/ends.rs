@@ -25,9 +25,32 @@ impl Pair {
     pub fn end(&mut self, side: Side) -> &mut End {
         self.facing(side).0
     }
+}
 
-    /// Both, the front first.
-    pub fn each(&mut self) -> [&mut End; 2] {
-        [&mut self.front, &mut self.back]
+/// The ends that a dialogue speaks with.
+#[derive(Debug)]
+pub enum Ends<'a> {
+    /// The client alone.
+    Front(&'a mut End),
+    /// Both.
+    Both(&'a mut Pair),
+}
+
+impl Ends<'_> {
+    /// The end of `side`, if it is there, and the other one.
+    pub fn facing(&mut self, side: Side) -> Option<(&mut End, Option<&mut End>)> {
+        match (self, side) {
+            (Ends::Front(front), Side::Front) => Some((front, None)),
+            (Ends::Front(_), Side::Back) => None,
+            (Ends::Both(pair), side) => {
+                let (end, other) = pair.facing(side);
+                Some((end, Some(other)))
+            }
+        }
+    }
+
+    /// The end of `side`, if it is there.
+    pub fn end(&mut self, side: Side) -> Option<&mut End> {
+        self.facing(side).map(|(end, _)| end)
     }
 }

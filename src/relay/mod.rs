@@ -60,6 +60,16 @@ pub enum Upstream {
     Unix(PathBuf),
 }
 
+impl Upstream {
+    /// The IP address, if it is TCP.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Upstream::Tcp(address, _) => Some(address.ip()),
+            Upstream::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -22,12 +22,17 @@ pub enum Stage {
 pub enum Part {
     /// In plain on both ends, until TLS starts.
     BeforeTls(Protocol),
+    /// With the client alone, which says where it wants to be connected to.
+    Request(Protocol),
+    /// The answer to that request.
+    Reply(Protocol),
 }
 
 /// A stage while there is only the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
     Handshake,
+    Talk(Protocol),
 }
 
 /// A stage when both ends are there.
@@ -60,10 +65,13 @@ impl Route {
         let (mut early, mut late) = (Vec::new(), Vec::new());
         // A dialogue belongs to the server's side where TLS is there, and TLS is on the front from the
         // first byte then; else it is the client that starts TLS.
+        let request = protocol.filter(|protocol| *protocol == Protocol::Socks);
+        let protocol = protocol.filter(|protocol| *protocol != Protocol::Socks);
         let talks_in_front = front && !back && protocol.is_some();
         if front && !talks_in_front {
             early.push(Early::Handshake);
         }
+        early.extend(request.map(Early::Talk));
         late.extend(protocol.map(Late::Talk));
         if talks_in_front {
             late.push(Late::Handshake(Side::Front));
@@ -81,12 +89,18 @@ impl Route {
     pub fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().map(|stage| match stage {
             Early::Handshake => Stage::Handshake(Side::Front),
+            Early::Talk(protocol) => Stage::Talk(Part::Request(*protocol)),
+        });
+        // A request is answered when the connection is there.
+        let replies = self.early.iter().filter_map(|stage| match stage {
+            Early::Handshake => None,
+            Early::Talk(protocol) => Some(Stage::Talk(Part::Reply(*protocol))),
         });
         let late = self.late.iter().map(|stage| match *stage {
             Late::Handshake(side) => Stage::Handshake(side),
             Late::Talk(protocol) => Stage::Talk(Part::BeforeTls(protocol)),
         });
-        early.chain([Stage::Connect]).chain(late)
+        early.chain([Stage::Connect]).chain(replies).chain(late)
     }
 
     /// Stage `nth` of those before the back is connected.
@@ -108,6 +122,12 @@ impl fmt::Display for Stage {
             Stage::Talk(Part::BeforeTls(protocol)) => {
                 write!(f, "{} before TLS", protocol::name(*protocol))
             }
+            Stage::Talk(Part::Request(protocol)) => {
+                write!(f, "{} request", protocol::name(*protocol))
+            }
+            Stage::Talk(Part::Reply(protocol)) => {
+                write!(f, "{} reply", protocol::name(*protocol))
+            }
             Stage::Connect => f.write_str("connect"),
         }
     }
@@ -125,7 +145,7 @@ impl fmt::Display for Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Protocol::Smtp;
+    use Protocol::{Smtp, Socks};
     use Side::{Back, Front};
     use Stage::{Connect, Handshake, Talk};
 
@@ -146,6 +166,14 @@ mod tests {
         assert_eq!(stages(true, false, None), [Handshake(Front), Connect]);
         let starttls = [Connect, talk, Handshake(Front)];
         assert_eq!(stages(true, false, Some(Smtp)), starttls);
+        // The client says where to.
+        let socks = [
+            Handshake(Front),
+            Talk(Part::Request(Socks)),
+            Connect,
+            Talk(Part::Reply(Socks)),
+        ];
+        assert_eq!(stages(true, false, Some(Socks)), socks);
         // TLS on both ends.
         let both = [Handshake(Front), Connect, Handshake(Back)];
         assert_eq!(stages(true, true, None), both);

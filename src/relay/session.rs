@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::Address;
 use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
-use super::ends::Pair;
+use super::ends::{Ends, Pair};
 use super::handshaking::Handshaking;
 use super::poller::Readiness;
 use super::pump::Pump;
@@ -53,6 +53,7 @@ enum Life {
 
 #[derive(Debug)]
 enum Early {
+    Talking(Talking),
     Handshaking(Handshaking),
     Connecting(Connecting),
     /// Only while a step runs, and after its panic.
@@ -103,6 +104,8 @@ pub struct Session {
     life: Life,
     /// The next stage, of those that the route has for this part of its life.
     next: usize,
+    /// The dialogue that asked for the connection, while that is made.
+    waiting: Option<Talking>,
 }
 
 impl Session {
@@ -110,15 +113,15 @@ impl Session {
     /// `None`: it ended at once, and its last line is written.
     pub fn begin(handed: Handed, key: u64, resources: &mut Resources) -> Option<Self> {
         let services = Arc::clone(&resources.services);
-        let service = &services[handed.service];
+        let service = &services[handed.connection.service];
         let log = Log {
             level: service.config.debug,
-            id: log_id(service.config.log_id, handed.connection),
+            id: log_id(service.config.log_id, handed.connection.number),
         };
         let client_speaks = service.route.early(0).is_some();
         let common = Common::new(&handed, key, log, services);
-        let mut front = End::new(handed.socket, handed.peer.is_some(), false);
-        announce(&common, &front, handed.peer, resources);
+        let mut front = End::new(handed.socket, handed.connection.peer.is_some(), false);
+        announce(&common, &front, handed.connection.peer, resources);
         if client_speaks {
             // The first words are the client's, and as a rule they are here already.
             front.note(Readiness {
@@ -131,6 +134,7 @@ impl Session {
             common,
             life: Life::Alone(front, Early::Stepping),
             next: 0,
+            waiting: None,
         };
         if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
@@ -158,14 +162,20 @@ impl Session {
 
     /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
     pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
-        if let Life::Alone(_, Early::Connecting(connecting)) = &mut self.life {
-            connecting.answer(id, answer, &self.common.log);
+        let log = &self.common.log;
+        match &mut self.life {
+            Life::Alone(_, Early::Connecting(stage)) => stage.answer(id, answer, log),
+            Life::Alone(_, Early::Talking(stage)) | Life::Joined(_, Late::Talking(stage)) => {
+                stage.answer(id, answer, log);
+            }
+            _ => {}
         }
     }
 
     /// When it must be stepped though nothing happened.
     pub fn due(&self) -> Option<Instant> {
         let stage = match &self.life {
+            Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Connecting(stage)) => stage.due(),
             Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
@@ -208,7 +218,7 @@ impl Session {
             let common = &mut self.common;
             let context = Context { common, resources };
             let turn = match &mut self.life {
-                Life::Alone(front, phase) => step_early(front, phase, context),
+                Life::Alone(front, phase) => step_early(front, phase, &mut self.waiting, context),
                 Life::Joined(pair, phase) => step_late(pair, phase, context),
                 Life::Between => Err(inconsistent(&self.common)),
             };
@@ -241,13 +251,18 @@ impl Session {
                     Some(route::Early::Handshake) => {
                         Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
                     }
-                    None => Early::Connecting(Connecting::begin(&mut context)),
+                    Some(route::Early::Talk(protocol)) => {
+                        let ends = &mut Ends::Front(front);
+                        Early::Talking(Talking::begin(protocol, ends, &mut context)?)
+                    }
+                    None => Early::Connecting(Connecting::begin(None, &mut context)),
                 }
             }
             Life::Joined(pair, phase) => {
                 *phase = match late {
                     Some(route::Late::Talk(protocol)) => {
-                        Late::Talking(Talking::begin(protocol, pair, &mut context)?)
+                        let ends = &mut Ends::Both(pair);
+                        Late::Talking(Talking::begin(protocol, ends, &mut context)?)
                     }
                     Some(route::Late::Handshake(side)) => {
                         let end = pair.end(side);
@@ -271,7 +286,16 @@ impl Session {
             other => other,
         };
         self.next = 0;
-        self.advance(resources)
+        let (Some(waiting), Life::Joined(pair, phase)) = (self.waiting.take(), &mut self.life)
+        else {
+            return self.advance(resources);
+        };
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        let bound = pair.back.local_address();
+        let ends = &mut Ends::Both(pair);
+        *phase = Late::Talking(waiting.connected(bound, ends, &mut context)?);
+        Ok(())
     }
 
     /// Writes the last lines, settles the counts, gives the memory back and the sockets to those
@@ -288,8 +312,10 @@ impl Session {
         self.common.report(resources);
         match self.life {
             Life::Alone(front, phase) => {
-                if let Early::Connecting(connecting) = phase {
-                    connecting.dissolve(resources);
+                match phase {
+                    Early::Connecting(stage) => stage.dissolve(resources),
+                    Early::Talking(stage) => stage.dissolve(resources),
+                    Early::Handshaking(_) | Early::Stepping => {}
                 }
                 part(front, Side::Front, ending, reset, resources);
             }
@@ -357,8 +383,15 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
     if is_reset(side, ending, reset) {
         // The socket is closed anyway; without the option it ends by a FIN.
         let _ = end.reset_on_close();
-    } else if ending == Ending::Alerted(side) || end.writing != Writing::Over {
-        end.let_last_words_arrive(&mut resources.scratch.read, &mut resources.pool);
+    } else {
+        if ending == Ending::Closed && end.writing == Writing::Open {
+            // A dialogue that ends within TLS ends with close_notify. A peer that cannot be reached any more
+            // needs none.
+            let _ = end.finish(&mut resources.scratch.tls, &mut resources.pool);
+        }
+        if ending == Ending::Alerted(side) || end.writing != Writing::Over {
+            end.let_last_words_arrive(&mut resources.scratch.read, &mut resources.pool);
+        }
     }
     let socket = end.dissolve(&mut resources.pool);
     if side == Side::Front {
@@ -386,19 +419,48 @@ fn announce(common: &Common, front: &End, peer: Option<SocketAddr>, resources: &
     );
 }
 
-fn step_early(front: &mut End, phase: &mut Early, context: Context<'_>) -> Result<Turn, Ending> {
+fn step_early(
+    front: &mut End,
+    phase: &mut Early,
+    waiting: &mut Option<Talking>,
+    mut context: Context<'_>,
+) -> Result<Turn, Ending> {
     match std::mem::replace(phase, Early::Stepping) {
         Early::Handshaking(stage) => {
             let next = stage.step(front, None, context)?;
             Ok(turn(next, phase, Early::Handshaking))
         }
-        Early::Connecting(stage) => Ok(match stage.step(front, context)? {
-            Reached::Waiting(stage) => {
-                *phase = Early::Connecting(stage);
-                Turn::Later(Outcome::Wait)
+        Early::Talking(stage) => {
+            let (common, resources) = (&mut *context.common, &mut *context.resources);
+            let borrowed = Context { common, resources };
+            match stage.step(&mut Ends::Front(front), borrowed)? {
+                Next::Wait(mut stage) if stage.is_to_connect() => {
+                    let target = stage.wants();
+                    *waiting = Some(stage);
+                    *phase = Early::Connecting(Connecting::begin(target, &mut context));
+                    Ok(Turn::Later(Outcome::Again))
+                }
+                next => Ok(turn(next, phase, Early::Talking)),
             }
-            Reached::Connected(back) => Turn::Connected(back),
-        }),
+        }
+        Early::Connecting(stage) => {
+            let (common, resources) = (&mut *context.common, &mut *context.resources);
+            let borrowed = Context { common, resources };
+            match stage.step(front, borrowed) {
+                Ok(Reached::Waiting(stage)) => {
+                    *phase = Early::Connecting(stage);
+                    Ok(Turn::Later(Outcome::Wait))
+                }
+                Ok(Reached::Connected(back)) => Ok(Turn::Connected(back)),
+                Err(ending) => Err(match waiting.take() {
+                    Some(dialogue) if !front.failed() => {
+                        let why = context.common.unreachable;
+                        dialogue.unreachable(why, front, &mut context)
+                    }
+                    _ => ending,
+                }),
+            }
+        }
         Early::Stepping => Err(inconsistent(context.common)),
     }
 }
@@ -413,7 +475,10 @@ fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<
         });
     }
     match std::mem::replace(phase, Late::Stepping) {
-        Late::Talking(stage) => Ok(turn(stage.step(pair, context)?, phase, Late::Talking)),
+        Late::Talking(stage) => {
+            let next = stage.step(&mut Ends::Both(pair), context)?;
+            Ok(turn(next, phase, Late::Talking))
+        }
         Late::Handshaking(stage) => {
             let (end, other) = pair.facing(stage.side());
             let next = stage.step(end, Some(other), context)?;

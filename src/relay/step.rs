@@ -13,7 +13,7 @@ use crate::config::Service;
 use crate::ipc::handoff::Handed;
 use crate::ipc::sockopt;
 use crate::log::{self, Log};
-use crate::protocol::Side;
+use crate::protocol::{Side, Unreachable};
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.
@@ -55,6 +55,8 @@ pub struct Common {
     pub log: Log,
     /// The host of the `connect` entry in use, once connected by TCP.
     pub upstream: Option<String>,
+    /// Why the last address could not be connected to.
+    pub unreachable: Unreachable,
     /// Payload carried from the front to the back, in bytes.
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
@@ -77,13 +79,14 @@ impl Common {
     ) -> Self {
         Self {
             key,
-            number: handed.connection,
+            number: handed.connection.number,
             log,
             upstream: None,
+            unreachable: Unreachable::Other,
             to_back: 0,
             to_front: 0,
-            first_words: FirstWords::of(&services[handed.service].config),
-            service: handed.service,
+            first_words: FirstWords::of(&services[handed.connection.service].config),
+            service: handed.connection.service,
             services,
             reported: (0, 0),
             report_at: None,

@@ -1,18 +1,26 @@
 //! A dialogue: drives [`protocol::Dialogue`](crate::protocol::Dialogue) over the ends, in plain or within
 //! TLS. What was heard and not used stays with the end that it came from.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::Upstream;
 use super::advice::{self, Silence};
 use super::buffer::LARGE;
 use super::end::{End, Reading};
-use super::ends::Pair;
+use super::ends::Ends;
 use super::hearing::{Ears, Heard};
+use super::lookup::Lookup;
+use super::resources::Resources;
 use super::step::{Context, Ending, Next, broken};
 use super::trouble::Trouble;
-use crate::config::Protocol;
-use crate::protocol::{self, Action, Dialogue, Event, Progress, Side};
+use crate::config::{Endpoint, Protocol};
+use crate::helper::ResolveError;
+use crate::log::Log;
+use crate::protocol::{
+    self, Action, Dialogue, Event, Progress, Question, Side, Target, Unreachable,
+};
 use crate::{error, info, log_at};
 
 /// Reads of each side in a step, before others have their turn.
@@ -29,6 +37,10 @@ pub struct Talking {
     timer: Option<Instant>,
     silence: Silence,
     after: After,
+    /// Where to connect, until that is taken on.
+    target: Option<Target>,
+    /// A question under way.
+    lookup: Option<Lookup>,
 }
 
 /// What follows an event.
@@ -49,7 +61,7 @@ impl Talking {
     /// It failed at once, or a socket is broken.
     pub fn begin(
         protocol: Protocol,
-        pair: &mut Pair,
+        ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<Self, Ending> {
         let config = context.common.config();
@@ -59,10 +71,15 @@ impl Talking {
             dialogue: protocol::dialogue(protocol, config.client, host),
             deadline: context.resources.now + config.timeouts.busy,
             timer: None,
-            silence: Silence::begin(context.resources.now),
+            silence: match ends {
+                Ends::Both(_) => Silence::begin(context.resources.now),
+                Ends::Front(_) => Silence::none(),
+            },
             after: After::More,
+            target: None,
+            lookup: None,
         };
-        let started = talking.feed(Event::Start, pair, context);
+        let started = talking.feed(Event::Start, ends, context);
         talking.after = started.inspect_err(|_| count_failure(context))?;
         Ok(talking)
     }
@@ -75,55 +92,128 @@ impl Talking {
             .fold(self.deadline, Instant::min)
     }
 
+    /// Whether the dialogue waits to be connected.
+    pub fn is_to_connect(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// Where the dialogue wants to be connected to: connecting is another stage, and [`Talking::connected`]
+    /// or [`Talking::unreachable`] comes back here. Gives it once.
+    pub fn wants(&mut self) -> Option<Target> {
+        self.target.take()
+    }
+
+    /// Goes on when the connection is there, made from the address `bound`.
+    ///
+    /// # Errors
+    /// As [`Talking::step`].
+    pub fn connected(
+        mut self,
+        bound: Option<SocketAddr>,
+        ends: &mut Ends<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Self, Ending> {
+        self.deadline = context.resources.now + context.common.config().timeouts.busy;
+        self.after = self.feed(Event::Connected(bound), ends, context)?;
+        Ok(self)
+    }
+
+    /// Tells the client that the connection cannot be made. Returns how the session ends.
+    pub fn unreachable(
+        mut self,
+        why: Unreachable,
+        front: &mut End,
+        context: &mut Context<'_>,
+    ) -> Ending {
+        let ends = &mut Ends::Front(front);
+        match self.feed(Event::Unreachable(why), ends, context) {
+            // The reply must not be overtaken by an RST.
+            Ok(_) => Ending::Closed,
+            Err(ending) => ending,
+        }
+    }
+
+    /// Takes an answer of the resolver's.
+    pub fn answer(
+        &mut self,
+        id: u64,
+        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
+        log: &Log,
+    ) {
+        if let Some(lookup) = &mut self.lookup {
+            lookup.answer(id, answer, log);
+        }
+    }
+
+    /// Gives back what it holds.
+    pub fn dissolve(self, resources: &mut Resources) {
+        if let Some(lookup) = self.lookup {
+            lookup.dissolve(resources);
+        }
+    }
+
     /// Passes on what came in, and does what the dialogue wants done.
     ///
     /// # Errors
     /// The dialogue failed, took too long, or a socket is broken.
-    pub fn step(self, pair: &mut Pair, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
-        let stepped = self.go_on(pair, &mut context);
+    pub fn step(self, ends: &mut Ends<'_>, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+        let stepped = self.go_on(ends, &mut context);
         if stepped.is_err() {
             count_failure(&context);
         }
         stepped
     }
 
-    fn go_on(mut self, pair: &mut Pair, context: &mut Context<'_>) -> Result<Next<Self>, Ending> {
+    fn go_on(
+        mut self,
+        ends: &mut Ends<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Next<Self>, Ending> {
         let (log, now) = (context.common.log, context.resources.now);
-        self.warn_of_silence(&pair.back, context);
+        if let Some(back) = ends.end(Side::Back) {
+            self.warn_of_silence(back, context);
+        }
         if now >= self.deadline {
             info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset");
             return Err(Ending::Reset);
         }
-        for end in pair.each() {
-            end.flush(&mut context.resources.pool)
-                .map_err(|errno| broken(&log, "s_write", errno))?;
+        for side in SIDES {
+            if let Some(end) = ends.end(side) {
+                end.flush(&mut context.resources.pool)
+                    .map_err(|errno| broken(&log, "s_write", errno))?;
+            }
         }
         if self.timer.is_some_and(|timer| timer <= now) {
             self.timer = None;
-            self.after = self.feed(Event::Timer, pair, context)?;
+            self.after = self.feed(Event::Timer, ends, context)?;
         }
+        self.look_up(ends, context)?;
         for side in SIDES {
             for _ in 0..READS {
-                if self.after != After::More || !may_hear(side, pair) {
+                if self.after != After::More || self.target.is_some() || !may_hear(side, ends) {
                     break;
                 }
-                self.hear(side, pair, context)?;
+                self.hear(side, ends, context)?;
             }
         }
         match self.after {
             After::Next => {
                 for side in SIDES {
                     let rest = self.dialogue.take_rest(side);
-                    let end = pair.end(side);
-                    end.plain.push(&rest, &mut context.resources.pool);
+                    if let Some(end) = ends.end(side) {
+                        end.plain.push(&rest, &mut context.resources.pool);
+                    }
                 }
                 return Ok(Next::Advance);
             }
             After::End => return Ok(Next::Over),
             After::More => {}
         }
+        if self.target.is_some() {
+            return Ok(Next::Wait(self));
+        }
         // What was read may let the other side be read that had to wait.
-        let more = SIDES.into_iter().any(|side| may_hear(side, pair));
+        let more = SIDES.into_iter().any(|side| may_hear(side, ends));
         Ok(match more {
             true => Next::Again(self),
             false => Next::Wait(self),
@@ -140,20 +230,39 @@ impl Talking {
         }
     }
 
+    /// Asks what the dialogue wants to know, and gives it the answer.
+    fn look_up(&mut self, ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<(), Ending> {
+        let Some(mut lookup) = self.lookup.take() else {
+            return Ok(());
+        };
+        let common = &*context.common;
+        lookup.ask(common.key, &common.log, context.resources);
+        let Some(found) = lookup.done() else {
+            self.lookup = Some(lookup);
+            return Ok(());
+        };
+        let addresses: Vec<IpAddr> = found.iter().filter_map(Upstream::ip).collect();
+        self.after = self.feed(Event::Answer(&addresses), ends, context)?;
+        Ok(())
+    }
+
     /// Hears a side once and feeds the dialogue.
     fn hear(
         &mut self,
         side: Side,
-        pair: &mut Pair,
+        ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<(), Ending> {
         let log = context.common.log;
         let mut words = std::mem::take(&mut context.resources.scratch.kept);
-        let heard = hear_into(&mut words, pair.end(side), context);
+        let heard = match ends.end(side) {
+            Some(end) => hear_into(&mut words, end, context),
+            None => Ok(Heard::Nothing),
+        };
         let fed = match heard {
             Err(trouble) => Err(trouble.end_dialogue(side, &log)),
             Ok(Heard::Nothing) => Ok(()),
-            Ok(Heard::Words | Heard::Over) => self.pass(side, &words, pair, context),
+            Ok(Heard::Words | Heard::Over) => self.pass(side, &words, ends, context),
         };
         context.resources.scratch.kept = words;
         fed
@@ -163,7 +272,7 @@ impl Talking {
         &mut self,
         side: Side,
         words: &[u8],
-        pair: &mut Pair,
+        ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<(), Ending> {
         match side {
@@ -176,10 +285,13 @@ impl Talking {
             }
         }
         if !words.is_empty() {
-            self.after = self.feed(Event::Bytes(side, words), pair, context)?;
+            self.after = self.feed(Event::Bytes(side, words), ends, context)?;
         }
-        if self.after == After::More && pair.end(side).reading == Reading::Over {
-            self.after = self.feed(Event::Eof(side), pair, context)?;
+        let over = ends
+            .end(side)
+            .is_some_and(|end| end.reading == Reading::Over);
+        if self.after == After::More && over {
+            self.after = self.feed(Event::Eof(side), ends, context)?;
         }
         Ok(())
     }
@@ -187,7 +299,7 @@ impl Talking {
     fn feed(
         &mut self,
         event: Event<'_>,
-        pair: &mut Pair,
+        ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<After, Ending> {
         let mut actions = std::mem::take(&mut context.resources.scratch.actions);
@@ -197,7 +309,7 @@ impl Talking {
             .any(|action| matches!(action, Action::Send(Side::Front, _)));
         let done = actions
             .drain(..)
-            .try_for_each(|action| self.perform(action, pair, context));
+            .try_for_each(|action| self.perform(action, ends, context));
         context.resources.scratch.actions = actions;
         match progress {
             // The dialogue's own reason comes before that of a socket it could not reach.
@@ -218,7 +330,7 @@ impl Talking {
     fn perform(
         &mut self,
         action: Action,
-        pair: &mut Pair,
+        ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<(), Ending> {
         let log = context.common.log;
@@ -226,13 +338,28 @@ impl Talking {
             Action::Send(side, bytes) => {
                 let resources = &mut *context.resources;
                 let whole = 0..bytes.len();
-                let said = pair.end(side).say(
+                let Some(end) = ends.end(side) else {
+                    error!(log, "INTERNAL ERROR: the dialogue speaks with no {side}");
+                    return Err(Ending::Reset);
+                };
+                let said = end.say(
                     &bytes,
                     std::slice::from_ref(&whole),
                     &mut resources.scratch.write,
                     &mut resources.pool,
                 );
                 said.map_err(|trouble| trouble.end_dialogue(side, &log))?;
+            }
+            Action::Connect(target) => self.target = Some(target),
+            Action::Ask(Question::Addresses(name)) => {
+                let endpoint = Endpoint::Tcp {
+                    host: Some(name),
+                    port: 0,
+                };
+                let (common, resources) = (&*context.common, &mut *context.resources);
+                let mut lookup = Lookup::new(&[endpoint]);
+                lookup.ask(common.key, &common.log, resources);
+                self.lookup = Some(lookup);
             }
             Action::Timer(after) => self.timer = Some(context.resources.now + after),
             Action::Log(level, text) => log_at!(log, level, "{text}"),
@@ -276,9 +403,11 @@ fn hear_into(
 }
 
 /// A side is not heard while the other has not taken what it was told: memory stays bounded.
-fn may_hear(side: Side, pair: &mut Pair) -> bool {
-    let (from, to) = pair.facing(side);
+fn may_hear(side: Side, ends: &mut Ends<'_>) -> bool {
+    let Some((from, to)) = ends.facing(side) else {
+        return false;
+    };
     let has_words =
         !from.plain.is_empty() || from.unread || from.readable() && from.reading == Reading::Open;
-    has_words && to.unsent() == 0 && from.unsent() < LARGE
+    has_words && to.is_none_or(|to| to.unsent() == 0) && from.unsent() < LARGE
 }

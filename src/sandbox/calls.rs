@@ -1,7 +1,7 @@
-//! System calls in groups, by what a process does with them.
+//! System calls, grouped by what a process does with them.
 
-/// What only an intruder calls: other programs, other processes' memory, mounts, namespaces (unshare(2) besides),
-/// modules, kernel programs, keys.
+/// What only an intruder calls: other programs, other processes' memory, mounts, namespaces (also
+/// unshare(2)), modules, kernel programs, keys.
 pub(super) const FATAL: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -30,7 +30,7 @@ pub(super) const FATAL: &[i64] = &[
     libc::SYS_swapon,
 ];
 
-/// Threads, their locks and signals, and the end. Which threads: see `thread_only`.
+/// Threads, their locks and signals, and exiting. Which threads: see `thread_only`.
 pub(super) const THREADS: &[i64] = &[
     libc::SYS_clone3, // answered with ENOSYS by the filter of its own
     libc::SYS_set_robust_list,
@@ -66,7 +66,7 @@ pub(super) const MEMORY: &[i64] = &[
     libc::SYS_munlock,
 ];
 
-/// Time and chance.
+/// Time and randomness.
 pub(super) const CLOCKS: &[i64] = &[
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
@@ -81,7 +81,7 @@ pub(super) const CLOCKS: &[i64] = &[
     libc::SYS_getrandom,
 ];
 
-/// What can be done with descriptors that are there, and waiting for them.
+/// Using open descriptors, and waiting for them.
 pub(super) const DESCRIPTORS: &[i64] = &[
     libc::SYS_read,
     libc::SYS_readv,
@@ -116,7 +116,7 @@ pub(super) const DESCRIPTORS: &[i64] = &[
     libc::SYS_dup2,
 ];
 
-/// Sockets that are there or were made; socket(2) and socketpair(2): see `narrow`.
+/// Using sockets; for socket(2) and socketpair(2) see `narrow`.
 pub(super) const SOCKETS: &[i64] = &[
     libc::SYS_connect,
     libc::SYS_bind,
@@ -131,7 +131,7 @@ pub(super) const SOCKETS: &[i64] = &[
     libc::SYS_shutdown,
 ];
 
-/// Who and where am I.
+/// A process's own identity and working directory.
 pub(super) const IDENTITY: &[i64] = &[
     libc::SYS_getpid,
     libc::SYS_getppid,
@@ -148,10 +148,10 @@ pub(super) const IDENTITY: &[i64] = &[
     libc::SYS_uname,
 ];
 
-/// The master's way in for connections.
+/// How the master takes connections.
 pub(super) const ACCEPTING: &[i64] = &[libc::SYS_accept, libc::SYS_accept4];
 
-/// The master's way with workers, and what puts a worker into its own sandbox.
+/// How the master manages workers, and what puts a worker into its own sandbox.
 pub(super) const PROCESSES: &[i64] = &[
     libc::SYS_wait4,
     libc::SYS_waitid,
@@ -165,7 +165,7 @@ pub(super) const PROCESSES: &[i64] = &[
     libc::SYS_landlock_restrict_self,
 ];
 
-/// What the modules of nsswitch.conf(5) do beyond a worker.
+/// What the modules of nsswitch.conf(5) need beyond a worker's calls.
 pub(super) const LOOKUPS: &[i64] = &[
     libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,

@@ -1,5 +1,9 @@
-//! How much of the sandbox the kernel has. Said at the start and in `adit status`, since a process
-//! that finds none goes on without.
+//! Which parts of the sandbox the kernel supports. Reported at the start and in `adit status`, since a
+//! process that finds none goes on without.
+#![expect(
+    unsafe_code,
+    reason = "seccomp(2) and landlock(7) are asked for their versions"
+)]
 
 use std::fmt;
 
@@ -8,12 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::NEWEST;
 
-/// What holds a process here.
+/// The mechanisms available here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::unsafe_derive_deserialize,
+    reason = "what it asks the kernel needs nothing of its fields"
+)]
 pub struct Strength {
-    /// Filters of system calls, seccomp(2).
+    /// seccomp(2) filters.
     pub seccomp: bool,
-    /// The version of landlock(7); 0: there is none.
+    /// The version of landlock(7); 0 if there is none.
     pub landlock: u8,
 }
 
@@ -21,29 +29,30 @@ impl Strength {
     /// Asks the kernel.
     pub fn of_this_kernel() -> Strength {
         let filter = std::ptr::null::<libc::sock_fprog>();
-        // SAFETY: seccomp(2) finds no filter at this address, and changes nothing.
+        // SAFETY: seccomp(2) finds no filter at this address, and so changes nothing.
         let seccomp = Errno::result(unsafe {
             libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, filter)
         });
         const VERSION: u32 = 1;
         let none = std::ptr::null::<libc::c_void>();
-        // SAFETY: landlock_create_ruleset(2) gives its version, and neither reads nor makes anything.
+        // SAFETY: landlock_create_ruleset(2) only returns its version.
         let landlock = Errno::result(unsafe {
             libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, VERSION)
         });
         Strength {
-            // It looked for one. SECCOMP_GET_ACTION_AVAIL would tell more, but only since Linux 4.14.
+            // It looked for a filter. SECCOMP_GET_ACTION_AVAIL would tell more, but only since Linux
+            // 4.14.
             seccomp: seccomp == Err(Errno::EFAULT),
             landlock: landlock.map_or(0, |version| u8::try_from(version).unwrap_or(u8::MAX)),
         }
     }
 
-    /// What is missing, what that means, and the remedy; a sentence each.
+    /// What is missing, what that means, and the remedy: one sentence each.
     pub fn gaps(self) -> Vec<&'static str> {
-        let seccomp = "No seccomp filters on this kernel: a process that is broken into may make any system \
-                       call that its user may (CONFIG_SECCOMP_FILTER is missing)";
-        let landlock = "No landlock on this kernel: a process that is broken into may read what its user may \
-                        read in its root directory (Linux 5.13 has it, where lsm= does not leave it out)";
+        let seccomp = "No seccomp filters on this kernel: a compromised process may make any system \
+             call that its user may (CONFIG_SECCOMP_FILTER is missing)";
+        let landlock = "No landlock on this kernel: a compromised process may read what its user may \
+             read in its root directory (Linux 5.13 has it, where lsm= does not leave it out)";
         [
             (!self.seccomp).then_some(seccomp),
             (self.landlock == 0).then_some(landlock),

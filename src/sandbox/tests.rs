@@ -1,4 +1,5 @@
-//! Children that enter the sandbox and try what they must not do, and what they must.
+//! Children that enter the sandbox and try what must fail, and what must work.
+#![expect(unsafe_code, reason = "tests fork and make forbidden system calls")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,10 +18,10 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use super::*;
 
-/// Runs `body` in a child; it must end there.
+/// Runs `body` in a child, which must end there.
 fn in_child(body: impl FnOnce()) -> WaitStatus {
-    // SAFETY: the child has one thread, and glibc makes its allocator usable after fork; what
-    // `body` does takes no lock that another thread of the test runner may have held.
+    // SAFETY: the child has one thread, and glibc makes its allocator usable after fork; `body` takes
+    // no lock that another thread of the test runner may have held.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
         ForkResult::Child => {
@@ -53,7 +54,7 @@ fn exec(program: &str) -> io::Result<()> {
     Err(Command::new(program).exec())
 }
 
-/// What any role goes on doing: threads, locks, clocks, chance, memory, epoll, sockets.
+/// What every role needs afterwards: threads, locks, clocks, randomness, memory, epoll, sockets.
 fn goes_on_working(upstream: std::net::SocketAddr, mut log: &File) {
     let (sender, receiver) = mpsc::channel();
     let named = thread::Builder::new().name("relay 0".into());
@@ -161,13 +162,13 @@ fn abort_still_ends_a_worker() {
     assert!(aborted, "{status:?}");
 }
 
-/// Where landlock is: the file system is closed whatever its permissions say.
+/// With landlock the file system is closed, whatever its permissions say.
 #[test]
 fn no_file_can_be_opened_that_is_not_listed() {
     // SAFETY: asks for landlock's version, landlock_create_ruleset(2); no memory is passed.
     let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, 1) };
     if version < 1 {
-        eprintln!("SKIP: this kernel has no landlock");
+        crate::skips::say("this kernel has no landlock");
         return;
     }
     succeeds(|| {

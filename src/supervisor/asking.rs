@@ -98,6 +98,7 @@ fn ask_in_a_child(
 }
 
 /// The child's life, from the fork to `_exit`.
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn live(
     config: &Config,
     log: &Log,
@@ -107,7 +108,8 @@ fn live(
 ) -> io::Result<()> {
     let mut kept = log::descriptors();
     kept.extend([terminal.as_raw_fd(), told.as_raw_fd()]);
-    process::close_all_but(&kept)?;
+    // SAFETY: this role ends in `exit`, and owns and uses nothing but what it keeps.
+    unsafe { process::close_all_but(&kept) }?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
     let mut terminal = Terminal {
         file: terminal,

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
 use nix::poll::{PollFd, PollFlags};
@@ -19,10 +18,11 @@ use super::decider::State;
 use super::generation::Generation;
 use super::holder;
 use super::listeners::remove_stale;
-use crate::cli::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
 use crate::config::Global;
+use crate::ipc::scoreboard::Counts;
 use crate::log::{Log, Reason};
 use crate::remedy;
+use crate::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -251,56 +251,23 @@ pub const ORPHANED: &str = "orphaned";
 pub fn shown(generation: &Generation, state: Option<State>, carried: &Carried) -> GenerationStatus {
     let board = &generation.scoreboard;
     let since = generation.since.duration_since(UNIX_EPOCH);
-    let before = (state == Some(State::Serving)).then_some(carried);
+    let service = |(index, name): (usize, &String)| {
+        // The serving generation also shows the totals of those before it.
+        let before = match state {
+            Some(State::Serving) => carried.of(&generation.names, index),
+            _ => Counts::default(),
+        };
+        ServiceStatus::of(board, index, name, before)
+    };
     GenerationStatus {
         number: generation.number,
         state: state.map_or(ORPHANED, State::name).to_owned(),
         pid: state.map_or(0, |_| generation.pid.as_raw().unsigned_abs()),
         since: since.map_or(0, |since| since.as_secs()),
         workers: (0..board.workers())
-            .map(|index| worker(generation, index))
+            .map(|index| WorkerStatus::of(board, index))
             .collect(),
-        services: (0..board.services())
-            .map(|index| service(generation, index, before))
-            .collect(),
-    }
-}
-
-fn worker(generation: &Generation, index: usize) -> WorkerStatus {
-    let row = generation.scoreboard.worker(index);
-    WorkerStatus {
-        index,
-        pid: row.pid().load(Relaxed) as u32,
-        active: row.active().load(Relaxed),
-        claimed: row.last_claimed(),
-        starts: row.starts().load(Relaxed),
-    }
-}
-
-/// The counts of one service over all workers. The serving generation also shows the totals of the
-/// generations before it.
-fn service(generation: &Generation, index: usize, before: Option<&Carried>) -> ServiceStatus {
-    let board = &generation.scoreboard;
-    let mut counts = board.counts(index);
-    if let Some(carried) = before {
-        counts.add(carried.of(&generation.names, index));
-    }
-    ServiceStatus {
-        name: generation.names[index].clone(),
-        active: (0..board.workers())
-            .map(|worker| board.service(worker, index).active().load(Relaxed))
-            .sum(),
-        accepted: counts.accepted,
-        handshakes_new: counts.handshakes_new,
-        handshakes_resumed: counts.handshakes_resumed,
-        failed_certificate: counts.failed_certificate,
-        failed_negotiation: counts.failed_negotiation,
-        failed_protocol: counts.failed_protocol,
-        failed_vanished: counts.failed_vanished,
-        failed_before_tls: counts.failed_before_tls,
-        connect_failed: counts.connect_failed,
-        bytes_to_back: counts.bytes_to_back,
-        bytes_to_front: counts.bytes_to_front,
+        services: generation.names.iter().enumerate().map(service).collect(),
     }
 }
 

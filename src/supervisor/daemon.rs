@@ -1,5 +1,6 @@
 //! `foreground = no`: the starter waits until the workers serve, or something failed, and ends with
 //! a true exit status.
+#![expect(unsafe_code, reason = "fork(2)")]
 
 use nix::unistd::{ForkResult, setsid};
 use std::io::{self, Read, Write};

@@ -3,6 +3,7 @@
 //!
 //! One page that is never swapped, in no core dump, and wiped in every child: only who is given a copy
 //! has one.
+#![expect(unsafe_code, reason = "a page of memory with advice of its own")]
 
 use std::fmt;
 use std::io;

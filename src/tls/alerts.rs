@@ -1,8 +1,8 @@
-//! The alerts of TLS (RFC 8446, section 6): what one that is received means, and their names.
+//! The alerts of TLS (RFC 8446, section 6): what a received one means, and their names.
 
 use rustls::AlertDescription;
 
-use super::failure::{Fault, Row};
+use super::blame::{Fault, Row};
 use crate::ipc::scoreboard::HandshakeFailure;
 
 /// What a peer's fatal alert means (RFC 8446, section 6.2); the phrase is OpenSSL's reason string.
@@ -10,7 +10,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
     use AlertDescription as A;
     use HandshakeFailure::{Certificate, Negotiation, Protocol};
     let ours = "see cert and key here";
-    let (phrase, fault, hint, kind) = match alert {
+    let row = match alert {
         A::BadCertificate => (
             "ssl/tls alert bad certificate",
             Fault::Unsure,
@@ -50,7 +50,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::CertificateRequired => (
             "tlsv13 alert certificate required",
             Fault::Unsure,
-            "the peer wants a certificate of us: set cert",
+            "the peer requires a certificate from adit: set cert",
             Certificate,
         ),
         A::AccessDenied => (
@@ -62,7 +62,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::HandshakeFailure => (
             "ssl/tls alert handshake failure",
             Fault::Unsure,
-            "see ciphers, curves, whether the peer wants a certificate of us (cert), and the peer's log",
+            "see ciphers, curves, whether the peer requires a certificate from adit (cert), and the peer's log",
             Negotiation,
         ),
         A::ProtocolVersion => (
@@ -80,7 +80,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::UnrecognisedName => (
             "tlsv1 unrecognized name",
             Fault::Unsure,
-            "the peer does not know the name we asked for: see sni",
+            "the peer does not know the requested name: see sni",
             Negotiation,
         ),
         A::NoApplicationProtocol => (
@@ -98,7 +98,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::BadRecordMac => (
             "ssl/tls alert bad record mac",
             Fault::Unsure,
-            "a record was changed on its way",
+            "a record was changed in transit",
             Protocol,
         ),
         A::InternalError => (
@@ -144,12 +144,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
             Protocol,
         ),
     };
-    Row {
-        phrase,
-        fault,
-        hint,
-        kind,
-    }
+    row.into()
 }
 
 /// OpenSSL's SSL_alert_desc_string_long, for `TLS alert (read): fatal: NAME`.

@@ -1,13 +1,13 @@
-//! Names as OpenSSL compares them: by their text, not by how it is encoded. Each string becomes
-//! UTF-8, ASCII letters small, blanks at the ends go and others become one (x509_name_canon).
+//! Names as OpenSSL compares them: by their text, not by its encoding. Each string becomes UTF-8, ASCII
+//! letters become lower case, blanks at the ends are removed and others collapsed (x509_name_canon).
 
 use aws_lc_rs::digest;
 
 use super::der::{self, OBJECT_IDENTIFIER, SEQUENCE, SET};
 
-/// What two names that are equal have in common: the RDNs, without the SEQUENCE around them.
-/// `None` for what is no name, or has a string that cannot be decoded; OpenSSL reads no certificate
-/// with one.
+/// The canonical form, equal for equal names: the RDNs without the SEQUENCE around them. `None` for
+/// what is no name, or contains a string that cannot be decoded; OpenSSL reads no certificate with such
+/// a name.
 pub(super) fn name(name: &[u8]) -> Option<Vec<u8>> {
     let mut canonical = Vec::with_capacity(name.len());
     for rdn in der::all(der::only(name, SEQUENCE)?)? {
@@ -17,7 +17,7 @@ pub(super) fn name(name: &[u8]) -> Option<Vec<u8>> {
         let attributes = der::all(rdn.content)?;
         let attributes: Option<Vec<_>> = attributes.iter().map(attribute).collect();
         let mut attributes = attributes?;
-        // DER orders what is in a SET OF (X.690, section 11.6), and text that changed moves.
+        // DER sorts the elements of a SET OF (X.690, section 11.6), and a changed text may move.
         attributes.sort_unstable();
         if !attributes.is_empty() {
             der::push(&mut canonical, SET, &attributes.concat());
@@ -26,7 +26,7 @@ pub(super) fn name(name: &[u8]) -> Option<Vec<u8>> {
     Some(canonical)
 }
 
-/// The number by which a folder of certificates names its files (X509_NAME_hash).
+/// The number in the names of a certificate folder's files (X509_NAME_hash).
 pub(super) fn hash(canonical: &[u8]) -> u32 {
     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, canonical);
     let first = digest.as_ref().first_chunk();
@@ -57,11 +57,11 @@ enum Text {
     Damaged,
 }
 
-/// The text of a string by its tag.
+/// The text of a string, by its tag.
 fn text(tag: u8, content: &[u8]) -> Text {
     let decoded = match tag {
         UTF8_STRING => std::str::from_utf8(content).ok().map(str::to_owned),
-        // PrintableString, TeletexString, IA5String, VisibleString: OpenSSL takes them for Latin-1.
+        // PrintableString, TeletexString, IA5String, VisibleString: OpenSSL treats them as Latin-1.
         0x13 | 0x14 | 0x16 | 0x1a => Some(content.iter().map(|byte| char::from(*byte)).collect()),
         // UniversalString
         0x1c => characters::<4>(content, u32::from_be_bytes),
@@ -96,12 +96,12 @@ fn folded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A name of one common name.
+    /// A name with one common name.
     fn common(tag: u8, value: &[u8]) -> Vec<u8> {
         of(&[&[(3, tag, value)]])
     }
 
-    /// RDNs of attributes of 2.5.4.
+    /// RDNs of attributes under 2.5.4.
     fn of(rdns: &[&[(u8, u8, &[u8])]]) -> Vec<u8> {
         let rdns = rdns.iter().map(|rdn| {
             let attributes = rdn.iter().map(|(kind, tag, value)| {

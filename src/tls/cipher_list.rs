@@ -1,5 +1,5 @@
-//! OpenSSL's cipher list language (openssl-ciphers(1)), read as OpenSSL reads it: over all the
-//! suites that OpenSSL has, so that a list which stunnel takes is told from one that it refuses.
+//! OpenSSL's cipher list language (openssl-ciphers(1)), read as OpenSSL reads it: over all of OpenSSL's
+//! suites, in order to tell a list that stunnel accepts from one that it refuses.
 
 /// A suite below TLS 1.3, as `openssl ciphers -v` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,18 +13,18 @@ pub(super) struct Row {
     mac: &'static str,
 }
 
-/// What a list came to.
+/// The result of reading a list.
 #[derive(Debug, Default)]
 pub(super) struct Selected {
-    /// The suites, in the order of preference.
+    /// The suites, in order of preference.
     pub(super) rows: Vec<Row>,
-    /// Each item that adds suites, with those that it means.
+    /// Each item that adds suites, with the suites it stands for.
     pub(super) added: Vec<(String, Vec<Row>)>,
     /// `@SECLEVEL=n`
     pub(super) security_level: Option<u8>,
 }
 
-/// OpenSSL's words for a list that it cannot read.
+/// OpenSSL's words for a list it cannot read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InvalidCommand(pub(super) String);
 
@@ -49,7 +49,7 @@ impl Row {
         })
     }
 
-    /// Whether one word of the language means this suite. `None`: the language has no such word.
+    /// Whether one word of the language matches this suite. `None`: the language has no such word.
     fn is(&self, word: &str) -> Option<bool> {
         let Row {
             exchange: kx,
@@ -66,7 +66,7 @@ impl Row {
             "COMPLEMENTOFALL" | "eNULL" | "NULL" => !encrypts,
             "COMPLEMENTOFDEFAULT" => rare || matches!(au, "DSS" | "None") && encrypts,
             "FIPS" => matches!(enc, "AES" | "AESGCM") && kx != "SRP",
-            // Known, and gone from OpenSSL 3.
+            // Known words whose suites OpenSSL 3 has removed.
             "LOW" | "MEDIUM" | "3DES" | "RC4" | "RC2" | "IDEA" | "SEED" | "GOST94" | "GOST89" => {
                 false
             }
@@ -112,7 +112,7 @@ impl Row {
     }
 }
 
-/// A suite on its way through the list.
+/// A suite while the list is processed.
 #[derive(Debug)]
 struct Place {
     row: Row,
@@ -122,7 +122,7 @@ struct Place {
 /// Reads a list.
 ///
 /// # Errors
-/// A character or a command that the language has not.
+/// A character or a command that the language does not have.
 pub(super) fn select(list: &str) -> Result<Selected, InvalidCommand> {
     let names = rows();
     let place = |row: &Row| Place {
@@ -135,7 +135,7 @@ pub(super) fn select(list: &str) -> Result<Selected, InvalidCommand> {
         names,
         selected: Selected::default(),
     };
-    // Only at the beginning it is a word.
+    // A word only at the beginning.
     if let Some(rest) = reader.rest.strip_prefix("DEFAULT") {
         reader.rest = "ALL:!COMPLEMENTOFDEFAULT:!eNULL";
         reader.items()?;
@@ -147,7 +147,7 @@ pub(super) fn select(list: &str) -> Result<Selected, InvalidCommand> {
     Ok(reader.selected)
 }
 
-/// The names of NSA's Suite B, which are lists by themselves (RFC 6460).
+/// The names of NSA's Suite B, which are lists of their own (RFC 6460).
 fn suite_b(list: &str) -> Option<&'static str> {
     [
         ("SUITEB128ONLY", "ECDHE-ECDSA-AES128-GCM-SHA256"),
@@ -165,7 +165,7 @@ fn suite_b(list: &str) -> Option<&'static str> {
 
 struct Reader<'a> {
     rest: &'a str,
-    /// All of OpenSSL's.
+    /// All of OpenSSL's suites.
     names: Vec<Row>,
     places: Vec<Place>,
     selected: Selected,
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
         Ok(word)
     }
 
-    /// What is left of this item.
+    /// The rest of this item.
     fn item(&self) -> &'a str {
         let end = self.rest.find(is_separator).unwrap_or(self.rest.len());
         &self.rest[..end]
@@ -230,7 +230,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// `a+b+c` behind an operator, or without one.
+    /// `a+b+c` after an operator, or without one.
     fn words(&mut self, operator: Option<char>) -> Result<(), InvalidCommand> {
         let item = self.item();
         let mut words = Vec::new();
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
             let word = self.word()?;
             words.push(word);
             if !self.names.iter().any(|row| row.is(word).is_some()) {
-                // Ignored, with all that stands behind it in this item.
+                // Ignored, with the rest of this item.
                 if operator.is_none() {
                     self.selected.added.push((item.to_owned(), Vec::new()));
                 }
@@ -260,7 +260,7 @@ impl<'a> Reader<'a> {
     }
 
     fn apply(&mut self, operator: Option<char>, all: &dyn Fn(&Row) -> bool) {
-        // `-` and `+` are about what is selected, and a word about what is not.
+        // `-` and `+` apply to selected suites, a bare word to the others.
         let active = operator.is_some();
         let concerned = |place: &mut Place| {
             all(&place.row) && (operator == Some('!') || place.active == active)
@@ -269,12 +269,16 @@ impl<'a> Reader<'a> {
         match operator {
             Some('!') => {}
             Some('-') => {
-                moved.iter_mut().for_each(|place| place.active = false);
+                for place in &mut moved {
+                    place.active = false;
+                }
                 self.places.splice(..0, moved);
             }
             Some(_) => self.places.extend(moved),
             None => {
-                moved.iter_mut().for_each(|place| place.active = true);
+                for place in &mut moved {
+                    place.active = true;
+                }
                 self.places.extend(moved);
             }
         }
@@ -286,9 +290,9 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// What OpenSSL selects; `None` where it refuses the list or there is no OpenSSL 3.0.
+    /// What OpenSSL selects; `None` if it refuses the list, or is not OpenSSL 3.0.
     fn openssl(list: &str) -> Option<Vec<String>> {
-        // Or it would be an option.
+        // Otherwise it would be an option.
         let list = match list.starts_with('-') {
             true => format!(":{list}"),
             false => list.to_owned(),
@@ -455,7 +459,7 @@ mod tests {
             lists.push(list.trim_start_matches(':').to_owned());
         }
         for list in lists {
-            // An empty argument would be no list at all there.
+            // To the command line tool, an empty argument would be no list at all.
             let theirs = openssl(&list).filter(|_| !list.is_empty());
             let ours = ours(&list);
             let pair = |nth: usize| [&ours, &theirs].map(|names| names.as_ref()?.get(nth).cloned());

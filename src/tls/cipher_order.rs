@@ -1,5 +1,5 @@
-//! Which cipher comes first where a service names none: AES, or ChaCha20 on a processor without AES
-//! instructions, on which AES costs five times as much.
+//! Which cipher comes first if a service names none: AES, or ChaCha20 on a processor without AES
+//! instructions, where AES costs five times as much.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::PreferChaCha20;
 
-/// The order, and what it was chosen by.
+/// The order, and what it is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CipherOrder {
-    /// The processor has instructions for AES and for its GCM mode.
+    /// The processor has instructions for AES and for GCM.
     pub aes_instructions: bool,
-    /// ChaCha20 is offered first, and chosen by a server whose client has it.
+    /// ChaCha20 is offered first, and chosen by a server if the client offers it.
     pub chacha20_first: bool,
 }
 
 impl CipherOrder {
-    /// As `preferChaCha20` asks.
+    /// The order for `preferChaCha20`.
     pub fn of(asked: PreferChaCha20) -> CipherOrder {
         Self::on(has_aes(), asked)
     }
@@ -45,7 +45,7 @@ impl fmt::Display for CipherOrder {
     }
 }
 
-/// Whether the processor multiplies for GCM and encrypts for AES by instructions of its own.
+/// Whether the processor has instructions both for AES and for GCM's multiplication.
 #[cfg(target_arch = "x86_64")]
 fn has_aes() -> bool {
     std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
@@ -58,7 +58,7 @@ fn has_aes() -> bool {
         && std::arch::is_aarch64_feature_detected!("pmull")
 }
 
-/// AWS-LC has nothing but portable code for others.
+/// For other processors AWS-LC has only portable code.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn has_aes() -> bool {
     false

@@ -1,5 +1,5 @@
-//! OpenSSL's names for suites and groups, and its cipher lists (see `cipher_list`), to what rustls
-//! has: forward secret AEAD suites only.
+//! From OpenSSL's names of suites and groups, and its cipher lists (see `cipher_list`), to what rustls
+//! has: only AEAD suites with forward secrecy.
 
 use rustls::SupportedCipherSuite::Tls13;
 use rustls::crypto::SupportedKxGroup;
@@ -9,10 +9,10 @@ use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
 use super::cipher_list::{self, InvalidCommand, Row};
 use super::{CipherOrder, hkdf};
 
-/// What a list came to: what is usable, and what to tell the admin about the rest.
+/// The result of a list: what is usable, and what to tell the administrator about the rest.
 #[derive(Debug)]
 pub(super) struct Chosen<T> {
-    /// Empty where OpenSSL has a use for the list and adit has none; `warning` says so.
+    /// Empty if OpenSSL can use the list and adit cannot; `warning` then says so.
     pub(super) usable: Vec<T>,
     pub(super) notes: Vec<String>,
     pub(super) warning: Option<String>,
@@ -48,7 +48,7 @@ fn tls12() -> [(&'static str, SupportedCipherSuite); 6] {
     ]
 }
 
-/// TLS 1.3 suites: AES first, which the processors in servers do in hardware.
+/// TLS 1.3 suites: AES first, which server processors do in hardware.
 static TLS13: [(&str, SupportedCipherSuite); 3] = [
     ("TLS_AES_256_GCM_SHA384", Tls13(&AES_256)),
     ("TLS_AES_128_GCM_SHA256", Tls13(&AES_128)),
@@ -63,7 +63,7 @@ pub(super) fn default_ciphers(order: CipherOrder) -> Vec<SupportedCipherSuite> {
     ordered(tls12().into_iter().map(|(_, suite)| suite), order)
 }
 
-/// In this order, or with ChaCha20 before AES-256 before AES-128.
+/// In this order, or ChaCha20 before AES-256 before AES-128.
 fn ordered(
     suites: impl Iterator<Item = SupportedCipherSuite>,
     order: CipherOrder,
@@ -83,14 +83,14 @@ pub(super) fn names_of_ciphers() -> String {
     tls12().map(|(name, _)| name).join(":")
 }
 
-/// Red Hat's name for the suites that the administrator of the machine chose; OpenSSL elsewhere
-/// has no such word.
+/// Red Hat's name for the suites chosen by the machine's administrator; OpenSSL has no such word
+/// elsewhere.
 const PROFILE: &str = "PROFILE=SYSTEM";
 
 /// Reads an OpenSSL cipher list.
 ///
 /// # Errors
-/// A list that OpenSSL refuses, or that asks for what cannot be enforced.
+/// OpenSSL refuses the list, or it asks for something that adit cannot enforce.
 pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String> {
     let known = tls12();
     let ours = |row: &Row| known.iter().find(|(name, _)| *name == row.name);
@@ -124,8 +124,8 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         .collect();
     let warning = usable.is_empty().then(|| {
         format!(
-            "adit has no suite of {list:?}, so TLS 1.2 is not spoken, and TLS 1.3 alone is; \
-             for TLS 1.2 it has {}",
+            "adit has none of the suites in {list:?}, so it speaks TLS 1.3 only; its suites for TLS \
+             1.2 are {}",
             names_of_ciphers()
         )
     });
@@ -214,8 +214,8 @@ pub(super) fn default_curves() -> Vec<&'static dyn SupportedKxGroup> {
     ]
 }
 
-/// Reads a list of groups; `?`, `*` and `/` of OpenSSL 3.5's lists (ignore if unknown, send a key
-/// share, tuples) are taken, and rustls decides which shares it sends.
+/// Reads a list of groups. It may contain the `?`, `*` and `/` of OpenSSL 3.5 (ignore if unknown, send
+/// a key share, tuples), but rustls decides which shares it sends.
 ///
 /// # Errors
 /// Nothing usable.
@@ -236,7 +236,7 @@ pub(super) fn curves(list: &str) -> Result<Chosen<&'static dyn SupportedKxGroup>
     })
 }
 
-/// A colon-separated list of exact names; `None` when nothing in it is usable.
+/// A colon-separated list of exact names; `None` if none is usable.
 fn named<T>(list: &str, option: &str, find: impl Fn(&str) -> Option<T>) -> Option<Chosen<T>> {
     let mut chosen = Chosen {
         usable: Vec::new(),
@@ -258,7 +258,7 @@ fn named<T>(list: &str, option: &str, find: impl Fn(&str) -> Option<T>) -> Optio
     (!chosen.usable.is_empty()).then_some(chosen)
 }
 
-/// OpenSSL's name of a suite, and the strength of its key in bits.
+/// OpenSSL's name of a suite, and its key size in bits.
 pub(super) fn describe(suite: CipherSuite) -> (&'static str, u16) {
     let name = tls12()
         .iter()
@@ -378,7 +378,7 @@ mod tests {
             let chosen = ciphers(list).unwrap();
             assert!(chosen.usable.is_empty(), "{list}");
             let warning = chosen.warning.unwrap();
-            assert!(warning.contains("TLS 1.3 alone"), "{list}: {warning}");
+            assert!(warning.contains("TLS 1.3 only"), "{list}: {warning}");
         }
         assert!(ciphers("HIGH").unwrap().warning.is_none());
     }

@@ -1,5 +1,5 @@
-//! The TLS side of `adit demo`'s throw-away mail server: rustls' ordinary, buffered connections,
-//! over any stream that blocks. Never in here: anything that the relay uses.
+//! The TLS side of `adit demo`'s throw-away mail server: rustls' ordinary buffered connections, over
+//! any blocking stream. Never in here: anything that the relay uses.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// Accepts TLS 1.3 with one certificate, and nothing older.
+/// Accepts TLS 1.3 and nothing older, with one certificate.
 #[derive(Debug, Clone)]
 pub struct DemoAcceptor(Arc<ServerConfig>);
 
 impl DemoAcceptor {
-    /// `chain` is DER, the server's own certificate first; `key` is its private key in PKCS#8.
+    /// `chain` is in DER, the server's own certificate first; `key` is its private key in PKCS#8.
     ///
     /// # Errors
-    /// The certificate and the key are not usable, or not together.
+    /// The certificate or the key is not usable, or they do not match.
     pub fn new(chain: Vec<Vec<u8>>, key: Vec<u8>) -> io::Result<DemoAcceptor> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = chain.into_iter().map(CertificateDer::from).collect();
@@ -30,7 +30,7 @@ impl DemoAcceptor {
     /// Waits for the whole handshake.
     ///
     /// # Errors
-    /// The stream's, and those of a handshake.
+    /// Those of the stream, and of the handshake.
     pub fn accept<S: Read + Write>(&self, mut stream: S) -> io::Result<DemoStream<S>> {
         let mut connection = ServerConnection::new(self.0.clone()).map_err(io::Error::other)?;
         while connection.is_handshaking() {
@@ -40,7 +40,7 @@ impl DemoAcceptor {
     }
 }
 
-/// A TLS connection as the demo's server sees it: plain words by `Read` and `Write`.
+/// A TLS connection for the demo's server: plaintext by `Read` and `Write`.
 #[derive(Debug)]
 pub struct DemoStream<S: Read + Write>(StreamOwned<ServerConnection, S>);
 
@@ -56,7 +56,7 @@ pub struct DemoNegotiated {
 }
 
 impl<S: Read + Write> DemoStream<S> {
-    /// What the handshake came to; rustls knows all three once it is over.
+    /// The result of the handshake; rustls knows all three once it is over.
     pub fn negotiated(&self) -> DemoNegotiated {
         let connection = &self.0.conn;
         let unknown = || "none".to_owned();
@@ -77,7 +77,7 @@ impl<S: Read + Write> DemoStream<S> {
         }
     }
 
-    /// Says close_notify and gives the stream beneath back.
+    /// Sends close_notify and returns the underlying stream.
     ///
     /// # Errors
     /// The stream's.

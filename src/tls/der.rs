@@ -1,5 +1,5 @@
-//! DER, one element at a time: enough to take a certificate apart and to put it together again.
-//! Never in here: what an element means.
+//! DER, one element at a time: enough to take a certificate apart and put it together again. Never in
+//! here: what an element means.
 
 /// SEQUENCE
 pub(super) const SEQUENCE: u8 = 0x30;
@@ -17,8 +17,8 @@ pub(super) struct Element<'a> {
     pub(super) whole: &'a [u8],
 }
 
-/// The element at the front, and what follows it; `None` unless it is there whole, with a tag of one
-/// byte and the shortest form of its length (X.690, section 10.1).
+/// The first element, and what follows it; `None` unless it is complete, with a one-byte tag and the
+/// shortest form of its length (X.690, section 10.1).
 pub(super) fn first(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     if tag & 0x1f == 0x1f {
@@ -49,13 +49,13 @@ pub(super) fn first(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     ))
 }
 
-/// The content of the one element that `bytes` are.
+/// The content of the single element in `bytes`.
 pub(super) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let (element, rest) = first(bytes)?;
     (element.tag == tag && rest.is_empty()).then_some(element.content)
 }
 
-/// Every element that `bytes` are made of.
+/// All elements in `bytes`.
 pub(super) fn all(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     let mut elements = Vec::new();
     while !bytes.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn push(to: &mut Vec<u8>, tag: u8, content: &[u8]) {
     to.extend_from_slice(content);
 }
 
-/// An element of its own.
+/// An element by itself.
 pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(content.len() + 6);
     push(&mut bytes, tag, content);

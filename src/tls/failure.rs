@@ -1,15 +1,17 @@
-//! Why a handshake or a stream ended: one variant per offence, and one table that gives each its
-//! phrase (OpenSSL's words where it has them), whose fault it is, what to do, and how it counts.
+//! Why a handshake or a stream ended: one variant for each offence, and one table that gives each its
+//! phrase (OpenSSL's words where it has them), which side is at fault, what to do, and how the
+//! scoreboard counts it.
 
 use std::fmt;
 
 use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-use super::signatures::MAX_RSA;
+use super::blame::{Fault, Row};
+use super::rejection::Rejection;
 use super::{alerts, key_kinds};
 use crate::ipc::scoreboard::HandshakeFailure;
 
-/// What was being done when it failed, as stunnel names it at the start of the line.
+/// What failed, as stunnel names it at the start of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum During {
     /// A handshake in the server's role.
@@ -33,8 +35,8 @@ impl During {
     }
 }
 
-/// Why a handshake or a stream ended. One variant per offence inside; Display is stunnel's words
-/// first, then whose fault it is and what to do about it.
+/// Why a handshake or a stream ended. Display gives stunnel's words first, then which side is at fault
+/// and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     during: During,
@@ -52,7 +54,7 @@ impl Failure {
         Self::new(during, Offence::Vanished)
     }
 
-    /// The alert that was read, when that is what ended it.
+    /// The alert that was received, if that is what ended it.
     pub(super) fn alert_read(&self) -> Option<AlertDescription> {
         match self.offence {
             Offence::AlertReceived(alert) | Offence::HelloRefused(alert, _) => Some(alert),
@@ -92,14 +94,13 @@ impl fmt::Display for Failure {
             Fault::Either => "the two sides do not agree",
             Fault::Unsure => "",
         };
-        if !verdict.is_empty() {
-            write!(f, ": {verdict};")?;
-        } else {
-            f.write_str(":")?;
+        match verdict {
+            "" => f.write_str(":")?,
+            verdict => write!(f, ": {verdict};")?,
         }
         let hint = match (&self.offence, self.during) {
             (Offence::Vanished, During::Accept | During::Connect) => {
-                "it closed the connection in the middle of the handshake"
+                "it closed the connection during the handshake"
             }
             _ => row.hint,
         };
@@ -109,83 +110,33 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Why the peer's certificate was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Rejection {
-    Expired,
-    NotYetValid,
-    SelfSigned,
-    UnknownIssuer,
-    Purpose,
-    Signature,
-    Unreadable,
-    /// RSA, of this many bits.
-    WeakKey(usize),
-    /// An authority's key, as small or too large: RSA, of this many bits.
-    AuthorityKeySize(usize),
-    NotInRepository,
-    SubjectChecks,
-    /// verifyServer: the name that was asked for.
-    Name(String),
-    /// What webpki found wrong, in its own words.
-    Other(String),
-}
-
-impl fmt::Display for Rejection {
-    /// OpenSSL's X509_verify_cert_error_string where it has one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Rejection::Expired => "certificate has expired",
-            Rejection::NotYetValid => "certificate is not yet valid",
-            Rejection::SelfSigned => "self-signed certificate",
-            Rejection::UnknownIssuer => "unable to get local issuer certificate",
-            Rejection::Purpose => "unsuitable certificate purpose",
-            Rejection::Signature => "certificate signature failure",
-            Rejection::Unreadable => "certificate cannot be parsed",
-            Rejection::WeakKey(bits) => {
-                return write!(f, "EE certificate key too weak, RSA of {bits} bits");
-            }
-            Rejection::AuthorityKeySize(bits) => {
-                let fault = if *bits > MAX_RSA { "large" } else { "weak" };
-                return write!(f, "CA certificate key too {fault}, RSA of {bits} bits");
-            }
-            Rejection::NotInRepository => "certificate rejected",
-            Rejection::SubjectChecks => "subject checks failed",
-            Rejection::Name(name) => {
-                return write!(f, "hostname mismatch, it is not valid for {name:?}");
-            }
-            Rejection::Other(what) => what,
-        })
-    }
-}
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Offence {
     CertificateRejected(Rejection),
     NoCertificate,
     UnsupportedProtocol,
-    /// What the two sides have, where that is known.
+    /// What the two sides have, if that is known.
     NoSharedCipher(Option<String>),
     NoSharedGroup,
     NoSharedSignature,
-    /// The key of a certificate that is not verified: RSA, of this many bits.
+    /// The key of a certificate that is not verified: RSA with this many bits.
     WeakKey(usize),
-    /// The same, of another kind.
+    /// As above, another kind of key.
     UnusableKey(String),
-    /// Not by the key of the certificate.
+    /// The signature is not by the certificate's key.
     BadSignature,
     HttpRequest,
     PlainText,
     AlertReceived(AlertDescription),
-    /// This alert was the server's answer to our hello; the suites in that.
+    /// The server answered our hello with this alert; the suites that the hello offered.
     HelloRefused(AlertDescription, String),
     BadRecordMac,
     RecordOverflow,
     UnexpectedMessage,
     Malformed(String),
     Misbehaved(String),
-    /// The client's server name is none.
+    /// The client's server name is no host name.
     InvalidServerName,
     Vanished,
     KeysExhausted,
@@ -193,31 +144,11 @@ pub(super) enum Offence {
     Internal(String),
 }
 
-/// Which side has to mend it, where that is sure: a verdict that is wrong sends an administrator to
-/// the wrong machine.
-#[derive(Clone, Copy)]
-pub(super) enum Fault {
-    Peer,
-    Ours,
-    /// They have nothing in common, and either side can change that.
-    Either,
-    /// It may be either side, or what lies between them: nothing is said.
-    Unsure,
-}
-
-/// What the table says of an offence.
-pub(super) struct Row {
-    pub(super) phrase: &'static str,
-    pub(super) fault: Fault,
-    pub(super) hint: &'static str,
-    pub(super) kind: HandshakeFailure,
-}
-
 impl Offence {
-    /// The one table.
+    /// The table.
     fn row(&self) -> Row {
         use HandshakeFailure::{Certificate, Negotiation, Protocol, Vanished};
-        let (phrase, fault, hint, kind) = match self {
+        let row = match self {
             Offence::CertificateRejected(rejection) => (
                 "certificate verify failed",
                 rejection.fault(),
@@ -269,7 +200,7 @@ impl Offence {
             Offence::BadSignature => (
                 "bad signature",
                 Fault::Peer,
-                "the peer has not the key of the certificate that it shows, or its TLS is broken",
+                "the peer does not have the key of the certificate it presents, or its TLS is broken",
                 Certificate,
             ),
             Offence::HttpRequest => (
@@ -287,7 +218,7 @@ impl Offence {
             Offence::AlertReceived(alert) => return alerts::row(*alert),
             Offence::HelloRefused(alert, _) => {
                 return Row {
-                    hint: "it has nothing in common with adit, no suite with ECDHE perhaps: see ciphers, curves and the peer's log",
+                    hint: "it has nothing in common with adit, perhaps no ECDHE suite: see ciphers, curves and the peer's log",
                     ..alerts::row(*alert)
                 };
             }
@@ -300,7 +231,7 @@ impl Offence {
             Offence::BadRecordMac => (
                 "decryption failed or bad record mac",
                 Fault::Unsure,
-                "the record was changed on its way, or the peer's TLS is broken",
+                "the record was changed in transit, or the peer's TLS is broken",
                 Protocol,
             ),
             Offence::RecordOverflow => (
@@ -312,13 +243,13 @@ impl Offence {
             Offence::UnexpectedMessage => (
                 "unexpected message",
                 Fault::Unsure,
-                "the message may not come at this point: the other side speaks no TLS here, or its TLS is broken",
+                "the message is out of place: the other side does not speak TLS here, or its TLS is broken",
                 Protocol,
             ),
             Offence::Malformed(_) => (
                 "bad length or encoding",
                 Fault::Unsure,
-                "the message cannot be parsed: the other side speaks no TLS here, or its TLS is broken",
+                "the message cannot be parsed: the other side does not speak TLS here, or its TLS is broken",
                 Protocol,
             ),
             Offence::Misbehaved(_) => (
@@ -330,7 +261,7 @@ impl Offence {
             Offence::Vanished => (
                 "unexpected eof while reading",
                 Fault::Unsure,
-                "it closed the connection without saying so in TLS: data may be missing",
+                "it closed the connection without close_notify: data may be missing",
                 Vanished,
             ),
             Offence::KeysExhausted => (
@@ -352,15 +283,10 @@ impl Offence {
                 Protocol,
             ),
         };
-        Row {
-            phrase,
-            fault,
-            hint,
-            kind,
-        }
+        row.into()
     }
 
-    /// The alert that a stream sends for it (a handshake's alerts are rustls').
+    /// The alert that a stream sends for it (in a handshake, rustls chooses the alert).
     pub(super) fn alert(&self) -> AlertDescription {
         match self {
             Offence::BadRecordMac => AlertDescription::BadRecordMac,
@@ -373,13 +299,14 @@ impl Offence {
         }
     }
 
-    /// What a handshake's error from rustls amounts to. `opening` is how the peer's first record began.
+    /// Classifies an error from rustls in a handshake. `opening` is the start of the peer's first
+    /// record.
     pub(super) fn from_rustls(error: rustls::Error, opening: &[u8]) -> Self {
         use rustls::Error;
         match error {
             Error::NoCertificatesPresented => Offence::NoCertificate,
             Error::AlertReceived(alert) => Offence::AlertReceived(alert),
-            // Never that verification failed: that has its verdict.
+            // Never a failed verification, which leaves its verdict in `notes`.
             Error::InvalidCertificate(error) => Offence::UnusableKey(error.to_string()),
             Error::PeerIncompatible(why) => incompatible(&why),
             Error::DecryptError => Offence::BadRecordMac,
@@ -416,8 +343,8 @@ fn incompatible(why: &PeerIncompatible) -> Offence {
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
             Offence::NoSharedSignature
         }
-        // The extension came with TLS 1.2 (RFC 5246, section 7.4.1.4.1), and rustls looks for it
-        // before it looks at the version: its lack is how TLS 1.1 and older show here.
+        // The extension came with TLS 1.2 (RFC 5246, section 7.4.1.4.1), and rustls checks for it
+        // before the version, so a TLS 1.1 or older client shows by its absence.
         PeerIncompatible::SignatureAlgorithmsExtensionRequired
         | PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
@@ -433,7 +360,7 @@ fn looks_like_tls(opening: &[u8]) -> bool {
     matches!(opening, [20..=23, 3, ..])
 }
 
-/// What bytes that are no TLS record are.
+/// Classifies bytes that are no TLS record.
 fn garbage(opening: &[u8]) -> Offence {
     const METHODS: [&[u8]; 8] = [
         b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIO", b"DELET", b"PATCH", b"TRACE",
@@ -443,43 +370,6 @@ fn garbage(opening: &[u8]) -> Offence {
         [0x80..=0xff, _, 1, ..] => Offence::UnsupportedProtocol,
         _ if METHODS.iter().any(|method| opening.starts_with(method)) => Offence::HttpRequest,
         _ => Offence::PlainText,
-    }
-}
-
-impl Rejection {
-    fn fault(&self) -> Fault {
-        match self {
-            Rejection::Purpose | Rejection::Signature | Rejection::Unreadable => Fault::Peer,
-            _ => Fault::Unsure,
-        }
-    }
-
-    fn hint(&self) -> &'static str {
-        match self {
-            Rejection::Expired => "the peer must renew its certificate (or our clock is wrong)",
-            Rejection::NotYetValid => "one of the two clocks is wrong",
-            Rejection::SelfSigned => "if you trust it, put the certificate into the file of CAfile",
-            Rejection::UnknownIssuer => {
-                "put the issuing authority into the file of CAfile; or the peer does not send its intermediates"
-            }
-            Rejection::NotInRepository => {
-                "verifyPeer wants the certificate itself in CAfile or CApath"
-            }
-            Rejection::SubjectChecks => {
-                "none of checkHost, checkIP, checkEmail is in the certificate"
-            }
-            Rejection::Name(_) => "check connect and sni for the name that the certificate has",
-            Rejection::Purpose => "the certificate's extended key usage forbids this role",
-            Rejection::WeakKey(_) => {
-                "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate"
-            }
-            Rejection::AuthorityKeySize(_) => {
-                "adit takes RSA keys of 2048 to 8192 bits: the authority needs a new key, and the peer a new certificate"
-            }
-            Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
-                "the peer needs another certificate"
-            }
-        }
     }
 }
 
@@ -510,7 +400,7 @@ mod tests {
             let said = Failure::new(During::Connect, offence).to_string();
             assert!(said.contains(verdict), "{said}");
         }
-        // A wrong port, a clock, a name, an authority that is missing here, a network that meddles.
+        // A wrong port, a clock, a name, an authority missing here, an interfering network.
         for offence in [
             Offence::PlainText,
             Offence::HttpRequest,
@@ -529,7 +419,7 @@ mod tests {
         ] {
             let said = Failure::new(During::Connect, offence).to_string();
             assert!(!said.contains("fault") && !said.contains("agree"), "{said}");
-            // What to do stands there all the same.
+            // The advice is given all the same.
             assert!(said.split(": ").count() > 2, "{said}");
         }
     }

@@ -1,6 +1,6 @@
-//! HKDF for TLS 1.3 (RFC 5869) by rustls' own code over HMAC, with AWS-LC's HMAC keys: each is set up
-//! once for all that is expanded from a secret. AWS-LC's HKDF sets it up anew for each, which is a
-//! quarter of all the hashing of a handshake. Never in here: what is expanded.
+//! HKDF for TLS 1.3 (RFC 5869): rustls' own code over HMAC, with AWS-LC's HMAC keys, so that each key
+//! is set up once for everything expanded from a secret. AWS-LC's HKDF sets it up again each time,
+//! which is a quarter of a handshake's hashing. Never in here: what is expanded.
 
 use aws_lc_rs::hmac;
 use rustls::crypto::CipherSuiteCommon;
@@ -11,19 +11,19 @@ use rustls::{SupportedCipherSuite, Tls13CipherSuite};
 static HKDF_SHA256: HkdfUsingHmac<'static> = HkdfUsingHmac(&Hash(&hmac::HMAC_SHA256));
 static HKDF_SHA384: HkdfUsingHmac<'static> = HkdfUsingHmac(&Hash(&hmac::HMAC_SHA384));
 
-/// rustls' suite of SHA-256, with this HKDF.
+/// rustls' SHA-256 suite with this HKDF.
 pub(super) const fn with_sha256(suite: &SupportedCipherSuite) -> Tls13CipherSuite {
     with(suite, &HKDF_SHA256)
 }
 
-/// rustls' suite of SHA-384, with this HKDF.
+/// rustls' SHA-384 suite with this HKDF.
 pub(super) const fn with_sha384(suite: &SupportedCipherSuite) -> Tls13CipherSuite {
     with(suite, &HKDF_SHA384)
 }
 
-const fn with(suite: &SupportedCipherSuite, hkdf: &'static HkdfUsingHmac) -> Tls13CipherSuite {
+#[expect(clippy::panic, reason = "evaluated when this is compiled")]
+const fn with(suite: &SupportedCipherSuite, hkdf: &'static HkdfUsingHmac<'_>) -> Tls13CipherSuite {
     let SupportedCipherSuite::Tls13(suite) = suite else {
-        // Evaluated when this is compiled.
         panic!("a suite of TLS 1.3");
     };
     Tls13CipherSuite {
@@ -56,7 +56,9 @@ impl Key for Prepared {
     fn sign_concat(&self, first: &[u8], middle: &[&[u8]], last: &[u8]) -> Tag {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(first);
-        middle.iter().for_each(|part| context.update(part));
+        for part in middle {
+            context.update(part);
+        }
         context.update(last);
         Tag::new(context.sign().as_ref())
     }
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
     use rustls::crypto::aws_lc_rs::cipher_suite as suites;
 
-    /// What AWS-LC's own HKDF makes, this one makes.
+    /// The same secrets as AWS-LC's own HKDF.
     #[test]
     fn secrets_are_those_of_the_suites_that_rustls_has() {
         let ours = [

@@ -1,4 +1,4 @@
-//! What a key is that cannot be used, in words: its size, its curve, its kind.
+//! Describes a key that cannot be used: its size, its curve, its kind.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,11 @@ const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 /// 1.2.840.113549.1.1.1, rsaEncryption
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 
-/// What goes into a message about the keys that there are.
+/// The keys that adit takes, for messages.
 pub(super) const TAKEN: &str =
     "adit takes RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, and Ed25519";
 
-/// The bits of a certificate's key of RSA.
+/// The size of a certificate's RSA key, in bits.
 pub(super) fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<usize> {
     match certificate.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => bits(key.modulus),
@@ -26,14 +26,14 @@ pub(super) fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<usize> {
     }
 }
 
-/// The bits of a number, from the highest that is set.
+/// The bits of a number, from the highest one set.
 fn bits(number: &[u8]) -> Option<usize> {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let (first, rest) = number.get(zeros..)?.split_first()?;
     Some(8 * rest.len() + 8 - first.leading_zeros() as usize)
 }
 
-/// What the key of a certificate is.
+/// Describes a certificate's key.
 pub(super) fn of_certificate(certificate: &X509Certificate<'_>) -> Option<String> {
     if let Some(bits) = rsa_bits(certificate) {
         return Some(rsa(bits));
@@ -42,8 +42,8 @@ pub(super) fn of_certificate(certificate: &X509Certificate<'_>) -> Option<String
     of_algorithm(key.first()?)
 }
 
-/// Whether two public keys (subjectPublicKeyInfo) are the same, also when the curve of one has a name
-/// and that of the other is spelt out.
+/// Whether two public keys (subjectPublicKeyInfo) are equal, even if one names its curve and the other
+/// spells it out.
 pub(super) fn are_the_same(one: &[u8], other: &[u8]) -> bool {
     let point = |key| {
         let parts = der::all(der::only(key, SEQUENCE)?)?;
@@ -54,7 +54,7 @@ pub(super) fn are_the_same(one: &[u8], other: &[u8]) -> bool {
     one == other || point(one).is_some_and(|found| point(other) == Some(found))
 }
 
-/// What a private key is.
+/// Describes a private key.
 pub(super) fn of_private_key(key: &PrivateKeyDer<'_>) -> Option<String> {
     match key {
         PrivateKeyDer::Pkcs1(key) => rsa_private(key.secret_pkcs1_der()),
@@ -101,7 +101,7 @@ fn of_algorithm(algorithm: &Element<'_>) -> Option<String> {
 fn ec(parameters: &Element<'_>) -> Option<String> {
     match parameters.tag {
         SEQUENCE => {
-            Some("an EC key with explicit parameters, where a named curve must stand".into())
+            Some("an EC key with explicit parameters, where a named curve is required".into())
         }
         OBJECT_IDENTIFIER => Some(format!(
             "an EC key on the curve {}",

@@ -1,16 +1,20 @@
 //! rustls behind one small face. Nothing outside this folder names rustls.
-//! Never in here: a socket; a wait.
+//! Never in here: a socket, or a wait.
 //!
-//! * `context`: a service's options to rustls configurations, with `keys` (files, encrypted ones too), `ciphers`, `cipher_list`, `cipher_order`;
+//! * `context`: from a service's options to rustls configurations, with `keys` (files, also encrypted),
+//!   `ciphers`, `cipher_list`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `twin`, `key_kinds`, `canonical`, `der`, `signatures`, `names`, `notes`: who the peer is, and what the
-//!   log says about it;
+//! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `twin`, `key_kinds`,
+//!   `canonical`, `der`, `signatures`, `names`, `notes`: the peer's certificate, and what the log says
+//!   about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
-//! * `failure`, `alerts`, `suites`: why it did not work, whose fault that is, and what to do.
+//! * `failure`, `rejection`, `alerts`, `blame`, `suites`: why it failed, which side is at fault, and
+//!   what to do.
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod blame;
 mod canonical;
 mod cipher_list;
 mod cipher_order;
@@ -19,6 +23,8 @@ mod context;
 pub mod demo;
 mod der;
 mod failure;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod handshake;
 mod hkdf;
 mod holder;
@@ -28,6 +34,7 @@ mod names;
 mod notes;
 mod path;
 mod record;
+mod rejection;
 mod self_signed;
 mod sessions;
 mod settings;
@@ -59,8 +66,8 @@ use zeroize::Zeroize;
 use crate::config::Severity;
 use crate::ipc::shared::SharedWords;
 
-/// What the supervisor makes once, before any fork, and every generation shares, so that a
-/// resumption hits whichever worker answers, and after a reload. Holds no private key.
+/// Made once by the supervisor, before any fork, and shared by every generation, so that sessions
+/// resume in every worker, and after a reload. Holds no private key.
 #[derive(Clone)]
 pub struct Resumption {
     ticket_secret: [u8; 32],
@@ -79,7 +86,7 @@ impl Resumption {
         })
     }
 
-    /// As [`Resumption::new`], with a descriptor by which the cache outlives an exec.
+    /// As [`Resumption::new`], with a descriptor that keeps the cache across an exec.
     ///
     /// # Errors
     /// No memory, no randomness, no descriptors left.
@@ -92,7 +99,7 @@ impl Resumption {
         Ok((this, descriptor))
     }
 
-    /// The secret and the cache of the program that this process was before an exec.
+    /// The secret and the cache of the program before an exec.
     ///
     /// # Errors
     /// The cache has another size; no memory.
@@ -103,7 +110,7 @@ impl Resumption {
         })
     }
 
-    /// Forgets the secret and lets go of the cache, in a process that is to know neither.
+    /// Forgets the secret and unmaps the cache, in a process that must know neither.
     ///
     /// # Errors
     /// No memory.
@@ -113,8 +120,7 @@ impl Resumption {
         Ok(())
     }
 
-    /// What the ticket keys are derived from, to be handed to the next program of this process and
-    /// to nobody else.
+    /// The secret behind the ticket keys, to be handed only to the next program of this process.
     pub fn ticket_secret(&self) -> [u8; 32] {
         self.ticket_secret
     }
@@ -133,7 +139,7 @@ impl fmt::Debug for Resumption {
         f.write_str("Resumption")
     }
 }
-/// A file or an option that cannot be served, or a warning about one.
+/// A file or an option that cannot be used, or a warning about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Whether it stops the service.
@@ -170,23 +176,23 @@ impl Problem {
     }
 }
 
-/// How a handshake stands.
+/// The state of a handshake.
 #[derive(Debug)]
 pub enum Step {
-    /// It wants more from the peer.
+    /// It needs more from the peer.
     More(Handshake),
-    /// It is done. What is left of the input is for `Stream::decrypt`.
+    /// It is done. The rest of the input is for `Stream::decrypt`.
     Done(Stream),
 }
 
-/// What was negotiated.
+/// The result of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
     /// `TLSv1.3`
     pub version: &'static str,
     /// OpenSSL's name of the suite.
     pub suite: &'static str,
-    /// Strength of its key.
+    /// The size of its key, in bits.
     pub bits: u16,
     /// Whether an earlier session was resumed.
     pub resumed: bool,

@@ -1,5 +1,5 @@
-//! Names in certificates: a subject as stunnel prints it, and the subject checks of checkHost,
-//! checkIP and checkEmail, which follow OpenSSL's X509_check_host(3).
+//! Names in certificates: a subject as stunnel prints it, and the checks of checkHost, checkIP and
+//! checkEmail, which follow OpenSSL's X509_check_host(3).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -138,7 +138,7 @@ fn push_value(text: &mut String, value: &str) {
     }
 }
 
-/// The alternative names of a certificate; nothing when there are none or they cannot be parsed.
+/// The alternative names of a certificate; none if they cannot be parsed.
 fn alternatives<'a>(certificate: &'a X509Certificate<'_>) -> &'a [GeneralName<'a>] {
     certificate
         .subject_alternative_name()
@@ -147,8 +147,8 @@ fn alternatives<'a>(certificate: &'a X509Certificate<'_>) -> &'a [GeneralName<'a
         .map_or(&[], |extension| &extension.value.general_names)
 }
 
-/// The name of the certificate that matches `host`: a DNS name of its alternatives, or, where it
-/// has none of these, its common name. `.example.com` matches every name below it.
+/// The name in the certificate that matches `host`: one of its DNS alternative names or, if it has
+/// none, its common name. `.example.com` matches every name below it.
 pub(super) fn matching_host(certificate: &X509Certificate<'_>, host: &str) -> Option<String> {
     let mut names = alternatives(certificate)
         .iter()
@@ -169,9 +169,9 @@ pub(super) fn matching_host(certificate: &X509Certificate<'_>, host: &str) -> Op
         .find(|name| host_matches(name, host))
 }
 
-/// One wildcard, in the leftmost label, which may have text around it, as OpenSSL does; never a
-/// whole top-level domain, and no wildcard inside an IDNA label. A final dot is a letter like others,
-/// and no pattern with a wildcard has one.
+/// One wildcard, in the leftmost label, with optional text around it, as in OpenSSL; never for a whole
+/// top-level domain, nor inside an IDNA label. A final dot is compared like any character, and no
+/// wildcard pattern has one.
 fn host_matches(pattern: &str, host: &str) -> bool {
     if pattern.is_empty() || pattern.contains('\0') {
         return false;
@@ -220,7 +220,7 @@ fn host_matches(pattern: &str, host: &str) -> bool {
         && tail.is_some_and(|tail| tail.eq_ignore_ascii_case(after))
 }
 
-/// Whether `address` is among the certificate's alternatives.
+/// Whether `address` is among the certificate's alternative names.
 pub(super) fn has_ip(certificate: &X509Certificate<'_>, address: IpAddr) -> bool {
     alternatives(certificate)
         .iter()
@@ -231,8 +231,8 @@ pub(super) fn has_ip(certificate: &X509Certificate<'_>, address: IpAddr) -> bool
         })
 }
 
-/// Whether `email` is among the certificate's alternatives, or, without a mail address there, its
-/// subject's. The local part is compared by case (RFC 5280, section 7.5).
+/// Whether `email` is among the certificate's alternative names or, if these have no mail address, in
+/// its subject. The local part is case-sensitive (RFC 5280, section 7.5).
 pub(super) fn has_email(certificate: &X509Certificate<'_>, email: &str) -> bool {
     let mut names = alternatives(certificate)
         .iter()

@@ -1,6 +1,6 @@
 //! What verification has to say. rustls calls a shared verifier from deep inside a step, where no
-//! connection's log is at hand; the lines wait here, in the thread that runs the step, until the
-//! step writes them under its connection's number.
+//! connection's log is at hand. The lines wait in thread-local storage until the step writes them under
+//! its connection's number.
 
 use std::cell::{Cell, RefCell};
 
@@ -19,24 +19,24 @@ pub(super) fn note(level: u8, text: String) {
     LINES.with_borrow_mut(|lines| lines.push((level, text)));
 }
 
-/// Leaves why the certificate or the signature of the peer is refused; rustls' own error has no room
-/// for it.
+/// Leaves the reason why the peer's certificate or signature is refused; rustls' own error cannot carry
+/// it.
 pub(super) fn blame(why: Offence) {
     VERDICT.set(Some(why));
 }
 
-/// Forgets what a step that panicked left behind, so that it is not taken for the next one's.
+/// Discards what a panicked step left, so that the next one does not take it for its own.
 pub(super) fn forget() {
     LINES.with_borrow_mut(Vec::clear);
     VERDICT.set(None);
 }
 
-/// Takes what `blame` left.
+/// Takes the reason left by `blame`.
 pub(super) fn verdict() -> Option<Offence> {
     VERDICT.take()
 }
 
-/// Writes and forgets the lines.
+/// Writes the lines and removes them.
 pub(super) fn drain(log: &Log) {
     LINES.with_borrow_mut(|lines| {
         for (level, text) in lines.drain(..) {
@@ -47,7 +47,7 @@ pub(super) fn drain(log: &Log) {
     });
 }
 
-/// Every line that this thread wrote since it was last asked, `LEVEL TEXT`.
+/// The lines this thread has written since the last call, as `LEVEL TEXT`.
 #[cfg(test)]
 pub(super) fn written() -> Vec<String> {
     WRITTEN.take()

@@ -1,6 +1,6 @@
-//! The path from a peer's certificate to a trusted one. webpki builds and judges it: signatures,
-//! dates, authority, length, name constraints. It compares names by their bytes. If that leads nowhere
-//! and some names are equal by their text alone, it is asked again with `twin`s.
+//! The path from a peer's certificate to a trusted one. webpki builds and checks it: signatures, dates,
+//! authority, length, name constraints. It compares names by bytes. If that fails and some names are
+//! equal by text alone, it is asked again with `twin`s.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::names;
 use super::trust::{Anchors, Trust};
 use super::twin::{OfOriginals, Twin};
 
-/// What every path must agree with.
+/// What every path is checked against.
 pub(super) struct Search<'a> {
     pub(super) trust: &'a Trust,
     pub(super) algorithms: &'a WebPkiSupportedAlgorithms,
@@ -22,14 +22,14 @@ pub(super) struct Search<'a> {
     pub(super) now: UnixTime,
 }
 
-/// The names above the leaf, that of the anchor last.
+/// The names above the leaf, the anchor's last.
 pub(super) type Above = Vec<String>;
 
 impl Search<'_> {
-    /// Looks for a path from `leaf` (which is `certificate`), by way of `sent` and of what is trusted.
+    /// Finds a path from `leaf` (parsed as `certificate`) through `sent` and the trusted certificates.
     ///
     /// # Errors
-    /// There is none; what is wrong with the best one.
+    /// There is none; the fault of the best one.
     pub(super) fn path(
         &self,
         leaf: &CertificateDer<'_>,
@@ -55,7 +55,7 @@ impl Search<'_> {
         }
     }
 
-    /// What may stand between leaf and anchor. However many a peer sends: webpki counts its steps.
+    /// The candidates between leaf and anchor, however many a peer sends: webpki limits its steps.
     fn tried<'s>(&'s self, sent: &'s [CertificateDer<'s>]) -> Cow<'s, [CertificateDer<'s>]> {
         let borrowed = |der: &'s CertificateDer<'_>| CertificateDer::from(der.as_ref());
         let mut own = self.trust.intermediates().peekable();
@@ -75,7 +75,7 @@ impl Search<'_> {
         self.ask(leaf, tried, self.trust.anchors(), algorithms, &[])
     }
 
-    /// The leaf's twin and those of the others. Twins that are alike are one: the first.
+    /// The twins of the leaf and the others. Of equal twins only the first is kept.
     fn twins<'t>(&self, leaf: Twin<'t>, tried: &'t [CertificateDer<'_>]) -> Vec<Twin<'t>> {
         let mut twins = vec![leaf];
         for twin in tried.iter().filter_map(Twin::of) {
@@ -86,7 +86,7 @@ impl Search<'_> {
         twins
     }
 
-    /// Whether a comparison of names by text gives a link that one by bytes does not.
+    /// Whether comparing names by text links certificates that comparing by bytes does not.
     fn differ_by_text(&self, twins: &[Twin<'_>]) -> bool {
         twins.iter().any(|twin| {
             let mut subjects = twins.iter().map(|other| &other.subject);
@@ -113,7 +113,7 @@ impl Search<'_> {
         self.ask(&leaf.der, &others, &anchors, &algorithms, &twins)
     }
 
-    /// Asks webpki, about certificates or about their `twins`.
+    /// Asks webpki about certificates, or about their `twins`.
     fn ask(
         &self,
         leaf: &CertificateDer<'_>,
@@ -146,8 +146,8 @@ impl Search<'_> {
         Ok(names.chain([anchor]).collect())
     }
 
-    /// Two things that webpki does not check: a keyUsage without keyCertSign forbids signing
-    /// certificates, and the trust settings of CAfile may reject one.
+    /// Two checks that webpki does not make: a keyUsage without keyCertSign forbids signing
+    /// certificates, and CAfile's trust settings may reject one.
     fn may_stand(&self, der: &[u8]) -> Result<(), webpki::Error> {
         if self.trust.rejects_der(der) {
             return Err(webpki::Error::CertDistrusted);
@@ -160,7 +160,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether a keyUsage, if there is one, has keyCertSign (RFC 5280, section 4.2.1.3); `None`: damaged.
+/// Whether a keyUsage, if present, has keyCertSign (RFC 5280, section 4.2.1.3); `None` if damaged.
 fn may_sign(certificate: &[u8]) -> Option<bool> {
     /// 2.5.29.15 as an element
     const KEY_USAGE: &[u8] = &[6, 3, 0x55, 0x1d, 0x0f];
@@ -177,7 +177,7 @@ fn may_sign(certificate: &[u8]) -> Option<bool> {
         return Some(true);
     };
     let value = der::all(usage.content)?.pop()?.content;
-    // A BIT STRING begins with the number of bits that are unused.
+    // A BIT STRING starts with the number of unused bits.
     let bits = der::only(value, 3)?;
     Some(bits.get(1).is_some_and(|byte| byte & KEY_CERT_SIGN != 0))
 }
@@ -186,12 +186,12 @@ fn twin_of<'a>(twins: &'a [Twin<'a>], der: &CertificateDer<'_>) -> Option<&'a Tw
     twins.iter().find(|twin| twin.der == *der)
 }
 
-/// The certificate whose twin this is, or this one.
+/// The certificate behind this twin, or this one.
 fn original<'a>(twins: &'a [Twin<'a>], der: &'a CertificateDer<'_>) -> &'a [u8] {
     twin_of(twins, der).map_or(der.as_ref(), |twin| twin.original)
 }
 
-/// What webpki takes for no end entity.
+/// Whether webpki rejects it as an end entity.
 fn is_odd(certificate: &X509Certificate<'_>) -> bool {
     certificate.version() == X509Version::V1 || certificate.is_ca()
 }

@@ -1,7 +1,7 @@
-//! The record layer of an established connection (RFC 8446, section 5; RFC 5246, section 6.2,
-//! with RFC 5288 and RFC 7905). rustls makes the keys and hands them over; sealing happens here,
-//! straight from the caller's plain bytes into the caller's buffer, where rustls would allocate
-//! and copy twice a record. Opening is rustls' own decrypter, in place.
+//! The record layer of an established connection (RFC 8446, section 5; RFC 5246, section 6.2, with RFC
+//! 5288 and RFC 7905). rustls makes the keys and hands them over. Sealing goes straight from the
+//! caller's plaintext into the caller's buffer, where rustls would allocate and copy twice for each
+//! record; opening is rustls' own decrypter, in place.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -11,31 +11,30 @@ use rustls::crypto::cipher::{
 };
 use rustls::{ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
 
-/// Bytes of a record's header.
+/// The length of a record's header, in bytes.
 pub(super) const HEADER: usize = 5;
-/// The most plain bytes of a record.
+/// The most plaintext in a record, in bytes.
 pub(super) const MAX_PLAIN: usize = 1 << 14;
-/// The most ciphertext of a record: TLS 1.2 allows 2048 bytes on top, TLS 1.3 256.
+/// The most ciphertext in a record: TLS 1.2 allows 2048 bytes more than plaintext, TLS 1.3 256.
 pub(super) const MAX_CIPHERTEXT: usize = MAX_PLAIN + 2048;
 const MAX_CIPHERTEXT_13: usize = MAX_PLAIN + 256;
 
 const TAG: usize = 16;
 const EXPLICIT_NONCE: usize = 8;
 
-/// The longest record that may come in, in bytes: a buffer for one that is incomplete is never
-/// longer.
+/// The longest incoming record, in bytes: a buffer for an incomplete one never exceeds it.
 pub const MAX_RECORD: usize = HEADER + MAX_CIPHERTEXT;
-/// What a record adds to its plain bytes at most (TLS 1.2 with AES-GCM): a buffer of
-/// `plain + MAX_RECORD_OVERHEAD * (plain.div_ceil(16384) + 10)` bytes takes everything `encrypt`
-/// makes of `plain`, its first records being small, but for the rare renewal of keys.
+/// The most that a record adds to its plaintext (TLS 1.2 with AES-GCM). A buffer of `plain +
+/// MAX_RECORD_OVERHEAD * (plain.div_ceil(16384) + 10)` bytes takes everything `encrypt` makes of
+/// `plain` (its first records are small), except for a rare key update.
 pub const MAX_RECORD_OVERHEAD: usize = HEADER + EXPLICIT_NONCE + TAG;
 
-/// How the suite and the version lay out a record.
+/// A record's layout, by suite and version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Layout {
-    /// The content type inside, header as associated data.
+    /// The content type is inside, the header is associated data.
     Tls13,
-    /// Eight bytes of nonce in each record.
+    /// Each record carries eight bytes of nonce.
     Tls12Gcm,
     Tls12ChaCha,
 }
@@ -45,12 +44,12 @@ pub(super) struct Sealer {
     key: LessSafeKey,
     iv: Iv,
     sequence: u64,
-    /// Records that one key may seal (RFC 8446, section 5.5).
+    /// The most records for one key (RFC 8446, section 5.5).
     limit: u64,
     layout: Layout,
 }
 
-/// Records kept back below the limit, so that an alert can still be sealed.
+/// Records reserved below the limit, so that an alert can still be sealed.
 const RESERVE: u64 = 64;
 
 impl Sealer {
@@ -97,7 +96,7 @@ impl Sealer {
         self.limit = self.sequence + records_left;
     }
 
-    /// What a record adds to its plain bytes.
+    /// How many bytes a record adds to its plaintext.
     pub(super) fn overhead(&self) -> usize {
         HEADER
             + TAG
@@ -108,8 +107,8 @@ impl Sealer {
             }
     }
 
-    /// Seals one record of at most `MAX_PLAIN` bytes into the front of `output`, which must have
-    /// room for it, and returns its length.
+    /// Seals one record of at most `MAX_PLAIN` bytes into the front of `output`, which must have room
+    /// for it; returns its length.
     pub(super) fn seal(
         &mut self,
         kind: ContentType,
@@ -149,13 +148,13 @@ impl Sealer {
                 rest,
             )
             .map_err(|_| Error::EncryptError)?;
-        // A nonce is never used again, not even after an error: a failed seal ends the stream.
+        // A nonce is never reused, not even after an error: a failed seal ends the stream.
         self.sequence += 1;
         Ok(length)
     }
 }
 
-/// Opens what is received: rustls' decrypter, and where it stands.
+/// Opens what is received: rustls' decrypter and its sequence number.
 pub(super) struct Opener {
     decrypter: Box<dyn MessageDecrypter>,
     pub(super) sequence: u64,

@@ -1,6 +1,5 @@
-//! Sessions that are remembered by an identifier. The server's are shared between workers in
-//! memory that only atomics touch; the client's stay in the worker, since rustls' values cannot
-//! be written down.
+//! Sessions stored under an identifier. Those of servers are shared between workers, in memory that
+//! only atomics touch; those of clients stay in the worker, since rustls' values cannot be serialised.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -27,17 +26,17 @@ const EXPIRY: usize = 1;
 const LENGTH: usize = 2;
 const TAG: usize = 3;
 const VALUE: usize = 5;
-/// The longest session that is kept, in bytes. It holds the client's chain: three certificates of
-/// 4096-bit RSA have room.
+/// The longest stored session, in bytes. It contains the client's chain: three certificates with
+/// 4096-bit RSA fit.
 const MAX_VALUE: usize = (SLOT - VALUE) * 8;
 
-/// Words of the memory that all workers share.
+/// Words of the memory shared by all workers.
 pub(super) const WORDS: usize = SLOTS * SLOT;
 
 /// The sessions of one service, in the memory that all services share.
 pub(super) struct SharedSessions {
     words: SharedWords,
-    /// Hash over what a session must not outlive; goes into every tag.
+    /// A hash over what a session must not outlive; part of every tag.
     identity: [u8; 32],
     clock: fn() -> u64,
 }
@@ -51,7 +50,7 @@ impl SharedSessions {
         }
     }
 
-    /// 128 bits of a hash, so that a peer that chooses identifiers chooses no slot.
+    /// 128 bits of a hash, so that a peer cannot choose its slot by choosing identifiers.
     fn tag(&self, id: &[u8]) -> [u64; 2] {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&self.identity);
@@ -71,8 +70,8 @@ impl SharedSessions {
     }
 }
 
-/// One slot: a seqlock. Even: at rest. Odd: somebody writes, or died while writing, which costs
-/// this one slot for good.
+/// One slot, a seqlock. Even: at rest. Odd: being written, or its writer died, which costs this one
+/// slot for good.
 #[derive(Clone, Copy)]
 struct Slot<'a>(&'a [AtomicU64]);
 
@@ -81,18 +80,18 @@ impl Slot<'_> {
         self.0[TAG].load(Relaxed) == tag[0] && self.0[TAG + 1].load(Relaxed) == tag[1]
     }
 
-    /// The sequence, when nobody writes.
+    /// The sequence, unless the slot is being written.
     fn at_rest(self) -> Option<u64> {
         let sequence = self.0[SEQUENCE].load(Acquire);
         sequence.is_multiple_of(2).then_some(sequence)
     }
 
-    /// Makes the slot ours, if it is still at `sequence`.
+    /// Locks the slot, if it is still at `sequence`.
     fn lock(self, sequence: u64) -> bool {
         let won = self.0[SEQUENCE]
             .compare_exchange(sequence, sequence + 1, Acquire, Relaxed)
             .is_ok();
-        // A reader that sees what we store below must see the odd sequence too.
+        // A reader that sees what is stored below must see the odd sequence too.
         fence(Release);
         won
     }
@@ -137,7 +136,8 @@ impl StoresServerSessions for SharedSessions {
         }
         let tag = self.tag(&id);
         let mut slots: Vec<Slot<'_>> = self.set(tag).collect();
-        // The same identifier first, then what expires (or expired) first; an unused slot is at 0.
+        // The same identifier first, then the earliest expiry, past or future; an unused slot has
+        // expiry 0.
         slots.sort_by_key(|slot| (!slot.has(tag), slot.0[EXPIRY].load(Relaxed)));
         for slot in slots {
             if let Some(sequence) = slot.at_rest()
@@ -171,7 +171,7 @@ impl StoresServerSessions for SharedSessions {
             if !slot.has(tag) || !slot.lock(sequence) {
                 return None;
             }
-            // Locked: nobody else can have changed or taken it since `sequence`.
+            // Locked at `sequence`, so it has not been changed or taken since.
             let fresh = slot.has(tag) && slot.0[EXPIRY].load(Relaxed) >= (self.clock)();
             let value = fresh.then(|| slot.copy());
             slot.fill([0; 2], 0, &[]);
@@ -185,10 +185,10 @@ impl StoresServerSessions for SharedSessions {
     }
 }
 
-/// TLS 1.3 tickets kept per server. Each is used once (RFC 8446, appendix C.4), and each
-/// connection brings one or two, so as many connections as this can resume at the same time.
+/// TLS 1.3 tickets kept for each server. Each is used once (RFC 8446, appendix C.4) and each connection
+/// brings one or two, so this many connections can resume at a time.
 const CLIENT_TICKETS: usize = 64;
-/// Servers remembered per service; a service connects to the few hosts it names.
+/// Servers remembered for each service, which connects to the few hosts it names.
 const CLIENT_SERVERS: usize = 64;
 
 /// The client's sessions of one service, in this worker.
@@ -203,7 +203,7 @@ struct Server {
 }
 
 impl ClientSessions {
-    /// A thread that panicked left the map whole: every change to it is one insertion or removal.
+    /// A panicked thread left the map intact: every change is one insertion or removal.
     fn servers(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, Server>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,7 +255,7 @@ impl ClientSessionStore for ClientSessions {
         });
     }
 
-    /// The newest: its lifetime lasts longest.
+    /// The newest one, whose lifetime lasts longest.
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.servers().get_mut(name)?.tickets.pop_back()
     }

@@ -1,9 +1,9 @@
-//! Trust settings: what `openssl x509 -trustout` writes behind a certificate (X509_CERT_AUX), obeyed
-//! as OpenSSL obeys it (X509_check_trust).
+//! Trust settings: written by `openssl x509 -trustout` after a certificate (X509_CERT_AUX), and obeyed
+//! as in OpenSSL (X509_check_trust).
 
 use super::der::{self, OBJECT_IDENTIFIER, SEQUENCE};
 
-/// `[0]`, what is rejected.
+/// `[0]`, the rejected uses.
 const REJECTED: u8 = 0xa0;
 /// 1.3.6.1.5.5.7.3.1, serverAuth
 const SERVER: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
@@ -17,14 +17,14 @@ const ANY: &[u8] = &[0x55, 0x1d, 0x25, 0];
 pub(super) enum Verdict {
     /// Nothing.
     Silent,
-    /// It is trusted, also when another authority issued it.
+    /// It is trusted, even if another authority issued it.
     Trusted,
     /// It is not to be trusted.
     Rejected,
 }
 
-/// What the bytes behind a certificate say about it as, or above, the certificate of a server
-/// (`serves`) or of a client. What cannot be read rejects.
+/// What the settings after a certificate say about it as, or above, a server's certificate (`serves`)
+/// or a client's. Unreadable settings reject it.
 pub(super) fn verdict(settings: &[u8], serves: bool) -> Verdict {
     if settings.is_empty() {
         return Verdict::Silent;
@@ -46,14 +46,14 @@ pub(super) fn verdict(settings: &[u8], serves: bool) -> Verdict {
 
 type List<'a> = Option<Vec<&'a [u8]>>;
 
-/// What is trusted, and what is rejected.
+/// The trusted uses, and the rejected ones.
 fn lists(settings: &[u8]) -> Option<(List<'_>, List<'_>)> {
     let (mut trusted, mut rejected) = (None, None);
     for element in der::all(der::only(settings, SEQUENCE)?)? {
         match element.tag {
             SEQUENCE => trusted = Some(list(element.content)?),
             REJECTED => rejected = Some(list(element.content)?),
-            // A name for it, an identifier of its key.
+            // Its name, or its key's identifier.
             _ => {}
         }
     }

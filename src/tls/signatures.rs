@@ -1,5 +1,5 @@
-//! Signatures by keys of certificates: rustls' checks, and the same for certificates that webpki
-//! does not parse (X.509 version 1, as `openssl x509 -req` makes and old appliances have).
+//! Signatures by the keys of certificates: rustls' checks, and the same for certificates that webpki
+//! does not parse (X.509 version 1, made by `openssl x509 -req` and used by old appliances).
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -15,12 +15,12 @@ use super::failure::Offence;
 use super::key_kinds;
 use super::notes::blame;
 
-/// Smaller and larger keys of RSA verify nothing in AWS-LC as rustls uses it.
+/// The smallest RSA key, in bits: AWS-LC as rustls uses it verifies nothing by smaller or larger ones.
 const MIN_RSA: usize = 2048;
-/// The largest, in bits.
+/// The largest RSA key, in bits.
 pub(super) const MAX_RSA: usize = 8192;
 
-/// Whether the holder of `cert`'s key signed a TLS 1.2 handshake.
+/// Whether the key of `cert` signed a TLS 1.2 handshake.
 pub(super) fn tls12(
     message: &[u8],
     cert: &CertificateDer<'_>,
@@ -30,7 +30,7 @@ pub(super) fn tls12(
     by_12(message, cert, dss, algorithms).inspect_err(|error| tell(error, cert))
 }
 
-/// Whether the holder of `cert`'s key signed a TLS 1.3 handshake.
+/// Whether the key of `cert` signed a TLS 1.3 handshake.
 pub(super) fn tls13(
     message: &[u8],
     cert: &CertificateDer<'_>,
@@ -40,17 +40,17 @@ pub(super) fn tls13(
     by_13(message, cert, dss, algorithms).inspect_err(|error| tell(error, cert))
 }
 
-/// The bits of a key of RSA that is too small.
+/// The size in bits of an RSA key that is too small.
 pub(super) fn weakness(certificate: &X509Certificate<'_>) -> Option<usize> {
     key_kinds::rsa_bits(certificate).filter(|bits| *bits < MIN_RSA)
 }
 
-/// The bits of a key of RSA whose signatures are not verified, whether they are good or not.
+/// The size in bits of an RSA key whose signatures are not verified, good or bad.
 pub(super) fn unverifiable(certificate: &X509Certificate<'_>) -> Option<usize> {
     key_kinds::rsa_bits(certificate).filter(|bits| !(MIN_RSA..=MAX_RSA).contains(bits))
 }
 
-/// Leaves what is wrong with a signature: nothing was verified of the certificate itself.
+/// Leaves what is wrong with a signature, since the certificate itself was not verified.
 fn tell(error: &Error, cert: &CertificateDer<'_>) {
     let Error::InvalidCertificate(error) = error else {
         return;
@@ -128,7 +128,7 @@ mod tests {
         der::element(SEQUENCE, &parts.concat())
     }
 
-    /// A certificate of version 1 whose key is RSA of `bits` bits, signed by nothing.
+    /// A version 1 certificate with an RSA key of `bits` bits and no valid signature.
     fn certificate(bits: usize) -> Vec<u8> {
         let rsa = der::element(
             OBJECT_IDENTIFIER,
@@ -155,7 +155,8 @@ mod tests {
         sequence(&[&signed, &algorithm, &der::element(BIT_STRING, &[0])])
     }
 
-    /// Keys that verify nothing make each signature seem bad: the size is told, to the bit.
+    /// With keys that verify nothing, each signature would seem bad: the size is reported instead, to
+    /// the bit.
     #[test]
     fn a_size_that_is_not_verified_is_never_called_a_bad_signature() {
         for (bits, expected) in [

@@ -391,6 +391,17 @@ impl Stream {
         output.truncate(start + sealed.unwrap_or(0));
     }
 
+    /// Seals a record of any content type.
+    #[cfg(fuzzing)]
+    pub(super) fn seal_as(&mut self, kind: u8, payload: &[u8], output: &mut Vec<u8>) {
+        let start = output.len();
+        output.resize(start + payload.len() + self.sealer.overhead(), 0);
+        let sealed = self
+            .sealer
+            .seal(ContentType::from(kind), payload, &mut output[start..]);
+        output.truncate(start + sealed.unwrap_or(0));
+    }
+
     #[cfg(test)]
     pub(super) fn wear(&mut self, records_left: u64) {
         self.sealer.wear(records_left);
@@ -431,7 +442,7 @@ fn internal(error: Error) -> Offence {
 }
 
 /// The first whole handshake message: its type, its body, and what is behind.
-#[allow(clippy::type_complexity)]
+#[expect(clippy::type_complexity, reason = "three parts of one message")]
 fn split_message(bytes: &[u8]) -> Result<Option<(HandshakeType, &[u8], &[u8])>, Offence> {
     let Some(([kind, length @ ..], rest)) = bytes.split_first_chunk::<4>() else {
         return Ok(None);

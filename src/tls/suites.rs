@@ -1,18 +1,18 @@
-//! Which cipher suites the two sides of a handshake have, named as OpenSSL names them: for the log,
-//! where they have none in common.
+//! The cipher suites of the two sides of a handshake, by their OpenSSL names: for the log, when they
+//! have none in common.
 
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 use super::ciphers;
 use super::record::HEADER;
 
-/// A hello may have hundreds; a line has room for these.
+/// The most suites named in a line; a hello may have hundreds.
 const MAX_NAMED: usize = 16;
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746) and TLS_FALLBACK_SCSV (RFC 7507), which are no suites.
 const SIGNALS: [u16; 2] = [0x00ff, 0x5600];
 
-/// What a client offers, by its hello at the front of `input`; `None`: there is no whole one.
+/// The suites that a client offers in the hello at the front of `input`; `None` if it is incomplete.
 pub(super) fn offered(input: &[u8]) -> Option<Vec<CipherSuite>> {
     let hello = message(input)?;
     // Version and random; session id; suites (RFC 8446, section 4.1.2).
@@ -27,7 +27,7 @@ pub(super) fn offered(input: &[u8]) -> Option<Vec<CipherSuite>> {
     Some(real.map(CipherSuite::from).collect())
 }
 
-/// The content of the ClientHello, put together from its records.
+/// The content of the ClientHello, joined from its records.
 fn message(mut input: &[u8]) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     loop {
@@ -51,12 +51,12 @@ fn message(mut input: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Values that mean nothing (RFC 8701).
+/// Reserved values without a meaning (RFC 8701).
 fn is_grease(suite: u16) -> bool {
     suite & 0x0f0f == 0x0a0a && suite >> 8 == suite & 0xff
 }
 
-/// What `suites` are, in words.
+/// Names `suites`.
 pub(super) fn named(suites: impl IntoIterator<Item = CipherSuite>) -> String {
     let mut names: Vec<String> = suites.into_iter().map(name).collect();
     let more = names.len().saturating_sub(MAX_NAMED);
@@ -68,7 +68,7 @@ pub(super) fn named(suites: impl IntoIterator<Item = CipherSuite>) -> String {
     }
 }
 
-/// What a configuration has.
+/// The suites of a configuration.
 pub(super) fn of(suites: &[SupportedCipherSuite]) -> impl Iterator<Item = CipherSuite> {
     suites.iter().map(SupportedCipherSuite::suite)
 }
@@ -117,7 +117,7 @@ fn name(suite: CipherSuite) -> String {
 mod tests {
     use super::*;
 
-    /// Against what OpenSSL has, except for what the name of the standard does not tell.
+    /// Compared with OpenSSL's names, except where the standard's name does not determine them.
     #[test]
     fn suites_are_named_as_openssl_names_them() {
         let output = std::process::Command::new("openssl")

@@ -1,5 +1,5 @@
-//! Session tickets that every worker of every generation can open: keys come from one secret and
-//! the time alone, so they rotate with nobody talking.
+//! Session tickets that every worker of every generation can open: the keys come only from one secret
+//! and the time, so they rotate without communication.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,20 +9,21 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::{hkdf, rand};
 use rustls::server::ProducesTickets;
 
-/// How long one key seals, in seconds. A ticket lives one to two of these: the key before the
-/// current one still opens. RFC 8446 allows a week; forward secrecy asks for less.
+/// How long one key seals, in seconds. A ticket lives one to two of these: the previous key still
+/// opens. RFC 8446 allows a week; forward secrecy asks for less.
 pub(super) const EPOCH: u64 = 6 * 60 * 60;
 
 const EPOCH_LEN: usize = 8;
 
-/// A key and the epoch that it is of.
+/// A key and its epoch.
 type Made = (u64, Arc<LessSafeKey>);
 
 /// Seals and opens the tickets of one service.
 pub(super) struct Tickets {
-    /// Bound to the service's identity: no other service's, and no other verification's, tickets open.
+    /// Bound to the service's identity: tickets of another service, or of another verification, do not
+    /// open.
     key: hkdf::Prk,
-    /// The keys of the last two epochs that were asked for, even and odd.
+    /// The keys of the last two epochs in use, even and odd.
     made: [Mutex<Option<Made>>; 2],
     clock: fn() -> u64,
 }
@@ -39,7 +40,7 @@ impl Tickets {
 
     fn key_of(&self, epoch: u64) -> Option<Arc<LessSafeKey>> {
         let place = &self.made[(epoch % 2) as usize];
-        // A thread that panicked left it whole: it is replaced in one go.
+        // A panicked thread left it intact, since it is replaced in one step.
         let mut made = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, key)) = &*made
             && *of == epoch
@@ -89,8 +90,8 @@ impl ProducesTickets for Tickets {
         EPOCH as u32
     }
 
-    /// epoch, nonce, sealed session, tag. The nonce is random: 2^32 tickets of one key are safe
-    /// with 96 bits (NIST SP 800-38D, section 8.3), and a key lasts six hours.
+    /// Epoch, nonce, sealed session, tag. The nonce is random: with 96 bits, 2^32 tickets of one key
+    /// are safe (NIST SP 800-38D, section 8.3), and a key lasts six hours.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let epoch = self.epoch();
         let mut nonce = [0; NONCE_LEN];

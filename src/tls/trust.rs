@@ -1,4 +1,4 @@
-//! The certificates of CAfile, CApath or the system: which they are, and what each is good for.
+//! The certificates of CAfile, CApath or the system, and what each is good for.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::self_signed::self_signed;
 use super::settings::{self, Verdict};
 use super::{canonical, names};
 
-/// A certificate as it was installed to be trusted.
+/// A certificate that was installed as trusted.
 #[derive(Debug, Clone)]
 pub(super) struct Authority {
     pub(super) der: CertificateDer<'static>,
-    /// See `settings`; what stands behind a `TRUSTED CERTIFICATE`.
+    /// What follows a `TRUSTED CERTIFICATE`: see `settings`.
     pub(super) settings: Option<Vec<u8>>,
 }
 
@@ -37,7 +37,7 @@ impl From<CertificateDer<'static>> for Authority {
     }
 }
 
-/// See the module.
+/// The trusted certificates of one role.
 #[derive(Debug)]
 pub(super) struct Trust {
     all: Vec<Trusted>,
@@ -46,7 +46,7 @@ pub(super) struct Trust {
     hints: Vec<DistinguishedName>,
 }
 
-/// Those at which a path may end, as webpki wants them, and the index of each in `Trust::all`.
+/// The certificates at which a path may end, in webpki's form, and the index of each in `Trust::all`.
 #[derive(Debug, Default)]
 pub(super) struct Anchors {
     pub(super) list: Vec<TrustAnchor<'static>>,
@@ -71,7 +71,7 @@ struct Trusted {
 enum Rank {
     /// A path may end at it.
     Anchor,
-    /// It may stand on a path that goes on to an anchor.
+    /// It may be on a path that continues to an anchor.
     Intermediate,
     /// Itself, and nothing else.
     Peer,
@@ -80,16 +80,16 @@ enum Rank {
 /// Where paths may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// At certificates that are signed by themselves, as OpenSSL has it: one that was issued by
-    /// another authority says nothing if that authority is not trusted.
+    /// At self-signed certificates, as in OpenSSL: one that was issued by another authority says
+    /// nothing if that authority is not trusted.
     Roots,
     /// At every authority in the store, as in browsers.
     Authorities,
 }
 
 impl Trust {
-    /// What is trusted to vouch for servers (`serves`) or for clients. Certificates that cannot be
-    /// parsed are left out; returns how many they were.
+    /// The certificates trusted to vouch for servers (`serves`) or for clients. Those that cannot be
+    /// parsed are left out; returns how many.
     pub(super) fn new(authorities: Vec<Authority>, ends: Ends, serves: bool) -> (Self, usize) {
         let mut trust = Self {
             all: Vec::with_capacity(authorities.len()),
@@ -141,7 +141,7 @@ impl Trust {
         self.all.iter().map(Trusted::subject)
     }
 
-    /// Subjects, for the server's request for a certificate.
+    /// Subjects, for the server's certificate request.
     pub(super) fn hints(&self) -> &[DistinguishedName] {
         &self.hints
     }
@@ -150,7 +150,7 @@ impl Trust {
         &self.anchors
     }
 
-    /// Anchors of a subject with this canonical form, and the index of each in `all`.
+    /// Anchors whose subject has this canonical form, and the index of each in `all`.
     pub(super) fn anchors_of(
         &self,
         name: &[u8],
@@ -163,8 +163,8 @@ impl Trust {
         anchors.filter(move |(_, of)| self.all.get(*of).is_some_and(|one| one.name == name))
     }
 
-    /// The anchors of these names, with the name in its canonical form as their subject.
-    pub(super) fn anchors_by_text<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Anchors {
+    /// The anchors with these names, their subject in canonical form.
+    pub(super) fn anchors_by_text<'n, N: Iterator<Item = &'n [u8]>>(&self, names: N) -> Anchors {
         let mut names: Vec<&[u8]> = names.collect();
         names.sort_unstable();
         names.dedup();
@@ -181,14 +181,14 @@ impl Trust {
         anchors
     }
 
-    /// Authorities that were issued by another one.
+    /// Authorities that another one issued.
     pub(super) fn intermediates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         let all = self.all.iter();
         all.filter(|trusted| trusted.rank == Rank::Intermediate)
             .map(|trusted| &trusted.der)
     }
 
-    /// Those of a name.
+    /// The certificates with this name.
     pub(super) fn of_name(&self, name: &X509Name<'_>) -> impl Iterator<Item = &[u8]> {
         let name = canonical::name(name.as_raw());
         let all = self.all.iter();
@@ -196,26 +196,26 @@ impl Trust {
             .map(|one| one.der.as_ref())
     }
 
-    /// Whether this very certificate is among them.
+    /// Whether this very certificate is trusted.
     pub(super) fn contains(&self, der: &CertificateDer<'_>) -> bool {
         self.all.iter().any(|trusted| trusted.der == *der)
     }
 
-    /// Whether its subject with its key is installed as not to be trusted. Stricter than OpenSSL, which
-    /// goes by whichever certificate of that subject it finds first, and never rejects a leaf that an
-    /// authority issued.
+    /// Whether a certificate with the same subject and key is installed as rejected. This is stricter
+    /// than OpenSSL, which goes by the first certificate it finds with that subject, and never rejects
+    /// a leaf that an authority issued.
     pub(super) fn rejects(&self, certificate: &X509Certificate<'_>) -> bool {
         !self.rejected.is_empty() && self.rejected.contains(&Holder::of(certificate))
     }
 
-    /// The same; what cannot be read is rejected if anything is.
+    /// The same; an unreadable one is rejected if any is.
     pub(super) fn rejects_der(&self, der: &[u8]) -> bool {
         let rejects =
             |der| X509Certificate::from_der(der).map_or(true, |(_, it)| self.rejects(&it));
         !self.rejected.is_empty() && rejects(der)
     }
 
-    /// Whether one with the same subject and the same key is among them.
+    /// Whether a certificate with the same subject and key is trusted.
     pub(super) fn knows(&self, certificate: &X509Certificate<'_>) -> bool {
         let name = canonical::name(certificate.subject().as_raw());
         name.is_some_and(|name| {
@@ -225,8 +225,8 @@ impl Trust {
         })
     }
 
-    /// webpki looks at no dates of an anchor; OpenSSL refuses an expired root, and so do we. A root
-    /// that was renewed with its key is two certificates and one anchor: one good one is enough.
+    /// webpki ignores an anchor's dates; OpenSSL refuses an expired root, and so does adit. A root that
+    /// was renewed with its key is two certificates and one anchor: one valid certificate is enough.
     pub(super) fn anchor_dates(
         &self,
         anchors: &Anchors,
@@ -247,18 +247,18 @@ impl Trust {
     pub(super) fn anchor_name(&self, anchors: &Anchors, anchor: &TrustAnchor<'_>) -> String {
         let all = anchors.list.iter().zip(&anchors.of);
         let of = all.filter(|(found, _)| *found == anchor).map(|(_, of)| of);
-        // As it stands in the certificate: an anchor by text has its canonical form.
-        let raw = of.filter_map(|of| self.anchors.of.iter().position(|found| found == of));
-        let raw = raw.filter_map(|at| self.anchors.list.get(at)).next();
+        // As in the certificate: an anchor by text has the canonical form.
+        let mut raw = of.filter_map(|of| self.anchors.of.iter().position(|found| found == of));
+        let raw = raw.find_map(|at| self.anchors.list.get(at));
         raw.map_or_else(String::new, |anchor| names::of_content(&anchor.subject))
     }
 
-    /// Whether a path can end here at all, if only one of a single certificate.
+    /// Whether any path can end here, even if only that of a single certificate.
     pub(super) fn ends_paths(&self) -> bool {
         !self.anchors.list.is_empty() || self.all.iter().any(|one| one.self_signed)
     }
 
-    /// The certificates that an anchor was made of.
+    /// The certificates from which an anchor was made.
     fn behind<'t>(
         &'t self,
         anchors: &'t Anchors,
@@ -318,7 +318,7 @@ impl Trusted {
     }
 }
 
-/// OpenSSL's check_ca: a leaf in CAfile is trusted itself, but not to sign others.
+/// OpenSSL's check_ca: a leaf in CAfile is trusted itself, but may not sign others.
 fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     let usage = match certificate.key_usage() {
         Ok(usage) => usage.map(|usage| usage.value.key_cert_sign()),

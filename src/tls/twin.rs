@@ -1,6 +1,6 @@
-//! A certificate's twin: the same certificate, but for names in their canonical form. webpki compares
-//! names by bytes; given twins, it compares what OpenSSL compares, and all the rest of its judgement
-//! stays as it is. Signatures are still checked over what was signed: a twin knows its original.
+//! A certificate's twin: the same certificate with its names in canonical form. webpki compares names
+//! by bytes; given twins, it compares what OpenSSL compares, and everything else in its judgement stays
+//! the same. Signatures are still checked over what was signed: a twin knows its original.
 
 use std::fmt;
 
@@ -21,35 +21,35 @@ const VERSION_3: &[u8] = &[VERSION, 3, 2, 1, 2];
 /// 2.5.29.19 as an element
 const BASIC_CONSTRAINTS: &[u8] = &[6, 3, 0x55, 0x1d, 0x13];
 
-/// A name, as it stands in a certificate and as it is compared; both without the SEQUENCE around it.
+/// A name as it is in a certificate and as it is compared, both without the SEQUENCE around it.
 #[derive(Debug)]
 pub(super) struct Name<'a> {
     pub(super) raw: &'a [u8],
     pub(super) canonical: Vec<u8>,
 }
 
-/// See the module.
+/// A certificate with canonical names.
 #[derive(Debug)]
 pub(super) struct Twin<'a> {
     pub(super) der: CertificateDer<'static>,
-    /// What its signature would be over.
+    /// The part that its signature would cover.
     signed: Vec<u8>,
     pub(super) original: &'a [u8],
-    /// What the signature is over.
+    /// The part that the signature covers.
     originally_signed: &'a [u8],
     pub(super) issuer: Name<'a>,
     pub(super) subject: Name<'a>,
 }
 
 impl<'a> Twin<'a> {
-    /// The twin of a certificate that webpki takes; `None` for any other.
+    /// The twin of a certificate that webpki accepts; `None` for any other.
     pub(super) fn of(original: &'a CertificateDer<'_>) -> Option<Self> {
         EndEntityCert::try_from(original).ok()?;
         Self::made(original, false)
     }
 
-    /// The twin of a leaf that OpenSSL takes and webpki does not, as a leaf that webpki takes: X.509
-    /// version 3 instead of 1, and no basicConstraints, which say CA:TRUE.
+    /// The twin of a leaf that OpenSSL accepts and webpki does not, changed into one that webpki
+    /// accepts: X.509 version 3 instead of 1, and no basicConstraints, which say CA:TRUE.
     pub(super) fn of_odd_leaf(original: &'a CertificateDer<'_>) -> Option<Self> {
         Self::made(original, true)
     }
@@ -90,7 +90,7 @@ impl<'a> Twin<'a> {
         })
     }
 
-    /// Whether `self` names `issuer` as its issuer only if names are compared by their text.
+    /// Whether `issuer` is the issuer of `self` only if names are compared by text.
     pub(super) fn is_issued_by_text(&self, issuer: &Name<'_>) -> bool {
         self.issuer.canonical == issuer.canonical && self.issuer.raw != issuer.raw
     }
@@ -116,11 +116,11 @@ fn as_no_ca(extensions: &Element<'_>) -> Option<Vec<u8>> {
             left.extend_from_slice(extension.whole);
         }
     }
-    // An extension may stand there once (RFC 5280, section 4.2).
+    // An extension may occur once (RFC 5280, section 4.2).
     (removed <= 1).then(|| der::element(SEQUENCE, &left))
 }
 
-/// A signature algorithm that is given twins, and checks their originals.
+/// A signature algorithm that is given twins and checks their originals.
 pub(super) struct OfOriginals<'a> {
     pub(super) twins: &'a [Twin<'a>],
     pub(super) algorithm: &'a dyn SignatureVerificationAlgorithm,

@@ -1,4 +1,4 @@
-//! Who the peer is: its chain by webpki, its subject, and the copy installed here, with stunnel's
+//! Verifies the peer: its chain by webpki, its subject, and the copy installed here, with stunnel's
 //! words and levels (verify.c). One verifier serves both roles and all connections of a service.
 
 use std::net::IpAddr;
@@ -11,15 +11,16 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
-use super::failure::{Offence, Rejection};
+use super::failure::Offence;
 use super::notes::{blame, note};
 use super::path::Search;
+use super::rejection::Rejection;
 use super::self_signed::self_signed;
 use super::trust::Trust;
 use super::{names, signatures};
 use crate::config::{PeerVerification, TlsOptions};
 
-/// See the module.
+/// The verifier of one service.
 #[derive(Debug)]
 pub(super) struct Verifier {
     policy: PeerVerification,
@@ -100,7 +101,7 @@ impl Verifier {
             // OpenSSL's answer, which stunnel keeps: a copy with other bytes is an imitation.
             Err(Rejection::SelfSigned)
         } else {
-            // verifyPeer alone: as stunnel, whatever is wrong above the leaf does not matter.
+            // verifyPeer alone: as in stunnel, faults above the leaf do not matter.
             self.dates_and_purpose(certificate, now)
         };
         match &result {
@@ -116,8 +117,8 @@ impl Verifier {
         result
     }
 
-    /// A self-signed certificate that is itself in CAfile is a chain of one, as OpenSSL has it;
-    /// also one with CA:TRUE, as `openssl req -x509` makes, which webpki takes for no end entity.
+    /// A self-signed certificate that is itself in CAfile is a chain of one, as in OpenSSL; also one
+    /// with CA:TRUE, made by `openssl req -x509`, which webpki rejects as an end entity.
     fn is_trusted_root(
         &self,
         leaf: &CertificateDer<'_>,
@@ -155,7 +156,7 @@ impl Verifier {
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(usage)) => {
-                // anyExtendedKeyUsage is no licence: neither OpenSSL nor webpki takes it for one.
+                // anyExtendedKeyUsage does not count, neither in OpenSSL nor in webpki.
                 let usage = usage.value;
                 let allowed = if self.peer_serves {
                     usage.server_auth
@@ -199,7 +200,7 @@ impl Verifier {
                 };
                 weak.unwrap_or_else(|| rejection(&error, self_signed(certificate)))
             })?;
-        // stunnel's lines for what is above the leaf, the anchor first.
+        // stunnel's lines for the certificates above the leaf, the anchor first.
         for (nth, name) in above.iter().enumerate().rev() {
             let depth = nth + 1;
             note(6, format!("Certificate accepted at depth={depth}: {name}"));
@@ -207,7 +208,8 @@ impl Verifier {
         suitable(certificate, self.peer_serves)
     }
 
-    /// An authority above the leaf whose key verifies nothing, so that each signature by it seems wrong.
+    /// An authority above the leaf whose key verifies nothing, so that each signature by it seems
+    /// wrong.
     fn unverifiable_authority(
         &self,
         leaf: &X509Certificate<'_>,
@@ -219,10 +221,8 @@ impl Verifier {
             .collect();
         let issued = sent.iter().chain([leaf]);
         let trusted = issued.flat_map(|one| self.trust.of_name(one.issuer()));
-        let trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
-        let found = trusted
-            .filter_map(|one| signatures::unverifiable(&one))
-            .next();
+        let mut trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+        let found = trusted.find_map(|one| signatures::unverifiable(&one));
         let found = found.or_else(|| sent.iter().find_map(signatures::unverifiable));
         found.map(Rejection::AuthorityKeySize)
     }
@@ -271,7 +271,7 @@ impl Verifier {
             return Err(Rejection::Name(String::new()));
         };
         let text = name.to_str();
-        // Parsed anew: a trusted self-signed leaf came here without webpki.
+        // Parsed again: a trusted self-signed leaf has not been through webpki.
         let matched = EndEntityCert::try_from(leaf)
             .and_then(|entity| entity.verify_is_valid_for_subject_name(name));
         match matched {
@@ -286,8 +286,8 @@ impl Verifier {
         }
     }
 
-    /// verifyPeer: same subject and same public key, as stunnel compares, so that a certificate
-    /// renewed with its old key goes on to be known.
+    /// verifyPeer: same subject and same public key, as stunnel compares, so that a certificate renewed
+    /// with its old key stays known.
     fn check_local(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
         if !self.policy.peer {
             return Ok(());
@@ -302,7 +302,7 @@ impl Verifier {
     }
 }
 
-/// What OpenSSL looks at in a leaf and webpki does not: keyUsage, Netscape's type, the size of the key.
+/// What OpenSSL checks in a leaf and webpki does not: keyUsage, Netscape's type, the key's size.
 fn suitable(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
     let usage = certificate
         .key_usage()
@@ -355,7 +355,7 @@ fn rejection(error: &webpki::Error, self_signed: bool) -> Rejection {
 
 /// Whether a signature is by MD5 or SHA-1.
 fn is_weak(algorithm: &[u8]) -> bool {
-    /// 1.2.840.113549.1.1, as the beginning of an element: 4 is with MD5, 5 with SHA-1
+    /// 1.2.840.113549.1.1, as the start of an element: 4 is with MD5, 5 with SHA-1
     const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
     /// 1.2.840.10045.4.1
     const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
@@ -363,7 +363,7 @@ fn is_weak(algorithm: &[u8]) -> bool {
     by_rsa.is_some_and(|rest| matches!(rest, [4 | 5, ..])) || algorithm.starts_with(ECDSA_SHA1)
 }
 
-/// Leaves the reason for the failure's text, and gives the error whose alert OpenSSL would send.
+/// Leaves the reason for the failure's text, and returns the error whose alert OpenSSL would send.
 fn refuse(rejection: Rejection) -> Error {
     let error = match &rejection {
         Rejection::Expired => CertificateError::Expired,
@@ -383,6 +383,33 @@ fn refuse(rejection: Rejection) -> Error {
     Error::InvalidCertificate(error)
 }
 
+/// What both of rustls' traits ask about signatures in a handshake.
+macro_rules! verifies_signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            signatures::tls12(message, cert, dss, &self.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            signatures::tls13(message, cert, dss, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -396,27 +423,7 @@ impl ServerCertVerifier for Verifier {
             .map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signatures::tls12(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signatures::tls13(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    verifies_signatures!();
 }
 
 impl ClientCertVerifier for Verifier {
@@ -442,25 +449,5 @@ impl ClientCertVerifier for Verifier {
             .map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signatures::tls12(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signatures::tls13(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    verifies_signatures!();
 }

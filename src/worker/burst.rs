@@ -1,22 +1,23 @@
-//! Memory after a burst of connections: it goes back to the kernel when most of them have ended.
-//! The allocator alone keeps it, since what is left lies scattered among what was freed.
+//! Returns memory to the kernel after a burst of connections, once most of them have ended. The
+//! allocator alone would keep it, since what is left lies scattered among what was freed.
+#![expect(unsafe_code, reason = "malloc_trim(3)")]
 
-/// Connections that are a burst; the memory of fewer is not worth the time.
+/// Connections that make a burst; the memory of fewer is not worth the time.
 const MANY: usize = 128;
-/// So few are left of it that it does not matter where they lie.
+/// With this few left it does not matter where they lie.
 const FEW: usize = 8;
 
-/// The most connections a relay thread has had since memory was last given back.
+/// The most connections of a relay thread since it last returned memory.
 #[derive(Debug, Default)]
 pub struct Burst {
     peak: usize,
-    /// There was a burst, of which more than a few are left.
+    /// There was a burst, and more than a few of its connections are left.
     going: bool,
 }
 
 impl Burst {
-    /// Whether, with so many connections now, memory is to be given back: whenever three quarters of
-    /// those are gone that were there the last time.
+    /// Whether to return memory at this number of connections: whenever three quarters of the
+    /// connections at the last return have ended.
     pub fn ebbs(&mut self, now: usize) -> bool {
         self.peak = self.peak.max(now);
         self.going |= self.peak >= MANY;
@@ -30,8 +31,8 @@ impl Burst {
     }
 }
 
-/// Gives back what the allocator has and nobody uses, in every thread's part of the heap; and renews
-/// the calling thread's cache.
+/// Returns the allocator's unused memory, from every thread's part of the heap, and renews the calling
+/// thread's cache.
 pub fn trim() {
     trim_heap();
     renew_cache();
@@ -39,24 +40,24 @@ pub fn trim() {
 }
 
 fn trim_heap() {
-    // SAFETY: malloc_trim(3) is thread-safe and touches nothing that is allocated.
+    // SAFETY: malloc_trim(3) is thread-safe and leaves allocated memory alone.
     unsafe { libc::malloc_trim(0) };
 }
 
-/// At least as many blocks of each size as glibc keeps for a thread (glibc.malloc.tcache_count: 7, from
-/// 2.42 on 16).
+/// At least as many blocks of each size as glibc caches for a thread (glibc.malloc.tcache_count: 7, and
+/// 16 since 2.42).
 const CACHED: usize = 16;
-/// Bytes of the largest of them.
+/// The largest cached size, in bytes.
 const LARGEST: usize = 1032;
 
-/// Puts other blocks into this thread's cache. Those that a burst left there lie where it happened
-/// to end, and each keeps its page, some hundred in all; new ones lie side by side.
+/// Replaces the blocks in this thread's cache. Those that a burst left there are scattered, and each
+/// keeps its page, about a hundred in all; new ones lie side by side.
 fn renew_cache() {
     let block = |size| std::hint::black_box(Vec::<u8>::with_capacity(size));
     for size in (24..=LARGEST).step_by(16) {
         let old: [_; CACHED] = std::array::from_fn(|_| block(size));
         let new: [_; CACHED] = std::array::from_fn(|_| block(size));
-        // The cache takes the first that are freed, until it is full.
+        // The cache takes the blocks that are freed first, until it is full.
         drop(new);
         drop(old);
     }
@@ -82,17 +83,17 @@ mod tests {
     #[test]
     fn the_cache_is_made_of_other_blocks_than_the_burst_left_in_it() {
         const SIZE: usize = 104;
-        /// Where the next blocks of that size lie; they go back into the cache, as they came.
+        /// Where the next blocks of that size lie; they return to the cache in the same order.
         fn next_blocks() -> [usize; 7] {
             let blocks: [Vec<u8>; 7] = std::array::from_fn(|_| Vec::with_capacity(SIZE));
             blocks.each_ref().map(|block| block.as_ptr().addr())
         }
-        // A thread of its own has a cache of its own.
+        // A new thread has a cache of its own.
         let thread = std::thread::spawn(|| {
             let mut left = next_blocks();
             let mut again = next_blocks();
-            left.sort();
-            again.sort();
+            left.sort_unstable();
+            again.sort_unstable();
             assert_eq!(left, again, "what glibc does without it");
             renew_cache();
             let renewed = next_blocks();

@@ -1,5 +1,5 @@
-//! The worker's main thread: words from the master in, commands to the relay threads. Sockets go
-//! past it, straight to the first of them ([`super::inlet`]): a thread less to wake.
+//! The worker's main thread: passes the master's messages to the relay threads as commands. Sockets
+//! bypass it and go straight to the first relay thread ([`super::inlet`]), which saves waking a thread.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,9 @@ use nix::sys::socket::MsgFlags;
 
 use super::Start;
 use super::inlet::Inlet;
-use super::reactor::{Command, ThreadContext, ThreadHandle};
+use super::reactor::ThreadContext;
+use super::shared::Command;
+use super::thread::{self, ThreadHandle};
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
@@ -20,28 +22,28 @@ use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::log::{self, Log};
 use crate::process;
 
-/// How often a draining worker looks whether its threads have ended.
+/// How often a draining worker checks whether its threads have ended, in milliseconds.
 const DRAIN_TICK: u16 = 50;
 /// How long a relay thread may take to write its list.
-const LIST_PATIENCE: Duration = Duration::from_secs(2);
+const LIST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// The worker's main thread.
 pub struct Inbox {
     master: Channel,
     leash: Leash,
     log: Log,
     drain_timeout: Option<Duration>,
     threads: Vec<ThreadHandle>,
-    /// No socket will come any more.
+    /// No more sockets will come.
     draining: bool,
     /// The master is gone.
     orphaned: bool,
-    /// Nobody is left to say when connections are to end: then.
+    /// When to cut the connections, now that the master is gone and cannot order it.
     cut_at: Option<Instant>,
 }
 
 impl Inbox {
-    /// Starts the relay threads and tells the master.
+    /// Starts the relay threads and reports to the master.
     ///
     /// # Errors
     /// A thread or its poller cannot be made; the master is gone.
@@ -59,10 +61,11 @@ impl Inbox {
             inlet,
         };
         let mut threads = (1..start.threads)
-            .map(|_| super::reactor::spawn(context(None), receiver.clone()))
+            .map(|_| thread::spawn(context(None), receiver.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        let inlet = Inlet::new(start.sockets, sender, &threads);
-        let first = super::reactor::spawn(context(Some(inlet)), receiver)?;
+        let siblings = threads.iter().map(ThreadHandle::shared).collect();
+        let inlet = Inlet::new(start.sockets, sender, siblings);
+        let first = thread::spawn(context(Some(inlet)), receiver)?;
         threads.push(first);
         say(&start.master, &FromWorker::Ready, &[])?;
         Ok(Inbox {
@@ -101,10 +104,10 @@ impl Inbox {
         }
     }
 
-    /// Waits; whether the master has something to say, and whether the supervisor is gone.
+    /// Waits; returns whether the master sent something, and whether the supervisor is gone.
     fn wait(&self) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(self.leash.as_fd(), PollFlags::POLLIN)];
-        // A dead master's end stays readable for ever: look at it no more.
+        // A dead master's channel stays readable forever: stop polling it.
         if !self.orphaned {
             fds.push(PollFd::new(self.master.as_fd(), PollFlags::POLLIN));
         }
@@ -126,7 +129,7 @@ impl Inbox {
         match self.master.receive(buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(Some(message)) => match serde_json::from_slice(&buffer[..message.len]) {
                 Ok(word) => self.obey(&word, message.descriptors),
-                Err(error) => crate::error!(self.log, "Worker: unknown word: {error}"),
+                Err(error) => crate::error!(self.log, "Worker: unknown message: {error}"),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -136,7 +139,7 @@ impl Inbox {
                     let _ = say(&self.master, &FromWorker::Missed, &[]);
                 }
             }
-            // The master died: what is here goes on to its end, nothing new will come.
+            // The master died: current connections continue to their end, and no new ones will come.
             Ok(None) | Err(_) => {
                 self.orphaned = true;
                 self.cut_at = self.drain_timeout.map(|t| Instant::now() + t);
@@ -160,7 +163,7 @@ impl Inbox {
             }
             ToWorker::Syslog => {
                 if let Some(socket) = descriptors.pop() {
-                    // A generation without syslog has no use for it.
+                    // A generation without syslog does not need it.
                     let _ = log::replace_syslog(socket);
                 }
             }
@@ -196,7 +199,7 @@ impl Inbox {
         }
         drop(sender);
         let mut count = 0;
-        while let Ok(listed) = receiver.recv_timeout(LIST_PATIENCE) {
+        while let Ok(listed) = receiver.recv_timeout(LIST_TIMEOUT) {
             count += listed;
         }
         // A master that is gone needs no answer.

@@ -1,5 +1,5 @@
-//! Where a worker's sockets come in: a channel from the master in the poller of the first relay
-//! thread, which keeps a socket unless another thread of the worker has less to do.
+//! Where a worker's sockets arrive: a channel from the master in the poller of the first relay thread,
+//! which keeps a socket unless another thread of the worker has less to do.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering::Release;
 use crossbeam_channel::Sender;
 use nix::sys::socket::MsgFlags;
 
-use super::thread::{Shared, ThreadHandle};
+use super::shared::Shared;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::{self, Entry, Handed, MAX_MESSAGE};
 
-/// See the module.
+/// The channel, and the threads to share its sockets with.
 #[derive(Debug)]
 pub struct Inlet {
     channel: Channel,
@@ -22,34 +22,34 @@ pub struct Inlet {
     siblings: Vec<Arc<Shared>>,
 }
 
-/// What was in the channel.
+/// One read of the channel.
 #[derive(Debug)]
 pub(super) enum Message {
     /// Sockets, in the order of their numbers.
     Sockets(Vec<Handed>),
-    /// Sockets that found no descriptor here, and why.
+    /// Sockets that did not fit into this process's descriptor table, and the error.
     Lost(Vec<Entry>, io::Error),
-    /// Nothing now.
+    /// Nothing at the moment.
     Nothing,
-    /// Nothing ever again: the master is gone.
+    /// The end: the master is gone.
     End,
 }
 
 impl Inlet {
-    /// `channel` comes from the master; `sockets` is what the threads of `siblings` receive from.
-    pub fn new(channel: Channel, sockets: Sender<Handed>, siblings: &[ThreadHandle]) -> Self {
+    /// `channel` comes from the master; the threads of `siblings` receive from `sockets`.
+    pub fn new(channel: Channel, sockets: Sender<Handed>, siblings: Vec<Arc<Shared>>) -> Self {
         Self {
             channel,
             buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),
             sockets,
-            siblings: siblings.iter().map(ThreadHandle::shared).collect(),
+            siblings,
         }
     }
 
-    /// Takes one message, without waiting.
+    /// Takes one message without waiting.
     ///
     /// # Errors
-    /// It cannot be read; what came with it is closed.
+    /// It cannot be read; its descriptors are closed.
     pub(super) fn receive(&mut self) -> io::Result<Message> {
         let flags = MsgFlags::MSG_DONTWAIT;
         let message = match self.channel.receive(&mut self.buffer, flags) {
@@ -70,8 +70,6 @@ impl Inlet {
                 socket,
                 sequence: entry.sequence,
                 connection: entry.connection,
-                service: entry.service as usize,
-                peer: entry.peer,
             });
         Ok(Message::Sockets(sockets.collect()))
     }
@@ -83,20 +81,20 @@ impl Inlet {
         }
     }
 
-    /// Gives the socket to a thread that has less to do than `load`; gives it back if none has.
+    /// Passes the socket to a thread with less to do than `load`; returns it if there is none.
     pub(super) fn pass_on(&self, handed: Handed, load: usize) -> Option<Handed> {
         let idlest = self.siblings.iter().min_by_key(|thread| thread.load());
         match idlest {
             Some(idlest) if idlest.load() < load => {
                 match self.sockets.send(handed) {
                     Ok(()) => {
-                        // Only now: a thread that is awake for another reason would find nothing,
-                        // and use up what it was to be woken for.
+                        // Only now: a thread that happens to be awake would find nothing in the
+                        // channel, and use up its permit.
                         idlest.permits.fetch_add(1, Release);
                         idlest.poller.notify();
                         None
                     }
-                    // No thread is left to receive, not even this one, which cannot be.
+                    // All receivers are gone, which cannot be, since this thread has one.
                     Err(unsent) => Some(unsent.into_inner()),
                 }
             }
@@ -112,8 +110,8 @@ impl AsFd for Inlet {
 }
 
 impl Drop for Inlet {
-    /// The channel of sockets closes with this sender, which makes no event: a thread that drains
-    /// must look once more.
+    /// Dropping this sender closes the channel of sockets without an event, so draining threads must be
+    /// woken to look once more.
     fn drop(&mut self) {
         let (closed, _) = crossbeam_channel::bounded(0);
         self.sockets = closed;

@@ -1,12 +1,13 @@
-//! A worker: an inbox thread hears the master's words; the first relay thread receives sockets, and
-//! puts on a channel what others have more time for; relay threads own them.
-//! Holds no listener. Never in here: what happens on a connection.
+//! A worker: an inbox thread receives the master's messages. The first relay thread receives sockets,
+//! and puts on a channel those that other threads have more time for. Relay threads own the sessions. A
+//! worker holds no listener. Never in here: what happens on a connection.
 
 mod burst;
 mod inbox;
 pub mod inlet;
 mod panics;
 pub mod reactor;
+mod shared;
 pub mod slab;
 #[cfg(test)]
 mod support;
@@ -30,7 +31,7 @@ use crate::log::{self, Log};
 use crate::process::{self, Fresh};
 use crate::relay::ServiceContext;
 
-/// What a worker is born with.
+/// What a worker is started with.
 #[derive(Debug)]
 pub struct Start {
     /// Its number, from 0: its row on the scoreboard.
@@ -39,43 +40,45 @@ pub struct Start {
     pub generation: u64,
     /// The services of the configuration.
     pub services: Arc<[ServiceContext]>,
-    /// Where it counts.
+    /// This generation's counts.
     pub scoreboard: Scoreboard,
-    /// Words to and from the master.
+    /// Messages to and from the master.
     pub master: Channel,
     /// Sockets from the master.
     pub sockets: Channel,
-    /// To the supervisor's life.
+    /// Readable once the supervisor is gone.
     pub leash: Leash,
-    /// For each helper that workers ask, a client's socket for each relay thread; may be missing when
-    /// there is no such helper just now.
+    /// For each helper, one client socket for each relay thread; a helper that is not running is
+    /// missing.
     pub helpers: Vec<(Kind, Vec<OwnedFd>)>,
     /// How many relay threads.
     pub threads: usize,
     /// How long connections may go on when the master is gone; `None`: until they end.
     pub drain_timeout: Option<Duration>,
-    /// How loud the main log is.
+    /// The main log.
     pub log: Log,
 }
 
-/// The worker's life, from the fork to `_exit`.
+/// The life of a worker, from the fork to `_exit`.
 pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
     let log = start.log;
     if let Err(error) = live(start, fresh, jailed) {
-        crate::error!(log, "Worker: {}", crate::log::Reason(&error));
+        crate::error!(log, "Worker: {}", log::Reason(&error));
         process::exit(1);
     }
     process::exit(0)
 }
 
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
-    process::close_all_but(&kept(&start))?;
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
+    unsafe { process::close_all_but(&kept(&start)) }?;
     crate::sandbox::worker()?;
     process::title(
         &format!("adit: worker {}", start.index),
         &format!(" of generation {}", start.generation),
     );
-    // Signals to a worker are the supervisor's business: heard nowhere, they are ignored.
+    // Signals are the supervisor's business: a worker ignores them.
     let _signals = fresh.hear(&[])?;
     let row = start.scoreboard.worker(start.index);
     row.pid().store(std::process::id().into(), Relaxed);

@@ -1,5 +1,5 @@
-//! A panic in a session's step ends that session, not the worker; its place goes to the log, where
-//! stderr may be nowhere.
+//! A panic in a session's step ends that session, not the worker. Its location is logged, since stderr
+//! may lead nowhere.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -7,11 +7,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 thread_local! {
-    /// `None` on threads whose panics are somebody else's.
+    /// `None` on threads whose panics are not caught here.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From here on this thread's panics are kept for [`caught`], instead of going to stderr.
+/// From now on, keeps this thread's panics for [`caught`] instead of printing them to stderr.
 pub fn keep_places() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -23,7 +23,7 @@ pub fn keep_places() {
                 };
                 *place = match info.location() {
                     Some(location) => format!("panic at {location}"),
-                    None => "panic at an unknown place".to_owned(),
+                    None => "panic at an unknown location".to_owned(),
                 };
                 true
             });
@@ -35,12 +35,12 @@ pub fn keep_places() {
     PLACE.set(Some(String::new()));
 }
 
-/// Runs `step`; a panic of it comes back as its place and what it said.
+/// Runs `step`; a panic is returned as its location and message.
 ///
 /// # Errors
 /// It panicked.
 pub fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
-    // What was half changed is the session's alone, and the session is thrown away.
+    // Only the session can be left half changed, and the session is thrown away.
     panic::catch_unwind(AssertUnwindSafe(step)).map_err(|payload| {
         let place = PLACE.with_borrow(|place| place.clone().unwrap_or_default());
         format!("{place}: {}", said(&*payload))

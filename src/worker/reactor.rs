@@ -1,6 +1,6 @@
-//! The loop of a relay thread: events to sessions, deadlines, sockets off the channel, commands.
-//! Threads share no session. A turn is: wait; take note of every event; step each session that has
-//! a reason; close what is over. Never in here: what a session does with its bytes.
+//! The loop of a relay thread: events, deadlines, new sockets, commands. Threads share no session. A
+//! turn waits, notes every event, steps each session that has a reason, and closes finished ones. Never
+//! in here: what a session does with its bytes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,49 +14,65 @@ use nix::errno::Errno;
 use super::burst::{self, Burst};
 use super::inlet::{Inlet, Message};
 use super::panics;
+use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
-use super::thread::Shared;
-pub use super::thread::{Command, ThreadContext, ThreadHandle, spawn};
-use super::timers::{Entry, Timers};
+use super::timers::{Timer, Timers};
 use crate::error;
 use crate::helper::{Kind, NameClient, ResolveError};
 use crate::ipc::handoff::Handed;
+use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
+use crate::relay::ServiceContext;
 use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
 use crate::relay::session::{Outcome, Session};
 use crate::relay::step::Ending;
 
-/// The key of the events of the helper that knows names.
+/// The key of the name helper's events.
 const NAMES: u64 = NOTIFIED - 1;
 /// The key of the inlet's events.
 const INLET: u64 = NOTIFIED - 2;
 
-/// A session and what the loop knows of it.
+/// A session, and what the loop knows about it.
 #[derive(Debug)]
-struct Seat {
+struct Entry {
     session: Session,
-    entry: Entry,
+    timer: Timer,
     /// It is in `due` already.
     queued: bool,
 }
 
-/// See the module.
+/// What a relay thread is started with.
+#[derive(Debug)]
+pub struct ThreadContext {
+    /// The services, by index.
+    pub services: Arc<[ServiceContext]>,
+    /// This generation's counts.
+    pub scoreboard: Scoreboard,
+    /// Which worker this is, from 0.
+    pub worker: usize,
+    /// A client's socket to each helper that workers ask.
+    pub helpers: Vec<(Kind, OwnedFd)>,
+    /// Where the worker's sockets arrive, for the thread that receives them.
+    pub inlet: Option<Inlet>,
+}
+
+/// The loop's state.
 #[derive(Debug)]
 pub(super) struct Reactor {
-    sessions: Slab<Seat>,
+    sessions: Slab<Entry>,
     timers: Timers,
-    /// Sessions to be stepped in this turn, or at the start of the next.
+    /// Sessions to step in this turn, or at the start of the next.
     due: Vec<Key>,
-    /// The other half of `due`, so that neither is allocated anew.
+    /// Swapped with `due`, so that neither is reallocated.
     stepping: Vec<Key>,
     resources: Resources,
     burst: Burst,
     receiver: Receiver<Handed>,
     commands: Receiver<Command>,
-    /// Where the worker's sockets come in, in the thread that receives them.
+    /// Where the worker's sockets arrive, in the thread that receives them.
     inlet: Option<Inlet>,
     shared: Arc<Shared>,
     log: Log,
@@ -64,17 +80,17 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    /// Gathers what the loop needs.
+    /// Makes the loop.
     ///
     /// # Errors
-    /// A helper's socket cannot be watched.
+    /// A helper's socket cannot be polled.
     pub(super) fn new(
         context: ThreadContext,
         shared: Arc<Shared>,
         receiver: Receiver<Handed>,
         commands: Receiver<Command>,
     ) -> io::Result<Self> {
-        // As loud as the loudest of its services; the global level it does not know.
+        // As verbose as its most verbose service; the thread does not know the global level.
         let level = context.services.iter().map(|service| service.config.debug);
         let log = Log {
             level: level.max().unwrap_or_default(),
@@ -109,8 +125,8 @@ impl Reactor {
         Ok(reactor)
     }
 
-    /// As [`Reactor::run`]. A panic outside of a session's step ends the worker, which the master
-    /// replaces: without the thread, what the inbox goes on to give it would wait for ever.
+    /// As [`Reactor::run`]. A panic outside a session's step ends the worker, which the master
+    /// replaces: without this thread, the sockets it is given would wait forever.
     pub(super) fn run_or_abort(self) {
         panics::keep_places();
         let log = self.log;
@@ -120,7 +136,7 @@ impl Reactor {
         }
     }
 
-    /// Goes on until it is drained.
+    /// Runs until it is drained.
     fn run(mut self) {
         let mut events = Events::new();
         while !self.drained() {
@@ -132,7 +148,7 @@ impl Reactor {
 
     fn wait(&self, events: &mut Events, timeout: Option<Duration>) {
         if let Err(error) = self.shared.poller.wait(events, timeout) {
-            // Nothing can be waited for any more; the master replaces a worker that ends.
+            // Without events nothing works; the master replaces a worker that ends.
             error!(
                 self.log,
                 "INTERNAL ERROR: epoll_wait: {}",
@@ -157,18 +173,18 @@ impl Reactor {
                     } else {
                         Side::Back
                     };
-                    if let Some(seat) = self.sessions.get_mut(key) {
-                        seat.session.note(side, ready);
-                        queue(&mut self.due, key, seat);
+                    if let Some(entry) = self.sessions.get_mut(key) {
+                        entry.session.note(side, ready);
+                        queue(&mut self.due, key, entry);
                     }
                 }
             }
         }
         while let Some(bits) = self.timers.expired(self.resources.now) {
             let key = Key::from_bits(bits);
-            if let Some(seat) = self.sessions.get_mut(key) {
-                Timers::fired(&mut seat.entry);
-                queue(&mut self.due, key, seat);
+            if let Some(entry) = self.sessions.get_mut(key) {
+                Timers::fired(&mut entry.timer);
+                queue(&mut self.due, key, entry);
             }
         }
         if answered {
@@ -182,14 +198,14 @@ impl Reactor {
             self.obey();
         }
         self.step_all();
-        // Only now, with the batch done, may the numbers of these descriptors be used again.
+        // Only now, with all events handled, may these descriptor numbers be reused.
         self.resources.closing.clear();
         if self.burst.ebbs(self.sessions.len()) {
             self.give_back();
         }
     }
 
-    /// Gives back the memory of a burst.
+    /// Returns the memory of a burst.
     fn give_back(&mut self) {
         self.sessions.shrink();
         self.due.shrink_to_fit();
@@ -198,13 +214,13 @@ impl Reactor {
         burst::trim();
     }
 
-    /// How long to wait: not at all while a session has more to do.
+    /// How long to wait; not at all while a session has more to do.
     fn timeout(&self) -> Option<Duration> {
         if !self.due.is_empty() {
             return Some(Duration::ZERO);
         }
         let first = self.timers.next()?;
-        // The clock was read before the last turn's work: later by that much is early enough.
+        // The clock was read before the last turn's work; being late by that much is acceptable.
         Some(first.saturating_duration_since(self.resources.now))
     }
 
@@ -218,23 +234,23 @@ impl Reactor {
     }
 
     fn step(&mut self, key: Key) {
-        let Some(seat) = self.sessions.get_mut(key) else {
+        let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
-        seat.queued = false;
+        entry.queued = false;
         let resources = &mut self.resources;
-        let ending = match panics::caught(|| seat.session.step(resources)) {
+        let ending = match panics::caught(|| entry.session.step(resources)) {
             Ok(Outcome::Done(ending)) => ending,
             Ok(outcome) => {
-                let due = seat.session.due();
-                self.timers.settle(key.to_bits(), &mut seat.entry, due);
+                let due = entry.session.due();
+                self.timers.settle(key.to_bits(), &mut entry.timer, due);
                 if outcome == Outcome::Again {
-                    queue(&mut self.due, key, seat);
+                    queue(&mut self.due, key, entry);
                 }
                 return;
             }
             Err(what) => {
-                seat.session.panicked(&what);
+                entry.session.panicked(&what);
                 Ending::Reset
             }
         };
@@ -242,31 +258,31 @@ impl Reactor {
     }
 
     fn finish(&mut self, key: Key, ending: Ending) {
-        let Some(mut seat) = self.sessions.remove(key) else {
+        let Some(mut entry) = self.sessions.remove(key) else {
             return;
         };
-        self.timers.cancel(key.to_bits(), &mut seat.entry);
+        self.timers.cancel(key.to_bits(), &mut entry.timer);
         let resources = &mut self.resources;
-        if let Err(what) = panics::caught(|| seat.session.finish(ending, resources)) {
+        if let Err(what) = panics::caught(|| entry.session.finish(ending, resources)) {
             error!(self.log, "INTERNAL ERROR: {what}");
         }
         self.shared.active.fetch_sub(1, Relaxed);
     }
 
-    /// Takes off the channel what this thread was woken for.
+    /// Takes from the channel what this thread was woken for.
     fn take_sockets(&mut self) {
         let permits = self.shared.permits.load(Acquire);
         for _ in 0..permits {
-            // Another thread may have been quicker, or nothing more will come.
+            // Another thread may have been quicker, or the channel is closed.
             if let Ok(handed) = self.receiver.try_recv() {
                 self.begin(handed);
             }
-            // After the session counts: a load that is read in between is never too low.
+            // After the session counts, so that a load read in between is never too low.
             self.shared.permits.fetch_sub(1, Release);
         }
     }
 
-    /// Takes one message of the master's; whether there may be another.
+    /// Takes one message from the master; returns whether there may be another.
     fn receive(&mut self) -> bool {
         let Some(inlet) = &mut self.inlet else {
             return false;
@@ -292,7 +308,7 @@ impl Reactor {
                     connections: self.resources.active_here(),
                 };
                 error!(self.log, "Worker: {error}{advice}");
-                // Claimed and gone, or the master would wait for that.
+                // Claims the lost sockets, or the master would wait for that.
                 let worker = self.resources.scoreboard.worker(self.resources.worker);
                 for entry in entries {
                     if !worker.claim(entry.sequence) {
@@ -308,13 +324,13 @@ impl Reactor {
             }
             Err(error) => {
                 error!(self.log, "Worker: {error}");
-                // Of a message that is bad, nothing is left; anything else would only fail again.
+                // A bad message is gone; any other error would only repeat.
                 error.kind() == io::ErrorKind::InvalidData
             }
         }
     }
 
-    /// Nothing more comes from the master; what came before is served.
+    /// Takes what the master has sent, and then no more.
     fn close_inlet(&mut self) {
         while self.receive() {}
         self.inlet = None;
@@ -334,9 +350,9 @@ impl Reactor {
         let mut panic = None;
         let key = self.sessions.insert_with(|key| {
             match panics::caught(|| Session::begin(handed, key.to_bits(), resources)) {
-                Ok(session) => session.map(|session| Seat {
+                Ok(session) => session.map(|session| Entry {
                     session,
-                    entry: Entry::default(),
+                    timer: Timer::default(),
                     queued: true,
                 }),
                 Err(what) => {
@@ -365,10 +381,10 @@ impl Reactor {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::List(reply) => {
-                    for (_, seat) in self.sessions.iter() {
-                        seat.session.list(&self.log);
+                    for (_, entry) in self.sessions.iter() {
+                        entry.session.list(&self.log);
                     }
-                    // Nobody waits for it: then nobody is told.
+                    // A receiver that has timed out needs no answer.
                     let _ = reply.send(self.sessions.len());
                 }
                 Command::Drain => {
@@ -426,13 +442,13 @@ impl Reactor {
         answer: Option<Result<Vec<std::net::SocketAddr>, ResolveError>>,
     ) {
         let key = Key::from_bits(bits);
-        if let Some(seat) = self.sessions.get_mut(key) {
-            seat.session.answer(question, answer);
-            queue(&mut self.due, key, seat);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.session.answer(question, answer);
+            queue(&mut self.due, key, entry);
         }
     }
 
-    /// Whether the thread may end. A socket that came after all is still served.
+    /// Whether the thread may end. A socket that still arrives is served.
     fn drained(&mut self) -> bool {
         if !self.draining || !self.sessions.is_empty() {
             return false;
@@ -448,9 +464,9 @@ impl Reactor {
     }
 }
 
-fn queue(due: &mut Vec<Key>, key: Key, seat: &mut Seat) {
-    if !seat.queued {
-        seat.queued = true;
+fn queue(due: &mut Vec<Key>, key: Key, entry: &mut Entry) {
+    if !entry.queued {
+        entry.queued = true;
         due.push(key);
     }
 }

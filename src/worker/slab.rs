@@ -1,7 +1,7 @@
-//! A table whose slots are reused under a new generation each time, so that an event that was meant
-//! for a session that is gone never reaches the one that has its slot now.
+//! A table whose slots get a new generation at each reuse, so that a late event for a finished session
+//! never reaches the next one in its slot.
 
-/// Where something stands in a [`Slab`], and in which of the slot's lives.
+/// The position of an element of a [`Slab`], with the generation of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     index: u32,
@@ -9,15 +9,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// As a number with its lowest bit free: 31 bits of generation, 32 of index.
+    /// As a number whose lowest bit is free: 31 bits of generation, 32 of index.
     pub fn to_bits(self) -> u64 {
         (u64::from(self.generation) << 33) | (u64::from(self.index) << 1)
     }
 
-    /// The inverse of [`Key::to_bits`]; the lowest bit is the caller's.
+    /// The inverse of [`Key::to_bits`]; the lowest bit belongs to the caller.
     pub fn from_bits(bits: u64) -> Self {
         Self {
-            // Both casts drop nothing: 32 bits and 31 bits are left.
+            // Both casts are lossless: 32 bits and 31 bits are left.
             index: (bits >> 1) as u32,
             generation: (bits >> 33) as u32,
         }
@@ -31,25 +31,25 @@ struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// The highest generation is left out: with it a key could be all ones, the waker's.
+    /// Skips the highest generation: with it a key could be all ones, which is the waker's.
     fn next_life(&mut self) {
         self.generation = (self.generation + 1) % 0x7fff_ffff;
     }
 }
 
-/// Slots that are made, and given back, together: one that is in use keeps so many.
+/// Slots that are allocated and freed together: one in use keeps this many.
 const CHUNK: usize = 16;
 
-/// See the module.
+/// The table.
 #[derive(Debug)]
 pub struct Slab<T> {
-    /// `None`: given back.
+    /// `None`: freed.
     chunks: Vec<Option<Box<[Slot<T>]>>>,
-    /// How many of them are not given back.
+    /// How many of them are allocated.
     made: usize,
-    /// The slots of these that nothing stands in.
+    /// The empty slots of the allocated chunks.
     free: Vec<u32>,
-    /// The first life of a new slot: later than any of a slot that was there once.
+    /// The first generation of a new slot: later than any of a slot that was freed.
     first: u32,
 }
 
@@ -64,7 +64,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Puts in what `make` makes of its key, if it makes something.
+    /// Inserts what `make` makes of its key, if anything.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> Option<T>) -> Option<Key> {
         if self.free.is_empty() {
             self.grow();
@@ -96,13 +96,13 @@ impl<T> Slab<T> {
         };
         self.chunks[place] = Some((0..CHUNK).map(new).collect());
         self.made += 1;
-        // A descriptor each at least, so a table never holds 2^32; the lowest is taken first.
+        // Each element has a descriptor, so a table never holds 2^32. The lowest slot is taken first.
         let first = place * CHUNK;
         let indices = (first..first + CHUNK).rev().map(|index| index as u32);
         self.free.extend(indices);
     }
 
-    /// What stands there, unless that life is over.
+    /// The element with this key, unless it is gone.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = slot(&mut self.chunks, key.index)?;
         if slot.generation != key.generation {
@@ -111,7 +111,7 @@ impl<T> Slab<T> {
         slot.value.as_mut()
     }
 
-    /// Takes it out; the key is worth nothing afterwards.
+    /// Removes the element; its key is then invalid.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = slot(&mut self.chunks, key.index)?;
         if slot.generation != key.generation {
@@ -123,7 +123,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Gives back the memory of chunks that nothing stands in, wherever they are.
+    /// Frees the chunks without elements, wherever they are.
     pub fn shrink(&mut self) {
         for chunk in &mut self.chunks {
             let Some(slots) = chunk.take_if(|slots| slots.iter().all(|s| s.value.is_none())) else {
@@ -142,17 +142,17 @@ impl<T> Slab<T> {
         self.free.shrink_to_fit();
     }
 
-    /// How many there are.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.made * CHUNK - self.free.len()
     }
 
-    /// Whether there is none.
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Everything in it, with its key.
+    /// All elements, with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         let chunks = self.chunks.iter().zip((0..).step_by(CHUNK));
         let slots = chunks.flat_map(|(chunk, first)| chunk.iter().flatten().zip(first..));
@@ -262,7 +262,7 @@ mod tests {
         let mut slab = Slab::new();
         let (mut there, mut gone) = (Vec::new(), std::collections::HashSet::new());
         for step in 0..20_000 {
-            // Now many come, now many go.
+            // Phases in which many are added alternate with phases in which many are removed.
             let comes = if step / 500 % 2 == 0 { 7 } else { 3 };
             match random(10) {
                 n if n < comes => {

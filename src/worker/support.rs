@@ -1,4 +1,4 @@
-//! What the tests of a relay thread share: services in plain, sockets, patterns of bytes.
+//! Shared by the tests of relay threads: plain services, sockets, byte patterns.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, unbounded};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::thread::{ThreadContext, ThreadHandle, spawn};
-use crate::config::{Endpoint, Failover, LogId, Service, Timeouts, TlsOptions};
-use crate::ipc::handoff::Handed;
+use super::reactor::ThreadContext;
+use super::thread::{ThreadHandle, spawn};
+use crate::config::{Endpoint, Service, Timeouts};
+use crate::ipc::handoff::{Connection, Handed};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::{Route, ServiceContext, Upstream};
 
 /// Longer than anything here takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A service with both ends in plain.
+/// A service that is plain at both ends.
 pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
     let seconds = Duration::from_secs;
     let connect = upstreams.iter().map(|address| Endpoint::Tcp {
@@ -36,29 +37,15 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         local: None,
         config: Service {
             name: "plain".to_owned(),
-            accept: Vec::new(),
             connect: connect.collect(),
             client: true,
-            failover: Failover::Priority,
-            delay: false,
-            local: None,
-            socket: Vec::new(),
-            reset: true,
-            log_id: LogId::Sequential,
-            debug: 0,
             timeouts: Timeouts {
                 busy: seconds(300),
                 close: seconds(60),
                 connect: seconds(10),
                 idle: seconds(43200),
             },
-            protocol: None,
-            protocol_host: None,
-            setuid: None,
-            setgid: None,
-            tls: TlsOptions::default(),
-            accept_tls: None,
-            origins: Default::default(),
+            ..Service::blank()
         },
     }
 }
@@ -74,25 +61,27 @@ pub fn context(service: ServiceContext) -> ThreadContext {
     }
 }
 
-/// Two ends of a TCP connection: ours, and the one that is handed over.
+/// The two ends of a TCP connection: ours, and the one to hand over.
 pub fn accepted() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
     theirs.set_nonblocking(true).unwrap();
-    ours.set_read_timeout(Some(PATIENCE)).unwrap();
-    ours.set_write_timeout(Some(PATIENCE)).unwrap();
+    ours.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    ours.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
     (ours, theirs)
 }
 
 /// A socket as the master would hand it over.
 pub fn handed(socket: TcpStream, number: u64) -> Handed {
     Handed {
-        peer: socket.peer_addr().ok(),
-        socket: OwnedFd::from(socket),
         sequence: number,
-        connection: number,
-        service: 0,
+        connection: Connection {
+            number,
+            service: 0,
+            peer: socket.peer_addr().ok(),
+        },
+        socket: OwnedFd::from(socket),
     }
 }
 
@@ -130,7 +119,7 @@ impl Relay {
         ours
     }
 
-    /// Hands over a socket that was accepted elsewhere.
+    /// Hands over a socket accepted elsewhere.
     pub fn adopt(&mut self, theirs: TcpStream) {
         theirs.set_nonblocking(true).unwrap();
         self.handed += 1;
@@ -139,11 +128,11 @@ impl Relay {
         self.thread.wake_for(1);
     }
 
-    /// Accepts what the relay connects.
+    /// Accepts a connection from the relay.
     pub fn server(&self) -> TcpStream {
         let (server, _) = self.listener.accept().unwrap();
-        server.set_read_timeout(Some(PATIENCE)).unwrap();
-        server.set_write_timeout(Some(PATIENCE)).unwrap();
+        server.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+        server.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
         server
     }
 
@@ -163,7 +152,7 @@ impl Relay {
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "still not so: {what}");
+        assert!(start.elapsed() < TEST_TIMEOUT, "still not so: {what}");
         std::thread::yield_now();
     }
 }
@@ -178,7 +167,7 @@ pub fn pattern(seed: u32) -> Vec<u8> {
     next.take(65_521 * 3).collect()
 }
 
-/// Writes `count` bytes of the pattern, over and over, and a FIN.
+/// Writes `count` bytes of the repeated pattern, and a FIN.
 pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
     let pattern = pattern(seed);
     let mut left = count;
@@ -190,7 +179,7 @@ pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
     to.shutdown(std::net::Shutdown::Write).unwrap();
 }
 
-/// Reads until EOF; every byte must be of the pattern. Returns how many came.
+/// Reads until EOF and checks every byte against the pattern. Returns how many there were.
 pub fn receive_pattern(mut from: &TcpStream, seed: u32) -> usize {
     let pattern = pattern(seed);
     let (mut total, mut buffer) = (0, vec![0; 100_000]);
@@ -222,7 +211,7 @@ pub fn reset(socket: TcpStream) {
     setsockopt(&socket, sockopt::Linger, &linger).unwrap();
 }
 
-/// What a read gives when nothing but the end is to come.
+/// The result of a read after which only the end remains.
 pub fn ending(mut from: &TcpStream) -> io::Result<usize> {
     from.read(&mut [0; 64])
 }

@@ -1,4 +1,4 @@
-//! A relay thread as a whole, with both ends in plain.
+//! A whole relay thread, plain at both ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,13 +15,15 @@ use nix::sys::socket::{
 };
 
 use super::inlet::Inlet;
+use super::reactor::ThreadContext;
+use super::shared::Command;
 use super::support::{
-    self, PATIENCE, Relay, ending, eventually, receive_pattern, reset, send_pattern,
+    self, Relay, TEST_TIMEOUT, ending, eventually, receive_pattern, reset, send_pattern,
 };
-use super::thread::{Command, ThreadContext, spawn};
+use super::thread::spawn;
 use crate::config::Failover;
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{self, Entry, Handed};
+use crate::ipc::handoff::{self, Connection, Entry, Handed};
 use crate::relay::Upstream;
 
 mod encrypted;
@@ -32,7 +34,7 @@ fn is_reset(from: &TcpStream) -> bool {
     ending(from).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
-/// An address that nobody listens on.
+/// An address without a listener.
 fn dead() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
@@ -42,7 +44,7 @@ fn upstream(address: SocketAddr) -> Upstream {
     Upstream::Tcp(address, address.ip().to_string())
 }
 
-/// A listener whose queue is full, so that it answers nobody.
+/// A listener whose queue is full, so that it never answers.
 fn silent() -> (OwnedFd, Vec<TcpStream>, SocketAddr) {
     let flags = SockFlag::empty();
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
@@ -137,7 +139,7 @@ fn an_idle_connection_is_reset_when_its_time_is_up() {
     let start = std::time::Instant::now();
     assert!(is_reset(&client));
     assert!(is_reset(&server));
-    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(start.elapsed() < TEST_TIMEOUT / 2);
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn what_a_client_sends_before_the_upstream_is_there_is_not_lost() {
 #[test]
 fn a_unix_client_may_send_and_be_gone() {
     let mut relay = Relay::start(|_| {});
-    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(b"a line for the log").unwrap();
     drop(ours);
     relay.adopt(TcpStream::from(OwnedFd::from(theirs)));
@@ -299,7 +301,7 @@ fn connections_are_listed_and_cut() {
     let pairs: Vec<_> = (0..3).map(|_| relay.pair()).collect();
     let (reply, count) = bounded(1);
     relay.thread.command(Command::List(reply));
-    assert_eq!(count.recv_timeout(PATIENCE).unwrap(), 3);
+    assert_eq!(count.recv_timeout(TEST_TIMEOUT).unwrap(), 3);
     relay.thread.command(Command::Cut);
     for (client, server) in &pairs {
         assert!(is_reset(client));
@@ -328,7 +330,7 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
     let (sockets, receiver) = crossbeam_channel::unbounded();
     let (master, theirs) = Channel::pair().unwrap();
     let second = spawn(support::context(service()), receiver.clone()).unwrap();
-    let inlet = Inlet::new(theirs, sockets, std::slice::from_ref(&second));
+    let inlet = Inlet::new(theirs, sockets, vec![second.shared()]);
     let context = ThreadContext {
         inlet: Some(inlet),
         ..support::context(service())
@@ -340,9 +342,11 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
     for n in 1..=6 {
         let entry = Entry {
             sequence: n,
-            connection: n,
-            service: 0,
-            peer: None,
+            connection: Connection {
+                number: n,
+                service: 0,
+                peer: None,
+            },
         };
         handoff::encode(&entry, &mut message);
     }
@@ -365,7 +369,7 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
 
 #[test]
 fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
-    // Nobody listens there: each session ends as soon as it has begun.
+    // There is no listener, so each session ends as soon as it has begun.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = gone.local_addr().unwrap();
     drop(gone);
@@ -373,7 +377,7 @@ fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
     let (_master, theirs) = Channel::pair().unwrap();
     let context = support::context(support::service(&[nobody]));
     let thread = spawn(context, receiver.clone()).unwrap();
-    let inlet = Inlet::new(theirs, sockets, std::slice::from_ref(&thread));
+    let inlet = Inlet::new(theirs, sockets, vec![thread.shared()]);
     let sent = AtomicBool::new(false);
     scope(|scope| {
         scope.spawn(|| {
@@ -385,12 +389,14 @@ fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
             let handed = Handed {
                 socket: OwnedFd::from(UnixStream::pair().unwrap().0),
                 sequence: n,
-                connection: n,
-                service: 0,
-                peer: None,
+                connection: Connection {
+                    number: n,
+                    service: 0,
+                    peer: None,
+                },
             };
             assert!(inlet.pass_on(handed, usize::MAX).is_none());
-            // One at a time: the thread has nothing to do but to look, again and again.
+            // One at a time, so that the thread only looks into the channel, again and again.
             while thread.load() > 0 {
                 std::thread::yield_now();
             }

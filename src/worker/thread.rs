@@ -1,68 +1,18 @@
-//! A relay thread from outside: what it is started with, and what it can be told.
+//! A relay thread seen from outside: starting it, commanding it, waiting for its end.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::inlet::Inlet;
-use super::reactor::Reactor;
-use crate::helper::Kind;
+use super::reactor::{Reactor, ThreadContext};
+use super::shared::{Command, Shared};
 use crate::ipc::handoff::Handed;
-use crate::ipc::scoreboard::Scoreboard;
-use crate::relay::ServiceContext;
 use crate::relay::poller::Poller;
 use crate::step::NameStep;
-
-/// What a relay thread is started with.
-#[derive(Debug)]
-pub struct ThreadContext {
-    /// The services, by index.
-    pub services: Arc<[ServiceContext]>,
-    /// Where is counted.
-    pub scoreboard: Scoreboard,
-    /// Which worker this is, from 0.
-    pub worker: usize,
-    /// A client's socket to each helper that workers ask.
-    pub helpers: Vec<(Kind, OwnedFd)>,
-    /// Where the worker's sockets come in, for the thread that receives them.
-    pub inlet: Option<Inlet>,
-}
-
-/// What a relay thread can be told.
-#[derive(Debug)]
-pub enum Command {
-    /// Write a line for each connection, and send how many there were.
-    List(Sender<usize>),
-    /// Let the sessions end by themselves; end with the last one, when the channel of sockets is
-    /// closed and empty.
-    Drain,
-    /// End every session now.
-    Cut,
-    /// There is a new helper of a kind; what the last one has not answered is asked again.
-    Helper(Kind, OwnedFd),
-}
-
-/// What the thread and its handle share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub poller: Arc<Poller>,
-    /// Sockets that the thread is to take off the channel.
-    pub permits: AtomicUsize,
-    /// Sessions that it has.
-    pub active: AtomicUsize,
-}
-
-impl Shared {
-    /// Sessions that the thread has or is about to have.
-    pub fn load(&self) -> usize {
-        self.active.load(Relaxed) + self.permits.load(Acquire)
-    }
-}
 
 /// A running relay thread.
 #[derive(Debug)]
@@ -72,7 +22,7 @@ pub struct ThreadHandle {
     thread: JoinHandle<()>,
 }
 
-/// Starts a relay thread that takes its sockets off `receiver`, which all threads of a worker may
+/// Starts a relay thread that takes its sockets from `receiver`, which all threads of a worker may
 /// share.
 ///
 /// # Errors
@@ -97,7 +47,7 @@ pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<T
 }
 
 impl ThreadHandle {
-    /// Tells the thread to take `sockets` more off the channel, where they are already.
+    /// Lets the thread take `sockets` more from the channel, where they are already.
     pub fn wake_for(&self, sockets: usize) {
         self.shared.permits.fetch_add(sockets, Release);
         self.shared.poller.notify();
@@ -107,17 +57,17 @@ impl ThreadHandle {
         Arc::clone(&self.shared)
     }
 
-    /// Sessions that it has.
+    /// Its sessions.
     pub fn active(&self) -> usize {
         self.shared.active.load(Relaxed)
     }
 
-    /// Sessions that it has or is about to have.
+    /// Sessions that the thread has or is about to have.
     pub fn load(&self) -> usize {
         self.shared.load()
     }
 
-    /// Tells the thread to do something. One that has ended does nothing.
+    /// Sends the thread a command. A thread that has ended ignores it.
     pub fn command(&self, command: Command) {
         let _ = self.commands.send(command);
         self.shared.poller.notify();
@@ -128,13 +78,13 @@ impl ThreadHandle {
         self.thread.is_finished()
     }
 
-    /// Waits until the thread has ended, which it does after [`Command::Drain`] once the sender of
-    /// its sockets is dropped and its last session is over.
+    /// Waits until the thread has ended. After [`Command::Drain`] that is when the sender of its
+    /// sockets is dropped and its last session is over.
     ///
     /// # Errors
-    /// It panicked outside of a session.
+    /// It panicked outside a session.
     pub fn join(self) -> std::thread::Result<()> {
-        // The channel's closing makes no event: this lets the thread look once more.
+        // The closing of the channel makes no event, so wake the thread.
         self.shared.poller.notify();
         self.thread.join()
     }

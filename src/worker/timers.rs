@@ -1,16 +1,16 @@
-//! Deadlines, one for each session, moved lazily: activity only changes a number in the session,
-//! and the set is touched when a deadline comes nearer, runs out, or its session ends.
+//! Deadlines, one for each session, moved lazily: activity only changes a number in the session. The
+//! set changes when a deadline comes nearer or runs out, or its session ends.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// Where a session's entry stands in the set. Belongs to the session, is kept by [`Timers`].
+/// What a session's timer is set to. It belongs to the session, and [`Timers`] maintains it.
 #[derive(Debug, Default)]
-pub struct Entry {
+pub struct Timer {
     armed: Option<Instant>,
 }
 
-/// The set. An entry may stand earlier than its session's deadline, never later.
+/// All timers that are set. A timer may be set earlier than its session's deadline, never later.
 #[derive(Debug, Default)]
 pub struct Timers {
     set: BTreeSet<(Instant, u64)>,
@@ -22,13 +22,13 @@ impl Timers {
         Self::default()
     }
 
-    /// The session with this key wants to be woken at `due` (`None`: never). Touches the set only
-    /// when that is earlier than what it was armed for.
-    pub fn settle(&mut self, key: u64, entry: &mut Entry, due: Option<Instant>) {
+    /// Wakes the session with this key at `due` (`None`: never). Changes the set only if that is
+    /// earlier than the timer was set to.
+    pub fn settle(&mut self, key: u64, timer: &mut Timer, due: Option<Instant>) {
         let Some(due) = due else {
             return;
         };
-        match entry.armed {
+        match timer.armed {
             Some(armed) if armed <= due => return,
             Some(armed) => {
                 self.set.remove(&(armed, key));
@@ -36,39 +36,39 @@ impl Timers {
             None => {}
         }
         self.set.insert((due, key));
-        entry.armed = Some(due);
+        timer.armed = Some(due);
     }
 
-    /// The session is gone, and its entry with it.
-    pub fn cancel(&mut self, key: u64, entry: &mut Entry) {
-        if let Some(armed) = entry.armed.take() {
+    /// The session has ended: removes its timer.
+    pub fn cancel(&mut self, key: u64, timer: &mut Timer) {
+        if let Some(armed) = timer.armed.take() {
             self.set.remove(&(armed, key));
         }
     }
 
-    /// When to wake up for the first of them.
+    /// When the first timer runs out.
     pub fn next(&self) -> Option<Instant> {
         self.set.first().map(|&(at, _)| at)
     }
 
-    /// Takes off one key whose time has come. Its session must be told by [`Timers::fired`], and
-    /// be settled again.
+    /// Removes one key whose time has come. Call [`Timers::fired`] for its session, and settle it
+    /// again.
     pub fn expired(&mut self, now: Instant) -> Option<u64> {
         let &(at, _) = self.set.first()?;
         (at <= now).then(|| self.set.pop_first().map(|(_, key)| key))?
     }
 
-    /// Notes that an entry was taken off by [`Timers::expired`].
-    pub fn fired(entry: &mut Entry) {
-        entry.armed = None;
+    /// Notes that [`Timers::expired`] removed the timer.
+    pub fn fired(timer: &mut Timer) {
+        timer.armed = None;
     }
 
-    /// How many sessions wait for a time.
+    /// How many timers are set.
     pub fn len(&self) -> usize {
         self.set.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether no timer is set.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }
@@ -86,25 +86,25 @@ mod tests {
     #[test]
     fn a_deadline_that_moves_away_costs_nothing_until_it_fires() {
         let start = Instant::now();
-        let (mut timers, mut entry) = (Timers::new(), Entry::default());
-        timers.settle(1, &mut entry, Some(seconds(start, 10)));
+        let (mut timers, mut timer) = (Timers::new(), Timer::default());
+        timers.settle(1, &mut timer, Some(seconds(start, 10)));
         for n in 11..100 {
-            timers.settle(1, &mut entry, Some(seconds(start, n)));
+            timers.settle(1, &mut timer, Some(seconds(start, n)));
         }
         assert_eq!(timers.next(), Some(seconds(start, 10)));
         assert_eq!(timers.expired(seconds(start, 9)), None);
         assert_eq!(timers.expired(seconds(start, 10)), Some(1));
-        Timers::fired(&mut entry);
-        timers.settle(1, &mut entry, Some(seconds(start, 99)));
+        Timers::fired(&mut timer);
+        timers.settle(1, &mut timer, Some(seconds(start, 99)));
         assert_eq!(timers.next(), Some(seconds(start, 99)));
     }
 
     #[test]
     fn a_deadline_that_comes_nearer_is_armed_anew() {
         let start = Instant::now();
-        let (mut timers, mut entry) = (Timers::new(), Entry::default());
-        timers.settle(1, &mut entry, Some(seconds(start, 10)));
-        timers.settle(1, &mut entry, Some(seconds(start, 5)));
+        let (mut timers, mut timer) = (Timers::new(), Timer::default());
+        timers.settle(1, &mut timer, Some(seconds(start, 10)));
+        timers.settle(1, &mut timer, Some(seconds(start, 5)));
         assert_eq!(timers.len(), 1);
         assert_eq!(timers.expired(seconds(start, 5)), Some(1));
         assert_eq!(timers.expired(seconds(start, 50)), None);
@@ -115,9 +115,9 @@ mod tests {
         let start = Instant::now();
         let mut timers = Timers::new();
         for key in 0..1000 {
-            let mut entry = Entry::default();
-            timers.settle(key, &mut entry, Some(seconds(start, 43200)));
-            timers.cancel(key, &mut entry);
+            let mut timer = Timer::default();
+            timers.settle(key, &mut timer, Some(seconds(start, 43200)));
+            timers.cancel(key, &mut timer);
         }
         assert!(timers.is_empty());
         assert_eq!(timers.next(), None);
@@ -128,7 +128,7 @@ mod tests {
         let start = Instant::now();
         let mut timers = Timers::new();
         for (key, at) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
-            timers.settle(key, &mut Entry::default(), Some(seconds(start, at)));
+            timers.settle(key, &mut Timer::default(), Some(seconds(start, at)));
         }
         let mut order = Vec::new();
         while let Some(key) = timers.expired(seconds(start, 25)) {

@@ -1,4 +1,4 @@
-//! A desk to work at: mail servers, adit before them, and a folder for the programs.
+//! The surroundings of a mail program: mail servers, adit in front of them, and folders.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,21 +12,21 @@ use crate::support::openssl::Tool;
 use crate::support::terminal::Terminal;
 use crate::support::{Adit, Certs, DEADLINE, Plan, own_loopback, poll_for};
 
-/// What stands in the mail that is sent and fetched.
+/// The text of the mail that is sent and fetched.
 pub const TEXT: &str = "the text of the mail";
 
-/// See the module.
+/// Mail servers, adit, and a folder for each try.
 pub struct Desk {
     /// The provider.
     pub host: MailHost,
     adit: Adit,
-    /// The servers read its files as they go.
+    /// The servers read its files while they run.
     _certs: Certs,
     count: AtomicUsize,
 }
 
 impl Desk {
-    /// Servers with a mail in the mailbox, and adit in client mode before each of their ports.
+    /// Servers with a mail in the mailbox, and adit in client mode in front of each of their ports.
     pub fn new() -> Desk {
         let certs = Certs::new();
         let host = MailHost::modern(&certs);
@@ -62,7 +62,7 @@ impl Desk {
         self.adit.address(service).port()
     }
 
-    /// A new folder, for one try of one program: the one of whatever has no other place to write.
+    /// A new folder for one try of one program, also its home directory.
     pub fn folder(&self) -> PathBuf {
         let name = format!("try{}", self.count.fetch_add(1, Ordering::Relaxed));
         let folder = self.adit.plan.folder().join(name);
@@ -71,12 +71,12 @@ impl Desk {
         folder
     }
 
-    /// What a program has that is run apart.
+    /// The files for a program that runs apart.
     pub fn own(&self) -> Own {
         Own::new(self.folder())
     }
 
-    /// Lines of the table with this desk's values.
+    /// Lines of the table with this desk's values filled in.
     pub fn filled_in(&self, lines: &[&str]) -> Vec<String> {
         let elsewhere = self.adit.address("smtp-elsewhere").to_string();
         let port = self.port("imap").to_string();
@@ -89,7 +89,7 @@ impl Desk {
         lines.iter().map(fill).collect()
     }
 
-    /// Starts a program that will send a mail; its input is the mail.
+    /// Starts a program that sends a mail; its input is the mail.
     pub fn sends(&self, command: &mut Command) -> Try {
         let maildir = self.host.maildir();
         let before = mails(&maildir);
@@ -106,7 +106,7 @@ impl Desk {
         }
     }
 
-    /// Starts a program that will write what it fetches into `into`, or show it.
+    /// Starts a program that writes what it fetches into `into`, or shows it.
     pub fn fetches(&self, command: &mut Command, into: Option<&Path>) -> Try {
         let mut tool = Tool::start(command);
         tool.end_input();
@@ -134,7 +134,7 @@ impl Desk {
     }
 }
 
-/// A mail as programs hand it to a mail server.
+/// A mail as programs submit it to a mail server.
 pub fn mail() -> String {
     format!("{HEADERS}\n{TEXT}\n")
 }
@@ -144,7 +144,7 @@ pub const SUBJECT: &str = "as the manual tells";
 
 const HEADERS: &str = "From: anna@mail.test\nTo: anna@mail.test\nSubject: as the manual tells\n";
 
-/// A file with this text that only its owner may read: programs refuse passwords in others.
+/// Writes a file that only its owner can read: programs refuse passwords in others.
 pub fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
     let file = folder.join(name);
     fs::create_dir_all(file.parent().expect("a folder")).expect("mkdir");
@@ -153,10 +153,10 @@ pub fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// The user `nobody`: some programs refuse to work for root.
+/// The user `nobody`: some programs refuse to run as root.
 pub const NOBODY: (u32, u32) = (65534, 65534);
 
-/// Gives a folder and all that is in it to the user `nobody`.
+/// Gives a folder and everything in it to the user `nobody`.
 pub fn own_by_nobody(folder: &Path) {
     chown(folder, Some(NOBODY.0), Some(NOBODY.1)).expect("chown");
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
@@ -167,13 +167,13 @@ pub fn own_by_nobody(folder: &Path) {
     }
 }
 
-/// A program at work.
+/// A running program.
 pub struct Try {
     program: Program,
-    /// The server that it talks to, if it is not the one that sends.
+    /// The server that it talks to, if another process sends.
     daemon: Option<(&'static str, Child)>,
     logs: Vec<PathBuf>,
-    /// Its surroundings, as long as it is at work.
+    /// Its surroundings, while it runs.
     own: Option<Own>,
     proof: Proof,
 }
@@ -183,30 +183,30 @@ enum Program {
     OnTerminal(Terminal, Child),
 }
 
-/// What shows that the mail went through.
+/// The proof that the mail went through.
 enum Proof {
     /// More mails in the mailbox.
     Mails { maildir: PathBuf, before: usize },
-    /// The mail's text in a file, or in one of a folder.
+    /// The mail's text in a file, or in a file of a folder.
     File(PathBuf),
-    /// The mail's text or subject in what the program said.
+    /// The mail's text or subject in the program's output.
     Shown,
 }
 
 impl Try {
-    /// It says what it does in this file.
+    /// The program logs to this file.
     pub fn logging_to(mut self, file: PathBuf) -> Try {
         self.logs.push(file);
         self
     }
 
-    /// This server, of this name, does the work; it ends with the value.
+    /// The server with this name does the work, and ends with the value.
     pub fn beside(mut self, name: &'static str, daemon: Child) -> Try {
         self.daemon = Some((name, daemon));
         self
     }
 
-    /// It is run apart, with these surroundings.
+    /// The program runs apart, in these surroundings.
     pub fn within(mut self, own: Own) -> Try {
         self.logs.push(own.messages());
         self.own = Some(own);
@@ -224,7 +224,7 @@ impl Try {
         self
     }
 
-    /// What it said, and wrote to its logs.
+    /// The program's output and logs.
     pub fn said(&self) -> String {
         let mut said = match &self.program {
             Program::Piped(tool) => tool.said(),
@@ -248,15 +248,14 @@ impl Try {
     /// Waits until the mail went through.
     #[track_caller]
     pub fn worked(self, name: &str) {
-        if poll_for(DEADLINE, || self.done().then_some(())).is_none() {
-            panic!(
-                "{name} did not do it with the settings of the table:\n{}",
-                self.said()
-            );
-        }
+        assert!(
+            poll_for(DEADLINE, || self.done().then_some(())).is_some(),
+            "{name} did not do it with the settings of the table:\n{}",
+            self.said()
+        );
     }
 
-    /// Waits until it says the message; then nothing went through.
+    /// Waits for one of the messages; nothing may have gone through.
     #[track_caller]
     pub fn failed(self, name: &str, messages: &[&str]) {
         let said = || {
@@ -266,9 +265,11 @@ impl Try {
                 .any(|message| said.contains(message))
                 .then_some(())
         };
-        if poll_for(DEADLINE, said).is_none() {
-            panic!("{name} says none of {messages:?}:\n{}", self.said());
-        }
+        assert!(
+            poll_for(DEADLINE, said).is_some(),
+            "{name} says none of {messages:?}:\n{}",
+            self.said()
+        );
         assert!(!self.done(), "{name} did it all the same:\n{}", self.said());
     }
 }
@@ -290,12 +291,13 @@ impl Drop for Program {
     }
 }
 
-/// How many of the mails are ours: a server may write to its postmaster, who is the same here.
+/// How many of the mails are the test's: a server may write to its postmaster, who is the same user
+/// here.
 fn mails(maildir: &Path) -> usize {
     ["new", "cur"]
         .iter()
         .filter_map(|part| fs::read_dir(maildir.join(part)).ok())
-        .flat_map(|entries| entries.flatten())
+        .flat_map(Iterator::flatten)
         .filter(|entry| contains(&entry.path(), SUBJECT))
         .count()
 }

@@ -1,4 +1,4 @@
-//! Programs that fetch, or show what is there.
+//! Programs that fetch mail, or show what is there.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::desk::{Desk, NOBODY, Try, own_by_nobody, written};
 use super::{From, Row};
 use crate::support::mail::{PASSWORD, USER};
 
-/// Which, and how.
+/// Each program, and how to run it.
 pub const ROWS: &[Row] = &[
     ("aerc", From::Package("aerc"), aerc),
     ("Alpine", From::Package("alpine"), alpine),
@@ -43,7 +43,7 @@ fn aerc(desk: &Desk, lines: &[String]) -> Try {
         lines.join("\n")
     );
     written(&folder, ".config/aerc/accounts.conf", &text);
-    // Its screen is drawn by changes alone; where its output is a file it writes a log there.
+    // Its screen is drawn by differences; if its output is a file, it writes a log there.
     let log = folder.join("log");
     let program = desk.shows(
         Command::new("sh")
@@ -58,12 +58,12 @@ fn aerc(desk: &Desk, lines: &[String]) -> Try {
 
 fn alpine(desk: &Desk, lines: &[String]) -> Try {
     let folder = desk.folder();
-    // The version that it was used with last, so that it shows no greeting.
+    // The last version used, so that it shows no greeting.
     let text = format!(
         "{}\nlast-version-used=7.99\nuser-domain=mail.test\n",
         lines.join("\n")
     );
-    // It rests for seconds after making this folder itself.
+    // It sleeps for seconds after creating this folder itself.
     std::fs::create_dir(folder.join("mail")).expect("mkdir");
     let file = written(&folder, "pinerc", &text);
     let program = desk.shows(

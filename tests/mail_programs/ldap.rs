@@ -1,4 +1,4 @@
-//! LDAP programs: plain to adit in client mode, and with TLS to it in server mode.
+//! LDAP programs: plain to adit in client mode, and with TLS to adit in server mode.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -8,11 +8,11 @@ use crate::support::openssl::Tool;
 use crate::support::peers::Server;
 use crate::support::{Certs, Plan, tls};
 
-/// An LDAP server of two answers: a bind succeeds, and `whoami` is answered with nothing.
+/// An LDAP server with two answers: a bind succeeds, and `whoami` gets an empty answer.
 fn answer(stream: &mut (impl Read + Write)) {
     let mut request = [0; 512];
     while let Ok(6..) = stream.read(&mut request) {
-        // SEQUENCE, INTEGER with the message's number, then the operation (RFC 4511).
+        // SEQUENCE, INTEGER with the message number, then the operation (RFC 4511).
         let (number, operation) = (request[4], request[5]);
         let kind = match operation {
             0x60 => 0x61,
@@ -30,7 +30,7 @@ fn answer(stream: &mut (impl Read + Write)) {
     }
 }
 
-/// Asks who it is, and tells whether that went well, and what was said.
+/// Runs ldapwhoami; returns whether it succeeded, and its output.
 fn whoami(url: &str, ca: &std::path::Path) -> (bool, String) {
     let mut tool = Tool::start(
         Command::new("ldapwhoami")

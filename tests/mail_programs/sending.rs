@@ -1,4 +1,4 @@
-//! Programs that send.
+//! Programs that send mail.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::desk::{Desk, SUBJECT, Try, written};
 use super::{From, Row};
 use crate::support::mail::{PASSWORD, USER};
 
-/// Which, and how.
+/// Each program, and how to run it.
 pub const ROWS: &[Row] = &[
     ("curl", From::Package("curl"), curl),
     ("esmtp", From::Package("esmtp"), esmtp),

@@ -13,7 +13,7 @@ use crate::support::mail::{PASSWORD, USER};
 use crate::support::openssl::run;
 use crate::support::wait_for;
 
-/// Which, and how.
+/// Each program, and how to run it.
 pub const ROWS: &[Row] = &[
     (
         "Alertmanager",
@@ -101,7 +101,7 @@ fn dma(desk: &Desk, lines: &[String]) -> Try {
     desk.sends(&mut command).within(own)
 }
 
-/// As Debian's package, but with files of its own.
+/// As in Debian's package, but with files of its own.
 const EXIM: &str = "primary_hostname = client.test
 log_file_path = FOLDER/spool/exim4/%slog
 keep_environment =
@@ -125,7 +125,7 @@ plain:
 
 fn exim(desk: &Desk, lines: &[String]) -> Try {
     let own = desk.own();
-    // The user that the package would have made.
+    // The user that the package would have created.
     let (uid, gid) = user("nobody");
     for (file, line) in [
         (
@@ -188,7 +188,7 @@ fn ssmtp(desk: &Desk, _: &[String]) -> Try {
     desk.sends(&mut command).within(own)
 }
 
-/// Nothing listens; mail comes from sendmail(1) and leaves through adit.
+/// It listens nowhere; mail comes from sendmail(1) and leaves through adit.
 const POSTFIX_MASTER: &str = "postlog unix-dgram n - n - 1 postlogd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -228,7 +228,7 @@ fn postfix(desk: &Desk, lines: &[String]) -> Try {
     for (name, text) in [
         ("main.cf", text.as_str()),
         ("master.cf", POSTFIX_MASTER),
-        // postfix complains when it is not there.
+        // postfix complains if it is missing.
         ("dynamicmaps.cf", ""),
     ] {
         fs::write(config.join(name), text).expect("writing");

@@ -249,7 +249,7 @@ check "but not what was disabled" status 3 $init status
 dpkg -r adit >/dev/null 2>&1
 check "purging" bash -c 'dpkg -P adit >/root/said 2>&1'
 check "leaves what the administrator put there" [ -s /etc/adit/mail.example.com.key -a -s /etc/adit/mail.example.com.crt ]
-check "says so" bash -c 'grep -q "/etc/adit is left" /root/said && grep -qx /etc/adit/mail.example.com.key /root/said'
+check "says so" bash -c 'grep -q "/etc/adit is kept" /root/said && grep -qx /etc/adit/mail.example.com.key /root/said'
 check "and that keys are among it" grep -q 'there are private keys' /root/said
 rm -r /etc/adit
 rm -rf /etc/letsencrypt /etc/stunnel/stunnel.conf

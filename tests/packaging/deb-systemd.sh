@@ -175,7 +175,7 @@ systemctl start adit@two
 was=$(property MainPID)
 check "an upgrade to a program that crashes when it is to serve says so" bash -c '
     dpkg -i --force-confold /mnt/adit-crash-serving.deb 2>&1 |
-        grep "adit.service: the new program cannot take over, and the old one goes on"'
+        grep "adit.service: the new program cannot take over, and the old one keeps running"'
 check "leaves the old one running" not is_new "$was"
 check "which relays" relays 2110
 check "the next upgrade is taken" dpkg -i --force-confold /mnt/adit-2.deb

@@ -30,7 +30,7 @@ good() {
     before=$(taken_over)
     upgrade "$1" && is_new "$first" && [ "$(taken_over)" = $((before + 1)) ]
 }
-# The package is installed, the program is not taken, and whoever upgrades is told.
+# The package is installed, the program is not taken, and the upgrade reports it.
 bad() {
     local before
     before=$(taken_over)
@@ -40,7 +40,7 @@ fifty() {
     local nth
     for nth in $(seq $UPGRADES); do
         case $nth in
-        10) bad crash "what runs is left as it is" ;;
+        10) bad crash "the running adit is left alone" ;;
         20) bad crash-serving "the old one goes on" ;;
         30) bad other "the old one goes on" ;;
         40) bad hang "the old one goes on" ;;

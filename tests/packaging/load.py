@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-PATIENCE = 20
+CONNECT_TIMEOUT = 20
 CLIENTS = 3
 
 port, server_port = int(sys.argv[1]), int(sys.argv[2])
@@ -72,7 +72,7 @@ def ask(connection, line):
 
 def connect():
     try:
-        return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        return socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT)
     except OSError as error:
         count("refused", error)
         return None

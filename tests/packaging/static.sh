@@ -58,6 +58,23 @@ check "every crate in the binary has its licence told" bash -c "
     cd '$packaging/..' && cargo tree --locked -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}' |
     awk '\$1 != \"adit\" { sub(/^v/, \"\", \$2); print \"Files: vendor/\" \$1 \"-\" \$2 \"/*\" }' | sort -u |
     while read -r line; do grep -qxF \"\$line\" '$unpacked/usr/share/doc/adit/copyright' || { echo \"\$line\"; exit 1; }; done"
+sbom=$unpacked/usr/share/doc/adit/adit.cdx.json
+lists_what_is_linked() {
+    (cd "$packaging/.." && cargo tree --locked -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}') |
+        awk '$1 != "adit" { sub(/^v/, "", $2); print "pkg:cargo/" $1 "@" $2 }' | sort -u >"$unpacked/linked"
+    jq -r '.components[].purl | select(startswith("pkg:cargo/"))' "$sbom" | sort >"$unpacked/listed"
+    [ "$(wc -l <"$unpacked/linked")" -gt 50 ] && diff "$unpacked/linked" "$unpacked/listed"
+}
+check "the bill of materials lists every crate in the binary and no other" lists_what_is_linked
+check "and AWS-LC, which one of them brings" jq -e '
+    [.components[] | select(.name == "aws-lc") | .version | test("^[0-9.]+$")] == [true]' "$sbom"
+check "each of them has its checksum and its licence" jq -e '
+    [.components[] | select(.purl | startswith("pkg:cargo/")) | .hashes[0].content and .licenses[0].expression] | all' "$sbom"
+check "and what each needs is listed" jq -e '
+    ([.components[]."bom-ref", .metadata.component."bom-ref"] | sort) as $known |
+    ([.dependencies[] | .ref, .dependsOn[]] | unique) - $known == []' "$sbom"
+check "it names no folder of the machine that built it" bash -c "! grep -e 'path+file' -e '$HOME' '$sbom'"
+check "the rpm has the same one" bash -c "rpm2cpio '$rpm' | cpio -i --quiet --to-stdout ./usr/share/doc/adit/adit.cdx.json | cmp - '$sbom'"
 newest() {
     objdump -T "$unpacked/usr/bin/adit" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1
 }

@@ -1,21 +1,21 @@
 //! The table: each file, and what both programs make of it.
 
-/// What a start comes to.
+/// The result of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
     Serves,
     Refuses,
 }
 
-/// A file, with `{dir}`, `{cert}`, `{key}`, `{both}` and `{ca}` in the place of paths, and
-/// `{port}` in that of a free port.
+/// A file with `{dir}`, `{cert}`, `{key}`, `{both}` and `{ca}` in place of paths, and `{port}` in place
+/// of a free port.
 pub struct File {
     pub name: &'static str,
     pub text: &'static str,
     /// `None`: it cannot be started here.
     pub stunnel: Option<Ends>,
     pub adit: Ends,
-    /// What `adit check` says; nothing where this is empty.
+    /// The messages of `adit check`; none if empty.
     pub says: &'static [&'static str],
     /// Why they differ.
     pub differs: &'static str,

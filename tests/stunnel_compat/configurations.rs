@@ -1,4 +1,4 @@
-//! What both take, and what both refuse, of a configuration's text.
+//! What both programs accept, and what both refuse, in a configuration's text.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ fn configurations_that_are_refused() {
     require!(program "stunnel4");
     let certs = Certs::new();
     let server = certs.server().lines();
-    // Not here: `CAfile` of a file that is not there, and a `connect` without a port, which stunnel
-    // takes until a connection comes, and adit refuses at once.
+    // Not here: `CAfile` with a missing file, and `connect` without a port. stunnel accepts these until
+    // a connection comes; adit refuses them at once.
     for lines in [
         server.clone(),
         format!("connect = 127.0.0.1:9\n{server}nonsense = 1\n"),
@@ -42,7 +42,7 @@ fn configurations_that_are_refused() {
     }
 }
 
-/// One service, in a shape that `change` gives the text: both serve it.
+/// One service, with its text changed by `change`: both serve it.
 #[track_caller]
 fn is_served_by_both(change: impl Fn(String) -> String) {
     let certs = Certs::new();

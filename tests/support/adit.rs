@@ -1,4 +1,4 @@
-//! The program under test: its configuration, its life, its log.
+//! The program under test: its configuration, its processes, its log.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::kernel::{self, Kernel};
 use super::terminal::{Terminal, take_terminal_away};
 use super::{DEADLINE, poll_for, proc, stand_in};
 
-/// A configuration that is not started yet, in a temporary folder of its own.
+/// A configuration that has not been started, in its own temporary folder.
 pub struct Plan {
     folder: TempDir,
     globals: Vec<String>,
@@ -31,18 +31,18 @@ pub struct Plan {
     kernel: Option<Kernel>,
 }
 
-/// What a program that ended by itself left behind.
+/// The remains of a program that exited by itself.
 pub struct Outcome {
     /// Its exit status.
     pub status: ExitStatus,
-    /// Everything it said: standard output, standard error and the log file.
+    /// All its output: standard output, standard error and the log file.
     pub said: String,
-    /// Keeps the folder that `said` may speak of.
+    /// Keeps the folder that `said` may mention.
     pub folder: TempDir,
 }
 
 impl Outcome {
-    /// Fails unless every one of `phrases` was said.
+    /// Fails unless every one of `phrases` is in the output.
     #[track_caller]
     pub fn says(&self, phrases: &[&str]) -> &Self {
         for phrase in phrases {
@@ -55,7 +55,7 @@ impl Outcome {
         self
     }
 
-    /// Fails unless it ended with this exit status.
+    /// Fails unless this is its exit status.
     #[track_caller]
     pub fn exits(&self, code: i32) -> &Self {
         assert_eq!(self.status.code(), Some(code), "said:\n{}", self.said);
@@ -69,7 +69,7 @@ pub fn program() -> PathBuf {
 }
 
 impl Plan {
-    /// A folder that root's children may enter, and nothing else yet.
+    /// An empty folder that root's children may enter.
     pub fn new() -> Plan {
         let folder = tempfile::Builder::new()
             .prefix("adit-test-")
@@ -96,7 +96,8 @@ impl Plan {
         self.folder.path()
     }
 
-    /// Adds lines before the first section. A line given here replaces the harness's own of that name.
+    /// Adds lines before the first section. A line given here replaces the harness's own line of that
+    /// name.
     pub fn global(mut self, lines: impl AsRef<str>) -> Plan {
         self.globals
             .extend(lines.as_ref().lines().map(|line| line.trim().to_owned()));
@@ -109,7 +110,7 @@ impl Plan {
         self
     }
 
-    /// The file's text, exactly; no line of the harness's is added.
+    /// The file's exact text; the harness adds no line.
     pub fn verbatim(mut self, text: impl Into<String>) -> Plan {
         self.verbatim = Some(text.into());
         self
@@ -127,7 +128,7 @@ impl Plan {
         self
     }
 
-    /// Starts it as this user and group, who then own the folder.
+    /// Starts it as this user and group, which then own the folder.
     pub fn user(mut self, uid: u32, gid: u32) -> Plan {
         self.user = Some((uid, gid));
         self
@@ -139,7 +140,7 @@ impl Plan {
         self
     }
 
-    /// Another program than the one under test.
+    /// Another program instead of the one under test.
     pub fn program(mut self, path: impl Into<PathBuf>) -> Plan {
         self.program = path.into();
         self
@@ -195,7 +196,7 @@ impl Plan {
                 add(&line);
             }
         }
-        // stunnel writes its pid file in a system folder unless told otherwise.
+        // stunnel writes its pid file to a system folder unless configured otherwise.
         if self.program != Path::new(env!("CARGO_BIN_EXE_adit")) && !given("pid") {
             add("pid =");
         }
@@ -211,12 +212,12 @@ impl Plan {
         text
     }
 
-    /// The command, its configuration written.
+    /// The command; its configuration is written.
     pub fn command(&self) -> Command {
         fs::write(self.file(), self.text()).expect("writing the configuration");
         let mut path = self.program.clone();
         if let Some((uid, gid)) = self.user {
-            // That user may not be let into the folder where cargo builds.
+            // That user may not have access to cargo's build folder.
             let copy = self.folder().join("program");
             fs::copy(&path, &copy).expect("copying the program");
             path = copy;
@@ -255,7 +256,7 @@ impl Plan {
         command
     }
 
-    /// Starts it and waits until it serves; fails with all it said if it does not.
+    /// Starts it and waits until it serves; otherwise fails with all its output.
     #[track_caller]
     pub fn start(self) -> Adit {
         let adit = self.launch();
@@ -263,7 +264,7 @@ impl Plan {
         adit
     }
 
-    /// Starts it, and waits for nothing.
+    /// Starts it without waiting.
     #[track_caller]
     pub fn launch(self) -> Adit {
         let said = fs::File::create(self.folder().join("said")).expect("a file for its output");
@@ -273,7 +274,7 @@ impl Plan {
         })
     }
 
-    /// Starts it with this as its standard error, and waits for nothing.
+    /// Starts it with this as its standard error, without waiting.
     #[track_caller]
     pub fn launch_telling(self, stderr: impl Into<Stdio>) -> Adit {
         let stderr = stderr.into();
@@ -302,7 +303,7 @@ impl Plan {
         }
     }
 
-    /// Runs it until it ends by itself; fails if it goes on past the deadline.
+    /// Runs it until it exits by itself; fails if it runs past the deadline.
     #[track_caller]
     pub fn run(self) -> Outcome {
         let mut adit = self.launch();
@@ -333,7 +334,7 @@ fn own_all(folder: &Path, uid: u32, gid: u32) {
     }
 }
 
-/// A running program. Ended, with everything it started, when the value goes.
+/// A running program, stopped on drop with everything it started.
 pub struct Adit {
     /// Its configuration.
     pub plan: Plan,
@@ -353,17 +354,17 @@ impl Adit {
         self.pid
     }
 
-    /// A daemon's process number, once its pid file tells.
+    /// A daemon's process number, once its pid file has it.
     pub fn adopt(&mut self, pid: i32) {
         self.pid = pid;
     }
 
-    /// The log file as it stands.
+    /// The log file's current content.
     pub fn log(&self) -> String {
         read_lossy(&self.plan.log_file())
     }
 
-    /// Log file, and what standard output and standard error say beyond it.
+    /// The log file, and the rest of standard output and standard error.
     pub fn everything_said(&self) -> String {
         let log = self.log();
         let said = read_lossy(&self.plan.folder().join("said"));
@@ -379,17 +380,17 @@ impl Adit {
             .count()
     }
 
-    /// The first log line with `phrase`, as soon as there is one.
+    /// Waits for the first log line with `phrase`.
     #[track_caller]
     pub fn wait_for_log(&self, phrase: &str) -> String {
         self.wait_for_log_times(phrase, 1)
     }
 
-    /// The `count`th log line with `phrase`, as soon as there is one.
+    /// Waits for the `count`th log line with `phrase`.
     #[track_caller]
     pub fn wait_for_log_times(&self, phrase: &str, count: usize) -> String {
         let found = poll_for(DEADLINE, || {
-            // Asked before the log is read: the last line may come between the two.
+            // Checked before the log is read: the last line may come between the two.
             let gone = !proc::alive(self.pid);
             let log = self.log();
             // A line that is still being written has no end yet.
@@ -398,17 +399,17 @@ impl Adit {
             if let Some(line) = lines.nth(count - 1) {
                 return Some(Some(line.to_owned()));
             }
-            // Nothing more will come from a process that is gone.
+            // Nothing more comes from a process that has exited.
             gone.then_some(None)
         });
         match found.flatten() {
             Some(line) => line,
-            // The log itself is shown when this value goes.
+            // The log itself is shown on drop.
             None => panic!("no {count}. line with {phrase:?} in the log"),
         }
     }
 
-    /// Where the service listens now: the last address it was bound to.
+    /// The service's current address: the last one it was bound to.
     #[track_caller]
     pub fn address(&self, service: &str) -> SocketAddr {
         let start = format!("Service [{service}] (FD=");
@@ -434,14 +435,14 @@ impl Adit {
         kill(Pid::from_raw(self.pid), signal).expect("it runs");
     }
 
-    /// Writes another configuration over the old one: `change` is given its text.
+    /// Writes another configuration over the old one; `change` gets the old text.
     pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
         let text = fs::read_to_string(self.plan.file()).expect("the configuration");
         fs::write(self.plan.file(), change(text)).expect("writing the configuration");
     }
 
-    /// SIGHUP, awaited until the new configuration is in force: loaded, and every service of it
-    /// (there are `services`) bound anew or kept.
+    /// SIGHUP; waits until the new configuration is in force: loaded, with each of its `services` bound
+    /// or kept.
     #[track_caller]
     pub fn reload(&self, services: usize) {
         let loaded = self.count_in_log("Configuration successful");
@@ -451,7 +452,7 @@ impl Adit {
         self.wait_for_log_times("bound to", bound + services);
     }
 
-    /// SIGHUP, awaited until it is refused; the phrases must stand in the log's new part.
+    /// SIGHUP; waits until it is refused; the log's new part must contain the phrases.
     #[track_caller]
     pub fn reload_refused(&self, phrases: &[&str]) {
         let before = self.log().len();
@@ -468,7 +469,7 @@ impl Adit {
         }
     }
 
-    /// Waits for the process that was started to end by itself.
+    /// Waits until the process that was started exits by itself.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         let child = self
@@ -481,7 +482,7 @@ impl Adit {
         }
     }
 
-    /// TERM, then its exit status; fails if a process of its is left over.
+    /// SIGTERM, then the exit status; fails if one of its processes is left.
     #[track_caller]
     pub fn stop(mut self) -> (ExitStatus, String) {
         let family = proc::family(self.pid);
@@ -498,7 +499,7 @@ impl Drop for Adit {
         if let Some(child) = self.child.as_mut()
             && child.try_wait().ok().flatten().is_none()
         {
-            // Asked first, so that its own clean-up has been run, then made to.
+            // First by a signal, so that its own clean-up runs, then by force.
             let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
             let ended = poll_for(Duration::from_secs(5), || child.try_wait().ok().flatten());
             if ended.is_none() {
@@ -516,7 +517,7 @@ impl Drop for Adit {
     }
 }
 
-/// `A:P` as stunnel writes it, which has no brackets for IPv6 either.
+/// `A:P` as stunnel writes it, without brackets for IPv6.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');

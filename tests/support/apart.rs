@@ -1,6 +1,5 @@
-//! Programs whose packages cannot be installed beside each other (each is a mail server):
-//! `tests/run` unpacks them into a folder, and in a mount namespace of its own a program sees that
-//! folder as part of `/usr` and `/etc`.
+//! Programs whose packages conflict (each is a mail server). `tests/run` unpacks them into a folder,
+//! and in its own mount namespace a program sees that folder as part of `/usr` and `/etc`.
 
 use std::fs;
 use std::io::Write;
@@ -33,7 +32,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
     there.is_file().then_some(there).or_else(|| installed(name))
 }
 
-/// Why this program cannot be run, if so.
+/// Why this program cannot be run, if it cannot.
 pub fn missing(program: &str) -> Option<String> {
     let there = ["usr/sbin", "usr/bin"]
         .iter()
@@ -46,7 +45,7 @@ pub fn missing(program: &str) -> Option<String> {
         .then(|| "unshare is not installed".to_owned())
 }
 
-/// What a program in the namespace has for itself: files over `/etc`, `/var/spool`, and a syslogd.
+/// A program's own files in the namespace: over `/etc`, `/var/spool`, and a syslogd.
 pub struct Own {
     folder: PathBuf,
 }
@@ -57,7 +56,8 @@ impl Own {
         for part in ["etc", "spool", "dev"] {
             fs::create_dir(folder.join(part)).expect("mkdir");
         }
-        // The socket is mounted over this file: an overlay does not connect to a socket below it.
+        // The socket is mounted over this file: an overlay does not connect to a socket in a lower
+        // layer.
         fs::write(folder.join("dev/log"), "").expect("writing");
         let socket = folder.join("syslog");
         let syslog = UnixDatagram::bind(&socket).expect("a socket");
@@ -65,7 +65,7 @@ impl Own {
         let mut messages = fs::File::create(folder.join("messages")).expect("a file");
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
-            // Nothing but the end of this value sends an empty one.
+            // Only dropping this value sends an empty datagram.
             while let Ok(n @ 1..) = syslog.recv(&mut buffer) {
                 let _ = messages.write_all(&buffer[..n]);
                 let _ = messages.write_all(b"\n");
@@ -74,7 +74,7 @@ impl Own {
         Own { folder }
     }
 
-    /// Where its parts are.
+    /// The folder with its parts.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -84,14 +84,14 @@ impl Own {
         self.folder.join("messages")
     }
 
-    /// A file below `etc` that any user may read.
+    /// A file in `etc` that any user can read.
     pub fn etc(&self, name: &str, text: &str) {
         let file = self.folder.join("etc").join(name);
         fs::create_dir_all(file.parent().expect("a folder")).expect("mkdir");
         fs::write(&file, text).expect("writing");
     }
 
-    /// A folder below `/var/spool` that belongs to this user and group.
+    /// A folder in `/var/spool` that belongs to this user and group.
     pub fn spool(&self, name: &str, (uid, gid): (u32, u32)) -> PathBuf {
         let folder = self.folder.join("spool").join(name);
         fs::create_dir_all(&folder).expect("mkdir");
@@ -112,7 +112,7 @@ impl Own {
         command
     }
 
-    /// Whether this machine lets root mount such a namespace.
+    /// Whether root may mount such a namespace on this machine.
     pub fn works(&self) -> bool {
         let output = self.command(&["true"]).output();
         output.is_ok_and(|output| output.status.success())

@@ -1,4 +1,4 @@
-//! Certificates for one test, by an authority of its own.
+//! Certificates for one test, from an authority of its own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::openssl;
 
-/// A certificate's file and its key's.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Pair {
     /// PEM certificate.
@@ -44,7 +44,7 @@ pub enum Kind {
     Ed25519,
 }
 
-/// What a certificate says.
+/// The content of a certificate.
 #[derive(Debug, Clone)]
 pub struct Wish<'a> {
     /// Common name.
@@ -83,7 +83,7 @@ impl Certs {
         Certs::named("adit test CA")
     }
 
-    /// A new authority of this name.
+    /// A new authority with this name.
     pub fn named(name: &str) -> Certs {
         let folder = tempfile::Builder::new()
             .prefix("adit-certs-")
@@ -120,12 +120,12 @@ impl Certs {
         format!("CAfile = {}\n", self.ca().display())
     }
 
-    /// A server's: localhost, 127.0.0.1, ECDSA.
+    /// For a server: localhost, 127.0.0.1, ECDSA.
     pub fn server(&self) -> Pair {
         self.issue("server", Wish::default())
     }
 
-    /// A client's, with the common name `client`.
+    /// For a client, with the common name `client`.
     pub fn client(&self) -> Pair {
         self.issue(
             "client",
@@ -137,7 +137,7 @@ impl Certs {
         )
     }
 
-    /// Whatever is wished, in `NAME.pem` and `NAME.key`.
+    /// As wished, in `NAME.pem` and `NAME.key`.
     pub fn issue(&self, file: &str, wish: Wish<'_>) -> Pair {
         let (params, key) = request(&wish);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -151,12 +151,12 @@ impl Certs {
         self.write(file, &certificate.pem(), &key)
     }
 
-    /// The private number of a P-256 key in PEM, as files have it, and as a process that uses it:
-    /// the other way round.
+    /// The private number of a P-256 PEM key, in the byte order of files, and in that of a process
+    /// which uses it.
     pub fn scalar(pem: &str) -> [Vec<u8>; 2] {
         let der = KeyPair::from_pem(pem).expect("a key").serialize_der();
-        // RFC 5915 in RFC 5208: the 32 bytes stand behind the first `04 20`; the public key, which
-        // comes after them, may hold another.
+        // RFC 5915 in RFC 5208: the 32 bytes follow the first `04 20`; the public key, which comes
+        // later, may contain another.
         let at = der.windows(2).position(|two| two == [4, 0x20]);
         let at = at.filter(|at| at + 34 <= der.len()).expect("a P-256 key") + 2;
         let scalar = der[at..at + 32].to_vec();
@@ -164,11 +164,11 @@ impl Certs {
         [scalar, reversed]
     }
 
-    /// A server's certificate, the authority's and the key in `NAME.p12`, locked by a pass phrase.
+    /// A server's certificate, the authority's and the key in `NAME.p12`, with a pass phrase.
     pub fn pkcs12(&self, name: &str, phrase: &str) -> PathBuf {
         let pair = self.issue(name, Wish::default());
         let file = self.folder().join(format!("{name}.p12"));
-        // Renamed into place: a reload may read it at any time.
+        // Renamed into place, since a reload may read it at any time.
         let new = self.folder().join(format!("{name}.p12.new"));
         openssl::run(
             Command::new("openssl")
@@ -214,7 +214,7 @@ fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     let key = match wish.kind {
         Kind::Ecdsa => KeyPair::generate().expect("a key"),
         Kind::Rsa => KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key"),
-        // rcgen writes RFC 5958's newer form, which OpenSSL 3.0 does not read.
+        // rcgen writes the newer form of RFC 5958, which OpenSSL 3.0 does not read.
         Kind::Ed25519 => {
             let made =
                 openssl::run(Command::new("openssl").args(["genpkey", "-algorithm", "ed25519"]));

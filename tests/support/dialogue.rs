@@ -1,4 +1,4 @@
-//! Conversations by lines: what a mail program or a mail server says before TLS, and inside it.
+//! Line-based dialogues of mail programs and mail servers, before TLS and inside it.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,8 @@ impl<S: Read + Write> Lines<S> {
         self.0.flush().expect("sending");
     }
 
-    /// Reads one line, without its end; `None` when the stream ended before it. Byte by byte, so
-    /// that nothing behind it is taken.
+    /// Reads one line, without its end; `None` if the stream ended before it. Byte by byte, so that
+    /// nothing after it is consumed.
     pub fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         let mut byte = [0];
@@ -56,7 +56,7 @@ impl<S: Read + Write> Lines<S> {
         self.expect(start)
     }
 
-    /// Reads what is left until the other side is gone.
+    /// Reads the rest until the other side closes.
     #[track_caller]
     pub fn rest(&mut self) -> String {
         let bytes = peers::read_until_gone(&mut self.0).unwrap_or_default();
@@ -69,28 +69,28 @@ impl<S: Read + Write> Lines<S> {
 pub struct Seen(Arc<Mutex<Vec<String>>>);
 
 impl Seen {
-    /// Notes it.
+    /// Adds a note.
     pub fn note(&self, text: impl Into<String>) {
         self.0.lock().expect("no panic").push(text.into());
     }
 
-    /// All of it.
+    /// All notes.
     pub fn all(&self) -> Vec<String> {
         self.0.lock().expect("no panic").clone()
     }
 
-    /// Whether something noted contains `text`.
+    /// Whether a note contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.all().iter().any(|line| line.contains(text))
     }
 }
 
-/// How a protocol asks for TLS, and a server's part in it.
+/// How a protocol asks for TLS, with the server's part.
 #[derive(Debug, Clone, Copy)]
 pub struct Starttls {
     /// `protocol = …`
     pub name: &'static str,
-    /// What the server begins with.
+    /// The server's greeting.
     pub greeting: &'static str,
     /// The client's request, without its tag.
     pub request: &'static str,
@@ -98,7 +98,7 @@ pub struct Starttls {
     pub ready: &'static str,
     /// A reply that refuses it; `%` is the request's tag.
     pub refusal: &'static str,
-    /// What a client says within TLS, and the beginning of the answer.
+    /// A command inside TLS, and the start of its answer.
     pub command: (&'static str, &'static str),
 }
 
@@ -140,7 +140,7 @@ pub const NNTP: Starttls = Starttls {
 };
 
 impl Starttls {
-    /// Answers one command that is not the request for TLS.
+    /// The answer to a command that is not the request for TLS.
     pub fn answer(&self, line: &str) -> String {
         let upper = line.to_ascii_uppercase();
         let tag = line.split(' ').next().unwrap_or_default();
@@ -173,8 +173,8 @@ impl Starttls {
         reply.replacen('%', line.split(' ').next().unwrap_or_default(), 1)
     }
 
-    /// A server that speaks plain until it is asked for TLS, answers that by `behind` its go-ahead
-    /// in the same segment, and goes on within TLS. `seen` notes `plain: …` and `tls: …`.
+    /// A server that speaks plain until it is asked for TLS, sends `behind` in the same segment after
+    /// its go-ahead, and continues inside TLS. `seen` notes `plain: …` and `tls: …`.
     pub fn server(self, config: Arc<ServerConfig>, seen: Seen, behind: &'static str) -> Server {
         Server::start(move |stream| {
             let mut plain = Lines(stream);
@@ -202,7 +202,7 @@ impl Starttls {
         })
     }
 
-    /// A server that answers the request for TLS by `reply` (`%` is its tag) and then ends.
+    /// A server that answers the request for TLS with `reply` (`%` is its tag) and then closes.
     pub fn refusing(self, reply: String) -> Server {
         Server::start(move |stream| {
             let mut plain = Lines(stream);
@@ -210,7 +210,7 @@ impl Starttls {
             while let Some(line) = plain.line() {
                 if self.is_request(&line) {
                     let reply = self.tagged(&reply, &line);
-                    // The other side may go in the middle of a long one.
+                    // The other side may close in the middle of a long one.
                     let _ = plain.0.write_all(reply.as_bytes());
                     let _ = plain.0.shutdown(std::net::Shutdown::Write);
                     plain.rest();
@@ -221,7 +221,7 @@ impl Starttls {
         })
     }
 
-    /// A plain server, as stands behind server mode; `seen` notes what it is told.
+    /// A plain server, as used behind server mode; `seen` notes what it receives.
     pub fn plain_server(self, seen: Seen) -> Server {
         Server::start(move |stream| {
             let mut plain = Lines(stream);

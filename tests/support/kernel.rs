@@ -1,30 +1,30 @@
-//! Kernels as others have them: a seccomp(2) filter answers system calls as an older one would. It is
-//! inherited by everything that is started under it, and can only be added to.
+//! Other kernels: a seccomp(2) filter answers system calls as an older kernel would. Every process
+//! started under it inherits it, and can only add to it.
 
 use std::io;
 
-use nix::libc::{self, sock_filter};
+use nix::libc::sock_filter;
 
-/// The system calls that came after Linux 4.18 have this number and those above it, on every
-/// architecture (pidfd_send_signal, 5.1).
+/// System calls added after Linux 4.18 have this number or a higher one, on every architecture
+/// (pidfd_send_signal, 5.1).
 const FIRST_AFTER_4_18: i64 = 424;
 /// Linux 5.1.
 const SO_BINDTOIFINDEX: u32 = 62;
 
-/// A filter in the making, and then the program that seccomp(2) takes.
+/// A filter being made, and then the program for seccomp(2).
 #[derive(Clone, Default)]
 pub struct Kernel(Vec<sock_filter>);
 
 impl Kernel {
-    /// As Linux 4.18 with neither landlock nor anything else that is newer. What pwritev2(2) is for
-    /// here, a pipe, it refuses until 6.4.
+    /// Linux 4.18, without landlock and anything newer. It refuses pwritev2(2) on a pipe, as kernels
+    /// before 6.4 do.
     pub fn linux_4_18() -> Kernel {
         Kernel::default().ends_at_4_18(libc::ENOSYS, libc::EOPNOTSUPP)
     }
 
-    /// The same behind an allow-list that refuses what it does not know with EPERM, as those of
-    /// systemd before 247 and of old containers do. clone3(2) apart: no C library since 2021 starts a
-    /// thread where that answers so.
+    /// The same behind an allow-list that refuses unknown calls with EPERM, like those of systemd
+    /// before 247 and of old containers. Except clone3(2): no C library since 2021 starts a thread if
+    /// that answers so.
     pub fn behind_an_allow_list() -> Kernel {
         Kernel::lacks(&[libc::SYS_clone3]).ends_at_4_18(libc::EPERM, libc::EPERM)
     }
@@ -44,13 +44,13 @@ impl Kernel {
             )
     }
 
-    /// Without these system calls.
+    /// This kernel without these system calls.
     pub fn lacks(calls: &[i64]) -> Kernel {
         let without = |kernel: Kernel, &call| kernel.answering(call, &[], libc::ENOSYS);
         calls.iter().fold(Kernel::default(), without)
     }
 
-    /// Answers `call` with an error where its arguments (by number, their lower halves) are these.
+    /// Answers `call` with an error if these arguments (by number, lower halves) match.
     pub fn answering(mut self, call: i64, arguments: &[(u32, u32)], errno: i32) -> Kernel {
         let behind = |conditions: usize| u8::try_from(2 * conditions + 1).expect("few conditions");
         self.load(0);
@@ -63,12 +63,12 @@ impl Kernel {
         self
     }
 
-    /// From `struct seccomp_data`: the call's number is at 0, its arguments are from 16 on.
+    /// From `struct seccomp_data`: the call's number is at 0, its arguments start at 16.
     fn load(&mut self, offset: u32) {
         self.push(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
     }
 
-    /// Goes on if it holds, otherwise past so many instructions.
+    /// Continues if the condition holds, otherwise skips this many instructions.
     fn jump(&mut self, condition: u32, value: u32, otherwise: u8) {
         let code = libc::BPF_JMP | condition | libc::BPF_K;
         self.push(code, 0, otherwise, value);
@@ -92,8 +92,8 @@ impl Kernel {
     }
 }
 
-/// Puts this process, and all that it will start, under the kernel that `program` makes. Two system
-/// calls, and nothing else: for a child between fork(2) and execve(2).
+/// Puts this process, and all that it starts, under the kernel that `program` makes. Only two system
+/// calls: for a child between fork(2) and execve(2).
 pub fn boot(program: &mut [sock_filter]) -> io::Result<()> {
     // Without root a filter needs no_new_privs (seccomp(2)).
     if !nix::unistd::geteuid().is_root() {

@@ -1,5 +1,5 @@
-//! Real mail servers from Debian's packages, each with a configuration of its own in a temporary
-//! folder and an address on loopback that nobody else uses: dovecot and postfix.
+//! Real mail servers from Debian's packages, dovecot and postfix, each with a configuration in a
+//! temporary folder and a loopback address of its own.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,14 +12,14 @@ use tempfile::TempDir;
 use super::certs::{Certs, Pair};
 use super::{own_loopback, poll_for, proc, wait_for};
 
-/// The one who has mail.
+/// The user with the mailbox.
 pub const USER: &str = "anna";
 /// Her password.
 pub const PASSWORD: &str = "geheim";
 
-/// A mail store and, when asked for, a submission server, both stopped with the value.
+/// A mail store and, if asked for, a submission server, both stopped on drop.
 pub struct MailHost {
-    /// Where both listen, on their protocols' own ports.
+    /// The address of both, with their protocols' own ports.
     pub address: Ipv4Addr,
     folder: TempDir,
     children: Vec<(&'static str, Child)>,
@@ -29,8 +29,8 @@ pub struct MailHost {
 const OWNER: (u32, u32) = (65534, 65534);
 
 impl MailHost {
-    /// dovecot with TLS 1.2 and up alone: IMAP 143 and POP3 110 by STARTTLS, 993 and 995 by TLS;
-    /// and postfix: submission 587 by STARTTLS, 465 by TLS, both with AUTH, into the same mailboxes.
+    /// dovecot with TLS 1.2 and up only: IMAP 143 and POP3 110 with STARTTLS, 993 and 995 with TLS; and
+    /// postfix: submission 587 with STARTTLS, 465 with TLS, both with AUTH, into the same mailboxes.
     #[track_caller]
     pub fn modern(certs: &Certs) -> MailHost {
         let mut host = MailHost::new();
@@ -55,7 +55,7 @@ impl MailHost {
         host
     }
 
-    /// The same, but STARTTLS is optional: dovecot offers it on 143 and 110, postfix on 25, and all take
+    /// The same with optional STARTTLS: dovecot offers it on 143 and 110, postfix on 25, and all accept
     /// a login without it.
     #[track_caller]
     pub fn offering(certs: &Certs) -> MailHost {
@@ -123,7 +123,7 @@ impl MailHost {
         chown(&file, Some(OWNER.0), Some(OWNER.1)).expect("chown");
     }
 
-    /// How many mails lie in the mailbox.
+    /// How many mails are in the mailbox.
     pub fn mails(&self) -> usize {
         ["new", "cur"]
             .iter()
@@ -132,7 +132,7 @@ impl MailHost {
             .sum()
     }
 
-    /// What both servers wrote to their logs.
+    /// The logs of both servers.
     pub fn logs(&self) -> String {
         ["dovecot.log", "postfix/log", "postfix.said"]
             .iter()
@@ -179,7 +179,7 @@ impl MailHost {
         )
         .expect("writing");
         fs::write(folder.join("master.cf"), postfix_master(self.address)).expect("writing");
-        // postfix looks for this table beside its main.cf, and complains when it is not there.
+        // postfix looks for this table beside its main.cf, and complains if it is missing.
         fs::write(folder.join("dynamicmaps.cf"), "").expect("writing");
         let said = fs::File::create(self.folder.path().join("postfix.said")).expect("a file");
         let child = Command::new("/usr/sbin/postfix")
@@ -198,9 +198,12 @@ impl MailHost {
     #[track_caller]
     fn wait_for_port(&self, port: u16) {
         let open = || TcpStream::connect(self.at(port)).ok().map(drop);
-        if poll_for(super::DEADLINE, open).is_none() {
-            panic!("nobody listens at {}:\n{}", self.at(port), self.logs());
-        }
+        assert!(
+            poll_for(super::DEADLINE, open).is_some(),
+            "nobody listens at {}:\n{}",
+            self.at(port),
+            self.logs()
+        );
     }
 }
 
@@ -382,7 +385,7 @@ scache unix - - n - 1 scache
     )
 }
 
-/// Waits until so many mails lie in the mailbox.
+/// Waits until this many mails are in the mailbox.
 #[track_caller]
 pub fn wait_for_mails(host: &MailHost, count: usize) {
     wait_for(&format!("{count} mail(s) in the mailbox"), || {

@@ -1,6 +1,6 @@
-//! What the tests share: the program under test, its peers, certificates, and a look at `/proc`.
-//! Nothing here sleeps for a result: whatever is waited for is asked for again and again until one
-//! deadline, and what was seen until then is shown when it passes.
+//! Shared by the tests: the program under test, its peers, certificates, and a look at `/proc`. Nothing
+//! here sleeps for a result: every wait polls until one deadline, and then shows what was seen until
+//! then.
 
 pub mod adit;
 pub mod apart;
@@ -15,7 +15,7 @@ pub mod terminal;
 pub mod tls;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,10 @@ pub use adit::{Adit, Plan};
 pub use certs::Certs;
 pub use kernel::Kernel;
 
-/// How long anything is waited for. Far more than it takes: it only ends what hangs.
+/// How long a test waits for anything. Far more than it takes: it only ends what hangs.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Asks again until `probe` gives a value; `None` when the deadline passed without one.
+/// Polls until `probe` returns a value; `None` if the deadline passed without one.
 pub fn poll_for<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + deadline;
     loop {
@@ -40,7 +40,7 @@ pub fn poll_for<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Asks again until `probe` gives a value; fails with `what` was waited for.
+/// Polls until `probe` returns a value; fails with `what` was waited for.
 #[track_caller]
 pub fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     match poll_for(DEADLINE, probe) {
@@ -54,13 +54,13 @@ pub fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }
 
-/// Whether a stand-in (Debian's stunnel, say) runs in adit's place: `PROGRAM_UNDER_TEST=/usr/bin/stunnel4`.
+/// The stand-in (Debian's stunnel, say) that runs in adit's place:
+/// `PROGRAM_UNDER_TEST=/usr/bin/stunnel4`.
 pub fn stand_in() -> Option<PathBuf> {
     std::env::var_os("PROGRAM_UNDER_TEST").map(PathBuf::from)
 }
 
-/// The program's path when it is installed; looks in the system's folders too, which a user's PATH
-/// may lack.
+/// The path of an installed program; also looks in the system's folders, which a user's PATH may lack.
 pub fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -69,7 +69,7 @@ pub fn installed(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Says that a test did not run, and why: on its output, and in the file that `tests/run` shows.
+/// Reports that a test did not run, and why: in its output, and in the file that `tests/run` shows.
 pub fn say_skipped(test: &str, why: &str) {
     eprintln!("SKIP {test}: {why}");
     if let Some(file) = std::env::var_os("TEST_SKIPS") {
@@ -83,13 +83,13 @@ pub fn say_skipped(test: &str, why: &str) {
     }
 }
 
-/// The name of the test that runs in this thread.
+/// The name of the test in this thread.
 pub fn test_name() -> String {
     let thread = std::thread::current();
     thread.name().unwrap_or("unnamed test").to_owned()
 }
 
-/// Leaves the test, visibly, unless a condition of this machine holds.
+/// Leaves the test, visibly, unless this machine meets a condition.
 #[macro_export]
 macro_rules! require {
     (root) => {
@@ -116,8 +116,19 @@ macro_rules! require {
     };
 }
 
-/// A loopback address no other test of this machine uses at the moment, for servers that cannot be
-/// asked for a free port: on it they may have the real ones, 25, 993 and so on.
+/// An IPv4 address of this machine that is no loopback: the one that a packet to anywhere would come from.
+pub fn own_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Sends nothing.
+    socket.connect("192.0.2.1:9").ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(own) if !own.is_loopback() && !own.is_unspecified() => Some(own),
+        _ => None,
+    }
+}
+
+/// A loopback address that no other test of this machine uses at the moment, for servers that cannot
+/// choose a free port: on it they can have the real ones, 25, 993 and so on.
 pub fn own_loopback() -> std::net::Ipv4Addr {
     use std::sync::atomic::{AtomicU8, Ordering};
     static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -127,9 +138,9 @@ pub fn own_loopback() -> std::net::Ipv4Addr {
     std::net::Ipv4Addr::new(127, 64 | (high & 0x3f), low, count)
 }
 
-/// An address on loopback that refuses every connection: bound, and nobody listens.
+/// A loopback address that refuses every connection: bound, without listening.
 pub struct DeadAddress {
-    /// It.
+    /// The address.
     pub address: SocketAddr,
     _socket: std::os::fd::OwnedFd,
 }

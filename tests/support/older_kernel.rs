@@ -1,8 +1,8 @@
-//! `older_kernel PROGRAM [ARGUMENT ...]`: runs a program as Linux 4.18 would, as far as a filter of
-//! system calls can tell. The cargo runner of `tests/older-kernel`, under which every test runs.
+//! `older_kernel PROGRAM [ARGUMENT ...]`: runs a program as Linux 4.18 would, as far as a seccomp
+//! filter can tell. The cargo runner of `tests/older-kernel`, under which every test runs.
+#![allow(clippy::expect_used, reason = "as in tests")]
 
-// The tests make other kernels with it.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the tests make other kernels with it")]
 mod kernel;
 
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! OpenSSL's command line, the peer that shares no code with adit.
+//! OpenSSL's command line: a peer that shares no code with adit.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use super::{DEADLINE, poll_for, wait_for};
 
-/// A child whose output is collected as it comes, and that ends with the value.
+/// A child whose output is collected as it comes, killed on drop.
 pub struct Tool {
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
@@ -37,12 +37,12 @@ impl Tool {
         }
     }
 
-    /// What it said so far.
+    /// Its output so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock().expect("no panic")).into_owned()
     }
 
-    /// Waits until it said this.
+    /// Waits until its output contains this.
     #[track_caller]
     pub fn wait_for(&self, phrase: &str) -> String {
         match poll_for(DEADLINE, || self.said().contains(phrase).then_some(())) {
@@ -56,12 +56,12 @@ impl Tool {
         self.child.stdin.as_mut().expect("not closed")
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub fn end_input(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// Waits for its end, and for its last words: whether it succeeded.
+    /// Waits for its exit and its last output; whether it succeeded.
     #[track_caller]
     pub fn succeeds(&mut self) -> bool {
         let ended = poll_for(DEADLINE, || self.child.try_wait().expect("wait"));
@@ -93,7 +93,7 @@ fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> J
     })
 }
 
-/// `openssl s_client` to that address, given `input` and then the end of it; everything it said.
+/// `openssl s_client` to that address, with `input` and then its end; returns all its output.
 #[track_caller]
 pub fn s_client(address: SocketAddr, arguments: &[&str], input: &str) -> String {
     let mut tool = Tool::start(
@@ -101,14 +101,14 @@ pub fn s_client(address: SocketAddr, arguments: &[&str], input: &str) -> String 
             .args(["s_client", "-connect", &address.to_string()])
             .args(arguments),
     );
-    // It may be gone already, its handshake refused.
+    // It may have exited already, its handshake refused.
     let _ = tool.input().write_all(input.as_bytes());
     tool.end_input();
     tool.succeeds();
     tool.said()
 }
 
-/// `openssl s_server` on a port of the kernel's choice: the server, and where it listens.
+/// `openssl s_server` on a port that the kernel chooses: the server and its address.
 #[track_caller]
 pub fn s_server(pair: &super::certs::Pair, arguments: &[&str]) -> (Tool, SocketAddr) {
     let tool = Tool::start(
@@ -129,7 +129,7 @@ pub fn s_server(pair: &super::certs::Pair, arguments: &[&str]) -> (Tool, SocketA
     (tool, address)
 }
 
-/// Runs a program to its end, within the deadline; fails unless it succeeds.
+/// Runs a program until it exits, within the deadline; fails unless it succeeds.
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
     let mut child = command
@@ -152,7 +152,7 @@ pub fn run(command: &mut Command) -> Output {
         let _ = child.wait();
     }
     let [stdout, stderr] = said.map(|(collector, said)| {
-        // What it started may outlive it and hold the stream open.
+        // A process that it started may outlive it and hold the stream open.
         if ended.is_some() {
             collector.join().expect("no panic");
         }

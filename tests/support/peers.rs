@@ -1,4 +1,4 @@
-//! Plain peers of the relay: servers behind it and clients in front of it, each with a deadline.
+//! Plain peers of the relay: upstream servers and clients, each with a deadline.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::DEADLINE;
 
-/// Gives reading and writing a deadline, so that a test that hangs fails.
+/// Sets a deadline for reading and writing, so that a hanging test fails.
 pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
@@ -17,14 +17,14 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Connects, with deadlines set for what follows. Not by `connect_timeout`: that reports a reset
-/// which comes right after the connection as a failure to connect.
+/// Connects, with deadlines for what follows. Not with `connect_timeout`, which reports a reset right
+/// after the connection as a failure to connect.
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
     with_deadline(TcpStream::connect(address).expect("connecting"))
 }
 
-/// A server that gives each connection to a function in a thread of its own.
+/// A server that passes each connection to a function in a thread of its own.
 pub struct Server {
     /// Where it listens, on loopback.
     pub address: SocketAddr,
@@ -34,7 +34,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on a port of the kernel's choice.
+    /// Starts it on a port that the kernel chooses.
     pub fn start(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Server {
         Server::on(
             TcpListener::bind("127.0.0.1:0").expect("a free port"),
@@ -71,7 +71,7 @@ impl Server {
         }
     }
 
-    /// Sends back what it gets; answers the end by its own.
+    /// Sends back what it receives; answers the end with its own.
     pub fn echo() -> Server {
         Server::start(|mut stream| {
             let _ = echo(&mut stream);
@@ -79,7 +79,7 @@ impl Server {
         })
     }
 
-    /// Says one line to everybody, then ends.
+    /// Sends one line to every client, then closes.
     pub fn greeting(line: &'static str) -> Server {
         Server::start(move |mut stream| {
             let _ = stream.write_all(line.as_bytes());
@@ -88,7 +88,7 @@ impl Server {
         })
     }
 
-    /// Accepts, and never says or reads a byte until the other side goes.
+    /// Accepts, and neither sends nor reads a byte until the other side closes.
     pub fn silent() -> Server {
         Server::start(|stream| {
             let mut byte = [0];
@@ -98,7 +98,7 @@ impl Server {
         })
     }
 
-    /// How many connections it got.
+    /// How many connections it accepted.
     pub fn connections(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
@@ -119,7 +119,7 @@ impl Drop for Server {
     }
 }
 
-/// A listener whose backlog is full: connecting to it is neither answered nor refused.
+/// A listener with a full backlog: connections to it are neither answered nor refused.
 pub struct FullBacklog {
     /// Where it listens, on loopback.
     pub address: SocketAddr,
@@ -151,7 +151,7 @@ pub fn full_backlog() -> FullBacklog {
     }
 }
 
-/// Sends back what comes in, until its end.
+/// Sends back what arrives, until its end.
 pub fn echo(stream: &mut (impl Read + Write)) -> std::io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let mut total = 0;
@@ -166,7 +166,7 @@ pub fn echo(stream: &mut (impl Read + Write)) -> std::io::Result<u64> {
     }
 }
 
-/// Says it and reads as much back; fails unless it is the same.
+/// Sends this and reads as much back; fails unless it is the same.
 #[track_caller]
 pub fn says_and_hears(stream: &mut (impl Read + Write), text: &str) {
     stream.write_all(text.as_bytes()).expect("sending");
@@ -186,8 +186,8 @@ pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-/// Reads until the other side is gone, cleanly or not, and says which: `Ok` for a clean end. Fails
-/// when it does not go.
+/// Reads until the other side closes or resets, and returns which: `Ok` for a clean end. Fails if
+/// neither happens.
 #[track_caller]
 pub fn read_until_gone(stream: &mut impl Read) -> Result<Vec<u8>, std::io::Error> {
     let mut bytes = Vec::new();
@@ -205,7 +205,7 @@ pub fn read_until_gone(stream: &mut impl Read) -> Result<Vec<u8>, std::io::Error
     }
 }
 
-/// Bytes that tell where they belong: no two stretches of them are alike.
+/// Bytes that depend on their position: no two stretches are alike.
 pub fn pattern(offset: u64, buffer: &mut [u8]) {
     for (index, chunk) in buffer.chunks_mut(8).enumerate() {
         let word = (offset / 8 + index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -225,7 +225,7 @@ pub fn send_pattern(stream: &mut impl Write, total: u64) -> std::io::Result<()> 
     stream.flush()
 }
 
-/// Reads `total` bytes of the pattern; fails at the first that is another.
+/// Reads `total` bytes of the pattern; fails at the first difference.
 #[track_caller]
 pub fn expect_pattern(stream: &mut impl Read, total: u64) {
     let mut expected = vec![0; 64 << 10];
@@ -244,7 +244,7 @@ pub fn expect_pattern(stream: &mut impl Read, total: u64) {
     }
 }
 
-/// Ends a connection by RST.
+/// Ends a connection with an RST.
 pub fn reset(stream: TcpStream) {
     let linger = libc::linger {
         l_onoff: 1,

@@ -1,4 +1,4 @@
-//! What `/proc` tells of a process.
+//! What `/proc` says about a process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::{DEADLINE, poll_for};
 
-/// A process that is remembered past its end: its number may be given again, its start time not.
+/// A process identified beyond its end: its number may be reused, its start time not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
@@ -25,7 +25,7 @@ fn stat(pid: i32) -> Option<Vec<String>> {
     Some(rest.split(' ').map(str::to_owned).collect())
 }
 
-/// The process of that number; `None` when there is none, or it is a zombie.
+/// The process with that number; `None` if there is none, or it is a zombie.
 pub fn process(pid: i32) -> Option<Process> {
     let fields = stat(pid)?;
     if matches!(fields[0].as_str(), "Z" | "X") {
@@ -42,7 +42,7 @@ pub fn alive(pid: i32) -> bool {
     process(pid).is_some()
 }
 
-/// Stops a process with SIGSTOP and waits until each of its threads stands still.
+/// Stops a process with SIGSTOP and waits until all its threads have stopped.
 #[track_caller]
 pub fn freeze(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("a process");
@@ -58,7 +58,7 @@ pub fn freeze(pid: i32) {
     poll_for(DEADLINE, stopped).expect("a process that stands still");
 }
 
-/// The processor time that it has used, in steps of 10 ms.
+/// The processor time it has used, in steps of 10 ms.
 #[track_caller]
 pub fn cpu_time(pid: i32) -> std::time::Duration {
     let fields = stat(pid).expect("a living process");
@@ -74,13 +74,13 @@ pub fn limit_descriptors(pid: i32, limit: &str) {
     assert!(status.expect("prlimit").success());
 }
 
-/// Lowers that limit so that it can open nothing more; the limit that it had.
+/// Lowers that limit so that it can open nothing more; returns the previous one.
 #[track_caller]
 pub fn leave_no_descriptor(pid: i32) -> String {
     leave_descriptors(pid, 0)
 }
 
-/// Lowers that limit so that it can open `count` more, if what it has is numbered without a gap.
+/// Lowers that limit so that it can open `count` more, if its descriptors are numbered without a gap.
 #[track_caller]
 pub fn leave_descriptors(pid: i32, count: usize) -> String {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a living process");
@@ -90,13 +90,13 @@ pub fn leave_descriptors(pid: i32, count: usize) -> String {
     let mut fields = line.expect("its limit").split_whitespace();
     let (soft, hard) = (fields.next().expect("soft"), fields.next().expect("hard"));
     let mut open: Vec<i32> = descriptors(pid).iter().map(|(number, _)| *number).collect();
-    open.sort();
+    open.sort_unstable();
     let lowest_free = (0..).zip(&open).take_while(|(n, open)| n == *open).count();
     limit_descriptors(pid, &format!("{}:{hard}", lowest_free + count));
     format!("{soft}:{hard}")
 }
 
-/// The processes that it started and that live.
+/// Its live child processes.
 pub fn children(pid: i32) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     entries
@@ -107,7 +107,7 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// It and everything below it.
+/// It and all its descendants.
 pub fn family(pid: i32) -> Vec<Process> {
     let mut all: Vec<Process> = process(pid).into_iter().collect();
     for child in children(pid) {
@@ -116,7 +116,7 @@ pub fn family(pid: i32) -> Vec<Process> {
     all
 }
 
-/// Waits until none of them lives; fails with the ones that do.
+/// Waits until none of them lives; fails with those that do.
 #[track_caller]
 pub fn wait_for_end(family: &[Process]) {
     let left = || -> Vec<(Process, String)> {
@@ -127,12 +127,14 @@ pub fn wait_for_end(family: &[Process]) {
             .map(|one| (*one, title(one.pid)))
             .collect()
     };
-    if poll_for(DEADLINE, || left().is_empty().then_some(())).is_none() {
-        panic!("these processes are left over: {:?}", left());
-    }
+    assert!(
+        poll_for(DEADLINE, || left().is_empty().then_some(())).is_some(),
+        "these processes are left over: {:?}",
+        left()
+    );
 }
 
-/// Kills what is left of them.
+/// Kills those that are left.
 pub fn end_all(family: &[Process]) {
     for one in family {
         if process(one.pid) == Some(*one) {
@@ -196,7 +198,8 @@ pub fn open_flags(pid: i32, descriptor: i32) -> i32 {
     i32::from_str_radix(flags.expect("flags").trim(), 8).expect("an octal number")
 }
 
-/// Whether it has a file open that is found, or was, at this path; one that is gone has none.
+/// Whether it has the file at this path open, or one that was there; a process that has exited has
+/// none.
 pub fn has_open(pid: i32, path: &std::path::Path) -> bool {
     let all = descriptors_if_alive(pid).unwrap_or_default();
     all.iter().any(|(_, target)| path.to_str() == Some(target))
@@ -218,7 +221,7 @@ fn descriptors_if_alive(pid: i32) -> std::io::Result<Vec<(i32, String)>> {
     Ok(all)
 }
 
-/// The inodes of all TCP sockets of this machine that listen, as `/proc/PID/fd` names them.
+/// The inodes of all listening TCP sockets of this machine, as `/proc/PID/fd` names them.
 pub fn listening_sockets() -> Vec<String> {
     let mut all = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -244,7 +247,7 @@ pub fn listeners(pid: i32) -> usize {
         .count()
 }
 
-/// Whether its readable memory holds these bytes somewhere.
+/// Whether these bytes are anywhere in its readable memory.
 #[track_caller]
 pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
     use std::os::unix::fs::FileExt;
@@ -266,7 +269,7 @@ pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
                 return false;
             }
             let mut bytes = vec![0; (end - start) as usize];
-            // A page may be gone by now, or be a device's.
+            // A page may be gone by now, or belong to a device.
             let read = memory.read_at(&mut bytes, start).unwrap_or(0);
             memchr::memmem::find(&bytes[..read], needle).is_some()
         })
@@ -284,8 +287,8 @@ pub struct Roles {
     pub workers: Vec<i32>,
 }
 
-/// Finds the roles by what `ps` shows of the supervisor's family; a moment in which one is being
-/// replaced is waited through.
+/// Finds the roles by what `ps` shows of the supervisor's descendants; waits while one is being
+/// replaced.
 #[track_caller]
 pub fn roles(supervisor: i32) -> Roles {
     let look = || {
@@ -297,7 +300,7 @@ pub fn roles(supervisor: i32) -> Roles {
         };
         let below = children(supervisor);
         let resolver = *named(&below, "resolver").first()?;
-        // The newest generation is the serving one. (Numbers do not tell: they begin anew some time.)
+        // The newest generation is the serving one. (Not by number: numbers may start again.)
         let masters = named(&below, "master");
         let master = masters
             .into_iter()

@@ -1,4 +1,4 @@
-//! A terminal with somebody at it: a pty, what is shown on it, and what is typed.
+//! A terminal with a user: a pty, what is shown on it, and what is typed.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,10 +12,10 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use super::{DEADLINE, poll_for};
 
-/// See the module.
+/// A pty, with everything shown on it.
 pub struct Terminal {
     keys: File,
-    /// Open, so that the terminal outlives who uses it.
+    /// Held open, so that the terminal outlives its programs.
     line: OwnedFd,
     shown: Arc<Mutex<Vec<u8>>>,
 }
@@ -30,7 +30,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = nix::pty::openpty(Some(&size), None).expect("a pty");
-        // Who is started must not hold its own terminal open: it would outlive a test that fails.
+        // A started program must not hold its own terminal open, or it would outlive a failed test.
         for end in [&pty.master, &pty.slave] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("fcntl");
         }
@@ -52,7 +52,7 @@ impl Terminal {
         }
     }
 
-    /// Makes it the controlling terminal, and the three streams, of what will be started.
+    /// Makes it the controlling terminal and the three standard streams of a program to be started.
     pub fn attach(&self, command: &mut Command) {
         let line = || Stdio::from(self.line.try_clone().expect("dup"));
         command.stdin(line()).stdout(line()).stderr(line());
@@ -60,7 +60,7 @@ impl Terminal {
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
-                match nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) {
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
                     0 => Ok(()),
                     _ => Err(std::io::Error::last_os_error()),
                 }
@@ -68,12 +68,12 @@ impl Terminal {
         }
     }
 
-    /// Types this; a `\n` ends a line, `\x03` interrupts.
+    /// Types this; `\n` ends a line, `\x03` interrupts.
     pub fn type_in(&self, text: &str) {
         (&self.keys).write_all(text.as_bytes()).expect("typing");
     }
 
-    /// What was shown so far.
+    /// What has been shown so far.
     pub fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().expect("no panic")).into_owned()
     }
@@ -82,19 +82,21 @@ impl Terminal {
     #[track_caller]
     pub fn wait_for(&self, phrase: &str, count: usize) {
         let seen = || (self.shown().matches(phrase).count() >= count).then_some(());
-        if poll_for(DEADLINE, seen).is_none() {
-            panic!("no {count}. {phrase:?} on the terminal:\n{}", self.shown());
-        }
+        assert!(
+            poll_for(DEADLINE, seen).is_some(),
+            "no {count}. {phrase:?} on the terminal:\n{}",
+            self.shown()
+        );
     }
 
-    /// Whether it shows what is typed.
+    /// Whether it echoes what is typed.
     pub fn echoes(&self) -> bool {
         let modes = tcgetattr(&self.line).expect("a terminal");
         modes.local_flags.contains(LocalFlags::ECHO)
     }
 }
 
-/// What is started has no terminal, wherever the tests are run.
+/// Starts a program without a terminal, wherever the tests are run.
 pub fn take_terminal_away(command: &mut Command) {
     // SAFETY: setsid(2) is async-signal-safe, and nothing else is called.
     unsafe {

@@ -1,4 +1,4 @@
-//! TLS peers with every move under the test's control: rustls, buffered, over blocking sockets.
+//! TLS peers under the test's full control: rustls, buffered, over blocking sockets.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -22,9 +22,9 @@ pub type ServerStream = StreamOwned<ServerConnection, TcpStream>;
 
 /// Both versions.
 pub const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-/// TLS 1.2 alone.
+/// Only TLS 1.2.
 pub const ONLY_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
-/// TLS 1.3 alone.
+/// Only TLS 1.3.
 pub const ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -50,7 +50,7 @@ fn roots(file: &Path) -> RootCertStore {
     roots
 }
 
-/// A server's configuration; asks for client certificates of `client_ca` when given.
+/// A server's configuration; asks for client certificates of `client_ca` if given.
 pub fn server_config(
     pair: &Pair,
     versions: &[&'static SupportedProtocolVersion],
@@ -74,7 +74,7 @@ pub fn server_config(
     )
 }
 
-/// A client's configuration, which trusts `ca` and shows `pair` when asked.
+/// A client's configuration, which trusts `ca` and presents `pair` if asked.
 pub fn client_config(
     ca: &Path,
     versions: &[&'static SupportedProtocolVersion],
@@ -92,7 +92,7 @@ pub fn client_config(
     })
 }
 
-/// Turns a connection to TLS, as a client that asks for `localhost`.
+/// Starts TLS on a connection, as a client that asks for `localhost`.
 pub fn start_client(config: Arc<ClientConfig>, stream: TcpStream) -> std::io::Result<ClientStream> {
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(config, name).expect("a connection");
@@ -103,7 +103,7 @@ pub fn start_client(config: Arc<ClientConfig>, stream: TcpStream) -> std::io::Re
     Ok(stream)
 }
 
-/// Connects by TLS; fails when the handshake does.
+/// Connects with TLS; fails if the handshake does.
 #[track_caller]
 pub fn connect(config: Arc<ClientConfig>, address: SocketAddr) -> ClientStream {
     match start_client(config, peers::connect(address)) {
@@ -112,7 +112,7 @@ pub fn connect(config: Arc<ClientConfig>, address: SocketAddr) -> ClientStream {
     }
 }
 
-/// Turns an accepted connection to TLS.
+/// Starts TLS on an accepted connection.
 pub fn start_server(config: Arc<ServerConfig>, stream: TcpStream) -> std::io::Result<ServerStream> {
     let connection = ServerConnection::new(config).expect("a connection");
     let mut stream = StreamOwned::new(connection, stream);
@@ -122,7 +122,7 @@ pub fn start_server(config: Arc<ServerConfig>, stream: TcpStream) -> std::io::Re
     Ok(stream)
 }
 
-/// A TLS server that gives each connection, its handshake done, to a function.
+/// A TLS server that passes each connection, after its handshake, to a function.
 pub fn server(
     config: Arc<ServerConfig>,
     handler: impl Fn(ServerStream) + Send + Sync + 'static,
@@ -134,12 +134,12 @@ pub fn server(
     })
 }
 
-/// A TLS server for `localhost` that sends back what it gets, and answers the end by its own.
+/// A TLS server for `localhost` that sends back what it receives, and answers the end with its own.
 pub fn echo_server(certs: &Certs, versions: &[&'static SupportedProtocolVersion]) -> Server {
     echo(server_config(&certs.server(), versions, None))
 }
 
-/// The same with a configuration of the test's.
+/// The same with the test's own configuration.
 pub fn echo(config: Arc<ServerConfig>) -> Server {
     server(config, |mut stream| {
         let _ = peers::echo(&mut stream);

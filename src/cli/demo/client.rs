@@ -1,46 +1,46 @@
-//! The old mail program: it speaks SMTP and POP3 in plain, as Outlook Express does.
+//! The old mail program: it speaks plain SMTP and POP3, as Outlook Express does.
 
 use std::io::{self, Read, Write};
 
 use super::wire::{Wire, base64};
 
-/// Who logs in, and with what.
+/// A user name and password.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
     pub(super) user: &'static str,
     pub(super) password: &'static str,
 }
 
-/// A line as a person may see it: `C: ...` or `S: ...`, passwords masked.
+/// The lines of a conversation: `C: ...` or `S: ...`, passwords masked.
 pub(super) type Transcript = Vec<String>;
 
-/// A conversation that is written down.
+/// A conversation with its transcript.
 struct Spoken<'a, S> {
     wire: &'a mut Wire<S>,
     transcript: &'a mut Transcript,
 }
 
 impl<S: Read + Write> Spoken<'_, S> {
-    /// Says a line and waits for an answer that begins with `expected`.
+    /// Sends a line and waits for an answer that begins with `expected`.
     fn say(&mut self, line: &str, expected: &str) -> io::Result<String> {
         self.say_as(line, line, expected)
     }
 
-    /// As `say`; `shown` is written down instead.
+    /// As `say`, with `shown` in the transcript instead of `line`.
     fn say_as(&mut self, line: &str, shown: &str, expected: &str) -> io::Result<String> {
         self.transcript.push(format!("C: {shown}"));
         self.wire.send(line)?;
         self.hear(expected)
     }
 
-    /// Waits for a reply, of several lines perhaps (`250-`), and returns its last line.
+    /// Waits for a reply, which may have several lines (`250-`), and returns its last line.
     fn hear(&mut self, expected: &str) -> io::Result<String> {
         loop {
             let line = self.wire.text()?;
             self.transcript.push(format!("S: {line}"));
             if !line.starts_with(expected) {
                 return Err(io::Error::other(format!(
-                    "the mail program expected \"{expected}\" and heard \"{line}\""
+                    "the mail program expected \"{expected}\" and received \"{line}\""
                 )));
             }
             if line.as_bytes().get(3) != Some(&b'-') || expected.starts_with('+') {

@@ -1,22 +1,22 @@
-//! A throw-away certificate authority and the mail server's certificate. Their keys live in
-//! memory only; what adit must trust goes into a file.
+//! A throw-away certificate authority and the mail server's certificate. Their keys stay in memory; the
+//! authority's certificate goes into a file, for adit to trust.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
-/// The name of the mail server, in its certificate and nowhere in DNS (RFC 2606).
+/// The mail server's name, in its certificate and nowhere in DNS (RFC 2606).
 pub(super) const HOST: &str = "mail.example.org";
 
-/// What `adit demo` made.
+/// The certificates of one demo.
 pub(super) struct Identity {
     /// The authority's certificate, for CAfile.
     pub(super) authority_pem: String,
-    /// The same in DER.
+    /// The authority's certificate in DER.
     #[cfg(test)]
     pub(super) authority_der: Vec<u8>,
-    /// The server's certificate, DER.
+    /// The server's certificate in DER.
     pub(super) chain: Vec<Vec<u8>>,
     /// The server's private key, PKCS#8.
     pub(super) key: Vec<u8>,

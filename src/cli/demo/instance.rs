@@ -1,8 +1,7 @@
-//! The real adit as a child process: a folder for its files, its configuration, its log, its end.
+//! The real adit as a child process: a folder for its files, its configuration, its log, its exit.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +11,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// adit must serve within this time, and end within it when told to.
+use crate::process;
+
+/// adit must serve within this time, and exit within it when told to.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// How often its log and its life are looked at.
+/// How often its log and its process are checked.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Lines of the log that a failure shows.
+/// Lines of the log shown after a failure.
 const TAIL: usize = 20;
 
-/// A folder that only this user can enter; it goes when it is dropped.
+/// A folder that only this user can enter, removed on drop.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -36,12 +37,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nothing can be done about it, and nothing in it is worth hiding.
+        // There is no remedy for a failure, and nothing in the folder is secret.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A running adit; it is ended when this is dropped.
+/// A running adit, stopped on drop.
 pub(super) struct Instance<'a> {
     child: Child,
     folder: &'a Folder,
@@ -65,14 +66,8 @@ impl<'a> Instance<'a> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path("stderr"))?);
-        // SAFETY: between fork and exec the closure makes one system call, prctl(2), and neither
-        // allocates nor locks.
-        unsafe {
-            command.pre_exec(|| {
-                // It must not outlive this program, however that ends.
-                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)
-            });
-        }
+        // It must not outlive this program, however this one ends.
+        process::end_with_parent(&mut command);
         Ok(Instance {
             child: command.spawn()?,
             folder,
@@ -80,7 +75,7 @@ impl<'a> Instance<'a> {
         })
     }
 
-    /// Waits until the log says that it accepts connections.
+    /// Waits until the log reports that it accepts connections.
     pub(super) fn wait_until_serving(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + DEADLINE;
         while !self.log()?.contains("Accepting new connections") {
@@ -93,7 +88,7 @@ impl<'a> Instance<'a> {
             if Instant::now() > deadline {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    format!("it does not serve after {} s", DEADLINE.as_secs()),
+                    format!("it is not serving after {} s", DEADLINE.as_secs()),
                 ));
             }
             thread::sleep(GLANCE);
@@ -116,7 +111,7 @@ impl<'a> Instance<'a> {
         }
     }
 
-    /// The last lines that it logged; what it said on stderr when it logged none.
+    /// The last lines of its log; if that is empty, of its stderr.
     pub(super) fn tail(folder: &Folder) -> Vec<String> {
         let lines = |name| {
             let bytes = fs::read(folder.path(name)).unwrap_or_default();
@@ -130,13 +125,13 @@ impl<'a> Instance<'a> {
         }
     }
 
-    /// Asks it to end (SIGTERM) and waits for it.
+    /// Stops it (SIGTERM) and waits for its exit.
     pub(super) fn stop(mut self) -> io::Result<ExitStatus> {
         self.end()
     }
 
     fn end(&mut self) -> io::Result<ExitStatus> {
-        // Not reaped before, so the number is still its own.
+        // Not reaped yet, so the number is still its own.
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
@@ -164,8 +159,7 @@ impl<'a> Instance<'a> {
 
 impl Drop for Instance<'_> {
     fn drop(&mut self) {
-        // After `stop` this finds it reaped; on the way out of a failure there is one to tell
-        // already.
+        // After `stop` it has been reaped; after a failure there is already an error to report.
         let _ = self.end();
     }
 }

@@ -1,5 +1,5 @@
-//! `adit demo`: an old mail program, a modern mail server, and a real adit between them, on
-//! loopback, without root, network or any file that stays.
+//! `adit demo`: an old mail program, a modern mail server, and a real adit between them, on loopback;
+//! without root, without a network, and without leaving a file.
 
 mod client;
 mod identity;
@@ -31,15 +31,15 @@ const ACCOUNT: Account = Account {
 };
 /// A sentence of the mail that must not be readable on the TLS side.
 const SENTENCE: &str = "Through the adit go people, water and air.";
-/// The mail program gives up when it hears nothing for this long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The mail program gives up after this much silence.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs the demo with this very program, tells what travelled where, and says whether all went
-/// well: success only if the mail arrived byte for byte and the server was spoken to in TLS 1.3.
+/// Runs the demo with this very program and reports what each side carried. It succeeds only if the
+/// mail arrived byte for byte and the server was reached in TLS 1.3.
 pub fn run() -> ExitCode {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // Without it an interruption only leaves the temporary folder behind.
+        // Without it, an interruption only leaves the temporary folder behind.
         let _ = signal_hook::flag::register(signal, interrupted.clone());
     }
     let outcome = std::env::current_exe()
@@ -48,14 +48,14 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // stderr may be closed; the exit status says it as well.
+            // stderr may be closed; the exit status reports the failure as well.
             let _ = writeln!(io::stderr(), "{failure}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Why the demo failed, and the end of adit's log.
+/// Why the demo failed, with the end of adit's log.
 #[derive(Debug)]
 struct Failure {
     reason: Reason,
@@ -64,13 +64,13 @@ struct Failure {
 
 #[derive(Debug)]
 enum Reason {
-    /// A step that failed, and the system's or the other end's reason.
+    /// A step failed, for the reason that the system or the other side gave.
     Step(&'static str, io::Error),
-    /// The mail that is somewhere is not the one that was sent.
+    /// The mail at one place differs from the one that was sent.
     Altered(&'static str),
-    /// A connection to the server was something older than TLS 1.3.
+    /// A connection to the server was older than TLS 1.3.
     NotTls13(String),
-    /// What must be secret was readable on the TLS side.
+    /// A secret was readable on the TLS side.
     Readable(&'static str),
 }
 
@@ -92,11 +92,11 @@ impl fmt::Display for Failure {
         f.write_str("adit demo failed: ")?;
         match &self.reason {
             Reason::Step(step, error) => write!(f, "{step}: {error}")?,
-            Reason::Altered(place) => write!(f, "the mail was altered on its way {place}")?,
+            Reason::Altered(place) => write!(f, "the mail was altered in transit {place}")?,
             Reason::NotTls13(version) => {
-                write!(f, "the server was spoken to in {version}, not in TLS 1.3")?;
+                write!(f, "the connection to the server was {version}, not TLS 1.3")?;
             }
-            Reason::Readable(what) => write!(f, "{what} was readable on the way to the server")?,
+            Reason::Readable(what) => write!(f, "{what} was readable in transit to the server")?,
         }
         if !self.log.is_empty() {
             f.write_str("\nThe end of adit's log:")?;
@@ -105,7 +105,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The whole demo, with `binary` as adit, told to `out`.
+/// The whole demo, with `binary` as adit; reports to `out`.
 fn play(binary: &Path, interrupted: &AtomicBool, out: &mut dyn Write) -> Result<(), Failure> {
     let folder = Folder::make().map_err(during("making a temporary folder"))?;
     perform(binary, &folder, interrupted, out).map_err(|failure| Failure {
@@ -159,12 +159,12 @@ fn perform(
         got: &got,
     };
     story.check()?;
-    // Nobody may be listening any more; the verdict stands.
+    // The output may be closed by now; the result stands.
     let _ = story.tell(out);
     Ok(())
 }
 
-/// What a user would write, but for the ports, which the system chooses.
+/// What a user would write, except for the ports, which the system chooses.
 fn configuration(folder: &Folder, server: &MailServer) -> String {
     let authority = folder.path("ca.pem");
     let authority = authority.display();
@@ -192,8 +192,8 @@ fn configuration(folder: &Folder, server: &MailServer) -> String {
     )
 }
 
-/// A mail with what mail programs and relays have tripped over: leading dots, empty lines, eight
-/// bits, lines without a blank, and an attachment of some size.
+/// A mail with everything that mail programs and relays have got wrong: leading dots, empty lines,
+/// eight-bit text, lines without a blank, and a large attachment.
 fn compose() -> Vec<u8> {
     let mut attachment = Vec::with_capacity(96 * 1024);
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
@@ -227,14 +227,14 @@ fn compose() -> Vec<u8> {
 }
 
 fn dial(port: u16) -> io::Result<Wire<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), MAIL_TIMEOUT)?;
+    stream.set_read_timeout(Some(MAIL_TIMEOUT))?;
+    stream.set_write_timeout(Some(MAIL_TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(Wire::new(stream))
 }
 
-/// Sends the mail; the server must hold it unaltered.
+/// Sends the mail; the server must receive it unaltered.
 fn send(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, Seen), Failure> {
     let mut transcript = Transcript::new();
     dial(port)
@@ -260,14 +260,14 @@ fn fetch(server: &MailServer, port: u16, mail: &[u8]) -> Result<(Transcript, See
     }
 }
 
-/// What the server saw of the connection to `port` that has just ended.
+/// The server's report about the connection to `port` that has just ended.
 fn report(server: &MailServer, port: Port) -> Result<Seen, Failure> {
     let (at, seen) = server
         .report()
-        .map_err(during("hearing from the mail server"))?;
+        .map_err(during("waiting for the mail server"))?;
     if at != port {
-        let error = io::Error::other(format!("{port:?} was due, {at:?} was used"));
-        return Err(during("hearing from the mail server")(error));
+        let error = io::Error::other(format!("{port:?} was expected, {at:?} was used"));
+        return Err(during("waiting for the mail server")(error));
     }
     seen.map_err(during("serving the mail program"))
 }

@@ -1,5 +1,5 @@
-//! The modern mail server: submission with STARTTLS and POP3 within TLS, TLS 1.3 only, on
-//! loopback, in threads of this process. It writes down what reached it.
+//! The modern mail server: submission with STARTTLS, and POP3 inside TLS; TLS 1.3 only, on loopback, in
+//! threads of this process. It records what it received.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,31 +13,31 @@ use super::identity::{HOST, Identity};
 use super::wire::{Wire, base64};
 use crate::tls::demo::{DemoAcceptor, DemoNegotiated, DemoStream};
 
-/// No word for this long, and a connection is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection that is silent for this long is given up.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the server saw of one connection.
+/// The server's record of one connection.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// What was said before TLS, `C: ...` and `S: ...`.
+    /// The dialogue before TLS, `C: ...` and `S: ...`.
     pub(super) before_tls: Vec<String>,
-    /// What the handshake came to.
+    /// The result of the handshake.
     pub(super) negotiated: DemoNegotiated,
-    /// Every byte on the wire from the handshake on, both ways.
+    /// Every byte on the wire, both ways, from the handshake on.
     pub(super) on_the_wire: Vec<u8>,
 }
 
-/// One connection's report: what was seen, or why it failed.
+/// One connection's record, or why it failed.
 pub(super) type Report = (Port, io::Result<Seen>);
 
-/// Which of the server's ports.
+/// One of the server's ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Port {
     Submission,
     Pop3s,
 }
 
-/// What its threads share.
+/// What the server's threads share.
 struct Shared {
     acceptor: DemoAcceptor,
     account: Account,
@@ -45,7 +45,7 @@ struct Shared {
     stopping: AtomicBool,
 }
 
-/// The running server; its threads end when it is dropped.
+/// The running server; its threads end on drop.
 pub(super) struct MailServer {
     pub(super) submission: SocketAddr,
     pub(super) pop3s: SocketAddr,
@@ -85,11 +85,11 @@ impl MailServer {
     /// The next connection's report, in the order in which they ended.
     pub(super) fn report(&self) -> io::Result<Report> {
         self.reports
-            .recv_timeout(PATIENCE)
+            .recv_timeout(CONNECTION_TIMEOUT)
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection reached it"))
     }
 
-    /// The mails that it holds.
+    /// The mails that the server holds.
     pub(super) fn mailbox(&self) -> Vec<Vec<u8>> {
         lock(&self.shared.mailbox).clone()
     }
@@ -99,7 +99,7 @@ impl Drop for MailServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         for address in [self.submission, self.pop3s] {
-            // Only wakes the thread up; when it cannot connect, nobody is listening any more.
+            // This only wakes the thread; if it cannot connect, the thread has already ended.
             let _ = TcpStream::connect(address);
         }
         for thread in self.threads.drain(..) {
@@ -125,8 +125,8 @@ fn accept(port: Port, listener: &TcpListener, shared: &Shared, reports: &mpsc::S
 }
 
 fn serve(port: Port, stream: TcpStream, shared: &Shared) -> io::Result<Seen> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(CONNECTION_TIMEOUT))?;
+    stream.set_write_timeout(Some(CONNECTION_TIMEOUT))?;
     stream.set_nodelay(true)?;
     let mut before_tls = Vec::new();
     let stream = match port {
@@ -152,7 +152,7 @@ fn serve(port: Port, stream: TcpStream, shared: &Shared) -> io::Result<Seen> {
     })
 }
 
-/// A socket that keeps what passes, below TLS: the witness of what an eavesdropper sees.
+/// A socket that records what passes below TLS, as an eavesdropper would see it.
 struct Tap {
     stream: TcpStream,
     heard: Vec<u8>,
@@ -178,7 +178,7 @@ impl Write for Tap {
     }
 }
 
-/// SMTP in plain: good for nothing but STARTTLS.
+/// Plain SMTP, of no use except for STARTTLS.
 fn until_starttls(stream: TcpStream, said: &mut Vec<String>) -> io::Result<TcpStream> {
     let mut wire = Wire::new(stream);
     let say = |wire: &mut Wire<TcpStream>, line: &str, said: &mut Vec<String>| {
@@ -207,7 +207,7 @@ fn until_starttls(stream: TcpStream, said: &mut Vec<String>) -> io::Result<TcpSt
     }
 }
 
-/// SMTP within TLS, RFC 5321 and RFC 4954 as far as a mail program needs them.
+/// SMTP inside TLS: as much of RFC 5321 and RFC 4954 as a mail program needs.
 fn submission<S: Read + Write>(wire: &mut Wire<S>, shared: &Shared) -> io::Result<()> {
     let Account { user, password } = shared.account;
     let plain = base64(format!("\0{user}\0{password}").as_bytes());
@@ -252,7 +252,7 @@ fn submission<S: Read + Write>(wire: &mut Wire<S>, shared: &Shared) -> io::Resul
     }
 }
 
-/// POP3 within TLS, RFC 1939.
+/// POP3 inside TLS, RFC 1939.
 fn pop3<S: Read + Write>(wire: &mut Wire<S>, shared: &Shared) -> io::Result<()> {
     let Account { user, password } = shared.account;
     let mut name = String::new();
@@ -293,7 +293,7 @@ fn pop3<S: Read + Write>(wire: &mut Wire<S>, shared: &Shared) -> io::Result<()> 
                 wire.send("+OK deleted")?;
             }
             ("QUIT", _) => {
-                // Only now are the deleted gone (RFC 1939, section 6).
+                // Only now are deleted mails removed (RFC 1939, section 6).
                 let mut index = 0;
                 lock(&shared.mailbox).retain(|_| {
                     index += 1;

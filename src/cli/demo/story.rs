@@ -1,4 +1,4 @@
-//! What travelled on each side, judged and told.
+//! Checks what each side carried, and tells the story.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use super::server::{MailServer, Seen};
 use super::wire::base64;
 use super::{ACCOUNT, Reason, SENTENCE};
 
-/// Where adit accepts the old mail program.
+/// The ports for the old mail program.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     pub(super) smtp: u16,
@@ -26,7 +26,7 @@ pub(super) struct Story<'a> {
 }
 
 impl Story<'_> {
-    /// TLS 1.3 on the server's side, and nothing readable there.
+    /// Checks for TLS 1.3 on the server's side, with nothing readable in it.
     pub(super) fn check(&self) -> Result<(), Reason> {
         let password = ACCOUNT.password.as_bytes();
         let coded = base64(password);

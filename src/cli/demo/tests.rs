@@ -1,9 +1,9 @@
-//! The demo's two halves against each other, and the whole against the program that adit replaces.
+//! The demo's client against its server, and the whole demo with stunnel in adit's place.
 
 use super::*;
 use crate::protocol::{Action, Event, Progress, Side, dialogue};
 
-/// Speaks STARTTLS to the server as adit would, and gives what the mail program hears meanwhile.
+/// Does STARTTLS with the server as adit would; returns what the mail program receives meanwhile.
 fn starttls(stream: &mut TcpStream) -> Vec<u8> {
     use std::io::Read;
     let mut dialogue = dialogue(crate::config::Protocol::Smtp, true, None);
@@ -21,7 +21,7 @@ fn starttls(stream: &mut TcpStream) -> Vec<u8> {
             match action {
                 Action::Send(Side::Back, bytes) => stream.write_all(&bytes).unwrap(),
                 Action::Send(Side::Front, bytes) => heard.extend(bytes),
-                Action::Timer(_) | Action::Log(..) => {}
+                _ => {}
             }
         }
     }
@@ -30,7 +30,7 @@ fn starttls(stream: &mut TcpStream) -> Vec<u8> {
 
 fn dial_server(address: std::net::SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(MAIL_TIMEOUT)).unwrap();
     stream
 }
 
@@ -131,13 +131,13 @@ fn the_server_takes_no_password_before_tls() {
     assert_eq!(transcript[transcript.len() - 2], "C: AUTH LOGIN");
 }
 
-/// The configuration is one that stunnel takes as well, so stunnel must pass the demo too. Where
-/// Debian's stunnel4 is not installed this says so and proves nothing.
+/// stunnel takes the demo's configuration as well, so it must pass the demo too. Where Debian's
+/// stunnel4 is not installed, the test says so and proves nothing.
 #[test]
 fn the_program_that_adit_replaces_passes_the_demo() {
     let stunnel = Path::new("/usr/bin/stunnel4");
     if !stunnel.exists() {
-        eprintln!("skipped: {} is not installed", stunnel.display());
+        crate::skips::say("stunnel4 is not installed");
         return;
     }
     let mut told = Vec::new();
@@ -149,7 +149,7 @@ fn the_program_that_adit_replaces_passes_the_demo() {
 #[test]
 fn a_program_that_does_not_serve_fails_the_demo_and_leaves_nothing() {
     let folders = || {
-        let made = std::fs::read_dir(std::env::temp_dir()).unwrap();
+        let made = fs::read_dir(std::env::temp_dir()).unwrap();
         made.filter_map(|entry| entry.unwrap().file_name().into_string().ok())
             .filter(|name| name.starts_with("adit-demo-"))
             .collect::<Vec<_>>()
@@ -166,8 +166,8 @@ fn a_program_that_does_not_serve_fails_the_demo_and_leaves_nothing() {
         "{failure}"
     );
     let left = folders().into_iter().filter(|name| !before.contains(name));
-    // Other tests make folders of their own at the same time; theirs go as well.
-    let deadline = std::time::Instant::now() + PATIENCE;
+    // Other tests make such folders at the same time; those go away as well.
+    let deadline = std::time::Instant::now() + MAIL_TIMEOUT;
     for name in left {
         while std::env::temp_dir().join(&name).exists() {
             assert!(std::time::Instant::now() < deadline, "{name} was left");

@@ -1,10 +1,10 @@
-//! Lines over a stream that blocks: what the demo's old mail program and its mail server share.
+//! Lines over a blocking stream, for both the demo's mail program and its mail server.
 
 use std::io::{self, Read, Write};
 
-/// Longest line that is taken, in bytes.
+/// The longest line that is accepted, in bytes.
 const LINE_MAX: usize = 8 * 1024;
-/// Largest mail that is taken, in bytes.
+/// The largest mail that is accepted, in bytes.
 const MAIL_MAX: usize = 16 * 1024 * 1024;
 
 /// A stream, and what was read from it beyond the last line.
@@ -20,7 +20,7 @@ impl<S: Read + Write> Wire<S> {
         Wire::resume(stream, Vec::new())
     }
 
-    /// A stream of which some bytes were read already.
+    /// A stream of which some bytes have been read already.
     pub(super) fn resume(stream: S, read: Vec<u8>) -> Wire<S> {
         Wire {
             stream,
@@ -29,7 +29,7 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    /// The next line without its CRLF; waits for it.
+    /// Waits for the next line; returns it without its CRLF.
     pub(super) fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut searched = self.taken;
         loop {
@@ -64,8 +64,8 @@ impl<S: Read + Write> Wire<S> {
         self.stream.flush()
     }
 
-    /// Sends a mail as DATA and RETR carry it: a dot before each leading dot, a lone dot behind
-    /// (RFC 5321, section 4.5.2). `mail` ends with CRLF.
+    /// Sends a mail as DATA and RETR carry it: each leading dot doubled, a lone dot at the end (RFC
+    /// 5321, section 4.5.2). `mail` ends with CRLF.
     pub(super) fn send_mail(&mut self, mail: &[u8]) -> io::Result<()> {
         let mut wire = Vec::with_capacity(mail.len() + 1024);
         for line in mail.split_inclusive(|&byte| byte == b'\n') {
@@ -79,7 +79,7 @@ impl<S: Read + Write> Wire<S> {
         self.stream.flush()
     }
 
-    /// Takes what `send_mail` sends.
+    /// Receives what `send_mail` sends.
     pub(super) fn mail(&mut self) -> io::Result<Vec<u8>> {
         let mut mail = Vec::new();
         loop {
@@ -96,7 +96,7 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    /// Gives the stream back, of which nothing may have been read ahead.
+    /// Returns the stream, of which nothing may have been read ahead.
     pub(super) fn into_stream(self) -> io::Result<S> {
         match self.read.len() - self.taken {
             0 => Ok(self.stream),
@@ -104,7 +104,7 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    /// Waits until the other end sends no more.
+    /// Waits until the other side closes.
     pub(super) fn end(&mut self) -> io::Result<()> {
         let mut chunk = [0; 512];
         while self.stream.read(&mut chunk)? > 0 {}

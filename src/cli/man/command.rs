@@ -19,9 +19,7 @@ pub(super) fn page(date: &str) -> String {
     page.section("Description");
     page.text(
         "adit listens on plain or TLS ports and carries each connection to its destination with \
-         TLS added (client mode) or taken off (server mode). A mail program that speaks no TLS, \
-         or none that is still accepted, so reaches a modern mail server, by STARTTLS where the \
-         port wants it. Its configuration is a stunnel.conf; adit.conf(5) describes it.",
+         TLS added (client mode) or taken off (server mode). So a mail program without TLS, or with TLS that is no longer accepted, reaches a modern mail server, by STARTTLS where the port requires it. Its configuration is a stunnel.conf; adit.conf(5) describes it.",
     );
     commands(&mut page);
     processes(&mut page);
@@ -57,13 +55,11 @@ fn commands(page: &mut Page) {
         }
     }
     page.paragraph(
-        "Every option of the configuration can be a flag of the commands that take a FILE \
-         (`--debug 7`), and a global one also an environment variable (`ADIT_DEBUG=7`). Flags \
-         stand above variables, and those above the file.",
+        "Every option of the configuration can be a flag of the commands that take a FILE (`--debug 7`), and a global one also an environment variable (`ADIT_DEBUG=7`). Flags override variables, and both override the file.",
     );
     page.section("Exit status");
     page.text(
-        "0: it did what was asked. 1: it failed, and said why. 2: the command line is wrong.",
+        "0: success. 1: failure, with the reason on standard error. 2: the command line is wrong.",
     );
 }
 
@@ -101,25 +97,18 @@ fn processes(page: &mut Page) {
         page.tagged(&format!("`{kind}`"), kind.purpose());
     }
     page.paragraph(
-        "Linux 4.18 or later is needed. The sandbox is seccomp(2) and landlock(7), which Linux has from \
-         5.13 on; where one of them is missing, a line of the log and `adit status` say so. Before 5.1, a \
-         reload that changes the address of a service but not its port may reset a connection that \
-         arrives just then.",
+        "adit needs Linux 4.18 or later. The sandbox is seccomp(2) and, since Linux 5.13, landlock(7); if one of them is missing, the log and `adit status` say so. Before 5.1, a reload that changes the address of a service but not its port may reset a connection that arrives at that moment.",
     );
 }
 
 fn pass_phrases(page: &mut Page) {
     page.section("Pass phrases");
     page.text(
-        "The pass phrase of a key in PKCS#12 or encrypted PEM is asked for on the terminal, up to three \
-         times, before the program leaves it; each answer is tried with every such file. Where there \
-         is no terminal, as under systemd, name a file with the pass phrase in `keyPasswordFile`.",
+        "adit asks on the terminal for the pass phrase of a key in PKCS#12 or encrypted PEM, up to three times, before it leaves the terminal; it tries each answer with every such file. Without a terminal, as under systemd, name a file with the pass phrase in `keyPasswordFile`.",
     );
     page.paragraph(
-        "The supervisor keeps what was typed, in memory that is never swapped and in no core dump, \
-         and hands it to each new master, which wipes it once its keys are open. So a reload, a master \
-         in place of one that died, and a new binary need nobody. A pass phrase that has changed is an \
-         error at a reload, and what runs goes on.",
+        "The supervisor keeps the pass phrases in memory that is never swapped and in no core dump, and hands them to each new master, which wipes them once its keys are open. So a reload, the replacement of a dead master, and a new binary need no one at the terminal. A pass phrase that has changed is an \
+         error at a reload, and the running configuration stays in force.",
     );
 }
 
@@ -130,8 +119,7 @@ fn signals(page: &mut Page) {
         (
             "HUP",
             "Reload. The new configuration is read and everything it names is loaded before \
-             anything changes. If anything is wrong, the log says what, and the running \
-             configuration goes on. Otherwise a new generation of processes takes over the ports, \
+             anything changes. If anything is wrong, the log says what, and the running configuration stays in force. Otherwise a new generation of processes takes over the ports, \
              and the connections of the old one live on until they end, or until `drainTimeout`. \
              Every option may change.",
         ),
@@ -139,7 +127,7 @@ fn signals(page: &mut Page) {
         ("USR2", "Write the list of connections to the log."),
         (
             "TERM, INT, QUIT",
-            "Stop; connections have `drainTimeout` to end. A second one cuts them.",
+            "Stop; connections have until `drainTimeout` to end. A second signal cuts them.",
         ),
     ] {
         page.tagged(&format!("`{name}`"), text);
@@ -152,13 +140,12 @@ fn files(page: &mut Page) {
         ("/etc/adit/adit.conf", "The configuration."),
         (
             "/etc/adit/conf.d",
-            "Services in files of their own, if the configuration includes them.",
+            "Services in separate files, if the configuration includes them.",
         ),
-        ("/var/lib/adit", "The jail: empty, but for the pid file."),
+        ("/var/lib/adit", "The jail: empty except for the pid file."),
         (
             "/run/adit/etc-adit-adit.sock",
-            "The control socket that `adit status`, `adit reload` and `adit stop` ask, unless \
-             `control` in adit.conf(5) names another.",
+            "The control socket for `adit status`, `adit reload` and `adit stop`, unless `control` in adit.conf(5) names another.",
         ),
         (
             "/var/log/adit",
@@ -169,27 +156,18 @@ fn files(page: &mut Page) {
     }
     page.section("Under systemd");
     page.text(
-        "adit.service serves /etc/adit/adit.conf, adit@NAME.service /etc/adit/NAME.conf. Installing \
-         the package starts and enables neither, unless the configuration was there before and is \
-         not the shipped one. They may write in /run, /var/lib/adit and /var/log/adit; `adit check` \
+        "adit.service serves /etc/adit/adit.conf, adit@NAME.service /etc/adit/NAME.conf. Installing the package neither starts nor enables them, unless there already was a configuration other than the shipped one. They may write in /run, /var/lib/adit and /var/log/adit; `adit check` \
          warns when `output`, `pid` or `control` is elsewhere, and `systemctl edit adit` can allow \
          more.",
     );
     page.paragraph(
-        "`systemctl reload` takes a changed configuration over, and fails without any effect when it \
-         is wrong. `systemctl restart` cuts every connection, and systemd would stop what runs before \
-         it finds out that the new configuration is wrong. So adit-restart-check.service checks it \
-         before that, and cancels the restart of a running adit for a configuration that is wrong: \
-         \"Job for adit.service canceled\"; the journal says what is wrong. `systemctl stop` and then \
-         `systemctl start` are not held up.",
+        "`systemctl reload` applies a changed configuration; if it is wrong, the reload fails without any effect. `systemctl restart` cuts every connection, and systemd would stop the running adit before it finds out that the new configuration is wrong. So adit-restart-check.service checks it first, and cancels the restart if the configuration is wrong: \"Job for adit.service canceled\"; the journal says what is wrong. `systemctl stop` followed by `systemctl start` is not prevented.",
     );
     page.section("Environment");
     page.tagged("`ADIT_*`", "Global options, such as `ADIT_DEBUG=7`.");
     page.tagged(
         "`SYSTEMD_EXEC_PID`, `INVOCATION_ID`",
-        "Set by systemd: adit asks it for the type of its unit, and goes into the background only \
-         where that is `forking` or `oneshot`, as if `foreground` were `quiet` elsewhere. So a \
-         configuration without `foreground` is served by stunnel's units.",
+        "Set by systemd: adit asks systemd for the type of its unit, and goes into the background only if that is `forking` or `oneshot`; otherwise it acts as if `foreground` were `quiet`. So stunnel's units serve a configuration without `foreground`.",
     );
     page.tagged(
         "`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR`",
@@ -197,8 +175,7 @@ fn files(page: &mut Page) {
     );
     page.tagged(
         "`NOTIFY_SOCKET`, `WATCHDOG_USEC`",
-        "Set by systemd: adit says when it is ready, reloading or stopping, and feeds the watchdog \
-         from the supervisor's loop. See sd_notify(3).",
+        "Set by systemd: adit reports when it is ready, reloading or stopping, and feeds the watchdog from the supervisor's loop. See sd_notify(3).",
     );
 }
 
@@ -210,8 +187,8 @@ fn examples(page: &mut Page) {
     page.example(
         "adit relay --accept 127.0.0.1:1587 \\\n    --connect smtp.example.com:587 --protocol smtp",
     );
-    page.paragraph("What would change for a configuration of stunnel's:");
+    page.paragraph("What would change for a stunnel configuration:");
     page.example("adit check /etc/stunnel/stunnel.conf");
-    page.paragraph("After a change of the configuration:");
+    page.paragraph("After changing the configuration:");
     page.example("adit check --strict && adit reload");
 }

@@ -1,4 +1,4 @@
-//! adit.conf(5): every option from its one definition, and what holds for all of them.
+//! adit.conf(5): every option, from its one definition, and what holds for all of them.
 
 use super::command::capitalised;
 use super::roff::Page;
@@ -10,16 +10,12 @@ pub(super) fn page(date: &str) -> String {
     page.name("adit.conf", "configuration of the TLS relay adit");
     page.section("Description");
     page.text(
-        "The file has the syntax of stunnel.conf: what stands before the first section holds for \
-         the whole program or is a default of every service; each `[section]` is a service. \
+        "The file has the syntax of stunnel.conf: options before the first section apply to the whole program, or are defaults for every service; each `[section]` is a service. \
          Options are lines `name = value`; the case of names does not matter. Lines that begin \
          with `;` or `#` are comments. An option that adit does not know, or cannot serve, is an \
          error with its file and line, never ignored.",
     );
-    page.paragraph(
-        "A change comes into force by `adit reload`, and takes no connection with it. Any option \
-         may change.",
-    );
+    page.paragraph("`adit reload` applies a change and cuts no connection. Any option may change.");
     page.subsection("Addresses");
     page.text(
         "An address is `port`, `host:port`, `:::port` for every IPv6 and IPv4 address, `[v6]:port`, \
@@ -44,14 +40,14 @@ pub(super) fn page(date: &str) -> String {
     page.section("Files");
     page.tagged(
         "`/etc/adit/adit.conf`",
-        "The file that is read when none is given.",
+        "The file that is read if none is given.",
     );
     page.section("See also");
     page.text("adit(8), stunnel(8)");
     page.finish()
 }
 
-/// The options that are served, with their values, defaults and examples.
+/// The options that adit serves, with their values, defaults and examples.
 fn served(page: &mut Page, title: &str, belongs: fn(Scope) -> bool) {
     page.section(title);
     let mut shown: Vec<&OptionDef> = options()
@@ -64,13 +60,13 @@ fn served(page: &mut Page, title: &str, belongs: fn(Scope) -> bool) {
             &format!("{}.", capitalised(option.doc)),
         );
         if option.own {
-            page.text("It is adit's own: stunnel has no such option.");
+            page.text("stunnel has no such option.");
         }
         if option.scope == Scope::Both {
-            page.text("It may stand in a section too.");
+            page.text("It is also allowed in a section.");
         }
         if option.repeatable {
-            page.text("It may be given several times.");
+            page.text("It may be given more than once.");
         }
         if option.secret {
             page.text("Its value never reaches a log.");
@@ -96,47 +92,38 @@ fn cipher_order(page: &mut Page) {
     page.section("Which cipher comes first");
     page.text(
         "A service without `ciphersuites` (for TLS 1.2: without `ciphers`) offers AES first, and as a \
-         server follows its client. On a processor without AES instructions, as a Raspberry Pi's before \
-         the fifth, AES costs five times as much as ChaCha20: there such a service offers ChaCha20, \
-         AES-256 and AES-128, and as a server goes by that order. Where only one of the two lists is \
-         given, the server goes by that one's order as well. `preferChaCha20` says it by hand, and `adit \
-         status` tells the order.",
+         server follows its client. On a processor without AES instructions, such as a Raspberry Pi's before the fifth, AES costs five times as much as ChaCha20: there such a service offers ChaCha20, AES-256 and AES-128, and as a server follows that order. If only one of the two lists is given, the server follows its order as well. `preferChaCha20` sets it by hand, and `adit status` shows the order.",
     );
 }
 
 fn verification(page: &mut Page) {
     page.section("Verifying the peer");
     page.text(
-        "A client service that verifies nothing protects from nobody who is on the way, and adit \
-         warns of it.",
+        "A client service that verifies nothing does not protect against an attacker on the network path, and adit warns about it.",
     );
     for (what, text) in [
         (
             "verifyServer = yes",
-            "What a browser does: the chain ends at an authority that this system trusts, or at \
-             one of `CAfile` and `CApath` when given, and the certificate is made out to the name \
-             in `sni` or `connect`. The choice for a public server.",
+            "As in a browser: the chain ends at an authority that this system trusts, or at one in `CAfile` and `CApath` if given, and the certificate is for the name in `sni` or `connect`. The choice for a public server.",
         ),
         (
             "verifyPeer = yes",
-            "The certificate itself is in `CAfile` or `CApath`. The choice for a server whose \
-             certificate nobody signed.",
+            "The certificate itself is in `CAfile` or `CApath`. The choice for a server whose certificate is self-signed.",
         ),
         (
             "verifyChain = yes",
             "The chain ends at a certificate of `CAfile` or `CApath`. The name is checked only by \
-             `checkHost`, `checkIP` or `checkEmail`. For a server service: clients must show a \
-             certificate.",
+             `checkHost`, `checkIP` or `checkEmail`. For a server service: clients must present a certificate.",
         ),
     ] {
         page.tagged(&format!("`{what}`"), text);
     }
 }
 
-/// stunnel's options that a reader may look for, and what adit does when it meets them.
+/// stunnel's options that adit does not serve, and what it does when it meets them.
 fn unserved(page: &mut Page) {
     page.section("Options of stunnel without effect");
-    page.text("They are accepted, and a note says so.");
+    page.text("They are accepted, with a note.");
     list(page, |verdict| match verdict {
         Verdict::NoEffect(why) => Some(why),
         _ => None,
@@ -155,14 +142,14 @@ fn unserved(page: &mut Page) {
     }
     let planned = not_yet(true);
     if !planned.is_empty() {
-        page.section("Options of adit that are to come");
+        page.section("Planned options of adit");
         page.text(&format!(
             "Not served by this version, and errors unless their value asks for nothing: {planned}."
         ));
     }
 }
 
-/// The names of options that are still to be built, adit's own or stunnel's.
+/// Options that are not built yet: adit's own, or stunnel's.
 fn not_yet(own: bool) -> String {
     let names: Vec<String> = options()
         .filter(|option| matches!(option.verdict, Verdict::NotYet { .. }) && option.own == own)
@@ -183,14 +170,14 @@ fn list(page: &mut Page, reason: fn(Verdict) -> Option<&'static str>) {
 fn examples(page: &mut Page) {
     page.section("Examples");
     page.text(
-        "A mail program that speaks no TLS fetches and sends mail by a provider who wants it:",
+        "A mail program without TLS fetches and sends mail through a provider that requires it:",
     );
     page.example(CLIENT);
-    page.paragraph("TLS in front of a mail server that has none:");
+    page.paragraph("TLS in front of a mail server without it:");
     page.example(SERVER);
 }
 
-/// Client mode; a test has the parser read it.
+/// An example for client mode; a test parses it.
 const CLIENT: &str = "\
 setuid = nobody
 chroot = /var/lib/adit
@@ -208,7 +195,7 @@ accept = 127.0.0.1:2587
 connect = smtp.example.com:587
 ";
 
-/// Server mode.
+/// An example for server mode.
 const SERVER: &str = "\
 [imaps]
 accept = 993

@@ -1,4 +1,4 @@
-//! "Differences from stunnel" in the manual, made of the tables in `docs/differences.md` and
+//! The manual's "Differences from stunnel", made from the tables in `docs/differences.md` and
 //! `docs/differences-certificates.md`.
 
 use super::command::capitalised;
@@ -13,12 +13,11 @@ const DOCUMENTS: [&str; 2] = [
 pub(super) fn section(page: &mut Page) {
     page.section("Differences from stunnel");
     page.text(
-        "What is served does as stunnel does, but for these. Each was seen by running stunnel 5.68 \
-         and adit.",
+        "Everything that adit serves works as in stunnel, except for these. Each was observed with stunnel 5.68 and adit.",
     );
     for [what, stunnel, adit, why] in DOCUMENTS.into_iter().flat_map(rows) {
         let theirs = match stunnel {
-            // It has nothing to compare with.
+            // stunnel has no equivalent.
             "-" => String::new(),
             text => format!("stunnel: {text}. "),
         };

@@ -1,30 +1,30 @@
-//! What each mail program must be told so that it works through adit: one table, from which the
-//! manual and `docs/mail-programs.md` are made and which the tests walk with the real programs.
+//! The settings that each mail program needs to work through adit: one table, from which the manual and
+//! `docs/mail-programs.md` are made, and which the tests try with the real programs.
 
 use super::command::capitalised;
 use super::roff::Page;
 
-/// A mail program, and the settings it needs besides the server `127.0.0.1`, the port, the user
-/// name and the password. `PORT`, `NAME` and `PASSWORD` stand for these.
+/// A mail program, and the settings it needs besides the server `127.0.0.1`, the port, the user name
+/// and the password, which are written `PORT`, `NAME` and `PASSWORD`.
 #[derive(Debug)]
 pub struct MailProgram {
-    /// As its users call it.
+    /// The name its users know.
     pub name: &'static str,
-    /// The version that the tests ran last; empty for a program that no test runs.
+    /// The version last tested; empty for a program that no test runs.
     pub version: &'static str,
-    /// Where the settings stand: `in` a file or a dialog.
+    /// Where the settings belong: `in` a file or a dialog.
     pub place: &'static str,
     /// The lines to write; empty if it needs none.
     pub settings: &'static [&'static str],
-    /// The lines that stand there instead when it fails; empty for its defaults.
+    /// The lines with which it fails; empty if it fails with its defaults.
     pub instead: &'static [&'static str],
-    /// Why.
+    /// Why it needs them.
     pub why: &'static str,
-    /// What it says when it fails: one of these.
+    /// What it reports when it fails: one of these.
     pub messages: &'static [&'static str],
 }
 
-/// A program that works as it comes.
+/// A program that works with its defaults.
 const fn needs_nothing(name: &'static str, version: &'static str) -> MailProgram {
     MailProgram {
         name,
@@ -63,7 +63,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
         place: "in .pinerc",
         settings: &["inbox-path={127.0.0.1:PORT/user=NAME}INBOX"],
         instead: &["inbox-path={127.0.0.1:PORT/tls/user=NAME}INBOX"],
-        why: "no `/tls`, `/ssl` or `/secure` there; its `SECURITY PROBLEM: insecure server \
+        why: "without `/tls`, `/ssl` or `/secure`; its `SECURITY PROBLEM: insecure server \
               advertised AUTH=PLAIN` is about the connection to adit and does no harm",
         messages: &["Unable to negotiate TLS with this server"],
     },
@@ -84,7 +84,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
         place: "in the router",
         settings: &["self = send"],
         instead: &[],
-        why: "it takes 127.0.0.1 for itself; `allow_localhost` in the transport does not help, \
+        why: "it regards 127.0.0.1 as itself; `allow_localhost` in the transport does not help, \
               as the router looks first",
         messages: &["remote host address is the local host"],
     },
@@ -124,7 +124,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
         place: "in .mpoprc",
         settings: &["auth user"],
         instead: &["auth on"],
-        why: "`auth on`, its default, takes no plain password where it sees no TLS",
+        why: "`auth on`, its default, refuses a plain password without TLS",
         messages: &["cannot use a secure authentication method"],
     },
     MailProgram {
@@ -133,7 +133,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
         place: "in .msmtprc",
         settings: &["auth plain"],
         instead: &["auth on"],
-        why: "`auth on` takes no plain password where it sees no TLS",
+        why: "`auth on` refuses a plain password without TLS",
         messages: &["cannot use a secure authentication method"],
     },
     MailProgram {
@@ -180,7 +180,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
         place: "in main.cf",
         settings: &["smtp_sasl_security_options = noanonymous"],
         instead: &[],
-        why: "its default forbids plain passwords where it sees no TLS; \
+        why: "its default forbids plain passwords without TLS; \
               `smtp_tls_security_level` stays empty or `may`",
         messages: &["no mechanism available"],
     },
@@ -206,7 +206,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
             "Authentication method: Password, transmitted insecurely",
         ],
         instead: &[],
-        why: "\"insecurely\" is the way to adit; from there on it is TLS",
+        why: "\"insecurely\" only concerns the way to adit; from there on it is TLS",
         messages: &[],
     },
 ];
@@ -215,10 +215,7 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
 pub(super) fn section(page: &mut Page) {
     page.section("Mail programs");
     page.text(
-        "In the mail program the server is `127.0.0.1` with the port of `accept`, and encryption \
-         is off: to the program adit is a server without TLS. User name and password stay the \
-         provider's. Some programs do not send a password in plain, or ask for STARTTLS although \
-         nothing offers it. They need one more setting:",
+        "In the mail program, set the server to `127.0.0.1` with the port of `accept`, and turn encryption off: for the program, adit is a server without TLS. User name and password stay those of the provider. Some programs refuse to send a password without encryption, or insist on STARTTLS although the server does not offer it. They need one more setting:",
     );
     for program in MAIL_PROGRAMS.iter().filter(|p| !p.settings.is_empty()) {
         page.tagged(&format!("`{}`", program.name), &described(program));
@@ -228,20 +225,15 @@ pub(super) fn section(page: &mut Page) {
         without_settings()
     ));
     page.paragraph(
-        "LDAP programs that speak TLS to a server service of adit's must name the host as the \
-         certificate does, and not `ldaps://localhost`: libldap puts the machine's own name in \
-         its place.",
+        "LDAP programs that connect by TLS to a server service of adit must name the host as the certificate does, not `ldaps://localhost`: libldap replaces that by the machine's own name.",
     );
     page.subsection("Mail servers behind adit");
     page.text(
-        "In server mode the mail server behind sees adit's address, not the client's. If that address \
-         is one that may relay, `every client of adit's may send mail to anyone`: postfix has \
-         127.0.0.0/8 in `mynetworks` by default, and Exim's `relay_from_hosts` has 127.0.0.1. Take it \
-         out there, so that only those who log in may relay.",
+        "In server mode the mail server sees adit's address, not the client's. If that address may relay, `every client of adit may send mail to anyone`: postfix has 127.0.0.0/8 in `mynetworks` by default, and Exim's `relay_from_hosts` has 127.0.0.1. Remove it there, so that only authenticated users may relay.",
     );
 }
 
-/// What a program needs, in sentences.
+/// A program's needs, in sentences.
 fn described(program: &MailProgram) -> String {
     let settings: Vec<String> = program.settings.iter().map(|s| format!("`{s}`")).collect();
     let mut text = format!(
@@ -303,14 +295,15 @@ mod tests {
     }
 
     const DOCUMENT: &str = "\
-# What each mail program must be told
+# The settings each mail program needs
 
-In the mail program the server is `127.0.0.1` with the port of `accept`, and encryption is off: to
-the program adit is a server without TLS. User name and password stay the provider's.
+In the mail program, set the server to `127.0.0.1` with the port of `accept`, and turn encryption off:
+for the program, adit is a server without TLS. User name and password stay those of the provider.
 
-Some programs do not send a password in plain, or ask for STARTTLS although nothing offers it. They
-need one more setting. `NAME`, `PASSWORD` and `PORT` stand for yours. The tests run each
-program that Debian 12 has, in the version given, with this setting and, to see it fail, without.
+Some programs refuse to send a password without encryption, or insist on STARTTLS although the server
+does not offer it. They need one more setting. `NAME`, `PASSWORD` and `PORT` stand for yours. The tests
+run each program that Debian 12 has, in the version given, with this setting and, to see it fail,
+without it.
 
 | program | where | setting | why | without it | tested |
 |---|---|---|---|---|---|

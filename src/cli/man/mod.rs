@@ -1,5 +1,5 @@
-//! The manual pages adit(8) and adit.conf(5), made of the tables that the program itself works by:
-//! the options of the configuration, and the commands. Hidden command: `adit man PAGE`.
+//! The manual pages adit(8) and adit.conf(5), made from the tables that the program itself uses: the
+//! configuration's options, and the commands. Hidden command: `adit man PAGE`.
 
 mod command;
 mod configuration;
@@ -7,15 +7,15 @@ mod differences;
 pub mod mail_programs;
 mod roff;
 
-use super::status::Utc;
+use crate::status::Utc;
 
-/// The pages, by the names of their files.
+/// The pages, by file name.
 pub const PAGES: [&str; 2] = ["adit.8", "adit.conf.5"];
 
-/// The source of a page in the man(7) language; `None`: there is no such page.
+/// The source of a page in the man(7) language; `None` for an unknown page.
 ///
-/// `revised` is the date in its footer, in seconds since 1970 began in UTC; without it the page
-/// has none, as its text depends on nothing but the program.
+/// `revised` is the date for its footer, in seconds since 1970 in UTC. Without it the page has no date,
+/// since its text depends only on the program.
 pub fn page(name: &str, revised: Option<u64>) -> Option<String> {
     let date = revised.map(date).unwrap_or_default();
     match name {
@@ -25,13 +25,13 @@ pub fn page(name: &str, revised: Option<u64>) -> Option<String> {
     }
 }
 
-/// The date of the source that a reproducible build is made of
+/// The date of the source in a reproducible build
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 pub fn source_date() -> Option<u64> {
     std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()
 }
 
-/// `2026-11-24`, from seconds since 1970 began in UTC.
+/// `2026-11-24`, from seconds since 1970 in UTC.
 fn date(seconds: u64) -> String {
     Utc(seconds).to_string().chars().take(10).collect()
 }
@@ -63,7 +63,7 @@ mod tests {
                 match line {
                     ".nf" => example = true,
                     ".fi" => example = false,
-                    // Indented by 7 columns and 4 more; each escape counts for more than it shows.
+                    // Indented by 7 columns and 4 more; each escape is longer than what it shows.
                     _ => assert!(
                         !example || line.replace('\\', "").len() <= 69,
                         "{name}: {line}"

@@ -1,20 +1,20 @@
-//! A manual page in the man(7) language, as source that `mandoc -Tlint` and `man --warnings` have
-//! nothing to say about.
+//! A manual page in the man(7) language, written so that `mandoc -Tlint` and `man --warnings` report
+//! nothing.
 
-/// Longest source line; mandoc asks for 80.
+/// The longest source line; mandoc asks for 80.
 const WIDTH: usize = 76;
 
-/// A page being written. In every text, what stands in backticks is set in bold.
+/// A page being written. In every text, what is in backticks is set in bold.
 #[derive(Debug)]
 pub(super) struct Page(String);
 
 impl Page {
-    /// Begins a page; `date` as the footer shows it.
+    /// Starts a page; `date` is shown in the footer.
     pub(super) fn new(name: &str, section: u8, date: &str, title: &str) -> Page {
         let version = env!("CARGO_PKG_VERSION");
         let name = name.to_ascii_uppercase();
-        // Ragged-right, no hyphenation, one space after a sentence: in 80 columns a justified line
-        // is stretched, and the name of an option must not be split.
+        // Ragged-right, no hyphenation, one space after a sentence: in 80 columns a justified line is
+        // stretched, and an option's name must not be split.
         Page(format!(
             ".TH {name} {section} \"{date}\" \"adit {version}\" \"{title}\"\n.ad l\n.nh\n.ss 12 0\n"
         ))
@@ -39,7 +39,7 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Text right behind a heading or a tag.
+    /// Text directly after a heading or a tag.
     pub(super) fn text(&mut self, text: &str) {
         for sentence in sentences(text) {
             for line in wrapped(sentence) {
@@ -48,19 +48,19 @@ impl Page {
         }
     }
 
-    /// What the section of the name says; apropos(1) reads it.
+    /// The content of the NAME section, which apropos(1) reads.
     pub(super) fn name(&mut self, name: &str, what: &str) {
         self.section("Name");
         self.0.push_str(&format!("{name} \\- {what}\n"));
     }
 
-    /// Text on a line of its own behind another.
+    /// Text on a new line after other text.
     pub(super) fn break_text(&mut self, text: &str) {
         self.0.push_str(".br\n");
         self.text(text);
     }
 
-    /// `.RS`: until [`Page::outdent`], what follows is part of the tagged text before it.
+    /// `.RS`: until [`Page::outdent`], text belongs to the tagged text before it.
     pub(super) fn indent(&mut self) {
         self.0.push_str(".RS\n");
     }
@@ -70,20 +70,20 @@ impl Page {
         self.0.push_str(".RE\n");
     }
 
-    /// `.PP`: a paragraph behind another.
+    /// `.PP`: a new paragraph.
     pub(super) fn paragraph(&mut self, text: &str) {
         self.0.push_str(".PP\n");
         self.text(text);
     }
 
-    /// `.TP`: a tag, and what it means beside it.
+    /// `.TP`: a tag with its text beside it.
     pub(super) fn tagged(&mut self, tag: &str, text: &str) {
         self.0.push_str(".TP\n");
         self.line(tag);
         self.text(text);
     }
 
-    /// Lines as they are, at the left of a paragraph of their own.
+    /// Verbatim lines, as a paragraph of their own.
     pub(super) fn example(&mut self, lines: &str) {
         self.0.push_str(".PP\n.nf\n.RS 4\n");
         for line in lines.lines() {
@@ -99,7 +99,7 @@ impl Page {
     }
 }
 
-/// A new sentence begins a new line of source, so that the space behind it is the formatter's.
+/// A new sentence starts a new source line, so that the formatter sets the space before it.
 fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text.trim();
@@ -121,12 +121,12 @@ fn sentences(text: &str) -> Vec<&str> {
     found
 }
 
-/// Lines of source that are not too long. What is in backticks stays on one line.
+/// Source lines of limited length. What is in backticks stays on one line.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut length = 0;
     for unit in units(text) {
-        // Each backtick becomes a change of the font.
+        // Each backtick becomes a font change.
         let wide = unit.len() + 2 * unit.matches(['`', '-']).count();
         if length > 0 && length + wide >= WIDTH {
             lines.push(String::new());
@@ -142,7 +142,7 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// Words, and what is in backticks as one.
+/// Words; what is in backticks is one of them.
 fn units(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut quoted = false;
@@ -159,7 +159,7 @@ fn units(text: &str) -> Vec<String> {
     found
 }
 
-/// Bold for what is in backticks, and there a `-` is the one that can be copied.
+/// Bold for what is in backticks, with a `-` that can be copied.
 fn marked(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts
@@ -174,7 +174,7 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }
 
-/// A line that begins like a request is none.
+/// Escapes a line that would be taken for a request.
 fn guarded(line: &str) -> String {
     match line.starts_with(['.', '\'']) {
         true => format!("\\&{line}"),

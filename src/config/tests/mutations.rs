@@ -86,7 +86,7 @@ fn broken_text_gives_errors_and_never_a_panic() {
             mutate(&mut random, &mut text);
         }
         let mut found = Vec::new();
-        crate::config::syntax::parse("m", &text, &NoFiles, &mut found);
+        syntax::parse("m", &text, &NoFiles, &mut found);
         let text = String::from_utf8_lossy(&text);
         // The seed is in the message of whatever panics behind this.
         let outcome = std::panic::catch_unwind(|| load_text(&text));

@@ -1,4 +1,5 @@
 //! getaddrinfo(3) itself.
+#![expect(unsafe_code, reason = "getaddrinfo(3)")]
 
 use std::ffi::{CStr, CString};
 use std::io;

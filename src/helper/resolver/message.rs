@@ -209,6 +209,20 @@ impl Cursor<'_> {
     }
 }
 
+/// What `fuzz/` does with this room: what is read is written and read the same.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(packet: &[u8]) {
+    if let Some(request) = Request::decode(packet) {
+        assert!(is_host(&request.host));
+        assert_eq!(request.encode(), packet);
+    }
+    if let Some(answer) = Answer::decode(packet) {
+        let again = answer.encode();
+        assert!(again.len() < MAX_MESSAGE);
+        assert_eq!(Answer::decode(&again), Some(answer));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ use std::net::IpAddr;
 use super::{Kind, Role};
 use crate::sandbox;
 pub use client::Client;
+#[cfg(fuzzing)]
+pub(crate) use message::fuzz;
 
 /// The process's part of a helper's life.
 pub const ROLE: Role = Role {

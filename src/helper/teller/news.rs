@@ -82,7 +82,7 @@ mod tests {
         let (ours, theirs) = Channel::pair().unwrap();
         let name = "n".repeat(1000);
         let picture = Picture {
-            carried: vec![(name, Default::default()); 1000],
+            carried: vec![(name, crate::ipc::scoreboard::Counts::default()); 1000],
             ..Picture::default()
         };
         tell(&ours, &picture).unwrap();

@@ -220,7 +220,7 @@ impl Client {
     fn go_on(&mut self, known: &mut Known) -> bool {
         for _ in 0..TURN {
             let went = match &mut self.stage {
-                Stage::Asking(request) => match self::read(&self.socket, request, MAX_REQUEST) {
+                Stage::Asking(request) => match read(&self.socket, request, MAX_REQUEST) {
                     Ok(0) => return false,
                     Ok(_) => {
                         let answer = match http::read(request) {
@@ -246,7 +246,7 @@ impl Client {
                     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                     send(self.socket.as_raw_fd(), &answer[*sent..], flags).map(|n| *sent += n)
                 }
-                Stage::Lingering => match self::read(&self.socket, &mut Vec::new(), MAX_REQUEST) {
+                Stage::Lingering => match read(&self.socket, &mut Vec::new(), MAX_REQUEST) {
                     Ok(0) => return false,
                     read => read.map(drop),
                 },

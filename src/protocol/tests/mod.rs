@@ -9,6 +9,7 @@ mod offers;
 mod opening;
 mod pop3;
 mod smtp;
+mod socks;
 
 use super::{Action, Dialogue, Event, Progress, ProtocolError, Side, dialogue};
 use crate::config::Protocol;
@@ -104,6 +105,7 @@ fn run(
             Action::Send(Side::Back, bytes) => said.back += &text(&bytes),
             Action::Log(_, line) => said.log.push(line),
             Action::Timer(_) => said.timers += 1,
+            Action::Connect(_) | Action::Ask(_) => unreachable!("no script does"),
         }
     }
     let ends = match end {

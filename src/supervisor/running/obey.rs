@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use super::Supervisor;
-use super::reload::log_of;
+use super::reload::{Pending, log_of};
 use crate::ipc::words::{ToMaster, say_now};
 use crate::log::{Log, Reason};
 use crate::process;
+use crate::supervisor::control::Control;
 use crate::supervisor::decider::note::Note;
 use crate::supervisor::decider::{Event, Order, Orphaned, Why};
+use crate::supervisor::generation::Generation;
 use crate::supervisor::pid_file::PidFile;
 
 impl Supervisor {
@@ -28,9 +30,21 @@ impl Supervisor {
             Order::Commit => self.commit(),
             Order::PutIntoForce(why) => return self.put_into_force(why),
             // Masters.
-            Order::Drain(number) => self.masters.get(number).into_iter().for_each(|g| g.drain()),
-            Order::Cut(number) => self.masters.get(number).into_iter().for_each(|g| g.cut()),
-            Order::Kill(number) => self.masters.get(number).into_iter().for_each(|g| g.kill()),
+            Order::Drain(number) => self
+                .masters
+                .get(number)
+                .into_iter()
+                .for_each(Generation::drain),
+            Order::Cut(number) => self
+                .masters
+                .get(number)
+                .into_iter()
+                .for_each(Generation::cut),
+            Order::Kill(number) => self
+                .masters
+                .get(number)
+                .into_iter()
+                .for_each(Generation::kill),
             // One that is not there, or whose queue is full, does not answer either.
             Order::Ask(number) => drop(self.say(number, &ToMaster::Ask)),
             Order::List(number) => {
@@ -45,7 +59,7 @@ impl Supervisor {
             Order::ReopenLog => return self.reopen_log(),
             Order::ConnectSyslog => return self.connect_syslog(),
             Order::Resend => return self.resend(),
-            Order::ResumeControl => self.control.iter_mut().for_each(|c| c.resume()),
+            Order::ResumeControl => self.control.iter_mut().for_each(Control::resume),
             Order::WritePidFile => self.write_pid_file(),
             // Words.
             Order::Log(note) => self.write(&note),
@@ -63,7 +77,7 @@ impl Supervisor {
 
     fn write(&self, note: &Note) {
         let log = match note {
-            Note::Loaded(_) => self.pending.as_ref().map_or(self.log, |p| p.log()),
+            Note::Loaded(_) => self.pending.as_ref().map_or(self.log, Pending::log),
             Note::Refused(Why::Start) | Note::Bound(Why::Start, _) => {
                 log_of(Why::Start, &self.config)
             }

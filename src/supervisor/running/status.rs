@@ -1,8 +1,8 @@
 //! What `adit status` is told.
 
 use super::Supervisor;
-use crate::cli::status::{ReloadStatus, Status};
 use crate::sandbox::Strength;
+use crate::status::{ReloadStatus, Status};
 use crate::supervisor::control::shown;
 use crate::supervisor::decider::Event;
 use crate::tls::CipherOrder;

@@ -1,23 +1,23 @@
-//! The ASN.1 of encrypted keys, element by element. BER and not DER alone: some programs that write
-//! PKCS#12 give lengths that are not known yet, and strings in pieces (X.690, sections 8.1.3 and 8.7.3).
+//! The ASN.1 of encrypted keys, element by element. BER, not only DER: some programs write PKCS#12 with
+//! lengths of unknown size, and with strings in pieces (X.690, sections 8.1.3 and 8.7.3).
 
 use std::borrow::Cow;
 
 use x509_parser::asn1_rs::{Any, Class, FromBer, Tag};
 
-/// A string in pieces nests no deeper.
+/// The deepest nesting of a string in pieces.
 const MAX_DEPTH: u8 = 8;
 
-/// Something else is there than must be.
+/// Something else is there than should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damaged;
 
-/// What is left of the elements of a sequence.
+/// The remaining elements of a sequence.
 #[derive(Debug, Clone)]
 pub struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
-    /// The elements that these bytes are.
+    /// The elements in these bytes.
     pub fn of(bytes: &'a [u8]) -> Elements<'a> {
         Elements(bytes)
     }
@@ -27,19 +27,19 @@ impl<'a> Elements<'a> {
         self.0.is_empty()
     }
 
-    /// What is left, undecoded.
+    /// The rest, undecoded.
     pub fn rest(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The next one, whatever it is.
+    /// The next element, whatever it is.
     pub fn any(&mut self) -> Result<Any<'a>, Damaged> {
         let (rest, any) = Any::from_ber(self.0).map_err(|_| Damaged)?;
         self.0 = rest;
         Ok(any)
     }
 
-    /// Whether one SEQUENCE is left, and nothing else.
+    /// Whether exactly one SEQUENCE is left.
     pub fn is_one_sequence(&self) -> bool {
         let mut ahead = self.clone();
         ahead.sequence().is_ok() && ahead.is_empty()
@@ -49,7 +49,7 @@ impl<'a> Elements<'a> {
         self.optional(Class::Universal, tag)?.ok_or(Damaged)
     }
 
-    /// The next one if it has this tag.
+    /// The next element, if it has this tag.
     fn optional(&mut self, class: Class, tag: Tag) -> Result<Option<Any<'a>>, Damaged> {
         if self.is_empty() {
             return Ok(None);
@@ -68,13 +68,13 @@ impl<'a> Elements<'a> {
         Ok(Elements(self.universal(Tag::Sequence)?.data))
     }
 
-    /// The elements of a SEQUENCE that may be left out.
+    /// The elements of an optional SEQUENCE.
     pub fn optional_sequence(&mut self) -> Result<Option<Elements<'a>>, Damaged> {
         let any = self.optional(Class::Universal, Tag::Sequence)?;
         Ok(any.map(|any| Elements(any.data)))
     }
 
-    /// What stands in `[0]`.
+    /// The content of `[0]`.
     pub fn tagged(&mut self) -> Result<Elements<'a>, Damaged> {
         let any = self.optional(Class::ContextSpecific, Tag(0))?;
         Ok(Elements(any.ok_or(Damaged)?.data))
@@ -85,12 +85,12 @@ impl<'a> Elements<'a> {
         Ok(self.universal(Tag::Oid)?.data)
     }
 
-    /// An INTEGER that is not negative.
+    /// A non-negative INTEGER.
     pub fn number(&mut self) -> Result<u32, Damaged> {
         self.optional_number()?.ok_or(Damaged)
     }
 
-    /// An INTEGER that is not negative, and may be left out.
+    /// An optional, non-negative INTEGER.
     pub fn optional_number(&mut self) -> Result<Option<u32>, Damaged> {
         let any = self.optional(Class::Universal, Tag::Integer)?;
         any.map(|any| any.u32().map_err(|_| Damaged)).transpose()
@@ -101,14 +101,14 @@ impl<'a> Elements<'a> {
         joined(&self.universal(Tag::OctetString)?, MAX_DEPTH)
     }
 
-    /// An OCTET STRING in the place of whose tag `[0]` stands.
+    /// An OCTET STRING whose tag is replaced by `[0]`.
     pub fn tagged_octets(&mut self) -> Result<Cow<'a, [u8]>, Damaged> {
         let any = self.optional(Class::ContextSpecific, Tag(0))?;
         joined(&any.ok_or(Damaged)?, MAX_DEPTH)
     }
 }
 
-/// The bytes of a string, whether in one piece or in several.
+/// The bytes of a string in one piece or in several.
 fn joined<'a>(any: &Any<'a>, depth: u8) -> Result<Cow<'a, [u8]>, Damaged> {
     if !any.header.is_constructed() {
         return Ok(Cow::Borrowed(any.data));

@@ -1,5 +1,5 @@
-//! Decryption by a pass phrase: PKCS#5's scheme 2 (RFC 8018), PKCS#12's own (RFC 7292, appendices B
-//! and C), and OpenSSL's for PEM. What is old and weak is read all the same: the keys are old.
+//! Decryption by a pass phrase: PKCS#5's scheme 2 (RFC 8018), PKCS#12's own (RFC 7292, appendices B and
+//! C), and OpenSSL's for PEM. Old and weak schemes are read as well: the keys are old.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -14,22 +14,22 @@ use zeroize::Zeroizing;
 
 use super::asn1::{Damaged, Elements};
 
-/// Bytes that are wiped when they go.
+/// Bytes that are wiped on drop.
 pub type Secret = Zeroizing<Vec<u8>>;
 
-/// No program asks for more; this takes seconds.
-const MAX_ITERATIONS: u32 = 10_000_000;
+/// The most iterations; this many take seconds, and no program asks for more.
+const MAX_ITERATIONS: u32 = if cfg!(fuzzing) { 2048 } else { 10_000_000 };
 
 /// Why something encrypted cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is not what it should be.
+    /// It is malformed.
     Damaged,
-    /// This is not its pass phrase.
+    /// The pass phrase is wrong.
     Locked,
-    /// It is encrypted in a way that is not served; its name, as far as that is known.
+    /// adit does not support its encryption; the name of that, if known.
     Unserved(&'static str),
-    /// The same of what protects it against changes.
+    /// adit does not support its MAC; the name of that, if known.
     UnservedMac(&'static str),
 }
 
@@ -42,7 +42,7 @@ impl From<Damaged> for Refusal {
 /// A pass phrase to try.
 #[derive(Debug, Clone, Copy)]
 pub enum PassPhrase<'a> {
-    /// None at all, which in PKCS#12 is another thing than an empty one.
+    /// None, which in PKCS#12 is not the same as an empty one.
     Absent,
     /// As it was typed, in UTF-8.
     Typed(&'a [u8]),
@@ -56,12 +56,12 @@ impl PassPhrase<'_> {
         }
     }
 
-    /// In UTF-16 with its zero (RFC 7292, appendix B.1); what is no UTF-8 is taken for Latin-1.
+    /// In UTF-16 with a final zero (RFC 7292, appendix B.1); what is no UTF-8 is taken as Latin-1.
     fn utf16(&self) -> Secret {
         let PassPhrase::Typed(bytes) = self else {
             return Secret::default();
         };
-        // No reallocation that would leave a copy.
+        // No reallocation, which would leave a copy.
         let mut wide = Secret::new(Vec::with_capacity(2 * bytes.len() + 2));
         match std::str::from_utf8(bytes) {
             Ok(text) => wide.extend(text.encode_utf16().flat_map(u16::to_be_bytes)),
@@ -80,7 +80,7 @@ enum Cipher {
     Aes256,
     TripleDes,
     TwoKeyTripleDes,
-    /// With keys of that many bits.
+    /// With keys of this many bits.
     Rc2(usize),
 }
 
@@ -101,11 +101,13 @@ impl Cipher {
         }
     }
 
-    /// A padding that is wrong means that the key is.
+    /// A wrong padding means a wrong key.
     fn decrypt(self, key: &[u8], iv: &[u8], data: &[u8]) -> Result<Secret, Refusal> {
         let mut data = Secret::new(data.to_vec());
-        // Deprecated for encryption; there is no other way to read what was encrypted by it.
-        #[allow(deprecated)]
+        #[expect(
+            deprecated,
+            reason = "for encryption; there is no other way to read old keys"
+        )]
         let algorithm = match self {
             Cipher::Aes128 => &cipher::AES_128,
             Cipher::Aes192 => &cipher::AES_192,
@@ -153,7 +155,7 @@ fn rc2_cbc(bits: usize, key: &[u8], iv: &[u8], mut data: Secret) -> Result<Secre
     well.then_some(data).ok_or(Refusal::Locked)
 }
 
-/// Decrypts `data` as an AlgorithmIdentifier says; `algorithm` are its elements.
+/// Decrypts `data`; `algorithm` are the elements of its AlgorithmIdentifier.
 ///
 /// # Errors
 /// Every [`Refusal`].
@@ -190,7 +192,7 @@ pub fn decrypt(
     cipher.decrypt(&key, &iv, data)
 }
 
-/// Damage may look like years of work.
+/// A damaged count may look like years of work.
 fn iterations(count: u32) -> Result<NonZeroU32, Refusal> {
     let count = NonZeroU32::new(count).ok_or(Refusal::Damaged)?;
     match count.get() {
@@ -213,16 +215,16 @@ fn scheme2(
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 42] => Cipher::Aes256,
         // 1.2.840.113549.3.7
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 7] => Cipher::TripleDes,
-        _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
+        _ => return Err(Refusal::Unserved("a cipher other than AES-CBC and 3DES")),
     };
     let iv = encryption.octets()?;
     let derivation = Pbkdf2::read(derivation)?;
-    // The cipher tells the key's length as well.
+    // The cipher determines the key's length as well.
     let key = derivation.key(phrase, cipher.key_length());
     cipher.decrypt(&key, &iv, data)
 }
 
-/// The hash of an HMAC (1.2.840.113549.2, in RFC 8018, appendix B.1); `None`: another one.
+/// The hash of an HMAC (1.2.840.113549.2, in RFC 8018, appendix B.1); `None` for another.
 pub fn hmac_hash(identifier: &[u8]) -> Option<u8> {
     let last = identifier.strip_prefix(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2])?;
     <[u8; 1]>::try_from(last).ok().map(|[hash]| hash)
@@ -233,7 +235,7 @@ pub struct Pbkdf2<'a> {
     salt: Cow<'a, [u8]>,
     times: NonZeroU32,
     hash: pbkdf2::Algorithm,
-    /// The length of its key, where that is told.
+    /// The length of its key, if given.
     pub length: Option<u32>,
 }
 
@@ -245,7 +247,7 @@ impl<'a> Pbkdf2<'a> {
     pub fn read(mut algorithm: Elements<'a>) -> Result<Self, Refusal> {
         // 1.2.840.113549.1.5.12
         if algorithm.identifier()? != [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12] {
-            return Err(Refusal::Unserved("another key derivation than PBKDF2"));
+            return Err(Refusal::Unserved("a key derivation other than PBKDF2"));
         }
         let mut parameters = algorithm.sequence()?;
         let salt = parameters.octets()?;
@@ -282,7 +284,7 @@ impl<'a> Pbkdf2<'a> {
 pub enum Purpose {
     /// To decrypt.
     Key = 1,
-    /// To begin a chain of blocks.
+    /// To start a chain of blocks.
     Iv = 2,
     /// To authenticate.
     Mac = 3,
@@ -332,8 +334,8 @@ pub fn pkcs12_key(
     }
 }
 
-/// Decrypts a PEM body as its `DEK-Info` says, with OpenSSL's key derivation for it
-/// (EVP_BytesToKey(3) with MD5, once).
+/// Decrypts a PEM body according to its `DEK-Info`, with OpenSSL's key derivation for it
+/// (EVP_BytesToKey(3) with MD5, one round).
 ///
 /// # Errors
 /// Every [`Refusal`].
@@ -348,7 +350,7 @@ pub fn decrypt_pem(
         "AES-192-CBC" => Cipher::Aes192,
         "AES-256-CBC" => Cipher::Aes256,
         "DES-EDE3-CBC" => Cipher::TripleDes,
-        _ => return Err(Refusal::Unserved("another cipher than AES-CBC and 3DES")),
+        _ => return Err(Refusal::Unserved("a cipher other than AES-CBC and 3DES")),
     };
     let iv = unhexed(iv.trim()).filter(|iv| iv.len() == cipher.block_length());
     let iv = iv.ok_or(Refusal::Damaged)?;

@@ -1,6 +1,6 @@
-//! CApath: a folder of certificates, as OpenSSL looks one up (X509_LOOKUP_hash_dir): by the hash of
-//! its subject, in `HASH.0`, `HASH.1` and so on in a row. So an authority whose link was removed is
-//! trusted no more. All are read now, since a jailed worker cannot look one up later.
+//! CApath: a folder of certificates, read as OpenSSL looks one up (X509_LOOKUP_hash_dir): by the hash
+//! of its subject, in `HASH.0`, `HASH.1` and so on without a gap. So removing an authority's link
+//! removes the trust in it. All are read at load, since a jailed worker cannot look one up later.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -23,17 +23,17 @@ use crate::remedy;
 use crate::tls::trust::Authority;
 use crate::tls::{Problem, canonical, names};
 
-/// More files of one hash are not looked for.
+/// The most files with one hash.
 const MAX_IN_A_ROW: u32 = 1000;
 
-/// Where it is.
+/// Where the folder is.
 enum Folder<'a> {
     Inside { jail: &'a Path, path: &'a Path },
     Outside(&'a Path),
 }
 
 impl<'a> Folder<'a> {
-    /// In the jail if the folder is there, found as a jailed process would find it.
+    /// Inside the jail if the folder is there, resolved as a jailed process would.
     fn find(jail: Option<&'a Path>, path: &'a Path) -> io::Result<Self> {
         let Some(jail) = jail else {
             return Ok(Folder::Outside(path));
@@ -46,7 +46,7 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// For a message.
+    /// The path, for messages.
     fn path(&self) -> PathBuf {
         match self {
             Folder::Inside { jail, path } => inside::seen_from_outside(Some(jail), path),
@@ -71,7 +71,7 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Opens a file of it, through the links that `openssl rehash` makes; never waits for one.
+    /// Opens one of its files, through the links that `openssl rehash` makes; never blocks.
     fn open(&self, name: &Path) -> io::Result<File> {
         let file = match self {
             Folder::Inside { jail, path } => {
@@ -80,7 +80,7 @@ impl<'a> Folder<'a> {
             }
             Folder::Outside(path) => File::options()
                 .read(true)
-                .custom_flags(nix::libc::O_NONBLOCK)
+                .custom_flags(libc::O_NONBLOCK)
                 .open(path.join(name))?,
         };
         match file.metadata()?.is_file() {
@@ -89,19 +89,19 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Whether there is no such file, or a link to none. That ends a row.
+    /// Whether the file is missing, or a link to nothing. That ends a run of one hash.
     fn is_missing(&self, name: &Path) -> bool {
         let opened = self.open(name);
         opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
-    /// The certificates of a file, as far as it can be read; none of what is no PEM.
+    /// The certificates of a file, as far as it can be read; none if it is no PEM.
     fn certificates(&self, name: &Path) -> Vec<Authority> {
         let bytes = self.open(name).and_then(|mut file| read_whole(&mut file));
         let Ok(Some(bytes)) = bytes else {
             return Vec::new();
         };
-        // OpenSSL reads until the first that is damaged.
+        // OpenSSL reads up to the first damaged one.
         let found = text::certificates(&bytes).into_iter();
         found
             .map_while(Result::ok)
@@ -110,18 +110,18 @@ impl<'a> Folder<'a> {
     }
 }
 
-/// What a folder holds.
+/// The content of a folder.
 #[derive(Default)]
 struct Found {
     trusted: Vec<Authority>,
-    /// Certificates that no link names, each with its file.
+    /// Certificates without a link, each with its file.
     unlinked: Vec<(Authority, OsString)>,
 }
 
-/// The certificates of CApath, and what there is to say about them.
+/// The certificates of CApath, and remarks about them.
 ///
 /// # Errors
-/// Unreadable, or without a certificate.
+/// It is unreadable, or has no certificate.
 pub fn ca_path(
     jail: Option<&Path>,
     path: &Path,
@@ -199,11 +199,11 @@ fn look_through(folder: &Folder<'_>, mut files: BTreeSet<OsString>) -> Found {
     found
 }
 
-/// The hash of a file `HASH.0`.
+/// The hash in the name `HASH.0`.
 fn first_of_a_row(name: &OsString) -> Option<u32> {
     let hash = name.to_str()?.strip_suffix(".0")?;
     let written = |hash: &u32| format!("{hash:08x}");
-    // As OpenSSL writes it: eight digits, small letters.
+    // As OpenSSL writes it: eight digits, lower case.
     u32::from_str_radix(hash, 16)
         .ok()
         .filter(|number| written(number) == hash)

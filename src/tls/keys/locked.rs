@@ -1,4 +1,4 @@
-//! What takes a pass phrase: which of those at hand opens it, and what is asked for if none does.
+//! Files with a pass phrase: which of those at hand opens one, and what to report if none does.
 
 use std::path::Path;
 
@@ -12,16 +12,17 @@ use super::{pkcs12, read, text};
 use crate::config::TlsOptions;
 use crate::tls::Problem;
 
-/// Pass phrases that were asked for when the program was started: each is tried with every file, as
-/// stunnel does. Wiped when it goes.
+/// Pass phrases that were asked for at the program's start. Each is tried with every file, as in
+/// stunnel. Wiped on drop.
 pub struct PassPhrases {
     known: Vec<Secret>,
-    /// Why nobody was asked: a key that stays locked is a warning then, and otherwise an error.
+    /// Why the pass phrases were not asked for; a key that stays locked is then a warning, and
+    /// otherwise an error.
     unasked: Option<&'static str>,
 }
 
 impl PassPhrases {
-    /// None; a locked key is an error.
+    /// No pass phrases; a locked key is an error.
     pub fn none() -> PassPhrases {
         PassPhrases {
             known: Vec::new(),
@@ -29,7 +30,7 @@ impl PassPhrases {
         }
     }
 
-    /// None, and for this reason nobody was asked: a locked key is left unchecked, which is warned of.
+    /// No pass phrases, for this reason: a locked key stays unchecked, with a warning.
     pub fn unasked(reason: &'static str) -> PassPhrases {
         PassPhrases {
             unasked: Some(reason),
@@ -42,7 +43,7 @@ impl PassPhrases {
         self.known.push(Zeroizing::new(phrase.to_vec()));
     }
 
-    /// Takes the last one away.
+    /// Removes the last one.
     pub fn pop(&mut self) {
         self.known.pop();
     }
@@ -60,14 +61,14 @@ impl std::fmt::Debug for PassPhrases {
     }
 }
 
-/// What a service has to open its files with: its `keyPasswordFile` first.
+/// The pass phrases for a service's files: its `keyPasswordFile` first.
 pub(super) struct Opener<'a> {
     from_file: Vec<Secret>,
     phrases: &'a PassPhrases,
 }
 
 impl<'a> Opener<'a> {
-    /// Reads `keyPasswordFile`, a pass phrase a line.
+    /// Reads `keyPasswordFile`, with one pass phrase on each line.
     ///
     /// # Errors
     /// It cannot be read.
@@ -88,7 +89,7 @@ impl<'a> Opener<'a> {
         Ok(Opener { from_file, phrases })
     }
 
-    /// Tries to open something without a pass phrase, and then with each.
+    /// Tries to open something without a pass phrase, then with each.
     pub(super) fn open<T>(
         &self,
         open: impl Fn(PassPhrase<'_>) -> Result<T, Refusal>,
@@ -105,7 +106,8 @@ impl<'a> Opener<'a> {
         Err(Refusal::Locked)
     }
 
-    /// What to say about a file that could not be opened; `convert` is how OpenSSL does it.
+    /// The message about a file that could not be opened; `convert` is the OpenSSL command that
+    /// converts it.
     pub(super) fn problem(
         &self,
         option: &'static str,
@@ -118,11 +120,11 @@ impl<'a> Opener<'a> {
             Refusal::Damaged => Problem::error(option, format!("{path} is damaged")),
             Refusal::Unserved(what) => Problem::error(
                 option,
-                format!("{path} is encrypted by {what}, which adit does not serve: {convert}"),
+                format!("{path} is encrypted by {what}, which adit does not support: {convert}"),
             ),
             Refusal::UnservedMac(what) => Problem::error(
                 option,
-                format!("{path} is protected by {what}, which adit does not serve: {convert}"),
+                format!("{path} is protected by {what}, which adit does not support: {convert}"),
             ),
             Refusal::Locked => match self.phrases.unasked {
                 None => Problem::error(
@@ -134,7 +136,7 @@ impl<'a> Opener<'a> {
                 ),
                 Some(reason) => Problem::warning(
                     option,
-                    format!("{path} is encrypted: the key in it was not checked, as {reason}"),
+                    format!("{path} is encrypted: the key in it was not checked, because {reason}"),
                 ),
             },
         }
@@ -145,7 +147,7 @@ impl<'a> Opener<'a> {
 pub(super) struct LockedPem(Pem);
 
 impl LockedPem {
-    /// The first one, if there is one.
+    /// The first one in these bytes, if any.
     pub(super) fn find(bytes: &[u8]) -> Option<LockedPem> {
         let locked = |pem: &Pem| {
             pem.tag() == "ENCRYPTED PRIVATE KEY" || pem.headers().get("DEK-Info").is_some()
@@ -171,19 +173,19 @@ impl LockedPem {
             "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
             "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
             _ => Err(Refusal::Unserved(
-                "OpenSSL's old scheme, for another key than RSA and EC",
+                "OpenSSL's old scheme, for a key other than RSA and EC",
             )),
         }
     }
 }
 
-/// A key that was decrypted or stood in a bag.
+/// A key that was decrypted, or stored unencrypted in a bag.
 pub(super) fn pkcs8(mut key: Secret) -> PrivateKeyDer<'static> {
     PrivatePkcs8KeyDer::from(std::mem::take(&mut *key)).into()
 }
 
-/// The first file of these that has a private key in it which no pass phrase at hand opens. Files
-/// that are wrong otherwise are not: loading tells what is.
+/// The first of these files with a private key that no pass phrase at hand opens. Files with other
+/// faults are skipped: loading reports those.
 pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option<&'a Path> {
     let cert = options.cert.as_deref()?;
     let opener = Opener::new(options, phrases).ok()?;
@@ -206,7 +208,7 @@ pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option
             false => State::Keyless,
         }
     };
-    // As loading does: `key` counts unless a PKCS#12 file has the key.
+    // As in loading: `key` counts unless a PKCS#12 file has the key.
     match (state(cert), options.key.as_deref()) {
         (State::Locked, _) | (State::LockedKey, None) => Some(cert),
         (State::Whole, _) | (State::Keyless, None) => None,
@@ -216,14 +218,14 @@ pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option
     }
 }
 
-/// What a file is to who looks for a key.
+/// What the key loader found in a file.
 enum State {
-    /// PKCS#12 that does not open.
+    /// PKCS#12 that cannot be opened.
     Locked,
-    /// PKCS#12 that is all there is to look at: it has the key, or is wrong.
+    /// PKCS#12 that settles the matter: it has the key, or is faulty.
     Whole,
-    /// PEM with a key that does not open.
+    /// PEM with a key that cannot be opened.
     LockedKey,
-    /// Anything else: the key is elsewhere, or open.
+    /// Anything else: the key is elsewhere, or not encrypted.
     Keyless,
 }

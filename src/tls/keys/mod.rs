@@ -1,8 +1,9 @@
-//! Files to certificates and keys, and every way in which they can be wrong, in the admin's words.
+//! From files to certificates and keys, with every way they can be wrong explained to the
+//! administrator.
 //!
 //! * `text`, `folder`: PEM, and CApath;
-//! * `locked`: keys that take a pass phrase, and the pass phrases;
-//! * `pkcs12`, `encryption`, `asn1`: what such files are made of.
+//! * `locked`: keys with a pass phrase, and the pass phrases;
+//! * `pkcs12`, `encryption`, `asn1`: the formats of such files.
 
 mod asn1;
 mod encryption;
@@ -32,11 +33,11 @@ pub(super) use folder::ca_path;
 use locked::{LockedPem, Opener};
 pub use locked::{PassPhrases, locked_file};
 
-/// A certificate file that is longer is not one (the largest bundles of roots are below 1 MiB).
+/// The longest certificate file (the largest bundles of roots are below 1 MiB).
 const MAX_FILE: u64 = 16 << 20;
-/// Room for a file that does not tell its length, in bytes.
+/// The initial buffer for a file that does not report its length, in bytes.
 const SHORT_FILE: u64 = 4096;
-/// A certificate that ends within this is warned about, in seconds: 30 days.
+/// A certificate that expires within this time gets a warning, in seconds: 30 days.
 const SOON: i64 = 30 * 24 * 3600;
 
 /// Reads a whole file, which may be secret; `what` names it in messages ("certificate file").
@@ -56,18 +57,17 @@ fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem
     bytes.ok_or_else(|| failed(&"it is too long to be one"))
 }
 
-/// Everything that is in a file; `None`: more than [`MAX_FILE`].
+/// The content of a file; `None` if it exceeds [`MAX_FILE`].
 fn read_whole(file: &mut fs::File) -> io::Result<Option<Secret>> {
-    // What is no regular file tells no length.
+    // Only a regular file reports its length.
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     read_to_end(file, length.clamp(SHORT_FILE, MAX_FILE) as usize)
 }
 
-/// Everything until the end, of which `length` bytes are expected; `None` if it is more than
-/// [`MAX_FILE`]. No copy is left of what was read: a vector that grows by itself would leave one in
-/// each of its former places.
+/// Reads to the end, which is expected after `length` bytes; `None` beyond [`MAX_FILE`]. Leaves no copy
+/// of what was read: a vector that grows by itself would leave one at each reallocation.
 fn read_to_end(from: &mut impl Read, length: usize) -> io::Result<Option<Secret>> {
-    // One more, since it ends where nothing follows.
+    // One byte more, to notice the end.
     let mut bytes = Secret::new(vec![0; length + 1]);
     let mut filled = 0;
     loop {
@@ -77,7 +77,7 @@ fn read_to_end(from: &mut impl Read, length: usize) -> io::Result<Option<Secret>
         if filled == bytes.len() {
             let mut larger = Secret::new(vec![0; 2 * filled]);
             larger[..filled].copy_from_slice(&bytes);
-            // The former is wiped.
+            // Dropping the smaller buffer wipes it.
             bytes = larger;
         }
         match from.read(&mut bytes[filled..]) {
@@ -95,13 +95,13 @@ fn read_to_end(from: &mut impl Read, length: usize) -> io::Result<Option<Secret>
 pub(super) struct Identity {
     /// For rustls.
     pub(super) key: Arc<CertifiedKey>,
-    /// Where the private key is.
+    /// The file with the private key.
     pub(super) key_file: PathBuf,
     /// Whether all of it is in one PKCS#12 file.
     pub(super) pkcs12: bool,
 }
 
-/// What was read, before it is known to belong together.
+/// What was read, before it is known to match.
 struct Material {
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -110,10 +110,10 @@ struct Material {
     pkcs12: bool,
 }
 
-/// Loads what `cert` and `key` name, checks that they belong together, and adds warnings.
+/// Loads what `cert` and `key` name, checks that they match, and adds warnings.
 ///
 /// # Errors
-/// The first thing that is wrong with each file.
+/// The first fault of each file.
 pub(super) fn identity(
     options: &TlsOptions,
     cert: &Path,
@@ -191,7 +191,7 @@ fn from_pem(
 ) -> Result<Material, Vec<Problem>> {
     let chain = bytes.and_then(|bytes| chain(cert, &bytes, warnings));
     if let (Err(problem), None) = (&chain, &options.key) {
-        // One file that should hold both, and does not: one problem.
+        // One file that should hold both and does not: one problem.
         return Err(vec![problem.clone()]);
     }
     let key_option = if options.key.is_some() { "key" } else { "cert" };
@@ -208,7 +208,7 @@ fn from_pem(
     }
 }
 
-/// Everything from one file; only a key that is not in it may be elsewhere.
+/// Everything from one file; only a key that it lacks may be elsewhere.
 fn from_pkcs12(
     options: &TlsOptions,
     cert: &Path,
@@ -227,7 +227,7 @@ fn from_pkcs12(
     let elsewhere = options.key.as_deref().filter(|key| *key != cert);
     let (key_option, key_file, key) = match (contents.keys.into_iter().next(), elsewhere) {
         (Some(key), elsewhere) => {
-            // As stunnel does; it does not say so.
+            // As stunnel does, without saying so.
             if elsewhere.is_some() {
                 let text = format!("key has no effect: the key in {} counts", cert.display());
                 warnings.push(Problem::warning("key", text));
@@ -263,7 +263,7 @@ fn open_pkcs12(
 ) -> Result<pkcs12::Contents, Problem> {
     let opened = opener.open(|phrase| pkcs12::open(bytes, phrase));
     opened.map_err(|refusal| {
-        // What has a MAC that we cannot check, OpenSSL of that age cannot either.
+        // OpenSSL of that age cannot check a MAC that adit cannot check.
         let unchecked = match refusal {
             Refusal::UnservedMac(_) => " -nomacver",
             _ => "",
@@ -276,8 +276,8 @@ fn open_pkcs12(
     })
 }
 
-/// The certificate of the key first, then each one's issuer as far as they are there. A file keeps
-/// them in any order, and may hold more.
+/// The key's certificate first, then each one's issuer as far as present. A file keeps them in any
+/// order, and may hold more.
 fn ordered(
     mut left: Vec<CertificateDer<'static>>,
     key: Option<&[u8]>,
@@ -305,14 +305,14 @@ fn ordered(
     chain
 }
 
-/// Subject and issuer of a certificate, to be compared.
+/// Subject and issuer of a certificate, for comparison.
 fn names_of(der: &CertificateDer<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = canonical::name(certificate.subject().as_raw())?;
     Some((subject, canonical::name(certificate.issuer().as_raw())?))
 }
 
-/// By x509-parser: rustls would refuse a certificate of X.509 version 1, which is legal here.
+/// Parsed by x509-parser: rustls would refuse an X.509 version 1 certificate, which is legal here.
 fn public_key(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some(certificate.public_key().raw.to_vec())
@@ -333,7 +333,7 @@ fn chain(
     Ok(chain)
 }
 
-/// Looks into each certificate.
+/// Checks each certificate.
 fn check(
     path: &Path,
     certificates: &[CertificateDer<'_>],
@@ -355,7 +355,7 @@ fn check(
     Ok(())
 }
 
-/// Every certificate of a PEM text; other sections are gone past.
+/// Every certificate of a PEM text; other sections are skipped.
 fn pem_certificates(
     option: &'static str,
     path: &Path,
@@ -366,7 +366,7 @@ fn pem_certificates(
         one.map_err(|error| {
             let (nth, path) = (nth + 1, path.display());
             let text = format!(
-                "certificate {nth} in {path} is damaged PEM: {error}; copy it anew, or take it out"
+                "certificate {nth} in {path} is damaged PEM: {error}; copy it again, or remove it"
             );
             Problem::error(option, text)
         })
@@ -374,7 +374,7 @@ fn pem_certificates(
     found.collect()
 }
 
-/// What a file without a certificate seems to be.
+/// Describes a file without a certificate.
 fn no_certificate(path: &Path, bytes: &[u8]) -> String {
     let path = path.display();
     match bytes {
@@ -389,7 +389,7 @@ fn no_certificate(path: &Path, bytes: &[u8]) -> String {
     }
 }
 
-/// A warning for a certificate outside its dates, or about to be.
+/// A warning for a certificate that is not valid yet, expired, or about to expire.
 fn validity(path: &Path, certificate: &X509Certificate<'_>) -> Option<Problem> {
     let now = super::tickets::unix_time() as i64;
     let validity = certificate.validity();
@@ -405,8 +405,8 @@ fn validity(path: &Path, certificate: &X509Certificate<'_>) -> Option<Problem> {
     Some(Problem::warning("cert", text))
 }
 
-/// What to say of a certificate that ends within 30 days or has ended: how long until then or since.
-/// Both times in seconds since 1970.
+/// Text about a certificate that expires within 30 days or has expired: how long until then, or since.
+/// Both times are in seconds since 1970.
 pub fn end_that_is_near(not_after: i64, now: i64) -> Option<String> {
     let days = (not_after - now).abs() / (24 * 3600);
     if not_after < now {
@@ -415,7 +415,7 @@ pub fn end_that_is_near(not_after: i64, now: i64) -> Option<String> {
     (not_after - now < SOON).then(|| format!("expires in {days} day(s): renew it"))
 }
 
-/// A warning about a file that others than its owner and group can read.
+/// A warning about a file that users besides its owner and group can read.
 fn permissions(option: &'static str, path: &Path, what: &str) -> Option<Problem> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o007 != 0).then(|| {
@@ -427,7 +427,7 @@ fn permissions(option: &'static str, path: &Path, what: &str) -> Option<Problem>
     })
 }
 
-/// The first private key of a file, in PEM or in PKCS#12; decrypted.
+/// The first private key of a PEM or PKCS#12 file, decrypted.
 fn private_key(
     option: &'static str,
     path: &Path,
@@ -469,7 +469,7 @@ fn private_key(
 /// The certificates of CAfile.
 ///
 /// # Errors
-/// Unreadable, damaged, or without a certificate.
+/// It is unreadable, damaged, or has no certificate.
 pub(super) fn ca_file(path: &Path) -> Result<Vec<Authority>, Problem> {
     let bytes = read("CAfile", "file of trusted certificates", path)?;
     let found = pem_certificates("CAfile", path, &bytes)?;
@@ -482,7 +482,7 @@ pub(super) fn ca_file(path: &Path) -> Result<Vec<Authority>, Problem> {
         .position(|one| X509Certificate::from_der(&one.der).is_err())
     {
         let (nth, path) = (nth + 1, path.display());
-        let text = format!("certificate {nth} in {path} is damaged: copy it anew, or take it out");
+        let text = format!("certificate {nth} in {path} is damaged: copy it again, or remove it");
         return Err(Problem::error("CAfile", text));
     }
     if !found.iter().any(Authority::is_plain) {

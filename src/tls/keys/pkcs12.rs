@@ -1,4 +1,4 @@
-//! PKCS#12 files (RFC 7292): certificates and private keys in bags, locked by a pass phrase.
+//! PKCS#12 files (RFC 7292): certificates and private keys in bags, protected by a pass phrase.
 
 use aws_lc_rs::{digest, hmac};
 use rustls::pki_types::CertificateDer;
@@ -8,15 +8,15 @@ use super::encryption::{
     PassPhrase, Pbkdf2, Purpose, Refusal, Secret, decrypt, hmac_hash, pkcs12_key,
 };
 
-/// Bags nest no deeper in bags.
+/// The deepest nesting of bags.
 const MAX_DEPTH: u8 = 4;
-/// As elsewhere.
+/// The most iterations, as elsewhere.
 const MAX_ITERATIONS: u32 = 10_000_000;
 
-/// The lengths of a key of PBMAC1, in bytes; longer ones only take longer.
+/// The allowed lengths of a PBMAC1 key, in bytes; longer ones only take longer.
 const PBMAC1_KEYS: std::ops::RangeInclusive<usize> = 20..=1024;
 
-/// What was in a file, in its order.
+/// The content of a file, in its order.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// X.509 certificates.
@@ -25,7 +25,7 @@ pub struct Contents {
     pub keys: Vec<Secret>,
 }
 
-/// Whether these bytes seem to be a PKCS#12 file: a sequence that begins with version 3.
+/// Whether these bytes look like a PKCS#12 file: a sequence that starts with version 3.
 pub fn is_one(bytes: &[u8]) -> bool {
     let after_length = match bytes {
         [0x30, long @ 0x81..=0x84, ..] => 2 + usize::from(long - 0x80),
@@ -80,7 +80,7 @@ pub fn open(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Contents, Refusal> {
     Ok(contents)
 }
 
-/// A wrong key may leave a padding that is right by chance.
+/// With a wrong key, the padding may be right by chance.
 fn by_a_wrong_key(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Damaged => Refusal::Locked,
@@ -94,7 +94,7 @@ enum ContentType {
     Encrypted,
 }
 
-/// The type of a ContentInfo (1.2.840.113549.1.7); `None`: another one.
+/// The type of a ContentInfo (1.2.840.113549.1.7); `None` for another.
 fn content_type(information: &mut Elements<'_>) -> Result<Option<ContentType>, Damaged> {
     Ok(match information.identifier()? {
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1] => Some(ContentType::Data),
@@ -103,13 +103,13 @@ fn content_type(information: &mut Elements<'_>) -> Result<Option<ContentType>, D
     })
 }
 
-/// Checks the MacData over `safes`: the pass phrase is the right one, and nothing is damaged.
+/// Checks the MacData over `safes`: the pass phrase is right, and nothing is damaged.
 fn verify(mut mac: Elements<'_>, safes: &[u8], phrase: PassPhrase<'_>) -> Result<(), Refusal> {
     let mut information = mac.sequence()?;
     let mut algorithm = information.sequence()?;
     let identifier = algorithm.identifier()?;
     let expected = information.octets()?;
-    // 1.2.840.113549.1.5.14: what follows in MacData has no use then.
+    // 1.2.840.113549.1.5.14: the rest of MacData is then unused.
     if identifier == [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 14] {
         return verify_by_pbmac1(algorithm.sequence()?, safes, &expected, phrase);
     }
@@ -135,7 +135,7 @@ fn verify(mut mac: Elements<'_>, safes: &[u8], phrase: PassPhrase<'_>) -> Result
     hmac::verify(&hmac::Key::new(hmac, &key), safes, &expected).map_err(|_| Refusal::Locked)
 }
 
-/// PBMAC1 (RFC 9579), which OpenSSL has since 3.4.
+/// PBMAC1 (RFC 9579), in OpenSSL since 3.4.
 fn verify_by_pbmac1(
     mut parameters: Elements<'_>,
     safes: &[u8],
@@ -151,7 +151,7 @@ fn verify_by_pbmac1(
         Some(11) => hmac::HMAC_SHA512,
         _ => return Err(Refusal::Unserved("PBMAC1 with an uncommon hash")),
     };
-    // The length must be told, and be no less than 20 (RFC 9579, sections 4 and 9).
+    // The length must be given, and be at least 20 (RFC 9579, sections 4 and 9).
     let length = derivation.length.map(|length| length as usize);
     let length = length
         .filter(|length| PBMAC1_KEYS.contains(length))
@@ -160,7 +160,7 @@ fn verify_by_pbmac1(
     hmac::verify(&hmac::Key::new(hmac, &key), safes, expected).map_err(|_| Refusal::Locked)
 }
 
-/// Takes what is of use out of a SafeContents.
+/// Takes the certificates and keys out of a SafeContents.
 fn take_bags(
     bags: &[u8],
     phrase: PassPhrase<'_>,
@@ -190,14 +190,14 @@ fn take_bags(
                 let depth = depth.checked_sub(1).ok_or(Refusal::Damaged)?;
                 take_bags(value.rest(), phrase, depth, contents)?;
             }
-            // CRLs and other secrets have no use here.
+            // CRLs and other secrets are of no use here.
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Opens an EncryptedPrivateKeyInfo (RFC 5958, section 3), which PEM files have as well.
+/// Opens an EncryptedPrivateKeyInfo (RFC 5958, section 3), which is also used in PEM files.
 ///
 /// # Errors
 /// Every [`Refusal`].
@@ -205,7 +205,7 @@ pub fn open_key(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Secret, Refusal>
     let mut encrypted = Elements::of(bytes).sequence()?;
     let algorithm = encrypted.sequence()?;
     let key = decrypt(algorithm, &encrypted.octets()?, phrase)?;
-    // As above: what is no sequence was decrypted by a wrong key.
+    // As above: if it is no sequence, the key was wrong.
     let sound = Elements::of(&key).is_one_sequence();
     sound.then_some(key).ok_or(Refusal::Locked)
 }

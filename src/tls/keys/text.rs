@@ -1,5 +1,5 @@
-//! PEM as OpenSSL reads it: with a byte-order mark, under each of the three labels that certificates
-//! have, between text and sections of any other kind.
+//! PEM as OpenSSL reads it: with a byte-order mark, under each of the three labels for certificates,
+//! between text and other sections.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error, PemObject};
@@ -15,9 +15,9 @@ const END: &[u8] = b"-----END ";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Label {
     Certificate,
-    /// The name that it had before.
+    /// Its older name.
     X509,
-    /// What `openssl x509 -trustout` writes: the certificate, and for what it is trusted.
+    /// Written by `openssl x509 -trustout`: the certificate, and what it is trusted for.
     Trusted,
 }
 
@@ -32,15 +32,15 @@ impl Label {
     }
 }
 
-/// The bytes behind a byte-order mark.
+/// The bytes after a byte-order mark.
 pub(super) fn unmarked(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
-/// Every certificate of a text, and every section that was to be one, in their order.
+/// Every certificate of a text, and every faulty section with such a label, in order.
 pub(super) fn certificates(text: &[u8]) -> Vec<Result<Authority, Error>> {
     let mut found = Vec::new();
-    // The section that is open, written as rustls reads it.
+    // The open section, in the form that rustls reads.
     let mut open: Option<(Label, Vec<u8>)> = None;
     for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
         let line = unmarked(line);
@@ -70,8 +70,7 @@ fn section(begin: &[u8]) -> Vec<u8> {
     [begin, b"\n"].concat()
 }
 
-/// What stands in one section; what follows the certificate there are settings or, as for OpenSSL,
-/// nothing.
+/// Reads one section. After the certificate there are trust settings or, as in OpenSSL, nothing.
 fn certificate(section: &[u8], has_settings: bool) -> Result<Authority, Error> {
     let bytes = CertificateDer::from_pem_slice(section)?;
     Ok(match der::first(&bytes) {

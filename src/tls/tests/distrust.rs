@@ -1,4 +1,4 @@
-//! What the trust settings of CAfile reject, however it is issued; and what only looks like a root.
+//! What CAfile's trust settings reject, whatever its issuer; and what only looks like a root.
 
 use rcgen::{Certificate, CustomExtension, KeyIdMethod};
 
@@ -16,7 +16,7 @@ const CLIENT: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 const MAIL: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 4];
 const ANY: &[u8] = &[0x55, 0x1d, 0x25, 0];
 
-/// Trust settings of one list.
+/// Trust settings with one list.
 fn settings(tag: u8, uses: &[u8]) -> Vec<u8> {
     let list = der::element(tag, &der::element(OBJECT_IDENTIFIER, uses));
     der::element(SEQUENCE, &list)
@@ -75,7 +75,8 @@ fn a_rejected_root_is_rejected_by_whatever_certificate_it_comes_back() {
             }
         }
     }
-    // Beside it in CAfile: as a root again, by another authority, and the very same.
+    // Also in CAfile: the same key as a root again, issued by another authority, and the very same
+    // certificate.
     for plain in [&again, &cross, &spelt, &root] {
         let rejected = (&root, rejecting(SERVER));
         for all in [
@@ -110,20 +111,20 @@ fn a_rejected_intermediate_is_rejected_when_issued_anew_and_its_name_with_anothe
     }
 }
 
-/// A point on a curve may be written as x and y, or as x alone.
+/// A point on a curve may be encoded as x and y, or as x alone.
 #[test]
 fn a_key_is_the_same_however_it_is_encoded() {
     let pki = Pki::new();
     run(
         &pki,
-        r#"
+        r"
         openssl ecparam -name prime256v1 -genkey -noout -out a.key
         openssl ec -in a.key -conv_form compressed -out b.key
         for name in a b; do
             openssl req -x509 -key $name.key -subj /CN=mail.example.com -out $name.pem
         done
         openssl x509 -in a.pem -trustout -addreject serverAuth -out ca.pem
-        "#,
+        ",
     );
     let read = |name| crate::tls::keys::ca_file(&pki.path(name));
     let mut all = read("b.pem").unwrap();
@@ -162,7 +163,7 @@ fn a_leaf_is_rejected_by_subject_and_key_whatever_is_verified() {
             true,
         ),
     ] {
-        // All three are in CAfile as plain certificates besides; the first two are rejected all the same.
+        // All three are also in CAfile as plain certificates; the first two are rejected all the same.
         let text = certificate.pem() + &rejected + &root.pem();
         let ca_file = pki.write("ca.pem", &text);
         for verification in [verify_chain(), verify_peer(), verify_server] {
@@ -181,7 +182,7 @@ fn a_leaf_is_rejected_by_subject_and_key_whatever_is_verified() {
 /// Tags with their contents.
 type Parts<'a> = &'a [(u8, &'a [u8])];
 
-/// An authorityKeyIdentifier of these parts.
+/// An authorityKeyIdentifier with these parts.
 fn identifier(parts: Parts<'_>) -> CustomExtension {
     let parts = parts
         .iter()
@@ -190,7 +191,7 @@ fn identifier(parts: Parts<'_>) -> CustomExtension {
     CustomExtension::from_oid_content(&[2, 5, 29, 35], content)
 }
 
-/// As OpenSSL's EXFLAG_SS, which is asked beside.
+/// Compared with OpenSSL's EXFLAG_SS.
 #[test]
 fn a_certificate_that_names_itself_as_issuer_is_a_root_unless_it_speaks_of_another_key() {
     let pki = Pki::new();
@@ -263,7 +264,7 @@ fn a_certificate_that_names_itself_as_issuer_is_a_root_unless_it_speaks_of_anoth
             "error 2 at 1 depth"
         };
         assert!(said.contains(answer), "{what} {said}");
-        // Trusted by name, or with the root behind it.
+        // Trusted by name, or with the root above it.
         let named = search(&trust(&[(&link, trusting(SERVER))]), &leaf, &[]);
         assert_eq!(named.map(|path| path.len()), Ok(1), "{what}");
         let (_, root) = [(&old_key, &old), (&rsa, &old_rsa)]
@@ -278,7 +279,7 @@ fn a_certificate_that_names_itself_as_issuer_is_a_root_unless_it_speaks_of_anoth
     }
 }
 
-/// What commands in the folder say; each must succeed.
+/// The output of commands in the folder; each must succeed.
 fn run(pki: &Pki, script: &str) -> String {
     let output = std::process::Command::new("sh")
         .args(["-ec", &format!("cd \"$1\"\n{script}"), "sh"])

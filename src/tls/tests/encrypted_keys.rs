@@ -21,7 +21,7 @@ impl Files {
         Files::with_key(&[])
     }
 
-    /// The key by `openssl genpkey`; otherwise ECDSA on P-256.
+    /// With a key by `openssl genpkey`; without arguments ECDSA on P-256.
     fn with_key(genpkey: &[&str]) -> Files {
         let pki = Pki::new();
         let root = authority("root");
@@ -41,7 +41,7 @@ impl Files {
         let params = leaf(&["mail.example.com"], "server");
         let leaf = params.signed_by(&key, &middle).unwrap();
         pki.write("leaf.pem", &leaf.pem());
-        // The wrong way round.
+        // In the wrong order.
         pki.write("above.pem", &(root.pem() + &middle.pem()));
         if genpkey.is_empty() {
             pki.write("made", &key.serialize_pem());
@@ -95,8 +95,9 @@ fn openssl(pki: &Pki, arguments: &[&str]) {
 
 fn phrases(all: &[&str]) -> PassPhrases {
     let mut phrases = PassPhrases::none();
-    all.iter()
-        .for_each(|phrase| phrases.push(phrase.as_bytes()));
+    for phrase in all {
+        phrases.push(phrase.as_bytes());
+    }
     phrases
 }
 
@@ -208,7 +209,8 @@ fn damaged_pkcs12_is_told_wherever_it_is_cut_or_changed() {
         let problems = tried(&whole[..cut]).err().expect("an error");
         assert!(problems[0].text.contains("damaged.p12"), "{problems:#?}");
     }
-    // Behind the version everything is under the MAC, or is the MAC; what is not changes nothing.
+    // After the version everything is covered by the MAC, or is the MAC; a change elsewhere has no
+    // effect.
     let mut accepted = 0;
     for at in (0..whole.len()).step_by(3) {
         for bit in [1, 0x80] {
@@ -220,11 +222,11 @@ fn damaged_pkcs12_is_told_wherever_it_is_cut_or_changed() {
     assert!(accepted * 30 < whole.len(), "{accepted} of {}", whole.len());
 }
 
-/// The same with every length unknown and every longer string in two pieces.
+/// The same, with every length unknown and every longer string in two pieces.
 fn in_ber(der: &[u8]) -> Vec<u8> {
     let (mut rest, mut ber) = (der, Vec::new());
     while !rest.is_empty() {
-        let (behind, any) = <Any as FromBer>::from_ber(rest).unwrap();
+        let (behind, any) = <Any<'_> as FromBer<'_>>::from_ber(rest).unwrap();
         let whole = &rest[..rest.len() - behind.len()];
         rest = behind;
         if any.header.is_constructed() {
@@ -284,7 +286,7 @@ fn pkcs12_without_a_key_or_a_certificate_says_so() {
         &[],
         &["a.p12", "without a certificate"],
     );
-    // A key alone serves a certificate in PEM.
+    // A key alone, for a certificate in PEM.
     let options = TlsOptions {
         key: Some(files.pki.path("a.p12")),
         ..files.options("leaf.pem")
@@ -360,9 +362,9 @@ fn encrypted_pem_is_opened_whatever_encrypts_it() {
         refused(
             &options,
             &["s\u{e4}cret"],
-            &["locked.key", "does not serve", "openssl pkey"],
+            &["locked.key", "does not support", "openssl pkey"],
         );
-        // There is no use in asking.
+        // Asking would not help.
         assert!(!is_locked(&options, &[]));
     }
 }
@@ -428,8 +430,8 @@ fn nobody_asked_a_locked_key_is_a_warning() {
     assert!(!errors, "{problems:#?}");
 }
 
-/// A file of OpenSSL's with its MAC made anew as PBMAC1 (RFC 9579), by the definitions: PBKDF2 with
-/// `derivation` over `phrase`, HMAC with `hash`; both are the last number of 1.2.840.113549.2.
+/// A file of OpenSSL's, its MAC replaced by PBMAC1 (RFC 9579) as defined: PBKDF2 with `derivation` over
+/// `phrase`, HMAC with `hash`; both are the last number of 1.2.840.113549.2.
 fn with_pbmac1(
     p12: &[u8],
     phrase: &str,
@@ -471,7 +473,7 @@ fn with_pbmac1(
     if let Some(length) = length {
         parameters.extend([2, 2, (length >> 8) as u8, length as u8]);
     }
-    // SHA-1 is the default, which DER leaves out.
+    // SHA-1 is the default, which DER omits.
     if derivation != 7 {
         parameters.extend(algorithm(derivation));
     }
@@ -506,7 +508,7 @@ fn pbmac1_is_checked_with_every_hash_and_a_wrong_or_changed_one_opens_nothing() 
             write(&new);
             assert_eq!(chain(&options, &["wrong", "Zażółć"])[0], files.leaf);
             refused(&options, &["wrong"], &["no pass phrase at hand"]);
-            // The last bit of the last certificate bag: under the MAC.
+            // The last bit of the last certificate bag, covered by the MAC.
             let mut changed = new.clone();
             let at = changed.len() * 2 / 3;
             changed[at] ^= 1;
@@ -530,7 +532,7 @@ fn pbmac1_is_checked_with_every_hash_and_a_wrong_or_changed_one_opens_nothing() 
         &["Zażółć"],
         &["PBMAC1 with an uncommon hash", remedy],
     );
-    // It works with an OpenSSL that does not know PBMAC1.
+    // This works with an OpenSSL that does not know PBMAC1.
     let convert = [
         "pkcs12",
         "-legacy",

@@ -1,4 +1,4 @@
-//! CApath: what is trusted goes by the names of files, as in stunnel.
+//! CApath: trust depends on the names of files, as in stunnel.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::config::Severity;
 use crate::tls::keys::ca_path;
 use crate::tls::trust::Authority;
 
-/// What OpenSSL calls the file of a certificate, without the `.0`.
+/// OpenSSL's name for the file of a certificate, without the `.0`.
 fn hash(pki: &Pki, pem: &str) -> String {
     let file = pki.write("hash.pem", pem);
     let output = std::process::Command::new("openssl")
@@ -48,7 +48,7 @@ fn a_name_has_the_hash_that_openssl_gives_it() {
             Value::PrintableString(PrintableString::try_from("PL").unwrap()),
         ),
         (
-            DnType::CustomDnType(vec![1, 2, 840, 113549, 1, 9, 1]),
+            DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
             Value::Ia5String(Ia5String::try_from("A@B.example").unwrap()),
         ),
         (
@@ -63,7 +63,10 @@ fn a_name_has_the_hash_that_openssl_gives_it() {
             DnType::StateOrProvinceName,
             Value::UniversalString(UniversalString::try_from("Œuvre 𝄞").unwrap()),
         ),
-        (DnType::OrganizationalUnitName, Value::Utf8String("".into())),
+        (
+            DnType::OrganizationalUnitName,
+            Value::Utf8String(String::new()),
+        ),
         (
             DnType::CustomDnType(vec![1, 2, 3, 4]),
             Value::Utf8String("Own".into()),
@@ -182,7 +185,7 @@ fn an_authority_whose_link_was_removed_is_trusted_no_more() {
         text.contains("unable to get local issuer certificate"),
         "{text}"
     );
-    // A link to nothing is none.
+    // A link to nothing counts as missing.
     symlink("gone.pem", &link).unwrap();
     connect(&options, &serving).0.failure();
 }
@@ -194,12 +197,12 @@ fn a_folder_is_looked_for_in_the_jail_first_and_no_link_leads_out_of_it() {
     let name = |pem: &str| hash(&pki, pem) + ".0";
     let (jail, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     std::fs::write(outside.path().join(name(&outer)), &outer).unwrap();
-    // Outside, as there is no such folder inside.
+    // Outside, since there is no such folder inside.
     let (found, _) = load_folder(Some(jail.path()), outside.path());
     assert_eq!(found.unwrap().len(), 1);
     let seen = jail.path().join(outside.path().strip_prefix("/").unwrap());
     std::fs::create_dir_all(&seen).unwrap();
-    // Inside, where a link to the file outside leads nowhere, and one to a file inside leads there.
+    // Inside, where a link to the file outside leads nowhere, and one to a file inside works.
     symlink(outside.path().join(name(&outer)), seen.join(name(&outer))).unwrap();
     let inside = outside.path().join("inner.pem");
     std::fs::write(seen.join("inner.pem"), &inner).unwrap();
@@ -211,7 +214,7 @@ fn a_folder_is_looked_for_in_the_jail_first_and_no_link_leads_out_of_it() {
     std::fs::remove_file(seen.join(name(&inner))).unwrap();
     let (found, notes) = load_folder(Some(jail.path()), outside.path());
     assert!(found.unwrap().is_empty());
-    // Named as the administrator finds it.
+    // Named by the path outside the jail.
     assert!(
         notes[0]
             .text

@@ -1,4 +1,4 @@
-//! Versions, suites, groups, and what peers that do not fit are told.
+//! Versions, suites, groups, and what adit says to and about peers without one in common.
 
 use super::*;
 use crate::ipc::scoreboard::HandshakeFailure;
@@ -84,7 +84,7 @@ fn a_hello_that_never_ends_is_cut_off() {
     let pki = Pki::new();
     let server = load(false, &server_options(&pki), &Resumption::new().unwrap());
     let mut server = End::begin(&server);
-    // A message of 60000 bytes, one byte a record.
+    // A message of 60000 bytes, with one byte in each record.
     server.inbox = vec![22, 3, 1, 0, 4, 1, 0, 0xea, 0x60];
     for _ in 0..59_000 {
         server.inbox.extend([22, 3, 1, 0, 1, 0]);
@@ -115,7 +115,7 @@ fn data_that_comes_with_the_end_of_the_handshake_is_not_lost() {
         client.inbox.append(&mut server.outbox);
         client.turn();
         if version == TlsVersion::V1_2 {
-            // The server finishes last; it is its data that comes along.
+            // The server finishes last, so its data comes along.
             server.inbox.append(&mut client.outbox);
             server.turn();
             std::mem::swap(&mut client, &mut server);
@@ -321,7 +321,7 @@ fn the_name_of_sni_or_else_of_connect_is_sent_and_no_address() {
     drop(pki);
 }
 
-/// OpenSSL as a client that has no suite of ours, or as such a server.
+/// OpenSSL as a client that has none of adit's suites, or as such a server.
 #[test]
 fn without_a_suite_in_common_both_lists_are_told() {
     let pki = Pki::new();
@@ -342,7 +342,7 @@ fn without_a_suite_in_common_both_lists_are_told() {
             "the client offers ECDHE-RSA-AES128-SHA; adit has TLS_",
             false,
         ),
-        // The key decides.
+        // The kind of key decides.
         (
             "ECDHE-RSA-AES128-GCM-SHA256",
             "the client offers ECDHE-RSA-AES128-GCM-SHA256; adit has TLS_",
@@ -350,7 +350,7 @@ fn without_a_suite_in_common_both_lists_are_told() {
         ),
     ] {
         let mut server = End::begin(&context);
-        server.inbox = super::openssl::hello(&["-tls1_2", "-cipher", suites]);
+        server.inbox = openssl::hello(&["-tls1_2", "-cipher", suites]);
         server.turn();
         let text = server.failure().to_string();
         assert!(
@@ -365,13 +365,13 @@ fn without_a_suite_in_common_both_lists_are_told() {
         );
         assert_eq!(server.failure().kind(), HandshakeFailure::Negotiation);
     }
-    // A group that we have not is another thing.
+    // A group that adit does not have is a different problem.
     let mut server = End::begin(&context);
-    server.inbox = super::openssl::hello(&["-tls1_2", "-groups", "secp521r1"]);
+    server.inbox = openssl::hello(&["-tls1_2", "-groups", "secp521r1"]);
     server.turn();
     let text = server.failure().to_string();
     assert!(text.contains("no suitable key share"), "{text}");
-    // As a client adit hears no more than an alert; what it offered is told.
+    // As a client adit only receives an alert; the log shows what it offered.
     let client = load(true, &TlsOptions::default(), &Resumption::new().unwrap());
     let mut client = End::begin(&client);
     client.turn();
@@ -383,5 +383,5 @@ fn without_a_suite_in_common_both_lists_are_told() {
         "{text}"
     );
     assert!(text.contains("ECDHE-RSA-AES128-GCM-SHA256"), "{text}");
-    assert!(text.contains("no suite with ECDHE"), "{text}");
+    assert!(text.contains("no ECDHE suite"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Files that are missing, wrong, or do not belong together, in the admin's words.
+//! Files that are missing, faulty, or do not match, explained to the administrator.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -173,7 +173,7 @@ fn keys_of_every_kind_and_coding_serve() {
         openssl(&all);
         let mut keys = vec![key.clone()];
         if let Some(tool) = recode {
-            // PKCS#1 and SEC1, the coding of old.
+            // PKCS#1 and SEC1, the old encodings.
             let old = pki.path(&format!("{name}.old.key"));
             let mut recode = vec![tool, "-in", key_text, "-out", old.to_str().unwrap()];
             if tool == "rsa" {
@@ -285,9 +285,9 @@ fn trust_that_cannot_be_loaded_is_an_error() {
     error(
         client(Some(pki.write("bad", damaged)), None),
         "CAfile",
-        &["certificate 1 in", "damaged PEM", "take it out"],
+        &["certificate 1 in", "damaged PEM", "remove it"],
     );
-    // One among good ones: a line of it is missing, or is another.
+    // One among good ones, with a line missing or changed.
     let good = authority("the authority").pem();
     let mut missing: Vec<_> = good.lines().collect();
     let zeros = "A".repeat(missing[5].len());
@@ -299,7 +299,7 @@ fn trust_that_cannot_be_loaded_is_an_error() {
         error(
             client(Some(pki.write("one-bad", &text)), None),
             "CAfile",
-            &["certificate 2 in", "is damaged", "take it out"],
+            &["certificate 2 in", "is damaged", "remove it"],
         );
     }
 }
@@ -309,7 +309,7 @@ fn trusted_certificates_that_nothing_uses_may_be_missing() {
     let pki = Pki::new();
     std::fs::create_dir(pki.path("folder")).unwrap();
     let damaged = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
-    let request = crate::config::PeerVerification {
+    let request = PeerVerification {
         request: true,
         require: true,
         ..Default::default()
@@ -319,7 +319,7 @@ fn trusted_certificates_that_nothing_uses_may_be_missing() {
     pki.write("bad", damaged);
     let mut asked: Vec<TlsOptions> = Vec::new();
     for path in files {
-        for verification in [Default::default(), request] {
+        for verification in [PeerVerification::default(), request] {
             asked.push(TlsOptions {
                 ca_file: Some(path.clone()),
                 verification,
@@ -353,14 +353,11 @@ fn without_a_suite_of_tls_1_2_only_tls_1_3_is_spoken_if_it_may_be() {
     assert_eq!(warned.len(), 1, "{warned:?}");
     assert_eq!(warned[0].severity, Severity::Warning);
     error(
-        with(Some(crate::config::TlsVersion::V1_2)),
+        with(Some(TlsVersion::V1_2)),
         "ciphers",
         &["no cipher match", "TLS 1.3 is not asked for; it has ECDHE-"],
     );
-    assert_eq!(
-        problems(true, with(Some(crate::config::TlsVersion::V1_2))).len(),
-        1
-    );
+    assert_eq!(problems(true, with(Some(TlsVersion::V1_2))).len(), 1);
 }
 
 #[test]
@@ -415,7 +412,7 @@ fn the_system_s_roots_load_for_verify_server() {
         ..TlsOptions::default()
     };
     let problems = problems(true, options);
-    // Either they are there, or the admin is told what to install.
+    // Either they exist, or the administrator is told what to install.
     assert!(
         problems
             .iter()
@@ -464,7 +461,7 @@ fn certificates_and_keys_are_read_under_every_label_and_behind_a_mark() {
         assert!(context.certificate_ends().is_some(), "{text}");
         let (mut client, _) = connect(&TlsOptions::default(), &options);
         client.stream();
-        // In CAfile, each is one; only the last alone is not enough, as for stunnel.
+        // Each works in CAfile; only the last one alone does not, as in stunnel.
         let options = TlsOptions {
             ca_file: Some(pki.write("ca.pem", &text)),
             verification: verify_chain(),
@@ -477,7 +474,7 @@ fn certificates_and_keys_are_read_under_every_label_and_behind_a_mark() {
     }
 }
 
-/// Keys that cannot be used are named for what they are.
+/// An unusable key is described.
 #[test]
 fn a_key_that_cannot_be_used_is_named() {
     let pki = Pki::new();
@@ -516,9 +513,19 @@ fn a_key_that_cannot_be_used_is_named() {
         };
         error(options, "key", &[key, words, "P-256"]);
     }
-    // A known curve that is spelt out: served, as stunnel does, with a warning.
+    // A known curve spelt out: adit serves it, as stunnel does, with a warning.
     spelt("prime256v1", "known");
-    let request = ["req", "-x509", "-new", "-subj", "/CN=server", "-key"];
+    // Of the 30 days that it has by default, a second later there are 29, of which a warning tells.
+    let request = [
+        "req",
+        "-x509",
+        "-new",
+        "-days",
+        "90",
+        "-subj",
+        "/CN=server",
+        "-key",
+    ];
     openssl(&[&request[..], &[&path("known"), "-out", &path("known.pem")]].concat());
     let options = TlsOptions {
         key: Some(pki.path("known")),

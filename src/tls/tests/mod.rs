@@ -23,13 +23,10 @@ use tempfile::TempDir;
 use super::{
     Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream, Wanted,
 };
-use crate::config::{
-    Endpoint, Failover, LogId, PeerVerification, PreferChaCha20, Service, Timeouts, TlsOptions,
-    TlsVersion,
-};
+use crate::config::{Endpoint, PeerVerification, PreferChaCha20, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
 
-/// Writes nothing: what verification says is read from `notes::written`.
+/// Writes nothing: tests read verification's lines from `notes::written`.
 const LOG: Log = Log {
     level: 0,
     id: Id::Connection(1),
@@ -38,38 +35,20 @@ const LOG: Log = Log {
 fn service(client: bool, tls: TlsOptions) -> Service {
     Service {
         name: "test".into(),
-        accept: Vec::new(),
         connect: vec![Endpoint::Tcp {
             host: Some("mail.example.com".into()),
             port: 1,
         }],
         client,
-        failover: Failover::Priority,
-        delay: false,
-        local: None,
-        socket: Vec::new(),
-        reset: true,
-        log_id: LogId::Sequential,
         debug: 5,
-        timeouts: Timeouts {
-            busy: Duration::from_secs(300),
-            close: Duration::from_secs(60),
-            connect: Duration::from_secs(10),
-            idle: Duration::from_secs(43200),
-        },
-        protocol: None,
-        protocol_host: None,
-        setuid: None,
-        setgid: None,
         tls,
-        accept_tls: None,
-        origins: Default::default(),
+        ..Service::blank()
     }
 }
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-/// A folder of certificates that vanishes with the test.
+/// A temporary folder of certificates.
 struct Pki(TempDir);
 
 fn authority_params(name: &str) -> CertificateParams {
@@ -127,7 +106,7 @@ impl Pki {
     }
 }
 
-/// Whatever processor the tests run on.
+/// The same order on any processor.
 fn aes_first() -> TlsOptions {
     TlsOptions {
         prefer_chacha20: PreferChaCha20::No,
@@ -192,7 +171,7 @@ struct End {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     plain: Vec<u8>,
-    /// The stream had something of its own to send: the answer to a key update.
+    /// The stream had data of its own to send: the answer to a key update.
     answered: bool,
     /// The peer's close_notify came.
     closed: bool,
@@ -239,7 +218,7 @@ impl End {
                     Err(failure) => (self.inbox.len(), State::Failed(failure)),
                 }
             }
-            failed => (self.inbox.len(), failed),
+            failed @ State::Failed(_) => (self.inbox.len(), failed),
         };
         for range in ranges {
             self.plain.extend_from_slice(&self.inbox[range]);

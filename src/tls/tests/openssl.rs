@@ -1,4 +1,4 @@
-//! The same against OpenSSL, which the peers of most people are.
+//! The same with OpenSSL, which most peers use.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,7 +27,7 @@ fn openssl(arguments: &[&str]) -> Openssl {
     Openssl(child)
 }
 
-/// Carries bytes between a socket and an end until `done` says so; a silent peer fails the test.
+/// Carries bytes between a socket and an end until `done` is true; a silent peer fails the test.
 fn carry(socket: &mut TcpStream, end: &mut End, done: impl Fn(&mut End) -> bool) {
     socket
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -48,7 +48,7 @@ fn carry(socket: &mut TcpStream, end: &mut End, done: impl Fn(&mut End) -> bool)
 
 const OPEN: fn(&mut End) -> bool = |end| matches!(end.state, Some(State::Open(_)));
 
-/// A free port; somebody may take it before s_server does, which fails the test loudly.
+/// A free port; another program may take it before s_server does, which fails the test with an error.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -159,10 +159,10 @@ fn we_talk_to_an_openssl_server_resume_and_take_its_key_update() {
             carry(&mut socket, &mut end, OPEN);
             assert_eq!(end.negotiated().version, negotiated);
             assert_eq!(end.negotiated().resumed, round > 0, "{version} {round}");
-            // K: key update with an answer wanted; behind it the tickets have come, too.
+            // K: a key update with an answer requested; by now the tickets have arrived, too.
             let stdin = server.0.stdin.as_mut().unwrap();
             if version == "-tls1_3" {
-                // A read of its own: s_server looks for a command at the front of each.
+                // A separate read: s_server looks for a command at the start of each.
                 stdin.write_all(b"K\n").unwrap();
                 carry(&mut socket, &mut end, |end| end.answered);
             }

@@ -1,5 +1,5 @@
-//! Paths whose links are names that are alike by their text and not by their bytes; and what must not
-//! be accepted on one.
+//! Paths linked by names that are equal by text but not by bytes; and what such a path must not make
+//! acceptable.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use super::*;
 use crate::tls::path::Search;
 use crate::tls::trust::{Ends, Trust};
 
-/// The same text in other encodings, other case and with other blanks; the first is as rcgen writes it.
+/// The same text with other encodings, case and blanks; the first is as rcgen writes it.
 fn spellings() -> Vec<DnValue> {
     vec![
         DnValue::Utf8String("Example Root".into()),
@@ -37,7 +37,7 @@ pub(super) fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
-/// An authority of this name.
+/// An authority with this name.
 pub(super) fn ca(name: impl Into<DnValue>) -> CertificateParams {
     let mut params = authority_params("");
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -140,7 +140,7 @@ fn each_link_of_a_path_may_be_by_text_and_the_log_has_the_names_as_they_stand() 
     );
     let error = search(&roots, &leaf, &[&lower]);
     assert_eq!(error, Err(webpki::Error::UnknownIssuer));
-    // The same when CAfile has the intermediates.
+    // The same with the intermediates in CAfile.
     let all = trust(&[&upper, &root, &lower], Ends::Roots);
     assert_eq!(search(&all, &leaf, &[]).map(|path| path.len()), Ok(3));
 }
@@ -155,11 +155,11 @@ fn the_same_name_with_another_key_is_no_issuer() {
     let leaf = signed(&server_leaf(), &leaf_key, "example root", &other_key);
     let error = search(&trust, &leaf, &[]);
     assert_eq!(error, Err(webpki::Error::InvalidSignatureForPublicKey));
-    // Nor does it help to send the imitation along.
+    // Sending the imitation along does not help either.
     let imitation = ca("EXAMPLE ROOT").self_signed(&other_key).unwrap();
     assert!(search(&trust, &leaf, &[&imitation]).is_err());
-    // The one that signed is found beside it, whichever is spelt as the leaf has it.
-    let twins = super::paths::trust(
+    // The one that signed is found beside it, whichever of them spells the name as the leaf does.
+    let twins = paths::trust(
         &[&ca("example root").self_signed(&key()).unwrap(), &root],
         Ends::Roots,
     );
@@ -167,8 +167,8 @@ fn the_same_name_with_another_key_is_no_issuer() {
     assert_eq!(search(&twins, &leaf, &[]).map(|path| path.len()), Ok(1));
 }
 
-/// A root, something in the middle, a leaf: refused with names that are alike by text as it is with
-/// names that are alike by bytes.
+/// A root, an intermediate, a leaf: what is refused with names equal by bytes is refused with names
+/// equal by text.
 #[test]
 fn what_webpki_refuses_is_refused_whichever_way_names_are_compared() {
     let (root_key, middle_key, leaf_key) = (key(), key(), key());
@@ -277,7 +277,7 @@ fn a_changed_certificate_is_not_taken_for_its_twin() {
     let trust = trust(&[&root], Ends::Roots);
     let middle = signed(&ca("Middle"), &middle_key, "EXAMPLE ROOT", &root_key);
     let leaf = signed(&server_leaf(), &leaf_key, "MIDDLE", &middle_key);
-    // The names of the leaf in another case: the same twin, but not what was signed.
+    // The leaf's names in another case: the same twin, but not what was signed.
     let mut changed = leaf.der().to_vec();
     let at = changed.windows(6).position(|six| six == b"server").unwrap();
     changed[at] = b'S';
@@ -297,7 +297,7 @@ fn a_changed_certificate_is_not_taken_for_its_twin() {
     }
 }
 
-/// 150 authorities with one name, so that each could have issued each.
+/// 150 authorities with one name: each could have issued each.
 #[test]
 fn many_authorities_of_one_name_cost_little() {
     let (root_key, leaf_key) = (key(), key());
@@ -316,7 +316,7 @@ fn many_authorities_of_one_name_cost_little() {
         let started = Instant::now();
         assert!(search(&trust, &leaf, &crowd.iter().collect::<Vec<_>>()).is_err());
         let took = started.elapsed();
-        // Built for tests; without a bound it is minutes.
+        // In a debug build; without a limit it takes minutes.
         assert!(
             took < Duration::from_secs(20),
             "{issuer} {subject} {took:?}"
@@ -377,7 +377,7 @@ fn an_intermediate_alone_ends_no_path_but_verify_server_s() {
     assert_eq!(search(&browser, &leaf, &[]).map(|path| path.len()), Ok(1));
 }
 
-/// CA:TRUE in a leaf: as OpenSSL, and by any path.
+/// CA:TRUE in a leaf: as in OpenSSL, and by any path.
 #[test]
 fn a_leaf_with_ca_true_has_a_path_like_any_other() {
     let (root_key, middle_key, leaf_key) = (key(), key(), key());

@@ -1,8 +1,8 @@
-//! Resumption hits whichever worker answers, and never where trust has changed.
+//! Sessions resume in any worker, and never after trust has changed.
 
 use super::*;
 
-/// Connects the same client again and again to servers that stand for workers.
+/// Connects the same client repeatedly to servers that stand for workers.
 fn resumed(client: &Context, server: &Context) -> bool {
     let (mut client, mut server) = shake(client, server);
     assert_eq!(client.negotiated().resumed, server.negotiated().resumed);
@@ -117,7 +117,7 @@ fn a_reload_that_changes_nothing_resumes_and_one_that_changes_trust_does_not() {
             "an unverified session must not pass"
         );
         assert!(resumed(&client, &after), "its own do");
-        // The same path, another authority in it.
+        // The same path, with another authority in it.
         pki.authority("ca.pem", &other);
         let changed = load(false, &with(&verifying), &resumption);
         let (_, server) = shake(&client, &changed);

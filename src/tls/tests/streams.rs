@@ -1,4 +1,4 @@
-//! Established connections: closing, renewal of keys, broken and hostile records, limits.
+//! Established connections: closing, key updates, broken and hostile records, limits.
 
 use super::*;
 use crate::tls::{MAX_RECORD, MAX_RECORD_OVERHEAD};
@@ -134,7 +134,7 @@ fn headers_that_no_record_has_are_refused() {
             assert!(!server.outbox.is_empty(), "an alert goes out");
         }
     }
-    // TLS 1.3 has no plain alert after the handshake.
+    // TLS 1.3 has no plaintext alert after the handshake.
     let (_, mut server) = pair(TlsVersion::V1_3);
     server.inbox = b"\x15\x03\x03\x00\x02\x02\x00".to_vec();
     server.turn();
@@ -156,7 +156,7 @@ fn empty_records_without_end_are_refused() {
     }
 }
 
-/// The lengths of the plain bytes in records of ours.
+/// The plaintext lengths of the records that adit wrote.
 fn plain_lengths(mut records: &[u8], overhead: usize) -> Vec<usize> {
     let mut lengths = Vec::new();
     while let [_, _, _, high, low, rest @ ..] = records {
@@ -228,8 +228,8 @@ fn no_record_makes_a_stream_panic() {
 
 #[test]
 fn a_stream_is_small_and_moves_between_threads() {
-    // An idle connection holds this, its two keys, and for TLS 1.3 rustls' key schedule;
-    // rustls' whole connection has 1 KiB by itself.
+    // An idle connection holds this, its two keys and, for TLS 1.3, rustls' key schedule; rustls' whole
+    // connection takes 1 KiB by itself.
     assert!(size_of::<Stream>() <= 256, "{}", size_of::<Stream>());
     assert!(size_of::<Handshake>() <= 64, "{}", size_of::<Handshake>());
     fn send<T: Send>() {}

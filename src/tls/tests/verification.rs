@@ -1,4 +1,4 @@
-//! Every way to verify, with peers that pass and peers that do not, in stunnel's words.
+//! Every kind of verification, with peers that pass and peers that fail, in stunnel's words.
 
 use super::*;
 use crate::ipc::scoreboard::HandshakeFailure;
@@ -19,7 +19,7 @@ pub(super) fn server(cert: PathBuf) -> TlsOptions {
     }
 }
 
-/// The client's lines of a handshake that must work.
+/// The client's log lines of a handshake that must succeed.
 pub(super) fn accepted(client: &TlsOptions, server: &TlsOptions) -> Vec<String> {
     notes::written();
     let (mut client, mut server) = connect(client, server);
@@ -28,7 +28,7 @@ pub(super) fn accepted(client: &TlsOptions, server: &TlsOptions) -> Vec<String> 
     notes::written()
 }
 
-/// The failure and the lines of a handshake that the client must end.
+/// The failure, and the log lines, of a handshake that the client must end.
 pub(super) fn refused(client: &TlsOptions, server: &TlsOptions) -> (String, Vec<String>) {
     notes::written();
     let (client, server) = connect(client, server);
@@ -175,7 +175,7 @@ fn verify_peer_wants_the_certificate_itself_and_no_chain() {
     let lines = accepted(&client(verify_peer(), cert.clone()), &server(cert.clone()));
     has(&lines, "6 CERT: Locally installed certificate matched");
     has(&lines, "5 Certificate accepted at depth=0: CN=server");
-    // The authority alone is not enough; nor is a certificate of the same name.
+    // The authority alone is not enough, nor is another certificate with the same name.
     for other in [
         pki.authority("ca.pem", &ca),
         pki.signed("twin.pem", &names, &ca),
@@ -219,7 +219,7 @@ fn verify_peer_knows_a_certificate_that_was_renewed_with_its_key_but_not_an_expi
     assert!(text.contains("(certificate has expired)"), "{text}");
 }
 
-/// As OpenSSL, and so stunnel: whoever signs himself could have written anything else into it.
+/// As in OpenSSL, and so in stunnel: a self-signed certificate could say anything else about itself.
 #[test]
 fn verify_peer_takes_a_self_signed_certificate_only_to_the_last_byte() {
     let pki = Pki::new();
@@ -297,7 +297,7 @@ fn verify_server_checks_the_name_of_sni_or_connect() {
     options.sni = Some("other.example.com".into());
     accepted(&options, &bad);
     refused(&options, &good);
-    // No name is sent; that of connect is still verified.
+    // No name is sent; the name in connect is still verified.
     options.sni = Some(String::new());
     accepted(&options, &good);
     refused(&options, &bad);
@@ -396,7 +396,7 @@ fn a_server_asks_its_clients_as_it_is_told() {
     server.stream();
 }
 
-/// `openssl x509 -req` without extensions makes version 1, as many a home-made authority does.
+/// `openssl x509 -req` without extensions makes version 1, as do many home-made authorities.
 #[test]
 fn certificates_of_version_1_serve_and_are_verified() {
     let pki = Pki::new();
@@ -499,7 +499,7 @@ fn a_root_that_was_renewed_with_its_key_is_good_beside_its_expired_self() {
     );
 }
 
-/// A root that was made anew, its name in another encoding, under certificates that have the old one.
+/// A renewed root whose name has another encoding, above certificates that have the old one.
 #[test]
 fn names_are_compared_by_text_in_both_roles_and_by_verify_peer() {
     let pki = Pki::new();
@@ -538,7 +538,7 @@ fn names_are_compared_by_text_in_both_roles_and_by_verify_peer() {
     let (mut client_end, mut server_end) = connect(&showing, &asking);
     client_end.stream();
     server_end.stream();
-    // verifyPeer: the same subject and key, the subject spelt another way.
+    // verifyPeer: the same subject and key, with the subject spelt differently.
     let key = KeyPair::generate().unwrap();
     let known = leaf(&["mail.example.com"], "server")
         .signed_by(&key, &old)
@@ -594,7 +594,7 @@ fn key_usage_must_allow_the_role() {
     }
 }
 
-/// `openssl x509 -trustout` writes for what a certificate is trusted, and stunnel obeys.
+/// `openssl x509 -trustout` writes what a certificate is trusted for, and stunnel obeys.
 #[test]
 fn a_trusted_certificate_is_trusted_for_what_it_says() {
     let pki = Pki::new();
@@ -627,7 +627,7 @@ fn a_trusted_certificate_is_trusted_for_what_it_says() {
         (with(&root, &server_trusted), &direct, true),
         (with(&root, &["-addtrust", "clientAuth"]), &direct, false),
         (with(&root, &server_rejected), &direct, false),
-        // An intermediate that is trusted by itself ends a path; one that is rejected blocks it.
+        // A trusted intermediate ends a path; a rejected one blocks it.
         (with(&middle, &[]), &below, false),
         (with(&middle, &server_trusted), &below, true),
         (with(&middle, &server_rejected) + &root.pem(), &below, false),
@@ -640,7 +640,7 @@ fn a_trusted_certificate_is_trusted_for_what_it_says() {
     }
 }
 
-/// A key that nothing can be verified by, shown by a peer that is not verified, and by one that is.
+/// A key by which nothing can be verified, from a peer that is verified and from one that is not.
 #[test]
 fn a_key_that_is_too_small_is_named_and_nothing_is_said_of_verification_where_there_is_none() {
     let pki = Pki::new();
@@ -659,7 +659,7 @@ fn a_key_that_is_too_small_is_named_and_nothing_is_said_of_verification_where_th
         .output()
         .unwrap();
     assert!(output.status.success());
-    // adit does not serve such a key: another end of rustls shows the certificate, with any key.
+    // adit does not serve such a key: another rustls presents the certificate, with any key.
     let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     let shown = |version| {
         use rustls::pki_types::pem::PemObject;
@@ -707,7 +707,7 @@ fn a_key_that_is_too_small_is_named_and_nothing_is_said_of_verification_where_th
             ),
             "{text}"
         );
-        // The right size, and not the key of the certificate.
+        // The right size, but not the certificate's key.
         let mut other = shown(version);
         let good = pki.self_signed("good.pem", &leaf(&["mail.example.com"], "a"));
         let another = pki.self_signed("another.pem", &leaf(&["mail.example.com"], "b"));

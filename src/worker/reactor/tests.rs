@@ -1,17 +1,16 @@
-//! The loop, driven turn by turn, so that what it holds in between can be looked at.
+//! The loop, driven turn by turn, so that its state in between can be checked.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::{Sender, unbounded};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::*;
-use crate::relay::ServiceContext;
 use crate::relay::poller::Poller;
-use crate::worker::support::{PATIENCE, accepted, context, handed, reset, service};
+use crate::worker::support::{TEST_TIMEOUT, accepted, context, handed, reset, service};
 
 struct Bench {
     reactor: Reactor,
@@ -51,7 +50,7 @@ impl Bench {
         self.reactor.turn(&self.events);
     }
 
-    /// Turns until `done` gives something, at most for a while.
+    /// Turns until `done` returns something, within a time limit.
     fn until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
@@ -59,7 +58,7 @@ impl Bench {
             if let Some(value) = done(self) {
                 return value;
             }
-            assert!(start.elapsed() < PATIENCE, "it does not come to that");
+            assert!(start.elapsed() < TEST_TIMEOUT, "it does not come to that");
         }
     }
 
@@ -77,7 +76,7 @@ impl Bench {
         (client, server)
     }
 
-    /// Writes until nothing is taken any more, in any of many turns. Returns how much went.
+    /// Writes until, for many turns, nothing more is taken. Returns the number of bytes.
     fn fill(&mut self, mut into: &TcpStream) -> usize {
         let (mut sent, mut stuck) = (0, 0);
         while stuck < 1000 {
@@ -86,7 +85,7 @@ impl Bench {
                 Err(_) => stuck += 1,
             }
             self.turn();
-            // The kernel's buffers grow to some megabytes.
+            // The kernel's buffers grow to several megabytes.
             assert!(sent < 1 << 28, "all is taken, though nobody reads");
         }
         sent
@@ -107,7 +106,7 @@ fn an_idle_session_owns_no_buffer() {
         bench.exchange(&server, &client);
         assert_eq!(bench.reactor.resources.pool.lent(), 0);
     }
-    // Under back-pressure it owns one, bounded, and gives it back when that is over.
+    // Under back-pressure it owns one bounded buffer, and returns it when that is over.
     let sent = bench.fill(&client);
     assert_eq!(bench.reactor.resources.pool.lent(), 1);
     let mut sink = vec![0; 1 << 20];
@@ -120,11 +119,11 @@ fn an_idle_session_owns_no_buffer() {
     assert_eq!(bench.reactor.resources.pool.lent(), 0);
 }
 
-/// Whether a turn's bytes have come. The kernel may deliver later than it was told to on a machine
-/// that is busy: it has a moment for that, so that what is counted is turns.
+/// Whether a turn's bytes have arrived. On a busy machine the kernel may deliver them late, so this
+/// allows a moment: turns are what is counted.
 fn arrived(mut at: &TcpStream) -> bool {
     let mut ready = [PollFd::new(at.as_fd(), PollFlags::POLLIN)];
-    poll(&mut ready, 50_u8).unwrap();
+    poll(&mut ready, 500_u16).unwrap();
     at.read(&mut [0; 16]).is_ok()
 }
 
@@ -152,10 +151,10 @@ fn a_bulk_transfer_does_not_starve_an_echo() {
     assert!(carried > 10 << 20, "the bulk goes on: {carried}");
 }
 
-/// What a turn carries of one session each way, at most, whatever waits.
+/// The most a turn carries of one session each way, however much waits.
 const TURN: usize = 256 * 1024;
 
-/// Reads all that is there.
+/// Reads all that has arrived.
 fn drain(mut from: &TcpStream, sink: &mut [u8]) -> usize {
     let mut count = 0;
     while let Ok(read @ 1..) = from.read(sink) {
@@ -184,7 +183,7 @@ fn a_turn_carries_a_bounded_part_of_each_session_so_many_bulk_transfers_do_not_s
             for ((client, server), carried) in bulk.iter().zip(&mut carried) {
                 for (end, carried) in [server, client].into_iter().zip(carried) {
                     *carried += drain(end, &mut sink);
-                    // The kernel may deliver what an earlier turn sent: what counts is the sum.
+                    // The kernel may deliver late what an earlier turn sent: only the sum counts.
                     assert!(
                         *carried <= turns * TURN,
                         "{carried} bytes in {turns} turn(s)"
@@ -197,7 +196,7 @@ fn a_turn_carries_a_bounded_part_of_each_session_so_many_bulk_transfers_do_not_s
             assert!(turns - begun < 5, "the echo waits for the bulk");
         }
     }
-    // They were busy: else a bound would prove nothing.
+    // They were busy, or a bound would prove nothing.
     let least = carried.iter().flatten().min().unwrap();
     assert!(*least > turns * TURN / 4, "{least} bytes in {turns} turns");
 }
@@ -248,7 +247,7 @@ fn a_thousand_connections_leave_nothing_behind() {
     assert!(bench.reactor.timers.is_empty());
     assert_eq!(bench.reactor.resources.pool.lent(), 0);
     assert_eq!(bench.reactor.shared.active.load(Relaxed), 0);
-    // The kernel's list of what is registered, so of what is open: only the waker is left.
+    // The kernel's list of registered descriptors: only the waker is left.
     let poller = bench.reactor.shared.poller.as_fd().as_raw_fd();
     let watched = std::fs::read_to_string(format!("/proc/self/fdinfo/{poller}")).unwrap();
     let watched = watched.lines().filter(|line| line.starts_with("tfd:"));
@@ -258,10 +257,10 @@ fn a_thousand_connections_leave_nothing_behind() {
 #[test]
 fn an_event_of_a_session_that_is_gone_reaches_no_other() {
     let mut bench = Bench::new(|_| {});
-    let (client, _server) = bench.pair();
+    let (client, server) = bench.pair();
     let old = bench.reactor.sessions.iter().next().unwrap().0;
     drop(client);
-    drop(_server);
+    drop(server);
     bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
     let (client, server) = bench.pair();
     assert!(bench.reactor.sessions.get_mut(old).is_none());

@@ -1,4 +1,4 @@
-//! A relay in client mode and one in server mode, face to face: plain outside, TLS between them.
+//! A relay in client mode connected to one in server mode: plain outside, TLS between them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, Relay, ending, eventually, is_reset, receive_pattern, reset, send_pattern};
+use super::{
+    Relay, TEST_TIMEOUT, ending, eventually, is_reset, receive_pattern, reset, send_pattern,
+};
 use crate::config::{Protocol, TlsVersion};
 use crate::log::{Id, Log};
 use crate::relay::{Route, ServiceContext};
@@ -42,7 +44,7 @@ fn load(service: &mut ServiceContext) {
     service.route = Route::of(&service.config);
 }
 
-/// The two relays, and what stands outside.
+/// The two relays, and the sockets outside them.
 struct Tunnel {
     entry: Relay,
     exit: Relay,
@@ -70,7 +72,7 @@ impl Tunnel {
         }
     }
 
-    /// A client, and the server that it reaches.
+    /// A client, and the server it is connected to.
     fn pair(&mut self) -> (TcpStream, TcpStream) {
         let client = self.entry.client();
         self.exit.adopt(self.entry.server());
@@ -135,7 +137,7 @@ fn a_second_connection_resumes_the_session_of_the_first() {
 }
 
 #[test]
-fn tickets_come_though_nobody_says_anything() {
+fn tickets_come_though_neither_side_sends_anything() {
     let mut tunnel = Tunnel::new(version(TlsVersion::V1_3));
     let (mut silent, start) = (Vec::new(), Instant::now());
     let resumed = |tunnel: &Tunnel| {
@@ -143,7 +145,7 @@ fn tickets_come_though_nobody_says_anything() {
         row.handshakes_resumed().load(Relaxed)
     };
     while resumed(&tunnel) == 0 {
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TEST_TIMEOUT);
         silent.push(tunnel.pair());
     }
 }
@@ -182,7 +184,7 @@ fn a_reset_passes_through_tls() {
     tunnel.over();
 }
 
-/// Copies one way until the end, which is passed on as a FIN.
+/// Copies one way until the end of file, which is passed on as a FIN.
 fn copy(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
@@ -201,8 +203,8 @@ fn a_peer_that_closes_without_close_notify_ends_both_at_once() {
         let server = tunnel.exit.server();
         (&client).write_all(b"x").unwrap();
         (&server).read_exact(&mut [0]).unwrap();
-        // From here on nothing passes: a FIN each way, and no close_notify. The copying threads
-        // may be the first to do it.
+        // From here on nothing passes: a FIN each way, and no close_notify. The copying threads may
+        // send theirs first.
         let _ = left.shutdown(Shutdown::Both);
         let _ = right.shutdown(Shutdown::Both);
         server
@@ -218,14 +220,14 @@ fn a_peer_that_closes_without_close_notify_ends_both_at_once() {
 }
 
 #[test]
-fn a_peer_that_answers_no_close_notify_holds_nobody_once_it_closes() {
+fn a_peer_that_answers_no_close_notify_delays_nothing_once_it_closes() {
     let mut tunnel = Tunnel::new(|_| {});
     let client = tunnel.entry.client();
     let left = tunnel.entry.server();
     let (right, theirs) = accepted();
     tunnel.exit.adopt(theirs);
     scope(|scope| {
-        // Nothing of the exit's goes back after the client's end, as if it were Schannel.
+        // Nothing from the exit goes back after the client has ended, as with Schannel.
         scope.spawn(|| {
             copy(&left, &right);
             let _ = left.shutdown(Shutdown::Write);
@@ -287,7 +289,7 @@ fn a_byte_at_a_time_is_no_way_to_outlast_the_busy_time() {
     let pace = Some(Duration::from_millis(20));
     client.set_read_timeout(pace).unwrap();
     let start = Instant::now();
-    // A ClientHello of 16 KiB that never comes to its end.
+    // A ClientHello of 16 KiB that never ends.
     client.write_all(&[22, 3, 1, 64, 0]).unwrap();
     while client.write_all(&[1]).is_ok() {
         match client.read(&mut [0]) {
@@ -308,7 +310,7 @@ fn starttls_joins_a_plain_client_and_a_plain_server_through_tls() {
     let mut greeting = [0; 28];
     client.read_exact(&mut greeting).unwrap();
     assert!(greeting.starts_with(b"220 mail.example.com ESMTP"));
-    // Whatever the relays said to each other, from here on it is the client and the server.
+    // The relays' own dialogue is over: from here on only client and server talk.
     client.write_all(b"NOOP\r\n").unwrap();
     let mut heard = Vec::new();
     while !heard.ends_with(b"NOOP\r\n") {

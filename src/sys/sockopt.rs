@@ -1,5 +1,6 @@
 //! setsockopt(2) for options that the configuration names by number (`socket = l:NAME=VALUE`), and for
-//! those that nix has no name for.
+//! those that nix does not name.
+#![expect(unsafe_code, reason = "setsockopt(2) by numbers")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,7 +10,7 @@ use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 use crate::config::{SocketOption, SocketOptionValue};
 
 sockopt_impl!(
-    /// TCP_QUICKACK of tcp(7): an acknowledgement that is being held back is sent at once.
+    /// TCP_QUICKACK of tcp(7): sends a delayed acknowledgement at once.
     QuickAck,
     Both,
     libc::IPPROTO_TCP,
@@ -42,7 +43,7 @@ pub fn set(socket: BorrowedFd<'_>, option: &SocketOption) -> io::Result<()> {
     }
 }
 
-/// Values that setsockopt reads as they lie in memory.
+/// Values that setsockopt reads from memory as they are.
 trait Plain: Copy {}
 impl Plain for i32 {}
 impl Plain for libc::linger {}

@@ -1,5 +1,5 @@
-//! What the master waits for, by epoll(7), level-triggered: a turn costs the same with one listener
-//! and with a thousand.
+//! The master's event sources, by level-triggered epoll(7): a turn costs the same with one listener as
+//! with a thousand.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,19 +9,19 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::step::NameStep;
 
-/// Events taken in one turn. More stay in the kernel for the next.
+/// Events taken in one turn. Any more stay in the kernel for the next.
 const BATCH: usize = 64;
 
-/// What has something to say.
+/// An event source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The signal pipe.
     Signals,
-    /// The supervisor's words.
+    /// Messages from the supervisor.
     Supervisor,
-    /// The supervisor's life.
+    /// The supervisor's leash.
     Leash,
-    /// The words of a worker.
+    /// Messages from a worker.
     Worker(usize),
     /// Room for sockets in a worker's channel.
     Room(usize),
@@ -55,22 +55,22 @@ impl Source {
     }
 }
 
-/// See the module.
+/// The epoll instance of a master.
 #[derive(Debug)]
-pub struct Watch(Epoll);
+pub struct Poll(Epoll);
 
-impl Watch {
+impl Poll {
     /// Watches nothing yet.
     ///
     /// # Errors
     /// What epoll_create1(2) gives.
-    pub fn new() -> io::Result<Watch> {
+    pub fn new() -> io::Result<Poll> {
         Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .map(Watch)
+            .map(Poll)
             .step("epoll_create1(2)")
     }
 
-    /// From now on `fd` is watched as `source`.
+    /// Watches `fd` as `source`.
     ///
     /// # Errors
     /// What epoll_ctl(2) gives: no memory, too many watches.
@@ -82,14 +82,13 @@ impl Watch {
         Ok(self.0.add(fd, EpollEvent::new(wanted, source.key()))?)
     }
 
-    /// `fd` is watched no more. To close it is not enough: a child that was just forked has a copy.
+    /// Stops watching `fd`. Closing it is not enough: a child that was just forked has a copy.
     pub fn remove(&self, fd: impl AsFd) {
         // ENOENT: it was not watched.
         let _ = self.0.delete(fd);
     }
 
-    /// Waits until something happens or the time is over. An interruption by a signal comes back
-    /// as nothing.
+    /// Waits until something happens or the timeout ends. A signal's interruption returns no source.
     ///
     /// # Errors
     /// What epoll_wait(2) gives; none is expected.
@@ -104,7 +103,7 @@ impl Watch {
             .iter()
             .map(|event| Source::of(event.data()))
             .collect();
-        // A child's death before its end of file, a word to drain before the next connection.
+        // A child's death before its end of file, and an order to drain before the next connection.
         sources.sort_by_key(|source| source.key());
         Ok(sources)
     }
@@ -117,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_source_comes_back_as_what_it_is_and_what_must_be_known_first_comes_first() {
-        let watch = Watch::new().unwrap();
+        let poll = Poll::new().unwrap();
         let sources = [
             Source::Listener(999),
             Source::Room(3),
@@ -129,17 +128,17 @@ mod tests {
         let pairs: Vec<_> = sources
             .map(|source| {
                 let (ours, theirs) = UnixStream::pair().unwrap();
-                watch.add(&ours, source).unwrap();
+                poll.add(&ours, source).unwrap();
                 (ours, theirs)
             })
             .into();
-        assert_eq!(watch.wait(EpollTimeout::ZERO).unwrap(), [Source::Room(3)]);
-        watch.remove(&pairs[1].0);
+        assert_eq!(poll.wait(EpollTimeout::ZERO).unwrap(), [Source::Room(3)]);
+        poll.remove(&pairs[1].0);
         let copies: Vec<_> = pairs.iter().map(|(ours, _)| ours.try_clone()).collect();
-        watch.remove(&pairs[2].0);
+        poll.remove(&pairs[2].0);
         drop(pairs);
         assert_eq!(
-            watch.wait(EpollTimeout::ZERO).unwrap(),
+            poll.wait(EpollTimeout::ZERO).unwrap(),
             [
                 Source::Signals,
                 Source::Supervisor,
@@ -148,6 +147,6 @@ mod tests {
             ]
         );
         drop(copies);
-        assert!(watch.wait(EpollTimeout::ZERO).unwrap().is_empty());
+        assert!(poll.wait(EpollTimeout::ZERO).unwrap().is_empty());
     }
 }

@@ -1,0 +1,208 @@
+use super::*;
+
+fn parsed(arguments: &[&str]) -> Result<Command, String> {
+    parse(arguments.iter().map(OsString::from), false).map_err(|error| error.to_string())
+}
+
+fn file(path: &str) -> Configuration {
+    Configuration {
+        source: Source::File(path.into()),
+        flags: Vec::new(),
+    }
+}
+
+fn descriptor(number: RawFd) -> Configuration {
+    Configuration {
+        source: Source::Descriptor(number),
+        flags: Vec::new(),
+    }
+}
+
+#[test]
+fn commands_are_understood() {
+    let default = file("/etc/adit/adit.conf");
+    let check = |configuration, strict| Command::Check {
+        configuration,
+        strict,
+        passed: 0,
+        route: false,
+    };
+    let status = |control, json| Command::Status { control, json };
+    let named = |configuration| ControlAt::Configuration(configuration);
+    for (arguments, command) in [
+        (&[][..], Command::Run(default.clone())),
+        (&["a.conf"], Command::Run(file("a.conf"))),
+        (&["./check"], Command::Run(file("./check"))),
+        (&["-fd", "0"], Command::Run(descriptor(0))),
+        (&["--fd=7"], Command::Run(descriptor(7))),
+        (&["-version"], Command::Version),
+        (&["--version"], Command::Version),
+        (&["-V"], Command::Version),
+        (&["-help"], Command::Help),
+        (&["-h"], Command::Help),
+        (&["-sockets"], Command::Sockets),
+        (&["-options"], Command::Options),
+        (&["check"], check(default.clone(), false)),
+        (&["check", "--strict", "a"], check(file("a"), true)),
+        (&["check", "a", "--strict"], check(file("a"), true)),
+        (&["check", "-fd", "3"], check(descriptor(3), false)),
+        (
+            &["check", "--route", "a"],
+            Command::Check {
+                configuration: file("a"),
+                strict: false,
+                passed: 0,
+                route: true,
+            },
+        ),
+        (&["check", "--help"], Command::Help),
+        (&["status"], status(named(default), false)),
+        (&["status", "a", "--json"], status(named(file("a")), true)),
+        (
+            &["status", "--control", "/c"],
+            status(ControlAt::Socket("/c".into()), false),
+        ),
+        (&["stop", "a"], Command::Stop(named(file("a")))),
+        (
+            &["stop", "--control", "/c"],
+            Command::Stop(ControlAt::Socket("/c".into())),
+        ),
+        (&["reload"], Command::Reload(file("/etc/adit/adit.conf"))),
+        (&["reload", "a"], Command::Reload(file("a"))),
+        (&["man", "adit.8"], Command::Man("adit.8".into())),
+        (&["completions", "zsh"], Command::Completions("zsh".into())),
+        (&["demo"], Command::Demo),
+    ] {
+        assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_word_near_a_command_was_meant_to_be_it() {
+    for (word, meant) in [
+        ("chek", Some("`adit check`")),
+        ("Check", Some("`adit check`")),
+        ("relod", Some("`adit reload`")),
+        ("stauts", Some("`adit status`")),
+        ("stpo", Some("`adit stop`")),
+        ("start", Some("`systemctl start adit`")),
+        ("Restart", Some("`adit reload [FILE]`")),
+        ("shutdown", Some("`adit stop [FILE]`")),
+        ("configtest", Some("`adit check [FILE]`")),
+        ("help", Some("`adit -help`")),
+        ("mail", None),
+        ("relay", None),
+        ("stop", None),
+        ("chek.conf", None),
+        ("./start", None),
+    ] {
+        let advice = meant_command(word.as_ref());
+        assert_eq!(advice.is_some(), meant.is_some(), "{word}: {advice:?}");
+        let advice = advice.unwrap_or_default();
+        assert!(
+            advice.contains(meant.unwrap_or_default()),
+            "{word}: {advice}"
+        );
+    }
+}
+
+#[test]
+fn any_option_of_a_file_can_be_a_flag() {
+    let Ok(Command::Run(configuration)) = parsed(&["--debug=7", "a", "--drain-timeout", "5"])
+    else {
+        panic!("not a run");
+    };
+    assert_eq!(configuration.source, Source::File("a".into()));
+    let flags = [("debug", "7"), ("drainTimeout", "5")];
+    assert_eq!(
+        configuration.flags,
+        flags.map(|(n, v)| (n.into(), v.into()))
+    );
+}
+
+#[test]
+fn a_relay_is_made_of_flags_and_shows_what_it_does() {
+    let relay = |arguments: &[&str]| match parsed(arguments) {
+        Ok(Command::Run(Configuration {
+            source: Source::Flags,
+            flags,
+        })) => flags,
+        other => panic!("{other:?}"),
+    };
+    let base = [
+        "relay",
+        "--accept",
+        "1587",
+        "--connect",
+        "smtp.example.com:587",
+    ];
+    let flags = relay(&[&base[..], &["--protocol", "smtp"]].concat());
+    let expected = [
+        ("accept", "1587"),
+        ("connect", "smtp.example.com:587"),
+        ("protocol", "smtp"),
+        ("foreground", "yes"),
+        ("syslog", "no"),
+        ("debug", "info"),
+    ];
+    assert_eq!(flags, expected.map(|(n, v)| (n.into(), v.into())));
+
+    let server = relay(&[&base[..], &["--server", "--cert", "c", "--debug", "7"]].concat());
+    assert!(server.contains(&("client".into(), "no".into())));
+    assert!(server.contains(&("debug".into(), "7".into())));
+    assert!(!server.contains(&("debug".into(), "info".into())));
+    for flag in ["--insecure", "--verify-none"] {
+        let open = relay(&[&base[..], &[flag]].concat());
+        assert!(open.contains(&("verifyServer".into(), "no".into())));
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_named() {
+    for (arguments, word) in [
+        (&["--frobnicate"][..], "--frobnicate"),
+        (&["--frobnicate", "a"], "--frobnicate"),
+        (&["-x"], "-x"),
+        (&["a", "b"], "b"),
+        (&["-fd"], "--fd"),
+        (&["-fd", "x"], "x"),
+        (&["-fd", "-1"], "-fd"),
+        (&["-fd", "0", "a"], "a"),
+        (&["--debug"], "--debug"),
+        (&["check", "--json"], "--json"),
+        (&["reload", "a", "b"], "b"),
+        (&["man", "adit.8", "b"], "b"),
+        (&["relay", "--accept", "1"], "--connect"),
+        (&["relay", "--connect", "1"], "--accept"),
+        (&["relay", "a"], "a"),
+        (&["relay", "--fd", "0"], "--fd"),
+        (&["status", "--control", "/c", "a"], "--control"),
+        (&["status", "--strict"], "--strict"),
+        (&["stop", "--control", "/c", "a"], "--control"),
+        (&["stop", "--json"], "--json"),
+        (&["demo", "a"], "a"),
+    ] {
+        let error = parsed(arguments).unwrap_err();
+        assert!(error.contains(word), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn by_stunnels_name_there_are_stunnels_file_and_no_commands() {
+    for (program, expected) in [
+        ("stunnel", true),
+        ("/usr/bin/stunnel", true),
+        ("/usr/bin/stunnel4", true),
+        ("adit", false),
+        ("/opt/stunnel/adit", false),
+    ] {
+        assert_eq!(called_as_stunnel(Some(program.as_ref())), expected);
+    }
+    assert!(!called_as_stunnel(None));
+    let as_stunnel = |arguments: &[&str]| parse(arguments.iter().map(OsString::from), true);
+    assert_eq!(
+        as_stunnel(&[]),
+        Ok(Command::Run(file("/etc/stunnel/stunnel.conf")))
+    );
+    assert_eq!(as_stunnel(&["check"]), Ok(Command::Run(file("check"))));
+}

@@ -1,0 +1,227 @@
+//! What `fuzz/` calls: one function a target, each of which panics when a promise of its room is broken.
+//! Built under `--cfg fuzzing` alone, which `fuzz/run` sets. Never in here: anything that the program calls.
+#![expect(
+    clippy::expect_used,
+    reason = "a panic is how libFuzzer learns of a fault"
+)]
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Protocol;
+use crate::ipc::handoff;
+use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
+use crate::protocol::{Action, Dialogue, Event, Offers, Opening, Progress, Side, dialogue};
+
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target; `fuzz/run` takes their names from here.
+pub const TARGETS: &[Target] = &[
+    ("certificates", crate::tls::fuzzing::certificates),
+    ("ciphers", crate::tls::fuzzing::ciphers),
+    ("configuration", crate::config::fuzz),
+    ("handoff", handoff_message),
+    ("hellos", crate::tls::fuzzing::hellos),
+    ("imap", |script| conversation(Protocol::Imap, script)),
+    ("keys", crate::tls::fuzzing::keys),
+    ("offers", offers),
+    ("opening", opening),
+    ("pop3", |script| conversation(Protocol::Pop3, script)),
+    ("records", crate::tls::fuzzing::records),
+    ("resolver", crate::helper::resolver::fuzz),
+    ("smtp", |script| conversation(Protocol::Smtp, script)),
+    ("words", words),
+];
+
+/// Between the events of a script; no line of a protocol has it.
+const BETWEEN: u8 = 0xff;
+
+/// The events of a script, which stay readable in an editor: `F` or `B` and what the client or the
+/// server says, `f` or `b` for its end, `T` for the timer; [`BETWEEN`] stands between them.
+fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
+    let pieces = script.split(|&byte| byte == BETWEEN);
+    pieces.filter_map(|piece| {
+        let (&first, words) = piece.split_first()?;
+        Some(match first {
+            b'F' => Event::Bytes(Side::Front, words),
+            b'B' => Event::Bytes(Side::Back, words),
+            b'f' => Event::Eof(Side::Front),
+            b'b' => Event::Eof(Side::Back),
+            b'T' => Event::Timer,
+            _ => return None,
+        })
+    })
+}
+
+/// What became of a dialogue.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Course {
+    /// What was said to the client, and to the server.
+    said: (Vec<u8>, Vec<u8>),
+    timers: usize,
+    logged: Vec<String>,
+    ended: Option<Result<Progress, String>>,
+    /// What the client and the server had said that was not used.
+    rest: (Vec<u8>, Vec<u8>),
+}
+
+/// Runs a script to its end, whole or with each byte by itself.
+fn course(protocol: Protocol, client: bool, script: &[u8], bytewise: bool) -> Course {
+    let mut course = Course::default();
+    let mut dialogue = dialogue(protocol, client, None);
+    for event in [Event::Start].into_iter().chain(events(script)) {
+        let pieces: Vec<Event<'_>> = match event {
+            Event::Bytes(side, words) if bytewise => {
+                words.chunks(1).map(|one| Event::Bytes(side, one)).collect()
+            }
+            Event::Bytes(_, []) => Vec::new(),
+            event => vec![event],
+        };
+        for event in pieces {
+            match (&course.ended, event) {
+                (None, event) => feed(&mut *dialogue, client, event, &mut course),
+                // What is said behind the end is left over to the next stage.
+                (Some(Ok(Progress::Next)), Event::Bytes(Side::Front, words)) => {
+                    course.rest.0.extend_from_slice(words);
+                }
+                (Some(Ok(Progress::Next)), Event::Bytes(Side::Back, words)) => {
+                    course.rest.1.extend_from_slice(words);
+                }
+                (Some(_), _) => {}
+            }
+        }
+    }
+    course
+}
+
+fn feed(dialogue: &mut dyn Dialogue, client: bool, event: Event<'_>, course: &mut Course) {
+    let spoken_before = course.said != (Vec::new(), Vec::new());
+    let mut out = Vec::new();
+    let progress = dialogue.feed(event, &mut out);
+    for action in out {
+        match action {
+            Action::Send(Side::Front, bytes) => course.said.0.extend(bytes),
+            Action::Send(Side::Back, bytes) => course.said.1.extend(bytes),
+            Action::Timer(_) => course.timers += 1,
+            Action::Log(_, line) => course.logged.push(line),
+        }
+    }
+    match &progress {
+        Ok(Progress::More) => return,
+        Ok(Progress::Next) => {
+            course.rest = (
+                dialogue.take_rest(Side::Front),
+                dialogue.take_rest(Side::Back),
+            );
+            // No plain word passes for a protected one.
+            match client {
+                true => assert!(course.rest.1.is_empty()),
+                false => {
+                    let rest = &course.rest.0;
+                    assert!(rest.is_empty() || !spoken_before && rest[0] == 0x16);
+                }
+            }
+        }
+        Ok(Progress::End) | Err(_) => {}
+    }
+    course.ended = Some(progress.map_err(|error| error.to_string()));
+}
+
+/// The first byte tells the mode, `C` that of a client; a script follows. How words are cut into
+/// pieces never matters.
+fn conversation(protocol: Protocol, input: &[u8]) {
+    let Some((&mode, script)) = input.split_first() else {
+        return;
+    };
+    let whole = course(protocol, mode == b'C', script, false);
+    let bytewise = course(protocol, mode == b'C', script, true);
+    // Bytes by themselves show the go-ahead before what stands behind it.
+    match &whole.ended {
+        Some(Err(error)) if error.starts_with("plaintext behind") => {}
+        _ => assert_eq!(whole, bytewise),
+    }
+}
+
+/// The first byte tells which protocol has greeted already, if any; a script follows.
+fn offers(input: &[u8]) {
+    let Some((&greeted, script)) = input.split_first() else {
+        return;
+    };
+    let greeted = match greeted {
+        b's' => Some(Protocol::Smtp),
+        b'p' => Some(Protocol::Pop3),
+        b'i' => Some(Protocol::Imap),
+        _ => None,
+    };
+    let filtered = |piece: fn(&[u8]) -> usize| {
+        let mut offers = Offers::new(greeted);
+        let (mut out, mut said) = (Vec::new(), 0);
+        for event in events(script) {
+            match event {
+                Event::Bytes(side, words) if !words.is_empty() => {
+                    for part in words.chunks(piece(words)) {
+                        match side {
+                            Side::Front => offers.client_says(part, &mut out),
+                            Side::Back => {
+                                said += part.len();
+                                offers.server_says(part, &mut out);
+                            }
+                        }
+                        assert!(out.len() <= said, "a word was added");
+                        assert!(
+                            !offers.is_over() || said == 0 || !out.is_empty() || greeted.is_some()
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        offers.server_ends(&mut out);
+        assert!(offers.is_over());
+        out
+    };
+    assert_eq!(filtered(<[u8]>::len), filtered(|_| 1));
+}
+
+fn opening(words: &[u8]) {
+    let mut whole = Opening::default();
+    let found = whole.hear(words);
+    let mut bytewise = Opening::default();
+    let later = words.chunks(1).find_map(|byte| bytewise.hear(byte));
+    assert_eq!(found, later);
+    assert_eq!(whole.is_over(), bytewise.is_over());
+    assert!(whole.is_over() || found.is_none());
+}
+
+fn handoff_message(message: &[u8]) {
+    let Some(entries) = handoff::decode(message) else {
+        return;
+    };
+    let mut again = vec![handoff::TAG];
+    for entry in &entries {
+        handoff::encode(entry, &mut again);
+    }
+    assert_eq!(again.len(), message.len());
+    assert_eq!(handoff::decode(&again), Some(entries));
+}
+
+fn words(text: &[u8]) {
+    fn read_again<W: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(text: &[u8]) {
+        let Ok(word) = serde_json::from_slice::<W>(text) else {
+            return;
+        };
+        let written = serde_json::to_vec(&word).expect("what was read can be written");
+        let again: W = serde_json::from_slice(&written).expect("what was written can be read");
+        assert_eq!(word, again);
+        // A word is told from a hand-off by its first byte.
+        assert_ne!(written.first(), Some(&handoff::TAG));
+    }
+    read_again::<ToMaster>(text);
+    read_again::<FromMaster>(text);
+    read_again::<ToWorker>(text);
+    read_again::<FromWorker>(text);
+    read_again::<SocketAddr>(text);
+}

@@ -1,0 +1,64 @@
+//! A worker's slot in the generation, and the process that fills it.
+
+use std::time::Instant;
+
+use nix::unistd::Pid;
+
+use super::handoff::HandOff;
+use super::poll::{Poll, Source};
+use super::stall::Stall;
+use crate::children::BackOff;
+use crate::ipc::channel::Channel;
+
+/// One worker's slot; the process in it changes.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) process: Option<Running>,
+    pub(super) queue: HandOff,
+    pub(super) back_off: BackOff,
+    /// When to start its next process.
+    pub(super) start_at: Option<Instant>,
+    pub(super) stall: Stall,
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) pid: Pid,
+    pub(super) channel: Channel,
+    /// The channel for its sockets.
+    pub(super) sockets: Channel,
+    pub(super) since: Instant,
+    pub(super) ready: bool,
+    pub(super) draining: bool,
+    /// Its end of the channel is closed: it has exited, or is about to.
+    pub(super) hung_up: bool,
+    /// `sockets` is being polled for room.
+    pub(super) full: bool,
+}
+
+impl Running {
+    /// Whether it accepts connections.
+    pub(super) fn takes(&self) -> bool {
+        !(self.draining || self.hung_up)
+    }
+
+    /// Polls its channel of sockets for room, while it is full.
+    pub(super) fn poll_for_room(&mut self, full: bool, index: usize, poll: &Poll) {
+        if full == self.full || self.hung_up {
+            return;
+        }
+        match full {
+            // If it cannot be polled, the next turn tries again, at the latest to see what was claimed.
+            true => self.full = poll.add(&self.sockets, Source::Room(index)).is_ok(),
+            false => {
+                poll.remove(&self.sockets);
+                self.full = false;
+            }
+        }
+    }
+
+    pub(super) fn stop_polling(&self, poll: &Poll) {
+        poll.remove(&self.channel);
+        poll.remove(&self.sockets);
+    }
+}

@@ -1,0 +1,238 @@
+//! What adit reports about itself: one document, for `adit status` and every other reader of the
+//! scoreboard. Never in here: a socket, or where a document is sent.
+#![forbid(unsafe_code)]
+
+mod table;
+mod utc;
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ipc::scoreboard::{Counts, Scoreboard};
+use crate::sandbox::Strength;
+use crate::tls::CipherOrder;
+pub use utc::Utc;
+
+/// A supervisor's report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// adit's version.
+    pub version: String,
+    /// The configuration file that it was started with; `None` if there was no file.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Sockets that systemd passed to it (`LISTEN_FDS`).
+    #[serde(default)]
+    pub passed: usize,
+    /// The sandbox's strength; an older supervisor does not report it.
+    #[serde(default)]
+    pub sandbox: Option<Strength>,
+    /// The cipher order where a service names no cipher; as `sandbox`.
+    #[serde(default)]
+    pub ciphers: Option<CipherOrder>,
+    /// How the reloads went.
+    pub reloads: ReloadStatus,
+    /// The running generation and those that are draining, oldest first.
+    pub generations: Vec<GenerationStatus>,
+}
+
+/// Reloads since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// Reloads after which another configuration was in force.
+    pub succeeded: u64,
+    /// Reloads after which the running configuration stayed in force.
+    pub failed: u64,
+    /// A generation is being started, for a reload or for another reason.
+    pub under_way: bool,
+}
+
+/// A master and its workers, with the configuration they were started with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationStatus {
+    /// Counted from 1 over reloads.
+    pub number: u64,
+    /// `serving`, `draining` and the like.
+    pub state: String,
+    /// The master's process.
+    pub pid: u32,
+    /// When it was started, in seconds since 1970 in UTC.
+    pub since: u64,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Its services, in the order of the file.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// A worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its number in the generation, from 0.
+    pub index: usize,
+    /// Its process; 0 while there is none.
+    pub pid: u32,
+    /// Open connections.
+    pub active: u64,
+    /// Number of the last socket it claimed.
+    pub claimed: u64,
+    /// Times it was started.
+    pub starts: u64,
+}
+
+/// A service's counts over all workers of the generation. The serving generation also shows the totals
+/// of the generations before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The section's name.
+    pub name: String,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub active: u64,
+    /// Full TLS handshakes.
+    pub handshakes_new: u64,
+    /// Resumed TLS handshakes.
+    pub handshakes_resumed: u64,
+    /// Failures because of the peer's certificate, or for lack of one. These four count failed
+    /// handshakes, and fatal alerts after the handshake.
+    pub failed_certificate: u64,
+    /// Handshakes without a common version, suite or group.
+    pub failed_negotiation: u64,
+    /// Handshakes that were garbage, or violated the protocol.
+    pub failed_protocol: u64,
+    /// Handshakes whose peer disconnected, or was silent for too long.
+    pub failed_vanished: u64,
+    /// Dialogues before TLS (`protocol`) that failed.
+    #[serde(default)]
+    pub failed_before_tls: u64,
+    /// Connections for which no upstream could be reached.
+    pub connect_failed: u64,
+    /// Bytes of payload carried from front to back.
+    pub bytes_to_back: u64,
+    /// Bytes of payload carried from back to front.
+    pub bytes_to_front: u64,
+}
+
+impl WorkerStatus {
+    /// Reads worker `index` of this board.
+    pub fn of(board: &Scoreboard, index: usize) -> WorkerStatus {
+        let row = board.worker(index);
+        WorkerStatus {
+            index,
+            pid: row.pid().load(Relaxed) as u32,
+            active: row.active().load(Relaxed),
+            claimed: row.last_claimed(),
+            starts: row.starts().load(Relaxed),
+        }
+    }
+}
+
+impl ServiceStatus {
+    /// Reads service `index` of this board, over all workers, and adds `carried`: the counts of earlier
+    /// generations.
+    pub fn of(board: &Scoreboard, index: usize, name: &str, carried: Counts) -> ServiceStatus {
+        let mut counts = board.counts(index);
+        counts.add(carried);
+        ServiceStatus {
+            name: name.to_owned(),
+            active: (0..board.workers())
+                .map(|worker| board.service(worker, index).active().load(Relaxed))
+                .sum(),
+            accepted: counts.accepted,
+            handshakes_new: counts.handshakes_new,
+            handshakes_resumed: counts.handshakes_resumed,
+            failed_certificate: counts.failed_certificate,
+            failed_negotiation: counts.failed_negotiation,
+            failed_protocol: counts.failed_protocol,
+            failed_vanished: counts.failed_vanished,
+            failed_before_tls: counts.failed_before_tls,
+            connect_failed: counts.connect_failed,
+            bytes_to_back: counts.bytes_to_back,
+            bytes_to_front: counts.bytes_to_front,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A status with a value in every field.
+    pub fn example() -> Status {
+        Status {
+            pid: 100,
+            version: "0.1.0".into(),
+            file: Some("/etc/adit/adit.conf".into()),
+            passed: 0,
+            sandbox: Some(Strength {
+                seccomp: true,
+                landlock: 2,
+            }),
+            ciphers: Some(CipherOrder {
+                aes_instructions: false,
+                chacha20_first: true,
+            }),
+            reloads: ReloadStatus {
+                succeeded: 3,
+                failed: 1,
+                under_way: false,
+            },
+            generations: vec![GenerationStatus {
+                number: 2,
+                state: "serving".into(),
+                pid: 102,
+                since: 1_795_513_570,
+                workers: vec![
+                    WorkerStatus {
+                        index: 0,
+                        pid: 103,
+                        active: 12,
+                        claimed: 4711,
+                        starts: 1,
+                    },
+                    WorkerStatus {
+                        index: 1,
+                        starts: 3,
+                        ..WorkerStatus::default()
+                    },
+                ],
+                services: vec![ServiceStatus {
+                    name: "smtp".into(),
+                    accepted: 4711,
+                    active: 12,
+                    handshakes_new: 1000,
+                    handshakes_resumed: 3700,
+                    failed_certificate: 1,
+                    failed_negotiation: 2,
+                    failed_protocol: 3,
+                    failed_vanished: 4,
+                    failed_before_tls: 5,
+                    connect_failed: 1,
+                    bytes_to_back: 1023,
+                    bytes_to_front: 3 << 30,
+                }],
+            }],
+        }
+    }
+
+    #[test]
+    fn programs_get_a_document_with_these_names() {
+        let value = serde_json::to_value(example()).unwrap();
+        assert_eq!(value["pid"], 100);
+        assert_eq!(value["reloads"]["succeeded"], 3);
+        assert_eq!(value["sandbox"]["seccomp"], true);
+        assert_eq!(value["sandbox"]["landlock"], 2);
+        assert_eq!(value["ciphers"]["chacha20_first"], true);
+        let generation = &value["generations"][0];
+        assert_eq!(generation["pid"], 102);
+        assert_eq!(generation["state"], "serving");
+        assert_eq!(generation["workers"][0]["claimed"], 4711);
+        assert_eq!(generation["services"][0]["handshakes_resumed"], 3700);
+        let back: Status = serde_json::from_value(value).unwrap();
+        assert_eq!(back, example());
+    }
+}

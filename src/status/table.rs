@@ -1,0 +1,167 @@
+//! The document as tables.
+
+use std::fmt::{self, Write as _};
+
+use super::{ServiceStatus, Status, Utc, WorkerStatus};
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "adit {}, supervisor {}", self.version, self.pid)?;
+        if let Some(file) = &self.file {
+            writeln!(f, "Configuration: {}", file.display())?;
+        }
+        if let Some(strength) = &self.sandbox {
+            writeln!(f, "Sandbox: {strength}")?;
+        }
+        if let Some(order) = &self.ciphers {
+            writeln!(f, "Ciphers: {order}")?;
+        }
+        for generation in &self.generations {
+            writeln!(
+                f,
+                "\nGeneration {}: {}, {}, since {}",
+                generation.number,
+                generation.state,
+                match generation.pid {
+                    0 => "without a master".to_owned(),
+                    pid => format!("master {pid}"),
+                },
+                Utc(generation.since)
+            )?;
+            f.write_char('\n')?;
+            f.write_str(&workers(&generation.workers))?;
+            f.write_char('\n')?;
+            f.write_str(&services(&generation.services))?;
+        }
+        Ok(())
+    }
+}
+
+fn workers(workers: &[WorkerStatus]) -> String {
+    let head = ["worker", "pid", "active", "claimed", "starts"];
+    let rows = workers.iter().map(|worker| {
+        let pid = match worker.pid {
+            0 => "-".to_owned(),
+            pid => pid.to_string(),
+        };
+        [
+            worker.index.to_string(),
+            pid,
+            worker.active.to_string(),
+            worker.claimed.to_string(),
+            worker.starts.to_string(),
+        ]
+    });
+    table(head, rows)
+}
+
+fn services(services: &[ServiceStatus]) -> String {
+    let head = [
+        "service",
+        "accepted",
+        "active",
+        "new",
+        "resumed",
+        "failed",
+        "no upstream",
+        "to back",
+        "to front",
+    ];
+    let rows = services.iter().map(|service| {
+        let failed = service
+            .failed_certificate
+            .saturating_add(service.failed_negotiation)
+            .saturating_add(service.failed_protocol)
+            .saturating_add(service.failed_vanished)
+            .saturating_add(service.failed_before_tls);
+        [
+            service.name.escape_debug().to_string(),
+            service.accepted.to_string(),
+            service.active.to_string(),
+            service.handshakes_new.to_string(),
+            service.handshakes_resumed.to_string(),
+            failed.to_string(),
+            service.connect_failed.to_string(),
+            bytes(service.bytes_to_back),
+            bytes(service.bytes_to_front),
+        ]
+    });
+    table(head, rows)
+}
+
+/// Lines with the first column aligned left and the others right, as wide as needed.
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
+        .chain(rows)
+        .collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = match column {
+                0 => write!(text, "  {cell:<width$}"),
+                _ => write!(text, "  {cell:>width$}"),
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+/// A number of bytes for people, in powers of 1024.
+fn bytes(amount: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if amount < 1024 {
+        return format!("{amount} B");
+    }
+    let (mut unit, mut scaled) = (0, amount as f64 / 1024.0);
+    while scaled >= 1023.95 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    format!("{scaled:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::tests::example;
+
+    #[test]
+    fn people_get_tables() {
+        let expected = "\
+adit 0.1.0, supervisor 100
+Configuration: /etc/adit/adit.conf
+Sandbox: seccomp, landlock (version 2 of 6)
+Ciphers: ChaCha20 first: this processor has no AES instructions
+
+Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
+
+  worker  pid  active  claimed  starts
+  0       103      12     4711       1
+  1         -       0        0       3
+
+  service  accepted  active   new  resumed  failed  no upstream  to back  to front
+  smtp         4711      12  1000     3700      15            1   1023 B   3.0 GiB
+";
+        assert_eq!(example().to_string(), expected);
+    }
+
+    #[test]
+    fn bytes_never_round_up_to_a_thousand_of_a_unit() {
+        for (amount, text) in [
+            (0, "0 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes(amount), text);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a relay thread shares with the rest of its worker, and the commands it takes.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crossbeam_channel::Sender;
+
+use crate::helper::Kind;
+use crate::relay::poller::Poller;
+
+/// A command to a relay thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Log a line for each connection, and send their number.
+    List(Sender<usize>),
+    /// Let the sessions end by themselves; exit after the last one, once the channel of sockets is
+    /// closed and empty.
+    Drain,
+    /// End every session now.
+    Cut,
+    /// A new helper of this kind; questions that the last one left open are asked again.
+    Helper(Kind, OwnedFd),
+}
+
+/// What a thread shares with its handle and its siblings.
+#[derive(Debug)]
+pub struct Shared {
+    pub poller: Arc<Poller>,
+    /// Sockets that the thread is to take from the channel.
+    pub permits: AtomicUsize,
+    /// Its sessions.
+    pub active: AtomicUsize,
+}
+
+impl Shared {
+    /// Sessions that the thread has or is about to have.
+    pub fn load(&self) -> usize {
+        self.active.load(Relaxed) + self.permits.load(Acquire)
+    }
+}
