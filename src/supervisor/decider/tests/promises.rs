@@ -75,6 +75,9 @@ impl World {
                     "killed though it does not serve"
                 );
             }
+            Order::Log(Note::Died { .. } | Note::HelperDied { .. }) => {
+                assert!(!self.is_stopping(), "another is promised at the end");
+            }
             Order::Log(Note::Reloaded(number)) => self.check_announcement(*number),
             Order::Log(Note::Listed(_)) => assert!(self.to_list.is_empty(), "a list is missing"),
             Order::End(_) => {
@@ -219,6 +222,8 @@ impl World {
         assert_eq!(decider.has(Due::Handover), decider.handover.is_some());
         assert_eq!(decider.has(Due::Rehearsal), decider.rehearsal_runs());
         assert_eq!(decider.has(Due::Listing), decider.listing.is_some());
+        let awaited = !self.to_list.is_empty();
+        assert!(decider.listing.is_none() || awaited, "no list is awaited");
         assert_eq!(decider.has(Due::Answer), decider.asked.is_some());
         assert_eq!(decider.has(Due::Stopping), decider.stopping.is_some());
         for kind in &self.dead_helpers {

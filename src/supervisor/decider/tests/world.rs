@@ -230,7 +230,8 @@ impl World {
     fn follow_the_list(&mut self, event: &Event) {
         match event {
             // A list that has had its time ends without the missing.
-            Event::List | Event::Clock => self.to_list.clear(),
+            Event::Clock if self.decider.listing.is_none() => self.to_list.clear(),
+            Event::List => self.to_list.clear(),
             Event::Said(number, FromMaster::Listed(_))
             | Event::Unasked(number)
             | Event::Buried(number, _) => drop(self.to_list.remove(number)),
