@@ -158,7 +158,7 @@ impl OptionDef {
     }
 }
 
-/// What is wrong with a value; the line it stands on is added by whoever knows it.
+/// What is wrong with a value; the caller adds the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// A note does not stop the configuration from being served.
@@ -224,7 +224,7 @@ pub(super) fn find_spelled(name: &str) -> Option<&'static OptionDef> {
     find(&name.replace(['_', '-'], ""))
 }
 
-/// The option that a name nobody knows was probably meant to be.
+/// The option that an unknown name was probably meant to be.
 pub(super) fn nearest_option(name: &str) -> Option<&'static OptionDef> {
     nearest(name, options().map(|option| option.name)).and_then(find)
 }

@@ -81,7 +81,7 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// What the TLS side of a service is asked to do. Read by `tls`, and by nobody else.
+/// The options of one TLS end of a service. Only `tls` reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
     /// Certificate chain, PEM, or PKCS#12 with the key in it.
@@ -209,7 +209,7 @@ pub(super) struct Draft {
     pub(super) ports: Ports,
     /// What the section itself gave, and did not inherit.
     pub(super) own: BTreeSet<&'static str>,
-    /// What a name that nobody knows was probably meant to be: it was given, though not well.
+    /// Options that unknown names were probably meant to be: they count as given.
     pub(super) meant: BTreeSet<&'static str>,
     /// Options that adit does not serve, given with a value.
     pub(super) asked: BTreeSet<&'static str>,

@@ -1,10 +1,10 @@
-//! What a mail client's commands mean for the offers of STARTTLS in the replies: which reply has them,
+//! How a mail client's commands affect the offers of STARTTLS in the replies: which reply has them,
 //! and behind which command the stream may no longer be lines. Never in here: a byte of the server's.
 
 use super::io::first_word_is;
 use super::opening::Mail;
 
-/// What kind of command awaits a reply.
+/// The kind of command that awaits a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pending {
     /// EHLO or CAPA, whose reply has the offers.
@@ -142,7 +142,7 @@ impl Tagged {
                 self.word.push(byte);
                 self.word.len() <= WORD_MAX
             }
-            // What follows a literal's length need not be a command.
+            // The text behind a literal's length need not be a command.
             (Place::Rest(literal), b'\n') => {
                 self.next();
                 !literal

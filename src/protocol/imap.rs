@@ -52,7 +52,7 @@ impl State for Client {
 }
 
 /// Takes the greeting; one that refuses is passed on. `* PREAUTH` is no greeting to start TLS
-/// from (RFC 9051, section 7.1.4): the session would be somebody else's.
+/// from (RFC 9051, section 7.1.4): the session would belong to another user.
 fn greeting(io: &mut Io<'_>) -> Result<Option<Vec<u8>>, ProtocolError> {
     let awaited = Awaited::Greeting;
     let Some(line) = io.server_line(awaited, &mut Size::default())? else {

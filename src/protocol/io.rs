@@ -1,9 +1,9 @@
-//! What the three protocols share: lines out of bytes, with bounds, and lines back.
+//! Shared by the protocols in lines: lines out of bytes, with bounds, and lines back.
 
 use super::{AHEAD_MAX, Action, Awaited, COMMANDS_MAX, LINE_MAX, ProtocolError, REPLY_MAX, Side};
 use crate::config::Protocol;
 
-/// What one end has said and nobody has taken yet.
+/// Bytes of one end that no state has taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
@@ -76,7 +76,7 @@ impl Input {
 
 struct TooLong;
 
-/// What a state's step came to.
+/// The result of a state's step.
 pub(super) enum Step<S> {
     /// Go on with this state at once.
     Next(S),
@@ -112,7 +112,7 @@ impl Size {
     }
 }
 
-/// What a state sees and may do in one step.
+/// The view and the means of a state in one step.
 pub(super) struct Io<'a> {
     pub(super) protocol: Protocol,
     pub(super) occasion: Occasion,

@@ -1,4 +1,4 @@
-//! What the first words of either end reveal about a wrong setting there. Never in here: changing a
+//! Wrong settings that the first words of either end reveal. Never in here: changing a
 //! word.
 
 use super::io::{begins, split_word};

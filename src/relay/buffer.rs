@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::protocol::Action;
 
-/// What one read takes at most.
+/// The most that one read takes, in bytes.
 pub const READ: usize = 64 * 1024;
 
 /// Room for a whole TLS record and its header: 2^14 + 2048 + 5 (RFC 5246, 6.2.3), rounded up.
@@ -84,14 +84,14 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// What waits, oldest first.
+    /// The waiting bytes, oldest first.
     pub fn bytes(&self) -> &[u8] {
         self.block
             .as_deref()
             .map_or(&[], |block| &block[self.start..self.end])
     }
 
-    /// What waits, to be worked on in place.
+    /// The waiting bytes, to be worked on in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match self.block.as_deref_mut() {
             Some(block) => &mut block[self.start..self.end],
@@ -112,7 +112,7 @@ impl Buffer {
     }
 
     /// The room behind what waits, to be read into; made larger first if it is below `least`.
-    /// What was filled of it is added by [`Buffer::grown`].
+    /// [`Buffer::grown`] adds the part that was filled.
     pub fn room(&mut self, least: usize, pool: &mut Pool) -> &mut [u8] {
         self.reserve(least, pool);
         match self.block.as_deref_mut() {
@@ -180,11 +180,11 @@ pub struct Scratch {
     pub write: Box<[u8]>,
     /// Where the payload lies in `read`.
     pub ranges: Vec<Range<usize>>,
-    /// What TLS itself wants to say: alerts, handshake messages.
+    /// Output of TLS itself: alerts, handshake messages.
     pub tls: Vec<u8>,
     /// A server's words without those that were removed.
     pub kept: Vec<u8>,
-    /// What a dialogue wants done.
+    /// Actions of a dialogue.
     pub actions: Vec<Action>,
 }
 

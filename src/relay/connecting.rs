@@ -232,7 +232,8 @@ impl Connecting {
         }
     }
 
-    /// What a lookup came to, without what has failed just now; the lookup itself while it goes on.
+    /// The addresses that a lookup gave, without those that have failed just now; the lookup itself while it
+    /// goes on.
     fn left_after(
         &self,
         mut lookup: Lookup,
@@ -302,8 +303,8 @@ impl Connecting {
     }
 }
 
-/// What a client may be connected to that says where to: not this machine itself, whose servers trust what
-/// comes from it; as in stunnel.
+/// Leaves out the addresses that a SOCKS client may not be connected to, as in stunnel: those of this
+/// machine, whose servers trust local clients.
 fn allowed(found: Vec<Upstream>, common: &mut Common) -> Vec<Upstream> {
     let (denied, allowed): (Vec<Upstream>, Vec<Upstream>) = found
         .into_iter()
@@ -336,7 +337,7 @@ fn endpoint(target: &Target) -> Endpoint {
     }
 }
 
-/// What a failed connect(2) means to a client that asked for it.
+/// Translates a failed connect(2) for the client that asked for it.
 fn reason(errno: Errno) -> Unreachable {
     match errno {
         Errno::ECONNREFUSED => Unreachable::Refused,

@@ -26,7 +26,7 @@ const PIECES: usize = 16;
 /// Less than a segment on any common link. The sender's Nagle algorithm never holds back a full one.
 const SHORT: usize = 1024;
 
-/// What comes from an end.
+/// The receiving direction of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// More may come.
@@ -35,7 +35,7 @@ pub enum Reading {
     Over,
 }
 
-/// What goes to an end.
+/// The sending direction of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
     /// More may be sent.
@@ -46,7 +46,7 @@ pub enum Writing {
     Over,
 }
 
-/// What a read gave.
+/// The result of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     /// So many bytes.
@@ -78,7 +78,8 @@ pub struct End {
     pub plain: Buffer,
     /// Bytes that the full socket did not take.
     pub output: Buffer,
-    /// `output` is the end of a handshake that nobody waits for, and goes with the next payload.
+    /// `output` is the last flight of a handshake; the peer does not wait for it, so it goes with the next
+    /// payload.
     held: bool,
     /// Bytes that came in since the last wait and caused nothing to be sent so far.
     unanswered: usize,
@@ -122,7 +123,7 @@ impl End {
         self.ready.merge(ready);
     }
 
-    /// The socket is full, and nobody was asked to tell when it is not. From here on somebody is.
+    /// Whether the socket is full and the poller does not watch for room yet. From here on it counts as watched.
     pub fn must_watch_room(&mut self) -> bool {
         let must = !self.ready.writable && !self.room_watched;
         self.room_watched |= must;
@@ -181,7 +182,7 @@ impl End {
         self.unanswered > 0
     }
 
-    /// What came in has been passed on, or answered.
+    /// The received bytes were passed on or answered.
     pub fn answered(&mut self) {
         self.unanswered = 0;
     }
@@ -305,7 +306,7 @@ impl End {
         }
         if self.writing == Writing::Finishing && self.output.is_empty() {
             self.writing = Writing::Over;
-            // ENOTCONN: the peer is gone already, so nobody is left to be told.
+            // ENOTCONN: the peer is gone already.
             let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
         }
         Ok(total)
@@ -389,7 +390,7 @@ impl End {
         Ok(sent)
     }
 
-    /// What goes out carries the acknowledgement of what came in.
+    /// Sent data carries the acknowledgement of received data.
     fn sent(&mut self, count: usize) {
         if count > 0 {
             self.answered();

@@ -14,7 +14,7 @@ use crate::{error, info};
 /// Least room for a read.
 const LEAST: usize = 4096;
 
-/// What may wait to be understood: a handshake message has at most 2^16 bytes that rustls takes,
+/// The most input that may wait: a handshake message has at most 2^16 bytes that rustls takes,
 /// in records of any size down to one byte. A peer that sends more makes no sense.
 const MOST: usize = 512 * 1024;
 
@@ -60,13 +60,13 @@ impl Handshaking {
                 failed(failure.kind(), context);
                 Ending::Reset
             })?;
-        // What a dialogue heard and left over is the peer's ClientHello.
+        // A dialogue may have heard the ClientHello and left it over.
         end.take_back(&mut context.resources.pool);
         Ok(Self {
             side,
             handshake,
             deadline: context.resources.now + context.common.config().timeouts.busy,
-            // Who accepts has nothing to say before the other.
+            // The accepting side waits for the ClientHello.
             began: side == Side::Front,
             silence: match side {
                 Side::Back => Silence::begin(context.resources.now),
@@ -146,7 +146,7 @@ impl Handshaking {
     }
 }
 
-/// What stunnel names in its lines.
+/// stunnel's name for the operation.
 fn doing(side: Side) -> &'static str {
     match side {
         Side::Front => "SSL_accept",

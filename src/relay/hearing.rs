@@ -12,19 +12,19 @@ use super::trouble::Trouble;
 use crate::info;
 use crate::log::Log;
 
-/// What hearing needs of the relay thread.
+/// Buffers and log for hearing, lent by the relay thread.
 pub(super) struct Ears<'a> {
     /// Read into, and decrypted in place.
     pub(super) read: &'a mut [u8],
     /// Where the plaintext lies.
     pub(super) ranges: &'a mut Vec<Range<usize>>,
-    /// What TLS itself answers: an alert, the answer to a key update.
+    /// Answers of TLS itself: an alert, the reply to a key update.
     pub(super) answers: &'a mut Vec<u8>,
     pub(super) pool: &'a mut Pool,
     pub(super) log: &'a Log,
 }
 
-/// What hearing once came to.
+/// The result of hearing once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     /// Bytes came in. Those of TLS need not hold payload, and may have ended the stream besides.
@@ -207,7 +207,7 @@ impl End {
             // A peer that cannot be reached any more shows when it is read from.
             let _ = self.queue(answers, pool);
         }
-        // What was authentic goes on even if a record behind it was not.
+        // Authentic payload is passed on even if a record behind it is bad.
         pass(self, work, ranges, pool)?;
         let done = decrypted.map_err(Trouble::Tls)?;
         if done.closed {

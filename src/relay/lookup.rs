@@ -200,7 +200,7 @@ mod tests {
         lookup.answer(2, Some(Ok(vec![address("192.0.2.2:2")])), &LOG);
         assert_eq!(lookup.done(), None);
         lookup.answer(77, Some(Ok(vec![address("192.0.2.77:7")])), &LOG);
-        assert_eq!(lookup.done(), None, "an answer to somebody else's question");
+        assert_eq!(lookup.done(), None, "an answer to another question");
         let both = vec![address("192.0.2.1:1"), address("[2001:db8::1]:1")];
         lookup.answer(1, Some(Ok(both)), &LOG);
         let found = lookup.done().unwrap();

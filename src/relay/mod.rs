@@ -33,7 +33,7 @@ use crate::config::Service;
 use crate::log;
 use crate::tls;
 
-/// What the sessions of a service need to know of it, made when the configuration is loaded.
+/// Everything that the sessions of a service need, made when the configuration is loaded.
 #[derive(Debug)]
 pub struct ServiceContext {
     /// Its options.
@@ -42,12 +42,12 @@ pub struct ServiceContext {
     pub front: Option<tls::Context>,
     /// TLS on the connections to `connect`.
     pub back: Option<tls::Context>,
-    /// What its sessions go through.
+    /// The stages of its sessions.
     pub route: Route,
-    /// What its `connect` entries resolved to when the configuration was loaded, in their order;
+    /// The addresses of its `connect` entries as of the load, in their order;
     /// empty with `delay = yes` or when nothing resolved.
     pub upstreams: Vec<Upstream>,
-    /// What `local` came to.
+    /// The address of `local`.
     pub local: Option<IpAddr>,
 }
 

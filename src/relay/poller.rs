@@ -1,6 +1,6 @@
 //! Readiness by epoll(7), edge-triggered, each socket registered once, so that an event costs no
 //! epoll_ctl. Room to write is only watched on a socket that was full once: a new socket has room,
-//! and would say so by an event that nobody needs. Never in here: what a key means.
+//! and would report it by a useless event. Never in here: what a key means.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,7 +24,7 @@ const INCOMING: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLET);
 const BOTH: EpollFlags = INCOMING.union(EpollFlags::EPOLLOUT);
 
-/// What happened to a socket since it was last drained.
+/// Events on a socket since it was last drained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// There is something to read, be it the end or an error.

@@ -23,8 +23,8 @@ use crate::{debug, error, info};
 /// Reads in each direction before other sessions have their turn.
 const READS: usize = 4;
 
-/// How long a server's tickets wait for the first payload to go with. Who has got them can resume
-/// the next connection; nobody waits for that.
+/// How long a server's tickets wait for the first payload to go with. Clients
+/// need tickets only for their next connection, so these can wait.
 const TICKETS_WAIT: Duration = Duration::from_millis(20);
 
 /// `TIMEOUTclose = 0`: how long a client may stay quiet after the server has ended. Enough for its own
@@ -352,7 +352,7 @@ impl Flow<'_> {
 }
 
 impl Flow<'_> {
-    /// What a trouble means: the end of the session, or only of an end.
+    /// Decides whether a trouble ends the session or only one end.
     fn judge(&mut self, trouble: Trouble, side: Side) -> Result<(), Ending> {
         let log = self.log;
         match trouble {

@@ -1,4 +1,4 @@
-//! What the sessions of one relay thread share, handed to each step.
+//! The resources that the sessions of one relay thread share; each step gets them.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,11 +24,11 @@ pub struct Resources {
     pub worker: usize,
     /// Where sockets are registered.
     pub poller: Arc<Poller>,
-    /// Who answers for names; `None` while there is nobody.
+    /// The connection to the resolver; `None` while there is no resolver.
     pub names: Option<NameClient>,
     /// Questions under way: the client's number to the session's key.
     pub questions: HashMap<u64, u64>,
-    /// What each service's names came to when they were asked for again.
+    /// Fresh addresses of each service's names, once they were resolved again.
     pub resolved: Vec<Option<Arc<[Upstream]>>>,
     /// The thread's own memory.
     pub scratch: Scratch,
@@ -70,7 +70,7 @@ impl Resources {
         self.closing.shrink_to_fit();
     }
 
-    /// What this worker counts for a service.
+    /// This worker's counters for a service.
     pub fn row(&self, service: usize) -> ServiceRow<'_> {
         self.scoreboard.service(self.worker, service)
     }

@@ -1,5 +1,5 @@
-//! What the sessions of a service go through before bytes are carried, decided once, when the
-//! configuration is loaded. Never in here: a session.
+//! The stages of a service's sessions before bytes are carried, decided once, when the configuration is
+//! loaded. Never in here: a session.
 
 use std::fmt;
 

@@ -25,7 +25,7 @@ use crate::log::{self, Id, Log};
 use crate::protocol::Side;
 use crate::{debug, error, log_at, notice};
 
-/// What the reactor does with a session after a step.
+/// What the reactor must do with a session after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Wait for an event or the deadline.
@@ -69,7 +69,7 @@ enum Late {
     Stepping,
 }
 
-/// What a step of the present stage came to.
+/// The result of a step of the present stage.
 enum Turn {
     /// The stage goes on later.
     Later(Outcome),
@@ -494,8 +494,7 @@ fn inconsistent(common: &Common) -> Ending {
     Ending::Reset
 }
 
-/// What is due on an end when its session has been stepped: the acknowledgement of what caused nothing to
-/// be sent, and an event when a full socket has room.
+/// Finishes a step on one end: acknowledges bytes that caused no answer, and watches a full socket for room.
 fn settle(
     end: &mut End,
     side: Side,
@@ -509,7 +508,7 @@ fn settle(
             Side::Front => &service.front,
             Side::Back => &service.back,
         };
-        // What TLS keeps to itself is acknowledged at once. Payload is not: an answer is on its way.
+        // Bytes that TLS keeps to itself are acknowledged at once. Payload is not: an answer is on its way.
         if tls.is_some() {
             end.acknowledge();
         }

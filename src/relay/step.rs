@@ -1,5 +1,4 @@
-//! What the stages of a session share: what the session is known by, what a step works on, and what it
-//! comes to.
+//! The common ground of a session's stages: the session's identity, the context and the results of a step.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ pub enum Ending {
     Alerted(Side),
 }
 
-/// What a stage's step comes to.
+/// The result of a stage's step.
 #[derive(Debug)]
 pub enum Next<S> {
     /// It waits for an event or its time.
@@ -44,7 +43,7 @@ pub enum Next<S> {
     Over,
 }
 
-/// What a session is known by, whatever stage it is in.
+/// The identity and counts of a session, whatever stage it is in.
 #[derive(Debug)]
 pub struct Common {
     /// The key under which its events come; the lowest bit is set for the back.
@@ -145,12 +144,12 @@ impl Common {
     }
 }
 
-/// What a stage's step works on, besides the ends.
+/// The context of a stage's step, besides the ends.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// What the session is known by.
+    /// The session's identity and counts.
     pub common: &'a mut Common,
-    /// What the thread's sessions share.
+    /// The resources of the relay thread.
     pub resources: &'a mut Resources,
 }
 

@@ -43,7 +43,7 @@ pub struct Talking {
     lookup: Option<Lookup>,
 }
 
-/// What follows an event.
+/// The next step after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     /// More of the dialogue.
@@ -212,7 +212,7 @@ impl Talking {
         if self.target.is_some() {
             return Ok(Next::Wait(self));
         }
-        // What was read may let the other side be read that had to wait.
+        // The other side may be readable now that this one was heard.
         let more = SIDES.into_iter().any(|side| may_hear(side, ends));
         Ok(match more {
             true => Next::Again(self),

@@ -1,4 +1,4 @@
-//! What ends a session, or one end of it, while bytes are carried.
+//! Failures that end a session, or one end of it, while bytes are carried.
 
 use nix::errno::Errno;
 
@@ -10,7 +10,7 @@ use crate::protocol::Side;
 use crate::tls::Failure;
 use crate::{error, info};
 
-/// What happened while carrying that ends the session.
+/// A failure while carrying.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The socket that was read from.
@@ -50,7 +50,7 @@ impl Trouble {
     }
 }
 
-/// What stunnel says it was doing.
+/// stunnel's name for the operation.
 pub(super) fn reading(end: &End) -> &'static str {
     match end.tls {
         Some(_) => "transfer: SSL_read",

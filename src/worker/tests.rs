@@ -371,11 +371,11 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
 fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
     // There is no listener, so each session ends as soon as it has begun.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = gone.local_addr().unwrap();
+    let closed = gone.local_addr().unwrap();
     drop(gone);
     let (sockets, receiver) = crossbeam_channel::unbounded();
     let (_master, theirs) = Channel::pair().unwrap();
-    let context = support::context(support::service(&[nobody]));
+    let context = support::context(support::service(&[closed]));
     let thread = spawn(context, receiver.clone()).unwrap();
     let inlet = Inlet::new(theirs, sockets, vec![thread.shared()]);
     let sent = AtomicBool::new(false);

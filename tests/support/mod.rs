@@ -129,13 +129,13 @@ pub fn own_address() -> Option<Ipv4Addr> {
 
 /// A loopback address that no other test of this machine uses at the moment, for servers that cannot
 /// choose a free port: on it they can have the real ones, 25, 993 and so on.
-pub fn own_loopback() -> std::net::Ipv4Addr {
+pub fn own_loopback() -> Ipv4Addr {
     use std::sync::atomic::{AtomicU8, Ordering};
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     // 127.64-127.x.y: the process's number, then a count within the process.
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::net::Ipv4Addr::new(127, 64 | (high & 0x3f), low, count)
+    Ipv4Addr::new(127, 64 | (high & 0x3f), low, count)
 }
 
 /// A loopback address that refuses every connection: bound, without listening.

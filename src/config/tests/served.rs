@@ -327,7 +327,7 @@ fn a_client_that_verifies_nothing_is_warned_about_in_stunnels_words() {
         served("[s]\nclient = yes\naccept = 1\nconnect = h:2\nverifyChain = yes\nCApath = /c");
     assert_eq!(said.len(), 1);
     assert!(said[0].contains("Service [s] uses \"verifyChain\" without subject checks"));
-    // A server may well take whoever its authority signed.
+    // A server may well take every client that its authority signed.
     let (_, said) = served("[s]\naccept = 1\nconnect = h:2\nverifyChain=yes\nCApath=/c\ncert=/c");
     assert!(said.is_empty(), "{said:?}");
 }

@@ -86,7 +86,10 @@ impl Bench {
             }
             self.turn();
             // The kernel's buffers grow to several megabytes.
-            assert!(sent < 1 << 28, "all is taken, though nobody reads");
+            assert!(
+                sent < 1 << 28,
+                "all is taken, though the other end does not read"
+            );
         }
         sent
     }
