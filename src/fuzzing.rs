@@ -5,7 +5,7 @@
     reason = "a panic is how libFuzzer learns of a fault"
 )]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,20 +27,29 @@ pub const TARGETS: &[Target] = &[
     ("hellos", crate::tls::fuzzing::hellos),
     ("imap", |script| conversation(Protocol::Imap, script)),
     ("keys", crate::tls::fuzzing::keys),
+    ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("offers", offers),
     ("opening", opening),
     ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),
     ("resolver", crate::helper::resolver::fuzz),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
+    ("socks", |script| conversation(Protocol::Socks, script)),
     ("words", words),
 ];
 
 /// Between the events of a script; no line of a protocol has it.
 const BETWEEN: u8 = 0xff;
 
+/// The most addresses that a question is answered with.
+const ANSWER: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+
 /// The events of a script, which stay readable in an editor: `F` or `B` and what the client or the
-/// server says, `f` or `b` for its end, `T` for the timer; [`BETWEEN`] stands between them.
+/// server says, `f` or `b` for its end, `T` for the timer, `C` or `c` for a connection that is made, `A` for an answer of as
+/// many addresses as bytes follow; [`BETWEEN`] stands between them.
 fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
     let pieces = script.split(|&byte| byte == BETWEEN);
     pieces.filter_map(|piece| {
@@ -51,6 +60,9 @@ fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
             b'f' => Event::Eof(Side::Front),
             b'b' => Event::Eof(Side::Back),
             b'T' => Event::Timer,
+            b'C' => Event::Connected(Some(SocketAddr::from(([192, 0, 2, 1], 25)))),
+            b'c' => Event::Connected(None),
+            b'A' => Event::Answer(&ANSWER[..words.len().min(ANSWER.len())]),
             _ => return None,
         })
     })
@@ -63,6 +75,8 @@ struct Course {
     said: (Vec<u8>, Vec<u8>),
     timers: usize,
     logged: Vec<String>,
+    /// What was to be connected to or looked up.
+    wanted: Vec<String>,
     ended: Option<Result<Progress, String>>,
     /// What the client and the server had said that was not used.
     rest: (Vec<u8>, Vec<u8>),
@@ -107,6 +121,8 @@ fn feed(dialogue: &mut dyn Dialogue, client: bool, event: Event<'_>, course: &mu
             Action::Send(Side::Back, bytes) => course.said.1.extend(bytes),
             Action::Timer(_) => course.timers += 1,
             Action::Log(_, line) => course.logged.push(line),
+            Action::Connect(target) => course.wanted.push(format!("{target:?}")),
+            Action::Ask(question) => course.wanted.push(format!("{question:?}")),
         }
     }
     match &progress {

@@ -262,7 +262,7 @@ fn where_the_last_descriptor_is_gone_the_numbers_and_the_remedy_are_told() {
     proc::leave_no_descriptor(roles.workers[0]);
     drop(adit.connect("test"));
     told(
-        "Worker: a message between adit's processes was cut short",
+        "Worker: a message between adit's processes was truncated",
         "0",
     );
 }

@@ -395,7 +395,7 @@ fn check_without_a_terminal_says_that_it_left_a_key_unchecked() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(
-            said.contains("not checked, as there is no terminal to ask"),
+            said.contains("not checked, because there is no terminal to ask"),
             "{said}"
         );
     }

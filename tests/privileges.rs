@@ -410,7 +410,7 @@ fn every_client_is_root_to_a_unix_socket_unless_setuid_is_given_and_that_is_warn
         drop(server);
         client.join().expect("no panic");
 
-        let phrase = "so is every client to a server that asks the socket who connects";
+        let phrase = "takes every client for root";
         assert_eq!(adit.count_in_log(phrase), usize::from(warned), "{globals}");
         let check = |flags: &[&str]| {
             let mut command = std::process::Command::new(crate::support::adit::program());

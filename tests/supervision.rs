@@ -309,7 +309,7 @@ fn a_master_without_a_free_descriptor_lives_through_usr1() {
     // The others were told.
     wait_for("a word that was cut short", || {
         let said = fs::read_to_string(&old).unwrap_or_default();
-        said.contains("was cut short").then_some(())
+        said.contains("was truncated").then_some(())
     });
     proc::limit_descriptors(roles.master, &limit);
     assert!(goes_on(&mut client));

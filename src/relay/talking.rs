@@ -1,4 +1,4 @@
-//! A dialogue: drives [`protocol::Dialogue`](crate::protocol::Dialogue) over the ends, in plain or within
+//! A dialogue: drives [`protocol::Dialogue`] over the ends, in plain or within
 //! TLS. What was heard and not used stays with the end that it came from.
 
 use std::net::{IpAddr, SocketAddr};

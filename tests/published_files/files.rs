@@ -297,7 +297,7 @@ ciphers = AES128-GCM-SHA256:!DH
 ",
         stunnel: Some(Serves),
         adit: Serves,
-        says: &["TLS 1.2 is not spoken, and TLS 1.3 alone is"],
+        says: &["so it speaks TLS 1.3 only"],
         differs: "",
     },
     File {
