@@ -187,7 +187,7 @@ impl Helpers {
         dead.map(|(kind, _)| *kind).collect()
     }
 
-    /// Fills a place, unless it is filled or nobody needs it any more.
+    /// Fills a place, unless it is filled or no longer needed.
     ///
     /// # Errors
     /// No process or descriptor to be had.

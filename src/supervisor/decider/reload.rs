@@ -194,7 +194,7 @@ impl Decider {
         let Some(transition) = self.take_transition(number) else {
             return;
         };
-        // Whichever master died meanwhile, this one serves in its place.
+        // A master that died meanwhile needs no other in its place.
         self.no_replacement();
         // Before the old master is told: it looks which of its listeners are retired.
         turn.order(Order::Commit);

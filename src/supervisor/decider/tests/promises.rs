@@ -75,6 +75,9 @@ impl World {
                     "killed though it does not serve"
                 );
             }
+            Order::Log(Note::Died { .. } | Note::HelperDied { .. }) => {
+                assert!(!self.is_stopping(), "another is promised at the end");
+            }
             Order::Log(Note::Reloaded(number)) => self.check_announcement(*number),
             Order::Log(Note::Listed(_)) => assert!(self.to_list.is_empty(), "a list is missing"),
             Order::End(_) => {
@@ -86,8 +89,8 @@ impl World {
         }
     }
 
-    /// A reload is announced when nobody can meet the old configuration any more; but for one that the
-    /// next overtakes.
+    /// A reload is announced when no client can reach the old configuration any more; but for one that
+    /// the next overtakes.
     fn check_announcement(&self, number: u64) {
         if self.decider.state(number) == Some(State::Serving) {
             let old = self.masters.keys().filter(|other| **other < number);
@@ -219,6 +222,8 @@ impl World {
         assert_eq!(decider.has(Due::Handover), decider.handover.is_some());
         assert_eq!(decider.has(Due::Rehearsal), decider.rehearsal_runs());
         assert_eq!(decider.has(Due::Listing), decider.listing.is_some());
+        let awaited = !self.to_list.is_empty();
+        assert!(decider.listing.is_none() || awaited, "no list is awaited");
         assert_eq!(decider.has(Due::Answer), decider.asked.is_some());
         assert_eq!(decider.has(Due::Stopping), decider.stopping.is_some());
         for kind in &self.dead_helpers {
@@ -228,7 +233,7 @@ impl World {
         let serves = !decider.generations.in_state(&[State::Serving]).is_empty();
         let comes = decider.transition.is_some() || decider.replacement.is_wanted();
         let comes = comes || decider.has(Due::Replacement) || decider.stopping.is_some();
-        assert!(serves || comes, "nobody serves, and nobody will");
+        assert!(serves || comes, "no master serves, and none will");
     }
 
     /// After a turn of the loop: what was due is done, and the end comes in time.

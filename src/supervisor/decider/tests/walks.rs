@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::helper::Kind;
 use crate::ipc::words::{Accept, FromMaster};
 use crate::supervisor::decider::note::Note;
 use crate::supervisor::decider::reload::{HANDOVER_PATIENCE, LOAD_PATIENCE};
@@ -157,6 +158,38 @@ fn an_old_master_that_goes_on_accepting_is_killed() {
 }
 
 #[test]
+fn a_reload_that_the_next_overtakes_leaves_it_the_masters_that_may_still_accept() {
+    let mut walk = Walk::reloading();
+    walk.listens(2);
+    walk.said(2, FromMaster::Serving);
+    walk.on(Event::Compared(Binary::Same));
+    walk.starts(3);
+    walk.listens(3);
+    let orders = walk.said(3, FromMaster::Serving);
+    assert!(
+        orders.contains(&Order::Log(Note::Reloaded(2))),
+        "{orders:?}"
+    );
+    assert_eq!(walk.said(2, FromMaster::Draining), []);
+    let orders = walk.said(1, FromMaster::Draining);
+    assert!(
+        orders.contains(&Order::Log(Note::Reloaded(3))),
+        "{orders:?}"
+    );
+}
+
+#[test]
+fn a_program_that_took_over_while_no_master_served_starts_one_even_if_its_reload_is_refused() {
+    let mut walk = Walk::new(None);
+    let counts = walk.decider.reloads();
+    walk.decider.go_on_counting(7, counts);
+    walk.on(Event::Begin(Why::Reload));
+    assert_eq!(walk.on(Event::NotQueried), refused());
+    assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+    walk.starts(7);
+}
+
+#[test]
 fn a_new_binary_takes_over_when_it_has_proved_itself() {
     let mut walk = Walk::serving();
     walk.on(Event::Reload);
@@ -204,6 +237,25 @@ fn a_dead_master_is_replaced_at_once_and_later_when_that_fails() {
 }
 
 #[test]
+fn a_helper_that_has_just_died_is_there_again_before_a_candidate_is_started() {
+    let mut walk = Walk::serving();
+    let kind = Kind::Resolver;
+    walk.on(Event::HelperDied {
+        kind,
+        pid: 8,
+        how: "failed with status 1".into(),
+        pause: Duration::from_secs(1),
+    });
+    walk.on(Event::Compared(Binary::Same));
+    assert_eq!(
+        walk.on(Event::Queried),
+        [Order::StartHelper(kind), Order::Start(2)]
+    );
+    walk.on(Event::HelperStarted(kind));
+    assert_eq!(walk.after(Duration::from_secs(1)), []);
+}
+
+#[test]
 fn a_program_that_is_told_to_reload_and_to_end_ends() {
     let mut walk = Walk::serving();
     walk.on(Event::Reload);
@@ -231,6 +283,39 @@ fn a_machine_that_slept_gives_its_master_time_to_answer() {
 }
 
 #[test]
+fn only_the_master_that_was_asked_can_answer() {
+    let mut walk = Walk::reloading();
+    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
+    walk.said(2, FromMaster::Alive);
+    assert_eq!(walk.on(Event::StatusWanted), []);
+    let kill = walk.after(Duration::from_secs(10));
+    assert_eq!(kill.first(), Some(&Order::Kill(1)));
+}
+
+#[test]
+fn files_make_a_reload_when_they_have_stopped_changing() {
+    let mut walk = Walk::serving();
+    walk.on(Event::FileWritten);
+    let half = Duration::from_millis(500);
+    assert_eq!(walk.after(half), []);
+    walk.on(Event::FileWritten);
+    assert_eq!(walk.after(half), []);
+    assert_eq!(walk.after(half), [Order::Log(Note::FileChanged)]);
+    assert_eq!(walk.on(Event::TurnOver), [Order::Compare]);
+}
+
+#[test]
+fn what_had_no_room_is_sent_again_once_a_moment_later() {
+    let mut walk = Walk::serving();
+    walk.said(1, FromMaster::Missed);
+    let half = Duration::from_millis(500);
+    assert_eq!(walk.after(half), []);
+    walk.said(1, FromMaster::Missed);
+    assert_eq!(walk.after(half), [Order::Resend]);
+    assert_eq!(walk.after(half), []);
+}
+
+#[test]
 fn the_watchdog_is_fed_when_it_is_time_and_not_before() {
     let every = Duration::from_secs(10);
     let start = Instant::now();
@@ -246,7 +331,7 @@ fn syslogd_is_tried_so_often_and_no_more() {
     let mut walk = Walk::serving();
     walk.on(Event::SyslogAppeared);
     let mut tries = 0;
-    while walk.decider.soonest().is_some() {
+    while walk.decider.soonest().is_some() && tries < 100 {
         assert_eq!(
             walk.after(Duration::from_millis(200)),
             [Order::ConnectSyslog]

@@ -198,9 +198,13 @@ impl World {
     }
 
     pub(super) fn clock_comes_round(&mut self) {
-        while self.decider.soonest().is_some_and(|at| at <= self.now) && !self.has_ended() {
+        for _ in 0..1000 {
+            if self.has_ended() || self.decider.soonest().is_none_or(|at| at > self.now) {
+                return;
+            }
             self.happen(Event::Clock);
         }
+        panic!("the clock never comes round");
     }
 
     /// One event, its orders, and what comes of them.
@@ -226,7 +230,8 @@ impl World {
     fn follow_the_list(&mut self, event: &Event) {
         match event {
             // A list that has had its time ends without the missing.
-            Event::List | Event::Clock => self.to_list.clear(),
+            Event::Clock if self.decider.listing.is_none() => self.to_list.clear(),
+            Event::List => self.to_list.clear(),
             Event::Said(number, FromMaster::Listed(_))
             | Event::Unasked(number)
             | Event::Buried(number, _) => drop(self.to_list.remove(number)),
