@@ -33,32 +33,32 @@
 )))]
 compile_error!(include_str!("unserved_target.txt"));
 
-pub mod children;
+mod children;
 pub mod cli;
-pub mod config;
+mod config;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod helper;
-pub mod inside;
-pub mod ipc;
-pub mod jail;
-pub mod limits;
-pub mod log;
-pub mod master;
-pub mod ports;
-pub mod process;
-pub mod protocol;
-pub mod relay;
-pub mod remedy;
-pub mod sandbox;
-pub mod signals;
+mod helper;
+mod inside;
+mod ipc;
+mod jail;
+mod limits;
+mod log;
+mod master;
+mod ports;
+mod process;
+mod protocol;
+mod relay;
+mod remedy;
+mod sandbox;
+mod signals;
 #[cfg(test)]
 mod skips;
-pub mod status;
-pub mod step;
-pub mod supervisor;
-pub mod sys;
-pub mod tls;
-pub mod worker;
+mod status;
+mod step;
+mod supervisor;
+mod sys;
+mod tls;
+mod worker;
 
 pub use ipc::inherit::note_given;

@@ -196,19 +196,6 @@ pub fn diagnostic_at(origins: &Origins, option: &str, text: impl Into<String>) -
     Diagnostic::new(Severity::Error, origin, text)
 }
 
-/// As [`diagnostic_at`], about the `index`-th time that a repeatable option was given: `accept`.
-pub fn diagnostic_at_nth(
-    origins: &Origins,
-    option: &str,
-    index: usize,
-    text: impl Into<String>,
-) -> Diagnostic {
-    match origins.all(option).get(index) {
-        Some(origin) => Diagnostic::new(Severity::Error, Some(origin), text),
-        None => diagnostic_at(origins, option, text),
-    }
-}
-
 /// The candidate nearest to `word`, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_ascii_lowercase().chars().take(64).collect();

@@ -80,11 +80,7 @@ impl Config {
             ports: |_| None,
         };
         let (global, services) = assemble(&Raw::default(), surroundings, &mut Vec::new());
-        Config {
-            global,
-            services,
-            file: None,
-        }
+        Config { global, services }
     }
 }
 
@@ -200,11 +196,7 @@ fn load_partly_from(
         if sources.stays && global.foreground == Foreground::No {
             global.foreground = Foreground::Quiet;
         }
-        Config {
-            global,
-            services,
-            file: sources.file.clone(),
-        }
+        Config { global, services }
     });
     (config, diagnostics)
 }

@@ -30,22 +30,20 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use diagnostic::{
-    Diagnostic, Diagnostics, Severity, diagnostic_at, diagnostic_at_nth, nearest,
-};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
 pub use endpoint::Endpoint;
 pub use global::{Foreground, Global, LogMode, PreferChaCha20};
 #[cfg(fuzzing)]
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub use metrics::MetricsAddress;
-pub use option::{Fault, OptionDef, Scope, Verdict, find, options};
+pub use option::{OptionDef, Scope, Verdict, find, options};
 pub use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,
 };
 pub use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub use tls_options::tls_option_names;
-pub use value::{Origin, Origins, Secret};
+pub use value::{Origin, Origins};
 
 /// A whole configuration: what stands before the first section, and the services in file order.
 #[derive(Debug, Clone)]
@@ -54,6 +52,4 @@ pub struct Config {
     pub global: Global,
     /// One entry per `[section]`, in the order of the file.
     pub services: Vec<Service>,
-    /// The file it came from, for messages; `None` when it came from flags alone.
-    pub file: Option<std::path::PathBuf>,
 }

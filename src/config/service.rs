@@ -35,7 +35,6 @@ pub enum LogId {
 
 /// `protocol = ...`: what is said in plain before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "their names say all")]
 pub enum Protocol {
     Smtp,
     Pop3,

@@ -65,13 +65,3 @@ impl Origins {
         self.0.contains_key(option)
     }
 }
-
-/// A value that never reaches a log: its Debug shows nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}

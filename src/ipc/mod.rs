@@ -11,5 +11,3 @@ pub mod scoreboard;
 pub mod shared;
 pub mod wait;
 pub mod words;
-
-pub use crate::sys::sockopt;

@@ -104,7 +104,6 @@ macro_rules! counts {
         /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        #[expect(missing_docs, reason = "each has its doc in ServiceRow")]
         pub struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
@@ -155,12 +154,13 @@ impl Scoreboard {
     ///
     /// # Errors
     /// What mmap(2) gives.
+    #[cfg(test)]
     pub fn new(workers: usize, services: usize) -> io::Result<Self> {
         let words = SharedWords::new(length(workers, services))?;
         Ok(Self::on(words, workers, services))
     }
 
-    /// As [`Scoreboard::new`], with a descriptor that keeps it across an exec.
+    /// Maps a board with rows for this many workers and services, with a descriptor that keeps it across an exec.
     ///
     /// # Errors
     /// As [`SharedWords::transferable`].
@@ -264,7 +264,6 @@ pub struct ReadOnlyBoard(Scoreboard);
 
 /// A worker's row at one moment; see [`WorkerRow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each has its doc in WorkerRow")]
 pub struct WorkerCounts {
     pub pid: u64,
     pub active: u64,

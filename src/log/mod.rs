@@ -15,7 +15,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 pub use installed::{descriptors, install, replace_file, replace_syslog, to_stderr};
-pub use outputs::{OpenError, Outputs, connect_syslog, reopen};
+pub use outputs::{Outputs, connect_syslog, reopen};
 pub use sink::own_stderr;
 pub(crate) use syslog::PATH as SYSLOG_PATH;
 
@@ -24,8 +24,6 @@ pub(crate) use syslog::PATH as SYSLOG_PATH;
 pub enum Id {
     /// The configuration and start-up.
     Ui,
-    /// Timers and maintenance.
-    Cron,
     /// The loops of supervisor, master and workers.
     Main,
     /// A connection, by its number.
@@ -41,7 +39,6 @@ impl fmt::Display for Id {
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         match self {
             Id::Ui => f.write_str("ui"),
-            Id::Cron => f.write_str("cron"),
             Id::Main => f.write_str("main"),
             Id::Connection(number) => write!(f, "{number}"),
             // 22 digits of 6 bits: the last carries the 2 bits that are left, and 4 of padding.
@@ -134,7 +131,6 @@ mod tests {
     fn ids_are_written_as_in_stunnel() {
         for (id, text) in [
             (Id::Ui, "ui"),
-            (Id::Cron, "cron"),
             (Id::Main, "main"),
             (Id::Connection(17), "17"),
             (Id::Unique(0), "AAAAAAAAAAAAAAAAAAAAAA"),

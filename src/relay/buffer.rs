@@ -59,6 +59,7 @@ impl Pool {
     }
 
     /// How many buffers sessions hold now.
+    #[cfg(test)]
     pub fn lent(&self) -> usize {
         self.lent
     }

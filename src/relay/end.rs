@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use super::buffer::{Buffer, Pool, SMALL};
 use super::outbound::local_address;
 use super::poller::Readiness;
-use crate::ipc::sockopt::QuickAck;
+use crate::sys::sockopt::QuickAck;
 use crate::tls::Stream;
 
 /// MSG_MORE, which nix has no name for.

@@ -12,8 +12,8 @@ use nix::sys::socket::{
 use super::Upstream;
 use super::step::set_options;
 use crate::config::{Service, SocketOption, SocketOptionValue};
-use crate::ipc::sockopt;
 use crate::log::Log;
+use crate::sys::sockopt;
 use crate::{debug, info};
 
 /// Why a socket could not be sent on its way.

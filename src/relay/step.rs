@@ -10,9 +10,9 @@ use super::resources::Resources;
 use super::{Reason, ServiceContext};
 use crate::config::Service;
 use crate::ipc::handoff::Handed;
-use crate::ipc::sockopt;
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
+use crate::sys::sockopt;
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.

@@ -27,9 +27,10 @@ use super::Logged;
 use super::bind_error::BindError;
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
-use crate::ipc::{inherit, retire, sockopt};
+use crate::ipc::{inherit, retire};
 use crate::jail;
 use crate::log::Log;
+use crate::sys::sockopt;
 
 /// How long an old master may have a retired listener open, if it is a slow one.
 const RETIRED_FOR: Duration = retire::LAST_HANDSHAKES.saturating_mul(4);

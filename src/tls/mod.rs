@@ -55,11 +55,10 @@ use std::os::fd::OwnedFd;
 
 pub use cipher_order::CipherOrder;
 pub use context::{Context, Wanted};
-pub use failure::{During, Failure};
-pub use handshake::{Handshake, MAX_HANDSHAKE_INPUT};
+pub use failure::Failure;
+pub use handshake::Handshake;
 pub use keys::{PassPhrases, end_that_is_near, locked_file};
-pub use record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
-pub use stream::{Decrypted, Stream};
+pub use stream::Stream;
 
 use zeroize::Zeroize;
 

@@ -372,11 +372,6 @@ impl Stream {
         self.finished = true;
     }
 
-    /// The failure to report when the peer closes its connection without a close_notify.
-    pub fn vanished(&self) -> Failure {
-        Failure::vanished(During::Read)
-    }
-
     fn alert(&mut self, level: u8, description: AlertDescription, output: &mut Vec<u8>) {
         if self.finished {
             return;

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+#[cfg(test)]
+use std::sync::atomic::Ordering::Release;
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -48,6 +49,7 @@ pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<T
 
 impl ThreadHandle {
     /// Lets the thread take `sockets` more from the channel, where they are already.
+    #[cfg(test)]
     pub fn wake_for(&self, sockets: usize) {
         self.shared.permits.fetch_add(sockets, Release);
         self.shared.poller.notify();
@@ -57,12 +59,8 @@ impl ThreadHandle {
         Arc::clone(&self.shared)
     }
 
-    /// Its sessions.
-    pub fn active(&self) -> usize {
-        self.shared.active.load(Relaxed)
-    }
-
     /// Sessions that the thread has or is about to have.
+    #[cfg(test)]
     pub fn load(&self) -> usize {
         self.shared.load()
     }
@@ -83,6 +81,7 @@ impl ThreadHandle {
     ///
     /// # Errors
     /// It panicked outside a session.
+    #[cfg(test)]
     pub fn join(self) -> std::thread::Result<()> {
         // The closing of the channel makes no event, so wake the thread.
         self.shared.poller.notify();

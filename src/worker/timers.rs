@@ -64,11 +64,13 @@ impl Timers {
     }
 
     /// How many timers are set.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.set.len()
     }
 
     /// Whether no timer is set.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }

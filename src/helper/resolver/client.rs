@@ -124,6 +124,7 @@ impl Client {
     }
 
     /// The resolver is gone: nothing will be answered by this socket any more.
+    #[cfg(test)]
     pub fn is_gone(&self) -> bool {
         self.gone
     }

@@ -88,7 +88,7 @@ fn a_hello_that_never_ends_is_cut_off() {
     server.inbox = vec![22, 3, 1, 0, 4, 1, 0, 0xea, 0x60];
     for _ in 0..59_000 {
         server.inbox.extend([22, 3, 1, 0, 1, 0]);
-        if server.inbox.len() > 2 * crate::tls::MAX_HANDSHAKE_INPUT {
+        if server.inbox.len() > 2 * crate::tls::handshake::MAX_HANDSHAKE_INPUT {
             break;
         }
     }

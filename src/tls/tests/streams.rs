@@ -1,7 +1,7 @@
 //! Established connections: closing, key updates, broken and hostile records, limits.
 
 use super::*;
-use crate::tls::{MAX_RECORD, MAX_RECORD_OVERHEAD};
+use crate::tls::record::{MAX_RECORD, MAX_RECORD_OVERHEAD};
 
 fn pair(version: TlsVersion) -> (End, End) {
     let pki = Pki::new();
