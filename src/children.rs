@@ -13,7 +13,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
+pub(crate) struct Death {
     /// The process that died.
     pub pid: Pid,
     /// Whether it exited with status 0.
@@ -23,7 +23,7 @@ pub struct Death {
 }
 
 /// Reaps the next dead child, if there is one; never waits.
-pub fn reap() -> Option<Death> {
+pub(crate) fn reap() -> Option<Death> {
     loop {
         let (pid, well, how) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, 0)) => (pid, true, "ended".to_owned()),
@@ -40,14 +40,14 @@ pub fn reap() -> Option<Death> {
 
 /// The pause before a process is started again: none, unless it keeps dying fast.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct BackOff {
+pub(crate) struct BackOff {
     /// Fast deaths in a row.
     fast: u32,
 }
 
 impl BackOff {
     /// Records a death after this lifetime; returns the pause before the next start.
-    pub fn died(&mut self, lived: Duration) -> Duration {
+    pub(crate) fn died(&mut self, lived: Duration) -> Duration {
         self.fast = if lived < FAST { self.fast + 1 } else { 0 };
         match self.fast {
             0 | 1 => Duration::ZERO,

@@ -14,14 +14,14 @@ use nix::sys::stat::Mode;
 ///
 /// # Errors
 /// What openat2(2) gives.
-pub fn open(root: &Path, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+pub(crate) fn open(root: &Path, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(AT_FDCWD, root, folder, Mode::empty())?;
     open_in_root(root.as_fd(), path, flags, mode)
 }
 
 /// A path inside the jail, if there is one, as an administrator outside it must name it.
-pub fn seen_from_outside(root: Option<&Path>, path: &Path) -> PathBuf {
+pub(crate) fn seen_from_outside(root: Option<&Path>, path: &Path) -> PathBuf {
     match root {
         Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
         None => path.to_owned(),

@@ -16,16 +16,16 @@ use crate::process::OneThread;
 
 /// Proof that [`Plan::enter`] succeeded and was verified.
 #[derive(Debug)]
-pub struct Jailed(());
+pub(crate) struct Jailed(());
 
 /// Proof that [`OutsidePlan::enter`] succeeded and was verified: the process is not root, has no
 /// capability, and cannot regain either. Its root directory is the system's.
 #[derive(Debug)]
-pub struct Unprivileged(());
+pub(crate) struct Unprivileged(());
 
 /// The user to become and the directory to enter, looked up while names can still be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     root: Option<PathBuf>,
     uid: Option<Uid>,
     gid: Option<Gid>,
@@ -35,7 +35,7 @@ pub struct Plan {
 
 /// Why the jail cannot be entered, or would not hold.
 #[derive(Debug)]
-pub enum JailError {
+pub(crate) enum JailError {
     /// `setuid = NAME` names no user.
     UnknownUser(String),
     /// `setgid = NAME` names no group.
@@ -86,7 +86,7 @@ impl std::error::Error for JailError {}
 
 impl JailError {
     /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::UnknownUser(_) => {
                 "give one that `getent passwd` lists, or make it: `useradd --system NAME`"
@@ -108,7 +108,7 @@ impl JailError {
     }
 
     /// The option at fault, if there is one.
-    pub fn option(&self) -> Option<&'static str> {
+    pub(crate) fn option(&self) -> Option<&'static str> {
         match self {
             Self::UnknownUser(_) | Self::GroupNeeded(_) => Some("setuid"),
             Self::UnknownGroup(_) => Some("setgid"),
@@ -123,7 +123,7 @@ impl Plan {
     ///
     /// # Errors
     /// All errors found: an unknown user or group, a missing directory.
-    pub fn look_up(global: &Global) -> Result<Plan, Vec<JailError>> {
+    pub(crate) fn look_up(global: &Global) -> Result<Plan, Vec<JailError>> {
         let mut errors = Vec::new();
         let mut asked = |error| errors.push(error);
         let user = global.setuid.as_deref().map(user).transpose();
@@ -156,7 +156,7 @@ impl Plan {
     }
 
     /// Options that an ordinary user cannot put into force.
-    pub fn not_in_force(&self, global: &Global) -> Vec<&'static str> {
+    pub(crate) fn not_in_force(&self, global: &Global) -> Vec<&'static str> {
         if self.privileged {
             return Vec::new();
         }
@@ -172,12 +172,12 @@ impl Plan {
     }
 
     /// Whether the relaying processes stay root, because no other user is configured.
-    pub fn stays_root(&self) -> bool {
+    pub(crate) fn stays_root(&self) -> bool {
         self.privileged && self.uid.is_none_or(Uid::is_root)
     }
 
     /// The directory that [`Plan::enter`] makes the root, if it does.
-    pub fn root(&self) -> Option<&Path> {
+    pub(crate) fn root(&self) -> Option<&Path> {
         self.root.as_deref().filter(|_| self.privileged)
     }
 
@@ -186,7 +186,7 @@ impl Plan {
     ///
     /// # Errors
     /// The step that failed, or what is still possible.
-    pub fn enter(self, _: &OneThread) -> Result<Jailed, JailError> {
+    pub(crate) fn enter(self, _: &OneThread) -> Result<Jailed, JailError> {
         let outside = identity(Path::new("/etc/passwd"));
         if self.privileged {
             if let Some(root) = &self.root {
@@ -257,12 +257,12 @@ impl Plan {
 
 /// As [`Plan`], for a helper, which stays outside the jail's directory.
 #[derive(Debug)]
-pub struct OutsidePlan(Plan);
+pub(crate) struct OutsidePlan(Plan);
 
 impl OutsidePlan {
     /// As [`Plan::look_up`], except that a helper is never root. Where the configuration names no user,
     /// or an unknown one (which is reported when it is loaded), the helper runs as `nobody`.
-    pub fn look_up(global: &Global) -> OutsidePlan {
+    pub(crate) fn look_up(global: &Global) -> OutsidePlan {
         let asked = Plan::look_up(global).ok();
         let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
         let (uid, gid) = ids.unwrap_or_else(|| {
@@ -281,7 +281,7 @@ impl OutsidePlan {
     ///
     /// # Errors
     /// As [`Plan::enter`].
-    pub fn enter(self, one: &OneThread) -> Result<Unprivileged, JailError> {
+    pub(crate) fn enter(self, one: &OneThread) -> Result<Unprivileged, JailError> {
         self.0.enter(one).map(|Jailed(())| Unprivileged(()))
     }
 }
@@ -403,7 +403,7 @@ fn is_ambient(query: libc::c_ulong, capability: libc::c_ulong) -> bool {
 ///
 /// # Errors
 /// There is no such user or group.
-pub fn owner(
+pub(crate) fn owner(
     setuid: Option<&str>,
     setgid: Option<&str>,
 ) -> Result<(Option<u32>, Option<u32>), JailError> {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
 /// How many files this process may have open; the usual number if the kernel does not say.
-pub fn open_files() -> usize {
+pub(crate) fn open_files() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft).unwrap_or(usize::MAX)
 }
@@ -15,7 +15,7 @@ pub fn open_files() -> usize {
 /// The end of a message about an error: advice in brackets when no descriptor is left, nothing for any
 /// other error.
 #[derive(Debug, Clone, Copy)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// The error that the message is about.
     pub errno: Errno,
     /// Open connections, in this process or in all of them.
@@ -23,7 +23,7 @@ pub struct Advice {
 }
 
 /// How to raise the limit of a process.
-pub const RAISE: &str = "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n` before adit \
+pub(crate) const RAISE: &str = "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n` before adit \
      is started";
 
 impl fmt::Display for Advice {

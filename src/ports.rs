@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::ptr;
 
 /// The TCP port of a service's name. Asks no name server, since there is no host to look up.
-pub fn tcp(name: &str) -> Option<u16> {
+pub(crate) fn tcp(name: &str) -> Option<u16> {
     // getaddrinfo(3) takes numbers too, as strtoul(3) reads them.
     if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return None;

@@ -25,12 +25,12 @@ use nix::unistd::{ForkResult, Pid};
 
 use crate::signals::{self, Signals};
 use crate::step::NameStep;
-pub use handle::Handle;
+pub(crate) use handle::Handle;
 
 /// Proof that this process has one thread, so that no other can hold a lock across a fork. Not Send: it
 /// says nothing about another thread.
 #[derive(Debug)]
-pub struct OneThread(PhantomData<*mut ()>);
+pub(crate) struct OneThread(PhantomData<*mut ()>);
 
 impl OneThread {
     /// Asks the kernel: unshare(2) of CLONE_THREAD changes nothing, needs no privilege, and fails with
@@ -38,7 +38,7 @@ impl OneThread {
     ///
     /// # Errors
     /// There is more than one thread.
-    pub fn prove() -> io::Result<OneThread> {
+    pub(crate) fn prove() -> io::Result<OneThread> {
         match unshare(CloneFlags::CLONE_THREAD) {
             Err(Errno::EINVAL) => Err(io::Error::other("this process has more than one thread")),
             asked => asked.step("unshare(2), to count threads"),
@@ -49,14 +49,14 @@ impl OneThread {
 
 /// A child that has just been forked: signals are blocked, and its parent's handlers are gone.
 #[derive(Debug)]
-pub struct Fresh(SigSet);
+pub(crate) struct Fresh(SigSet);
 
 impl Fresh {
     /// Makes the child's own signal pipe, and only then unblocks signals.
     ///
     /// # Errors
     /// As [`Signals::hear`].
-    pub fn hear(self, signals: &[i32]) -> io::Result<Signals> {
+    pub(crate) fn hear(self, signals: &[i32]) -> io::Result<Signals> {
         let pipe = Signals::hear(signals)?;
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None)?;
         Ok(pipe)
@@ -67,7 +67,7 @@ impl Fresh {
 ///
 /// # Errors
 /// What fork(2) gives: too many processes, no memory.
-pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Result<Pid> {
+pub(crate) fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Result<Pid> {
     let mut before = SigSet::empty();
     sigprocmask(
         SigmaskHow::SIG_SETMASK,
@@ -95,7 +95,7 @@ pub fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io::Resul
 }
 
 /// Ends a child at once: runs no destructor, and flushes no buffer that its parent also flushes.
-pub fn exit(status: i32) -> ! {
+pub(crate) fn exit(status: i32) -> ! {
     // SAFETY: _exit(2) has no precondition.
     unsafe { libc::_exit(status) }
 }
@@ -109,7 +109,7 @@ pub fn exit(status: i32) -> ! {
 /// # Safety
 /// The owners of the closed descriptors are still in this process's memory. None of them may be used
 /// or dropped afterwards, and nothing may be taken up by number ([`crate::ipc::inherit::take`]).
-pub unsafe fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+pub(crate) unsafe fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
     // SAFETY: the contract of this function.
     match unsafe { close_ranges(keep) } {
         // EPERM comes from a system-call filter that does not know close_range(2).
@@ -157,7 +157,7 @@ unsafe fn close_range(first: u32, last: u32) -> io::Result<()> {
 
 /// The most descriptors a process of adit may have, whatever the system allows: far more than one
 /// ever needs, and few enough to poll each of them.
-pub const MOST_DESCRIPTORS: u64 = 1 << 20;
+pub(crate) const MOST_DESCRIPTORS: u64 = 1 << 20;
 /// Descriptors in one call of poll(2).
 const POLL_BATCH: u64 = 4096;
 /// How long to wait before the call is repeated when the kernel had no memory for it.
@@ -217,7 +217,7 @@ fn poll_once(batch: &mut [libc::pollfd]) -> io::Result<()> {
 }
 
 /// Sends the program that `command` starts SIGTERM when the thread that starts it ends.
-pub fn end_with_parent(command: &mut Command) {
+pub(crate) fn end_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec the closure makes one system call, prctl(2), and neither
     // allocates nor locks.
     unsafe {
@@ -230,7 +230,7 @@ pub fn end_with_parent(command: &mut Command) {
 ///
 /// # Errors
 /// /dev/null is missing.
-pub fn let_go_of_the_terminal() -> io::Result<()> {
+pub(crate) fn let_go_of_the_terminal() -> io::Result<()> {
     crate::log::to_stderr(false);
     let null = std::fs::File::options()
         .read(true)
@@ -247,7 +247,7 @@ pub fn let_go_of_the_terminal() -> io::Result<()> {
 static COMMAND_LINE: OnceLock<(usize, usize)> = OnceLock::new();
 
 /// Notes where the command line lies in memory; call it once at the start, while /proc can be read.
-pub fn find_command_line() {
+pub(crate) fn find_command_line() {
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
         return;
     };
@@ -268,7 +268,7 @@ pub fn find_command_line() {
 
 /// Sets what `ps` shows of this process: `role` as its `comm` (15 bytes), `role` and `more` as its
 /// command line, as far as there is room.
-pub fn title(role: &str, more: &str) {
+pub(crate) fn title(role: &str, more: &str) {
     if let Ok(name) = CString::new(role) {
         let _ = nix::sys::prctl::set_name(&name);
     }

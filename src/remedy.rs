@@ -7,7 +7,7 @@ use std::io;
 use nix::errno::Errno;
 
 /// For a file that adit creates: the log, the pid file, the control socket.
-pub fn making_a_file(error: &io::Error) -> &'static str {
+pub(crate) fn making_a_file(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::ENOENT) => "make its folder, `mkdir -p FOLDER`, or name another file",
         Some(Errno::EACCES | Errno::EPERM) => {
@@ -30,7 +30,7 @@ pub fn making_a_file(error: &io::Error) -> &'static str {
 }
 
 /// For a file that adit reads: a certificate, a key, the configuration.
-pub fn reading_a_file(error: &io::Error) -> &'static str {
+pub(crate) fn reading_a_file(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::ENOENT) => "the file does not exist: check the path",
         Some(Errno::EACCES | Errno::EPERM) => {
@@ -47,7 +47,7 @@ pub fn reading_a_file(error: &io::Error) -> &'static str {
 }
 
 /// For starting a process, or a channel between two.
-pub fn starting_a_process(error: &io::Error) -> &'static str {
+pub(crate) fn starting_a_process(error: &io::Error) -> &'static str {
     match errno(error) {
         Some(Errno::EAGAIN) => {
             "too many processes: raise `TasksMax=` or `LimitNPROC=` of the systemd unit, or `ulimit -u`"
@@ -66,7 +66,7 @@ pub fn starting_a_process(error: &io::Error) -> &'static str {
 }
 
 /// For a connection to a server.
-pub fn connecting(errno: Errno, is_unix: bool) -> &'static str {
+pub(crate) fn connecting(errno: Errno, is_unix: bool) -> &'static str {
     match errno {
         Errno::ECONNREFUSED if is_unix => "the socket is stale: start the server",
         Errno::ECONNREFUSED => {
@@ -101,7 +101,7 @@ pub fn connecting(errno: Errno, is_unix: bool) -> &'static str {
 }
 
 /// For a name that does not resolve.
-pub const RESOLVING: &str = "check the name; `getent ahosts NAME` asks as adit does, \
+pub(crate) const RESOLVING: &str = "check the name; `getent ahosts NAME` asks as adit does, \
      /etc/resolv.conf says which name server";
 
 fn errno(error: &io::Error) -> Option<Errno> {

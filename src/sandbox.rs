@@ -32,7 +32,7 @@ use seccompiler::{
 use self::calls::{
     ACCEPTING, CLOCKS, DESCRIPTORS, FATAL, IDENTITY, LOOKUPS, MEMORY, PROCESSES, SOCKETS, THREADS,
 };
-pub use self::strength::Strength;
+pub(crate) use self::strength::Strength;
 
 /// The newest landlock version whose rights were tested here; an older kernel enforces those it knows.
 const NEWEST: ABI = ABI::V6;
@@ -70,7 +70,7 @@ impl From<SandboxError> for std::io::Error {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub fn worker() -> Result<(), SandboxError> {
+pub(crate) fn worker() -> Result<(), SandboxError> {
     landlock(&[])?;
     // abort(3) and raise(3) signal the calling thread.
     let own = u64::from(std::process::id());
@@ -88,7 +88,7 @@ pub fn worker() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub fn master() -> Result<(), SandboxError> {
+pub(crate) fn master() -> Result<(), SandboxError> {
     landlock(&[])?;
     let mut rules = plain(&[
         THREADS,
@@ -116,7 +116,7 @@ pub fn master() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub fn resolver() -> Result<(), SandboxError> {
+pub(crate) fn resolver() -> Result<(), SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);
     landlock(&folders)?;
     let own = u64::from(std::process::id());
@@ -155,7 +155,7 @@ pub fn resolver() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub fn teller() -> Result<(), SandboxError> {
+pub(crate) fn teller() -> Result<(), SandboxError> {
     landlock(&[])?;
     let own = u64::from(std::process::id());
     let mut rules = plain(&[

@@ -14,7 +14,7 @@ use crate::step::NameStep;
 
 /// The signals that this process receives.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     pipe: UnixStream,
     heard: Vec<(i32, Arc<AtomicBool>)>,
 }
@@ -25,7 +25,7 @@ static REGISTERED: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
 /// Removes a parent's handlers in a forked child: a signal to the child must not wake the parent, nor
 /// write to the parent's pipe. Signals that the parent handled are ignored until the child handles
 /// them.
-pub fn forget_inherited() {
+pub(crate) fn forget_inherited() {
     for id in registered().drain(..) {
         signal_hook::low_level::unregister(id);
     }
@@ -40,7 +40,7 @@ impl Signals {
     ///
     /// # Errors
     /// No descriptors left; a signal that cannot be caught.
-    pub fn hear(signals: &[i32]) -> io::Result<Signals> {
+    pub(crate) fn hear(signals: &[i32]) -> io::Result<Signals> {
         let (read, write) = UnixStream::pair().step("socketpair(2), for signals")?;
         read.set_nonblocking(true)?;
         let mut this = Signals {
@@ -62,7 +62,7 @@ impl Signals {
     }
 
     /// The signals that arrived since the last call, each once.
-    pub fn take(&mut self) -> Vec<i32> {
+    pub(crate) fn take(&mut self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while matches!(self.pipe.read(&mut bytes), Ok(n) if n > 0) {}
         self.heard

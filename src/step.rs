@@ -9,7 +9,7 @@ use crate::log::Reason;
 use crate::remedy;
 
 /// Names the step that failed.
-pub trait NameStep<T> {
+pub(crate) trait NameStep<T> {
     /// On an error, says that it happened in `step`: the system call with its section, as
     /// `epoll_create1(2)`, and its purpose where that is not obvious.
     ///

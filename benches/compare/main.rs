@@ -1,5 +1,6 @@
 //! `benches/run`: what a unit of work costs adit, stunnel, hitch, haproxy and nginx, side by side.
 #![allow(
+    unreachable_pub,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

@@ -1,6 +1,7 @@
 //! The load generator, tested without adit: its parts, and the whole on Debian's stunnel where it
 //! is installed. (A bench target without a harness cannot hold tests.)
 #![allow(
+    unreachable_pub,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

@@ -9,7 +9,7 @@ const LINE_SHOWN: usize = 160;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Nothing is served.
     Error,
     /// Served, but hardly as it was meant; `adit check --strict` fails.
@@ -20,7 +20,7 @@ pub enum Severity {
 
 impl Severity {
     /// The level of its log line: 3, 4 or 5.
-    pub fn level(self) -> u8 {
+    pub(crate) fn level(self) -> u8 {
         match self {
             Severity::Error => 3,
             Severity::Warning => 4,
@@ -42,7 +42,7 @@ impl fmt::Display for Severity {
 /// An error, a warning or a note. Its Display is for people, over several lines and without a line
 /// end; [`Diagnostic::one_line`] is for logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
+pub(crate) struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
     /// The line it is about, which knows its own text; `None` for the configuration as a whole.
@@ -55,7 +55,11 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// A diagnostic about `origin`.
-    pub fn new(severity: Severity, origin: Option<&Origin>, text: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        severity: Severity,
+        origin: Option<&Origin>,
+        text: impl Into<String>,
+    ) -> Self {
         Diagnostic {
             severity,
             origin: origin.cloned(),
@@ -66,19 +70,19 @@ impl Diagnostic {
 
     /// Adds what would be right.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// The line it is about, as it was written; `None` where there is none.
-    pub fn line_text(&self) -> Option<&str> {
+    pub(crate) fn line_text(&self) -> Option<&str> {
         let origin = self.origin.as_ref()?;
         (!origin.text.is_empty()).then_some(&*origin.text)
     }
 
     /// For a log line, as stunnel writes it: `FILE:LINE: "the line": what is wrong`.
-    pub fn one_line(&self) -> String {
+    pub(crate) fn one_line(&self) -> String {
         let mut line = String::new();
         if let Some(origin) = &self.origin {
             line = format!("{}: ", Shown(&origin.to_string(), usize::MAX));
@@ -140,17 +144,17 @@ impl fmt::Display for Shown<'_> {
 
 /// Everything that is wrong with a configuration, in the order of its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Diagnostics(pub Vec<Diagnostic>);
+pub(crate) struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Whether one of them is an error.
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         self.0.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// Puts them in the order in which the lines were read; what has no line comes last. What
     /// several services say of one line, as of a default, stays once.
-    pub fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         let mut seen: Vec<Diagnostic> = Vec::new();
         self.0.retain(|diagnostic| {
             let new = !seen.contains(diagnostic);
@@ -191,13 +195,20 @@ impl std::error::Error for Diagnostics {}
 
 /// An error about an option that turned out wrong later: a key that does not match, a port in use.
 /// It shows the line where `option` was given, or else the line of its section.
-pub fn diagnostic_at(origins: &Origins, option: &str, text: impl Into<String>) -> Diagnostic {
+pub(crate) fn diagnostic_at(
+    origins: &Origins,
+    option: &str,
+    text: impl Into<String>,
+) -> Diagnostic {
     let origin = origins.get(option).or_else(|| origins.section());
     Diagnostic::new(Severity::Error, origin, text)
 }
 
 /// The candidate nearest to `word`, if one is near enough to be meant.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let word: Vec<char> = word.to_ascii_lowercase().chars().take(64).collect();
     candidates
         .into_iter()

@@ -8,7 +8,7 @@ use super::option::Fault;
 
 /// An address as the configuration writes it; names are resolved later, outside the jail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// `port`, `host:port`, `:::port`, `[v6]:port`. Without a host: for `accept` every IPv4 address,
     /// and every IPv6 one where the system keeps the families apart; loopback for `connect`.
     Tcp {

@@ -10,7 +10,7 @@ use crate::ipc::channel::MAX_DESCRIPTORS;
 
 /// `foreground = yes | quiet | no`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreground {
+pub(crate) enum Foreground {
     /// Daemonise once the workers serve (the default).
     No,
     /// Stay, and log to stderr too.
@@ -21,7 +21,7 @@ pub enum Foreground {
 
 /// `log = append | overwrite`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogMode {
+pub(crate) enum LogMode {
     /// Add to an existing file (the default).
     Append,
     /// Empty the file at the start; a reopening (USR1) appends.
@@ -30,7 +30,7 @@ pub enum LogMode {
 
 /// `preferChaCha20 = auto | yes | no`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PreferChaCha20 {
+pub(crate) enum PreferChaCha20 {
     /// On processors without AES instructions (the default).
     #[default]
     Auto,
@@ -42,7 +42,7 @@ pub enum PreferChaCha20 {
 
 /// See the manual's section on global options; defaults are stunnel's unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Global {
+pub(crate) struct Global {
     /// The jail's directory.
     pub chroot: Option<PathBuf>,
     /// User to become, by name or number. As stunnel: without `setgid` the groups of the user.
@@ -88,7 +88,7 @@ pub struct Global {
 impl Global {
     /// Whether the configuration says where the control socket is; the one that adit makes by itself
     /// may be missing.
-    pub fn names_control(&self) -> bool {
+    pub(crate) fn names_control(&self) -> bool {
         self.origins.has("control")
     }
 

@@ -37,7 +37,7 @@ pub struct Sources {
 
 /// A configuration that can be served.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// What was asked for.
     pub config: Config,
     /// Warnings and notes, in the order of the lines; no error.
@@ -48,13 +48,13 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings and notes besides.
-pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
     whole(load_partly(sources))
 }
 
 /// Reads a configuration as far as that is possible: what could be understood of it, and everything
 /// that is wrong. `None` when it could not even be opened.
-pub fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
+pub(crate) fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
     let variables = match sources.environment {
         true => adit_variables(),
         false => Vec::new(),
@@ -69,7 +69,7 @@ pub fn load_partly(sources: &Sources) -> (Option<Config>, Diagnostics) {
 
 impl Config {
     /// Every default, and no service: what is in force while no configuration can be read.
-    pub fn empty() -> Config {
+    pub(crate) fn empty() -> Config {
         let surroundings = Surroundings {
             program: "adit",
             processors: 1,
@@ -86,7 +86,7 @@ impl Config {
 
 /// Where an adit that was started with this configuration may have its control socket, whatever is
 /// wrong with the file by now: where the file says, and where it is when none does.
-pub fn control_sockets(sources: &Sources) -> Vec<PathBuf> {
+pub(crate) fn control_sockets(sources: &Sources) -> Vec<PathBuf> {
     let (config, _) = load_partly(sources);
     let mut found: Vec<PathBuf> = config
         .and_then(|config| config.global.control)

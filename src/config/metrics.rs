@@ -11,7 +11,7 @@ use super::option::Fault;
 
 /// An address that root binds, and so never a name: root asks no name server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MetricsAddress {
+pub(crate) enum MetricsAddress {
     /// An address and its port; 0 asks the kernel for a free one.
     Tcp(SocketAddr),
     /// A Unix socket's path.
@@ -29,7 +29,7 @@ impl fmt::Display for MetricsAddress {
 
 impl MetricsAddress {
     /// The path of a Unix socket.
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             MetricsAddress::Tcp(_) => None,
             MetricsAddress::Unix(path) => Some(path),

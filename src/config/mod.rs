@@ -30,24 +30,24 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
-pub use endpoint::Endpoint;
-pub use global::{Foreground, Global, LogMode, PreferChaCha20};
+pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};
 #[cfg(fuzzing)]
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
-pub use load::{Loaded, Sources, control_sockets, load, load_partly};
-pub use metrics::MetricsAddress;
-pub use option::{OptionDef, Scope, Verdict, find, options};
-pub use service::{
+pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};
+pub(crate) use metrics::MetricsAddress;
+pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
+pub(crate) use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,
 };
-pub use socket::{SocketOption, SocketOptionValue, socket_option_names};
-pub use tls_options::tls_option_names;
-pub use value::{Origin, Origins};
+pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
+pub(crate) use tls_options::tls_option_names;
+pub(crate) use value::{Origin, Origins};
 
 /// A whole configuration: what stands before the first section, and the services in file order.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// Options that hold for the whole program.
     pub global: Global,
     /// One entry per `[section]`, in the order of the file.

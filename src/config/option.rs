@@ -12,7 +12,7 @@ use super::unserved;
 
 /// Where an option may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Before the first section only.
     Global,
     /// In a section; before the first one it is the default of every service.
@@ -23,7 +23,7 @@ pub enum Scope {
 
 /// How adit meets an option.
 #[derive(Debug, Clone, Copy)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Served as the manual says.
     Served,
     /// Accepted; it has no effect here, for this reason, and a note says so.
@@ -44,7 +44,7 @@ pub(super) type SetService = fn(&mut Draft, &str) -> Result<(), Fault>;
 
 /// The one definition of an option.
 #[derive(Debug, Clone, Copy)]
-pub struct OptionDef {
+pub(crate) struct OptionDef {
     /// Its name in stunnel's spelling; case is ignored when it is read.
     pub name: &'static str,
     /// Where it may stand.
@@ -160,7 +160,7 @@ impl OptionDef {
 
 /// What is wrong with a value; the caller adds the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// A note does not stop the configuration from being served.
     pub severity: Severity,
     /// What is wrong.
@@ -201,7 +201,7 @@ impl Fault {
 }
 
 /// Every option of stunnel(8) and of adit's own, served or not.
-pub fn options() -> impl Iterator<Item = &'static OptionDef> {
+pub(crate) fn options() -> impl Iterator<Item = &'static OptionDef> {
     [global::OPTIONS, service::OPTIONS, unserved::OPTIONS]
         .into_iter()
         .flatten()
@@ -211,7 +211,7 @@ pub fn options() -> impl Iterator<Item = &'static OptionDef> {
 const FORMER_NAMES: &[(&str, &str)] = &[("curve", "curves"), ("session", "sessionCacheTimeout")];
 
 /// Looks an option up; case is ignored, as in stunnel.
-pub fn find(name: &str) -> Option<&'static OptionDef> {
+pub(crate) fn find(name: &str) -> Option<&'static OptionDef> {
     let name = FORMER_NAMES
         .iter()
         .find(|(former, _)| former.eq_ignore_ascii_case(name))

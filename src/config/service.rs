@@ -13,7 +13,7 @@ use super::value::{Origin, Origins};
 
 /// `failover = rr | prio`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failover {
+pub(crate) enum Failover {
     /// Start at the next entry each time.
     RoundRobin,
     /// Start at the first entry each time (the default).
@@ -22,7 +22,7 @@ pub enum Failover {
 
 /// `logId = sequential | unique | thread | process`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogId {
+pub(crate) enum LogId {
     /// The connection's number, counted over all workers (the default).
     Sequential,
     /// A random identifier, unique over machines.
@@ -35,7 +35,7 @@ pub enum LogId {
 
 /// `protocol = ...`: what is said in plain before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Smtp,
     Pop3,
     Imap,
@@ -45,7 +45,7 @@ pub enum Protocol {
 
 /// A TLS protocol version adit can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
+pub(crate) enum TlsVersion {
     /// RFC 5246
     V1_2,
     /// RFC 8446
@@ -54,7 +54,7 @@ pub enum TlsVersion {
 
 /// What `verify`, `verifyChain`, `verifyPeer`, `requireCert`, `verifyServer` come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PeerVerification {
+pub(crate) struct PeerVerification {
     /// Ask the peer for a certificate (server mode; a TLS server always sends one).
     pub request: bool,
     /// A peer without a certificate is refused.
@@ -69,7 +69,7 @@ pub struct PeerVerification {
 
 /// The four waiting times of the relay, as in stunnel(8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
+pub(crate) struct Timeouts {
     /// Waiting for expected data (handshake, dialogue). Default 300 s.
     pub busy: Duration,
     /// Waiting for close_notify. Default 60 s.
@@ -82,7 +82,7 @@ pub struct Timeouts {
 
 /// The options of one TLS end of a service. Only `tls` reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsOptions {
+pub(crate) struct TlsOptions {
     /// Certificate chain, PEM, or PKCS#12 with the key in it.
     pub cert: Option<PathBuf>,
     /// Private key, PEM or PKCS#12; default: the file of `cert`.
@@ -126,7 +126,7 @@ pub struct TlsOptions {
 
 /// One `[section]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
+pub(crate) struct Service {
     /// The section's name.
     pub name: String,
     /// Addresses to accept on.
@@ -169,7 +169,7 @@ pub struct Service {
 
 impl Service {
     /// TLS on accepted connections, if it is there.
-    pub fn accepted_tls(&self) -> Option<&TlsOptions> {
+    pub(crate) fn accepted_tls(&self) -> Option<&TlsOptions> {
         match self.client {
             true => self.accept_tls.as_deref(),
             false => Some(&self.tls),
@@ -177,12 +177,12 @@ impl Service {
     }
 
     /// TLS on the connections to `connect`, if it is there.
-    pub fn connected_tls(&self) -> Option<&TlsOptions> {
+    pub(crate) fn connected_tls(&self) -> Option<&TlsOptions> {
         self.client.then_some(&self.tls)
     }
 
     /// The TLS of both ends, as far as it is there.
-    pub fn each_tls(&self) -> impl Iterator<Item = &TlsOptions> {
+    pub(crate) fn each_tls(&self) -> impl Iterator<Item = &TlsOptions> {
         self.accepted_tls().into_iter().chain(self.connected_tls())
     }
 }

@@ -7,7 +7,7 @@ use super::option::{Fault, number, yes_no};
 
 /// `socket = a|l|r:OPTION=VALUE[:VALUE]`, stored per option for setsockopt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketOption {
+pub(crate) struct SocketOption {
     /// `a` accept, `l` local, `r` remote.
     pub on: char,
     /// The system's name, as `TCP_NODELAY`.
@@ -22,7 +22,7 @@ pub struct SocketOption {
 
 /// A socket option's value by the type that setsockopt wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SocketOptionValue {
+pub(crate) enum SocketOptionValue {
     /// An int, or a flag as 0/1.
     Int(i32),
     /// SO_LINGER: on, seconds.
@@ -144,7 +144,7 @@ const KNOWN: &[(&str, i32, i32, Kind)] = &[
 ];
 
 /// The names that `socket` takes, for `adit -sockets`.
-pub fn socket_option_names() -> impl Iterator<Item = &'static str> + Clone {
+pub(crate) fn socket_option_names() -> impl Iterator<Item = &'static str> + Clone {
     KNOWN.iter().map(|known| known.0)
 }
 

@@ -170,7 +170,7 @@ pub(super) fn set(set: &mut TlsFlags, cleared: &mut TlsFlags, value: &str) -> Re
 }
 
 /// The names that `options` takes, for `adit -options`.
-pub fn tls_option_names() -> impl Iterator<Item = &'static str> + Clone {
+pub(crate) fn tls_option_names() -> impl Iterator<Item = &'static str> + Clone {
     KNOWN.iter().map(|known| known.0)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Where a value was written: a file and its line, an `ADIT_*` variable, or a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The file's path as it was named, or `environment variable ADIT_X`, or `flag --x`.
     pub place: Arc<str>,
     /// The line, from 1; 0 where there is none (environment, flags).
@@ -27,16 +27,16 @@ impl fmt::Display for Origin {
 /// Where each option that was given was written, by its canonical name (`CAfile`). An option that
 /// may be repeated has a place for each time, in order. `""` is the section's own line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Origins(BTreeMap<&'static str, Vec<Origin>>);
+pub(crate) struct Origins(BTreeMap<&'static str, Vec<Origin>>);
 
 impl Origins {
     /// None given.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds the place where `option` was given (again).
-    pub fn insert(&mut self, option: &'static str, origin: Origin) {
+    pub(crate) fn insert(&mut self, option: &'static str, origin: Origin) {
         self.0.entry(option).or_default().push(origin);
     }
 
@@ -46,22 +46,22 @@ impl Origins {
     }
 
     /// Where the value that counts was given: the last place.
-    pub fn get(&self, option: &str) -> Option<&Origin> {
+    pub(crate) fn get(&self, option: &str) -> Option<&Origin> {
         self.all(option).last()
     }
 
     /// Every place where `option` was given, in order: the n-th `accept` stands at index n.
-    pub fn all(&self, option: &str) -> &[Origin] {
+    pub(crate) fn all(&self, option: &str) -> &[Origin] {
         self.0.get(option).map_or(&[], Vec::as_slice)
     }
 
     /// Where the section begins; `None` in the global part.
-    pub fn section(&self) -> Option<&Origin> {
+    pub(crate) fn section(&self) -> Option<&Origin> {
         self.get("")
     }
 
     /// Whether `option` was given at all.
-    pub fn has(&self, option: &str) -> bool {
+    pub(crate) fn has(&self, option: &str) -> bool {
         self.0.contains_key(option)
     }
 }

@@ -10,21 +10,21 @@ use crate::ipc::channel::Channel;
 /// The channels on which clients are introduced to helpers, by kind. A kind that the configuration
 /// does not need is missing.
 #[derive(Debug, Default)]
-pub struct Contacts(BTreeMap<Kind, Channel>);
+pub(crate) struct Contacts(BTreeMap<Kind, Channel>);
 
 impl Contacts {
     /// Adds a kind, or replaces a helper of that kind by another.
-    pub fn replace(&mut self, kind: Kind, channel: Channel) {
+    pub(crate) fn replace(&mut self, kind: Kind, channel: Channel) {
         self.0.insert(kind, channel);
     }
 
     /// The kinds that there are.
-    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.0.keys().copied()
     }
 
     /// The descriptors behind it, to be kept open over a fork.
-    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.0.values().map(|channel| channel.as_fd().as_raw_fd())
     }
 
@@ -32,7 +32,7 @@ impl Contacts {
     ///
     /// # Errors
     /// `NotFound`: there is no such helper. Others: see [`words::introduce`].
-    pub fn introduce(&self, kind: Kind) -> io::Result<OwnedFd> {
+    pub(crate) fn introduce(&self, kind: Kind) -> io::Result<OwnedFd> {
         let channel = self.0.get(&kind).ok_or(io::ErrorKind::NotFound)?;
         words::introduce(channel)
     }

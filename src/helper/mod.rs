@@ -7,9 +7,9 @@
 
 mod contacts;
 mod process;
-pub mod resolver;
-pub mod teller;
-pub mod words;
+pub(crate) mod resolver;
+pub(crate) mod teller;
+pub(crate) mod words;
 
 use std::fmt;
 use std::io;
@@ -21,14 +21,14 @@ use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::jail::Unprivileged;
 use crate::sandbox::SandboxError;
-pub use contacts::Contacts;
-pub use process::Helper;
+pub(crate) use contacts::Contacts;
+pub(crate) use process::Helper;
 // What those that ask need to know of a kind.
-pub use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
+pub(crate) use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
 
 /// The kinds of helpers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Names to addresses: [`resolver`].
     Resolver,
     /// Metrics and health: [`teller`].
@@ -37,10 +37,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 2] = [Kind::Resolver, Kind::Teller];
+    pub(crate) const ALL: [Kind; 2] = [Kind::Resolver, Kind::Teller];
 
     /// What `ps` and the log call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Resolver => "resolver",
             Kind::Teller => "teller",
@@ -48,7 +48,7 @@ impl Kind {
     }
 
     /// What it is for, as the manual says it.
-    pub fn purpose(self) -> &'static str {
+    pub(crate) fn purpose(self) -> &'static str {
         match self {
             Kind::Resolver => "Asks DNS for all the others, as nobody.",
             Kind::Teller => {
@@ -59,7 +59,7 @@ impl Kind {
     }
 
     /// Whether masters and workers ask it, and so must be introduced.
-    pub fn is_asked(self) -> bool {
+    pub(crate) fn is_asked(self) -> bool {
         match self {
             Kind::Resolver => true,
             Kind::Teller => false,
@@ -75,7 +75,7 @@ impl fmt::Display for Kind {
 
 /// What a kind adds to the life that all helpers live.
 #[derive(Debug, Clone, Copy)]
-pub struct Role {
+pub(crate) struct Role {
     /// Which kind.
     pub kind: Kind,
     /// Enters the kind's sandbox. No thread runs yet, and none may be started.
@@ -86,7 +86,7 @@ pub struct Role {
 
 /// What a helper serves with.
 #[derive(Debug)]
-pub struct Post {
+pub(crate) struct Post {
     /// Clients and news come in here: [`words::hear`].
     pub channel: Channel,
     /// To the supervisor's life.

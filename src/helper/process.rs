@@ -20,7 +20,7 @@ use crate::step::NameStep;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Helper {
+pub(crate) struct Helper {
     /// Its process, until it was reaped: then the number may be another's.
     pid: Option<Pid>,
     channel: Channel,
@@ -35,7 +35,7 @@ impl Helper {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub fn start(
+    pub(crate) fn start(
         role: Role,
         global: &Global,
         leash: &Leash,
@@ -67,7 +67,7 @@ impl Helper {
     }
 
     /// The helper that the program before an exec had.
-    pub fn taken_over(pid: Option<Pid>, channel: Channel) -> Helper {
+    pub(crate) fn taken_over(pid: Option<Pid>, channel: Channel) -> Helper {
         Helper {
             pid,
             channel,
@@ -77,18 +77,18 @@ impl Helper {
     }
 
     /// Its process; none once it has died.
-    pub fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         self.pid
     }
 
     /// Where clients are introduced to it, and news told; masters have copies.
-    pub fn channel(&self) -> &Channel {
+    pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }
 
     /// Whether another should take its place after a reload: it is somebody else, or logs
     /// elsewhere, than `new` says.
-    pub fn is_outdated(&self, old: &Global, new: &Global) -> bool {
+    pub(crate) fn is_outdated(&self, old: &Global, new: &Global) -> bool {
         let user = |global: &Global| (global.setuid.clone(), global.setgid.clone());
         let log = |global: &Global| {
             let syslog = global
@@ -100,7 +100,7 @@ impl Helper {
     }
 
     /// Ends it, and waits for that.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(pid) = self.pid.take() {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
@@ -108,7 +108,7 @@ impl Helper {
     }
 
     /// It was reaped; how long it had lived.
-    pub fn died(&mut self) -> Duration {
+    pub(crate) fn died(&mut self) -> Duration {
         self.pid = None;
         self.since.elapsed()
     }

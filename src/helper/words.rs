@@ -26,7 +26,7 @@ const MAX_WORD: usize = 1024;
 ///
 /// # Errors
 /// No descriptors left; the helper is gone, or has too many introductions to read.
-pub fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
+pub(crate) fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
     let (ours, theirs) = Channel::pair()?;
     channel.send(CLIENT, &[theirs.as_fd()], MsgFlags::MSG_DONTWAIT)?;
     Ok(ours.into())
@@ -36,7 +36,7 @@ pub fn introduce(channel: &Channel) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// The helper is gone, or has too much to read.
-pub fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<()> {
     channel.send(LOG_FILE, &[file], MsgFlags::MSG_DONTWAIT)
 }
 
@@ -44,7 +44,7 @@ pub fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::Result<(
 ///
 /// # Errors
 /// The helper is gone, or has too much to read.
-pub fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<()> {
     channel.send(SYSLOG, &[socket], MsgFlags::MSG_DONTWAIT)
 }
 
@@ -52,7 +52,7 @@ pub fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<(
 ///
 /// # Errors
 /// The helper is gone, or has too much to read.
-pub fn tell(channel: &Channel, news: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn tell(channel: &Channel, news: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
     let word = [NEWS, news].concat();
     debug_assert!(word.len() <= MAX_WORD);
     channel.send(&word, &[descriptor], MsgFlags::MSG_DONTWAIT)
@@ -60,7 +60,7 @@ pub fn tell(channel: &Channel, news: &[u8], descriptor: BorrowedFd<'_>) -> io::R
 
 /// What a helper heard.
 #[derive(Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// These clients were introduced; none, when the word was about the log.
     Clients(Vec<OwnedFd>),
     /// News, as [`tell`] said them.
@@ -75,7 +75,7 @@ pub enum Heard {
 ///
 /// # Errors
 /// What recvmsg(2) gives.
-pub fn hear(channel: &Channel) -> io::Result<Heard> {
+pub(crate) fn hear(channel: &Channel) -> io::Result<Heard> {
     let mut word = [0; MAX_WORD];
     let received = match channel.receive(&mut word, MsgFlags::MSG_DONTWAIT) {
         Ok(Some(received)) => received,

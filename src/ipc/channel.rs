@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 
 /// The most descriptors in one message; the kernel's own limit (SCM_MAX_FD) is 253.
-pub const MAX_DESCRIPTORS: usize = 128;
+pub(crate) const MAX_DESCRIPTORS: usize = 128;
 
 /// One end of the pair.
 #[derive(Debug)]
@@ -24,14 +24,14 @@ pub struct Channel(OwnedFd);
 /// A truncated message, as the source of an error of kind `InvalidData`: it did not fit, or this
 /// process's descriptor table was full.
 #[derive(Debug)]
-pub struct Cut {
+pub(crate) struct Cut {
     /// Bytes of the buffer that were filled.
     pub len: usize,
 }
 
 impl Cut {
     /// The `Cut` behind this error, if that is its source.
-    pub fn of(error: &io::Error) -> Option<&Cut> {
+    pub(crate) fn of(error: &io::Error) -> Option<&Cut> {
         error.get_ref()?.downcast_ref()
     }
 }

@@ -8,17 +8,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// The first byte of a hand-off; a JSON message begins with `{` or `"`.
-pub const TAG: u8 = 1;
+pub(crate) const TAG: u8 = 1;
 /// The most sockets in one message.
-pub const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Bytes of one entry.
 const ENTRY: usize = 8 + 8 + 4 + 1 + 2 + 16;
 /// Bytes of the longest message.
-pub const MAX_MESSAGE: usize = 1 + BATCH * ENTRY;
+pub(crate) const MAX_MESSAGE: usize = 1 + BATCH * ENTRY;
 
 /// An accepted connection, as the master and the workers know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Counted over all workers and generations.
     pub number: u64,
     /// Index of the service.
@@ -29,7 +29,7 @@ pub struct Connection {
 
 /// What a message says of one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The master's number for this hand-off to this worker process, from 1.
     pub sequence: u64,
     /// What was accepted.
@@ -38,7 +38,7 @@ pub struct Entry {
 
 /// A socket that the master handed over.
 #[derive(Debug)]
-pub struct Handed {
+pub(crate) struct Handed {
     /// The accepted socket, non-blocking.
     pub socket: OwnedFd,
     /// The master's number for this hand-off to this worker, from 1; claimed through
@@ -49,7 +49,7 @@ pub struct Handed {
 }
 
 /// Appends an entry to a message that begins with [`TAG`].
-pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
+pub(crate) fn encode(entry: &Entry, message: &mut Vec<u8>) {
     message.extend(entry.sequence.to_le_bytes());
     let connection = &entry.connection;
     message.extend(connection.number.to_le_bytes());
@@ -69,7 +69,7 @@ pub fn encode(entry: &Entry, message: &mut Vec<u8>) {
 }
 
 /// Reads the entries of a message; `None` if it is malformed.
-pub fn decode(message: &[u8]) -> Option<Vec<Entry>> {
+pub(crate) fn decode(message: &[u8]) -> Option<Vec<Entry>> {
     let (&tag, entries) = message.split_first()?;
     if tag != TAG || !entries.len().is_multiple_of(ENTRY) {
         return None;

@@ -18,7 +18,7 @@ use crate::step::NameStep;
 ///
 /// # Errors
 /// What fcntl(2) gives.
-pub fn keep(descriptor: BorrowedFd<'_>, yes: bool) -> io::Result<RawFd> {
+pub(crate) fn keep(descriptor: BorrowedFd<'_>, yes: bool) -> io::Result<RawFd> {
     let flags = if yes {
         FdFlag::empty()
     } else {
@@ -68,7 +68,7 @@ fn in_proc() -> io::Result<Vec<RawFd>> {
 ///
 /// # Errors
 /// It was not open when this program began, or was taken up before.
-pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn take(number: RawFd) -> io::Result<OwnedFd> {
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     if !given.remove(&number) {
         return Err(Errno::EBADF).step(format_args!("taking up descriptor {number}"));
@@ -84,7 +84,7 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Nothing is open under that number.
-pub fn copy_of(number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn copy_of(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(Errno::EBADF.into());
     }

@@ -11,7 +11,7 @@ use crate::step::NameStep;
 
 /// The supervisor's end: held open, and closed by every child.
 #[derive(Debug)]
-pub struct Holder(OwnedFd);
+pub(crate) struct Holder(OwnedFd);
 
 /// A child's end: readable once the supervisor is gone.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Leash(OwnedFd);
 ///
 /// # Errors
 /// What pipe2(2) gives.
-pub fn leash() -> io::Result<(Holder, Leash)> {
+pub(crate) fn leash() -> io::Result<(Holder, Leash)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).step("pipe2(2)")?;
     Ok((Holder(write), Leash(read)))
 }

@@ -1,13 +1,13 @@
 //! What connects the processes: shared memory, and channels for messages and descriptors. Never in
 //! here: what a message means to a role.
 
-pub mod accept;
-pub mod channel;
-pub mod handoff;
-pub mod inherit;
-pub mod leash;
-pub mod retire;
-pub mod scoreboard;
-pub mod shared;
-pub mod wait;
-pub mod words;
+pub(crate) mod accept;
+pub(crate) mod channel;
+pub(crate) mod handoff;
+pub(crate) mod inherit;
+pub(crate) mod leash;
+pub(crate) mod retire;
+pub(crate) mod scoreboard;
+pub(crate) mod shared;
+pub(crate) mod wait;
+pub(crate) mod words;

@@ -22,7 +22,7 @@ const NOWHERE: i32 = i32::MAX;
 
 /// How long a retired listener stays open for TCP handshakes that are under way: enough for a round
 /// trip around the earth, or for one lost packet (RFC 6298: retransmitted after a second).
-pub const LAST_HANDSHAKES: Duration = Duration::from_secs(2);
+pub(crate) const LAST_HANDSHAKES: Duration = Duration::from_secs(2);
 
 /// Stops a listening socket from taking new connections; those in its queue, and those whose handshake
 /// is under way, can still be accepted. Closing it would reset them, and a connection can always arrive
@@ -31,12 +31,12 @@ pub const LAST_HANDSHAKES: Duration = Duration::from_secs(2);
 /// # Errors
 /// `EPERM`: it is bound to a device already, or the kernel is older than 5.7 and CAP_NET_RAW is
 /// missing. `ENOPROTOOPT`: the kernel is older than 5.1.
-pub fn retire(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn retire(listener: BorrowedFd<'_>) -> Result<(), Errno> {
     setsockopt(&listener, BindToIndex, &NOWHERE)
 }
 
 /// Whether [`retire`] was called on this socket, in any process.
-pub fn is_retired(listener: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_retired(listener: BorrowedFd<'_>) -> bool {
     getsockopt(&listener, BindToIndex) == Ok(NOWHERE)
 }
 

@@ -17,11 +17,11 @@ const ROW: usize = 16;
 
 /// A bit beside the number in [`WorkerRow::claimed`]: the master has taken back everything after that
 /// number.
-pub const REVOKED: u64 = 1 << 63;
+pub(crate) const REVOKED: u64 = 1 << 63;
 
 /// Why a handshake failed, as the scoreboard counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFailure {
+pub(crate) enum HandshakeFailure {
     /// The peer's certificate, or the lack of one.
     Certificate,
     /// No version, suite or group in common.
@@ -34,7 +34,7 @@ pub enum HandshakeFailure {
 
 /// One generation's counts.
 #[derive(Debug, Clone)]
-pub struct Scoreboard {
+pub(crate) struct Scoreboard {
     words: SharedWords,
     workers: usize,
     services: usize,
@@ -44,10 +44,10 @@ macro_rules! cells {
     ($(#[$doc:meta])* $row:ident { $($(#[$field_doc:meta])* $name:ident = $index:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
-        pub struct $row<'a>(&'a [AtomicU64]);
+        pub(crate) struct $row<'a>(&'a [AtomicU64]);
 
         impl<'a> $row<'a> {
-            $($(#[$field_doc])* pub fn $name(&self) -> &'a AtomicU64 { &self.0[$index] })*
+            $($(#[$field_doc])* pub(crate) fn $name(&self) -> &'a AtomicU64 { &self.0[$index] })*
         }
     };
 }
@@ -104,17 +104,17 @@ macro_rules! counts {
         /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        pub struct Counts { $(pub $name: u64,)* }
+        pub(crate) struct Counts { $(pub $name: u64,)* }
 
         impl Counts {
             /// The higher of two, count by count.
             #[must_use]
-            pub fn highest(self, other: Counts) -> Counts {
+            pub(crate) fn highest(self, other: Counts) -> Counts {
                 Counts { $($name: self.$name.max(other.$name),)* }
             }
 
             /// Adds the counts of another.
-            pub fn add(&mut self, other: Counts) {
+            pub(crate) fn add(&mut self, other: Counts) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
             }
 
@@ -155,7 +155,7 @@ impl Scoreboard {
     /// # Errors
     /// What mmap(2) gives.
     #[cfg(test)]
-    pub fn new(workers: usize, services: usize) -> io::Result<Self> {
+    pub(crate) fn new(workers: usize, services: usize) -> io::Result<Self> {
         let words = SharedWords::new(length(workers, services))?;
         Ok(Self::on(words, workers, services))
     }
@@ -164,7 +164,7 @@ impl Scoreboard {
     ///
     /// # Errors
     /// As [`SharedWords::transferable`].
-    pub fn transferable(workers: usize, services: usize) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn transferable(workers: usize, services: usize) -> io::Result<(Self, OwnedFd)> {
         let (words, descriptor) = SharedWords::transferable(length(workers, services))?;
         Ok((Self::on(words, workers, services), descriptor))
     }
@@ -173,7 +173,11 @@ impl Scoreboard {
     ///
     /// # Errors
     /// As [`SharedWords::taken_over`].
-    pub fn taken_over(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
+    pub(crate) fn taken_over(
+        descriptor: &OwnedFd,
+        workers: usize,
+        services: usize,
+    ) -> io::Result<Self> {
         let words = SharedWords::taken_over(descriptor, length(workers, services))?;
         Ok(Self::on(words, workers, services))
     }
@@ -187,12 +191,12 @@ impl Scoreboard {
     }
 
     /// How many workers it has rows for.
-    pub fn workers(&self) -> usize {
+    pub(crate) fn workers(&self) -> usize {
         self.workers
     }
 
     /// How many services it has rows for.
-    pub fn services(&self) -> usize {
+    pub(crate) fn services(&self) -> usize {
         self.services
     }
 
@@ -204,7 +208,7 @@ impl Scoreboard {
     ///
     /// # Panics
     /// There is no such row.
-    pub fn worker(&self, worker: usize) -> WorkerRow<'_> {
+    pub(crate) fn worker(&self, worker: usize) -> WorkerRow<'_> {
         assert!(worker < self.workers);
         WorkerRow(self.row(worker))
     }
@@ -213,7 +217,7 @@ impl Scoreboard {
     ///
     /// # Panics
     /// There is no such row.
-    pub fn shared(&self, service: usize) -> SharedRow<'_> {
+    pub(crate) fn shared(&self, service: usize) -> SharedRow<'_> {
         assert!(service < self.services);
         SharedRow(self.row(self.workers + service))
     }
@@ -222,18 +226,18 @@ impl Scoreboard {
     ///
     /// # Panics
     /// There is no such row.
-    pub fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
+    pub(crate) fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
         assert!(worker < self.workers && service < self.services);
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
     }
 
     /// The counts of service `service` (from 0), summed over all workers.
-    pub fn counts(&self, service: usize) -> Counts {
+    pub(crate) fn counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.load(Relaxed))
     }
 
     /// As [`Scoreboard::counts`], and resets them to zero.
-    pub fn take_counts(&self, service: usize) -> Counts {
+    pub(crate) fn take_counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.swap(0, Relaxed))
     }
 
@@ -246,7 +250,7 @@ impl Scoreboard {
     }
 
     /// Clears what a dead worker had open.
-    pub fn clear_active(&self, worker: usize) {
+    pub(crate) fn clear_active(&self, worker: usize) {
         let row = self.worker(worker);
         row.pid().store(0, Relaxed);
         row.active().store(0, Relaxed);
@@ -260,11 +264,11 @@ impl Scoreboard {
 
 /// A board that its holder can only read: what is written to it kills the process.
 #[derive(Debug)]
-pub struct ReadOnlyBoard(Scoreboard);
+pub(crate) struct ReadOnlyBoard(Scoreboard);
 
 /// A worker's row at one moment; see [`WorkerRow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerCounts {
+pub(crate) struct WorkerCounts {
     pub pid: u64,
     pub active: u64,
     pub starts: u64,
@@ -275,19 +279,19 @@ impl ReadOnlyBoard {
     ///
     /// # Errors
     /// As [`SharedWords::taken_over`].
-    pub fn of(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
+    pub(crate) fn of(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
         let length = checked_length(workers, services).ok_or(io::ErrorKind::InvalidInput)?;
         let words = SharedWords::read_only(descriptor, length)?;
         Ok(Self(Scoreboard::on(words, workers, services)))
     }
 
     /// How many workers it has rows for.
-    pub fn workers(&self) -> usize {
+    pub(crate) fn workers(&self) -> usize {
         self.0.workers
     }
 
     /// As [`Scoreboard::counts`]; nothing for a service that it has no rows for.
-    pub fn counts(&self, service: usize) -> Counts {
+    pub(crate) fn counts(&self, service: usize) -> Counts {
         match service < self.0.services {
             true => self.0.counts(service),
             false => Counts::default(),
@@ -295,14 +299,14 @@ impl ReadOnlyBoard {
     }
 
     /// Open connections of a service, in all workers.
-    pub fn active(&self, service: usize) -> u64 {
+    pub(crate) fn active(&self, service: usize) -> u64 {
         let workers = (0..self.0.workers).filter(|_| service < self.0.services);
         let active = workers.map(|worker| self.0.service(worker, service).active().load(Relaxed));
         active.fold(0, u64::saturating_add)
     }
 
     /// The row of a worker, from 0.
-    pub fn worker(&self, worker: usize) -> WorkerCounts {
+    pub(crate) fn worker(&self, worker: usize) -> WorkerCounts {
         let row = self.0.worker(worker);
         WorkerCounts {
             pid: row.pid().load(Relaxed),
@@ -328,7 +332,7 @@ impl WorkerRow<'_> {
     /// worker must close it unseen.
     ///
     /// One atomic word decides between the two, so a connection is never served twice.
-    pub fn claim(&self, sequence: u64) -> bool {
+    pub(crate) fn claim(&self, sequence: u64) -> bool {
         let claimed = self.claimed().fetch_update(Relaxed, Relaxed, |claimed| {
             (claimed & REVOKED == 0).then(|| claimed.max(sequence))
         });
@@ -337,25 +341,25 @@ impl WorkerRow<'_> {
     }
 
     /// The number of the last socket that was claimed.
-    pub fn last_claimed(&self) -> u64 {
+    pub(crate) fn last_claimed(&self) -> u64 {
         self.claimed().load(Relaxed) & !REVOKED
     }
 
     /// The master takes back every unclaimed socket; returns the last number that was claimed.
-    pub fn revoke(&self) -> u64 {
+    pub(crate) fn revoke(&self) -> u64 {
         self.claimed().fetch_or(REVOKED, Relaxed) & !REVOKED
     }
 
     /// The worker has closed everything that was taken back, up to and including number `last`, and may
     /// claim again.
-    pub fn restore(&self, last: u64) {
+    pub(crate) fn restore(&self, last: u64) {
         self.claimed().store(last, Relaxed);
     }
 }
 
 impl ServiceRow<'_> {
     /// Counts a failed handshake.
-    pub fn handshake_failed(&self, why: HandshakeFailure) {
+    pub(crate) fn handshake_failed(&self, why: HandshakeFailure) {
         let cell = match why {
             HandshakeFailure::Certificate => self.failed_certificate(),
             HandshakeFailure::Negotiation => self.failed_negotiation(),

@@ -19,7 +19,7 @@ use crate::step::NameStep;
 /// An anonymous shared mapping of zeroed 64-bit words, made before the fork that shares it. Clones
 /// refer to the same memory.
 #[derive(Clone, Debug)]
-pub struct SharedWords(Arc<Mapping>);
+pub(crate) struct SharedWords(Arc<Mapping>);
 
 #[derive(Debug)]
 struct Mapping {
@@ -39,7 +39,7 @@ impl SharedWords {
     ///
     /// # Errors
     /// What mmap(2) gives: no memory.
-    pub fn new(words: usize) -> io::Result<Self> {
+    pub(crate) fn new(words: usize) -> io::Result<Self> {
         let bytes = bytes(words)?;
         // SAFETY: an anonymous mapping at an address of the kernel's choice aliases nothing.
         let start = unsafe { mmap_anonymous(None, bytes, READ_WRITE, MapFlags::MAP_SHARED) }
@@ -51,7 +51,7 @@ impl SharedWords {
     ///
     /// # Errors
     /// No memory or descriptors left.
-    pub fn transferable(words: usize) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn transferable(words: usize) -> io::Result<(Self, OwnedFd)> {
         let descriptor = memfd_create(c"adit", MFdFlags::MFD_CLOEXEC)
             .step("memfd_create(2) of shared memory")?;
         let length = i64::try_from(bytes(words)?.get()).map_err(io::Error::other)?;
@@ -64,7 +64,7 @@ impl SharedWords {
     ///
     /// # Errors
     /// It is not `words` long; no memory.
-    pub fn taken_over(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
+    pub(crate) fn taken_over(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
         Self::mapped(descriptor, words, READ_WRITE)
     }
 

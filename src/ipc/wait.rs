@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// EINVAL: more descriptors than the process may have (RLIMIT_NOFILE).
-pub fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> io::Result<usize> {
+pub(crate) fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> io::Result<usize> {
     match poll(fds, timeout) {
         Ok(ready) => Ok(usize::try_from(ready).unwrap_or(0)),
         Err(Errno::EINTR) => Ok(0),

@@ -13,11 +13,11 @@ use super::channel::{Channel, MAX_DESCRIPTORS};
 use crate::helper::Kind;
 
 /// The longest message, in bytes: the addresses of a few thousand services.
-pub const MAX_WORD: usize = 128 * 1024;
+pub(crate) const MAX_WORD: usize = 128 * 1024;
 
 /// Supervisor to master.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub enum ToMaster {
+pub(crate) enum ToMaster {
     /// Listening sockets, one descriptor each, and the index of each one's service. May come in several
     /// messages.
     Listeners(Vec<usize>),
@@ -42,7 +42,7 @@ pub enum ToMaster {
 
 /// Master to supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub enum FromMaster {
+pub(crate) enum FromMaster {
     /// Everything that the configuration names was read. The addresses each service accepts on, by
     /// service and `accept` entry.
     Loaded(Vec<Vec<Accept>>),
@@ -63,7 +63,7 @@ pub enum FromMaster {
 
 /// Where one `accept` entry listens: names are resolved, the port is still the configured one.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub enum Accept {
+pub(crate) enum Accept {
     /// One address.
     Tcp(SocketAddr),
     /// A Unix socket's path.
@@ -74,7 +74,7 @@ pub enum Accept {
 
 /// Master to worker.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub enum ToWorker {
+pub(crate) enum ToWorker {
     /// As [`ToMaster::LogFile`].
     LogFile,
     /// As [`ToMaster::Syslog`].
@@ -91,7 +91,7 @@ pub enum ToWorker {
 
 /// Worker to master.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub enum FromWorker {
+pub(crate) enum FromWorker {
     /// The relay threads are up.
     Ready,
     /// As [`FromMaster::Listed`].
@@ -104,7 +104,7 @@ pub enum FromWorker {
 ///
 /// # Errors
 /// As [`Channel::send`].
-pub fn say<W: Serialize>(
+pub(crate) fn say<W: Serialize>(
     channel: &Channel,
     word: &W,
     descriptors: &[BorrowedFd<'_>],
@@ -116,7 +116,7 @@ pub fn say<W: Serialize>(
 ///
 /// # Errors
 /// As [`Channel::send`].
-pub fn say_now<W: Serialize>(
+pub(crate) fn say_now<W: Serialize>(
     channel: &Channel,
     word: &W,
     descriptors: &[BorrowedFd<'_>],
@@ -130,7 +130,7 @@ pub fn say_now<W: Serialize>(
 
 /// How a message to several processes was received.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub(crate) struct Heard {
     /// How many processes it was sent to.
     pub by: usize,
     /// At least one living process could not be told for now. A dead one does not count: its
@@ -140,13 +140,13 @@ pub struct Heard {
 
 impl Heard {
     /// Adds the outcome of sending another message.
-    pub fn add(&mut self, other: Heard) {
+    pub(crate) fn add(&mut self, other: Heard) {
         self.by += other.by;
         self.missed |= other.missed;
     }
 
     /// Adds the outcome for one process.
-    pub fn count(&mut self, said: io::Result<()>) {
+    pub(crate) fn count(&mut self, said: io::Result<()>) {
         match said {
             Ok(()) => self.by += 1,
             Err(error) => self.missed |= Channel::is_busy(&error),
@@ -158,7 +158,7 @@ impl Heard {
 ///
 /// # Errors
 /// As [`Channel::receive`], and `InvalidData` for anything that is no such message.
-pub fn hear<W: DeserializeOwned>(
+pub(crate) fn hear<W: DeserializeOwned>(
     channel: &Channel,
     flags: MsgFlags,
 ) -> io::Result<Option<(W, Vec<OwnedFd>)>> {
@@ -176,7 +176,10 @@ pub fn hear<W: DeserializeOwned>(
 ///
 /// # Errors
 /// As [`Channel::send`].
-pub fn say_listeners(channel: &Channel, listeners: &[(usize, BorrowedFd<'_>)]) -> io::Result<()> {
+pub(crate) fn say_listeners(
+    channel: &Channel,
+    listeners: &[(usize, BorrowedFd<'_>)],
+) -> io::Result<()> {
     for part in listeners.chunks(MAX_DESCRIPTORS) {
         let services = part.iter().map(|(service, _)| *service).collect();
         let descriptors: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();

@@ -33,7 +33,7 @@ pub(super) struct Moment {
 
 impl Moment {
     /// Now.
-    pub fn now() -> Self {
+    pub(super) fn now() -> Self {
         let seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());

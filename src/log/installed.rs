@@ -83,7 +83,7 @@ impl Drain for Drains {
 /// Installs these outputs in this process, and in those it forks from now on; closes the previous ones.
 /// Loads the time zone, and ignores SIGXFSZ, so that a log file at its limit (RLIMIT_FSIZE) costs
 /// lines, not the process.
-pub fn install(outputs: Outputs) {
+pub(crate) fn install(outputs: Outputs) {
     clock::load_zone();
     // SAFETY: ignoring installs no handler.
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
@@ -140,7 +140,7 @@ pub(super) fn log_to(logger: &Logger, level: u8, id: Id, text: fmt::Arguments<'_
 }
 
 /// Whether lines also go to stderr: off once the program has become a daemon.
-pub fn to_stderr(yes: bool) {
+pub(crate) fn to_stderr(yes: bool) {
     STDERR.store(yes, Relaxed);
 }
 
@@ -149,7 +149,7 @@ pub fn to_stderr(yes: bool) {
 ///
 /// # Errors
 /// No log file is installed; what dup3(2) gives.
-pub fn replace_file(fd: OwnedFd) -> io::Result<()> {
+pub(crate) fn replace_file(fd: OwnedFd) -> io::Result<()> {
     match current().as_ref().and_then(|current| current.file.as_ref()) {
         Some(file) => file.replace(fd.as_fd()),
         None => Err(io::Error::new(
@@ -163,7 +163,7 @@ pub fn replace_file(fd: OwnedFd) -> io::Result<()> {
 ///
 /// # Errors
 /// syslog is not in use; what dup3(2) gives.
-pub fn replace_syslog(socket: OwnedFd) -> io::Result<()> {
+pub(crate) fn replace_syslog(socket: OwnedFd) -> io::Result<()> {
     match current().as_ref().and_then(|c| c.syslog.as_ref()) {
         Some(syslog) => syslog.replace(socket.as_fd()),
         None => Err(io::Error::new(
@@ -174,7 +174,7 @@ pub fn replace_syslog(socket: OwnedFd) -> io::Result<()> {
 }
 
 /// The descriptors that the log needs, for a child that closes all others.
-pub fn descriptors() -> Vec<RawFd> {
+pub(crate) fn descriptors() -> Vec<RawFd> {
     let mut all = Vec::new();
     if STDERR.load(Relaxed) {
         all.push(io::stderr().as_raw_fd());

@@ -19,7 +19,7 @@ pub(super) struct LineFormat<D: Decorator> {
 }
 
 impl<D: Decorator> LineFormat<D> {
-    pub fn new(decorator: D) -> Self {
+    pub(super) fn new(decorator: D) -> Self {
         Self { decorator }
     }
 }

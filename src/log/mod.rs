@@ -14,14 +14,14 @@ mod syslog;
 use std::fmt::{self, Write as _};
 use std::io;
 
-pub use installed::{descriptors, install, replace_file, replace_syslog, to_stderr};
-pub use outputs::{Outputs, connect_syslog, reopen};
-pub use sink::own_stderr;
+pub(crate) use installed::{descriptors, install, replace_file, replace_syslog, to_stderr};
+pub(crate) use outputs::{Outputs, connect_syslog, reopen};
+pub(crate) use sink::own_stderr;
 pub(crate) use syslog::PATH as SYSLOG_PATH;
 
 /// The brackets of a log line: `LOG5[17]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Id {
+pub(crate) enum Id {
     /// The configuration and start-up.
     Ui,
     /// The loops of supervisor, master and workers.
@@ -55,7 +55,7 @@ impl fmt::Display for Id {
 
 /// A cheap handle: the level in force, and what the brackets show.
 #[derive(Debug, Clone, Copy)]
-pub struct Log {
+pub(crate) struct Log {
     /// The highest level that is written.
     pub level: u8,
     /// What stands in the brackets.
@@ -65,19 +65,19 @@ pub struct Log {
 impl Log {
     /// Whether a line of this level is written; checked before anything is formatted.
     #[inline]
-    pub fn enabled(&self, level: u8) -> bool {
+    pub(crate) fn enabled(&self, level: u8) -> bool {
         level <= self.level
     }
 
     /// Writes one line. Use the macros, which format nothing at a level that is not in force.
-    pub fn write(&self, level: u8, text: fmt::Arguments<'_>) {
+    pub(crate) fn write(&self, level: u8, text: fmt::Arguments<'_>) {
         installed::write(level, self.id, text);
     }
 }
 
 /// A system error as log lines show it: `Connection refused (111)`.
 #[derive(Debug)]
-pub struct Reason<'a>(pub &'a io::Error);
+pub(crate) struct Reason<'a>(pub &'a io::Error);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

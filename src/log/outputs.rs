@@ -18,7 +18,7 @@ use crate::remedy;
 
 /// The open outputs of a process.
 #[derive(Debug)]
-pub struct Outputs {
+pub(crate) struct Outputs {
     /// Lines also go to standard error.
     pub stderr: bool,
     /// The log file, opened for appending.
@@ -35,7 +35,7 @@ pub struct Outputs {
 
 /// A log file that cannot be opened.
 #[derive(Debug)]
-pub struct OpenError {
+pub(crate) struct OpenError {
     /// The option that names it.
     pub option: &'static str,
     /// The file's path as seen from outside the jail.
@@ -71,7 +71,7 @@ impl Outputs {
     ///
     /// # Errors
     /// As there.
-    pub fn open_again(global: &Global, stderr: bool) -> Result<Self, OpenError> {
+    pub(crate) fn open_again(global: &Global, stderr: bool) -> Result<Self, OpenError> {
         OPENED.store(true, Relaxed);
         Self::open(global, stderr)
     }
@@ -81,7 +81,7 @@ impl Outputs {
     ///
     /// # Errors
     /// The log file cannot be opened. A missing syslogd is no error: a log line reports it.
-    pub fn open(global: &Global, stderr: bool) -> Result<Self, OpenError> {
+    pub(crate) fn open(global: &Global, stderr: bool) -> Result<Self, OpenError> {
         let overwrite = global.log == LogMode::Overwrite && !OPENED.load(Relaxed);
         let file = match &global.output {
             Some(output) => {
@@ -110,13 +110,13 @@ impl Outputs {
     }
 
     /// The descriptors of these outputs, for a child that closes all others and installs them.
-    pub fn descriptors(&self) -> Vec<RawFd> {
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let fds = [&self.file, &self.syslog];
         fds.into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
     }
 
     /// Only standard error.
-    pub fn stderr_only() -> Self {
+    pub(crate) fn stderr_only() -> Self {
         Self {
             stderr: true,
             file: None,
@@ -132,7 +132,7 @@ impl Outputs {
 ///
 /// # Errors
 /// `output` is not given; it cannot be opened.
-pub fn reopen(global: &Global) -> io::Result<OwnedFd> {
+pub(crate) fn reopen(global: &Global) -> io::Result<OwnedFd> {
     match &global.output {
         Some(output) => open_file(output, global.chroot.as_deref(), false)
             .map_err(|error| io::Error::new(error.source.kind(), error.to_string())),
@@ -147,7 +147,7 @@ pub fn reopen(global: &Global) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// None is running.
-pub fn connect_syslog() -> io::Result<OwnedFd> {
+pub(crate) fn connect_syslog() -> io::Result<OwnedFd> {
     syslog::open(syslog::PATH)
 }
 

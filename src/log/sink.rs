@@ -28,17 +28,17 @@ pub(super) struct Losses(AtomicU64);
 
 impl Losses {
     /// Counts one more.
-    pub fn add(&self) {
+    pub(super) fn add(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 
     /// How many have not been reported yet.
-    pub fn untold(&self) -> u64 {
+    pub(super) fn untold(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
     /// This many were reported.
-    pub fn told(&self, lines: u64) {
+    pub(super) fn told(&self, lines: u64) {
         self.0.fetch_sub(lines, Relaxed);
     }
 }
@@ -51,7 +51,7 @@ pub(super) struct SlowReader {
 
 impl SlowReader {
     /// Whether `fd` became writable in time.
-    pub fn wait(&self, fd: BorrowedFd<'_>) -> bool {
+    pub(super) fn wait(&self, fd: BorrowedFd<'_>) -> bool {
         if self.stuck.load(Relaxed) {
             return false;
         }
@@ -65,7 +65,7 @@ impl SlowReader {
     }
 
     /// The reader took a line.
-    pub fn moved(&self) {
+    pub(super) fn moved(&self) {
         self.stuck.store(false, Relaxed);
     }
 }
@@ -102,7 +102,7 @@ enum Target {
 
 impl Sink {
     /// Standard error, whatever it is connected to.
-    pub fn terminal() -> Self {
+    pub(super) fn terminal() -> Self {
         let stderr = io::stderr();
         let kind = fstat(&stderr).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
         let manner = match kind.map(|kind| kind & SFlag::S_IFMT) {
@@ -115,7 +115,7 @@ impl Sink {
     }
 
     /// A file, opened with O_APPEND and, in case it is a FIFO, O_NONBLOCK.
-    pub fn file(fd: OwnedFd) -> Self {
+    pub(super) fn file(fd: OwnedFd) -> Self {
         Self::new(Target::File(fd), Manner::Plain)
     }
 
@@ -134,7 +134,7 @@ impl Sink {
     ///
     /// # Errors
     /// This is no file; what dup3 gives.
-    pub fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
         let Target::File(old) = &self.target else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -146,7 +146,7 @@ impl Sink {
 
     /// Writes a whole line, and before it a report of lines that were lost, in one write(2).
     /// PlainSyncDecorator's lock is held, so this process has one writer.
-    pub fn put(&self, line: &[u8]) {
+    pub(super) fn put(&self, line: &[u8]) {
         let lost = self.losses.untold();
         let torn = self.torn.load(Relaxed);
         let sent = if lost == 0 && !torn && line.ends_with(b"\n") {
@@ -283,7 +283,7 @@ fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
 /// pipe that is not read) then blocks no process. Does nothing for files and sockets.
 ///
 /// Only for a process that is about to serve: writing to stderr other than through the log may fail.
-pub fn own_stderr() {
+pub(crate) fn own_stderr() {
     let stderr = io::stderr();
     let kind = fstat(&stderr).map_or(0, |stat| stat.st_mode) & libc::S_IFMT;
     if kind != libc::S_IFIFO && !nix::unistd::isatty(&stderr).unwrap_or(false) {

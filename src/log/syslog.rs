@@ -43,7 +43,7 @@ pub(super) struct Syslog {
 
 impl Syslog {
     /// Sends to `socket`, as `program`, under `facility` (not shifted).
-    pub fn new(socket: OwnedFd, facility: u8, program: String) -> Self {
+    pub(super) fn new(socket: OwnedFd, facility: u8, program: String) -> Self {
         Self {
             socket,
             facility,
@@ -57,7 +57,7 @@ impl Syslog {
     ///
     /// # Errors
     /// What dup3(2) gives.
-    pub fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
         put_behind(&self.socket, new)?;
         self.reader.moved();
         Ok(())

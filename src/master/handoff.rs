@@ -13,7 +13,7 @@ use crate::ipc::handoff::{BATCH, Connection, Entry, TAG, encode};
 
 /// An accepted connection that no worker has claimed yet.
 #[derive(Debug)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// Non-blocking.
     pub socket: OwnedFd,
     /// What was accepted.
@@ -22,7 +22,7 @@ pub struct Accepted {
 
 /// The queue towards one worker process.
 #[derive(Debug, Default)]
-pub struct HandOff {
+pub(crate) struct HandOff {
     /// In the order of their numbers; the first has number `claimed + 1`.
     waiting: VecDeque<Accepted>,
     claimed: u64,
@@ -36,22 +36,22 @@ pub struct HandOff {
 
 impl HandOff {
     /// Adds a connection; [`HandOff::flush`] sends it.
-    pub fn push(&mut self, accepted: Accepted) {
+    pub(crate) fn push(&mut self, accepted: Accepted) {
         self.waiting.push_back(accepted);
     }
 
     /// Connections assigned to the worker and not claimed, sent or not.
-    pub fn unclaimed(&self) -> usize {
+    pub(crate) fn unclaimed(&self) -> usize {
         self.waiting.len()
     }
 
     /// Whether an event will report room for what could not be sent.
-    pub fn waits_for_room(&self) -> bool {
+    pub(crate) fn waits_for_room(&self) -> bool {
         self.is_stuck() && self.full
     }
 
     /// Whether something could not be sent yet.
-    pub fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.sent < self.waiting.len()
     }
 
@@ -59,7 +59,7 @@ impl HandOff {
     ///
     /// # Errors
     /// The worker is gone.
-    pub fn flush(&mut self, channel: &Channel) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, channel: &Channel) -> io::Result<()> {
         self.full = false;
         while self.is_stuck() {
             let from = self.sent;
@@ -92,7 +92,7 @@ impl HandOff {
     }
 
     /// Releases what the worker has claimed, up to and including number `claimed`.
-    pub fn claim(&mut self, claimed: u64) {
+    pub(crate) fn claim(&mut self, claimed: u64) {
         let count = claimed.saturating_sub(self.claimed).min(self.sent as u64) as usize;
         self.waiting.drain(..count);
         self.claimed += count as u64;
@@ -100,13 +100,13 @@ impl HandOff {
     }
 
     /// Whether the worker was sent something that it has not claimed.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.sent > 0
     }
 
     /// Takes back everything after number `claimed`, in order, from a live worker, which may claim no
     /// more; its numbers are not reused.
-    pub fn revoke(&mut self, claimed: u64) -> VecDeque<Accepted> {
+    pub(crate) fn revoke(&mut self, claimed: u64) -> VecDeque<Accepted> {
         self.claim(claimed);
         self.revoked += self.sent as u64;
         self.claimed += self.sent as u64;
@@ -115,17 +115,17 @@ impl HandOff {
     }
 
     /// How many sockets the worker has to close, in total.
-    pub fn revoked(&self) -> u64 {
+    pub(crate) fn revoked(&self) -> u64 {
         self.revoked
     }
 
     /// The last number used, after [`HandOff::revoke`].
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.claimed
     }
 
     /// Takes back everything unclaimed from a dead worker, in order.
-    pub fn take_back(&mut self) -> VecDeque<Accepted> {
+    pub(crate) fn take_back(&mut self) -> VecDeque<Accepted> {
         *self = HandOff {
             waiting: std::mem::take(&mut self.waiting),
             ..HandOff::default()

@@ -3,14 +3,14 @@
 use std::os::fd::OwnedFd;
 
 /// The most connections accepted from one listener in one turn.
-pub const ACCEPT_BATCH: usize = 64;
+pub(super) const ACCEPT_BATCH: usize = 64;
 /// How many turns in a row must find a connection before a turn asks for more than one: when
 /// connections come singly, asking for a second costs a system call that finds none.
 const TURNS_BEFORE_BATCHES: u32 = 8;
 
 /// A listening socket and its service.
 #[derive(Debug)]
-pub struct Listener {
+pub(super) struct Listener {
     /// Non-blocking, shared with the supervisor.
     pub socket: OwnedFd,
     /// Index of the service.
@@ -21,7 +21,7 @@ pub struct Listener {
 
 impl Listener {
     /// A listener from which nothing has been accepted yet.
-    pub fn new(socket: OwnedFd, service: usize) -> Self {
+    pub(super) fn new(socket: OwnedFd, service: usize) -> Self {
         Self {
             socket,
             service,
@@ -30,13 +30,13 @@ impl Listener {
     }
 
     /// The most connections to accept in this turn.
-    pub fn most(&self) -> usize {
+    pub(super) fn most(&self) -> usize {
         let doublings = self.full_turns.saturating_sub(TURNS_BEFORE_BATCHES);
         1 << doublings.min(ACCEPT_BATCH.ilog2())
     }
 
     /// Records whether the turn found as many as it asked for.
-    pub fn took(&mut self, all: bool) {
+    pub(super) fn took(&mut self, all: bool) {
         self.full_turns = match all {
             true => self.full_turns.saturating_add(1),
             false => 0,

@@ -29,7 +29,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that was read.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The services, ready to serve.
     pub services: Arc<[ServiceContext]>,
     /// Where each service accepts.
@@ -47,7 +47,7 @@ struct Unusable;
 ///
 /// # Errors
 /// Every problem of every service, not only the first, including warnings.
-pub fn load(
+pub(crate) fn load(
     config: &Config,
     names: &mut NameClient,
     phrases: &PassPhrases,
@@ -126,7 +126,7 @@ fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
 
 /// Checks the files, user and group that a configuration names when its text already has errors, so
 /// that more cannot be said about it.
-pub fn look_at_files(config: &Config) -> Vec<Diagnostic> {
+pub(crate) fn look_at_files(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut problems = Problems::default();
     for service in &config.services {
@@ -177,7 +177,7 @@ fn at(severity: Severity, origins: &Origins, option: &str, text: String) -> Diag
 }
 
 /// Logs what was found, one line each.
-pub fn tell(found: &[Diagnostic], log: &Log) {
+pub(crate) fn tell(found: &[Diagnostic], log: &Log) {
     for diagnostic in found {
         crate::log_at!(
             log,
@@ -232,7 +232,7 @@ fn unknown_owner(service: &Service) -> Option<Diagnostic> {
 
 /// Whether `::` means IPv6 only, as with `net.ipv6.bindv6only = 1`, so that `0.0.0.0` can be bound
 /// beside it. stunnel always tries both and keeps those that can be bound; without IPv6, IPv4 alone.
-pub fn is_v6_alone(service: &Service) -> bool {
+pub(crate) fn is_v6_alone(service: &Service) -> bool {
     let family = AddressFamily::Inet6;
     let Ok(probe) = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) else {
         return false;

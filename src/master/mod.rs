@@ -3,9 +3,9 @@
 //! connection.
 
 mod balance;
-pub mod handoff;
+pub(crate) mod handoff;
 mod listener;
-pub mod load;
+pub(crate) mod load;
 mod names;
 mod poll;
 mod problems;
@@ -13,7 +13,7 @@ mod reminders;
 mod serve;
 mod slot;
 mod stall;
-pub mod workers;
+pub(crate) mod workers;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -50,7 +50,7 @@ const DESCRIPTORS_PER_THREAD: usize = 4;
 
 /// What a master is started with.
 #[derive(Debug)]
-pub struct Start<'a> {
+pub(crate) struct Start<'a> {
     /// The number of its generation.
     pub generation: u64,
     /// Inherited through the fork; nothing is serialised.
@@ -115,7 +115,7 @@ impl From<SandboxError> for Fatal {
 }
 
 /// The life of a master, from the fork to `_exit`.
-pub fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
+pub(crate) fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     let log = start.log;
     match live(start, fresh) {
         Ok(()) => process::exit(0),

@@ -14,7 +14,7 @@ const BATCH: usize = 64;
 
 /// An event source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// The signal pipe.
     Signals,
     /// Messages from the supervisor.
@@ -57,14 +57,14 @@ impl Source {
 
 /// The epoll instance of a master.
 #[derive(Debug)]
-pub struct Poll(Epoll);
+pub(crate) struct Poll(Epoll);
 
 impl Poll {
     /// Watches nothing yet.
     ///
     /// # Errors
     /// What epoll_create1(2) gives.
-    pub fn new() -> io::Result<Poll> {
+    pub(crate) fn new() -> io::Result<Poll> {
         Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map(Poll)
             .step("epoll_create1(2)")
@@ -74,7 +74,7 @@ impl Poll {
     ///
     /// # Errors
     /// What epoll_ctl(2) gives: no memory, too many watches.
-    pub fn add(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let wanted = match source {
             Source::Room(_) => EpollFlags::EPOLLOUT,
             _ => EpollFlags::EPOLLIN,
@@ -83,7 +83,7 @@ impl Poll {
     }
 
     /// Stops watching `fd`. Closing it is not enough: a child that was just forked has a copy.
-    pub fn remove(&self, fd: impl AsFd) {
+    pub(crate) fn remove(&self, fd: impl AsFd) {
         // ENOENT: it was not watched.
         let _ = self.0.delete(fd);
     }
@@ -92,7 +92,7 @@ impl Poll {
     ///
     /// # Errors
     /// What epoll_wait(2) gives; none is expected.
-    pub fn wait(&self, timeout: EpollTimeout) -> io::Result<Vec<Source>> {
+    pub(crate) fn wait(&self, timeout: EpollTimeout) -> io::Result<Vec<Source>> {
         let mut events = [EpollEvent::empty(); BATCH];
         let count = match self.0.wait(&mut events, timeout) {
             Ok(count) => count,

@@ -6,7 +6,7 @@ use crate::tls::Problem;
 
 /// Collects problems service by service.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Found>);
+pub(super) struct Problems(Vec<Found>);
 
 #[derive(Debug)]
 struct Found {
@@ -20,7 +20,7 @@ struct Found {
 impl Problems {
     /// Adds what was found for one service. An error is reported for each line that needs mending; a
     /// warning or note is about the file itself.
-    pub fn add(&mut self, service: &Service, problems: Vec<Problem>) {
+    pub(super) fn add(&mut self, service: &Service, problems: Vec<Problem>) {
         for problem in problems {
             let diagnostic = Diagnostic {
                 severity: problem.severity,
@@ -45,7 +45,7 @@ impl Problems {
     }
 
     /// One diagnostic for each problem.
-    pub fn told(self) -> impl Iterator<Item = Diagnostic> {
+    pub(super) fn told(self) -> impl Iterator<Item = Diagnostic> {
         self.0.into_iter().map(|found| {
             let services = found.services.join("], [");
             Diagnostic {

@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The certificates that services present, and when they are checked next.
 #[derive(Debug)]
-pub struct Reminders {
+pub(super) struct Reminders {
     ends: Vec<End>,
     next: Instant,
 }
@@ -28,7 +28,7 @@ struct End {
 
 impl Reminders {
     /// Those of these services; certificates near expiry were already reported at load.
-    pub fn of(services: &[ServiceContext]) -> Reminders {
+    pub(super) fn of(services: &[ServiceContext]) -> Reminders {
         let end =
             |service: &ServiceContext, options: Option<&TlsOptions>, tls: Option<&Context>| {
                 Some(End {
@@ -51,12 +51,12 @@ impl Reminders {
     }
 
     /// When [`Reminders::remind`] has something to check.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         (!self.ends.is_empty()).then_some(self.next)
     }
 
     /// Logs each certificate that has expired or soon will, if a check is due.
-    pub fn remind(&mut self, now: Instant, log: &Log) {
+    pub(super) fn remind(&mut self, now: Instant, log: &Log) {
         if self.next > now {
             return;
         }

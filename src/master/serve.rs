@@ -41,7 +41,7 @@ const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 
 /// A serving master.
-pub struct Serving {
+pub(super) struct Serving {
     poll: Rc<Poll>,
     /// The listeners are being polled.
     listening: bool,
@@ -77,7 +77,7 @@ impl Serving {
     ///
     /// # Errors
     /// One of them cannot be polled.
-    pub fn new(
+    pub(super) fn new(
         supervisor: Channel,
         leash: Leash,
         connections: SharedWords,
@@ -116,7 +116,7 @@ impl Serving {
     ///
     /// # Errors
     /// What epoll_wait(2) gives; the supervisor cannot be reached.
-    pub fn run(mut self, jailed: &Jailed) -> io::Result<()> {
+    pub(super) fn run(mut self, jailed: &Jailed) -> io::Result<()> {
         loop {
             if let Err(error) = self.workers.start_due(jailed) {
                 crate::error!(

@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 /// A worker that takes nothing for this long gets nothing more, and others get what it has not claimed.
 const STANDS_STILL: Duration = Duration::from_secs(3);
 /// After this long it is killed, since its own connections are stalled as well.
-pub const LIFELESS: Duration = Duration::from_secs(20);
+pub(super) const LIFELESS: Duration = Duration::from_secs(20);
 /// The most time that counts between two checks: a master that was itself stopped, or suspended with
 /// its machine, has seen nothing of the rest.
 const BEAT: Duration = Duration::from_millis(250);
 
 /// The clock for stalls: only time in which the master itself ran.
 #[derive(Debug)]
-pub struct StallClock(Instant);
+pub(super) struct StallClock(Instant);
 
 impl StallClock {
     /// Starts now.
-    pub fn new() -> StallClock {
+    pub(super) fn new() -> StallClock {
         StallClock(Instant::now())
     }
 
     /// The time observed since the last call.
-    pub fn look(&mut self, now: Instant) -> Duration {
+    pub(super) fn look(&mut self, now: Instant) -> Duration {
         let passed = now.duration_since(self.0).min(BEAT);
         self.0 = now;
         passed
@@ -31,7 +31,7 @@ impl StallClock {
 
 /// What to do about a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StallAction {
+pub(super) enum StallAction {
     /// Nothing.
     Leave,
     /// Take back what it has not claimed.
@@ -42,7 +42,7 @@ pub enum StallAction {
 
 /// One worker's stall.
 #[derive(Debug, Default)]
-pub struct Stall {
+pub(super) struct Stall {
     /// What it had claimed and closed at the last check.
     seen: (u64, u64),
     /// How long it has taken nothing.
@@ -55,7 +55,7 @@ pub struct Stall {
 impl Stall {
     /// Checks a worker by what it has claimed and closed, and by whether anything waits for it;
     /// `passed` is the time since the last check.
-    pub fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> StallAction {
+    pub(super) fn look(&mut self, seen: (u64, u64), waits: bool, passed: Duration) -> StallAction {
         if seen != self.seen || !(self.revoked || waits) {
             self.seen = seen;
             self.still = Duration::ZERO;

@@ -34,7 +34,7 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What every worker is started with.
 #[derive(Debug)]
-pub struct WorkerConfig {
+pub(crate) struct WorkerConfig {
     /// The number of this generation.
     pub generation: u64,
     /// The services.
@@ -59,7 +59,7 @@ pub struct WorkerConfig {
 
 /// All workers of a generation.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     slots: Vec<Slot>,
     config: WorkerConfig,
     /// Connections without a worker, because the last one died.
@@ -71,7 +71,7 @@ pub struct Workers {
 
 impl Workers {
     /// One slot for each scoreboard row; no worker is started yet.
-    pub fn new(config: WorkerConfig) -> Workers {
+    pub(crate) fn new(config: WorkerConfig) -> Workers {
         let slots = (0..config.scoreboard.workers())
             .map(|_| Slot {
                 process: None,
@@ -91,12 +91,12 @@ impl Workers {
     }
 
     /// The services that they serve.
-    pub fn services(&self) -> &[ServiceContext] {
+    pub(crate) fn services(&self) -> &[ServiceContext] {
         &self.config.services
     }
 
     /// What the master polls: workers' messages, and other sources.
-    pub fn poll(&self) -> Rc<Poll> {
+    pub(crate) fn poll(&self) -> Rc<Poll> {
         Rc::clone(&self.config.poll)
     }
 
@@ -104,7 +104,7 @@ impl Workers {
     ///
     /// # Errors
     /// No process or descriptor is available; it is tried again later.
-    pub fn start_due(&mut self, jailed: &Jailed) -> io::Result<()> {
+    pub(crate) fn start_due(&mut self, jailed: &Jailed) -> io::Result<()> {
         let now = Instant::now();
         for index in 0..self.slots.len() {
             if self.slots[index].start_at.is_some_and(|at| at <= now) {
@@ -165,7 +165,7 @@ impl Workers {
     }
 
     /// Replaces the helper of that kind: every worker gets new sockets to it.
-    pub fn replace_helper(&mut self, kind: Kind, channel: Channel) -> Heard {
+    pub(crate) fn replace_helper(&mut self, kind: Kind, channel: Channel) -> Heard {
         self.config.helpers.replace(kind, channel);
         let mut heard = Heard::default();
         for index in 0..self.slots.len() {
@@ -179,7 +179,7 @@ impl Workers {
     }
 
     /// Sends one message to every worker.
-    pub fn say(&mut self, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> Heard {
+    pub(crate) fn say(&mut self, word: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> Heard {
         let mut heard = Heard::default();
         for index in 0..self.slots.len() {
             heard.count(self.say_to(index, word, descriptors));
@@ -188,7 +188,7 @@ impl Workers {
     }
 
     /// Tells each worker to drain, once, when all its sockets have been sent.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         let unassigned = !self.unassigned.is_empty();
         for slot in &mut self.slots {
             if let Some(running) = &mut slot.process
@@ -212,25 +212,25 @@ impl Workers {
     }
 
     /// The channel of one worker.
-    pub fn channel(&self, index: usize) -> Option<&Channel> {
+    pub(crate) fn channel(&self, index: usize) -> Option<&Channel> {
         Some(&self.slots[index].process.as_ref()?.channel)
     }
 
     /// A worker's threads are running.
-    pub fn mark_ready(&mut self, index: usize) {
+    pub(crate) fn mark_ready(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
             running.ready = true;
         }
     }
 
     /// Whether every worker is ready.
-    pub fn all_ready(&self) -> bool {
+    pub(crate) fn all_ready(&self) -> bool {
         let ready = |slot: &Slot| slot.process.as_ref().is_some_and(|worker| worker.ready);
         self.slots.iter().all(ready)
     }
 
     /// Whether no worker process is left.
-    pub fn none_left(&self) -> bool {
+    pub(crate) fn none_left(&self) -> bool {
         self.slots.iter().all(|slot| slot.process.is_none())
     }
 
@@ -264,12 +264,12 @@ impl Workers {
     }
 
     /// Whether a worker has room for another connection now.
-    pub fn have_room(&self) -> bool {
+    pub(crate) fn have_room(&self) -> bool {
         self.unassigned.is_empty() && self.least_busy(false).is_some()
     }
 
     /// Whether every running worker is at its limit of sessions.
-    pub fn at_capacity(&self) -> bool {
+    pub(crate) fn at_capacity(&self) -> bool {
         let mut running = (0..self.slots.len())
             .filter(|&index| self.takes(index))
             .peekable();
@@ -277,19 +277,19 @@ impl Workers {
     }
 
     /// Connections in all workers, including those on their way there.
-    pub fn connections(&self) -> u64 {
+    pub(crate) fn connections(&self) -> u64 {
         (0..self.slots.len())
             .map(|index| self.load(index) as u64)
             .sum()
     }
 
     /// The most connections of one worker.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.config.capacity
     }
 
     /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
-    pub fn assign(&mut self, accepted: Accepted) {
+    pub(crate) fn assign(&mut self, accepted: Accepted) {
         // In client mode each worker has sessions of its own with the server; adit's own tickets work
         // in all workers.
         let service = self.config.services.get(accepted.connection.service);
@@ -301,7 +301,7 @@ impl Workers {
     }
 
     /// Releases what was claimed, which until then counts twice, as waiting and as active.
-    pub fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let row = self.config.scoreboard.worker(index);
             slot.queue.claim(row.last_claimed());
@@ -309,7 +309,7 @@ impl Workers {
     }
 
     /// Sends what was assigned and releases what was claimed. Returns whether anything is unclaimed.
-    pub fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         for accepted in std::mem::take(&mut self.unassigned) {
             self.assign(accepted);
         }
@@ -327,7 +327,7 @@ impl Workers {
     }
 
     /// Checks for workers that have been sent something and are stalled.
-    pub fn look_after(&mut self) {
+    pub(crate) fn look_after(&mut self) {
         let passed = self.clock.look(Instant::now());
         if self.cut.is_some() {
             return;
@@ -382,7 +382,7 @@ impl Workers {
     }
 
     /// A child died; returns whether it was a worker. What it had not claimed goes to others.
-    pub fn died(&mut self, pid: Pid, how: &str, replace: bool) -> bool {
+    pub(crate) fn died(&mut self, pid: Pid, how: &str, replace: bool) -> bool {
         let is_it = |slot: &Slot| slot.process.as_ref().is_some_and(|w| w.pid == pid);
         let Some(index) = self.slots.iter().position(is_it) else {
             return false;
@@ -422,12 +422,12 @@ impl Workers {
     }
 
     /// When the next worker is to be started.
-    pub fn next_start(&self) -> Option<Instant> {
+    pub(crate) fn next_start(&self) -> Option<Instant> {
         self.slots.iter().filter_map(|slot| slot.start_at).min()
     }
 
     /// Starts no worker any more, except one that connections without a worker wait for.
-    pub fn stop_starting(&mut self) {
+    pub(crate) fn stop_starting(&mut self) {
         let soonest = self.next_start().filter(|_| self.unservable());
         let is_soonest = |slot: &Slot| soonest.is_some() && slot.start_at == soonest;
         let kept = self.slots.iter().position(is_soonest);
@@ -437,7 +437,7 @@ impl Workers {
     }
 
     /// Ends every connection; kills workers that do not comply in time.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.unassigned.clear();
         self.stop_starting();
         self.say(&ToWorker::Cut, &[]);
@@ -445,12 +445,12 @@ impl Workers {
     }
 
     /// When [`Workers::kill_overdue`] has something to do.
-    pub fn cut_deadline(&self) -> Option<Instant> {
+    pub(crate) fn cut_deadline(&self) -> Option<Instant> {
         self.cut.filter(|_| !self.none_left())
     }
 
     /// Kills workers that were told to end and have not: a stalled process reacts to nothing else.
-    pub fn kill_overdue(&mut self) {
+    pub(crate) fn kill_overdue(&mut self) {
         let now = Instant::now();
         if self.cut_deadline().is_some_and(|end| end <= now) {
             for running in self.slots.iter().filter_map(|slot| slot.process.as_ref()) {
@@ -463,7 +463,7 @@ impl Workers {
 
     /// A worker closed its end of the channel, or sent an invalid message. It has exited, which SIGCHLD
     /// will report, or it is no longer trusted as a worker.
-    pub fn hung_up(&mut self, index: usize) {
+    pub(crate) fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
             // A closed channel stays readable forever; the child's death reports the rest.
             running.stop_polling(&self.config.poll);

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// One process, and never another that was given its number later.
 #[derive(Debug)]
-pub enum Handle {
+pub(crate) enum Handle {
     /// pidfd_open(2), since Linux 5.3, and the process's number.
     Descriptor(OwnedFd, Pid),
     /// The number and the start time: a later process with this number started later.
@@ -32,7 +32,7 @@ impl Handle {
     ///
     /// # Errors
     /// There is none; without pidfd_open(2), /proc cannot be read.
-    pub fn of(pid: Pid) -> io::Result<Handle> {
+    pub(crate) fn of(pid: Pid) -> io::Result<Handle> {
         // SAFETY: pidfd_open(2) takes two numbers.
         let made = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
         match Errno::result(made) {
@@ -52,7 +52,7 @@ impl Handle {
     ///
     /// # Errors
     /// It has ended, or this user may not.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match self {
             Handle::Descriptor(handle, pid) => match signal_through(handle, signal) {
                 // A filter may know pidfd_open(2) alone. A real EPERM comes again from kill(2).
@@ -69,7 +69,7 @@ impl Handle {
     ///
     /// # Errors
     /// What poll(2) gives.
-    pub fn wait_for_end(&self) -> io::Result<()> {
+    pub(crate) fn wait_for_end(&self) -> io::Result<()> {
         match self {
             Handle::Descriptor(handle, _) => {
                 let mut ended = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];

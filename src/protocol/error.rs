@@ -7,7 +7,7 @@ use crate::config::Protocol;
 
 /// What the dialogue waited for when it went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
+pub(crate) enum Awaited {
     /// The server's greeting.
     Greeting,
     /// The answer to SMTP's EHLO.
@@ -24,7 +24,7 @@ pub enum Awaited {
 /// says whose fault it is and what was expected. A server's words are shown sanitised and cut to
 /// 80 characters, a client's never.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProtocolError {
+pub(crate) enum ProtocolError {
     /// The server understood, and said no.
     Refused {
         /// The protocol spoken.
@@ -314,7 +314,7 @@ fn starter(protocol: Protocol) -> &'static str {
 }
 
 /// As `protocol = NAME` gives it.
-pub fn name(protocol: Protocol) -> &'static str {
+pub(crate) fn name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Smtp => "smtp",
         Protocol::Pop3 => "pop3",

@@ -22,15 +22,15 @@ use std::time::Duration;
 
 use crate::config::Protocol;
 
-pub use error::{Awaited, ProtocolError, name};
-pub use offers::Offers;
-pub use opening::{Opening, OwnTls, greeting};
+pub(crate) use error::{Awaited, ProtocolError, name};
+pub(crate) use offers::Offers;
+pub(crate) use opening::{Opening, OwnTls, greeting};
 use script::script;
-pub use socks::SocksError;
+pub(crate) use socks::SocksError;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// Accepted: the client.
     Front,
     /// Connected: the server.
@@ -48,7 +48,7 @@ impl fmt::Display for Side {
 
 /// What happened.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// The dialogue begins; given once, first.
     Start,
     /// Bytes came in from an end.
@@ -67,7 +67,7 @@ pub enum Event<'a> {
 
 /// Where a client asks to be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// An address.
     Address(SocketAddr),
     /// A name, to be resolved on our side, and a port.
@@ -85,7 +85,7 @@ impl fmt::Display for Target {
 
 /// Why a connection cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreachable {
+pub(crate) enum Unreachable {
     /// The service does not connect there.
     Forbidden,
     /// The name does not resolve.
@@ -104,14 +104,14 @@ pub enum Unreachable {
 
 /// What a dialogue needs to know from the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// The addresses of a name.
     Addresses(String),
 }
 
 /// What to do, in order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Write these bytes to that end.
     Send(Side, Vec<u8>),
     /// Give an `Event::Timer` after this long; a new one replaces it.
@@ -127,7 +127,7 @@ pub enum Action {
 
 /// How the dialogue stands after an event.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// It goes on.
     More,
     /// Its part is over: the next stage begins.
@@ -139,19 +139,19 @@ pub enum Progress {
 
 /// A line may be this long, in bytes, its end not counted. RFC 5321 asks for 512, RFC 9051
 /// suggests 8192.
-pub const LINE_MAX: usize = 8 * 1024;
+pub(crate) const LINE_MAX: usize = 8 * 1024;
 /// What one end may have said ahead of its turn, in bytes.
-pub const AHEAD_MAX: usize = 64 * 1024;
+pub(crate) const AHEAD_MAX: usize = 64 * 1024;
 /// A reply of the server may be this long, in bytes, in any number of lines: it is taken line by line.
-pub const REPLY_MAX: usize = 1 << 20;
+pub(crate) const REPLY_MAX: usize = 1 << 20;
 /// A client may give this many commands before the one that starts TLS.
-pub const COMMANDS_MAX: u16 = 64;
+pub(crate) const COMMANDS_MAX: u16 = 64;
 /// How long a server-mode service waits for a client that begins with TLS at once, before it
 /// speaks plain; stunnel's 200 ms.
-pub const DIRECT_TLS_WAIT: Duration = Duration::from_millis(200);
+pub(crate) const DIRECT_TLS_WAIT: Duration = Duration::from_millis(200);
 
 /// A dialogue with one end or both, from `Event::Start` to `Progress::Next`.
-pub trait Dialogue: fmt::Debug + Send {
+pub(crate) trait Dialogue: fmt::Debug + Send {
     /// Takes an event and pushes what to do to `out`; that is to be carried out in order, also
     /// when an error is returned: a client that still speaks plain is told before it is cut.
     ///
@@ -173,7 +173,7 @@ pub trait Dialogue: fmt::Debug + Send {
 /// The dialogue of `protocol`, waiting for `Event::Start`. `client`: a plain client in front and a server
 /// behind that speaks STARTTLS; otherwise the reverse. `protocol_host` is the name said in
 /// SMTP's EHLO (client mode), `localhost` when not given.
-pub fn dialogue(
+pub(crate) fn dialogue(
     protocol: Protocol,
     client: bool,
     protocol_host: Option<&str>,

@@ -23,7 +23,7 @@ const GREETING: usize = 10;
 
 /// See the module.
 #[derive(Debug)]
-pub enum Offers {
+pub(crate) enum Offers {
     /// The server has sent only this much of a greeting, which was passed on.
     Greeting([u8; GREETING], usize),
     /// It is a mail server.
@@ -34,7 +34,7 @@ pub enum Offers {
 
 impl Offers {
     /// `greeted`: the protocol of the dialogue before TLS, in which the server has greeted already.
-    pub fn new(greeted: Option<Protocol>) -> Offers {
+    pub(crate) fn new(greeted: Option<Protocol>) -> Offers {
         match greeted {
             Some(Protocol::Smtp) => Offers::Mail(Box::new(Mail::new(Kind::Smtp))),
             Some(Protocol::Pop3) => Offers::Mail(Box::new(Mail::new(Kind::Pop3))),
@@ -46,13 +46,13 @@ impl Offers {
     }
 
     /// Whether everything passes unchanged from here on.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self, Offers::Over)
     }
 
     /// Takes note of what the client says. If that ends the filter, what was held back of the server's
     /// words is appended to `out`.
-    pub fn client_says(&mut self, words: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn client_says(&mut self, words: &[u8], out: &mut Vec<u8>) {
         match self {
             Offers::Greeting(..) if !words.is_empty() => *self = Offers::Over,
             Offers::Mail(mail) => {
@@ -64,7 +64,7 @@ impl Offers {
     }
 
     /// Filters what the server says; what may pass is appended to `out`.
-    pub fn server_says(&mut self, words: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn server_says(&mut self, words: &[u8], out: &mut Vec<u8>) {
         let mut rest = words;
         while let Offers::Greeting(head, length) = self
             && let Some((&byte, behind)) = rest.split_first()
@@ -86,7 +86,7 @@ impl Offers {
     }
 
     /// The server sent its last byte: appends what was held back to `out`.
-    pub fn server_ends(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn server_ends(&mut self, out: &mut Vec<u8>) {
         if let Offers::Mail(mail) = self {
             mail.release(out);
         }
@@ -145,7 +145,7 @@ fn judge(head: [u8; GREETING], length: usize) -> Offers {
 
 /// The conversation with a mail server.
 #[derive(Debug)]
-pub struct Mail {
+pub(crate) struct Mail {
     protocol: Kind,
     client: Client,
     /// SMTP, POP3: commands that await a reply, oldest first.

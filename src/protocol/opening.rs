@@ -36,7 +36,7 @@ impl Mail {
 }
 
 /// The protocol whose server greets so and starts TLS on demand; `None` for any other.
-pub fn greeting(words: &[u8]) -> Option<Protocol> {
+pub(crate) fn greeting(words: &[u8]) -> Option<Protocol> {
     match Mail::greeting(words) {
         Some(Mail::Smtp) => Some(Protocol::Smtp),
         Some(Mail::Pop3) => Some(Protocol::Pop3),
@@ -50,7 +50,7 @@ pub fn greeting(words: &[u8]) -> Option<Protocol> {
 
 /// How a local client starts TLS itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnTls {
+pub(crate) enum OwnTls {
     /// It sends a ClientHello.
     Handshake,
     /// It sends `STARTTLS` or `STLS`, with or without a tag.
@@ -68,7 +68,7 @@ const LONGEST: u16 = 4096;
 
 /// Inspects the first lines of a local client.
 #[derive(Debug, Default)]
-pub struct Opening {
+pub(crate) struct Opening {
     line: [u8; ROOM],
     /// Length of the line so far; only the first [`ROOM`] bytes are kept.
     length: u16,
@@ -79,12 +79,12 @@ pub struct Opening {
 
 impl Opening {
     /// Whether the inspection has ended.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
     /// Takes what the client says. Returns a finding once.
-    pub fn hear(&mut self, words: &[u8]) -> Option<OwnTls> {
+    pub(crate) fn hear(&mut self, words: &[u8]) -> Option<OwnTls> {
         for &byte in words {
             if self.over {
                 return None;

@@ -20,7 +20,7 @@ const WORD_MAX: usize = 255;
 
 /// What a SOCKS client may do wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SocksError {
+pub(crate) enum SocksError {
     /// It begins with this byte, which is neither version.
     Version(u8),
     /// Version 5: it offers only ways of authentication that are not served.

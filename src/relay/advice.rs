@@ -15,36 +15,36 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Watches for a server that stays silent after it was connected.
 #[derive(Debug)]
-pub struct Silence {
+pub(crate) struct Silence {
     /// When to warn; `None` once the server has spoken or the warning was given.
     at: Option<Instant>,
 }
 
 impl Silence {
     /// The server was connected just now.
-    pub fn begin(now: Instant) -> Self {
+    pub(crate) fn begin(now: Instant) -> Self {
         Self {
             at: Some(now + LONG),
         }
     }
 
     /// Nothing to watch: the client speaks first.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { at: None }
     }
 
     /// The server spoke.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.at = None;
     }
 
     /// When to warn.
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.at
     }
 
     /// Whether to warn now, at the latest when `patience` ends. True once.
-    pub fn is_long(&mut self, now: Instant, patience: Instant) -> bool {
+    pub(crate) fn is_long(&mut self, now: Instant, patience: Instant) -> bool {
         self.at
             .take_if(|at| now >= *at || now >= patience)
             .is_some()
@@ -63,7 +63,7 @@ fn ports(protocol: Protocol) -> Option<(&'static str, &'static str)> {
 }
 
 /// Warns that the server does not send the greeting that the dialogue waits for.
-pub fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
+pub(crate) fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
     let (config, seconds) = (common.config(), waited.as_secs());
     let (service, word) = (&config.name, name(protocol));
     let Some((direct, plain)) = ports(protocol) else {
@@ -83,7 +83,7 @@ pub fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
 }
 
 /// Warns that the server does not answer the ClientHello.
-pub fn no_hello(waited: Duration, common: &Common) {
+pub(crate) fn no_hello(waited: Duration, common: &Common) {
     let (service, seconds) = (&common.config().name, waited.as_secs());
     warning!(
         common.log,
@@ -93,7 +93,7 @@ pub fn no_hello(waited: Duration, common: &Common) {
 }
 
 /// Warns that the server answered the ClientHello with a plain-text greeting.
-pub fn plain_greeting(protocol: Protocol, common: &Common) {
+pub(crate) fn plain_greeting(protocol: Protocol, common: &Common) {
     let (service, word) = (&common.config().name, name(protocol));
     let Some((direct, _)) = ports(protocol) else {
         return;
@@ -106,7 +106,7 @@ pub fn plain_greeting(protocol: Protocol, common: &Common) {
 }
 
 /// Logs that the local client starts TLS itself, once for each service.
-pub fn own_tls(how: OwnTls, common: &Common, resources: &Resources) {
+pub(crate) fn own_tls(how: OwnTls, common: &Common, resources: &Resources) {
     let bit = match how {
         OwnTls::Handshake => 1,
         OwnTls::Starttls => 2,

@@ -6,21 +6,21 @@ use std::ops::Range;
 use crate::protocol::Action;
 
 /// The most that one read takes, in bytes.
-pub const READ: usize = 64 * 1024;
+pub(crate) const READ: usize = 64 * 1024;
 
 /// Room for a whole TLS record and its header: 2^14 + 2048 + 5 (RFC 5246, 6.2.3), rounded up.
-pub const SMALL: usize = 18 * 1024 + 512;
+pub(crate) const SMALL: usize = 18 * 1024 + 512;
 
 /// Room for everything that one read can turn into: with the smallest of records, TLS to TLS,
 /// 23 bytes can become 30. Half as much again is enough.
-pub const LARGE: usize = READ + READ / 2;
+pub(crate) const LARGE: usize = READ + READ / 2;
 
 /// How much memory a thread's pool keeps for the next session that needs it, in bytes.
 const KEPT: usize = 4 * 1024 * 1024;
 
 /// The buffers that no session has at the moment.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     small: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
     lent: usize,
@@ -53,14 +53,14 @@ impl Pool {
     }
 
     /// Gives back the memory of the buffers that no session has.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.small = Vec::new();
         self.large = Vec::new();
     }
 
     /// How many buffers sessions hold now.
     #[cfg(test)]
-    pub fn lent(&self) -> usize {
+    pub(crate) fn lent(&self) -> usize {
         self.lent
     }
 }
@@ -68,7 +68,7 @@ impl Pool {
 /// Bytes that wait; owns memory only while there are some. It must be empty, or be cleared, before
 /// it is dropped: the pool counts what it lent.
 #[derive(Debug, Default)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     block: Option<Box<[u8]>>,
     start: usize,
     end: usize,
@@ -76,24 +76,24 @@ pub struct Buffer {
 
 impl Buffer {
     /// How many bytes wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.end - self.start
     }
 
     /// Whether none waits (and so no memory is held).
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// The waiting bytes, oldest first.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.block
             .as_deref()
             .map_or(&[], |block| &block[self.start..self.end])
     }
 
     /// The waiting bytes, to be worked on in place.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         match self.block.as_deref_mut() {
             Some(block) => &mut block[self.start..self.end],
             None => &mut [],
@@ -101,7 +101,7 @@ impl Buffer {
     }
 
     /// Adds `bytes` behind what waits.
-    pub fn push(&mut self, bytes: &[u8], pool: &mut Pool) {
+    pub(crate) fn push(&mut self, bytes: &[u8], pool: &mut Pool) {
         if bytes.is_empty() {
             return;
         }
@@ -114,7 +114,7 @@ impl Buffer {
 
     /// The room behind what waits, to be read into; made larger first if it is below `least`.
     /// [`Buffer::grown`] adds the part that was filled.
-    pub fn room(&mut self, least: usize, pool: &mut Pool) -> &mut [u8] {
+    pub(crate) fn room(&mut self, least: usize, pool: &mut Pool) -> &mut [u8] {
         self.reserve(least, pool);
         match self.block.as_deref_mut() {
             Some(block) => &mut block[self.end..],
@@ -123,24 +123,24 @@ impl Buffer {
     }
 
     /// Adds what was put into [`Buffer::room`].
-    pub fn grown(&mut self, by: usize) {
+    pub(crate) fn grown(&mut self, by: usize) {
         self.end += by;
     }
 
     /// Takes away the first `count` bytes; the memory goes back when nothing is left.
-    pub fn consume(&mut self, count: usize, pool: &mut Pool) {
+    pub(crate) fn consume(&mut self, count: usize, pool: &mut Pool) {
         self.start += count.min(self.len());
         self.settle(pool);
     }
 
     /// Takes away everything.
-    pub fn clear(&mut self, pool: &mut Pool) {
+    pub(crate) fn clear(&mut self, pool: &mut Pool) {
         self.start = self.end;
         self.settle(pool);
     }
 
     /// Gives the memory back if nothing waits.
-    pub fn settle(&mut self, pool: &mut Pool) {
+    pub(crate) fn settle(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
             if let Some(block) = self.block.take() {
@@ -174,7 +174,7 @@ impl Buffer {
 /// A relay thread's own memory, through which all its sessions' bytes pass. Nothing stays in it
 /// from one step to the next.
 #[derive(Debug)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     /// Read into, and decrypted in place. [`READ`] bytes behind room for an incomplete record.
     pub read: Box<[u8]>,
     /// Encrypted into.
@@ -191,7 +191,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// Allocates it.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             read: vec![0; SMALL + READ].into_boxed_slice(),
             write: vec![0; LARGE].into_boxed_slice(),

@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Connecting {
+pub(crate) struct Connecting {
     stage: Stage,
     /// Addresses not tried yet, the next one last.
     left: Vec<Upstream>,
@@ -42,7 +42,7 @@ pub struct Connecting {
 
 /// A connection to the server, of which the back is made.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     socket: OwnedFd,
     /// TCP, not a Unix socket.
     tcp: bool,
@@ -61,7 +61,7 @@ impl From<Connection> for End {
 
 /// How far connecting got.
 #[derive(Debug)]
-pub enum Reached {
+pub(crate) enum Reached {
     /// It waits for an event or its time.
     Waiting(Connecting),
     /// The server is reached.
@@ -91,7 +91,7 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    pub fn begin(target: Option<Target>, context: &mut Context<'_>) -> Self {
+    pub(crate) fn begin(target: Option<Target>, context: &mut Context<'_>) -> Self {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         let wanted;
@@ -135,7 +135,7 @@ impl Connecting {
     }
 
     /// When it must be stepped though nothing happened.
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Resolving(_, deadline) => Some(*deadline),
             Stage::Next => None,
@@ -145,14 +145,14 @@ impl Connecting {
     }
 
     /// Takes note of an event on the connecting socket.
-    pub fn note(&mut self, ready: Readiness) {
+    pub(crate) fn note(&mut self, ready: Readiness) {
         if let Stage::Pending(attempt) = &mut self.stage {
             attempt.ready.merge(ready);
         }
     }
 
     /// Takes an answer to a question about a name.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         id: u64,
         answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
@@ -167,7 +167,11 @@ impl Connecting {
     ///
     /// # Errors
     /// No address is left, or the client is gone.
-    pub fn step(mut self, front: &mut End, mut context: Context<'_>) -> Result<Reached, Ending> {
+    pub(crate) fn step(
+        mut self,
+        front: &mut End,
+        mut context: Context<'_>,
+    ) -> Result<Reached, Ending> {
         if let Err(ending) = watch_front(front, &mut context) {
             self.dissolve(context.resources);
             return Err(ending);
@@ -224,7 +228,7 @@ impl Connecting {
     }
 
     /// Gives back what it holds.
-    pub fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn dissolve(self, resources: &mut Resources) {
         match self.stage {
             Stage::Resolving(lookup, _) => lookup.dissolve(resources),
             Stage::Pending(attempt) => resources.closing.push(attempt.socket),

@@ -28,7 +28,7 @@ const SHORT: usize = 1024;
 
 /// The receiving direction of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     /// More may come.
     Open,
     /// It said that no more will come: FIN, or with TLS close_notify.
@@ -37,7 +37,7 @@ pub enum Reading {
 
 /// The sending direction of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writing {
+pub(crate) enum Writing {
     /// More may be sent.
     Open,
     /// The last is in `output`; a FIN follows when that is written.
@@ -48,7 +48,7 @@ pub enum Writing {
 
 /// The result of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
+pub(crate) enum Received {
     /// So many bytes.
     Bytes(usize),
     /// Nothing now.
@@ -59,7 +59,7 @@ pub enum Received {
 
 /// See the module.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     socket: OwnedFd,
     /// TCP, not a Unix socket.
     tcp: bool,
@@ -94,7 +94,7 @@ pub struct End {
 impl End {
     /// An end in plain on a connected, non-blocking socket, of TCP or not, that was registered with
     /// a poller, for room to write or not.
-    pub fn new(socket: OwnedFd, tcp: bool, room_watched: bool) -> Self {
+    pub(crate) fn new(socket: OwnedFd, tcp: bool, room_watched: bool) -> Self {
         Self {
             socket,
             tcp,
@@ -119,25 +119,25 @@ impl End {
     }
 
     /// Takes note of an event.
-    pub fn note(&mut self, ready: Readiness) {
+    pub(crate) fn note(&mut self, ready: Readiness) {
         self.ready.merge(ready);
     }
 
     /// Whether the socket is full and the poller does not watch for room yet. From here on it counts as watched.
-    pub fn must_watch_room(&mut self) -> bool {
+    pub(crate) fn must_watch_room(&mut self) -> bool {
         let must = !self.ready.writable && !self.room_watched;
         self.room_watched |= must;
         must
     }
 
     /// Whether a read may give something.
-    pub fn readable(&self) -> bool {
+    pub(crate) fn readable(&self) -> bool {
         self.ready.readable
     }
 
     /// Whether the socket has failed, as by an RST. A peer that has only closed may have sent
     /// something before, which is still to be carried.
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         self.ready.failed
     }
 
@@ -145,7 +145,7 @@ impl End {
     ///
     /// # Errors
     /// The socket is broken: ECONNRESET, ETIMEDOUT and their like.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Errno> {
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Errno> {
         if !self.ready.readable {
             return Ok(Received::Nothing);
         }
@@ -178,19 +178,19 @@ impl End {
     }
 
     /// Something came in since the last wait and caused nothing to be sent.
-    pub fn is_unanswered(&self) -> bool {
+    pub(crate) fn is_unanswered(&self) -> bool {
         self.unanswered > 0
     }
 
     /// The received bytes were passed on or answered.
-    pub fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.unanswered = 0;
     }
 
     /// The session waits: sends TCP's acknowledgement now if what came in caused nothing to be sent.
     /// TCP delays it by 40 ms, to go with an answer; a peer with Nagle's algorithm, which sends one
     /// short segment at a time, keeps its request back meanwhile.
-    pub fn acknowledge(&mut self) {
+    pub(crate) fn acknowledge(&mut self) {
         let unanswered = std::mem::take(&mut self.unanswered);
         // Bulk arrives as full segments, many to a record: TCP acknowledges every other one anyway.
         let bulk = self.goes_on && !self.input.is_empty() && unanswered >= SHORT;
@@ -205,7 +205,7 @@ impl End {
     ///
     /// # Errors
     /// As [`End::queue`].
-    pub fn hold(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+    pub(crate) fn hold(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
         if !self.output.is_empty() {
             return self.queue(bytes, pool);
         }
@@ -215,7 +215,7 @@ impl End {
     }
 
     /// Whether [`End::hold`] keeps something back.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.held
     }
 
@@ -223,13 +223,13 @@ impl End {
     ///
     /// # Errors
     /// As [`End::queue`].
-    pub fn release(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+    pub(crate) fn release(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
         self.held = false;
         self.flush(pool)
     }
 
     /// How many bytes wait for the socket.
-    pub fn unsent(&self) -> usize {
+    pub(crate) fn unsent(&self) -> usize {
         match self.held {
             true => 0,
             false => self.output.len(),
@@ -240,7 +240,7 @@ impl End {
     ///
     /// # Errors
     /// The socket is broken: EPIPE, ECONNRESET and their like.
-    pub fn queue(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
+    pub(crate) fn queue(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), Errno> {
         if self.held && !bytes.is_empty() {
             if bytes.len() <= SMALL - self.output.len().min(SMALL) {
                 self.output.push(bytes, pool);
@@ -260,7 +260,7 @@ impl End {
     ///
     /// # Errors
     /// As [`End::queue`].
-    pub fn queue_pieces(
+    pub(crate) fn queue_pieces(
         &mut self,
         work: &[u8],
         ranges: &[Range<usize>],
@@ -292,7 +292,7 @@ impl End {
     ///
     /// # Errors
     /// As [`End::queue`].
-    pub fn flush(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+    pub(crate) fn flush(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
         if self.held && self.writing == Writing::Open {
             return Ok(0);
         }
@@ -316,7 +316,7 @@ impl End {
     ///
     /// # Errors
     /// As [`End::queue`].
-    pub fn finish(&mut self, alert: &mut Vec<u8>, pool: &mut Pool) -> Result<(), Errno> {
+    pub(crate) fn finish(&mut self, alert: &mut Vec<u8>, pool: &mut Pool) -> Result<(), Errno> {
         if self.writing != Writing::Open {
             return Ok(());
         }
@@ -336,7 +336,7 @@ impl End {
     }
 
     /// Takes plaintext back that was heard and not used: TLS begins, and it is the first of it.
-    pub fn take_back(&mut self, pool: &mut Pool) {
+    pub(crate) fn take_back(&mut self, pool: &mut Pool) {
         if !self.plain.is_empty() {
             self.input.push(self.plain.bytes(), pool);
             self.plain.clear(pool);
@@ -344,7 +344,7 @@ impl End {
     }
 
     /// Closing will send an RST, not a FIN: what was on its way is thrown away.
-    pub fn reset_on_close(&self) -> Result<(), Errno> {
+    pub(crate) fn reset_on_close(&self) -> Result<(), Errno> {
         let linger = libc::linger {
             l_onoff: 1,
             l_linger: 0,
@@ -354,7 +354,7 @@ impl End {
 
     /// Sends what waits (an alert, a farewell) and a FIN, and reads away what came in: closing a
     /// socket with unread bytes sends an RST, which can overtake them.
-    pub fn let_last_words_arrive(&mut self, scratch: &mut [u8], pool: &mut Pool) {
+    pub(crate) fn let_last_words_arrive(&mut self, scratch: &mut [u8], pool: &mut Pool) {
         self.writing = Writing::Finishing;
         if self.flush(pool).is_err() {
             return;
@@ -367,17 +367,17 @@ impl End {
     }
 
     /// The address that the socket has on this machine.
-    pub fn local_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         local_address(&self.socket)
     }
 
     /// Takes the error that the socket holds, if there is one.
-    pub fn take_error(&self) -> Option<Errno> {
+    pub(crate) fn take_error(&self) -> Option<Errno> {
         take_error(&self.socket)
     }
 
     /// Gives every buffer back and the socket out, to be closed when the event batch is done.
-    pub fn dissolve(mut self, pool: &mut Pool) -> OwnedFd {
+    pub(crate) fn dissolve(mut self, pool: &mut Pool) -> OwnedFd {
         self.input.clear(pool);
         self.plain.clear(pool);
         self.output.clear(pool);
@@ -421,7 +421,7 @@ impl AsFd for End {
 }
 
 /// Takes the error that a socket holds, if there is one.
-pub fn take_error(socket: &OwnedFd) -> Option<Errno> {
+pub(crate) fn take_error(socket: &OwnedFd) -> Option<Errno> {
     match nix::sys::socket::getsockopt(socket, sockopt::SocketError) {
         Ok(0) => None,
         Ok(code) => Some(Errno::from_raw(code)),

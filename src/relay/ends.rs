@@ -5,7 +5,7 @@ use crate::protocol::Side;
 
 /// Both ends.
 #[derive(Debug)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// Accepted.
     pub front: End,
     /// Connected.
@@ -14,7 +14,7 @@ pub struct Pair {
 
 impl Pair {
     /// The end of `side`, and the other one.
-    pub fn facing(&mut self, side: Side) -> (&mut End, &mut End) {
+    pub(crate) fn facing(&mut self, side: Side) -> (&mut End, &mut End) {
         match side {
             Side::Front => (&mut self.front, &mut self.back),
             Side::Back => (&mut self.back, &mut self.front),
@@ -22,14 +22,14 @@ impl Pair {
     }
 
     /// The end of `side`.
-    pub fn end(&mut self, side: Side) -> &mut End {
+    pub(crate) fn end(&mut self, side: Side) -> &mut End {
         self.facing(side).0
     }
 }
 
 /// The ends that a dialogue speaks with.
 #[derive(Debug)]
-pub enum Ends<'a> {
+pub(crate) enum Ends<'a> {
     /// The client alone.
     Front(&'a mut End),
     /// Both.
@@ -38,7 +38,7 @@ pub enum Ends<'a> {
 
 impl Ends<'_> {
     /// The end of `side`, if it is there, and the other one.
-    pub fn facing(&mut self, side: Side) -> Option<(&mut End, Option<&mut End>)> {
+    pub(crate) fn facing(&mut self, side: Side) -> Option<(&mut End, Option<&mut End>)> {
         match (self, side) {
             (Ends::Front(front), Side::Front) => Some((front, None)),
             (Ends::Front(_), Side::Back) => None,
@@ -50,7 +50,7 @@ impl Ends<'_> {
     }
 
     /// The end of `side`, if it is there.
-    pub fn end(&mut self, side: Side) -> Option<&mut End> {
+    pub(crate) fn end(&mut self, side: Side) -> Option<&mut End> {
         self.facing(side).map(|(end, _)| end)
     }
 }

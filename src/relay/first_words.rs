@@ -8,7 +8,7 @@ use crate::protocol::{Offers, Opening, OwnTls};
 
 /// See the module.
 #[derive(Debug)]
-pub enum FirstWords {
+pub(super) enum FirstWords {
     /// Client mode: inspecting what the local client says.
     Client(Opening),
     /// The local client starts TLS itself; not logged yet.
@@ -21,7 +21,7 @@ pub enum FirstWords {
 
 impl FirstWords {
     /// At the start of a session.
-    pub fn of(config: &Service) -> Self {
+    pub(super) fn of(config: &Service) -> Self {
         match config.accepted_tls() {
             None => FirstWords::Client(Opening::default()),
             Some(_) => FirstWords::Over,
@@ -29,13 +29,13 @@ impl FirstWords {
     }
 
     /// Once TLS is established with the client, and the server speaks plain.
-    pub fn within_tls(config: &Service) -> Self {
+    pub(super) fn within_tls(config: &Service) -> Self {
         FirstWords::Server(Offers::new(config.protocol))
     }
 
     /// What was found, once.
     #[inline]
-    pub fn take_finding(&mut self) -> Option<OwnTls> {
+    pub(super) fn take_finding(&mut self) -> Option<OwnTls> {
         match *self {
             FirstWords::Found(how) => {
                 *self = FirstWords::Over;
@@ -46,7 +46,7 @@ impl FirstWords {
     }
 
     /// Inspects plaintext from a local client.
-    pub fn client_says(&mut self, words: &[u8]) {
+    pub(super) fn client_says(&mut self, words: &[u8]) {
         if let FirstWords::Client(opening) = self {
             if let Some(how) = opening.hear(words) {
                 *self = FirstWords::Found(how);
@@ -59,7 +59,7 @@ impl FirstWords {
     /// Inspects plaintext from the end without TLS: the local client, or the server behind server mode.
     /// Returns what to pass on; `kept` is scratch space for it.
     #[inline]
-    pub fn plain<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
+    pub(super) fn plain<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
             FirstWords::Over => words,
             _ => self.inspect(words, kept),
@@ -84,7 +84,7 @@ impl FirstWords {
 
     /// As [`FirstWords::plain`], for what the dialogue before TLS left over: there a local client's words
     /// were inspected already.
-    pub fn left_over<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
+    pub(super) fn left_over<'a>(&mut self, words: &'a [u8], kept: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
             FirstWords::Server(_) => self.plain(words, kept),
             _ => words,
@@ -92,7 +92,7 @@ impl FirstWords {
     }
 
     /// The end without TLS sent its last byte: puts what was held back into `kept`.
-    pub fn plain_ends(&mut self, kept: &mut Vec<u8>) {
+    pub(super) fn plain_ends(&mut self, kept: &mut Vec<u8>) {
         kept.clear();
         if let FirstWords::Server(offers) = self {
             offers.server_ends(kept);
@@ -103,7 +103,7 @@ impl FirstWords {
     /// Inspects decrypted plaintext: `work` at `ranges`. Returns what was held back of the server's words
     /// and is due now; `kept` is scratch space for it.
     #[inline]
-    pub fn decrypted<'a>(
+    pub(super) fn decrypted<'a>(
         &mut self,
         work: &[u8],
         ranges: &[Range<usize>],

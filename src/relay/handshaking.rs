@@ -23,7 +23,7 @@ const READS: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Handshaking {
+pub(crate) struct Handshaking {
     side: Side,
     handshake: Handshake,
     deadline: Instant,
@@ -41,7 +41,11 @@ impl Handshaking {
     ///
     /// # Errors
     /// TLS refuses to begin.
-    pub fn begin(side: Side, end: &mut End, context: &mut Context<'_>) -> Result<Self, Ending> {
+    pub(crate) fn begin(
+        side: Side,
+        end: &mut End,
+        context: &mut Context<'_>,
+    ) -> Result<Self, Ending> {
         let common = &*context.common;
         let service = common.service();
         let tls = match side {
@@ -76,12 +80,12 @@ impl Handshaking {
     }
 
     /// The end that it is on.
-    pub fn side(&self) -> Side {
+    pub(crate) fn side(&self) -> Side {
         self.side
     }
 
     /// When it must be stepped though nothing happened.
-    pub fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         let silence = self.silence.due();
         silence.map_or(self.deadline, |at| at.min(self.deadline))
     }
@@ -90,7 +94,7 @@ impl Handshaking {
     ///
     /// # Errors
     /// The handshake failed, took too long, or a peer is gone.
-    pub fn step(
+    pub(crate) fn step(
         mut self,
         end: &mut End,
         other: Option<&End>,

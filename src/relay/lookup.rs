@@ -23,13 +23,13 @@ enum Entry {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     entries: Vec<Entry>,
 }
 
 impl Lookup {
     /// Prepares to resolve `connect`. No host means loopback, as with stunnel.
-    pub fn new(connect: &[Endpoint]) -> Self {
+    pub(crate) fn new(connect: &[Endpoint]) -> Self {
         let entries = connect.iter().map(|endpoint| match endpoint {
             Endpoint::Unix(path) => Entry::Known(vec![Upstream::Unix(path.clone())]),
             Endpoint::Tcp { host: None, port } => {
@@ -56,14 +56,14 @@ impl Lookup {
     }
 
     /// Whether asking again can give anything new.
-    pub fn has_names(&self) -> bool {
+    pub(crate) fn has_names(&self) -> bool {
         self.entries
             .iter()
             .any(|entry| !matches!(entry, Entry::Known(_)))
     }
 
     /// Asks for the names not asked for yet. A name that cannot be asked for counts as unknown.
-    pub fn ask(&mut self, key: u64, log: &Log, resources: &mut Resources) {
+    pub(crate) fn ask(&mut self, key: u64, log: &Log, resources: &mut Resources) {
         for entry in &mut self.entries {
             let Entry::Name { host, port } = entry else {
                 continue;
@@ -90,7 +90,7 @@ impl Lookup {
     }
 
     /// Takes an answer; `None` makes the name be asked for again.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         question: u64,
         answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
@@ -120,7 +120,7 @@ impl Lookup {
     }
 
     /// The addresses in the order of `connect`, when every name is answered.
-    pub fn done(&self) -> Option<Vec<Upstream>> {
+    pub(crate) fn done(&self) -> Option<Vec<Upstream>> {
         let mut all = Vec::new();
         for entry in &self.entries {
             match entry {
@@ -132,7 +132,7 @@ impl Lookup {
     }
 
     /// Forgets the questions under way.
-    pub fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn dissolve(self, resources: &mut Resources) {
         for entry in self.entries {
             if let Entry::Asked { id, .. } = entry {
                 resources.questions.remove(&id);

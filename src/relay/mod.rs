@@ -4,30 +4,30 @@
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
-pub mod advice;
-pub mod buffer;
-pub mod connecting;
-pub mod end;
+pub(crate) mod advice;
+pub(crate) mod buffer;
+pub(crate) mod connecting;
+pub(crate) mod end;
 mod ends;
 mod first_words;
-pub mod handshaking;
+pub(crate) mod handshaking;
 mod hearing;
-pub mod lookup;
-pub mod outbound;
-pub mod poller;
-pub mod pump;
-pub mod resources;
-pub mod route;
-pub mod session;
-pub mod step;
-pub mod talking;
+pub(crate) mod lookup;
+pub(crate) mod outbound;
+pub(crate) mod poller;
+pub(crate) mod pump;
+pub(crate) mod resources;
+pub(crate) mod route;
+pub(crate) mod session;
+pub(crate) mod step;
+pub(crate) mod talking;
 mod trouble;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-pub use route::Route;
+pub(crate) use route::Route;
 
 use crate::config::Service;
 use crate::log;
@@ -35,7 +35,7 @@ use crate::tls;
 
 /// Everything that the sessions of a service need, made when the configuration is loaded.
 #[derive(Debug)]
-pub struct ServiceContext {
+pub(crate) struct ServiceContext {
     /// Its options.
     pub config: Service,
     /// TLS on accepted connections.
@@ -53,7 +53,7 @@ pub struct ServiceContext {
 
 /// An address to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upstream {
+pub(crate) enum Upstream {
     /// TCP, and the host as the configuration names it.
     Tcp(SocketAddr, String),
     /// A Unix socket.
@@ -62,7 +62,7 @@ pub enum Upstream {
 
 impl Upstream {
     /// The IP address, if it is TCP.
-    pub fn ip(&self) -> Option<IpAddr> {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Upstream::Tcp(address, _) => Some(address.ip()),
             Upstream::Unix(_) => None,
@@ -81,7 +81,7 @@ impl fmt::Display for Upstream {
 
 /// An address in the shape that stunnel logs, which filters match on: IPv6 without brackets.
 #[derive(Debug, Clone, Copy)]
-pub struct Address(pub Option<SocketAddr>);
+pub(crate) struct Address(pub Option<SocketAddr>);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,7 +94,7 @@ impl fmt::Display for Address {
 
 /// A system error as stunnel words it: `Connection refused (111)`.
 #[derive(Debug, Clone, Copy)]
-pub struct Reason(pub nix::errno::Errno);
+pub(crate) struct Reason(pub nix::errno::Errno);
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

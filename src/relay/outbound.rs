@@ -18,7 +18,7 @@ use crate::{debug, info};
 
 /// Why a socket could not be sent on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No socket could be made: no descriptor or no memory is left, so no other address will do.
     NoSocket(Errno),
     /// The address of `local` cannot be used for this one.
@@ -33,7 +33,7 @@ pub enum Refusal {
 
 /// Whether connect(2) is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// The socket is connected.
     Connected,
     /// An event will tell.
@@ -45,7 +45,7 @@ pub enum Progress {
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn begin(
+pub(crate) fn begin(
     upstream: &Upstream,
     config: &Service,
     local: Option<IpAddr>,
@@ -138,7 +138,7 @@ fn bind_ephemeral(socket: &OwnedFd, local: IpAddr) -> Result<(), Refusal> {
 }
 
 /// The address that a connected socket has on our side; `None` for a Unix socket.
-pub fn local_address(socket: &OwnedFd) -> Option<SocketAddr> {
+pub(crate) fn local_address(socket: &OwnedFd) -> Option<SocketAddr> {
     let storage = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
     let v4 = storage.as_sockaddr_in().map(|&a| SocketAddr::V4(a.into()));
     v4.or_else(|| storage.as_sockaddr_in6().map(|&a| SocketAddr::V6(a.into())))

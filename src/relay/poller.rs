@@ -13,7 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::step::NameStep;
 
 /// The key of the events that [`Poller::notify`] makes; no registration may use it.
-pub const NOTIFIED: u64 = u64::MAX;
+pub(crate) const NOTIFIED: u64 = u64::MAX;
 
 /// Events taken in one turn. More stay in the kernel for the next.
 const BATCH: usize = 256;
@@ -26,7 +26,7 @@ const BOTH: EpollFlags = INCOMING.union(EpollFlags::EPOLLOUT);
 
 /// Events on a socket since it was last drained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// There is something to read, be it the end or an error.
     pub readable: bool,
     /// There is room to write.
@@ -56,7 +56,7 @@ impl Readiness {
     }
 
     /// Adds what a later event says.
-    pub fn merge(&mut self, later: Self) {
+    pub(crate) fn merge(&mut self, later: Self) {
         self.readable |= later.readable;
         self.writable |= later.writable;
         self.more_behind |= later.more_behind;
@@ -67,21 +67,21 @@ impl Readiness {
 
 /// An epoll instance that another thread can wake.
 #[derive(Debug)]
-pub struct Poller {
+pub(crate) struct Poller {
     epoll: Epoll,
     wake: EventFd,
 }
 
 /// The events of one turn, reused from turn to turn.
 #[derive(Debug)]
-pub struct Events {
+pub(crate) struct Events {
     slots: Vec<EpollEvent>,
     filled: usize,
 }
 
 impl Events {
     /// Room for a turn's events.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slots: vec![EpollEvent::empty(); BATCH],
             filled: 0,
@@ -89,7 +89,7 @@ impl Events {
     }
 
     /// Each event's key and what happened.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> + '_ {
         self.slots[..self.filled]
             .iter()
             .map(|event| (event.data(), Readiness::of(event.events())))
@@ -107,7 +107,7 @@ impl Poller {
     ///
     /// # Errors
     /// What epoll_create1(2) and eventfd(2) give: no descriptor left.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).step("epoll_create1(2)")?;
         let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .step("eventfd2(2)")?;
@@ -122,7 +122,7 @@ impl Poller {
     ///
     /// # Errors
     /// What epoll_ctl(2) gives: no memory, too many watches.
-    pub fn add(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    pub(crate) fn add(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         Ok(self.epoll.add(source, EpollEvent::new(INCOMING, key))?)
     }
 
@@ -130,7 +130,7 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Poller::add`].
-    pub fn add_both(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    pub(crate) fn add_both(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         Ok(self.epoll.add(source, EpollEvent::new(BOTH, key))?)
     }
 
@@ -138,7 +138,7 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Poller::add`].
-    pub fn add_level(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    pub(crate) fn add_level(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, key);
         Ok(self.epoll.add(source, event)?)
     }
@@ -147,13 +147,13 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Poller::add`]; `source` was not registered.
-    pub fn watch_room(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    pub(crate) fn watch_room(&self, source: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let mut event = EpollEvent::new(BOTH, key);
         Ok(self.epoll.modify(source, &mut event)?)
     }
 
     /// Takes `source` off.
-    pub fn remove(&self, source: BorrowedFd<'_>) {
+    pub(crate) fn remove(&self, source: BorrowedFd<'_>) {
         // ENOENT: it is not there.
         let _ = self.epoll.delete(source);
     }
@@ -163,7 +163,7 @@ impl Poller {
     ///
     /// # Errors
     /// What epoll_wait(2) gives; none is expected.
-    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.filled = 0;
         match self.epoll.wait(&mut events.slots, milliseconds(timeout)) {
             Ok(filled) => events.filled = filled,
@@ -174,7 +174,7 @@ impl Poller {
     }
 
     /// Wakes the thread that waits, or keeps its next wait from sleeping. Any thread may call it.
-    pub fn notify(&self) {
+    pub(crate) fn notify(&self) {
         // EAGAIN: the counter is full after 2^64 wakings; emptying it makes room for this one.
         if let Err(Errno::EAGAIN) = self.wake.write(1) {
             let _ = self.wake.read();

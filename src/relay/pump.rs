@@ -37,7 +37,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Pump {
+pub(crate) struct Pump {
     active: Instant,
     due: Instant,
     /// When the end of the handshake goes even without payload.
@@ -71,7 +71,7 @@ struct Flow<'a> {
 
 impl Pump {
     /// Begins to carry.
-    pub fn begin(pair: &Pair, context: &mut Context<'_>) -> Self {
+    pub(crate) fn begin(pair: &Pair, context: &mut Context<'_>) -> Self {
         if pair.front.tls.is_some() && pair.back.tls.is_none() {
             context.common.first_words = FirstWords::within_tls(context.common.config());
         }
@@ -86,7 +86,7 @@ impl Pump {
     }
 
     /// When it must be stepped though nothing happened.
-    pub fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         self.release_at.map_or(self.due, |at| at.min(self.due))
     }
 
@@ -94,7 +94,11 @@ impl Pump {
     ///
     /// # Errors
     /// An end is broken, or was idle for too long.
-    pub fn step(&mut self, pair: &mut Pair, context: Context<'_>) -> Result<Next<()>, Ending> {
+    pub(crate) fn step(
+        &mut self,
+        pair: &mut Pair,
+        context: Context<'_>,
+    ) -> Result<Next<()>, Ending> {
         let Context { common, resources } = context;
         let log = common.log;
         let Pair { front, back } = pair;

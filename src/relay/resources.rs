@@ -15,7 +15,7 @@ use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Resources {
+pub(crate) struct Resources {
     /// The services, by index.
     pub services: Arc<[ServiceContext]>,
     /// Where is counted.
@@ -42,7 +42,7 @@ pub struct Resources {
 
 impl Resources {
     /// Gathers them for a new thread.
-    pub fn new(
+    pub(crate) fn new(
         services: Arc<[ServiceContext]>,
         scoreboard: Scoreboard,
         worker: usize,
@@ -64,26 +64,26 @@ impl Resources {
     }
 
     /// Gives back memory that only many sessions need.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.pool.shrink();
         self.questions.shrink_to_fit();
         self.closing.shrink_to_fit();
     }
 
     /// This worker's counters for a service.
-    pub fn row(&self, service: usize) -> ServiceRow<'_> {
+    pub(crate) fn row(&self, service: usize) -> ServiceRow<'_> {
         self.scoreboard.service(self.worker, service)
     }
 
     /// Connections open in all workers.
-    pub fn active(&self) -> u64 {
+    pub(crate) fn active(&self) -> u64 {
         (0..self.scoreboard.workers())
             .map(|worker| self.scoreboard.worker(worker).active().load(Relaxed))
             .sum()
     }
 
     /// Connections open in this worker.
-    pub fn active_here(&self) -> u64 {
+    pub(crate) fn active_here(&self) -> u64 {
         self.scoreboard.worker(self.worker).active().load(Relaxed)
     }
 
@@ -91,7 +91,7 @@ impl Resources {
     ///
     /// # Errors
     /// Names cannot be asked for just now, or no more of them.
-    pub fn ask(&mut self, key: u64, host: &str, port: u16) -> io::Result<u64> {
+    pub(crate) fn ask(&mut self, key: u64, host: &str, port: u16) -> io::Result<u64> {
         let names = self
             .names
             .as_mut()

@@ -8,7 +8,7 @@ use crate::protocol::{self, Side};
 
 /// One stage of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// TLS on an end.
     Handshake(Side),
     /// A dialogue, or the part of one.
@@ -19,7 +19,7 @@ pub enum Stage {
 
 /// Which dialogue, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// In plain on both ends, until TLS starts.
     BeforeTls(Protocol),
     /// With the client alone, which says where it wants to be connected to.
@@ -46,14 +46,14 @@ pub(super) enum Late {
 /// no stage can meet an end that is not there: first those of the front alone, then the back is connected,
 /// then those of both ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     early: Box<[Early]>,
     late: Box<[Late]>,
 }
 
 impl Route {
     /// The route of a service's sessions.
-    pub fn of(service: &Service) -> Self {
+    pub(crate) fn of(service: &Service) -> Self {
         let front = service.accepted_tls().is_some();
         let back = service.connected_tls().is_some();
         Self::over(front, back, service.protocol)
@@ -61,7 +61,7 @@ impl Route {
 
     /// The same by what it depends on: whether TLS is on the front and on the back, and the dialogue
     /// before it.
-    pub fn over(front: bool, back: bool, protocol: Option<Protocol>) -> Self {
+    pub(crate) fn over(front: bool, back: bool, protocol: Option<Protocol>) -> Self {
         let (mut early, mut late) = (Vec::new(), Vec::new());
         // A dialogue belongs to the server's side where TLS is there, and TLS is on the front from the
         // first byte then; else it is the client that starts TLS.
@@ -86,7 +86,7 @@ impl Route {
     }
 
     /// The stages in their order.
-    pub fn stages(&self) -> impl Iterator<Item = Stage> {
+    pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().map(|stage| match stage {
             Early::Handshake => Stage::Handshake(Side::Front),
             Early::Talk(protocol) => Stage::Talk(Part::Request(*protocol)),

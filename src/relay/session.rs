@@ -27,7 +27,7 @@ use crate::{debug, error, log_at, notice};
 
 /// What the reactor must do with a session after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Wait for an event or the deadline.
     Wait,
     /// Step it again in the next turn.
@@ -99,7 +99,7 @@ fn turn<S, P>(next: Next<S>, place: &mut P, wrap: impl FnOnce(S) -> P) -> Turn {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     common: Common,
     life: Life,
     /// The next stage, of those that the route has for this part of its life.
@@ -111,7 +111,7 @@ pub struct Session {
 impl Session {
     /// Takes on an accepted socket: says so, sets its options, and begins with the first stage.
     /// `None`: it ended at once, and its last line is written.
-    pub fn begin(handed: Handed, key: u64, resources: &mut Resources) -> Option<Self> {
+    pub(crate) fn begin(handed: Handed, key: u64, resources: &mut Resources) -> Option<Self> {
         let services = Arc::clone(&resources.services);
         let service = &services[handed.connection.service];
         let log = Log {
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Takes note of an event on the socket of one side.
-    pub fn note(&mut self, side: Side, ready: Readiness) {
+    pub(crate) fn note(&mut self, side: Side, ready: Readiness) {
         match (side, &mut self.life) {
             (Side::Front, Life::Alone(front, _)) => front.note(ready),
             (Side::Back, Life::Alone(_, Early::Connecting(connecting))) => connecting.note(ready),
@@ -161,7 +161,11 @@ impl Session {
     }
 
     /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
-    pub fn answer(&mut self, id: u64, answer: Option<Result<Vec<SocketAddr>, ResolveError>>) {
+    pub(crate) fn answer(
+        &mut self,
+        id: u64,
+        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
+    ) {
         let log = &self.common.log;
         match &mut self.life {
             Life::Alone(_, Early::Connecting(stage)) => stage.answer(id, answer, log),
@@ -173,7 +177,7 @@ impl Session {
     }
 
     /// When it must be stepped though nothing happened.
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let stage = match &self.life {
             Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
@@ -192,7 +196,7 @@ impl Session {
     }
 
     /// Goes on as far as it can without waiting and without starving others.
-    pub fn step(&mut self, resources: &mut Resources) -> Outcome {
+    pub(crate) fn step(&mut self, resources: &mut Resources) -> Outcome {
         let outcome = self.run(resources);
         if let Outcome::Done(_) = outcome {
             return outcome;
@@ -300,7 +304,7 @@ impl Session {
 
     /// Writes the last lines, settles the counts, gives the memory back and the sockets to those
     /// that are closed at the end of the turn.
-    pub fn finish(mut self, ending: Ending, resources: &mut Resources) {
+    pub(crate) fn finish(mut self, ending: Ending, resources: &mut Resources) {
         let config = self.common.config();
         let (log, reset) = (self.common.log, config.reset);
         let status = close_status(ending, reset);
@@ -337,7 +341,7 @@ impl Session {
     }
 
     /// Writes that a step of it panicked, and where.
-    pub fn panicked(&self, what: &str) {
+    pub(crate) fn panicked(&self, what: &str) {
         let name = &self.common.config().name;
         error!(
             self.common.log,
@@ -346,7 +350,7 @@ impl Session {
     }
 
     /// Writes its line in the list of connections.
-    pub fn list(&self, log: &Log) {
+    pub(crate) fn list(&self, log: &Log) {
         let n = self.common.number;
         let (tls, plain) = self.common.sent();
         let name = &self.common.config().name;

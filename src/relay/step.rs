@@ -20,7 +20,7 @@ const REPORT: Duration = Duration::from_secs(5);
 
 /// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// In order.
     Closed,
     /// Broken: passed on as an RST, with `reset = yes`.
@@ -32,7 +32,7 @@ pub enum Ending {
 
 /// The result of a stage's step.
 #[derive(Debug)]
-pub enum Next<S> {
+pub(crate) enum Next<S> {
     /// It waits for an event or its time.
     Wait(S),
     /// It has more to do, after others had their turn.
@@ -45,7 +45,7 @@ pub enum Next<S> {
 
 /// The identity and counts of a session, whatever stage it is in.
 #[derive(Debug)]
-pub struct Common {
+pub(crate) struct Common {
     /// The key under which its events come; the lowest bit is set for the back.
     pub key: u64,
     /// Its number, over all workers.
@@ -93,17 +93,17 @@ impl Common {
     }
 
     /// The service it belongs to.
-    pub fn service(&self) -> &ServiceContext {
+    pub(crate) fn service(&self) -> &ServiceContext {
         &self.services[self.service]
     }
 
     /// The service's options.
-    pub fn config(&self) -> &Service {
+    pub(crate) fn config(&self) -> &Service {
         &self.service().config
     }
 
     /// The service's index.
-    pub fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> usize {
         self.service
     }
 
@@ -146,7 +146,7 @@ impl Common {
 
 /// The context of a stage's step, besides the ends.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The session's identity and counts.
     pub common: &'a mut Common,
     /// The resources of the relay thread.
@@ -154,7 +154,7 @@ pub struct Context<'a> {
 }
 
 /// Sets the options of `socket = l:…` or `r:…`, as stunnel with a warning for what is refused.
-pub fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
+pub(crate) fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
     let mut failed = false;
     for option in config.socket.iter().filter(|option| option.on == on) {
         if let Err(error) = sockopt::set(end.as_fd(), option) {
@@ -169,7 +169,7 @@ pub fn set_options(end: &impl AsFd, on: char, config: &Service, log: &Log) {
 }
 
 /// A line about a socket's failure, as stunnel words it, and the ending that it means.
-pub fn broken(log: &Log, doing: &str, errno: nix::errno::Errno) -> Ending {
+pub(crate) fn broken(log: &Log, doing: &str, errno: nix::errno::Errno) -> Ending {
     error!(log, "{doing}: {}", Reason(errno));
     Ending::Reset
 }

@@ -30,7 +30,7 @@ const SIDES: [Side; 2] = [Side::Front, Side::Back];
 
 /// See the module.
 #[derive(Debug)]
-pub struct Talking {
+pub(crate) struct Talking {
     protocol: Protocol,
     dialogue: Box<dyn Dialogue>,
     deadline: Instant,
@@ -59,7 +59,7 @@ impl Talking {
     ///
     /// # Errors
     /// It failed at once, or a socket is broken.
-    pub fn begin(
+    pub(crate) fn begin(
         protocol: Protocol,
         ends: &mut Ends<'_>,
         context: &mut Context<'_>,
@@ -85,7 +85,7 @@ impl Talking {
     }
 
     /// When it must be stepped though nothing happened.
-    pub fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         [self.timer, self.silence.due()]
             .into_iter()
             .flatten()
@@ -93,13 +93,13 @@ impl Talking {
     }
 
     /// Whether the dialogue waits to be connected.
-    pub fn is_to_connect(&self) -> bool {
+    pub(crate) fn is_to_connect(&self) -> bool {
         self.target.is_some()
     }
 
     /// Where the dialogue wants to be connected to: connecting is another stage, and [`Talking::connected`]
     /// or [`Talking::unreachable`] comes back here. Gives it once.
-    pub fn wants(&mut self) -> Option<Target> {
+    pub(crate) fn wants(&mut self) -> Option<Target> {
         self.target.take()
     }
 
@@ -107,7 +107,7 @@ impl Talking {
     ///
     /// # Errors
     /// As [`Talking::step`].
-    pub fn connected(
+    pub(crate) fn connected(
         mut self,
         bound: Option<SocketAddr>,
         ends: &mut Ends<'_>,
@@ -119,7 +119,7 @@ impl Talking {
     }
 
     /// Tells the client that the connection cannot be made. Returns how the session ends.
-    pub fn unreachable(
+    pub(crate) fn unreachable(
         mut self,
         why: Unreachable,
         front: &mut End,
@@ -134,7 +134,7 @@ impl Talking {
     }
 
     /// Takes an answer of the resolver's.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         id: u64,
         answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
@@ -146,7 +146,7 @@ impl Talking {
     }
 
     /// Gives back what it holds.
-    pub fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn dissolve(self, resources: &mut Resources) {
         if let Some(lookup) = self.lookup {
             lookup.dissolve(resources);
         }
@@ -156,7 +156,11 @@ impl Talking {
     ///
     /// # Errors
     /// The dialogue failed, took too long, or a socket is broken.
-    pub fn step(self, ends: &mut Ends<'_>, mut context: Context<'_>) -> Result<Next<Self>, Ending> {
+    pub(crate) fn step(
+        self,
+        ends: &mut Ends<'_>,
+        mut context: Context<'_>,
+    ) -> Result<Next<Self>, Ending> {
         let stepped = self.go_on(ends, &mut context);
         if stepped.is_err() {
             count_failure(&context);

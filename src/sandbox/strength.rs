@@ -18,7 +18,7 @@ use super::NEWEST;
     clippy::unsafe_derive_deserialize,
     reason = "what it asks the kernel needs nothing of its fields"
 )]
-pub struct Strength {
+pub(crate) struct Strength {
     /// seccomp(2) filters.
     pub seccomp: bool,
     /// The version of landlock(7); 0 if there is none.
@@ -27,7 +27,7 @@ pub struct Strength {
 
 impl Strength {
     /// Asks the kernel.
-    pub fn of_this_kernel() -> Strength {
+    pub(crate) fn of_this_kernel() -> Strength {
         let filter = std::ptr::null::<libc::sock_fprog>();
         // SAFETY: seccomp(2) finds no filter at this address, and so changes nothing.
         let seccomp = Errno::result(unsafe {
@@ -48,7 +48,7 @@ impl Strength {
     }
 
     /// What is missing, what that means, and the remedy: one sentence each.
-    pub fn gaps(self) -> Vec<&'static str> {
+    pub(crate) fn gaps(self) -> Vec<&'static str> {
         let seccomp = "No seccomp filters on this kernel: a compromised process may make any system \
              call that its user may (CONFIG_SECCOMP_FILTER is missing)";
         let landlock = "No landlock on this kernel: a compromised process may read what its user may \

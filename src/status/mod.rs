@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::CipherOrder;
-pub use utc::Utc;
+pub(crate) use utc::Utc;
 
 /// A supervisor's report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// Its process.
     pub pid: u32,
     /// adit's version.
@@ -42,7 +42,7 @@ pub struct Status {
 
 /// Reloads since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReloadStatus {
+pub(crate) struct ReloadStatus {
     /// Reloads after which another configuration was in force.
     pub succeeded: u64,
     /// Reloads after which the running configuration stayed in force.
@@ -53,7 +53,7 @@ pub struct ReloadStatus {
 
 /// A master and its workers, with the configuration they were started with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GenerationStatus {
+pub(crate) struct GenerationStatus {
     /// Counted from 1 over reloads.
     pub number: u64,
     /// `serving`, `draining` and the like.
@@ -70,7 +70,7 @@ pub struct GenerationStatus {
 
 /// A worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerStatus {
+pub(crate) struct WorkerStatus {
     /// Its number in the generation, from 0.
     pub index: usize,
     /// Its process; 0 while there is none.
@@ -86,7 +86,7 @@ pub struct WorkerStatus {
 /// A service's counts over all workers of the generation. The serving generation also shows the totals
 /// of the generations before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceStatus {
+pub(crate) struct ServiceStatus {
     /// The section's name.
     pub name: String,
     /// Connections accepted.
@@ -119,7 +119,7 @@ pub struct ServiceStatus {
 
 impl WorkerStatus {
     /// Reads worker `index` of this board.
-    pub fn of(board: &Scoreboard, index: usize) -> WorkerStatus {
+    pub(crate) fn of(board: &Scoreboard, index: usize) -> WorkerStatus {
         let row = board.worker(index);
         WorkerStatus {
             index,
@@ -134,7 +134,12 @@ impl WorkerStatus {
 impl ServiceStatus {
     /// Reads service `index` of this board, over all workers, and adds `carried`: the counts of earlier
     /// generations.
-    pub fn of(board: &Scoreboard, index: usize, name: &str, carried: Counts) -> ServiceStatus {
+    pub(crate) fn of(
+        board: &Scoreboard,
+        index: usize,
+        name: &str,
+        carried: Counts,
+    ) -> ServiceStatus {
         let mut counts = board.counts(index);
         counts.add(carried);
         ServiceStatus {
@@ -162,7 +167,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A status with a value in every field.
-    pub fn example() -> Status {
+    pub(crate) fn example() -> Status {
         Status {
             pid: 100,
             version: "0.1.0".into(),

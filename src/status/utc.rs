@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Seconds since 1970 as a date and time in UTC.
 #[derive(Debug, Clone, Copy)]
-pub struct Utc(pub u64);
+pub(crate) struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

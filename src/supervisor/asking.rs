@@ -30,7 +30,7 @@ const MAX_ALL: u64 = 16384;
 /// Why nobody can be asked now: there is no terminal, or another process group has it. Who asks from
 /// the background is stopped by the terminal (SIGTTOU, termios(3)) until somebody takes it to the
 /// foreground, which nobody does in a script that runs `timeout 60 adit check`.
-pub fn obstacle() -> Option<&'static str> {
+pub(crate) fn obstacle() -> Option<&'static str> {
     let Ok(terminal) = open_terminal() else {
         return Some("there is no terminal to ask for its pass phrase");
     };
@@ -43,7 +43,7 @@ pub fn obstacle() -> Option<&'static str> {
 ///
 /// # Errors
 /// No process or descriptor to be had; it was interrupted.
-pub fn ask(config: &Config, log: &Log) -> io::Result<PassPhrases> {
+pub(crate) fn ask(config: &Config, log: &Log) -> io::Result<PassPhrases> {
     let mut phrases = PassPhrases::none();
     let has_keys = config
         .services

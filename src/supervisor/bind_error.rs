@@ -17,7 +17,7 @@ const OWNER: &str = "see `setuid` and `setgid` of the service";
 
 /// An address that cannot be bound.
 #[derive(Debug)]
-pub struct BindError {
+pub(super) struct BindError {
     address: String,
     /// With its number, where it is the system's.
     reason: String,
@@ -36,7 +36,7 @@ enum Taken {
 
 impl BindError {
     /// A listener could not be made; looks which program has the address, if one has.
-    pub fn of(address: &Accept, error: &io::Error) -> BindError {
+    pub(super) fn of(address: &Accept, error: &io::Error) -> BindError {
         let errno = error.raw_os_error().map(Errno::from_raw);
         let taken = match address {
             _ if errno != Some(Errno::EADDRINUSE) => None,
@@ -53,7 +53,7 @@ impl BindError {
     }
 
     /// Another service of the same configuration has it, or another line of the same service.
-    pub fn twice(address: &Accept, service: &Service, other: &Service) -> BindError {
+    pub(super) fn twice(address: &Accept, service: &Service, other: &Service) -> BindError {
         let places = [other, service].map(|service| clashes::place(service, address));
         let places = match places {
             [Some(other), Some(this)] => format!(", by {other}; this is {this}"),
@@ -68,12 +68,12 @@ impl BindError {
     }
 
     /// Whether this process has the address.
-    pub fn is_held_by(&self, process: u32) -> bool {
+    pub(super) fn is_held_by(&self, process: u32) -> bool {
         matches!(&self.taken, Some(Taken::By(holder)) if holder.is(process))
     }
 
     /// What is wrong, without the remedy.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let (address, reason) = (&self.address, &self.reason);
         match &self.taken {
             Some(Taken::Service(name, places)) => {
@@ -85,7 +85,7 @@ impl BindError {
     }
 
     /// What to do.
-    pub fn remedy(&self) -> &'static str {
+    pub(super) fn remedy(&self) -> &'static str {
         self.remedy
     }
 }
@@ -97,7 +97,7 @@ impl fmt::Display for BindError {
 }
 
 /// An address as the log writes it.
-pub fn describe(address: &Accept) -> String {
+pub(super) fn describe(address: &Accept) -> String {
     match address {
         Accept::Tcp(address) => address.to_string(),
         Accept::Unix(path) => path.display().to_string(),

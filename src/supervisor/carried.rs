@@ -7,11 +7,11 @@ use crate::ipc::scoreboard::{Counts, Scoreboard};
 
 /// Totals by service: its name, and its position among the services of that name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Carried(Vec<(String, usize, Counts)>);
+pub(super) struct Carried(Vec<(String, usize, Counts)>);
 
 impl Carried {
     /// Moves the counts of a scoreboard here; `names` are its services' names.
-    pub fn take(&mut self, names: &[String], board: &Scoreboard) {
+    pub(super) fn take(&mut self, names: &[String], board: &Scoreboard) {
         for (index, name) in names.iter().enumerate() {
             let counts = board.take_counts(index);
             let number = number(names, index);
@@ -27,14 +27,14 @@ impl Carried {
     }
 
     /// Every total, with the name of its service; names may recur.
-    pub fn all(&self) -> impl Iterator<Item = (String, Counts)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, Counts)> {
         self.0
             .iter()
             .map(|(name, _, counts)| (name.clone(), *counts))
     }
 
     /// The total kept for service `index` of `names`.
-    pub fn of(&self, names: &[String], index: usize) -> Counts {
+    pub(super) fn of(&self, names: &[String], index: usize) -> Counts {
         let number = number(names, index);
         let same = |(name, i, _): &&(String, usize, Counts)| *name == names[index] && *i == number;
         self.0

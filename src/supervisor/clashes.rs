@@ -9,11 +9,11 @@ use crate::ipc::words::Accept;
 use crate::master::load::is_v6_alone;
 
 /// What to do about it.
-pub const REMEDY: &str = "give each service an address or a port of its own";
+pub(crate) const REMEDY: &str = "give each service an address or a port of its own";
 
 /// For each address that an earlier line has already: an error where its service has no other, and
 /// a warning where it has.
-pub fn found(config: &Config, accept: &[Vec<Accept>]) -> Vec<Diagnostic> {
+pub(crate) fn found(config: &Config, accept: &[Vec<Accept>]) -> Vec<Diagnostic> {
     let mut had: Vec<(&Service, &Accept)> = Vec::new();
     let mut found = Vec::new();
     for (service, addresses) in config.services.iter().zip(accept) {
@@ -60,7 +60,7 @@ fn told(
 }
 
 /// The line that asks for an address; the last, where several do.
-pub fn place<'a>(service: &'a Service, address: &Accept) -> Option<&'a Origin> {
+pub(crate) fn place<'a>(service: &'a Service, address: &Accept) -> Option<&'a Origin> {
     places(service, address).pop()
 }
 

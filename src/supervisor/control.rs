@@ -26,7 +26,7 @@ use crate::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
-pub struct Control {
+pub(super) struct Control {
     socket: UnixListener,
     path: PathBuf,
     /// What is being told to whom, and how much of it is.
@@ -66,7 +66,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::open`], where the configuration names it.
-    pub fn of(global: &Global, log: &Log) -> io::Result<Option<Control>> {
+    pub(super) fn of(global: &Global, log: &Log) -> io::Result<Option<Control>> {
         let Some(path) = global.control.as_deref() else {
             return Ok(None);
         };
@@ -90,7 +90,7 @@ impl Control {
     ///
     /// # Errors
     /// The folder is missing, or another program answers there; it names the option.
-    pub fn open(path: &Path) -> io::Result<Control> {
+    pub(super) fn open(path: &Path) -> io::Result<Control> {
         let named = |error: io::Error| {
             let (socket, reason) = (path.display(), Reason(&error));
             let text = match holder::of_unix(path) {
@@ -121,13 +121,13 @@ impl Control {
     }
 
     /// Takes clients again.
-    pub fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         self.is_paused = false;
     }
 
     /// Answers every client that has connected, without ever waiting for it. Whether one could not be
     /// taken: then none is until [`Control::resume`].
-    pub fn answer(&mut self, status: &Status) -> bool {
+    pub(super) fn answer(&mut self, status: &Status) -> bool {
         let was_paused = self.is_paused;
         while !self.is_paused {
             let client = match self.socket.accept() {
@@ -155,17 +155,17 @@ impl Control {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The listening socket, for the next program of this process.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
     /// The socket that the program before an exec had.
-    pub fn taken_over(socket: OwnedFd, path: PathBuf) -> Control {
+    pub(super) fn taken_over(socket: OwnedFd, path: PathBuf) -> Control {
         Control {
             socket: socket.into(),
             path,
@@ -175,7 +175,7 @@ impl Control {
     }
 
     /// Everything to wait for: clients that connect, and room for more of an answer.
-    pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+    pub(super) fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
         let answers = self.answers.iter();
         let socket = (!self.is_paused).then(|| (Source::Control, self.socket.as_fd()));
         let answers = answers.map(|answer| (Source::Answer, answer.client.as_fd()));
@@ -183,7 +183,7 @@ impl Control {
     }
 
     /// Closes the socket and removes its file.
-    pub fn remove(self) {
+    pub(super) fn remove(self) {
         // Nothing is left to be done about a file that cannot be removed.
         let _ = fs::remove_file(self.path);
     }
@@ -244,10 +244,14 @@ fn fault(folder: &Metadata, user: Uid) -> Option<String> {
 }
 
 /// What a generation is called whose master is dead.
-pub const ORPHANED: &str = "orphaned";
+pub(super) const ORPHANED: &str = "orphaned";
 
 /// A generation's part of the status; without a state it is orphaned.
-pub fn shown(generation: &Generation, state: Option<State>, carried: &Carried) -> GenerationStatus {
+pub(super) fn shown(
+    generation: &Generation,
+    state: Option<State>,
+    carried: &Carried,
+) -> GenerationStatus {
     let board = &generation.scoreboard;
     let since = generation.since.duration_since(UNIX_EPOCH);
     let service = |(index, name): (usize, &String)| {

@@ -10,14 +10,14 @@ use crate::step::NameStep;
 
 /// The daemon's word to the process that started it; dropping it unsaid means failure.
 #[derive(Debug)]
-pub struct Starter(io::PipeWriter);
+pub(super) struct Starter(io::PipeWriter);
 
 /// Forks the daemon, in a session of its own, and returns there. The starter ends here, with a true
 /// status, and runs no destructor: the lock on the pid file is the daemon's now.
 ///
 /// # Errors
 /// No process or descriptor to be had.
-pub fn detach(_: &OneThread) -> io::Result<Starter> {
+pub(super) fn detach(_: &OneThread) -> io::Result<Starter> {
     let (mut read, write) = io::pipe().step("pipe2(2), to the starter")?;
     // SAFETY: only asking the kernel makes a `OneThread`, so no other thread can hold a lock.
     match unsafe { nix::unistd::fork() }.step("fork(2) into the background")? {
@@ -37,7 +37,7 @@ pub fn detach(_: &OneThread) -> io::Result<Starter> {
 
 impl Starter {
     /// The workers serve: the starter may go.
-    pub fn tell(mut self) {
+    pub(super) fn tell(mut self) {
         // A starter that was killed meanwhile is nobody to tell.
         let _ = self.0.write_all(b"1");
     }

@@ -25,7 +25,7 @@ use crate::tls::Resumption;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Generation {
+pub(super) struct Generation {
     /// Counted from 1, by master started.
     pub number: u64,
     /// The master.
@@ -48,7 +48,7 @@ pub struct Generation {
 
 /// What generations share, and what a new one needs.
 #[derive(Debug)]
-pub struct Common {
+pub(super) struct Common {
     /// Ticket secret and session cache.
     pub resumption: Resumption,
     /// Counts connections, in its first word.
@@ -68,7 +68,7 @@ impl Common {
     ///
     /// # Errors
     /// No memory, no descriptors left, no randomness.
-    pub fn new(leash: Leash, vault: Vault) -> io::Result<Common> {
+    pub(super) fn new(leash: Leash, vault: Vault) -> io::Result<Common> {
         let (resumption, sessions) = Resumption::transferable()?;
         let (connections, counter) = SharedWords::transferable(1)?;
         Ok(Common {
@@ -87,7 +87,7 @@ impl Generation {
     ///
     /// # Errors
     /// No process, memory or descriptor to be had.
-    pub fn start(
+    pub(super) fn start(
         number: u64,
         config: &Config,
         common: &Common,
@@ -131,17 +131,17 @@ impl Generation {
     }
 
     /// Tells the master to accept no more.
-    pub fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.say(&ToMaster::Drain);
     }
 
     /// Tells the master to end everything.
-    pub fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.say(&ToMaster::Cut);
     }
 
     /// Ends a master that does not hear. Its workers let their connections end, and go.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         // Not reaped yet, or it would not stand here, so the number is still its own.
         let _ = kill(self.pid, Signal::SIGKILL);
     }

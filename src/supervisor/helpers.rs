@@ -22,7 +22,7 @@ use crate::log::{Log, Reason};
 use crate::step::NameStep;
 
 /// What a kind does: the only place that knows.
-pub fn role(kind: Kind) -> Role {
+pub(super) fn role(kind: Kind) -> Role {
     match kind {
         Kind::Resolver => resolver::ROLE,
         Kind::Teller => teller::ROLE,
@@ -46,7 +46,7 @@ fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
 }
 
 /// What a helper is started from.
-pub struct Start<'a> {
+pub(super) struct Start<'a> {
     /// The configuration that it is to serve.
     pub global: &'a Global,
     /// Its end of the leash.
@@ -79,7 +79,7 @@ impl Start<'_> {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Helpers {
+pub(super) struct Helpers {
     by_kind: BTreeMap<Kind, Place>,
 }
 
@@ -123,7 +123,7 @@ impl Helpers {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub fn start(start: Start<'_>) -> io::Result<Helpers> {
+    pub(super) fn start(start: Start<'_>) -> io::Result<Helpers> {
         Helpers::start_each(needed(start.global), start)
     }
 
@@ -131,7 +131,7 @@ impl Helpers {
     ///
     /// # Errors
     /// As [`Helpers::start`].
-    pub fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
+    pub(super) fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
         let asked = needed(start.global).filter(|kind| kind.is_asked());
         Helpers::start_each(asked, start)
     }
@@ -151,7 +151,7 @@ impl Helpers {
     ///
     /// # Errors
     /// No descriptors left.
-    pub fn contacts(&self) -> io::Result<Contacts> {
+    pub(super) fn contacts(&self) -> io::Result<Contacts> {
         let mut contacts = Contacts::default();
         for kind in self.asked() {
             if let Some(channel) = self.channel(kind) {
@@ -163,18 +163,18 @@ impl Helpers {
     }
 
     /// Where a kind is told of clients and of news.
-    pub fn channel(&self, kind: Kind) -> Option<&Channel> {
+    pub(super) fn channel(&self, kind: Kind) -> Option<&Channel> {
         self.by_kind.get(&kind)?.channel()
     }
 
     /// The kinds that masters know.
-    pub fn asked(&self) -> Vec<Kind> {
+    pub(super) fn asked(&self) -> Vec<Kind> {
         let kinds = self.by_kind.keys().copied();
         kinds.filter(|kind| kind.is_asked()).collect()
     }
 
     /// A child was reaped; if it was a helper, which, and how long to wait before another is started.
-    pub fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
+    pub(super) fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
         let died = |(_, place): &(&Kind, &mut Place)| place.pid() == Some(pid);
         let (kind, place) = self.by_kind.iter_mut().find(died)?;
         let lived = place.helper.as_mut().map(Helper::died)?;
@@ -182,7 +182,7 @@ impl Helpers {
     }
 
     /// The kinds whose place is to be filled.
-    pub fn missing(&self) -> Vec<Kind> {
+    pub(super) fn missing(&self) -> Vec<Kind> {
         let dead = self.by_kind.iter().filter(|(_, place)| place.is_dead());
         dead.map(|(kind, _)| *kind).collect()
     }
@@ -191,7 +191,7 @@ impl Helpers {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub fn fill(&mut self, kind: Kind, mut start: Start<'_>) -> Result<(), Logged> {
+    pub(super) fn fill(&mut self, kind: Kind, mut start: Start<'_>) -> Result<(), Logged> {
         let Some(place) = self.by_kind.get_mut(&kind).filter(|place| place.is_dead()) else {
             return Ok(());
         };
@@ -210,7 +210,7 @@ impl Helpers {
 
     /// After a reload: ends those that do not fit the new configuration. Each that it needs has a place,
     /// filled or to be filled.
-    pub fn fit(&mut self, old: &Global, new: &Global) {
+    pub(super) fn fit(&mut self, old: &Global, new: &Global) {
         let needed: Vec<Kind> = needed(new).collect();
         for (kind, place) in &mut self.by_kind {
             let helper = place.helper.as_ref();
@@ -226,12 +226,12 @@ impl Helpers {
     }
 
     /// Has every helper log to another file.
-    pub fn replace_log_file(&self, file: BorrowedFd<'_>) -> Heard {
+    pub(super) fn replace_log_file(&self, file: BorrowedFd<'_>) -> Heard {
         self.tell(|channel| words::replace_log_file(channel, file))
     }
 
     /// Has every helper log to another syslogd.
-    pub fn replace_syslog(&self, socket: BorrowedFd<'_>) -> Heard {
+    pub(super) fn replace_syslog(&self, socket: BorrowedFd<'_>) -> Heard {
         self.tell(|channel| words::replace_syslog(channel, socket))
     }
 
@@ -244,7 +244,7 @@ impl Helpers {
     }
 
     /// Ends them all, and waits for that.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         for place in self.by_kind.values_mut() {
             place.kill();
         }
@@ -254,7 +254,7 @@ impl Helpers {
     ///
     /// # Errors
     /// No descriptors left.
-    pub fn save(
+    pub(super) fn save(
         &self,
         mut keep: impl FnMut(BorrowedFd<'_>) -> io::Result<RawFd>,
     ) -> io::Result<((i32, RawFd), Vec<Saved>)> {
@@ -282,7 +282,10 @@ impl Helpers {
     ///
     /// # Errors
     /// A descriptor is not there.
-    pub fn taken_over((pid, channel): (i32, RawFd), others: Vec<Saved>) -> io::Result<Helpers> {
+    pub(super) fn taken_over(
+        (pid, channel): (i32, RawFd),
+        others: Vec<Saved>,
+    ) -> io::Result<Helpers> {
         let resolver = Saved {
             kind: Kind::Resolver.name().to_owned(),
             pid,
@@ -303,7 +306,7 @@ impl Helpers {
 
 /// A helper in the state that is handed to a new binary.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Saved {
+pub(super) struct Saved {
     kind: String,
     /// 0: it has just died.
     pid: i32,

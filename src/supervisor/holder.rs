@@ -18,7 +18,7 @@ const NAME_SHOWN: usize = 32;
 
 /// A program that has an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// One of its processes, the first; its name. And all of those processes.
     Program(u32, String, Vec<u32>),
     /// Its processes cannot be seen from here; its user.
@@ -27,7 +27,7 @@ pub enum Holder {
 
 impl Holder {
     /// Whether this process is among those that have the address.
-    pub fn is(&self, process: u32) -> bool {
+    pub(crate) fn is(&self, process: u32) -> bool {
         matches!(self, Holder::Program(_, _, all) if all.contains(&process))
     }
 }
@@ -45,7 +45,7 @@ impl fmt::Display for Holder {
 }
 
 /// Who keeps `address` from being bound; `None` where /proc does not tell.
-pub fn of_tcp(address: SocketAddr) -> Option<Holder> {
+pub(crate) fn of_tcp(address: SocketAddr) -> Option<Holder> {
     let rows = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).ok());
     let rows: Vec<Row> = rows
         .iter()
@@ -59,7 +59,7 @@ pub fn of_tcp(address: SocketAddr) -> Option<Holder> {
 }
 
 /// Who listens at the Unix socket `path`; never waits for it.
-pub fn of_unix(path: &Path) -> Option<Holder> {
+pub(crate) fn of_unix(path: &Path) -> Option<Holder> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
     connect(probe.as_raw_fd(), &UnixAddr::new(path).ok()?).ok()?;

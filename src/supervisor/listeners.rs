@@ -39,7 +39,7 @@ const FIRST_PASSED: i32 = 3;
 
 /// What makes a listener the same one after a reload: its address, and for port 0 its service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Key {
+pub(super) enum Key {
     /// An address with its port.
     Tcp(SocketAddr),
     /// Port 0 of an address, the service, and the how manieth of its addresses it is.
@@ -60,7 +60,7 @@ struct Listening {
 
 /// The listeners in force.
 #[derive(Debug, Default)]
-pub struct Listeners {
+pub(super) struct Listeners {
     open: HashMap<Key, Rc<Listening>>,
     /// Ports of those that an old master may still have open, and until when it may.
     retired: Vec<(u16, Instant)>,
@@ -68,7 +68,7 @@ pub struct Listeners {
 
 /// The listeners that a new configuration wants: some kept, some new. Dropping it closes the new ones.
 #[derive(Debug)]
-pub struct Prepared {
+pub(super) struct Prepared {
     wanted: Vec<(usize, Key, Rc<Listening>)>,
     /// Unix sockets made for it, to be unlinked if it is given up.
     made: Vec<PathBuf>,
@@ -80,7 +80,7 @@ impl Listeners {
     ///
     /// # Errors
     /// A service has no address at all that could be bound; everything new is closed again.
-    pub fn prepare(
+    pub(super) fn prepare(
         &self,
         config: &Config,
         accept: &[Vec<Accept>],
@@ -169,7 +169,7 @@ impl Listeners {
     }
 
     /// Everything that listens: what makes it the same, its address in text, and the socket.
-    pub fn all(&self) -> impl Iterator<Item = (&Key, &str, BorrowedFd<'_>)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &str, BorrowedFd<'_>)> {
         let listening = self.open.iter();
         listening.map(|(key, l)| (key, l.address.as_str(), l.socket.as_fd()))
     }
@@ -178,7 +178,7 @@ impl Listeners {
     ///
     /// # Errors
     /// One of them is not open, or is no socket.
-    pub fn passed() -> io::Result<Listeners> {
+    pub(super) fn passed() -> io::Result<Listeners> {
         let number = |name| std::env::var(name).ok()?.parse::<i32>().ok();
         let ours = number("LISTEN_PID").is_some_and(|pid| pid.unsigned_abs() == std::process::id());
         let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
@@ -193,13 +193,13 @@ impl Listeners {
     }
 
     /// How many sockets were passed.
-    pub fn count_passed(&self) -> usize {
+    pub(super) fn count_passed(&self) -> usize {
         let passed = |key: &&Key| matches!(key, Key::Passed(_));
         self.open.keys().filter(passed).count()
     }
 
     /// Adds a socket that the program before an exec had.
-    pub fn take_over(&mut self, key: Key, address: String, socket: OwnedFd) {
+    pub(super) fn take_over(&mut self, key: Key, address: String, socket: OwnedFd) {
         self.open
             .insert(key, Rc::new(Listening { socket, address }));
     }
@@ -207,7 +207,7 @@ impl Listeners {
     /// Puts a prepared set into force; what it does not name is closed, by the master that accepts
     /// from it when that is told to drain, after this. Where others go on serving the port, it is
     /// retired before.
-    pub fn commit(&mut self, prepared: Prepared) {
+    pub(super) fn commit(&mut self, prepared: Prepared) {
         let mut new: HashMap<_, _> = prepared
             .wanted
             .into_iter()
@@ -241,7 +241,7 @@ impl Listeners {
     }
 
     /// Closes everything, and removes the Unix sockets.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         for (key, _) in self.open.drain() {
             if let Key::Unix(path) = key {
                 let _ = fs::remove_file(path);
@@ -267,7 +267,7 @@ impl Listening {
 
 impl Prepared {
     /// The sockets, each with the index of its service.
-    pub fn sockets(&self) -> Vec<(usize, BorrowedFd<'_>)> {
+    pub(super) fn sockets(&self) -> Vec<(usize, BorrowedFd<'_>)> {
         self.wanted
             .iter()
             .map(|(service, _, listening)| (*service, listening.socket.as_fd()))
@@ -275,7 +275,7 @@ impl Prepared {
     }
 
     /// The line about each bound address, with the port that the kernel chose.
-    pub fn lines(&self, config: &Config) -> Vec<String> {
+    pub(super) fn lines(&self, config: &Config) -> Vec<String> {
         let line = |(index, _, listening): &(usize, Key, Rc<Listening>)| {
             format!(
                 "Service [{}] (FD={}) bound to {}",
@@ -288,7 +288,7 @@ impl Prepared {
     }
 
     /// Closes what was new, and removes the Unix sockets made for it.
-    pub fn give_up(self) {
+    pub(super) fn give_up(self) {
         for path in &self.made {
             let _ = fs::remove_file(path);
         }
@@ -305,7 +305,7 @@ fn set_options(socket: &OwnedFd, service: &Service) -> io::Result<()> {
 ///
 /// # Errors
 /// It cannot.
-pub fn bound(service: &Service, address: &Accept, tcp: SocketAddr) -> io::Result<OwnedFd> {
+pub(super) fn bound(service: &Service, address: &Accept, tcp: SocketAddr) -> io::Result<OwnedFd> {
     let socket = unbound(service, address)?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(tcp))?;
     Ok(socket)
@@ -381,7 +381,7 @@ fn bound_to(socket: &OwnedFd) -> io::Result<String> {
 ///
 /// # Errors
 /// It cannot be removed.
-pub fn remove_stale(path: &Path) -> io::Result<()> {
+pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
         return Ok(());
     }

@@ -37,7 +37,7 @@ struct Surroundings {
 /// Whether systemd keeps the process that it started, so that it must not go into the background; as
 /// which type of unit. `None`: something else started this, or the unit is of a type that waits for
 /// its end.
-pub fn keeps_this_process() -> Option<String> {
+pub(super) fn keeps_this_process() -> Option<String> {
     let number = |name: &str| env::var(name).ok()?.parse().ok();
     let around = Surroundings {
         pid: std::process::id(),

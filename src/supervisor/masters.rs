@@ -11,14 +11,14 @@ use crate::ipc::words::{Heard, ToMaster, say_now};
 
 /// In the order in which they were started.
 #[derive(Debug, Default)]
-pub struct Masters {
+pub(super) struct Masters {
     generations: Vec<Generation>,
     orphans: Vec<Orphans>,
 }
 
 impl Masters {
     /// Those that the program before an exec had.
-    pub fn taken_over(generations: Vec<Generation>, orphans: Vec<Orphans>) -> Masters {
+    pub(super) fn taken_over(generations: Vec<Generation>, orphans: Vec<Orphans>) -> Masters {
         Masters {
             generations,
             orphans,
@@ -26,33 +26,33 @@ impl Masters {
     }
 
     /// Adds one that was just started.
-    pub fn add(&mut self, generation: Generation) {
+    pub(super) fn add(&mut self, generation: Generation) {
         self.generations.push(generation);
     }
 
     /// Those that were not reaped yet.
-    pub fn all(&self) -> &[Generation] {
+    pub(super) fn all(&self) -> &[Generation] {
         &self.generations
     }
 
     /// What is left of dead ones.
-    pub fn orphans(&self) -> &[Orphans] {
+    pub(super) fn orphans(&self) -> &[Orphans] {
         &self.orphans
     }
 
     /// One of them.
-    pub fn get(&self, number: u64) -> Option<&Generation> {
+    pub(super) fn get(&self, number: u64) -> Option<&Generation> {
         self.generations.iter().find(|g| g.number == number)
     }
 
     /// The generation whose master is that process.
-    pub fn of_process(&self, pid: Pid) -> Option<u64> {
+    pub(super) fn of_process(&self, pid: Pid) -> Option<u64> {
         let generation = self.generations.iter().find(|g| g.pid == pid);
         generation.map(|generation| generation.number)
     }
 
     /// Nothing more comes from this one.
-    pub fn is_deaf(&mut self, number: u64) {
+    pub(super) fn is_deaf(&mut self, number: u64) {
         let mut all = self.generations.iter_mut();
         if let Some(generation) = all.find(|g| g.number == number) {
             generation.hears = false;
@@ -60,7 +60,7 @@ impl Masters {
     }
 
     /// Has every generation work with another file, socket or channel.
-    pub fn pass_down(&self, word: &ToMaster, descriptor: BorrowedFd<'_>) -> Heard {
+    pub(super) fn pass_down(&self, word: &ToMaster, descriptor: BorrowedFd<'_>) -> Heard {
         let mut heard = Heard::default();
         for generation in &self.generations {
             heard.count(say_now(&generation.channel, word, &[descriptor]));
@@ -69,7 +69,7 @@ impl Masters {
     }
 
     /// Keeps the counts of a master that was reaped, and its workers if any are left; whether there are.
-    pub fn bury(&mut self, number: u64, carried: &mut Carried) -> bool {
+    pub(super) fn bury(&mut self, number: u64, carried: &mut Carried) -> bool {
         let Some(at) = self.generations.iter().position(|g| g.number == number) else {
             return false;
         };
@@ -82,7 +82,7 @@ impl Masters {
     }
 
     /// A worker of a dead master has ended; the generations of which none is left by that.
-    pub fn orphan_ended(&mut self, pid: Pid) -> Vec<u64> {
+    pub(super) fn orphan_ended(&mut self, pid: Pid) -> Vec<u64> {
         for orphans in &mut self.orphans {
             orphans.ended(pid);
         }
@@ -91,12 +91,12 @@ impl Masters {
     }
 
     /// Forgets generations of which nothing is left.
-    pub fn forget_the_gone(&mut self) {
+    pub(super) fn forget_the_gone(&mut self) {
         self.orphans.retain(|orphans| !orphans.workers.is_empty());
     }
 
     /// Moves the counts of every generation but the serving one.
-    pub fn carry_counts(&self, serving: Option<u64>, carried: &mut Carried) {
+    pub(super) fn carry_counts(&self, serving: Option<u64>, carried: &mut Carried) {
         let superseded = self
             .generations
             .iter()

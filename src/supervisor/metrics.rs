@@ -26,7 +26,7 @@ const UMASK: Mode = Mode::from_bits_truncate(0o111);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     socket: OwnedFd,
     /// As it was asked for.
     wanted: MetricsAddress,
@@ -68,7 +68,10 @@ impl Metrics {
     ///
     /// # Errors
     /// The address is another's, or not this machine's, or may not be bound.
-    pub fn open(wanted: &MetricsAddress, old: Option<&Metrics>) -> Result<Metrics, MetricsError> {
+    pub(crate) fn open(
+        wanted: &MetricsAddress,
+        old: Option<&Metrics>,
+    ) -> Result<Metrics, MetricsError> {
         let opened = match wanted {
             MetricsAddress::Tcp(_) => open_tcp(wanted, old),
             MetricsAddress::Unix(path) => open_unix(path),
@@ -83,22 +86,22 @@ impl Metrics {
     }
 
     /// The listener that the program before an exec had.
-    pub fn taken_over(socket: OwnedFd, wanted: MetricsAddress) -> Metrics {
+    pub(crate) fn taken_over(socket: OwnedFd, wanted: MetricsAddress) -> Metrics {
         Metrics { socket, wanted }
     }
 
     /// What was asked for.
-    pub fn wanted(&self) -> &MetricsAddress {
+    pub(crate) fn wanted(&self) -> &MetricsAddress {
         &self.wanted
     }
 
     /// The socket, for the teller and for the next program of this process.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
     /// The line about it, with the port that the kernel chose.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let address = match (
             &self.wanted,
             getsockname::<SockaddrStorage>(self.socket.as_raw_fd()),
@@ -110,7 +113,7 @@ impl Metrics {
     }
 
     /// Closes it, and removes a Unix socket.
-    pub fn remove(self) {
+    pub(crate) fn remove(self) {
         if let MetricsAddress::Unix(path) = &self.wanted {
             // Nothing is left to be done about a file that cannot be removed.
             let _ = fs::remove_file(path);
@@ -122,7 +125,10 @@ impl Metrics {
 ///
 /// # Errors
 /// It could not.
-pub fn try_address(wanted: &MetricsAddress, running: Option<u32>) -> Result<(), MetricsError> {
+pub(crate) fn try_address(
+    wanted: &MetricsAddress,
+    running: Option<u32>,
+) -> Result<(), MetricsError> {
     let MetricsAddress::Tcp(address) = wanted else {
         return Ok(());
     };

@@ -1,31 +1,31 @@
 //! Root's part: parses, opens logs, binds, forks, and then only waits: for signals, children, words.
 //! One thread; holds no private key and never reads a network byte.
 
-pub mod asking;
+pub(crate) mod asking;
 mod bind_error;
 mod carried;
-pub mod clashes;
+pub(crate) mod clashes;
 mod control;
 mod daemon;
 mod decider;
 mod generation;
 mod helpers;
-pub mod holder;
+pub(crate) mod holder;
 mod listeners;
 mod manager;
 mod masters;
-pub mod metrics;
+pub(crate) mod metrics;
 mod notify;
 mod orphans;
-pub mod pid_file;
-pub mod places;
+pub(crate) mod pid_file;
+pub(crate) mod places;
 mod running;
 mod saved_phrases;
 mod source;
 mod syslog;
 mod takeover;
-pub mod trial;
-pub mod vacancy;
+pub(crate) mod trial;
+pub(crate) mod vacancy;
 mod vault;
 mod watch;
 
@@ -62,13 +62,13 @@ const SIGNALS: [i32; 7] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, S
 
 /// It is not to be had, and the log has said why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Logged;
+pub(crate) struct Logged;
 
 /// Runs adit with a configuration until it is stopped: `adit [FILE]`, and `adit relay`.
 ///
 /// The order is stunnel's where it shows: configuration, logs, pid file, daemon, then the first
 /// generation, which is a reload from nothing.
-pub fn run(mut sources: Sources) -> ExitCode {
+pub(crate) fn run(mut sources: Sources) -> ExitCode {
     process::find_command_line();
     takeover::remember_program();
     log::install(Outputs::stderr_only());

@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Who is told, and how often the watchdog wants to hear.
 #[derive(Debug)]
-pub struct Notifier {
+pub(super) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
     /// Half of what the manager gives the watchdog.
     every: Option<Duration>,
@@ -21,7 +21,7 @@ impl Notifier {
     /// As the environment says: `NOTIFY_SOCKET` with a path or an abstract name behind an `@`,
     /// `WATCHDOG_USEC` and `WATCHDOG_PID` (sd_watchdog_enabled(3)). `pid` is the process that the
     /// watchdog must be meant for.
-    pub fn from_environment(pid: u32) -> Notifier {
+    pub(super) fn from_environment(pid: u32) -> Notifier {
         let address = env::var_os("NOTIFY_SOCKET").and_then(|name| address(name.as_bytes()));
         let manager = address.and_then(|address| {
             let socket = UnixDatagram::unbound().ok()?;
@@ -38,12 +38,12 @@ impl Notifier {
     }
 
     /// A start or a reload is over, with this result.
-    pub fn ready(&self, status: &str) {
+    pub(super) fn ready(&self, status: &str) {
         self.say(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
     /// A reload has begun. The time lets the manager tell it from an earlier one.
-    pub fn reloading(&self) {
+    pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
         let now = now.unwrap_or_default().as_micros();
         self.say(&format!(
@@ -52,7 +52,7 @@ impl Notifier {
     }
 
     /// The end has begun, and takes this long at most.
-    pub fn stopping(&self, patience: Duration) {
+    pub(super) fn stopping(&self, patience: Duration) {
         let patience = patience.as_micros();
         self.say(&format!(
             "STOPPING=1\nEXTEND_TIMEOUT_USEC={patience}\nSTATUS=Waiting for connections to end"
@@ -60,12 +60,12 @@ impl Notifier {
     }
 
     /// How often the watchdog wants to hear; `None`: there is none.
-    pub fn watchdog(&self) -> Option<Duration> {
+    pub(super) fn watchdog(&self) -> Option<Duration> {
         self.every
     }
 
     /// Tells the watchdog that the loop has come round.
-    pub fn feed_watchdog(&self) {
+    pub(super) fn feed_watchdog(&self) {
         self.say("WATCHDOG=1");
     }
 

@@ -11,7 +11,7 @@ use super::generation::Generation;
 
 /// The rest of a generation.
 #[derive(Debug)]
-pub struct Orphans {
+pub(super) struct Orphans {
     /// What it was; its master is dead.
     pub generation: Generation,
     /// Its workers that live.
@@ -20,7 +20,7 @@ pub struct Orphans {
 
 impl Orphans {
     /// Those that a master left which has just died and was reaped; `None`: nobody.
-    pub fn of(mut generation: Generation) -> Option<Orphans> {
+    pub(super) fn of(mut generation: Generation) -> Option<Orphans> {
         generation.hears = false;
         let board = &generation.scoreboard;
         let pids = (0..board.workers()).map(|index| board.worker(index).pid().load(Relaxed));
@@ -38,14 +38,14 @@ impl Orphans {
     }
 
     /// Connections that they have.
-    pub fn active(&self) -> u64 {
+    pub(super) fn active(&self) -> u64 {
         let board = &self.generation.scoreboard;
         let active = (0..board.workers()).map(|index| board.worker(index).active().load(Relaxed));
         active.fold(0, u64::saturating_add)
     }
 
     /// One has ended, if it was one of them.
-    pub fn ended(&mut self, pid: Pid) {
+    pub(super) fn ended(&mut self, pid: Pid) {
         self.workers.retain(|worker| *worker != pid);
         let board = &self.generation.scoreboard;
         for index in 0..board.workers() {

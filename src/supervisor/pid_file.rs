@@ -18,7 +18,7 @@ use crate::remedy;
 
 /// A pid file that is ours; removed by [`PidFile::remove`].
 #[derive(Debug)]
-pub struct PidFile {
+pub(crate) struct PidFile {
     file: Flock<File>,
     root: Option<PathBuf>,
     path: PathBuf,
@@ -26,7 +26,7 @@ pub struct PidFile {
 
 /// Why there is no pid file.
 #[derive(Debug)]
-pub enum PidFileError {
+pub(crate) enum PidFileError {
     /// Another instance holds it; its process number as the file has it.
     Living(PathBuf, String),
     /// It cannot be made or written.
@@ -52,7 +52,7 @@ impl fmt::Display for PidFileError {
 }
 
 /// The process number in a pid file that a living instance holds; `None` when there is none.
-pub fn holder(root: Option<&Path>, path: &Path) -> Option<u32> {
+pub(crate) fn holder(root: Option<&Path>, path: &Path) -> Option<u32> {
     let file = open_to_read(root, path).ok()?;
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
         Err((mut file, Errno::EWOULDBLOCK)) => {
@@ -70,7 +70,7 @@ impl PidFile {
     ///
     /// # Errors
     /// See [`PidFileError`].
-    pub fn acquire(root: Option<&Path>, path: &Path) -> Result<PidFile, PidFileError> {
+    pub(crate) fn acquire(root: Option<&Path>, path: &Path) -> Result<PidFile, PidFileError> {
         let seen = seen_from_outside(root, path);
         let failed = |error: io::Error| PidFileError::Io(seen.clone(), error);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -92,12 +92,12 @@ impl PidFile {
     }
 
     /// The locked file, for the next program of this process.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
     /// The jail it stands in, and its path there.
-    pub fn place(&self) -> (Option<&Path>, &Path) {
+    pub(crate) fn place(&self) -> (Option<&Path>, &Path) {
         (self.root.as_deref(), &self.path)
     }
 
@@ -105,14 +105,18 @@ impl PidFile {
     ///
     /// # Errors
     /// It is not locked by this process.
-    pub fn taken_over(file: OwnedFd, root: Option<PathBuf>, path: PathBuf) -> io::Result<PidFile> {
+    pub(crate) fn taken_over(
+        file: OwnedFd,
+        root: Option<PathBuf>,
+        path: PathBuf,
+    ) -> io::Result<PidFile> {
         let file = Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| io::Error::from(errno))?;
         Ok(PidFile { file, root, path })
     }
 
     /// Whether the file at this place is this one, by whatever way.
-    pub fn is_at(&self, root: Option<&Path>, path: &Path) -> bool {
+    pub(crate) fn is_at(&self, root: Option<&Path>, path: &Path) -> bool {
         let identity = |file: &File| {
             let about = file.metadata().ok()?;
             Some((about.dev(), about.ino()))
@@ -123,7 +127,7 @@ impl PidFile {
     }
 
     /// The way to it is another now: see [`PidFile::is_at`].
-    pub fn move_to(&mut self, root: Option<&Path>, path: &Path) {
+    pub(crate) fn move_to(&mut self, root: Option<&Path>, path: &Path) {
         self.root = root.map(Path::to_owned);
         self.path = path.to_owned();
     }
@@ -132,7 +136,7 @@ impl PidFile {
     ///
     /// # Errors
     /// As [`PidFile::acquire`].
-    pub fn write(&mut self) -> Result<(), PidFileError> {
+    pub(crate) fn write(&mut self) -> Result<(), PidFileError> {
         let file: &mut File = &mut self.file;
         let written = file
             .set_len(0)
@@ -144,7 +148,7 @@ impl PidFile {
     }
 
     /// Removes the file, if it is still the one that was opened.
-    pub fn remove(self) {
+    pub(crate) fn remove(self) {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return;

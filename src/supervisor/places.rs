@@ -6,7 +6,7 @@ use crate::config::{Diagnostic, Global, MetricsAddress, diagnostic_at};
 use crate::inside::seen_from_outside;
 
 /// Folders that a start would write into and not find. Nothing is opened: that would make files.
-pub fn missing(global: &Global) -> Vec<Diagnostic> {
+pub(crate) fn missing(global: &Global) -> Vec<Diagnostic> {
     let jail = global.chroot.as_deref();
     // Nothing is in a jail that is not there; that is told by itself.
     let has_jail = jail.is_none_or(Path::is_dir);

@@ -45,7 +45,7 @@ use telling::Told;
 const LAST_WORDS: usize = 16;
 
 /// All that the supervisor holds, and what decides about it.
-pub struct Supervisor {
+pub(super) struct Supervisor {
     decider: Decider,
     sources: Sources,
     /// The configuration in force; before the first generation serves, the one it is to have.
@@ -77,7 +77,7 @@ pub struct Supervisor {
 }
 
 /// What a supervisor is put together from.
-pub struct Parts {
+pub(super) struct Parts {
     /// Where the configuration comes from, now and at each reload.
     pub sources: Sources,
     /// What it said at the start.
@@ -110,7 +110,7 @@ pub struct Parts {
 
 impl Supervisor {
     /// A supervisor that has yet to start its first generation.
-    pub fn new(parts: Parts) -> Supervisor {
+    pub(super) fn new(parts: Parts) -> Supervisor {
         let notifier = Notifier::from_environment(std::process::id());
         let drain_timeout = parts.config.global.drain_timeout;
         Supervisor {
@@ -141,7 +141,7 @@ impl Supervisor {
 
     /// Tells the decider what the program before this one had running: how far each generation had
     /// come, and how much longer it may drain.
-    pub fn go_on(
+    pub(super) fn go_on(
         &mut self,
         progress: Vec<(u64, State, Option<Duration>)>,
         reloads: Reloads,
@@ -168,7 +168,7 @@ impl Supervisor {
     }
 
     /// Runs until it is stopped.
-    pub fn run(mut self, why: Why) -> ExitCode {
+    pub(super) fn run(mut self, why: Why) -> ExitCode {
         self.happen(Event::Begin(why));
         loop {
             self.happen(Event::TurnOver);

@@ -15,7 +15,10 @@ use crate::tls::PassPhrases;
 ///
 /// # Errors
 /// The serializer's.
-pub fn serialize<S: Serializer>(phrases: &PassPhrases, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize<S: Serializer>(
+    phrases: &PassPhrases,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(None)?;
     for phrase in phrases.iter() {
         list.serialize_element(phrase)?;
@@ -27,7 +30,9 @@ pub fn serialize<S: Serializer>(phrases: &PassPhrases, serializer: S) -> Result<
 ///
 /// # Errors
 /// They are no lists of bytes; one is too long for the vault.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PassPhrases, D::Error> {
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<PassPhrases, D::Error> {
     deserializer.deserialize_seq(All)
 }
 

@@ -3,11 +3,11 @@
 use crate::sys::watch::{self, Interest};
 
 /// Waiting for it.
-pub type Waiting = watch::Watch<Source>;
+pub(super) type Waiting = watch::Watch<Source>;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(super) enum Source {
     /// The signal pipe.
     Signals,
     /// Files that `certWatch` looks at.

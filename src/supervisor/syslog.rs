@@ -14,7 +14,7 @@ use crate::log;
 
 /// What is watched.
 #[derive(Debug)]
-pub struct SyslogWatch {
+pub(super) struct SyslogWatch {
     inotify: Inotify,
     names: Vec<(WatchDescriptor, OsString)>,
 }
@@ -22,7 +22,7 @@ pub struct SyslogWatch {
 impl SyslogWatch {
     /// Watches for a new syslogd, where messages go to one. `None` where it cannot be watched for:
     /// then a reload finds it.
-    pub fn of(global: &Global) -> Option<SyslogWatch> {
+    pub(super) fn of(global: &Global) -> Option<SyslogWatch> {
         let inotify = global
             .syslog
             .then(|| Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))?
@@ -41,7 +41,7 @@ impl SyslogWatch {
     }
 
     /// Takes note of what appeared; whether a syslogd has.
-    pub fn take_note(&mut self) -> bool {
+    pub(super) fn take_note(&mut self) -> bool {
         let mut appeared = false;
         loop {
             match self.inotify.read_events() {

@@ -55,14 +55,14 @@ const SERVE: &str = "serve";
 static PROGRAM: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
 
 /// Notes the program's path and arguments; once, before the title is set over them.
-pub fn remember_program() {
+pub(super) fn remember_program() {
     if let Ok(path) = std::env::current_exe() {
         let _ = PROGRAM.set((path, std::env::args_os().collect()));
     }
 }
 
 /// What this process was before an exec asks of this program.
-pub enum Inherited {
+pub(super) enum Inherited {
     /// See whether everything could be taken over, and say so into the second; touch nothing.
     Rehearsal(File, File),
     /// Take over.
@@ -73,7 +73,7 @@ pub enum Inherited {
 ///
 /// # Errors
 /// The variable names nothing that is open.
-pub fn inherited() -> io::Result<Option<Inherited>> {
+pub(super) fn inherited() -> io::Result<Option<Inherited>> {
     let Ok(text) = std::env::var(VARIABLE) else {
         return Ok(None);
     };
@@ -93,12 +93,12 @@ pub fn inherited() -> io::Result<Option<Inherited>> {
 ///
 /// # Errors
 /// Nobody listens.
-pub fn prove(mut proof: File) -> io::Result<()> {
+pub(super) fn prove(mut proof: File) -> io::Result<()> {
     proof.write_all(PROOF)
 }
 
 /// Whether a rehearsal that is over left its proof. Waits for nobody.
-pub fn is_proven(proof: &mut io::PipeReader) -> bool {
+pub(super) fn is_proven(proof: &mut io::PipeReader) -> bool {
     let mut said = [0; 2 * PROOF.len()];
     matches!(proof.read(&mut said), Ok(count) if &said[..count] == PROOF)
 }
@@ -147,7 +147,7 @@ struct SavedGeneration {
 }
 
 /// What was taken over.
-pub struct TakenOver {
+pub(super) struct TakenOver {
     pub(super) masters: Masters,
     /// How far each generation had come, by number.
     pub(super) progress: Vec<(u64, State, Option<Duration>)>,
@@ -167,7 +167,7 @@ impl TakenOver {
     ///
     /// # Errors
     /// It cannot be read, or something that it names is not there.
-    pub fn read(mut file: File) -> io::Result<TakenOver> {
+    pub(super) fn read(mut file: File) -> io::Result<TakenOver> {
         file.rewind()?;
         // As large as it must be at once: growing would leave copies.
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
@@ -297,7 +297,7 @@ impl Kept {
 }
 
 /// Whether the file that this program was started from has become another.
-pub fn is_newer() -> bool {
+pub(super) fn is_newer() -> bool {
     let identity = |path: &std::path::Path| {
         let about = std::fs::metadata(path).ok()?;
         Some((about.dev(), about.ino(), about.mtime(), about.size()))
@@ -307,7 +307,7 @@ pub fn is_newer() -> bool {
 }
 
 /// What a new binary is given.
-pub struct Handed<'a> {
+pub(super) struct Handed<'a> {
     /// Which generations there are.
     pub masters: &'a Masters,
     /// How far each has come.
@@ -398,7 +398,7 @@ impl Handed<'_> {
     ///
     /// # Errors
     /// No process, memory or descriptor to be had.
-    pub fn rehearse(&self) -> io::Result<(Pid, io::PipeReader)> {
+    pub(super) fn rehearse(&self) -> io::Result<(Pid, io::PipeReader)> {
         let (kept, state) = self.save()?;
         let (proof, prover) = io::pipe()?;
         fcntl(&proof, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -425,7 +425,7 @@ impl Handed<'_> {
 
     /// Executes the new binary in this process's place. Returns only if that fails.
     #[must_use]
-    pub fn take_over(&self) -> io::Error {
+    pub(super) fn take_over(&self) -> io::Error {
         let (_kept, state) = match self.save() {
             Ok(saved) => saved,
             Err(error) => return error,
@@ -474,7 +474,7 @@ fn execute(task: &str) -> io::Error {
 ///
 /// # Errors
 /// What sigprocmask(2) gives.
-pub fn let_signals_in() -> io::Result<()> {
+pub(super) fn let_signals_in() -> io::Result<()> {
     Ok(sigprocmask(
         SigmaskHow::SIG_SETMASK,
         Some(&SigSet::empty()),

@@ -15,7 +15,7 @@ use crate::tls::{PassPhrases, Resumption};
 /// A trial that has begun: names are resolved by a helper of its own, since even this may be run by
 /// root. It is a copy of this process, and reads what strangers send: it is to be started before
 /// there are any pass phrases.
-pub struct Trial {
+pub(crate) struct Trial {
     helpers: Helpers,
     /// The helpers end when this is closed, if not before.
     _holder: Holder,
@@ -27,7 +27,7 @@ impl Trial {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub fn start(global: &Global, log: Log) -> io::Result<Trial> {
+    pub(crate) fn start(global: &Global, log: Log) -> io::Result<Trial> {
         let (holder, leash) = leash()?;
         Ok(Trial {
             helpers: Helpers::start_asked(Start {
@@ -47,7 +47,7 @@ impl Trial {
     ///
     /// # Errors
     /// No descriptor to be had; the helper is gone.
-    pub fn load(
+    pub(crate) fn load(
         mut self,
         config: &Config,
         phrases: &PassPhrases,

@@ -17,7 +17,11 @@ use crate::ipc::words::Accept;
 
 /// A warning for each address that could not be bound now; `running` is the supervisor of the adit
 /// that runs with this configuration. No error: what stands in the way may be gone by the start.
-pub fn missing(config: &Config, accept: &[Vec<Accept>], running: Option<u32>) -> Vec<Diagnostic> {
+pub(crate) fn missing(
+    config: &Config,
+    accept: &[Vec<Accept>],
+    running: Option<u32>,
+) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = metrics_missing(&config.global, running)
         .into_iter()
         .collect();

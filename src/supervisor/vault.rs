@@ -17,12 +17,12 @@ use crate::step::NameStep;
 use crate::tls::PassPhrases;
 
 /// Room for all of them, in bytes.
-pub const SIZE: NonZeroUsize = NonZeroUsize::new(16384).unwrap();
+pub(super) const SIZE: NonZeroUsize = NonZeroUsize::new(16384).unwrap();
 /// Before each stands its length.
 const HEAD: usize = size_of::<u16>();
 
 /// See the module.
-pub struct Vault {
+pub(super) struct Vault {
     /// `None`: there are no pass phrases.
     page: Option<Page>,
 }
@@ -34,7 +34,7 @@ impl Vault {
     ///
     /// # Errors
     /// No memory; more than there is room for.
-    pub fn new(phrases: &PassPhrases) -> io::Result<Vault> {
+    pub(super) fn new(phrases: &PassPhrases) -> io::Result<Vault> {
         if phrases.iter().next().is_none() {
             return Ok(Vault { page: None });
         }
@@ -56,7 +56,7 @@ impl Vault {
     }
 
     /// A copy, for a child that needs it.
-    pub fn open(&self) -> PassPhrases {
+    pub(super) fn open(&self) -> PassPhrases {
         let mut phrases = PassPhrases::none();
         let mut rest = self.page.as_ref().map_or(&[][..], Page::bytes);
         while let Some((head, behind)) = rest.split_first_chunk::<HEAD>() {

@@ -26,7 +26,7 @@ const GONE: AddWatchFlags = AddWatchFlags::IN_DELETE.union(AddWatchFlags::IN_MOV
 
 /// What is watched.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     inotify: Inotify,
     /// Each folder, and the names in it that matter; none given, all of them.
     folders: HashMap<WatchDescriptor, (PathBuf, Option<BTreeSet<OsString>>)>,
@@ -37,7 +37,7 @@ impl Watch {
     ///
     /// # Errors
     /// inotify is not to be had.
-    pub fn of(config: &Config, log: &Log) -> io::Result<Option<Watch>> {
+    pub(super) fn of(config: &Config, log: &Log) -> io::Result<Option<Watch>> {
         if !config.global.cert_watch {
             return Ok(None);
         }
@@ -76,7 +76,7 @@ impl Watch {
     }
 
     /// Takes note of what changed; whether any of it matters.
-    pub fn take_note(&mut self) -> bool {
+    pub(super) fn take_note(&mut self) -> bool {
         let mut matters = false;
         loop {
             match self.inotify.read_events() {

@@ -22,7 +22,7 @@ sockopt_impl!(
 ///
 /// # Errors
 /// What setsockopt(2) gives.
-pub fn set(socket: BorrowedFd<'_>, option: &SocketOption) -> io::Result<()> {
+pub(crate) fn set(socket: BorrowedFd<'_>, option: &SocketOption) -> io::Result<()> {
     match &option.value {
         SocketOptionValue::Int(value) => raw(socket, option, value),
         SocketOptionValue::Linger(on, seconds) => {

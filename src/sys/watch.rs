@@ -32,7 +32,7 @@ const TRIES: u32 = 4;
 
 /// What is waited for on a descriptor. Its end and its errors always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interest {
+pub(crate) enum Interest {
     /// Something to read.
     Read,
     /// Room to write.
@@ -42,7 +42,7 @@ pub enum Interest {
 }
 
 /// What a process waits for, each thing under a number of its own.
-pub trait Source: Copy {
+pub(crate) trait Source: Copy {
     /// The number; `usize::MAX` is `polling`'s own.
     fn key(self) -> usize;
     /// The source with this number, which was one of [`Source::key`].
@@ -52,7 +52,7 @@ pub trait Source: Copy {
 }
 
 /// See the module. Level-triggered: what was not dealt with comes again.
-pub struct Watch<S> {
+pub(crate) struct Watch<S> {
     poller: Poller,
     events: RefCell<Events>,
     sources: PhantomData<S>,
@@ -63,7 +63,7 @@ impl<S: Source> Watch<S> {
     ///
     /// # Errors
     /// What epoll_create1(2) and its like give: no descriptors left.
-    pub fn new() -> io::Result<Watch<S>> {
+    pub(crate) fn new() -> io::Result<Watch<S>> {
         Ok(Watch {
             poller: Poller::new().step("epoll_create1(2)")?,
             events: RefCell::new(Events::with_capacity(BATCH)),
@@ -76,7 +76,7 @@ impl<S: Source> Watch<S> {
     ///
     /// # Errors
     /// What epoll_ctl(2) gives: no memory, too many watches.
-    pub fn add(&self, fd: impl AsFd, source: S) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: impl AsFd, source: S) -> io::Result<()> {
         let borrowed = fd.as_fd();
         let (fd, event) = (borrowed.as_raw_fd(), event(source));
         let mut tries = 1..TRIES;
@@ -100,14 +100,14 @@ impl<S: Source> Watch<S> {
     ///
     /// # Errors
     /// As [`Watch::add`].
-    pub fn change(&self, fd: impl AsFd, source: S) -> io::Result<()> {
+    pub(crate) fn change(&self, fd: impl AsFd, source: S) -> io::Result<()> {
         self.poller
             .modify_with_mode(fd.as_fd(), event(source), PollMode::Level)
     }
 
     /// `fd` is watched no more. To close it is not enough where another process, or a thread that is
     /// at work, has a copy.
-    pub fn remove(&self, fd: impl AsFd) {
+    pub(crate) fn remove(&self, fd: impl AsFd) {
         // ENOENT: it was not watched.
         let _ = self.poller.delete(fd.as_fd());
     }
@@ -117,7 +117,7 @@ impl<S: Source> Watch<S> {
     ///
     /// # Errors
     /// What epoll_wait(2) gives; none is expected.
-    pub fn wait(&self, until: Option<Instant>) -> io::Result<Vec<S>> {
+    pub(crate) fn wait(&self, until: Option<Instant>) -> io::Result<Vec<S>> {
         let events = &mut *self.events.borrow_mut();
         events.clear();
         let waited = match until {
@@ -135,7 +135,7 @@ impl<S: Source> Watch<S> {
     ///
     /// # Errors
     /// As [`Watch::add`] and [`Watch::wait`].
-    pub fn wait_for(
+    pub(crate) fn wait_for(
         &self,
         sources: &[(S, BorrowedFd<'_>)],
         until: Option<Instant>,

@@ -9,7 +9,7 @@ use crate::config::PreferChaCha20;
 
 /// The order, and what it is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CipherOrder {
+pub(crate) struct CipherOrder {
     /// The processor has instructions for AES and for GCM.
     pub aes_instructions: bool,
     /// ChaCha20 is offered first, and chosen by a server if the client offers it.
@@ -18,7 +18,7 @@ pub struct CipherOrder {
 
 impl CipherOrder {
     /// The order for `preferChaCha20`.
-    pub fn of(asked: PreferChaCha20) -> CipherOrder {
+    pub(crate) fn of(asked: PreferChaCha20) -> CipherOrder {
         Self::on(has_aes(), asked)
     }
 

@@ -28,7 +28,7 @@ const TICKETS: usize = 2;
 
 /// One end of a service that speaks TLS, as the configuration has it.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     service: &'a Service,
     options: &'a TlsOptions,
     /// It is the one that connects.
@@ -37,7 +37,7 @@ pub struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     /// TLS on accepted connections, if there is to be any.
-    pub fn accepted(service: &'a Service) -> Option<Self> {
+    pub(crate) fn accepted(service: &'a Service) -> Option<Self> {
         service.accepted_tls().map(|options| Self {
             service,
             options,
@@ -46,7 +46,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// TLS on the connections to `connect`, if there is to be any.
-    pub fn connected(service: &'a Service) -> Option<Self> {
+    pub(crate) fn connected(service: &'a Service) -> Option<Self> {
         service.connected_tls().map(|options| Self {
             service,
             options,
@@ -56,7 +56,7 @@ impl<'a> Wanted<'a> {
 
     /// What is wrong with the files that it names, each by itself; opens them. Keys that take
     /// a pass phrase stay closed. `jail` is the folder of chroot.
-    pub fn look_at_files(&self, jail: Option<&Path>) -> Vec<Problem> {
+    pub(crate) fn look_at_files(&self, jail: Option<&Path>) -> Vec<Problem> {
         let silent = Log {
             level: 0,
             id: Id::Ui,
@@ -69,7 +69,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// The same problems, of the options that this end has: a client's other end has options of its own.
-    pub fn name_options(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
+    pub(crate) fn name_options(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
         if self.service.client && !self.client {
             for problem in &mut problems {
                 problem.option = match problem.option {
@@ -96,7 +96,7 @@ impl<'a> Wanted<'a> {
 
 /// TLS on one end of a service, ready to use: certificates, keys and trust loaded.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     role: Role,
     /// See [`Context::certificate_ends`].
     ends: Option<i64>,
@@ -121,7 +121,7 @@ impl Context {
     /// # Errors
     /// Every problem found, not the first, warnings among them. Where [`PassPhrases::unasked`] leave a
     /// key locked, it may be no more than warnings.
-    pub fn load(
+    pub(crate) fn load(
         wanted: Wanted<'_>,
         jail: Option<&Path>,
         phrases: &PassPhrases,
@@ -196,7 +196,7 @@ impl Context {
     }
 
     /// When the certificate ends that is shown to peers, in seconds since 1970; `None`: none is.
-    pub fn certificate_ends(&self) -> Option<i64> {
+    pub(crate) fn certificate_ends(&self) -> Option<i64> {
         self.ends
     }
 
@@ -206,7 +206,7 @@ impl Context {
     ///
     /// # Errors
     /// rustls refuses to begin, or there is no name to verify.
-    pub fn begin(&self, upstream: Option<&str>, log: &Log) -> Result<Handshake, Failure> {
+    pub(crate) fn begin(&self, upstream: Option<&str>, log: &Log) -> Result<Handshake, Failure> {
         match &self.role {
             Role::Server(config) => Handshake::accept(config),
             Role::Client {

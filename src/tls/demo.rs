@@ -9,14 +9,14 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Accepts TLS 1.3 and nothing older, with one certificate.
 #[derive(Debug, Clone)]
-pub struct DemoAcceptor(Arc<ServerConfig>);
+pub(crate) struct DemoAcceptor(Arc<ServerConfig>);
 
 impl DemoAcceptor {
     /// `chain` is in DER, the server's own certificate first; `key` is its private key in PKCS#8.
     ///
     /// # Errors
     /// The certificate or the key is not usable, or they do not match.
-    pub fn new(chain: Vec<Vec<u8>>, key: Vec<u8>) -> io::Result<DemoAcceptor> {
+    pub(crate) fn new(chain: Vec<Vec<u8>>, key: Vec<u8>) -> io::Result<DemoAcceptor> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = chain.into_iter().map(CertificateDer::from).collect();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
@@ -31,7 +31,7 @@ impl DemoAcceptor {
     ///
     /// # Errors
     /// Those of the stream, and of the handshake.
-    pub fn accept<S: Read + Write>(&self, mut stream: S) -> io::Result<DemoStream<S>> {
+    pub(crate) fn accept<S: Read + Write>(&self, mut stream: S) -> io::Result<DemoStream<S>> {
         let mut connection = ServerConnection::new(self.0.clone()).map_err(io::Error::other)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut stream)?;
@@ -42,11 +42,11 @@ impl DemoAcceptor {
 
 /// A TLS connection for the demo's server: plaintext by `Read` and `Write`.
 #[derive(Debug)]
-pub struct DemoStream<S: Read + Write>(StreamOwned<ServerConnection, S>);
+pub(crate) struct DemoStream<S: Read + Write>(StreamOwned<ServerConnection, S>);
 
 /// What the demo's server negotiated, in OpenSSL's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DemoNegotiated {
+pub(crate) struct DemoNegotiated {
     /// `TLSv1.3`
     pub version: String,
     /// `TLS_AES_256_GCM_SHA384`
@@ -57,7 +57,7 @@ pub struct DemoNegotiated {
 
 impl<S: Read + Write> DemoStream<S> {
     /// The result of the handshake; rustls knows all three once it is over.
-    pub fn negotiated(&self) -> DemoNegotiated {
+    pub(crate) fn negotiated(&self) -> DemoNegotiated {
         let connection = &self.0.conn;
         let unknown = || "none".to_owned();
         let version = connection.protocol_version().map(|version| match version {
@@ -81,7 +81,7 @@ impl<S: Read + Write> DemoStream<S> {
     ///
     /// # Errors
     /// The stream's.
-    pub fn close(mut self) -> io::Result<S> {
+    pub(crate) fn close(mut self) -> io::Result<S> {
         self.0.conn.send_close_notify();
         self.0.flush()?;
         Ok(self.0.sock)

@@ -13,7 +13,7 @@ use crate::ipc::scoreboard::HandshakeFailure;
 
 /// What failed, as stunnel names it at the start of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum During {
+pub(crate) enum During {
     /// A handshake in the server's role.
     Accept,
     /// A handshake in the client's role.
@@ -38,7 +38,7 @@ impl During {
 /// Why a handshake or a stream ended. Display gives stunnel's words first, then which side is at fault
 /// and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     during: During,
     offence: Offence,
 }
@@ -50,7 +50,7 @@ impl Failure {
 
     /// The peer ended the TCP connection where TLS expected more: no close_notify (RFC 8446,
     /// section 6.1), or no end of the handshake.
-    pub fn vanished(during: During) -> Self {
+    pub(crate) fn vanished(during: During) -> Self {
         Self::new(during, Offence::Vanished)
     }
 
@@ -63,7 +63,7 @@ impl Failure {
     }
 
     /// How the scoreboard counts it.
-    pub fn kind(&self) -> HandshakeFailure {
+    pub(crate) fn kind(&self) -> HandshakeFailure {
         self.offence.row().kind
     }
 }

@@ -15,11 +15,13 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 
+use super::handshake::MAX_HANDSHAKE_INPUT;
+use super::record::MAX_RECORD;
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
-    Context, Handshake, MAX_HANDSHAKE_INPUT, MAX_RECORD, PassPhrases, Problem, Resumption, Step,
-    Stream, Wanted, ciphers as cipher_names, der, keys as key_files,
+    Context, Handshake, PassPhrases, Problem, Resumption, Step, Stream, Wanted,
+    ciphers as cipher_names, der, keys as key_files,
 };
 use crate::config::TlsOptions;
 use crate::log::{Id, Log};

@@ -22,10 +22,10 @@ use crate::log::Log;
 
 /// The most input that a handshake leaves over to be given again, in bytes, but for the record that
 /// is coming in: one message (64 KiB for rustls) in records that need not be tiny.
-pub const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
+pub(super) const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
 
 /// A handshake under way.
-pub struct Handshake {
+pub(crate) struct Handshake {
     connection: Connection,
     /// Bytes at the front of the next input that rustls has seen but not used up: the beginning
     /// of a message that goes on in a record to come.
@@ -87,7 +87,7 @@ impl Handshake {
     }
 
     /// The failure to report when the peer closes its connection now.
-    pub fn vanished(&self) -> Failure {
+    pub(crate) fn vanished(&self) -> Failure {
         Failure::vanished(self.during())
     }
 
@@ -99,7 +99,7 @@ impl Handshake {
     ///
     /// # Errors
     /// The handshake failed; it can be used no more.
-    pub fn step(
+    pub(crate) fn step(
         mut self,
         input: &mut [u8],
         output: &mut Vec<u8>,

@@ -20,7 +20,7 @@ mod cipher_list;
 mod cipher_order;
 mod ciphers;
 mod context;
-pub mod demo;
+pub(crate) mod demo;
 mod der;
 mod failure;
 #[cfg(fuzzing)]
@@ -53,12 +53,12 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
-pub use cipher_order::CipherOrder;
-pub use context::{Context, Wanted};
-pub use failure::Failure;
-pub use handshake::Handshake;
-pub use keys::{PassPhrases, end_that_is_near, locked_file};
-pub use stream::Stream;
+pub(crate) use cipher_order::CipherOrder;
+pub(crate) use context::{Context, Wanted};
+pub(crate) use failure::Failure;
+pub(crate) use handshake::Handshake;
+pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
+pub(crate) use stream::Stream;
 
 use zeroize::Zeroize;
 
@@ -68,7 +68,7 @@ use crate::ipc::shared::SharedWords;
 /// Made once by the supervisor, before any fork, and shared by every generation, so that sessions
 /// resume in every worker, and after a reload. Holds no private key.
 #[derive(Clone)]
-pub struct Resumption {
+pub(crate) struct Resumption {
     ticket_secret: [u8; 32],
     sessions: SharedWords,
 }
@@ -78,7 +78,7 @@ impl Resumption {
     ///
     /// # Errors
     /// No memory, no randomness.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             ticket_secret: draw()?,
             sessions: SharedWords::new(sessions::WORDS)?,
@@ -89,7 +89,7 @@ impl Resumption {
     ///
     /// # Errors
     /// No memory, no randomness, no descriptors left.
-    pub fn transferable() -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn transferable() -> io::Result<(Self, OwnedFd)> {
         let (sessions, descriptor) = SharedWords::transferable(sessions::WORDS)?;
         let this = Self {
             ticket_secret: draw()?,
@@ -102,7 +102,7 @@ impl Resumption {
     ///
     /// # Errors
     /// The cache has another size; no memory.
-    pub fn taken_over(ticket_secret: [u8; 32], descriptor: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn taken_over(ticket_secret: [u8; 32], descriptor: &OwnedFd) -> io::Result<Self> {
         Ok(Self {
             ticket_secret,
             sessions: SharedWords::taken_over(descriptor, sessions::WORDS)?,
@@ -113,14 +113,14 @@ impl Resumption {
     ///
     /// # Errors
     /// No memory.
-    pub fn forget(&mut self) -> io::Result<()> {
+    pub(crate) fn forget(&mut self) -> io::Result<()> {
         self.ticket_secret.zeroize();
         self.sessions = SharedWords::new(1)?;
         Ok(())
     }
 
     /// The secret behind the ticket keys, to be handed only to the next program of this process.
-    pub fn ticket_secret(&self) -> [u8; 32] {
+    pub(crate) fn ticket_secret(&self) -> [u8; 32] {
         self.ticket_secret
     }
 }
@@ -140,7 +140,7 @@ impl fmt::Debug for Resumption {
 }
 /// A file or an option that cannot be used, or a warning about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Whether it stops the service.
     pub severity: Severity,
     /// Canonical name of the option it is about (`key`); its origin is in `Service::origins`.
@@ -177,7 +177,7 @@ impl Problem {
 
 /// The state of a handshake.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// It needs more from the peer.
     More(Handshake),
     /// It is done. The rest of the input is for `Stream::decrypt`.
@@ -186,7 +186,7 @@ pub enum Step {
 
 /// The result of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Negotiated {
+pub(crate) struct Negotiated {
     /// `TLSv1.3`
     pub version: &'static str,
     /// OpenSSL's name of the suite.

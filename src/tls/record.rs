@@ -23,13 +23,13 @@ const TAG: usize = 16;
 const EXPLICIT_NONCE: usize = 8;
 
 /// The longest incoming record, in bytes: a buffer for an incomplete one never exceeds it.
-#[cfg(test)]
-pub const MAX_RECORD: usize = HEADER + MAX_CIPHERTEXT;
+#[cfg(any(test, fuzzing))]
+pub(super) const MAX_RECORD: usize = HEADER + MAX_CIPHERTEXT;
 /// The most that a record adds to its plaintext (TLS 1.2 with AES-GCM). A buffer of `plain +
 /// MAX_RECORD_OVERHEAD * (plain.div_ceil(16384) + 10)` bytes takes everything `encrypt` makes of
 /// `plain` (its first records are small), except for a rare key update.
 #[cfg(test)]
-pub const MAX_RECORD_OVERHEAD: usize = HEADER + EXPLICIT_NONCE + TAG;
+pub(super) const MAX_RECORD_OVERHEAD: usize = HEADER + EXPLICIT_NONCE + TAG;
 
 /// A record's layout, by suite and version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

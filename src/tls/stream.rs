@@ -30,7 +30,7 @@ const EARLY_PLAIN: usize = 1350;
 const EARLY: u16 = 10 * EARLY_PLAIN as u16;
 
 /// An established TLS connection.
-pub struct Stream {
+pub(crate) struct Stream {
     opener: Opener,
     sealer: Sealer,
     /// What rustls keeps for TLS 1.3: the secrets that key updates go on from, and where a
@@ -64,7 +64,7 @@ impl fmt::Debug for Stream {
 
 /// What `Stream::decrypt` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decrypted {
+pub(crate) struct Decrypted {
     /// Bytes of input used up.
     pub consumed: usize,
     /// The peer's close_notify came, now or before: nothing will follow.
@@ -98,14 +98,14 @@ impl Stream {
     }
 
     /// What the handshake came to.
-    pub fn negotiated(&self) -> Negotiated {
+    pub(crate) fn negotiated(&self) -> Negotiated {
         self.negotiated.clone()
     }
 
     /// Whether the handshake's last flight may wait for payload to go with: with a client the server
     /// begins to carry only when it has it, with a TLS 1.3 server it is tickets. A TLS 1.2 server's
     /// is awaited.
-    pub fn last_flight_can_wait(&self) -> bool {
+    pub(crate) fn last_flight_can_wait(&self) -> bool {
         self.client || self.kernel.is_some()
     }
 
@@ -114,7 +114,7 @@ impl Stream {
     ///
     /// # Errors
     /// A record that is not authentic, a fatal alert; the alert to send is in `output`.
-    pub fn decrypt(
+    pub(crate) fn decrypt(
         &mut self,
         input: &mut [u8],
         plain: &mut Vec<Range<usize>>,
@@ -320,7 +320,11 @@ impl Stream {
     ///
     /// # Errors
     /// The sequence numbers are used up (TLS 1.2 after 2^24 records of AES-GCM).
-    pub fn encrypt(&mut self, plain: &[u8], output: &mut [u8]) -> Result<(usize, usize), Failure> {
+    pub(crate) fn encrypt(
+        &mut self,
+        plain: &[u8],
+        output: &mut [u8],
+    ) -> Result<(usize, usize), Failure> {
         let failed = |offence| Failure::new(During::Write, offence);
         let (mut taken, mut filled) = (0, 0);
         while taken < plain.len() && !self.finished {
@@ -367,7 +371,7 @@ impl Stream {
     }
 
     /// Appends a close_notify; the stream encrypts nothing afterwards.
-    pub fn close_notify(&mut self, output: &mut Vec<u8>) {
+    pub(crate) fn close_notify(&mut self, output: &mut Vec<u8>) {
         self.alert(1, AlertDescription::CloseNotify, output);
         self.finished = true;
     }

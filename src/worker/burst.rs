@@ -9,7 +9,7 @@ const FEW: usize = 8;
 
 /// The most connections of a relay thread since it last returned memory.
 #[derive(Debug, Default)]
-pub struct Burst {
+pub(super) struct Burst {
     peak: usize,
     /// There was a burst, and more than a few of its connections are left.
     going: bool,
@@ -18,7 +18,7 @@ pub struct Burst {
 impl Burst {
     /// Whether to return memory at this number of connections: whenever three quarters of the
     /// connections at the last return have ended.
-    pub fn ebbs(&mut self, now: usize) -> bool {
+    pub(super) fn ebbs(&mut self, now: usize) -> bool {
         self.peak = self.peak.max(now);
         self.going |= self.peak >= MANY;
         if now > self.peak / 4 {
@@ -33,7 +33,7 @@ impl Burst {
 
 /// Returns the allocator's unused memory, from every thread's part of the heap, and renews the calling
 /// thread's cache.
-pub fn trim() {
+pub(super) fn trim() {
     trim_heap();
     renew_cache();
     trim_heap();

@@ -28,7 +28,7 @@ const DRAIN_TICK: u16 = 50;
 const LIST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The worker's main thread.
-pub struct Inbox {
+pub(super) struct Inbox {
     master: Channel,
     leash: Leash,
     log: Log,
@@ -47,7 +47,7 @@ impl Inbox {
     ///
     /// # Errors
     /// A thread or its poller cannot be made; the master is gone.
-    pub fn open(mut start: Start) -> io::Result<Inbox> {
+    pub(super) fn open(mut start: Start) -> io::Result<Inbox> {
         let (sender, receiver): (_, Receiver<Handed>) = unbounded();
         let mut helpers = std::mem::take(&mut start.helpers);
         let mut context = |inlet| ThreadContext {
@@ -84,7 +84,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What poll(2) gives.
-    pub fn run(mut self) -> io::Result<()> {
+    pub(super) fn run(mut self) -> io::Result<()> {
         let mut buffer = vec![0; MAX_WORD];
         loop {
             let (master, leash) = self.wait()?;

@@ -15,7 +15,7 @@ use crate::ipc::handoff::{self, Entry, Handed, MAX_MESSAGE};
 
 /// The channel, and the threads to share its sockets with.
 #[derive(Debug)]
-pub struct Inlet {
+pub(crate) struct Inlet {
     channel: Channel,
     buffer: Box<[u8]>,
     sockets: Sender<Handed>,
@@ -37,7 +37,11 @@ pub(super) enum Message {
 
 impl Inlet {
     /// `channel` comes from the master; the threads of `siblings` receive from `sockets`.
-    pub fn new(channel: Channel, sockets: Sender<Handed>, siblings: Vec<Arc<Shared>>) -> Self {
+    pub(crate) fn new(
+        channel: Channel,
+        sockets: Sender<Handed>,
+        siblings: Vec<Arc<Shared>>,
+    ) -> Self {
         Self {
             channel,
             buffer: vec![0; MAX_MESSAGE].into_boxed_slice(),

@@ -4,17 +4,17 @@
 
 mod burst;
 mod inbox;
-pub mod inlet;
+pub(crate) mod inlet;
 mod panics;
-pub mod reactor;
+pub(crate) mod reactor;
 mod shared;
-pub mod slab;
+pub(crate) mod slab;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tests;
-pub mod thread;
-pub mod timers;
+pub(crate) mod thread;
+pub(crate) mod timers;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -33,7 +33,7 @@ use crate::relay::ServiceContext;
 
 /// What a worker is started with.
 #[derive(Debug)]
-pub struct Start {
+pub(crate) struct Start {
     /// Its number, from 0: its row on the scoreboard.
     pub index: usize,
     /// The generation it belongs to.
@@ -60,7 +60,7 @@ pub struct Start {
 }
 
 /// The life of a worker, from the fork to `_exit`.
-pub fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
+pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
     let log = start.log;
     if let Err(error) = live(start, fresh, jailed) {
         crate::error!(log, "Worker: {}", log::Reason(&error));

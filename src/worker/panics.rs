@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// From now on, keeps this thread's panics for [`caught`] instead of printing them to stderr.
-pub fn keep_places() {
+pub(super) fn keep_places() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -39,7 +39,7 @@ pub fn keep_places() {
 ///
 /// # Errors
 /// It panicked.
-pub fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     // Only the session can be left half changed, and the session is thrown away.
     panic::catch_unwind(AssertUnwindSafe(step)).map_err(|payload| {
         let place = PLACE.with_borrow(|place| place.clone().unwrap_or_default());

@@ -46,7 +46,7 @@ struct Entry {
 
 /// What a relay thread is started with.
 #[derive(Debug)]
-pub struct ThreadContext {
+pub(crate) struct ThreadContext {
     /// The services, by index.
     pub services: Arc<[ServiceContext]>,
     /// This generation's counts.

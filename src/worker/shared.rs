@@ -12,7 +12,7 @@ use crate::relay::poller::Poller;
 
 /// A command to a relay thread.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Log a line for each connection, and send their number.
     List(Sender<usize>),
     /// Let the sessions end by themselves; exit after the last one, once the channel of sockets is
@@ -26,7 +26,7 @@ pub enum Command {
 
 /// What a thread shares with its handle and its siblings.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     pub poller: Arc<Poller>,
     /// Sockets that the thread is to take from the channel.
     pub permits: AtomicUsize,
@@ -36,7 +36,7 @@ pub struct Shared {
 
 impl Shared {
     /// Sessions that the thread has or is about to have.
-    pub fn load(&self) -> usize {
+    pub(crate) fn load(&self) -> usize {
         self.active.load(Relaxed) + self.permits.load(Acquire)
     }
 }

@@ -3,19 +3,19 @@
 
 /// The position of an element of a [`Slab`], with the generation of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     index: u32,
     generation: u32,
 }
 
 impl Key {
     /// As a number whose lowest bit is free: 31 bits of generation, 32 of index.
-    pub fn to_bits(self) -> u64 {
+    pub(crate) fn to_bits(self) -> u64 {
         (u64::from(self.generation) << 33) | (u64::from(self.index) << 1)
     }
 
     /// The inverse of [`Key::to_bits`]; the lowest bit belongs to the caller.
-    pub fn from_bits(bits: u64) -> Self {
+    pub(crate) fn from_bits(bits: u64) -> Self {
         Self {
             // Both casts are lossless: 32 bits and 31 bits are left.
             index: (bits >> 1) as u32,
@@ -42,7 +42,7 @@ const CHUNK: usize = 16;
 
 /// The table.
 #[derive(Debug)]
-pub struct Slab<T> {
+pub(crate) struct Slab<T> {
     /// `None`: freed.
     chunks: Vec<Option<Box<[Slot<T>]>>>,
     /// How many of them are allocated.
@@ -55,7 +55,7 @@ pub struct Slab<T> {
 
 impl<T> Slab<T> {
     /// An empty table.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             chunks: Vec::new(),
             made: 0,
@@ -65,7 +65,7 @@ impl<T> Slab<T> {
     }
 
     /// Inserts what `make` makes of its key, if anything.
-    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> Option<T>) -> Option<Key> {
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> Option<T>) -> Option<Key> {
         if self.free.is_empty() {
             self.grow();
         }
@@ -103,7 +103,7 @@ impl<T> Slab<T> {
     }
 
     /// The element with this key, unless it is gone.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = slot(&mut self.chunks, key.index)?;
         if slot.generation != key.generation {
             return None;
@@ -112,7 +112,7 @@ impl<T> Slab<T> {
     }
 
     /// Removes the element; its key is then invalid.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = slot(&mut self.chunks, key.index)?;
         if slot.generation != key.generation {
             return None;
@@ -124,7 +124,7 @@ impl<T> Slab<T> {
     }
 
     /// Frees the chunks without elements, wherever they are.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         for chunk in &mut self.chunks {
             let Some(slots) = chunk.take_if(|slots| slots.iter().all(|s| s.value.is_none())) else {
                 continue;
@@ -143,17 +143,17 @@ impl<T> Slab<T> {
     }
 
     /// The number of elements.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.made * CHUNK - self.free.len()
     }
 
     /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// All elements, with their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         let chunks = self.chunks.iter().zip((0..).step_by(CHUNK));
         let slots = chunks.flat_map(|(chunk, first)| chunk.iter().flatten().zip(first..));
         slots.filter_map(|(slot, index)| {

@@ -17,10 +17,10 @@ use crate::ipc::scoreboard::Scoreboard;
 use crate::relay::{Route, ServiceContext, Upstream};
 
 /// Longer than anything here takes, also on a busy machine.
-pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service that is plain at both ends.
-pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
+pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
     let seconds = Duration::from_secs;
     let connect = upstreams.iter().map(|address| Endpoint::Tcp {
         host: Some(address.ip().to_string()),
@@ -51,7 +51,7 @@ pub fn service(upstreams: &[SocketAddr]) -> ServiceContext {
 }
 
 /// A context for a thread that serves this one service.
-pub fn context(service: ServiceContext) -> ThreadContext {
+pub(super) fn context(service: ServiceContext) -> ThreadContext {
     ThreadContext {
         services: Arc::from([service]),
         scoreboard: Scoreboard::new(1, 1).unwrap(),
@@ -62,7 +62,7 @@ pub fn context(service: ServiceContext) -> ThreadContext {
 }
 
 /// The two ends of a TCP connection: ours, and the one to hand over.
-pub fn accepted() -> (TcpStream, TcpStream) {
+pub(super) fn accepted() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
@@ -73,7 +73,7 @@ pub fn accepted() -> (TcpStream, TcpStream) {
 }
 
 /// A socket as the master would hand it over.
-pub fn handed(socket: TcpStream, number: u64) -> Handed {
+pub(super) fn handed(socket: TcpStream, number: u64) -> Handed {
     Handed {
         sequence: number,
         connection: Connection {
@@ -86,7 +86,7 @@ pub fn handed(socket: TcpStream, number: u64) -> Handed {
 }
 
 /// A relay thread, and an upstream for it.
-pub struct Relay {
+pub(super) struct Relay {
     pub listener: TcpListener,
     pub scoreboard: Scoreboard,
     pub thread: ThreadHandle,
@@ -96,7 +96,7 @@ pub struct Relay {
 
 impl Relay {
     /// Starts it; `adjust` changes the service first.
-    pub fn start(adjust: impl FnOnce(&mut ServiceContext)) -> Self {
+    pub(super) fn start(adjust: impl FnOnce(&mut ServiceContext)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut service = service(&[listener.local_addr().unwrap()]);
         adjust(&mut service);
@@ -113,14 +113,14 @@ impl Relay {
     }
 
     /// Connects a client.
-    pub fn client(&mut self) -> TcpStream {
+    pub(super) fn client(&mut self) -> TcpStream {
         let (ours, theirs) = accepted();
         self.adopt(theirs);
         ours
     }
 
     /// Hands over a socket accepted elsewhere.
-    pub fn adopt(&mut self, theirs: TcpStream) {
+    pub(super) fn adopt(&mut self, theirs: TcpStream) {
         theirs.set_nonblocking(true).unwrap();
         self.handed += 1;
         let sockets = self.sockets.as_ref().unwrap();
@@ -129,7 +129,7 @@ impl Relay {
     }
 
     /// Accepts a connection from the relay.
-    pub fn server(&self) -> TcpStream {
+    pub(super) fn server(&self) -> TcpStream {
         let (server, _) = self.listener.accept().unwrap();
         server.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         server.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
@@ -137,19 +137,19 @@ impl Relay {
     }
 
     /// A client and its server.
-    pub fn pair(&mut self) -> (TcpStream, TcpStream) {
+    pub(super) fn pair(&mut self) -> (TcpStream, TcpStream) {
         let client = self.client();
         (client, self.server())
     }
 
     /// Closes the channel of sockets.
-    pub fn hang_up(&mut self) {
+    pub(super) fn hang_up(&mut self) {
         self.sockets = None;
     }
 }
 
 /// Waits until `condition` holds; there is nothing else that tells.
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(super) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < TEST_TIMEOUT, "still not so: {what}");
@@ -158,7 +158,7 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// A pattern whose period is no multiple of any buffer's size.
-pub fn pattern(seed: u32) -> Vec<u8> {
+pub(super) fn pattern(seed: u32) -> Vec<u8> {
     let mut state = seed;
     let next = std::iter::repeat_with(move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -168,7 +168,7 @@ pub fn pattern(seed: u32) -> Vec<u8> {
 }
 
 /// Writes `count` bytes of the repeated pattern, and a FIN.
-pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
+pub(super) fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
     let pattern = pattern(seed);
     let mut left = count;
     while left > 0 {
@@ -180,7 +180,7 @@ pub fn send_pattern(mut to: &TcpStream, seed: u32, count: usize) {
 }
 
 /// Reads until EOF and checks every byte against the pattern. Returns how many there were.
-pub fn receive_pattern(mut from: &TcpStream, seed: u32) -> usize {
+pub(super) fn receive_pattern(mut from: &TcpStream, seed: u32) -> usize {
     let pattern = pattern(seed);
     let (mut total, mut buffer) = (0, vec![0; 100_000]);
     loop {
@@ -203,7 +203,7 @@ pub fn receive_pattern(mut from: &TcpStream, seed: u32) -> usize {
 }
 
 /// Closes a socket by an RST.
-pub fn reset(socket: TcpStream) {
+pub(super) fn reset(socket: TcpStream) {
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 0,
@@ -212,6 +212,6 @@ pub fn reset(socket: TcpStream) {
 }
 
 /// The result of a read after which only the end remains.
-pub fn ending(mut from: &TcpStream) -> io::Result<usize> {
+pub(super) fn ending(mut from: &TcpStream) -> io::Result<usize> {
     from.read(&mut [0; 64])
 }

@@ -17,7 +17,7 @@ use crate::step::NameStep;
 
 /// A running relay thread.
 #[derive(Debug)]
-pub struct ThreadHandle {
+pub(crate) struct ThreadHandle {
     shared: Arc<Shared>,
     commands: Sender<Command>,
     thread: JoinHandle<()>,
@@ -28,7 +28,10 @@ pub struct ThreadHandle {
 ///
 /// # Errors
 /// No descriptor, no memory or no thread is left.
-pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<ThreadHandle> {
+pub(crate) fn spawn(
+    context: ThreadContext,
+    receiver: Receiver<Handed>,
+) -> io::Result<ThreadHandle> {
     let shared = Arc::new(Shared {
         poller: Arc::new(Poller::new()?),
         permits: AtomicUsize::new(0),
@@ -50,7 +53,7 @@ pub fn spawn(context: ThreadContext, receiver: Receiver<Handed>) -> io::Result<T
 impl ThreadHandle {
     /// Lets the thread take `sockets` more from the channel, where they are already.
     #[cfg(test)]
-    pub fn wake_for(&self, sockets: usize) {
+    pub(crate) fn wake_for(&self, sockets: usize) {
         self.shared.permits.fetch_add(sockets, Release);
         self.shared.poller.notify();
     }
@@ -61,18 +64,18 @@ impl ThreadHandle {
 
     /// Sessions that the thread has or is about to have.
     #[cfg(test)]
-    pub fn load(&self) -> usize {
+    pub(crate) fn load(&self) -> usize {
         self.shared.load()
     }
 
     /// Sends the thread a command. A thread that has ended ignores it.
-    pub fn command(&self, command: Command) {
+    pub(crate) fn command(&self, command: Command) {
         let _ = self.commands.send(command);
         self.shared.poller.notify();
     }
 
     /// Whether the thread has ended.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
@@ -82,7 +85,7 @@ impl ThreadHandle {
     /// # Errors
     /// It panicked outside a session.
     #[cfg(test)]
-    pub fn join(self) -> std::thread::Result<()> {
+    pub(crate) fn join(self) -> std::thread::Result<()> {
         // The closing of the channel makes no event, so wake the thread.
         self.shared.poller.notify();
         self.thread.join()

@@ -6,25 +6,25 @@ use std::time::Instant;
 
 /// What a session's timer is set to. It belongs to the session, and [`Timers`] maintains it.
 #[derive(Debug, Default)]
-pub struct Timer {
+pub(crate) struct Timer {
     armed: Option<Instant>,
 }
 
 /// All timers that are set. A timer may be set earlier than its session's deadline, never later.
 #[derive(Debug, Default)]
-pub struct Timers {
+pub(crate) struct Timers {
     set: BTreeSet<(Instant, u64)>,
 }
 
 impl Timers {
     /// An empty set.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Wakes the session with this key at `due` (`None`: never). Changes the set only if that is
     /// earlier than the timer was set to.
-    pub fn settle(&mut self, key: u64, timer: &mut Timer, due: Option<Instant>) {
+    pub(crate) fn settle(&mut self, key: u64, timer: &mut Timer, due: Option<Instant>) {
         let Some(due) = due else {
             return;
         };
@@ -40,38 +40,38 @@ impl Timers {
     }
 
     /// The session has ended: removes its timer.
-    pub fn cancel(&mut self, key: u64, timer: &mut Timer) {
+    pub(crate) fn cancel(&mut self, key: u64, timer: &mut Timer) {
         if let Some(armed) = timer.armed.take() {
             self.set.remove(&(armed, key));
         }
     }
 
     /// When the first timer runs out.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.set.first().map(|&(at, _)| at)
     }
 
     /// Removes one key whose time has come. Call [`Timers::fired`] for its session, and settle it
     /// again.
-    pub fn expired(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<u64> {
         let &(at, _) = self.set.first()?;
         (at <= now).then(|| self.set.pop_first().map(|(_, key)| key))?
     }
 
     /// Notes that [`Timers::expired`] removed the timer.
-    pub fn fired(timer: &mut Timer) {
+    pub(crate) fn fired(timer: &mut Timer) {
         timer.armed = None;
     }
 
     /// How many timers are set.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.set.len()
     }
 
     /// Whether no timer is set.
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.set.is_empty()
     }
 }

@@ -1,6 +1,6 @@
 //! `older_kernel PROGRAM [ARGUMENT ...]`: runs a program as Linux 4.18 would, as far as a seccomp
 //! filter can tell. The cargo runner of `tests/older-kernel`, under which every test runs.
-#![allow(clippy::expect_used, reason = "as in tests")]
+#![allow(clippy::expect_used, unreachable_pub, reason = "as in tests")]
 
 #[expect(dead_code, reason = "the tests make other kernels with it")]
 mod kernel;

@@ -22,7 +22,7 @@ type Told = (u64, Result<Vec<SocketAddr>, ResolveError>);
 /// One client's socket to the resolver. Nothing but [`Client::resolve_blocking`] and
 /// [`Client::wait_for`] waits.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     socket: OwnedFd,
     next: u64,
     /// What was asked and not answered, so that nobody waits for a resolver that is gone, and
@@ -38,12 +38,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Contacts::introduce`].
-    pub fn introduced(contacts: &Contacts) -> io::Result<Self> {
+    pub(crate) fn introduced(contacts: &Contacts) -> io::Result<Self> {
         Ok(Self::new(contacts.introduce(Kind::Resolver)?))
     }
 
     /// `socket` is SOCK_SEQPACKET; its other end is, or is on its way to be, the resolver's.
-    pub fn new(socket: OwnedFd) -> Self {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
             next: 1,
@@ -59,7 +59,7 @@ impl Client {
     /// # Errors
     /// `InvalidInput`: no name is like this. `WouldBlock`: too many questions under way.
     /// Others: the resolver is gone.
-    pub fn ask(&mut self, host: &str, port: u16) -> io::Result<u64> {
+    pub(crate) fn ask(&mut self, host: &str, port: u16) -> io::Result<u64> {
         self.ask_for(host, port, Want::Any)
     }
 
@@ -67,7 +67,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::ask`].
-    pub fn ask_for(&mut self, host: &str, port: u16, want: Want) -> io::Result<u64> {
+    pub(crate) fn ask_for(&mut self, host: &str, port: u16, want: Want) -> io::Result<u64> {
         if !is_host(host) {
             let text = "a host name has 1 to 255 characters";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -96,7 +96,7 @@ impl Client {
 
     /// What was answered by now, without waiting. When the resolver is gone every open question
     /// is answered with an error.
-    pub fn answers(&mut self) -> Vec<Told> {
+    pub(crate) fn answers(&mut self) -> Vec<Told> {
         let mut told = std::mem::take(&mut self.early);
         let mut packet = [0; MAX_MESSAGE];
         while !self.gone {
@@ -125,7 +125,7 @@ impl Client {
 
     /// The resolver is gone: nothing will be answered by this socket any more.
     #[cfg(test)]
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     /// getaddrinfo's, the resolver is gone, or it did not answer in time.
-    pub fn resolve_blocking(
+    pub(crate) fn resolve_blocking(
         &mut self,
         host: &str,
         port: u16,
@@ -154,7 +154,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::resolve_blocking`].
-    pub fn wait_for(
+    pub(crate) fn wait_for(
         &mut self,
         id: u64,
         host: &str,

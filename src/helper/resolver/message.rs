@@ -24,7 +24,7 @@ pub(super) const MAX_MESSAGE: usize = 9 + MAX_ADDRESSES * 23 + 1;
 
 /// Which addresses are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Want {
+pub(crate) enum Want {
     /// All, in getaddrinfo's order (RFC 6724).
     #[default]
     Any,
@@ -63,7 +63,7 @@ pub(super) fn is_host(host: &str) -> bool {
 
 impl Request {
     /// As a packet. The host must satisfy [`is_host`].
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let want = match self.want {
             Want::Any => 0,
             Want::V4 => 4,
@@ -78,7 +78,7 @@ impl Request {
     }
 
     /// From a packet; `None` if it is not one.
-    pub fn decode(packet: &[u8]) -> Option<Self> {
+    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
         let mut rest = Cursor(packet);
         let id = u64::from_le_bytes(rest.take()?);
         let port = u16::from_le_bytes(rest.take()?);
@@ -100,7 +100,7 @@ impl Request {
 
 impl Answer {
     /// As a packet, cut to what a packet holds.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut packet = Vec::with_capacity(64);
         packet.extend(self.id.to_le_bytes());
         match &self.result {
@@ -122,7 +122,7 @@ impl Answer {
     }
 
     /// From a packet; `None` if it is not one.
-    pub fn decode(packet: &[u8]) -> Option<Self> {
+    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
         let mut rest = Cursor(packet);
         let id = u64::from_le_bytes(rest.take()?);
         let result = match rest.byte()? {

@@ -14,23 +14,23 @@ use std::net::IpAddr;
 
 use super::{Kind, Role};
 use crate::sandbox;
-pub use client::Client;
+pub(crate) use client::Client;
 #[cfg(fuzzing)]
 pub(crate) use message::fuzz;
 
 /// The process's part of a helper's life.
-pub const ROLE: Role = Role {
+pub(crate) const ROLE: Role = Role {
     kind: Kind::Resolver,
     sandbox: sandbox::resolver,
     serve: server::serve,
 };
 
 /// What is logged of a question that is not answered in time.
-pub const NO_ANSWER: &str = "no answer from the resolver";
+pub(crate) const NO_ANSWER: &str = "no answer from the resolver";
 
 /// A name could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolveError {
+pub(crate) struct ResolveError {
     /// The name.
     pub host: String,
     /// Why, in getaddrinfo's words.
@@ -47,7 +47,7 @@ impl std::error::Error for ResolveError {}
 
 /// The address that `host` is, if it is one in text (with or without brackets): nobody needs to
 /// be asked. A scope (`fe80::1%eth0`) needs the resolver, which knows the interfaces.
-pub fn literal(host: &str) -> Option<IpAddr> {
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     let inner = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));

@@ -19,7 +19,7 @@ pub(super) struct Totals(BTreeMap<String, Counts>);
 
 impl Totals {
     /// Adds up what the boards and the picture have, by service; services of one name are one.
-    pub fn update(&mut self, picture: &Picture, boards: &Boards) {
+    pub(super) fn update(&mut self, picture: &Picture, boards: &Boards) {
         let named = picture
             .services
             .iter()

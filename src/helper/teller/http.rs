@@ -20,7 +20,7 @@ pub(super) enum Status {
 
 impl Status {
     /// The status line behind the version.
-    pub fn line(self) -> &'static str {
+    pub(super) fn line(self) -> &'static str {
         match self {
             Status::Ok => "200 OK",
             Status::BadRequest => "400 Bad Request",

@@ -11,15 +11,15 @@ mod exposition;
 mod health;
 mod http;
 mod news;
-pub mod picture;
+pub(crate) mod picture;
 mod server;
 
 use super::{Kind, Role};
 use crate::sandbox;
-pub use news::{introduce_board, tell};
+pub(crate) use news::{introduce_board, tell};
 
 /// The process's part of a helper's life.
-pub const ROLE: Role = Role {
+pub(crate) const ROLE: Role = Role {
     kind: Kind::Teller,
     sandbox: sandbox::teller,
     serve: server::serve,

@@ -33,7 +33,7 @@ pub(super) enum News {
 ///
 /// # Errors
 /// As [`words::tell`].
-pub fn introduce_board(
+pub(crate) fn introduce_board(
     channel: &Channel,
     size: BoardSize,
     board: BorrowedFd<'_>,
@@ -45,7 +45,7 @@ pub fn introduce_board(
 ///
 /// # Errors
 /// No memory or descriptor to be had; as [`words::tell`].
-pub fn tell(channel: &Channel, picture: &Picture) -> io::Result<()> {
+pub(crate) fn tell(channel: &Channel, picture: &Picture) -> io::Result<()> {
     let document = File::from(
         memfd_create(c"adit-picture", MFdFlags::MFD_CLOEXEC).step("memfd_create(2) for metrics")?,
     );

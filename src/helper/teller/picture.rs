@@ -9,7 +9,7 @@ use crate::ipc::scoreboard::Counts;
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// adit's version.
     pub version: String,
     /// Reloads that put a new configuration into force.
@@ -26,7 +26,7 @@ pub struct Picture {
 
 /// One generation; its board comes beside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generation {
+pub(crate) struct Generation {
     /// Its number.
     pub number: u64,
     /// How far it has come, in a word: `loading`, `serving`.
@@ -41,7 +41,7 @@ pub struct Generation {
 
 /// What must be known to map a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BoardSize {
+pub(crate) struct BoardSize {
     /// Of which generation.
     pub generation: u64,
     /// Rows for workers.

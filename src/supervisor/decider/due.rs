@@ -8,7 +8,7 @@ use crate::helper::Kind;
 
 /// What happens when a deadline comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
+pub(crate) enum Due {
     /// A generation's state has lasted as long as it may.
     Generation(u64),
     /// The masters of a handover have had their time to accept no more.
@@ -39,36 +39,36 @@ pub enum Due {
 
 /// When each is due.
 #[derive(Debug, Default)]
-pub struct Timetable(BTreeMap<Due, Instant>);
+pub(crate) struct Timetable(BTreeMap<Due, Instant>);
 
 impl Timetable {
     /// Sets a deadline, in place of an earlier one for the same.
-    pub fn set(&mut self, due: Due, at: Instant) {
+    pub(crate) fn set(&mut self, due: Due, at: Instant) {
         self.0.insert(due, at);
     }
 
     /// Sets a deadline unless there is one for the same.
-    pub fn set_unless_set(&mut self, due: Due, at: Instant) {
+    pub(crate) fn set_unless_set(&mut self, due: Due, at: Instant) {
         self.0.entry(due).or_insert(at);
     }
 
     /// Forgets a deadline.
-    pub fn clear(&mut self, due: Due) {
+    pub(crate) fn clear(&mut self, due: Due) {
         self.0.remove(&due);
     }
 
     /// When it is due.
-    pub fn of(&self, due: Due) -> Option<Instant> {
+    pub(crate) fn of(&self, due: Due) -> Option<Instant> {
         self.0.get(&due).copied()
     }
 
     /// The soonest of all.
-    pub fn soonest(&self) -> Option<Instant> {
+    pub(crate) fn soonest(&self) -> Option<Instant> {
         self.0.values().min().copied()
     }
 
     /// Takes the soonest out of the table if its time has come.
-    pub fn take(&mut self, now: Instant) -> Option<(Due, Instant)> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(Due, Instant)> {
         let (due, at) = self.0.iter().min_by_key(|(_, at)| **at)?;
         let soonest = (*due, *at);
         if soonest.1 > now {
@@ -80,7 +80,7 @@ impl Timetable {
 
     /// All that is set.
     #[cfg(test)]
-    pub fn all(&self) -> impl Iterator<Item = (Due, Instant)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Due, Instant)> {
         self.0.iter().map(|(due, at)| (*due, *at))
     }
 }

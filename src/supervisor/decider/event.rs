@@ -8,7 +8,7 @@ use crate::ipc::words::FromMaster;
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub(crate) enum Event {
     /// The program begins, as a start, or as a reload after an exec.
     Begin(Why),
     /// A turn of the loop is over: what is wanted may begin.
@@ -90,7 +90,7 @@ pub enum Event {
 
 /// Whether a dead master leaves workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Orphaned {
+pub(crate) enum Orphaned {
     /// They end with their connections.
     Workers,
     /// There is none.
@@ -99,7 +99,7 @@ pub enum Orphaned {
 
 /// The program's file beside the program that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binary {
+pub(crate) enum Binary {
     /// Another, which may be executed.
     New,
     /// The same, or one that cannot take over.
@@ -108,7 +108,7 @@ pub enum Binary {
 
 /// How a rehearsal ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rehearsed {
+pub(crate) enum Rehearsed {
     /// The new binary left its proof.
     Well,
     /// It did not; in words, how it ended.
@@ -117,7 +117,7 @@ pub enum Rehearsed {
 
 /// What is to be known of a master that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Master {
+pub(crate) struct Master {
     /// Its process.
     pub pid: i32,
     /// How long its connections may drain.

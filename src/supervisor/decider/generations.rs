@@ -10,11 +10,11 @@ use crate::ipc::words::FromMaster;
 
 /// How long a master may take to end once it was told to end every connection: longer than it
 /// waits for its workers.
-pub const CUT_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const CUT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far a generation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// Reads what the configuration names, still as root.
     Loading,
     /// Was given its listeners; enters the jail and starts workers.
@@ -29,7 +29,7 @@ pub enum State {
 
 impl State {
     /// The word for people.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             State::Loading => "loading",
             State::Starting => "starting",

@@ -9,7 +9,7 @@ use super::note::Note;
 use super::{Decider, Order, Turn};
 
 /// How long masters may take to list their connections.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A list of connections being put together.
 #[derive(Debug, Clone, PartialEq, Eq)]

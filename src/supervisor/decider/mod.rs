@@ -6,12 +6,12 @@
 //! Never in here: a descriptor, a process, a file, a look at the clock, a log line that is written.
 
 mod deaths;
-pub mod due;
+pub(super) mod due;
 mod errands;
 mod event;
 mod generations;
 mod listing;
-pub mod note;
+pub(super) mod note;
 mod order;
 mod pulse;
 mod reload;
@@ -27,19 +27,19 @@ use serde::{Deserialize, Serialize};
 use crate::helper::Kind;
 use deaths::Replacement;
 use due::{Due, Timetable};
-pub use event::{Binary, Event, Master, Orphaned, Rehearsed};
-pub use generations::State;
+pub(super) use event::{Binary, Event, Master, Orphaned, Rehearsed};
+pub(super) use generations::State;
 use generations::{Generations, Life};
 use listing::Listing;
 use note::Note;
-pub use order::Order;
+pub(super) use order::Order;
 use pulse::Asked;
 use reload::{Handover, Rehearsal, Transition};
 use stopping::Stopping;
 
 /// Why there is a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub(super) enum Why {
     /// The program starts.
     Start,
     /// A reload: SIGHUP, certWatch, or a program that has just taken over.
@@ -50,21 +50,21 @@ pub enum Why {
 
 /// Reloads that are over, by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloads {
+pub(super) struct Reloads {
     succeeded: u64,
     failed: u64,
 }
 
 impl Reloads {
     /// Those that succeeded, and those that were refused.
-    pub fn counts(self) -> (u64, u64) {
+    pub(super) fn counts(self) -> (u64, u64) {
         (self.succeeded, self.failed)
     }
 }
 
 /// All that the supervisor knows to decide by.
 #[derive(Debug)]
-pub struct Decider {
+pub(super) struct Decider {
     due: Timetable,
     generations: Generations,
     /// Generations whose master is dead and whose workers are not.
@@ -113,7 +113,7 @@ impl Turn {
 impl Decider {
     /// A supervisor that has no generation. `drain_timeout` is the configuration's, `watchdog` how
     /// often systemd's watchdog is to be fed.
-    pub fn new(
+    pub(super) fn new(
         drain_timeout: Option<Duration>,
         watchdog: Option<Duration>,
         now: Instant,
@@ -145,7 +145,7 @@ impl Decider {
     }
 
     /// Takes note of what happened; what is to be done about it, in this order.
-    pub fn on(&mut self, event: Event, now: Instant) -> Vec<Order> {
+    pub(super) fn on(&mut self, event: Event, now: Instant) -> Vec<Order> {
         let mut turn = Turn {
             now,
             orders: Vec::new(),
@@ -214,7 +214,7 @@ impl Decider {
     }
 
     /// When [`Event::Clock`] is to come.
-    pub fn soonest(&self) -> Option<Instant> {
+    pub(super) fn soonest(&self) -> Option<Instant> {
         self.due.soonest()
     }
 
@@ -243,12 +243,12 @@ impl Decider {
 /// What others may know of it.
 impl Decider {
     /// How far a generation has come; `None`: there is none of that number.
-    pub fn state(&self, number: u64) -> Option<State> {
+    pub(super) fn state(&self, number: u64) -> Option<State> {
         self.generations.state(number)
     }
 
     /// How long a generation may still drain, or take to end.
-    pub fn drains_until(&self, number: u64) -> Option<Instant> {
+    pub(super) fn drains_until(&self, number: u64) -> Option<Instant> {
         match self.state(number)? {
             State::Draining | State::Ending => self.due.of(Due::Generation(number)),
             State::Loading | State::Starting | State::Serving => None,
@@ -256,7 +256,7 @@ impl Decider {
     }
 
     /// Whether a reload, or another transition, is wanted or under way.
-    pub fn is_reloading(&self) -> bool {
+    pub(super) fn is_reloading(&self) -> bool {
         self.reload_wanted
             || self.rehearsal.is_some()
             || self.transition.is_some()
@@ -264,18 +264,18 @@ impl Decider {
     }
 
     /// How reloads ended.
-    pub fn reloads(&self) -> Reloads {
+    pub(super) fn reloads(&self) -> Reloads {
         self.reloads
     }
 
     /// The generation that serves.
-    pub fn serving(&self) -> Option<u64> {
+    pub(super) fn serving(&self) -> Option<u64> {
         let serving = self.generations.in_state(&[State::Serving]);
         serving.first().copied()
     }
 
     /// The number of the next generation.
-    pub fn next_number(&self) -> u64 {
+    pub(super) fn next_number(&self) -> u64 {
         self.next_number
     }
 }
@@ -283,13 +283,13 @@ impl Decider {
 /// What the program before an exec had running.
 impl Decider {
     /// Goes on counting where it was.
-    pub fn go_on_counting(&mut self, next_number: u64, reloads: Reloads) {
+    pub(super) fn go_on_counting(&mut self, next_number: u64, reloads: Reloads) {
         self.next_number = next_number;
         self.reloads = reloads;
     }
 
     /// Adds a generation that served, or drained until then.
-    pub fn go_on_with(
+    pub(super) fn go_on_with(
         &mut self,
         number: u64,
         master: Master,
@@ -304,12 +304,12 @@ impl Decider {
     }
 
     /// Adds a generation whose master was dead.
-    pub fn go_on_with_orphans(&mut self, number: u64) {
+    pub(super) fn go_on_with_orphans(&mut self, number: u64) {
         self.orphaned.insert(number);
     }
 
     /// Notes that a helper was dead.
-    pub fn go_on_without(&mut self, kind: Kind, now: Instant) {
+    pub(super) fn go_on_without(&mut self, kind: Kind, now: Instant) {
         self.missing.insert(kind);
         self.due.set(Due::Helper(kind), now);
     }

@@ -8,7 +8,7 @@ use crate::helper::Kind;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// A candidate has loaded everything.
     Loaded(Why),
     /// A start or a reload is refused; the cause is said before.
@@ -94,7 +94,7 @@ pub enum Note {
 
 impl Note {
     /// As in syslog(3): 0 for what is always shown, 3 for errors.
-    pub fn level(&self) -> u8 {
+    pub(crate) fn level(&self) -> u8 {
         match self {
             Note::Listed(_) => 0,
             Note::Refused(_)

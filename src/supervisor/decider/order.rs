@@ -13,7 +13,7 @@ use crate::ipc::words::FromMaster;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Write a line.
     Log(Note),
     /// Tell the manager that a reload has begun.

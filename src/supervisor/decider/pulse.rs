@@ -10,7 +10,7 @@ use super::note::Note;
 use super::{Decider, Order, Turn};
 
 /// How long a master may take to answer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Woken so much later than wanted, this process was stopped itself, or the machine slept: then nothing
 /// is known of the master.
 const LATE: Duration = Duration::from_secs(1);

@@ -14,15 +14,15 @@ use super::{Binary, Decider, Master, Order, Rehearsed, Turn, Why};
 use crate::ipc::words::Accept;
 
 /// How long a new binary may rehearse: longer than names may take to resolve.
-pub const REHEARSAL_PATIENCE: Duration = Duration::from_secs(45);
+pub(super) const REHEARSAL_PATIENCE: Duration = Duration::from_secs(45);
 /// How long a candidate may load: keys, and names that do not resolve.
-pub const LOAD_PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to enter the jail and start workers.
-pub const START_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an old master may take to accept no more, once it was told.
-pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause before a dead master's replacement that failed is tried again.
-pub const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 
 /// How far the trial of a new binary has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

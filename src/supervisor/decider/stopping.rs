@@ -8,7 +8,7 @@ use super::note::Note;
 use super::{Decider, Order, Turn};
 
 /// How long masters may take to end after their connections were cut.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Stopping under way.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use crate::supervisor::generation::Generation;
 
 /// What a teller knows already. Another one, in the place of one that died, knows nothing.
 #[derive(Debug, Default)]
-pub struct Told {
+pub(super) struct Told {
     boards: BTreeSet<u64>,
     picture: Option<Picture>,
 }

@@ -10,37 +10,37 @@ const MAX_DEPTH: u8 = 8;
 
 /// Something else is there than should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Damaged;
+pub(super) struct Damaged;
 
 /// The remaining elements of a sequence.
 #[derive(Debug, Clone)]
-pub struct Elements<'a>(&'a [u8]);
+pub(super) struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
     /// The elements in these bytes.
-    pub fn of(bytes: &'a [u8]) -> Elements<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Elements<'a> {
         Elements(bytes)
     }
 
     /// Whether none is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The rest, undecoded.
-    pub fn rest(&self) -> &'a [u8] {
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.0
     }
 
     /// The next element, whatever it is.
-    pub fn any(&mut self) -> Result<Any<'a>, Damaged> {
+    pub(super) fn any(&mut self) -> Result<Any<'a>, Damaged> {
         let (rest, any) = Any::from_ber(self.0).map_err(|_| Damaged)?;
         self.0 = rest;
         Ok(any)
     }
 
     /// Whether exactly one SEQUENCE is left.
-    pub fn is_one_sequence(&self) -> bool {
+    pub(super) fn is_one_sequence(&self) -> bool {
         let mut ahead = self.clone();
         ahead.sequence().is_ok() && ahead.is_empty()
     }
@@ -64,45 +64,45 @@ impl<'a> Elements<'a> {
     }
 
     /// The elements of a SEQUENCE.
-    pub fn sequence(&mut self) -> Result<Elements<'a>, Damaged> {
+    pub(super) fn sequence(&mut self) -> Result<Elements<'a>, Damaged> {
         Ok(Elements(self.universal(Tag::Sequence)?.data))
     }
 
     /// The elements of an optional SEQUENCE.
-    pub fn optional_sequence(&mut self) -> Result<Option<Elements<'a>>, Damaged> {
+    pub(super) fn optional_sequence(&mut self) -> Result<Option<Elements<'a>>, Damaged> {
         let any = self.optional(Class::Universal, Tag::Sequence)?;
         Ok(any.map(|any| Elements(any.data)))
     }
 
     /// The content of `[0]`.
-    pub fn tagged(&mut self) -> Result<Elements<'a>, Damaged> {
+    pub(super) fn tagged(&mut self) -> Result<Elements<'a>, Damaged> {
         let any = self.optional(Class::ContextSpecific, Tag(0))?;
         Ok(Elements(any.ok_or(Damaged)?.data))
     }
 
     /// An OBJECT IDENTIFIER, encoded.
-    pub fn identifier(&mut self) -> Result<&'a [u8], Damaged> {
+    pub(super) fn identifier(&mut self) -> Result<&'a [u8], Damaged> {
         Ok(self.universal(Tag::Oid)?.data)
     }
 
     /// A non-negative INTEGER.
-    pub fn number(&mut self) -> Result<u32, Damaged> {
+    pub(super) fn number(&mut self) -> Result<u32, Damaged> {
         self.optional_number()?.ok_or(Damaged)
     }
 
     /// An optional, non-negative INTEGER.
-    pub fn optional_number(&mut self) -> Result<Option<u32>, Damaged> {
+    pub(super) fn optional_number(&mut self) -> Result<Option<u32>, Damaged> {
         let any = self.optional(Class::Universal, Tag::Integer)?;
         any.map(|any| any.u32().map_err(|_| Damaged)).transpose()
     }
 
     /// An OCTET STRING.
-    pub fn octets(&mut self) -> Result<Cow<'a, [u8]>, Damaged> {
+    pub(super) fn octets(&mut self) -> Result<Cow<'a, [u8]>, Damaged> {
         joined(&self.universal(Tag::OctetString)?, MAX_DEPTH)
     }
 
     /// An OCTET STRING whose tag is replaced by `[0]`.
-    pub fn tagged_octets(&mut self) -> Result<Cow<'a, [u8]>, Damaged> {
+    pub(super) fn tagged_octets(&mut self) -> Result<Cow<'a, [u8]>, Damaged> {
         let any = self.optional(Class::ContextSpecific, Tag(0))?;
         joined(&any.ok_or(Damaged)?, MAX_DEPTH)
     }

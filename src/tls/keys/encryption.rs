@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 use super::asn1::{Damaged, Elements};
 
 /// Bytes that are wiped on drop.
-pub type Secret = Zeroizing<Vec<u8>>;
+pub(super) type Secret = Zeroizing<Vec<u8>>;
 
 /// The most iterations; this many take seconds, and no program asks for more.
 const MAX_ITERATIONS: u32 = if cfg!(fuzzing) { 2048 } else { 10_000_000 };
 
 /// Why something encrypted cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// It is malformed.
     Damaged,
     /// The pass phrase is wrong.
@@ -41,7 +41,7 @@ impl From<Damaged> for Refusal {
 
 /// A pass phrase to try.
 #[derive(Debug, Clone, Copy)]
-pub enum PassPhrase<'a> {
+pub(super) enum PassPhrase<'a> {
     /// None, which in PKCS#12 is not the same as an empty one.
     Absent,
     /// As it was typed, in UTF-8.
@@ -159,7 +159,7 @@ fn rc2_cbc(bits: usize, key: &[u8], iv: &[u8], mut data: Secret) -> Result<Secre
 ///
 /// # Errors
 /// Every [`Refusal`].
-pub fn decrypt(
+pub(super) fn decrypt(
     mut algorithm: Elements<'_>,
     data: &[u8],
     phrase: PassPhrase<'_>,
@@ -225,13 +225,13 @@ fn scheme2(
 }
 
 /// The hash of an HMAC (1.2.840.113549.2, in RFC 8018, appendix B.1); `None` for another.
-pub fn hmac_hash(identifier: &[u8]) -> Option<u8> {
+pub(super) fn hmac_hash(identifier: &[u8]) -> Option<u8> {
     let last = identifier.strip_prefix(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2])?;
     <[u8; 1]>::try_from(last).ok().map(|[hash]| hash)
 }
 
 /// PBKDF2 with its parameters (RFC 8018, appendix A.2).
-pub struct Pbkdf2<'a> {
+pub(super) struct Pbkdf2<'a> {
     salt: Cow<'a, [u8]>,
     times: NonZeroU32,
     hash: pbkdf2::Algorithm,
@@ -244,7 +244,7 @@ impl<'a> Pbkdf2<'a> {
     ///
     /// # Errors
     /// It is another derivation, or damaged.
-    pub fn read(mut algorithm: Elements<'a>) -> Result<Self, Refusal> {
+    pub(super) fn read(mut algorithm: Elements<'a>) -> Result<Self, Refusal> {
         // 1.2.840.113549.1.5.12
         if algorithm.identifier()? != [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12] {
             return Err(Refusal::Unserved("a key derivation other than PBKDF2"));
@@ -272,7 +272,7 @@ impl<'a> Pbkdf2<'a> {
     }
 
     /// A key of `length` bytes.
-    pub fn key(&self, phrase: PassPhrase<'_>, length: usize) -> Secret {
+    pub(super) fn key(&self, phrase: PassPhrase<'_>, length: usize) -> Secret {
         let mut key = Secret::new(vec![0; length]);
         pbkdf2::derive(self.hash, self.times, &self.salt, phrase.bytes(), &mut key);
         key
@@ -281,7 +281,7 @@ impl<'a> Pbkdf2<'a> {
 
 /// What a key is for (RFC 7292, appendix B.3).
 #[derive(Debug, Clone, Copy)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// To decrypt.
     Key = 1,
     /// To start a chain of blocks.
@@ -291,7 +291,7 @@ pub enum Purpose {
 }
 
 /// PKCS#12's key derivation (RFC 7292, appendix B.2).
-pub fn pkcs12_key(
+pub(super) fn pkcs12_key(
     hash: &'static digest::Algorithm,
     purpose: Purpose,
     phrase: PassPhrase<'_>,
@@ -339,7 +339,7 @@ pub fn pkcs12_key(
 ///
 /// # Errors
 /// Every [`Refusal`].
-pub fn decrypt_pem(
+pub(super) fn decrypt_pem(
     information: &str,
     data: &[u8],
     phrase: PassPhrase<'_>,

@@ -122,7 +122,7 @@ struct Found {
 ///
 /// # Errors
 /// It is unreadable, or has no certificate.
-pub fn ca_path(
+pub(crate) fn ca_path(
     jail: Option<&Path>,
     path: &Path,
     notes: &mut Vec<Problem>,

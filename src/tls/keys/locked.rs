@@ -14,7 +14,7 @@ use crate::tls::Problem;
 
 /// Pass phrases that were asked for at the program's start. Each is tried with every file, as in
 /// stunnel. Wiped on drop.
-pub struct PassPhrases {
+pub(crate) struct PassPhrases {
     known: Vec<Secret>,
     /// Why the pass phrases were not asked for; a key that stays locked is then a warning, and
     /// otherwise an error.
@@ -23,7 +23,7 @@ pub struct PassPhrases {
 
 impl PassPhrases {
     /// No pass phrases; a locked key is an error.
-    pub fn none() -> PassPhrases {
+    pub(crate) fn none() -> PassPhrases {
         PassPhrases {
             known: Vec::new(),
             unasked: None,
@@ -31,7 +31,7 @@ impl PassPhrases {
     }
 
     /// No pass phrases, for this reason: a locked key stays unchecked, with a warning.
-    pub fn unasked(reason: &'static str) -> PassPhrases {
+    pub(crate) fn unasked(reason: &'static str) -> PassPhrases {
         PassPhrases {
             unasked: Some(reason),
             ..PassPhrases::none()
@@ -39,17 +39,17 @@ impl PassPhrases {
     }
 
     /// Adds one.
-    pub fn push(&mut self, phrase: &[u8]) {
+    pub(crate) fn push(&mut self, phrase: &[u8]) {
         self.known.push(Zeroizing::new(phrase.to_vec()));
     }
 
     /// Removes the last one.
-    pub fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.known.pop();
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.known.iter().map(|phrase| phrase.as_slice())
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn pkcs8(mut key: Secret) -> PrivateKeyDer<'static> {
 
 /// The first of these files with a private key that no pass phrase at hand opens. Files with other
 /// faults are skipped: loading reports those.
-pub fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option<&'a Path> {
+pub(crate) fn locked_file<'a>(options: &'a TlsOptions, phrases: &PassPhrases) -> Option<&'a Path> {
     let cert = options.cert.as_deref()?;
     let opener = Opener::new(options, phrases).ok()?;
     let state = |path: &Path| {

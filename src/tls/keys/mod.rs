@@ -31,7 +31,7 @@ use crate::remedy;
 use encryption::{Refusal, Secret};
 pub(super) use folder::ca_path;
 use locked::{LockedPem, Opener};
-pub use locked::{PassPhrases, locked_file};
+pub(crate) use locked::{PassPhrases, locked_file};
 
 /// The longest certificate file (the largest bundles of roots are below 1 MiB).
 const MAX_FILE: u64 = 16 << 20;
@@ -407,7 +407,7 @@ fn validity(path: &Path, certificate: &X509Certificate<'_>) -> Option<Problem> {
 
 /// Text about a certificate that expires within 30 days or has expired: how long until then, or since.
 /// Both times are in seconds since 1970.
-pub fn end_that_is_near(not_after: i64, now: i64) -> Option<String> {
+pub(crate) fn end_that_is_near(not_after: i64, now: i64) -> Option<String> {
     let days = (not_after - now).abs() / (24 * 3600);
     if not_after < now {
         return Some(format!("expired {days} day(s) ago: renew it"));

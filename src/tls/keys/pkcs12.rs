@@ -18,7 +18,7 @@ const PBMAC1_KEYS: std::ops::RangeInclusive<usize> = 20..=1024;
 
 /// The content of a file, in its order.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub(super) struct Contents {
     /// X.509 certificates.
     pub certificates: Vec<CertificateDer<'static>>,
     /// Private keys, PKCS#8.
@@ -26,7 +26,7 @@ pub struct Contents {
 }
 
 /// Whether these bytes look like a PKCS#12 file: a sequence that starts with version 3.
-pub fn is_one(bytes: &[u8]) -> bool {
+pub(super) fn is_one(bytes: &[u8]) -> bool {
     let after_length = match bytes {
         [0x30, long @ 0x81..=0x84, ..] => 2 + usize::from(long - 0x80),
         [0x30, ..] => 2,
@@ -40,7 +40,7 @@ pub fn is_one(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// Every [`Refusal`].
-pub fn open(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Contents, Refusal> {
+pub(super) fn open(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Contents, Refusal> {
     let mut file = Elements::of(bytes).sequence()?;
     if file.number()? != 3 {
         return Err(Refusal::Damaged);
@@ -201,7 +201,7 @@ fn take_bags(
 ///
 /// # Errors
 /// Every [`Refusal`].
-pub fn open_key(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Secret, Refusal> {
+pub(super) fn open_key(bytes: &[u8], phrase: PassPhrase<'_>) -> Result<Secret, Refusal> {
     let mut encrypted = Elements::of(bytes).sequence()?;
     let algorithm = encrypted.sequence()?;
     let key = decrypt(algorithm, &encrypted.octets()?, phrase)?;
