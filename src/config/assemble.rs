@@ -103,9 +103,10 @@ impl Assembly<'_> {
             option,
             nth,
             mut fault,
+            names_service,
         } in found
         {
-            if !fault.text.starts_with("Service [") {
+            if !names_service {
                 fault.text = format!("Service [{}]: {}", service.name, fault.text);
             }
             // A line that was refused is no address: then which is the n-th is not known.

@@ -23,6 +23,8 @@ pub(super) struct Found {
     /// Which of its lines, for one that may be repeated; `None`: the last.
     pub(super) nth: Option<usize>,
     pub(super) fault: Fault,
+    /// The text names the service itself, as stunnel words it.
+    pub(super) names_service: bool,
 }
 
 /// Collects what is wrong.
@@ -38,7 +40,20 @@ impl Faults {
     }
 
     fn add(&mut self, option: &'static str, nth: Option<usize>, fault: Fault) {
-        self.0.push(Found { option, nth, fault });
+        self.0.push(Found {
+            option,
+            nth,
+            fault,
+            names_service: false,
+        });
+    }
+
+    /// A warning about the service as a whole, in stunnel's words, which name it.
+    fn warn_in_its_name(&mut self, text: &str, help: &str) {
+        self.push(Severity::Warning, "", text, help);
+        if let Some(found) = self.0.last_mut() {
+            found.names_service = true;
+        }
     }
 
     fn error(&mut self, option: &'static str, text: &str, help: &str) {
@@ -348,9 +363,7 @@ fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
     }
     let checks = ["checkHost", "checkIP", "checkEmail"];
     if !asked.chain {
-        faults.push(
-            Severity::Warning,
-            "",
+        faults.warn_in_its_name(
             &format!("Service [{name}] needs authentication to prevent MITM attacks"),
             "`verifyServer = yes` verifies the server as a browser does",
         );
@@ -358,9 +371,7 @@ fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
         .iter()
         .any(|check| service.origins.has(check) || meant.contains(check))
     {
-        faults.push(
-            Severity::Warning,
-            "",
+        faults.warn_in_its_name(
             &format!("Service [{name}] uses \"verifyChain\" without subject checks"),
             "Use \"checkHost\" or \"checkIP\" to restrict trusted certificates, or `verifyServer = yes`",
         );

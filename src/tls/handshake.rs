@@ -121,7 +121,11 @@ impl Handshake {
             }
         };
         notes::drain(log);
-        let (used, established) = driven.map_err(|error| {
+        let (used, established) = driven.map_err(|broken| {
+            let error = match broken {
+                Broken::Closed => return Failure::new(during, Offence::Vanished),
+                Broken::By(error) => error,
+            };
             if let Error::InvalidCertificate(why) = &error {
                 let alert = alerts::name(AlertDescription::from(why.clone()));
                 crate::debug!(*log, "TLS alert (write): fatal: {alert}");
@@ -145,7 +149,6 @@ impl Handshake {
     fn offence(&self, error: Error, input: &[u8]) -> Offence {
         let offence = match (&error, notes::verdict()) {
             (Error::InvalidCertificate(_), Some(offence)) => return offence,
-            (Error::General(text), _) if text == VANISHED => return Offence::Vanished,
             _ => Offence::from_rustls(error, &self.opening),
         };
         let ours = || suites::of(&self.provider.cipher_suites);
@@ -224,13 +227,18 @@ impl Peer for UnbufferedClientConnection {
     }
 }
 
-/// A close_notify in the middle of a handshake; rustls has no error of its own for it.
-const VANISHED: &str = "closed during the handshake";
+/// Why a handshake cannot go on.
+enum Broken {
+    /// A close_notify came in the middle of it; rustls has no error of its own for that.
+    Closed,
+    By(Error),
+}
 
 enum Turn {
     Again,
     Blocked,
     Established,
+    Closed,
 }
 
 /// Feeds whole records until more is wanted or the handshake is done. Returns how much of the
@@ -240,7 +248,7 @@ fn drive<P: Peer>(
     input: &mut [u8],
     seen: &mut usize,
     output: &mut Vec<u8>,
-) -> Result<(usize, bool), Error> {
+) -> Result<(usize, bool), Broken> {
     let mut used = 0;
     loop {
         let (discard, turn) = turn(peer, &mut input[used..used + *seen], output);
@@ -251,14 +259,18 @@ fn drive<P: Peer>(
             Ok(Turn::Established) => return Ok((used, true)),
             Ok(Turn::Blocked) => match record_length(&input[used + *seen..]) {
                 Some(length) if *seen + length > MAX_HANDSHAKE_INPUT => {
-                    return Err(Error::PeerSentOversizedRecord);
+                    return Err(Broken::By(Error::PeerSentOversizedRecord));
                 }
                 Some(length) => *seen += length,
                 None => return Ok((used, false)),
             },
+            Ok(Turn::Closed) => {
+                flush_alert(peer, output);
+                return Err(Broken::Closed);
+            }
             Err(error) => {
                 flush_alert(peer, output);
-                return Err(error);
+                return Err(Broken::By(error));
             }
         }
     }
@@ -281,9 +293,7 @@ fn turn<P: Peer>(
         }
         Ok(ConnectionState::BlockedHandshake) => Ok(Turn::Blocked),
         Ok(ConnectionState::WriteTraffic(_)) => Ok(Turn::Established),
-        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-            Err(Error::General(VANISHED.into()))
-        }
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Turn::Closed),
         Ok(other) => Err(Error::General(format!("unexpected state {other:?}"))),
         Err(error) => Err(error),
     };
@@ -323,7 +333,12 @@ fn encode(
 /// After an error rustls has at most an alert to send, behind what it had queued before. It looks
 /// at no input while it has.
 fn flush_alert<P: Peer>(peer: &mut P, output: &mut Vec<u8>) {
-    while peer.common().wants_write() && turn(peer, &mut [], output).1.is_ok() {}
+    while peer.common().wants_write() {
+        match turn(peer, &mut [], output).1 {
+            Ok(Turn::Again | Turn::Blocked | Turn::Established) => {}
+            Ok(Turn::Closed) | Err(_) => return,
+        }
+    }
 }
 
 /// The length of the whole record at the front of `input`, header included; `None` until all of
