@@ -1,4 +1,4 @@
-//! What a transition does, in the order in which [`crate::supervisor::decider::reload`] orders it. What it
+//! What a transition does, in the order in which `supervisor/decider/reload.rs` orders it. What it
 //! has made is pending until it is put into force as a whole, or given up as a whole.
 
 use std::io::PipeReader;
