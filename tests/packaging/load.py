@@ -118,6 +118,9 @@ clients = [threading.Thread(target=loop, args=[n]) for n in range(CLIENTS)]
 clients.append(threading.Thread(target=stay))
 for client in clients:
     client.start()
+# Python runs a signal's handler only when its main thread wakes up, and a wait without an end may miss that.
+while not stop.wait(0.2):
+    pass
 for client in clients:
     client.join()
 with open(report, "w", encoding="utf-8") as file:
