@@ -86,8 +86,8 @@ impl Helper {
         &self.channel
     }
 
-    /// Whether another should take its place after a reload: it is somebody else, or logs
-    /// elsewhere, than `new` says.
+    /// Whether a new helper must replace it after a reload: by `new` it would run as another user, or log
+    /// elsewhere.
     pub(crate) fn is_outdated(&self, old: &Global, new: &Global) -> bool {
         let user = |global: &Global| (global.setuid.clone(), global.setgid.clone());
         let log = |global: &Global| {

@@ -1,5 +1,5 @@
-//! The listener of `metrics`: bound by root, which keeps it, so that nobody is refused while one teller
-//! follows another. Never in here: accepting from it.
+//! The listener of `metrics`. Root binds it and keeps it, so that no client is refused while one teller
+//! replaces another. Never in here: accepting from it.
 
 use std::fmt;
 use std::fs;
@@ -20,8 +20,8 @@ use super::listeners::remove_stale;
 use crate::config::MetricsAddress;
 use crate::ipc::words::Accept;
 
-/// What a Unix socket is made without: the right to execute. Whoever may enter its folder may ask, as
-/// every local user may ask on loopback.
+/// Mode bits that a Unix socket lacks: execute. Every user with access to its folder may ask, as every
+/// local user may ask on loopback.
 const UMASK: Mode = Mode::from_bits_truncate(0o111);
 
 /// See the module.

@@ -2,8 +2,8 @@
 //! and for probes of the service's health. It reads shared memory, so no other process wakes up. Holds
 //! no key and no listener of a service, and can write to nothing.
 //!
-//! The supervisor tells it of generations ([`picture`]); [`health`] and [`exposition`] are what it says,
-//! [`http`] is how, and [`server`] to whom.
+//! The supervisor tells it of generations ([`picture`]). [`health`] and [`exposition`] write the answers,
+//! [`http`] reads requests, and [`server`] serves the clients.
 
 #![forbid(unsafe_code)]
 

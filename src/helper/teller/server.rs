@@ -28,7 +28,7 @@ const MAX_CLIENTS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long what a client goes on to send is thrown away: closed before, its answer would be lost.
 const LINGERING: Duration = Duration::from_secs(1);
-/// How long nobody is accepted when descriptors run out.
+/// How long to accept no client when descriptors run out.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Reads, words or clients taken in a row before others have their turn.
 const TURN: usize = 16;

@@ -271,7 +271,7 @@ impl World {
                     .decider
                     .soonest()
                     .map_or(self.now, |at| at.max(self.now));
-                // Whether a master stands still is looked at only when it matters to somebody.
+                // The decider looks for a master that does not respond only when a status is asked for.
                 self.happen(Event::StatusWanted);
             }
             self.clock_comes_round();
