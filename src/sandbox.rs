@@ -89,6 +89,11 @@ pub(crate) fn worker() -> Result<(), SandboxError> {
 /// # Errors
 /// The kernel supports it and refuses it.
 pub(crate) fn master() -> Result<(), SandboxError> {
+    parent(ACCEPTING)
+}
+
+/// The sandbox of what forks workers, with these calls besides.
+fn parent(more: &[i64]) -> Result<(), SandboxError> {
     landlock(&[])?;
     let mut rules = plain(&[
         THREADS,
@@ -97,8 +102,8 @@ pub(crate) fn master() -> Result<(), SandboxError> {
         DESCRIPTORS,
         SOCKETS,
         IDENTITY,
-        ACCEPTING,
         PROCESSES,
+        more,
     ]);
     rules.extend(narrow()?);
     rules.insert(libc::SYS_clone, vec![rule([no_new_namespace()])?]);
@@ -107,6 +112,16 @@ pub(crate) fn master() -> Result<(), SandboxError> {
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_unshare, vec![rule([equal(0, thread)])?]);
     seccomp(rules)
+}
+
+/// The zygote's sandbox: as the master's, but for accepting connections.
+///
+/// Call it before threads start; the zygote starts none. [`Strength`] reports what the kernel lacks.
+///
+/// # Errors
+/// The kernel supports it and refuses it.
+pub(crate) fn zygote() -> Result<(), SandboxError> {
+    parent(&[])
 }
 
 /// The resolver's sandbox: getaddrinfo(3) with the modules of nsswitch.conf(5), which read files, map

@@ -31,6 +31,8 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
+
+mod old_workers;
 mod older_kernels;
 mod privileges;
 mod published_files;

@@ -46,6 +46,10 @@ pub(crate) enum Protocol {
 /// A TLS protocol version adit can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TlsVersion {
+    /// RFC 2246
+    V1_0,
+    /// RFC 4346
+    V1_1,
     /// RFC 5246
     V1_2,
     /// RFC 8446
@@ -106,7 +110,7 @@ pub(crate) struct TlsOptions {
     /// Client mode: the host of the first `connect` (`localhost` where it has none, nothing for a
     /// Unix socket), for verifyServer, and for SNI where `sni` is not given.
     pub connect_host: Option<String>,
-    /// Lowest version spoken, what `options = NO_TLSv1_2` says included. Default TLS 1.2.
+    /// Lowest version spoken, what `options = NO_TLSv1_2` and its like say included. Default TLS 1.2.
     pub version_min: Option<TlsVersion>,
     /// Highest version spoken, what `options = NO_TLSv1_3` says included. Default TLS 1.3.
     pub version_max: Option<TlsVersion>,
@@ -159,6 +163,8 @@ pub(crate) struct Service {
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.
     pub setgid: Option<String>,
+    /// TLS below 1.2 is served to clients from anywhere.
+    pub accept_anywhere: bool,
     /// TLS on the end that `client` says.
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.
@@ -244,6 +250,7 @@ impl Draft {
             protocol_host: None,
             setuid: None,
             setgid: None,
+            accept_anywhere: false,
             tls: TlsOptions::default(),
             accept_tls: None,
             origins: Origins::new(),
@@ -324,6 +331,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("accept", "[HOST:]PORT", "address to accept connections on")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
+    option("acceptAnywhere", "yes | no", "serve TLS below 1.2 on addresses that the internet may reach")
+        .example("acceptAnywhere = yes").defaults(&["no"]).own()
+        .service(|draft, value| store!(draft.accept_anywhere = yes_no(value)?)),
     option("acceptCert", "FILE", "with `acceptTLS`: certificate chain for clients, our own certificate first; or PKCS#12")
         .example("acceptCert = /etc/adit/lan.crt").unless_given("none; `acceptTLS` needs one").own()
         .service(|draft, value| { draft.accept.cert = Some(given(value)?.into()); Ok(()) }),
@@ -418,7 +428,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("socket = r:SO_KEEPALIVE=yes").repeatable()
         .defaults(&["a:SO_REUSEADDR=yes", "l:TCP_NODELAY=yes", "r:TCP_NODELAY=yes"])
         .service(|draft, value| socket::set(&mut draft.service.socket, value)),
-    option("sslVersion", "TLSv1.2 | TLSv1.3 | all", "the one TLS version to speak")
+    option("sslVersion", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 | all", "the one TLS version to speak")
         .example("sslVersion = TLSv1.3").unless_given("what sslVersionMin and sslVersionMax say")
         .service(|draft, value| {
             let version = tls_options::version(value)?;
@@ -426,12 +436,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
             draft.service.tls.version_max = version;
             Ok(())
         }),
-    option("sslVersionMax", "TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak")
+    option("sslVersionMax", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak")
         .example("sslVersionMax = TLSv1.3").defaults(&["all"])
         .service(|draft, value| store!(draft.tls.version_max = tls_options::version(value)?)),
-    option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak")
+    option("sslVersionMin", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak; `all`: TLSv1.2")
         .example("sslVersionMin = TLSv1.3").defaults(&["all"])
-        .service(|draft, value| tls_options::version_min(&mut draft.service.tls.version_min, value)),
+        .service(|draft, value| {
+            draft.service.tls.version_min = tls_options::version_min(value)?;
+            match tls_options::is_broken(value) {
+                true => Err(Fault::warning(format!("adit never speaks {value}, which is broken: the lowest version is TLSv1"))
+                    .help("`sslVersionMin = TLSv1`, or TLSv1.2 if no peer is that old")),
+                false => Ok(()),
+            }
+        }),
     option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
         .example("TIMEOUTbusy = 60").defaults(&["300"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.busy, value)),

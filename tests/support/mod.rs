@@ -24,7 +24,7 @@ pub use certs::Certs;
 pub use kernel::Kernel;
 
 /// How long a test waits for anything. Far more than it takes: it only ends what hangs.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Polls until `probe` returns a value; `None` if the deadline passed without one.
 pub fn poll_for<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
