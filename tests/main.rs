@@ -31,7 +31,6 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
-
 mod old_workers;
 mod older_kernels;
 mod privileges;
