@@ -31,6 +31,7 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
+mod old_tls;
 mod old_workers;
 mod older_kernels;
 mod privileges;

@@ -8,6 +8,7 @@ pub mod certs;
 pub mod dialogue;
 pub mod kernel;
 pub mod mail;
+pub mod old_tls;
 pub mod openssl;
 pub mod peers;
 pub mod proc;
