@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use super::accepted;
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
 use super::server_name;
-use super::service::{AcceptedTls, Draft, Failover, Protocol, Service, TlsOptions};
+use super::service::{Draft, Failover, Protocol, Service};
 use super::tls_options::TlsFlags;
 use super::versions;
 
 /// Options that were probably meant; see [`Draft::meant`].
-type Meant = BTreeSet<&'static str>;
+pub(super) type Meant = BTreeSet<&'static str>;
 
 /// What makes a client verify its server.
 const VERIFY: [&str; 4] = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
@@ -92,7 +93,7 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
         own.contains("protocolHost"),
         &mut faults,
     );
-    accepted(&mut service, accept, &own, &meant, &mut faults);
+    accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
     versions::expose(&mut service, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
@@ -227,54 +228,6 @@ fn certificate(service: &Service, meant: &Meant, faults: &mut Faults) {
             "name the certificate that the key belongs to",
         );
     }
-}
-
-/// TLS with the clients of client mode.
-fn accepted(
-    service: &mut Service,
-    accept: AcceptedTls,
-    own: &BTreeSet<&'static str>,
-    meant: &Meant,
-    faults: &mut Faults,
-) {
-    let unknown = ["client", "acceptTLS"]
-        .iter()
-        .any(|name| meant.contains(name));
-    if !accept.tls || !service.client {
-        // As a default for every service it counts where it has a use.
-        let idle = ["acceptTLS", "acceptCert", "acceptKey"]
-            .into_iter()
-            .filter(|option| own.contains(option))
-            .filter(|option| *option != "acceptTLS" || accept.tls);
-        let (why, help) = match service.client {
-            true => (
-                "without `acceptTLS = yes`",
-                "`acceptTLS = yes` gives clients TLS",
-            ),
-            false => (
-                "in server mode, where clients speak TLS anyway",
-                "`cert` and `key` are for the clients of server mode",
-            ),
-        };
-        for option in idle.filter(|_| !unknown) {
-            let text = format!("`{option}` has no effect {why}");
-            faults.push(Severity::Warning, option, &text, help);
-        }
-        return;
-    }
-    if accept.cert.is_none() && !meant.contains("acceptCert") {
-        faults.error(
-            "acceptTLS",
-            "TLS server needs a certificate",
-            "give `acceptCert = FILE` (and `acceptKey = FILE`)",
-        );
-    }
-    service.accept_tls = Some(Box::new(TlsOptions {
-        cert: accept.cert,
-        key: accept.key,
-        key_password_file: service.tls.key_password_file.clone(),
-        ..TlsOptions::default()
-    }));
 }
 
 /// What is asked of the peer's certificate, in stunnel's words where it has them.

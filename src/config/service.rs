@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::accepted::{self, AcceptTls, Beginning};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
@@ -168,7 +169,7 @@ pub(crate) struct Service {
     /// TLS on the end that `client` says.
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.
-    pub accept_tls: Option<Box<TlsOptions>>,
+    pub accept_tls: Option<Box<AcceptTls>>,
     /// Where each option that was given was written, by its canonical name; `""` is the section line.
     pub origins: Origins,
 }
@@ -177,8 +178,16 @@ impl Service {
     /// TLS on accepted connections, if it is there.
     pub(crate) fn accepted_tls(&self) -> Option<&TlsOptions> {
         match self.client {
-            true => self.accept_tls.as_deref(),
+            true => self.accept_tls.as_deref().map(|accept| &accept.tls),
             false => Some(&self.tls),
+        }
+    }
+
+    /// How TLS begins on accepted connections, if it is there; in server mode a dialogue may come before it.
+    pub(crate) fn beginning(&self) -> Option<Beginning> {
+        match self.client {
+            true => self.accept_tls.as_deref().map(|accept| accept.beginning),
+            false => Some(Beginning::AtOnce),
         }
     }
 
@@ -193,21 +202,13 @@ impl Service {
     }
 }
 
-/// `acceptTLS`, `acceptCert`, `acceptKey`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct AcceptedTls {
-    pub(super) tls: bool,
-    pub(super) cert: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-}
-
 /// A service while its options are read: what is before the first section is one too, and each
 /// section begins as a copy of it.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
     pub(super) service: Service,
     /// What `acceptTLS` and its like say.
-    pub(super) accept: AcceptedTls,
+    pub(super) accept: accepted::Given,
     /// This is the part before the first section.
     pub(super) defaults: bool,
     /// What this system calls its ports.
@@ -257,7 +258,7 @@ impl Draft {
         };
         Draft {
             service,
-            accept: AcceptedTls::default(),
+            accept: accepted::Given::default(),
             defaults: true,
             ports: |_| None,
             own: BTreeSet::new(),
@@ -334,15 +335,24 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("acceptAnywhere", "yes | no", "serve TLS below 1.2 on addresses that the internet may reach")
         .example("acceptAnywhere = yes").defaults(&["no"]).own()
         .service(|draft, value| store!(draft.accept_anywhere = yes_no(value)?)),
+    option("acceptCAfile", "FILE", "with `acceptTLS`: file of certificates that clients are verified by")
+        .example("acceptCAfile = /etc/adit/lan-ca.crt").unless_given("none").own().service(accepted::set_ca_file),
     option("acceptCert", "FILE", "with `acceptTLS`: certificate chain for clients, our own certificate first; or PKCS#12")
-        .example("acceptCert = /etc/adit/lan.crt").unless_given("none; `acceptTLS` needs one").own()
-        .service(|draft, value| { draft.accept.cert = Some(given(value)?.into()); Ok(()) }),
+        .example("acceptCert = /etc/adit/lan.crt").unless_given("none; `acceptTLS` needs one").own().service(accepted::set_cert),
+    option("acceptCiphers", "CIPHER_LIST", "with `acceptTLS`: cipher suites up to TLS 1.2 for clients, in OpenSSL's words")
+        .example("acceptCiphers = ECDHE+AESGCM").unless_given("all that are served, see `preferChaCha20`").own().service(accepted::set_ciphers),
     option("acceptKey", "FILE", "private key of `acceptCert`, PEM or PKCS#12; unless given, it is in the same file")
-        .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own()
-        .service(|draft, value| { draft.accept.key = Some(given(value)?.into()); Ok(()) }),
-    option("acceptTLS", "yes | no", "client mode: the client speaks TLS too, each side in its own way")
-        .example("acceptTLS = yes").defaults(&["no"]).own()
-        .service(|draft, value| { draft.accept.tls = yes_no(value)?; Ok(()) }),
+        .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own().service(accepted::set_key),
+    option("acceptProtocol", "smtp | pop3 | imap", "with `acceptTLS`: clients may start TLS by STARTTLS of this protocol")
+        .example("acceptProtocol = smtp").unless_given("`auto` goes by `protocol` or by the port in `connect`; `yes` offers none").own().service(accepted::set_protocol),
+    option("acceptSSLVersionMin", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3", "with `acceptTLS`: lowest TLS version for clients")
+        .example("acceptSSLVersionMin = TLSv1").unless_given("TLSv1.2").own().service(accepted::set_version_min),
+    option("acceptTLS", "no | yes | auto", "client mode: the client speaks TLS too, each side in its own way; `auto`: as the client does")
+        .example("acceptTLS = yes").defaults(&["no"]).own().service(accepted::set_wish),
+    option("acceptVerifyChain", "yes | no", "with `acceptTLS`: a client's chain must end at a certificate of `acceptCAfile`")
+        .example("acceptVerifyChain = yes").defaults(&["no"]).own().service(accepted::set_verify_chain),
+    option("acceptVerifyPeer", "yes | no", "with `acceptTLS`: a client's own certificate must be in `acceptCAfile`")
+        .example("acceptVerifyPeer = yes").defaults(&["no"]).own().service(accepted::set_verify_peer),
     option("CAfile", "FILE", "file of trusted certificates")
         .example("CAfile = /etc/adit/partners.pem").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.ca_file = filled(value).map(Into::into))),

@@ -120,7 +120,10 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
 /// TLS with clients.
 fn accepted(service: &mut Service) -> Option<&mut TlsOptions> {
     match service.client {
-        true => service.accept_tls.as_deref_mut(),
+        true => service
+            .accept_tls
+            .as_deref_mut()
+            .map(|accept| &mut accept.tls),
         false => Some(&mut service.tls),
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Next<S> {
     Again(S),
     /// It is done, and the next stage begins.
     Advance,
+    /// It is done, and the client begins TLS: the handshake with it comes before the next stage.
+    Handshake,
     /// The session is over, in order.
     Over,
 }
@@ -60,6 +62,10 @@ pub(crate) struct Common {
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
     pub to_front: u64,
+    /// When the client was taken on.
+    pub began: Instant,
+    /// What the server greeted with, before TLS, while the client could not be told yet.
+    pub greeting: Vec<u8>,
     /// Inspects the session's first plaintext.
     pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
@@ -75,6 +81,7 @@ impl Common {
         key: u64,
         log: Log,
         services: Arc<[ServiceContext]>,
+        now: Instant,
     ) -> Self {
         Self {
             key,
@@ -84,6 +91,8 @@ impl Common {
             unreachable: Unreachable::Other,
             to_back: 0,
             to_front: 0,
+            began: now,
+            greeting: Vec::new(),
             first_words: FirstWords::of(&services[handed.connection.service].config),
             service: handed.connection.service,
             services,

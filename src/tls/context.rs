@@ -75,6 +75,11 @@ impl<'a> Wanted<'a> {
                 problem.option = match problem.option {
                     "cert" => "acceptCert",
                     "key" => "acceptKey",
+                    "CAfile" => "acceptCAfile",
+                    "ciphers" => "acceptCiphers",
+                    "sslVersion" | "sslVersionMin" => "acceptSSLVersionMin",
+                    "verifyChain" => "acceptVerifyChain",
+                    "verifyPeer" => "acceptVerifyPeer",
                     other => other,
                 };
             }
