@@ -370,7 +370,7 @@ impl Flow<'_> {
             Trouble::Write(errno) => Err(broken(log, writing(self.to), errno)),
             Trouble::Tls(failure) => {
                 error!(log, "{failure}");
-                Err(Ending::Alerted(side))
+                Err(Ending::of(&failure, side))
             }
             Trouble::Encrypt(failure) => {
                 error!(log, "{failure}");
