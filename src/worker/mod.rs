@@ -77,7 +77,10 @@ pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept(&start)) }?;
-    crate::sandbox::worker()?;
+    match start.group {
+        Group::Modern => crate::sandbox::worker()?,
+        Group::Old => crate::sandbox::old_worker()?,
+    }
     process::title(
         &match start.group {
             Group::Modern => format!("adit: worker {}", start.index),
