@@ -9,6 +9,7 @@
 //!   `canonical`, `der`, `signatures`, `names`, `notes`: the peer's certificate, and what the log says
 //!   about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
+//! * `hello`: what a client offers, before rustls sees it;
 //! * `failure`, `rejection`, `alerts`, `blame`, `suites`: why it failed, which side is at fault, and
 //!   what to do.
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ mod failure;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod handshake;
+pub(crate) mod hello;
 mod hkdf;
 mod holder;
 mod key_kinds;
@@ -40,7 +42,7 @@ mod sessions;
 mod settings;
 mod signatures;
 mod stream;
-mod suites;
+pub(crate) mod suites;
 mod tickets;
 mod trust;
 mod twin;
