@@ -45,7 +45,15 @@ pub(crate) enum Protocol {
 
 /// A TLS protocol version adit can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the parser makes the old ones next")
+)]
 pub(crate) enum TlsVersion {
+    /// RFC 2246
+    V1_0,
+    /// RFC 4346
+    V1_1,
     /// RFC 5246
     V1_2,
     /// RFC 8446
