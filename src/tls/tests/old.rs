@@ -3,7 +3,7 @@
 use super::*;
 
 /// An RSA key, as most old programs want it, and its certificate.
-fn rsa_options(pki: &Pki) -> TlsOptions {
+pub(super) fn rsa_options(pki: &Pki) -> TlsOptions {
     let path = pki.path("rsa.pem");
     if !path.exists() {
         let key =
@@ -19,14 +19,14 @@ fn rsa_options(pki: &Pki) -> TlsOptions {
     }
 }
 
-fn from(low: TlsVersion, options: TlsOptions) -> TlsOptions {
+pub(super) fn from(low: TlsVersion, options: TlsOptions) -> TlsOptions {
     TlsOptions {
         version_min: Some(low),
         ..options
     }
 }
 
-fn with_ciphers(list: &str, options: TlsOptions) -> TlsOptions {
+pub(super) fn with_ciphers(list: &str, options: TlsOptions) -> TlsOptions {
     TlsOptions {
         ciphers: Some(list.into()),
         ..options
@@ -518,7 +518,7 @@ fn a_servers_certificate_is_judged_before_anything_is_said() {
     let cert = pki.signed("server.pem", &leaf(&["mail.example.com"], "server"), &good);
     let elsewhere = pki.signed("else.pem", &leaf(&["other.example.com"], "server"), &good);
     let verify = |ca: &Authority| TlsOptions {
-        ca_file: Some(pki.authority(&format!("{:p}.pem", ca), ca)),
+        ca_file: Some(pki.authority(&format!("{ca:p}.pem"), ca)),
         verification: PeerVerification {
             request: true,
             require: true,
