@@ -156,6 +156,12 @@ fn check_shows_both_handshakes_in_the_route() {
         ),
         "{said}"
     );
+    let why = "TLS with the client: rustls: it serves all that is asked for";
+    assert!(said.contains(why), "{said}");
+    let old = worlds.lines(&upstream, "acceptSSLVersionMin = TLSv1\n");
+    let said = checked(&Plan::new().service("test", old), &["check", "--route"]);
+    let why = "TLS with the client: s2n-tls, in workers of their own: TLS 1.0 is asked for (acceptSSLVersionMin)";
+    assert!(said.contains(why), "{said}");
 }
 
 /// What `adit check` says of a plan.

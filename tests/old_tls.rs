@@ -324,10 +324,7 @@ fn an_old_servers_certificate_is_verified_as_any_other() {
     );
     for (pair, phrase) in [
         (&stranger, "unable to get local issuer certificate"),
-        (
-            &wrong,
-            "subject checks failed",
-        ),
+        (&wrong, "subject checks failed"),
     ] {
         let (_server, address) = old_tls::server(pair, &["--cipher", "aes128"]);
         let adit = client_mode(address, &certs, "sslVersionMin = TLSv1\n");
