@@ -13,6 +13,7 @@
 
 mod support;
 
+mod accept_auto;
 mod advice;
 mod backend_offers;
 mod bad_input;
