@@ -14,6 +14,7 @@
 mod support;
 
 mod accept_auto;
+mod accept_clients;
 mod advice;
 mod backend_offers;
 mod bad_input;
