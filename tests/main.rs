@@ -33,6 +33,8 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
+mod old_tls;
+mod old_workers;
 mod older_kernels;
 mod privileges;
 mod published_files;

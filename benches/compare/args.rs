@@ -127,7 +127,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         log_level: LOG_LEVEL,
         json: None,
         chart: None,
-        limit: Duration::from_secs(3600),
+        limit: Duration::from_hours(1),
     };
     while let Some(arg) = parser.next()? {
         match arg {

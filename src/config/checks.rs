@@ -8,8 +8,9 @@ use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
 use super::server_name;
-use super::service::{Draft, Failover, Protocol, Service, TlsVersion};
+use super::service::{Draft, Failover, Protocol, Service};
 use super::tls_options::TlsFlags;
+use super::versions;
 
 /// Options that were probably meant; see [`Draft::meant`].
 pub(super) type Meant = BTreeSet<&'static str>;
@@ -93,7 +94,8 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
         &mut faults,
     );
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
-    versions(&mut service, flags, &mut faults);
+    versions::limit(&mut service, flags, &mut faults);
+    versions::expose(&mut service, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
     certificate(&service, &meant, &mut faults);
@@ -205,37 +207,6 @@ fn first_byte(service: &Service, meant: &Meant, faults: &mut Faults) {
         {
             faults.add("connect", Some(nth), fault);
         }
-    }
-}
-
-/// Brings the limits and what `options` forbids together.
-fn versions(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {
-    let tls = &mut service.tls;
-    let min = tls.version_min.unwrap_or(TlsVersion::V1_2);
-    let max = tls.version_max.unwrap_or(TlsVersion::V1_3);
-    let option = ["sslVersionMin", "sslVersionMax", "sslVersion"]
-        .into_iter()
-        .find(|option| service.origins.has(option));
-    if max < min {
-        faults.error(
-            option.unwrap_or(""),
-            "Invalid protocol version range",
-            "sslVersionMin may not be above sslVersionMax",
-        );
-        return;
-    }
-    let spoken = |version, flag| (min..=max).contains(&version) && !flags.has(flag);
-    let old = spoken(TlsVersion::V1_2, TlsFlags::NO_TLS1_2);
-    let new = spoken(TlsVersion::V1_3, TlsFlags::NO_TLS1_3);
-    match (old, new) {
-        (true, true) => {}
-        (true, false) => tls.version_max = Some(TlsVersion::V1_2),
-        (false, true) => tls.version_min = Some(TlsVersion::V1_3),
-        (false, false) => faults.error(
-            "options",
-            "no TLS version is left to speak",
-            "take back a NO_TLSv1_2 or NO_TLSv1_3, or widen sslVersion",
-        ),
     }
 }
 

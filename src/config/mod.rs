@@ -27,6 +27,7 @@ mod syntax;
 mod tls_options;
 mod unserved;
 mod value;
+mod versions;
 
 #[cfg(test)]
 mod tests;

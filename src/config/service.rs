@@ -47,6 +47,10 @@ pub(crate) enum Protocol {
 /// A TLS protocol version adit can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TlsVersion {
+    /// RFC 2246
+    V1_0,
+    /// RFC 4346
+    V1_1,
     /// RFC 5246
     V1_2,
     /// RFC 8446
@@ -107,7 +111,7 @@ pub(crate) struct TlsOptions {
     /// Client mode: the host of the first `connect` (`localhost` where it has none, nothing for a
     /// Unix socket), for verifyServer, and for SNI where `sni` is not given.
     pub connect_host: Option<String>,
-    /// Lowest version spoken, what `options = NO_TLSv1_2` says included. Default TLS 1.2.
+    /// Lowest version spoken, what `options = NO_TLSv1_2` and its like say included. Default TLS 1.2.
     pub version_min: Option<TlsVersion>,
     /// Highest version spoken, what `options = NO_TLSv1_3` says included. Default TLS 1.3.
     pub version_max: Option<TlsVersion>,
@@ -160,6 +164,8 @@ pub(crate) struct Service {
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.
     pub setgid: Option<String>,
+    /// TLS below 1.2 is served to clients from anywhere.
+    pub accept_anywhere: bool,
     /// TLS on the end that `client` says.
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.
@@ -245,6 +251,7 @@ impl Draft {
             protocol_host: None,
             setuid: None,
             setgid: None,
+            accept_anywhere: false,
             tls: TlsOptions::default(),
             accept_tls: None,
             origins: Origins::new(),
@@ -325,6 +332,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("accept", "[HOST:]PORT", "address to accept connections on")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
+    option("acceptAnywhere", "yes | no", "serve TLS below 1.2 on addresses that the internet may reach")
+        .example("acceptAnywhere = yes").defaults(&["no"]).own()
+        .service(|draft, value| store!(draft.accept_anywhere = yes_no(value)?)),
     option("acceptCAfile", "FILE", "with `acceptTLS`: file of certificates that clients are verified by")
         .example("acceptCAfile = /etc/adit/lan-ca.crt").unless_given("none").own().service(accepted::set_ca_file),
     option("acceptCert", "FILE", "with `acceptTLS`: certificate chain for clients, our own certificate first; or PKCS#12")
@@ -335,8 +345,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own().service(accepted::set_key),
     option("acceptProtocol", "smtp | pop3 | imap", "with `acceptTLS`: clients may start TLS by STARTTLS of this protocol")
         .example("acceptProtocol = smtp").unless_given("`auto` goes by `protocol` or by the port in `connect`; `yes` offers none").own().service(accepted::set_protocol),
-    option("acceptSSLVersionMin", "TLSv1.2 | TLSv1.3", "with `acceptTLS`: lowest TLS version for clients")
-        .example("acceptSSLVersionMin = TLSv1.2").unless_given("TLSv1.2").own().service(accepted::set_version_min),
+    option("acceptSSLVersionMin", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3", "with `acceptTLS`: lowest TLS version for clients")
+        .example("acceptSSLVersionMin = TLSv1").unless_given("TLSv1.2").own().service(accepted::set_version_min),
     option("acceptTLS", "no | yes | auto", "client mode: the client speaks TLS too, each side in its own way; `auto`: as the client does")
         .example("acceptTLS = yes").defaults(&["no"]).own().service(accepted::set_wish),
     option("acceptVerifyChain", "yes | no", "with `acceptTLS`: a client's chain must end at a certificate of `acceptCAfile`")
@@ -428,7 +438,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("socket = r:SO_KEEPALIVE=yes").repeatable()
         .defaults(&["a:SO_REUSEADDR=yes", "l:TCP_NODELAY=yes", "r:TCP_NODELAY=yes"])
         .service(|draft, value| socket::set(&mut draft.service.socket, value)),
-    option("sslVersion", "TLSv1.2 | TLSv1.3 | all", "the one TLS version to speak")
+    option("sslVersion", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 | all", "the one TLS version to speak")
         .example("sslVersion = TLSv1.3").unless_given("what sslVersionMin and sslVersionMax say")
         .service(|draft, value| {
             let version = tls_options::version(value)?;
@@ -436,12 +446,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
             draft.service.tls.version_max = version;
             Ok(())
         }),
-    option("sslVersionMax", "TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak")
+    option("sslVersionMax", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 | all", "highest TLS version to speak")
         .example("sslVersionMax = TLSv1.3").defaults(&["all"])
         .service(|draft, value| store!(draft.tls.version_max = tls_options::version(value)?)),
-    option("sslVersionMin", "TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak")
+    option("sslVersionMin", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 | all", "lowest TLS version to speak; `all`: TLSv1.2")
         .example("sslVersionMin = TLSv1.3").defaults(&["all"])
-        .service(|draft, value| tls_options::version_min(&mut draft.service.tls.version_min, value)),
+        .service(|draft, value| {
+            draft.service.tls.version_min = tls_options::version_min(value)?;
+            match tls_options::is_broken(value) {
+                true => Err(Fault::warning(format!("adit never speaks {value}, which is broken: the lowest version is TLSv1"))
+                    .help("`sslVersionMin = TLSv1`, or TLSv1.2 if no peer is that old")),
+                false => Ok(()),
+            }
+        }),
     option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
         .example("TIMEOUTbusy = 60").defaults(&["300"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.busy, value)),

@@ -191,7 +191,7 @@ fn advance(
                 advice::plain_greeting(protocol, context.common);
             }
             failed(failure.kind(), context);
-            Err(Ending::Alerted(side))
+            Err(Ending::of(&failure, side))
         }
         Ok((consumed, step)) => {
             end.input.consume(consumed, pool);

@@ -109,6 +109,8 @@ pub(crate) struct Session {
     next: usize,
     /// The dialogue that asked for the connection, while that is made.
     waiting: Option<Talking>,
+    /// It is over, and ends so when the time has come; until then nothing is seen of that.
+    blinded: Option<(Instant, Side)>,
 }
 
 impl Session {
@@ -138,6 +140,7 @@ impl Session {
             life: Life::Alone(front, Early::Stepping),
             next: 0,
             waiting: None,
+            blinded: None,
         };
         if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
@@ -181,6 +184,9 @@ impl Session {
 
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Option<Instant> {
+        if let Some((at, _)) = self.blinded {
+            return Some(at);
+        }
         let stage = match &self.life {
             Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
@@ -200,7 +206,17 @@ impl Session {
 
     /// Goes on as far as it can without waiting and without starving others.
     pub(crate) fn step(&mut self, resources: &mut Resources) -> Outcome {
+        if let Some((at, side)) = self.blinded {
+            return match at <= resources.now {
+                true => Outcome::Done(Ending::Alerted(side)),
+                false => Outcome::Wait,
+            };
+        }
         let outcome = self.run(resources);
+        if let Outcome::Done(Ending::Blinded(side, time)) = outcome {
+            self.blinded = Some((resources.now + time, side));
+            return Outcome::Wait;
+        }
         if let Outcome::Done(_) = outcome {
             return outcome;
         }
@@ -397,7 +413,7 @@ fn is_reset(side: Side, ending: Ending, reset: bool) -> bool {
     match ending {
         Ending::Closed => false,
         Ending::Reset => reset,
-        Ending::Alerted(alerted) => reset && side != alerted,
+        Ending::Alerted(alerted) | Ending::Blinded(alerted, _) => reset && side != alerted,
     }
 }
 

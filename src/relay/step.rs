@@ -13,6 +13,7 @@ use crate::ipc::handoff::Handed;
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
 use crate::sys::sockopt;
+use crate::tls::Failure;
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.
@@ -28,6 +29,19 @@ pub(crate) enum Ending {
     /// Broken, and the peer of that side was told so, by an alert or in the protocol's own words;
     /// they must not be overtaken by an RST, so only the other side gets one.
     Alerted(Side),
+    /// Broken on that side, and nothing may be seen of it for this long: when an error shows tells an
+    /// attacker what was wrong with a record (CBC and RSA key exchange).
+    Blinded(Side, Duration),
+}
+
+impl Ending {
+    /// The ending of a session whose TLS failed on that side; the alert, if there is one, was sent.
+    pub(super) fn of(failure: &Failure, side: Side) -> Ending {
+        match failure.blinding() {
+            Some(time) => Ending::Blinded(side, time),
+            None => Ending::Alerted(side),
+        }
+    }
 }
 
 /// The result of a stage's step.

@@ -87,6 +87,13 @@ impl<'a> Wanted<'a> {
         problems
     }
 
+    /// Whether it asks for TLS that rustls does not speak.
+    pub(crate) fn is_old(&self) -> bool {
+        self.options
+            .version_min
+            .is_some_and(|min| min < TlsVersion::V1_2)
+    }
+
     /// Whether every `connect` entry, or `sni`, gives verifyServer something to compare with.
     fn has_name(&self) -> bool {
         let sni = self.options.sni.as_deref();
@@ -203,6 +210,11 @@ impl Context {
     /// When the certificate ends that is shown to peers, in seconds since 1970; `None`: none is.
     pub(crate) fn certificate_ends(&self) -> Option<i64> {
         self.ends
+    }
+
+    /// The SHA-256 hash of the public key that is shown to peers; `None`: none is.
+    pub(crate) fn public_key(&self) -> Option<[u8; 32]> {
+        None
     }
 
     /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host

@@ -62,6 +62,11 @@ impl Failure {
         }
     }
 
+    /// How long nothing may be seen of it.
+    pub(crate) fn blinding(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// How the scoreboard counts it.
     pub(crate) fn kind(&self) -> HandshakeFailure {
         self.offence.row().kind
