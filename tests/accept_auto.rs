@@ -10,10 +10,10 @@ use rustls::ServerConfig;
 
 use crate::require;
 use crate::support::adit::program;
-use crate::support::certs::Wish;
-use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
+use crate::support::certs::{Kind, Wish};
+use crate::support::dialogue::{IMAP, Lines, NNTP, POP3, SMTP, Seen, Starttls};
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, tls};
+use crate::support::{Adit, Certs, Plan, old_tls, tls};
 
 /// Certificates of the LAN and of the provider, which nothing joins.
 struct Worlds {
@@ -292,6 +292,48 @@ fn imap_clients_must_start_tls_where_it_is_required() {
 }
 
 #[test]
+fn old_programs_are_taken_as_they_are() {
+    require!(adit);
+    require!(
+        old_tls::available(),
+        "tlslite-ng is not installed; tests/run does it"
+    );
+    let worlds = Worlds::new();
+    let wish = Wish {
+        kind: Kind::Rsa,
+        ..Wish::default()
+    };
+    let pair = worlds.lan.issue("rsa", wish);
+    for protocol in [SMTP, POP3, IMAP] {
+        let seen = Seen::default();
+        let upstream = worlds.mail_server(protocol, Behind::Tls, &seen);
+        let name = protocol.name;
+        let adit = Adit::serve(format!(
+            "client = yes\nacceptTLS = auto\nacceptProtocol = {name}\nacceptCert = {}\nacceptKey = {}\n\
+             acceptSSLVersionMin = TLSv1\n{}{}verifyChain = yes\n",
+            pair.cert.display(),
+            pair.key.display(),
+            upstream.line(),
+            worlds.provider.ca_line(),
+        ));
+        let address = adit.address("test");
+        let (command, answer) = protocol.command;
+        let starttls = ["--cipher", "3des", "--starttls", name];
+        for options in [&starttls[..2], &starttls] {
+            let mut client = old_tls::client(address, options);
+            write!(client.input(), "{command}\r\n").expect("sending");
+            client.wait_for(answer);
+        }
+        adit.wait_for_log_times("TLSv1 ciphersuite: DES-CBC3-SHA", 2);
+        let mut client = Lines(adit.connect("test"));
+        client.expect(greets(protocol));
+        speaks(&mut client, protocol, &seen);
+        let answer = old_tls::hello2(address, "3.1");
+        assert!(answer.contains("hello 3.1"), "{answer}");
+    }
+}
+
+#[test]
 fn plaintext_behind_starttls_never_reaches_the_server() {
     require!(adit);
     let worlds = Worlds::new();
@@ -408,6 +450,22 @@ fn the_words_of_a_server_that_speaks_first_wait_for_the_hello_and_are_not_lost()
     let mut client = worlds.connect_tls(&adit);
     peers::says_and_hears_nothing_but(&mut client, "who are you? ");
     peers::says_and_hears(&mut client, "nobody");
+}
+
+/// No STARTTLS is offered in it, so its clients speak plain or TLS.
+#[test]
+fn news_readers_are_taken_as_they_are_in_front_of_starttls() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(NNTP, Behind::Starttls, &seen);
+    let adit = worlds.serve(&upstream, &auto(NNTP, Behind::Starttls));
+    let mut client = Lines(adit.connect("test"));
+    client.expect("200 news.test");
+    speaks(&mut client, NNTP, &seen);
+    let mut client = Lines(worlds.connect_tls(&adit));
+    client.expect("200 news.test");
+    speaks(&mut client, NNTP, &seen);
 }
 
 #[test]
