@@ -283,7 +283,7 @@ fn no_name(service: &Service) -> bool {
     sni.is_empty() && service.tls.connect_host.is_none()
 }
 
-/// stunnel's warnings about clients that anybody can deceive.
+/// stunnel's warnings about clients that do not verify their server.
 fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
     let asked = service.tls.verification;
     let name = &service.name;

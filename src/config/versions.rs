@@ -92,7 +92,7 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
             Severity::Warning,
             "acceptAnywhere",
             &format!(
-                "{old} is served to anyone who can reach `accept = {public}`; it can be broken"
+                "{old} is served to every client that reaches `accept = {public}`; it can be broken"
             ),
             "`accept` on loopback or on an address of the LAN, if the clients are there",
         ),

@@ -691,7 +691,7 @@ fn old_tls_is_kept_from_public_addresses() {
     );
     let (min, said) = said_of("accept = 465\nsslVersionMin = TLSv1\nacceptAnywhere = yes");
     assert_eq!(min, Some(TlsVersion::V1_0));
-    assert!(said.contains("TLSv1 is served to anyone"), "{said}");
+    assert!(said.contains("TLSv1 is served to every client"), "{said}");
     for (lines, error) in [
         ("sslVersion = TLSv1", "TLSv1 is not served on `accept"),
         (
