@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("ciphers", crate::tls::fuzzing::ciphers),
     ("configuration", crate::config::fuzz),
     ("handoff", handoff_message),
+    ("hello", crate::tls::fuzzing::hello),
     ("hellos", crate::tls::fuzzing::hellos),
     ("imap", |script| conversation(Protocol::Imap, script)),
     ("keys", crate::tls::fuzzing::keys),

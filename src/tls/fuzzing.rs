@@ -16,12 +16,13 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 
 use super::handshake::MAX_HANDSHAKE_INPUT;
+use super::hello::{self, MAX_HELLO, Reading};
 use super::record::MAX_RECORD;
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
     Context, Handshake, PassPhrases, Problem, Resumption, Step, Stream, Wanted,
-    ciphers as cipher_names, der, keys as key_files,
+    ciphers as cipher_names, der, keys as key_files, suites,
 };
 use crate::config::TlsOptions;
 use crate::log::{Id, Log};
@@ -139,6 +140,37 @@ pub(crate) fn hellos(input: &[u8]) {
     assert!(!handshake.vanished().to_string().is_empty());
 }
 
+/// A client's first bytes. However they are cut into pieces, they are read the same.
+pub(crate) fn hello(input: &[u8]) {
+    let whole = hello::read(input);
+    match &whole {
+        Reading::Incomplete => assert!(input.len() < MAX_HELLO),
+        Reading::NotTls => {}
+        Reading::Malformed(fault) => assert!(!fault.to_string().is_empty()),
+        Reading::Hello(hello) => {
+            for suite in &hello.suites {
+                assert!(!suites::name(*suite).is_empty());
+            }
+            let highest = hello.highest_version();
+            assert!(highest.is_none_or(|version| hello.may_speak(version)));
+            let names = hello.protocols.iter().chain(&hello.server_name);
+            assert!(
+                names
+                    .flat_map(|name| name.bytes())
+                    .all(|byte| (b' '..=b'~').contains(&byte))
+            );
+        }
+    }
+    // Each piece is read from the beginning again.
+    if input.len() < 2048 {
+        let pieces = (0..input.len()).map(|length| hello::read(&input[..length]));
+        let early = pieces
+            .into_iter()
+            .find(|reading| *reading != Reading::Incomplete);
+        assert!(early.is_none_or(|early| early == whole));
+    }
+}
+
 /// One end of an established connection.
 struct End {
     stream: Stream,
@@ -213,6 +245,7 @@ pub(crate) fn records(input: &[u8]) {
             0..=3 => hears.inbox.extend_from_slice(payload),
             kind => says
                 .stream
+                .by_rustls()
                 .seal_as(18 + kind % 8, payload, &mut hears.inbox),
         }
         let (before, mut answer) = (hears.inbox.len(), Vec::new());

@@ -1,7 +1,10 @@
-//! rustls behind one small face. Nothing outside this folder names rustls.
+//! rustls and s2n-tls behind one small face. Nothing outside this folder names either.
 //! Never in here: a socket, or a wait.
 //!
-//! * `context`: from a service's options to rustls configurations, with `keys` (files, also encrypted),
+//! * `face`: a handshake and a stream, by whichever library;
+//! * `backend`: which library serves an end, and why;
+//! * `s2n`: s2n-tls, for what is older than rustls serves; `armour` hands it keys;
+//! * `context`: from a service's options to configurations, with `keys` (files, also encrypted),
 //!   `ciphers`, `cipher_list`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
@@ -9,11 +12,15 @@
 //!   `canonical`, `der`, `signatures`, `names`, `notes`: the peer's certificate, and what the log says
 //!   about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
-//! * `failure`, `rejection`, `alerts`, `blame`, `suites`: why it failed, which side is at fault, and
+//! * `hello`: what a client offers, before rustls sees it;
+//! * `failure`, `rejection`, `alerts`, `blame`, `suites`, `age`: why it failed, which side is at fault, and
 //!   what to do.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod age;
 mod alerts;
+mod armour;
+mod backend;
 mod blame;
 mod canonical;
 mod cipher_list;
@@ -22,10 +29,12 @@ mod ciphers;
 mod context;
 pub(crate) mod demo;
 mod der;
+mod face;
 mod failure;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod handshake;
+pub(crate) mod hello;
 mod hkdf;
 mod holder;
 mod key_kinds;
@@ -35,12 +44,13 @@ mod notes;
 mod path;
 mod record;
 mod rejection;
+mod s2n;
 mod self_signed;
 mod sessions;
 mod settings;
 mod signatures;
 mod stream;
-mod suites;
+pub(crate) mod suites;
 mod tickets;
 mod trust;
 mod twin;
@@ -53,12 +63,17 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+#[expect(
+    unused_imports,
+    reason = "`adit check --route` and old workers come next"
+)]
+pub(crate) use backend::{Backend, Choice};
 pub(crate) use cipher_order::CipherOrder;
 pub(crate) use context::{Context, Wanted};
+pub(crate) use face::{Handshake, Step, Stream};
 pub(crate) use failure::Failure;
-pub(crate) use handshake::Handshake;
 pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
-pub(crate) use stream::Stream;
+pub(crate) use stream::Decrypted;
 
 use zeroize::Zeroize;
 
@@ -125,12 +140,14 @@ impl Resumption {
     }
 }
 
-/// What a process does once that serves old TLS, before the jail.
+/// Starts what serves old TLS (see [`Backend::S2n`]), in a process that has such a service: while it is
+/// root, before its jail, since it reads files; and before its second thread, so that it does not read the
+/// system's certificates. A later call does nothing.
 ///
 /// # Errors
-/// No memory.
+/// The library cannot start.
 pub(crate) fn prepare_old() -> io::Result<()> {
-    Ok(())
+    s2n::start()
 }
 
 fn draw() -> io::Result<[u8; 32]> {
@@ -181,15 +198,6 @@ impl Problem {
             text,
         }
     }
-}
-
-/// The state of a handshake.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// It needs more from the peer.
-    More(Handshake),
-    /// It is done. The rest of the input is for `Stream::decrypt`.
-    Done(Stream),
 }
 
 /// The result of a handshake.

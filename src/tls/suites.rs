@@ -4,61 +4,25 @@
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 use super::ciphers;
-use super::record::HEADER;
+#[cfg(test)]
+use super::hello::{self, Reading};
 
 /// The most suites named in a line; a hello may have hundreds.
 const MAX_NAMED: usize = 16;
 
-/// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746) and TLS_FALLBACK_SCSV (RFC 7507), which are no suites.
-const SIGNALS: [u16; 2] = [0x00ff, 0x5600];
-
 /// The suites that a client offers in the hello at the front of `input`; `None` if it is incomplete.
+#[cfg(test)]
 pub(super) fn offered(input: &[u8]) -> Option<Vec<CipherSuite>> {
-    let hello = message(input)?;
-    // Version and random; session id; suites (RFC 8446, section 4.1.2).
-    let (_, rest) = hello.split_at_checked(2 + 32)?;
-    let (length, rest) = rest.split_first()?;
-    let (_, rest) = rest.split_at_checked(usize::from(*length))?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let suites = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
-    let (suites, _) = suites.as_chunks();
-    let suites = suites.iter().map(|suite| u16::from_be_bytes(*suite));
-    let real = suites.filter(|suite| !SIGNALS.contains(suite) && !is_grease(*suite));
-    Some(real.map(CipherSuite::from).collect())
-}
-
-/// The content of the ClientHello, joined from its records.
-fn message(mut input: &[u8]) -> Option<Vec<u8>> {
-    let mut message = Vec::new();
-    loop {
-        let (header, rest) = input.split_at_checked(HEADER)?;
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        let (fragment, rest) = rest.split_at_checked(length)?;
-        if header[0] != 22 || fragment.is_empty() {
-            return None;
-        }
-        message.extend_from_slice(fragment);
-        input = rest;
-        if let [kind, a, b, c, content @ ..] = &message[..] {
-            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-            if *kind != 1 {
-                return None;
-            }
-            if content.len() >= length {
-                return Some(content[..length].to_vec());
-            }
-        }
+    match hello::read(input) {
+        Reading::Hello(hello) => Some(hello.suites.into_iter().map(CipherSuite::from).collect()),
+        _ => None,
     }
-}
-
-/// Reserved values without a meaning (RFC 8701).
-fn is_grease(suite: u16) -> bool {
-    suite & 0x0f0f == 0x0a0a && suite >> 8 == suite & 0xff
 }
 
 /// Names `suites`.
 pub(super) fn named(suites: impl IntoIterator<Item = CipherSuite>) -> String {
-    let mut names: Vec<String> = suites.into_iter().map(name).collect();
+    let suites = suites.into_iter();
+    let mut names: Vec<String> = suites.map(|suite| name(u16::from(suite))).collect();
     let more = names.len().saturating_sub(MAX_NAMED);
     names.truncate(MAX_NAMED);
     match (names.len(), more) {
@@ -73,8 +37,10 @@ pub(super) fn of(suites: &[SupportedCipherSuite]) -> impl Iterator<Item = Cipher
     suites.iter().map(SupportedCipherSuite::suite)
 }
 
-/// `TLS_RSA_WITH_AES_128_CBC_SHA` is AES128-SHA.
-fn name(suite: CipherSuite) -> String {
+/// OpenSSL's name of a suite, also where no OpenSSL of today has it: `TLS_RSA_WITH_AES_128_CBC_SHA` is
+/// AES128-SHA.
+pub(crate) fn name(suite: u16) -> String {
+    let suite = CipherSuite::from(suite);
     match ciphers::describe(suite).0 {
         "UNKNOWN" => {}
         known => return known.into(),
@@ -86,6 +52,12 @@ fn name(suite: CipherSuite) -> String {
     let Some((exchange, cipher)) = standard.split_once("_WITH_") else {
         return format!("TLS_{}", standard.trim_start_matches("TLS13_"));
     };
+    // What the United States let out until 2000: 40 bits, or 56 with RSA keys of 1024.
+    let (export, exchange) = match exchange.rsplit_once("_EXPORT") {
+        Some((exchange, "")) => ("EXP-", exchange),
+        Some((exchange, "1024")) => ("EXP1024-", exchange),
+        _ => ("", exchange),
+    };
     let exchange = match exchange {
         "RSA" => String::new(),
         "DH_anon" => "ADH-".into(),
@@ -96,10 +68,18 @@ fn name(suite: CipherSuite) -> String {
         .replace("AES_", "AES")
         .replace("CAMELLIA_", "CAMELLIA")
         .replace("3DES_EDE_CBC", "DES-CBC3")
+        .replace("DES40", "DES")
         .replace("RC4_128", "RC4")
+        .replace("RC4_40", "RC4")
+        .replace("RC4_56", "RC4")
+        .replace("_CBC_40", "_CBC")
+        .replace("_CBC_56", "_CBC")
         .replace(
             "_CBC",
-            if cipher.starts_with("DES_") {
+            if ["DES", "IDEA", "RC2"]
+                .iter()
+                .any(|old| cipher.starts_with(old))
+            {
                 "-CBC"
             } else {
                 ""
@@ -110,7 +90,7 @@ fn name(suite: CipherSuite) -> String {
         Some(cipher) => format!("{cipher}-POLY1305"),
         None => cipher,
     };
-    exchange + &cipher
+    format!("{export}{exchange}{cipher}")
 }
 
 #[cfg(test)]
@@ -137,7 +117,7 @@ mod tests {
             }
             let (high, low) = code.split_once(',').unwrap();
             let byte = |hex: &str| u8::from_str_radix(hex.trim_start_matches("0x"), 16).unwrap();
-            let suite = CipherSuite::from(u16::from_be_bytes([byte(high), byte(low)]));
+            let suite = u16::from_be_bytes([byte(high), byte(low)]);
             assert_eq!(name(suite), expected);
             seen += 1;
         }
@@ -147,10 +127,24 @@ mod tests {
             (0x0016, "DHE-RSA-DES-CBC3-SHA"),
             (0x0009, "DES-CBC-SHA"),
             (0x0004, "RC4-MD5"),
+            (0x0005, "RC4-SHA"),
+            (0x0007, "IDEA-CBC-SHA"),
+            (0xc011, "ECDHE-RSA-RC4-SHA"),
+            (0x0018, "ADH-RC4-MD5"),
+            (0x0003, "EXP-RC4-MD5"),
+            (0x0006, "EXP-RC2-CBC-MD5"),
+            (0x0008, "EXP-DES-CBC-SHA"),
+            (0x0014, "EXP-DHE-RSA-DES-CBC-SHA"),
+            (0x0017, "EXP-ADH-RC4-MD5"),
+            (0x0061, "EXP1024-RC2-CBC-MD5"),
+            (0x0062, "EXP1024-DES-CBC-SHA"),
+            (0x0063, "EXP1024-DHE-DSS-DES-CBC-SHA"),
+            (0x0064, "EXP1024-RC4-SHA"),
+            (0x0002, "NULL-SHA"),
             (0x1304, "TLS_AES_128_CCM_SHA256"),
             (0x4545, "0x4545"),
         ] {
-            assert_eq!(name(CipherSuite::from(suite)), expected);
+            assert_eq!(name(suite), expected);
         }
     }
 

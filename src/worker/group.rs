@@ -3,7 +3,7 @@
 //! away every connection of a key that leaks.
 
 use crate::config::{Config, Service};
-use crate::tls::Wanted;
+use crate::tls::{Backend, Wanted};
 
 /// A group of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,11 @@ impl Group {
     /// The workers of this service.
     pub(crate) fn of(service: &Service) -> Group {
         let ends = [Wanted::accepted(service), Wanted::connected(service)];
-        match ends.into_iter().flatten().any(|end| end.is_old()) {
+        match ends
+            .into_iter()
+            .flatten()
+            .any(|end| end.backend().backend == Backend::S2n)
+        {
             true => Group::Old,
             false => Group::Modern,
         }

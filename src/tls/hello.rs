@@ -1,0 +1,653 @@
+//! The ClientHello at the front of a connection, read before a library gets it: to choose the library,
+//! to answer what none of them serves, and to say what the client offers.
+//! Never in here: a socket, a wait, trust in a length.
+
+use std::fmt;
+
+use super::record::{HEADER, MAX_PLAIN};
+
+/// A hello that is longer, with the headers of its records, is refused: in bytes. A buffer for an
+/// incomplete one never holds more. Hellos with post-quantum keys and a ticket have some 4 KiB.
+pub(crate) const MAX_HELLO: usize = 1 << 16;
+
+/// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746) and TLS_FALLBACK_SCSV (RFC 7507), which are no suites.
+const RENEGOTIATION_SCSV: u16 = 0x00ff;
+const FALLBACK_SCSV: u16 = 0x5600;
+
+/// A version as the wire has it (RFC 8446, section 4.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version(pub(crate) u16);
+
+impl Version {
+    pub(crate) const SSL2: Version = Version(0x0002);
+    pub(crate) const SSL3: Version = Version(0x0300);
+    pub(crate) const TLS10: Version = Version(0x0301);
+    pub(crate) const TLS11: Version = Version(0x0302);
+    pub(crate) const TLS12: Version = Version(0x0303);
+    pub(crate) const TLS13: Version = Version(0x0304);
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Version::SSL2 => f.write_str("SSLv2"),
+            Version::SSL3 => f.write_str("SSLv3"),
+            Version::TLS10 => f.write_str("TLS 1.0"),
+            Version::TLS11 => f.write_str("TLS 1.1"),
+            Version::TLS12 => f.write_str("TLS 1.2"),
+            Version::TLS13 => f.write_str("TLS 1.3"),
+            Version(other) => write!(f, "version 0x{other:04X}"),
+        }
+    }
+}
+
+/// What stands at the front of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// So far it may be a hello: more bytes are needed, which are fewer than [`MAX_HELLO`] in all.
+    Incomplete,
+    /// The client speaks something else.
+    NotTls,
+    /// It begins as TLS does, and is no hello that can be read.
+    Malformed(Fault),
+    /// A whole hello; what stands behind it was not looked at.
+    Hello(Box<Hello>),
+}
+
+/// Why a hello cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A record is empty, too long, or no handshake record.
+    Record,
+    /// The first message is another one.
+    OtherMessage,
+    /// It would be longer than [`MAX_HELLO`].
+    TooLong,
+    /// A length in it contradicts another.
+    Lengths,
+    /// It has an extension twice (RFC 8446, section 4.2).
+    Repeated,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Record => "one of its records is empty, too long, or of another kind",
+            Fault::OtherMessage => "the first message is no ClientHello",
+            Fault::TooLong => "the ClientHello is longer than 64 KiB",
+            Fault::Lengths => "a length in the ClientHello contradicts another",
+            Fault::Repeated => "the ClientHello has an extension twice",
+        })
+    }
+}
+
+/// How a hello is wrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In records of SSLv3 and TLS, the first of which says this version.
+    Records(Version),
+    /// As SSLv2's CLIENT-HELLO (RFC 5246, appendix E.2): it has neither extensions nor compression.
+    Ssl2,
+}
+
+/// What a client shows of an earlier session, by a ticket (RFC 5077).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ticket {
+    /// It knows no tickets.
+    Unknown,
+    /// It would take one.
+    Wanted,
+    /// It has one.
+    Shown,
+}
+
+/// What a client offers. Reserved values without a meaning (RFC 8701) are left out everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) form: Form,
+    /// What the hello itself says; TLS 1.3 says 1.2 there.
+    pub(crate) legacy_version: Version,
+    /// The extension of that name; `None` if it is absent, as in each client older than TLS 1.3.
+    pub(crate) supported_versions: Option<Vec<Version>>,
+    /// In the client's order, without the signals. SSLv2's own suites are left out.
+    pub(crate) suites: Vec<u16>,
+    /// The client has tried a later version before (RFC 7507).
+    pub(crate) fallback: bool,
+    /// It knows secure renegotiation, by the signal or by the extension (RFC 5746).
+    pub(crate) secure_renegotiation: bool,
+    /// 0 is none, 1 is DEFLATE (RFC 3749).
+    pub(crate) compression: Vec<u8>,
+    /// Empty if no session is to be resumed by it; TLS 1.3 sends one in any case.
+    pub(crate) session_id: Vec<u8>,
+    /// The types of all extensions, in the client's order; empty if it has none.
+    pub(crate) extensions: Vec<u16>,
+    /// SNI; what is no visible ASCII character is escaped.
+    pub(crate) server_name: Option<String>,
+    /// `None` if the client does not say (RFC 8422, RFC 8446).
+    pub(crate) groups: Option<Vec<u16>>,
+    /// `None` if the client does not say, as before TLS 1.2.
+    pub(crate) signature_schemes: Option<Vec<u16>>,
+    pub(crate) ticket: Ticket,
+    /// ALPN, escaped as `server_name` is; empty if it is absent.
+    pub(crate) protocols: Vec<String>,
+}
+
+impl Hello {
+    /// The latest version that the client may speak; `None` if there is none of those that have a name.
+    pub(crate) fn highest_version(&self) -> Option<Version> {
+        match &self.supported_versions {
+            None => Some(self.legacy_version.min(Version::TLS12)),
+            Some(versions) => {
+                let known = versions.iter().copied();
+                known.filter(|version| *version <= Version::TLS13).max()
+            }
+        }
+    }
+
+    /// Whether the client may speak `version`. Without the extension a client does not say which older
+    /// ones it refuses.
+    pub(crate) fn may_speak(&self, version: Version) -> bool {
+        match &self.supported_versions {
+            None => version <= self.legacy_version.min(Version::TLS12),
+            Some(versions) => versions.contains(&version),
+        }
+    }
+}
+
+/// Reads the hello at the front of `input`, all that the client has said so far.
+pub(crate) fn read(input: &[u8]) -> Reading {
+    let reading = match input {
+        [] | [22] => Reading::Incomplete,
+        [22, 3, ..] => from_records(input),
+        [first, rest @ ..] if first & 0x80 != 0 => from_ssl2(rest, *first),
+        _ => Reading::NotTls,
+    };
+    match reading {
+        Reading::Incomplete if input.len() >= MAX_HELLO => Reading::Malformed(Fault::TooLong),
+        reading => reading,
+    }
+}
+
+/// Joins the message from its records.
+fn from_records(input: &[u8]) -> Reading {
+    let mut message = Vec::new();
+    let mut rest = input;
+    loop {
+        let Some((&[kind, major, _, high, low], behind)) = rest.split_first_chunk::<HEADER>()
+        else {
+            return match rest.first() {
+                Some(kind) if *kind != 22 => Reading::Malformed(Fault::Record),
+                _ => Reading::Incomplete,
+            };
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if kind != 22 || major != 3 || !(1..=MAX_PLAIN).contains(&length) {
+            return Reading::Malformed(Fault::Record);
+        }
+        let whole = behind.split_at_checked(length);
+        message.extend_from_slice(whole.map_or(behind, |(fragment, _)| fragment));
+        match content(&message) {
+            Content::Whole(content) => {
+                let form = Form::Records(Version(u16::from_be_bytes([input[1], input[2]])));
+                return or_fault(parse(content, form));
+            }
+            Content::Never(fault) => return Reading::Malformed(fault),
+            Content::Part => {}
+        }
+        match whole {
+            Some((_, behind)) => rest = behind,
+            None => return Reading::Incomplete,
+        }
+    }
+}
+
+/// How much of the first handshake message is there.
+enum Content<'a> {
+    Part,
+    Whole(&'a [u8]),
+    Never(Fault),
+}
+
+fn content(message: &[u8]) -> Content<'_> {
+    match message {
+        [kind, ..] if *kind != 1 => Content::Never(Fault::OtherMessage),
+        [_, a, b, c, content @ ..] => {
+            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            match content.get(..length) {
+                Some(content) => Content::Whole(content),
+                None if length > MAX_HELLO => Content::Never(Fault::TooLong),
+                None => Content::Part,
+            }
+        }
+        _ => Content::Part,
+    }
+}
+
+fn or_fault(parsed: Result<Hello, Fault>) -> Reading {
+    match parsed {
+        Ok(hello) => Reading::Hello(Box::new(hello)),
+        Err(fault) => Reading::Malformed(fault),
+    }
+}
+
+/// `rest` is what stands behind the first byte of the length.
+fn from_ssl2(rest: &[u8], high: u8) -> Reading {
+    // MSG-CLIENT-HELLO, and a version that there is: no protocol of text begins like this.
+    let looks_like_it = match rest {
+        [] | [_] => true,
+        [_, kind] => *kind == 1,
+        [_, kind, major] => *kind == 1 && (*major == 0 || *major == 3),
+        [_, kind, major, minor, ..] => *kind == 1 && (*major == 3 || [*major, *minor] == [0, 2]),
+    };
+    if !looks_like_it {
+        return Reading::NotTls;
+    }
+    let Some((&low, rest)) = rest.split_first() else {
+        return Reading::Incomplete;
+    };
+    let length = usize::from(u16::from_be_bytes([high & 0x7f, low]));
+    match rest.get(..length) {
+        Some(message) => or_fault(parse_ssl2(message)),
+        None => Reading::Incomplete,
+    }
+}
+
+/// The content of a ClientHello (RFC 8446, section 4.1.2).
+fn parse(content: &[u8], form: Form) -> Result<Hello, Fault> {
+    let mut content = Bytes(content);
+    let mut hello = Hello::new(form, Version(content.number()?));
+    content.take(32)?;
+    hello.session_id = content.short_block()?.to_vec();
+    for suite in Bytes(content.block()?).numbers()? {
+        hello.add_suite(suite);
+    }
+    hello.compression = content.short_block()?.to_vec();
+    // SSLv3 and plain TLS 1.0 end here.
+    if content.0.is_empty() {
+        return Ok(hello);
+    }
+    let mut extensions = Bytes(content.block()?);
+    content.end()?;
+    while !extensions.0.is_empty() {
+        let (kind, content) = (extensions.number()?, extensions.block()?);
+        if hello.extensions.contains(&kind) {
+            return Err(Fault::Repeated);
+        }
+        if is_grease(kind) {
+            continue;
+        }
+        hello.extensions.push(kind);
+        hello.add_extension(kind, Bytes(content))?;
+    }
+    Ok(hello)
+}
+
+/// SSLv2's CLIENT-HELLO behind its length (RFC 5246, appendix E.2).
+fn parse_ssl2(message: &[u8]) -> Result<Hello, Fault> {
+    let mut message = Bytes(message);
+    message.take(1)?;
+    let mut hello = Hello::new(Form::Ssl2, Version(message.number()?));
+    let mut length = || message.number().map(usize::from);
+    let (suites, session_id, challenge) = (length()?, length()?, length()?);
+    let (suites, rest) = message.take(suites)?.as_chunks();
+    hello.session_id = message.take(session_id)?.to_vec();
+    message.take(challenge)?;
+    message.end()?;
+    Bytes(rest).end()?;
+    for &[own, high, low] in suites {
+        // Where the first byte is not 0 it is a suite of SSLv2 alone.
+        if own == 0 {
+            hello.add_suite(u16::from_be_bytes([high, low]));
+        }
+    }
+    hello.compression = vec![0];
+    Ok(hello)
+}
+
+impl Hello {
+    fn new(form: Form, legacy_version: Version) -> Hello {
+        Hello {
+            form,
+            legacy_version,
+            supported_versions: None,
+            suites: Vec::new(),
+            fallback: false,
+            secure_renegotiation: false,
+            compression: Vec::new(),
+            session_id: Vec::new(),
+            extensions: Vec::new(),
+            server_name: None,
+            groups: None,
+            signature_schemes: None,
+            ticket: Ticket::Unknown,
+            protocols: Vec::new(),
+        }
+    }
+
+    fn add_suite(&mut self, suite: u16) {
+        match suite {
+            RENEGOTIATION_SCSV => self.secure_renegotiation = true,
+            FALLBACK_SCSV => self.fallback = true,
+            suite if is_grease(suite) => {}
+            suite => self.suites.push(suite),
+        }
+    }
+
+    fn add_extension(&mut self, kind: u16, mut content: Bytes<'_>) -> Result<(), Fault> {
+        match kind {
+            // server_name (RFC 6066, section 3): a list, of which host_name is the only kind.
+            0 => {
+                let mut names = Bytes(content.block()?);
+                while !names.0.is_empty() {
+                    let (kind, name) = (names.take(1)?, names.block()?);
+                    if kind == [0] && self.server_name.is_none() {
+                        self.server_name = Some(name.escape_ascii().to_string());
+                    }
+                }
+            }
+            // supported_groups (RFC 8422, section 5.1.1)
+            10 => self.groups = Some(Bytes(content.block()?).meaningful()?),
+            // signature_algorithms (RFC 8446, section 4.2.3)
+            13 => self.signature_schemes = Some(Bytes(content.block()?).meaningful()?),
+            // application_layer_protocol_negotiation (RFC 7301, section 3.1)
+            16 => {
+                let mut names = Bytes(content.block()?);
+                while !names.0.is_empty() {
+                    let name = names.short_block()?;
+                    let grease = matches!(name, &[a, b] if is_grease(u16::from_be_bytes([a, b])));
+                    if !grease {
+                        self.protocols.push(name.escape_ascii().to_string());
+                    }
+                }
+            }
+            // session_ticket (RFC 5077, section 3.2)
+            35 => {
+                self.ticket = match content.0 {
+                    [] => Ticket::Wanted,
+                    _ => Ticket::Shown,
+                };
+                return Ok(());
+            }
+            // supported_versions (RFC 8446, section 4.2.1)
+            43 => {
+                let versions = Bytes(content.short_block()?).meaningful()?;
+                self.supported_versions = Some(versions.into_iter().map(Version).collect());
+            }
+            // renegotiation_info (RFC 5746, section 3.2)
+            0xff01 => {
+                self.secure_renegotiation = true;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+        content.end()
+    }
+}
+
+/// Reserved values without a meaning (RFC 8701).
+fn is_grease(value: u16) -> bool {
+    value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
+}
+
+/// What is left of a message; each step is checked against it.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Fault::Lengths)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self) -> Result<u16, Fault> {
+        let (&number, rest) = self.0.split_first_chunk().ok_or(Fault::Lengths)?;
+        self.0 = rest;
+        Ok(u16::from_be_bytes(number))
+    }
+
+    /// Bytes behind their length, which has one byte.
+    fn short_block(&mut self) -> Result<&'a [u8], Fault> {
+        let (&length, rest) = self.0.split_first().ok_or(Fault::Lengths)?;
+        self.0 = rest;
+        self.take(usize::from(length))
+    }
+
+    /// Bytes behind their length, which has two bytes.
+    fn block(&mut self) -> Result<&'a [u8], Fault> {
+        let length = self.number()?;
+        self.take(usize::from(length))
+    }
+
+    fn numbers(self) -> Result<impl Iterator<Item = u16>, Fault> {
+        let (numbers, rest) = self.0.as_chunks();
+        Bytes(rest).end()?;
+        Ok(numbers.iter().map(|number| u16::from_be_bytes(*number)))
+    }
+
+    fn meaningful(self) -> Result<Vec<u16>, Fault> {
+        Ok(self.numbers()?.filter(|value| !is_grease(*value)).collect())
+    }
+
+    fn end(self) -> Result<(), Fault> {
+        match self.0 {
+            [] => Ok(()),
+            _ => Err(Fault::Lengths),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hello of this version, with these suites and extensions, as its content.
+    fn content(version: u16, suites: &[u16], extensions: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut content = version.to_be_bytes().to_vec();
+        content.extend([7; 32]);
+        content.push(0);
+        content.extend(((suites.len() * 2) as u16).to_be_bytes());
+        content.extend(suites.iter().flat_map(|suite| suite.to_be_bytes()));
+        content.extend([1, 0]);
+        if !extensions.is_empty() {
+            let block: Vec<u8> = extensions
+                .iter()
+                .flat_map(|(kind, content)| {
+                    let length = (content.len() as u16).to_be_bytes();
+                    [&kind.to_be_bytes()[..], &length, content].concat()
+                })
+                .collect();
+            content.extend((block.len() as u16).to_be_bytes());
+            content.extend(block);
+        }
+        content
+    }
+
+    fn message(content: &[u8]) -> Vec<u8> {
+        let [_, a, b, c] = (content.len() as u32).to_be_bytes();
+        [&[1, a, b, c], content].concat()
+    }
+
+    /// In records of at most `most` bytes.
+    fn records(message: &[u8], most: usize) -> Vec<u8> {
+        let parts = message.chunks(most);
+        parts
+            .flat_map(|part| {
+                let length = (part.len() as u16).to_be_bytes();
+                [&[22, 3, 1], &length[..], part].concat()
+            })
+            .collect()
+    }
+
+    fn ssl2(version: u16, suites: &[[u8; 3]], challenge: usize) -> Vec<u8> {
+        let length = 9 + suites.len() * 3 + challenge;
+        let mut hello = (0x8000 | length as u16).to_be_bytes().to_vec();
+        hello.push(1);
+        for number in [version, (suites.len() * 3) as u16, 0, challenge as u16] {
+            hello.extend(number.to_be_bytes());
+        }
+        hello.extend(suites.concat());
+        hello.extend(vec![9; challenge]);
+        hello
+    }
+
+    fn hello(input: &[u8]) -> Hello {
+        match read(input) {
+            Reading::Hello(hello) => *hello,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Everything that is read of an extension.
+    fn full() -> Vec<u8> {
+        let name = b"\0\x13\0\0\x10mail.example.com";
+        content(
+            0x0303,
+            &[0x1a1a, 0x1301, 0xc02f, 0x000a, 0x00ff, 0x5600],
+            &[
+                (0x2a2a, &[]),
+                (0, name),
+                (10, &[0, 6, 0x3a, 0x3a, 0, 29, 0, 23]),
+                (13, &[0, 4, 4, 3, 8, 4]),
+                (16, b"\0\x0c\x02\x4a\x4a\x02h2\x05smt\xffp"),
+                (35, &[1]),
+                (43, &[6, 0x5a, 0x5a, 3, 4, 3, 3]),
+                (0xff01, &[0]),
+            ],
+        )
+    }
+
+    #[test]
+    fn what_a_client_offers_is_read() {
+        let found = hello(&records(&message(&full()), 1000));
+        let expected = Hello {
+            form: Form::Records(Version::TLS10),
+            legacy_version: Version::TLS12,
+            supported_versions: Some(vec![Version::TLS13, Version::TLS12]),
+            suites: vec![0x1301, 0xc02f, 0x000a],
+            fallback: true,
+            secure_renegotiation: true,
+            compression: vec![0],
+            session_id: Vec::new(),
+            extensions: vec![0, 10, 13, 16, 35, 43, 0xff01],
+            server_name: Some("mail.example.com".to_owned()),
+            groups: Some(vec![29, 23]),
+            signature_schemes: Some(vec![0x0403, 0x0804]),
+            ticket: Ticket::Shown,
+            protocols: vec!["h2".to_owned(), "smt\\xffp".to_owned()],
+        };
+        assert_eq!(found, expected);
+        assert_eq!(found.highest_version(), Some(Version::TLS13));
+        assert!(found.may_speak(Version::TLS12) && !found.may_speak(Version::TLS11));
+    }
+
+    #[test]
+    fn an_old_client_offers_less() {
+        let found = hello(&records(&message(&content(0x0301, &[5, 4], &[])), 1000));
+        assert_eq!(found.suites, [5, 4]);
+        assert_eq!(found.highest_version(), Some(Version::TLS10));
+        assert!(found.may_speak(Version::TLS10) && !found.may_speak(Version::TLS11));
+        assert_eq!((found.groups, found.supported_versions), (None, None));
+        assert!(!found.fallback && !found.secure_renegotiation);
+        // It has no extension for what is later.
+        let strange = hello(&records(&message(&content(0x0304, &[5], &[])), 1000));
+        assert_eq!(strange.highest_version(), Some(Version::TLS12));
+        let strange = content(0x0303, &[5], &[(43, &[2, 0x7f, 0x1c])]);
+        let strange = hello(&records(&message(&strange), 1000));
+        assert_eq!(strange.highest_version(), None);
+    }
+
+    #[test]
+    fn the_form_of_ssl2_is_read() {
+        let suites = [
+            [1, 0, 0x80],
+            [0, 0, 5],
+            [0, 0, 10],
+            [0, 0x56, 0],
+            [0, 0, 255],
+        ];
+        let found = hello(&ssl2(0x0301, &suites, 16));
+        assert_eq!(found.form, Form::Ssl2);
+        assert_eq!(found.suites, [5, 10]);
+        assert!(found.fallback && found.secure_renegotiation);
+        assert_eq!(found.highest_version(), Some(Version::TLS10));
+        let oldest = hello(&ssl2(0x0002, &suites[..1], 16));
+        assert_eq!(oldest.highest_version(), Some(Version::SSL2));
+        assert_eq!(oldest.suites, [0; 0]);
+    }
+
+    #[test]
+    fn a_hello_is_read_when_it_is_whole_however_it_is_cut() {
+        let inputs = [
+            records(&message(&full()), 1000),
+            records(&message(&full()), 3),
+            records(&message(&full()), 1),
+            ssl2(0x0300, &[[0, 0, 4]], 32),
+        ];
+        for input in inputs {
+            for length in 0..input.len() {
+                assert_eq!(read(&input[..length]), Reading::Incomplete, "{length}");
+            }
+            let whole = hello(&input);
+            // What stands behind it changes nothing.
+            assert_eq!(hello(&[&input[..], b"\x17\x03"].concat()), whole);
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_told_by_their_first_bytes() {
+        let words: [&[u8]; 9] = [
+            b"EHLO example.com\r\n",
+            b"GET / HTTP/1.1\r\n",
+            b"\r\n",
+            b"\0",
+            b"\x16EHLO",
+            b"\x80\x2e\x02",
+            b"\x80\x2e\x01\x02",
+            b"\x80\x2e\x01\0\x03",
+            // SOCKS 5
+            b"\x05\x01\0",
+        ];
+        for input in words {
+            assert_eq!(read(input), Reading::NotTls, "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_its_fault() {
+        let mut long = message(&full());
+        long[1] = 2;
+        let mut twice = content(0x0303, &[5], &[(23, &[]), (23, &[])]);
+        let repeated = records(&message(&twice), 1000);
+        twice.push(0);
+        let faults: [(&[u8], Fault); 11] = [
+            (&[22, 3, 1, 0, 0], Fault::Record),
+            (&[22, 3, 1, 0x40, 1], Fault::Record),
+            (&[22, 3, 1, 0, 1, 1, 23], Fault::Record),
+            (&[22, 3, 1, 0, 1, 1, 22, 2, 0, 0, 1], Fault::Record),
+            (&[22, 3, 1, 0, 1, 2], Fault::OtherMessage),
+            (&records(&long, 1000), Fault::TooLong),
+            (&repeated, Fault::Repeated),
+            (&records(&message(&twice), 1000), Fault::Lengths),
+            (&records(&message(&[3, 3]), 1000), Fault::Lengths),
+            (
+                b"\x80\x0c\x01\x03\x01\0\x01\0\0\0\x02\x05\x05\x05",
+                Fault::Lengths,
+            ),
+            (b"\x80\x09\x01\x03\x01\0\x03\0\0\0\x10", Fault::Lengths),
+        ];
+        for (input, fault) in faults {
+            let name = input.escape_ascii();
+            assert_eq!(read(input), Reading::Malformed(fault), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_endless_hello_ends_at_the_limit() {
+        let mut message = vec![1, 0, 0xff, 0xff];
+        message.resize(MAX_HELLO, 0);
+        let input = records(&message, 1);
+        assert_eq!(read(&input[..MAX_HELLO - 1]), Reading::Incomplete);
+        let fault = Reading::Malformed(Fault::TooLong);
+        assert_eq!(read(&input[..MAX_HELLO]), fault);
+    }
+}
