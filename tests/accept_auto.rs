@@ -534,6 +534,37 @@ fn a_client_that_goes_is_noticed_in_each_stage() {
 }
 
 #[test]
+fn a_server_that_resets_resets_the_client_in_each_stage() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let config = tls::server_config(&worlds.provider.server(), tls::BOTH, None);
+    let upstream = tls::server(config, |stream| {
+        let mut inner = Lines(stream);
+        inner.send("220 mail.test\r\n");
+        // The client's EHLO or QUIT, or its end.
+        inner.line();
+        peers::reset(inner.0.sock);
+    });
+    for how in ["auto", "yes"] {
+        let lines = format!("acceptTLS = {how}\nacceptProtocol = smtp\n");
+        let adit = worlds.serve(&upstream, &lines);
+        for tls in [false, true] {
+            let mut client = Lines(adit.connect("test"));
+            client.expect("220");
+            if tls {
+                client.ask("STARTTLS", "220");
+                let mut client = Lines(worlds.start_tls(client.0));
+                client.send("EHLO pc\r\n");
+                assert!(peers::read_until_gone(&mut client.0.sock).is_err(), "{how}");
+            } else if how == "auto" {
+                client.send("EHLO pc\r\n");
+                assert!(peers::read_until_gone(&mut client.0).is_err(), "{how}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_client_that_ends_its_sending_still_hears_the_answers() {
     require!(adit);
     let worlds = Worlds::new();
