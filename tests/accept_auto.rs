@@ -334,6 +334,44 @@ fn old_programs_are_taken_as_they_are() {
 }
 
 #[test]
+fn many_clients_are_taken_at_once_each_in_its_way() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(POP3, Behind::Starttls, &seen);
+    let adit = worlds.serve(&upstream, &auto(POP3, Behind::Starttls));
+    let (worlds, adit) = (&worlds, &adit);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for number in 0..60 {
+            scope.spawn(move || match number % 3 {
+                0 => {
+                    let mut client = Lines(adit.connect("test"));
+                    client.expect("+OK mail.test");
+                    client.ask("NOOP", "+OK");
+                }
+                1 => {
+                    let mut client = Lines(worlds.connect_tls(adit));
+                    client.expect("+OK mail.test");
+                    client.ask("NOOP", "+OK");
+                }
+                _ => {
+                    let mut client = Lines(adit.connect("test"));
+                    client.expect("+OK mail.test");
+                    client.ask("STLS", "+OK");
+                    let mut client = Lines(worlds.start_tls(client.0));
+                    client.ask("NOOP", "+OK");
+                }
+            });
+        }
+    });
+    // Nothing waits in turn: forty waits of half a second are 20 s.
+    assert!(start.elapsed() < Duration::from_secs(15));
+    adit.wait_for_log_times("TLS accepted", 40);
+    adit.wait_for_log_times("TLS connected", 60);
+}
+
+#[test]
 fn plaintext_behind_starttls_never_reaches_the_server() {
     require!(adit);
     let worlds = Worlds::new();
