@@ -553,6 +553,11 @@ fn settle(
     common: &Common,
     resources: &Resources,
 ) -> Result<(), Ending> {
+    if outcome == Outcome::Wait
+        && let Some(stream) = &mut end.tls
+    {
+        stream.rest();
+    }
     if outcome == Outcome::Wait && end.is_unanswered() {
         let service = common.service();
         let tls = match side {
