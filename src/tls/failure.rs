@@ -178,6 +178,8 @@ pub(super) enum Offence {
     InvalidServerName,
     Vanished,
     KeysExhausted,
+    /// The peer has closed its half, and this cipher cannot go on with the other.
+    ClosedBoth,
     /// As much as one key of 3DES may encrypt.
     TripleDesExhausted,
     NoServerName,
@@ -314,6 +316,12 @@ impl Offence {
                 "sequence numbers used up",
                 Fault::Unsure,
                 "TLS 1.2 cannot renew its keys: connect again, or use TLS 1.3",
+                Protocol,
+            ),
+            Offence::ClosedBoth => (
+                "protocol is shutdown",
+                Fault::Unsure,
+                "the peer closed its side, which with this old cipher closes ours too: the rest of the data is lost; see ciphers",
                 Protocol,
             ),
             Offence::TripleDesExhausted => (

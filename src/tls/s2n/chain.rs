@@ -1,13 +1,14 @@
-//! The peer's certificates in its Certificate message, which s2n-tls hands out only where it has verified
+//! What a server says before anything is encrypted: its random, and its certificates in its Certificate message, which s2n-tls hands out only where it has verified
 //! them itself. Up to TLS 1.2 a server's message is not encrypted, so it is read from the records on their
 //! way to s2n. Never in here: a verdict.
 
 use super::bindings::Stop;
 use crate::tls::record::HEADER;
 
-/// The content types of records, and the type of the message.
+/// The content types of records, and the types of messages.
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
+const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
 /// A server's first flight that is longer is refused: in bytes. s2n takes messages of 64 KiB.
 const MAX_HEARD: usize = 128 << 10;
@@ -49,12 +50,22 @@ impl Heard {
 
     /// The certificates, the server's own first; `None`: they have not come.
     pub(super) fn chain(&self) -> Option<Vec<Vec<u8>>> {
+        list(block(self.message(CERTIFICATE)?)?.0)
+    }
+
+    /// The server's random; `None`: it has not come.
+    pub(super) fn random(&self) -> Option<[u8; 32]> {
+        self.message(SERVER_HELLO)?.get(2..)?.first_chunk().copied()
+    }
+
+    /// The content of the first whole message of this type.
+    fn message(&self, wanted: u8) -> Option<&[u8]> {
         let mut rest = &self.messages[..];
         loop {
             let (kind, behind) = rest.split_first()?;
             let (message, behind) = block(behind)?;
-            if *kind == CERTIFICATE {
-                return list(block(message)?.0);
+            if *kind == wanted {
+                return Some(message);
             }
             rest = behind;
         }

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::bindings::{Connection, Stop};
 use super::chain::{self, Heard};
+use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
 use super::policies::{self, POLICIES, TLS13, Unserved};
 use super::store::Peer;
@@ -28,8 +29,9 @@ pub(crate) struct Handshake {
     state: State,
     /// The peer's certificate is compared with it, and a client's sessions are kept under it.
     name: Option<ServerName<'static>>,
-    /// What a client has heard of a server whose certificate it verifies.
+    /// What a client has heard of its server.
     heard: Option<Heard>,
+    traces: Traces,
 }
 
 enum State {
@@ -59,6 +61,7 @@ impl Handshake {
             state: State::Waits,
             name: None,
             heard: None,
+            traces: Traces::default(),
         }
     }
 
@@ -82,12 +85,12 @@ impl Handshake {
             // One that is too old or broken costs a full handshake.
             let _ = connection.resume(&session);
         }
-        let heard = context.verifier.judges().then(Heard::default);
         Ok(Self {
             context,
             state: State::Shakes(connection),
             name,
-            heard,
+            heard: Some(Heard::default()),
+            traces: Traces::default(),
         })
     }
 
@@ -133,7 +136,9 @@ impl Handshake {
         let mut used = 0;
         loop {
             let whole = whole_records(&input[used..]);
+            let before = output.len();
             let (more, result) = connection.negotiate(&input[used..used + whole], output);
+            self.trace(&input[used..used + more], &output[before..]);
             if let Some(heard) = &mut self.heard {
                 let heard = heard.push(&input[used..used + more]);
                 heard.map_err(|stop| Broken::by(Offence::from_s2n(stop)))?;
@@ -256,12 +261,12 @@ impl Handshake {
     fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         let verifier = &self.context.verifier;
+        if !verifier.judges() {
+            verifier.note_that_nothing_is_verified();
+            return connection.accept_chain().map_err(internal);
+        }
         let chain = match &self.heard {
             Some(heard) => heard.chain(),
-            None if self.context.is_client() => {
-                verifier.note_that_nothing_is_verified();
-                return connection.accept_chain().map_err(internal);
-            }
             None => connection
                 .client_chain()
                 .and_then(|list| chain::list(&list)),
@@ -309,7 +314,29 @@ impl Handshake {
         }
     }
 
-    fn finish(self, mut connection: Connection) -> Result<Stream, Broken> {
+    /// Keeps what a half-closed connection needs later.
+    fn trace(&mut self, input: &[u8], output: &[u8]) {
+        let Traces {
+            client_random,
+            server_random,
+            sent,
+            received,
+        } = &mut self.traces;
+        *received = input.last_chunk().copied().or(*received);
+        *sent = output.last_chunk().copied().or(*sent);
+        // The first message of each side is a hello: behind two headers and a version.
+        let first = match self.context.is_client() {
+            true => client_random,
+            false => server_random,
+        };
+        if first.is_none() {
+            *first = output
+                .get(HEADER + 6..)
+                .and_then(|rest| rest.first_chunk().copied());
+        }
+    }
+
+    fn finish(mut self, mut connection: Connection) -> Result<Stream, Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         let suite = connection.suite().and_then(policies::find);
         let suite = suite.ok_or_else(|| internal("no suite"))?;
@@ -327,11 +354,16 @@ impl Handshake {
         {
             sessions.keep(Peer::of(self.name.as_ref()), session);
         }
+        match &self.heard {
+            Some(heard) => self.traces.server_random = heard.random(),
+            None => self.traces.client_random = connection.client_random(),
+        }
         connection.free_handshake();
         connection.release_buffers();
         let client = self.context.is_client();
+        let halves = Halves::new(&self.traces, version, suite.code, client);
         Ok(Stream::new(
-            connection, client, version, suite.code, negotiated,
+            connection, client, suite.code, negotiated, halves,
         ))
     }
 }

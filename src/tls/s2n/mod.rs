@@ -2,16 +2,18 @@
 //! RC4 where it is named. Never in here: s2n's own trust (the chain is judged by `verification`), a
 //! socket, a sleep, SSLv3.
 //!
-//! * `bindings`: the calls of the C library, all of them;
+//! * `bindings`: the calls of C libraries, all of them;
 //! * `policies`: its suites, its policies, and which of them a service allows;
 //! * `load`: from a service's options to a configuration;
 //! * `chain`: the peer's certificates;
 //! * `handshake`, `stream`: a connection, behind the same face as rustls' is;
+//! * `halves`: a half-closed connection, which s2n does not go on with;
 //! * `store`: sessions by identifier, which all processes share;
 //! * `offences`: its errors in our words.
 
 mod bindings;
 mod chain;
+mod halves;
 mod handshake;
 mod load;
 mod offences;

@@ -181,6 +181,65 @@ fn bytes_arrive_whole_however_they_are_cut_and_the_client_may_be_new() {
     }
 }
 
+#[test]
+fn a_half_closed_connection_carries_the_other_way_with_every_suite() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let (one, two, three) = (TlsVersion::V1_0, TlsVersion::V1_1, TlsVersion::V1_2);
+    for (version, list) in [
+        (one, "AES128-SHA"),
+        (one, "AES256-SHA"),
+        (one, "DHE-RSA-AES128-SHA"),
+        (two, "AES128-SHA"),
+        (two, "AES256-SHA"),
+        (three, "AES128-SHA256"),
+        (three, "DHE-RSA-AES128-SHA256"),
+        (three, "AES128-GCM-SHA256"),
+        (three, "DHE-RSA-AES128-GCM-SHA256"),
+    ] {
+        let restricted = |options| with_ciphers(list, only(version, options));
+        let client = load(true, &restricted(TlsOptions::default()), &resumption);
+        let server = load(false, &restricted(rsa_options(&pki)), &resumption);
+        // A full handshake, and a resumed one.
+        for resumed in [false, true] {
+            for client_closes in [true, false] {
+                for early in [0, 3000] {
+                    let (mut client, mut server) = shake(&client, &server);
+                    assert_eq!(client.negotiated().suite, list);
+                    assert_eq!(
+                        client.negotiated().resumed,
+                        resumed || !client_closes || early > 0
+                    );
+                    if early > 0 {
+                        exchange(&mut client, &mut server, early, usize::MAX);
+                    }
+                    (client.plain, server.plain) = (Vec::new(), Vec::new());
+                    let (closes, goes_on) = match client_closes {
+                        true => (&mut client, &mut server),
+                        false => (&mut server, &mut client),
+                    };
+                    let mut alert = Vec::new();
+                    closes.stream().close_notify(&mut alert);
+                    closes.outbox.extend(alert);
+                    settle(closes, goes_on, usize::MAX);
+                    assert!(goes_on.closed && !closes.closed, "{list}");
+                    let data: Vec<u8> = (0..40_000u32).map(|number| (number % 253) as u8).collect();
+                    for part in [&data[..1], &data[1..17], &data[17..20_000], &data[20_000..]] {
+                        goes_on.send(part);
+                        settle(goes_on, closes, 777);
+                    }
+                    assert!(closes.plain == data, "{list}");
+                    let mut alert = Vec::new();
+                    goes_on.stream().close_notify(&mut alert);
+                    goes_on.outbox.extend(alert);
+                    settle(goes_on, closes, usize::MAX);
+                    assert!(closes.closed, "{list}");
+                }
+            }
+        }
+    }
+}
+
 fn exchange_more(client: &mut End, server: &mut End) {
     (client.plain, server.plain) = (Vec::new(), Vec::new());
     client.send(b"question");
