@@ -13,6 +13,8 @@
 
 mod support;
 
+mod accept_auto;
+mod accept_clients;
 mod advice;
 mod backend_offers;
 mod bad_input;

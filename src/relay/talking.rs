@@ -118,6 +118,11 @@ impl Talking {
             talking.idle = Some(idle);
             talking.deadline = now + idle;
         }
+        if let Some(back) = ends.end(Side::Back) {
+            // The server speaks only when the handshake is over for it too, and nothing may follow for long.
+            let released = back.release(&mut context.resources.pool);
+            released.map_err(|errno| broken(&context.common.log, "s_write", errno))?;
+        }
         talking.start(ends, context)
     }
 
