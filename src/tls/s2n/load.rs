@@ -90,8 +90,8 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         true => allowed.offer(options.ciphers.is_some()),
         false => &policies::POLICIES[0],
     };
-    if client && options.ciphers.is_some() {
-        tell_besides(policy, &allowed, names, problems);
+    if options.ciphers.is_some() {
+        tell_limits(client, policy, &allowed, names, problems);
     }
     let resumes = client || ask == Ask::No;
     let configs = Configs {
@@ -187,8 +187,10 @@ fn refusal(list: &str, bad: BadList) -> String {
     }
 }
 
-/// A client offers a whole policy: what it offers besides is told, and refused where a server takes it.
-fn tell_besides(
+/// s2n takes no list. A client offers a whole policy: what it offers besides is refused where a server
+/// takes it. A server goes by a policy's order: a client for which that gives nothing allowed is refused.
+fn tell_limits(
+    client: bool,
     policy: &policies::Policy,
     allowed: &Allowed,
     names: OptionNames,
@@ -198,11 +200,18 @@ fn tell_besides(
     if besides.is_empty() {
         return;
     }
-    let text = format!(
-        "s2n-tls has no list of its own that is as short: adit offers {} as well, and ends the \
-         handshake where a server takes one of them",
-        besides.join(", ")
-    );
+    let text = match client {
+        true => format!(
+            "s2n-tls has no list that is as short: adit offers {} as well, and ends the handshake where \
+             the server takes one of them",
+            besides.join(", ")
+        ),
+        false => {
+            "s2n-tls goes by an order of its own: a client that offers other suites as well may be \
+                  refused, though it has one of these"
+                .into()
+        }
+    };
     problems.push(Problem::note(names.ciphers(), text));
 }
 

@@ -127,9 +127,33 @@ use Authentication::{Any as AnyKey, Ecdsa, Rsa as RsaKey};
 use Exchange::{Any, Dhe, Ecdhe, Rsa};
 
 /// Every suite of the policies below.
-pub(in crate::tls) static SUITES: [Suite; 31] = [
+pub(in crate::tls) static SUITES: [Suite; 34] = [
     suite(0x1301, "TLS_AES_128_GCM_SHA256", 128, Any, AnyKey, TLS13),
     suite(0x1302, "TLS_AES_256_GCM_SHA384", 256, Any, AnyKey, TLS13),
+    suite(
+        0x1303,
+        "TLS_CHACHA20_POLY1305_SHA256",
+        256,
+        Any,
+        AnyKey,
+        TLS13,
+    ),
+    suite(
+        0xcca9,
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        256,
+        Ecdhe,
+        Ecdsa,
+        TLS12,
+    ),
+    suite(
+        0xcca8,
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        256,
+        Ecdhe,
+        RsaKey,
+        TLS12,
+    ),
     suite(
         0xc02b,
         "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -208,18 +232,19 @@ pub(in crate::tls) static SUITES: [Suite; 31] = [
 pub(in crate::tls) struct Policy {
     pub(in crate::tls) name: &'static CStr,
     suites: &'static [u16],
-    /// The groups of its key exchanges.
+    /// The groups of its key exchanges; TLS 1.3 alone has the hybrid ones.
     groups: &'static [u16],
 }
 
-const P256_TO_P521: &[u16] = &[23, 24, 25];
+const P256_TO_P521: &[u16] = &[23, 24, 25, 0x11eb, 0x11ec];
+const X25519_TO_P384: &[u16] = &[29, 23, 24];
 const P256_AND_P384: &[u16] = &[23, 24];
-/// TLS 1.3 alone: SecP256r1MLKEM768 and X25519MLKEM768.
+/// SecP256r1MLKEM768 and X25519MLKEM768, of TLS 1.3 alone.
 const HYBRIDS: [u16; 2] = [0x11eb, 0x11ec];
 
 /// In the order in which they are tried. The first has everything but RC4 and ChaCha20; the others have
-/// less, for services that allow less. The last has RC4.
-pub(in crate::tls) static POLICIES: [Policy; 9] = [
+/// less, or another order, for services that allow less. The last has RC4.
+pub(in crate::tls) static POLICIES: [Policy; 10] = [
     Policy {
         name: c"20260520_gcm",
         suites: &[
@@ -228,6 +253,15 @@ pub(in crate::tls) static POLICIES: [Policy; 9] = [
             0x009f, 0x0033, 0x0067, 0x0039, 0x006b,
         ],
         groups: P256_TO_P521,
+    },
+    Policy {
+        name: c"CloudFront-TLS-1-0-2014-sha256-no-pq",
+        suites: &[
+            0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc023, 0xc027, 0xc009, 0xc013, 0xc02c, 0xc030,
+            0xcca9, 0xcca8, 0xc024, 0xc028, 0xc00a, 0xc014, 0x009c, 0x009d, 0x003c, 0x002f, 0x003d,
+            0x0035, 0x000a,
+        ],
+        groups: X25519_TO_P384,
     },
     Policy {
         name: c"20260520",
@@ -353,14 +387,11 @@ pub(in crate::tls) fn default_suites(low: Version) -> BTreeSet<u16> {
 
 /// The suites of TLS 1.3 among these names, or all.
 pub(in crate::tls) fn tls13(names: Option<&str>) -> BTreeSet<u16> {
-    let suites = POLICIES[0].suites.iter().filter_map(|code| find(*code));
-    let suites = suites.filter(|suite| suite.since == TLS13);
-    suites
-        .filter(|suite| {
-            names.is_none_or(|names| names.split(':').any(|name| name.trim() == suite.name))
-        })
-        .map(|suite| suite.code)
-        .collect()
+    let suites = SUITES.iter().filter(|suite| !suite.is_old());
+    let named = |suite: &&Suite| {
+        names.is_none_or(|names| names.split(':').any(|name| name.trim() == suite.name))
+    };
+    suites.filter(named).map(|suite| suite.code).collect()
 }
 
 /// Names of suites, in the order of the policies.
@@ -381,13 +412,18 @@ impl Policy {
         suites.into_iter().any(|suite| suite.since == TLS13)
     }
 
-    /// How much of what is allowed it has, and how much it has besides.
-    fn fit(&self, allowed: &Allowed) -> (usize, usize) {
-        let spoken = |code: &u16| find(*code).is_some_and(|suite| suite.since <= allowed.high);
-        let suites = self.suites.iter().copied().filter(spoken);
-        let (fits, besides): (Vec<u16>, Vec<u16>) =
-            suites.partition(|code| allowed.suites.contains(code));
-        (fits.len(), besides.len())
+    /// How well it stands for what is allowed: what it has besides may be chosen, which ends a handshake.
+    fn fit(&self, allowed: &Allowed) -> i32 {
+        let old = self.suites.iter().filter_map(|code| find(*code));
+        let old = old.filter(|suite| suite.is_old() && suite.since <= allowed.high);
+        let score = old.map(|suite| match allowed.suites.contains(&suite.code) {
+            true => 1,
+            false => -2,
+        });
+        let mut tls13 = self.suites.iter().filter_map(|code| find(*code));
+        let tls13 = allowed.high == TLS13
+            && tls13.any(|suite| !suite.is_old() && allowed.suites.contains(&suite.code));
+        score.sum::<i32>() + if tls13 { 3 } else { 0 }
     }
 
     /// What it has besides what is allowed, by name.
@@ -416,10 +452,11 @@ impl Policy {
         let version = [TLS13, TLS12, TLS11, TLS10].into_iter().find(spoken);
         let version = version.filter(|version| *version <= offered)?;
         let has_group = hello.groups.as_ref().is_none_or(|groups| {
-            let hybrid = |group| version == TLS13 && HYBRIDS.contains(group);
+            let usable = |group: &&u16| version == TLS13 || !HYBRIDS.contains(group);
             groups
                 .iter()
-                .any(|group| self.groups.contains(group) || hybrid(group))
+                .filter(usable)
+                .any(|group| self.groups.contains(group))
         });
         let usable = |suite: &&Suite| {
             let exchange = match suite.exchange {
@@ -494,20 +531,13 @@ impl Allowed {
         if !listed {
             return &POLICIES[0];
         }
-        let allowed = self.suites.iter().filter_map(|code| find(*code));
-        let wants_tls13 =
-            self.high == TLS13 && allowed.into_iter().any(|suite| suite.since == TLS13);
-        let rank = |policy: &&'static Policy| {
-            let (fits, besides) = policy.fit(self);
-            let versions = !wants_tls13 || policy.speaks_tls13();
-            // Nothing besides counts first: what is offered and not allowed may be chosen.
-            let exact = besides == 0 && versions;
-            (fits > 0, exact, fits, std::cmp::Reverse(besides))
+        let has_some = |policy: &&Policy| {
+            let mut suites = policy.suites.iter();
+            suites.any(|code| self.suites.contains(code))
         };
-        POLICIES
-            .iter()
-            .rev()
-            .max_by_key(rank)
+        let usable = POLICIES.iter().rev().filter(has_some);
+        usable
+            .max_by_key(|policy| policy.fit(self))
             .unwrap_or(&POLICIES[0])
     }
 }

@@ -1,6 +1,7 @@
 //! s2n-tls behind the same face: old versions, old suites, and what adit adds to both.
 
 use super::*;
+use crate::config::Severity;
 
 /// An RSA key, as most old programs want it, and its certificate.
 pub(super) fn rsa_options(pki: &Pki) -> TlsOptions {
@@ -733,4 +734,94 @@ fn what_was_changed_in_transit_ends_the_stream_in_silence() {
         );
         assert!(server.outbox.is_empty());
     }
+}
+
+#[test]
+fn one_key_of_3des_encrypts_so_much_and_no_more() {
+    let pki = Pki::new();
+    let server = old_server(&pki);
+    let client = only(TlsVersion::V1_0, TlsOptions::default());
+    let client = load(true, &client, &Resumption::new().unwrap());
+    let said = "too much data for one key of 3DES";
+    let (mut client_end, mut server_end) = shake(&client, &server);
+    server_end.stream().by_s2n().wear(10_000);
+    server_end.send(&[0; 10_000]);
+    let refused = server_end
+        .stream()
+        .encrypt(&[0], &mut [0; 1000])
+        .unwrap_err();
+    assert!(refused.to_string().contains(said), "{refused}");
+    assert_eq!(
+        server_end.stream().encrypt(&[0], &mut [0; 1000]).unwrap(),
+        (0, 0)
+    );
+    let (mut client_end_2, mut server_end) = shake(&client, &server);
+    server_end.stream().by_s2n().wear(10_000);
+    client_end_2.send(&[0; 11_000]);
+    settle(&mut client_end_2, &mut server_end, usize::MAX);
+    assert!(
+        server_end.failure().to_string().contains(said),
+        "{}",
+        server_end.failure()
+    );
+    exchange_is_possible(&mut client_end);
+}
+
+/// A stream that nothing was counted for.
+fn exchange_is_possible(end: &mut End) {
+    end.send(&[0; 100_000]);
+}
+
+#[test]
+fn a_list_that_s2n_cannot_keep_to_is_told() {
+    let pki = Pki::new();
+    let told = |client, list: &str, options: TlsOptions| {
+        let options = with_ciphers(list, from(TlsVersion::V1_0, options));
+        problems(client, options)
+    };
+    let server = told(false, "AES128-SHA:NONSENSE", rsa_options(&pki));
+    let texts: Vec<_> = server.iter().map(|problem| &problem.text[..]).collect();
+    // The second one is about the file's permissions.
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(
+        texts[0].contains("adit has no suite for NONSENSE of ciphers"),
+        "{texts:?}"
+    );
+    assert!(texts[2].contains("an order of its own"), "{texts:?}");
+    let client = told(true, "AES128-SHA", TlsOptions::default());
+    assert!(
+        client[0].text.contains("adit offers AES256-SHA as well"),
+        "{client:?}"
+    );
+    for (list, said) in [
+        ("NONSENSE", "no cipher match"),
+        ("RC4", "no cipher match"),
+        ("AES128-SHA:@FOO", "invalid command @FOO"),
+        ("ALL:@SECLEVEL=3", "@SECLEVEL=3 cannot be enforced"),
+    ] {
+        let found = told(false, list, TlsOptions::default());
+        let errors = found
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error);
+        let texts: Vec<_> = errors
+            .map(|problem| (problem.option, &problem.text))
+            .collect();
+        assert!(
+            texts
+                .iter()
+                .any(|(option, text)| *option == "ciphers" && text.contains(said)),
+            "{texts:?}"
+        );
+        assert!(
+            texts.iter().any(|(option, _)| *option == "cert"),
+            "every problem in one run"
+        );
+    }
+    // Nothing to say: all of a policy, at a level that is not higher.
+    let found = told(
+        true,
+        "ALL:!DH:!ECDHE-RSA-DES-CBC3-SHA:@SECLEVEL=0",
+        TlsOptions::default(),
+    );
+    assert_eq!(found, []);
 }

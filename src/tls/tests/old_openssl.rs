@@ -205,3 +205,55 @@ fn an_openssl_client_resumes_by_identifier_and_verifies() {
         client.0.wait().unwrap();
     }
 }
+
+#[test]
+fn a_server_with_a_small_group_is_told_apart() {
+    let pki = Pki::new();
+    let cert = rsa_options(&pki).cert.unwrap();
+    let cert = cert.to_str().unwrap();
+    let group = pki.write("dh.pem", SMALL_GROUP);
+    let port = free_port().to_string();
+    let mut server = openssl(&[
+        "s_server",
+        "-accept",
+        &port,
+        "-cert",
+        cert,
+        "-key",
+        cert,
+        "-dhparam",
+        group.to_str().unwrap(),
+        "-tls1_2",
+        "-cipher",
+        "DHE:kRSA:@SECLEVEL=0",
+        "-serverpref",
+    ]);
+    wait_until_it_accepts(&mut server);
+    let reach = |options: TlsOptions| {
+        let options = from(TlsVersion::V1_0, options);
+        let context = load(true, &options, &Resumption::new().unwrap());
+        let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let mut end = End::begin(&context);
+        end.turn();
+        carry(&mut socket, &mut end, |end| {
+            !matches!(end.state, Some(State::Shaking(_)))
+        });
+        end
+    };
+    let failure = reach(TlsOptions::default()).failure().to_string();
+    assert!(
+        failure.starts_with("SSL_connect: dh key too small: the server's fault; "),
+        "{failure}"
+    );
+    // What the line advises.
+    let mut end = reach(with_ciphers("ALL:!DH", TlsOptions::default()));
+    assert_eq!(end.negotiated().suite, "AES256-GCM-SHA384");
+}
+
+/// 1024 bits (RFC 2409, section 6.2).
+const SMALL_GROUP: &str = "-----BEGIN DH PARAMETERS-----
+MIGHAoGBAP//////////yQ/aoiFowjTExmKLgNwc0SkCTgiKZ8x0Agu+pjsTmyJR
+Sgh5jjQE3e+VGbPNOkMbMCsKbfJfFDdP4TVtbVHCReSFtXZiXn7G9ExC6aY37WsL
+/1y29Aa37e44a/taiZ+lrp8kEXxLH+ZJKGZR7OZTgf//////////AgEC
+-----END DH PARAMETERS-----
+";
