@@ -37,6 +37,7 @@ mod old_tls;
 mod old_workers;
 mod older_kernels;
 mod privileges;
+mod psk;
 mod published_files;
 mod readme;
 mod relay_plain_and_tls;

@@ -7,6 +7,7 @@ use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
+use super::psk;
 use super::server_name;
 use super::service::{Draft, Failover, Protocol, Service};
 use super::tls_options::TlsFlags;
@@ -95,12 +96,15 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     );
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
+    let identity = own.contains("PSKidentity");
+    psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     authentication(&service, &meant, &mut faults);
+    psk::without_verification(&mut service, &own, &mut faults);
     (service, faults.0)
 }
 
@@ -288,7 +292,9 @@ fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
     let asked = service.tls.verification;
     let name = &service.name;
     let misspelt = VERIFY.iter().any(|option| meant.contains(option));
-    if !service.client || asked.peer || asked.server || misspelt {
+    // As in stunnel, a pre-shared key is authentication enough.
+    let psk = service.origins.has("PSKsecrets") || meant.contains("PSKsecrets");
+    if !service.client || asked.peer || asked.server || misspelt || psk {
         return;
     }
     let checks = ["checkHost", "checkIP", "checkEmail"];

@@ -89,10 +89,6 @@ pub(super) fn ocsp_timeout(draft: &Draft, value: &str) -> Option<Fault> {
     valid.or_else(|| without(draft, "TIMEOUTocsp", OCSP))
 }
 
-pub(super) fn psk_identity(draft: &Draft, _: &str) -> Option<Fault> {
-    without(draft, "PSKidentity", &["PSKsecrets"])
-}
-
 /// stunnel would ask all the same, and refuse every client: no user has an empty name.
 pub(super) fn ident(_: &Draft, value: &str) -> Option<Fault> {
     value.is_empty().then(|| {

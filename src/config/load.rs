@@ -248,7 +248,13 @@ fn flags(sources: &Sources) -> Vec<(String, String)> {
     let client = flags.iter().any(|(name, value)| {
         name.eq_ignore_ascii_case("client") && value.eq_ignore_ascii_case("yes")
     });
-    let says = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
+    let says = [
+        "verify",
+        "verifyChain",
+        "verifyPeer",
+        "verifyServer",
+        "PSKsecrets",
+    ];
     if client && !given(&flags, &says) {
         flags.push(("verifyServer".to_owned(), "yes".to_owned()));
     }

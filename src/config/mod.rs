@@ -20,6 +20,7 @@ mod load;
 mod metrics;
 mod option;
 mod provider;
+mod psk;
 mod server_name;
 mod service;
 mod socket;
@@ -41,6 +42,7 @@ pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub(crate) use metrics::MetricsAddress;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
+pub(crate) use psk::SUITES as PSK_SUITES;
 pub(crate) use service::{
     Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,
 };

@@ -121,6 +121,10 @@ pub(crate) struct TlsOptions {
     pub ciphersuites: Option<String>,
     /// Groups, colon separated, OpenSSL's names.
     pub curves: Option<String>,
+    /// Pre-shared keys.
+    pub psk_secrets: Option<PathBuf>,
+    /// Client mode: the identity to show. `None`: the first in the file.
+    pub psk_identity: Option<String>,
     /// `options = NO_TICKET`
     pub no_ticket: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
@@ -431,6 +435,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
         .example("protocolHost = office.example.com").unless_given("the name that the mail program gives").empty_is_none()
         .service(|draft, value| store!(draft.protocol_host = filled(value).map(Into::into))),
+    option("PSKidentity", "IDENTITY", "client mode: the identity in the file of `PSKsecrets` to show to the server")
+        .example("PSKidentity = office").unless_given("the first one in the file")
+        .service(|draft, value| store!(draft.tls.psk_identity = Some(value.to_owned()))),
+    option("PSKsecrets", "FILE", "pre-shared keys, `IDENTITY:KEY` a line, in hexadecimal or as text, 16 bytes or more; with TLS 1.3 alone")
+        .example("PSKsecrets = /etc/adit/psk.txt").unless_given("none")
+        .service(|draft, value| store!(draft.tls.psk_secrets = Some(given(value)?.into()))),
     option("requireCert", "yes | no", "refuse a peer without a certificate")
         .example("requireCert = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.require)),

@@ -7,7 +7,6 @@ const RANDOM: &str = "the kernel seeds the random numbers";
 const WINDOWS: &str = "it is for the Windows version";
 const ENGINE: &str =
     "adit's TLS library has no engines and no providers; give certificates and keys as files";
-const LEGACY: &str = "it needs the `legacy` backend, which this adit was built without";
 
 /// An option that is accepted and does nothing.
 const fn note(
@@ -70,8 +69,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     refused("engineId", Service, "ENGINE_ID", "engine of the service", ENGINE),
     refused("engineNum", Service, "NUMBER", "engine of the service by number", ENGINE),
     refused("sessiond", Service, "HOST:PORT", "network cache of sessions", "the sessiond protocol is extinct; sessions resume on every worker without it").idle(idle::empty),
-    refused("PSKidentity", Service, "IDENTITY", "identity of the PSK client", LEGACY).idle(idle::psk_identity),
-    refused("PSKsecrets", Service, "FILE", "file with PSK identities and keys", LEGACY),
     // Still to be built.
     not_yet("setEnv", Global, "NAME=VALUE", "environment of child processes", &[]).secret(),
     not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),

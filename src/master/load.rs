@@ -56,6 +56,7 @@ impl Loaded {
                         front,
                         ends: context.certificate_ends(),
                         key: context.public_key(),
+                        exchanges_by_rsa: context.exchanges_by_rsa(),
                     })
                 };
                 let front = of(true, service.front.as_ref());
@@ -76,6 +77,8 @@ pub(super) struct Presented {
     pub ends: Option<i64>,
     /// The hash of its public key.
     pub key: Option<[u8; 32]>,
+    /// Clients may use it for RSA key exchange.
+    pub exchanges_by_rsa: bool,
 }
 
 /// What of a configuration needs no certificate and no key.
@@ -206,27 +209,26 @@ pub(super) fn load_group(
     }
 }
 
-/// Refuses a key that a service with old TLS presents to clients if a modern one has it too: with RSA key
-/// exchange a key that leaks opens every connection, also recorded ones, and old workers know it.
+/// Refuses a key with which a service serves clients by RSA key exchange if a service has it too that does not:
+/// there a key that leaks opens every connection, also recorded ones, and old workers know it.
 pub(super) fn shared_keys(config: &Config, presented: &[Presented]) -> Vec<Diagnostic> {
-    let fronts = || {
-        let fronts = presented.iter().filter(|one| one.front);
+    let fronts = |by_rsa: bool| {
+        let fronts = presented.iter();
+        let fronts = fronts.filter(move |one| one.front && one.exchanges_by_rsa == by_rsa);
         fronts.filter_map(|one| Some((config.services.get(one.service)?, one.key?)))
     };
-    let old = fronts().filter(|(service, _)| Group::of(service) == Group::Old);
-    let refused = old.filter_map(|(service, key)| {
-        let mut modern = fronts().filter(|(service, _)| Group::of(service) == Group::Modern);
-        let (other, _) = modern.find(|(_, other)| *other == key)?;
+    let refused = fronts(true).filter_map(|(service, key)| {
+        let (other, _) = fronts(false).find(|(_, other)| *other == key)?;
         let text = format!(
-            "Service [{}]: its key is also the key of service [{}], which speaks no old TLS: with RSA key \
-             exchange, whatever is told of it opens the connections of both",
+            "Service [{}]: its key is also the key of service [{}], which has no RSA key exchange: with that, \
+             whatever is told of the key opens the connections of both",
             service.name, other.name
         );
         let option = match service.client {
             true => "acceptCert",
             false => "cert",
         };
-        let help = "give the service with old TLS a certificate and a key of its own; `adit ca` makes one";
+        let help = "give the service with RSA key exchange a certificate and a key of its own (`adit ca` makes one), or suites without it";
         Some(at(Severity::Error, &service.origins, option, text).help(help))
     });
     refused.collect()

@@ -1,4 +1,4 @@
-//! `certWatch = yes`: the folders of certificates, keys and authorities are watched (inotify(7)), and
+//! `certWatch = yes`: the folders of certificates, keys (also pre-shared ones) and authorities are watched (inotify(7)), and
 //! a change that has settled makes a reload. Folders, since files are renewed by renaming, and links
 //! by being made anew.
 
@@ -122,7 +122,13 @@ fn is_link(path: &Path) -> bool {
 fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
     let mut folders: HashMap<PathBuf, Option<BTreeSet<OsString>>> = HashMap::new();
     for tls in config.services.iter().flat_map(Service::each_tls) {
-        let files = [&tls.cert, &tls.key, &tls.key_password_file, &tls.ca_file];
+        let files = [
+            &tls.cert,
+            &tls.key,
+            &tls.key_password_file,
+            &tls.ca_file,
+            &tls.psk_secrets,
+        ];
         for file in files.into_iter().flatten() {
             for (folder, name) in names_on_the_way(file) {
                 let names = folders

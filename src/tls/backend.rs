@@ -1,5 +1,5 @@
-//! Which library serves an end of a service: rustls wherever it can, s2n-tls only where the versions or
-//! the suites that are asked for leave no other. Never in here: a file, a call of either library.
+//! Which library serves an end of a service: rustls wherever it can, s2n-tls only where the versions, the
+//! suites or the pre-shared keys that are asked for leave no other. Never in here: a file, a call of either library.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::config::{TlsOptions, TlsVersion};
 pub(crate) enum Backend {
     /// TLS 1.2 and 1.3, suites with forward secrecy and AEAD.
     Rustls,
-    /// TLS 1.0 and later, also CBC, RSA key exchange and DHE. Only a process that serves nothing else
+    /// TLS 1.0 and later, also CBC, RSA key exchange and DHE; and pre-shared keys. Only a process that serves nothing else
     /// enters it.
     S2n,
 }
@@ -107,6 +107,9 @@ fn choose(options: &TlsOptions, names: OptionNames) -> Choice {
         backend: Backend::S2n,
         reason,
     };
+    if options.psk_secrets.is_some() {
+        return s2n("PSK is asked for (PSKsecrets)".into());
+    }
     let low = lowest(options);
     if low < TlsVersion::V1_2 {
         let option = match options.version_min {
@@ -209,6 +212,14 @@ mod tests {
             assert_eq!(choice.backend, expected, "{min:?} {max:?} {ciphers:?}");
             assert!(choice.reason.contains(reason), "{choice:?}");
         }
+        let options = TlsOptions {
+            psk_secrets: Some("/f".into()),
+            version_min: Some(V1_3),
+            ..TlsOptions::default()
+        };
+        let choice = choose(&options, OptionNames::Usual);
+        assert_eq!(choice.backend, S2n);
+        assert_eq!(choice.reason, "PSK is asked for (PSKsecrets)");
         let options = TlsOptions {
             version_min: Some(V1_0),
             ..TlsOptions::default()

@@ -21,7 +21,7 @@ use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
     CipherOrder, Handshake, PassPhrases, Problem, Resumption, Severity, ciphers, handshake, keys,
-    s2n,
+    psk, s2n,
 };
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
@@ -69,6 +69,7 @@ impl<'a> Wanted<'a> {
         trusted(self.options, jail, &mut problems);
         let unasked = PassPhrases::unasked("there are other errors");
         certified_key(self.options, &unasked, &mut problems, &silent);
+        psk::load(self.options, self.client, &mut problems, &silent);
         self.name_options(problems)
     }
 
@@ -93,6 +94,10 @@ impl<'a> Wanted<'a> {
 
     pub(super) fn options(&self) -> &'a TlsOptions {
         self.options
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.client
     }
 
     /// What its options are called.
@@ -190,7 +195,8 @@ impl Context {
                 "verifyServer needs a host name: give one in sni, as connect has none".into(),
             ));
         }
-        if !client && options.cert.is_none() {
+        let psk = psk::load(options, client, &mut problems, log);
+        if !client && options.cert.is_none() && options.psk_secrets.is_none() {
             problems.push(Problem::error(
                 "cert",
                 "TLS server needs a certificate: set cert".into(),
@@ -240,6 +246,7 @@ impl Context {
                     terms,
                     client,
                     key: key.zip(private),
+                    psk,
                     verifier,
                     resumption,
                     identity,
@@ -279,6 +286,15 @@ impl Context {
         self.public_key
     }
 
+    /// Whether it serves clients by RSA key exchange: whatever is told of its key then opens connections,
+    /// also earlier ones.
+    pub(crate) fn exchanges_by_rsa(&self) -> bool {
+        match &self.role {
+            Role::Server(Serving::S2n(context)) => context.exchanges_by_rsa(),
+            Role::Server(Serving::Rustls(_)) | Role::Client { .. } => false,
+        }
+    }
+
     /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
     /// name of the `connect` entry in use (client mode; the SNI when `sni` is not given), `None`
     /// for a Unix socket.
@@ -312,6 +328,9 @@ impl Context {
                 let config = match config {
                     Connecting::Rustls(config) => config,
                     Connecting::S2n(context) => {
+                        if let Some(identity) = context.shows() {
+                            crate::info!(*log, "PSK client configured for identity \"{identity}\"");
+                        }
                         let begun = context.connect(name, sends)?;
                         return Ok(Handshake::S2n(Box::new(begun)));
                     }

@@ -75,7 +75,9 @@ impl Failure {
     /// The alert that was received, if that is what ended it.
     pub(super) fn alert_read(&self) -> Option<AlertDescription> {
         match self.offence {
-            Offence::AlertReceived(alert) | Offence::HelloRefused(alert, _) => Some(alert),
+            Offence::AlertReceived(alert)
+            | Offence::HelloRefused(alert, _)
+            | Offence::KeyRefused(alert) => Some(alert),
             _ => None,
         }
     }
@@ -99,6 +101,9 @@ impl fmt::Display for Failure {
             Offence::UnsupportedProtocol(Some(sides))
             | Offence::NoSharedCipher(Some(sides))
             | Offence::HelloRefused(_, sides) => write!(f, " ({})", sides.said)?,
+            Offence::UnknownIdentity(identity) | Offence::WrongKey(identity) => {
+                write!(f, " (identity \"{identity}\")")?;
+            }
             Offence::WeakKey(bits) => write!(f, " (RSA of {bits} bits)")?,
             _ => {}
         }
@@ -178,6 +183,16 @@ pub(super) enum Offence {
     Misbehaved(String),
     /// The client's server name is no host name.
     InvalidServerName,
+    /// The client shows this identity, escaped, and there is no certificate for it either.
+    UnknownIdentity(String),
+    /// The client shows no pre-shared key, and there is no certificate.
+    NoKeyOffered,
+    /// The client does not prove to know the key of this identity, escaped.
+    WrongKey(String),
+    /// The server does not take our pre-shared key, and shows a certificate instead.
+    KeyIgnored,
+    /// The server refuses our hello with this alert, which may be because of our pre-shared key.
+    KeyRefused(AlertDescription),
     Vanished,
     KeysExhausted,
     /// The peer has closed its half, and this cipher cannot go on with the other.
@@ -275,6 +290,36 @@ impl Offence {
             Offence::HelloRefused(alert, _) => {
                 return Row {
                     hint: "it has nothing in common with adit, perhaps no ECDHE suite: see ciphers, curves and the peer's log",
+                    ..alerts::row(*alert)
+                };
+            }
+            Offence::UnknownIdentity(_) => (
+                "PSK identity not found",
+                Fault::Either,
+                "add a line with it to the file of PSKsecrets, or give the client an identity that is there",
+                Certificate,
+            ),
+            Offence::NoKeyOffered => (
+                "no PSK identity offered",
+                Fault::Either,
+                "give the client a pre-shared key, or set cert for clients without",
+                Certificate,
+            ),
+            Offence::WrongKey(_) => (
+                "binder does not verify",
+                Fault::Either,
+                "the client has another key for this identity: compare it with the file of PSKsecrets",
+                Certificate,
+            ),
+            Offence::KeyIgnored => (
+                "PSK not accepted",
+                Fault::Either,
+                "the server shows a certificate instead: it must know PSKidentity and its key, and take TLS 1.3 with it",
+                Certificate,
+            ),
+            Offence::KeyRefused(alert) => {
+                return Row {
+                    hint: "perhaps it has not the pre-shared key: compare PSKidentity, and its key in PSKsecrets, with the server's; it must speak TLS 1.3",
                     ..alerts::row(*alert)
                 };
             }

@@ -128,6 +128,10 @@ pub(crate) struct Hello {
     /// `None` if the client does not say, as before TLS 1.2.
     pub(crate) signature_schemes: Option<Vec<u16>>,
     pub(crate) ticket: Ticket,
+    /// The identities of pre-shared keys, among them the tickets of TLS 1.3; empty if there are none.
+    pub(crate) identities: Vec<Vec<u8>>,
+    /// Pre-shared keys may go with a fresh key exchange (psk_dhe_ke).
+    pub(crate) psk_with_exchange: bool,
     /// ALPN, escaped as `server_name` is; empty if it is absent.
     pub(crate) protocols: Vec<String>,
 }
@@ -320,6 +324,8 @@ impl Hello {
             groups: None,
             signature_schemes: None,
             ticket: Ticket::Unknown,
+            identities: Vec::new(),
+            psk_with_exchange: false,
             protocols: Vec::new(),
         }
     }
@@ -368,6 +374,17 @@ impl Hello {
                 };
                 return Ok(());
             }
+            // pre_shared_key (RFC 8446, section 4.2.11): identities with their ages, and the binders.
+            41 => {
+                let mut identities = Bytes(content.block()?);
+                while !identities.0.is_empty() {
+                    self.identities.push(identities.block()?.to_vec());
+                    identities.take(4)?;
+                }
+                content.block()?;
+            }
+            // psk_key_exchange_modes (RFC 8446, section 4.2.9)
+            45 => self.psk_with_exchange = content.short_block()?.contains(&1),
             // supported_versions (RFC 8446, section 4.2.1)
             43 => {
                 let versions = Bytes(content.short_block()?).meaningful()?;
@@ -511,6 +528,8 @@ mod tests {
                 (16, b"\0\x0c\x02\x4a\x4a\x02h2\x05smt\xffp"),
                 (35, &[1]),
                 (43, &[6, 0x5a, 0x5a, 3, 4, 3, 3]),
+                (45, &[2, 0, 1]),
+                (41, b"\0\x0f\0\x02me\0\0\0\0\0\x01x\0\0\0\0\0\x02\x01b"),
                 (0xff01, &[0]),
             ],
         )
@@ -528,11 +547,13 @@ mod tests {
             secure_renegotiation: true,
             compression: vec![0],
             session_id: Vec::new(),
-            extensions: vec![0, 10, 13, 16, 35, 43, 0xff01],
+            extensions: vec![0, 10, 13, 16, 35, 43, 45, 41, 0xff01],
             server_name: Some("mail.example.com".to_owned()),
             groups: Some(vec![29, 23]),
             signature_schemes: Some(vec![0x0403, 0x0804]),
             ticket: Ticket::Shown,
+            identities: vec![b"me".to_vec(), b"x".to_vec()],
+            psk_with_exchange: true,
             protocols: vec!["h2".to_owned(), "smt\\xffp".to_owned()],
         };
         assert_eq!(found, expected);

@@ -11,6 +11,7 @@
 //! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `twin`, `key_kinds`,
 //!   `canonical`, `der`, `signatures`, `names`, `notes`: the peer's certificate, and what the log says
 //!   about it;
+//! * `psk`: identities and pre-shared keys;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `hello`: what a client offers, before rustls sees it;
 //! * `failure`, `rejection`, `alerts`, `blame`, `suites`, `age`: why it failed, which side is at fault, and
@@ -42,6 +43,7 @@ mod keys;
 mod names;
 mod notes;
 mod path;
+mod psk;
 mod record;
 mod rejection;
 mod s2n;

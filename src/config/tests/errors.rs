@@ -38,9 +38,22 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
         "CAengine = x",
         "adit does not serve `CAengine`: adit's TLS library has no engines",
     ),
+    ("PSKsecrets =", "a value is missing behind the `=`"),
     (
-        "PSKsecrets = /f",
-        "adit does not serve `PSKsecrets`: it needs the `legacy` backend",
+        "PSKsecrets = /f\nsslVersionMax = TLSv1.2",
+        "`PSKsecrets` needs TLS 1.3, which is left out here",
+    ),
+    (
+        "PSKsecrets = /f\nsslVersion = TLSv1.2",
+        "`PSKsecrets` needs TLS 1.3, which is left out here",
+    ),
+    (
+        "PSKsecrets = /f\noptions = NO_TLSv1_3",
+        "adit has no PSK suites of TLS 1.2",
+    ),
+    (
+        "PSKsecrets = /f\nciphersuites = TLS_AES_256_GCM_SHA384",
+        "add TLS_AES_128_GCM_SHA256 or TLS_CHACHA20_POLY1305_SHA256",
     ),
     ("sessiond = h:1", "adit does not serve `sessiond`"),
     (
@@ -391,10 +404,6 @@ fn what_asks_for_something_beside_another_option_is_refused() {
             "protocolUsername protocolPassword",
         ),
         ("ident = root", "ident"),
-        (
-            "PSKsecrets = /f\nPSKidentity = me",
-            "PSKsecrets PSKidentity",
-        ),
     ] {
         let errors = errors(&client(lines));
         let expected: Vec<_> = names

@@ -3,6 +3,7 @@
 mod accepted;
 mod errors;
 mod mutations;
+mod psk;
 mod readme;
 mod served;
 

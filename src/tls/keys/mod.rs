@@ -58,6 +58,17 @@ fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem
     bytes.ok_or_else(|| failed(&"it is too long to be one"))
 }
 
+/// The text of a file of pre-shared keys.
+pub(super) fn psk_file(
+    option: &'static str,
+    path: &Path,
+    warnings: &mut Vec<Problem>,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let text = read(option, "file of pre-shared keys", path)?;
+    warnings.extend(permissions(option, path, "the keys"));
+    Ok(text)
+}
+
 /// The content of a file; `None` if it exceeds [`MAX_FILE`].
 fn read_whole(file: &mut fs::File) -> io::Result<Option<Secret>> {
     // Only a regular file reports its length.

@@ -14,12 +14,14 @@ use super::chain::{self, Heard};
 use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
 use super::policies::{self, POLICIES, TLS13, Unserved};
+use super::psk::{self, Refusal};
 use super::store::Peer;
 use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
 use crate::tls::failure::{During, Failure, Offence, garbage};
 use crate::tls::hello::{self, Hello, Reading};
+use crate::tls::psk::{PreSharedKeys, shown};
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::{Negotiated, age, alerts, ciphers, notes};
 
@@ -79,11 +81,16 @@ impl Handshake {
                 .set_server_name(name.as_ref())
                 .map_err(internal)?;
         }
-        if let Role::Client { sessions } = &context.role
-            && let Some(session) = sessions.find(&Peer::of(name.as_ref()))
-        {
-            // One that is too old or broken costs a full handshake.
-            let _ = connection.resume(&session);
+        if let Role::Client { sessions, psk } = &context.role {
+            if let Some(psk) = psk.as_ref().and_then(PreSharedKeys::shows) {
+                connection
+                    .append_psk(&psk.identity, &psk.key)
+                    .map_err(internal)?;
+            }
+            if let Some(session) = sessions.find(&Peer::of(name.as_ref())) {
+                // One that is too old or broken costs a full handshake.
+                let _ = connection.resume(&session);
+            }
         }
         Ok(Self {
             context,
@@ -165,6 +172,9 @@ impl Handshake {
                     }
                 }
                 Err(stop) => {
+                    if stop.is_wrong_key() {
+                        return Err(wrong_key(&connection, output));
+                    }
                     let blinding = connection.blinding();
                     let mut broken = Broken::by(self.explained(stop, input));
                     broken.blinding = blinding;
@@ -203,17 +213,21 @@ impl Handshake {
 
     fn begin(&self, hello: &Hello) -> Result<Connection, Broken> {
         let Context { allowed, terms, .. } = &*self.context;
-        let Role::Server { key } = self.context.role else {
+        let Role::Server { key, psk } = &self.context.role else {
             return Err(Broken::by(Offence::Internal("no server".into())));
         };
-        let policy = match allowed.serve(hello, key) {
-            Ok(policy) => policy,
-            Err(Unserved::Version) => {
-                let sides = age::version(hello, *terms);
+        let (policy, psk) = match psk::serve(allowed, hello, *key, psk.as_ref()) {
+            Ok(chosen) => chosen,
+            Err(Refusal::Keys(offence, alert)) => return Err(Broken::by(offence).with(alert)),
+            Err(Refusal::Unserved(Unserved::Version)) => {
+                let mut sides = age::version(hello, *terms);
+                if psk.is_some() {
+                    sides = psk::explain(sides, hello);
+                }
                 return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
                     .with(AlertDescription::ProtocolVersion));
             }
-            Err(Unserved::Suite) => {
+            Err(Refusal::Unserved(Unserved::Suite)) => {
                 let ours = allowed.named();
                 let sides = age::suites(hello, &ours, terms.names);
                 return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
@@ -230,6 +244,9 @@ impl Handshake {
             let mut connection = Connection::new(&config, false, allowed.high)?;
             if *policy != POLICIES[0] {
                 connection.set_policy(policy.name)?;
+            }
+            if let Some(psk) = psk {
+                connection.append_psk(&psk.identity, &psk.key)?;
             }
             Ok(connection)
         };
@@ -257,9 +274,17 @@ impl Handshake {
         Ok(())
     }
 
+    /// Whether nothing but a pre-shared key proves the server.
+    fn needs_key(&self) -> bool {
+        matches!(self.context.role, Role::Client { psk: Some(_), .. })
+    }
+
     /// Judges the peer's chain, which has just come, and lets the handshake go on.
     fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
+        if self.needs_key() {
+            return Err(Broken::by(Offence::KeyIgnored).with(AlertDescription::HandshakeFailure));
+        }
         let verifier = &self.context.verifier;
         if !verifier.judges() {
             verifier.note_that_nothing_is_verified();
@@ -295,6 +320,7 @@ impl Handshake {
         let names = self.context.terms.names;
         let ours = || self.context.allowed.named();
         match (&offence, &self.context.role) {
+            (Offence::AlertReceived(alert), _) if self.needs_key() => Offence::KeyRefused(*alert),
             (Offence::AlertReceived(alert), Role::Client { .. })
                 if matches!(
                     alert,
@@ -338,6 +364,10 @@ impl Handshake {
 
     fn finish(mut self, mut connection: Connection) -> Result<Stream, Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
+        // No certificate has come, or `judge` had refused it; but nothing else must have been taken.
+        if self.needs_key() && connection.identity().is_none() {
+            return Err(Broken::by(Offence::KeyIgnored));
+        }
         let suite = connection.suite().and_then(policies::find);
         let suite = suite.ok_or_else(|| internal("no suite"))?;
         let version = connection.version();
@@ -348,7 +378,7 @@ impl Handshake {
             resumed: connection.is_resumed(),
             group: connection.group().map(ciphers::group_by_name),
         };
-        if let Role::Client { sessions } = &self.context.role
+        if let Role::Client { sessions, .. } = &self.context.role
             && version < TLS13
             && let Some(session) = connection.session()
         {
@@ -406,6 +436,16 @@ impl Broken {
         }
         self
     }
+}
+
+/// The client does not prove its key. s2n would keep it waiting, as after a record that cannot be decrypted;
+/// but that comparison takes the same time for any proof, and the client may learn what is wrong (RFC 8446,
+/// section 6.2).
+fn wrong_key(connection: &Connection, output: &mut Vec<u8>) -> Broken {
+    let alert = AlertDescription::DecryptError;
+    output.extend(plain_alert(3, alert));
+    let identity = connection.identity().unwrap_or_default();
+    Broken::by(Offence::WrongKey(shown(&identity))).with(alert)
 }
 
 /// The alert for an error that s2n does not blind, before anything is encrypted; s2n itself would say

@@ -11,11 +11,13 @@ use zeroize::Zeroizing;
 
 use super::bindings::{Ask, Config, Identity};
 use super::policies::{self, Allowed, Authentication, BadList, TLS12, TLS13};
+use super::psk;
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
 use crate::config::TlsOptions;
 use crate::tls::backend::{self, OptionNames, Terms};
 use crate::tls::keys::PrivateKey;
+use crate::tls::psk::PreSharedKeys;
 use crate::tls::sessions::SharedSessions;
 use crate::tls::tickets::{EPOCH, unix_time};
 use crate::tls::verification::Verifier;
@@ -33,6 +35,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) terms: Terms,
     pub(crate) client: bool,
     pub(crate) key: Option<(Arc<CertifiedKey>, PrivateKey)>,
+    pub(crate) psk: Option<PreSharedKeys>,
     pub(crate) verifier: Verifier,
     pub(crate) resumption: &'a Resumption,
     /// A hash over what a resumed session must agree with.
@@ -50,13 +53,14 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         terms,
         client,
         key,
+        psk,
         verifier,
         resumption,
         identity,
     } = parts;
     let names = terms.names;
     super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
-    if client && verifier.judges() && allowed.high == TLS13 {
+    if client && psk.is_none() && verifier.judges() && allowed.high == TLS13 {
         // See `chain`.
         allowed.high = TLS12;
         let text = "with verification, TLS 1.2 is the latest version that is spoken with a server \
@@ -64,14 +68,14 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         problems.push(Problem::note(names.version_max(), text.into()));
     }
     let authentication = match &key {
-        Some((key, _)) => kind_of(key).ok_or_else(|| {
+        Some((key, _)) => Some(kind_of(key).ok_or_else(|| {
             let text =
                 "with TLS 1.0 and 1.1, and with the suites asked for, only RSA and ECDSA keys \
                         are served: get one of these"
                     .to_owned();
             Problem::error("cert", text)
-        })?,
-        None => Authentication::Any,
+        })?),
+        None => None,
     };
     let keys = key.as_ref().map(|(chain, key)| loaded(chain, key));
     let own = keys.transpose().map_err(|name| {
@@ -90,12 +94,17 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         true => allowed.offer(options.ciphers.is_some()),
         false => &policies::POLICIES[0],
     };
-    if options.ciphers.is_some() {
+    if options.ciphers.is_some() && psk.is_none() {
         tell_limits(client, policy, &allowed, names, problems);
     }
-    let resumes = client || ask == Ask::No;
+    // s2n gives no ticket where a pre-shared key was used.
+    let psk_alone = psk.is_some() && (client || key.is_none());
+    let resumes = !psk_alone && (client || ask == Ask::No);
     let configs = Configs {
-        policy: policy.name,
+        policy: match client && psk.is_some() {
+            true => policies::TLS13_POLICY.name,
+            false => policy.name,
+        },
         own,
         ask,
         tickets: resumes && !options.no_ticket,
@@ -114,9 +123,11 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     let role = match client {
         true => Role::Client {
             sessions: ClientSessions::default(),
+            psk,
         },
         false => Role::Server {
             key: authentication,
+            psk,
         },
     };
     Ok(Arc::new(Context {
@@ -133,6 +144,10 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
     let (options, names) = (wanted.options(), wanted.option_names());
     let low = backend::lowest(options).into();
     let high = backend::highest(options).into();
+    if options.psk_secrets.is_some() {
+        let allowed = psk::allowed(options, wanted.is_client(), (low, high), problems);
+        return allowed;
+    }
     let mut suites = match &options.ciphers {
         None => policies::default_suites(low),
         Some(list) => listed(list, names, problems),
@@ -153,7 +168,7 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
     Allowed { low, high, suites }
 }
 
-fn listed(list: &str, names: OptionNames, problems: &mut Vec<Problem>) -> BTreeSet<u16> {
+pub(super) fn listed(list: &str, names: OptionNames, problems: &mut Vec<Problem>) -> BTreeSet<u16> {
     let option = names.ciphers();
     match policies::selected(list) {
         Ok(selected) => {

@@ -6,6 +6,7 @@
 //! * `policies`: its suites, its policies, and which of them a service allows;
 //! * `load`: from a service's options to a configuration;
 //! * `chain`: the peer's certificates;
+//! * `psk`: pre-shared keys;
 //! * `handshake`, `stream`: a connection, behind the same face as rustls' is;
 //! * `halves`: a half-closed connection, which s2n does not go on with;
 //! * `store`: sessions by identifier, which all processes share;
@@ -18,6 +19,7 @@ mod handshake;
 mod load;
 mod offences;
 pub(super) mod policies;
+mod psk;
 mod store;
 mod stream;
 
@@ -29,6 +31,7 @@ use rustls::pki_types::ServerName;
 
 use super::backend::Terms;
 use super::failure::Failure;
+use super::psk::{PreShared, PreSharedKeys};
 use super::verification::Verifier;
 use policies::Authentication;
 use store::ClientSessions;
@@ -57,11 +60,14 @@ pub(super) struct Context {
 
 enum Role {
     Server {
-        /// What its certificate's key can do.
-        key: Authentication,
+        /// What its certificate's key can do; `None`: it has no certificate.
+        key: Option<Authentication>,
+        psk: Option<PreSharedKeys>,
     },
     Client {
         sessions: ClientSessions,
+        /// Its server proves itself by it, and in no other way.
+        psk: Option<PreSharedKeys>,
     },
 }
 
@@ -88,6 +94,19 @@ impl Context {
         send: bool,
     ) -> Result<Handshake, Failure> {
         Handshake::connect(Arc::clone(self), name, send)
+    }
+
+    /// The identity whose pre-shared key a client offers, for the log.
+    pub(super) fn shows(&self) -> Option<String> {
+        match &self.role {
+            Role::Client { psk, .. } => psk.as_ref()?.shows().map(PreShared::name),
+            Role::Server { .. } => None,
+        }
+    }
+
+    /// Whether a server may be asked for a key exchange by RSA, whose secrecy ends with its private key.
+    pub(super) fn exchanges_by_rsa(&self) -> bool {
+        matches!(self.role, Role::Server { .. }) && self.allowed.exchanges_by_rsa()
     }
 
     fn is_client(&self) -> bool {

@@ -321,6 +321,13 @@ pub(in crate::tls) static POLICIES: [Policy; 10] = [
     },
 ];
 
+/// TLS 1.3 alone, for pre-shared keys. Most clients have a share for X25519 in their first hello.
+pub(in crate::tls) static TLS13_POLICY: Policy = Policy {
+    name: c"AWS-CRT-SDK-TLSv1.3-2023",
+    suites: &[0x1301, 0x1302, 0x1303],
+    groups: X25519_TO_P384,
+};
+
 /// The suite with this number.
 pub(in crate::tls) fn find(code: u16) -> Option<&'static Suite> {
     SUITES.iter().find(|suite| suite.code == code)
@@ -514,7 +521,19 @@ impl Allowed {
             choice
                 .is_some_and(|(version, suite)| version >= self.low && self.suites.contains(&suite))
         };
-        POLICIES.iter().find(serves).ok_or(Unserved::Suite)
+        // What serves TLS 1.3 alone is asked for where TLS 1.3 is spoken alone.
+        let tls13 = (self.low == TLS13).then_some(&TLS13_POLICY);
+        let mut policies = tls13.into_iter().chain(&POLICIES);
+        policies.find(serves).ok_or(Unserved::Suite)
+    }
+
+    /// Whether one of the suites that may be spoken has key exchange by RSA.
+    pub(in crate::tls) fn exchanges_by_rsa(&self) -> bool {
+        let suites = self.suites.iter().filter_map(|code| find(*code));
+        suites.into_iter().any(|suite| {
+            let spoken = suite.is_old() && self.low < TLS13 && suite.since <= self.high;
+            spoken && suite.exchange == Rsa
+        })
     }
 
     /// Their suites by name.

@@ -40,6 +40,14 @@ pub(in crate::tls::s2n) enum Stop {
     },
 }
 
+impl Stop {
+    /// Whether a client names a key, or a ticket, and does not prove to know it.
+    pub(in crate::tls::s2n) fn is_wrong_key(self) -> bool {
+        let name = "S2N_ERR_BAD_PSK_BINDER";
+        matches!(self, Stop::Failed { name: this, .. } if this == name)
+    }
+}
+
 /// Starts the library, once for a process; a later call gives the first one's answer. It reads files
 /// (the system's certificates, unless the variables that name them lead elsewhere, which they do here if
 /// nothing else can read them: as long as the process has one thread) and looks at devices, so it comes
