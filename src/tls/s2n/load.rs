@@ -300,7 +300,7 @@ impl Configs {
 }
 
 /// RFC 7919, appendix A.1: a group with a safe prime, which no peer has to test.
-const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
+pub(super) const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
 MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
 +8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
 87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7

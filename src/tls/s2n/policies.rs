@@ -541,3 +541,6 @@ impl Allowed {
             .unwrap_or(&POLICIES[0])
     }
 }
+
+#[cfg(test)]
+mod tests;
