@@ -266,6 +266,12 @@ impl Handshake {
             return connection.accept_chain().map_err(internal);
         }
         let chain = match &self.heard {
+            Some(heard) if connection.version() == TLS13 => {
+                let secret = connection.take_server_secret();
+                connection
+                    .suite()
+                    .and_then(|suite| heard.encrypted_chain(&secret, suite))
+            }
             Some(heard) => heard.chain(),
             None => connection
                 .client_chain()
@@ -360,10 +366,14 @@ impl Handshake {
         }
         connection.free_handshake();
         connection.release_buffers();
-        let client = self.context.is_client();
-        let halves = Halves::new(&self.traces, version, suite.code, client);
+        let halves = Halves::new(&self.traces, version, suite.code, self.context.is_client());
+        let peer = Peer::of(self.name.as_ref());
+        let keeps = self
+            .context
+            .is_client()
+            .then(|| (Arc::clone(&self.context), peer));
         Ok(Stream::new(
-            connection, client, suite.code, negotiated, halves,
+            connection, suite.code, negotiated, halves, keeps,
         ))
     }
 }

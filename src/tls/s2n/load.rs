@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::bindings::{Ask, Config, Identity};
-use super::policies::{self, Allowed, Authentication, BadList, TLS12, TLS13};
+use super::policies::{self, Allowed, Authentication, BadList, TLS13};
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
 use crate::config::TlsOptions;
@@ -46,7 +46,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<Context>, Problem> {
     let Parts {
         options,
-        mut allowed,
+        allowed,
         terms,
         client,
         key,
@@ -56,13 +56,6 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     } = parts;
     let names = terms.names;
     super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
-    if client && verifier.judges() && allowed.high == TLS13 {
-        // See `chain`.
-        allowed.high = TLS12;
-        let text = "with verification, TLS 1.2 is the latest version that is spoken with a server \
-                    where s2n-tls serves";
-        problems.push(Problem::note(names.version_max(), text.into()));
-    }
     let authentication = match &key {
         Some((key, _)) => kind_of(key).ok_or_else(|| {
             let text =
@@ -277,12 +270,13 @@ impl Configs {
             config.set_identity(Arc::clone(own))?;
         }
         config.ask_for_certificate(self.ask)?;
+        let Some(keys) = &self.keys else {
+            config.be_a_client(self.tickets)?;
+            return Ok(config);
+        };
         if self.tickets {
             config.use_tickets(TICKETS)?;
         }
-        let Some(keys) = &self.keys else {
-            return Ok(config);
-        };
         config.set_dh_parameters(FFDHE2048)?;
         if let Some(store) = &self.store {
             let store: Arc<SharedSessions> = Arc::clone(store);

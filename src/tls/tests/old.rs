@@ -597,28 +597,40 @@ fn a_servers_certificate_is_judged_before_anything_is_said() {
         ),
         (verify(&good), &elsewhere, Some("certificate verify failed")),
     ] {
-        for version in [TlsVersion::V1_0, TlsVersion::V1_1] {
+        for (max, suite) in [
+            (TlsVersion::V1_0, None),
+            (TlsVersion::V1_2, None),
+            (TlsVersion::V1_3, None),
+            // By rustls.
+            (TlsVersion::V1_3, Some("TLS_AES_256_GCM_SHA384")),
+        ] {
+            let low = suite.map_or(TlsVersion::V1_0, |_| TlsVersion::V1_3);
             let server = TlsOptions {
                 cert: Some(cert.clone()),
-                ..from(TlsVersion::V1_0, aes_first())
+                version_max: Some(max),
+                ciphersuites: suite.map(str::to_owned),
+                ..from(low, aes_first())
             };
             let server = load(false, &server, &resumption);
-            let client = load(true, &only(version, client.clone()), &resumption);
-            for _ in 0..2 {
+            let client = load(true, &from(TlsVersion::V1_0, client.clone()), &resumption);
+            for round in 0..2 {
                 let (mut client, mut server) = shake(&client, &server);
                 match refused {
                     None => {
                         server.negotiated();
                         exchange_more(&mut client, &mut server);
+                        assert_eq!(client.negotiated().resumed, round > 0, "{max:?} {suite:?}");
                     }
                     Some(said) => {
                         let failure = client.failure().to_string();
                         assert!(failure.contains(said), "{failure}");
-                        assert!(
-                            server.failure().to_string().contains("alert"),
-                            "{}",
-                            server.failure()
-                        );
+                        assert_eq!(client.failure().blinding(), None);
+                        let told = match max {
+                            TlsVersion::V1_3 => "SSL_accept",
+                            _ => "alert",
+                        };
+                        let failure = server.failure().to_string();
+                        assert!(failure.contains(told), "{failure}");
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use s2n_tls_sys as sys;
 
-use super::connection::chain_came;
+use super::connection::{SecretMade, TicketCame, chain_came, secret_made, ticket_came};
 use super::{bytes, done, last_error};
 
 /// Where sessions are kept between connections, under an identifier that the library makes.
@@ -182,6 +182,32 @@ impl Config {
                 self.raw(),
                 each_handshake,
             ))
+        }
+    }
+
+    /// A client keeps TLS 1.3 tickets (see `Connection::take_tickets`), and the secret that the chain of
+    /// a TLS 1.3 server is encrypted with (see `Connection::take_server_secret`).
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn be_a_client(
+        &mut self,
+        keeps_tickets: bool,
+    ) -> Result<(), &'static str> {
+        let raw = self.raw();
+        // SAFETY: the callbacks have the types that are asked for, and need no context of their own.
+        unsafe {
+            if keeps_tickets {
+                done(sys::s2n_config_set_session_tickets_onoff(raw, 1))?;
+                let ticket = Some(ticket_came as TicketCame);
+                done(sys::s2n_config_set_session_ticket_cb(
+                    raw,
+                    ticket,
+                    ptr::null_mut(),
+                ))?;
+            }
+            let secret = Some(secret_made as SecretMade);
+            done(sys::s2n_config_set_key_log_cb(raw, secret, ptr::null_mut()))
         }
     }
 

@@ -23,6 +23,10 @@ struct Wires {
     spill: Vec<u8>,
     /// s2n's place for the verdict about the peer's chain, once that has come.
     waits_for_verdict: *mut sys::s2n_cert_validation_info,
+    /// A client's: tickets of TLS 1.3 that came.
+    tickets: Vec<Zeroizing<Vec<u8>>>,
+    /// A client's: the server's handshake traffic secret of TLS 1.3 (RFC 8446, section 7.1).
+    server_secret: Zeroizing<Vec<u8>>,
 }
 
 unsafe extern "C" fn read(wires: *mut c_void, place: *mut u8, wanted: u32) -> c_int {
@@ -114,6 +118,8 @@ impl Connection {
             room_left: 0,
             spill: Vec::new(),
             waits_for_verdict: ptr::null_mut(),
+            tickets: Vec::new(),
+            server_secret: Zeroizing::default(),
         });
         let this = Self {
             raw,
@@ -356,6 +362,18 @@ impl Connection {
         Some(secret)
     }
 
+    /// A client's: what TLS 1.3 servers are resumed by, as [`Connection::resume`] takes it.
+    pub(in crate::tls::s2n) fn take_tickets(&mut self) -> Vec<Zeroizing<Vec<u8>>> {
+        // SAFETY: no call runs, so nothing else refers to the wires.
+        unsafe { std::mem::take(&mut (*self.wires.as_ptr()).tickets) }
+    }
+
+    /// A client's: the secret that a TLS 1.3 server's certificates are encrypted with; empty before.
+    pub(in crate::tls::s2n) fn take_server_secret(&mut self) -> Zeroizing<Vec<u8>> {
+        // SAFETY: as above.
+        unsafe { std::mem::take(&mut (*self.wires.as_ptr()).server_secret) }
+    }
+
     /// Lets the handshake go on, the peer's chain being accepted.
     ///
     /// # Errors
@@ -485,6 +503,83 @@ pub(super) unsafe extern "C" fn chain_came(
     unsafe {
         let wires = sys::s2n_connection_get_ctx(connection).cast::<Wires>();
         (*wires).waits_for_verdict = info;
+    }
+    sys::s2n_status_code::SUCCESS
+}
+
+pub(super) type TicketCame = unsafe extern "C" fn(
+    *mut sys::s2n_connection,
+    *mut c_void,
+    *mut sys::s2n_session_ticket,
+) -> c_int;
+
+/// Copies a ticket.
+pub(super) unsafe extern "C" fn ticket_came(
+    connection: *mut sys::s2n_connection,
+    _context: *mut c_void,
+    ticket: *mut sys::s2n_session_ticket,
+) -> c_int {
+    let mut length = 0;
+    // SAFETY: the ticket is s2n's for the time of the call, the place as long as is said; the wires as in
+    // `chain_came`.
+    unsafe {
+        if done(sys::s2n_session_ticket_get_data_len(
+            ticket,
+            &raw mut length,
+        ))
+        .is_err()
+        {
+            return sys::s2n_status_code::FAILURE;
+        }
+        let mut copied = Zeroizing::new(vec![0; length]);
+        if done(sys::s2n_session_ticket_get_data(
+            ticket,
+            length,
+            copied.as_mut_ptr(),
+        ))
+        .is_err()
+        {
+            return sys::s2n_status_code::FAILURE;
+        }
+        let wires = sys::s2n_connection_get_ctx(connection).cast::<Wires>();
+        let tickets = &mut (*wires).tickets;
+        if tickets.len() < MAX_TICKETS {
+            tickets.push(copied);
+        }
+    }
+    sys::s2n_status_code::SUCCESS
+}
+
+/// More tickets at a time than a server has a use for.
+const MAX_TICKETS: usize = 8;
+
+pub(super) type SecretMade =
+    unsafe extern "C" fn(*mut c_void, *mut sys::s2n_connection, *mut u8, usize) -> c_int;
+
+/// Keeps one of the secrets that s2n tells in the words of NSS' key log: label, random, secret.
+pub(super) unsafe extern "C" fn secret_made(
+    _context: *mut c_void,
+    connection: *mut sys::s2n_connection,
+    line: *mut u8,
+    length: usize,
+) -> c_int {
+    // SAFETY: the line is s2n's for the time of the call; the wires as in `chain_came`.
+    unsafe {
+        let line = bytes(line.cast(), length as u64);
+        if let Some(rest) = line.strip_prefix(b"SERVER_HANDSHAKE_TRAFFIC_SECRET ")
+            && let Some(secret) = rest.rsplit(|byte| *byte == b' ').next()
+        {
+            let wires = sys::s2n_connection_get_ctx(connection).cast::<Wires>();
+            let (pairs, _) = secret.as_chunks::<2>();
+            let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
+            let mut secret = Zeroizing::new(Vec::with_capacity(pairs.len()));
+            secret.extend(
+                pairs
+                    .iter()
+                    .map(|[high, low]| digit(*high) << 4 | digit(*low)),
+            );
+            (*wires).server_secret = secret;
+        }
     }
     sys::s2n_status_code::SUCCESS
 }
