@@ -92,6 +92,7 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         own,
         ask,
         tickets: resumes && !options.no_ticket,
+        judges: verifier.judges(),
         store: (!client && resumes).then(|| {
             let words = resumption.sessions.clone();
             Arc::new(SharedSessions::of_s2n(words, identity))
@@ -235,6 +236,8 @@ pub(super) struct Configs {
     own: Option<Arc<Identity>>,
     ask: Ask,
     tickets: bool,
+    /// The peer's chain matters.
+    judges: bool,
     store: Option<Arc<SharedSessions>>,
     /// A server's.
     keys: Option<TicketKeys>,
@@ -271,7 +274,12 @@ impl Configs {
         }
         config.ask_for_certificate(self.ask)?;
         let Some(keys) = &self.keys else {
-            config.be_a_client(self.tickets)?;
+            if self.tickets {
+                config.keep_tickets()?;
+            }
+            if self.judges {
+                config.keep_server_secret()?;
+            }
             return Ok(config);
         };
         if self.tickets {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use s2n_tls_sys as sys;
 
-use super::connection::{SecretMade, TicketCame, chain_came, secret_made, ticket_came};
+use super::wires::{Judge, SecretMade, TicketCame, chain_came, secret_made, ticket_came};
 use super::{bytes, done, last_error};
 
 /// Where sessions are kept between connections, under an identifier that the library makes.
@@ -99,7 +99,7 @@ impl Config {
         // SAFETY: the configuration is whole and ours alone; the callback has the type that is asked for.
         unsafe {
             done(sys::s2n_config_disable_x509_verification(raw))?;
-            let judge = Some(chain_came as super::connection::Judge);
+            let judge = Some(chain_came as Judge);
             done(sys::s2n_config_set_cert_validation_cb(
                 raw,
                 judge,
@@ -185,30 +185,32 @@ impl Config {
         }
     }
 
-    /// A client keeps TLS 1.3 tickets (see `Connection::take_tickets`), and the secret that the chain of
-    /// a TLS 1.3 server is encrypted with (see `Connection::take_server_secret`).
+    /// A client asks for tickets, and keeps those of TLS 1.3; see `Connection::take_tickets`.
     ///
     /// # Errors
     /// s2n's name of the error.
-    pub(in crate::tls::s2n) fn be_a_client(
-        &mut self,
-        keeps_tickets: bool,
-    ) -> Result<(), &'static str> {
-        let raw = self.raw();
-        // SAFETY: the callbacks have the types that are asked for, and need no context of their own.
+    pub(in crate::tls::s2n) fn keep_tickets(&mut self) -> Result<(), &'static str> {
+        let (raw, came) = (self.raw(), Some(ticket_came as TicketCame));
+        // SAFETY: the callback has the type that is asked for, and needs no context of its own.
         unsafe {
-            if keeps_tickets {
-                done(sys::s2n_config_set_session_tickets_onoff(raw, 1))?;
-                let ticket = Some(ticket_came as TicketCame);
-                done(sys::s2n_config_set_session_ticket_cb(
-                    raw,
-                    ticket,
-                    ptr::null_mut(),
-                ))?;
-            }
-            let secret = Some(secret_made as SecretMade);
-            done(sys::s2n_config_set_key_log_cb(raw, secret, ptr::null_mut()))
+            done(sys::s2n_config_set_session_tickets_onoff(raw, 1))?;
+            done(sys::s2n_config_set_session_ticket_cb(
+                raw,
+                came,
+                ptr::null_mut(),
+            ))
         }
+    }
+
+    /// A client keeps the secret that a TLS 1.3 server's certificates are encrypted with; see
+    /// `Connection::take_server_secret`.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn keep_server_secret(&mut self) -> Result<(), &'static str> {
+        let made = Some(secret_made as SecretMade);
+        // SAFETY: as above.
+        done(unsafe { sys::s2n_config_set_key_log_cb(self.raw(), made, ptr::null_mut()) })
     }
 
     /// Sessions by identifier, kept in `store`. The key seals what is put there, and tickets.

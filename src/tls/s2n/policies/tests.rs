@@ -51,9 +51,9 @@ fn chosen(config: &Arc<Config>, policy: &Policy, version: Version, suites: &[u16
 #[test]
 fn the_table_has_each_policys_suites_in_its_order_and_no_other() {
     let keys = [
-        (Ecdsa, KeyPair::generate().unwrap()),
+        (Authentication::Ecdsa, KeyPair::generate().unwrap()),
         (
-            RsaKey,
+            Authentication::Rsa,
             KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap(),
         ),
     ];
