@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::advice::{self, Silence};
 use super::end::{End, Reading, Received};
-use super::step::{Context, Ending, Next, broken};
+use super::step::{Common, Context, Ending, Next, broken};
+use crate::config::Beginning;
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};
@@ -72,9 +73,10 @@ impl Handshaking {
             deadline: context.resources.now + context.common.config().timeouts.busy,
             // The accepting side waits for the ClientHello.
             began: side == Side::Front,
+            // In server mode clients are strangers, and silent ones are no news.
             silence: match side {
-                Side::Back => Silence::begin(context.resources.now),
-                Side::Front => Silence::none(),
+                Side::Front if !insists(context.common) => Silence::none(),
+                Side::Front | Side::Back => Silence::begin(context.resources.now),
             },
         })
     }
@@ -145,9 +147,19 @@ impl Handshaking {
         // Its first words may wait for this thread.
         if !end.readable() && self.silence.is_long(now, self.deadline) {
             let began = self.deadline - common.config().timeouts.busy;
-            advice::no_hello(now.saturating_duration_since(began), common);
+            let waited = now.saturating_duration_since(began);
+            match self.side {
+                Side::Front => advice::silent_client(waited, common),
+                Side::Back => advice::no_hello(waited, common),
+            }
         }
     }
+}
+
+/// Whether this is client mode and the client must begin with TLS.
+fn insists(common: &Common) -> bool {
+    let config = common.config();
+    config.client && config.beginning() == Some(Beginning::AtOnce)
 }
 
 /// stunnel's name for the operation.
@@ -190,8 +202,16 @@ fn advance(
             {
                 advice::plain_greeting(protocol, context.common);
             }
+            // No TLS record begins with a letter.
+            let first = end.input.bytes().first();
+            if side == Side::Front
+                && first.is_some_and(u8::is_ascii_alphanumeric)
+                && insists(context.common)
+            {
+                advice::plain_client(context.common);
+            }
             failed(failure.kind(), context);
-            Err(Ending::Alerted(side))
+            Err(Ending::of(&failure, side))
         }
         Ok((consumed, step)) => {
             end.input.consume(consumed, pool);
@@ -210,7 +230,7 @@ fn advance(
     }
 }
 
-fn established(side: Side, stream: Stream, end: &mut End, context: &Context<'_>) {
+fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<'_>) {
     let log = context.common.log;
     let negotiated = stream.negotiated();
     let row = context.resources.row(context.common.index());
@@ -234,6 +254,11 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &Context<'_>)
     }
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);
+    if side == Side::Back {
+        // It comes before what the server says within TLS.
+        let greeting = std::mem::take(&mut context.common.greeting);
+        end.plain.push(&greeting, &mut context.resources.pool);
+    }
 }
 
 /// Reads once. Returns whether something came; that nothing ever will is a failure.

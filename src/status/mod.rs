@@ -66,6 +66,9 @@ pub(crate) struct GenerationStatus {
     pub workers: Vec<WorkerStatus>,
     /// Its services, in the order of the file.
     pub services: Vec<ServiceStatus>,
+    /// What is dangerous for as long as it runs.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A worker.
@@ -81,6 +84,9 @@ pub(crate) struct WorkerStatus {
     pub claimed: u64,
     /// Times it was started.
     pub starts: u64,
+    /// It is there for services with old TLS.
+    #[serde(default)]
+    pub old: bool,
 }
 
 /// A service's counts over all workers of the generation. The serving generation also shows the totals
@@ -127,6 +133,7 @@ impl WorkerStatus {
             active: row.active().load(Relaxed),
             claimed: row.last_claimed(),
             starts: row.starts().load(Relaxed),
+            old: row.old().load(Relaxed) == 1,
         }
     }
 }
@@ -198,10 +205,12 @@ pub(crate) mod tests {
                         active: 12,
                         claimed: 4711,
                         starts: 1,
+                        old: false,
                     },
                     WorkerStatus {
                         index: 1,
                         starts: 3,
+                        old: true,
                         ..WorkerStatus::default()
                     },
                 ],
@@ -220,6 +229,7 @@ pub(crate) mod tests {
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,
                 }],
+                warnings: vec!["Service [smtp]: TLSv1 is served to every client".into()],
             }],
         }
     }

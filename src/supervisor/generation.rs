@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::carried::Carried;
 use super::vault::Vault;
-use crate::config::Config;
+use crate::config::{self, Config, Service};
 use crate::helper::Contacts;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -22,6 +22,7 @@ use crate::master;
 use crate::process::{self, OneThread};
 use crate::step::NameStep;
 use crate::tls::Resumption;
+use crate::worker::group;
 
 /// See the module.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) struct Generation {
     pub board: OwnedFd,
     /// The names of its services.
     pub names: Vec<String>,
+    /// What `status` warns of.
+    pub warnings: Vec<String>,
     /// How long it may drain.
     pub drain_timeout: Option<Duration>,
     /// When its master was forked.
@@ -97,7 +100,7 @@ impl Generation {
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let (scoreboard, board) =
-            Scoreboard::transferable(config.global.workers, config.services.len())?;
+            Scoreboard::transferable(group::crew(config).len(), config.services.len())?;
         let start = master::Start {
             generation: number,
             outputs: None,
@@ -125,6 +128,7 @@ impl Generation {
             scoreboard,
             board,
             names: config.services.iter().map(|s| s.name.clone()).collect(),
+            warnings: config.services.iter().filter_map(warning).collect(),
             drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
         })
@@ -152,4 +156,9 @@ impl Generation {
             self.kill();
         }
     }
+}
+/// What is dangerous about a service for as long as it runs.
+fn warning(service: &Service) -> Option<String> {
+    let text = config::exposed(service)?;
+    Some(format!("Service [{}]: {text}", service.name))
 }

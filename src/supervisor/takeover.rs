@@ -92,12 +92,12 @@ pub(super) fn inherited() -> io::Result<Option<Inherited>> {
 /// The rehearsal went well.
 ///
 /// # Errors
-/// Nobody listens.
+/// Nothing listens.
 pub(super) fn prove(mut proof: File) -> io::Result<()> {
     proof.write_all(PROOF)
 }
 
-/// Whether a rehearsal that is over left its proof. Waits for nobody.
+/// Whether a rehearsal that is over left its proof. Never waits.
 pub(super) fn is_proven(proof: &mut io::PipeReader) -> bool {
     let mut said = [0; 2 * PROOF.len()];
     matches!(proof.read(&mut said), Ok(count) if &said[..count] == PROOF)
@@ -138,6 +138,8 @@ struct SavedGeneration {
     board: RawFd,
     workers: usize,
     names: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
     /// Whether it serves; otherwise it drains, for so many milliseconds more.
     serves: bool,
     drains: Option<u64>,
@@ -251,6 +253,7 @@ impl SavedGeneration {
             board: kept.keep(generation.board.as_fd())?,
             workers: generation.scoreboard.workers(),
             names: generation.names.clone(),
+            warnings: generation.warnings.clone(),
             serves: decider.state(generation.number) == Some(State::Serving),
             drains: drains.and_then(|left| left.as_millis().try_into().ok()),
             drain_timeout: generation.drain_timeout,
@@ -276,6 +279,7 @@ impl SavedGeneration {
             scoreboard: Scoreboard::taken_over(&board, self.workers, self.names.len())?,
             board,
             names: self.names,
+            warnings: self.warnings,
             drain_timeout: self.drain_timeout,
             since: UNIX_EPOCH + Duration::from_secs(self.since),
         })

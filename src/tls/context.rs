@@ -79,6 +79,11 @@ impl<'a> Wanted<'a> {
                 problem.option = match problem.option {
                     "cert" => "acceptCert",
                     "key" => "acceptKey",
+                    "CAfile" => "acceptCAfile",
+                    "ciphers" => "acceptCiphers",
+                    "sslVersion" | "sslVersionMin" => "acceptSSLVersionMin",
+                    "verifyChain" => "acceptVerifyChain",
+                    "verifyPeer" => "acceptVerifyPeer",
                     other => other,
                 };
             }
@@ -270,13 +275,6 @@ impl Context {
 
     /// SHA-256 of the SubjectPublicKeyInfo of the certificate that is shown to peers; `None`: none is. Two
     /// services with the same one have the same key.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "a key of old TLS is compared with the others next"
-        )
-    )]
     pub(crate) fn public_key(&self) -> Option<[u8; 32]> {
         self.public_key
     }

@@ -62,7 +62,6 @@ impl Failure {
     /// How long the connection must be kept, and nothing be sent on it, before it is closed, so that the
     /// time of the end tells the peer nothing about what was decrypted (Lucky Thirteen, RFC 7366). `None`:
     /// it may be closed at once.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the relay waits by it next"))]
     pub(crate) fn blinding(&self) -> Option<Duration> {
         self.blinding
     }

@@ -146,7 +146,6 @@ impl Resumption {
 ///
 /// # Errors
 /// The library cannot start.
-#[expect(dead_code, reason = "old workers call it next")]
 pub(crate) fn prepare_old() -> io::Result<()> {
     s2n::start()
 }

@@ -320,7 +320,7 @@ fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
 fn a_clients_front_is_told_of_its_own_options() {
     let pki = Pki::new();
     let mut service = service(true, TlsOptions::default());
-    service.accept_tls = Some(Box::new(rsa_options(&pki)));
+    service.accept_tls_at_once(rsa_options(&pki));
     let wanted = Wanted::accepted(&service).unwrap();
     let resumption = Resumption::new().unwrap();
     let (context, _) =
