@@ -254,7 +254,7 @@ impl Handshake {
         };
         let version = connection.version();
         if !(allowed.low..=allowed.high).contains(&version) {
-            let sides = age::chosen_version(version.wire(), self.context.terms.names);
+            let sides = age::chosen_version(version.wire(), self.context.terms);
             return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
                 .with(AlertDescription::ProtocolVersion));
         }

@@ -317,6 +317,33 @@ fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
 }
 
 #[test]
+fn an_old_server_that_takes_its_own_version_is_named_whichever_library_asked() {
+    let mut message = vec![2, 0, 0, 38, 3, 1];
+    message.extend([7; 32]);
+    message.extend([0, 0, 0x2f, 0]);
+    let server_hello = [&[22, 3, 1, 0, message.len() as u8], &message[..]].concat();
+    for low in [TlsVersion::V1_2, TlsVersion::V1_1] {
+        let options = from(low, TlsOptions::default());
+        let mut end = End::begin(&load(true, &options, &Resumption::new().unwrap()));
+        end.turn();
+        end.outbox.clear();
+        end.inbox.extend_from_slice(&server_hello);
+        end.turn();
+        let failure = end.failure().to_string();
+        assert!(
+            failure.contains("(the server chooses TLS 1.0; adit has TLS 1."),
+            "{failure}"
+        );
+        assert!(
+            failure.ends_with("to allow it, set `sslVersionMin = TLSv1`"),
+            "{failure}"
+        );
+        let version = if low == TlsVersion::V1_2 { 3 } else { 1 };
+        assert_eq!(end.outbox, [21, 3, version, 0, 2, 2, 70], "{low:?}");
+    }
+}
+
+#[test]
 fn a_clients_front_is_told_of_its_own_options() {
     let pki = Pki::new();
     let mut service = service(true, TlsOptions::default());
