@@ -50,9 +50,12 @@ pub(super) unsafe extern "C" fn write(wires: *mut c_void, from: *const u8, lengt
             true => length.min((*wires).room_left),
             false => 0,
         };
-        ptr::copy_nonoverlapping(from, (*wires).room, fits);
-        (*wires).room = (*wires).room.add(fits);
-        (*wires).room_left -= fits;
+        // Without a room there is no pointer to one.
+        if fits > 0 {
+            ptr::copy_nonoverlapping(from, (*wires).room, fits);
+            (*wires).room = (*wires).room.add(fits);
+            (*wires).room_left -= fits;
+        }
         if fits < length {
             let rest = std::slice::from_raw_parts(from.add(fits), length - fits);
             (*wires).spill.extend_from_slice(rest);
