@@ -162,6 +162,8 @@ pub(super) enum Offence {
     WeakKey(usize),
     /// As above, another kind of key.
     UnusableKey(String),
+    /// The group of the server's key exchange has less than 2048 bits.
+    WeakGroup,
     /// The signature is not by the certificate's key.
     BadSignature,
     HttpRequest,
@@ -244,6 +246,12 @@ impl Offence {
                 Fault::Peer,
                 key_kinds::TAKEN,
                 Certificate,
+            ),
+            Offence::WeakGroup => (
+                "dh key too small",
+                Fault::Peer,
+                "adit takes Diffie-Hellman groups of 2048 bits and more: the server needs a larger one (2048 bits), or leave it out here with `ciphers = ALL:!DH`",
+                Negotiation,
             ),
             Offence::BadSignature => (
                 "bad signature",

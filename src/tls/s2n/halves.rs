@@ -337,3 +337,131 @@ impl Reader {
         Some(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::s2n::policies::TLS11;
+
+    fn halves(version: Version, suite: u16, client: bool) -> Option<Halves> {
+        let (of_client, of_server) = ([3; BLOCK], [4; BLOCK]);
+        let (sent, received) = match client {
+            true => (of_client, of_server),
+            false => (of_server, of_client),
+        };
+        let traces = Traces {
+            client_random: Some([1; 32]),
+            server_random: Some([2; 32]),
+            sent: Some(sent),
+            received: Some(received),
+        };
+        Halves::new(&traces, version, suite, client)
+    }
+
+    /// A client's writer, or a server's, and the other side's reader.
+    fn pair(version: Version, suite: u16, client: bool) -> (Writer, Reader) {
+        let writes = halves(version, suite, client).unwrap();
+        let reads = halves(version, suite, !client).unwrap();
+        (
+            writes.writer(&[9; MASTER]).unwrap(),
+            reads.reader(&[9; MASTER]).unwrap(),
+        )
+    }
+
+    const OLD: [u16; 3] = [0x000a, 0x002f, 0xc014];
+    const NEW: [u16; 5] = [0x003c, 0xc028, 0x009c, 0xc030, 0x0016];
+
+    #[test]
+    fn what_one_side_seals_the_other_opens_and_nothing_that_was_changed() {
+        let each = OLD.map(|suite| (TLS10, suite)).into_iter();
+        let each = each.chain(OLD.map(|suite| (TLS11, suite)));
+        for (version, suite) in each.chain(NEW.map(|suite| (TLS12, suite))) {
+            for client in [true, false] {
+                let (mut writer, mut reader) = pair(version, suite, client);
+                for length in [1, 2, 15, 16, 17, 1000, 1 << 14] {
+                    let plain = vec![length as u8; length];
+                    let mut record = vec![0; length + 200];
+                    let filled = writer.payload(&plain, &mut record).unwrap();
+                    let mut rest = &mut record[..filled];
+                    let mut got = Vec::new();
+                    while !rest.is_empty() {
+                        let whole = HEADER + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
+                        let (one, behind) = rest.split_at_mut(whole);
+                        let (start, length) = reader.open(one).unwrap();
+                        got.extend_from_slice(&one[start..start + length]);
+                        rest = behind;
+                    }
+                    assert!(got == plain, "{version:?} {suite:x} {length}");
+                }
+                let mut record = vec![0; 300];
+                let filled = writer.seal(23, &[5; 90], &mut record).unwrap();
+                record.truncate(filled);
+                for place in [0, HEADER, filled / 2, filled - 1] {
+                    let (mut writer, mut reader) = pair(version, suite, client);
+                    let filled = writer.seal(23, &[5; 90], &mut record).unwrap();
+                    record[..filled][place] ^= 1;
+                    assert_eq!(
+                        reader.open(&mut record[..filled]),
+                        Err(Offence::BadRecordMac)
+                    );
+                }
+                // Out of turn.
+                assert!(pair(version, suite, client).1.open(&mut record).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_client_of_tls_1_0_with_cbc_splits() {
+        let records = |version, suite, client| {
+            let mut room = [0; 300];
+            let filled = pair(version, suite, client)
+                .0
+                .payload(b"data", &mut room)
+                .unwrap();
+            let way = Way {
+                records: 1,
+                tail: [0; BLOCK],
+            };
+            way.after(&room[..filled]).unwrap().records - 1
+        };
+        assert_eq!(records(TLS10, 0x002f, true), 2);
+        assert_eq!(records(TLS10, 0x002f, false), 1);
+        assert_eq!(records(TLS11, 0x002f, true), 1);
+        assert_eq!(records(TLS12, 0x009c, true), 1);
+    }
+
+    #[test]
+    fn records_are_counted_whole_or_not_at_all() {
+        let way = Way {
+            records: 1,
+            tail: [0; BLOCK],
+        };
+        let record =
+            |length: u8| [&[23, 3, 1, 0, length][..], &vec![length; length.into()]].concat();
+        let both = [record(32), record(16)].concat();
+        let after = way.after(&both).unwrap();
+        assert_eq!((after.records, after.tail), (3, [16; BLOCK]));
+        for cut in 1..both.len() {
+            assert!(way.after(&both[..cut]).is_none() || cut == 37, "{cut}");
+        }
+    }
+
+    #[test]
+    fn without_a_trace_or_with_another_cipher_there_is_no_half() {
+        assert!(halves(TLS10, 0x0005, false).is_none());
+        assert!(halves(TLS12, 0x003d, false).is_none());
+        assert!(halves(super::super::policies::TLS13, 0x1301, false).is_none());
+        assert!(Halves::new(&Traces::default(), TLS10, 0x002f, false).is_none());
+        // SHA-2 in TLS 1.0 is nothing.
+        assert!(
+            halves(TLS10, 0x003c, true)
+                .unwrap()
+                .writer(&[9; MASTER])
+                .is_none()
+        );
+        let mut lost = halves(TLS10, 0x002f, true).unwrap();
+        lost.sent(&[23, 3, 1, 0, 9]);
+        assert!(lost.writer(&[9; MASTER]).is_none() && lost.reader(&[9; MASTER]).is_some());
+    }
+}

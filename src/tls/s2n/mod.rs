@@ -31,7 +31,7 @@ use super::backend::Terms;
 use super::failure::Failure;
 use super::verification::Verifier;
 use policies::Authentication;
-use store::ClientSessions;
+use store::{ClientSessions, Peer, Session};
 
 pub(super) use handshake::{Handshake, Turn};
 pub(super) use load::{Parts, allowed, load};
@@ -88,6 +88,13 @@ impl Context {
         send: bool,
     ) -> Result<Handshake, Failure> {
         Handshake::connect(Arc::clone(self), name, send)
+    }
+
+    /// Keeps tickets that a server gave.
+    fn keep_tickets(&self, peer: &Peer, tickets: Vec<Session>) {
+        if let Role::Client { sessions } = &self.role {
+            sessions.keep_tickets(peer.clone(), tickets);
+        }
     }
 
     fn is_client(&self) -> bool {
