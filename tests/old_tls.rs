@@ -424,10 +424,12 @@ fn a_crash_within_a_handshake_costs_old_connections_alone() {
     let config = tls::client_config(&modern.ca(), tls::BOTH, None);
     let mut kept = tls::connect(config, adit.address("modern"));
     peers::says_and_hears(&mut kept, "hello");
-    for signal in [Signal::SIGABRT, Signal::SIGILL] {
+    for (signal, connections) in [(Signal::SIGABRT, 1), (Signal::SIGILL, 3)] {
         let mut shaking = adit.connect("old");
         // The beginning of a ClientHello.
         shaking.write_all(&[22, 3, 1, 0, 100, 1]).expect("sending");
+        // One that no worker has claimed goes to the next.
+        adit.wait_for_log_times("Service [old] accepted connection", connections);
         let worker = wait_for("an old worker", || {
             let mut family = proc::family(adit.pid()).into_iter();
             family.find(|one| proc::title(one.pid).contains("old worker"))
