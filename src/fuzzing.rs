@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("keys", crate::tls::fuzzing::keys),
     ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("offers", offers),
+    ("oldhellos", crate::tls::fuzzing::old_hellos),
     ("opening", opening),
     ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),

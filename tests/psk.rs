@@ -302,6 +302,23 @@ fn a_server_that_shows_a_certificate_instead_is_refused() {
     adit.wait_for_log("SSL_connect: PSK not accepted: the two sides do not agree");
 }
 
+/// As in stunnel, but for the one that verifies nothing.
+#[test]
+fn a_server_that_shows_a_certificate_instead_is_verified_where_that_is_asked_for() {
+    require!(adit);
+    let certs = Certs::new();
+    let server = tls::echo_server(&certs, tls::ONLY_13);
+    let keys = one("office", KEY);
+    let client = |trusted: &Certs| {
+        let lines = format!("client = yes\nverifyChain = yes\n{}", trusted.ca_line());
+        Adit::serve(server.line() + &keys.line() + &lines)
+    };
+    peers::says_and_hears(&mut client(&certs).connect("test"), "by certificate");
+    let adit = client(&Certs::new());
+    let _ = peers::read_until_gone(&mut adit.connect("test"));
+    adit.wait_for_log("certificate verify failed");
+}
+
 #[test]
 fn a_certificate_beside_serves_those_without_a_key_and_their_sessions_resume() {
     require!(adit);
@@ -513,12 +530,6 @@ fn what_has_no_effect_is_told() {
     ] {
         adit.wait_for_log(phrase);
     }
-    let lines = format!(
-        "client = yes\nverifyServer = yes\nconnect = localhost:9\n{}",
-        keys.line()
-    );
-    let adit = Adit::serve(lines);
-    adit.wait_for_log("no certificate is verified with `PSKsecrets`");
 }
 
 /// TLS 1.3 alone needs no leave to be served to the internet.

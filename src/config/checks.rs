@@ -104,7 +104,6 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     authentication(&service, &meant, &mut faults);
-    psk::without_verification(&mut service, &own, &mut faults);
     (service, faults.0)
 }
 

@@ -1,25 +1,12 @@
 //! `PSKsecrets` and `PSKidentity`: what they mean for the other options of a service. Never in here: the
 //! file with the keys.
 
-use std::collections::BTreeSet;
-
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::service::{Service, TlsVersion};
 
 /// The suites of TLS 1.3 whose hash is SHA-256, which is the one that pre-shared keys are used with.
 pub(crate) const SUITES: [&str; 2] = ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
-
-/// The options that say how a certificate is verified.
-const VERIFICATION: [&str; 7] = [
-    "verify",
-    "verifyChain",
-    "verifyPeer",
-    "verifyServer",
-    "checkHost",
-    "checkIP",
-    "checkEmail",
-];
 
 /// Brings versions and suites in line: pre-shared keys are of TLS 1.3, which a service without a certificate
 /// then speaks alone, and a client in any case. Comes after the limits of versions are known. `identity`: the
@@ -64,32 +51,4 @@ pub(super) fn limit(service: &mut Service, identity: bool, meant: &Meant, faults
     if service.client || !certificate {
         service.tls.version_min = Some(TlsVersion::V1_3);
     }
-}
-
-/// A client's server proves itself by the key; a certificate in its place is refused, so there is none to
-/// verify. `own`: what the section itself gave.
-pub(super) fn without_verification(
-    service: &mut Service,
-    own: &BTreeSet<&'static str>,
-    faults: &mut Faults,
-) {
-    if !service.client || service.tls.psk_secrets.is_none() {
-        return;
-    }
-    let asked = std::mem::take(&mut service.tls.verification);
-    if !(asked.chain || asked.peer || asked.server) {
-        return;
-    }
-    let option = VERIFICATION.into_iter().find(|option| own.contains(option));
-    let severity = match option {
-        Some(_) => Severity::Warning,
-        None => Severity::Note,
-    };
-    faults.push(
-        severity,
-        option.unwrap_or(""),
-        "no certificate is verified with `PSKsecrets`: the server proves itself by the key, and one that \
-         shows a certificate instead is refused",
-        "leave this out; or `PSKsecrets`, if the server has a certificate",
-    );
 }

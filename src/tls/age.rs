@@ -11,15 +11,11 @@ use super::suites;
 
 /// The client's versions are not ours.
 pub(super) fn version(hello: &Hello, terms: Terms) -> Sides {
-    let Terms { low, high, names } = terms;
+    let Terms { high, names, .. } = terms;
     let theirs = hello.highest_version();
     let said = match theirs {
         Some(version) => format!("the client offers {version} with {}", offered(hello)),
         None => "the client offers no version that has a name".into(),
-    };
-    let ours = match low == high {
-        true => format!("{low}"),
-        false => format!("{low} to {high}"),
     };
     let help = match theirs {
         Some(theirs) if theirs > high => Some(format!("see {}", names.version_max())),
@@ -27,7 +23,7 @@ pub(super) fn version(hello: &Hello, terms: Terms) -> Sides {
         None => None,
     };
     Sides {
-        said: format!("{said}; adit has {ours}"),
+        said: format!("{said}; adit has {}", range(terms)),
         help,
     }
 }
@@ -90,12 +86,18 @@ pub(super) fn refused(alert: AlertDescription, ours: &str, terms: Terms) -> Side
     Sides { said, help }
 }
 
-/// The peer has chosen a version that the service does not allow.
-pub(super) fn chosen_version(chosen: Version, names: OptionNames) -> Sides {
-    let help =
-        word(chosen).map(|word| format!("to allow it, set `{} = {word}`", names.version_min()));
+/// The server has chosen a version that the service does not allow.
+pub(super) fn chosen_version(chosen: Version, terms: Terms) -> Sides {
+    let Terms { low, names, .. } = terms;
+    let help = match word(chosen) {
+        Some(word) if chosen < low => Some(format!(
+            "to allow it, set `{} = {word}`",
+            names.version_min()
+        )),
+        _ => None,
+    };
     Sides {
-        said: format!("the server chooses {chosen}"),
+        said: format!("the server chooses {chosen}; adit has {}", range(terms)),
         help,
     }
 }
@@ -106,6 +108,14 @@ pub(super) fn chosen_suite(chosen: u16, ours: &str, names: OptionNames) -> Sides
     Sides {
         said: format!("{name} would be used; adit has {ours}"),
         help: Some(format!("to allow it, add {name} to `{}`", names.ciphers())),
+    }
+}
+
+fn range(terms: Terms) -> String {
+    let Terms { low, high, .. } = terms;
+    match low == high {
+        true => low.to_string(),
+        false => format!("{low} to {high}"),
     }
 }
 

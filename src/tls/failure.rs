@@ -314,7 +314,7 @@ impl Offence {
             Offence::KeyIgnored => (
                 "PSK not accepted",
                 Fault::Either,
-                "the server shows a certificate instead: it must know PSKidentity and its key, and take TLS 1.3 with it",
+                "the server shows a certificate instead, which is not verified here: it must know PSKidentity and its key; or set verifyServer",
                 Certificate,
             ),
             Offence::KeyRefused(alert) => {

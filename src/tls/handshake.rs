@@ -174,6 +174,13 @@ impl Handshake {
                 let sides = age::suites(&hello, &suites::named(ours()), names);
                 Offence::NoSharedCipher(Some(sides))
             }
+            // An old server takes its own version, whatever ours are.
+            (Offence::UnsupportedProtocol(None), Connection::Client(_)) => {
+                let Some(chosen) = chosen_version(input) else {
+                    return offence;
+                };
+                Offence::UnsupportedProtocol(Some(age::chosen_version(chosen, self.terms)))
+            }
             // The server's answer to the hello.
             (
                 Offence::AlertReceived(
@@ -194,6 +201,16 @@ impl Handshake {
             Connection::Server(connection) => establish(*connection, self.seen),
             Connection::Client(connection) => establish(*connection, self.seen),
         }
+    }
+}
+
+/// The version in a ServerHello at the front of `input`.
+fn chosen_version(input: &[u8]) -> Option<hello::Version> {
+    match input {
+        [22, 3, _, _, _, 2, _, _, _, high, low, ..] => {
+            Some(hello::Version(u16::from_be_bytes([*high, *low])))
+        }
+        _ => None,
     }
 }
 

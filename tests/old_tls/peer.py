@@ -30,6 +30,10 @@ def settings(options):
     found = HandshakeSettings()
     found.minVersion = VERSIONS[options.min or options.version]
     found.maxVersion = VERSIONS[options.version]
+    # A server goes by this list, and not by the two above, where a client says which versions it speaks.
+    found.versions = [
+        version for version in found.versions if version <= found.maxVersion
+    ]
     found.minKeySize = 1024
     found.cipherNames = options.cipher.split(",")
     found.keyExchangeNames = options.kx.split(",")

@@ -20,7 +20,7 @@ use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
 use crate::tls::failure::{During, Failure, Offence, garbage};
-use crate::tls::hello::{self, Hello, Reading};
+use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
 use crate::tls::psk::{PreSharedKeys, shown};
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::{Negotiated, age, alerts, ciphers, notes};
@@ -37,8 +37,9 @@ pub(crate) struct Handshake {
 }
 
 enum State {
-    /// A server without a whole hello.
-    Waits,
+    /// A server without a whole hello: how much of it was whole records when it was last looked at, in
+    /// bytes, so that one that comes in small pieces is not read again for each.
+    Waits(usize),
     Shakes(Connection),
 }
 
@@ -60,7 +61,7 @@ impl Handshake {
     pub(super) fn accept(context: Arc<Context>) -> Self {
         Self {
             context,
-            state: State::Waits,
+            state: State::Waits(0),
             name: None,
             heard: None,
             traces: Traces::default(),
@@ -132,12 +133,21 @@ impl Handshake {
     }
 
     fn go_on(mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(usize, Turn), Broken> {
-        let mut connection = match std::mem::replace(&mut self.state, State::Waits) {
+        let mut connection = match std::mem::replace(&mut self.state, State::Waits(0)) {
             State::Shakes(connection) => connection,
-            State::Waits => match self.admit(input, output)? {
-                Some(connection) => connection,
-                None => return Ok((0, Turn::More(self))),
-            },
+            State::Waits(seen) => {
+                let whole = whole_records(input);
+                let may_be_one = matches!(input, [22, 3, ..] | [0x80..=0xff, _, 1, ..]);
+                let admitted = match may_be_one && whole == seen && input.len() < MAX_HELLO {
+                    true => None,
+                    false => self.admit(input, output)?,
+                };
+                let Some(connection) = admitted else {
+                    self.state = State::Waits(whole);
+                    return Ok((0, Turn::More(self)));
+                };
+                connection
+            }
         };
         let start = output.len();
         let mut used = 0;
@@ -261,7 +271,7 @@ impl Handshake {
         };
         let version = connection.version();
         if !(allowed.low..=allowed.high).contains(&version) {
-            let sides = age::chosen_version(version.wire(), self.context.terms.names);
+            let sides = age::chosen_version(version.wire(), self.context.terms);
             return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
                 .with(AlertDescription::ProtocolVersion));
         }
@@ -274,9 +284,15 @@ impl Handshake {
         Ok(())
     }
 
-    /// Whether nothing but a pre-shared key proves the server.
-    fn needs_key(&self) -> bool {
+    /// Whether a client shows a pre-shared key.
+    fn shows_key(&self) -> bool {
         matches!(self.context.role, Role::Client { psk: Some(_), .. })
+    }
+
+    /// Whether nothing but that key proves the server. A certificate that is not verified would let anyone
+    /// stand in its place.
+    fn needs_key(&self) -> bool {
+        self.shows_key() && !self.context.verifier.judges()
     }
 
     /// Judges the peer's chain, which has just come, and lets the handshake go on.
@@ -291,6 +307,12 @@ impl Handshake {
             return connection.accept_chain().map_err(internal);
         }
         let chain = match &self.heard {
+            Some(heard) if connection.version() == TLS13 => {
+                let secret = connection.take_server_secret();
+                connection
+                    .suite()
+                    .and_then(|suite| heard.encrypted_chain(&secret, suite))
+            }
             Some(heard) => heard.chain(),
             None => connection
                 .client_chain()
@@ -320,7 +342,7 @@ impl Handshake {
         let names = self.context.terms.names;
         let ours = || self.context.allowed.named();
         match (&offence, &self.context.role) {
-            (Offence::AlertReceived(alert), _) if self.needs_key() => Offence::KeyRefused(*alert),
+            (Offence::AlertReceived(alert), _) if self.shows_key() => Offence::KeyRefused(*alert),
             (Offence::AlertReceived(alert), Role::Client { .. })
                 if matches!(
                     alert,
@@ -378,6 +400,7 @@ impl Handshake {
             resumed: connection.is_resumed(),
             group: connection.group().map(ciphers::group_by_name),
         };
+        drop(connection.take_server_secret());
         if let Role::Client { sessions, .. } = &self.context.role
             && version < TLS13
             && let Some(session) = connection.session()
@@ -390,10 +413,14 @@ impl Handshake {
         }
         connection.free_handshake();
         connection.release_buffers();
-        let client = self.context.is_client();
-        let halves = Halves::new(&self.traces, version, suite.code, client);
+        let halves = Halves::new(&self.traces, version, suite.code, self.context.is_client());
+        let peer = Peer::of(self.name.as_ref());
+        let keeps = self
+            .context
+            .is_client()
+            .then(|| (Arc::clone(&self.context), peer));
         Ok(Stream::new(
-            connection, client, suite.code, negotiated, halves,
+            connection, suite.code, negotiated, halves, keeps,
         ))
     }
 }

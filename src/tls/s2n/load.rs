@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::bindings::{Ask, Config, Identity};
-use super::policies::{self, Allowed, Authentication, BadList, TLS12, TLS13};
+use super::policies::{self, Allowed, Authentication, BadList, TLS13};
 use super::psk;
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
@@ -49,7 +49,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<Context>, Problem> {
     let Parts {
         options,
-        mut allowed,
+        allowed,
         terms,
         client,
         key,
@@ -60,13 +60,6 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     } = parts;
     let names = terms.names;
     super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
-    if client && psk.is_none() && verifier.judges() && allowed.high == TLS13 {
-        // See `chain`.
-        allowed.high = TLS12;
-        let text = "with verification, TLS 1.2 is the latest version that is spoken with a server \
-                    where s2n-tls serves";
-        problems.push(Problem::note(names.version_max(), text.into()));
-    }
     let authentication = match &key {
         Some((key, _)) => Some(kind_of(key).ok_or_else(|| {
             let text =
@@ -108,6 +101,7 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         own,
         ask,
         tickets: resumes && !options.no_ticket,
+        judges: verifier.judges(),
         store: (!client && resumes).then(|| {
             let words = resumption.sessions.clone();
             Arc::new(SharedSessions::of_s2n(words, identity))
@@ -257,6 +251,8 @@ pub(super) struct Configs {
     own: Option<Arc<Identity>>,
     ask: Ask,
     tickets: bool,
+    /// The peer's chain matters.
+    judges: bool,
     store: Option<Arc<SharedSessions>>,
     /// A server's.
     keys: Option<TicketKeys>,
@@ -292,12 +288,18 @@ impl Configs {
             config.set_identity(Arc::clone(own))?;
         }
         config.ask_for_certificate(self.ask)?;
+        let Some(keys) = &self.keys else {
+            if self.tickets {
+                config.keep_tickets()?;
+            }
+            if self.judges {
+                config.keep_server_secret()?;
+            }
+            return Ok(config);
+        };
         if self.tickets {
             config.use_tickets(TICKETS)?;
         }
-        let Some(keys) = &self.keys else {
-            return Ok(config);
-        };
         config.set_dh_parameters(FFDHE2048)?;
         if let Some(store) = &self.store {
             let store: Arc<SharedSessions> = Arc::clone(store);
@@ -315,7 +317,7 @@ impl Configs {
 }
 
 /// RFC 7919, appendix A.1: a group with a safe prime, which no peer has to test.
-const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
+pub(super) const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
 MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
 +8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
 87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7

@@ -34,7 +34,7 @@ use super::failure::Failure;
 use super::psk::{PreShared, PreSharedKeys};
 use super::verification::Verifier;
 use policies::Authentication;
-use store::ClientSessions;
+use store::{ClientSessions, Peer, Session};
 
 pub(super) use handshake::{Handshake, Turn};
 pub(super) use load::{Parts, allowed, load};
@@ -66,7 +66,7 @@ enum Role {
     },
     Client {
         sessions: ClientSessions,
-        /// Its server proves itself by it, and in no other way.
+        /// What it shows, and its server proves to know.
         psk: Option<PreSharedKeys>,
     },
 }
@@ -107,6 +107,13 @@ impl Context {
     /// Whether a server may be asked for a key exchange by RSA, whose secrecy ends with its private key.
     pub(super) fn exchanges_by_rsa(&self) -> bool {
         matches!(self.role, Role::Server { .. }) && self.allowed.exchanges_by_rsa()
+    }
+
+    /// Keeps tickets that a server gave.
+    fn keep_tickets(&self, peer: &Peer, tickets: Vec<Session>) {
+        if let Role::Client { sessions, .. } = &self.role {
+            sessions.keep_tickets(peer.clone(), tickets);
+        }
     }
 
     fn is_client(&self) -> bool {

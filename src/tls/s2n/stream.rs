@@ -3,10 +3,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::Context;
 use super::bindings::{Connection, Stop};
 use super::halves::{Halves, MASTER, Reader, Writer};
 use super::policies::{TLS13, TRIPLE_DES};
+use super::store::Peer;
 use crate::tls::Negotiated;
 use crate::tls::failure::{During, Failure, Offence};
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT, MAX_PLAIN};
@@ -38,6 +41,8 @@ pub(crate) struct Stream {
     halves: Option<Halves>,
     writer: Option<Writer>,
     reader: Option<Reader>,
+    /// Where a client's tickets are put.
+    keeps: Option<(Arc<Context>, Peer)>,
     negotiated: Negotiated,
 }
 
@@ -60,13 +65,14 @@ impl fmt::Debug for Stream {
 impl Stream {
     pub(super) fn new(
         connection: Connection,
-        client: bool,
         suite: u16,
         negotiated: Negotiated,
         halves: Option<Halves>,
+        keeps: Option<(Arc<Context>, Peer)>,
     ) -> Self {
         Self {
-            client,
+            client: keeps.is_some(),
+            keeps,
             tls13: connection.version() == TLS13,
             connection,
             halves,
@@ -113,6 +119,15 @@ impl Stream {
                     let blinding = self.connection.blinding();
                     return Err(Failure::new(During::Read, offence).blinded(blinding));
                 }
+            }
+        }
+        if let Some((context, peer)) = &self.keeps
+            && self.tls13
+            && consumed > 0
+        {
+            let tickets = self.connection.take_tickets();
+            if !tickets.is_empty() {
+                context.keep_tickets(peer, tickets);
             }
         }
         let start = output.len();

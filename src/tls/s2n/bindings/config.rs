@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use s2n_tls_sys as sys;
 
-use super::connection::chain_came;
+use super::wires::{Judge, SecretMade, TicketCame, chain_came, secret_made, ticket_came};
 use super::{bytes, done, last_error};
 
 /// Where sessions are kept between connections, under an identifier that the library makes.
@@ -99,7 +99,7 @@ impl Config {
         // SAFETY: the configuration is whole and ours alone; the callback has the type that is asked for.
         unsafe {
             done(sys::s2n_config_disable_x509_verification(raw))?;
-            let judge = Some(chain_came as super::connection::Judge);
+            let judge = Some(chain_came as Judge);
             done(sys::s2n_config_set_cert_validation_cb(
                 raw,
                 judge,
@@ -183,6 +183,34 @@ impl Config {
                 each_handshake,
             ))
         }
+    }
+
+    /// A client asks for tickets, and keeps those of TLS 1.3; see `Connection::take_tickets`.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn keep_tickets(&mut self) -> Result<(), &'static str> {
+        let (raw, came) = (self.raw(), Some(ticket_came as TicketCame));
+        // SAFETY: the callback has the type that is asked for, and needs no context of its own.
+        unsafe {
+            done(sys::s2n_config_set_session_tickets_onoff(raw, 1))?;
+            done(sys::s2n_config_set_session_ticket_cb(
+                raw,
+                came,
+                ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// A client keeps the secret that a TLS 1.3 server's certificates are encrypted with; see
+    /// `Connection::take_server_secret`.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn keep_server_secret(&mut self) -> Result<(), &'static str> {
+        let made = Some(secret_made as SecretMade);
+        // SAFETY: as above.
+        done(unsafe { sys::s2n_config_set_key_log_cb(self.raw(), made, ptr::null_mut()) })
     }
 
     /// Sessions by identifier, kept in `store`. The key seals what is put there, and tickets.

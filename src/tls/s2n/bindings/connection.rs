@@ -1,6 +1,6 @@
 //! One end of a connection, over memory.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,58 +9,10 @@ use s2n_tls_sys as sys;
 use zeroize::Zeroizing;
 
 use super::config::Config;
+use super::wires::{Wires, read, write};
 use super::{Stop, bytes, done, last_errno, last_error};
 use crate::tls::s2n::halves::MASTER;
 use crate::tls::s2n::policies::Version;
-
-/// What a call reads from and writes to. The pointers are set only during a call.
-struct Wires {
-    input: *const u8,
-    input_left: usize,
-    room: *mut u8,
-    room_left: usize,
-    /// What had no room.
-    spill: Vec<u8>,
-    /// s2n's place for the verdict about the peer's chain, once that has come.
-    waits_for_verdict: *mut sys::s2n_cert_validation_info,
-}
-
-unsafe extern "C" fn read(wires: *mut c_void, place: *mut u8, wanted: u32) -> c_int {
-    // SAFETY: `wires` is this connection's, and only this call refers to it. The input is `input_left`
-    // long, the place `wanted`; s2n's buffer is not in the input.
-    unsafe {
-        let wires = wires.cast::<Wires>();
-        let length = (*wires).input_left.min(wanted as usize);
-        if length == 0 {
-            *libc::__errno_location() = libc::EWOULDBLOCK;
-            return sys::s2n_status_code::FAILURE;
-        }
-        ptr::copy_nonoverlapping((*wires).input, place, length);
-        (*wires).input = (*wires).input.add(length);
-        (*wires).input_left -= length;
-        length as c_int
-    }
-}
-
-unsafe extern "C" fn write(wires: *mut c_void, from: *const u8, length: u32) -> c_int {
-    // SAFETY: as in `read`; the room is `room_left` long, and s2n's buffer is not in it.
-    unsafe {
-        let wires = wires.cast::<Wires>();
-        let length = length as usize;
-        let fits = match (*wires).spill.is_empty() {
-            true => length.min((*wires).room_left),
-            false => 0,
-        };
-        ptr::copy_nonoverlapping(from, (*wires).room, fits);
-        (*wires).room = (*wires).room.add(fits);
-        (*wires).room_left -= fits;
-        if fits < length {
-            let rest = std::slice::from_raw_parts(from.add(fits), length - fits);
-            (*wires).spill.extend_from_slice(rest);
-        }
-        length as c_int
-    }
-}
 
 unsafe extern "C" {
     /// s2n's own variable (tls/s2n_tls.h), which no function of its interface sets, and which a new
@@ -114,6 +66,8 @@ impl Connection {
             room_left: 0,
             spill: Vec::new(),
             waits_for_verdict: ptr::null_mut(),
+            tickets: Vec::new(),
+            server_secret: Zeroizing::default(),
         });
         let this = Self {
             raw,
@@ -413,6 +367,18 @@ impl Connection {
         Some(secret)
     }
 
+    /// A client's: what TLS 1.3 servers are resumed by, as [`Connection::resume`] takes it.
+    pub(in crate::tls::s2n) fn take_tickets(&mut self) -> Vec<Zeroizing<Vec<u8>>> {
+        // SAFETY: no call runs, so nothing else refers to the wires.
+        unsafe { std::mem::take(&mut (*self.wires.as_ptr()).tickets) }
+    }
+
+    /// A client's: the secret that a TLS 1.3 server's certificates are encrypted with; empty before.
+    pub(in crate::tls::s2n) fn take_server_secret(&mut self) -> Zeroizing<Vec<u8>> {
+        // SAFETY: as above.
+        unsafe { std::mem::take(&mut (*self.wires.as_ptr()).server_secret) }
+    }
+
     /// Lets the handshake go on, the peer's chain being accepted.
     ///
     /// # Errors
@@ -523,25 +489,4 @@ impl Drop for Connection {
             drop(Box::from_raw(self.wires.as_ptr()));
         }
     }
-}
-
-pub(super) type Judge = unsafe extern "C" fn(
-    *mut sys::s2n_connection,
-    *mut sys::s2n_cert_validation_info,
-    *mut c_void,
-) -> c_int;
-
-/// Leaves the verdict to the caller of `negotiate`, outside of C.
-pub(super) unsafe extern "C" fn chain_came(
-    connection: *mut sys::s2n_connection,
-    info: *mut sys::s2n_cert_validation_info,
-    _context: *mut c_void,
-) -> c_int {
-    // SAFETY: each connection has its own wires as its context (see `Connection::new`), and nothing else
-    // refers to them during a call.
-    unsafe {
-        let wires = sys::s2n_connection_get_ctx(connection).cast::<Wires>();
-        (*wires).waits_for_verdict = info;
-    }
-    sys::s2n_status_code::SUCCESS
 }

@@ -3,13 +3,14 @@
 //! certificates; a lock of memory (RLIMIT_MEMLOCK may be 0).
 //!
 //! * here: s2n-tls' start, and its errors;
-//! * `config`, `connection`: s2n-tls' two objects;
+//! * `config`, `connection`: s2n-tls' two objects; `wires`: what it calls back;
 //! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not.
 #![expect(unsafe_code, reason = "calls of C libraries")]
 
 mod aead;
 mod config;
 mod connection;
+mod wires;
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
