@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::require;
 use crate::support::openssl::Tool;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, installed, openssl, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, installed, openssl, proc, tls, wait_for};
 
 const KEY: &str = "8d5c8a1d3b0f4e6a92c7d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6071829";
 const OTHER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -440,6 +440,37 @@ fn certwatch_reads_the_file_again_by_itself() {
     keys.write(&format!("home:{OTHER}\n"));
     adit.wait_for_log("Configuration reloaded");
     echoes(&mut s_client(adit.address("test"), "home", OTHER, &[]));
+}
+
+#[test]
+fn keys_are_in_the_workers_of_such_services_alone_and_their_text_is_nowhere() {
+    require!(root);
+    require!(adit);
+    require!(program "openssl");
+    let (certs, upstream, keys) = (Certs::new(), Server::echo(), one("office", KEY));
+    let adit = Plan::new()
+        .global("setuid = nobody\nsetgid = nogroup")
+        .service("modern", upstream.line() + &certs.server().lines())
+        .service("test", upstream.line() + &keys.line())
+        .start();
+    echoes(&mut s_client(adit.address("test"), "office", KEY, &[]));
+    let digit = |nth: usize| u8::from_str_radix(&KEY[nth * 2..nth * 2 + 2], 16).expect("digits");
+    let binary: Vec<u8> = (0..KEY.len() / 2).map(digit).collect();
+    let roles = proc::roles(adit.pid());
+    let zygote = proc::children(roles.master)
+        .into_iter()
+        .find(|&pid| proc::title(pid).contains("zygote"))
+        .expect("a zygote");
+    let old = [vec![zygote], proc::children(zygote)].concat();
+    for pid in [&old[..], &roles.workers, &[roles.master, adit.pid()]].concat() {
+        let title = proc::title(pid);
+        assert_eq!(
+            proc::memory_holds(pid, &binary),
+            old.contains(&pid),
+            "{title}"
+        );
+        assert!(!proc::memory_holds(pid, &KEY.as_bytes()[8..56]), "{title}");
+    }
 }
 
 /// Each is refused before anything is bound, with the line and no key.

@@ -17,6 +17,7 @@ use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
 
 mod configurations;
+mod psk;
 
 /// What filters match on, without the parts that vary from run to run.
 const PHRASES: &[&str] = &[
