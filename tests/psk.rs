@@ -197,6 +197,21 @@ fn stunnel_is_served_and_serves() {
     server.wait_for_log("Key configured for PSK identity \"office\"");
 }
 
+/// The client's end is not old, and is served beside the other by the same worker.
+#[test]
+fn a_client_service_may_speak_tls_with_its_clients_too() {
+    require!(adit);
+    let certs = Certs::new();
+    let served = server_mode(one("office", KEY), "");
+    let pair = certs.server();
+    let (cert, key) = (pair.cert.display(), pair.key.display());
+    let front = format!("acceptTLS = yes\nacceptCert = {cert}\nacceptKey = {key}\n");
+    let adit = client_mode(served.address(), &served.keys, &front);
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut client = tls::connect(config, adit.address("test"));
+    peers::says_and_hears(&mut client, "both ways");
+}
+
 #[test]
 fn two_of_us_take_each_others_key() {
     require!(adit);

@@ -1,4 +1,4 @@
-//! Which workers serve a service. A service with old TLS is served by workers of its own, whose memory holds the
+//! Which workers serve a service. A service with old TLS, or with pre-shared keys, is served by workers of its own, whose memory holds the
 //! keys of such services alone: what speaks TLS 1.0 with a stranger is written in C, and RSA key exchange gives
 //! away every connection of a key that leaks.
 
@@ -10,7 +10,7 @@ use crate::tls::{Backend, Wanted};
 pub(crate) enum Group {
     /// TLS by rustls, or none.
     Modern,
-    /// Old TLS on an end.
+    /// Old TLS on an end, or pre-shared keys.
     Old,
 }
 

@@ -232,7 +232,7 @@ impl Handshake {
             Err(Refusal::Unserved(Unserved::Version)) => {
                 let mut sides = age::version(hello, *terms);
                 if psk.is_some() {
-                    sides = psk::explain(sides, hello);
+                    sides = psk::explain(sides, allowed, hello);
                 }
                 return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
                     .with(AlertDescription::ProtocolVersion));

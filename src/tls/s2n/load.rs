@@ -63,8 +63,8 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     let authentication = match &key {
         Some((key, _)) => Some(kind_of(key).ok_or_else(|| {
             let text =
-                "with TLS 1.0 and 1.1, and with the suites asked for, only RSA and ECDSA keys \
-                        are served: get one of these"
+                "with TLS 1.0 and 1.1, with PSKsecrets, and with the suites asked for, only RSA \
+                        and ECDSA keys are served: get one of these"
                     .to_owned();
             Problem::error("cert", text)
         })?),
@@ -138,9 +138,12 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
     let (options, names) = (wanted.options(), wanted.option_names());
     let low = backend::lowest(options).into();
     let high = backend::highest(options).into();
+    if options.curves.is_some() {
+        let text = "curves has no effect here: s2n-tls has P-256, P-384 and P-521";
+        problems.push(Problem::note("curves", text.into()));
+    }
     if options.psk_secrets.is_some() {
-        let allowed = psk::allowed(options, wanted.is_client(), (low, high), problems);
-        return allowed;
+        return psk::allowed(options, wanted.is_client(), (low, high), problems);
     }
     let mut suites = match &options.ciphers {
         None => policies::default_suites(low),
@@ -154,10 +157,6 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
             problems.push(Problem::warning("ciphersuites", text.into()));
         }
         suites.extend(tls13);
-    }
-    if options.curves.is_some() {
-        let text = "curves has no effect here: s2n-tls has P-256, P-384 and P-521";
-        problems.push(Problem::note("curves", text.into()));
     }
     Allowed { low, high, suites }
 }

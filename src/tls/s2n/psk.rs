@@ -21,6 +21,9 @@ use crate::tls::{Problem, notes};
 /// The suites that rustls would serve in TLS 1.2: keys that are shared are no reason for weaker ones.
 const FORWARD_SECRET: [u16; 6] = [0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8];
 
+/// TLS_AES_128_GCM_SHA256, which s2n prefers.
+const AES_128: u16 = 0x1301;
+
 /// Versions and suites of an end with pre-shared keys. What has no effect goes to `problems`.
 pub(super) fn allowed(
     options: &TlsOptions,
@@ -45,6 +48,11 @@ pub(super) fn allowed(
         Some(list) => load::listed(list, OptionNames::Usual, problems),
     };
     let mut tls13 = policies::tls13(options.ciphersuites.as_deref());
+    if !client && !tls13.contains(&AES_128) {
+        let text = "s2n-tls goes by an order of its own: a client that offers TLS_AES_128_GCM_SHA256 as \
+                    well is refused";
+        problems.push(Problem::note("ciphersuites", text.into()));
+    }
     if !client && options.cert.is_none() {
         tls13.retain(|code| has_sha256(*code));
     }
@@ -161,10 +169,10 @@ fn without_key(allowed: &Allowed, hello: &Hello) -> Refusal {
     }
 }
 
-/// A client that offers the PSK suites of TLS 1.2 needs TLS 1.3.
-pub(super) fn explain(mut sides: Sides, hello: &Hello) -> Sides {
+/// What helps a client without TLS 1.3: a lower bound does not, where there are keys alone.
+pub(super) fn explain(mut sides: Sides, allowed: &Allowed, hello: &Hello) -> Sides {
     let has_old = |code: &u16| crate::tls::suites::name(*code).contains("PSK");
-    if hello.suites.iter().any(has_old) {
+    if allowed.low == TLS13 || hello.suites.iter().any(has_old) {
         sides.help = Some(
             "adit has no PSK suites of TLS 1.2: the client needs a TLS library with TLS 1.3".into(),
         );

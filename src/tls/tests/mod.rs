@@ -11,6 +11,7 @@ mod old_refusals;
 mod old_trust;
 mod openssl;
 mod paths;
+mod psk;
 mod resumption;
 mod streams;
 mod verification;
