@@ -2,6 +2,7 @@
 //! Where the results differ, the file says why.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::require;
@@ -20,13 +21,16 @@ fn write(file: &File, certs: &Certs) -> std::path::PathBuf {
     let folder = certs.folder().join(file.name.replace(' ', "-"));
     fs::create_dir(&folder).expect("mkdir");
     // As a jail it must take the pid file of a user other than root.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    let open = PermissionsExt::from_mode(0o777);
     fs::set_permissions(&folder, open).expect("chmod");
     let pair = certs.server();
     let both = folder.join("both.pem");
     let pem = [&pair.cert, &pair.key].map(|path| fs::read_to_string(path).expect("a file"));
     fs::write(&both, pem.concat()).expect("writing");
-    fs::set_permissions(&both, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("chmod");
+    fs::set_permissions(&both, PermissionsExt::from_mode(0o600)).expect("chmod");
+    let psk = folder.join("psk.txt");
+    fs::write(&psk, "test1:oaP4EishaeSaishei6rio6xeeph3az\n").expect("writing");
+    fs::set_permissions(&psk, fs::Permissions::from_mode(0o600)).expect("chmod");
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     let text = file
         .text
@@ -35,6 +39,7 @@ fn write(file: &File, certs: &Certs) -> std::path::PathBuf {
         .replace("{cert}", &pair.cert.display().to_string())
         .replace("{key}", &pair.key.display().to_string())
         .replace("{both}", &both.display().to_string())
+        .replace("{psk}", &psk.display().to_string())
         .replace("{ca}", &certs.ca().display().to_string());
     let path = folder.join("stunnel.conf");
     fs::write(&path, text).expect("writing");

@@ -190,7 +190,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "certWatch",
         Scope::Global,
         "yes | no",
-        "reload by itself when a certificate, a key (a file of PSKsecrets too) or an authority's file changes",
+        "reload by itself when a certificate, a key (PSKsecrets too) or an authority's file changes",
     )
     .own()
     .example("certWatch = yes")

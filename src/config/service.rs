@@ -438,7 +438,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("PSKidentity", "IDENTITY", "client mode: the identity in the file of `PSKsecrets` to show to the server")
         .example("PSKidentity = office").unless_given("the first one in the file")
         .service(|draft, value| store!(draft.tls.psk_identity = Some(value.to_owned()))),
-    option("PSKsecrets", "FILE", "pre-shared keys, `IDENTITY:KEY` a line, in hexadecimal or as text, 16 bytes or more; TLS 1.3 uses them, and such sessions are not resumed")
+    option("PSKsecrets", "FILE", "pre-shared keys for TLS 1.3: `IDENTITY:KEY` a line, hexadecimal or text; without resumption")
         .example("PSKsecrets = /etc/adit/psk.txt").unless_given("none")
         .service(|draft, value| store!(draft.tls.psk_secrets = Some(given(value)?.into()))),
     option("requireCert", "yes | no", "refuse a peer without a certificate")

@@ -15,6 +15,8 @@ const LONGEST_IDENTITY: usize = 255;
 const LONGEST_KEY: usize = 512;
 /// In bytes: 128 bits.
 const SHORTEST_KEY: usize = 16;
+/// Of an identity that is unknown the log has no more than this, in bytes.
+const LONGEST_SHOWN: usize = 64;
 /// The log names no more identities than this.
 const NAMED: usize = 32;
 
@@ -32,7 +34,7 @@ pub(super) struct PreShared {
 impl PreShared {
     /// The identity for the log.
     pub(super) fn name(&self) -> String {
-        shown(&self.identity)
+        self.identity.escape_ascii().to_string()
     }
 }
 
@@ -42,10 +44,12 @@ impl fmt::Debug for PreShared {
     }
 }
 
-/// An identity for the log, which a peer may have chosen.
+/// An identity that a peer has chosen, for the log: it may be long, as a ticket of another server.
 pub(super) fn shown(identity: &[u8]) -> String {
-    let most = identity.len().min(LONGEST_IDENTITY);
-    identity[..most].escape_ascii().to_string()
+    match identity.split_at_checked(LONGEST_SHOWN) {
+        None => identity.escape_ascii().to_string(),
+        Some((start, _)) => format!("{}...", start.escape_ascii()),
+    }
 }
 
 /// The keys of a file; there is one at least.

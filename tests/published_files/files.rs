@@ -7,7 +7,7 @@ pub enum Ends {
     Refuses,
 }
 
-/// A file with `{dir}`, `{cert}`, `{key}`, `{both}` and `{ca}` in place of paths, and `{port}` in place
+/// A file with `{dir}`, `{cert}`, `{key}`, `{both}`, `{ca}` and `{psk}` in place of paths, and `{port}` in place
 /// of a free port.
 pub struct File {
     pub name: &'static str,
@@ -298,6 +298,26 @@ options = SINGLE_ECDH_USE
         stunnel: Some(Serves),
         adit: Serves,
         says: &["adit has no suite for DHE-RSA-AES128-GCM-SHA256 of ciphers", "`SINGLE_ECDH_USE` has no effect"],
+        differs: "",
+    },
+    File {
+        name: "pre-shared keys, as stunnel.org shows them",
+        text: "\
+[PSK server 1]
+accept = 127.0.0.1:0
+connect = 127.0.0.1:80
+ciphers = PSK
+PSKsecrets = {psk}
+
+[PSK client 1]
+client = yes
+accept = 127.0.0.1:0
+connect = 127.0.0.1:443
+PSKsecrets = {psk}
+",
+        stunnel: Some(Serves),
+        adit: Serves,
+        says: &["ciphers = PSK has no effect", "1 warning(s)"],
         differs: "",
     },
     File {

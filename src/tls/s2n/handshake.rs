@@ -21,7 +21,7 @@ use super::{Context, Role};
 use crate::log::Log;
 use crate::tls::failure::{During, Failure, Offence, garbage};
 use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
-use crate::tls::psk::{PreSharedKeys, shown};
+use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::{Negotiated, age, alerts, ciphers, notes};
 
@@ -182,8 +182,10 @@ impl Handshake {
                     }
                 }
                 Err(stop) => {
-                    if stop.is_wrong_key() {
-                        return Err(wrong_key(&connection, output));
+                    if stop.is_wrong_key()
+                        && let Some(refused) = self.wrong_key(&connection, output)
+                    {
+                        return Err(refused);
                     }
                     let blinding = connection.blinding();
                     let mut broken = Broken::by(self.explained(stop, input));
@@ -271,7 +273,11 @@ impl Handshake {
         };
         let version = connection.version();
         if !(allowed.low..=allowed.high).contains(&version) {
-            let sides = age::chosen_version(version.wire(), self.context.terms);
+            let mut sides = age::chosen_version(version.wire(), self.context.terms);
+            if self.shows_key() {
+                sides.help =
+                    Some("pre-shared keys need TLS 1.3, which the server must speak".into());
+            }
             return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
                 .with(AlertDescription::ProtocolVersion));
         }
@@ -334,6 +340,22 @@ impl Handshake {
             }
             Err(error) => Err(internal(&error.to_string())),
         }
+    }
+
+    /// The client does not prove that it knows a key; `None`: it is not about one of ours, but a ticket. s2n
+    /// would keep the client waiting, as after a record that cannot be decrypted; but this comparison takes the
+    /// same time for any proof, and the client may learn what is wrong (RFC 8446, section 6.2).
+    fn wrong_key(&self, connection: &Connection, output: &mut Vec<u8>) -> Option<Broken> {
+        let Role::Server {
+            psk: Some(keys), ..
+        } = &self.context.role
+        else {
+            return None;
+        };
+        let key = keys.find(&connection.identity()?)?;
+        let alert = AlertDescription::DecryptError;
+        output.extend(plain_alert(3, alert));
+        Some(Broken::by(Offence::WrongKey(key.name())).with(alert))
     }
 
     /// What stopped s2n, with what the two sides have.
@@ -463,16 +485,6 @@ impl Broken {
         }
         self
     }
-}
-
-/// The client does not prove its key. s2n would keep it waiting, as after a record that cannot be decrypted;
-/// but that comparison takes the same time for any proof, and the client may learn what is wrong (RFC 8446,
-/// section 6.2).
-fn wrong_key(connection: &Connection, output: &mut Vec<u8>) -> Broken {
-    let alert = AlertDescription::DecryptError;
-    output.extend(plain_alert(3, alert));
-    let identity = connection.identity().unwrap_or_default();
-    Broken::by(Offence::WrongKey(shown(&identity))).with(alert)
 }
 
 /// The alert for an error that s2n does not blind, before anything is encrypted; s2n itself would say
