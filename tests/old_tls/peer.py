@@ -30,6 +30,9 @@ def settings(options):
     found = HandshakeSettings()
     found.minVersion = VERSIONS[options.min or options.version]
     found.maxVersion = VERSIONS[options.version]
+    # A server goes by these, whatever the limits are, where the client names its versions in the extension.
+    spoken = VERSIONS.values()
+    found.versions = [v for v in spoken if found.minVersion <= v <= found.maxVersion]
     found.minKeySize = 1024
     found.cipherNames = options.cipher.split(",")
     found.keyExchangeNames = options.kx.split(",")
