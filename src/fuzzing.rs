@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("hellos", crate::tls::fuzzing::hellos),
     ("imap", |script| conversation(Protocol::Imap, script)),
     ("keys", crate::tls::fuzzing::keys),
+    ("listening", crate::cli::listen_in::fuzz),
     ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("offers", offers),
     ("opening", opening),

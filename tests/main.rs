@@ -26,6 +26,7 @@ mod counters;
 mod differences;
 mod encrypted_keys;
 mod first_byte;
+mod listen_in;
 mod logs;
 mod mail_programs;
 mod mail_servers;

@@ -4,10 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
 use super::commands::COMMANDS;
+use super::listen_in::{self, Mail};
 use crate::config;
 
 /// A parsed command line.
@@ -43,6 +45,8 @@ pub enum Command {
     Stop(ControlAt),
     /// `adit demo`.
     Demo,
+    /// `adit listen-in`: say what a program speaks.
+    ListenIn(listen_in::Asked),
     /// `adit -version`.
     Version,
     /// `adit -help`.
@@ -145,7 +149,7 @@ pub fn parse(
     let mut arguments = arguments.into_iter().map(lengthened).peekable();
     let command = match arguments.peek().and_then(|first| first.to_str()) {
         Some(
-            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "man"
+            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "listen-in" | "man"
             | "completions"),
         ) if !as_stunnel => name.to_owned(),
         _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
@@ -158,6 +162,7 @@ pub fn parse(
         "reload" => reload(parser),
         "status" => status(parser),
         "stop" => stop(parser),
+        "listen-in" => listen_in(parser),
         "man" => Ok(Command::Man(one_word(parser)?)),
         "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
@@ -338,6 +343,36 @@ fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         Some(Long("help") | Short('h')) => Ok(Command::Help),
         Some(argument) => Err(argument.unexpected().into()),
     }
+}
+
+fn listen_in(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut accept, mut protocol, mut timeout) = (None, None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("accept") => accept = Some(parser.value()?.string()?),
+            Long("protocol") => {
+                let name = parser.value()?.string()?;
+                let known = Mail::named(&name).ok_or_else(|| {
+                    UsageError(format!(
+                        "'--protocol' takes smtp, pop3 or imap, not '{name}'"
+                    ))
+                })?;
+                protocol = Some(known);
+            }
+            Long("timeout") => {
+                let seconds: u32 = parser.value()?.parse()?;
+                timeout = Some(Duration::from_secs(seconds.into()));
+            }
+            Long("help") | Short('h') => return Ok(Command::Help),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let accept = accept.ok_or("adit listen-in needs '--accept'")?;
+    Ok(Command::ListenIn(listen_in::Asked {
+        accept,
+        protocol,
+        timeout,
+    }))
 }
 
 /// The parts of a configuration given so far.

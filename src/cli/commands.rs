@@ -140,4 +140,33 @@ pub const COMMANDS: &[CommandDef] = &[
         flags: &[],
         takes_file: false,
     },
+    CommandDef {
+        name: "listen-in",
+        arguments: "--accept [HOST:]PORT [--protocol P] [--timeout SECONDS]",
+        summary: "take one connection, say what that program speaks, and which configuration suits it",
+        details: "Start it, let the program connect to that port, and read the report on standard output: \
+             the program's versions and suites of TLS, the name it asks for, whether it waits for a \
+             greeting, whether it uses STARTTLS or speaks plain; and a service to be pasted into the \
+             configuration. The connection goes nowhere, and the program is told an error. It needs neither \
+             a configuration nor root. A connection that says nothing and closes is not counted.",
+        flags: &[
+            flag(
+                "--accept",
+                "[HOST:]PORT",
+                "address to listen on; without HOST every address of this machine",
+            ),
+            flag(
+                "--protocol",
+                "smtp | pop3 | imap",
+                "greet a program that waits for it as such a server, and offer STARTTLS; by default what \
+                 the port says (25, 587, 110, 143, also 1587 and the like)",
+            ),
+            flag(
+                "--timeout",
+                "SECONDS",
+                "fail if no program has connected by then",
+            ),
+        ],
+        takes_file: false,
+    },
 ];

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod demo;
 mod held;
 mod help;
+pub mod listen_in;
 pub mod man;
 mod passed;
 mod reload;
@@ -107,6 +108,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             None => no_such(&shell, &completions::SHELLS),
         },
         Command::Demo => demo::run(),
+        Command::ListenIn(asked) => listen_in::run(&asked),
         Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
         Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),
         Command::Sockets if as_stunnel => tell(format_args!("{}", stunnel::SocketOptions)),

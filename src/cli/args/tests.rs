@@ -72,6 +72,21 @@ fn commands_are_understood() {
         (&["man", "adit.8"], Command::Man("adit.8".into())),
         (&["completions", "zsh"], Command::Completions("zsh".into())),
         (&["demo"], Command::Demo),
+        (
+            &[
+                "listen-in",
+                "--accept",
+                "h:1587",
+                "--protocol",
+                "smtp",
+                "--timeout=9",
+            ],
+            Command::ListenIn(listen_in::Asked {
+                accept: "h:1587".into(),
+                protocol: Some(Mail::Smtp),
+                timeout: Some(Duration::from_secs(9)),
+            }),
+        ),
     ] {
         assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
     }
@@ -181,6 +196,13 @@ fn what_is_not_understood_is_named() {
         (&["stop", "--control", "/c", "a"], "--control"),
         (&["stop", "--json"], "--json"),
         (&["demo", "a"], "a"),
+        (&["listen-in"], "--accept"),
+        (&["listen-in", "--accept", "1", "a"], "a"),
+        (
+            &["listen-in", "--accept", "1", "--protocol", "nntp"],
+            "nntp",
+        ),
+        (&["listen-in", "--accept", "1", "--timeout", "x"], "x"),
     ] {
         let error = parsed(arguments).unwrap_err();
         assert!(error.contains(word), "{arguments:?}: {error}");

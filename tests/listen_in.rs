@@ -1,0 +1,552 @@
+//! `adit listen-in` says what a program speaks, and which configuration suits it: for the hellos of real
+//! clients in `tests/hellos`, for STARTTLS and for plain programs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::{Certs, DEADLINE, Plan};
+
+/// A running `adit listen-in`.
+struct Listening {
+    child: Child,
+    progress: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl Listening {
+    #[track_caller]
+    fn start(arguments: &[&str]) -> Listening {
+        let mut child = Command::new(program())
+            .args(["listen-in", "--accept", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starting the program");
+        let stderr = child.stderr.take().expect("a pipe");
+        let mut progress = BufReader::new(stderr);
+        let mut line = String::new();
+        progress.read_line(&mut line).expect("its first line");
+        let address = line
+            .strip_prefix("Listening on ")
+            .and_then(|rest| rest.split(": ").next()?.parse().ok());
+        Listening {
+            child,
+            progress,
+            address: address.unwrap_or_else(|| panic!("no address in {line:?}")),
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connecting");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream
+    }
+
+    /// Its exit status, its report, and what it said meanwhile.
+    fn ends(mut self) -> (Option<i32>, String, String) {
+        let (mut report, mut said) = (String::new(), String::new());
+        let mut stdout = self.child.stdout.take().expect("a pipe");
+        stdout.read_to_string(&mut report).expect("the report");
+        self.progress.read_to_string(&mut said).expect("the rest");
+        let status = self.child.wait().expect("its end");
+        (status.code(), report, said)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // It has ended already, unless a test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn hellos() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hellos")
+}
+
+/// The bytes in a file of hexadecimal digits, with comments.
+fn hello(name: &str) -> Vec<u8> {
+    let path = hellos().join(format!("{name}.hex"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let digits = digits.as_bytes().chunks(2);
+    digits
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).expect("digits");
+            u8::from_str_radix(pair, 16).expect("digits")
+        })
+        .collect()
+}
+
+/// The report about a client that says this at once.
+fn report(arguments: &[&str], words: &[u8]) -> String {
+    let listening = Listening::start(arguments);
+    let mut client = listening.connect();
+    client.write_all(words).expect("sending");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("the answer");
+    drop(client);
+    let (status, report, said) = listening.ends();
+    assert_eq!(status, Some(0), "{said}");
+    if words[0] == 22 || words[0] & 0x80 != 0 {
+        // A fatal alert, handshake_failure.
+        assert_eq!(answer, [21, 3, 1, 0, 2, 2, 40]);
+    }
+    report
+}
+
+/// The report with its line breaks as blanks.
+fn in_one_line(report: &str) -> String {
+    report.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Words that stand in the report about each hello, and words that do not.
+type Expected<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+const OLD_OPTIONS: [&str; 2] = ["acceptSSLVersionMin", "acceptCiphers"];
+const TLS10: &str = "versions TLS 1.0 at most";
+const MIN10: &str = "acceptSSLVersionMin = TLSv1 ";
+
+const EXPECTED: &[Expected<'_>] = &[
+    (
+        "adit-rustls-0.23",
+        &["TLS 1.3, TLS 1.2 suites", "X25519MLKEM768", "ML-DSA-44"],
+        &OLD_OPTIONS,
+    ),
+    (
+        "curl-7.88-https",
+        &[
+            "protocols (ALPN) h2, http/1.1",
+            "It asks for www.example.com",
+        ],
+        &OLD_OPTIONS,
+    ),
+    (
+        "curl-7.88-starttls",
+        &["TLS 1.3", "server name (SNI) mail.example.com"],
+        &OLD_OPTIONS,
+    ),
+    (
+        "fetchmail-6.4",
+        &[TLS10, MIN10, "ECDHE-RSA-AES256-SHA"],
+        &["acceptCiphers"],
+    ),
+    (
+        "gnutls-3.7",
+        &["TLS 1.3, TLS 1.2, TLS 1.1, TLS 1.0", "ffdhe2048"],
+        &OLD_OPTIONS,
+    ),
+    (
+        "gnutls-3.7-3des",
+        &[
+            TLS10,
+            "suites DES-CBC3-SHA server",
+            "extensions none",
+            "3DES",
+            MIN10,
+            "--sha1",
+        ],
+        &["acceptCiphers"],
+    ),
+    (
+        "gnutls-3.7-rc4",
+        &[
+            "suites RC4-SHA, RC4-MD5 server",
+            "RFC 7465",
+            "acceptCiphers = RC4-SHA:RC4-MD5",
+            MIN10,
+        ],
+        &[],
+    ),
+    (
+        "gnutls-3.7-tls11",
+        &["versions TLS 1.1 at most", "acceptSSLVersionMin = TLSv1.1"],
+        &["acceptCiphers"],
+    ),
+    (
+        "java-17",
+        &[
+            "TLS 1.3, TLS 1.2",
+            "TLS_AES_256_GCM_SHA384",
+            "mail.example.com",
+        ],
+        &OLD_OPTIONS,
+    ),
+    (
+        "java-17-ssl2",
+        &["form that of SSLv2", TLS10, "ECDH-ECDSA-AES256-SHA", MIN10],
+        &["acceptCiphers"],
+    ),
+    (
+        "java-17-tls10",
+        &["versions TLS 1.0 suites", MIN10, "groups"],
+        &["form", "acceptCiphers"],
+    ),
+    ("ldapsearch-2.5", &["TLS 1.3", "no SNI"], &OLD_OPTIONS),
+    ("msmtp-1.8", &["TLS 1.3"], &OLD_OPTIONS),
+    ("ncat-7.93", &["TLS 1.3"], &OLD_OPTIONS),
+    (
+        "node-20",
+        &["TLS 1.3, TLS 1.2", "mail.example.com"],
+        &OLD_OPTIONS,
+    ),
+    (
+        "nss-3.87",
+        &["TLS 1.3", "TLS_AES_128_GCM_SHA256"],
+        &OLD_OPTIONS,
+    ),
+    (
+        "nss-3.87-ssl3",
+        &[
+            "versions SSLv3 ",
+            "RC4-MD5",
+            "does not speak SSLv3",
+            "plain",
+        ],
+        &["acceptTLS"],
+    ),
+    (
+        "nss-3.87-tls10",
+        &[TLS10, "RC4-SHA", "DES-CBC3-SHA", MIN10],
+        &["acceptCiphers", "Its best cipher"],
+    ),
+    (
+        "nss-3.87-tls10-3des",
+        &[
+            TLS10,
+            "suites DES-CBC3-SHA server",
+            "Its best cipher is 3DES",
+            MIN10,
+        ],
+        &["acceptCiphers"],
+    ),
+    (
+        "openssl-3.0",
+        &[
+            "TLS 1.3, TLS 1.2",
+            "ECDHE-RSA-CHACHA20-POLY1305",
+            "resumption by tickets",
+        ],
+        &OLD_OPTIONS,
+    ),
+    (
+        "openssl-3.0-dhe",
+        &[
+            "versions TLS 1.2 at most",
+            "acceptCiphers = DHE-RSA-AES256-SHA",
+        ],
+        &["acceptSSLVersionMin"],
+    ),
+    (
+        "openssl-3.0-tls10",
+        &[TLS10, "AES128-SHA", MIN10],
+        &["3DES", "acceptCiphers"],
+    ),
+    (
+        "openssl-3.0-tls11-fallback",
+        &["TLS 1.1 at most", "TLS_FALLBACK_SCSV", "first try"],
+        &[],
+    ),
+    (
+        "openssl-3.0-tls12",
+        &[
+            "versions TLS 1.2 at most",
+            "`adit ca --name mail.example.com`",
+        ],
+        &OLD_OPTIONS,
+    ),
+    (
+        "python-3.11",
+        &["TLS 1.3", "mail.example.com"],
+        &OLD_OPTIONS,
+    ),
+    ("s-nail-14.9", &["TLS 1.3"], &OLD_OPTIONS),
+    (
+        "schannel-xp",
+        &[
+            TLS10,
+            "EXP1024-RC4-SHA",
+            "DES-CBC3-SHA",
+            "extensions none",
+            "RFC 5746 is unknown",
+            "XP SP3",
+            MIN10,
+        ],
+        &["acceptCiphers"],
+    ),
+    (
+        "schannel-xp-ssl2",
+        &[TLS10, "form that of SSLv2", "DHE-DSS-DES-CBC3-SHA", MIN10],
+        &["acceptCiphers"],
+    ),
+    (
+        "ssl2-only",
+        &["versions SSLv2 ", "does not speak SSLv2", "TLS 1.0"],
+        &["acceptTLS"],
+    ),
+    ("swaks-ssleay", &["TLS 1.3"], &OLD_OPTIONS),
+    (
+        "tlslite-0.8-ssl3",
+        &["versions SSLv3 ", "does not speak SSLv3"],
+        &["acceptTLS"],
+    ),
+    (
+        "tlslite-0.8-tls10-3des",
+        &[TLS10, "suites DES-CBC3-SHA server", MIN10],
+        &["acceptCiphers"],
+    ),
+    (
+        "tlslite-0.8-tls10-rc4",
+        &[TLS10, "RFC 7465", "acceptCiphers = RC4-SHA:RC4-MD5"],
+        &[],
+    ),
+    (
+        "tlslite-0.8-tls11",
+        &[
+            "versions TLS 1.1 at most",
+            "AES128-SHA",
+            "acceptSSLVersionMin = TLSv1.1",
+        ],
+        &["acceptCiphers"],
+    ),
+    ("wget-1.21", &["TLS 1.3"], &OLD_OPTIONS),
+];
+
+#[test]
+fn the_hellos_of_real_clients_are_told_in_words() {
+    require!(adit);
+    for (name, words, not) in EXPECTED {
+        let report = in_one_line(&report(&[], &hello(name)));
+        assert!(report.starts_with("It speaks TLS from the first byte."));
+        for word in *words {
+            // A word at the very end has no blank behind it.
+            assert!(
+                format!("{report} ").contains(word),
+                "{name}: {word}: {report}"
+            );
+        }
+        for word in *not {
+            assert!(!report.contains(word), "{name}: {word}: {report}");
+        }
+    }
+}
+
+#[test]
+fn every_hello_of_the_corpus_has_its_words() {
+    let files = fs::read_dir(hellos()).expect("the corpus").flatten();
+    let files: BTreeSet<String> = files
+        .map(|file| file.path())
+        .map(|path| {
+            path.file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let expected = EXPECTED.iter().map(|(name, _, _)| (*name).to_owned());
+    assert_eq!(files, expected.collect());
+    assert!(files.len() >= 20);
+}
+
+#[test]
+fn a_silent_client_is_greeted_and_may_start_tls() {
+    require!(adit);
+    for (protocol, greeting, asks, answer) in [
+        (
+            "smtp",
+            "220 ",
+            "EHLO pc.example.com\r\nSTARTTLS\r\n",
+            "220 Ready",
+        ),
+        ("pop3", "+OK", "STLS\r\n", "+OK Begin"),
+        ("imap", "* OK", "1 STARTTLS\r\n", "1 OK"),
+    ] {
+        let listening = Listening::start(&["--protocol", protocol]);
+        let mut client = BufReader::new(listening.connect());
+        let mut line = String::new();
+        client.read_line(&mut line).expect("a greeting");
+        assert!(line.starts_with(greeting), "{line}");
+        client
+            .get_mut()
+            .write_all(asks.as_bytes())
+            .expect("sending");
+        while !line.starts_with(answer) {
+            line.clear();
+            assert!(
+                client.read_line(&mut line).expect("an answer") > 0,
+                "{protocol}"
+            );
+        }
+        let hello = hello("schannel-xp");
+        client.get_mut().write_all(&hello).expect("sending");
+        drop(client);
+        let (status, report, _) = listening.ends();
+        assert_eq!(status, Some(0));
+        let command = if protocol == "pop3" {
+            "STLS"
+        } else {
+            "STARTTLS"
+        };
+        let words = format!("It waits for the greeting and then asks for TLS, by {command}.");
+        assert!(report.starts_with(&words), "{report}");
+        let option = format!("acceptProtocol = {protocol}\n");
+        assert!(report.contains(&option), "{report}");
+        assert!(report.contains(&format!("[{protocol}]\n")), "{report}");
+    }
+}
+
+#[test]
+fn a_program_that_goes_on_in_plain_is_told_and_its_password_is_not_shown() {
+    require!(adit);
+    let listening = Listening::start(&["--protocol", "pop3"]);
+    let mut client = BufReader::new(listening.connect());
+    let mut line = String::new();
+    client.read_line(&mut line).expect("a greeting");
+    let words = "USER miner\r\nPASS gallery-level-7\r\n";
+    client
+        .get_mut()
+        .write_all(words.as_bytes())
+        .expect("sending");
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).expect("the answers");
+    assert!(answers.starts_with("-ERR "), "{answers}");
+    drop(client);
+    let (status, report, said) = listening.ends();
+    assert_eq!(status, Some(0), "{said}");
+    let line = in_one_line(&report);
+    assert!(line.contains("goes on with USER in plain"), "{report}");
+    assert!(!report.contains("acceptTLS"), "{report}");
+    for secret in ["miner", "gallery"] {
+        assert!(!report.contains(secret) && !said.contains(secret));
+    }
+}
+
+#[test]
+fn a_program_that_waits_or_speaks_first_in_plain_is_told() {
+    require!(adit);
+    let listening = Listening::start(&[]);
+    let client = listening.connect();
+    let (status, waits, _) = listening.ends();
+    drop(client);
+    assert_eq!(status, Some(0));
+    assert!(waits.contains("waits for a greeting"), "{waits}");
+    assert!(waits.contains("--protocol"), "{waits}");
+    let web = report(&[], b"GET / HTTP/1.0\r\n\r\n");
+    assert!(web.starts_with("It speaks first, in plain: HTTP."), "{web}");
+    let broken = report(&[], b"\x16\x03\x01\0\x04\x02\0\0\0");
+    assert!(broken.contains("no ClientHello"), "{broken}");
+}
+
+#[test]
+fn a_connection_without_a_word_does_not_count() {
+    require!(adit);
+    let mut listening = Listening::start(&[]);
+    listening
+        .connect()
+        .shutdown(Shutdown::Both)
+        .expect("closing");
+    let mut said = String::new();
+    while !said.contains("without a word") {
+        said.clear();
+        let length = listening.progress.read_line(&mut said).expect("a line");
+        assert!(length > 0, "it ended");
+    }
+    let mut client = listening.connect();
+    client.write_all(b"SSH-2.0-x\r\n").expect("sending");
+    drop(client);
+    let (status, report, _) = listening.ends();
+    assert_eq!(status, Some(0));
+    assert!(report.contains("SSH"), "{report}");
+}
+
+#[test]
+fn what_keeps_it_from_listening_is_told() {
+    require!(adit);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(program())
+            .arg("listen-in")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("running it");
+        assert!(output.stdout.is_empty());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let us = format!("(PID {})", std::process::id());
+    for (arguments, status, words) in [
+        (
+            &["--accept", &*address][..],
+            1,
+            &["Address already in use", &us][..],
+        ),
+        (
+            &["--accept", "192.0.2.1:1465"],
+            1,
+            &["does not have that address"],
+        ),
+        (
+            &["--accept", "127.0.0.1:0", "--timeout", "0"],
+            1,
+            &["no program has connected"],
+        ),
+        (
+            &["--accept", "127.0.0.1:70000"],
+            1,
+            &["`70000` is not a port"],
+        ),
+        (&["--accept", "/run/x"], 1, &["is a path"]),
+        (&[], 2, &["--accept"]),
+        (&["--accept", "0", "--protocol", "ftp"], 2, &["ftp", "smtp"]),
+    ] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(status), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_service_that_it_suggests_passes_a_check() {
+    require!(adit);
+    let certs = Certs::new();
+    let pair = certs.server();
+    let suggested = [
+        report(&[], &hello("openssl-3.0")),
+        report(&[], b"EHLO pc.example.com\r\n"),
+    ];
+    for report in suggested {
+        let (_, section) = report.split_once("\n[").expect("a section");
+        let (section, _) = section.split_once("\n\n").unwrap_or((section, ""));
+        let mut text = format!("[{section}\n{}", certs.ca_line());
+        for (name, file) in [("pem", &pair.cert), ("key", &pair.key)] {
+            let file = file.display().to_string();
+            text = text.replace(&format!("/etc/adit/ca/server.{name}"), &file);
+        }
+        for host in ["smtp", "server"] {
+            text = text.replace(&format!("{host}.example.com"), "localhost");
+        }
+        let plan = Plan::new().verbatim(text);
+        // Writes the file.
+        let _ = plan.command();
+        let output = Command::new(program())
+            .arg("check")
+            .arg(plan.file())
+            .output()
+            .expect("running it");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+}
