@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("opening", opening),
     ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),
+    ("requests", crate::cli::ca::fuzz),
     ("resolver", crate::helper::resolver::fuzz),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("socks", |script| conversation(Protocol::Socks, script)),

@@ -523,6 +523,9 @@ fn the_service_that_it_suggests_passes_a_check() {
     require!(adit);
     let certs = Certs::new();
     let pair = certs.server();
+    let both = certs.folder().join("both.pem");
+    let parts = [&pair.key, &pair.cert].map(|file| fs::read_to_string(file).expect("reading"));
+    fs::write(&both, parts.concat()).expect("writing");
     let suggested = [
         report(&[], &hello("openssl-3.0")),
         report(&[], b"EHLO pc.example.com\r\n"),
@@ -531,10 +534,8 @@ fn the_service_that_it_suggests_passes_a_check() {
         let (_, section) = report.split_once("\n[").expect("a section");
         let (section, _) = section.split_once("\n\n").unwrap_or((section, ""));
         let mut text = format!("[{section}\n{}", certs.ca_line());
-        for (name, file) in [("pem", &pair.cert), ("key", &pair.key)] {
-            let file = file.display().to_string();
-            text = text.replace(&format!("/etc/adit/ca/server.{name}"), &file);
-        }
+        // It holds the key too, as `adit ca` makes it.
+        text = text.replace("/etc/adit/ca/server.pem", &both.display().to_string());
         for host in ["smtp", "server"] {
             text = text.replace(&format!("{host}.example.com"), "localhost");
         }

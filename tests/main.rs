@@ -17,6 +17,7 @@ mod advice;
 mod backend_offers;
 mod bad_input;
 mod both_ends;
+mod ca;
 mod cert_watch;
 mod cipher_order;
 mod command_line;

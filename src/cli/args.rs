@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use super::ca;
 use super::commands::COMMANDS;
 use super::listen_in::{self, Mail};
 use crate::config;
@@ -45,6 +46,8 @@ pub enum Command {
     Stop(ControlAt),
     /// `adit demo`.
     Demo,
+    /// `adit ca`: a local authority and its certificate.
+    Ca(ca::Asked),
     /// `adit listen-in`: say what a program speaks.
     ListenIn(listen_in::Asked),
     /// `adit -version`.
@@ -149,8 +152,8 @@ pub fn parse(
     let mut arguments = arguments.into_iter().map(lengthened).peekable();
     let command = match arguments.peek().and_then(|first| first.to_str()) {
         Some(
-            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "listen-in" | "man"
-            | "completions"),
+            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "listen-in" | "ca"
+            | "man" | "completions"),
         ) if !as_stunnel => name.to_owned(),
         _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
     };
@@ -163,6 +166,7 @@ pub fn parse(
         "status" => status(parser),
         "stop" => stop(parser),
         "listen-in" => listen_in(parser),
+        "ca" => local_authority(parser),
         "man" => Ok(Command::Man(one_word(parser)?)),
         "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
@@ -373,6 +377,39 @@ fn listen_in(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         protocol,
         timeout,
     }))
+}
+
+fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut dir, mut what) = (PathBuf::from(ca::FOLDER), None);
+    let (mut names, mut sha1, mut force, mut serve) = (Vec::new(), false, false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("dir") => dir = parser.value()?.into(),
+            Long("name") if what.is_none() => {
+                let text = parser.value()?.string()?;
+                names.push(ca::Name::parse(&text).ok_or_else(|| {
+                    UsageError(format!("'{text}' is neither a host name nor an address"))
+                })?);
+            }
+            Long("sha1") if what.is_none() => sha1 = true,
+            Long("force") if what == Some("renew") => force = true,
+            Long("serve") if what == Some("show") => serve = Some(parser.value()?.string()?),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Value(word) if what.is_none() && names.is_empty() && !sha1 && word == "renew" => {
+                what = Some("renew");
+            }
+            Value(word) if what.is_none() && names.is_empty() && !sha1 && word == "show" => {
+                what = Some("show");
+            }
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let what = match what {
+        Some("renew") => ca::What::Renew { force },
+        Some(_) => ca::What::Show { serve },
+        None => ca::What::Make { names, sha1 },
+    };
+    Ok(Command::Ca(ca::Asked { dir, what }))
 }
 
 /// The parts of a configuration given so far.

@@ -169,4 +169,44 @@ pub const COMMANDS: &[CommandDef] = &[
         ],
         takes_file: false,
     },
+    CommandDef {
+        name: "ca",
+        arguments: "[renew | show] [--dir DIRECTORY] [...]",
+        summary: "make a local authority and a certificate that old programs take, for `acceptCert`",
+        details: "It makes what is not there yet: an authority for twenty years, which it never overwrites, \
+             and a certificate for two, with an RSA key, for the names and addresses of this machine. \
+             `adit ca renew` makes a new certificate from the same authority when less than a third of \
+             the old one's life is left, so it can be called daily; `certWatch` then serves it. \
+             `adit ca show` shows both, with the authority's fingerprints, and `--serve` gives the \
+             authority's certificate once to a browser on the LAN, which offers to install it. Keys stay \
+             readable by their owner alone.",
+        flags: &[
+            flag(
+                "--dir",
+                "DIRECTORY",
+                "where the files are; /etc/adit/ca unless given",
+            ),
+            flag(
+                "--name",
+                "NAME",
+                "make the certificate out to this name or address too; the first one is its common name",
+            ),
+            flag(
+                "--sha1",
+                "",
+                "sign with SHA-1, for programs older than Windows XP SP3",
+            ),
+            flag(
+                "--force",
+                "",
+                "with `renew`: whatever is left of the old certificate's life",
+            ),
+            flag(
+                "--serve",
+                "[HOST:]PORT",
+                "with `show`: give the authority's certificate over plain HTTP, once",
+            ),
+        ],
+        takes_file: false,
+    },
 ];

@@ -7,7 +7,7 @@ mod report;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::config::{self, Endpoint};
+use super::listener::{self, ListenError, canonical, is_passing, take_leave};
 use crate::log::Reason;
-use crate::supervisor::holder;
 use hearing::{Finding, Hearing};
 use report::Report;
 
@@ -25,9 +24,6 @@ pub use hearing::Mail;
 
 /// What a program gets that has sent its hello: a fatal handshake_failure (RFC 5246, section 7.2).
 const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
-/// How long the program may take its time to close, so that the alert reaches it before a reset does.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// What to listen for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -53,12 +49,8 @@ pub fn run(asked: &Asked) -> ExitCode {
 /// Why there is no report.
 #[derive(Debug)]
 enum Failure {
-    /// The text is no address, for a reason that has its remedy.
-    Address(String),
-    /// The host of `--accept` does not resolve.
-    Resolve(String, io::Error),
-    /// The address cannot be listened on.
-    Bind(SocketAddr, io::Error),
+    /// There is no listener.
+    Listen(ListenError),
     /// Waiting, or talking to the program, failed.
     Wait(io::Error),
     /// No program came within this time.
@@ -71,31 +63,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("listen-in: ")?;
         match self {
-            Failure::Address(text) => f.write_str(text),
-            Failure::Resolve(host, error) => write!(
-                f,
-                "{host}: {} ({})",
-                Reason(error),
-                crate::remedy::RESOLVING
-            ),
-            Failure::Bind(address, error) => {
-                write!(f, "{address}: {}", Reason(error))?;
-                match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::EADDRINUSE) => {
-                        if let Some(holder) = holder::of_tcp(*address) {
-                            write!(f, ": {holder} has it")?;
-                        }
-                        f.write_str(" (stop that program, or give another port)")
-                    }
-                    Some(Errno::EACCES) => f.write_str(
-                        " (a port below 1024 is for root alone: start it as root, or take one from 1024 on)",
-                    ),
-                    Some(Errno::EADDRNOTAVAIL) => {
-                        f.write_str(" (this machine does not have that address: `ip address` lists its own)")
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Failure::Listen(error) => error.fmt(f),
             Failure::Wait(error) => write!(f, "waiting for a program: {}", Reason(error)),
             Failure::NoProgram(time) => write!(
                 f,
@@ -109,7 +77,7 @@ impl fmt::Display for Failure {
 
 /// The report goes to `out`, what happens until then to `progress`.
 fn listen_in(asked: &Asked, out: &mut dyn Write, progress: &mut dyn Write) -> Result<(), Failure> {
-    let listener = bind(&asked.accept)?;
+    let listener = listener::listen(&asked.accept).map_err(Failure::Listen)?;
     let address = listener.local_addr().map_err(Failure::Wait)?;
     // Standard error may be closed; the report is what counts.
     let _ = writeln!(
@@ -154,53 +122,6 @@ fn listen_in(asked: &Asked, out: &mut dyn Write, progress: &mut dyn Write) -> Re
             .and_then(|()| out.flush())
             .map_err(Failure::Report);
     }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
-    matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
-}
-
-/// IPv4 addresses as such, also those of a socket of both families.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-fn bind(accept: &str) -> Result<TcpListener, Failure> {
-    let (host, port) = match config::accept_address(accept).map_err(Failure::Address)? {
-        Endpoint::Tcp { host, port } => (host, port),
-        Endpoint::Unix(_) => {
-            let text = format!("'{accept}' is a path: give a port, or an address and a port");
-            return Err(Failure::Address(text));
-        }
-    };
-    let addresses: Vec<SocketAddr> = match &host {
-        Some(host) => (host.as_str(), port)
-            .to_socket_addrs()
-            .map_err(|error| Failure::Resolve(host.clone(), error))?
-            .collect(),
-        // Both families by one socket, where the system has IPv6.
-        None => [
-            IpAddr::from(Ipv6Addr::UNSPECIFIED),
-            Ipv4Addr::UNSPECIFIED.into(),
-        ]
-        .map(|ip| SocketAddr::new(ip, port))
-        .to_vec(),
-    };
-    let mut failure = Failure::Address(format!("'{accept}' has no address"));
-    for address in addresses {
-        match TcpListener::bind(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => {
-                let taken = error.kind() == io::ErrorKind::AddrInUse;
-                failure = Failure::Bind(address, error);
-                if taken {
-                    break;
-                }
-            }
-        }
-    }
-    Err(failure)
 }
 
 /// Waits for a connection, until `deadline`, which is `time` after the beginning.
@@ -258,24 +179,6 @@ fn hear(mut stream: TcpStream, mail: Option<Mail>) -> io::Result<Finding> {
     Ok(finding)
 }
 
-/// Closes so that the last words arrive.
-fn take_leave(mut stream: &TcpStream) {
-    let end = Instant::now() + FAREWELL;
-    // Whatever fails here: the program has gone.
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut scratch = [0; 4096];
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-            return;
-        }
-        match stream.read(&mut scratch) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-    }
-}
-
 /// A target of `fuzz/`: the first byte tells the greeting; pieces of what a program says follow, between
 /// bytes 0xff, an empty one for silence. Each finding has a report that a terminal can show.
 #[cfg(fuzzing)]
@@ -300,7 +203,7 @@ pub(crate) fn fuzz(input: &[u8]) {
     let finding = found.unwrap_or_else(|| hearing.ends());
     let report = Report {
         finding: &finding,
-        at: (Ipv4Addr::LOCALHOST, 1587).into(),
+        at: (std::net::Ipv4Addr::LOCALHOST, 1587).into(),
         mail,
     };
     let report = report.to_string();

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::fit::{self, Fit, Old, Unfit};
 use super::hearing::{Finding, Mail, Start};
+use crate::cli::ca;
 use crate::tls::hello::{Form, Hello, Ticket, Version};
 use crate::tls::suites;
 
@@ -71,8 +72,7 @@ impl Report<'_> {
         if let Start::Starttls(mail) = start {
             lines.push(format!("acceptProtocol = {}", mail.name()));
         }
-        lines.push("acceptCert = /etc/adit/ca/server.pem".to_owned());
-        lines.push("acceptKey = /etc/adit/ca/server.key".to_owned());
+        lines.push(format!("acceptCert = {}/server.pem", ca::FOLDER));
         let old = old.unwrap_or_default();
         let version = old.version.map(|it| format!("acceptSSLVersionMin = {it}"));
         let ciphers = old.ciphers.map(|it| format!("acceptCiphers = {it}"));
