@@ -25,16 +25,24 @@ pub(crate) struct Death {
 /// Reaps the next dead child, if there is one; never waits.
 pub(crate) fn reap() -> Option<Death> {
     loop {
-        let (pid, well, how) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, 0)) => (pid, true, "ended".to_owned()),
-            Ok(WaitStatus::Exited(pid, code)) => (pid, false, format!("failed with status {code}")),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                (pid, false, format!("was killed by {signal}"))
-            }
+        let status = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(_) => return None,
-            Ok(_) => continue,
+            Ok(status) => status,
         };
-        return Some(Death { pid, well, how });
+        if let (Some(pid), Some(how)) = (status.pid(), how(&status)) {
+            let well = matches!(status, WaitStatus::Exited(_, 0));
+            return Some(Death { pid, well, how });
+        }
+    }
+}
+
+/// How a child ended, for the log; `None` if it has not ended.
+pub(crate) fn how(status: &WaitStatus) -> Option<String> {
+    match status {
+        WaitStatus::Exited(_, 0) => Some("ended".to_owned()),
+        WaitStatus::Exited(_, code) => Some(format!("failed with status {code}")),
+        WaitStatus::Signaled(_, signal, _) => Some(format!("was killed by {signal}")),
+        _ => None,
     }
 }
 
@@ -69,7 +77,7 @@ mod tests {
         assert_eq!(back_off.died(fast), Duration::from_millis(200));
         let pauses: Vec<_> = (0..100).map(|_| back_off.died(fast)).collect();
         assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
-        assert_eq!(back_off.died(Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(back_off.died(Duration::from_mins(1)), Duration::ZERO);
         assert_eq!(back_off.died(fast), Duration::ZERO);
     }
 }

@@ -10,10 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::Protocol;
+use crate::config::{MailProtocol, Protocol, Reception};
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
-use crate::protocol::{Action, Dialogue, Event, Offers, Opening, Progress, Side, dialogue};
+use crate::protocol::{
+    Action, Dialogue, Event, HELLO_WAIT, Offers, Opening, Progress, Side, dialogue, receive,
+};
 
 /// A target's name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -86,9 +88,20 @@ struct Course {
 }
 
 /// Runs a script to its end, whole or with each byte by itself.
-fn course(protocol: Protocol, client: bool, script: &[u8], bytewise: bool) -> Course {
+fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Course {
     let mut course = Course::default();
-    let mut dialogue = dialogue(protocol, client, None);
+    let mail = match protocol {
+        Protocol::Smtp => Some(MailProtocol::Smtp),
+        Protocol::Pop3 => Some(MailProtocol::Pop3),
+        Protocol::Imap => Some(MailProtocol::Imap),
+        Protocol::Nntp | Protocol::Socks => None,
+    };
+    let mut dialogue = match (mode, mail) {
+        (Mode::Client, _) => dialogue(protocol, true, None),
+        (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT),
+        (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT),
+        (Mode::Server | Mode::Required, _) => dialogue(protocol, false, None),
+    };
     for event in [Event::Start].into_iter().chain(events(script)) {
         let pieces: Vec<Event<'_>> = match event {
             Event::Bytes(side, words) if bytewise => {
@@ -99,12 +112,12 @@ fn course(protocol: Protocol, client: bool, script: &[u8], bytewise: bool) -> Co
         };
         for event in pieces {
             match (&course.ended, event) {
-                (None, event) => feed(&mut *dialogue, protocol, client, event, &mut course),
+                (None, event) => feed(&mut *dialogue, protocol, mode, event, &mut course),
                 // What is said behind the end is left over to the next stage.
-                (Some(Ok(Progress::Next)), Event::Bytes(Side::Front, words)) => {
+                (Some(Ok(Progress::Next | Progress::Tls)), Event::Bytes(Side::Front, words)) => {
                     course.rest.0.extend_from_slice(words);
                 }
-                (Some(Ok(Progress::Next)), Event::Bytes(Side::Back, words)) => {
+                (Some(Ok(Progress::Next | Progress::Tls)), Event::Bytes(Side::Back, words)) => {
                     course.rest.1.extend_from_slice(words);
                 }
                 (Some(_), _) => {}
@@ -117,7 +130,7 @@ fn course(protocol: Protocol, client: bool, script: &[u8], bytewise: bool) -> Co
 fn feed(
     dialogue: &mut dyn Dialogue,
     protocol: Protocol,
-    client: bool,
+    mode: Mode,
     event: Event<'_>,
     course: &mut Course,
 ) {
@@ -136,19 +149,22 @@ fn feed(
     }
     match &progress {
         Ok(Progress::More) => return,
-        Ok(Progress::Next) => {
+        Ok(Progress::Next | Progress::Tls) => {
             course.rest = (
                 dialogue.take_rest(Side::Front),
                 dialogue.take_rest(Side::Back),
             );
             // No plain word passes for a protected one.
-            match client {
-                true => assert!(course.rest.1.is_empty()),
+            match mode {
+                Mode::Client => assert!(course.rest.1.is_empty()),
+                // It goes on in plain.
+                Mode::Offered if progress == Ok(Progress::Next) => {}
                 // SOCKS is spoken inside TLS, and what stands behind its request is payload.
-                false if protocol == Protocol::Socks => {}
-                false => {
+                Mode::Server | Mode::Required if protocol == Protocol::Socks => {}
+                Mode::Server | Mode::Required | Mode::Offered => {
                     let rest = &course.rest.0;
-                    assert!(rest.is_empty() || !spoken_before && rest[0] == 0x16);
+                    let hello = matches!(rest[..], [0x16 | 0x80..=0xff, ..]);
+                    assert!(rest.is_empty() || !spoken_before && hello);
                 }
             }
         }
@@ -157,14 +173,34 @@ fn feed(
     course.ended = Some(progress.map_err(|error| error.to_string()));
 }
 
-/// The first byte tells the mode, `C` that of a client; a script follows. How words are cut into
-/// pieces never matters.
+/// What a dialogue is for.
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    /// `C`: in front of a server that starts TLS on demand.
+    Client,
+    /// `S`, or any other: in front of a plain server.
+    Server,
+    /// `R`: in front of a server that is reached by TLS, as for `acceptTLS = yes`.
+    Required,
+    /// `O`: the same for `acceptTLS = auto`.
+    Offered,
+}
+
+/// The first byte tells the mode; a script follows. How words are cut into pieces never matters, except for
+/// how often a timer is set.
 fn conversation(protocol: Protocol, input: &[u8]) {
     let Some((&mode, script)) = input.split_first() else {
         return;
     };
-    let whole = course(protocol, mode == b'C', script, false);
-    let bytewise = course(protocol, mode == b'C', script, true);
+    let mode = match mode {
+        b'C' => Mode::Client,
+        b'R' => Mode::Required,
+        b'O' => Mode::Offered,
+        _ => Mode::Server,
+    };
+    let mut whole = course(protocol, mode, script, false);
+    let mut bytewise = course(protocol, mode, script, true);
+    (whole.timers, bytewise.timers) = (0, 0);
     // Bytes by themselves show the go-ahead before what stands behind it.
     match &whole.ended {
         Some(Err(error)) if error.starts_with("plaintext behind") => {}

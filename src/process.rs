@@ -52,6 +52,13 @@ impl OneThread {
 pub(crate) struct Fresh(SigSet);
 
 impl Fresh {
+    /// The same for a child that it forks before it hears signals itself: they are blocked in both.
+    pub(crate) fn of_child(&self) -> Fresh {
+        Fresh(self.0)
+    }
+}
+
+impl Fresh {
     /// Makes the child's own signal pipe, and only then unblocks signals.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 //! generation.
 
 use std::net::{Shutdown, TcpStream};
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -21,12 +20,7 @@ fn plan() -> Plan {
 }
 
 fn generations(adit: &Adit) -> Vec<Value> {
-    let mut command = Command::new(program());
-    command.args(["status", "--json", "--control"]);
-    let output = command.arg(adit.plan.folder().join("control")).output();
-    let output = output.expect("adit status");
-    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    status["generations"]
+    adit.status()["generations"]
         .as_array()
         .expect("generations")
         .clone()

@@ -273,6 +273,75 @@ fn an_imap_client_with_nagle_is_answered_at_once_after_starttls() {
     starttls_server_mode_answers(IMAP);
 }
 
+/// In client mode, at a port that takes clients as they are.
+fn auto_answers(protocol: Starttls) {
+    require!(adit);
+    let (lan, provider) = (Certs::new(), Certs::new());
+    let pair = provider.server();
+    let config = tls::server_config(&pair, tls::ONLY_13, None);
+    let upstream = protocol.server(config, Seen::default(), "");
+    let (name, pair) = (protocol.name, lan.server());
+    let adit = client_mode(
+        &provider,
+        &upstream,
+        &format!(
+            "protocol = {name}\nacceptTLS = auto\nacceptCert = {}\nacceptKey = {}\n",
+            pair.cert.display(),
+            pair.key.display()
+        ),
+    );
+    let config = tls::client_config(&lan.ca(), tls::ONLY_13, None);
+    let greeting = protocol.greeting.split(' ').next().expect("a word");
+    let (command, answer) = protocol.command;
+    at_once(|| {
+        let mut client = Lines(connect(adit.address("test")));
+        client.expect(greeting);
+        match name {
+            "smtp" => client.ask(protocol.request, "220"),
+            "pop3" => client.ask(protocol.request, "+OK"),
+            _ => client.ask(&format!("x {}", protocol.request), "x OK"),
+        };
+        let mut client = Lines(tls::start_client(config.clone(), client.0).expect("a handshake"));
+        let start = Instant::now();
+        client.ask(command, answer);
+        start.elapsed()
+    });
+    at_once(|| {
+        let start = Instant::now();
+        let stream = connect(adit.address("test"));
+        let mut client = Lines(tls::start_client(config.clone(), stream).expect("a handshake"));
+        client.expect(greeting);
+        client.ask(command, answer);
+        // Two handshakes are in it, and not one wait.
+        start.elapsed() / 4
+    });
+    at_once(|| {
+        let mut client = Lines(connect(adit.address("test")));
+        client.expect(greeting);
+        let start = Instant::now();
+        // In two segments, of which Nagle's algorithm keeps the second back.
+        let (head, tail) = command.split_at(2);
+        client.send(head);
+        client.ask(tail, answer);
+        start.elapsed()
+    });
+}
+
+#[test]
+fn an_smtp_client_with_nagle_is_answered_at_once_however_it_begins() {
+    auto_answers(SMTP);
+}
+
+#[test]
+fn a_pop3_client_with_nagle_is_answered_at_once_however_it_begins() {
+    auto_answers(POP3);
+}
+
+#[test]
+fn an_imap_client_with_nagle_is_answered_at_once_however_it_begins() {
+    auto_answers(IMAP);
+}
+
 /// When a server wrote its answer.
 type Written = Arc<Mutex<Option<Instant>>>;
 

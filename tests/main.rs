@@ -13,6 +13,8 @@
 
 mod support;
 
+mod accept_auto;
+mod accept_clients;
 mod advice;
 mod backend_offers;
 mod bad_input;
@@ -33,6 +35,8 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
+mod old_tls;
+mod old_workers;
 mod older_kernels;
 mod privileges;
 mod published_files;

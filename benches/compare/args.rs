@@ -21,6 +21,7 @@ usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [-
        benches/run --check | --baseline [--rows WORDS]
        benches/run --scale | --latency | --first-byte | --start [--rounds N] [--work FACTOR]
                    [--json FILE]
+       benches/run --old-tls [--rounds N] [--work FACTOR] [--peer NAMES] [--rows WORDS]
        benches/run --from FILE --chart FILE
 
 What a unit of work costs adit and its peers, side by side; or
@@ -32,6 +33,7 @@ What a unit of work costs adit and its peers, side by side; or
   --latency        how long an echo takes through adit and the peers
   --first-byte     how long a new connection takes to its first byte, directly, through adit and the
                    peers, with Nagle's algorithm and without (of --rows, those that it has)
+  --old-tls        TLS 1.0 beside stunnel and nginx at OpenSSL's level 0 (benches/old_tls.py)
   --start          adit's size, its time to start, its memory at rest
   --from FILE      draws the --chart of an earlier run's --json
 
@@ -127,7 +129,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         log_level: LOG_LEVEL,
         json: None,
         chart: None,
-        limit: Duration::from_secs(3600),
+        limit: Duration::from_hours(1),
     };
     while let Some(arg) = parser.next()? {
         match arg {

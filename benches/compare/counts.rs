@@ -45,7 +45,7 @@ const SAMPLES: usize = 3;
 /// earlier; where it does decides how much is copied. So many bytes are all such places once.
 const BULK: f64 = 12.2e6;
 /// A dump of callgrind's that is asked for is there after this long.
-const DUMP: Duration = Duration::from_secs(60);
+const DUMP: Duration = Duration::from_mins(1);
 /// Extensions that cryptography is chosen by, where valgrind has them too.
 const EXTENSIONS: [&str; 8] = [
     "aes",

@@ -18,7 +18,7 @@ use super::rows::Row;
 use super::{tree, watch};
 
 /// From the command to a port that accepts, a slow tool before it.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// From SIGTERM to SIGKILL.
 const STOP: Duration = Duration::from_secs(5);
 /// Between two looks at a process that is starting or stopping.

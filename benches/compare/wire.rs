@@ -25,7 +25,7 @@ use super::pki::{HOST, Identity, Pki};
 use super::rows::{Row, Version};
 
 /// Nothing that is waited for takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What an end found to have been agreed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -44,7 +44,14 @@ pub(super) fn assemble(
     let mut passed = surroundings.passed;
     for section in &raw.sections {
         let mut service = assembly.section(section, &defaults, &services, &mut passed);
-        service.tls.prefer_chacha20 = global.prefer_chacha20;
+        let accept = service.accept_tls.as_deref_mut();
+        for tls in accept
+            .map(|accept| &mut accept.tls)
+            .into_iter()
+            .chain([&mut service.tls])
+        {
+            tls.prefer_chacha20 = global.prefer_chacha20;
+        }
         services.push(service);
     }
     if raw.sections.is_empty() && !surroundings.incomplete {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use super::accepted;
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
 use super::server_name;
-use super::service::{AcceptedTls, Draft, Failover, Protocol, Service, TlsOptions, TlsVersion};
+use super::service::{Draft, Failover, Protocol, Service};
 use super::tls_options::TlsFlags;
+use super::versions;
 
 /// Options that were probably meant; see [`Draft::meant`].
-type Meant = BTreeSet<&'static str>;
+pub(super) type Meant = BTreeSet<&'static str>;
 
 /// What makes a client verify its server.
 const VERIFY: [&str; 4] = ["verify", "verifyChain", "verifyPeer", "verifyServer"];
@@ -28,10 +30,16 @@ pub(super) struct Found {
 }
 
 /// Collects what is wrong.
-struct Faults(Vec<Found>);
+pub(super) struct Faults(Vec<Found>);
 
 impl Faults {
-    fn push(&mut self, severity: Severity, option: &'static str, text: &str, help: &str) {
+    pub(super) fn push(
+        &mut self,
+        severity: Severity,
+        option: &'static str,
+        text: &str,
+        help: &str,
+    ) {
         let fault = Fault {
             severity,
             ..Fault::new(text).help(help)
@@ -56,7 +64,7 @@ impl Faults {
         }
     }
 
-    fn error(&mut self, option: &'static str, text: &str, help: &str) {
+    pub(super) fn error(&mut self, option: &'static str, text: &str, help: &str) {
         self.push(Severity::Error, option, text, help);
     }
 }
@@ -85,8 +93,9 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
         own.contains("protocolHost"),
         &mut faults,
     );
-    accepted(&mut service, accept, &own, &meant, &mut faults);
-    versions(&mut service, flags, &mut faults);
+    accepted::finish(&mut service, accept, &own, &meant, &mut faults);
+    versions::limit(&mut service, flags, &mut faults);
+    versions::expose(&mut service, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
     certificate(&service, &meant, &mut faults);
@@ -201,37 +210,6 @@ fn first_byte(service: &Service, meant: &Meant, faults: &mut Faults) {
     }
 }
 
-/// Brings the limits and what `options` forbids together.
-fn versions(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {
-    let tls = &mut service.tls;
-    let min = tls.version_min.unwrap_or(TlsVersion::V1_2);
-    let max = tls.version_max.unwrap_or(TlsVersion::V1_3);
-    let option = ["sslVersionMin", "sslVersionMax", "sslVersion"]
-        .into_iter()
-        .find(|option| service.origins.has(option));
-    if max < min {
-        faults.error(
-            option.unwrap_or(""),
-            "Invalid protocol version range",
-            "sslVersionMin may not be above sslVersionMax",
-        );
-        return;
-    }
-    let spoken = |version, flag| (min..=max).contains(&version) && !flags.has(flag);
-    let old = spoken(TlsVersion::V1_2, TlsFlags::NO_TLS1_2);
-    let new = spoken(TlsVersion::V1_3, TlsFlags::NO_TLS1_3);
-    match (old, new) {
-        (true, true) => {}
-        (true, false) => tls.version_max = Some(TlsVersion::V1_2),
-        (false, true) => tls.version_min = Some(TlsVersion::V1_3),
-        (false, false) => faults.error(
-            "options",
-            "no TLS version is left to speak",
-            "take back a NO_TLSv1_2 or NO_TLSv1_3, or widen sslVersion",
-        ),
-    }
-}
-
 /// Our own certificate.
 fn certificate(service: &Service, meant: &Meant, faults: &mut Faults) {
     let given = |name| service.origins.has(name) || meant.contains(name);
@@ -250,54 +228,6 @@ fn certificate(service: &Service, meant: &Meant, faults: &mut Faults) {
             "name the certificate that the key belongs to",
         );
     }
-}
-
-/// TLS with the clients of client mode.
-fn accepted(
-    service: &mut Service,
-    accept: AcceptedTls,
-    own: &BTreeSet<&'static str>,
-    meant: &Meant,
-    faults: &mut Faults,
-) {
-    let unknown = ["client", "acceptTLS"]
-        .iter()
-        .any(|name| meant.contains(name));
-    if !accept.tls || !service.client {
-        // As a default for every service it counts where it has a use.
-        let idle = ["acceptTLS", "acceptCert", "acceptKey"]
-            .into_iter()
-            .filter(|option| own.contains(option))
-            .filter(|option| *option != "acceptTLS" || accept.tls);
-        let (why, help) = match service.client {
-            true => (
-                "without `acceptTLS = yes`",
-                "`acceptTLS = yes` gives clients TLS",
-            ),
-            false => (
-                "in server mode, where clients speak TLS anyway",
-                "`cert` and `key` are for the clients of server mode",
-            ),
-        };
-        for option in idle.filter(|_| !unknown) {
-            let text = format!("`{option}` has no effect {why}");
-            faults.push(Severity::Warning, option, &text, help);
-        }
-        return;
-    }
-    if accept.cert.is_none() && !meant.contains("acceptCert") {
-        faults.error(
-            "acceptTLS",
-            "TLS server needs a certificate",
-            "give `acceptCert = FILE` (and `acceptKey = FILE`)",
-        );
-    }
-    service.accept_tls = Some(Box::new(TlsOptions {
-        cert: accept.cert,
-        key: accept.key,
-        key_password_file: service.tls.key_password_file.clone(),
-        ..TlsOptions::default()
-    }));
 }
 
 /// What is asked of the peer's certificate, in stunnel's words where it has them.
@@ -353,7 +283,7 @@ fn no_name(service: &Service) -> bool {
     sni.is_empty() && service.tls.connect_host.is_none()
 }
 
-/// stunnel's warnings about clients that anybody can deceive.
+/// stunnel's warnings about clients that do not verify their server.
 fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
     let asked = service.tls.verification;
     let name = &service.name;

@@ -7,6 +7,7 @@
 //! `global`, `service` and `unserved`, and `checks` looks at a service as a whole.
 #![forbid(unsafe_code)]
 
+mod accepted;
 mod assemble;
 mod checks;
 mod control;
@@ -26,10 +27,12 @@ mod syntax;
 mod tls_options;
 mod unserved;
 mod value;
+mod versions;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accepted::{Beginning, MailProtocol, Reception};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
 pub(crate) use endpoint::{Endpoint, accept_address};
 pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};

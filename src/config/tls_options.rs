@@ -4,41 +4,54 @@ use super::diagnostic::nearest;
 use super::option::Fault;
 use super::service::TlsVersion;
 
-/// Versions that adit does not speak, in OpenSSL's words.
-const OLD: [&str; 4] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"];
+/// Every version that is spoken, in OpenSSL's words.
+const SPOKEN: [(&str, TlsVersion); 4] = [
+    ("TLSv1", TlsVersion::V1_0),
+    ("TLSv1.1", TlsVersion::V1_1),
+    ("TLSv1.2", TlsVersion::V1_2),
+    ("TLSv1.3", TlsVersion::V1_3),
+];
+
+/// Versions that adit never speaks (RFC 6176, RFC 7568).
+const BROKEN: [&str; 2] = ["SSLv2", "SSLv3"];
 
 /// Reads a protocol version; `all` is no limit.
 pub(super) fn version(value: &str) -> Result<Option<TlsVersion>, Fault> {
-    let is = |name: &str| name.eq_ignore_ascii_case(value);
-    if is("all") {
+    if value.eq_ignore_ascii_case("all") {
         return Ok(None);
     }
-    if is("TLSv1.2") {
-        return Ok(Some(TlsVersion::V1_2));
+    let mut spoken = SPOKEN.iter();
+    if let Some((_, version)) = spoken.find(|(name, _)| name.eq_ignore_ascii_case(value)) {
+        return Ok(Some(*version));
     }
-    if is("TLSv1.3") {
-        return Ok(Some(TlsVersion::V1_3));
+    if is_broken(value) {
+        return Err(
+            Fault::new(format!("{value} is broken, and adit never speaks it"))
+                .help("TLSv1 is the oldest version that is served"),
+        );
     }
-    if OLD.into_iter().any(is) {
-        return Err(Fault::new(format!(
-            "{value} needs the `legacy` backend, which this adit was built without"
-        ))
-        .help("TLSv1.2 and TLSv1.3 are served; `all` means both"));
-    }
-    Err(Fault::new("Invalid protocol version").help("TLSv1.2, TLSv1.3 or all"))
+    Err(Fault::new("Invalid protocol version")
+        .help("TLSv1, TLSv1.1, TLSv1.2, TLSv1.3, or all: TLSv1.2 and TLSv1.3"))
 }
 
-/// Reads `sslVersionMin`. One below what adit speaks is no limit: newer versions are meant too.
-pub(super) fn version_min(version_min: &mut Option<TlsVersion>, value: &str) -> Result<(), Fault> {
-    if OLD.into_iter().any(|old| old.eq_ignore_ascii_case(value)) {
-        *version_min = None;
-        return Err(Fault::warning(format!(
-            "adit does not speak {value}: the lowest version is TLSv1.2"
-        ))
-        .help("`sslVersionMin = TLSv1.2`; peers that speak nothing newer are refused"));
+/// Reads a lower bound. One below what adit speaks means newer versions too.
+pub(super) fn version_min(value: &str) -> Result<Option<TlsVersion>, Fault> {
+    match is_broken(value) {
+        true => Ok(Some(TlsVersion::V1_0)),
+        false => version(value),
     }
-    *version_min = version(value)?;
-    Ok(())
+}
+
+/// Whether it is SSL, which no lower bound brings back; to be told where [`version_min`] takes it.
+pub(super) fn is_broken(value: &str) -> bool {
+    BROKEN.iter().any(|name| name.eq_ignore_ascii_case(value))
+}
+
+/// OpenSSL's name of a version.
+pub(super) fn version_name(version: TlsVersion) -> &'static str {
+    let mut spoken = SPOKEN.iter();
+    let found = spoken.find(|(_, known)| *known == version);
+    found.map_or("TLS", |(name, _)| name)
 }
 
 /// The members of `options` that change something here, each a bit.
@@ -50,6 +63,10 @@ impl TlsFlags {
     pub(super) const SERVER_PREFERENCE: TlsFlags = TlsFlags(2);
     pub(super) const NO_TLS1_2: TlsFlags = TlsFlags(4);
     pub(super) const NO_TLS1_3: TlsFlags = TlsFlags(8);
+    pub(super) const NO_TLS1_0: TlsFlags = TlsFlags(16);
+    pub(super) const NO_TLS1_1: TlsFlags = TlsFlags(32);
+    const NO_TLS: TlsFlags =
+        TlsFlags(Self::NO_TLS1_0.0 | Self::NO_TLS1_1.0 | Self::NO_TLS1_2.0 | Self::NO_TLS1_3.0);
 
     pub(super) fn add(&mut self, other: TlsFlags) {
         self.0 |= other.0;
@@ -112,12 +129,12 @@ const KNOWN: &[(&str, Meaning)] = &[
     ("NO_QUERY_MTU", NoEffect),
     ("NO_RENEGOTIATION", Always),
     ("NO_SESSION_RESUMPTION_ON_RENEGOTIATION", NoEffect),
-    ("NO_SSL_MASK", Does(TlsFlags(TlsFlags::NO_TLS1_2.0 | TlsFlags::NO_TLS1_3.0))),
+    ("NO_SSL_MASK", Does(TlsFlags::NO_TLS)),
     ("NO_SSLv2", Always),
     ("NO_SSLv3", Always),
     ("NO_TICKET", Does(TlsFlags::NO_TICKET)),
-    ("NO_TLSv1", Always),
-    ("NO_TLSv1_1", Always),
+    ("NO_TLSv1", Does(TlsFlags::NO_TLS1_0)),
+    ("NO_TLSv1_1", Does(TlsFlags::NO_TLS1_1)),
     ("NO_TLSv1_2", Does(TlsFlags::NO_TLS1_2)),
     ("NO_TLSv1_3", Does(TlsFlags::NO_TLS1_3)),
     ("PKCS1_CHECK_1", NoEffect),
@@ -184,9 +201,11 @@ mod tests {
         assert_eq!(version("all"), Ok(None));
         assert_eq!(version("tlsv1.2"), Ok(Some(TlsVersion::V1_2)));
         assert_eq!(version("TLSv1.3"), Ok(Some(TlsVersion::V1_3)));
-        for old in ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"] {
-            let fault = version(old).unwrap_err();
-            assert!(fault.text.contains(old) && fault.text.contains("`legacy` backend"));
+        assert_eq!(version("tlsv1"), Ok(Some(TlsVersion::V1_0)));
+        assert_eq!(version("TLSv1.1"), Ok(Some(TlsVersion::V1_1)));
+        for broken in ["SSLv2", "SSLv3"] {
+            let fault = version(broken).unwrap_err();
+            assert!(fault.text.contains("never speaks it"), "{}", fault.text);
         }
         for wrong in ["", "TLS1.2", "TLSv1.4"] {
             assert_eq!(version(wrong).unwrap_err().text, "Invalid protocol version");
@@ -194,17 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_bound_below_what_is_spoken_is_taken_with_a_warning() {
-        for old in ["SSLv2", "SSLv3", "tlsv1", "TLSv1.1"] {
-            // As a default it may stand above.
-            let mut min = Some(TlsVersion::V1_3);
-            let fault = version_min(&mut min, old).unwrap_err();
-            assert_eq!((fault.severity, min), (Severity::Warning, None), "{old}");
+    fn a_lower_bound_below_what_is_spoken_is_the_oldest_that_is() {
+        for broken in ["SSLv2", "sslv3"] {
+            assert_eq!(version_min(broken), Ok(Some(TlsVersion::V1_0)), "{broken}");
         }
-        let mut min = None;
-        assert_eq!(version_min(&mut min, "TLSv1.3"), Ok(()));
-        assert_eq!(min, Some(TlsVersion::V1_3));
-        let fault = version_min(&mut min, "TLSv1.4").unwrap_err();
+        assert_eq!(version_min("TLSv1.3"), Ok(Some(TlsVersion::V1_3)));
+        let fault = version_min("TLSv1.4").unwrap_err();
         assert_eq!(fault.severity, Severity::Error);
     }
 

@@ -67,7 +67,7 @@ pub(crate) enum Heard {
     News(Vec<u8>, Vec<OwnedFd>),
     /// Nothing, just now.
     Nothing,
-    /// The last of those that could introduce anybody is gone.
+    /// The last of those that could introduce a client is gone.
     End,
 }
 

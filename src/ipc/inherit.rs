@@ -47,7 +47,7 @@ pub unsafe fn note_given() {
 fn in_proc() -> io::Result<Vec<RawFd>> {
     let mut folder = Dir::open(
         "/proc/self/fd",
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),
     )?;
     let own = folder.as_fd().as_raw_fd();

@@ -66,6 +66,8 @@ cells! {
         let_go = 3,
         /// Times this worker was started.
         starts = 4,
+        /// 1 for a worker of services with old TLS.
+        old = 5,
     }
 }
 

@@ -244,7 +244,7 @@ mod tests {
         });
         assert!(descriptors().is_empty());
         assert!(replace_file(appending(&second)).is_err());
-        crate::info!(log, "to nobody");
+        crate::info!(log, "to no output");
         assert_eq!(texts(&second), ["to the second"]);
         to_stderr(true);
         assert_eq!(descriptors(), [2]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::Ipv6V6Only;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
+use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::problems::Problems;
@@ -21,7 +22,8 @@ use crate::log::Log;
 use crate::relay::{Route, ServiceContext, Upstream};
 use crate::remedy;
 use crate::sys::sockopt;
-use crate::tls::{Context, PassPhrases, Resumption, Wanted};
+use crate::tls::{self, Context, PassPhrases, Resumption, Wanted};
+use crate::worker::group::Group;
 
 /// How long all names together may take to resolve; one without an answer by then is resolved when it
 /// is needed. Shorter than the time the supervisor gives a candidate to load.
@@ -30,7 +32,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything that was read.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The services, ready to serve.
+    /// The services. One that other workers serve has no TLS here.
     pub services: Arc<[ServiceContext]>,
     /// Where each service accepts.
     pub accept: Vec<Vec<Accept>>,
@@ -38,6 +40,73 @@ pub(crate) struct Loaded {
     pub plan: Plan,
     /// Problems that are worth reporting and stop nothing.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// The certificates that were loaded.
+    pub(super) fn presented(&self) -> Vec<Presented> {
+        let presented = self
+            .services
+            .iter()
+            .enumerate()
+            .flat_map(|(index, service)| {
+                let of = |front, context: Option<&Context>| {
+                    context.map(|context| Presented {
+                        service: index,
+                        front,
+                        ends: context.certificate_ends(),
+                        key: context.public_key(),
+                    })
+                };
+                let front = of(true, service.front.as_ref());
+                front.into_iter().chain(of(false, service.back.as_ref()))
+            });
+        presented.collect()
+    }
+}
+
+/// What is known of a certificate that a service presents.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Presented {
+    /// The service's index.
+    pub service: usize,
+    /// It is presented to clients.
+    pub front: bool,
+    /// When it ends, in seconds since 1970.
+    pub ends: Option<i64>,
+    /// The hash of its public key.
+    pub key: Option<[u8; 32]>,
+}
+
+/// What of a configuration needs no certificate and no key.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// By service: where it accepts, where it connects to, and from which address.
+    services: Vec<(Vec<Accept>, Vec<Upstream>, Option<IpAddr>)>,
+    /// What is wrong.
+    found: Vec<Diagnostic>,
+}
+
+impl Addresses {
+    /// Resolves the names of a configuration.
+    pub(crate) fn look_up(config: &Config, names: &mut NameClient) -> Addresses {
+        let names = &mut Names::ask(&config.services, names, RESOLVE_TIMEOUT);
+        let mut found = Vec::new();
+        let mut passed = 0;
+        let of_one = |service: &Service| {
+            let accept = match service.accept.is_empty() {
+                true => {
+                    passed += 1;
+                    vec![Accept::Passed(passed - 1)]
+                }
+                false => addresses(service, names, &mut found),
+            };
+            let upstreams = upstreams(service, names, &mut found);
+            (accept, upstreams, local(service, names, &mut found))
+        };
+        let services = config.services.iter().map(of_one).collect();
+        Addresses { services, found }
+    }
 }
 
 /// An end of a service that cannot be served; what is wrong with it is told elsewhere.
@@ -54,21 +123,38 @@ pub(crate) fn load(
     resumption: &Resumption,
     log: &Log,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let names = &mut Names::ask(&config.services, names, RESOLVE_TIMEOUT);
+    if config.services.iter().any(|s| Group::of(s) == Group::Old)
+        && let Err(error) = tls::prepare_old()
+    {
+        let text = format!("old TLS cannot be served: {}", crate::log::Reason(&error));
+        return Err(vec![Diagnostic::new(Severity::Error, None, text)]);
+    }
+    let addresses = Addresses::look_up(config, names);
+    let loaded = load_group(config, &addresses, None, phrases, resumption, log)?;
+    let shared = shared_keys(config, &loaded.presented());
+    match shared.is_empty() {
+        true => Ok(loaded),
+        false => Err(loaded.warnings.into_iter().chain(shared).collect()),
+    }
+}
+
+/// Reads the certificates and keys of the services of one group; of all, without one. What is wrong beside
+/// those is told with the modern group.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_group(
+    config: &Config,
+    addresses: &Addresses,
+    group: Option<Group>,
+    phrases: &PassPhrases,
+    resumption: &Resumption,
+    log: &Log,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut services = Vec::new();
-    let mut accept = Vec::new();
-    let mut passed = 0;
     let mut problems = Problems::default();
-    for service in &config.services {
-        if service.accept.is_empty() {
-            accept.push(vec![Accept::Passed(passed)]);
-            passed += 1;
-        } else {
-            accept.push(addresses(service, names, &mut found));
-        }
-        let upstreams = upstreams(service, names, &mut found);
-        let local = local(service, names, &mut found);
+    for (service, (_, upstreams, local)) in config.services.iter().zip(&addresses.services) {
         let mut context = |wanted: Wanted<'_>| {
             let jail = config.global.chroot.as_deref();
             let loaded = Context::load(wanted, jail, phrases, resumption, log);
@@ -80,33 +166,70 @@ pub(crate) fn load(
             context
         };
         // Each end is loaded, whatever the other came to: all problems are told at once.
-        let front = Wanted::accepted(service).map(&mut context).transpose();
-        let back = Wanted::connected(service).map(&mut context).transpose();
+        let here = group.is_none_or(|group| group == Group::of(service));
+        let accepted = Wanted::accepted(service).filter(|_| here);
+        let connected = Wanted::connected(service).filter(|_| here);
+        let front = accepted.map(&mut context).transpose();
+        let back = connected.map(&mut context).transpose();
         if let (Ok(front), Ok(back)) = (front, back) {
             services.push(ServiceContext {
                 config: service.clone(),
                 front,
                 back,
                 route: Route::of(service),
-                upstreams,
-                local,
+                upstreams: upstreams.clone(),
+                local: *local,
             });
         }
     }
     found.extend(problems.told());
-    let plan = plan(&config.global, &mut found);
+    let mut common = addresses.found.clone();
+    let plan = plan(&config.global, &mut common);
     if plan.as_ref().is_some_and(Plan::stays_root) {
-        found.extend(config.services.iter().filter_map(everybody_is_root));
+        common.extend(config.services.iter().filter_map(everybody_is_root));
     }
+    if group != Some(Group::Old) {
+        found.append(&mut common);
+    }
+    let failed = found.iter().any(|d| d.severity == Severity::Error);
     match plan {
-        Some(plan) if !found.iter().any(|d| d.severity == Severity::Error) => Ok(Loaded {
-            services: services.into(),
-            accept,
-            plan,
-            warnings: found,
-        }),
+        Some(plan) if !failed => {
+            let accept = addresses.services.iter().map(|(accept, ..)| accept.clone());
+            Ok(Loaded {
+                services: services.into(),
+                accept: accept.collect(),
+                plan,
+                warnings: found,
+            })
+        }
         _ => Err(found),
     }
+}
+
+/// Refuses a key that a service with old TLS presents to clients if a modern one has it too: with RSA key
+/// exchange a key that leaks opens every connection, also recorded ones, and old workers know it.
+pub(super) fn shared_keys(config: &Config, presented: &[Presented]) -> Vec<Diagnostic> {
+    let fronts = || {
+        let fronts = presented.iter().filter(|one| one.front);
+        fronts.filter_map(|one| Some((config.services.get(one.service)?, one.key?)))
+    };
+    let old = fronts().filter(|(service, _)| Group::of(service) == Group::Old);
+    let refused = old.filter_map(|(service, key)| {
+        let mut modern = fronts().filter(|(service, _)| Group::of(service) == Group::Modern);
+        let (other, _) = modern.find(|(_, other)| *other == key)?;
+        let text = format!(
+            "Service [{}]: its key is also the key of service [{}], which speaks no old TLS: with RSA key \
+             exchange, whatever is told of it opens the connections of both",
+            service.name, other.name
+        );
+        let option = match service.client {
+            true => "acceptCert",
+            false => "cert",
+        };
+        let help = "give the service with old TLS a certificate and a key of its own; `adit ca` makes one";
+        Some(at(Severity::Error, &service.origins, option, text).help(help))
+    });
+    refused.collect()
 }
 
 /// Warns where a server would ask its Unix socket for the client's identity: it learns the worker's,

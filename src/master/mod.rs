@@ -14,6 +14,7 @@ mod serve;
 mod slot;
 mod stall;
 pub(crate) mod workers;
+mod zygote;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -38,10 +39,13 @@ use crate::process::{self, Fresh, OneThread};
 use crate::sandbox::SandboxError;
 use crate::step::NameStep;
 use crate::tls::{CipherOrder, PassPhrases, Resumption};
+use crate::worker::group::{self, Group};
 use listener::Listener;
-use load::Loaded;
+use load::{Addresses, Loaded, Presented};
 use poll::Poll;
+use reminders::Reminders;
 use workers::{WorkerConfig, Workers};
+use zygote::Zygote;
 
 /// Descriptors a worker needs besides two for each session: logs, channels, and three for each relay
 /// thread.
@@ -132,12 +136,17 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         "adit: master",
         &format!(" of generation {}", start.generation),
     );
-    let Some(loaded) = load_or_say_why(&start)? else {
+    let Some(generation) = load_or_say_why(&mut start, &fresh)? else {
         return Ok(());
     };
+    let Ready {
+        loaded,
+        presented,
+        mut zygote,
+    } = generation;
     // The keys are decrypted; nothing in the jail needs the pass phrases.
     start.phrases = PassPhrases::none();
-    let Some(listeners) = listeners(&mut start)? else {
+    let Some(listeners) = listeners(&mut start, zygote.as_ref())? else {
         return Ok(());
     };
     start.log.id = Id::Main;
@@ -146,10 +155,16 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         log::install(outputs);
     }
     let jailed = enter_jail(&start, &loaded)?;
+    if let Some(zygote) = &mut zygote {
+        zygote.enter_jail()?;
+    }
     crate::sandbox::master()?;
     let signals = fresh.hear(&[SIGCHLD])?;
+    let reminders = Reminders::of(&presented, &start.config.services);
     let workers = Workers::new(WorkerConfig {
         poll: Rc::new(Poll::new()?),
+        groups: group::crew(start.config),
+        zygote,
         generation: start.generation,
         services: loaded.services,
         scoreboard: start.scoreboard,
@@ -165,8 +180,11 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         start.leash,
         start.connections,
         signals,
-        listeners,
-        workers,
+        serve::Served {
+            listeners,
+            workers,
+            reminders,
+        },
         start.log,
     )?;
     Ok(serving.run(&jailed)?)
@@ -187,13 +205,49 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     unsafe { process::close_all_but(&kept) }
 }
 
+/// A generation that has loaded.
+struct Ready {
+    /// What the master itself has read: no key of a service with old TLS.
+    loaded: Loaded,
+    /// All certificates, also those that it has not read itself.
+    presented: Vec<Presented>,
+    /// Where a service has old TLS.
+    zygote: Option<Zygote>,
+}
+
 /// Reads everything that the configuration names, and reports the result to the supervisor.
-fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
+fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Ready>> {
     let mut client =
         NameClient::introduced(&start.helpers).step("reaching the helper that resolves names")?;
+    let config = start.config;
+    let addresses = Addresses::look_up(config, &mut client);
+    // Before a key is read: it is a copy of this process.
+    let mut zygote = match config.services.iter().any(|s| Group::of(s) == Group::Old) {
+        true => Some(Zygote::start(start, &addresses, fresh)?),
+        false => None,
+    };
     let (phrases, resumption) = (&start.phrases, start.resumption);
-    match load::load(start.config, &mut client, phrases, resumption, &start.log) {
-        Ok(loaded) => {
+    let modern = Some(Group::Modern);
+    let loaded = load::load_group(config, &addresses, modern, phrases, resumption, &start.log);
+    // Both say all that is wrong.
+    let old = match &mut zygote {
+        Some(zygote) => zygote.loaded()?,
+        None => Some(Vec::new()),
+    };
+    let ready = loaded.and_then(|loaded| {
+        let Some(old) = old else {
+            load::tell(&loaded.warnings, &start.log);
+            return Err(Vec::new());
+        };
+        let presented = [loaded.presented(), old].concat();
+        let shared = load::shared_keys(config, &presented);
+        match shared.is_empty() {
+            true => Ok((loaded, presented)),
+            false => Err(shared),
+        }
+    });
+    match ready {
+        Ok((loaded, presented)) => {
             load::tell(&loaded.warnings, &start.log);
             let order = CipherOrder::of(start.config.global.prefer_chacha20);
             if order.chacha20_first {
@@ -207,7 +261,11 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
             }
             let said = FromMaster::Loaded(loaded.accept.clone());
             say(&start.supervisor, &said, &[])?;
-            Ok(Some(loaded))
+            Ok(Some(Ready {
+                loaded,
+                presented,
+                zygote,
+            }))
         }
         Err(found) => {
             load::tell(&found, &start.log);
@@ -218,7 +276,10 @@ fn load_or_say_why(start: &Start<'_>) -> io::Result<Option<Loaded>> {
 }
 
 /// Waits for the listeners; `None` when the supervisor has given up this generation.
-fn listeners(start: &mut Start<'_>) -> Result<Option<Vec<Listener>>, Fatal> {
+fn listeners(
+    start: &mut Start<'_>,
+    zygote: Option<&Zygote>,
+) -> Result<Option<Vec<Listener>>, Fatal> {
     let mut listeners = Vec::new();
     loop {
         match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
@@ -229,11 +290,17 @@ fn listeners(start: &mut Start<'_>) -> Result<Option<Vec<Listener>>, Fatal> {
             Some((ToMaster::Serve, _)) => return Ok(Some(listeners)),
             Some((ToMaster::LogFile, mut files)) => {
                 if let Some(file) = files.pop() {
+                    if let Some(zygote) = zygote {
+                        zygote.replace_log(file.as_fd())?;
+                    }
                     log::replace_file(file)?;
                 }
             }
             Some((ToMaster::Syslog, mut sockets)) => {
                 if let Some(socket) = sockets.pop() {
+                    if let Some(zygote) = zygote {
+                        zygote.replace_syslog(socket.as_fd())?;
+                    }
                     // syslog may not be in use yet; the outputs about to be installed may use it.
                     let _ = log::replace_syslog(socket);
                 }

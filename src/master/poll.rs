@@ -21,6 +21,8 @@ pub(crate) enum Source {
     Supervisor,
     /// The supervisor's leash.
     Leash,
+    /// Messages from the zygote.
+    Zygote,
     /// Messages from a worker.
     Worker(usize),
     /// Room for sockets in a worker's channel.
@@ -35,9 +37,10 @@ impl Source {
             Source::Signals => (0, 0),
             Source::Supervisor => (1, 0),
             Source::Leash => (2, 0),
-            Source::Worker(index) => (3, index),
-            Source::Room(index) => (4, index),
-            Source::Listener(index) => (5, index),
+            Source::Zygote => (3, 0),
+            Source::Worker(index) => (4, index),
+            Source::Room(index) => (5, index),
+            Source::Listener(index) => (6, index),
         };
         kind << 32 | index as u64
     }
@@ -48,8 +51,9 @@ impl Source {
             0 => Source::Signals,
             1 => Source::Supervisor,
             2 => Source::Leash,
-            3 => Source::Worker(index),
-            4 => Source::Room(index),
+            3 => Source::Zygote,
+            4 => Source::Worker(index),
+            5 => Source::Room(index),
             _ => Source::Listener(index),
         }
     }
@@ -121,6 +125,7 @@ mod tests {
             Source::Listener(999),
             Source::Room(3),
             Source::Worker(3),
+            Source::Zygote,
             Source::Leash,
             Source::Supervisor,
             Source::Signals,
@@ -143,6 +148,7 @@ mod tests {
                 Source::Signals,
                 Source::Supervisor,
                 Source::Leash,
+                Source::Zygote,
                 Source::Listener(999)
             ]
         );

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::config::TlsOptions;
+use super::load::Presented;
+use crate::config::Service;
 use crate::log::Log;
-use crate::relay::ServiceContext;
-use crate::tls::{self, Context};
+use crate::tls;
 
 /// How often the certificates are checked.
-const EVERY: Duration = Duration::from_secs(24 * 3600);
+const EVERY: Duration = Duration::from_hours(24);
 
 /// The certificates that services present, and when they are checked next.
 #[derive(Debug)]
@@ -27,21 +27,19 @@ struct End {
 }
 
 impl Reminders {
-    /// Those of these services; certificates near expiry were already reported at load.
-    pub(super) fn of(services: &[ServiceContext]) -> Reminders {
-        let end =
-            |service: &ServiceContext, options: Option<&TlsOptions>, tls: Option<&Context>| {
-                Some(End {
-                    service: service.config.name.clone(),
-                    file: options?.cert.as_ref()?.display().to_string(),
-                    at: tls?.certificate_ends()?,
-                })
+    /// What these services present; certificates near expiry were already reported at load.
+    pub(super) fn of(presented: &[Presented], services: &[Service]) -> Reminders {
+        let ends = presented.iter().filter_map(|one| {
+            let service = services.get(one.service)?;
+            let options = match one.front {
+                true => service.accepted_tls(),
+                false => service.connected_tls(),
             };
-        let ends = services.iter().flat_map(|service| {
-            let config = &service.config;
-            let front = end(service, config.accepted_tls(), service.front.as_ref());
-            let back = end(service, config.connected_tls(), service.back.as_ref());
-            front.into_iter().chain(back)
+            Some(End {
+                service: service.name.clone(),
+                file: options?.cert.as_ref()?.display().to_string(),
+                at: one.ends?,
+            })
         });
         let ends = ends.fold(Vec::new(), joined);
         Reminders {

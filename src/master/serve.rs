@@ -28,23 +28,32 @@ use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
 use crate::signals::Signals;
+use crate::worker::group::Group;
 
 /// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
 const LAST_BATCHES: usize = 64;
 /// How long accepting pauses when descriptors run out; as in stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often full workers are reported.
-const CAPACITY_TOLD_EVERY: Duration = Duration::from_secs(60);
+const CAPACITY_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// The shortest and longest interval at which the master checks whether its hand-offs were claimed.
 /// Until then it keeps a descriptor of each, which keeps a closed connection open.
 const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
+const GROUPS: [Group; 2] = [Group::Modern, Group::Old];
+
+/// What a master serves.
+pub(super) struct Served {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) workers: Workers,
+    pub(super) reminders: Reminders,
+}
 
 /// A serving master.
 pub(super) struct Serving {
     poll: Rc<Poll>,
-    /// The listeners are being polled.
-    listening: bool,
+    /// The listeners of services of each group are being polled.
+    listening: [bool; GROUPS.len()],
     supervisor: Channel,
     /// Polled only; it must stay open for that.
     _leash: Leash,
@@ -57,7 +66,8 @@ pub(super) struct Serving {
     draining: bool,
     /// When a draining master closes its retired listeners.
     closing_at: Option<Instant>,
-    paused_until: Option<Instant>,
+    /// Accepting pauses, by the group of the services.
+    paused_until: [Option<Instant>; GROUPS.len()],
     capacity_told_at: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
@@ -82,18 +92,24 @@ impl Serving {
         leash: Leash,
         connections: SharedWords,
         signals: Signals,
-        listeners: Vec<Listener>,
-        workers: Workers,
+        served: Served,
         log: Log,
     ) -> io::Result<Serving> {
+        let Served {
+            listeners,
+            mut workers,
+            reminders,
+        } = served;
         let poll = workers.poll();
-        let reminders = Reminders::of(workers.services());
+        if let Some(zygote) = workers.zygote() {
+            poll.add(&*zygote, Source::Zygote)?;
+        }
         poll.add(&signals, Source::Signals)?;
         poll.add(&supervisor, Source::Supervisor)?;
         poll.add(&leash, Source::Leash)?;
         Ok(Serving {
             poll,
-            listening: false,
+            listening: [false; GROUPS.len()],
             supervisor,
             _leash: leash,
             connections,
@@ -104,7 +120,7 @@ impl Serving {
             announced: false,
             draining: false,
             closing_at: None,
-            paused_until: None,
+            paused_until: [None; GROUPS.len()],
             capacity_told_at: None,
             claim_tick: CLAIM_TICK,
             reminders,
@@ -124,6 +140,9 @@ impl Serving {
                     "A worker cannot be started: {}",
                     log::Reason(&error)
                 );
+            }
+            if self.workers.zygote().is_some_and(|z| z.knows_deaths()) {
+                self.hear_zygote()?;
             }
             self.workers.look_after();
             if !self.draining {
@@ -151,6 +170,7 @@ impl Serving {
                         self.reap();
                     }
                     Source::Supervisor => self.hear_supervisor()?,
+                    Source::Zygote => self.hear_zygote()?,
                     Source::Worker(index) => self.hear_worker(index)?,
                     // The next turn sends what was waiting for room.
                     Source::Room(_) => {}
@@ -162,23 +182,21 @@ impl Serving {
         }
     }
 
-    fn accepting(&mut self) -> bool {
-        if self
-            .paused_until
-            .is_some_and(|until| until <= Instant::now())
-        {
-            self.paused_until = None;
-        }
+    /// Whether connections to the services of this group are accepted now.
+    fn accepting(&mut self, group: Group) -> bool {
+        let paused = &mut self.paused_until[group.index()];
+        paused.take_if(|until| *until <= Instant::now());
         let none = self.listeners.is_empty() || !self.announced;
-        if none || self.paused_until.is_some() {
+        if none || paused.is_some() {
             return false;
         }
-        if self.workers.at_capacity() {
+        if self.workers.at_capacity(group) {
             self.tell_of_capacity();
-            self.pause();
+            self.tell_of_pause();
+            self.paused_until[group.index()] = Some(Instant::now() + PAUSE);
             return false;
         }
-        self.workers.have_room()
+        self.workers.have_room(group)
     }
 
     /// Reports why accepting pauses, at intervals, for as long as all workers are full.
@@ -202,32 +220,44 @@ impl Serving {
         );
     }
 
+    /// Accepts nothing for a moment.
     fn pause(&mut self) {
+        self.tell_of_pause();
+        self.paused_until = [Some(Instant::now() + PAUSE); GROUPS.len()];
+    }
+
+    fn tell_of_pause(&self) {
         crate::warning!(self.log, "Accepting new connections suspended for 1 second");
-        self.paused_until = Some(Instant::now() + PAUSE);
     }
 
     fn wait(&mut self, unclaimed: bool) -> io::Result<Vec<Source>> {
-        let accepting = self.accepting();
-        self.listen(accepting);
+        for group in GROUPS {
+            let accepting = self.accepting(group);
+            self.listen(group, accepting);
+        }
         let timeout = self.timeout(unclaimed);
         self.poll.wait(timeout)
     }
 
-    /// Polls the listeners, or stops polling them: the kernel's backlog is the queue.
-    fn listen(&mut self, accepting: bool) {
-        if accepting == self.listening {
+    /// Polls the listeners of a group, or stops polling them: the kernel's backlog is the queue.
+    fn listen(&mut self, group: Group, accepting: bool) {
+        if accepting == self.listening[group.index()] {
             return;
         }
-        self.listening = accepting;
+        self.listening[group.index()] = accepting;
         for index in 0..self.listeners.len() {
-            let socket = &self.listeners[index].socket;
+            let Listener {
+                socket, service, ..
+            } = &self.listeners[index];
+            if self.workers.group(*service) != group {
+                continue;
+            }
             if !accepting {
                 self.poll.remove(socket);
             } else if let Err(error) = self.poll.add(socket, Source::Listener(index)) {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
                 self.pause();
-                return self.listen(false);
+                return self.listen(group, false);
             }
         }
     }
@@ -241,7 +271,8 @@ impl Serving {
         ];
         let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
-        for when in [self.paused_until, self.closing_at].into_iter().flatten() {
+        let waits = self.paused_until.into_iter().chain([self.closing_at]);
+        for when in waits.flatten() {
             at(when);
         }
         if unclaimed {
@@ -266,7 +297,7 @@ impl Serving {
     /// queue is longer.
     fn accept_batch(&mut self, index: usize) -> usize {
         // Another listener of this turn may have run out of descriptors.
-        if self.paused_until.is_some() {
+        if self.paused_until.iter().any(Option::is_some) && !self.may_accept(index) {
             return 0;
         }
         // An earlier message of this turn may have ordered a drain, which removes listeners.
@@ -282,12 +313,21 @@ impl Serving {
         taken
     }
 
+    /// Whether accepting does not pause for this listener.
+    fn may_accept(&self, index: usize) -> bool {
+        let listener = self.listeners.get(index);
+        listener.is_some_and(|listener| {
+            let group = self.workers.group(listener.service);
+            self.paused_until[group.index()].is_none()
+        })
+    }
+
     fn accept_some(&mut self, index: usize, most: usize) -> usize {
         for taken in 0..most {
-            if !self.workers.have_room() {
+            let listener = &self.listeners[index];
+            if !self.workers.have_room(self.workers.group(listener.service)) {
                 return taken;
             }
-            let listener = &self.listeners[index];
             match accept(listener.socket.as_fd()) {
                 Ok((socket, peer)) => {
                     let connection = Connection {
@@ -353,6 +393,22 @@ impl Serving {
         }
     }
 
+    /// The zygote tells of old workers that have died.
+    fn hear_zygote(&mut self) -> io::Result<()> {
+        let Some(zygote) = self.workers.zygote() else {
+            return Ok(());
+        };
+        for death in zygote.take_deaths()? {
+            self.workers.died(death.pid, &death.how, !self.draining);
+            if let Some(zygote) = self.workers.zygote() {
+                zygote.reap(death.pid);
+            }
+            // As in `reap`.
+            self.answered_list(0);
+        }
+        Ok(())
+    }
+
     fn hear_worker(&mut self, index: usize) -> io::Result<()> {
         let Some(channel) = self.workers.channel(index) else {
             return Ok(());
@@ -402,6 +458,9 @@ impl Serving {
             }
             ToMaster::Syslog => {
                 if let Some(socket) = descriptors.pop() {
+                    if let Some(zygote) = self.workers.zygote() {
+                        zygote.replace_syslog(socket.as_fd())?;
+                    }
                     let heard = self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
                     self.tell_again_unless(&heard)?;
                     // A generation without syslog does not need it.
@@ -441,6 +500,9 @@ impl Serving {
     }
 
     fn replace_log(&mut self, file: OwnedFd) -> io::Result<()> {
+        if let Some(zygote) = self.workers.zygote() {
+            zygote.replace_log(file.as_fd())?;
+        }
         let heard = self.workers.say(&ToWorker::LogFile, &[file.as_fd()]);
         if let Err(error) = log::replace_file(file) {
             crate::error!(
@@ -474,10 +536,8 @@ impl Serving {
 
     /// Other processes have these listeners too: closed only here, they would still be polled.
     fn stop_polling_listeners(&mut self) {
-        if std::mem::take(&mut self.listening) {
-            for listener in &self.listeners {
-                self.poll.remove(&listener.socket);
-            }
+        for group in GROUPS {
+            self.listen(group, false);
         }
     }
 

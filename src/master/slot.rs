@@ -9,10 +9,12 @@ use super::poll::{Poll, Source};
 use super::stall::Stall;
 use crate::children::BackOff;
 use crate::ipc::channel::Channel;
+use crate::worker::group::Group;
 
 /// One worker's slot; the process in it changes.
 #[derive(Debug)]
 pub(super) struct Slot {
+    pub(super) group: Group,
     pub(super) process: Option<Running>,
     pub(super) queue: HandOff,
     pub(super) back_off: BackOff,

@@ -81,7 +81,7 @@ mod tests {
     /// How long until an action other than `Leave`, checking every `BEAT`.
     fn until(stall: &mut Stall, waits: bool) -> (Duration, StallAction) {
         let mut passed = Duration::ZERO;
-        while passed < Duration::from_secs(3600) {
+        while passed < Duration::from_hours(1) {
             passed += BEAT;
             let verdict = stall.look((7, 0), waits, BEAT);
             if verdict != StallAction::Leave {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn time_in_which_the_master_did_not_run_counts_for_no_more_than_a_beat() {
         let mut clock = StallClock::new();
-        let later = clock.0 + Duration::from_secs(3600);
+        let later = clock.0 + Duration::from_hours(1);
         assert_eq!(clock.look(later), BEAT);
         let soon = later + Duration::from_millis(8);
         assert_eq!(clock.look(soon), Duration::from_millis(8));

@@ -16,6 +16,7 @@ use super::handoff::{Accepted, HandOff};
 use super::poll::{Poll, Source};
 use super::slot::{Running, Slot};
 use super::stall::{LIFELESS, Stall, StallAction, StallClock};
+use super::zygote::Zygote;
 use crate::children::BackOff;
 use crate::helper::{Contacts, Kind};
 use crate::ipc::channel::Channel;
@@ -27,7 +28,7 @@ use crate::log::Log;
 use crate::process::{self, OneThread};
 use crate::relay::ServiceContext;
 use crate::step::NameStep;
-use crate::worker;
+use crate::worker::{self, group::Group};
 
 /// How long a worker may take to exit once it was told to end every connection.
 const CUT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,6 +40,10 @@ pub(crate) struct WorkerConfig {
     pub generation: u64,
     /// The services.
     pub services: Arc<[ServiceContext]>,
+    /// The group of each worker, by its row on the scoreboard.
+    pub groups: Vec<Group>,
+    /// Forks the old workers.
+    pub(super) zygote: Option<Zygote>,
     /// Where workers count.
     pub scoreboard: Scoreboard,
     /// Readable once the supervisor is gone.
@@ -61,6 +66,8 @@ pub(crate) struct WorkerConfig {
 #[derive(Debug)]
 pub(crate) struct Workers {
     slots: Vec<Slot>,
+    /// The group of workers of each service.
+    groups: Vec<Group>,
     config: WorkerConfig,
     /// Connections without a worker, because the last one died.
     unassigned: Vec<Accepted>,
@@ -72,8 +79,11 @@ pub(crate) struct Workers {
 impl Workers {
     /// One slot for each scoreboard row; no worker is started yet.
     pub(crate) fn new(config: WorkerConfig) -> Workers {
-        let slots = (0..config.scoreboard.workers())
-            .map(|_| Slot {
+        let slots = config
+            .groups
+            .iter()
+            .map(|&group| Slot {
+                group,
                 process: None,
                 queue: HandOff::default(),
                 back_off: BackOff::default(),
@@ -81,8 +91,14 @@ impl Workers {
                 stall: Stall::default(),
             })
             .collect();
+        for (index, group) in config.groups.iter().enumerate() {
+            let old = u64::from(*group == Group::Old);
+            config.scoreboard.worker(index).old().store(old, Relaxed);
+        }
+        let services = config.services.iter();
         Workers {
             slots,
+            groups: services.map(|service| Group::of(&service.config)).collect(),
             config,
             unassigned: Vec::new(),
             cut: None,
@@ -90,9 +106,14 @@ impl Workers {
         }
     }
 
-    /// The services that they serve.
-    pub(crate) fn services(&self) -> &[ServiceContext] {
-        &self.config.services
+    /// The workers that serve this service.
+    pub(crate) fn group(&self, service: usize) -> Group {
+        self.groups.get(service).copied().unwrap_or(Group::Modern)
+    }
+
+    /// The process that old workers are forks of.
+    pub(super) fn zygote(&mut self) -> Option<&mut Zygote> {
+        self.config.zygote.as_mut()
     }
 
     /// What the master polls: workers' messages, and other sources.
@@ -117,25 +138,16 @@ impl Workers {
     }
 
     fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
-        let one = OneThread::prove()?;
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let (sockets, their_sockets) = Channel::pair().step("socketpair(2)")?;
-        let start = worker::Start {
-            index,
-            generation: self.config.generation,
-            services: self.config.services.clone(),
-            scoreboard: self.config.scoreboard.clone(),
-            master: theirs,
-            sockets: their_sockets,
-            leash: self.config.leash.try_clone()?,
-            helpers: self.introduce_all(),
-            threads: self.config.threads,
-            drain_timeout: self.config.drain_timeout,
-            log: self.config.log,
-        };
         self.config.scoreboard.clear_active(index);
-        let pid = process::spawn(&one, |fresh| worker::run(start, fresh, jailed))?;
-        crate::debug!(self.config.log, "Worker {index} started (PID {pid})");
+        let group = self.slots[index].group;
+        let pid = match (group, &mut self.config.zygote) {
+            (Group::Old, Some(_)) => self.fork_old(index, [&theirs, &their_sockets])?,
+            _ => self.fork_modern(index, theirs, their_sockets, jailed)?,
+        };
+        let name = group.worker();
+        crate::debug!(self.config.log, "{name} {index} started (PID {pid})");
         self.config.poll.add(&ours, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
@@ -148,6 +160,41 @@ impl Workers {
             full: false,
         });
         Ok(())
+    }
+
+    fn fork_modern(
+        &self,
+        index: usize,
+        theirs: Channel,
+        their_sockets: Channel,
+        jailed: &Jailed,
+    ) -> io::Result<Pid> {
+        let start = worker::Start {
+            index,
+            group: Group::Modern,
+            generation: self.config.generation,
+            services: self.config.services.clone(),
+            scoreboard: self.config.scoreboard.clone(),
+            master: theirs,
+            sockets: their_sockets,
+            leash: self.config.leash.try_clone()?,
+            helpers: self.introduce_all(),
+            threads: self.config.threads,
+            drain_timeout: self.config.drain_timeout,
+            log: self.config.log,
+        };
+        process::spawn(&OneThread::prove()?, |fresh| {
+            worker::run(start, fresh, jailed)
+        })
+    }
+
+    fn fork_old(&mut self, index: usize, channels: [&Channel; 2]) -> io::Result<Pid> {
+        let helpers = self.introduce_all();
+        let channels = channels.map(AsFd::as_fd);
+        match &mut self.config.zygote {
+            Some(zygote) => zygote.fork(index, channels, &helpers),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// One worker's sockets to every helper that is available now.
@@ -246,32 +293,36 @@ impl Workers {
         !slot.stall.revoked && slot.process.as_ref().is_some_and(Running::takes)
     }
 
-    /// Whether connections without a worker can only be served by one that has yet to start.
-    fn unservable(&self) -> bool {
-        !self.unassigned.is_empty() && !(0..self.slots.len()).any(|index| self.takes(index))
+    /// Whether connections without a worker can only be served by one of this group that has yet to start.
+    fn unservable(&self, group: Group) -> bool {
+        let waits = |accepted: &Accepted| self.group(accepted.connection.service) == group;
+        self.unassigned.iter().any(waits)
+            && !(0..self.slots.len())
+                .any(|index| self.slots[index].group == group && self.takes(index))
     }
 
-    /// The worker that gets the next connection: one of the least busy that have room.
-    fn least_busy(&self, returns: bool) -> Option<usize> {
+    /// The worker of a group that gets the next connection: one of the least busy that have room.
+    fn least_busy(&self, group: Group, returns: bool) -> Option<usize> {
         let loads = (0..self.slots.len())
             .filter(|&index| {
                 let slot = &self.slots[index];
-                self.takes(index) && !slot.queue.is_stuck()
+                slot.group == group && self.takes(index) && !slot.queue.is_stuck()
             })
             .map(|index| (index, self.load(index)))
             .filter(|(_, load)| *load < self.config.capacity);
         least_loaded(loads, returns)
     }
 
-    /// Whether a worker has room for another connection now.
-    pub(crate) fn have_room(&self) -> bool {
-        self.unassigned.is_empty() && self.least_busy(false).is_some()
+    /// Whether a worker of this group has room for another connection now.
+    pub(crate) fn have_room(&self, group: Group) -> bool {
+        let waits = |accepted: &Accepted| self.group(accepted.connection.service) == group;
+        !self.unassigned.iter().any(waits) && self.least_busy(group, false).is_some()
     }
 
-    /// Whether every running worker is at its limit of sessions.
-    pub(crate) fn at_capacity(&self) -> bool {
+    /// Whether every running worker of this group is at its limit of sessions.
+    pub(crate) fn at_capacity(&self, group: Group) -> bool {
         let mut running = (0..self.slots.len())
-            .filter(|&index| self.takes(index))
+            .filter(|&index| self.slots[index].group == group && self.takes(index))
             .peekable();
         running.peek().is_some() && running.all(|index| self.load(index) >= self.config.capacity)
     }
@@ -294,7 +345,7 @@ impl Workers {
         // in all workers.
         let service = self.config.services.get(accepted.connection.service);
         let returns = service.is_some_and(|service| service.config.client);
-        match self.least_busy(returns) {
+        match self.least_busy(self.group(accepted.connection.service), returns) {
             Some(index) => self.slots[index].queue.push(accepted),
             None => self.unassigned.push(accepted),
         }
@@ -340,6 +391,7 @@ impl Workers {
     fn look_after_one(&mut self, index: usize, passed: Duration) {
         let row = self.config.scoreboard.worker(index);
         let Slot {
+            group,
             process: Some(Running { pid, .. }),
             queue,
             stall,
@@ -349,6 +401,7 @@ impl Workers {
             return;
         };
         let log = self.config.log;
+        let name = group.worker();
         let let_go = row.let_go().load(Relaxed);
         let seen = (row.last_claimed(), let_go);
         match stall.look(seen, queue.is_waiting(), passed) {
@@ -357,7 +410,7 @@ impl Workers {
                 let taken_back = queue.revoke(row.revoke());
                 crate::warning!(
                     log,
-                    "Worker {index} (PID {pid}) is not responding: its {} unclaimed connection(s) go \
+                    "{name} {index} (PID {pid}) is not responding: its {} unclaimed connection(s) go \
                      to others",
                     taken_back.len()
                 );
@@ -367,7 +420,7 @@ impl Workers {
                 let seconds = LIFELESS.as_secs();
                 crate::error!(
                     log,
-                    "Worker {index} (PID {pid}) has not responded for {seconds} s: killing it"
+                    "{name} {index} (PID {pid}) has not responded for {seconds} s: killing it"
                 );
                 // SIGCHLD reports the rest. The worker has not been reaped, so the number is still its
                 // own.
@@ -377,7 +430,7 @@ impl Workers {
         if stall.revoked && let_go == queue.revoked() {
             row.restore(queue.last());
             *stall = Stall::default();
-            crate::notice!(log, "Worker {index} (PID {pid}) responds again");
+            crate::notice!(log, "{name} {index} (PID {pid}) responds again");
         }
     }
 
@@ -402,7 +455,8 @@ impl Workers {
         }
         let count = rescued.len();
         self.unassigned.extend(rescued);
-        if replace || (self.unservable() && self.next_start().is_none()) {
+        let group = self.slots[index].group;
+        if replace || (self.unservable(group) && self.next_start_of(group).is_none()) {
             self.schedule(index, lived, pid, how, count);
         }
         self.flush();
@@ -411,11 +465,12 @@ impl Workers {
 
     fn schedule(&mut self, index: usize, lived: Duration, pid: Pid, how: &str, rescued: usize) {
         let slot = &mut self.slots[index];
+        let name = slot.group.worker();
         let pause = slot.back_off.died(lived);
         slot.start_at = Some(Instant::now() + pause);
         crate::warning!(
             self.config.log,
-            "Worker {index} (PID {pid}) {how}; starting another in {} ms; {rescued} unclaimed \
+            "{name} {index} (PID {pid}) {how}; starting another in {} ms; {rescued} unclaimed \
              connection(s) handed to others",
             pause.as_millis()
         );
@@ -426,13 +481,25 @@ impl Workers {
         self.slots.iter().filter_map(|slot| slot.start_at).min()
     }
 
-    /// Starts no worker any more, except one that connections without a worker wait for.
+    fn next_start_of(&self, group: Group) -> Option<Instant> {
+        let slots = self.slots.iter().filter(|slot| slot.group == group);
+        slots.filter_map(|slot| slot.start_at).min()
+    }
+
+    /// Starts no worker any more, except one of each group that connections without a worker wait for.
     pub(crate) fn stop_starting(&mut self) {
-        let soonest = self.next_start().filter(|_| self.unservable());
-        let is_soonest = |slot: &Slot| soonest.is_some() && slot.start_at == soonest;
-        let kept = self.slots.iter().position(is_soonest);
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            slot.start_at = soonest.filter(|_| kept == Some(index));
+        for group in [Group::Modern, Group::Old] {
+            let soonest = self.next_start_of(group);
+            let soonest = soonest.filter(|_| self.unservable(group));
+            let mut slots = self.slots.iter();
+            let kept = slots.position(|slot| {
+                slot.group == group && soonest.is_some() && slot.start_at == soonest
+            });
+            for (index, slot) in self.slots.iter_mut().enumerate() {
+                if slot.group == group {
+                    slot.start_at = soonest.filter(|_| kept == Some(index));
+                }
+            }
         }
     }
 

@@ -89,6 +89,11 @@ pub(crate) enum ProtocolError {
         /// The protocol spoken.
         protocol: Protocol,
     },
+    /// The client began TLS after it had been greeted in plain.
+    TlsTooLate {
+        /// The protocol spoken.
+        protocol: Protocol,
+    },
     /// An end said more than [`AHEAD_MAX`] bytes ahead of its turn.
     TooMuchAhead {
         /// The protocol spoken.
@@ -183,6 +188,7 @@ impl ProtocolError {
             E::ClientClosed { .. }
             | E::NothingSaid { .. }
             | E::TlsOutOfTurn { .. }
+            | E::TlsTooLate { .. }
             | E::TooMuchAhead { .. }
             | E::PlaintextBehindStarttls { .. }
             | E::Socks(_)
@@ -242,6 +248,10 @@ impl fmt::Display for ProtocolError {
                      TLS, give it a service without protocol",
                     starter(*protocol)
                 ),
+            ),
+            E::TlsTooLate { protocol } => (
+                protocol,
+                "began TLS only after it had been greeted in plain".to_owned(),
             ),
             E::TooMuchAhead { protocol, .. } => (
                 protocol,

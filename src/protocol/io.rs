@@ -65,6 +65,25 @@ impl Input {
         Ok(Some(line))
     }
 
+    /// The next line with its end, left where it is; as [`Input::line`].
+    pub(super) fn peek_line(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
+        let (start, searched) = (self.start, self.searched);
+        let line = self.line()?;
+        let end = self.start;
+        self.start = start;
+        Ok(line.map(|_| {
+            self.searched = searched;
+            self.bytes[start..end].to_vec()
+        }))
+    }
+
+    /// Takes the next line with its end; as [`Input::line`].
+    pub(super) fn whole_line(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
+        let line = self.peek_line()?;
+        self.take(line.as_ref().map_or(0, Vec::len));
+        Ok(line)
+    }
+
     /// Gives away what is left, and the buffer with it.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -74,7 +93,8 @@ impl Input {
     }
 }
 
-struct TooLong;
+/// A line is longer than [`LINE_MAX`].
+pub(super) struct TooLong;
 
 /// The result of a state's step.
 pub(super) enum Step<S> {
@@ -84,6 +104,8 @@ pub(super) enum Step<S> {
     Wait(S),
     /// TLS starts.
     Tls,
+    /// The client goes on in plain.
+    Plain,
     /// The client took its leave.
     End,
 }
@@ -226,13 +248,15 @@ impl Io<'_> {
 
 /// Adds a line to what goes to `side`, and to the same write as the line before it.
 pub(super) fn send_line(out: &mut Vec<Action>, side: Side, line: &[u8]) {
-    if let Some(Action::Send(to, bytes)) = out.last_mut()
-        && *to == side
-    {
-        bytes.extend_from_slice(line);
-        bytes.extend_from_slice(b"\r\n");
-    } else {
-        out.push(Action::Send(side, [line, b"\r\n"].concat()));
+    send(out, side, line);
+    send(out, side, b"\r\n");
+}
+
+/// As [`send_line`], for bytes as they are.
+pub(super) fn send(out: &mut Vec<Action>, side: Side, words: &[u8]) {
+    match out.last_mut() {
+        Some(Action::Send(to, bytes)) if *to == side => bytes.extend_from_slice(words),
+        _ => out.push(Action::Send(side, words.to_vec())),
     }
 }
 

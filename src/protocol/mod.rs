@@ -6,7 +6,9 @@ mod commands;
 mod error;
 mod imap;
 mod io;
+mod look;
 mod nntp;
+mod offering;
 mod offers;
 mod opening;
 mod pop3;
@@ -20,12 +22,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::Protocol;
+use crate::config::{MailProtocol, Protocol, Reception};
 
 pub(crate) use error::{Awaited, ProtocolError, name};
+use look::{Look, Then};
 pub(crate) use offers::Offers;
 pub(crate) use opening::{Opening, OwnTls, greeting};
-use script::script;
+use script::{offer, script};
 pub(crate) use socks::SocksError;
 
 /// The two ends of a connection.
@@ -126,12 +129,14 @@ pub(crate) enum Action {
 }
 
 /// How the dialogue stands after an event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// It goes on.
     More,
     /// Its part is over: the next stage begins.
     Next,
+    /// Its part is over, as the client begins TLS: the handshake with it comes before the next stage.
+    Tls,
     /// The client took its leave politely (QUIT, LOGOUT) before TLS: carry out the actions, then
     /// close both ends without a reset. No error.
     End,
@@ -150,6 +155,12 @@ pub(crate) const COMMANDS_MAX: u16 = 64;
 /// speaks plain; stunnel's 200 ms.
 pub(crate) const DIRECT_TLS_WAIT: Duration = Duration::from_millis(200);
 
+/// How long a service with `acceptTLS = auto` waits, from its acceptance on, for a client that begins with
+/// TLS at once, before a server that speaks first is heard. A wrong guess fails the client. Hence longer than
+/// [`DIRECT_TLS_WAIT`]: TCP sends a hello that is lost in a LAN again after 200 ms at the earliest (Linux:
+/// TCP_RTO_MIN), and old machines are slow. Connecting to a provider takes a good part of it anyway.
+pub(crate) const HELLO_WAIT: Duration = Duration::from_millis(500);
+
 /// A dialogue with one end or both, from `Event::Start` to `Progress::Next`.
 pub(crate) trait Dialogue: fmt::Debug + Send {
     /// Takes an event and pushes what to do to `out`; that is to be carried out in order, also
@@ -157,7 +168,7 @@ pub(crate) trait Dialogue: fmt::Debug + Send {
     ///
     /// # Errors
     /// The first offence of either end. The dialogue is over then; feeding it again, as after
-    /// `Next`, gives [`ProtocolError::Over`].
+    /// `Next` or `Tls`, gives [`ProtocolError::Over`].
     fn feed(&mut self, event: Event<'_>, out: &mut Vec<Action>) -> Result<Progress, ProtocolError>;
 
     /// Gives back what an end said and the dialogue did not use. With STARTTLS that is, on the side of
@@ -189,4 +200,27 @@ pub(crate) fn dialogue(
         (Protocol::Nntp, false) => script(protocol, nntp::Server::Greeting),
         (Protocol::Socks, _) => Box::new(socks::Server::new()),
     }
+}
+
+/// Looks for `wait` whether a client begins with TLS, while there is no server yet: `Progress::Tls`, or
+/// `Progress::Next`.
+pub(crate) fn look(wait: Duration) -> Box<dyn Dialogue> {
+    Box::new(Look::new(wait, Then::Next))
+}
+
+/// The same with the server at hand; a client that does not begin with TLS is received in this way. It ends
+/// with `Progress::Tls`, or with `Progress::Next` for a client that goes on in plain and may.
+pub(crate) fn receive(reception: Reception, wait: Duration) -> Box<dyn Dialogue> {
+    let then = match reception {
+        Reception::Offered(None) => Then::Words,
+        Reception::Offered(Some(mail)) => {
+            Then::Dialogue(offer(mail.into(), offering::Offering::new(mail)))
+        }
+        Reception::Required(mail) => Then::Dialogue(match mail {
+            MailProtocol::Smtp => offer(mail.into(), smtp::Server::greeting()),
+            MailProtocol::Pop3 => offer(mail.into(), pop3::Server::new()),
+            MailProtocol::Imap => offer(mail.into(), imap::Server::Greeting),
+        }),
+    };
+    Box::new(Look::new(wait, then))
 }

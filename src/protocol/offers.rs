@@ -401,7 +401,7 @@ fn may_list_capabilities(line: &[u8]) -> bool {
 }
 
 /// Whether a line is the last of an SMTP reply.
-fn is_last(line: &[u8]) -> bool {
+pub(super) fn is_last(line: &[u8]) -> bool {
     line.get(3) != Some(&b'-')
 }
 
@@ -421,7 +421,7 @@ fn without_starttls(line: &[u8]) -> Vec<u8> {
 
 /// The capabilities in a line: `* CAPABILITY ...`, or the code `[CAPABILITY ...]` of a greeting or a
 /// tagged OK.
-fn capabilities(line: &[u8]) -> Option<Range<usize>> {
+pub(super) fn capabilities(line: &[u8]) -> Option<Range<usize>> {
     let tag = line.iter().position(|&byte| byte == b' ')?;
     let status = &line[tag + 1..];
     if tag == 1 && line[0] == b'*' && begins(status, "CAPABILITY ") {

@@ -2,15 +2,8 @@
 //! word.
 
 use super::io::{begins, split_word};
+pub(super) use crate::config::MailProtocol as Mail;
 use crate::config::Protocol;
-
-/// A protocol of mail servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mail {
-    Smtp,
-    Pop3,
-    Imap,
-}
 
 /// How mail servers greet.
 pub(super) const GREETINGS: [(&str, Mail); 7] = [
@@ -38,9 +31,7 @@ impl Mail {
 /// The protocol whose server greets so and starts TLS on demand; `None` for any other.
 pub(crate) fn greeting(words: &[u8]) -> Option<Protocol> {
     match Mail::greeting(words) {
-        Some(Mail::Smtp) => Some(Protocol::Smtp),
-        Some(Mail::Pop3) => Some(Protocol::Pop3),
-        Some(Mail::Imap) => Some(Protocol::Imap),
+        Some(mail) => Some(mail.into()),
         None => {
             let news = NEWS.iter().any(|greeting| begins(words, greeting));
             news.then_some(Protocol::Nntp)

@@ -15,10 +15,20 @@ pub(super) trait State: fmt::Debug + Send + Sized {
     fn step(self, io: &mut Io<'_>) -> Result<Step<Self>, ProtocolError>;
 }
 
-/// The dialogue that begins in this state.
+/// The dialogue that begins in this state; TLS is the next stage.
 pub(super) fn script<S: State + 'static>(protocol: Protocol, state: S) -> Box<dyn Dialogue> {
+    ending(protocol, state, Progress::Next)
+}
+
+/// The same; TLS begins with the client, before the next stage.
+pub(super) fn offer<S: State + 'static>(protocol: Protocol, state: S) -> Box<dyn Dialogue> {
+    ending(protocol, state, Progress::Tls)
+}
+
+fn ending<S: State + 'static>(protocol: Protocol, state: S, tls: Progress) -> Box<dyn Dialogue> {
     Box::new(Script {
         protocol,
+        tls,
         front: Input::default(),
         back: Input::default(),
         state: Some(state),
@@ -28,6 +38,8 @@ pub(super) fn script<S: State + 'static>(protocol: Protocol, state: S) -> Box<dy
 #[derive(Debug)]
 struct Script<S> {
     protocol: Protocol,
+    /// What comes when TLS starts.
+    tls: Progress,
     front: Input,
     back: Input,
     /// `None` once it is over.
@@ -56,7 +68,8 @@ impl<S: State> Script<S> {
                     self.state = Some(waiting);
                     return Ok(Progress::More);
                 }
-                Step::Tls => return Ok(Progress::Next),
+                Step::Tls => return Ok(self.tls),
+                Step::Plain => return Ok(Progress::Next),
                 Step::End => return Ok(Progress::End),
             };
             // An event starts one state; what follows in the same turn has only the input.

@@ -138,6 +138,14 @@ impl Server {
     pub(super) fn new() -> Server {
         Server::Start
     }
+
+    /// For a client that is known not to begin with TLS.
+    pub(super) fn greeting() -> Server {
+        Server::Greeting {
+            domain: None,
+            size: Size::default(),
+        }
+    }
 }
 
 impl State for Server {
@@ -154,10 +162,7 @@ impl State for Server {
                 }
                 (Some(false), _) | (None, Occasion::Timer) => {
                     io.debug("RFC 2487 detected");
-                    Step::Next(Server::Greeting {
-                        domain: None,
-                        size: Size::default(),
-                    })
+                    Step::Next(Server::greeting())
                 }
                 (None, Occasion::Start | Occasion::Input) => Step::Wait(Server::Detecting),
             }),

@@ -191,7 +191,7 @@ fn advance(
                 advice::plain_greeting(protocol, context.common);
             }
             failed(failure.kind(), context);
-            Err(Ending::Alerted(side))
+            Err(Ending::of(&failure, side))
         }
         Ok((consumed, step)) => {
             end.input.consume(consumed, pool);
@@ -210,7 +210,7 @@ fn advance(
     }
 }
 
-fn established(side: Side, stream: Stream, end: &mut End, context: &Context<'_>) {
+fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<'_>) {
     let log = context.common.log;
     let negotiated = stream.negotiated();
     let row = context.resources.row(context.common.index());
@@ -234,6 +234,11 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &Context<'_>)
     }
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);
+    if side == Side::Back {
+        // It comes before what the server says within TLS.
+        let greeting = std::mem::take(&mut context.common.greeting);
+        end.plain.push(&greeting, &mut context.resources.pool);
+    }
 }
 
 /// Reads once. Returns whether something came; that nothing ever will is a failure.

@@ -33,7 +33,7 @@ const LAST_DATA: Duration = Duration::from_secs(5);
 
 /// `TIMEOUTclose = 0`: how long a client that has ended its half waits for an answer; the default of
 /// TIMEOUTclose.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -370,7 +370,7 @@ impl Flow<'_> {
             Trouble::Write(errno) => Err(broken(log, writing(self.to), errno)),
             Trouble::Tls(failure) => {
                 error!(log, "{failure}");
-                Err(Ending::Alerted(side))
+                Err(Ending::of(&failure, side))
             }
             Trouble::Encrypt(failure) => {
                 error!(log, "{failure}");

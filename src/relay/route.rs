@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::config::{Protocol, Service};
+use crate::config::{Beginning, Protocol, Reception, Service};
 use crate::protocol::{self, Side};
 
 /// One stage of a route.
@@ -13,6 +13,10 @@ pub(crate) enum Stage {
     Handshake(Side),
     /// A dialogue, or the part of one.
     Talk(Part),
+    /// TLS with a client that begins with it.
+    Look,
+    /// Receives a client that has not begun TLS yet.
+    Receive(Reception),
     /// Connects the back.
     Connect,
 }
@@ -32,6 +36,7 @@ pub(crate) enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
     Handshake,
+    Look,
     Talk(Protocol),
 }
 
@@ -40,6 +45,8 @@ pub(super) enum Early {
 pub(super) enum Late {
     Handshake(Side),
     Talk(Protocol),
+    /// Nothing where the front has TLS already.
+    Receive(Reception),
 }
 
 /// The stages of a service's sessions, in their order. They are kept apart by what they work on, so that
@@ -54,22 +61,23 @@ pub(crate) struct Route {
 impl Route {
     /// The route of a service's sessions.
     pub(crate) fn of(service: &Service) -> Self {
-        let front = service.accepted_tls().is_some();
         let back = service.connected_tls().is_some();
-        Self::over(front, back, service.protocol)
+        Self::over(service.beginning(), back, service.protocol)
     }
 
-    /// The same by what it depends on: whether TLS is on the front and on the back, and the dialogue
-    /// before it.
-    pub(crate) fn over(front: bool, back: bool, protocol: Option<Protocol>) -> Self {
+    /// The same by what it depends on: how TLS begins on the front, whether it is on the back, and the
+    /// dialogue before it.
+    pub(crate) fn over(front: Option<Beginning>, back: bool, protocol: Option<Protocol>) -> Self {
         let (mut early, mut late) = (Vec::new(), Vec::new());
         // A dialogue belongs to the server's side where TLS is there, and TLS is on the front from the
         // first byte then; else it is the client that starts TLS.
         let request = protocol.filter(|protocol| *protocol == Protocol::Socks);
         let protocol = protocol.filter(|protocol| *protocol != Protocol::Socks);
-        let talks_in_front = front && !back && protocol.is_some();
-        if front && !talks_in_front {
-            early.push(Early::Handshake);
+        let talks_in_front = front.is_some() && !back && protocol.is_some();
+        match front {
+            Some(Beginning::AtOnce) if !talks_in_front => early.push(Early::Handshake),
+            Some(Beginning::Received(_)) => early.push(Early::Look),
+            Some(Beginning::AtOnce) | None => {}
         }
         early.extend(request.map(Early::Talk));
         late.extend(protocol.map(Late::Talk));
@@ -78,6 +86,9 @@ impl Route {
         }
         if back {
             late.push(Late::Handshake(Side::Back));
+        }
+        if let Some(Beginning::Received(reception)) = front {
+            late.push(Late::Receive(reception));
         }
         Self {
             early: early.into(),
@@ -89,18 +100,26 @@ impl Route {
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().map(|stage| match stage {
             Early::Handshake => Stage::Handshake(Side::Front),
+            Early::Look => Stage::Look,
             Early::Talk(protocol) => Stage::Talk(Part::Request(*protocol)),
         });
         // A request is answered when the connection is there.
         let replies = self.early.iter().filter_map(|stage| match stage {
-            Early::Handshake => None,
+            Early::Handshake | Early::Look => None,
             Early::Talk(protocol) => Some(Stage::Talk(Part::Reply(*protocol))),
         });
         let late = self.late.iter().map(|stage| match *stage {
             Late::Handshake(side) => Stage::Handshake(side),
             Late::Talk(protocol) => Stage::Talk(Part::BeforeTls(protocol)),
+            Late::Receive(reception) => Stage::Receive(reception),
         });
         early.chain([Stage::Connect]).chain(replies).chain(late)
+    }
+
+    /// Whether a client may begin TLS only once the back is connected.
+    pub(super) fn receives(&self) -> bool {
+        let mut late = self.late.iter();
+        late.any(|stage| matches!(stage, Late::Receive(_)))
     }
 
     /// Stage `nth` of those before the back is connected.
@@ -128,6 +147,21 @@ impl fmt::Display for Stage {
             Stage::Talk(Part::Reply(protocol)) => {
                 write!(f, "{} reply", protocol::name(*protocol))
             }
+            Stage::Look => f.write_str("TLS handshake with the client if it begins with TLS"),
+            Stage::Receive(Reception::Required(mail)) => {
+                let protocol = protocol::name((*mail).into());
+                write!(f, "else {protocol} with the client until it starts TLS")
+            }
+            Stage::Receive(Reception::Offered(Some(mail))) => {
+                let protocol = protocol::name((*mail).into());
+                write!(
+                    f,
+                    "else {protocol} with the client until it starts TLS or goes on in plain"
+                )
+            }
+            Stage::Receive(Reception::Offered(None)) => {
+                f.write_str("else TLS or plain as the client begins")
+            }
             Stage::Connect => f.write_str("connect"),
         }
     }
@@ -145,16 +179,20 @@ impl fmt::Display for Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MailProtocol;
+    use Beginning::{AtOnce, Received};
     use Protocol::{Smtp, Socks};
+    use Reception::{Offered, Required};
     use Side::{Back, Front};
-    use Stage::{Connect, Handshake, Talk};
+    use Stage::{Connect, Handshake, Look, Receive, Talk};
 
     #[test]
     fn each_kind_of_service_has_its_route() {
         let talk = Talk(Part::BeforeTls(Smtp));
-        let stages = |front, back, protocol| -> Vec<Stage> {
+        let route = |front, back, protocol| -> Vec<Stage> {
             Route::over(front, back, protocol).stages().collect()
         };
+        let stages = |front: bool, back, protocol| route(front.then_some(AtOnce), back, protocol);
         // Both ends in plain.
         assert_eq!(stages(false, false, None), [Connect]);
         assert_eq!(stages(false, false, Some(Smtp)), [Connect, talk]);
@@ -179,5 +217,17 @@ mod tests {
         assert_eq!(stages(true, true, None), both);
         let starttls = [Handshake(Front), Connect, talk, Handshake(Back)];
         assert_eq!(stages(true, true, Some(Smtp)), starttls);
+        // The same, by STARTTLS or not at all.
+        let smtp = MailProtocol::Smtp;
+        for reception in [Required(smtp), Offered(Some(smtp)), Offered(None)] {
+            let front = Some(Received(reception));
+            let receive = Receive(reception);
+            let direct = [Look, Connect, Handshake(Back), receive];
+            assert_eq!(route(front, true, None), direct);
+            let starttls = [Look, Connect, talk, Handshake(Back), receive];
+            assert_eq!(route(front, true, Some(Smtp)), starttls);
+            assert!(Route::over(front, true, None).receives());
+        }
+        assert!(!Route::over(Some(AtOnce), true, Some(Smtp)).receives());
     }
 }

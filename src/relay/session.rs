@@ -75,6 +75,8 @@ enum Turn {
     Later(Outcome),
     /// It is over, and the next begins.
     Advance,
+    /// It is over, and the handshake with the client comes before the next.
+    Handshake,
     /// The server is connected.
     Connected(Connection),
     /// The session is over, in order.
@@ -93,6 +95,7 @@ fn turn<S, P>(next: Next<S>, place: &mut P, wrap: impl FnOnce(S) -> P) -> Turn {
             Turn::Later(Outcome::Again)
         }
         Next::Advance => Turn::Advance,
+        Next::Handshake => Turn::Handshake,
         Next::Over => Turn::Over,
     }
 }
@@ -106,6 +109,8 @@ pub(crate) struct Session {
     next: usize,
     /// The dialogue that asked for the connection, while that is made.
     waiting: Option<Talking>,
+    /// It is over, and ends so when the time has come; until then nothing is seen of that.
+    blinded: Option<(Instant, Side)>,
 }
 
 impl Session {
@@ -119,7 +124,7 @@ impl Session {
             id: log_id(service.config.log_id, handed.connection.number),
         };
         let client_speaks = service.route.early(0).is_some();
-        let common = Common::new(&handed, key, log, services);
+        let common = Common::new(&handed, key, log, services, resources.now);
         let mut front = End::new(handed.socket, handed.connection.peer.is_some(), false);
         announce(&common, &front, handed.connection.peer, resources);
         if client_speaks {
@@ -135,6 +140,7 @@ impl Session {
             life: Life::Alone(front, Early::Stepping),
             next: 0,
             waiting: None,
+            blinded: None,
         };
         if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
@@ -178,6 +184,9 @@ impl Session {
 
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Option<Instant> {
+        if let Some((at, _)) = self.blinded {
+            return Some(at);
+        }
         let stage = match &self.life {
             Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
@@ -197,7 +206,17 @@ impl Session {
 
     /// Goes on as far as it can without waiting and without starving others.
     pub(crate) fn step(&mut self, resources: &mut Resources) -> Outcome {
+        if let Some((at, side)) = self.blinded {
+            return match at <= resources.now {
+                true => Outcome::Done(Ending::Alerted(side)),
+                false => Outcome::Wait,
+            };
+        }
         let outcome = self.run(resources);
+        if let Outcome::Done(Ending::Blinded(side, time)) = outcome {
+            self.blinded = Some((resources.now + time, side));
+            return Outcome::Wait;
+        }
         if let Outcome::Done(_) = outcome {
             return outcome;
         }
@@ -230,6 +249,7 @@ impl Session {
                 Ok(Turn::Later(outcome)) => return outcome,
                 Ok(Turn::Over) => return Outcome::Done(Ending::Closed),
                 Ok(Turn::Advance) => self.advance(resources),
+                Ok(Turn::Handshake) => self.shake_hands(resources),
                 Ok(Turn::Connected(back)) => self.join(back, resources),
                 Err(ending) => Err(ending),
             };
@@ -255,6 +275,10 @@ impl Session {
                     Some(route::Early::Handshake) => {
                         Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
                     }
+                    Some(route::Early::Look) => {
+                        let ends = &mut Ends::Front(front);
+                        Early::Talking(Talking::look(ends, &mut context)?)
+                    }
                     Some(route::Early::Talk(protocol)) => {
                         let ends = &mut Ends::Front(front);
                         Early::Talking(Talking::begin(protocol, ends, &mut context)?)
@@ -262,8 +286,18 @@ impl Session {
                     None => Early::Connecting(Connecting::begin(None, &mut context)),
                 }
             }
+            // It has begun TLS already.
+            Life::Joined(pair, _)
+                if matches!(late, Some(route::Late::Receive(_))) && pair.front.tls.is_some() =>
+            {
+                return self.advance(resources);
+            }
             Life::Joined(pair, phase) => {
                 *phase = match late {
+                    Some(route::Late::Receive(reception)) => {
+                        let ends = &mut Ends::Both(pair);
+                        Late::Talking(Talking::receive(reception, ends, &mut context)?)
+                    }
                     Some(route::Late::Talk(protocol)) => {
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::begin(protocol, ends, &mut context)?)
@@ -275,6 +309,19 @@ impl Session {
                     None => Late::Pump(Pump::begin(pair, &mut context)),
                 }
             }
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
+        Ok(())
+    }
+
+    /// Begins the handshake with the client, which is no stage of the route: the client asks for it.
+    fn shake_hands(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        let mut begin = |front: &mut End| Handshaking::begin(Side::Front, front, &mut context);
+        match &mut self.life {
+            Life::Alone(front, phase) => *phase = Early::Handshaking(begin(front)?),
+            Life::Joined(pair, phase) => *phase = Late::Handshaking(begin(&mut pair.front)?),
             Life::Between => return Err(inconsistent(&self.common)),
         }
         Ok(())
@@ -366,7 +413,7 @@ fn is_reset(side: Side, ending: Ending, reset: bool) -> bool {
     match ending {
         Ending::Closed => false,
         Ending::Reset => reset,
-        Ending::Alerted(alerted) => reset && side != alerted,
+        Ending::Alerted(alerted) | Ending::Blinded(alerted, _) => reset && side != alerted,
     }
 }
 
@@ -475,7 +522,7 @@ fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<
         return Ok(match stage.step(pair, context)? {
             Next::Wait(()) => Turn::Later(Outcome::Wait),
             Next::Again(()) => Turn::Later(Outcome::Again),
-            Next::Advance | Next::Over => Turn::Over,
+            Next::Advance | Next::Handshake | Next::Over => Turn::Over,
         });
     }
     match std::mem::replace(phase, Late::Stepping) {

@@ -13,6 +13,7 @@ use crate::ipc::handoff::Handed;
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
 use crate::sys::sockopt;
+use crate::tls::Failure;
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.
@@ -28,6 +29,19 @@ pub(crate) enum Ending {
     /// Broken, and the peer of that side was told so, by an alert or in the protocol's own words;
     /// they must not be overtaken by an RST, so only the other side gets one.
     Alerted(Side),
+    /// Broken on that side, and nothing may be seen of it for this long: when an error shows tells an
+    /// attacker what was wrong with a record (CBC and RSA key exchange).
+    Blinded(Side, Duration),
+}
+
+impl Ending {
+    /// The ending of a session whose TLS failed on that side; the alert, if there is one, was sent.
+    pub(super) fn of(failure: &Failure, side: Side) -> Ending {
+        match failure.blinding() {
+            Some(time) => Ending::Blinded(side, time),
+            None => Ending::Alerted(side),
+        }
+    }
 }
 
 /// The result of a stage's step.
@@ -39,6 +53,8 @@ pub(crate) enum Next<S> {
     Again(S),
     /// It is done, and the next stage begins.
     Advance,
+    /// It is done, and the client begins TLS: the handshake with it comes before the next stage.
+    Handshake,
     /// The session is over, in order.
     Over,
 }
@@ -60,6 +76,10 @@ pub(crate) struct Common {
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
     pub to_front: u64,
+    /// When the client was taken on.
+    pub began: Instant,
+    /// What the server greeted with, before TLS, while the client could not be told yet.
+    pub greeting: Vec<u8>,
     /// Inspects the session's first plaintext.
     pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
@@ -75,6 +95,7 @@ impl Common {
         key: u64,
         log: Log,
         services: Arc<[ServiceContext]>,
+        now: Instant,
     ) -> Self {
         Self {
             key,
@@ -84,6 +105,8 @@ impl Common {
             unreachable: Unreachable::Other,
             to_back: 0,
             to_front: 0,
+            began: now,
+            greeting: Vec::new(),
             first_words: FirstWords::of(&services[handed.connection.service].config),
             service: handed.connection.service,
             services,

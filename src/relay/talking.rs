@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Upstream;
 use super::advice::{self, Silence};
@@ -15,11 +15,12 @@ use super::lookup::Lookup;
 use super::resources::Resources;
 use super::step::{Context, Ending, Next, broken};
 use super::trouble::Trouble;
-use crate::config::{Endpoint, Protocol};
+use crate::config::{Endpoint, Protocol, Reception};
 use crate::helper::ResolveError;
 use crate::log::Log;
 use crate::protocol::{
-    self, Action, Dialogue, Event, Progress, Question, Side, Target, Unreachable,
+    self, Action, DIRECT_TLS_WAIT, Dialogue, Event, HELLO_WAIT, Progress, Question, Side, Target,
+    Unreachable,
 };
 use crate::{error, info, log_at};
 
@@ -31,11 +32,16 @@ const SIDES: [Side; 2] = [Side::Front, Side::Back];
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Talking {
-    protocol: Protocol,
     dialogue: Box<dyn Dialogue>,
+    began: Instant,
     deadline: Instant,
+    /// TIMEOUTidle: the client may be one that is carried in plain, and each word gives it that time anew.
+    idle: Option<Duration>,
     timer: Option<Instant>,
-    silence: Silence,
+    /// The greeting of this protocol is awaited.
+    silence: Option<(Silence, Protocol)>,
+    /// What the client is told later.
+    kept: Option<Vec<u8>>,
     after: After,
     /// Where to connect, until that is taken on.
     target: Option<Target>,
@@ -50,12 +56,14 @@ enum After {
     More,
     /// The next stage.
     Next,
+    /// The handshake with the client.
+    Tls,
     /// The end, in order.
     End,
 }
 
 impl Talking {
-    /// Starts the dialogue.
+    /// Starts the dialogue of `protocol`.
     ///
     /// # Errors
     /// It failed at once, or a socket is broken.
@@ -66,27 +74,84 @@ impl Talking {
     ) -> Result<Self, Ending> {
         let config = context.common.config();
         let host = config.protocol_host.as_deref();
-        let mut talking = Self {
-            protocol,
-            dialogue: protocol::dialogue(protocol, config.client, host),
-            deadline: context.resources.now + config.timeouts.busy,
+        let dialogue = protocol::dialogue(protocol, config.client, host);
+        let mut talking = Self::new(dialogue, context);
+        if let Ends::Both(pair) = ends {
+            let silence = Silence::begin(context.resources.now);
+            talking.silence = Some((silence, protocol));
+            // A client that may still begin TLS is not greeted in plain.
+            let later = context.common.service().route.receives() && pair.front.tls.is_none();
+            talking.kept = later.then(Vec::new);
+        }
+        talking.start(ends, context)
+    }
+
+    /// Looks whether the client begins with TLS, before the server is connected: a handshake that fails
+    /// costs no connection to it then.
+    ///
+    /// # Errors
+    /// A socket is broken.
+    pub(crate) fn look(ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<Self, Ending> {
+        let dialogue = protocol::look(DIRECT_TLS_WAIT);
+        Self::new(dialogue, context).start(ends, context)
+    }
+
+    /// Receives a client that has not begun TLS yet.
+    ///
+    /// # Errors
+    /// As [`Talking::begin`].
+    pub(crate) fn receive(
+        reception: Reception,
+        ends: &mut Ends<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Self, Ending> {
+        let (common, now) = (&*context.common, context.resources.now);
+        let moment = match reception {
+            Reception::Offered(_) => HELLO_WAIT,
+            Reception::Required(_) => DIRECT_TLS_WAIT,
+        };
+        // Connecting took a part of it.
+        let wait = (common.began + moment).saturating_duration_since(now);
+        let mut talking = Self::new(protocol::receive(reception, wait), context);
+        if let Reception::Offered(_) = reception {
+            let idle = common.config().timeouts.idle;
+            talking.idle = Some(idle);
+            talking.deadline = now + idle;
+        }
+        if let Some(back) = ends.end(Side::Back) {
+            // The server speaks only when the handshake is over for it too, and nothing may follow for long.
+            let released = back.release(&mut context.resources.pool);
+            released.map_err(|errno| broken(&context.common.log, "s_write", errno))?;
+        }
+        talking.start(ends, context)
+    }
+
+    fn new(dialogue: Box<dyn Dialogue>, context: &Context<'_>) -> Self {
+        let now = context.resources.now;
+        Self {
+            dialogue,
+            began: now,
+            deadline: now + context.common.config().timeouts.busy,
+            idle: None,
             timer: None,
-            silence: match ends {
-                Ends::Both(_) => Silence::begin(context.resources.now),
-                Ends::Front(_) => Silence::none(),
-            },
+            silence: None,
+            kept: None,
             after: After::More,
             target: None,
             lookup: None,
-        };
-        let started = talking.feed(Event::Start, ends, context);
-        talking.after = started.inspect_err(|_| count_failure(context))?;
-        Ok(talking)
+        }
+    }
+
+    fn start(mut self, ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<Self, Ending> {
+        let started = self.feed(Event::Start, ends, context);
+        self.after = started.inspect_err(|_| count_failure(context))?;
+        Ok(self)
     }
 
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Instant {
-        [self.timer, self.silence.due()]
+        let silence = self.silence.as_ref().and_then(|(silence, _)| silence.due());
+        [self.timer, silence]
             .into_iter()
             .flatten()
             .fold(self.deadline, Instant::min)
@@ -178,7 +243,13 @@ impl Talking {
             self.warn_of_silence(back, context);
         }
         if now >= self.deadline {
-            info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset");
+            match self.idle {
+                None => info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset"),
+                Some(_) => info!(
+                    log,
+                    "transfer: s_poll_wait: TIMEOUTidle exceeded: sending reset"
+                ),
+            }
             return Err(Ending::Reset);
         }
         for side in SIDES {
@@ -186,10 +257,6 @@ impl Talking {
                 end.flush(&mut context.resources.pool)
                     .map_err(|errno| broken(&log, "s_write", errno))?;
             }
-        }
-        if self.timer.is_some_and(|timer| timer <= now) {
-            self.timer = None;
-            self.after = self.feed(Event::Timer, ends, context)?;
         }
         self.look_up(ends, context)?;
         for side in SIDES {
@@ -200,15 +267,24 @@ impl Talking {
                 self.hear(side, ends, context)?;
             }
         }
+        // After hearing: what has come in by now came in time.
+        if self.after == After::More && self.timer.is_some_and(|timer| timer <= now) {
+            self.timer = None;
+            self.after = self.feed(Event::Timer, ends, context)?;
+        }
         match self.after {
-            After::Next => {
+            After::Next | After::Tls => {
                 for side in SIDES {
                     let rest = self.dialogue.take_rest(side);
                     if let Some(end) = ends.end(side) {
                         end.plain.push(&rest, &mut context.resources.pool);
                     }
                 }
-                return Ok(Next::Advance);
+                context.common.greeting = self.kept.unwrap_or_default();
+                return Ok(match self.after {
+                    After::Tls => Next::Handshake,
+                    _ => Next::Advance,
+                });
             }
             After::End => return Ok(Next::Over),
             After::More => {}
@@ -227,10 +303,12 @@ impl Talking {
     fn warn_of_silence(&mut self, back: &End, context: &Context<'_>) {
         let (common, now) = (&*context.common, context.resources.now);
         // Its first words may wait for this thread.
-        if !back.readable() && self.silence.is_long(now, self.deadline) {
-            let began = self.deadline - common.config().timeouts.busy;
-            let waited = now.saturating_duration_since(began);
-            advice::no_greeting(self.protocol, waited, common);
+        if !back.readable()
+            && let Some((silence, protocol)) = &mut self.silence
+            && silence.is_long(now, self.deadline)
+        {
+            let waited = now.saturating_duration_since(self.began);
+            advice::no_greeting(*protocol, waited, common);
         }
     }
 
@@ -279,8 +357,11 @@ impl Talking {
         ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<(), Ending> {
+        if let Some(idle) = self.idle {
+            self.deadline = context.resources.now + idle;
+        }
         match side {
-            Side::Back => self.silence.end(),
+            Side::Back => self.silence = None,
             Side::Front => {
                 context.common.first_words.client_says(words);
                 if let Some(how) = context.common.first_words.take_finding() {
@@ -319,6 +400,11 @@ impl Talking {
             // The dialogue's own reason comes before that of a socket it could not reach.
             Err(failure) => {
                 error!(context.common.log, "{failure}");
+                let kept = self.kept.take().filter(|kept| !kept.is_empty());
+                let told = told || kept.is_some();
+                if let Some(kept) = kept {
+                    self.perform(Action::Send(Side::Front, kept), ends, context)?;
+                }
                 // A client that was told why must be able to read it.
                 Err(match told {
                     true => Ending::Alerted(Side::Front),
@@ -328,6 +414,7 @@ impl Talking {
             Ok(Progress::More) => done.map(|()| After::More),
             Ok(Progress::End) => done.map(|()| After::End),
             Ok(Progress::Next) => done.map(|()| After::Next),
+            Ok(Progress::Tls) => done.map(|()| After::Tls),
         }
     }
 
@@ -340,6 +427,12 @@ impl Talking {
         let log = context.common.log;
         match action {
             Action::Send(side, bytes) => {
+                if side == Side::Front
+                    && let Some(kept) = &mut self.kept
+                {
+                    kept.extend_from_slice(&bytes);
+                    return Ok(());
+                }
                 let resources = &mut *context.resources;
                 let whole = 0..bytes.len();
                 let Some(end) = ends.end(side) else {

@@ -33,7 +33,7 @@ impl Trouble {
             Trouble::Write(errno) => broken(log, "s_write", errno),
             Trouble::Tls(failure) => {
                 error!(*log, "{failure}");
-                Ending::Alerted(side)
+                Ending::of(&failure, side)
             }
             Trouble::Encrypt(failure) => {
                 error!(*log, "{failure}");

@@ -136,6 +136,32 @@ fn a_worker_works_and_can_do_nothing_else() {
 }
 
 #[test]
+fn an_old_worker_works_and_opens_nothing_at_all() {
+    let (_listener, address) = upstream();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let file = File::create(&log).unwrap();
+    succeeds(|| {
+        old_worker().unwrap();
+        goes_on_working(address, &file);
+        let opened = File::open("/dev/null").unwrap_err();
+        assert_eq!(
+            opened.raw_os_error(),
+            Some(libc::EPERM),
+            "by seccomp, not landlock"
+        );
+        denied(fs::metadata("/dev/null"));
+        denied(io::pipe());
+        denied(kill(nix::unistd::getppid(), None).map_err(io::Error::from));
+    });
+    assert_eq!(fs::read_to_string(log).unwrap(), "line\n");
+    is_killed(|| {
+        old_worker().unwrap();
+        let _ = exec("/bin/true");
+    });
+}
+
+#[test]
 fn a_worker_that_executes_or_traces_is_killed() {
     is_killed(|| {
         worker().unwrap();

@@ -81,6 +81,9 @@ pub(crate) struct WorkerStatus {
     pub claimed: u64,
     /// Times it was started.
     pub starts: u64,
+    /// It is there for services with old TLS.
+    #[serde(default)]
+    pub old: bool,
 }
 
 /// A service's counts over all workers of the generation. The serving generation also shows the totals
@@ -127,6 +130,7 @@ impl WorkerStatus {
             active: row.active().load(Relaxed),
             claimed: row.last_claimed(),
             starts: row.starts().load(Relaxed),
+            old: row.old().load(Relaxed) == 1,
         }
     }
 }
@@ -198,10 +202,12 @@ pub(crate) mod tests {
                         active: 12,
                         claimed: 4711,
                         starts: 1,
+                        old: false,
                     },
                     WorkerStatus {
                         index: 1,
                         starts: 3,
+                        old: true,
                         ..WorkerStatus::default()
                     },
                 ],

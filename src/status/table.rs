@@ -44,8 +44,12 @@ fn workers(workers: &[WorkerStatus]) -> String {
             0 => "-".to_owned(),
             pid => pid.to_string(),
         };
+        let index = match worker.old {
+            true => format!("{} (old TLS)", worker.index),
+            false => worker.index.to_string(),
+        };
         [
-            worker.index.to_string(),
+            index,
             pid,
             worker.active.to_string(),
             worker.claimed.to_string(),
@@ -143,9 +147,9 @@ Ciphers: ChaCha20 first: this processor has no AES instructions
 
 Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
 
-  worker  pid  active  claimed  starts
-  0       103      12     4711       1
-  1         -       0        0       3
+  worker       pid  active  claimed  starts
+  0            103      12     4711       1
+  1 (old TLS)    -       0        0       3
 
   service  accepted  active   new  resumed  failed  no upstream  to back  to front
   smtp         4711      12  1000     3700      15            1   1023 B   3.0 GiB

@@ -27,9 +27,9 @@ const MAX_PHRASE: usize = 1024;
 /// All of them together, with their lengths.
 const MAX_ALL: u64 = 16384;
 
-/// Why nobody can be asked now: there is no terminal, or another process group has it. Who asks from
-/// the background is stopped by the terminal (SIGTTOU, termios(3)) until somebody takes it to the
-/// foreground, which nobody does in a script that runs `timeout 60 adit check`.
+/// Why no one can be asked now: there is no terminal, or another process group has it. The terminal stops a
+/// process that asks from the background (SIGTTOU, termios(3)) until it comes to the foreground, which
+/// never happens in a script that runs `timeout 60 adit check`.
 pub(crate) fn obstacle() -> Option<&'static str> {
     let Ok(terminal) = open_terminal() else {
         return Some("there is no terminal to ask for its pass phrase");
@@ -239,7 +239,7 @@ impl Quiet<'_> {
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         // The shell may have the terminal by now, if the parent was killed: it is given back all the
-        // same. There is nobody to tell if it is gone.
+        // same. If it is gone, there is nothing to tell.
         let from_behind = SigSet::from(Signal::SIGTTOU);
         let _ = from_behind.thread_block();
         let _ = termios::tcsetattr(self.terminal, SetArg::TCSADRAIN, &self.before);

@@ -1,4 +1,4 @@
-//! The control socket: whoever may open it is told, as one JSON document, what the scoreboards say.
+//! The control socket: tells each client, in one JSON document, what the scoreboards say.
 //! Nothing is ever read from it.
 
 use std::fs::{self, Metadata};
@@ -86,7 +86,7 @@ impl Control {
             .ok())
     }
 
-    /// Makes the socket, for its owner alone; one that nobody answers any more is replaced.
+    /// Makes the socket, for its owner alone; one that no process answers any more is replaced.
     ///
     /// # Errors
     /// The folder is missing, or another program answers there; it names the option.

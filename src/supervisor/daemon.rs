@@ -38,7 +38,7 @@ pub(super) fn detach(_: &OneThread) -> io::Result<Starter> {
 impl Starter {
     /// The workers serve: the starter may go.
     pub(super) fn tell(mut self) {
-        // A starter that was killed meanwhile is nobody to tell.
+        // A starter that was killed meanwhile cannot be told.
         let _ = self.0.write_all(b"1");
     }
 }

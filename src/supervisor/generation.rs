@@ -22,6 +22,7 @@ use crate::master;
 use crate::process::{self, OneThread};
 use crate::step::NameStep;
 use crate::tls::Resumption;
+use crate::worker::group;
 
 /// See the module.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Generation {
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let (scoreboard, board) =
-            Scoreboard::transferable(config.global.workers, config.services.len())?;
+            Scoreboard::transferable(group::crew(config).len(), config.services.len())?;
         let start = master::Start {
             generation: number,
             outputs: None,

@@ -257,7 +257,7 @@ impl Listening {
         Some(address.port())
     }
 
-    /// Nobody new comes here; the address may be bound again while the master still has it open.
+    /// No new connection comes here; the address may be bound again while the master still has it open.
     /// False where that cannot be: then the master takes what is in the queue, and closes it.
     fn retire(&self) -> bool {
         let socket = &self.socket;
@@ -353,7 +353,7 @@ fn bind_and_listen(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
 
 /// Binds an address that one of ours with the same port is in the way of: a reload from `0.0.0.0:P`
 /// to `127.0.0.1:P`, or back. Both stand until the old one is closed. socket(7): SO_REUSEPORT on
-/// both lets them, and nobody of another user. What is retired has it for good.
+/// both lets them, and no process of another user. What is retired has it for good.
 fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> Result<(), Errno> {
     let port = address.port();
     let ours = others.open.values().filter(|l| l.port() == Some(port));
@@ -367,7 +367,7 @@ fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> 
         sockets.try_for_each(|socket| setsockopt(socket, ReusePort, &yes))
     };
     let bound = share(true).and_then(|()| bind_and_listen(socket, address));
-    // Nobody else is to come in beside them; of our own user one may, which the port remembers.
+    // No other process is to bind beside them; of our own user one may, which the port remembers.
     share(false)?;
     bound
 }
@@ -377,7 +377,7 @@ fn bound_to(socket: &OwnedFd) -> io::Result<String> {
     Ok(storage.to_string())
 }
 
-/// Removes a Unix socket that nobody answers on any more. Never waits for somebody who does.
+/// Removes a Unix socket that no process answers on any more. Never waits for one that does.
 ///
 /// # Errors
 /// It cannot be removed.
@@ -389,7 +389,7 @@ pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
     let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
         Err(Errno::ECONNREFUSED) => fs::remove_file(path),
-        // EAGAIN: somebody is there, and busy.
+        // EAGAIN: its owner is there, and busy.
         _ => Ok(()),
     }
 }

@@ -176,7 +176,7 @@ fn open_tcp(wanted: &MetricsAddress, old: Option<&Metrics>) -> Result<OwnedFd, E
     };
     match (bind_and_listen(), old.filter(port)) {
         // The other address of a port that is ours: both stand until the old one is closed. socket(7):
-        // SO_REUSEPORT on both lets them, and nobody of another user.
+        // SO_REUSEPORT on both lets them, and no process of another user.
         (Err(Errno::EADDRINUSE), Some(old)) => {
             let share = |yes: bool| {
                 setsockopt(&old.socket, ReusePort, &yes)?;

@@ -261,7 +261,7 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
 fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
     let taken = TakenOver::read(state)?;
     sources.passed = taken.listeners.count_passed();
-    // Signals wait until somebody hears them.
+    // Signals wait until they are heard.
     let signals = Signals::hear(&SIGNALS)?;
     takeover::let_signals_in()?;
     nix::sys::prctl::set_child_subreaper(true)?;

@@ -1,5 +1,5 @@
 //! What systemd is told of the supervisor: ready, reloading, stopping, a status text, and that its
-//! loop still turns (sd_notify(3)). Where nobody asked to be told, nothing is done.
+//! loop still turns (sd_notify(3)). Where no manager asked to be told, nothing is done.
 
 use std::env;
 use std::os::linux::net::SocketAddrExt;
@@ -71,7 +71,7 @@ impl Notifier {
 
     fn say(&self, words: &str) {
         if let Some((socket, address)) = &self.manager {
-            // A manager that is gone or full is nobody to tell.
+            // A manager that is gone or full cannot be told.
             let _ = socket.send_to_addr(words.as_bytes(), address);
         }
     }

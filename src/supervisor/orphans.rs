@@ -19,7 +19,7 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    /// Those that a master left which has just died and was reaped; `None`: nobody.
+    /// Those that a master left which has just died and was reaped; `None`: there is none.
     pub(super) fn of(mut generation: Generation) -> Option<Orphans> {
         generation.hears = false;
         let board = &generation.scoreboard;

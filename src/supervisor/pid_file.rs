@@ -1,5 +1,5 @@
 //! The pid file: locked while the instance lives, so that a second one with the same file refuses
-//! to start, and a stale file stops nobody.
+//! to start, and a stale file stops no start.
 
 use std::fmt;
 use std::fs::File;
@@ -170,7 +170,7 @@ impl PidFile {
 }
 
 fn open_to_read(root: Option<&Path>, path: &Path) -> nix::Result<File> {
-    // Nothing that waits for somebody, as a fifo would.
+    // Nothing that waits for a reader, as a fifo does.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     open(root, path, flags, Mode::empty()).map(File::from)
 }

@@ -1,6 +1,6 @@
 //! Pass phrases as they are handed to a new binary: lists of bytes. They are read into one buffer,
-//! since a vector that grows would leave a copy in each of its former places, and whoever is forked
-//! later would have it.
+//! since a vector that grows would leave a copy in each of its former places, and each later child
+//! would have it.
 
 use std::fmt;
 

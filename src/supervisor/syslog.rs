@@ -1,6 +1,6 @@
 //! A syslogd that was restarted listens on a socket of the old name, but a new one; from within the
 //! jail it is out of reach. So the name is watched (inotify(7)), and every process is passed a
-//! connection to whoever is there now.
+//! connection to the one that is there now.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};

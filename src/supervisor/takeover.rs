@@ -92,12 +92,12 @@ pub(super) fn inherited() -> io::Result<Option<Inherited>> {
 /// The rehearsal went well.
 ///
 /// # Errors
-/// Nobody listens.
+/// Nothing listens.
 pub(super) fn prove(mut proof: File) -> io::Result<()> {
     proof.write_all(PROOF)
 }
 
-/// Whether a rehearsal that is over left its proof. Waits for nobody.
+/// Whether a rehearsal that is over left its proof. Never waits.
 pub(super) fn is_proven(proof: &mut io::PipeReader) -> bool {
     let mut said = [0; 2 * PROOF.len()];
     matches!(proof.read(&mut said), Ok(count) if &said[..count] == PROOF)

@@ -1,5 +1,5 @@
 //! The pass phrases of keys, kept by the supervisor from the start on, so that a reload, a master in
-//! place of a dead one and a new binary need nobody to type them again. It holds no key.
+//! place of a dead one and a new binary need no one to type them again. It holds no key.
 //!
 //! One page that is never swapped, in no core dump, and wiped in every child: only who is given a copy
 //! has one.
@@ -104,7 +104,7 @@ impl Page {
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, writable, and borrowed by nobody else.
+        // SAFETY: as above, writable, and not borrowed elsewhere.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), SIZE.get()) }
     }
 }

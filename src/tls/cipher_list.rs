@@ -34,6 +34,15 @@ fn rows() -> Vec<Row> {
     lines.filter_map(Row::read).collect()
 }
 
+/// Suites that OpenSSL has removed from what it builds, and s2n-tls serves, as OpenSSL 1.1 had them.
+const OLD: &str = "\
+ECDHE-RSA-DES-CBC3-SHA TLSv1 ECDH RSA 3DES 112 SHA1
+DHE-RSA-DES-CBC3-SHA SSLv3 DH RSA 3DES 112 SHA1
+DES-CBC3-SHA SSLv3 RSA RSA 3DES 112 SHA1
+RC4-SHA SSLv3 RSA RSA RC4 128 SHA1
+RC4-MD5 SSLv3 RSA RSA RC4 128 MD5
+";
+
 impl Row {
     fn read(line: &'static str) -> Option<Row> {
         let mut words = line.split(' ');
@@ -60,16 +69,18 @@ impl Row {
         let anonymous = au == "None";
         let encrypts = enc != "None";
         let aes = matches!(enc, "AES" | "AESGCM" | "AESCCM" | "AESCCM8");
-        let rare = matches!(enc, "AESCCM" | "AESCCM8" | "ARIAGCM" | "Camellia");
+        let old = matches!(enc, "3DES" | "RC4");
+        let rare = old || matches!(enc, "AESCCM" | "AESCCM8" | "ARIAGCM" | "Camellia");
         Some(match word {
-            "ALL" | "HIGH" => encrypts,
+            "ALL" => encrypts,
+            "HIGH" => encrypts && !old,
+            "MEDIUM" => old,
+            "3DES" | "RC4" => enc == word,
             "COMPLEMENTOFALL" | "eNULL" | "NULL" => !encrypts,
             "COMPLEMENTOFDEFAULT" => rare || matches!(au, "DSS" | "None") && encrypts,
             "FIPS" => matches!(enc, "AES" | "AESGCM") && kx != "SRP",
             // Known words whose suites OpenSSL 3 has removed.
-            "LOW" | "MEDIUM" | "3DES" | "RC4" | "RC2" | "IDEA" | "SEED" | "GOST94" | "GOST89" => {
-                false
-            }
+            "LOW" | "RC2" | "IDEA" | "SEED" | "GOST94" | "GOST89" => false,
             "kRSA" | "RSA" => kx == "RSA",
             "kDHE" | "kEDH" | "DH" => kx == "DH",
             "DHE" | "EDH" => kx == "DH" && !anonymous,
@@ -101,7 +112,7 @@ impl Row {
             "ARIA" | "ARIAGCM" => enc == "ARIAGCM",
             "ARIA128" | "ARIA256" => enc == "ARIAGCM" && word.ends_with(&self.bits.to_string()),
             "CHACHA20" => enc == "CHACHA20",
-            "CBC" => matches!(enc, "AES" | "Camellia"),
+            "CBC" => matches!(enc, "AES" | "Camellia" | "3DES"),
             "MD5" | "SHA256" | "SHA384" => self.mac == word,
             "SHA" | "SHA1" => self.mac == "SHA1",
             "SSLv3" | "TLSv1" | "TLSv1.2" => self.version == word,
@@ -124,7 +135,19 @@ struct Place {
 /// # Errors
 /// A character or a command that the language does not have.
 pub(super) fn select(list: &str) -> Result<Selected, InvalidCommand> {
-    let names = rows();
+    select_of(rows(), list)
+}
+
+/// As [`select`], of an OpenSSL that still had 3DES and RC4.
+///
+/// # Errors
+/// As [`select`].
+pub(super) fn select_with_old(list: &str) -> Result<Selected, InvalidCommand> {
+    let old = OLD.lines().filter_map(Row::read);
+    select_of(rows().into_iter().chain(old).collect(), list)
+}
+
+fn select_of(names: Vec<Row>, list: &str) -> Result<Selected, InvalidCommand> {
     let place = |row: &Row| Place {
         row: *row,
         active: false,

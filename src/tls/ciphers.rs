@@ -287,6 +287,16 @@ pub(super) fn group_name(group: NamedGroup) -> &'static str {
         .map_or("UNKNOWN", |(names, _)| names[0])
 }
 
+/// OpenSSL's name of a group that another library names.
+pub(super) fn group_by_name(name: &str) -> &'static str {
+    let known = GROUPS
+        .iter()
+        .map(|(names, _)| *names)
+        .chain([["P-521", "secp521r1"].as_slice()]);
+    let mut known = known.filter(|names| names.iter().any(|one| one.eq_ignore_ascii_case(name)));
+    known.next().map_or("UNKNOWN", |names| names[0])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

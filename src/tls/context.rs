@@ -1,4 +1,4 @@
-//! A service's options to rustls configurations: everything is loaded here, while still root.
+//! A service's options to configurations of a library: everything is loaded here, while still root.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,13 +12,17 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::backend::{Backend, OptionNames, Terms};
 use super::failure::{During, Failure, Offence};
-use super::handshake::Handshake;
+use super::keys::PrivateKey;
 use super::sessions::{ClientSessions, SharedSessions};
 use super::tickets::Tickets;
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
-use super::{CipherOrder, PassPhrases, Problem, Resumption, Severity, ciphers, keys};
+use super::{
+    CipherOrder, Handshake, PassPhrases, Problem, Resumption, Severity, ciphers, handshake, keys,
+    s2n,
+};
 use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
 
@@ -70,16 +74,33 @@ impl<'a> Wanted<'a> {
 
     /// The same problems, of the options that this end has: a client's other end has options of its own.
     pub(crate) fn name_options(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
-        if self.service.client && !self.client {
+        if self.option_names() == OptionNames::Accepted {
             for problem in &mut problems {
                 problem.option = match problem.option {
                     "cert" => "acceptCert",
                     "key" => "acceptKey",
+                    "CAfile" => "acceptCAfile",
+                    "ciphers" => "acceptCiphers",
+                    "sslVersion" | "sslVersionMin" => "acceptSSLVersionMin",
+                    "verifyChain" => "acceptVerifyChain",
+                    "verifyPeer" => "acceptVerifyPeer",
                     other => other,
                 };
             }
         }
         problems
+    }
+
+    pub(super) fn options(&self) -> &'a TlsOptions {
+        self.options
+    }
+
+    /// What its options are called.
+    pub(super) fn option_names(&self) -> OptionNames {
+        match self.service.client && !self.client {
+            true => OptionNames::Accepted,
+            false => OptionNames::Usual,
+        }
     }
 
     /// Whether every `connect` entry, or `sni`, gives verifyServer something to compare with.
@@ -98,20 +119,41 @@ impl<'a> Wanted<'a> {
 #[derive(Debug)]
 pub(crate) struct Context {
     role: Role,
+    terms: Terms,
     /// See [`Context::certificate_ends`].
     ends: Option<i64>,
+    /// See [`Context::public_key`].
+    public_key: Option<[u8; 32]>,
 }
 
 #[derive(Debug)]
 enum Role {
-    Server(Arc<ServerConfig>),
+    Server(Serving),
     Client {
-        config: Arc<ClientConfig>,
+        config: Connecting,
         /// As `TlsOptions::sni`.
         sni: Option<String>,
         /// verifyServer: no handshake without a name.
         needs_name: bool,
     },
+}
+
+/// What is spoken, by library.
+enum Suites {
+    Rustls(CryptoProvider, Vec<&'static SupportedProtocolVersion>),
+    S2n(s2n::Allowed),
+}
+
+#[derive(Debug)]
+enum Serving {
+    Rustls(Arc<ServerConfig>),
+    S2n(Arc<s2n::Context>),
+}
+
+#[derive(Debug)]
+enum Connecting {
+    Rustls(Arc<ClientConfig>),
+    S2n(Arc<s2n::Context>),
 }
 
 impl Context {
@@ -132,8 +174,14 @@ impl Context {
             options, client, ..
         } = wanted;
         let mut problems = Vec::new();
-        let provider = provider(options, &mut problems);
-        let versions = versions(options, &provider, &mut problems);
+        let suites = match wanted.backend().backend {
+            Backend::Rustls => {
+                let provider = provider(options, &mut problems);
+                let versions = versions(options, &provider, &mut problems);
+                Suites::Rustls(provider, versions)
+            }
+            Backend::S2n => Suites::S2n(s2n::allowed(&wanted, &mut problems)),
+        };
         let trusted = trusted(options, jail, &mut problems);
         let key = certified_key(options, phrases, &mut problems, log);
         if client && options.verification.server && !wanted.has_name() {
@@ -152,6 +200,7 @@ impl Context {
         if failed(&problems) || key.is_none() && options.cert.is_some() {
             return Err(problems);
         }
+        let (key, private) = key.unzip();
         let identity = identity(&wanted, &trusted, key.as_deref());
         let (trust, unusable) = Trust::new(trusted, ends(options), client);
         if unusable > 0 {
@@ -171,22 +220,46 @@ impl Context {
             ));
         }
         log_trusted(client, &trust, log);
-        let verifier = Verifier::new(
-            options,
-            client,
-            trust,
-            provider.signature_verification_algorithms,
-        );
-        let ends = key.as_deref().and_then(end_of);
-        let role = if client {
-            connecting(options, provider, &versions, verifier, key)
-        } else {
-            accepting(
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        let verifier = Verifier::new(options, client, trust, algorithms);
+        let shown = key.as_deref().and_then(|key| key.cert.first());
+        let (ends, public_key) = shown.map(|der| (end_of(der), public_key_of(der))).unzip();
+        let terms = Terms::of(&wanted);
+        let role = match suites {
+            Suites::Rustls(provider, versions) if client => {
+                connecting(options, provider, &versions, verifier, key)
+            }
+            Suites::Rustls(provider, versions) => accepting(
                 options, provider, &versions, verifier, key, resumption, identity,
-            )
+            ),
+            Suites::S2n(allowed) => {
+                let parts = s2n::Parts {
+                    options,
+                    allowed,
+                    terms,
+                    client,
+                    key: key.zip(private),
+                    verifier,
+                    resumption,
+                    identity,
+                };
+                s2n::load(parts, &mut problems).map(|context| match client {
+                    true => Role::client(Connecting::S2n(context), options),
+                    false => Role::Server(Serving::S2n(context)),
+                })
+            }
         };
         match role {
-            Ok(role) if !failed(&problems) => Ok((Context { role, ends }, problems)),
+            Ok(role) if !failed(&problems) => {
+                let context = Context {
+                    role,
+                    terms,
+                    ends: ends.flatten(),
+                    public_key: public_key.flatten(),
+                };
+                Ok((context, problems))
+            }
             Ok(_) => Err(problems),
             Err(error) => {
                 problems.push(error);
@@ -200,15 +273,24 @@ impl Context {
         self.ends
     }
 
+    /// SHA-256 of the SubjectPublicKeyInfo of the certificate that is shown to peers; `None`: none is. Two
+    /// services with the same one have the same key.
+    pub(crate) fn public_key(&self) -> Option<[u8; 32]> {
+        self.public_key
+    }
+
     /// Begins a handshake, in the role that the service's `client` gives. `upstream` is the host
     /// name of the `connect` entry in use (client mode; the SNI when `sni` is not given), `None`
     /// for a Unix socket.
     ///
     /// # Errors
-    /// rustls refuses to begin, or there is no name to verify.
+    /// The library refuses to begin, or there is no name to verify.
     pub(crate) fn begin(&self, upstream: Option<&str>, log: &Log) -> Result<Handshake, Failure> {
         match &self.role {
-            Role::Server(config) => Handshake::accept(config),
+            Role::Server(Serving::Rustls(config)) => {
+                handshake::Handshake::accept(config, self.terms).map(Handshake::Rustls)
+            }
+            Role::Server(Serving::S2n(context)) => Ok(Handshake::S2n(Box::new(context.accept()))),
             Role::Client {
                 config,
                 sni,
@@ -219,19 +301,38 @@ impl Context {
                 if name.is_none() && *needs_name {
                     return Err(Failure::new(During::Connect, Offence::NoServerName));
                 }
+                let sends = sni.as_deref() != Some("");
                 match &name {
-                    Some(ServerName::DnsName(name)) if config.enable_sni => {
+                    Some(ServerName::DnsName(name)) if sends => {
                         crate::info!(*log, "SNI: sending servername: {}", name.as_ref());
                     }
                     // An address is no server name (RFC 6066, section 3).
                     _ => crate::info!(*log, "SNI: extension disabled"),
                 }
+                let config = match config {
+                    Connecting::Rustls(config) => config,
+                    Connecting::S2n(context) => {
+                        let begun = context.connect(name, sends)?;
+                        return Ok(Handshake::S2n(Box::new(begun)));
+                    }
+                };
                 // rustls wants some name, to find sessions by; for an address it sends none.
                 let name = name.unwrap_or(ServerName::IpAddress(
                     std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into(),
                 ));
-                Handshake::connect(config, name)
+                let begun = handshake::Handshake::connect(config, name, self.terms);
+                begun.map(Handshake::Rustls)
             }
+        }
+    }
+}
+
+impl Role {
+    fn client(config: Connecting, options: &TlsOptions) -> Self {
+        Role::Client {
+            config,
+            sni: options.sni.clone(),
+            needs_name: options.verification.server,
         }
     }
 }
@@ -408,9 +509,15 @@ fn unused(problem: &Problem) -> Problem {
     Problem::note(problem.option, text)
 }
 
-fn end_of(key: &CertifiedKey) -> Option<i64> {
-    let (_, certificate) = X509Certificate::from_der(key.cert.first()?).ok()?;
+fn end_of(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some(certificate.validity().not_after.timestamp())
+}
+
+fn public_key_of(der: &[u8]) -> Option<[u8; 32]> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let hash = digest::digest(&digest::SHA256, certificate.public_key().raw);
+    hash.as_ref().try_into().ok()
 }
 
 fn certified_key(
@@ -418,19 +525,19 @@ fn certified_key(
     phrases: &PassPhrases,
     problems: &mut Vec<Problem>,
     log: &Log,
-) -> Option<Arc<CertifiedKey>> {
+) -> Option<(Arc<CertifiedKey>, PrivateKey)> {
     let cert = options.cert.as_deref()?;
     match keys::identity(options, cert, phrases, problems) {
         Ok(found) if found.pkcs12 && found.key_file == cert => {
             let path = cert.display();
             crate::info!(*log, "Certificate and private key loaded from file: {path}");
-            Some(found.key)
+            Some((found.key, found.private))
         }
         Ok(found) => {
             crate::info!(*log, "Certificate loaded from file: {}", cert.display());
             let path = found.key_file.display();
             crate::info!(*log, "Private key loaded from file: {path}");
-            Some(found.key)
+            Some((found.key, found.private))
         }
         Err(more) => {
             problems.extend(more);
@@ -497,8 +604,7 @@ fn connecting(
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
         None => builder.with_no_client_auth(),
     };
-    let sni = options.sni.clone();
-    config.enable_sni = sni.as_deref() != Some("");
+    config.enable_sni = options.sni.as_deref() != Some("");
     config.enable_secret_extraction = true;
     config.resumption = rustls::client::Resumption::store(Arc::new(ClientSessions::default()))
         .tls12_resumption(if options.no_ticket {
@@ -506,11 +612,7 @@ fn connecting(
         } else {
             rustls::client::Tls12Resumption::SessionIdOrTickets
         });
-    Ok(Role::Client {
-        config: Arc::new(config),
-        sni,
-        needs_name: options.verification.server,
-    })
+    Ok(Role::client(Connecting::Rustls(Arc::new(config)), options))
 }
 
 fn accepting(
@@ -540,5 +642,5 @@ fn accepting(
     if !options.no_ticket {
         config.ticketer = Arc::new(Tickets::new(&resumption.ticket_secret, &identity));
     }
-    Ok(Role::Server(Arc::new(config)))
+    Ok(Role::Server(Serving::Rustls(Arc::new(config))))
 }

@@ -3,6 +3,7 @@
 //! scoreboard counts it.
 
 use std::fmt;
+use std::time::Duration;
 
 use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
@@ -41,11 +42,28 @@ impl During {
 pub(crate) struct Failure {
     during: During,
     offence: Offence,
+    blinding: Option<Duration>,
 }
 
 impl Failure {
     pub(super) fn new(during: During, offence: Offence) -> Self {
-        Self { during, offence }
+        Self {
+            during,
+            offence,
+            blinding: None,
+        }
+    }
+
+    /// The same, with its time of silence.
+    pub(super) fn blinded(self, blinding: Option<Duration>) -> Self {
+        Self { blinding, ..self }
+    }
+
+    /// How long the connection must be kept, and nothing be sent on it, before it is closed, so that the
+    /// time of the end tells the peer nothing about what was decrypted (Lucky Thirteen, RFC 7366). `None`:
+    /// it may be closed at once.
+    pub(crate) fn blinding(&self) -> Option<Duration> {
+        self.blinding
     }
 
     /// The peer ended the TCP connection where TLS expected more: no close_notify (RFC 8446,
@@ -77,10 +95,11 @@ impl fmt::Display for Failure {
             Offence::Malformed(what)
             | Offence::Misbehaved(what)
             | Offence::Internal(what)
-            | Offence::UnusableKey(what)
-            | Offence::NoSharedCipher(Some(what)) => write!(f, " ({what})")?,
+            | Offence::UnusableKey(what) => write!(f, " ({what})")?,
+            Offence::UnsupportedProtocol(Some(sides))
+            | Offence::NoSharedCipher(Some(sides))
+            | Offence::HelloRefused(_, sides) => write!(f, " ({})", sides.said)?,
             Offence::WeakKey(bits) => write!(f, " (RSA of {bits} bits)")?,
-            Offence::HelloRefused(_, ours) => write!(f, " (adit offers {ours})")?,
             _ => {}
         }
         let peer = match self.during {
@@ -98,6 +117,13 @@ impl fmt::Display for Failure {
             "" => f.write_str(":")?,
             verdict => write!(f, ": {verdict};")?,
         }
+        if let Offence::UnsupportedProtocol(Some(sides))
+        | Offence::NoSharedCipher(Some(sides))
+        | Offence::HelloRefused(_, sides) = &self.offence
+            && let Some(help) = &sides.help
+        {
+            return write!(f, " {help}");
+        }
         let hint = match (&self.offence, self.during) {
             (Offence::Vanished, During::Accept | During::Connect) => {
                 "it closed the connection during the handshake"
@@ -110,14 +136,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What the two sides of a handshake have, where they have nothing in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sides {
+    /// `the client offers ...; adit has ...`
+    pub(super) said: String,
+    /// What would help, if that is known.
+    pub(super) help: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Offence {
     CertificateRejected(Rejection),
     NoCertificate,
-    UnsupportedProtocol,
     /// What the two sides have, if that is known.
-    NoSharedCipher(Option<String>),
+    UnsupportedProtocol(Option<Sides>),
+    /// As above.
+    NoSharedCipher(Option<Sides>),
+    /// The client says that it has tried a later version before, and adit speaks one.
+    InappropriateFallback,
     NoSharedGroup,
     NoSharedSignature,
     /// The key of a certificate that is not verified: RSA with this many bits.
@@ -129,8 +167,8 @@ pub(super) enum Offence {
     HttpRequest,
     PlainText,
     AlertReceived(AlertDescription),
-    /// The server answered our hello with this alert; the suites that the hello offered.
-    HelloRefused(AlertDescription, String),
+    /// The server answered our hello with this alert.
+    HelloRefused(AlertDescription, Sides),
     BadRecordMac,
     RecordOverflow,
     UnexpectedMessage,
@@ -140,6 +178,8 @@ pub(super) enum Offence {
     InvalidServerName,
     Vanished,
     KeysExhausted,
+    /// As much as one key of 3DES may encrypt.
+    TripleDesExhausted,
     NoServerName,
     Internal(String),
 }
@@ -161,7 +201,7 @@ impl Offence {
                 "give the peer a certificate, or set requireCert = no",
                 Certificate,
             ),
-            Offence::UnsupportedProtocol => (
+            Offence::UnsupportedProtocol(_) => (
                 "unsupported protocol",
                 Fault::Either,
                 "adit speaks TLS 1.2 and 1.3: see sslVersionMin, sslVersionMax, or update the peer",
@@ -171,6 +211,12 @@ impl Offence {
                 "no shared cipher",
                 Fault::Either,
                 "adit's suites have forward secrecy (ECDHE) and AEAD: update the peer; or see ciphers, ciphersuites and the key's type",
+                Negotiation,
+            ),
+            Offence::InappropriateFallback => (
+                "inappropriate fallback",
+                Fault::Unsure,
+                "the client tries an older TLS version, though both sides have a later one: its first try was disturbed, perhaps by an attacker",
                 Negotiation,
             ),
             Offence::NoSharedGroup => (
@@ -270,6 +316,12 @@ impl Offence {
                 "TLS 1.2 cannot renew its keys: connect again, or use TLS 1.3",
                 Protocol,
             ),
+            Offence::TripleDesExhausted => (
+                "too much data for one key of 3DES",
+                Fault::Unsure,
+                "adit ends such connections after 1 GiB (Sweet32): connect again",
+                Protocol,
+            ),
             Offence::NoServerName => (
                 "no server name to verify",
                 Fault::Ours,
@@ -350,7 +402,7 @@ fn incompatible(why: &PeerIncompatible) -> Offence {
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
-        | PeerIncompatible::Tls12NotOfferedOrEnabled => Offence::UnsupportedProtocol,
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => Offence::UnsupportedProtocol(None),
         other => Offence::Misbehaved(format!("{other:?}")),
     }
 }
@@ -361,13 +413,13 @@ fn looks_like_tls(opening: &[u8]) -> bool {
 }
 
 /// Classifies bytes that are no TLS record.
-fn garbage(opening: &[u8]) -> Offence {
+pub(super) fn garbage(opening: &[u8]) -> Offence {
     const METHODS: [&[u8]; 8] = [
         b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIO", b"DELET", b"PATCH", b"TRACE",
     ];
     match opening {
         // An SSL 2.0 ClientHello: a two-byte length with its high bit set, then type 1.
-        [0x80..=0xff, _, 1, ..] => Offence::UnsupportedProtocol,
+        [0x80..=0xff, _, 1, ..] => Offence::UnsupportedProtocol(None),
         _ if METHODS.iter().any(|method| opening.starts_with(method)) => Offence::HttpRequest,
         _ => Offence::PlainText,
     }
@@ -385,7 +437,10 @@ mod tests {
                 Offence::NoSharedCipher(None),
                 "the two sides do not agree; ",
             ),
-            (Offence::UnsupportedProtocol, "the two sides do not agree; "),
+            (
+                Offence::UnsupportedProtocol(None),
+                "the two sides do not agree; ",
+            ),
             (
                 Offence::AlertReceived(Alert::InternalError),
                 "the server's fault; ",

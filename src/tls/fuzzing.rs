@@ -245,6 +245,7 @@ pub(crate) fn records(input: &[u8]) {
             0..=3 => hears.inbox.extend_from_slice(payload),
             kind => says
                 .stream
+                .by_rustls()
                 .seal_as(18 + kind % 8, payload, &mut hears.inbox),
         }
         let (before, mut answer) = (hears.inbox.len(), Vec::new());

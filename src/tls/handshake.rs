@@ -14,10 +14,12 @@ use rustls::{
     ProtocolVersion, ServerConfig,
 };
 
+use super::backend::Terms;
 use super::failure::{During, Failure, Offence};
+use super::hello::{self, Reading};
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
-use super::{Negotiated, Step, alerts, ciphers, notes, suites};
+use super::{Negotiated, age, alerts, ciphers, notes, suites};
 use crate::log::Log;
 
 /// The most input that a handshake leaves over to be given again, in bytes, but for the record that
@@ -34,6 +36,13 @@ pub(crate) struct Handshake {
     opening: [u8; HEADER],
     /// For the suites that we have.
     provider: Arc<CryptoProvider>,
+    terms: Terms,
+}
+
+/// The state of a handshake.
+pub(crate) enum Turn {
+    More(Handshake),
+    Done(Stream),
 }
 
 /// Boxed: 1 to 2 KiB that live only as long as the handshake.
@@ -49,11 +58,11 @@ impl fmt::Debug for Handshake {
 }
 
 impl Handshake {
-    pub(super) fn accept(config: &Arc<ServerConfig>) -> Result<Self, Failure> {
+    pub(super) fn accept(config: &Arc<ServerConfig>, terms: Terms) -> Result<Self, Failure> {
         UnbufferedServerConnection::new(config.clone())
             .map(|connection| {
                 let provider = config.crypto_provider().clone();
-                Self::new(Connection::Server(Box::new(connection)), provider)
+                Self::new(Connection::Server(Box::new(connection)), provider, terms)
             })
             .map_err(|error| Failure::new(During::Accept, Offence::from_rustls(error, &[])))
     }
@@ -61,50 +70,40 @@ impl Handshake {
     pub(super) fn connect(
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
+        terms: Terms,
     ) -> Result<Self, Failure> {
         UnbufferedClientConnection::new(config.clone(), name)
             .map(|connection| {
                 let provider = config.crypto_provider().clone();
-                Self::new(Connection::Client(Box::new(connection)), provider)
+                Self::new(Connection::Client(Box::new(connection)), provider, terms)
             })
             .map_err(|error| Failure::new(During::Connect, Offence::from_rustls(error, &[])))
     }
 
-    fn new(connection: Connection, provider: Arc<CryptoProvider>) -> Self {
+    fn new(connection: Connection, provider: Arc<CryptoProvider>, terms: Terms) -> Self {
         Self {
             connection,
             seen: 0,
             opening: [0; HEADER],
             provider,
+            terms,
         }
     }
 
-    fn during(&self) -> During {
+    pub(super) fn during(&self) -> During {
         match self.connection {
             Connection::Server(_) => During::Accept,
             Connection::Client(_) => During::Connect,
         }
     }
 
-    /// The failure to report when the peer closes its connection now.
-    pub(crate) fn vanished(&self) -> Failure {
-        Failure::vanished(self.during())
-    }
-
-    /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),
-    /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
-    /// rest must be given again, as this call left it, with more behind it. When it is done, the
-    /// rest is the stream's: it may be whole records of data already. Logs what verification found.
-    /// On an error the alert, if there is one, is in `output`.
-    ///
-    /// # Errors
-    /// The handshake failed; it can be used no more.
-    pub(crate) fn step(
+    /// As the face's `Handshake::step`.
+    pub(super) fn step(
         mut self,
         input: &mut [u8],
         output: &mut Vec<u8>,
         log: &Log,
-    ) -> Result<(usize, Step), Failure> {
+    ) -> Result<(usize, Turn), Failure> {
         if self.opening == [0; HEADER]
             && let Some(opening) = input.first_chunk()
         {
@@ -137,12 +136,12 @@ impl Handshake {
             failure
         })?;
         if !established {
-            return Ok((used, Step::More(self)));
+            return Ok((used, Turn::More(self)));
         }
         let stream = self
             .into_stream()
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
-        Ok((used, Step::Done(stream)))
+        Ok((used, Turn::Done(stream)))
     }
 
     /// What an error amounts to; `input` is what it was found in.
@@ -153,25 +152,38 @@ impl Handshake {
         };
         let ours = || suites::of(&self.provider.cipher_suites);
         match (&offence, &self.connection) {
-            (Offence::NoSharedCipher(_) | Offence::NoSharedGroup, Connection::Server(_)) => {
-                let Some(offered) = suites::offered(input) else {
+            (
+                Offence::NoSharedCipher(_)
+                | Offence::NoSharedGroup
+                | Offence::UnsupportedProtocol(_),
+                Connection::Server(_),
+            ) => {
+                let Reading::Hello(hello) = hello::read(input) else {
                     return offence;
                 };
-                // rustls looks at groups first, and a client without ECDHE sends none.
-                let shared = offered.iter().any(|suite| ours().any(|one| one == *suite));
-                if shared && matches!(offence, Offence::NoSharedGroup) {
+                // rustls looks at signature algorithms before the version, and at groups before suites: a
+                // client without ECDHE sends none.
+                if hello.highest_version() < Some(self.terms.low) {
+                    return Offence::UnsupportedProtocol(Some(age::version(&hello, self.terms)));
+                }
+                let shares = ours().any(|suite| hello.suites.contains(&u16::from(suite)));
+                if shares && !matches!(offence, Offence::NoSharedCipher(_)) {
                     return offence;
                 }
-                let (offered, ours) = (suites::named(offered), suites::named(ours()));
-                let lists = format!("the client offers {offered}; adit has {ours}");
-                Offence::NoSharedCipher(Some(lists))
+                let names = self.terms.names;
+                let sides = age::suites(&hello, &suites::named(ours()), names);
+                Offence::NoSharedCipher(Some(sides))
             }
             // The server's answer to the hello.
             (
-                Offence::AlertReceived(alert @ AlertDescription::HandshakeFailure),
+                Offence::AlertReceived(
+                    alert
+                    @ (AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion),
+                ),
                 Connection::Client(connection),
             ) if connection.negotiated_cipher_suite().is_none() => {
-                Offence::HelloRefused(*alert, suites::named(ours()))
+                let sides = age::refused(*alert, &suites::named(ours()), self.terms);
+                Offence::HelloRefused(*alert, sides)
             }
             _ => offence,
         }
@@ -234,7 +246,7 @@ enum Broken {
     By(Error),
 }
 
-enum Turn {
+enum Advance {
     Again,
     Blocked,
     Established,
@@ -255,16 +267,16 @@ fn drive<P: Peer>(
         used += discard;
         *seen -= discard;
         match turn {
-            Ok(Turn::Again) => {}
-            Ok(Turn::Established) => return Ok((used, true)),
-            Ok(Turn::Blocked) => match record_length(&input[used + *seen..]) {
+            Ok(Advance::Again) => {}
+            Ok(Advance::Established) => return Ok((used, true)),
+            Ok(Advance::Blocked) => match record_length(&input[used + *seen..]) {
                 Some(length) if *seen + length > MAX_HANDSHAKE_INPUT => {
                     return Err(Broken::By(Error::PeerSentOversizedRecord));
                 }
                 Some(length) => *seen += length,
                 None => return Ok((used, false)),
             },
-            Ok(Turn::Closed) => {
+            Ok(Advance::Closed) => {
                 flush_alert(peer, output);
                 return Err(Broken::Closed);
             }
@@ -281,24 +293,26 @@ fn turn<P: Peer>(
     peer: &mut P,
     input: &mut [u8],
     output: &mut Vec<u8>,
-) -> (usize, Result<Turn, Error>) {
+) -> (usize, Result<Advance, Error>) {
     let UnbufferedStatus { discard, state } = peer.process(input);
     let turn = match state {
         Ok(ConnectionState::EncodeTlsData(mut message)) => {
-            encode(output, |room| message.encode(room)).map(|()| Turn::Again)
+            encode(output, |room| message.encode(room)).map(|()| Advance::Again)
         }
         Ok(ConnectionState::TransmitTlsData(sent)) => {
             sent.done();
-            Ok(Turn::Again)
+            Ok(Advance::Again)
         }
-        Ok(ConnectionState::BlockedHandshake) => Ok(Turn::Blocked),
-        Ok(ConnectionState::WriteTraffic(_)) => Ok(Turn::Established),
-        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Turn::Closed),
+        Ok(ConnectionState::BlockedHandshake) => Ok(Advance::Blocked),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Advance::Established),
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Advance::Closed),
         Ok(other) => Err(Error::General(format!("unexpected state {other:?}"))),
         Err(error) => Err(error),
     };
     match turn {
-        Ok(Turn::Established) if peer.common().is_handshaking() => (discard, Ok(Turn::Blocked)),
+        Ok(Advance::Established) if peer.common().is_handshaking() => {
+            (discard, Ok(Advance::Blocked))
+        }
         turn => (discard, turn),
     }
 }
@@ -335,8 +349,8 @@ fn encode(
 fn flush_alert<P: Peer>(peer: &mut P, output: &mut Vec<u8>) {
     while peer.common().wants_write() {
         match turn(peer, &mut [], output).1 {
-            Ok(Turn::Again | Turn::Blocked | Turn::Established) => {}
-            Ok(Turn::Closed) | Err(_) => return,
+            Ok(Advance::Again | Advance::Blocked | Advance::Established) => {}
+            Ok(Advance::Closed) | Err(_) => return,
         }
     }
 }

@@ -132,10 +132,6 @@ pub(crate) struct Hello {
     pub(crate) protocols: Vec<String>,
 }
 
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, reason = "what chooses by them comes next")
-)]
 impl Hello {
     /// The latest version that the client may speak; `None` if there is none of those that have a name.
     pub(crate) fn highest_version(&self) -> Option<Version> {

@@ -1,7 +1,10 @@
-//! rustls behind one small face. Nothing outside this folder names rustls.
+//! rustls and s2n-tls behind one small face. Nothing outside this folder names either.
 //! Never in here: a socket, or a wait.
 //!
-//! * `context`: from a service's options to rustls configurations, with `keys` (files, also encrypted),
+//! * `face`: a handshake and a stream, by whichever library;
+//! * `backend`: which library serves an end, and why;
+//! * `s2n`: s2n-tls, for what is older than rustls serves; `armour` hands it keys;
+//! * `context`: from a service's options to configurations, with `keys` (files, also encrypted),
 //!   `ciphers`, `cipher_list`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
@@ -10,11 +13,14 @@
 //!   about it;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `hello`: what a client offers, before rustls sees it;
-//! * `failure`, `rejection`, `alerts`, `blame`, `suites`: why it failed, which side is at fault, and
+//! * `failure`, `rejection`, `alerts`, `blame`, `suites`, `age`: why it failed, which side is at fault, and
 //!   what to do.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod age;
 mod alerts;
+mod armour;
+mod backend;
 mod blame;
 mod canonical;
 mod cipher_list;
@@ -23,6 +29,7 @@ mod ciphers;
 mod context;
 pub(crate) mod demo;
 mod der;
+mod face;
 mod failure;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -37,6 +44,7 @@ mod notes;
 mod path;
 mod record;
 mod rejection;
+mod s2n;
 mod self_signed;
 mod sessions;
 mod settings;
@@ -55,12 +63,17 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+#[expect(
+    unused_imports,
+    reason = "`adit check --route` and old workers come next"
+)]
+pub(crate) use backend::{Backend, Choice};
 pub(crate) use cipher_order::CipherOrder;
 pub(crate) use context::{Context, Wanted};
+pub(crate) use face::{Handshake, Step, Stream};
 pub(crate) use failure::Failure;
-pub(crate) use handshake::Handshake;
 pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
-pub(crate) use stream::Stream;
+pub(crate) use stream::Decrypted;
 
 use zeroize::Zeroize;
 
@@ -127,6 +140,16 @@ impl Resumption {
     }
 }
 
+/// Starts what serves old TLS (see [`Backend::S2n`]), in a process that has such a service: while it is
+/// root, before its jail, since it reads files; and before its second thread, so that it does not read the
+/// system's certificates. A later call does nothing.
+///
+/// # Errors
+/// The library cannot start.
+pub(crate) fn prepare_old() -> io::Result<()> {
+    s2n::start()
+}
+
 fn draw() -> io::Result<[u8; 32]> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret)
@@ -175,15 +198,6 @@ impl Problem {
             text,
         }
     }
-}
-
-/// The state of a handshake.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// It needs more from the peer.
-    More(Handshake),
-    /// It is done. The rest of the input is for `Stream::decrypt`.
-    Done(Stream),
 }
 
 /// The result of a handshake.

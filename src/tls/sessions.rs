@@ -16,37 +16,77 @@ use rustls::server::StoresServerSessions;
 use super::tickets::{EPOCH, unix_time};
 use crate::ipc::shared::SharedWords;
 
-/// Slots, in sets of `WAYS`. 2048 slots of 8 KiB are 16 MiB, of which only used pages exist.
-const SLOTS: usize = 2048;
+/// Where the sessions of one library are in the shared memory.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// The first word.
+    start: usize,
+    /// Slots, in sets of `WAYS`.
+    slots: usize,
+    /// Words of a slot: sequence, expiry, length, two of tag, and the value.
+    slot: usize,
+}
+
 const WAYS: usize = 4;
-/// Words of a slot: sequence, expiry, length, two of tag, and the value.
-const SLOT: usize = 1024;
 const SEQUENCE: usize = 0;
 const EXPIRY: usize = 1;
 const LENGTH: usize = 2;
 const TAG: usize = 3;
 const VALUE: usize = 5;
-/// The longest stored session, in bytes. It contains the client's chain: three certificates with
-/// 4096-bit RSA fit.
-const MAX_VALUE: usize = (SLOT - VALUE) * 8;
+
+/// 2048 slots of 8 KiB are 16 MiB, of which only used pages exist. A value contains the client's chain:
+/// three certificates with 4096-bit RSA fit.
+const RUSTLS: Layout = Layout {
+    start: 0,
+    slots: 2048,
+    slot: 1024,
+};
+/// A value of s2n's has 138 bytes: 4096 slots of 192 bytes are 0.8 MiB.
+const S2N: Layout = Layout {
+    start: RUSTLS.words(),
+    slots: 4096,
+    slot: 24,
+};
+
+impl Layout {
+    const fn words(self) -> usize {
+        self.slots * self.slot
+    }
+
+    /// The longest stored session, in bytes.
+    const fn max_value(self) -> usize {
+        (self.slot - VALUE) * 8
+    }
+}
 
 /// Words of the memory shared by all workers.
-pub(super) const WORDS: usize = SLOTS * SLOT;
+pub(super) const WORDS: usize = RUSTLS.words() + S2N.words();
 
 /// The sessions of one service, in the memory that all services share.
 pub(super) struct SharedSessions {
     words: SharedWords,
+    layout: Layout,
     /// A hash over what a session must not outlive; part of every tag.
     identity: [u8; 32],
     clock: fn() -> u64,
 }
 
 impl SharedSessions {
+    /// Those of a service that rustls serves.
     pub(super) fn new(words: SharedWords, identity: [u8; 32]) -> Self {
         Self {
             words,
+            layout: RUSTLS,
             identity,
             clock: unix_time,
+        }
+    }
+
+    /// Those of a service that s2n-tls serves.
+    pub(super) fn of_s2n(words: SharedWords, identity: [u8; 32]) -> Self {
+        Self {
+            layout: S2N,
+            ..Self::new(words, identity)
         }
     }
 
@@ -65,8 +105,10 @@ impl SharedSessions {
     }
 
     fn set(&self, tag: [u64; 2]) -> impl Iterator<Item = Slot<'_>> {
-        let first = (tag[0] as usize % (SLOTS / WAYS)) * WAYS;
-        (first..first + WAYS).map(|index| Slot(&self.words[index * SLOT..(index + 1) * SLOT]))
+        let Layout { start, slots, slot } = self.layout;
+        let first = (tag[0] as usize % (slots / WAYS)) * WAYS;
+        let at = move |index: usize| start + index * slot;
+        (first..first + WAYS).map(move |index| Slot(&self.words[at(index)..at(index + 1)]))
     }
 }
 
@@ -101,7 +143,8 @@ impl Slot<'_> {
     }
 
     fn copy(self) -> Vec<u8> {
-        let length = (self.0[LENGTH].load(Relaxed) as usize).min(MAX_VALUE);
+        let longest = (self.0.len() - VALUE) * 8;
+        let length = (self.0[LENGTH].load(Relaxed) as usize).min(longest);
         let mut value: Vec<u8> = self.0[VALUE..VALUE + length.div_ceil(8)]
             .iter()
             .flat_map(|word| word.load(Relaxed).to_le_bytes())
@@ -131,7 +174,7 @@ impl fmt::Debug for SharedSessions {
 
 impl StoresServerSessions for SharedSessions {
     fn put(&self, id: Vec<u8>, value: Vec<u8>) -> bool {
-        if value.len() > MAX_VALUE {
+        if value.len() > self.layout.max_value() {
             return false;
         }
         let tag = self.tag(&id);
@@ -296,6 +339,7 @@ mod tests {
     #[test]
     fn values_of_every_length_come_back_whole_and_a_longer_one_is_refused() {
         let (one, two) = pair();
+        const MAX_VALUE: usize = RUSTLS.max_value();
         for length in [0, 1, 7, 8, 9, MAX_VALUE - 1, MAX_VALUE] {
             let value: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             assert!(one.put(vec![length as u8, 1], value.clone()));

@@ -18,16 +18,16 @@ use super::record::{HEADER, MAX_PLAIN, Opener, Sealer};
 
 /// Records without data in a row that are put up with (OpenSSL's MAX_EMPTY_RECORDS,
 /// MAX_KEY_UPDATE_MESSAGES): more are a way to keep us busy for nothing.
-const MAX_IDLE_RECORDS: u8 = 32;
+pub(super) const MAX_IDLE_RECORDS: u8 = 32;
 /// The longest message after a handshake that is taken together: a ticket can have 64 KiB.
 const MAX_MESSAGE: usize = 4 + 0x1_0200;
 
 /// Plain bytes of a small record: it fits into one packet, over IPv6 and PPPoE too.
-const EARLY_PLAIN: usize = 1350;
+pub(super) const EARLY_PLAIN: usize = 1350;
 /// What is sent first, in bytes, goes in small records: as much as TCP sends before it waits for the
 /// peer (ten segments, RFC 6928). A full record would be more than that, and of no use to the peer
 /// until its end has come, a round trip later.
-const EARLY: u16 = 10 * EARLY_PLAIN as u16;
+pub(super) const EARLY: u16 = 10 * EARLY_PLAIN as u16;
 
 /// An established TLS connection.
 pub(crate) struct Stream {
@@ -98,14 +98,14 @@ impl Stream {
     }
 
     /// What the handshake came to.
-    pub(crate) fn negotiated(&self) -> Negotiated {
+    pub(super) fn negotiated(&self) -> Negotiated {
         self.negotiated.clone()
     }
 
     /// Whether the handshake's last flight may wait for payload to go with: with a client the server
     /// begins to carry only when it has it, with a TLS 1.3 server it is tickets. A TLS 1.2 server's
     /// is awaited.
-    pub(crate) fn last_flight_can_wait(&self) -> bool {
+    pub(super) fn last_flight_can_wait(&self) -> bool {
         self.client || self.kernel.is_some()
     }
 
@@ -114,7 +114,7 @@ impl Stream {
     ///
     /// # Errors
     /// A record that is not authentic, a fatal alert; the alert to send is in `output`.
-    pub(crate) fn decrypt(
+    pub(super) fn decrypt(
         &mut self,
         input: &mut [u8],
         plain: &mut Vec<Range<usize>>,
@@ -320,7 +320,7 @@ impl Stream {
     ///
     /// # Errors
     /// The sequence numbers are used up (TLS 1.2 after 2^24 records of AES-GCM).
-    pub(crate) fn encrypt(
+    pub(super) fn encrypt(
         &mut self,
         plain: &[u8],
         output: &mut [u8],
@@ -371,7 +371,7 @@ impl Stream {
     }
 
     /// Appends a close_notify; the stream encrypts nothing afterwards.
-    pub(crate) fn close_notify(&mut self, output: &mut Vec<u8>) {
+    pub(super) fn close_notify(&mut self, output: &mut Vec<u8>) {
         self.alert(1, AlertDescription::CloseNotify, output);
         self.finished = true;
     }

@@ -4,12 +4,14 @@
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 use super::ciphers;
+#[cfg(test)]
 use super::hello::{self, Reading};
 
 /// The most suites named in a line; a hello may have hundreds.
 const MAX_NAMED: usize = 16;
 
 /// The suites that a client offers in the hello at the front of `input`; `None` if it is incomplete.
+#[cfg(test)]
 pub(super) fn offered(input: &[u8]) -> Option<Vec<CipherSuite>> {
     match hello::read(input) {
         Reading::Hello(hello) => Some(hello.suites.into_iter().map(CipherSuite::from).collect()),

@@ -51,16 +51,31 @@ impl Verifier {
         }
     }
 
-    fn verify(
+    /// Whether the peer's certificate matters.
+    pub(super) fn judges(&self) -> bool {
+        let policy = self.policy;
+        policy.chain || policy.peer || policy.server
+    }
+
+    /// stunnel's line.
+    pub(super) fn note_that_nothing_is_verified(&self) {
+        note(6, "CERT: Certificate verification disabled".into());
+    }
+
+    /// Judges a chain; `name` is the server's, for verifyServer. The reason of a refusal is left in
+    /// `notes`.
+    ///
+    /// # Errors
+    /// `InvalidCertificate`, with the alert that OpenSSL would send.
+    pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: Option<&ServerName<'_>>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let policy = self.policy;
-        if !(policy.chain || policy.peer || policy.server) {
-            note(6, "CERT: Certificate verification disabled".into());
+        if !self.judges() {
+            self.note_that_nothing_is_verified();
             return Ok(());
         }
         let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {

@@ -3,6 +3,7 @@
 //! worker holds no listener. Never in here: what happens on a connection.
 
 mod burst;
+pub(crate) mod group;
 mod inbox;
 pub(crate) mod inlet;
 mod panics;
@@ -30,12 +31,15 @@ use crate::jail::Jailed;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh};
 use crate::relay::ServiceContext;
+use group::Group;
 
 /// What a worker is started with.
 #[derive(Debug)]
 pub(crate) struct Start {
     /// Its number, from 0: its row on the scoreboard.
     pub index: usize,
+    /// The services that it is there for.
+    pub group: Group,
     /// The generation it belongs to.
     pub generation: u64,
     /// The services of the configuration.
@@ -73,9 +77,15 @@ pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept(&start)) }?;
-    crate::sandbox::worker()?;
+    match start.group {
+        Group::Modern => crate::sandbox::worker()?,
+        Group::Old => crate::sandbox::old_worker()?,
+    }
     process::title(
-        &format!("adit: worker {}", start.index),
+        &match start.group {
+            Group::Modern => format!("adit: worker {}", start.index),
+            Group::Old => format!("adit: old worker {}", start.index),
+        },
         &format!(" of generation {}", start.generation),
     );
     // Signals are the supervisor's business: a worker ignores them.

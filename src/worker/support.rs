@@ -33,7 +33,7 @@ pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         upstreams: resolved.collect(),
         front: None,
         back: None,
-        route: Route::over(false, false, None),
+        route: Route::over(None, false, None),
         local: None,
         config: Service {
             name: "plain".to_owned(),

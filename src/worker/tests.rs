@@ -248,7 +248,7 @@ fn the_local_address_is_the_one_asked_for() {
 fn a_client_that_vanishes_while_connecting_ends_its_session() {
     let (_listener, _queued, address) = silent();
     let mut relay = Relay::start(|service| {
-        service.config.timeouts.connect = Duration::from_secs(600);
+        service.config.timeouts.connect = Duration::from_mins(10);
         service.upstreams = vec![upstream(address)];
     });
     let client = relay.client();

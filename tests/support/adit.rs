@@ -354,6 +354,16 @@ impl Adit {
         self.pid
     }
 
+    /// What `adit status --json` tells; the plan names `control` in its folder.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let mut command = Command::new(program());
+        command.args(["status", "--json", "--control"]);
+        let output = command.arg(self.plan.folder().join("control")).output();
+        let output = output.expect("adit status");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// A daemon's process number, once its pid file has it.
     pub fn adopt(&mut self, pid: i32) {
         self.pid = pid;

@@ -40,6 +40,16 @@ impl MailHost {
         host
     }
 
+    /// As [`MailHost::modern`], with TLS 1.3 only.
+    #[track_caller]
+    pub fn newest(certs: &Certs) -> MailHost {
+        let mut host = MailHost::new();
+        let pair = certs.server();
+        host.start_dovecot(&dovecot_tls(&pair).replace("TLSv1.2", "TLSv1.3"));
+        host.start_postfix_with(&pair, "TLSv1.3", "");
+        host
+    }
+
     /// As [`MailHost::modern`], but clients in `networks` may relay, at port 25 in plain.
     #[track_caller]
     pub fn relaying(certs: &Certs, networks: &str) -> MailHost {
@@ -166,6 +176,10 @@ impl MailHost {
     }
 
     fn start_postfix(&mut self, pair: &Pair, more: &str) {
+        self.start_postfix_with(pair, "TLSv1.2", more);
+    }
+
+    fn start_postfix_with(&mut self, pair: &Pair, lowest: &str, more: &str) {
         let folder = self.folder.path().join("postfix");
         let spool = folder.join("spool");
         let data = folder.join("data");
@@ -175,7 +189,7 @@ impl MailHost {
         openly_owned_by_postfix(&data);
         fs::write(
             folder.join("main.cf"),
-            postfix_main(self.folder.path(), pair) + more,
+            postfix_main(self.folder.path(), pair, lowest) + more,
         )
         .expect("writing");
         fs::write(folder.join("master.cf"), postfix_master(self.address)).expect("writing");
@@ -307,7 +321,7 @@ service auth {{
     )
 }
 
-fn postfix_main(folder: &Path, pair: &Pair) -> String {
+fn postfix_main(folder: &Path, pair: &Pair, lowest: &str) -> String {
     let (uid, gid) = OWNER;
     format!(
         "compatibility_level = 3.6
@@ -337,8 +351,8 @@ virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 100
 smtpd_tls_cert_file = {cert}
 smtpd_tls_key_file = {key}
-smtpd_tls_mandatory_protocols = >=TLSv1.2
-smtpd_tls_protocols = >=TLSv1.2
+smtpd_tls_mandatory_protocols = >={lowest}
+smtpd_tls_protocols = >={lowest}
 smtpd_tls_loglevel = 1
 smtpd_tls_session_cache_database =
 smtpd_tls_auth_only = yes

@@ -8,6 +8,7 @@ pub mod certs;
 pub mod dialogue;
 pub mod kernel;
 pub mod mail;
+pub mod old_tls;
 pub mod openssl;
 pub mod peers;
 pub mod proc;
@@ -24,7 +25,7 @@ pub use certs::Certs;
 pub use kernel::Kernel;
 
 /// How long a test waits for anything. Far more than it takes: it only ends what hangs.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Polls until `probe` returns a value; `None` if the deadline passed without one.
 pub fn poll_for<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {

@@ -33,6 +33,7 @@ pub(super) fn page(date: &str) -> String {
         scope == Scope::Service
     });
     verification(&mut page);
+    clients(&mut page);
     cipher_order(&mut page);
     unserved(&mut page);
     super::differences::section(&mut page);
@@ -118,6 +119,33 @@ fn verification(page: &mut Page) {
     ] {
         page.tagged(&format!("`{what}`"), text);
     }
+}
+
+/// TLS on the accepted side of client mode.
+fn clients(page: &mut Page) {
+    page.section("TLS with the clients of client mode");
+    page.text(
+        "In client mode the client speaks plain, unless `acceptTLS` says otherwise. Then it needs a certificate of its own, `acceptCert`, \
+         which clients must trust; versions, suites and verification have options of their own too, which begin with `accept`.",
+    );
+    for (what, text) in [
+        (
+            "acceptTLS = yes",
+            "TLS from the first byte. With `acceptProtocol` also by STARTTLS (STLS in POP3), and a client that goes on without it is refused in that protocol's words.",
+        ),
+        (
+            "acceptTLS = auto",
+            "Whatever the client does: plain, TLS from the first byte, or STARTTLS. STARTTLS is offered where the protocol is known: by `acceptProtocol`, else by \
+             `protocol`, else by the port of every `connect`: 25, 465 and 587 are SMTP, 110 and 995 POP3, 143 and 993 IMAP. An attacker between the client and adit can take the offer away: a \
+             client that must have TLS has to insist on it, or use `yes`.",
+        ),
+    ] {
+        page.tagged(&format!("`{what}`"), text);
+    }
+    page.paragraph(
+        "Where the server speaks first, as mail servers do, adit waits for a client's TLS before it passes the greeting on: up to half a second after the client has connected with `auto`, \
+         a fifth with `yes` and `acceptProtocol`. Connecting to the server takes place within that time. Where the client speaks first there is no wait.",
+    );
 }
 
 /// stunnel's options that adit does not serve, and what it does when it meets them.

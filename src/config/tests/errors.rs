@@ -69,10 +69,13 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("TIMEOUTidle = 1h", "`1h` is not a number of seconds"),
     ("TIMEOUTidle = -1", "`-1` is not a number of seconds"),
     ("verify = 5", "Bad verify level"),
-    ("sslVersion = TLSv1", "TLSv1 needs the `legacy` backend"),
     (
-        "sslVersionMax = TLSv1.1",
-        "TLSv1.1 needs the `legacy` backend",
+        "sslVersion = SSLv3",
+        "SSLv3 is broken, and adit never speaks it",
+    ),
+    (
+        "sslVersionMax = SSLv2",
+        "SSLv2 is broken, and adit never speaks it",
     ),
     ("sslVersion = TLS", "Invalid protocol version"),
     (

@@ -85,7 +85,7 @@ fn global_options() {
     assert!(!global.syslog);
     assert_eq!(global.service, "mine");
     assert_eq!((global.workers, global.threads), (3, 7));
-    assert_eq!(global.drain_timeout, Some(Duration::from_secs(60)));
+    assert_eq!(global.drain_timeout, Some(Duration::from_mins(1)));
     assert_eq!(global.control.as_deref(), Some(Path::new("/run/c")));
     let chroot = global.origins.get("chroot").unwrap();
     assert_eq!(
@@ -206,7 +206,7 @@ fn a_server_among_verifying_clients_demands_no_certificate() {
 
 #[test]
 fn versions_and_what_options_forbid() {
-    use TlsVersion::{V1_2, V1_3};
+    use TlsVersion::{V1_0, V1_1, V1_2, V1_3};
     for (lines, min, max) in [
         ("sslVersion = TLSv1.2", Some(V1_2), Some(V1_2)),
         ("sslVersion = TLSv1.3", Some(V1_3), Some(V1_3)),
@@ -217,6 +217,21 @@ fn versions_and_what_options_forbid() {
             Some(V1_2),
             None,
         ),
+        ("sslVersion = TLSv1", Some(V1_0), Some(V1_0)),
+        ("sslVersionMin = TLSv1", Some(V1_0), None),
+        ("sslVersionMin = SSLv3", Some(V1_0), None),
+        ("sslVersionMax = TLSv1.1", Some(V1_1), Some(V1_1)),
+        (
+            "sslVersionMin = TLSv1\noptions = NO_TLSv1",
+            Some(V1_1),
+            None,
+        ),
+        (
+            "sslVersionMin = TLSv1\noptions = NO_TLSv1\noptions = NO_TLSv1_1",
+            Some(V1_2),
+            None,
+        ),
+        ("options = NO_TLSv1", None, None),
         ("options = NO_TLSv1_2", Some(V1_3), None),
         ("options = NO_TLSv1_3", None, Some(V1_2)),
         ("options = NO_TLSv1_3\noptions = -NO_TLSv1_3", None, None),
@@ -656,5 +671,36 @@ fn a_name_that_is_not_sent_as_it_stands_is_said() {
             said[0].starts_with("note: test.conf:6: ") && said[0].contains(words),
             "{said:?}"
         );
+    }
+}
+
+#[test]
+fn old_tls_is_kept_from_public_addresses() {
+    let server = |lines: &str| format!("[s]\ncert = /c\nconnect = 9\n{lines}\n");
+    let said_of = |lines: &str| {
+        let (config, said) = served(&server(lines));
+        (config.services[0].tls.version_min, said.join("\n"))
+    };
+    let (min, said) = said_of("accept = 192.168.1.2:465\nsslVersionMin = TLSv1");
+    assert_eq!((min, said.as_str()), (Some(TlsVersion::V1_0), ""));
+    let (min, said) = said_of("accept = 465\nsslVersionMin = TLSv1");
+    assert_eq!(min, Some(TlsVersion::V1_2));
+    assert!(
+        said.contains("warning") && said.contains("TLSv1 is not served on `accept = 465`"),
+        "{said}"
+    );
+    let (min, said) = said_of("accept = 465\nsslVersionMin = TLSv1\nacceptAnywhere = yes");
+    assert_eq!(min, Some(TlsVersion::V1_0));
+    assert!(said.contains("TLSv1 is served to every client"), "{said}");
+    for (lines, error) in [
+        ("sslVersion = TLSv1", "TLSv1 is not served on `accept"),
+        (
+            "sslVersion = TLSv1\nacceptAnywhere = yes\nciphers = RC4-SHA",
+            "RC4 is broken",
+        ),
+    ] {
+        let errors = errors(&server(&format!("accept = 0.0.0.0:465\n{lines}")));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains(error), "{errors:?}");
     }
 }

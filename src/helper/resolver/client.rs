@@ -25,8 +25,8 @@ type Told = (u64, Result<Vec<SocketAddr>, ResolveError>);
 pub(crate) struct Client {
     socket: OwnedFd,
     next: u64,
-    /// What was asked and not answered, so that nobody waits for a resolver that is gone, and
-    /// an answer to a question that nobody asked is not listened to.
+    /// What was asked and not answered, so that no session waits for a resolver that is gone, and
+    /// an answer without a question is not listened to.
     asked: HashMap<u64, String>,
     /// Answers that came while another was waited for.
     early: Vec<Told>,
@@ -261,7 +261,7 @@ mod tests {
             assert!(found.contains(&SocketAddr::new("127.0.0.1".parse().unwrap(), port)));
             assert!(found.contains(&SocketAddr::new("::1".parse().unwrap(), port)));
         }
-        // One that goes takes nobody with it.
+        // One that goes takes no other with it.
         let [gone, mut other, _] = clients;
         drop(gone);
         let error = client_error(&mut other, "192.0.2.7");

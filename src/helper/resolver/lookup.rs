@@ -120,13 +120,13 @@ unsafe fn address_of(entry: &libc::addrinfo) -> Option<IpAddrScope> {
     }
     match entry.ai_family {
         libc::AF_INET => {
-            // SAFETY: AF_INET is a sockaddr_in; read unaligned, as nobody promises more.
+            // SAFETY: AF_INET is a sockaddr_in; read unaligned, as no alignment is promised.
             let v4 = unsafe { entry.ai_addr.cast::<libc::sockaddr_in>().read_unaligned() };
             let octets = v4.sin_addr.s_addr.to_ne_bytes();
             Some((Ipv4Addr::from(octets).into(), 0))
         }
         libc::AF_INET6 => {
-            // SAFETY: AF_INET6 is a sockaddr_in6; read unaligned, as nobody promises more.
+            // SAFETY: AF_INET6 is a sockaddr_in6; read unaligned, as no alignment is promised.
             let v6 = unsafe { entry.ai_addr.cast::<libc::sockaddr_in6>().read_unaligned() };
             Some((
                 Ipv6Addr::from(v6.sin6_addr.s6_addr).into(),

@@ -45,8 +45,8 @@ impl fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
-/// The address that `host` is, if it is one in text (with or without brackets): nobody needs to
-/// be asked. A scope (`fe80::1%eth0`) needs the resolver, which knows the interfaces.
+/// The address that `host` is, if it is one in text (with or without brackets): there is nothing
+/// to ask. A scope (`fe80::1%eth0`) needs the resolver, which knows the interfaces.
 pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     let inner = host
         .strip_prefix('[')

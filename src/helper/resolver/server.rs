@@ -36,7 +36,7 @@ const TURN: usize = 64;
 /// How long a client that does not read may hold a thread, in milliseconds.
 const PATIENCE: u16 = 1000;
 
-/// Answers clients until nobody is left who could ask.
+/// Answers clients until none is left that could ask.
 ///
 /// Returns once the channel or the leash is at its end. Threads may sit in getaddrinfo for a good
 /// while then, so the process should go by `_exit`. Starts threads: the sandbox comes before.
@@ -132,7 +132,7 @@ impl watch::Source for Source {
 /// A client's socket; a lookup that is under way keeps it open.
 type Client = Arc<OwnedFd>;
 
-/// What is looked up once, whoever asks.
+/// What is looked up once, for all that ask.
 type Key = (String, Want);
 
 /// Who waits for a name.
@@ -194,7 +194,7 @@ fn take_requests(client: &Client, pending: &Pending, jobs: &Sender<Key>) -> bool
         match recv(client.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return false,
             Ok(length) => {
-                // Whoever sends what is no request is broken, or worse: it is not listened to.
+                // A client that sends what is no request is broken, or worse: it is heard no more.
                 let Some(request) = Request::decode(&packet[..length]) else {
                     return false;
                 };

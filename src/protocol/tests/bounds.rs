@@ -3,8 +3,11 @@
 use super::Ev::{B, BackEof, F, FrontEof, T};
 use super::{Ends, Ev, run};
 use crate::config::Protocol::{self, Imap, Nntp, Pop3, Smtp};
+use crate::config::{MailProtocol, Reception};
+use crate::protocol::look::is_hello;
 use crate::protocol::{
-    AHEAD_MAX, Action, Event, LINE_MAX, Progress, ProtocolError, REPLY_MAX, Side,
+    AHEAD_MAX, Action, Dialogue, Event, HELLO_WAIT, LINE_MAX, Progress, ProtocolError, REPLY_MAX,
+    Side, receive,
 };
 
 /// Feeds `words` after the greeting-time `before`, in pieces of 1000 bytes and whole; the same
@@ -288,23 +291,58 @@ fn hostile_events(seeded: &mut Seeded) -> Vec<Ev> {
         .collect()
 }
 
+/// A dialogue of any kind.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// In front of a server that speaks STARTTLS.
+    Client(Protocol),
+    /// In front of a plain server.
+    Server(Protocol),
+    Received(Reception),
+}
+
+impl Kind {
+    fn any(seeded: &mut Seeded) -> Kind {
+        let protocol = [Smtp, Pop3, Imap, Nntp][seeded.below(4)];
+        let mail = [MailProtocol::Smtp, MailProtocol::Pop3, MailProtocol::Imap][seeded.below(3)];
+        match seeded.below(5) {
+            0 => Kind::Client(protocol),
+            1 => Kind::Server(protocol),
+            2 => Kind::Received(Reception::Required(mail)),
+            3 => Kind::Received(Reception::Offered(Some(mail))),
+            _ => Kind::Received(Reception::Offered(None)),
+        }
+    }
+
+    fn dialogue(self) -> Box<dyn Dialogue> {
+        match self {
+            Kind::Client(protocol) => super::super::dialogue(protocol, true, None),
+            Kind::Server(protocol) => super::super::dialogue(protocol, false, None),
+            Kind::Received(reception) => receive(reception, HELLO_WAIT),
+        }
+    }
+}
+
 #[test]
 fn no_input_breaks_the_promises() {
     for seed in 1..=30_000_u64 {
         let mut seeded = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let protocol = [Smtp, Pop3, Imap, Nntp][seeded.below(4)];
-        let client = seeded.below(2) == 0;
+        let kind = Kind::any(&mut seeded);
         let events = hostile_events(&mut seeded);
-        let new = || super::super::dialogue(protocol, client, None);
+        let new = || kind.dialogue();
         let (said, ended) = run(new(), &events, |rest| rest);
-        let case = format!("seed {seed}: {protocol:?}, client = {client}: {events:?}");
+        let case = format!("seed {seed}: {kind:?}: {events:?}");
 
         // Only what was said behind the last plain word may be left over on the TLS side, and
         // whole events show none: each ends at the latest with the go-ahead's read.
-        let pieces = run(new(), &events, |rest| 1 + seeded.below(rest));
+        let (pieces, pieces_end) = run(new(), &events, |rest| 1 + seeded.below(rest));
         match &ended {
             Ends::Fails(error) if error.starts_with("plaintext behind") => {}
-            _ => assert_eq!(pieces, (said, ended), "{case}"),
+            _ => assert_eq!(
+                (pieces.untimed(), pieces_end),
+                (said.untimed(), ended),
+                "{case}"
+            ),
         }
     }
 }
@@ -313,9 +351,8 @@ fn no_input_breaks_the_promises() {
 fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
     for seed in 1..=20_000_u64 {
         let mut seeded = Seeded(seed.wrapping_mul(0xD134_2543_DE82_EF95));
-        let protocol = [Smtp, Pop3, Imap, Nntp][seeded.below(4)];
-        let client = seeded.below(2) == 0;
-        let mut dialogue = super::super::dialogue(protocol, client, None);
+        let kind = Kind::any(&mut seeded);
+        let mut dialogue = kind.dialogue();
         let mut out = Vec::new();
         let _ = dialogue.feed(Event::Start, &mut out);
         for _ in 0..60 {
@@ -332,24 +369,30 @@ fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
             };
             let plain_before = out.iter().any(|action| matches!(action, Action::Send(..)));
             let progress = dialogue.feed(event, &mut out);
-            let case = format!("seed {seed}: {protocol:?}, client = {client}");
+            let case = format!("seed {seed}: {kind:?}");
             for side in [Side::Front, Side::Back] {
                 let held = dialogue.held(side);
-                assert!(held <= AHEAD_MAX || progress.is_err(), "{case}");
+                let over = progress != Ok(Progress::More);
+                assert!(held <= AHEAD_MAX || over, "{case}");
             }
-            match progress {
-                Ok(Progress::More) => continue,
-                Ok(Progress::Next) if client => {
+            match (progress, kind) {
+                (Ok(Progress::More), _) => continue,
+                (Ok(Progress::Next), Kind::Client(_)) => {
                     assert!(dialogue.take_rest(Side::Back).is_empty(), "{case}");
                 }
-                Ok(Progress::Next) if plain_before => {
+                // It goes on in plain.
+                (Ok(Progress::Next), Kind::Received(Reception::Offered(_))) => {}
+                (Ok(Progress::Next | Progress::Tls), _) if plain_before => {
                     assert!(dialogue.take_rest(Side::Front).is_empty(), "{case}");
                 }
-                Ok(Progress::Next) => {
+                (Ok(Progress::Next | Progress::Tls), _) => {
                     let front = dialogue.take_rest(Side::Front);
-                    assert!(front.is_empty() || front[0] == 0x16, "{case}");
+                    assert!(
+                        front.is_empty() || is_hello(&front) != Some(false),
+                        "{case}"
+                    );
                 }
-                Ok(Progress::End) | Err(_) => {}
+                (Ok(Progress::End) | Err(_), _) => {}
             }
             break;
         }

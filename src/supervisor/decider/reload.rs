@@ -16,9 +16,9 @@ use crate::ipc::words::Accept;
 /// How long a new binary may rehearse: longer than names may take to resolve.
 pub(super) const REHEARSAL_PATIENCE: Duration = Duration::from_secs(45);
 /// How long a candidate may load: keys, and names that do not resolve.
-pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const LOAD_PATIENCE: Duration = Duration::from_mins(2);
 /// How long it may take to enter the jail and start workers.
-pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const START_PATIENCE: Duration = Duration::from_mins(1);
 /// How long an old master may take to accept no more, once it was told.
 pub(super) const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause before a dead master's replacement that failed is tried again.

@@ -22,9 +22,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::trust::Authority;
-use super::{Problem, canonical, key_kinds};
+use super::{Problem, armour, canonical, key_kinds};
 use crate::config::TlsOptions;
 use crate::log::Reason;
 use crate::remedy;
@@ -95,10 +96,35 @@ fn read_to_end(from: &mut impl Read, length: usize) -> io::Result<Option<Secret>
 pub(super) struct Identity {
     /// For rustls.
     pub(super) key: Arc<CertifiedKey>,
+    /// For s2n-tls.
+    pub(super) private: PrivateKey,
     /// The file with the private key.
     pub(super) key_file: PathBuf,
     /// Whether all of it is in one PKCS#12 file.
     pub(super) pkcs12: bool,
+}
+
+/// A private key that is wiped when it goes.
+pub(super) struct PrivateKey(PrivateKeyDer<'static>);
+
+impl PrivateKey {
+    /// PEM, wiped as well.
+    pub(super) fn to_pem(&self) -> Zeroizing<Vec<u8>> {
+        let label = match &self.0 {
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            _ => "PRIVATE KEY",
+        };
+        let mut pem = Zeroizing::default();
+        armour::push(&mut pem, label, self.0.secret_der());
+        pem
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// What was read, before it is known to match.
@@ -176,6 +202,7 @@ pub(super) fn identity(
     }
     Ok(Identity {
         key: Arc::new(CertifiedKey::new(chain, signing)),
+        private: PrivateKey(key),
         key_file,
         pkcs12,
     })

@@ -345,7 +345,7 @@ fn trusted_certificates_that_nothing_uses_may_be_missing() {
 #[test]
 fn without_a_suite_of_tls_1_2_only_tls_1_3_is_spoken_if_it_may_be() {
     let with = |version_max| TlsOptions {
-        ciphers: Some("AES128-GCM-SHA256:!DH".into()),
+        ciphers: Some("AES128-CCM:!DH".into()),
         version_max,
         ..TlsOptions::default()
     };
@@ -579,4 +579,23 @@ fn an_authority_without_its_root_is_warned_about_under_verify_chain_alone() {
             .any(|one| one.severity == Severity::Warning && one.text.contains("add the root"));
         assert_eq!(told, warned, "{verification:?} {found:#?}");
     }
+}
+
+#[test]
+fn two_services_with_one_key_are_known_by_it() {
+    let pki = Pki::new();
+    let options = server_options(&pki);
+    let resumption = Resumption::new().unwrap();
+    let key = |options: &TlsOptions| load(false, options, &resumption).public_key();
+    let again = TlsOptions {
+        version_min: Some(TlsVersion::V1_0),
+        ..options.clone()
+    };
+    assert!(key(&options).is_some());
+    assert_eq!(key(&options), key(&again), "whichever library");
+    assert_ne!(key(&options), key(&server_options(&pki)), "another key");
+    assert_eq!(
+        load(true, &TlsOptions::default(), &resumption).public_key(),
+        None
+    );
 }

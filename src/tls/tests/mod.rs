@@ -5,6 +5,7 @@ mod encrypted_keys;
 mod folders;
 mod handshakes;
 mod loading;
+mod old;
 mod openssl;
 mod paths;
 mod resumption;

@@ -93,7 +93,7 @@ fn an_openssl_client_talks_to_us_in_both_versions_and_renews_keys() {
         carry(&mut socket, &mut end, OPEN);
         let data = vec![b'x'; 100_000];
         if version == "-tls1_3" {
-            end.stream().wear(2);
+            end.stream().by_rustls().wear(2);
         }
         end.send(&data);
         socket.write_all(&end.outbox).unwrap();

@@ -52,7 +52,7 @@ fn nothing_behind_a_close_notify_is_read() {
 fn keys_are_renewed_in_time_and_both_ends_go_on() {
     let (mut client, mut server) = pair(TlsVersion::V1_3);
     for round in 0..3 {
-        client.stream().wear(1);
+        client.stream().by_rustls().wear(1);
         client.send(&[round; 40_000]);
         client.send(b"more");
         server.send(b"back");
@@ -65,7 +65,7 @@ fn keys_are_renewed_in_time_and_both_ends_go_on() {
 #[test]
 fn tls12_ends_before_its_sequence_numbers_do() {
     let (mut client, _) = pair(TlsVersion::V1_2);
-    client.stream().wear(1);
+    client.stream().by_rustls().wear(1);
     client.send(b"the last record");
     let failure = client.stream().encrypt(b"x", &mut [0; 100]).unwrap_err();
     assert!(
@@ -147,7 +147,7 @@ fn empty_records_without_end_are_refused() {
         let (mut client, mut server) = pair(version);
         for _ in 0..33 {
             let mut record = [0; 100];
-            let filled = client.stream().seal_empty(&mut record);
+            let filled = client.stream().by_rustls().seal_empty(&mut record);
             server.inbox.extend_from_slice(&record[..filled]);
         }
         server.turn();

@@ -682,7 +682,7 @@ fn a_key_that_is_too_small_is_named_and_nothing_is_said_of_verification_where_th
         let mut client = End::begin(&context);
         let config = std::sync::Arc::new(config);
         let mut server = End {
-            state: Some(State::Shaking(Handshake::accept(&config).unwrap())),
+            state: Some(State::Shaking(Handshake::of_rustls(&config))),
             ..End::begin(&context)
         };
         settle(&mut client, &mut server, usize::MAX);

@@ -277,7 +277,7 @@ fn a_program_that_is_told_to_reload_and_to_end_ends() {
 fn a_machine_that_slept_gives_its_master_time_to_answer() {
     let mut walk = Walk::serving();
     assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
-    assert_eq!(walk.after(Duration::from_secs(3600)), []);
+    assert_eq!(walk.after(Duration::from_hours(1)), []);
     let kill = walk.after(Duration::from_secs(10));
     assert_eq!(kill.first(), Some(&Order::Kill(1)));
 }

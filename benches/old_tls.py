@@ -1,0 +1,357 @@
+#!/usr/bin/env python3
+"""What old TLS costs adit, beside stunnel and nginx on Debian's OpenSSL at security level 0: TLS 1.0, RSA-2048,
+AES128-SHA. The client has neither encrypt-then-MAC nor the extended master secret, as old programs have neither:
+with them OpenSSL looks worse than it is.
+
+    benches/run --old-tls [--rounds N] [--work FACTOR] [--peer NAMES] [--rows WORDS]
+
+CPU time of each proxy's whole process tree. A round measures the proxies one after the other, the next round in
+the reverse order; ratios are within a round, and what is told is their median.
+"""
+
+import argparse
+import multiprocessing
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+
+# TLS 1.0 is what this is about.
+warnings.simplefilter("ignore", DeprecationWarning)
+
+# Numbers that Python's ssl has no names for (openssl/ssl.h).
+NO_EXTENDED_MASTER_SECRET = 1 << 0
+NO_ENCRYPT_THEN_MAC = 1 << 19
+AT_ONCE = 32
+LOADERS = 4
+BULK = 400_000_000
+TICK = os.sysconf("SC_CLK_TCK")
+
+ROWS = {
+    "handshake": ("full handshake", "us", 0.45),
+    "resumed": ("resumed by session id", "us", 0.40),
+    "down": ("bulk, the proxy encrypts", "ms/GB", 0.75),
+    "up": ("bulk, the proxy decrypts", "ms/GB", 0.75),
+    "idle": ("idle connection (PSS)", "KiB", None),
+}
+
+
+def tree(root):
+    """The processes below one, and itself."""
+    parents = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
+    found, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        found.append(pid)
+        waiting += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def cpu(root):
+    """Seconds of processor time that a tree has used."""
+    ticks = 0
+    for pid in tree(root):
+        try:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICK
+
+
+def settled(root):
+    """The same once the tree rests."""
+    before = cpu(root)
+    while True:
+        time.sleep(0.1)
+        now = cpu(root)
+        if now == before:
+            return now
+        before = now
+
+
+def memory(root):
+    """Proportional set size of a tree, in KiB."""
+    total = 0
+    for pid in tree(root):
+        try:
+            lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def upstream(listener):
+    """Takes a line: how much to send, or, below 0, to take before it answers with a byte; `e` echoes."""
+
+    def serve(stream):
+        try:
+            with stream, stream.makefile("rb") as lines:
+                line = lines.readline().strip()
+                if line == b"e":
+                    while data := lines.read1(65536):
+                        stream.sendall(data)
+                    return
+                left = int(line or b"0")
+                block = bytes(1 << 16)
+                while left > 0:
+                    stream.sendall(block[: min(left, len(block))])
+                    left -= len(block)
+                while left < 0:
+                    left += len(lines.read1(1 << 18))
+                    if left == 0:
+                        stream.sendall(b"x")
+        except OSError:
+            pass
+
+    while True:
+        stream, _ = listener.accept()
+        threading.Thread(target=serve, args=[stream], daemon=True).start()
+
+
+def context():
+    found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    found.check_hostname = False
+    found.verify_mode = ssl.CERT_NONE
+    found.minimum_version = found.maximum_version = ssl.TLSVersion.TLSv1
+    found.set_ciphers("AES128-SHA:@SECLEVEL=0")
+    found.options |= ssl.OP_NO_TICKET | NO_EXTENDED_MASTER_SECRET | NO_ENCRYPT_THEN_MAC
+    return found
+
+
+def connect(tls, port, session=None):
+    stream = socket.create_connection(("127.0.0.1", port), timeout=60)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    wrapped = tls.wrap_socket(stream, session=session)
+    if wrapped.cipher()[0] != "AES128-SHA" or wrapped.version() != "TLSv1":
+        raise RuntimeError(f"another work: {wrapped.version()} {wrapped.cipher()}")
+    return wrapped
+
+
+def echo(stream):
+    stream.sendall(b"e\nx")
+    if stream.recv(1) != b"x":
+        raise RuntimeError("no echo")
+
+
+def shake(port, count, resume, results):
+    """One loader's handshakes."""
+    tls = context()
+    failures = []
+
+    def one_thread(times):
+        session = None
+        try:
+            for _ in range(times):
+                stream = connect(tls, port, session)
+                echo(stream)
+                if resume and session is not None and not stream.session_reused:
+                    raise RuntimeError("a session was not resumed")
+                session = stream.session if resume else None
+                stream.unwrap()
+                stream.close()
+        except (OSError, RuntimeError) as error:
+            failures.append(repr(error))
+
+    threads = [
+        threading.Thread(target=one_thread, args=[count]) for _ in range(AT_ONCE // LOADERS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.put(failures)
+
+
+def handshakes(port, each, resume):
+    results = multiprocessing.Queue()
+    loaders = [
+        multiprocessing.Process(target=shake, args=[port, each, resume, results])
+        for _ in range(LOADERS)
+    ]
+    for loader in loaders:
+        loader.start()
+    failures = [failure for _ in loaders for failure in results.get()]
+    for loader in loaders:
+        loader.join()
+    if failures:
+        raise RuntimeError(failures[0])
+    return each * AT_ONCE
+
+
+def carry(port, line, direction, amount):
+    stream = connect(context(), port)
+    stream.sendall(line)
+    if direction == "down":
+        left = amount
+        while left > 0:
+            left -= len(stream.recv(1 << 18))
+    else:
+        block = bytes(1 << 16)
+        for _ in range(amount // len(block)):
+            stream.sendall(block)
+        stream.recv(1)
+    stream.close()
+
+
+def bulk(port, direction, amount):
+    each = amount // 2 >> 16 << 16
+    line = f"{each if direction == 'down' else -each}\n".encode()
+    loaders = [
+        multiprocessing.Process(target=carry, args=[port, line, direction, each]) for _ in range(2)
+    ]
+    for loader in loaders:
+        loader.start()
+    for loader in loaders:
+        loader.join()
+        if loader.exitcode:
+            raise RuntimeError("a bulk connection failed")
+    return each * 2
+
+
+def conf(peer, folder, accept, connect_to):
+    """Its configuration and its command."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    jail = folder / "jail"
+    jail.mkdir(exist_ok=True)
+    drop = f"chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n" if os.geteuid() == 0 else ""
+    head = f"foreground = yes\npid =\ndebug = 5\n{drop}"
+    service = f"accept = 127.0.0.1:{accept}\nconnect = 127.0.0.1:{connect_to}\ncert = {cert}\nkey = {key}\n"
+    file = folder / peer
+    if peer == "adit":
+        own = f"workers = 2\nthreads = 1\ncontrol = {folder}/control\n"
+        file.write_text(f"{head}{own}[old]\n{service}sslVersion = TLSv1\n")
+        program = os.environ.get("ADIT_BIN", "target/release/adit")
+        return [program, str(file)]
+    if peer == "stunnel":
+        text = "sslVersion = TLSv1\nciphers = AES128-SHA:@SECLEVEL=0\nsecurityLevel = 0\n"
+        file.write_text(f"{head}[old]\n{service}{text}")
+        return ["stunnel", str(file)]
+    user = "user nobody nogroup;\n" if os.geteuid() == 0 else ""
+    modules = "/usr/lib/nginx/modules/ngx_stream_module.so"
+    load = f"load_module {modules};\n" if os.path.exists(modules) else ""
+    file.write_text(
+        f"{load}{user}worker_processes 2;\ndaemon off;\npid {folder}/nginx.pid;\n"
+        f"error_log {folder}/nginx.log;\nevents {{ worker_connections 4096; }}\n"
+        f"stream {{ server {{ listen 127.0.0.1:{accept} ssl; proxy_pass 127.0.0.1:{connect_to};\n"
+        f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1;\n"
+        "ssl_ciphers AES128-SHA:@SECLEVEL=0; ssl_session_cache shared:s:4m; ssl_session_tickets off;\n"
+        "proxy_timeout 10m; } }\n"
+    )
+    return ["/usr/sbin/nginx", "-p", str(folder), "-c", str(file)]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def start(peer, folder, connect_to):
+    accept = free_port()
+    log = open(folder / f"{peer}.log", "wb")
+    child = subprocess.Popen(conf(peer, folder, accept, connect_to), stdout=log, stderr=log)
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", accept), timeout=1).close()
+            return child, accept
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError(f"{peer} does not start: {(folder / f'{peer}.log').read_text()[-600:]}")
+
+
+def sample(peer, row, work, folder, connect_to):
+    """One measurement on a fresh proxy."""
+    child, port = start(peer, folder, connect_to)
+    try:
+        if row in ("handshake", "resumed"):
+            resume = row == "resumed"
+            handshakes(port, 4, resume)
+            before = settled(child.pid)
+            count = handshakes(port, max(2, int((100 if resume else 47) * work)), resume)
+            return (settled(child.pid) - before) / count * 1e6
+        if row in ("down", "up"):
+            bulk(port, row, 10_000_000)
+            before = settled(child.pid)
+            amount = bulk(port, row, int(BULK * work))
+            return (settled(child.pid) - before) / amount * 1e12
+        tls = context()
+        handshakes(port, 4, False)
+        settled(child.pid)
+        before = memory(child.pid)
+        streams = [connect(tls, port) for _ in range(int(800 * work))]
+        for stream in streams:
+            echo(stream)
+        settled(child.pid)
+        grown = memory(child.pid) - before
+        for stream in streams:
+            stream.close()
+        return grown / len(streams)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=float, default=1.0)
+    parser.add_argument("--peer", default="adit,stunnel,nginx")
+    parser.add_argument("--rows", default="")
+    options = parser.parse_args()
+    peers = options.peer.split(",")
+    words = [word for word in options.rows.split(",") if word]
+    rows = [row for row in ROWS if not words or any(word in row for word in words)]
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    multiprocessing.Process(target=upstream, args=[listener], daemon=True).start()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj",
+             "/CN=localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+            check=True, stderr=subprocess.DEVNULL,
+        )
+        print(f"TLS 1.0, RSA-2048, AES128-SHA; {AT_ONCE} handshakes at once; median of {options.rounds}")
+        for row in rows:
+            label, unit, bar = ROWS[row]
+            samples = {peer: [] for peer in peers}
+            for turn in range(options.rounds):
+                for peer in peers if turn % 2 == 0 else reversed(peers):
+                    samples[peer].append(
+                        sample(peer, row, options.work, folder, listener.getsockname()[1])
+                    )
+            told = [f"{peer} {statistics.median(values):.1f}" for peer, values in samples.items()]
+            line = f"  {label:26} {unit:6} " + "  ".join(told)
+            if "adit" in samples and "stunnel" in samples:
+                ratios = [a / s for a, s in zip(samples["adit"], samples["stunnel"])]
+                line += f"  of stunnel {statistics.median(ratios):.2f}"
+                if bar:
+                    line += f" (bar {bar:.2f})"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+//! Which TLS versions a service speaks, and to whom: what its limits, `options` and addresses come to.
+
+use std::net::IpAddr;
+
+use super::checks::Faults;
+use super::diagnostic::Severity;
+use super::endpoint::Endpoint;
+use super::service::{Service, TlsOptions, TlsVersion};
+use super::tls_options::{TlsFlags, version_name};
+
+/// Each version, and the member of `options` that forbids it.
+const FORBIDDEN: [(TlsVersion, TlsFlags); 4] = [
+    (TlsVersion::V1_0, TlsFlags::NO_TLS1_0),
+    (TlsVersion::V1_1, TlsFlags::NO_TLS1_1),
+    (TlsVersion::V1_2, TlsFlags::NO_TLS1_2),
+    (TlsVersion::V1_3, TlsFlags::NO_TLS1_3),
+];
+
+/// The lowest version unless another is asked for; below it nothing is spoken by default.
+const LOWEST: TlsVersion = TlsVersion::V1_2;
+
+/// Brings the limits and what `options` forbids together.
+pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {
+    let tls = &mut service.tls;
+    let max = tls.version_max.unwrap_or(TlsVersion::V1_3);
+    // An upper limit below the default lower one asks for what is below it.
+    let min = tls.version_min.unwrap_or(LOWEST.min(max));
+    let option = ["sslVersionMin", "sslVersionMax", "sslVersion"]
+        .into_iter()
+        .find(|option| service.origins.has(option));
+    if max < min {
+        faults.error(
+            option.unwrap_or(""),
+            "Invalid protocol version range",
+            "sslVersionMin may not be above sslVersionMax",
+        );
+        return;
+    }
+    let spoken = FORBIDDEN
+        .into_iter()
+        .filter(|(version, flag)| (min..=max).contains(version) && !flags.has(*flag))
+        .map(|(version, _)| version);
+    let Some((low, high)) = spoken.clone().min().zip(spoken.max()) else {
+        faults.error(
+            "options",
+            "no TLS version is left to speak",
+            "take back a NO_TLSv1_2 or NO_TLSv1_3, or widen sslVersion",
+        );
+        return;
+    };
+    if low != min || low < LOWEST {
+        tls.version_min = Some(low);
+    }
+    if high != max {
+        tls.version_max = Some(high);
+    }
+}
+
+/// Keeps what is broken from clients anywhere: TLS below 1.2 is served on loopback and private addresses,
+/// elsewhere only where `acceptAnywhere` says so, and RC4 nowhere else at all.
+pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
+    let Some(public) = service.accept.iter().find(|endpoint| is_public(endpoint)) else {
+        return;
+    };
+    let public = public.to_string();
+    let (anywhere, client) = (service.accept_anywhere, service.client);
+    let Some(tls) = accepted(service) else {
+        return;
+    };
+    let (option, ciphers) = match client {
+        true => ("acceptSSLVersionMin", "acceptCiphers"),
+        false => ("sslVersionMin", "ciphers"),
+    };
+    if tls.ciphers.as_deref().is_some_and(names_rc4) {
+        faults.error(
+            ciphers,
+            &format!(
+                "RC4 is broken, and is served on loopback and private addresses alone; `accept = {public}` \
+                 is neither"
+            ),
+            "`accept` on an address of the LAN, as 192.168.1.2:465",
+        );
+    }
+    let Some(min) = tls.version_min.filter(|min| *min < LOWEST) else {
+        return;
+    };
+    let old = version_name(min);
+    let may_rise = tls.version_max.is_none_or(|max| max >= LOWEST);
+    let help = "`accept` on loopback or on an address of the LAN, as 192.168.1.2:465; or `acceptAnywhere = yes`";
+    match (anywhere, may_rise && !client) {
+        (true, _) => faults.push(
+            Severity::Warning,
+            "acceptAnywhere",
+            &format!(
+                "{old} is served to every client that reaches `accept = {public}`; it can be broken"
+            ),
+            "`accept` on loopback or on an address of the LAN, if the clients are there",
+        ),
+        // As with a stunnel whose OpenSSL leaves old versions out: those that speak newer ones are served.
+        (false, true) => {
+            tls.version_min = Some(LOWEST);
+            faults.push(
+                Severity::Warning,
+                option,
+                &format!(
+                    "{old} is not served on `accept = {public}`, which the internet may reach: the lowest \
+                     version is TLSv1.2"
+                ),
+                help,
+            );
+        }
+        (false, false) => faults.error(
+            option,
+            &format!("{old} is not served on `accept = {public}`, which the internet may reach"),
+            help,
+        ),
+    }
+}
+
+/// TLS with clients.
+fn accepted(service: &mut Service) -> Option<&mut TlsOptions> {
+    match service.client {
+        true => service
+            .accept_tls
+            .as_deref_mut()
+            .map(|accept| &mut accept.tls),
+        false => Some(&mut service.tls),
+    }
+}
+
+/// Whether others than this machine and its LAN may connect there. A name or a port alone may be any address.
+fn is_public(endpoint: &Endpoint) -> bool {
+    let host = match endpoint {
+        Endpoint::Unix(_) => return false,
+        Endpoint::Tcp { host, .. } => host.as_deref(),
+    };
+    match host.map(str::parse::<IpAddr>) {
+        Some(Ok(IpAddr::V4(ip))) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+        Some(Ok(IpAddr::V6(ip))) => {
+            !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
+        }
+        Some(Err(_)) => host != Some("localhost"),
+        None => true,
+    }
+}
+
+/// Whether an OpenSSL cipher list asks for RC4 by name.
+fn names_rc4(list: &str) -> bool {
+    list.split([':', ',', ' ', ';'])
+        .any(|word| !word.starts_with(['!', '-']) && word.to_ascii_uppercase().contains("RC4"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn public_is_what_others_than_the_lan_may_reach() {
+        let at = |host: Option<&str>| Endpoint::Tcp {
+            host: host.map(str::to_owned),
+            port: 465,
+        };
+        for host in [
+            "127.0.0.1",
+            "::1",
+            "localhost",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.2",
+            "169.254.1.1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            assert!(!is_public(&at(Some(host))), "{host}");
+        }
+        for host in [
+            "0.0.0.0",
+            "::",
+            "192.0.2.1",
+            "2001:db8::1",
+            "172.32.0.1",
+            "mail",
+        ] {
+            assert!(is_public(&at(Some(host))), "{host}");
+        }
+        assert!(is_public(&at(None)));
+        assert!(!is_public(&Endpoint::Unix(PathBuf::from("/run/s"))));
+    }
+
+    #[test]
+    fn rc4_is_named_or_forbidden() {
+        assert!(names_rc4("RC4-SHA") && names_rc4("AES128-SHA:+rc4-md5"));
+        assert!(!names_rc4("HIGH:!RC4:-RC4-MD5") && !names_rc4("ALL"));
+    }
+}

@@ -1,0 +1,506 @@
+//! The process that old workers are forks of. It is forked from the master before any other service's key is read,
+//! loads the old services' certificates and keys, enters the jail, and from then on only forks. Never in here: a
+//! byte of a connection, a listener, the key of a service that is not old.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::MsgFlags;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::SIGCHLD;
+
+use super::load::{self, Addresses, Presented};
+use super::{Fatal, Start};
+use crate::children;
+use crate::config::Foreground;
+use crate::helper::Kind;
+use crate::ipc::channel::Channel;
+use crate::ipc::words::{hear, say};
+use crate::jail::Jailed;
+use crate::log::{self, Log, Outputs};
+use crate::process::{self, Fresh, OneThread};
+use crate::relay::ServiceContext;
+use crate::signals::Signals;
+use crate::step::NameStep;
+use crate::sys::watch::{self, Interest, Watch};
+use crate::tls::{self, PassPhrases};
+use crate::worker::{self, group::Group};
+
+/// How long the master waits for a fork: it serves nothing meanwhile.
+const FORK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Master to zygote.
+#[derive(Debug, Serialize, Deserialize)]
+enum ToZygote {
+    /// Enter the jail and answer [`FromZygote::Jailed`].
+    Serve,
+    /// The log file was reopened: its descriptor.
+    LogFile,
+    /// syslogd was restarted: a connection to it.
+    Syslog,
+    /// For the next worker: a client's socket to this helper for each relay thread.
+    Helper(Kind),
+    /// Fork this worker: its channels for words and for sockets.
+    Start { order: u64, index: usize },
+    /// The master knows of this worker's death, and has no more use for its number.
+    Reap(i32),
+}
+
+/// Zygote to master.
+#[derive(Debug, Serialize, Deserialize)]
+enum FromZygote {
+    /// Everything was read.
+    Loaded(Vec<Presented>),
+    /// Something is wrong, and the log says what.
+    Failed,
+    /// It is in the jail.
+    Jailed,
+    /// The worker of this order has this number.
+    Started { order: u64, pid: i32 },
+    /// The worker of this order could not be forked.
+    NotStarted { order: u64, reason: String },
+    /// A worker has died, and how; it is not reaped yet.
+    Died { pid: i32, how: String },
+}
+
+/// A worker that has died, until [`Zygote::reap`].
+#[derive(Debug)]
+pub(super) struct Death {
+    pub(super) pid: Pid,
+    pub(super) how: String,
+}
+
+/// The master's side.
+#[derive(Debug)]
+pub(super) struct Zygote {
+    channel: Channel,
+    orders: u64,
+    /// Deaths that were heard of while something else was awaited.
+    deaths: Vec<Death>,
+}
+
+impl Zygote {
+    /// Forks it, before the master has read a key.
+    ///
+    /// # Errors
+    /// No process, no descriptors left.
+    pub(super) fn start(
+        start: &mut Start<'_>,
+        addresses: &Addresses,
+        fresh: &Fresh,
+    ) -> io::Result<Zygote> {
+        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
+        // The master hears no signal yet, and the mask to go back to is its own.
+        process::spawn(&OneThread::prove()?, |_| {
+            run(start, addresses, &theirs, fresh.of_child())
+        })?;
+        Ok(Zygote {
+            channel: ours,
+            orders: 0,
+            deaths: Vec::new(),
+        })
+    }
+
+    /// Waits until it has loaded; `None`: something is wrong, and the log says what.
+    ///
+    /// # Errors
+    /// It died, or says what it must not say now.
+    pub(super) fn loaded(&mut self) -> io::Result<Option<Vec<Presented>>> {
+        match self.hear(MsgFlags::empty())? {
+            FromZygote::Loaded(presented) => Ok(Some(presented)),
+            FromZygote::Failed => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends it into the jail, and waits until it is there.
+    ///
+    /// # Errors
+    /// It could not enter the jail, which the log says.
+    pub(super) fn enter_jail(&mut self) -> io::Result<()> {
+        say(&self.channel, &ToZygote::Serve, &[])?;
+        match self.hear(MsgFlags::empty())? {
+            FromZygote::Jailed => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Hands it the log file that was opened anew.
+    ///
+    /// # Errors
+    /// As [`say`].
+    pub(super) fn replace_log(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        say(&self.channel, &ToZygote::LogFile, &[file])
+    }
+
+    /// Hands it a connection to the new syslogd.
+    ///
+    /// # Errors
+    /// As [`say`].
+    pub(super) fn replace_syslog(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        say(&self.channel, &ToZygote::Syslog, &[socket])
+    }
+
+    /// Has a worker forked.
+    ///
+    /// # Errors
+    /// It could not be forked, or nothing was heard of it in time. A worker that is forked too late finds its
+    /// channels closed, and ends.
+    pub(super) fn fork(
+        &mut self,
+        index: usize,
+        channels: [BorrowedFd<'_>; 2],
+        helpers: &[(Kind, Vec<OwnedFd>)],
+    ) -> io::Result<Pid> {
+        self.orders += 1;
+        for (kind, clients) in helpers {
+            let clients: Vec<BorrowedFd<'_>> = clients.iter().map(AsFd::as_fd).collect();
+            say(&self.channel, &ToZygote::Helper(*kind), &clients)?;
+        }
+        let order = ToZygote::Start {
+            order: self.orders,
+            index,
+        };
+        say(&self.channel, &order, &channels)?;
+        let until = Instant::now() + FORK_TIMEOUT;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if !self.channel.readable_within(left)? {
+                return Err(io::Error::other(
+                    "the process that forks old workers does not answer",
+                ));
+            }
+            match self.hear(MsgFlags::MSG_DONTWAIT)? {
+                FromZygote::Started { order, pid } if order == self.orders => {
+                    return Ok(Pid::from_raw(pid));
+                }
+                FromZygote::NotStarted { order, reason } if order == self.orders => {
+                    return Err(io::Error::other(reason));
+                }
+                // Of an order that was given up.
+                FromZygote::Started { .. } | FromZygote::NotStarted { .. } => {}
+                FromZygote::Died { pid, how } => self.note_death(pid, how),
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// The workers that have died since it was asked last. Each is to be reaped.
+    ///
+    /// # Errors
+    /// The zygote is gone.
+    pub(super) fn take_deaths(&mut self) -> io::Result<Vec<Death>> {
+        loop {
+            match self.hear(MsgFlags::MSG_DONTWAIT) {
+                Ok(FromZygote::Died { pid, how }) => self.note_death(pid, how),
+                // Of an order that was given up.
+                Ok(FromZygote::Started { .. } | FromZygote::NotStarted { .. }) => {}
+                Ok(other) => return Err(unexpected(&other)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(std::mem::take(&mut self.deaths));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether deaths were heard of that nothing has taken yet.
+    pub(super) fn knows_deaths(&self) -> bool {
+        !self.deaths.is_empty()
+    }
+
+    /// A dead worker's number may be given to another process.
+    pub(super) fn reap(&self, pid: Pid) {
+        // A zygote that is gone has no children.
+        let _ = say(&self.channel, &ToZygote::Reap(pid.as_raw()), &[]);
+    }
+
+    fn note_death(&mut self, pid: i32, how: String) {
+        let pid = Pid::from_raw(pid);
+        self.deaths.push(Death { pid, how });
+    }
+
+    fn hear(&self, flags: MsgFlags) -> io::Result<FromZygote> {
+        let heard = hear::<FromZygote>(&self.channel, flags)?;
+        let gone = || io::Error::other("the process that forks old workers has died");
+        heard.map(|(word, _)| word).ok_or_else(gone)
+    }
+}
+
+impl AsFd for Zygote {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+fn unexpected(word: &FromZygote) -> io::Error {
+    io::Error::other(format!(
+        "unexpected message of the process that forks old workers: {word:?}"
+    ))
+}
+
+/// The zygote's life, from the fork to `_exit`.
+fn run(start: &mut Start<'_>, addresses: &Addresses, master: &Channel, fresh: Fresh) -> Infallible {
+    let log = start.log;
+    match live(start, addresses, master, fresh) {
+        Ok(()) => process::exit(0),
+        Err(fatal) => {
+            crate::error!(log, "Zygote: {fatal}");
+            process::exit(1)
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
+fn live(
+    start: &mut Start<'_>,
+    addresses: &Addresses,
+    master: &Channel,
+    fresh: Fresh,
+) -> Result<(), Fatal> {
+    let mut kept = log::descriptors();
+    kept.extend(start.outputs.iter().flat_map(Outputs::descriptors));
+    kept.extend([master.as_fd().as_raw_fd(), start.leash.as_fd().as_raw_fd()]);
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
+    unsafe { process::close_all_but(&kept) }?;
+    process::title(
+        "adit: zygote",
+        &format!(" of generation {}", start.generation),
+    );
+    tls::prepare_old()?;
+    let found = load::load_group(
+        start.config,
+        addresses,
+        Some(Group::Old),
+        &start.phrases,
+        start.resumption,
+        &start.log,
+    );
+    start.phrases = PassPhrases::none();
+    let loaded = match found {
+        Ok(loaded) => {
+            load::tell(&loaded.warnings, &start.log);
+            loaded
+        }
+        Err(found) => {
+            load::tell(&found, &start.log);
+            say(master, &FromZygote::Failed, &[])?;
+            return Ok(());
+        }
+    };
+    say(master, &FromZygote::Loaded(loaded.presented()), &[])?;
+    if !wait_for_the_word(master)? {
+        return Ok(());
+    }
+    start.log.id = log::Id::Main;
+    if let Some(outputs) = start.outputs.take() {
+        log::install(outputs);
+    }
+    if start.config.global.foreground == Foreground::No {
+        process::let_go_of_the_terminal()?;
+    }
+    let jailed = loaded.plan.clone().enter(&OneThread::prove()?)?;
+    crate::sandbox::zygote()?;
+    let signals = fresh.hear(&[SIGCHLD])?;
+    say(master, &FromZygote::Jailed, &[])?;
+    let forking = Forking {
+        start,
+        services: loaded.services,
+        master,
+        children: Vec::new(),
+        helpers: Vec::new(),
+        log: start.log,
+    };
+    Ok(forking.run(signals, &jailed)?)
+}
+
+/// Waits for [`ToZygote::Serve`]; false: the master has given up.
+fn wait_for_the_word(master: &Channel) -> io::Result<bool> {
+    loop {
+        match hear::<ToZygote>(master, MsgFlags::empty())? {
+            Some((ToZygote::Serve, _)) => return Ok(true),
+            Some((word, descriptors)) => replace_output(&word, descriptors)?,
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Puts a log that was opened anew into force.
+fn replace_output(word: &ToZygote, mut descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    match (word, descriptors.pop()) {
+        (ToZygote::LogFile, Some(file)) => log::replace_file(file),
+        (ToZygote::Syslog, Some(socket)) => {
+            // A generation without syslog does not need it.
+            let _ = log::replace_syslog(socket);
+            Ok(())
+        }
+        // Its descriptor did not fit into this process's table.
+        (ToZygote::LogFile | ToZygote::Syslog, None) => Ok(()),
+        _ => Err(io::Error::other(format!("unexpected message: {word:?}"))),
+    }
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Leash,
+    Master,
+    Signals,
+}
+
+impl watch::Source for Source {
+    fn key(self) -> usize {
+        self as usize
+    }
+
+    fn of(key: usize) -> Source {
+        match key {
+            0 => Source::Leash,
+            1 => Source::Master,
+            _ => Source::Signals,
+        }
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Source::Leash => Interest::End,
+            Source::Master | Source::Signals => Interest::Read,
+        }
+    }
+}
+
+/// A zygote in the jail.
+struct Forking<'a> {
+    start: &'a Start<'a>,
+    services: Arc<[ServiceContext]>,
+    master: &'a Channel,
+    /// Its workers; told of: their deaths.
+    children: Vec<(Pid, bool)>,
+    /// For the next worker.
+    helpers: Vec<(Kind, Vec<OwnedFd>)>,
+    log: Log,
+}
+
+impl Forking<'_> {
+    fn run(mut self, mut signals: Signals, jailed: &Jailed) -> io::Result<()> {
+        let watch = Watch::new()?;
+        loop {
+            let sources = [
+                (Source::Leash, self.start.leash.as_fd()),
+                (Source::Master, self.master.as_fd()),
+                (Source::Signals, signals.as_fd()),
+            ];
+            // For this turn alone: a worker shares what is watched.
+            let ready = watch.wait_for(&sources, None)?;
+            if ready.contains(&Source::Leash) {
+                return Ok(());
+            }
+            if ready.contains(&Source::Signals) {
+                signals.take();
+                self.tell_of_deaths()?;
+            }
+            if ready.contains(&Source::Master) {
+                match hear::<ToZygote>(self.master, MsgFlags::MSG_DONTWAIT) {
+                    Ok(Some((word, descriptors))) => self.obey(word, descriptors, jailed)?,
+                    // The workers see the master's end too, and go on until their connections end.
+                    Ok(None) => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    fn obey(
+        &mut self,
+        word: ToZygote,
+        descriptors: Vec<OwnedFd>,
+        jailed: &Jailed,
+    ) -> io::Result<()> {
+        match word {
+            ToZygote::Helper(kind) => self.helpers.push((kind, descriptors)),
+            ToZygote::Start { order, index } => {
+                let answer = match self.fork(index, descriptors, jailed) {
+                    Ok(pid) => {
+                        self.children.push((pid, false));
+                        FromZygote::Started {
+                            order,
+                            pid: pid.as_raw(),
+                        }
+                    }
+                    Err(error) => FromZygote::NotStarted {
+                        order,
+                        reason: log::Reason(&error).to_string(),
+                    },
+                };
+                say(self.master, &answer, &[])?;
+            }
+            ToZygote::Reap(pid) => {
+                let pid = Pid::from_raw(pid);
+                self.children.retain(|(child, _)| *child != pid);
+                // It is dead, or was never ours.
+                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            }
+            word => replace_output(&word, descriptors)?,
+        }
+        Ok(())
+    }
+
+    fn fork(
+        &mut self,
+        index: usize,
+        descriptors: Vec<OwnedFd>,
+        jailed: &Jailed,
+    ) -> io::Result<Pid> {
+        let helpers = std::mem::take(&mut self.helpers);
+        let Ok([words, sockets]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+            return Err(io::Error::other("a worker's channels did not arrive"));
+        };
+        let global = &self.start.config.global;
+        let start = worker::Start {
+            index,
+            group: Group::Old,
+            generation: self.start.generation,
+            services: self.services.clone(),
+            scoreboard: self.start.scoreboard.clone(),
+            master: words.into(),
+            sockets: sockets.into(),
+            leash: self.start.leash.try_clone()?,
+            helpers,
+            threads: global.threads,
+            drain_timeout: global.drain_timeout,
+            log: self.log,
+        };
+        process::spawn(&OneThread::prove()?, |fresh| {
+            worker::run(start, fresh, jailed)
+        })
+    }
+
+    /// Tells the master of each death once. The dead stay until it knows, so that no other process has their
+    /// numbers before.
+    fn tell_of_deaths(&mut self) -> io::Result<()> {
+        let options = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        for (pid, told) in &mut self.children {
+            if *told {
+                continue;
+            }
+            match waitid(Id::Pid(*pid), options) {
+                Ok(WaitStatus::StillAlive) => {}
+                Ok(status) => {
+                    *told = true;
+                    let how = children::how(&status).unwrap_or_else(|| "ended".to_owned());
+                    let pid = pid.as_raw();
+                    say(self.master, &FromZygote::Died { pid, how }, &[])?;
+                }
+                // ECHILD: it was reaped.
+                Err(_) => *told = true,
+            }
+        }
+        Ok(())
+    }
+}

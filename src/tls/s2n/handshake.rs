@@ -1,0 +1,413 @@
+//! A handshake under way. A server looks at the whole hello before s2n sees it: what the service does
+//! not allow is refused at once, with an alert of our own, since s2n would choose by its own order, give
+//! an SSLv2-form hello TLS 1.2, and answer what it cannot serve with close_notify. Never in here: output
+//! that goes before version and suite were compared with what the service allows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::AlertDescription;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::bindings::{Connection, Stop};
+use super::chain::{self, Heard};
+use super::offences::plain_alert;
+use super::policies::{self, POLICIES, TLS13, Unserved};
+use super::store::Peer;
+use super::stream::Stream;
+use super::{Context, Role};
+use crate::log::Log;
+use crate::tls::failure::{During, Failure, Offence, garbage};
+use crate::tls::hello::{self, Hello, Reading};
+use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
+use crate::tls::{Negotiated, age, alerts, ciphers, notes};
+
+/// A handshake under way.
+pub(crate) struct Handshake {
+    context: Arc<Context>,
+    state: State,
+    /// The peer's certificate is compared with it, and a client's sessions are kept under it.
+    name: Option<ServerName<'static>>,
+    /// What a client has heard of a server whose certificate it verifies.
+    heard: Option<Heard>,
+}
+
+enum State {
+    /// A server without a whole hello.
+    Waits,
+    Shakes(Connection),
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("s2n::Handshake")
+            .field(&self.during())
+            .finish()
+    }
+}
+
+/// The state of a handshake.
+pub(crate) enum Turn {
+    More(Handshake),
+    Done(Stream),
+}
+
+impl Handshake {
+    pub(super) fn accept(context: Arc<Context>) -> Self {
+        Self {
+            context,
+            state: State::Waits,
+            name: None,
+            heard: None,
+        }
+    }
+
+    pub(super) fn connect(
+        context: Arc<Context>,
+        name: Option<ServerName<'static>>,
+        send: bool,
+    ) -> Result<Self, Failure> {
+        let internal = |error: &str| Failure::new(During::Connect, Offence::Internal(error.into()));
+        let highest = context.allowed.high;
+        let config = context.configs.current().map_err(internal)?;
+        let mut connection = Connection::new(&config, true, highest).map_err(internal)?;
+        if let (true, Some(ServerName::DnsName(name))) = (send, &name) {
+            connection
+                .set_server_name(name.as_ref())
+                .map_err(internal)?;
+        }
+        if let Role::Client { sessions } = &context.role
+            && let Some(session) = sessions.find(&Peer::of(name.as_ref()))
+        {
+            // One that is too old or broken costs a full handshake.
+            let _ = connection.resume(&session);
+        }
+        let heard = context.verifier.judges().then(Heard::default);
+        Ok(Self {
+            context,
+            state: State::Shakes(connection),
+            name,
+            heard,
+        })
+    }
+
+    pub(crate) fn during(&self) -> During {
+        match self.context.is_client() {
+            true => During::Connect,
+            false => During::Accept,
+        }
+    }
+
+    /// As the face's `Handshake::step`.
+    pub(crate) fn step(
+        self,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+        log: &Log,
+    ) -> Result<(usize, Turn), Failure> {
+        let during = self.during();
+        notes::forget();
+        let stepped = self.go_on(input, output);
+        notes::drain(log);
+        stepped.map_err(|broken| {
+            if let Some(alert) = broken.alert {
+                crate::debug!(*log, "TLS alert (write): fatal: {}", alerts::name(alert));
+            }
+            let failure = Failure::new(during, broken.offence).blinded(broken.blinding);
+            if let Some(alert) = failure.alert_read() {
+                crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));
+            }
+            failure
+        })
+    }
+
+    fn go_on(mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(usize, Turn), Broken> {
+        let mut connection = match std::mem::replace(&mut self.state, State::Waits) {
+            State::Shakes(connection) => connection,
+            State::Waits => match self.admit(input, output)? {
+                Some(connection) => connection,
+                None => return Ok((0, Turn::More(self))),
+            },
+        };
+        let start = output.len();
+        let mut used = 0;
+        loop {
+            let whole = whole_records(&input[used..]);
+            let (more, result) = connection.negotiate(&input[used..used + whole], output);
+            if let Some(heard) = &mut self.heard {
+                let heard = heard.push(&input[used..used + more]);
+                heard.map_err(|stop| Broken::by(Offence::from_s2n(stop)))?;
+            }
+            used += more;
+            if let Err(refused) = self.check(&connection) {
+                // Of what s2n made of it, nothing has been sent.
+                output.truncate(start);
+                return Err(refused.sent(&mut connection, output));
+            }
+            match result {
+                Ok(()) => {
+                    return self
+                        .finish(connection)
+                        .map(|stream| (used, Turn::Done(stream)));
+                }
+                Err(Stop::WantsInput) => {
+                    self.state = State::Shakes(connection);
+                    return Ok((used, Turn::More(self)));
+                }
+                Err(Stop::WantsVerdict) => {
+                    if let Err(refused) = self.judge(&mut connection) {
+                        return Err(refused.sent(&mut connection, output));
+                    }
+                }
+                Err(stop) => {
+                    let blinding = connection.blinding();
+                    let mut broken = Broken::by(self.explained(stop, input));
+                    broken.blinding = blinding;
+                    broken.alert = match blinding {
+                        None => own_alert(&broken.offence),
+                        Some(_) => None,
+                    };
+                    return Err(broken.sent(&mut connection, output));
+                }
+            }
+        }
+    }
+
+    /// A server's connection, once the hello is whole and the service serves such a client.
+    fn admit(&self, input: &[u8], output: &mut Vec<u8>) -> Result<Option<Connection>, Broken> {
+        let hello = match hello::read(input) {
+            Reading::Hello(hello) => hello,
+            Reading::Incomplete => return Ok(None),
+            Reading::NotTls => return Err(Broken::by(garbage(input))),
+            Reading::Malformed(fault) => {
+                let alert = AlertDescription::DecodeError;
+                output.extend(plain_alert(1, alert));
+                return Err(Broken::by(Offence::Malformed(fault.to_string())).with(alert));
+            }
+        };
+        let begun = self.begin(&hello);
+        if let Err(Broken {
+            alert: Some(alert), ..
+        }) = &begun
+        {
+            let version = hello.legacy_version.0.clamp(0x0301, 0x0303);
+            output.extend(plain_alert(version as u8, *alert));
+        }
+        begun.map(Some)
+    }
+
+    fn begin(&self, hello: &Hello) -> Result<Connection, Broken> {
+        let Context { allowed, terms, .. } = &*self.context;
+        let Role::Server { key } = self.context.role else {
+            return Err(Broken::by(Offence::Internal("no server".into())));
+        };
+        let policy = match allowed.serve(hello, key) {
+            Ok(policy) => policy,
+            Err(Unserved::Version) => {
+                let sides = age::version(hello, *terms);
+                return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
+                    .with(AlertDescription::ProtocolVersion));
+            }
+            Err(Unserved::Suite) => {
+                let ours = policies::names(&allowed.suites).join(", ");
+                let sides = age::suites(hello, &ours, terms.names);
+                return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
+                    .with(AlertDescription::HandshakeFailure));
+            }
+        };
+        // RFC 7507, section 3.
+        if hello.fallback && hello.highest_version() < Some(allowed.high.wire()) {
+            return Err(Broken::by(Offence::InappropriateFallback)
+                .with(AlertDescription::InappropriateFallback));
+        }
+        let make = || {
+            let config = self.context.configs.current()?;
+            let mut connection = Connection::new(&config, false, allowed.high)?;
+            if *policy != POLICIES[0] {
+                connection.set_policy(policy.name)?;
+            }
+            Ok(connection)
+        };
+        make().map_err(|error: &str| Broken::by(Offence::Internal(error.into())))
+    }
+
+    /// Whether version and suite, once agreed on, are what the service allows.
+    fn check(&self, connection: &Connection) -> Result<(), Broken> {
+        let allowed = &self.context.allowed;
+        let Some(suite) = connection.suite() else {
+            return Ok(());
+        };
+        let version = connection.version();
+        if !(allowed.low..=allowed.high).contains(&version) {
+            let sides = age::chosen_version(version.wire(), self.context.terms.names);
+            return Err(Broken::by(Offence::UnsupportedProtocol(Some(sides)))
+                .with(AlertDescription::ProtocolVersion));
+        }
+        if !allowed.suites.contains(&suite) {
+            let ours = policies::names(&allowed.suites).join(", ");
+            let sides = age::chosen_suite(suite, &ours, self.context.terms.names);
+            return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
+                .with(AlertDescription::HandshakeFailure));
+        }
+        Ok(())
+    }
+
+    /// Judges the peer's chain, which has just come, and lets the handshake go on.
+    fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
+        let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
+        let (tls13, verifier) = (connection.version() == TLS13, &self.context.verifier);
+        let chain = match &self.heard {
+            Some(heard) => heard.chain(),
+            None if self.context.is_client() => {
+                verifier.note_that_nothing_is_verified();
+                return connection.accept_chain().map_err(internal);
+            }
+            None => connection
+                .client_chain()
+                .and_then(|list| chain::list(&list, tls13)),
+        };
+        let chain = chain.ok_or_else(|| internal("a chain that cannot be read"))?;
+        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
+        let Some((leaf, above)) = chain.split_first() else {
+            return Err(internal("an empty chain"));
+        };
+        let name = self.name.as_ref();
+        match verifier.verify(leaf, above, name, UnixTime::now()) {
+            Ok(()) => connection.accept_chain().map_err(internal),
+            Err(rustls::Error::InvalidCertificate(why)) => {
+                let alert = AlertDescription::from(why.clone());
+                let offence = notes::verdict();
+                let offence = offence.unwrap_or_else(|| Offence::UnusableKey(why.to_string()));
+                Err(Broken::by(offence).with(alert))
+            }
+            Err(error) => Err(internal(&error.to_string())),
+        }
+    }
+
+    /// What stopped s2n, with what the two sides have.
+    fn explained(&self, stop: Stop, input: &[u8]) -> Offence {
+        let offence = Offence::from_s2n(stop);
+        let names = self.context.terms.names;
+        let ours = || policies::names(&self.context.allowed.suites).join(", ");
+        match (&offence, &self.context.role) {
+            (Offence::AlertReceived(alert), Role::Client { .. })
+                if matches!(
+                    alert,
+                    AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion
+                ) =>
+            {
+                let sides = age::refused(*alert, &ours(), self.context.terms);
+                Offence::HelloRefused(*alert, sides)
+            }
+            (Offence::NoSharedCipher(None), Role::Server { .. }) => match hello::read(input) {
+                Reading::Hello(hello) => {
+                    Offence::NoSharedCipher(Some(age::suites(&hello, &ours(), names)))
+                }
+                _ => offence,
+            },
+            _ => offence,
+        }
+    }
+
+    fn finish(self, mut connection: Connection) -> Result<Stream, Broken> {
+        let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
+        let suite = connection.suite().and_then(policies::find);
+        let suite = suite.ok_or_else(|| internal("no suite"))?;
+        let version = connection.version();
+        let negotiated = Negotiated {
+            version: version.name(),
+            suite: suite.name,
+            bits: suite.bits,
+            resumed: connection.is_resumed(),
+            group: connection.group().map(ciphers::group_by_name),
+        };
+        if let Role::Client { sessions } = &self.context.role
+            && version < TLS13
+            && let Some(session) = connection.session()
+        {
+            sessions.keep(Peer::of(self.name.as_ref()), session);
+        }
+        connection.free_handshake();
+        connection.release_buffers();
+        let client = self.context.is_client();
+        Ok(Stream::new(
+            connection, client, version, suite.code, negotiated,
+        ))
+    }
+}
+
+/// Why a handshake ended.
+struct Broken {
+    offence: Offence,
+    /// To be sent, or sent already.
+    alert: Option<AlertDescription>,
+    blinding: Option<std::time::Duration>,
+}
+
+impl Broken {
+    fn by(offence: Offence) -> Self {
+        Self {
+            offence,
+            alert: None,
+            blinding: None,
+        }
+    }
+
+    fn with(self, alert: AlertDescription) -> Self {
+        Self {
+            alert: Some(alert),
+            ..self
+        }
+    }
+
+    /// Appends the alert. TLS 1.3 has keys by now, which s2n uses for a close_notify alone.
+    fn sent(self, connection: &mut Connection, output: &mut Vec<u8>) -> Self {
+        match self.alert {
+            Some(_) if connection.version() == TLS13 && connection.suite().is_some() => {
+                connection.close_notify(output);
+            }
+            Some(alert) => {
+                let version = connection.version().wire().0.clamp(0x0301, 0x0303);
+                output.extend(plain_alert(version as u8, alert));
+            }
+            None => {}
+        }
+        self
+    }
+}
+
+/// The alert for an error that s2n does not blind, before anything is encrypted; s2n itself would say
+/// close_notify.
+fn own_alert(offence: &Offence) -> Option<AlertDescription> {
+    match offence {
+        Offence::NoSharedCipher(_) | Offence::NoCertificate => {
+            Some(AlertDescription::HandshakeFailure)
+        }
+        Offence::UnsupportedProtocol(_) => Some(AlertDescription::ProtocolVersion),
+        _ => None,
+    }
+}
+
+/// How much of the front of `input` is whole records, in bytes: s2n never holds a part of one. What
+/// cannot be a record is handed on, for s2n to refuse it.
+fn whole_records(input: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        let rest = &input[length..];
+        let record = match *rest {
+            // The form of SSLv2: only the first hello can have it.
+            [high @ 0x80..=0xff, low, ..] if length == 0 => {
+                2 + usize::from(u16::from_be_bytes([high & 0x7f, low]))
+            }
+            [_, _, _, high, low, ..] => HEADER + usize::from(u16::from_be_bytes([high, low])),
+            _ => return length,
+        };
+        if record > HEADER + MAX_CIPHERTEXT {
+            return input.len();
+        }
+        if record > rest.len() {
+            return length;
+        }
+        length += record;
+    }
+}

@@ -1,0 +1,302 @@
+//! From a service's options to a configuration of s2n-tls. Never in here: a file, which `context` has read
+//! before.
+
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
+
+use super::bindings::{Ask, Config, Identity};
+use super::policies::{self, Allowed, Authentication, BadList, TLS12, TLS13};
+use super::store::{ClientSessions, TicketKeys};
+use super::{Context, Role};
+use crate::config::TlsOptions;
+use crate::tls::backend::{self, OptionNames, Terms};
+use crate::tls::keys::PrivateKey;
+use crate::tls::sessions::SharedSessions;
+use crate::tls::tickets::{EPOCH, unix_time};
+use crate::tls::verification::Verifier;
+use crate::tls::{Problem, Resumption, Wanted, armour};
+
+/// TLS 1.3 tickets after each handshake, as for rustls.
+const TICKETS: u8 = 2;
+/// How long a key still seals after its epoch, in seconds: a handshake that began before its end.
+const GRACE: u64 = 60 * 60;
+
+/// What `context` has loaded for this end.
+pub(crate) struct Parts<'a> {
+    pub(crate) options: &'a TlsOptions,
+    pub(crate) allowed: Allowed,
+    pub(crate) terms: Terms,
+    pub(crate) client: bool,
+    pub(crate) key: Option<(Arc<CertifiedKey>, PrivateKey)>,
+    pub(crate) verifier: Verifier,
+    pub(crate) resumption: &'a Resumption,
+    /// A hash over what a resumed session must agree with.
+    pub(crate) identity: [u8; 32],
+}
+
+/// Makes the end ready. Notes and warnings go to `problems`.
+///
+/// # Errors
+/// A list that nothing serves; s2n does not start, or takes no key of this kind.
+pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<Context>, Problem> {
+    let Parts {
+        options,
+        mut allowed,
+        terms,
+        client,
+        key,
+        verifier,
+        resumption,
+        identity,
+    } = parts;
+    let names = terms.names;
+    super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
+    if client && verifier.judges() && allowed.high == TLS13 {
+        // See `chain`.
+        allowed.high = TLS12;
+        let text = "with verification, TLS 1.2 is the latest version that is spoken with a server \
+                    where s2n-tls serves";
+        problems.push(Problem::note(names.version_max(), text.into()));
+    }
+    let authentication = match &key {
+        Some((key, _)) => kind_of(key).ok_or_else(|| {
+            let text =
+                "with TLS 1.0 and 1.1, and with the suites asked for, only RSA and ECDSA keys \
+                        are served: get one of these"
+                    .to_owned();
+            Problem::error("cert", text)
+        })?,
+        None => Authentication::Any,
+    };
+    let keys = key.as_ref().map(|(chain, key)| loaded(chain, key));
+    let own = keys.transpose().map_err(|name| {
+        let text = format!("s2n-tls does not take this certificate and its key ({name})");
+        Problem::error("cert", text)
+    })?;
+    let asked = options.verification;
+    let ask = match (client, asked.request, asked.require) {
+        // A server may ask for one.
+        (true, ..) => Ask::Request,
+        (false, true, true) => Ask::Require,
+        (false, true, false) => Ask::Request,
+        (false, false, _) => Ask::No,
+    };
+    let policy = match client {
+        true => allowed.offer(),
+        false => &policies::POLICIES[0],
+    };
+    if client && options.ciphers.is_some() {
+        tell_besides(policy, &allowed, names, problems);
+    }
+    let resumes = client || ask == Ask::No;
+    let configs = Configs {
+        policy: policy.name,
+        own,
+        ask,
+        tickets: resumes && !options.no_ticket,
+        store: (!client && resumes).then(|| {
+            let words = resumption.sessions.clone();
+            Arc::new(SharedSessions::of_s2n(words, identity))
+        }),
+        keys: (!client).then(|| TicketKeys::new(&resumption.ticket_secret, &identity)),
+        made: Mutex::new(None),
+    };
+    // What s2n refuses is told now.
+    configs.current().map_err(|name| {
+        let text = format!("s2n-tls refuses what is asked for ({name})");
+        Problem::error(names.version_min(), text)
+    })?;
+    let role = match client {
+        true => Role::Client {
+            sessions: ClientSessions::default(),
+        },
+        false => Role::Server {
+            key: authentication,
+        },
+    };
+    Ok(Arc::new(Context {
+        configs,
+        allowed,
+        verifier,
+        terms,
+        role,
+    }))
+}
+
+/// Versions and suites of an end. What is wrong with the lists goes to `problems`.
+pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allowed {
+    let (options, names) = (wanted.options(), wanted.option_names());
+    let low = backend::lowest(options).into();
+    let high = backend::highest(options).into();
+    let mut suites = match &options.ciphers {
+        None => policies::default_suites(low),
+        Some(list) => listed(list, names, problems),
+    };
+    if high == TLS13 {
+        let tls13 = policies::tls13(options.ciphersuites.as_deref());
+        if tls13.is_empty() {
+            let text = "s2n-tls has none of these, so TLS 1.3 is not spoken; it has \
+                        TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
+            problems.push(Problem::warning("ciphersuites", text.into()));
+        }
+        suites.extend(tls13);
+    }
+    if options.curves.is_some() {
+        let text = "curves has no effect here: s2n-tls has P-256, P-384 and P-521";
+        problems.push(Problem::note("curves", text.into()));
+    }
+    Allowed { low, high, suites }
+}
+
+fn listed(list: &str, names: OptionNames, problems: &mut Vec<Problem>) -> BTreeSet<u16> {
+    let option = names.ciphers();
+    match policies::selected(list) {
+        Ok(selected) => {
+            if !selected.without.is_empty() {
+                let without = selected.without.join(", ");
+                let text = format!("adit has no suite for {without} of {option}");
+                problems.push(Problem::note(option, text));
+            }
+            selected.codes
+        }
+        Err(bad) => {
+            problems.push(Problem::error(option, refusal(list, bad)));
+            BTreeSet::new()
+        }
+    }
+}
+
+fn refusal(list: &str, bad: BadList) -> String {
+    match bad {
+        BadList::Command(command) => {
+            format!("invalid command {command} in a cipher list: a list is as HIGH:!aNULL")
+        }
+        BadList::Level(level) => format!(
+            "@SECLEVEL={level} cannot be enforced: adit keeps to security level 2 with new TLS, and to \
+             none with old; leave it out"
+        ),
+        BadList::Nothing => format!(
+            "no cipher match: {list:?} selects no suite that adit has; for TLS 1.0 to 1.2 it has {}",
+            policies::all_names().join(":")
+        ),
+    }
+}
+
+/// A client offers a whole policy: what it offers besides is told, and refused where a server takes it.
+fn tell_besides(
+    policy: &policies::Policy,
+    allowed: &Allowed,
+    names: OptionNames,
+    problems: &mut Vec<Problem>,
+) {
+    let besides = policy.besides(allowed);
+    if besides.is_empty() {
+        return;
+    }
+    let text = format!(
+        "s2n-tls has no list of its own that is as short: adit offers {} as well, and ends the \
+         handshake where a server takes one of them",
+        besides.join(", ")
+    );
+    problems.push(Problem::note(names.ciphers(), text));
+}
+
+/// Whose signature the key makes; `None`: of no use here.
+fn kind_of(key: &CertifiedKey) -> Option<Authentication> {
+    let (_, certificate) = X509Certificate::from_der(key.cert.first()?).ok()?;
+    let algorithm = certificate.public_key().algorithm.algorithm.to_id_string();
+    match algorithm.as_str() {
+        // rsaEncryption, id-ecPublicKey
+        "1.2.840.113549.1.1.1" => Some(Authentication::Rsa),
+        "1.2.840.10045.2.1" => Some(Authentication::Ecdsa),
+        _ => None,
+    }
+}
+
+fn loaded(chain: &CertifiedKey, key: &PrivateKey) -> Result<Arc<Identity>, &'static str> {
+    let mut pem = Zeroizing::default();
+    for certificate in &chain.cert {
+        armour::push(&mut pem, "CERTIFICATE", certificate);
+    }
+    Identity::new(&mut pem, &mut key.to_pem()).map(Arc::new)
+}
+
+/// The configurations of a service: one an epoch, as s2n takes no new key for tickets while connections
+/// use one.
+pub(super) struct Configs {
+    policy: &'static CStr,
+    own: Option<Arc<Identity>>,
+    ask: Ask,
+    tickets: bool,
+    store: Option<Arc<SharedSessions>>,
+    /// A server's.
+    keys: Option<TicketKeys>,
+    made: Mutex<Option<(u64, Arc<Config>)>>,
+}
+
+impl Configs {
+    /// This epoch's.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(super) fn current(&self) -> Result<Arc<Config>, &'static str> {
+        let epoch = match &self.keys {
+            Some(_) => unix_time() / EPOCH,
+            None => 0,
+        };
+        // A panicked thread left it whole, since it is replaced in one step.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((of, config)) if *of == epoch => Ok(Arc::clone(config)),
+            _ => {
+                let config = Arc::new(self.make(epoch)?);
+                *made = Some((epoch, Arc::clone(&config)));
+                Ok(config)
+            }
+        }
+    }
+
+    fn make(&self, epoch: u64) -> Result<Config, &'static str> {
+        let mut config = Config::new()?;
+        config.set_policy(self.policy)?;
+        if let Some(own) = &self.own {
+            config.set_identity(Arc::clone(own))?;
+        }
+        config.ask_for_certificate(self.ask)?;
+        if self.tickets {
+            config.use_tickets(TICKETS)?;
+        }
+        let Some(keys) = &self.keys else {
+            return Ok(config);
+        };
+        config.set_dh_parameters(FFDHE2048)?;
+        if let Some(store) = &self.store {
+            let store: Arc<SharedSessions> = Arc::clone(store);
+            config.use_store(store)?;
+            config.set_ticket_times(EPOCH + GRACE, EPOCH)?;
+            for epoch in [epoch.saturating_sub(1), epoch] {
+                let mut made = keys.of(epoch).ok_or("no key for tickets")?;
+                // 0 would mean now.
+                let since = (epoch * EPOCH).max(1);
+                config.set_ticket_key(&made.name, &mut made.key, since)?;
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// RFC 7919, appendix A.1: a group with a safe prime, which no peer has to test.
+const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+";

@@ -1,0 +1,94 @@
+//! TLS 1.0 and later by s2n-tls, for peers that rustls cannot serve: CBC, RSA key exchange, DHE, 3DES, and
+//! RC4 where it is named. Never in here: s2n's own trust (the chain is judged by `verification`), a
+//! socket, a sleep, SSLv3.
+//!
+//! * `bindings`: the calls of the C library, all of them;
+//! * `policies`: its suites, its policies, and which of them a service allows;
+//! * `load`: from a service's options to a configuration;
+//! * `chain`: the peer's certificates;
+//! * `handshake`, `stream`: a connection, behind the same face as rustls' is;
+//! * `store`: sessions by identifier, which all processes share;
+//! * `offences`: its errors in our words.
+
+mod bindings;
+mod chain;
+mod handshake;
+mod load;
+mod offences;
+pub(super) mod policies;
+mod store;
+mod stream;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+
+use super::backend::Terms;
+use super::failure::Failure;
+use super::verification::Verifier;
+use policies::Authentication;
+use store::ClientSessions;
+
+pub(super) use handshake::{Handshake, Turn};
+pub(super) use load::{Parts, allowed, load};
+pub(super) use policies::Allowed;
+pub(super) use stream::Stream;
+
+/// Starts the library: once for a process, while it is root, before its jail. A later call does nothing.
+///
+/// # Errors
+/// s2n cannot start.
+pub(super) fn start() -> io::Result<()> {
+    bindings::start()
+}
+
+/// One end of a service, ready to use.
+pub(super) struct Context {
+    configs: load::Configs,
+    allowed: Allowed,
+    verifier: Verifier,
+    terms: Terms,
+    role: Role,
+}
+
+enum Role {
+    Server {
+        /// What its certificate's key can do.
+        key: Authentication,
+    },
+    Client {
+        sessions: ClientSessions,
+    },
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("s2n::Context").field(&self.allowed).finish()
+    }
+}
+
+impl Context {
+    /// Begins a handshake as a server.
+    pub(super) fn accept(self: &Arc<Self>) -> Handshake {
+        Handshake::accept(Arc::clone(self))
+    }
+
+    /// Begins a handshake as a client. The peer's certificate is compared with `name`; it is sent
+    /// (SNI) if `send` and if it is no address.
+    ///
+    /// # Errors
+    /// s2n refuses to begin.
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        name: Option<ServerName<'static>>,
+        send: bool,
+    ) -> Result<Handshake, Failure> {
+        Handshake::connect(Arc::clone(self), name, send)
+    }
+
+    fn is_client(&self) -> bool {
+        matches!(self.role, Role::Client { .. })
+    }
+}

@@ -1,0 +1,53 @@
+//! s2n's errors in the words of `failure`, and the alerts that adit writes itself.
+
+use rustls::AlertDescription;
+
+use super::bindings::Stop;
+use crate::tls::failure::Offence;
+
+impl Offence {
+    /// Classifies what stopped s2n.
+    pub(super) fn from_s2n(stop: Stop) -> Self {
+        let (name, by_peer) = match stop {
+            Stop::Alert(alert) => return Offence::AlertReceived(AlertDescription::from(alert)),
+            Stop::Closed => return Offence::Vanished,
+            Stop::WantsInput | Stop::WantsVerdict => return Offence::Internal("no error".into()),
+            Stop::Failed { name, by_peer } => (name, by_peer),
+        };
+        match name {
+            "S2N_ERR_CIPHER_NOT_SUPPORTED" => Offence::NoSharedCipher(None),
+            "S2N_ERR_PROTOCOL_VERSION_UNSUPPORTED"
+            | "S2N_ERR_UNKNOWN_PROTOCOL_VERSION"
+            | "S2N_ERR_PROTOCOL_DOWNGRADE_DETECTED" => Offence::UnsupportedProtocol(None),
+            "S2N_ERR_FALLBACK_DETECTED" => Offence::InappropriateFallback,
+            "S2N_ERR_MISSING_CLIENT_CERT" => Offence::NoCertificate,
+            "S2N_ERR_VERIFY_SIGNATURE" => Offence::BadSignature,
+            "S2N_ERR_NO_VALID_SIGNATURE_SCHEME"
+            | "S2N_ERR_INVALID_SIGNATURE_ALGORITHM"
+            | "S2N_ERR_INVALID_SIGNATURE_SCHEME"
+            | "S2N_ERR_EMPTY_SIGNATURE_SCHEME" => Offence::NoSharedSignature,
+            "S2N_ERR_ECDHE_UNSUPPORTED_CURVE" | "S2N_ERR_INVALID_SUPPORTED_GROUP" => {
+                Offence::NoSharedGroup
+            }
+            "S2N_ERR_DECRYPT" | "S2N_ERR_CBC_VERIFY" => Offence::BadRecordMac,
+            "S2N_ERR_RECORD_LENGTH_TOO_LARGE"
+            | "S2N_ERR_FRAGMENT_LENGTH_TOO_LARGE"
+            | "S2N_ERR_MAX_INNER_PLAINTEXT_SIZE" => Offence::RecordOverflow,
+            "S2N_ERR_RECORD_LIMIT" => Offence::KeysExhausted,
+            "S2N_ERR_CERT_TYPE_UNSUPPORTED"
+            | "S2N_ERR_DECODE_CERTIFICATE"
+            | "S2N_ERR_CERT_INVALID"
+            | "S2N_ERR_CERT_UNTRUSTED" => Offence::UnusableKey(name.into()),
+            "S2N_ERR_BAD_MESSAGE"
+            | "S2N_ERR_UNEXPECTED_CERT_REQUEST"
+            | "S2N_ERR_MISSING_CERT_REQUEST" => Offence::UnexpectedMessage,
+            _ if by_peer => Offence::Misbehaved(name.into()),
+            _ => Offence::Internal(name.into()),
+        }
+    }
+}
+
+/// A fatal alert in a record of its own, not encrypted.
+pub(super) fn plain_alert(version: u8, alert: AlertDescription) -> [u8; 7] {
+    [21, 3, version, 0, 2, 2, u8::from(alert)]
+}

@@ -1,0 +1,101 @@
+//! Sessions that s2n resumes. Those of servers are in the memory that all processes share, sealed with a
+//! key that all of a service's processes derive from one secret; those of clients stay in the worker.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use aws_lc_rs::{error::Unspecified, hkdf};
+use rustls::pki_types::ServerName;
+use rustls::server::StoresServerSessions;
+use zeroize::Zeroizing;
+
+use super::bindings::SessionStore;
+use crate::tls::sessions::SharedSessions;
+
+impl SessionStore for SharedSessions {
+    fn put(&self, id: &[u8], session: &[u8]) {
+        let _ = StoresServerSessions::put(self, id.to_vec(), session.to_vec());
+    }
+
+    fn copy(&self, id: &[u8], place: &mut [u8]) -> Option<usize> {
+        let session = self.get(id)?;
+        place.get_mut(..session.len())?.copy_from_slice(&session);
+        Some(session.len())
+    }
+
+    fn remove(&self, id: &[u8]) {
+        let _ = self.take(id);
+    }
+}
+
+/// One epoch's key for sessions and tickets of a service, and its name.
+pub(super) struct TicketKey {
+    pub(super) name: [u8; 16],
+    pub(super) key: Zeroizing<[u8; 32]>,
+}
+
+/// Where the keys of a service come from.
+pub(super) struct TicketKeys(hkdf::Prk);
+
+impl TicketKeys {
+    /// `secret` is shared by all; `identity` is a hash over what a session must not outlive.
+    pub(super) fn new(secret: &[u8; 32], identity: &[u8; 32]) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, identity).extract(secret))
+    }
+
+    /// The key of an epoch (see `tickets`), the same in every process.
+    pub(super) fn of(&self, epoch: u64) -> Option<TicketKey> {
+        let mut made = TicketKey {
+            name: [0; 16],
+            key: Zeroizing::new([0; 32]),
+        };
+        let fill = |label: &[u8], place: &mut [u8]| -> Result<(), Unspecified> {
+            let info = [label, &epoch.to_be_bytes()];
+            self.0.expand(&info, Length(place.len()))?.fill(place)
+        };
+        fill(b"adit s2n ticket name", &mut made.name).ok()?;
+        fill(b"adit s2n ticket", &mut *made.key).ok()?;
+        Some(made)
+    }
+}
+
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// A server that sessions are kept for: by its name, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Peer(String);
+
+impl Peer {
+    pub(super) fn of(name: Option<&ServerName<'_>>) -> Self {
+        Self(name.map_or_else(String::new, |name| name.to_str().into_owned()))
+    }
+}
+
+/// Servers remembered for each service, which connects to the few hosts that it names.
+const SERVERS: usize = 64;
+
+/// The latest session of each server, in this worker.
+#[derive(Default)]
+pub(crate) struct ClientSessions(Mutex<HashMap<Peer, Zeroizing<Vec<u8>>>>);
+
+impl ClientSessions {
+    pub(super) fn find(&self, peer: &Peer) -> Option<Zeroizing<Vec<u8>>> {
+        // A panicked thread left the map whole: every change is one insertion.
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(peer).cloned()
+    }
+
+    pub(super) fn keep(&self, peer: Peer, session: Vec<u8>) {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= SERVERS && !sessions.contains_key(&peer) {
+            sessions.clear();
+        }
+        sessions.insert(peer, Zeroizing::new(session));
+    }
+}

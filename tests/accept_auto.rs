@@ -1,0 +1,784 @@
+//! In client mode one port takes clients as they are: in plain, with TLS from the first byte, or with
+//! STARTTLS; or only those that start TLS. None of it is stunnel's.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::certs::{Kind, Wish};
+use crate::support::dialogue::{IMAP, Lines, NNTP, POP3, SMTP, Seen, Starttls};
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, old_tls, tls};
+
+/// Certificates of the LAN and of the provider, which nothing joins.
+struct Worlds {
+    lan: Certs,
+    provider: Certs,
+}
+
+/// How the provider's port begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    Tls,
+    Starttls,
+}
+
+impl Worlds {
+    fn new() -> Worlds {
+        Worlds {
+            lan: Certs::new(),
+            provider: Certs::new(),
+        }
+    }
+
+    fn lines(&self, upstream: &Server, more: &str) -> String {
+        let pair = self.lan.server();
+        format!(
+            "client = yes\nacceptCert = {}\nacceptKey = {}\n{}{}verifyChain = yes\n{more}",
+            pair.cert.display(),
+            pair.key.display(),
+            upstream.line(),
+            self.provider.ca_line(),
+        )
+    }
+
+    fn serve(&self, upstream: &Server, more: &str) -> Adit {
+        Adit::serve(self.lines(upstream, more))
+    }
+
+    fn start_tls(&self, stream: TcpStream) -> tls::ClientStream {
+        let config = tls::client_config(&self.lan.ca(), tls::BOTH, None);
+        tls::start_client(config, stream).expect("a handshake")
+    }
+
+    fn connect_tls(&self, adit: &Adit) -> tls::ClientStream {
+        self.start_tls(adit.connect("test"))
+    }
+
+    fn mail_server(&self, protocol: Starttls, behind: Behind, seen: &Seen) -> Server {
+        let config = tls::server_config(&self.provider.server(), tls::ONLY_13, None);
+        match behind {
+            Behind::Starttls => protocol.server(config, seen.clone(), ""),
+            Behind::Tls => within_tls(protocol, config, seen.clone()),
+        }
+    }
+}
+
+/// A mail server that speaks TLS from the first byte, and so offers no STARTTLS; `seen` notes `tls: …`.
+fn within_tls(protocol: Starttls, config: Arc<ServerConfig>, seen: Seen) -> Server {
+    tls::server(config, move |stream| {
+        let mut inner = Lines(stream);
+        inner.send(protocol.greeting);
+        while let Some(line) = inner.line() {
+            seen.note(format!("tls: {line}"));
+            let answer = protocol.answer(&line);
+            inner.send(
+                &answer
+                    .replace("250-PIPELINING\r\n250 STARTTLS", "250 PIPELINING")
+                    .replace("STLS\r\n", "")
+                    .replace(" STARTTLS", ""),
+            );
+        }
+        tls::end(&mut inner.0);
+    })
+}
+
+/// `acceptTLS = auto` in front of a mail server.
+fn auto(protocol: Starttls, behind: Behind) -> String {
+    let name = protocol.name;
+    match behind {
+        Behind::Tls => format!("acceptTLS = auto\nacceptProtocol = {name}\n"),
+        // That it is offered to the client follows.
+        Behind::Starttls => format!("acceptTLS = auto\nprotocol = {name}\n"),
+    }
+}
+
+/// The greeting's first word.
+fn greets(protocol: Starttls) -> &'static str {
+    protocol.greeting.split(' ').next().expect("a word")
+}
+
+/// Asks what the server can do; returns the answer in one line.
+fn capabilities<S: Read + Write>(client: &mut Lines<S>, protocol: Starttls) -> String {
+    let (question, last) = match protocol.name {
+        "smtp" => ("EHLO client.test", "250 "),
+        "pop3" => ("CAPA", "."),
+        _ => ("q CAPABILITY", "q OK"),
+    };
+    client.send(&format!("{question}\r\n"));
+    let mut said = String::new();
+    loop {
+        let line = client.line().expect("the whole list");
+        said += &line;
+        said.push(';');
+        if line.starts_with(last) {
+            return said;
+        }
+    }
+}
+
+fn starttls<S: Read + Write>(client: &mut Lines<S>, protocol: Starttls) {
+    match protocol.name {
+        "smtp" => client.ask("STARTTLS", "220 "),
+        "pop3" => client.ask("STLS", "+OK"),
+        _ => client.ask("s STARTTLS", "s OK"),
+    };
+}
+
+fn speaks<S: Read + Write>(client: &mut Lines<S>, protocol: Starttls, seen: &Seen) {
+    let (command, answer) = protocol.command;
+    client.ask(command, answer);
+    assert!(
+        seen.contains(&format!("tls: {command}")),
+        "{:?}",
+        seen.all()
+    );
+    assert!(
+        !seen.contains(&format!("plain: {command}")),
+        "{:?}",
+        seen.all()
+    );
+}
+
+/// Every kind of client at one port.
+fn takes_clients_as_they_are(protocol: Starttls, behind: Behind) {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(protocol, behind, &seen);
+    let adit = worlds.serve(&upstream, &auto(protocol, behind));
+    let offer = protocol.request;
+
+    // In plain, to the end.
+    let mut client = Lines(adit.connect("test"));
+    client.expect(greets(protocol));
+    let offered = capabilities(&mut client, protocol);
+    assert!(offered.contains(offer), "{offered}");
+    speaks(&mut client, protocol, &seen);
+    client.0.shutdown(Shutdown::Write).expect("its half");
+    assert_eq!(client.rest(), "");
+    assert_eq!(adit.count_in_log("TLS accepted"), 0);
+
+    // From the first byte.
+    let mut client = Lines(worlds.connect_tls(&adit));
+    client.expect(greets(protocol));
+    let offered = capabilities(&mut client, protocol);
+    // A server that starts TLS by STARTTLS still offers it in these tests, as none should.
+    assert!(
+        behind == Behind::Starttls || !offered.contains(offer),
+        "{offered}"
+    );
+    speaks(&mut client, protocol, &seen);
+    tls::end(&mut client.0);
+    assert_eq!(client.rest(), "");
+    adit.wait_for_log_times("TLS accepted: new session negotiated", 1);
+
+    // By STARTTLS.
+    let mut client = Lines(adit.connect("test"));
+    client.expect(greets(protocol));
+    let offered = capabilities(&mut client, protocol);
+    assert!(offered.contains(offer), "{offered}");
+    starttls(&mut client, protocol);
+    let mut client = Lines(worlds.start_tls(client.0));
+    let offered = capabilities(&mut client, protocol);
+    assert!(
+        behind == Behind::Starttls || !offered.contains(offer),
+        "{offered}"
+    );
+    speaks(&mut client, protocol, &seen);
+    tls::end(&mut client.0);
+    assert_eq!(client.rest(), "");
+    adit.wait_for_log_times("TLS accepted: new session negotiated", 2);
+    adit.wait_for_log_times("Connection closed", 3);
+}
+
+#[test]
+fn smtp_clients_are_taken_as_they_are() {
+    takes_clients_as_they_are(SMTP, Behind::Tls);
+}
+
+#[test]
+fn pop3_clients_are_taken_as_they_are() {
+    takes_clients_as_they_are(POP3, Behind::Tls);
+}
+
+#[test]
+fn imap_clients_are_taken_as_they_are() {
+    takes_clients_as_they_are(IMAP, Behind::Tls);
+}
+
+#[test]
+fn smtp_clients_are_taken_as_they_are_in_front_of_starttls() {
+    takes_clients_as_they_are(SMTP, Behind::Starttls);
+}
+
+#[test]
+fn pop3_clients_are_taken_as_they_are_in_front_of_starttls() {
+    takes_clients_as_they_are(POP3, Behind::Starttls);
+}
+
+#[test]
+fn imap_clients_are_taken_as_they_are_in_front_of_starttls() {
+    takes_clients_as_they_are(IMAP, Behind::Starttls);
+}
+
+/// `acceptTLS = yes` with `acceptProtocol`.
+fn requires_tls(protocol: Starttls, behind: Behind) {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(protocol, behind, &seen);
+    let name = protocol.name;
+    let more = match behind {
+        Behind::Tls => String::new(),
+        Behind::Starttls => format!("protocol = {name}\n"),
+    };
+    let adit = worlds.serve(
+        &upstream,
+        &format!("acceptTLS = yes\nacceptProtocol = {name}\n{more}"),
+    );
+    let mut client = Lines(adit.connect("test"));
+    client.expect(greets(protocol));
+    let offered = capabilities(&mut client, protocol);
+    assert!(offered.contains(protocol.request), "{offered}");
+    // A password in plain goes no further.
+    match name {
+        "smtp" => client.ask("AUTH PLAIN AGFubmEAZ2VoZWlt", "530 5.7.0"),
+        "pop3" => client.ask("USER anna", "-ERR Must issue"),
+        _ => client.ask("l LOGIN anna geheim", "l NO [PRIVACYREQUIRED]"),
+    };
+    starttls(&mut client, protocol);
+    let mut client = Lines(worlds.start_tls(client.0));
+    speaks(&mut client, protocol, &seen);
+    for secret in ["AUTH", "USER", "LOGIN"] {
+        assert!(!seen.contains(secret), "{:?}", seen.all());
+    }
+    // TLS from the first byte is TLS as well.
+    let mut client = Lines(worlds.connect_tls(&adit));
+    client.expect(greets(protocol));
+    speaks(&mut client, protocol, &seen);
+    // A client that will not have it may leave in order.
+    let mut client = Lines(adit.connect("test"));
+    client.expect(greets(protocol));
+    match name {
+        "smtp" => client.ask("QUIT", "221 "),
+        "pop3" => client.ask("QUIT", "+OK"),
+        _ => client.ask("z LOGOUT", "z OK"),
+    };
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
+fn smtp_clients_must_start_tls_where_it_is_required() {
+    requires_tls(SMTP, Behind::Tls);
+    requires_tls(SMTP, Behind::Starttls);
+}
+
+#[test]
+fn pop3_clients_must_start_tls_where_it_is_required() {
+    requires_tls(POP3, Behind::Tls);
+    requires_tls(POP3, Behind::Starttls);
+}
+
+#[test]
+fn imap_clients_must_start_tls_where_it_is_required() {
+    requires_tls(IMAP, Behind::Tls);
+    requires_tls(IMAP, Behind::Starttls);
+}
+
+#[test]
+fn old_programs_are_taken_as_they_are() {
+    require!(adit);
+    require!(
+        old_tls::available(),
+        "tlslite-ng is not installed; tests/run does it"
+    );
+    let worlds = Worlds::new();
+    let wish = Wish {
+        kind: Kind::Rsa,
+        ..Wish::default()
+    };
+    let pair = worlds.lan.issue("rsa", wish);
+    for protocol in [SMTP, POP3, IMAP] {
+        let seen = Seen::default();
+        let upstream = worlds.mail_server(protocol, Behind::Tls, &seen);
+        let name = protocol.name;
+        let adit = Adit::serve(format!(
+            "client = yes\nacceptTLS = auto\nacceptProtocol = {name}\nacceptCert = {}\nacceptKey = {}\n\
+             acceptSSLVersionMin = TLSv1\n{}{}verifyChain = yes\n",
+            pair.cert.display(),
+            pair.key.display(),
+            upstream.line(),
+            worlds.provider.ca_line(),
+        ));
+        let address = adit.address("test");
+        let (command, answer) = protocol.command;
+        let starttls = ["--cipher", "3des", "--starttls", name];
+        for options in [&starttls[..2], &starttls] {
+            let mut client = old_tls::client(address, options);
+            write!(client.input(), "{command}\r\n").expect("sending");
+            client.wait_for(answer);
+        }
+        adit.wait_for_log_times("TLSv1 ciphersuite: DES-CBC3-SHA", 2);
+        let mut client = Lines(adit.connect("test"));
+        client.expect(greets(protocol));
+        speaks(&mut client, protocol, &seen);
+        let answer = old_tls::hello2(address, "3.1");
+        assert!(answer.contains("hello 3.1"), "{answer}");
+    }
+}
+
+#[test]
+fn plaintext_behind_starttls_never_reaches_the_server() {
+    require!(adit);
+    let worlds = Worlds::new();
+    for how in ["auto", "yes"] {
+        let seen = Seen::default();
+        let upstream = worlds.mail_server(SMTP, Behind::Tls, &seen);
+        let lines = format!("acceptTLS = {how}\nacceptProtocol = smtp\n");
+        let adit = worlds.serve(&upstream, &lines);
+        let mut client = Lines(adit.connect("test"));
+        client.expect("220");
+        client.send("STARTTLS\r\nMAIL FROM:<x@y>\r\n");
+        let _ = peers::read_until_gone(&mut client.0);
+        adit.wait_for_log("plaintext behind STARTTLS: the smtp client");
+        adit.wait_for_log("Service [test] finished (0 left)");
+        assert!(!seen.contains("MAIL"), "{:?}", seen.all());
+    }
+}
+
+#[test]
+fn a_handshake_that_fails_costs_no_connection_to_the_server() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::BOTH);
+    let adit = worlds.serve(&upstream, "acceptTLS = auto\n");
+    // It trusts another authority.
+    let config = tls::client_config(&worlds.provider.ca(), tls::BOTH, None);
+    assert!(tls::start_client(config, adit.connect("test")).is_err());
+    adit.wait_for_log("Service [test] finished (0 left)");
+    // What is a hello in the form of SSLv2 is no plain text.
+    let mut client = adit.connect("test");
+    client
+        .write_all(b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10")
+        .expect("sending");
+    client.write_all(&[7; 37]).expect("sending");
+    let heard = peers::read_until_gone(&mut client).unwrap_or_default();
+    assert_ne!(heard.first(), Some(&b'\x80'), "an echo");
+    adit.wait_for_log_times("SSL_accept", 2);
+    adit.wait_for_log_times("Service [test] finished (0 left)", 2);
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn a_client_that_speaks_first_is_answered_without_a_wait() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::ONLY_13);
+    let adit = worlds.serve(&upstream, "acceptTLS = auto\n");
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..20 {
+        let start = Instant::now();
+        let mut client = adit.connect("test");
+        client.write_all(b"x").expect("sending");
+        client.read_exact(&mut [0]).expect("an echo");
+        best[0] = best[0].min(start.elapsed());
+        peers::says_and_hears(&mut client, "GET / HTTP/1.0\r\n");
+        client.shutdown(Shutdown::Write).expect("its half");
+        assert_eq!(peers::read_to_end(&mut client), b"");
+
+        let start = Instant::now();
+        let mut client = worlds.connect_tls(&adit);
+        client.write_all(b"x").expect("sending");
+        client.read_exact(&mut [0]).expect("an echo");
+        best[1] = best[1].min(start.elapsed());
+    }
+    // Far below any of the waits.
+    assert!(
+        best.iter().all(|best| *best < Duration::from_millis(60)),
+        "{best:?}"
+    );
+}
+
+#[test]
+fn megabytes_pass_both_ways_however_a_client_begins() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::ONLY_13);
+    let adit = worlds.serve(&upstream, "acceptTLS = auto\nacceptProtocol = smtp\n");
+    // Whole chunks of the pattern.
+    let total = 4 << 16;
+    let mut plain = adit.connect("test");
+    let mut encrypted = worlds.connect_tls(&adit);
+    for _ in 0..4 {
+        peers::send_pattern(&mut plain, total).expect("sending");
+        peers::expect_pattern(&mut plain, total);
+        peers::send_pattern(&mut encrypted, total).expect("sending");
+        encrypted.flush().expect("sending");
+        peers::expect_pattern(&mut encrypted, total);
+    }
+    plain.shutdown(Shutdown::Write).expect("its half");
+    assert_eq!(peers::read_to_end(&mut plain), b"");
+    tls::end(&mut encrypted);
+    adit.wait_for_log_times("Connection closed", 2);
+}
+
+/// It greets, as a mail server does, in a protocol that adit does not know.
+#[test]
+fn the_words_of_a_server_that_speaks_first_wait_for_the_hello_and_are_not_lost() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let config = tls::server_config(&worlds.provider.server(), tls::BOTH, None);
+    let upstream = tls::server(config, |mut stream| {
+        let _ = stream.write_all(b"who are you? ");
+        let _ = peers::echo(&mut stream);
+        tls::end(&mut stream);
+    });
+    let adit = worlds.serve(&upstream, "acceptTLS = auto\n");
+    let start = Instant::now();
+    let mut client = adit.connect("test");
+    peers::says_and_hears_nothing_but(&mut client, "who are you? ");
+    assert!(start.elapsed() >= Duration::from_millis(500));
+    peers::says_and_hears(&mut client, "nobody");
+    client.shutdown(Shutdown::Write).expect("its half");
+    assert_eq!(peers::read_to_end(&mut client), b"");
+    let mut client = worlds.connect_tls(&adit);
+    peers::says_and_hears_nothing_but(&mut client, "who are you? ");
+    peers::says_and_hears(&mut client, "nobody");
+}
+
+/// No STARTTLS is offered in it, so its clients speak plain or TLS.
+#[test]
+fn news_readers_are_taken_as_they_are_in_front_of_starttls() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(NNTP, Behind::Starttls, &seen);
+    let adit = worlds.serve(&upstream, &auto(NNTP, Behind::Starttls));
+    let mut client = Lines(adit.connect("test"));
+    client.expect("200 news.test");
+    speaks(&mut client, NNTP, &seen);
+    let mut client = Lines(worlds.connect_tls(&adit));
+    client.expect("200 news.test");
+    speaks(&mut client, NNTP, &seen);
+}
+
+#[test]
+fn a_client_may_begin_tls_late_as_long_as_nothing_was_said() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::BOTH);
+    let adit = worlds.serve(&upstream, "acceptTLS = auto\n");
+    let client = adit.connect("test");
+    adit.wait_for_log("TLS connected");
+    let mut client = worlds.start_tls(client);
+    peers::says_and_hears(&mut client, "hello");
+    tls::end(&mut client);
+    adit.wait_for_log("Connection closed");
+}
+
+#[test]
+fn a_server_that_refuses_in_its_greeting_is_heard_by_a_client_in_plain() {
+    require!(adit);
+    let worlds = Worlds::new();
+    for (lines, how) in [
+        ("protocol = smtp\nacceptTLS = auto\n", "auto"),
+        (
+            "protocol = smtp\nacceptTLS = yes\nacceptProtocol = smtp\n",
+            "yes",
+        ),
+    ] {
+        let upstream = Server::greeting("421 mail.test too busy\r\n");
+        let adit = worlds.serve(&upstream, lines);
+        let mut client = adit.connect("test");
+        let heard = peers::read_to_end(&mut client);
+        assert_eq!(
+            String::from_utf8_lossy(&heard),
+            "421 mail.test too busy\r\n",
+            "{how}"
+        );
+        adit.wait_for_log("the smtp server refused");
+    }
+}
+
+#[test]
+fn a_client_that_goes_is_noticed_in_each_stage() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(SMTP, Behind::Tls, &seen);
+    for how in ["auto", "yes"] {
+        let lines = format!("acceptTLS = {how}\nacceptProtocol = smtp\n");
+        let adit = worlds.serve(&upstream, &lines);
+        // While it is looked at.
+        peers::reset(adit.connect("test"));
+        adit.wait_for_log_times("Service [test] finished (0 left)", 1);
+        // While it is offered STARTTLS.
+        let mut client = Lines(adit.connect("test"));
+        client.expect("220");
+        peers::reset(client.0);
+        adit.wait_for_log_times("Service [test] finished (0 left)", 2);
+        adit.wait_for_log("Connection reset by peer");
+        // In order: it is told the same.
+        let mut client = Lines(adit.connect("test"));
+        client.expect("220");
+        client.0.shutdown(Shutdown::Write).expect("its half");
+        let _ = peers::read_until_gone(&mut client.0);
+        adit.wait_for_log_times("Service [test] finished (0 left)", 3);
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_sending_still_hears_the_answers() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(SMTP, Behind::Starttls, &seen);
+    let adit = worlds.serve(&upstream, &auto(SMTP, Behind::Starttls));
+    let mut client = Lines(adit.connect("test"));
+    client.send("EHLO client.test\r\nMAIL FROM:<anna@mail.test>\r\nNOOP\r\n");
+    client.0.shutdown(Shutdown::Write).expect("its half");
+    let heard = client.rest();
+    assert!(heard.starts_with("220 mail.test"), "{heard}");
+    assert!(heard.contains("250-PIPELINING"), "{heard}");
+    assert!(heard.ends_with("250 ok\r\n250 ok\r\n"), "{heard}");
+    adit.wait_for_log("Connection closed");
+}
+
+#[test]
+fn waiting_has_an_end() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(SMTP, Behind::Tls, &seen);
+    // STARTTLS is expected.
+    let adit = worlds.serve(
+        &upstream,
+        "acceptTLS = yes\nacceptProtocol = smtp\nTIMEOUTbusy = 1\n",
+    );
+    let mut client = Lines(adit.connect("test"));
+    client.expect("220");
+    let _ = peers::read_until_gone(&mut client.0);
+    adit.wait_for_log("TIMEOUTbusy exceeded");
+    // And a hello behind it.
+    let mut client = Lines(adit.connect("test"));
+    client.expect("220");
+    client.ask("STARTTLS", "220");
+    let _ = peers::read_until_gone(&mut client.0);
+    adit.wait_for_log_times("TIMEOUTbusy exceeded", 2);
+    // A client in plain may take its time, as without TLS.
+    let adit = worlds.serve(
+        &upstream,
+        "acceptTLS = auto\nacceptProtocol = smtp\nTIMEOUTbusy = 1\nTIMEOUTidle = 3\n",
+    );
+    let start = Instant::now();
+    let mut client = Lines(adit.connect("test"));
+    client.expect("220");
+    let _ = peers::read_until_gone(&mut client.0);
+    assert!(start.elapsed() >= Duration::from_secs(3));
+    adit.wait_for_log("TIMEOUTidle exceeded");
+}
+
+#[test]
+fn clients_are_verified_where_the_configuration_asks_for_it() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::BOTH);
+    let known = worlds.lan.client();
+    let stranger = worlds.provider.client();
+    let own = worlds.lan.self_signed(
+        "till",
+        Wish {
+            name: "till",
+            ..Wish::default()
+        },
+    );
+    let ca = worlds.lan.ca();
+    for (lines, welcome, refused) in [
+        (
+            format!("acceptCAfile = {}\nacceptVerifyChain = yes\n", ca.display()),
+            &known,
+            &stranger,
+        ),
+        (
+            format!(
+                "acceptCAfile = {}\nacceptVerifyPeer = yes\n",
+                own.cert.display()
+            ),
+            &own,
+            &known,
+        ),
+    ] {
+        for how in ["yes", "auto"] {
+            let adit = worlds.serve(&upstream, &format!("acceptTLS = {how}\n{lines}"));
+            let connects = |pair| {
+                let config = tls::client_config(&ca, tls::ONLY_12, pair);
+                tls::start_client(config, adit.connect("test"))
+            };
+            let mut client = connects(Some(welcome)).expect("a handshake");
+            peers::says_and_hears(&mut client, "hello");
+            assert!(connects(Some(refused)).is_err(), "{lines}");
+            assert!(connects(None).is_err(), "{lines}");
+        }
+    }
+}
+
+#[test]
+fn the_clients_tls_has_versions_and_ciphers_of_its_own() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::ONLY_12);
+    let adit = worlds.serve(
+        &upstream,
+        "acceptTLS = yes\nacceptSSLVersionMin = TLSv1.3\nsslVersionMax = TLSv1.2\n",
+    );
+    let old = tls::client_config(&worlds.lan.ca(), tls::ONLY_12, None);
+    assert!(tls::start_client(old, adit.connect("test")).is_err());
+    let mut client = worlds.connect_tls(&adit);
+    peers::says_and_hears(&mut client, "hello");
+
+    let adit = worlds.serve(
+        &upstream,
+        "acceptTLS = yes\nacceptCiphers = ECDHE-ECDSA-CHACHA20-POLY1305\nciphers = ECDHE+AESGCM\n",
+    );
+    let old = tls::client_config(&worlds.lan.ca(), tls::ONLY_12, None);
+    let mut client = tls::start_client(old, adit.connect("test")).expect("a handshake");
+    peers::says_and_hears(&mut client, "hello");
+    adit.wait_for_log("TLSv1.2 ciphersuite: ECDHE-ECDSA-CHACHA20-POLY1305");
+    adit.wait_for_log("TLSv1.2 ciphersuite: ECDHE-ECDSA-AES");
+}
+
+/// What `adit check` says of a plan.
+fn checked(plan: &Plan, arguments: &[&str]) -> String {
+    // Writes the file.
+    let _ = plan.command();
+    let output = std::process::Command::new(program())
+        .args(arguments)
+        .arg(plan.file())
+        .output()
+        .expect("adit check");
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn check_shows_what_a_client_may_do_in_the_route() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = Server::silent();
+    let look = "TLS handshake with the client if it begins with TLS, connect, ";
+    let back = "TLS handshake with the server, ";
+    for (lines, wanted) in [
+        (
+            "acceptTLS = auto\n",
+            format!("{look}{back}else TLS or plain as the client begins, relay"),
+        ),
+        (
+            "acceptTLS = auto\nprotocol = imap\n",
+            format!(
+                "{look}imap before TLS, {back}else imap with the client until it starts TLS or goes on in plain, relay"
+            ),
+        ),
+        (
+            "acceptTLS = yes\nacceptProtocol = pop3\n",
+            format!("{look}{back}else pop3 with the client until it starts TLS, relay"),
+        ),
+    ] {
+        let plan = Plan::new().service("test", worlds.lines(&upstream, lines));
+        let said = checked(&plan, &["check", "--route"]);
+        assert!(said.contains(&wanted), "{said}");
+    }
+    // What a port is for tells the protocol.
+    for (port, protocol) in [
+        (25, "smtp"),
+        (465, "smtp"),
+        (587, "smtp"),
+        (110, "pop3"),
+        (995, "pop3"),
+        (143, "imap"),
+        (993, "imap"),
+    ] {
+        let lines = worlds.lines(&upstream, "acceptTLS = auto\n");
+        let lines = lines.replace(&upstream.line(), &format!("connect = 127.0.0.1:{port}\n"));
+        let plan = Plan::new().service("test", lines);
+        let said = checked(&plan, &["check", "--route"]);
+        assert!(
+            said.contains(&format!("else {protocol} with the client")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn options_that_do_not_go_together_are_told() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = Server::silent();
+    for (lines, phrases) in [
+        (
+            "acceptTLS = auto\nacceptVerifyChain = yes\n",
+            &[
+                "acceptVerifyChain = yes",
+                "\"acceptCAfile\" has to be configured",
+            ][..],
+        ),
+        (
+            "acceptTLS = yes\nacceptVerifyPeer = yes\n",
+            &[
+                "acceptVerifyPeer = yes",
+                "\"acceptCAfile\" has to be configured",
+            ],
+        ),
+        (
+            "acceptTLS = yes\nacceptVerifyPeer = yes\nacceptCAfile = /nowhere\n",
+            &["acceptCAfile = /nowhere", "No such file"],
+        ),
+        (
+            "acceptTLS = auto\nacceptProtocol = pop3\nprotocol = imap\n",
+            &["acceptProtocol = pop3", "another protocol than `protocol`"],
+        ),
+        (
+            "acceptTLS = yes\nacceptProtocol = nntp\n",
+            &["acceptProtocol = nntp", "'smtp', 'pop3' or 'imap'"],
+        ),
+        (
+            "acceptTLS = yes\nacceptCiphers = NOTHING\nacceptSSLVersionMin = TLSv1.2\n",
+            &["acceptCiphers = NOTHING"],
+        ),
+        (
+            "acceptTLS = yes\nacceptSSLVersionMin = TLSv1.4\n",
+            &["Invalid protocol version"],
+        ),
+        ("acceptTLS = maybe\n", &["'no', 'yes' or 'auto'"]),
+    ] {
+        let plan = Plan::new().service("test", worlds.lines(&upstream, lines));
+        plan.run().exits(1).says(phrases);
+    }
+    let idle = worlds.lines(&upstream, "acceptProtocol = smtp\nacceptVerifyPeer = no\n");
+    let said = checked(&Plan::new().service("test", idle), &["check"]);
+    for option in ["acceptProtocol", "acceptVerifyPeer", "acceptCert"] {
+        assert!(
+            said.contains(&format!(
+                "`{option}` has no effect without `acceptTLS = yes`"
+            )),
+            "{said}"
+        );
+    }
+    let server = worlds.lan.server().lines() + "acceptCAfile = /x\n" + &upstream.line();
+    let said = checked(&Plan::new().service("test", server), &["check"]);
+    assert!(
+        said.contains("`acceptCAfile` has no effect in server mode"),
+        "{said}"
+    );
+    // As a default for all services it is for those that have a use for it.
+    let plan = Plan::new()
+        .global("acceptProtocol = smtp")
+        .service("test", worlds.lan.server().lines() + &upstream.line());
+    let said = checked(&plan, &["check"]);
+    assert!(!said.contains("acceptProtocol"), "{said}");
+}
