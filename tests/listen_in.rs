@@ -8,9 +8,11 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use tempfile::TempDir;
+
 use crate::require;
 use crate::support::adit::program;
-use crate::support::{Certs, DEADLINE, Plan};
+use crate::support::{Adit, Certs, DEADLINE, Plan, old_tls, tls};
 
 /// A running `adit listen-in`.
 struct Listening {
@@ -162,7 +164,7 @@ const EXPECTED: &[Expected<'_>] = &[
         &[
             "suites RC4-SHA, RC4-MD5 server",
             "RFC 7465",
-            "acceptCiphers = RC4-SHA:RC4-MD5",
+            "acceptCiphers = RC4-SHA ",
             MIN10,
         ],
         &[],
@@ -306,7 +308,7 @@ const EXPECTED: &[Expected<'_>] = &[
     ),
     (
         "tlslite-0.8-tls10-rc4",
-        &[TLS10, "RFC 7465", "acceptCiphers = RC4-SHA:RC4-MD5"],
+        &[TLS10, "RFC 7465", "acceptCiphers = RC4-SHA "],
         &[],
     ),
     (
@@ -518,36 +520,98 @@ fn what_keeps_it_from_listening_is_told() {
     }
 }
 
-#[test]
-fn the_service_that_it_suggests_passes_a_check() {
-    require!(adit);
-    let certs = Certs::new();
-    let pair = certs.server();
-    let both = certs.folder().join("both.pem");
-    let parts = [&pair.key, &pair.cert].map(|file| fs::read_to_string(file).expect("reading"));
-    fs::write(&both, parts.concat()).expect("writing");
-    let suggested = [
-        report(&[], &hello("openssl-3.0")),
-        report(&[], b"EHLO pc.example.com\r\n"),
-    ];
-    for report in suggested {
-        let (_, section) = report.split_once("\n[").expect("a section");
-        let (section, _) = section.split_once("\n\n").unwrap_or((section, ""));
-        let mut text = format!("[{section}\n{}", certs.ca_line());
-        // It holds the key too, as `adit ca` makes it.
-        text = text.replace("/etc/adit/ca/server.pem", &both.display().to_string());
-        for host in ["smtp", "server"] {
-            text = text.replace(&format!("{host}.example.com"), "localhost");
+/// The suggested service's lines, for a certificate that `adit ca` has made in `folder` and for the server
+/// of `connect`.
+fn suggested(report: &str, folder: &Path, connect: &str) -> String {
+    let (_, section) = report.split_once("\n[").expect("a section");
+    let (section, _) = section.split_once("\n\n").unwrap_or((section, ""));
+    let lines = section.lines().skip(1).map(|line| {
+        let own = ["accept = ", "connect = ", "verifyServer = ", "# "];
+        let made = folder.join("server.pem").display().to_string();
+        match own.iter().any(|start| line.starts_with(start)) {
+            true => String::new(),
+            false => line.replace("/etc/adit/ca/server.pem", &made) + "\n",
         }
-        let plan = Plan::new().verbatim(text);
+    });
+    lines.collect::<String>() + connect
+}
+
+/// The folder of an authority.
+fn authority() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = Command::new(program())
+        .args(["ca", "--dir"])
+        .arg(folder.path())
+        .output();
+    assert!(made.expect("running it").status.success());
+    folder
+}
+
+#[test]
+fn every_service_that_it_suggests_passes_a_check() {
+    require!(adit);
+    let folder = authority();
+    let names = EXPECTED.iter().map(|(name, _, _)| hello(name));
+    for words in names.chain([b"EHLO pc.example.com\r\n".to_vec()]) {
+        let report = report(&[], &words);
+        let connect = "connect = localhost:993\nverifyServer = yes\n";
+        let plan = Plan::new().service("test", suggested(&report, folder.path(), connect));
         // Writes the file.
         let _ = plan.command();
         let output = Command::new(program())
-            .arg("check")
+            .args(["check", "--strict"])
             .arg(plan.file())
             .output()
             .expect("running it");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
+        assert!(output.status.success(), "{report}{said}");
+    }
+}
+
+#[test]
+fn the_service_that_it_suggests_serves_that_program() {
+    require!(adit);
+    require!(
+        old_tls::available(),
+        "tlslite-ng is not installed; tests/run does it"
+    );
+    let folder = authority();
+    let provider = Certs::new();
+    let upstream = tls::echo_server(&provider, &[&rustls::version::TLS13]);
+    let connect = upstream.line() + &provider.ca_line() + "verifyChain = yes\n";
+    for (options, suite) in [
+        (&["--cipher", "3des"][..], "TLSv1 ciphersuite: DES-CBC3-SHA"),
+        (&["--cipher", "rc4"], "TLSv1 ciphersuite: RC4-SHA"),
+        (&["--cipher", "aes128"], "TLSv1 ciphersuite: AES128-SHA"),
+        (
+            &["--version", "1.1", "--min", "1.1", "--cipher", "3des"],
+            "TLSv1.1 ciphersuite: DES-CBC3-SHA",
+        ),
+        (
+            &["--version", "1.2", "--cipher", "aes256", "--kx", "dhe_rsa"],
+            "TLSv1.2 ciphersuite: DHE-RSA-AES256-SHA ",
+        ),
+        (
+            &[
+                "--version",
+                "1.2",
+                "--cipher",
+                "aes128gcm",
+                "--kx",
+                "ecdhe_rsa",
+            ],
+            "TLSv1.2 ciphersuite: ECDHE-RSA-AES128-GCM-SHA256",
+        ),
+    ] {
+        let listening = Listening::start(&[]);
+        old_tls::refused(listening.address, options);
+        let (status, report, said) = listening.ends();
+        assert_eq!(status, Some(0), "{said}");
+        let lines = suggested(&report, folder.path(), &connect);
+        let adit = Adit::serve(lines);
+        let mut client = old_tls::client(adit.address("test"), options);
+        writeln!(client.input(), "glueck auf").expect("sending");
+        client.wait_for("glueck auf\n");
+        adit.wait_for_log(suite);
     }
 }

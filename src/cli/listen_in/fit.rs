@@ -2,23 +2,13 @@
 //! Never in here: a word of the report.
 
 use crate::tls::hello::{Hello, Version};
-use crate::tls::suites;
+use crate::tls::{suited, suites};
 
 /// Of TLS 1.3, with a certificate of any kind.
 const TLS13: [u16; 3] = [0x1301, 0x1302, 0x1303];
 /// Of TLS 1.2, with an RSA certificate: what adit serves unless asked for others (see `ciphers` in
 /// adit.conf(5)).
 const TLS12: [u16; 3] = [0xc02f, 0xc030, 0xcca8];
-/// Those that s2n-tls has besides for TLS 1.2 alone, with an RSA certificate: its policy 20260520.
-const OLDER_TLS12: [u16; 10] = [
-    0xc027, 0xc028, 0x009c, 0x009d, 0x003c, 0x003d, 0x009e, 0x009f, 0x0067, 0x006b,
-];
-/// Those that it has from TLS 1.0 on, best first: ECDHE, DHE and RSA with AES, then 3DES.
-const OLD: [u16; 7] = [0xc013, 0xc014, 0x0033, 0x0039, 0x002f, 0x0035, 0x000a];
-/// RC4, served where it is named: its policy 20141001.
-const RC4: [u16; 2] = [0x0005, 0x0004];
-/// 3DES with RSA.
-const TRIPLE_DES: u16 = 0x000a;
 /// P-256, P-384 and X25519.
 const GROUPS: [u16; 3] = [23, 24, 29];
 /// RSA with SHA-256, as PKCS#1 and as PSS.
@@ -65,33 +55,16 @@ pub(super) fn fit(hello: &Hello) -> Fit {
     if is_modern(hello, version) {
         return Fit::Modern;
     }
-    let old = |listed: Vec<u16>, ciphers| {
-        let weak = match listed[..] {
-            [TRIPLE_DES] => Some("3DES"),
-            _ if listed.iter().all(|suite| RC4.contains(suite)) => Some("RC4"),
-            _ => None,
-        };
-        Fit::Old(Old {
+    if let Some(suited) = suited::suited(hello, &TLS12) {
+        return Fit::Old(Old {
             version: match version {
                 Version::TLS10 => Some("TLSv1"),
                 Version::TLS11 => Some("TLSv1.1"),
                 _ => None,
             },
-            ciphers: if ciphers { Some(names(&listed)) } else { None },
-            weak,
-        })
-    };
-    let older: Vec<u16> = match version >= Version::TLS12 {
-        true => shared(hello, &[&OLDER_TLS12[..], &OLD].concat()),
-        false => shared(hello, &OLD),
-    };
-    if !older.is_empty() {
-        // Below TLS 1.2 the version asks for them already.
-        return old(older, version >= Version::TLS12);
-    }
-    let rc4 = shared(hello, &RC4);
-    if !rc4.is_empty() {
-        return old(rc4, true);
+            ciphers: suited.by_name.then(|| names(&suited.suites)),
+            weak: suited.weak,
+        });
     }
     let ecdsa = hello.suites.iter().any(|suite| {
         let name = suites::name(*suite);
@@ -115,15 +88,6 @@ fn is_modern(hello: &Hello, version: Version) -> bool {
     groups
         && signs
         && (version >= Version::TLS13 && has(&TLS13) || version >= Version::TLS12 && has(&TLS12))
-}
-
-/// Those of `known` that the client offers, in the order of `known`.
-fn shared(hello: &Hello, known: &[u16]) -> Vec<u16> {
-    known
-        .iter()
-        .copied()
-        .filter(|suite| hello.suites.contains(suite))
-        .collect()
 }
 
 fn names(suites: &[u16]) -> String {
