@@ -334,6 +334,44 @@ fn old_programs_are_taken_as_they_are() {
 }
 
 #[test]
+fn many_clients_are_taken_at_once_each_in_its_way() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let seen = Seen::default();
+    let upstream = worlds.mail_server(POP3, Behind::Starttls, &seen);
+    let adit = worlds.serve(&upstream, &auto(POP3, Behind::Starttls));
+    let (worlds, adit) = (&worlds, &adit);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for number in 0..60 {
+            scope.spawn(move || match number % 3 {
+                0 => {
+                    let mut client = Lines(adit.connect("test"));
+                    client.expect("+OK mail.test");
+                    client.ask("NOOP", "+OK");
+                }
+                1 => {
+                    let mut client = Lines(worlds.connect_tls(adit));
+                    client.expect("+OK mail.test");
+                    client.ask("NOOP", "+OK");
+                }
+                _ => {
+                    let mut client = Lines(adit.connect("test"));
+                    client.expect("+OK mail.test");
+                    client.ask("STLS", "+OK");
+                    let mut client = Lines(worlds.start_tls(client.0));
+                    client.ask("NOOP", "+OK");
+                }
+            });
+        }
+    });
+    // Nothing waits in turn: forty waits of half a second are 20 s.
+    assert!(start.elapsed() < Duration::from_secs(15));
+    adit.wait_for_log_times("TLS accepted", 40);
+    adit.wait_for_log_times("TLS connected", 60);
+}
+
+#[test]
 fn plaintext_behind_starttls_never_reaches_the_server() {
     require!(adit);
     let worlds = Worlds::new();
@@ -530,6 +568,37 @@ fn a_client_that_goes_is_noticed_in_each_stage() {
         client.0.shutdown(Shutdown::Write).expect("its half");
         let _ = peers::read_until_gone(&mut client.0);
         adit.wait_for_log_times("Service [test] finished (0 left)", 3);
+    }
+}
+
+#[test]
+fn a_server_that_resets_resets_the_client_in_each_stage() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let config = tls::server_config(&worlds.provider.server(), tls::BOTH, None);
+    let upstream = tls::server(config, |stream| {
+        let mut inner = Lines(stream);
+        inner.send("220 mail.test\r\n");
+        // The client's EHLO or QUIT, or its end.
+        inner.line();
+        peers::reset(inner.0.sock);
+    });
+    for how in ["auto", "yes"] {
+        let lines = format!("acceptTLS = {how}\nacceptProtocol = smtp\n");
+        let adit = worlds.serve(&upstream, &lines);
+        for tls in [false, true] {
+            let mut client = Lines(adit.connect("test"));
+            client.expect("220");
+            if tls {
+                client.ask("STARTTLS", "220");
+                let mut client = Lines(worlds.start_tls(client.0));
+                client.send("EHLO pc\r\n");
+                assert!(peers::read_until_gone(&mut client.0.sock).is_err(), "{how}");
+            } else if how == "auto" {
+                client.send("EHLO pc\r\n");
+                assert!(peers::read_until_gone(&mut client.0).is_err(), "{how}");
+            }
+        }
     }
 }
 

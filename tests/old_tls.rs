@@ -31,16 +31,36 @@ fn rsa(certs: &Certs) -> Pair {
     certs.issue("rsa", wish)
 }
 
+/// What lives as long as the instance.
+struct Served {
+    adit: Adit,
+    upstream: Server,
+    _certs: Certs,
+}
+
+impl std::ops::Deref for Served {
+    type Target = Adit;
+
+    fn deref(&self) -> &Adit {
+        &self.adit
+    }
+}
+
 /// Server mode in front of an echo.
-fn server_mode(more: &str) -> (Adit, Server) {
+fn server_mode(more: &str) -> Served {
     let upstream = Server::echo();
-    let lines = upstream.line() + &rsa(&Certs::new()).lines() + more;
-    (Adit::serve(lines), upstream)
+    let certs = Certs::new();
+    let lines = upstream.line() + &rsa(&certs).lines() + more;
+    Served {
+        adit: Adit::serve(lines),
+        upstream,
+        _certs: certs,
+    }
 }
 
 /// TLS 1.0 on the front, TLS 1.3 alone on the back.
-fn both_ends(upstream: &str, provider: &Certs, more: &str) -> Plan {
-    let pair = rsa(&Certs::new());
+fn both_ends(upstream: &str, lan: &Certs, provider: &Certs, more: &str) -> Plan {
+    let pair = rsa(lan);
     let lines = format!(
         "client = yes\nacceptTLS = yes\nacceptCert = {}\nacceptKey = {}\nacceptSSLVersionMin = TLSv1\n\
          {upstream}{}verifyChain = yes\n{more}",
@@ -60,7 +80,7 @@ fn echoes(client: &mut Tool, words: &str) {
 #[test]
 fn a_program_with_tls_1_0_alone_is_served() {
     require_peers!();
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
     let address = adit.address("test");
     for (options, suite) in [
         (
@@ -88,7 +108,14 @@ fn a_program_with_tls_1_0_alone_is_served() {
             "TLSv1.2 ciphersuite: AES256-GCM-SHA384 (256-bit encryption)",
         ),
         (
-            &["--version", "1.3", "--cipher", "aes128gcm"],
+            &[
+                "--version",
+                "1.3",
+                "--cipher",
+                "aes128gcm",
+                "--kx",
+                "ecdhe_rsa",
+            ],
             "TLSv1.3 ciphersuite: TLS_AES_128_GCM_SHA256",
         ),
     ] {
@@ -101,7 +128,7 @@ fn a_program_with_tls_1_0_alone_is_served() {
 #[test]
 fn openssl_at_its_lowest_level_is_served_with_megabytes_each_way() {
     require_peers!();
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
     let address = adit.address("test");
     for arguments in [
         ["-tls1", "-cipher", "AES128-SHA:@SECLEVEL=0"],
@@ -123,7 +150,7 @@ fn openssl_at_its_lowest_level_is_served_with_megabytes_each_way() {
 #[test]
 fn a_service_that_names_no_old_version_serves_none_and_says_what_would() {
     require_peers!();
-    let (adit, _upstream) = server_mode("");
+    let adit = server_mode("");
     old_tls::refused(adit.address("test"), &["--cipher", "3des"]);
     let line = adit.wait_for_log("unsupported protocol");
     assert!(line.contains("TLS 1.0"), "{line}");
@@ -134,7 +161,7 @@ fn a_service_that_names_no_old_version_serves_none_and_says_what_would() {
 #[test]
 fn version_limits_hold_for_every_form_of_hello() {
     require_peers!();
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\nsslVersionMax = TLSv1.1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\nsslVersionMax = TLSv1.1\n");
     let address = adit.address("test");
     assert!(old_tls::hello2(address, "3.1").contains("hello 3.1"));
     // One that would speak TLS 1.2 gets no more than the limit.
@@ -160,7 +187,7 @@ fn version_limits_hold_for_every_form_of_hello() {
 #[test]
 fn a_fallback_that_was_not_needed_is_refused_at_once() {
     require_peers!();
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
     let said = old_tls::refused(adit.address("test"), &["--cipher", "aes128", "--fallback"]);
     assert!(said.contains("description=86"), "{said}");
 }
@@ -168,12 +195,12 @@ fn a_fallback_that_was_not_needed_is_refused_at_once() {
 #[test]
 fn rc4_is_served_by_name_alone() {
     require_peers!();
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
     let said = old_tls::refused(adit.address("test"), &["--cipher", "rc4"]);
     assert!(said.contains("description=40"), "{said}");
     let line = adit.wait_for_log("no shared cipher");
     assert!(line.contains("RC4-SHA"), "{line}");
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\nciphers = RC4-SHA:RC4-MD5\n");
+    let adit = server_mode("sslVersionMin = TLSv1\nciphers = RC4-SHA:RC4-MD5\n");
     let mut client = old_tls::client(adit.address("test"), &["--cipher", "rc4"]);
     echoes(&mut client, "hello");
     adit.wait_for_log("TLSv1 ciphersuite: RC4-SHA (128-bit encryption)");
@@ -184,7 +211,7 @@ fn rc4_is_served_by_name_alone() {
 #[test]
 fn sessions_resume_in_whichever_worker_and_after_a_reload() {
     require_peers!();
-    let (adit, _upstream) = server_mode("sslVersionMin = TLSv1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
     for cipher in ["3des", "aes128"] {
         let mut client = old_tls::client(adit.address("test"), &["--cipher", cipher, "--again"]);
         client.wait_for("resumed=True");
@@ -284,7 +311,8 @@ fn a_server_with_old_tls_alone_is_reached() {
 fn an_old_servers_certificate_is_verified_as_any_other() {
     require_peers!();
     let certs = Certs::new();
-    let stranger = rsa(&Certs::new());
+    let strangers = Certs::named("another test CA");
+    let stranger = rsa(&strangers);
     let wrong = certs.issue(
         "wrong",
         Wish {
@@ -317,27 +345,29 @@ fn an_old_servers_certificate_is_verified_as_any_other() {
 #[test]
 fn one_service_carries_tls_1_0_to_tls_1_3() {
     require_peers!();
-    let provider = Certs::new();
+    let (lan, provider) = (Certs::new(), Certs::new());
     let upstream = tls::echo_server(&provider, tls::ONLY_13);
-    let adit = both_ends(&upstream.line(), &provider, "").start();
-    let mut client = old_tls::client(adit.address("test"), &["--cipher", "3des"]);
+    let adit = both_ends(&upstream.line(), &lan, &provider, "").start();
+    let mut client = old_tls::client(adit.address("test"), &["--cipher", "3des", "--shut"]);
     echoes(&mut client, "hello");
     adit.wait_for_log("TLSv1 ciphersuite: DES-CBC3-SHA");
     adit.wait_for_log("TLSv1.3 ciphersuite: TLS_");
-    // A half-close passes.
+    // What the client says last is answered still.
+    client.input().write_all(b"the last").expect("sending");
     client.end_input();
-    let (served, said) = (client.succeeds(), client.said());
-    assert!(served, "{said}");
+    assert!(client.succeeds(), "{}", client.said());
+    assert!(client.said().contains("the last"), "{}", client.said());
+    adit.wait_for_log("Connection closed: 14 byte(s) sent to TLS, 14 byte(s) sent to socket");
 }
 
 #[test]
 fn one_service_carries_tls_1_0_to_a_server_that_wants_starttls() {
     require_peers!();
-    let provider = Certs::new();
+    let (lan, provider) = (Certs::new(), Certs::new());
     let seen = Seen::default();
     let config = tls::server_config(&provider.server(), tls::ONLY_13, None);
     let upstream = SMTP.server(config, seen.clone(), "");
-    let adit = both_ends(&upstream.line(), &provider, "protocol = smtp\n").start();
+    let adit = both_ends(&upstream.line(), &lan, &provider, "protocol = smtp\n").start();
     let mut client = old_tls::client(adit.address("test"), &["--cipher", "3des"]);
     client.wait_for("220 ");
     client.input().write_all(b"NOOP\r\n").expect("sending");
@@ -351,7 +381,8 @@ fn a_killed_old_worker_costs_its_own_connections_alone() {
     let upstream = Server::echo();
     let modern = Certs::new();
     let pair = modern.server();
-    let old = upstream.line() + &rsa(&Certs::new()).lines() + "sslVersionMin = TLSv1\n";
+    let lan = Certs::new();
+    let old = upstream.line() + &rsa(&lan).lines() + "sslVersionMin = TLSv1\n";
     let adit = Plan::new()
         .global("workers = 1")
         .service("modern", upstream.line() + &pair.lines())
@@ -377,7 +408,8 @@ fn a_killed_old_worker_costs_its_own_connections_alone() {
 fn a_key_that_a_modern_service_has_too_is_refused() {
     require!(adit);
     let upstream = Server::echo();
-    let lines = upstream.line() + &rsa(&Certs::new()).lines();
+    let certs = Certs::new();
+    let lines = upstream.line() + &rsa(&certs).lines();
     Plan::new()
         .service("modern", lines.clone())
         .service("old", lines.clone() + "sslVersionMin = TLSv1\n")
@@ -397,7 +429,7 @@ fn a_key_that_a_modern_service_has_too_is_refused() {
 #[test]
 fn garbage_is_refused_and_costs_nothing() {
     require!(adit);
-    let (adit, upstream) = server_mode("sslVersionMin = TLSv1\n");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
     for garbage in [
         &b"GET / HTTP/1.0\r\n\r\n"[..],
         &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0],
@@ -410,6 +442,6 @@ fn garbage_is_refused_and_costs_nothing() {
         let _ = peers::read_until_gone(&mut client);
     }
     adit.wait_for_log_times("Service [test] finished", 4);
-    assert_eq!(upstream.connections(), 0);
+    assert_eq!(adit.upstream.connections(), 0);
     assert_eq!(adit.count_in_log("was killed"), 0);
 }

@@ -146,12 +146,8 @@ pub(super) fn set_ciphers(draft: &mut Draft, value: &str) -> Result<(), Fault> {
 
 /// `acceptProtocol`
 pub(super) fn set_protocol(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    let words = [
-        ("smtp", MailProtocol::Smtp),
-        ("pop3", MailProtocol::Pop3),
-        ("imap", MailProtocol::Imap),
-    ];
-    draft.accept.protocol = Some(one_of(value, &words)?);
+    let all = [MailProtocol::Smtp, MailProtocol::Pop3, MailProtocol::Imap];
+    draft.accept.protocol = Some(one_of(value, &all.map(|one| (name(one), one)))?);
     Ok(())
 }
 
@@ -266,11 +262,32 @@ fn beginning(service: &Service, given: &Given, meant: &Meant, faults: &mut Fault
             "both are what the client and the server speak with each other: give them the same value, or leave one out",
         );
     }
+    let implied = spoken(service);
+    if let (Some(given), Some(implied), None) = (given.protocol, implied, service.protocol)
+        && given != implied
+    {
+        let (given, implied) = (name(given), name(implied));
+        faults.push(
+            Severity::Warning,
+            "acceptProtocol",
+            &format!("`acceptProtocol = {given}`, but `connect` has a port of {implied}"),
+            "it is what the client and the server speak with each other",
+        );
+    }
     Beginning::Received(match (given.wish, given.protocol) {
-        (Wish::Auto, given) => Reception::Offered(given.or_else(|| spoken(service))),
+        (Wish::Auto, given) => Reception::Offered(given.or(implied)),
         (_, Some(protocol)) => Reception::Required(protocol),
         (_, None) => return Beginning::AtOnce,
     })
+}
+
+/// As `acceptProtocol` gives it.
+fn name(protocol: MailProtocol) -> &'static str {
+    match protocol {
+        MailProtocol::Smtp => "smtp",
+        MailProtocol::Pop3 => "pop3",
+        MailProtocol::Imap => "imap",
+    }
 }
 
 /// The mail protocol that a service's configuration implies: that of `protocol`, or that of the port which

@@ -273,6 +273,12 @@ impl Draft {
 
 #[cfg(test)]
 impl Service {
+    /// Gives a client service TLS with its clients, from the first byte.
+    pub(crate) fn accept_tls_at_once(&mut self, tls: TlsOptions) {
+        let beginning = Beginning::AtOnce;
+        self.accept_tls = Some(Box::new(AcceptTls { tls, beginning }));
+    }
+
     /// One of which nothing is configured, for tests that need some service.
     pub(crate) fn blank() -> Service {
         Draft::blank().service

@@ -251,7 +251,9 @@ impl fmt::Display for ProtocolError {
             ),
             E::TlsTooLate { protocol } => (
                 protocol,
-                "began TLS only after it had been greeted in plain".to_owned(),
+                "began TLS only after it had been greeted in plain; one that does not use STARTTLS must \
+                 begin with TLS at once"
+                    .to_owned(),
             ),
             E::TooMuchAhead { protocol, .. } => (
                 protocol,

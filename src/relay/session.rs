@@ -108,7 +108,7 @@ pub(crate) struct Session {
     /// The next stage, of those that the route has for this part of its life.
     next: usize,
     /// The dialogue that asked for the connection, while that is made.
-    waiting: Option<Talking>,
+    waiting: Option<Box<Talking>>,
     /// It is over, and ends so when the time has come; until then nothing is seen of that.
     blinded: Option<(Instant, Side)>,
 }
@@ -473,7 +473,7 @@ fn announce(common: &Common, front: &End, peer: Option<SocketAddr>, resources: &
 fn step_early(
     front: &mut End,
     phase: &mut Early,
-    waiting: &mut Option<Talking>,
+    waiting: &mut Option<Box<Talking>>,
     mut context: Context<'_>,
 ) -> Result<Turn, Ending> {
     match std::mem::replace(phase, Early::Stepping) {
@@ -487,7 +487,7 @@ fn step_early(
             match stage.step(&mut Ends::Front(front), borrowed)? {
                 Next::Wait(mut stage) if stage.is_to_connect() => {
                     let target = stage.wants();
-                    *waiting = Some(stage);
+                    *waiting = Some(Box::new(stage));
                     *phase = Early::Connecting(Connecting::begin(target, &mut context));
                     Ok(Turn::Later(Outcome::Again))
                 }
@@ -553,6 +553,11 @@ fn settle(
     common: &Common,
     resources: &Resources,
 ) -> Result<(), Ending> {
+    if outcome == Outcome::Wait
+        && let Some(stream) = &mut end.tls
+    {
+        stream.rest();
+    }
     if outcome == Outcome::Wait && end.is_unanswered() {
         let service = common.service();
         let tls = match side {

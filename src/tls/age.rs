@@ -50,6 +50,16 @@ fn lower(version: Version, hello: &Hello, names: OptionNames) -> Option<String> 
 /// The versions fit, the suites do not: `ours` are named.
 pub(super) fn suites(hello: &Hello, ours: &str, names: OptionNames) -> Sides {
     let said = format!("the client offers {}; adit has {ours}", offered(hello));
+    let shared = |name: &str| ours.split(", ").any(|one| one == name);
+    let theirs = hello.suites.iter().copied().map(suites::name);
+    if theirs.into_iter().any(|name| shared(&name)) {
+        let help =
+            "what they share needs another kind of key (RSA or ECDSA), or a group that both have";
+        return Sides {
+            said,
+            help: Some(help.into()),
+        };
+    }
     let served = policies::SUITES.iter();
     let served = served.filter(|suite| suite.is_old() && hello.suites.contains(&suite.code));
     let mut served: Vec<&str> = served.map(|suite| suite.name).collect();

@@ -156,10 +156,6 @@ impl Stream {
 
     /// Gives back what memory it holds only to work; it takes it again by itself. For a session that
     /// waits.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the relay calls it once old workers are there")
-    )]
     pub(crate) fn rest(&mut self) {
         match self {
             // It holds none.

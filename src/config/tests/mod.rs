@@ -1,5 +1,6 @@
 //! Whole configurations, from text to what is served or said.
 
+mod accepted;
 mod errors;
 mod mutations;
 mod readme;

@@ -398,3 +398,49 @@ fn no_plain_word_passes_for_a_protected_one_and_no_buffer_grows() {
         }
     }
 }
+
+/// A server's words, without what an offer of STARTTLS makes of them.
+fn without_offers(words: &str, mail: MailProtocol) -> String {
+    let words = words.to_ascii_uppercase();
+    match mail {
+        // A line before the offer is not the last any more.
+        MailProtocol::Smtp => words
+            .replace("250 STARTTLS\r\n", "")
+            .replace("250-STARTTLS\r\n", "")
+            .replace("250 ", "250-"),
+        MailProtocol::Pop3 => words.replace("STLS\r\n", ""),
+        MailProtocol::Imap => words.replace(" STARTTLS", ""),
+    }
+}
+
+#[test]
+fn nothing_is_lost_when_a_client_goes_on_in_plain() {
+    let mut plain = 0;
+    for seed in 1..=30_000_u64 {
+        let mut seeded = Seeded(seed.wrapping_mul(0xA24B_AED4_963E_E407));
+        let mail = [MailProtocol::Smtp, MailProtocol::Pop3, MailProtocol::Imap][seeded.below(3)];
+        let events = hostile_events(&mut seeded);
+        let dialogue = receive(Reception::Offered(Some(mail)), HELLO_WAIT);
+        let (said, ended) = run(dialogue, &events, |rest| 1 + seeded.below(rest));
+        let Ends::Next(front, back) = ended else {
+            continue;
+        };
+        let heard = |side: Side| -> String {
+            let words = events.iter().map(|event| match (event, side) {
+                (F(words), Side::Front) | (B(words), Side::Back) => super::text(words.as_bytes()),
+                _ => String::new(),
+            });
+            words.collect()
+        };
+        let case = format!("seed {seed}: {mail:?}: {events:?}");
+        assert_eq!(said.back + &front, heard(Side::Front), "{case}");
+        let told = said.front + &back;
+        assert_eq!(
+            without_offers(&told, mail),
+            without_offers(&heard(Side::Back), mail),
+            "{case}"
+        );
+        plain += 1;
+    }
+    assert!(plain > 10_000, "{plain}");
+}

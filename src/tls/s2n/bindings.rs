@@ -759,7 +759,8 @@ impl Connection {
         }
     }
 
-    /// A server's: the list in the client's Certificate message, as it came; `None`: there is none.
+    /// A server's: the list in the client's Certificate message, in the form of TLS 1.2; `None`: there is
+    /// none.
     pub(super) fn client_chain(&self) -> Option<Vec<u8>> {
         let (mut start, mut length) = (ptr::null_mut(), 0);
         // SAFETY: all three pointers are valid for the call; what they lead to is copied at once.

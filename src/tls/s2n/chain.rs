@@ -54,22 +54,18 @@ impl Heard {
             let (kind, behind) = rest.split_first()?;
             let (message, behind) = block(behind)?;
             if *kind == CERTIFICATE {
-                return list(block(message)?.0, false);
+                return list(block(message)?.0);
             }
             rest = behind;
         }
     }
 }
 
-/// The certificates of a list, as `certificate_list` has it; in TLS 1.3 each has extensions behind it.
-pub(super) fn list(mut bytes: &[u8], tls13: bool) -> Option<Vec<Vec<u8>>> {
+/// The certificates of a list, as `certificate_list` of TLS 1.2 has it (RFC 5246, section 7.4.2).
+pub(super) fn list(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut chain = Vec::new();
     while !bytes.is_empty() {
-        let (certificate, mut behind) = block(bytes)?;
-        if tls13 {
-            let (length, extensions) = behind.split_first_chunk()?;
-            behind = extensions.get(usize::from(u16::from_be_bytes(*length))..)?;
-        }
+        let (certificate, behind) = block(bytes)?;
         chain.push(certificate.to_vec());
         bytes = behind;
     }
@@ -135,16 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_both_kinds_and_broken_ones() {
+    fn whole_lists_and_broken_ones() {
         let one = behind_its_length(&[5; 9]);
-        let with_extensions = [&one[..], &[0, 2, 1, 1], &one, &[0, 0]].concat();
-        let both = Some(vec![vec![5; 9]; 2]);
-        assert_eq!(list(&one.repeat(2), false), both);
-        assert_eq!(list(&with_extensions, true), both);
-        assert_eq!(list(&[], true), Some(Vec::new()));
+        assert_eq!(list(&one.repeat(2)), Some(vec![vec![5; 9]; 2]));
+        assert_eq!(list(&[]), Some(Vec::new()));
         for length in 1..one.len() {
-            assert_eq!(list(&one[..length], false), None);
+            assert_eq!(list(&one[..length]), None);
         }
-        assert_eq!(list(&[&one[..], &[0, 2, 1]].concat(), true), None);
     }
 }

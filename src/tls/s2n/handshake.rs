@@ -209,7 +209,7 @@ impl Handshake {
                     .with(AlertDescription::ProtocolVersion));
             }
             Err(Unserved::Suite) => {
-                let ours = policies::names(&allowed.suites).join(", ");
+                let ours = allowed.named();
                 let sides = age::suites(hello, &ours, terms.names);
                 return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
                     .with(AlertDescription::HandshakeFailure));
@@ -244,7 +244,7 @@ impl Handshake {
                 .with(AlertDescription::ProtocolVersion));
         }
         if !allowed.suites.contains(&suite) {
-            let ours = policies::names(&allowed.suites).join(", ");
+            let ours = allowed.named();
             let sides = age::chosen_suite(suite, &ours, self.context.terms.names);
             return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
                 .with(AlertDescription::HandshakeFailure));
@@ -255,7 +255,7 @@ impl Handshake {
     /// Judges the peer's chain, which has just come, and lets the handshake go on.
     fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
-        let (tls13, verifier) = (connection.version() == TLS13, &self.context.verifier);
+        let verifier = &self.context.verifier;
         let chain = match &self.heard {
             Some(heard) => heard.chain(),
             None if self.context.is_client() => {
@@ -264,7 +264,7 @@ impl Handshake {
             }
             None => connection
                 .client_chain()
-                .and_then(|list| chain::list(&list, tls13)),
+                .and_then(|list| chain::list(&list)),
         };
         let chain = chain.ok_or_else(|| internal("a chain that cannot be read"))?;
         let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
@@ -288,7 +288,7 @@ impl Handshake {
     fn explained(&self, stop: Stop, input: &[u8]) -> Offence {
         let offence = Offence::from_s2n(stop);
         let names = self.context.terms.names;
-        let ours = || policies::names(&self.context.allowed.suites).join(", ");
+        let ours = || self.context.allowed.named();
         match (&offence, &self.context.role) {
             (Offence::AlertReceived(alert), Role::Client { .. })
                 if matches!(

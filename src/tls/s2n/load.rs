@@ -87,7 +87,7 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         (false, false, _) => Ask::No,
     };
     let policy = match client {
-        true => allowed.offer(),
+        true => allowed.offer(options.ciphers.is_some()),
         false => &policies::POLICIES[0],
     };
     if client && options.ciphers.is_some() {

@@ -6,9 +6,12 @@
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 
+use rustls::CipherSuite;
+
 use crate::config::TlsVersion;
 use crate::tls::cipher_list;
 use crate::tls::hello::{self, Hello};
+use crate::tls::suites;
 
 /// s2n's number of a version: 31 is TLS 1.0, 34 is TLS 1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -478,23 +481,34 @@ impl Allowed {
         POLICIES.iter().find(serves).ok_or(Unserved::Suite)
     }
 
-    /// The policy with which a client offers the most of what is allowed, and the least besides.
-    pub(in crate::tls) fn offer(&self) -> &'static Policy {
-        let tls13_wanted = self.suites.iter().filter_map(|code| find(*code));
-        let tls13_wanted =
-            self.high == TLS13 && tls13_wanted.into_iter().any(|suite| suite.since == TLS13);
+    /// Their suites by name.
+    pub(in crate::tls) fn named(&self) -> String {
+        let suites = SUITES
+            .iter()
+            .filter(|suite| self.suites.contains(&suite.code));
+        suites::named(suites.map(|suite| CipherSuite::from(suite.code)))
+    }
+
+    /// The policy with which a client offers what is allowed: where a list was given, the one with the
+    /// least besides.
+    pub(in crate::tls) fn offer(&self, listed: bool) -> &'static Policy {
+        if !listed {
+            return &POLICIES[0];
+        }
+        let allowed = self.suites.iter().filter_map(|code| find(*code));
+        let wants_tls13 =
+            self.high == TLS13 && allowed.into_iter().any(|suite| suite.since == TLS13);
         let rank = |policy: &&'static Policy| {
             let (fits, besides) = policy.fit(self);
-            let tls13 = !tls13_wanted || policy.speaks_tls13();
+            let versions = !wants_tls13 || policy.speaks_tls13();
             // Nothing besides counts first: what is offered and not allowed may be chosen.
-            (
-                fits > 0,
-                besides == 0 && tls13,
-                fits,
-                std::cmp::Reverse(besides),
-            )
+            let exact = besides == 0 && versions;
+            (fits > 0, exact, fits, std::cmp::Reverse(besides))
         };
-        let best = POLICIES.iter().rev().max_by_key(rank);
-        best.unwrap_or(&POLICIES[0])
+        POLICIES
+            .iter()
+            .rev()
+            .max_by_key(rank)
+            .unwrap_or(&POLICIES[0])
     }
 }

@@ -19,7 +19,15 @@ const OVERHEAD: usize = 192;
 /// still improbable.
 const TRIPLE_DES_LIMIT: u64 = 1 << 30;
 
+/// The content type of an alert.
+const ALERT: u8 = 21;
+
 /// An established connection.
+///
+/// Before TLS 1.3 s2n sends nothing more once it has seen the peer's close_notify, as RFC 5246 (section 7.2.1)
+/// has it. But peers that have said all still wait for the answer, and OpenSSL gives it. So an alert, which such
+/// a version shows by its content type, is taken for a close_notify and is kept from s2n until the last is said. It is
+/// not authenticated until then; a forged one does no more than a forged FIN, which ends that direction too.
 pub(crate) struct Stream {
     connection: Connection,
     client: bool,
@@ -29,6 +37,8 @@ pub(crate) struct Stream {
     early: u16,
     /// The peer's close_notify came.
     closed: bool,
+    /// Before TLS 1.3: the record with the peer's alert, which s2n has not seen yet.
+    alert: Vec<u8>,
     /// Our close_notify is out, or an error came: nothing more is sent.
     finished: bool,
     /// How much may still be sent, and received, in bytes; `None`: the cipher is not 3DES.
@@ -62,6 +72,7 @@ impl Stream {
             idle_records: 0,
             early: EARLY,
             closed: false,
+            alert: Vec::new(),
             finished: false,
             left: TRIPLE_DES.contains(&suite).then_some([TRIPLE_DES_LIMIT; 2]),
             negotiated,
@@ -126,6 +137,11 @@ impl Stream {
         let Some(record) = input.get_mut(..HEADER + length) else {
             return Ok(None);
         };
+        if kind == ALERT && !self.tls13 && !self.finished {
+            self.alert = record.to_vec();
+            self.closed = true;
+            return Ok(Some((HEADER + length, 0)));
+        }
         self.count(RECEIVED, length)?;
         match self.connection.receive(record, HEADER) {
             Ok(0) => {
@@ -195,6 +211,11 @@ impl Stream {
             self.connection.close_notify(output);
         }
         self.finished = true;
+        let mut alert = std::mem::take(&mut self.alert);
+        if !alert.is_empty() {
+            // Whatever it says, the connection is over.
+            let _ = self.connection.receive(&mut alert, HEADER);
+        }
     }
 
     /// See the face's `Stream::rest`.

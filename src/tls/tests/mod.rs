@@ -6,6 +6,7 @@ mod folders;
 mod handshakes;
 mod loading;
 mod old;
+mod old_openssl;
 mod openssl;
 mod paths;
 mod resumption;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// An RSA key, as most old programs want it, and its certificate.
-fn rsa_options(pki: &Pki) -> TlsOptions {
+pub(super) fn rsa_options(pki: &Pki) -> TlsOptions {
     let path = pki.path("rsa.pem");
     if !path.exists() {
         let key =
@@ -19,14 +19,14 @@ fn rsa_options(pki: &Pki) -> TlsOptions {
     }
 }
 
-fn from(low: TlsVersion, options: TlsOptions) -> TlsOptions {
+pub(super) fn from(low: TlsVersion, options: TlsOptions) -> TlsOptions {
     TlsOptions {
         version_min: Some(low),
         ..options
     }
 }
 
-fn with_ciphers(list: &str, options: TlsOptions) -> TlsOptions {
+pub(super) fn with_ciphers(list: &str, options: TlsOptions) -> TlsOptions {
     TlsOptions {
         ciphers: Some(list.into()),
         ..options
@@ -388,5 +388,290 @@ fn a_server_chooses_only_what_its_list_has_whatever_else_is_offered() {
     ] {
         let (output, failure, _) = answer(&with(list, low), &hello_of(0x0302, &[offered]));
         assert_eq!(output.last(), Some(&40), "{list:?} {offered:x} {failure}");
+    }
+}
+
+#[test]
+fn sessions_resume_by_identifier_in_another_worker_and_never_under_other_trust() {
+    let pki = Pki::new();
+    let other_key = {
+        let pki = Pki::new();
+        let options = rsa_options(&pki);
+        (pki, options)
+    };
+    let resumption = Resumption::new().unwrap();
+    let server = |options: TlsOptions| load(false, &from(TlsVersion::V1_0, options), &resumption);
+    let resumed = |client: &Context, server: &Context| {
+        let (mut client, mut server) = shake(client, server);
+        exchange_more(&mut client, &mut server);
+        assert_eq!(client.negotiated(), server.negotiated());
+        client.negotiated().resumed
+    };
+    for no_ticket in [false, true] {
+        for version in [TlsVersion::V1_0, TlsVersion::V1_1, TlsVersion::V1_2] {
+            let options = TlsOptions {
+                no_ticket,
+                ..rsa_options(&pki)
+            };
+            let workers = [server(options.clone()), server(options)];
+            let client = TlsOptions {
+                version_min: Some(version),
+                version_max: Some(version),
+                no_ticket: true,
+                ..TlsOptions::default()
+            };
+            let client = load(true, &client, &resumption);
+            assert!(!resumed(&client, &workers[0]), "{version:?}");
+            for round in 0..4 {
+                let worker = &workers[(round + 1) % 2];
+                assert!(resumed(&client, worker), "{version:?} {no_ticket} {round}");
+            }
+            let other = server(other_key.1.clone());
+            assert!(!resumed(&client, &other), "another certificate");
+        }
+    }
+}
+
+#[test]
+fn tickets_resume_whichever_library_the_client_has() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let options = from(TlsVersion::V1_0, rsa_options(&pki));
+    let workers = [
+        load(false, &options, &resumption),
+        load(false, &options, &resumption),
+    ];
+    for client in [
+        only(TlsVersion::V1_0, TlsOptions::default()),
+        // By rustls.
+        only(TlsVersion::V1_2, TlsOptions::default()),
+        only(TlsVersion::V1_3, TlsOptions::default()),
+    ] {
+        let client = load(true, &client, &resumption);
+        for round in 0..4 {
+            let (mut client, mut server) = shake(&client, &workers[round % 2]);
+            exchange_more(&mut client, &mut server);
+            let version = client.negotiated().version;
+            assert_eq!(client.negotiated().resumed, round > 0, "{version} {round}");
+        }
+    }
+}
+
+#[test]
+fn a_clients_certificate_is_asked_for_judged_and_never_resumed() {
+    let pki = Pki::new();
+    let (good, other) = (authority("good"), authority("other"));
+    let resumption = Resumption::new().unwrap();
+    let server = TlsOptions {
+        ca_file: Some(pki.authority("ca.pem", &good)),
+        verification: verify_chain(),
+        ..from(TlsVersion::V1_0, rsa_options(&pki))
+    };
+    let server = load(false, &server, &resumption);
+    let known = pki.signed("known.pem", &leaf(&[], "client"), &good);
+    let unknown = pki.signed("unknown.pem", &leaf(&[], "client"), &other);
+    for version in [TlsVersion::V1_0, TlsVersion::V1_2, TlsVersion::V1_3] {
+        let connect = |cert: Option<&PathBuf>| {
+            let options = TlsOptions {
+                cert: cert.cloned(),
+                ..only(version, TlsOptions::default())
+            };
+            let client = load(true, &options, &resumption);
+            let first = shake(&client, &server);
+            (first, shake(&client, &server))
+        };
+        crate::tls::notes::written();
+        let ((_, mut first), (_, mut second)) = connect(Some(&known));
+        assert!(!first.negotiated().resumed && !second.negotiated().resumed);
+        let lines = crate::tls::notes::written();
+        let accepted = "5 Certificate accepted at depth=0: CN=client";
+        assert!(lines.iter().any(|line| line == accepted), "{lines:?}");
+        let ((client, server), _) = connect(Some(&unknown));
+        let failure = server.failure();
+        assert!(
+            failure.to_string().contains("certificate verify failed"),
+            "{failure}"
+        );
+        assert_eq!(failure.blinding(), None);
+        // The client of TLS 1.3 is done before the server judges it.
+        if version < TlsVersion::V1_3 {
+            assert!(
+                client.failure().to_string().contains("unknown ca"),
+                "{}",
+                client.failure()
+            );
+        }
+        let ((_, server), _) = connect(None);
+        let failure = server.failure().to_string();
+        assert!(
+            failure.contains("peer did not return a certificate"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_servers_certificate_is_judged_before_anything_is_said() {
+    let pki = Pki::new();
+    let (good, other) = (authority("good"), authority("other"));
+    let resumption = Resumption::new().unwrap();
+    let cert = pki.signed("server.pem", &leaf(&["mail.example.com"], "server"), &good);
+    let elsewhere = pki.signed("else.pem", &leaf(&["other.example.com"], "server"), &good);
+    let verify = |ca: &Authority| TlsOptions {
+        ca_file: Some(pki.authority(&format!("{ca:p}.pem"), ca)),
+        verification: PeerVerification {
+            request: true,
+            require: true,
+            chain: true,
+            server: true,
+            ..PeerVerification::default()
+        },
+        ..TlsOptions::default()
+    };
+    for (client, cert, refused) in [
+        (verify(&good), &cert, None),
+        (
+            verify(&other),
+            &cert,
+            Some("unable to get local issuer certificate"),
+        ),
+        (verify(&good), &elsewhere, Some("certificate verify failed")),
+    ] {
+        for version in [TlsVersion::V1_0, TlsVersion::V1_1] {
+            let server = TlsOptions {
+                cert: Some(cert.clone()),
+                ..from(TlsVersion::V1_0, aes_first())
+            };
+            let server = load(false, &server, &resumption);
+            let client = load(true, &only(version, client.clone()), &resumption);
+            for _ in 0..2 {
+                let (mut client, mut server) = shake(&client, &server);
+                match refused {
+                    None => {
+                        server.negotiated();
+                        exchange_more(&mut client, &mut server);
+                    }
+                    Some(said) => {
+                        let failure = client.failure().to_string();
+                        assert!(failure.contains(said), "{failure}");
+                        assert!(
+                            server.failure().to_string().contains("alert"),
+                            "{}",
+                            server.failure()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let modern = load(false, &rsa_options(&pki), &resumption);
+    for (hello, said) in [
+        (
+            hello_of(0x0301, &[RC4_SHA, TRIPLE_DES]),
+            "SSL_accept: unsupported protocol (the client offers TLS 1.0 with RC4-SHA, DES-CBC3-SHA; adit has \
+             TLS 1.2 to TLS 1.3): the two sides do not agree; add `sslVersionMin = TLSv1`",
+        ),
+        (
+            hello_of(0x0302, &[RC4_SHA]),
+            "add `sslVersionMin = TLSv1.1` and `ciphers = RC4-SHA`",
+        ),
+        (
+            ssl2_hello_of(0x0301, &[TRIPLE_DES]),
+            "add `sslVersionMin = TLSv1`",
+        ),
+        (
+            hello_of(0x0300, &[TRIPLE_DES]),
+            "the client offers SSLv3 with DES-CBC3-SHA",
+        ),
+        (
+            hello_of(0x0303, &[AES128_SHA]),
+            "to serve it, set `ciphers = AES128-SHA`",
+        ),
+    ] {
+        let (_, failure, _) = answer(&modern, &hello);
+        assert!(failure.contains(said), "{failure}");
+    }
+    // And the other way: a server that is too old, one that is too new, one with other suites.
+    let new_client = load(true, &TlsOptions::default(), &resumption);
+    let old = load(
+        false,
+        &only(TlsVersion::V1_1, rsa_options(&pki)),
+        &resumption,
+    );
+    let (client, _) = shake(&new_client, &old);
+    let failure = client.failure().to_string();
+    assert!(
+        failure.contains("if it is an old server, add `sslVersionMin = TLSv1`"),
+        "{failure}"
+    );
+    let old_client = load(
+        true,
+        &only(TlsVersion::V1_0, TlsOptions::default()),
+        &resumption,
+    );
+    let (client, server) = shake(&old_client, &modern);
+    assert!(
+        client
+            .failure()
+            .to_string()
+            .contains("alert handshake failure"),
+        "{}",
+        client.failure()
+    );
+    assert!(
+        server
+            .failure()
+            .to_string()
+            .contains("add `sslVersionMin = TLSv1`"),
+        "{}",
+        server.failure()
+    );
+}
+
+#[test]
+fn a_clients_front_is_told_of_its_own_options() {
+    let pki = Pki::new();
+    let mut service = service(true, TlsOptions::default());
+    service.accept_tls_at_once(rsa_options(&pki));
+    let wanted = Wanted::accepted(&service).unwrap();
+    let resumption = Resumption::new().unwrap();
+    let (context, _) =
+        Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG).unwrap();
+    let (_, failure, _) = answer(&context, &hello_of(0x0301, &[RC4_SHA]));
+    assert!(
+        failure.contains("add `acceptSSLVersionMin = TLSv1` and `acceptCiphers = RC4-SHA`"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn what_was_changed_in_transit_ends_the_stream_in_silence() {
+    let pki = Pki::new();
+    let server = old_server(&pki);
+    for version in [TlsVersion::V1_0, TlsVersion::V1_1] {
+        let client = load(
+            true,
+            &only(version, TlsOptions::default()),
+            &Resumption::new().unwrap(),
+        );
+        let (mut client, mut server) = shake(&client, &server);
+        client.send(b"a question that is changed on its way");
+        let last = client.outbox.len() - 1;
+        client.outbox[last] ^= 1;
+        settle(&mut client, &mut server, usize::MAX);
+        let failure = server.failure();
+        assert!(failure.to_string().contains("bad record mac"), "{failure}");
+        let silence = failure.blinding().unwrap();
+        assert!(
+            silence > Duration::from_secs(5) && silence < Duration::from_secs(40),
+            "{silence:?}"
+        );
+        assert!(server.outbox.is_empty());
     }
 }

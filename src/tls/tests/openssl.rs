@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 
 /// A child that dies with the test.
-struct Openssl(Child);
+pub(super) struct Openssl(pub(super) Child);
 
 impl Drop for Openssl {
     fn drop(&mut self) {
@@ -16,7 +16,7 @@ impl Drop for Openssl {
     }
 }
 
-fn openssl(arguments: &[&str]) -> Openssl {
+pub(super) fn openssl(arguments: &[&str]) -> Openssl {
     let child = Command::new("openssl")
         .args(arguments)
         .stdin(Stdio::piped())
@@ -28,7 +28,7 @@ fn openssl(arguments: &[&str]) -> Openssl {
 }
 
 /// Carries bytes between a socket and an end until `done` is true; a silent peer fails the test.
-fn carry(socket: &mut TcpStream, end: &mut End, done: impl Fn(&mut End) -> bool) {
+pub(super) fn carry(socket: &mut TcpStream, end: &mut End, done: impl Fn(&mut End) -> bool) {
     socket
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
@@ -46,15 +46,26 @@ fn carry(socket: &mut TcpStream, end: &mut End, done: impl Fn(&mut End) -> bool)
     }
 }
 
-const OPEN: fn(&mut End) -> bool = |end| matches!(end.state, Some(State::Open(_)));
+pub(super) const OPEN: fn(&mut End) -> bool = |end| matches!(end.state, Some(State::Open(_)));
 
 /// A free port; another program may take it before s_server does, which fails the test with an error.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
         .port()
+}
+
+/// Reads what s_server says until it listens.
+pub(super) fn wait_until_it_accepts(server: &mut Openssl) {
+    let said = server.0.stdout.as_mut().unwrap();
+    let mut words = Vec::new();
+    while !words.ends_with(b"ACCEPT\n") {
+        let mut byte = [0];
+        said.read_exact(&mut byte).unwrap();
+        words.push(byte[0]);
+    }
 }
 
 /// The first record of a client with these arguments.
@@ -139,18 +150,7 @@ fn we_talk_to_an_openssl_server_resume_and_take_its_key_update() {
             "-max_send_frag",
             "512",
         ]);
-        let mut words = Vec::new();
-        while !words.ends_with(b"ACCEPT\n") {
-            let mut byte = [0];
-            server
-                .0
-                .stdout
-                .as_mut()
-                .unwrap()
-                .read_exact(&mut byte)
-                .unwrap();
-            words.push(byte[0]);
-        }
+        wait_until_it_accepts(&mut server);
         let context = load(true, &TlsOptions::default(), &Resumption::new().unwrap());
         for round in 0..3 {
             let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
