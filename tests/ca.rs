@@ -14,7 +14,7 @@ use crate::require;
 use crate::support::adit::program;
 use crate::support::openssl;
 use crate::support::peers::Server;
-use crate::support::{DEADLINE, Plan, proc};
+use crate::support::{DEADLINE, Plan, proc, tls, wait_for};
 
 /// A folder that `adit ca` has made.
 struct Made {
@@ -373,4 +373,30 @@ fn one_browser_gets_the_authoritys_certificate_from_a_process_that_is_not_root()
     assert!(child.wait().expect("its end").success());
     assert!(TcpStream::connect(address).is_err());
     assert!(!proc::alive(child.id() as i32));
+}
+
+#[test]
+fn a_running_adit_takes_the_renewed_certificate_with_one_reload() {
+    require!(adit);
+    let made = Made::new(&[]);
+    let upstream = Server::echo();
+    let cert = made.file("server.pem").display().to_string();
+    let lines = format!("{}cert = {cert}\n", upstream.line());
+    let adit = Plan::new()
+        .global("certWatch = yes")
+        .service("test", lines)
+        .start();
+    let certificate = || {
+        let config = tls::client_config(&made.file("authority.pem"), tls::BOTH, None);
+        let client = tls::connect(config, adit.address("test"));
+        let chain = client.conn.peer_certificates().expect("a certificate");
+        chain[0].to_vec()
+    };
+    let before = certificate();
+    made.ca(&["renew", "--force"]);
+    wait_for("the new certificate", || {
+        (certificate() != before).then_some(())
+    });
+    adit.wait_for_log("certWatch: a file has changed");
+    assert_eq!(adit.count_in_log("certWatch: a file has changed"), 1);
 }

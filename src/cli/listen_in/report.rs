@@ -166,13 +166,13 @@ impl Report<'_> {
         command: Option<&str>,
     ) -> fmt::Result {
         let starts = mail.starts_tls();
-        let how = match command {
-            Some(command) => format!("and goes on with {command} in plain"),
-            None => "and goes on in plain".to_owned(),
+        let offered = format!("({starts} was offered)");
+        let text = match command {
+            Some(command) => format!(
+                "It waits for the greeting, does not ask for TLS {offered}, and goes on with {command} in plain."
+            ),
+            None => format!("It waits for the greeting, and does not ask for TLS {offered}."),
         };
-        let text = format!(
-            "It waits for the greeting, does not ask for TLS ({starts} was offered), {how}."
-        );
         wrapped(f, "", &text)?;
         writeln!(f, "\nThis service suits it:\n")?;
         self.service(f, Some(mail), &[])
