@@ -268,7 +268,7 @@ fn renew_makes_a_new_certificate_when_it_is_time_and_keeps_the_names() {
     assert!(said.contains("nothing to do"), "{said}");
     assert_eq!(bytes(&made.file("server.pem")), before);
     let said = made.ca(&["renew", "--force"]);
-    assert!(said.contains("A certificate has been made"), "{said}");
+    assert!(said.contains("has a new certificate"), "{said}");
     let (old, new) = (before, bytes(&made.file("server.pem")));
     assert_ne!(old, new);
     let text = made.text("server.pem");
@@ -289,6 +289,42 @@ fn renew_makes_a_new_certificate_when_it_is_time_and_keeps_the_names() {
     ] {
         let said = nowhere.refused(arguments);
         assert!(said.contains("there is no authority here"), "{said}");
+    }
+}
+
+#[test]
+fn services_with_old_tls_have_a_certificate_of_their_own() {
+    require!(adit);
+    let made = Made::new(&[]);
+    let said = made.ca(&["--file", "old.pem", "--name", "old.example.com"]);
+    assert!(said.contains("A certificate has been made"), "{said}");
+    for name in ["server.pem", "old.pem"] {
+        let path = made.file(name).display().to_string();
+        assert!(said.contains(&path), "{said}");
+        assert_eq!(
+            made.text(name).contains("old.example.com"),
+            name == "old.pem"
+        );
+    }
+    let before = ["server.pem", "old.pem"].map(|name| bytes(&made.file(name)));
+    made.ca(&["renew", "--force"]);
+    let after = ["server.pem", "old.pem"].map(|name| bytes(&made.file(name)));
+    assert!(before[0] != after[0] && before[1] != after[1]);
+    // adit takes each for its kind of service, and none for both.
+    for (file, status) in [("old.pem", true), ("server.pem", false)] {
+        let service = |file: &str, more: &str| {
+            let cert = made.file(file).display().to_string();
+            format!("connect = 127.0.0.1:9\ncert = {cert}\n{more}")
+        };
+        let plan = Plan::new()
+            .service("modern", service("server.pem", ""))
+            .service("old", service(file, "sslVersionMin = TLSv1\n"));
+        // Writes the file.
+        let _ = plan.command();
+        let mut check = Command::new(program());
+        let output = check.arg("check").arg(plan.file()).output();
+        let output = output.expect("running it");
+        assert_eq!(output.status.success(), status, "{output:?}");
     }
 }
 

@@ -381,7 +381,8 @@ fn listen_in(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
 
 fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let (mut dir, mut what) = (PathBuf::from(ca::FOLDER), None);
-    let (mut names, mut sha1, mut force, mut serve) = (Vec::new(), false, false, None);
+    let (mut names, mut sha1, mut file) = (Vec::new(), false, None);
+    let (mut force, mut serve) = (false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("dir") => dir = parser.value()?.into(),
@@ -392,14 +393,24 @@ fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
                 })?);
             }
             Long("sha1") if what.is_none() => sha1 = true,
+            Long("file") if what.is_none() => {
+                let name = parser.value()?.string()?;
+                if !ca::is_file_name(&name) {
+                    return Err(UsageError(format!(
+                        "'{name}' is no name for a file in the folder: give one as old.pem"
+                    )));
+                }
+                file = Some(name);
+            }
             Long("force") if what == Some("renew") => force = true,
             Long("serve") if what == Some("show") => serve = Some(parser.value()?.string()?),
             Long("help") | Short('h') => return Ok(Command::Help),
-            Value(word) if what.is_none() && names.is_empty() && !sha1 && word == "renew" => {
-                what = Some("renew");
-            }
-            Value(word) if what.is_none() && names.is_empty() && !sha1 && word == "show" => {
-                what = Some("show");
+            Value(word) if what.is_none() && names.is_empty() && !sha1 && file.is_none() => {
+                what = match word.to_str() {
+                    Some("renew") => Some("renew"),
+                    Some("show") => Some("show"),
+                    _ => return Err(Value(word).unexpected().into()),
+                };
             }
             _ => return Err(argument.unexpected().into()),
         }
@@ -407,7 +418,11 @@ fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let what = match what {
         Some("renew") => ca::What::Renew { force },
         Some(_) => ca::What::Show { serve },
-        None => ca::What::Make { names, sha1 },
+        None => ca::What::Make {
+            names,
+            sha1,
+            file: file.unwrap_or_else(|| ca::FILE.to_owned()),
+        },
     };
     Ok(Command::Ca(ca::Asked { dir, what }))
 }

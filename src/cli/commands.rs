@@ -175,8 +175,8 @@ pub const COMMANDS: &[CommandDef] = &[
         summary: "make a local authority and a certificate that old programs take, for `acceptCert`",
         details: "It makes what is not there yet: an authority for twenty years, which it never overwrites, \
              and a certificate for two, with an RSA key, for the names and addresses of this machine. \
-             `adit ca renew` makes a new certificate from the same authority when less than a third of \
-             the old one's life is left, so it can be called daily; `certWatch` then serves it. \
+             `adit ca renew` makes a new one from the same authority in place of each that has less than a \
+             third of its life left, so it can be called daily; `certWatch` then serves it. \
              `adit ca show` shows both, with the authority's fingerprints, and `--serve` gives the \
              authority's certificate once to a browser on the LAN, which offers to install it. Keys stay \
              readable by their owner alone.",
@@ -190,6 +190,12 @@ pub const COMMANDS: &[CommandDef] = &[
                 "--name",
                 "NAME",
                 "make the certificate out to this name or address too; the first one is its common name",
+            ),
+            flag(
+                "--file",
+                "NAME",
+                "the certificate's file in that folder; server.pem unless given. Services with TLS below 1.2 \
+                 need one of their own",
             ),
             flag(
                 "--sha1",

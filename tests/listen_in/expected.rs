@@ -5,7 +5,7 @@ pub type Expected<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
 
 const OLD_OPTIONS: [&str; 2] = ["acceptSSLVersionMin", "acceptCiphers"];
 const TLS10: &str = "versions TLS 1.0 at most";
-const MIN10: &str = "acceptSSLVersionMin = TLSv1 ";
+const MIN10: &str = "acceptCert = /etc/adit/ca/old.pem acceptSSLVersionMin = TLSv1 ";
 
 pub const EXPECTED: &[Expected<'_>] = &[
     (

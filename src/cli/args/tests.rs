@@ -93,6 +93,7 @@ fn commands_are_understood() {
                         .map(|name| ca::Name::parse(name).unwrap())
                         .to_vec(),
                     sha1: true,
+                    file: ca::FILE.into(),
                 },
             ),
         ),
@@ -236,6 +237,8 @@ fn what_is_not_understood_is_named() {
         (&["ca", "make"], "make"),
         (&["ca", "--name", "a b"], "a b"),
         (&["ca", "--force"], "--force"),
+        (&["ca", "--file", "../x.pem"], "../x.pem"),
+        (&["ca", "--file", "old.pem", "show"], "show"),
         (&["ca", "--serve", "1"], "--serve"),
         (&["ca", "renew", "--sha1"], "--sha1"),
         (&["ca", "--sha1", "renew"], "renew"),

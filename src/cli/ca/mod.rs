@@ -26,8 +26,17 @@ use store::{Store, StoreError, Why};
 pub(crate) use handout::fuzz;
 pub use names::Name;
 
+/// Whether a certificate's file may have this name.
+pub fn is_file_name(name: &str) -> bool {
+    store::is_name(name)
+}
+
 /// Where the files are unless `--dir` says otherwise.
 pub const FOLDER: &str = "/etc/adit/ca";
+/// Which of them has the certificate, unless `--file` says otherwise.
+pub const FILE: &str = "server.pem";
+/// As `adit listen-in` suggests it for old TLS, whose key no service of today may have.
+pub const OLD_FILE: &str = "old.pem";
 
 /// What to do, and where the files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +56,12 @@ pub enum What {
         names: Vec<Name>,
         /// Sign with SHA-1.
         sha1: bool,
+        /// The name of the file in the folder.
+        file: String,
     },
-    /// Make a new certificate from the same authority.
+    /// Make new certificates from the same authority.
     Renew {
-        /// Also if the present one is good for long.
+        /// Also in place of those that are good for long.
         force: bool,
     },
     /// Show what there is.
@@ -65,9 +76,9 @@ pub fn run(asked: &Asked) -> ExitCode {
     let store = Store::at(&asked.dir);
     let mut out = io::stdout().lock();
     let done = match &asked.what {
-        What::Make { names, sha1 } => make(&store, names, *sha1, &mut out),
+        What::Make { names, sha1, file } => make(&store, names, *sha1, file, &mut out),
         What::Renew { force } => renew(&store, *force, &mut out),
-        What::Show { serve: None } => show(&store, &mut out),
+        What::Show { serve: None } => show(&store, None, &mut out),
         What::Show {
             serve: Some(accept),
         } => serve(&store, accept, &mut out),
@@ -172,7 +183,13 @@ fn now() -> Result<u64, Failure> {
     since.map(|time| time.as_secs()).map_err(|_| Failure::Clock)
 }
 
-fn make(store: &Store, asked: &[Name], sha1: bool, out: &mut dyn Write) -> Result<(), Failure> {
+fn make(
+    store: &Store,
+    asked: &[Name],
+    sha1: bool,
+    file: &str,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let now = now()?;
     store.prepare()?;
     let digest = if sha1 { Digest::Sha1 } else { Digest::Sha256 };
@@ -187,17 +204,19 @@ fn make(store: &Store, asked: &[Name], sha1: bool, out: &mut dyn Write) -> Resul
         None => new_authority(store, digest, now)?,
     };
     let mut wanted = Vec::new();
-    let present = server(store)?;
     names::add(&mut wanted, asked.iter().cloned());
-    let more = match &present {
-        None => names::add(&mut wanted, names::of_this_machine()) || !wanted.is_empty(),
+    let more = match server(store, file)? {
+        None => {
+            names::add(&mut wanted, names::of_this_machine());
+            true
+        }
         Some(present) => {
             names::add(&mut wanted, present.names.iter().cloned());
             wanted.len() > present.names.len()
         }
     };
     if more {
-        issue(store, &authority, &wanted, now)?;
+        issue(store, file, &authority, &wanted, now)?;
     }
     let done = match (is_new, more) {
         (true, _) => "This authority and certificate have been made:",
@@ -205,7 +224,7 @@ fn make(store: &Store, asked: &[Name], sha1: bool, out: &mut dyn Write) -> Resul
         (false, false) => "Everything is there already; `adit ca renew` makes a new certificate:",
     };
     writeln!(out, "{done}\n").map_err(Failure::Report)?;
-    show(store, out)
+    show(store, Some(file), out)
 }
 
 fn new_authority(store: &Store, digest: Digest, now: u64) -> Result<Authority, Failure> {
@@ -224,14 +243,20 @@ fn new_authority(store: &Store, digest: Digest, now: u64) -> Result<Authority, F
     Ok(made)
 }
 
-fn issue(store: &Store, authority: &Authority, names: &[Name], now: u64) -> Result<(), Failure> {
+fn issue(
+    store: &Store,
+    file: &str,
+    authority: &Authority,
+    names: &[Name],
+    now: u64,
+) -> Result<(), Failure> {
     let (from, until) = authority.about.validity;
     if !(from..until).contains(&now) {
         return Err(Failure::Expired(store.authority_path()));
     }
     let leaf = authority.issue(names, now);
-    let leaf = leaf.map_err(|trouble| Failure::Certificate(store.server_path(), trouble))?;
-    store.replace_server(&leaf.key, &leaf.certificate, &authority.certificate)?;
+    let leaf = leaf.map_err(|trouble| Failure::Certificate(store.path(file), trouble))?;
+    store.replace_server(file, &leaf.key, &leaf.certificate, &authority.certificate)?;
     Ok(())
 }
 
@@ -239,27 +264,43 @@ fn renew(store: &Store, force: bool, out: &mut dyn Write) -> Result<(), Failure>
     let now = now()?;
     let missing = || Failure::NoAuthority(store.authority_path());
     let authority = authority(store)?.ok_or_else(missing)?;
-    let present = server(store)?;
-    if let Some(present) = present.as_ref().filter(|it| !force && !it.is_due(now)) {
-        return writeln!(
+    let mut renewed = false;
+    for file in store.names()? {
+        let Some(present) = server(store, &file)? else {
+            continue;
+        };
+        if !force && !present.is_due(now) {
+            let (path, until) = (store.path(&file), Utc(present.validity.1));
+            writeln!(
+                out,
+                "{} is good until {until}: nothing to do.",
+                path.display()
+            )
+            .map_err(Failure::Report)?;
+            continue;
+        }
+        store.prepare()?;
+        // Names given once stay, and addresses that this machine has got meanwhile are added.
+        let mut names = present.names;
+        names::add(&mut names, names::of_this_machine());
+        issue(store, &file, &authority, &names, now)?;
+        writeln!(
             out,
-            "{} is good until {}: nothing to do (--force renews it all the same).",
-            store.server_path().display(),
-            Utc(present.validity.1)
+            "{} has a new certificate.",
+            store.path(&file).display()
         )
-        .map_err(Failure::Report);
+        .map_err(Failure::Report)?;
+        renewed = true;
     }
-    store.prepare()?;
-    // Names given once stay, and addresses that this machine has got meanwhile are added.
-    let mut names = present.map(|present| present.names).unwrap_or_default();
-    names::add(&mut names, names::of_this_machine());
-    issue(store, &authority, &names, now)?;
+    if !renewed {
+        return Ok(());
+    }
     writeln!(
         out,
-        "A certificate has been made; with `certWatch = yes` a running adit takes it, else after `adit reload`:\n"
+        "With `certWatch = yes` a running adit serves what is new, else after `adit reload`.\n"
     )
     .map_err(Failure::Report)?;
-    show(store, out)
+    show(store, None, out)
 }
 
 /// The authority with its key, if there is one.
@@ -280,26 +321,36 @@ fn about(path: &Path, certificate: &[u8]) -> Result<About, Failure> {
     About::of(certificate).map_err(|trouble| Failure::Certificate(path.to_owned(), trouble))
 }
 
-fn server(store: &Store) -> Result<Option<About>, Failure> {
-    let certificate = store.server()?;
+fn server(store: &Store, file: &str) -> Result<Option<About>, Failure> {
+    let certificate = store.server(file)?;
     certificate
-        .map(|certificate| about(&store.server_path(), &certificate))
+        .map(|certificate| about(&store.path(file), &certificate))
         .transpose()
 }
 
-fn show(store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+/// Shows everything, with this file as the example, or the first.
+fn show(store: &Store, file: Option<&str>, out: &mut dyn Write) -> Result<(), Failure> {
     let missing = || Failure::NoAuthority(store.authority_path());
     let certificate = store.authority()?.ok_or_else(missing)?;
     let authority = about(&store.authority_path(), &certificate)?;
-    let server = server(store)?;
-    report(store, &certificate, &authority, server.as_ref(), out).map_err(Failure::Report)
+    let mut servers = Vec::new();
+    for file in store.names()? {
+        if let Some(about) = server(store, &file)? {
+            servers.push((store.path(&file), about));
+        }
+    }
+    let example = file.map(|file| store.path(file));
+    let example = example.or_else(|| Some(servers.first()?.0.clone()));
+    report(store, &certificate, &authority, &servers, out)
+        .and_then(|()| advise(store, example.as_deref(), out))
+        .map_err(Failure::Report)
 }
 
 fn report(
     store: &Store,
     certificate: &[u8],
     authority: &About,
-    server: Option<&About>,
+    servers: &[(PathBuf, About)],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "authority      {}", authority.common_name)?;
@@ -310,18 +361,31 @@ fn report(
     let sha1 = fingerprint(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
     writeln!(out, "  SHA-1        {sha1}")?;
     writeln!(out, "  SHA-256      {}", fingerprint(&SHA256, certificate))?;
-    let Some(server) = server else {
+    for (path, about) in servers {
+        let names: Vec<String> = about.names.iter().map(ToString::to_string).collect();
+        writeln!(out, "certificate    {}", names.join(", "))?;
+        writeln!(out, "  file         {}", path.display())?;
+        writeln!(out, "  valid until  {}", Utc(about.validity.1))?;
+    }
+    Ok(())
+}
+
+/// What to do with a certificate.
+fn advise(store: &Store, certificate: Option<&Path>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(path) = certificate else {
         return writeln!(out, "certificate    none; `adit ca` makes one");
     };
-    let names: Vec<String> = server.names.iter().map(ToString::to_string).collect();
-    writeln!(out, "certificate    {}", names.join(", "))?;
-    writeln!(out, "  file         {}", store.server_path().display())?;
-    writeln!(out, "  valid until  {}", Utc(server.validity.1))?;
+    let folder = store.folder();
+    let dir = match folder == Path::new(FOLDER) {
+        true => String::new(),
+        false => format!(" --dir {}", folder.display()),
+    };
     writeln!(
         out,
         "\nIn the service:\n\nacceptTLS = yes\nacceptCert = {}\n\n\
-         The program must trust the authority: `adit ca show --serve 8080` gives its certificate to a browser.",
-        store.server_path().display()
+         The program must trust the authority: `adit ca show --serve 8080{dir}` gives its certificate to a \
+         browser.",
+        path.display()
     )
 }
 

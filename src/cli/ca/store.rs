@@ -13,9 +13,18 @@ use zeroize::Zeroizing;
 const AUTHORITY: &str = "authority.pem";
 /// The authority's key.
 const AUTHORITY_KEY: &str = "authority.key";
-/// For `acceptCert`: key, certificate, and the authority's certificate. One file, so that a renewal
-/// replaces certificate and key in one step.
-const SERVER: &str = "server.pem";
+/// How the files for `acceptCert` end: each has a key, its certificate, and the authority's certificate. One
+/// file, so that a renewal replaces certificate and key in one step.
+const ENDING: &str = ".pem";
+
+/// Whether a file for `acceptCert` may have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    name.len() > ENDING.len()
+        && name.ends_with(ENDING)
+        && name != AUTHORITY
+        && !name.starts_with(['.', '-'])
+        && !name.contains(['/', '\0', '\n'])
+}
 
 /// Certificates and keys in a folder.
 #[derive(Debug)]
@@ -44,6 +53,10 @@ impl Store {
         Store(folder.to_owned())
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     pub(super) fn authority_path(&self) -> PathBuf {
         self.0.join(AUTHORITY)
     }
@@ -52,8 +65,28 @@ impl Store {
         self.0.join(AUTHORITY_KEY)
     }
 
-    pub(super) fn server_path(&self) -> PathBuf {
-        self.0.join(SERVER)
+    /// The path of a file for `acceptCert`.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The names of the files for `acceptCert`, sorted; those of a folder that is not there are none.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(at(&self.0, error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|error| at(&self.0, error))?.file_name();
+            names.extend(name.into_string().ok().filter(|name| is_name(name)));
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Makes the folder, for its owner alone, unless it is there.
@@ -105,12 +138,12 @@ impl Store {
         }
     }
 
-    /// The service's certificate in DER; `None` if there is none.
+    /// The certificate of this file in DER; `None` if there is none.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn server(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.server_path();
+    pub(super) fn server(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(name);
         let text = read(&path)?;
         text.map(|text| first(&path, &text, "CERTIFICATE"))
             .transpose()
@@ -132,6 +165,7 @@ impl Store {
     /// The file cannot be written; what was there stays.
     pub(super) fn replace_server(
         &self,
+        name: &str,
         key: &str,
         certificate: &[u8],
         authority: &[u8],
@@ -140,8 +174,8 @@ impl Store {
         for certificate in [certificate, authority] {
             text.push_str(&pem::encode(&pem::Pem::new("CERTIFICATE", certificate)));
         }
-        let path = self.server_path();
-        let new = self.0.join(format!(".{SERVER}.{}", std::process::id()));
+        let path = self.path(name);
+        let new = self.0.join(format!(".{name}.{}", std::process::id()));
         let written = write_new(&new, 0o600, text.as_bytes())
             .and_then(|()| fs::rename(&new, &path).map_err(|error| at(&path, error)));
         if written.is_err() {
@@ -205,19 +239,42 @@ mod tests {
         assert!(matches!(&again.why, Why::Io(error) if error.kind() == exists));
         assert_eq!(store.authority().unwrap().unwrap(), b"one");
         for content in [b"1", b"2"] {
-            store.replace_server("key\n", content, b"one").unwrap();
-            assert_eq!(store.server().unwrap().unwrap(), content);
+            let replaced = store.replace_server("a.pem", "key\n", content, b"one");
+            replaced.unwrap();
+            assert_eq!(store.server("a.pem").unwrap().unwrap(), content);
         }
         for (path, mode) in [
             (&store.0, 0o700),
             (&store.authority_path(), 0o644),
             (&store.authority_key_path(), 0o600),
-            (&store.server_path(), 0o600),
+            (&store.path("a.pem"), 0o600),
         ] {
             let about = fs::metadata(path).unwrap();
             assert_eq!(about.mode() & 0o777, mode, "{}", path.display());
         }
         assert_eq!(fs::read_dir(&store.0).unwrap().count(), 3);
+        assert_eq!(store.names().unwrap(), ["a.pem"]);
+        let nowhere = Store::at(&folder.path().join("b"));
+        assert!(nowhere.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_certificates_file_is_in_the_folder_and_not_the_authoritys() {
+        for name in ["server.pem", "old printer.pem", "\u{e4}.pem"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "authority.pem",
+            "authority.key",
+            ".pem",
+            ".a.pem",
+            "-.pem",
+            "../a.pem",
+            "a",
+            "",
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 
     #[test]

@@ -65,14 +65,18 @@ impl Report<'_> {
             Fit::Modern => None,
             Fit::Old(old) => Some(old),
         };
-        for note in notes(hello, old.as_ref(), self.at.ip()) {
+        let (file, made_by) = match &old {
+            None => (ca::FILE, "adit ca".to_owned()),
+            Some(_) => (ca::OLD_FILE, format!("adit ca --file {}", ca::OLD_FILE)),
+        };
+        for note in notes(hello, old.as_ref(), self.at.ip(), &made_by) {
             wrapped(f, "", &note)?;
         }
         let mut lines = vec!["acceptTLS = yes".to_owned()];
         if let Start::Starttls(mail) = start {
             lines.push(format!("acceptProtocol = {}", mail.name()));
         }
-        lines.push(format!("acceptCert = {}/server.pem", ca::FOLDER));
+        lines.push(format!("acceptCert = {}/{file}", ca::FOLDER));
         let old = old.unwrap_or_default();
         let version = old.version.map(|it| format!("acceptSSLVersionMin = {it}"));
         let ciphers = old.ciphers.map(|it| format!("acceptCiphers = {it}"));
@@ -83,7 +87,7 @@ impl Report<'_> {
         };
         writeln!(
             f,
-            "\nThis service suits it; `adit ca` makes the certificate:\n"
+            "\nThis service suits it; `{made_by}` makes the certificate:\n"
         )?;
         self.service(f, mail, &lines)
     }
@@ -216,7 +220,7 @@ fn upstream(mail: Option<Mail>, port: u16) -> (&'static str, &'static str) {
 }
 
 /// What a person should know besides.
-fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr) -> Vec<String> {
+fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr, made_by: &str) -> Vec<String> {
     let mut notes = Vec::new();
     if hello.fallback {
         notes.push(
@@ -257,7 +261,7 @@ fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr) -> Vec<String> {
     }
     match &hello.server_name {
         Some(name) => notes.push(format!(
-            "It asks for {name}: the certificate must be made out to that name, `adit ca --name {name}`."
+            "It asks for {name}: the certificate must be made out to that name, `{made_by} --name {name}`."
         )),
         None => notes.push(
             "It does not say which name it asks for (no SNI): the certificate must have the name or address that \

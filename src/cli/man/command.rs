@@ -144,7 +144,7 @@ fn files(page: &mut Page) {
         ),
         (
             "/etc/adit/ca",
-            "What `adit ca` makes: the authority, and `server.pem` for `acceptCert`.",
+            "What `adit ca` makes: the authority, and `server.pem` and others for `acceptCert`.",
         ),
         ("/var/lib/adit", "The jail: empty except for the pid file."),
         (
@@ -194,7 +194,7 @@ fn examples(page: &mut Page) {
     page.paragraph("What does the old program on that machine speak?");
     page.example("adit listen-in --accept 1465");
     page.paragraph("A certificate for it, and its authority for the browser there:");
-    page.example("adit ca --name mail.example.com\nadit ca show --serve 8080");
+    page.example("adit ca --file old.pem --name mail.example.com\nadit ca show --serve 8080");
     page.paragraph("What would change for a stunnel configuration:");
     page.example("adit check /etc/stunnel/stunnel.conf");
     page.paragraph("After changing the configuration:");
