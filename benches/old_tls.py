@@ -265,7 +265,10 @@ def free_port():
 def start(peer, folder, connect_to):
     accept = free_port()
     log = open(folder / f"{peer}.log", "wb")
-    child = subprocess.Popen(conf(peer, folder, accept, connect_to), stdout=log, stderr=log)
+    command = conf(peer, folder, accept, connect_to)
+    # ADIT_BIN would be an option to adit.
+    environment = {"PATH": os.environ.get("PATH", "")}
+    child = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     until = time.monotonic() + 30
     while time.monotonic() < until:
         if child.poll() is not None:

@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("listening", crate::cli::listen_in::fuzz),
     ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("offers", offers),
+    ("oldhellos", crate::tls::fuzzing::old_hellos),
     ("opening", opening),
     ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),

@@ -124,7 +124,22 @@ fn a_client_that_speaks_plain_is_refused_and_the_server_hears_nothing() {
     client.shutdown(Shutdown::Write).expect("its half");
     let _ = peers::read_until_gone(&mut client);
     adit.wait_for_log("SSL_accept");
+    let line = adit.wait_for_log("Service [test]: the client speaks plain");
+    assert!(line.contains("set \"acceptTLS = auto\""), "{line}");
     adit.wait_for_log("Service [test] finished (0 left)");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn a_client_that_waits_for_a_greeting_is_told_of_in_the_log() {
+    require!(adit);
+    let worlds = Worlds::new();
+    let upstream = tls::echo_server(&worlds.provider, tls::BOTH);
+    let adit = worlds.serve(&upstream, "TIMEOUTbusy = 1\n");
+    let _ = peers::read_until_gone(&mut adit.connect("test"));
+    let line = adit.wait_for_log("Service [test]: the client has said nothing for 1 s");
+    assert!(line.contains("set \"acceptTLS = auto\""), "{line}");
+    adit.wait_for_log("TIMEOUTbusy exceeded");
     assert_eq!(upstream.connections(), 0);
 }
 
@@ -156,6 +171,12 @@ fn check_shows_both_handshakes_in_the_route() {
         ),
         "{said}"
     );
+    let why = "TLS with the client: rustls: it serves all that is asked for";
+    assert!(said.contains(why), "{said}");
+    let old = worlds.lines(&upstream, "acceptSSLVersionMin = TLSv1\n");
+    let said = checked(&Plan::new().service("test", old), &["check", "--route"]);
+    let why = "TLS with the client: s2n-tls, in workers of their own: TLS 1.0 is asked for (acceptSSLVersionMin)";
+    assert!(said.contains(why), "{said}");
 }
 
 /// What `adit check` says of a plan.

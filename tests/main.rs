@@ -35,6 +35,7 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
+mod old_mail;
 mod old_tls;
 mod old_workers;
 mod older_kernels;

@@ -308,6 +308,43 @@ fn a_server_with_old_tls_alone_is_reached() {
 }
 
 #[test]
+fn openssls_servers_with_suites_of_old_are_reached() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let pair = rsa(&certs);
+    for (arguments, more, suite) in [
+        (
+            ["-tls1", "-cipher", "AES128-SHA:@SECLEVEL=0"],
+            "sslVersion = TLSv1\n",
+            "TLSv1 ciphersuite: AES128-SHA",
+        ),
+        (
+            ["-tls1_1", "-cipher", "DHE-RSA-AES256-SHA:@SECLEVEL=0"],
+            "sslVersionMin = TLSv1\n",
+            "TLSv1.1 ciphersuite: DHE-RSA-AES256-SHA",
+        ),
+        (
+            ["-tls1_2", "-cipher", "ECDHE-RSA-AES256-SHA384"],
+            "ciphers = ECDHE-RSA-AES256-SHA384\n",
+            "TLSv1.2 ciphersuite: ECDHE-RSA-AES256-SHA384",
+        ),
+        (
+            ["-tls1_2", "-cipher", "AES128-GCM-SHA256"],
+            "ciphers = AES128-GCM-SHA256\n",
+            "TLSv1.2 ciphersuite: AES128-GCM-SHA256",
+        ),
+    ] {
+        let (_server, address) = openssl::s_server(&pair, &[&arguments[..], &["-rev"]].concat());
+        let adit = client_mode(address, &certs, more);
+        let mut client = adit.connect("test");
+        client.write_all(b"abc\n").expect("sending");
+        peers::says_and_hears_nothing_but(&mut client, "cba\n");
+        adit.wait_for_log(suite);
+    }
+}
+
+#[test]
 fn an_old_servers_certificate_is_verified_as_any_other() {
     require_peers!();
     let certs = Certs::new();
@@ -324,10 +361,7 @@ fn an_old_servers_certificate_is_verified_as_any_other() {
     );
     for (pair, phrase) in [
         (&stranger, "unable to get local issuer certificate"),
-        (
-            &wrong,
-            "check connect and sni for the name that the certificate has",
-        ),
+        (&wrong, "subject checks failed"),
     ] {
         let (_server, address) = old_tls::server(pair, &["--cipher", "aes128"]);
         let adit = client_mode(address, &certs, "sslVersionMin = TLSv1\n");
@@ -373,6 +407,38 @@ fn one_service_carries_tls_1_0_to_a_server_that_wants_starttls() {
     client.input().write_all(b"NOOP\r\n").expect("sending");
     client.wait_for("250 ");
     assert!(seen.contains("tls: NOOP"), "{:?}", seen.all());
+}
+
+/// What a fault in C comes to, while a handshake is under way.
+#[test]
+fn a_crash_within_a_handshake_costs_old_connections_alone() {
+    require_peers!();
+    let upstream = Server::echo();
+    let (modern, lan) = (Certs::new(), Certs::new());
+    let old = upstream.line() + &rsa(&lan).lines() + "sslVersionMin = TLSv1\n";
+    let adit = Plan::new()
+        .global("workers = 1")
+        .service("modern", upstream.line() + &modern.server().lines())
+        .service("old", old)
+        .start();
+    let config = tls::client_config(&modern.ca(), tls::BOTH, None);
+    let mut kept = tls::connect(config, adit.address("modern"));
+    peers::says_and_hears(&mut kept, "hello");
+    for signal in [Signal::SIGABRT, Signal::SIGILL] {
+        let mut shaking = adit.connect("old");
+        // The beginning of a ClientHello.
+        shaking.write_all(&[22, 3, 1, 0, 100, 1]).expect("sending");
+        let worker = wait_for("an old worker", || {
+            let mut family = proc::family(adit.pid()).into_iter();
+            family.find(|one| proc::title(one.pid).contains("old worker"))
+        });
+        kill(Pid::from_raw(worker.pid), signal).expect("a worker");
+        adit.wait_for_log(&format!("was killed by {signal}; starting another"));
+        let _ = peers::read_until_gone(&mut shaking);
+        let mut again = old_tls::client(adit.address("old"), &["--cipher", "3des"]);
+        echoes(&mut again, "hello again");
+        peers::says_and_hears(&mut kept, "still here");
+    }
 }
 
 #[test]

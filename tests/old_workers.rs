@@ -73,7 +73,11 @@ fn each_kind_of_service_is_served_by_workers_of_its_own() {
     let two = Two::new();
     let plan = Plan::new();
     let control = format!("control = {}", plan.folder().join("control").display());
-    let adit = two.plan(plan.global(control).global("workers = 2")).start();
+    let anywhere = "acceptAnywhere = yes\n";
+    let exposed = two.upstream.line() + &two.old.1.lines() + "sslVersionMin = TLSv1\n" + anywhere;
+    let exposed = exposed + "accept = 0.0.0.0:0\n";
+    let plan = plan.global(control).global("workers = 2");
+    let adit = two.plan(plan).service("exposed", exposed).start();
     let (_, old) = old_family(&adit);
     let roles = proc::roles(adit.pid());
     assert_eq!((roles.workers.len(), old.len()), (2, 2));
@@ -90,6 +94,11 @@ fn each_kind_of_service_is_served_by_workers_of_its_own() {
             .sum()
     };
     assert_eq!((active(false), active(true)), (1, 1), "{status}");
+    let warnings = &status["generations"][0]["warnings"];
+    let warning = warnings[0].as_str().expect("a warning");
+    let told =
+        "Service [exposed]: TLSv1 is served to every client that reaches `accept = 0.0.0.0:0`";
+    assert!(warning.starts_with(told), "{status}");
 }
 
 #[test]

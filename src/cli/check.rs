@@ -15,7 +15,7 @@ use crate::process;
 use crate::relay::Route;
 use crate::supervisor::trial::Trial;
 use crate::supervisor::{asking, clashes, places, vacancy};
-use crate::tls::PassPhrases;
+use crate::tls::{PassPhrases, Wanted};
 
 /// How to check.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,6 +91,19 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
 fn show_routes(config: &Config) {
     for service in &config.services {
         println!("Service [{}]: {}", service.name, Route::of(service));
+        let ends = [
+            ("client", Wanted::accepted(service)),
+            ("server", Wanted::connected(service)),
+        ];
+        for (peer, wanted) in ends {
+            if let Some(wanted) = wanted {
+                let choice = wanted.backend();
+                println!(
+                    "  TLS with the {peer}: {}: {}",
+                    choice.backend, choice.reason
+                );
+            }
+        }
     }
 }
 

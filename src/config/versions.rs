@@ -84,20 +84,19 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
     let Some(min) = tls.version_min.filter(|min| *min < LOWEST) else {
         return;
     };
+    if anywhere {
+        if let Some(text) = exposed(service) {
+            let help = "`accept` on loopback or on an address of the LAN, if the clients are there";
+            faults.push(Severity::Warning, "acceptAnywhere", &text, help);
+        }
+        return;
+    }
     let old = version_name(min);
     let may_rise = tls.version_max.is_none_or(|max| max >= LOWEST);
     let help = "`accept` on loopback or on an address of the LAN, as 192.168.1.2:465; or `acceptAnywhere = yes`";
-    match (anywhere, may_rise && !client) {
-        (true, _) => faults.push(
-            Severity::Warning,
-            "acceptAnywhere",
-            &format!(
-                "{old} is served to every client that reaches `accept = {public}`; it can be broken"
-            ),
-            "`accept` on loopback or on an address of the LAN, if the clients are there",
-        ),
+    match may_rise && !client {
         // As with a stunnel whose OpenSSL leaves old versions out: those that speak newer ones are served.
-        (false, true) => {
+        true => {
             tls.version_min = Some(LOWEST);
             faults.push(
                 Severity::Warning,
@@ -109,12 +108,24 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
                 help,
             );
         }
-        (false, false) => faults.error(
+        false => faults.error(
             option,
             &format!("{old} is not served on `accept = {public}`, which the internet may reach"),
             help,
         ),
     }
+}
+
+/// What to warn of for as long as a service runs that has `acceptAnywhere`; `None`: it exposes nothing.
+pub(crate) fn exposed(service: &Service) -> Option<String> {
+    let min = service.accepted_tls()?.version_min?;
+    let public = service.accept.iter().find(|endpoint| is_public(endpoint))?;
+    (service.accept_anywhere && min < LOWEST).then(|| {
+        let old = version_name(min);
+        format!(
+            "{old} is served to every client that reaches `accept = {public}`; it can be broken"
+        )
+    })
 }
 
 /// TLS with clients.

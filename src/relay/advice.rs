@@ -92,6 +92,26 @@ pub(crate) fn no_hello(waited: Duration, common: &Common) {
     );
 }
 
+/// Warns that a client does not begin with TLS, though it must: it may wait for a greeting.
+pub(crate) fn silent_client(waited: Duration, common: &Common) {
+    let (service, seconds) = (&common.config().name, waited.as_secs());
+    warning!(
+        common.log,
+        "Service [{service}]: the client has said nothing for {seconds} s, and acceptTLS = yes waits for its TLS. If \
+         the program begins in plain, with or without STARTTLS, set \"acceptTLS = auto\""
+    );
+}
+
+/// Warns that a client begins in plain where it must begin with TLS.
+pub(crate) fn plain_client(common: &Common) {
+    let service = &common.config().name;
+    warning!(
+        common.log,
+        "Service [{service}]: the client speaks plain, and acceptTLS = yes wants TLS from the first byte: switch \
+         that on in the program, or set \"acceptTLS = auto\""
+    );
+}
+
 /// Warns that the server answered the ClientHello with a plain-text greeting.
 pub(crate) fn plain_greeting(protocol: Protocol, common: &Common) {
     let (service, word) = (&common.config().name, name(protocol));
@@ -120,13 +140,13 @@ pub(crate) fn own_tls(how: OwnTls, common: &Common, resources: &Resources) {
         OwnTls::Handshake => warning!(
             common.log,
             "Service [{service}]: the local client speaks TLS itself, inside the TLS that adit adds: switch \
-             encryption off in the program (no SSL/TLS, no STARTTLS)"
+             encryption off in the program (no SSL/TLS, no STARTTLS), or set \"acceptTLS = auto\""
         ),
         OwnTls::Starttls => notice!(
             common.log,
             "Service [{service}]: the local client asks for TLS itself (STARTTLS or STLS), but adit already \
              encrypts for it: switch encryption off in the program (fetchmail: sslproto ''; mutt, neomutt: \
-             ssl_force_tls=no; aerc: imap+insecure)"
+             ssl_force_tls=no; aerc: imap+insecure), or set \"acceptTLS = auto\""
         ),
     }
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::advice::{self, Silence};
 use super::end::{End, Reading, Received};
-use super::step::{Context, Ending, Next, broken};
+use super::step::{Common, Context, Ending, Next, broken};
+use crate::config::Beginning;
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};
@@ -72,9 +73,10 @@ impl Handshaking {
             deadline: context.resources.now + context.common.config().timeouts.busy,
             // The accepting side waits for the ClientHello.
             began: side == Side::Front,
+            // In server mode clients are strangers, and silent ones are no news.
             silence: match side {
-                Side::Back => Silence::begin(context.resources.now),
-                Side::Front => Silence::none(),
+                Side::Front if !insists(context.common) => Silence::none(),
+                Side::Front | Side::Back => Silence::begin(context.resources.now),
             },
         })
     }
@@ -145,9 +147,19 @@ impl Handshaking {
         // Its first words may wait for this thread.
         if !end.readable() && self.silence.is_long(now, self.deadline) {
             let began = self.deadline - common.config().timeouts.busy;
-            advice::no_hello(now.saturating_duration_since(began), common);
+            let waited = now.saturating_duration_since(began);
+            match self.side {
+                Side::Front => advice::silent_client(waited, common),
+                Side::Back => advice::no_hello(waited, common),
+            }
         }
     }
+}
+
+/// Whether this is client mode and the client must begin with TLS.
+fn insists(common: &Common) -> bool {
+    let config = common.config();
+    config.client && config.beginning() == Some(Beginning::AtOnce)
 }
 
 /// stunnel's name for the operation.
@@ -189,6 +201,14 @@ fn advance(
                 (side, said, context.common.config().protocol)
             {
                 advice::plain_greeting(protocol, context.common);
+            }
+            // No TLS record begins with a letter.
+            let first = end.input.bytes().first();
+            if side == Side::Front
+                && first.is_some_and(u8::is_ascii_alphanumeric)
+                && insists(context.common)
+            {
+                advice::plain_client(context.common);
             }
             failed(failure.kind(), context);
             Err(Ending::of(&failure, side))

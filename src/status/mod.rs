@@ -66,6 +66,9 @@ pub(crate) struct GenerationStatus {
     pub workers: Vec<WorkerStatus>,
     /// Its services, in the order of the file.
     pub services: Vec<ServiceStatus>,
+    /// What is dangerous for as long as it runs.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A worker.
@@ -226,6 +229,7 @@ pub(crate) mod tests {
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,
                 }],
+                warnings: vec!["Service [smtp]: TLSv1 is served to every client".into()],
             }],
         }
     }

@@ -32,6 +32,9 @@ impl fmt::Display for Status {
             f.write_str(&workers(&generation.workers))?;
             f.write_char('\n')?;
             f.write_str(&services(&generation.services))?;
+            for warning in &generation.warnings {
+                writeln!(f, "  Warning: {}", warning.escape_debug())?;
+            }
         }
         Ok(())
     }
@@ -153,6 +156,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
 
   service  accepted  active   new  resumed  failed  no upstream  to back  to front
   smtp         4711      12  1000     3700      15            1   1023 B   3.0 GiB
+  Warning: Service [smtp]: TLSv1 is served to every client
 ";
         assert_eq!(example().to_string(), expected);
     }

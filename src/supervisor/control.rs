@@ -271,6 +271,7 @@ pub(super) fn shown(
             .map(|index| WorkerStatus::of(board, index))
             .collect(),
         services: generation.names.iter().enumerate().map(service).collect(),
+        warnings: generation.warnings.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::carried::Carried;
 use super::vault::Vault;
-use crate::config::Config;
+use crate::config::{self, Config, Service};
 use crate::helper::Contacts;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -41,6 +41,8 @@ pub(super) struct Generation {
     pub board: OwnedFd,
     /// The names of its services.
     pub names: Vec<String>,
+    /// What `status` warns of.
+    pub warnings: Vec<String>,
     /// How long it may drain.
     pub drain_timeout: Option<Duration>,
     /// When its master was forked.
@@ -126,6 +128,7 @@ impl Generation {
             scoreboard,
             board,
             names: config.services.iter().map(|s| s.name.clone()).collect(),
+            warnings: config.services.iter().filter_map(warning).collect(),
             drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
         })
@@ -153,4 +156,9 @@ impl Generation {
             self.kill();
         }
     }
+}
+/// What is dangerous about a service for as long as it runs.
+fn warning(service: &Service) -> Option<String> {
+    let text = config::exposed(service)?;
+    Some(format!("Service [{}]: {text}", service.name))
 }

@@ -138,6 +138,8 @@ struct SavedGeneration {
     board: RawFd,
     workers: usize,
     names: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
     /// Whether it serves; otherwise it drains, for so many milliseconds more.
     serves: bool,
     drains: Option<u64>,
@@ -251,6 +253,7 @@ impl SavedGeneration {
             board: kept.keep(generation.board.as_fd())?,
             workers: generation.scoreboard.workers(),
             names: generation.names.clone(),
+            warnings: generation.warnings.clone(),
             serves: decider.state(generation.number) == Some(State::Serving),
             drains: drains.and_then(|left| left.as_millis().try_into().ok()),
             drain_timeout: generation.drain_timeout,
@@ -276,6 +279,7 @@ impl SavedGeneration {
             scoreboard: Scoreboard::taken_over(&board, self.workers, self.names.len())?,
             board,
             names: self.names,
+            warnings: self.warnings,
             drain_timeout: self.drain_timeout,
             since: UNIX_EPOCH + Duration::from_secs(self.since),
         })

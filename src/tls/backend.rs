@@ -1,6 +1,8 @@
 //! Which library serves an end of a service: rustls wherever it can, s2n-tls only where the versions or
 //! the suites that are asked for leave no other. Never in here: a file, a call of either library.
 
+use std::fmt;
+
 use super::hello::Version;
 use super::s2n::policies;
 use super::{Wanted, ciphers};
@@ -14,6 +16,15 @@ pub(crate) enum Backend {
     /// TLS 1.0 and later, also CBC, RSA key exchange and DHE. Only a process that serves nothing else
     /// enters it.
     S2n,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Rustls => "rustls",
+            Backend::S2n => "s2n-tls, in workers of their own",
+        })
+    }
 }
 
 /// A library, and why it is that one.
@@ -114,7 +125,7 @@ fn choose(options: &TlsOptions, names: OptionNames) -> Choice {
     }
     Choice {
         backend: Backend::Rustls,
-        reason: "rustls serves all that is asked for".into(),
+        reason: "it serves all that is asked for".into(),
     }
 }
 
@@ -138,9 +149,9 @@ mod tests {
     fn rustls_serves_wherever_it_can() {
         use Backend::{Rustls, S2n};
         for (min, max, ciphers, expected, reason) in [
-            (None, None, None, Rustls, "rustls serves"),
-            (Some(V1_2), Some(V1_3), None, Rustls, "rustls serves"),
-            (None, Some(V1_2), Some("HIGH"), Rustls, "rustls serves"),
+            (None, None, None, Rustls, "it serves"),
+            (Some(V1_2), Some(V1_3), None, Rustls, "it serves"),
+            (None, Some(V1_2), Some("HIGH"), Rustls, "it serves"),
             (
                 Some(V1_0),
                 None,

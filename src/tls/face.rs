@@ -172,4 +172,13 @@ impl Stream {
             Stream::S2n(_) => unreachable!("the stream is by s2n-tls"),
         }
     }
+
+    /// s2n's one.
+    #[cfg(test)]
+    pub(super) fn by_s2n(&mut self) -> &mut s2n::Stream {
+        match self {
+            Stream::Rustls(_) => unreachable!("the stream is by rustls"),
+            Stream::S2n(stream) => stream,
+        }
+    }
 }

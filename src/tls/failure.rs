@@ -162,6 +162,8 @@ pub(super) enum Offence {
     WeakKey(usize),
     /// As above, another kind of key.
     UnusableKey(String),
+    /// The group of the server's key exchange has less than 2048 bits.
+    WeakGroup,
     /// The signature is not by the certificate's key.
     BadSignature,
     HttpRequest,
@@ -178,6 +180,8 @@ pub(super) enum Offence {
     InvalidServerName,
     Vanished,
     KeysExhausted,
+    /// The peer has closed its half, and this cipher cannot go on with the other.
+    ClosedBoth,
     /// As much as one key of 3DES may encrypt.
     TripleDesExhausted,
     NoServerName,
@@ -242,6 +246,12 @@ impl Offence {
                 Fault::Peer,
                 key_kinds::TAKEN,
                 Certificate,
+            ),
+            Offence::WeakGroup => (
+                "dh key too small",
+                Fault::Peer,
+                "adit takes Diffie-Hellman groups of 2048 bits and more: the server needs a larger one (2048 bits), or leave it out here with `ciphers = ALL:!DH`",
+                Negotiation,
             ),
             Offence::BadSignature => (
                 "bad signature",
@@ -314,6 +324,12 @@ impl Offence {
                 "sequence numbers used up",
                 Fault::Unsure,
                 "TLS 1.2 cannot renew its keys: connect again, or use TLS 1.3",
+                Protocol,
+            ),
+            Offence::ClosedBoth => (
+                "protocol is shutdown",
+                Fault::Unsure,
+                "the peer closed its side, which with this old cipher closes ours too: the rest of the data is lost; see ciphers",
                 Protocol,
             ),
             Offence::TripleDesExhausted => (

@@ -97,13 +97,35 @@ fn client(version: &str) -> Context {
 static ENDS: LazyLock<[Context; 4]> =
     LazyLock::new(|| [server(""), server(V1_2), client(""), client(V1_2)]);
 
+/// The same where s2n-tls serves.
+static OLD_ENDS: LazyLock<[Context; 4]> = LazyLock::new(|| {
+    const OLD: &str = "ciphers = ECDHE-ECDSA-AES128-SHA:AES128-SHA:DHE-RSA-AES128-SHA";
+    let until_1_2 = format!("{OLD}\nsslVersionMax = TLSv1.2");
+    [
+        server(OLD),
+        server(&until_1_2),
+        client(OLD),
+        client(&until_1_2),
+    ]
+});
+
+/// A handshake by rustls; see [`heard`].
+pub(crate) fn hellos(input: &[u8]) {
+    heard(&ENDS, input);
+}
+
+/// A handshake by s2n-tls; see [`heard`].
+pub(crate) fn old_hellos(input: &[u8]) {
+    heard(&OLD_ENDS, input);
+}
+
 /// The first byte tells the end that hears (its two lowest bits), whether what follows is wrapped into
 /// handshake records (bit 2), and how it is cut into pieces (the rest).
-pub(crate) fn hellos(input: &[u8]) {
+fn heard(ends: &[Context; 4], input: &[u8]) {
     let Some((&how, words)) = input.split_first() else {
         return;
     };
-    let end = &ENDS[usize::from(how & 3)];
+    let end = &ends[usize::from(how & 3)];
     let mut wrapped = Vec::new();
     let words = match how & 4 {
         0 => words,

@@ -1,23 +1,37 @@
-//! The peer's certificates in its Certificate message, which s2n-tls hands out only where it has verified
-//! them itself. Up to TLS 1.2 a server's message is not encrypted, so it is read from the records on their
-//! way to s2n. Never in here: a verdict.
+//! What a server says in a handshake, as a client needs it: its random, and its certificates, which
+//! s2n-tls hands out only where it has verified them itself. They are read from the records on their way
+//! to s2n: up to TLS 1.2 these are not encrypted, and for TLS 1.3 s2n tells the secret. Never in here: a
+//! verdict.
+
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce,
+    UnboundKey,
+};
+use aws_lc_rs::hkdf;
+use zeroize::Zeroizing;
 
 use super::bindings::Stop;
+use super::store::Length;
 use crate::tls::record::HEADER;
 
-/// The content types of records, and the type of the message.
+/// The content types of records, and the types of messages.
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
 /// A server's first flight that is longer is refused: in bytes. s2n takes messages of 64 KiB.
 const MAX_HEARD: usize = 128 << 10;
 
-/// What a server says before anything is encrypted, as handshake messages.
+/// What a server says in a handshake.
 #[derive(Default)]
 pub(super) struct Heard {
+    /// Handshake messages that are not encrypted.
     messages: Vec<u8>,
-    /// The rest is encrypted.
+    /// The rest of them is.
     over: bool,
+    /// Records of TLS 1.3 that are.
+    encrypted: Vec<u8>,
 }
 
 impl Heard {
@@ -27,18 +41,21 @@ impl Heard {
     /// They are too many.
     pub(super) fn push(&mut self, records: &[u8]) -> Result<(), Stop> {
         let mut rest = records;
-        while let (Some([kind, _, _, high, low]), false) = (rest.first_chunk::<HEADER>(), self.over)
-        {
+        while let Some([kind, _, _, high, low]) = rest.first_chunk::<HEADER>() {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
             let body = rest.get(HEADER..HEADER + length).unwrap_or_default();
             match *kind {
-                HANDSHAKE => self.messages.extend_from_slice(body),
+                HANDSHAKE if !self.over => self.messages.extend_from_slice(body),
                 CHANGE_CIPHER_SPEC => self.over = true,
+                APPLICATION_DATA => {
+                    let record = rest.get(..HEADER + length).unwrap_or_default();
+                    self.encrypted.extend_from_slice(record);
+                }
                 _ => {}
             }
             rest = rest.get(HEADER + length..).unwrap_or_default();
         }
-        match self.messages.len() > MAX_HEARD {
+        match self.messages.len() + self.encrypted.len() > MAX_HEARD {
             true => Err(Stop::Failed {
                 name: "too long a flight",
                 by_peer: true,
@@ -49,15 +66,111 @@ impl Heard {
 
     /// The certificates, the server's own first; `None`: they have not come.
     pub(super) fn chain(&self) -> Option<Vec<Vec<u8>>> {
-        let mut rest = &self.messages[..];
-        loop {
-            let (kind, behind) = rest.split_first()?;
-            let (message, behind) = block(behind)?;
-            if *kind == CERTIFICATE {
-                return list(block(message)?.0);
-            }
+        list(block(self.message(CERTIFICATE)?)?.0)
+    }
+
+    /// The server's random; `None`: it has not come.
+    pub(super) fn random(&self) -> Option<[u8; 32]> {
+        self.message(SERVER_HELLO)?.get(2..)?.first_chunk().copied()
+    }
+
+    fn message(&self, wanted: u8) -> Option<&[u8]> {
+        message(&self.messages, wanted)
+    }
+
+    /// The certificates of a TLS 1.3 server, by its handshake traffic secret and the suite.
+    pub(super) fn encrypted_chain(&self, secret: &[u8], suite: u16) -> Option<Vec<Vec<u8>>> {
+        let mut keys = Keys::new(secret, suite)?;
+        let mut messages = Vec::new();
+        let mut rest = &self.encrypted[..];
+        while let Some((head, behind)) = rest.split_first_chunk::<HEADER>() {
+            let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
+            let (body, behind) = behind.split_at_checked(length)?;
+            messages.extend(keys.open(*head, body.to_vec())?);
             rest = behind;
         }
+        let certificate = message(&messages, CERTIFICATE)?;
+        // Behind the request's context, which is empty (RFC 8446, section 4.4.2).
+        let (context, entries) = certificate.split_first()?;
+        let (mut entries, _) = block(entries.get(usize::from(*context)..)?)?;
+        let mut chain = Vec::new();
+        while !entries.is_empty() {
+            let (one, behind) = block(entries)?;
+            let (length, extensions) = behind.split_first_chunk()?;
+            entries = extensions.get(usize::from(u16::from_be_bytes(*length))..)?;
+            chain.push(one.to_vec());
+        }
+        Some(chain)
+    }
+}
+
+/// What opens a TLS 1.3 server's handshake records.
+struct Keys {
+    key: LessSafeKey,
+    iv: [u8; NONCE_LEN],
+    sequence: u64,
+}
+
+impl Keys {
+    /// RFC 8446, section 7.3.
+    fn new(secret: &[u8], suite: u16) -> Option<Self> {
+        let (hash, cipher): (_, &Algorithm) = match suite {
+            0x1301 => (hkdf::HKDF_SHA256, &AES_128_GCM),
+            0x1302 => (hkdf::HKDF_SHA384, &AES_256_GCM),
+            0x1303 => (hkdf::HKDF_SHA256, &CHACHA20_POLY1305),
+            _ => return None,
+        };
+        let secret = hkdf::Prk::new_less_safe(hash, secret);
+        let mut key = Zeroizing::new(vec![0; cipher.key_len()]);
+        expand(&secret, b"key", &mut key)?;
+        let mut iv = [0; NONCE_LEN];
+        expand(&secret, b"iv", &mut iv)?;
+        Some(Self {
+            key: LessSafeKey::new(UnboundKey::new(cipher, &key).ok()?),
+            iv,
+            sequence: 0,
+        })
+    }
+
+    /// The handshake messages in a record.
+    fn open(&mut self, head: [u8; HEADER], mut body: Vec<u8>) -> Option<Vec<u8>> {
+        let mut nonce = self.iv;
+        for (byte, of_sequence) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
+            *byte ^= of_sequence;
+        }
+        self.sequence += 1;
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(head), &mut body)
+            .ok()?;
+        // The content type stands behind, and zeros behind that (section 5.4).
+        let end = plain.iter().rposition(|byte| *byte != 0)?;
+        match plain[end] {
+            HANDSHAKE => Some(plain[..end].to_vec()),
+            _ => Some(Vec::new()),
+        }
+    }
+}
+
+/// HKDF-Expand-Label without a context (RFC 8446, section 7.1).
+fn expand(secret: &hkdf::Prk, label: &[u8], output: &mut [u8]) -> Option<()> {
+    let length = (output.len() as u16).to_be_bytes();
+    let label_length = [(b"tls13 ".len() + label.len()) as u8];
+    let info: [&[u8]; 5] = [&length, &label_length, b"tls13 ", label, &[0]];
+    let expanded = secret.expand(&info, Length(output.len())).ok()?;
+    expanded.fill(output).ok()
+}
+
+/// The content of the first whole message of this type.
+fn message(mut messages: &[u8], wanted: u8) -> Option<&[u8]> {
+    loop {
+        let (kind, behind) = messages.split_first()?;
+        let (message, behind) = block(behind)?;
+        if *kind == wanted {
+            return Some(message);
+        }
+        messages = behind;
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::bindings::{Connection, Stop};
 use super::chain::{self, Heard};
+use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
 use super::policies::{self, POLICIES, TLS13, Unserved};
 use super::store::Peer;
@@ -18,7 +19,7 @@ use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
 use crate::tls::failure::{During, Failure, Offence, garbage};
-use crate::tls::hello::{self, Hello, Reading};
+use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::{Negotiated, age, alerts, ciphers, notes};
 
@@ -28,13 +29,15 @@ pub(crate) struct Handshake {
     state: State,
     /// The peer's certificate is compared with it, and a client's sessions are kept under it.
     name: Option<ServerName<'static>>,
-    /// What a client has heard of a server whose certificate it verifies.
+    /// What a client has heard of its server.
     heard: Option<Heard>,
+    traces: Traces,
 }
 
 enum State {
-    /// A server without a whole hello.
-    Waits,
+    /// A server without a whole hello: how much of it was whole records when it was last looked at, in
+    /// bytes, so that one that comes in small pieces is not read again for each.
+    Waits(usize),
     Shakes(Connection),
 }
 
@@ -56,9 +59,10 @@ impl Handshake {
     pub(super) fn accept(context: Arc<Context>) -> Self {
         Self {
             context,
-            state: State::Waits,
+            state: State::Waits(0),
             name: None,
             heard: None,
+            traces: Traces::default(),
         }
     }
 
@@ -82,12 +86,12 @@ impl Handshake {
             // One that is too old or broken costs a full handshake.
             let _ = connection.resume(&session);
         }
-        let heard = context.verifier.judges().then(Heard::default);
         Ok(Self {
             context,
             state: State::Shakes(connection),
             name,
-            heard,
+            heard: Some(Heard::default()),
+            traces: Traces::default(),
         })
     }
 
@@ -122,18 +126,29 @@ impl Handshake {
     }
 
     fn go_on(mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(usize, Turn), Broken> {
-        let mut connection = match std::mem::replace(&mut self.state, State::Waits) {
+        let mut connection = match std::mem::replace(&mut self.state, State::Waits(0)) {
             State::Shakes(connection) => connection,
-            State::Waits => match self.admit(input, output)? {
-                Some(connection) => connection,
-                None => return Ok((0, Turn::More(self))),
-            },
+            State::Waits(seen) => {
+                let whole = whole_records(input);
+                let may_be_one = matches!(input, [22, 3, ..] | [0x80..=0xff, _, 1, ..]);
+                let admitted = match may_be_one && whole == seen && input.len() < MAX_HELLO {
+                    true => None,
+                    false => self.admit(input, output)?,
+                };
+                let Some(connection) = admitted else {
+                    self.state = State::Waits(whole);
+                    return Ok((0, Turn::More(self)));
+                };
+                connection
+            }
         };
         let start = output.len();
         let mut used = 0;
         loop {
             let whole = whole_records(&input[used..]);
+            let before = output.len();
             let (more, result) = connection.negotiate(&input[used..used + whole], output);
+            self.trace(&input[used..used + more], &output[before..]);
             if let Some(heard) = &mut self.heard {
                 let heard = heard.push(&input[used..used + more]);
                 heard.map_err(|stop| Broken::by(Offence::from_s2n(stop)))?;
@@ -256,12 +271,18 @@ impl Handshake {
     fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         let verifier = &self.context.verifier;
+        if !verifier.judges() {
+            verifier.note_that_nothing_is_verified();
+            return connection.accept_chain().map_err(internal);
+        }
         let chain = match &self.heard {
-            Some(heard) => heard.chain(),
-            None if self.context.is_client() => {
-                verifier.note_that_nothing_is_verified();
-                return connection.accept_chain().map_err(internal);
+            Some(heard) if connection.version() == TLS13 => {
+                let secret = connection.take_server_secret();
+                connection
+                    .suite()
+                    .and_then(|suite| heard.encrypted_chain(&secret, suite))
             }
+            Some(heard) => heard.chain(),
             None => connection
                 .client_chain()
                 .and_then(|list| chain::list(&list)),
@@ -309,7 +330,29 @@ impl Handshake {
         }
     }
 
-    fn finish(self, mut connection: Connection) -> Result<Stream, Broken> {
+    /// Keeps what a half-closed connection needs later.
+    fn trace(&mut self, input: &[u8], output: &[u8]) {
+        let Traces {
+            client_random,
+            server_random,
+            sent,
+            received,
+        } = &mut self.traces;
+        *received = input.last_chunk().copied().or(*received);
+        *sent = output.last_chunk().copied().or(*sent);
+        // The first message of each side is a hello: behind two headers and a version.
+        let first = match self.context.is_client() {
+            true => client_random,
+            false => server_random,
+        };
+        if first.is_none() {
+            *first = output
+                .get(HEADER + 6..)
+                .and_then(|rest| rest.first_chunk().copied());
+        }
+    }
+
+    fn finish(mut self, mut connection: Connection) -> Result<Stream, Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         let suite = connection.suite().and_then(policies::find);
         let suite = suite.ok_or_else(|| internal("no suite"))?;
@@ -321,17 +364,27 @@ impl Handshake {
             resumed: connection.is_resumed(),
             group: connection.group().map(ciphers::group_by_name),
         };
+        drop(connection.take_server_secret());
         if let Role::Client { sessions } = &self.context.role
             && version < TLS13
             && let Some(session) = connection.session()
         {
             sessions.keep(Peer::of(self.name.as_ref()), session);
         }
+        match &self.heard {
+            Some(heard) => self.traces.server_random = heard.random(),
+            None => self.traces.client_random = connection.client_random(),
+        }
         connection.free_handshake();
         connection.release_buffers();
-        let client = self.context.is_client();
+        let halves = Halves::new(&self.traces, version, suite.code, self.context.is_client());
+        let peer = Peer::of(self.name.as_ref());
+        let keeps = self
+            .context
+            .is_client()
+            .then(|| (Arc::clone(&self.context), peer));
         Ok(Stream::new(
-            connection, client, version, suite.code, negotiated,
+            connection, suite.code, negotiated, halves, keeps,
         ))
     }
 }

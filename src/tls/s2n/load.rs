@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::bindings::{Ask, Config, Identity};
-use super::policies::{self, Allowed, Authentication, BadList, TLS12, TLS13};
+use super::policies::{self, Allowed, Authentication, BadList, TLS13};
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
 use crate::config::TlsOptions;
@@ -46,7 +46,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<Context>, Problem> {
     let Parts {
         options,
-        mut allowed,
+        allowed,
         terms,
         client,
         key,
@@ -56,13 +56,6 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     } = parts;
     let names = terms.names;
     super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
-    if client && verifier.judges() && allowed.high == TLS13 {
-        // See `chain`.
-        allowed.high = TLS12;
-        let text = "with verification, TLS 1.2 is the latest version that is spoken with a server \
-                    where s2n-tls serves";
-        problems.push(Problem::note(names.version_max(), text.into()));
-    }
     let authentication = match &key {
         Some((key, _)) => kind_of(key).ok_or_else(|| {
             let text =
@@ -90,8 +83,8 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         true => allowed.offer(options.ciphers.is_some()),
         false => &policies::POLICIES[0],
     };
-    if client && options.ciphers.is_some() {
-        tell_besides(policy, &allowed, names, problems);
+    if options.ciphers.is_some() {
+        tell_limits(client, policy, &allowed, names, problems);
     }
     let resumes = client || ask == Ask::No;
     let configs = Configs {
@@ -99,6 +92,7 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         own,
         ask,
         tickets: resumes && !options.no_ticket,
+        judges: verifier.judges(),
         store: (!client && resumes).then(|| {
             let words = resumption.sessions.clone();
             Arc::new(SharedSessions::of_s2n(words, identity))
@@ -187,8 +181,10 @@ fn refusal(list: &str, bad: BadList) -> String {
     }
 }
 
-/// A client offers a whole policy: what it offers besides is told, and refused where a server takes it.
-fn tell_besides(
+/// s2n takes no list. A client offers a whole policy: what it offers besides is refused where a server
+/// takes it. A server goes by a policy's order: a client for which that gives nothing allowed is refused.
+fn tell_limits(
+    client: bool,
     policy: &policies::Policy,
     allowed: &Allowed,
     names: OptionNames,
@@ -198,11 +194,18 @@ fn tell_besides(
     if besides.is_empty() {
         return;
     }
-    let text = format!(
-        "s2n-tls has no list of its own that is as short: adit offers {} as well, and ends the \
-         handshake where a server takes one of them",
-        besides.join(", ")
-    );
+    let text = match client {
+        true => format!(
+            "s2n-tls has no list that is as short: adit offers {} as well, and ends the handshake where \
+             the server takes one of them",
+            besides.join(", ")
+        ),
+        false => {
+            "s2n-tls goes by an order of its own: a client that offers other suites as well may be \
+                  refused, though it has one of these"
+                .into()
+        }
+    };
     problems.push(Problem::note(names.ciphers(), text));
 }
 
@@ -233,6 +236,8 @@ pub(super) struct Configs {
     own: Option<Arc<Identity>>,
     ask: Ask,
     tickets: bool,
+    /// The peer's chain matters.
+    judges: bool,
     store: Option<Arc<SharedSessions>>,
     /// A server's.
     keys: Option<TicketKeys>,
@@ -268,12 +273,18 @@ impl Configs {
             config.set_identity(Arc::clone(own))?;
         }
         config.ask_for_certificate(self.ask)?;
+        let Some(keys) = &self.keys else {
+            if self.tickets {
+                config.keep_tickets()?;
+            }
+            if self.judges {
+                config.keep_server_secret()?;
+            }
+            return Ok(config);
+        };
         if self.tickets {
             config.use_tickets(TICKETS)?;
         }
-        let Some(keys) = &self.keys else {
-            return Ok(config);
-        };
         config.set_dh_parameters(FFDHE2048)?;
         if let Some(store) = &self.store {
             let store: Arc<SharedSessions> = Arc::clone(store);
@@ -291,7 +302,7 @@ impl Configs {
 }
 
 /// RFC 7919, appendix A.1: a group with a safe prime, which no peer has to test.
-const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
+pub(super) const FFDHE2048: &CStr = c"-----BEGIN DH PARAMETERS-----
 MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
 +8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
 87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7

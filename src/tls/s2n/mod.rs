@@ -2,16 +2,18 @@
 //! RC4 where it is named. Never in here: s2n's own trust (the chain is judged by `verification`), a
 //! socket, a sleep, SSLv3.
 //!
-//! * `bindings`: the calls of the C library, all of them;
+//! * `bindings`: the calls of C libraries, all of them;
 //! * `policies`: its suites, its policies, and which of them a service allows;
 //! * `load`: from a service's options to a configuration;
 //! * `chain`: the peer's certificates;
 //! * `handshake`, `stream`: a connection, behind the same face as rustls' is;
+//! * `halves`: a half-closed connection, which s2n does not go on with;
 //! * `store`: sessions by identifier, which all processes share;
 //! * `offences`: its errors in our words.
 
 mod bindings;
 mod chain;
+mod halves;
 mod handshake;
 mod load;
 mod offences;
@@ -29,7 +31,7 @@ use super::backend::Terms;
 use super::failure::Failure;
 use super::verification::Verifier;
 use policies::Authentication;
-use store::ClientSessions;
+use store::{ClientSessions, Peer, Session};
 
 pub(super) use handshake::{Handshake, Turn};
 pub(super) use load::{Parts, allowed, load};
@@ -86,6 +88,13 @@ impl Context {
         send: bool,
     ) -> Result<Handshake, Failure> {
         Handshake::connect(Arc::clone(self), name, send)
+    }
+
+    /// Keeps tickets that a server gave.
+    fn keep_tickets(&self, peer: &Peer, tickets: Vec<Session>) {
+        if let Role::Client { sessions } = &self.role {
+            sessions.keep_tickets(peer.clone(), tickets);
+        }
     }
 
     fn is_client(&self) -> bool {

@@ -29,6 +29,8 @@ impl Offence {
             "S2N_ERR_ECDHE_UNSUPPORTED_CURVE" | "S2N_ERR_INVALID_SUPPORTED_GROUP" => {
                 Offence::NoSharedGroup
             }
+            // It is how s2n says that they are too small, or nonsense.
+            "S2N_ERR_DH_PARAMS_CREATE" => Offence::WeakGroup,
             "S2N_ERR_DECRYPT" | "S2N_ERR_CBC_VERIFY" => Offence::BadRecordMac,
             "S2N_ERR_RECORD_LENGTH_TOO_LARGE"
             | "S2N_ERR_FRAGMENT_LENGTH_TOO_LARGE"

@@ -3,8 +3,11 @@
 //! policy is looked for whose choice the service allows. Never in here: a policy that knows SSLv3; RC4,
 //! unless the service names it.
 
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
-use std::ffi::CStr;
 
 use rustls::CipherSuite;
 
@@ -12,6 +15,8 @@ use crate::config::TlsVersion;
 use crate::tls::cipher_list;
 use crate::tls::hello::{self, Hello};
 use crate::tls::suites;
+pub(in crate::tls) use table::{Authentication, POLICIES, Policy, RC4, SUITES, Suite, TRIPLE_DES};
+use table::{Exchange, HYBRIDS};
 
 /// s2n's number of a version: 31 is TLS 1.0, 34 is TLS 1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,232 +66,6 @@ impl Version {
         }
     }
 }
-
-impl Suite {
-    /// Whether a version below TLS 1.3 has it.
-    pub(in crate::tls) fn is_old(&self) -> bool {
-        self.since < TLS13
-    }
-}
-
-/// How the two sides come to their secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exchange {
-    Rsa,
-    Dhe,
-    Ecdhe,
-    /// TLS 1.3 has it outside of the suite.
-    Any,
-}
-
-/// Whose signature, or key, the suite asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tls) enum Authentication {
-    Rsa,
-    Ecdsa,
-    Any,
-}
-
-/// A suite that s2n has.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::tls) struct Suite {
-    pub(in crate::tls) code: u16,
-    /// OpenSSL's name.
-    pub(in crate::tls) name: &'static str,
-    /// OpenSSL's count of the bits of its key.
-    pub(in crate::tls) bits: u16,
-    exchange: Exchange,
-    authentication: Authentication,
-    /// The first version that has it.
-    since: Version,
-}
-
-const fn suite(
-    code: u16,
-    name: &'static str,
-    bits: u16,
-    exchange: Exchange,
-    authentication: Authentication,
-    since: Version,
-) -> Suite {
-    Suite {
-        code,
-        name,
-        bits,
-        exchange,
-        authentication,
-        since,
-    }
-}
-
-/// The number of 3DES, which is closed after some data; see `stream`.
-pub(in crate::tls) const TRIPLE_DES: [u16; 3] = [0x000a, 0x0016, 0xc012];
-/// The numbers of RC4, which RFC 7465 forbids.
-pub(in crate::tls) const RC4: [u16; 2] = [0x0004, 0x0005];
-
-use Authentication::{Any as AnyKey, Ecdsa, Rsa as RsaKey};
-use Exchange::{Any, Dhe, Ecdhe, Rsa};
-
-/// Every suite of the policies below.
-pub(in crate::tls) static SUITES: [Suite; 31] = [
-    suite(0x1301, "TLS_AES_128_GCM_SHA256", 128, Any, AnyKey, TLS13),
-    suite(0x1302, "TLS_AES_256_GCM_SHA384", 256, Any, AnyKey, TLS13),
-    suite(
-        0xc02b,
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        128,
-        Ecdhe,
-        Ecdsa,
-        TLS12,
-    ),
-    suite(
-        0xc02f,
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        128,
-        Ecdhe,
-        RsaKey,
-        TLS12,
-    ),
-    suite(
-        0xc02c,
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        256,
-        Ecdhe,
-        Ecdsa,
-        TLS12,
-    ),
-    suite(
-        0xc030,
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        256,
-        Ecdhe,
-        RsaKey,
-        TLS12,
-    ),
-    suite(0xc009, "ECDHE-ECDSA-AES128-SHA", 128, Ecdhe, Ecdsa, TLS10),
-    suite(0xc013, "ECDHE-RSA-AES128-SHA", 128, Ecdhe, RsaKey, TLS10),
-    suite(
-        0xc023,
-        "ECDHE-ECDSA-AES128-SHA256",
-        128,
-        Ecdhe,
-        Ecdsa,
-        TLS12,
-    ),
-    suite(0xc027, "ECDHE-RSA-AES128-SHA256", 128, Ecdhe, RsaKey, TLS12),
-    suite(0xc00a, "ECDHE-ECDSA-AES256-SHA", 256, Ecdhe, Ecdsa, TLS10),
-    suite(0xc014, "ECDHE-RSA-AES256-SHA", 256, Ecdhe, RsaKey, TLS10),
-    suite(
-        0xc024,
-        "ECDHE-ECDSA-AES256-SHA384",
-        256,
-        Ecdhe,
-        Ecdsa,
-        TLS12,
-    ),
-    suite(0xc028, "ECDHE-RSA-AES256-SHA384", 256, Ecdhe, RsaKey, TLS12),
-    suite(0xc012, "ECDHE-RSA-DES-CBC3-SHA", 112, Ecdhe, RsaKey, TLS10),
-    suite(0x009c, "AES128-GCM-SHA256", 128, Rsa, RsaKey, TLS12),
-    suite(0x009d, "AES256-GCM-SHA384", 256, Rsa, RsaKey, TLS12),
-    suite(0x002f, "AES128-SHA", 128, Rsa, RsaKey, TLS10),
-    suite(0x003c, "AES128-SHA256", 128, Rsa, RsaKey, TLS12),
-    suite(0x0035, "AES256-SHA", 256, Rsa, RsaKey, TLS10),
-    suite(0x003d, "AES256-SHA256", 256, Rsa, RsaKey, TLS12),
-    suite(0x000a, "DES-CBC3-SHA", 112, Rsa, RsaKey, TLS10),
-    suite(0x009e, "DHE-RSA-AES128-GCM-SHA256", 128, Dhe, RsaKey, TLS12),
-    suite(0x009f, "DHE-RSA-AES256-GCM-SHA384", 256, Dhe, RsaKey, TLS12),
-    suite(0x0033, "DHE-RSA-AES128-SHA", 128, Dhe, RsaKey, TLS10),
-    suite(0x0067, "DHE-RSA-AES128-SHA256", 128, Dhe, RsaKey, TLS12),
-    suite(0x0039, "DHE-RSA-AES256-SHA", 256, Dhe, RsaKey, TLS10),
-    suite(0x006b, "DHE-RSA-AES256-SHA256", 256, Dhe, RsaKey, TLS12),
-    suite(0x0016, "DHE-RSA-DES-CBC3-SHA", 112, Dhe, RsaKey, TLS10),
-    suite(0x0005, "RC4-SHA", 128, Rsa, RsaKey, TLS10),
-    suite(0x0004, "RC4-MD5", 128, Rsa, RsaKey, TLS10),
-];
-
-/// One of s2n's policies: its name, and its suites in its order. Each speaks TLS 1.0 and later.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::tls) struct Policy {
-    pub(in crate::tls) name: &'static CStr,
-    suites: &'static [u16],
-    /// The groups of its key exchanges.
-    groups: &'static [u16],
-}
-
-const P256_TO_P521: &[u16] = &[23, 24, 25];
-const P256_AND_P384: &[u16] = &[23, 24];
-/// TLS 1.3 alone: SecP256r1MLKEM768 and X25519MLKEM768.
-const HYBRIDS: [u16; 2] = [0x11eb, 0x11ec];
-
-/// In the order in which they are tried. The first has everything but RC4 and ChaCha20; the others have
-/// less, for services that allow less. The last has RC4.
-pub(in crate::tls) static POLICIES: [Policy; 9] = [
-    Policy {
-        name: c"20260520_gcm",
-        suites: &[
-            0x1301, 0x1302, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xc009, 0xc013, 0xc023, 0xc027, 0xc00a,
-            0xc014, 0xc024, 0xc028, 0x009c, 0x009d, 0x002f, 0x003c, 0x0035, 0x003d, 0x000a, 0x009e,
-            0x009f, 0x0033, 0x0067, 0x0039, 0x006b,
-        ],
-        groups: P256_TO_P521,
-    },
-    Policy {
-        name: c"20260520",
-        suites: &[
-            0x1301, 0x1302, 0xc009, 0xc013, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xc023, 0xc027, 0xc00a,
-            0xc014, 0xc024, 0xc028, 0x002f, 0x009c, 0x009d, 0x003c, 0x0035, 0x003d, 0x000a, 0x0033,
-            0x009e, 0x009f, 0x0067, 0x0039, 0x006b,
-        ],
-        groups: P256_TO_P521,
-    },
-    Policy {
-        name: c"20170718_gcm",
-        suites: &[
-            0xc02f, 0xc030, 0xc013, 0xc027, 0xc014, 0xc028, 0x009c, 0x009d, 0x002f, 0x003c, 0x0035,
-            0x003d,
-        ],
-        groups: P256_AND_P384,
-    },
-    Policy {
-        name: c"ELBSecurityPolicy-FS-2018-06",
-        suites: &[
-            0xc02b, 0xc02f, 0xc023, 0xc027, 0xc009, 0xc013, 0xc02c, 0xc030, 0xc024, 0xc028, 0xc00a,
-            0xc014,
-        ],
-        groups: P256_AND_P384,
-    },
-    Policy {
-        name: c"20170816_healthcheck",
-        suites: &[0x0035, 0x002f],
-        groups: P256_AND_P384,
-    },
-    Policy {
-        name: c"20150306",
-        suites: &[
-            0xc02f, 0xc030, 0xc013, 0xc027, 0xc012, 0xc014, 0x009c, 0x003c, 0x002f, 0x000a,
-        ],
-        groups: P256_AND_P384,
-    },
-    Policy {
-        name: c"20150214",
-        suites: &[
-            0x009e, 0x0067, 0x0033, 0x0016, 0x009c, 0x003c, 0x002f, 0x000a,
-        ],
-        groups: P256_AND_P384,
-    },
-    Policy {
-        name: c"20150202",
-        suites: &[0x0067, 0x0033, 0x0016, 0x003c, 0x002f, 0x000a],
-        groups: P256_AND_P384,
-    },
-    Policy {
-        name: c"20141001",
-        suites: &[
-            0x0067, 0x0033, 0x0016, 0x003c, 0x002f, 0x000a, 0x0005, 0x0004,
-        ],
-        groups: P256_AND_P384,
-    },
-];
 
 /// The suite with this number.
 pub(in crate::tls) fn find(code: u16) -> Option<&'static Suite> {
@@ -354,14 +133,11 @@ pub(in crate::tls) fn default_suites(low: Version) -> BTreeSet<u16> {
 
 /// The suites of TLS 1.3 among these names, or all.
 pub(in crate::tls) fn tls13(names: Option<&str>) -> BTreeSet<u16> {
-    let suites = POLICIES[0].suites.iter().filter_map(|code| find(*code));
-    let suites = suites.filter(|suite| suite.since == TLS13);
-    suites
-        .filter(|suite| {
-            names.is_none_or(|names| names.split(':').any(|name| name.trim() == suite.name))
-        })
-        .map(|suite| suite.code)
-        .collect()
+    let suites = SUITES.iter().filter(|suite| !suite.is_old());
+    let named = |suite: &&Suite| {
+        names.is_none_or(|names| names.split(':').any(|name| name.trim() == suite.name))
+    };
+    suites.filter(named).map(|suite| suite.code).collect()
 }
 
 /// Names of suites, in the order of the policies.
@@ -382,13 +158,18 @@ impl Policy {
         suites.into_iter().any(|suite| suite.since == TLS13)
     }
 
-    /// How much of what is allowed it has, and how much it has besides.
-    fn fit(&self, allowed: &Allowed) -> (usize, usize) {
-        let spoken = |code: &u16| find(*code).is_some_and(|suite| suite.since <= allowed.high);
-        let suites = self.suites.iter().copied().filter(spoken);
-        let (fits, besides): (Vec<u16>, Vec<u16>) =
-            suites.partition(|code| allowed.suites.contains(code));
-        (fits.len(), besides.len())
+    /// How well it stands for what is allowed: what it has besides may be chosen, which ends a handshake.
+    fn fit(&self, allowed: &Allowed) -> i32 {
+        let old = self.suites.iter().filter_map(|code| find(*code));
+        let old = old.filter(|suite| suite.is_old() && suite.since <= allowed.high);
+        let score = old.map(|suite| match allowed.suites.contains(&suite.code) {
+            true => 1,
+            false => -2,
+        });
+        let mut tls13 = self.suites.iter().filter_map(|code| find(*code));
+        let tls13 = allowed.high == TLS13
+            && tls13.any(|suite| !suite.is_old() && allowed.suites.contains(&suite.code));
+        score.sum::<i32>() + if tls13 { 3 } else { 0 }
     }
 
     /// What it has besides what is allowed, by name.
@@ -417,17 +198,19 @@ impl Policy {
         let version = [TLS13, TLS12, TLS11, TLS10].into_iter().find(spoken);
         let version = version.filter(|version| *version <= offered)?;
         let has_group = hello.groups.as_ref().is_none_or(|groups| {
-            let hybrid = |group| version == TLS13 && HYBRIDS.contains(group);
+            let usable = |group: &&u16| version == TLS13 || !HYBRIDS.contains(group);
             groups
                 .iter()
-                .any(|group| self.groups.contains(group) || hybrid(group))
+                .filter(usable)
+                .any(|group| self.groups.contains(group))
         });
         let usable = |suite: &&Suite| {
             let exchange = match suite.exchange {
-                Ecdhe | Any => has_group,
-                Dhe | Rsa => true,
+                Exchange::Ecdhe | Exchange::Any => has_group,
+                Exchange::Dhe | Exchange::Rsa => true,
             };
-            let authentication = suite.authentication == AnyKey || suite.authentication == key;
+            let authentication =
+                suite.authentication == Authentication::Any || suite.authentication == key;
             let in_time = suite.since <= version && (suite.since == TLS13) == (version == TLS13);
             exchange && authentication && in_time && hello.suites.contains(&suite.code)
         };
@@ -495,20 +278,13 @@ impl Allowed {
         if !listed {
             return &POLICIES[0];
         }
-        let allowed = self.suites.iter().filter_map(|code| find(*code));
-        let wants_tls13 =
-            self.high == TLS13 && allowed.into_iter().any(|suite| suite.since == TLS13);
-        let rank = |policy: &&'static Policy| {
-            let (fits, besides) = policy.fit(self);
-            let versions = !wants_tls13 || policy.speaks_tls13();
-            // Nothing besides counts first: what is offered and not allowed may be chosen.
-            let exact = besides == 0 && versions;
-            (fits > 0, exact, fits, std::cmp::Reverse(besides))
+        let has_some = |policy: &&Policy| {
+            let mut suites = policy.suites.iter();
+            suites.any(|code| self.suites.contains(code))
         };
-        POLICIES
-            .iter()
-            .rev()
-            .max_by_key(rank)
+        let usable = POLICIES.iter().rev().filter(has_some);
+        usable
+            .max_by_key(|policy| policy.fit(self))
             .unwrap_or(&POLICIES[0])
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions that s2n resumes. Those of servers are in the memory that all processes share, sealed with a
 //! key that all of a service's processes derive from one secret; those of clients stay in the worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::{error::Unspecified, hkdf};
@@ -59,7 +59,8 @@ impl TicketKeys {
     }
 }
 
-struct Length(usize);
+/// How much is derived, in bytes.
+pub(super) struct Length(pub(super) usize);
 
 impl hkdf::KeyType for Length {
     fn len(&self) -> usize {
@@ -80,22 +81,50 @@ impl Peer {
 /// Servers remembered for each service, which connects to the few hosts that it names.
 const SERVERS: usize = 64;
 
-/// The latest session of each server, in this worker.
+/// TLS 1.3 tickets kept for each server, as for rustls.
+const TICKETS: usize = 64;
+
+/// What a session is made anew from.
+pub(super) type Session = Zeroizing<Vec<u8>>;
+
+/// The sessions of each server, in this worker.
 #[derive(Default)]
-pub(crate) struct ClientSessions(Mutex<HashMap<Peer, Zeroizing<Vec<u8>>>>);
+pub(crate) struct ClientSessions(Mutex<HashMap<Peer, Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    /// Up to TLS 1.2: the latest.
+    session: Option<Session>,
+    /// Of TLS 1.3: each is used once (RFC 8446, appendix C.4).
+    tickets: VecDeque<Session>,
+}
 
 impl ClientSessions {
-    pub(super) fn find(&self, peer: &Peer) -> Option<Zeroizing<Vec<u8>>> {
-        // A panicked thread left the map whole: every change is one insertion.
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(peer).cloned()
+    /// One to resume by.
+    pub(super) fn find(&self, peer: &Peer) -> Option<Session> {
+        // A panicked thread left the map whole: every change is one insertion or removal.
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = servers.get_mut(peer)?;
+        kept.tickets.pop_back().or_else(|| kept.session.clone())
     }
 
     pub(super) fn keep(&self, peer: Peer, session: Vec<u8>) {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sessions.len() >= SERVERS && !sessions.contains_key(&peer) {
-            sessions.clear();
+        self.with(peer, |kept| kept.session = Some(Zeroizing::new(session)));
+    }
+
+    pub(super) fn keep_tickets(&self, peer: Peer, tickets: Vec<Session>) {
+        self.with(peer, |kept| {
+            kept.tickets.extend(tickets);
+            let over = kept.tickets.len().saturating_sub(TICKETS);
+            kept.tickets.drain(..over);
+        });
+    }
+
+    fn with(&self, peer: Peer, change: impl FnOnce(&mut Kept)) {
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if servers.len() >= SERVERS && !servers.contains_key(&peer) {
+            servers.clear();
         }
-        sessions.insert(peer, Zeroizing::new(session));
+        change(servers.entry(peer).or_default());
     }
 }

@@ -3,9 +3,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::Context;
 use super::bindings::{Connection, Stop};
-use super::policies::{TLS13, TRIPLE_DES, Version};
+use super::halves::{Halves, MASTER, Reader, Writer};
+use super::policies::{TLS13, TRIPLE_DES};
+use super::store::Peer;
 use crate::tls::Negotiated;
 use crate::tls::failure::{During, Failure, Offence};
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT, MAX_PLAIN};
@@ -19,15 +23,7 @@ const OVERHEAD: usize = 192;
 /// still improbable.
 const TRIPLE_DES_LIMIT: u64 = 1 << 30;
 
-/// The content type of an alert.
-const ALERT: u8 = 21;
-
 /// An established connection.
-///
-/// Before TLS 1.3 s2n sends nothing more once it has seen the peer's close_notify, as RFC 5246 (section 7.2.1)
-/// has it. But peers that have said all still wait for the answer, and OpenSSL gives it. So an alert, which such
-/// a version shows by its content type, is taken for a close_notify and is kept from s2n until the last is said. It is
-/// not authenticated until then; a forged one does no more than a forged FIN, which ends that direction too.
 pub(crate) struct Stream {
     connection: Connection,
     client: bool,
@@ -37,14 +33,23 @@ pub(crate) struct Stream {
     early: u16,
     /// The peer's close_notify came.
     closed: bool,
-    /// Before TLS 1.3: the record with the peer's alert, which s2n has not seen yet.
-    alert: Vec<u8>,
     /// Our close_notify is out, or an error came: nothing more is sent.
     finished: bool,
     /// How much may still be sent, and received, in bytes; `None`: the cipher is not 3DES.
     left: Option<[u64; 2]>,
+    /// What a half-closed connection goes on with, where s2n does not.
+    halves: Option<Halves>,
+    writer: Option<Writer>,
+    reader: Option<Reader>,
+    /// Where a client's tickets are put.
+    keeps: Option<(Arc<Context>, Peer)>,
     negotiated: Negotiated,
 }
+
+/// Content types of records, and an alert.
+const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 
 const SENT: usize = 0;
 const RECEIVED: usize = 1;
@@ -60,19 +65,22 @@ impl fmt::Debug for Stream {
 impl Stream {
     pub(super) fn new(
         connection: Connection,
-        client: bool,
-        version: Version,
         suite: u16,
         negotiated: Negotiated,
+        halves: Option<Halves>,
+        keeps: Option<(Arc<Context>, Peer)>,
     ) -> Self {
         Self {
+            client: keeps.is_some(),
+            keeps,
+            tls13: connection.version() == TLS13,
             connection,
-            client,
-            tls13: version == TLS13,
+            halves,
+            writer: None,
+            reader: None,
             idle_records: 0,
             early: EARLY,
             closed: false,
-            alert: Vec::new(),
             finished: false,
             left: TRIPLE_DES.contains(&suite).then_some([TRIPLE_DES_LIMIT; 2]),
             negotiated,
@@ -100,9 +108,8 @@ impl Stream {
             match self.record(&mut input[consumed..]) {
                 Ok(None) => break,
                 Ok(Some((length, data))) => {
-                    if data > 0 {
-                        let start = consumed + HEADER;
-                        plain.push(start..start + data);
+                    if !data.is_empty() {
+                        plain.push(consumed + data.start..consumed + data.end);
                     }
                     consumed += length;
                 }
@@ -114,16 +121,27 @@ impl Stream {
                 }
             }
         }
+        if let Some((context, peer)) = &self.keeps
+            && self.tls13
+            && consumed > 0
+        {
+            let tickets = self.connection.take_tickets();
+            if !tickets.is_empty() {
+                context.keep_tickets(peer, tickets);
+            }
+        }
+        let start = output.len();
         self.connection.flush(output);
+        self.sent(&output[start..]);
         Ok(Decrypted {
             consumed,
             closed: self.closed,
         })
     }
 
-    /// Opens the record at the front of `input`: its length, and how long its plaintext is, which stands
-    /// behind its header. `None`: it is not whole.
-    fn record(&mut self, input: &mut [u8]) -> Result<Option<(usize, usize)>, Offence> {
+    /// Opens the record at the front of `input`: its length, and where its plaintext is. `None`: it is not
+    /// whole.
+    fn record(&mut self, input: &mut [u8]) -> Result<Option<(usize, Range<usize>)>, Offence> {
         let Some([kind, major, _, high, low]) = input.first_chunk::<HEADER>().copied() else {
             return Ok(None);
         };
@@ -137,29 +155,70 @@ impl Stream {
         let Some(record) = input.get_mut(..HEADER + length) else {
             return Ok(None);
         };
-        if kind == ALERT && !self.tls13 && !self.finished {
-            self.alert = record.to_vec();
-            self.closed = true;
-            return Ok(Some((HEADER + length, 0)));
-        }
         self.count(RECEIVED, length)?;
-        match self.connection.receive(record, HEADER) {
-            Ok(0) => {
-                self.closed = true;
-                Ok(Some((HEADER + length, 0)))
+        let data = match &mut self.reader {
+            Some(reader) => {
+                let (start, data) = reader.open(record)?;
+                self.behind_our_end(kind, &record[start..start + data])?;
+                let data = if kind == APPLICATION_DATA { data } else { 0 };
+                start..start + data
             }
-            Ok(data) => {
-                self.idle_records = 0;
-                Ok(Some((HEADER + length, data)))
-            }
-            Err(Stop::WantsInput) => {
-                self.idle_records += 1;
-                if self.idle_records > MAX_IDLE_RECORDS {
-                    return Err(Offence::Misbehaved("too many records without data".into()));
+            None => {
+                if let Some(halves) = &mut self.halves {
+                    halves.received(record);
                 }
-                Ok(Some((HEADER + length, 0)))
+                let data = match self.connection.receive(record, HEADER) {
+                    Ok(0) => {
+                        self.peer_closed();
+                        0
+                    }
+                    Ok(data) => data,
+                    Err(Stop::WantsInput) => 0,
+                    Err(stop) => return Err(Offence::from_s2n(stop)),
+                };
+                HEADER..HEADER + data
             }
-            Err(stop) => Err(Offence::from_s2n(stop)),
+        };
+        if data.is_empty() {
+            self.idle_records += 1;
+            if self.idle_records > MAX_IDLE_RECORDS {
+                return Err(Offence::Misbehaved("too many records without data".into()));
+            }
+        } else {
+            self.idle_records = 0;
+        }
+        Ok(Some((HEADER + length, data)))
+    }
+
+    /// The peer's close_notify came: up to TLS 1.2, s2n sends nothing more.
+    fn peer_closed(&mut self) {
+        self.closed = true;
+        if !self.tls13 && !self.finished {
+            self.writer = self.take_over(Halves::writer);
+        }
+    }
+
+    fn take_over<T>(&self, make: fn(&Halves, &[u8; MASTER]) -> Option<T>) -> Option<T> {
+        let halves = self.halves.as_ref()?;
+        make(halves, &*self.connection.master_secret()?)
+    }
+
+    /// What came behind our close_notify, and is no data.
+    fn behind_our_end(&mut self, kind: u8, content: &[u8]) -> Result<(), Offence> {
+        match (kind, content) {
+            (APPLICATION_DATA, _) => {}
+            (ALERT, [_, 0]) => self.closed = true,
+            // A warning.
+            (ALERT, [1, _]) => {}
+            (ALERT, [_, alert]) => return Err(Offence::AlertReceived((*alert).into())),
+            _ => return Err(Offence::UnexpectedMessage),
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, records: &[u8]) {
+        if let Some(halves) = &mut self.halves {
+            halves.sent(records);
         }
     }
 
@@ -183,10 +242,8 @@ impl Stream {
             }
             let length = wanted.min(room);
             let piece = &plain[taken..taken + length];
-            let sealed = self.count(SENT, length).and_then(|()| {
-                let sent = self.connection.send(piece, &mut output[filled..]);
-                sent.map_err(Offence::from_s2n)
-            });
+            let sealed = self.count(SENT, length);
+            let sealed = sealed.and_then(|()| self.seal(piece, &mut output[filled..]));
             filled += sealed.map_err(|offence| {
                 self.finished = true;
                 Failure::new(During::Write, offence)
@@ -195,6 +252,22 @@ impl Stream {
             self.early = self.early.saturating_sub(length as u16);
         }
         Ok((taken, filled))
+    }
+
+    fn seal(&mut self, piece: &[u8], output: &mut [u8]) -> Result<usize, Offence> {
+        if let Some(writer) = &mut self.writer {
+            let sealed = writer.payload(piece, output);
+            return sealed.ok_or_else(|| Offence::Internal("a record cannot be sealed".into()));
+        }
+        if self.closed && !self.tls13 {
+            return Err(Offence::ClosedBoth);
+        }
+        let filled = self
+            .connection
+            .send(piece, output)
+            .map_err(Offence::from_s2n)?;
+        self.sent(&output[..filled]);
+        Ok(filled)
     }
 
     fn count(&mut self, way: usize, length: usize) -> Result<(), Offence> {
@@ -207,19 +280,34 @@ impl Stream {
 
     /// See the face's `Stream::close_notify`.
     pub(crate) fn close_notify(&mut self, output: &mut Vec<u8>) {
-        if !self.finished {
-            self.connection.close_notify(output);
+        if self.finished {
+            return;
         }
         self.finished = true;
-        let mut alert = std::mem::take(&mut self.alert);
-        if !alert.is_empty() {
-            // Whatever it says, the connection is over.
-            let _ = self.connection.receive(&mut alert, HEADER);
+        if let Some(writer) = &mut self.writer {
+            let start = output.len();
+            output.resize(start + OVERHEAD, 0);
+            let sealed = writer.seal(ALERT, &CLOSE_NOTIFY, &mut output[start..]);
+            // What cannot be sealed is not sent.
+            output.truncate(start + sealed.unwrap_or(0));
+            return;
+        }
+        self.connection.close_notify(output);
+        if !self.tls13 && !self.closed {
+            // s2n reads nothing more either.
+            self.reader = self.take_over(Halves::reader);
+            self.closed = self.reader.is_none();
         }
     }
 
     /// See the face's `Stream::rest`.
     pub(crate) fn rest(&mut self) {
         self.connection.release_buffers();
+    }
+
+    /// Leaves so many bytes, each way, as if the cipher were 3DES.
+    #[cfg(test)]
+    pub(crate) fn wear(&mut self, left: u64) {
+        self.left = Some([left; 2]);
     }
 }

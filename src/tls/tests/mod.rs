@@ -7,6 +7,8 @@ mod handshakes;
 mod loading;
 mod old;
 mod old_openssl;
+mod old_refusals;
+mod old_trust;
 mod openssl;
 mod paths;
 mod resumption;
