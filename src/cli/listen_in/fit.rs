@@ -100,3 +100,95 @@ pub(super) fn wants_sha1(hello: &Hello) -> bool {
     let schemes = hello.signature_schemes.as_ref();
     schemes.is_some_and(|schemes| !schemes.iter().any(|scheme| SHA256.contains(scheme)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::hello::{Form, Ticket};
+
+    fn hello(version: Version, suites: &[u16]) -> Hello {
+        let modern = version >= Version::TLS12;
+        Hello {
+            form: Form::Records(Version::TLS10),
+            legacy_version: version,
+            supported_versions: None,
+            suites: suites.to_vec(),
+            fallback: false,
+            secure_renegotiation: true,
+            compression: vec![0],
+            session_id: Vec::new(),
+            extensions: Vec::new(),
+            server_name: None,
+            groups: Some(vec![29, 23]),
+            signature_schemes: modern.then(|| vec![0x0401]),
+            ticket: Ticket::Unknown,
+            protocols: Vec::new(),
+        }
+    }
+
+    /// The options that suit it, and what is weak about it.
+    fn options(hello: &Hello) -> String {
+        match fit(hello) {
+            Fit::Modern => "none".to_owned(),
+            Fit::Old(old) => {
+                let (version, ciphers) = (old.version, old.ciphers);
+                let words = [
+                    version.map(str::to_owned),
+                    ciphers,
+                    old.weak.map(str::to_owned),
+                ];
+                words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+            }
+            Fit::None(why) => format!("{why:?}"),
+        }
+    }
+
+    #[test]
+    fn the_options_are_no_more_than_a_client_asks_for() {
+        use Version as V;
+        for (version, suites, expected) in [
+            (V::TLS12, &[0xc02f, 0x002f][..], "none"),
+            (V::TLS12, &[0xcca8], "none"),
+            (V::TLS12, &[0x009c], "AES128-GCM-SHA256"),
+            (V::TLS12, &[0x000a], "DES-CBC3-SHA 3DES"),
+            (V::TLS12, &[0x0005], "RC4-SHA RC4"),
+            (V::TLS11, &[0x002f, 0x000a], "TLSv1.1"),
+            // A service that does not speak TLS 1.0 has 3DES by name alone.
+            (V::TLS11, &[0x000a], "TLSv1.1 DES-CBC3-SHA 3DES"),
+            (V::TLS10, &[0x000a], "TLSv1 3DES"),
+            (V::TLS10, &[0x0005, 0x000a, 0x002f], "TLSv1"),
+            (V::TLS10, &[0x0004], "TLSv1 RC4-MD5 RC4"),
+            (V::TLS10, &[0x0009, 0x0003], "Suites"),
+            (V::TLS10, &[], "Suites"),
+            (V::TLS12, &[0xc02b], "Ecdsa"),
+            (V::SSL3, &[0x000a], "Version(Some(Version(768)))"),
+        ] {
+            let hello = hello(version, suites);
+            assert_eq!(options(&hello), expected, "{version} {suites:04x?}");
+        }
+    }
+
+    #[test]
+    fn what_rustls_asks_for_besides_suites_counts() {
+        let mut later = hello(Version::TLS12, &[0x1301]);
+        assert_eq!(options(&later), "Suites");
+        later.supported_versions = Some(vec![Version::TLS13]);
+        assert_eq!(options(&later), "none");
+        later.supported_versions = Some(Vec::new());
+        assert_eq!(options(&later), "Version(None)");
+        let mut without_groups = hello(Version::TLS12, &[0xc02f, 0x002f]);
+        without_groups.groups = None;
+        assert_eq!(options(&without_groups), "AES128-SHA");
+    }
+
+    #[test]
+    fn a_client_without_sha256_is_told_by_what_it_says() {
+        let mut hello = hello(Version::TLS12, &[0x002f]);
+        assert!(!wants_sha1(&hello));
+        hello.signature_schemes = Some(vec![0x0201]);
+        assert!(wants_sha1(&hello));
+        // TLS 1.1 does not say.
+        hello.signature_schemes = None;
+        assert!(!wants_sha1(&hello));
+    }
+}

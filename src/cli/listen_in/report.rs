@@ -107,8 +107,7 @@ impl Report<'_> {
                 text.to_owned()
             }
             Unfit::Suites => {
-                let text = "adit has none of its suites: anything weaker than 3DES and RC4 is no protection. Let the \
-                            program speak plain:";
+                let text = "adit has none of its suites: with an RSA key it serves AES, 3DES and RC4. Let the program speak plain:";
                 text.to_owned()
             }
         };
