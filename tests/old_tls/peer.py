@@ -31,8 +31,9 @@ def settings(options):
     found.minVersion = VERSIONS[options.min or options.version]
     found.maxVersion = VERSIONS[options.version]
     # A server goes by these, whatever the limits are, where the client names its versions in the extension.
-    spoken = VERSIONS.values()
-    found.versions = [v for v in spoken if found.minVersion <= v <= found.maxVersion]
+    if found.maxVersion < VERSIONS["1.3"]:
+        spoken = VERSIONS.values()
+        found.versions = [v for v in spoken if found.minVersion <= v <= found.maxVersion]
     found.minKeySize = 1024
     found.cipherNames = options.cipher.split(",")
     found.keyExchangeNames = options.kx.split(",")
