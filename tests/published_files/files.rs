@@ -297,7 +297,7 @@ options = SINGLE_ECDH_USE
 ",
         stunnel: Some(Serves),
         adit: Serves,
-        says: &["adit has no suite for DHE-RSA-AES128-GCM-SHA256 of ciphers", "`SINGLE_ECDH_USE` has no effect"],
+        says: &["adit serves DHE-RSA-AES128-GCM-SHA256 of ciphers only where the list has nothing newer", "`SINGLE_ECDH_USE` has no effect"],
         differs: "",
     },
     File {
