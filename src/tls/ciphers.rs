@@ -7,6 +7,7 @@ use rustls::crypto::aws_lc_rs::{cipher_suite as suites, kx_group as groups};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
 
 use super::cipher_list::{self, InvalidCommand, Row};
+use super::s2n::policies;
 use super::{CipherOrder, hkdf};
 
 /// The result of a list: what is usable, and what to tell the administrator about the rest.
@@ -129,11 +130,20 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
             names_of_ciphers()
         )
     });
-    if warning.is_none() && !without.is_empty() {
-        notes.push(format!(
-            "adit has no suite for {} of ciphers",
-            without.join(", ")
-        ));
+    if warning.is_none() {
+        let (old, unknown): (Vec<&str>, Vec<&str>) =
+            (without.iter()).partition(|item| policies::selected(item).is_ok());
+        if !old.is_empty() {
+            notes.push(format!(
+                "adit serves {} of ciphers only where the list has nothing newer, or where \
+                 sslVersionMin is below TLSv1.2",
+                old.join(", ")
+            ));
+        }
+        if !unknown.is_empty() {
+            let unknown = unknown.join(", ");
+            notes.push(format!("adit has no suite for {unknown} of ciphers"));
+        }
     }
     Ok(Chosen {
         usable,
@@ -363,7 +373,11 @@ mod tests {
         assert_eq!(chosen.usable.len(), 1);
         assert_eq!(
             chosen.notes,
-            ["adit has no suite for AES256-SHA, NONSENSE of ciphers"]
+            [
+                "adit serves AES256-SHA of ciphers only where the list has nothing newer, or where \
+                 sslVersionMin is below TLSv1.2",
+                "adit has no suite for NONSENSE of ciphers",
+            ]
         );
         assert!(ciphers("HIGH").unwrap().notes.is_empty());
         for list in [

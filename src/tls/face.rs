@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::failure::{During, Failure};
+use super::failure::Failure;
 use super::{Decrypted, Negotiated, handshake, s2n, stream};
 use crate::log::Log;
 
@@ -36,16 +36,12 @@ impl Handshake {
         Handshake::Rustls(handshake::Handshake::accept(config, terms).unwrap())
     }
 
-    fn during(&self) -> During {
-        match self {
-            Handshake::Rustls(handshake) => handshake.during(),
-            Handshake::S2n(handshake) => handshake.during(),
-        }
-    }
-
     /// The failure to report when the peer closes its connection now.
     pub(crate) fn vanished(&self) -> Failure {
-        Failure::vanished(self.during())
+        match self {
+            Handshake::Rustls(handshake) => Failure::vanished(handshake.during()),
+            Handshake::S2n(handshake) => handshake.vanished(),
+        }
     }
 
     /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),

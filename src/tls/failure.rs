@@ -194,6 +194,8 @@ pub(super) enum Offence {
     /// The server refuses our hello with this alert, which may be because of our pre-shared key.
     KeyRefused(AlertDescription),
     Vanished,
+    /// As above, before a server said anything, where it may be an old one.
+    VanishedAtHello,
     KeysExhausted,
     /// The peer has closed its half, and this cipher cannot go on with the other.
     ClosedBoth,
@@ -363,6 +365,12 @@ impl Offence {
                 "unexpected eof while reading",
                 Fault::Unsure,
                 "it closed the connection without close_notify: data may be missing",
+                Vanished,
+            ),
+            Offence::VanishedAtHello => (
+                "unexpected eof while reading",
+                Fault::Unsure,
+                "it closed the connection without an answer to the hello; an old server may stumble over a hello of today: try `sslVersionMax = TLSv1.2`, or TLSv1",
                 Vanished,
             ),
             Offence::KeysExhausted => (

@@ -349,6 +349,31 @@ mod tests {
     }
 
     #[test]
+    fn each_library_has_slots_of_its_own() {
+        let words = SharedWords::new(WORDS).unwrap();
+        let rustls = SharedSessions::new(words.clone(), [1; 32]);
+        let s2n = SharedSessions::of_s2n(words.clone(), [1; 32]);
+        let value = vec![7; S2N.max_value()];
+        // The last word of the last slot is there.
+        assert_eq!(S2N.start + S2N.words(), words.len());
+        for nth in 0..20_000u32 {
+            let id = nth.to_be_bytes();
+            assert!(s2n.put(id.to_vec(), value.clone()));
+            assert_eq!(rustls.get(&id), None);
+        }
+        assert!(
+            words[..S2N.start]
+                .iter()
+                .all(|word| word.load(Relaxed) == 0)
+        );
+        assert!(rustls.put(b"id".to_vec(), b"a session".to_vec()));
+        assert_eq!(s2n.get(b"id"), None);
+        assert!(!s2n.put(b"id".to_vec(), vec![0; S2N.max_value() + 1]));
+        // What s2n stores (S2N_TLS12_TICKET_SIZE_IN_BYTES).
+        const { assert!(S2N.max_value() >= 138) };
+    }
+
+    #[test]
     fn an_old_session_is_gone() {
         let (mut one, mut two) = pair();
         one.clock = || 1000;

@@ -13,7 +13,7 @@ use super::bindings::{Connection, Stop};
 use super::chain::{self, Heard};
 use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
-use super::policies::{self, POLICIES, TLS13, Unserved};
+use super::policies::{self, POLICIES, TLS10, TLS13, Unserved};
 use super::psk::{self, Refusal};
 use super::store::Peer;
 use super::stream::Stream;
@@ -102,10 +102,22 @@ impl Handshake {
         })
     }
 
-    pub(crate) fn during(&self) -> During {
+    fn during(&self) -> During {
         match self.context.is_client() {
             true => During::Connect,
             false => During::Accept,
+        }
+    }
+
+    /// As the face's `Handshake::vanished`.
+    pub(crate) fn vanished(&self) -> Failure {
+        let answered = match &self.state {
+            State::Shakes(connection) => connection.suite().is_some(),
+            State::Waits(_) => false,
+        };
+        match self.context.is_client() && !answered && self.context.allowed.high > TLS10 {
+            true => Failure::new(During::Connect, Offence::VanishedAtHello),
+            false => Failure::vanished(self.during()),
         }
     }
 

@@ -128,3 +128,53 @@ impl ClientSessions {
         change(servers.entry(peer).or_default());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_key_is_the_same_in_every_process_and_another_in_each_epoch_and_service() {
+        let made = |secret, identity, epoch| {
+            let made = TicketKeys::new(&[secret; 32], &[identity; 32])
+                .of(epoch)
+                .unwrap();
+            (made.name, *made.key)
+        };
+        let one = made(1, 1, 7);
+        assert_eq!(one, made(1, 1, 7));
+        for other in [made(2, 1, 7), made(1, 2, 7), made(1, 1, 8)] {
+            assert_ne!(one.0, other.0);
+            assert_ne!(one.1, other.1);
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_used_once_and_an_old_session_as_often_as_it_serves() {
+        let sessions = ClientSessions::default();
+        let peer = Peer("mail.example.com".into());
+        assert_eq!(sessions.find(&peer), None);
+        sessions.keep(peer.clone(), vec![1]);
+        let ticket = |byte| Session::from(vec![byte]);
+        sessions.keep_tickets(
+            peer.clone(),
+            (0..=TICKETS as u8).map(|nth| ticket(nth + 2)).collect(),
+        );
+        for nth in (1..=TICKETS as u8).rev() {
+            assert_eq!(sessions.find(&peer), Some(ticket(nth + 2)));
+        }
+        // One ticket was too many.
+        for _ in 0..2 {
+            assert_eq!(sessions.find(&peer), Some(ticket(1)));
+        }
+        assert_eq!(sessions.find(&Peer::of(None)), None);
+        for nth in 0..SERVERS {
+            sessions.keep(Peer(nth.to_string()), vec![9]);
+        }
+        assert_eq!(
+            sessions.find(&peer),
+            None,
+            "more servers than are remembered"
+        );
+    }
+}

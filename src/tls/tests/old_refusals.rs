@@ -412,3 +412,36 @@ fn a_list_that_s2n_cannot_keep_to_is_told() {
     );
     assert_eq!(found, []);
 }
+
+#[test]
+fn a_server_that_stumbles_over_the_hello_is_told_apart() {
+    let resumption = Resumption::new().unwrap();
+    let vanished = |options: TlsOptions, said: &[u8]| {
+        let mut end = End::begin(&load(true, &options, &resumption));
+        end.turn();
+        end.inbox.extend_from_slice(said);
+        end.turn();
+        match &end.state {
+            Some(State::Shaking(handshake)) => handshake.vanished().to_string(),
+            _ => panic!("it goes on"),
+        }
+    };
+    let old = from(TlsVersion::V1_0, TlsOptions::default());
+    let advice = "try `sslVersionMax = TLSv1.2`, or TLSv1";
+    let failure = vanished(old, &[22, 3, 1]);
+    assert!(
+        failure.starts_with("SSL_connect: unexpected eof while reading"),
+        "{failure}"
+    );
+    assert!(failure.ends_with(advice), "{failure}");
+    for options in [
+        TlsOptions::default(),
+        only(TlsVersion::V1_0, TlsOptions::default()),
+    ] {
+        let failure = vanished(options, &[]);
+        assert!(
+            failure.ends_with("it closed the connection during the handshake"),
+            "{failure}"
+        );
+    }
+}
