@@ -513,6 +513,33 @@ fn a_client_is_told_what_is_wrong_with_its_pre_shared_key() {
 }
 
 #[test]
+fn a_pre_shared_key_comes_before_a_certificate() {
+    require_both!();
+    let certs = Certs::new();
+    let key = ["-tls1_3", "-psk_identity", "office", "-psk", PSK];
+    for (suites, expected) in [
+        (
+            "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
+            [false, true],
+        ),
+        ("TLS_AES_128_GCM_SHA256", [true, true]),
+    ] {
+        let by_key = both(|path| {
+            let upstream = Server::greeting("a greeting\n");
+            let plan = Plan::new().program(path);
+            let keys = psk_line(plan.folder(), PSK);
+            let lines = upstream.line() + &keys + &certs.server().lines();
+            let adit = plan.service("test", lines).start();
+            let arguments = [&["-ign_eof", "-ciphersuites", suites], &key[..]].concat();
+            let said = s_client(adit.address("test"), &arguments, "");
+            assert!(said.contains("a greeting"), "{said}");
+            said.contains("Reused, TLSv1.3")
+        });
+        assert_eq!(by_key, expected, "{suites}");
+    }
+}
+
+#[test]
 fn a_handshake_by_a_pre_shared_key_gives_no_ticket() {
     require_both!();
     let arguments = ["-tls1_3", "-psk_identity", "office", "-psk", PSK];

@@ -106,7 +106,9 @@ impl Context {
 
     /// Whether a server may be asked for a key exchange by RSA, whose secrecy ends with its private key.
     pub(super) fn exchanges_by_rsa(&self) -> bool {
-        matches!(self.role, Role::Server { .. }) && self.allowed.exchanges_by_rsa()
+        let rsa = Some(Authentication::Rsa);
+        matches!(self.role, Role::Server { key, .. } if key == rsa)
+            && self.allowed.exchanges_by_rsa()
     }
 
     /// Keeps tickets that a server gave.

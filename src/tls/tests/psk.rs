@@ -103,3 +103,27 @@ fn a_handshake_costs_the_same_with_one_identity_and_with_a_thousand() {
     let (few, many) = (cost(&client, &one), cost(&client, &thousand));
     assert!(many < few * 2, "{few:?} with one, {many:?} with a thousand");
 }
+
+#[test]
+fn only_what_exchanges_keys_by_rsa_needs_a_key_of_its_own() {
+    let pki = Pki::new();
+    let rsa = || old::rsa_options(&pki);
+    let file = pki.write("psk.txt", &keys(1));
+    let with_keys = TlsOptions {
+        psk_secrets: Some(file),
+        ..rsa()
+    };
+    let old = |options| old::from(TlsVersion::V1_0, options);
+    for (options, expected) in [
+        (rsa(), false),
+        (with_keys.clone(), false),
+        (old(with_keys), true),
+        (old(rsa()), true),
+        (old(old::with_ciphers("ECDHE:DHE", rsa())), false),
+        (old(server_options(&pki)), false),
+        (old::with_ciphers("AES128-GCM-SHA256", rsa()), true),
+    ] {
+        let server = load(false, &options, &Resumption::new().unwrap());
+        assert_eq!(server.exchanges_by_rsa(), expected, "{options:?}");
+    }
+}
