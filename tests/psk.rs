@@ -187,14 +187,17 @@ fn stunnel_is_served_and_serves() {
         .start();
     peers::says_and_hears(&mut client.connect("test"), "from stunnel");
 
-    let upstream = Server::echo();
-    let server = Plan::new()
-        .program(&stunnel)
-        .service("test", upstream.line() + &keys.line())
-        .start();
-    let adit = client_mode(server.address("test"), &keys, "");
-    peers::says_and_hears(&mut adit.connect("test"), "to stunnel");
-    server.wait_for_log("Key configured for PSK identity \"office\"");
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    // Also where it could show a certificate.
+    for more in [String::new(), certs.server().lines()] {
+        let server = Plan::new()
+            .program(&stunnel)
+            .service("test", upstream.line() + &keys.line() + &more)
+            .start();
+        let adit = client_mode(server.address("test"), &keys, "");
+        peers::says_and_hears(&mut adit.connect("test"), "to stunnel");
+        server.wait_for_log("Key configured for PSK identity \"office\"");
+    }
 }
 
 /// The client's end is not old, and is served beside the other by the same worker.

@@ -179,3 +179,82 @@ pub(super) fn explain(mut sides: Sides, allowed: &Allowed, hello: &Hello) -> Sid
     }
     sides
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Severity;
+
+    /// Lowest version, suites, and what is told.
+    fn of(options: TlsOptions, client: bool, low: Version) -> (Version, Vec<u16>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let allowed = allowed(&options, client, (low, TLS13), &mut problems);
+        let Allowed { low, suites, .. } = allowed;
+        (low, suites.into_iter().collect(), problems)
+    }
+
+    #[test]
+    fn keys_are_no_reason_for_weak_suites() {
+        let alone = TlsOptions::default();
+        assert_eq!(
+            of(alone.clone(), false, TLS13),
+            (TLS13, vec![0x1301, 0x1303], vec![])
+        );
+        // A server may choose a suite with which it takes no key.
+        let (low, suites, told) = of(alone, true, TLS13);
+        assert_eq!(
+            (low, suites, told),
+            (TLS13, vec![0x1301, 0x1302, 0x1303], vec![])
+        );
+        let beside = TlsOptions {
+            cert: Some("/c".into()),
+            ..TlsOptions::default()
+        };
+        let (low, suites, told) = of(beside.clone(), false, TLS12);
+        assert_eq!((low, told), (TLS12, vec![]));
+        assert_eq!(suites[..3], [0x1301, 0x1302, 0x1303]);
+        assert_eq!(
+            suites[3..],
+            [0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9]
+        );
+        // Those are there where they are asked for.
+        let (_, suites, _) = of(beside, false, policies::TLS10);
+        assert!(suites.contains(&0x002f));
+    }
+
+    #[test]
+    fn lists_that_come_to_nothing_are_told() {
+        let listed = |ciphers: &str, cert: bool| TlsOptions {
+            ciphers: Some(ciphers.into()),
+            cert: cert.then(|| "/c".into()),
+            ..TlsOptions::default()
+        };
+        for (options, low, expected, severity) in [
+            (listed("PSK", false), TLS13, TLS13, Some(Severity::Warning)),
+            (listed("PSK", true), TLS12, TLS13, Some(Severity::Warning)),
+            (listed("HIGH", false), TLS13, TLS13, Some(Severity::Note)),
+            (listed("HIGH", true), TLS12, TLS12, None),
+            (
+                listed("@SECLEVEL=9", true),
+                TLS12,
+                TLS12,
+                Some(Severity::Error),
+            ),
+        ] {
+            let what = format!("{:?}", options.ciphers);
+            let (low, _, told) = of(options, false, low);
+            assert_eq!(low, expected, "{what}");
+            let told = told.into_iter().map(|problem| problem.severity);
+            assert_eq!(
+                told.collect::<Vec<_>>(),
+                severity.into_iter().collect::<Vec<_>>()
+            );
+        }
+        let chacha = TlsOptions {
+            ciphersuites: Some("TLS_CHACHA20_POLY1305_SHA256".into()),
+            ..TlsOptions::default()
+        };
+        let (_, suites, told) = of(chacha, false, TLS13);
+        assert_eq!((suites, told.len()), (vec![0x1303], 1));
+    }
+}
