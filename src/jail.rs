@@ -265,10 +265,16 @@ impl OutsidePlan {
     pub(crate) fn look_up(global: &Global) -> OutsidePlan {
         let asked = Plan::look_up(global).ok();
         let ids = asked.and_then(|plan| Some((plan.uid.filter(|uid| !uid.is_root())?, plan.gid?)));
-        let (uid, gid) = ids.unwrap_or_else(|| {
-            let (uid, gid) = user("nobody").unwrap_or((Uid::from_raw(65534), None));
-            (uid, gid.unwrap_or(Gid::from_raw(65534)))
-        });
+        ids.map_or_else(OutsidePlan::nobody, |(uid, gid)| OutsidePlan::of(uid, gid))
+    }
+
+    /// The plan of a command that serves no configuration.
+    pub(crate) fn nobody() -> OutsidePlan {
+        let (uid, gid) = user("nobody").unwrap_or((Uid::from_raw(65534), None));
+        OutsidePlan::of(uid, gid.unwrap_or(Gid::from_raw(65534)))
+    }
+
+    fn of(uid: Uid, gid: Gid) -> OutsidePlan {
         OutsidePlan(Plan {
             root: None,
             uid: Some(uid),

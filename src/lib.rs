@@ -2,7 +2,7 @@
 //!
 //! The map of the house, in the order in which a connection meets the rooms:
 //!
-//! * [`cli`]: the command line, `adit [FILE]`, `check`, `relay`, `demo`, `status`.
+//! * [`cli`]: the command line, `adit [FILE]`, `check`, `relay`, `demo`, `status`, `listen-in`, `ca`.
 //! * [`config`]: text to typed configuration; every error with file, line and a suggestion.
 //! * [`supervisor`]: root's part. Binds ports, keeps generations of masters, reloads as a transaction.
 //! * [`master`]: loads keys, enters the [`jail`], accepts, and hands each socket to a worker.

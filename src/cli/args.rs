@@ -4,10 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use super::ca;
 use super::commands::COMMANDS;
+use super::listen_in::{self, Mail};
 use crate::config;
 
 /// A parsed command line.
@@ -43,6 +46,10 @@ pub enum Command {
     Stop(ControlAt),
     /// `adit demo`.
     Demo,
+    /// `adit ca`: a local authority and its certificate.
+    Ca(ca::Asked),
+    /// `adit listen-in`: say what a program speaks.
+    ListenIn(listen_in::Asked),
     /// `adit -version`.
     Version,
     /// `adit -help`.
@@ -145,8 +152,8 @@ pub fn parse(
     let mut arguments = arguments.into_iter().map(lengthened).peekable();
     let command = match arguments.peek().and_then(|first| first.to_str()) {
         Some(
-            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "man"
-            | "completions"),
+            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "listen-in" | "ca"
+            | "man" | "completions"),
         ) if !as_stunnel => name.to_owned(),
         _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
     };
@@ -158,6 +165,8 @@ pub fn parse(
         "reload" => reload(parser),
         "status" => status(parser),
         "stop" => stop(parser),
+        "listen-in" => listen_in(parser),
+        "ca" => local_authority(parser),
         "man" => Ok(Command::Man(one_word(parser)?)),
         "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
@@ -338,6 +347,84 @@ fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         Some(Long("help") | Short('h')) => Ok(Command::Help),
         Some(argument) => Err(argument.unexpected().into()),
     }
+}
+
+fn listen_in(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut accept, mut protocol, mut timeout) = (None, None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("accept") => accept = Some(parser.value()?.string()?),
+            Long("protocol") => {
+                let name = parser.value()?.string()?;
+                let known = Mail::named(&name).ok_or_else(|| {
+                    UsageError(format!(
+                        "'--protocol' takes smtp, pop3 or imap, not '{name}'"
+                    ))
+                })?;
+                protocol = Some(known);
+            }
+            Long("timeout") => {
+                let seconds: u32 = parser.value()?.parse()?;
+                timeout = Some(Duration::from_secs(seconds.into()));
+            }
+            Long("help") | Short('h') => return Ok(Command::Help),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let accept = accept.ok_or("adit listen-in needs '--accept'")?;
+    Ok(Command::ListenIn(listen_in::Asked {
+        accept,
+        protocol,
+        timeout,
+    }))
+}
+
+fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut dir, mut what) = (PathBuf::from(ca::FOLDER), None);
+    let (mut names, mut sha1, mut file) = (Vec::new(), false, None);
+    let (mut force, mut serve) = (false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("dir") => dir = parser.value()?.into(),
+            Long("name") if what.is_none() => {
+                let text = parser.value()?.string()?;
+                names.push(ca::Name::parse(&text).ok_or_else(|| {
+                    UsageError(format!("'{text}' is neither a host name nor an address"))
+                })?);
+            }
+            Long("sha1") if what.is_none() => sha1 = true,
+            Long("file") if what.is_none() => {
+                let name = parser.value()?.string()?;
+                if !ca::is_file_name(&name) {
+                    return Err(UsageError(format!(
+                        "'{name}' is no name for a file in the folder: give one as old.pem"
+                    )));
+                }
+                file = Some(name);
+            }
+            Long("force") if what == Some("renew") => force = true,
+            Long("serve") if what == Some("show") => serve = Some(parser.value()?.string()?),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Value(word) if what.is_none() && names.is_empty() && !sha1 && file.is_none() => {
+                what = match word.to_str() {
+                    Some("renew") => Some("renew"),
+                    Some("show") => Some("show"),
+                    _ => return Err(Value(word).unexpected().into()),
+                };
+            }
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let what = match what {
+        Some("renew") => ca::What::Renew { force },
+        Some(_) => ca::What::Show { serve },
+        None => ca::What::Make {
+            names,
+            sha1,
+            file: file.unwrap_or_else(|| ca::FILE.to_owned()),
+        },
+    };
+    Ok(Command::Ca(ca::Asked { dir, what }))
 }
 
 /// The parts of a configuration given so far.

@@ -140,4 +140,79 @@ pub const COMMANDS: &[CommandDef] = &[
         flags: &[],
         takes_file: false,
     },
+    CommandDef {
+        name: "listen-in",
+        arguments: "--accept [HOST:]PORT [--protocol P] [--timeout SECONDS]",
+        summary: "take one connection, say what that program speaks, and which configuration suits it",
+        details: "Start it, let the program connect to that port, and read the report on standard output: \
+             the program's versions and suites of TLS, the name it asks for, whether it waits for a \
+             greeting, whether it uses STARTTLS or speaks plain; and a service to be pasted into the \
+             configuration. The connection goes nowhere, and the program is told an error. It needs neither \
+             a configuration nor root. A connection that says nothing and closes is not counted.",
+        flags: &[
+            flag(
+                "--accept",
+                "[HOST:]PORT",
+                "address to listen on; without HOST every address of this machine",
+            ),
+            flag(
+                "--protocol",
+                "smtp | pop3 | imap",
+                "greet a program that waits for it as such a server, and offer STARTTLS; by default what \
+                 the port says (25, 587, 110, 143, also 1587 and the like)",
+            ),
+            flag(
+                "--timeout",
+                "SECONDS",
+                "fail if no program has connected by then",
+            ),
+        ],
+        takes_file: false,
+    },
+    CommandDef {
+        name: "ca",
+        arguments: "[renew | show] [--dir DIRECTORY] [...]",
+        summary: "make a local authority and a certificate that old programs take, for `acceptCert`",
+        details: "It makes what is not there yet: an authority for twenty years, which it never overwrites, \
+             and a certificate for two, with an RSA key, for the names and addresses of this machine. \
+             `adit ca renew` makes a new one from the same authority in place of each that has less than a \
+             third of its life left, so it can be called daily; `certWatch` then serves it. \
+             `adit ca show` shows both, with the authority's fingerprints, and `--serve` gives the \
+             authority's certificate once to a browser on the LAN, which offers to install it. Keys stay \
+             readable by their owner alone.",
+        flags: &[
+            flag(
+                "--dir",
+                "DIRECTORY",
+                "where the files are; /etc/adit/ca unless given",
+            ),
+            flag(
+                "--name",
+                "NAME",
+                "make the certificate out to this name or address too; the first one is its common name",
+            ),
+            flag(
+                "--file",
+                "NAME",
+                "the certificate's file in that folder; server.pem unless given. Services with TLS below 1.2 \
+                 need one of their own",
+            ),
+            flag(
+                "--sha1",
+                "",
+                "sign with SHA-1, for programs older than Windows XP SP3",
+            ),
+            flag(
+                "--force",
+                "",
+                "with `renew`: whatever is left of the old certificate's life",
+            ),
+            flag(
+                "--serve",
+                "[HOST:]PORT",
+                "with `show`: give the authority's certificate over plain HTTP, once",
+            ),
+        ],
+        takes_file: false,
+    },
 ];

@@ -40,6 +40,9 @@ fn choices(syntax: &str) -> Option<Vec<&str>> {
     (words.len() > 1 && words.iter().all(is_word)).then_some(words)
 }
 
+/// Commands that take no options of the configuration.
+const NO_OPTIONS: [&str; 4] = ["status", "demo", "listen-in", "ca"];
+
 fn is_path(value: &str) -> bool {
     matches!(value, "FILE" | "PATH" | "DIRECTORY" | "SOCKET")
 }
@@ -83,7 +86,7 @@ _adit() {{
     case $command in
 {flags}    esac
     case $command in
-    status | demo) options='' ;;
+    {no_options}) options='' ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$flags $options" -- "$word")
@@ -98,6 +101,7 @@ _adit() {{
 complete -F _adit adit
 "#,
         options = options.join(" "),
+        no_options = NO_OPTIONS.join(" | "),
         alternatives = commands.join(" | "),
         commands = commands.join(" "),
     )
@@ -138,7 +142,7 @@ fn zsh() -> String {
         if command.takes_file {
             specs.push("            '*:configuration:_files'".to_owned());
         }
-        if !matches!(command.name, "status" | "demo") {
+        if !NO_OPTIONS.contains(&command.name) {
             specs.push("            $options".to_owned());
         }
         let name = if command.name.is_empty() {
@@ -219,7 +223,10 @@ fn fish() -> String {
             );
         }
     }
-    let no_options = quoted("not __fish_seen_subcommand_from status demo");
+    let no_options = quoted(&format!(
+        "not __fish_seen_subcommand_from {}",
+        NO_OPTIONS.join(" ")
+    ));
     for (flag, option) in option_flags() {
         let value = match choices(option.syntax) {
             Some(words) => format!("-x -a {}", quoted(&words.join(" "))),

@@ -20,6 +20,9 @@ adit: a TLS relay that reads stunnel.conf
   adit stop [--control SOCKET | FILE]
                                 stop the running adit, and wait until it has exited
   adit demo                     an old mail program and a modern mail server, adit between them
+  adit listen-in --accept A     take one connection, and say what that program speaks
+  adit ca [renew | show] [--dir D]
+                                a local authority and a certificate that old programs take
   adit -version | -help | -sockets | -options
 
 Every option of the configuration can be a flag as well (--debug 7), global ones also a variable

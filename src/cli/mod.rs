@@ -2,12 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod ca;
 pub mod check;
 pub mod commands;
 pub mod completions;
 pub mod demo;
 mod held;
 mod help;
+pub mod listen_in;
+mod listener;
 pub mod man;
 mod passed;
 mod reload;
@@ -107,6 +110,8 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             None => no_such(&shell, &completions::SHELLS),
         },
         Command::Demo => demo::run(),
+        Command::Ca(asked) => ca::run(&asked),
+        Command::ListenIn(asked) => listen_in::run(&asked),
         Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
         Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),
         Command::Sockets if as_stunnel => tell(format_args!("{}", stunnel::SocketOptions)),

@@ -90,6 +90,17 @@ impl Endpoint {
     }
 }
 
+/// Reads an address as `accept` takes it, for a flag of a command that serves no configuration.
+///
+/// # Errors
+/// As [`Endpoint::parse`], with the remedy in the text.
+pub(crate) fn accept_address(text: &str) -> Result<Endpoint, String> {
+    Endpoint::parse(text, true, crate::ports::tcp).map_err(|fault| match fault.help {
+        Some(help) => format!("{} ({help})", fault.text),
+        None => fault.text,
+    })
+}
+
 fn read(text: &str, zero: bool, ports: Ports) -> Result<Endpoint, Fault> {
     if text.starts_with('/') {
         if text.len() > UNIX_PATH_MAX {

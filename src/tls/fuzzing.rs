@@ -32,6 +32,9 @@ const LOG: Log = Log {
     id: Id::Connection(1),
 };
 
+/// 2026-01-01 in seconds since 1970: the seeds are valid then.
+const NEW_YEAR_2026: u64 = 1_767_225_600;
+
 /// What opens the encrypted seeds.
 const PHRASE: &[u8] = b"fuzz";
 
@@ -338,8 +341,7 @@ pub(crate) fn certificates(input: &[u8]) {
     let algorithms =
         rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
     let verifier = Verifier::new(&options, serves, trust, algorithms);
-    // 2026-01-01: the seeds are valid then.
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_767_225_600));
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(NEW_YEAR_2026));
     let name = ServerName::try_from("mail.example.com").expect("a name");
     let _ = match serves {
         true => verifier

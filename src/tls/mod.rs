@@ -50,6 +50,7 @@ mod sessions;
 mod settings;
 mod signatures;
 mod stream;
+pub(crate) mod suited;
 pub(crate) mod suites;
 mod tickets;
 mod trust;

@@ -28,6 +28,12 @@ fn commands_are_understood() {
         route: false,
     };
     let status = |control, json| Command::Status { control, json };
+    let ca_in = |dir: &str, what| {
+        Command::Ca(ca::Asked {
+            dir: dir.into(),
+            what,
+        })
+    };
     let named = |configuration| ControlAt::Configuration(configuration);
     for (arguments, command) in [
         (&[][..], Command::Run(default.clone())),
@@ -72,6 +78,53 @@ fn commands_are_understood() {
         (&["man", "adit.8"], Command::Man("adit.8".into())),
         (&["completions", "zsh"], Command::Completions("zsh".into())),
         (&["demo"], Command::Demo),
+        (
+            &[
+                "ca",
+                "--name",
+                "Mail.example.com",
+                "--name=192.0.2.1",
+                "--sha1",
+            ],
+            ca_in(
+                ca::FOLDER,
+                ca::What::Make {
+                    names: ["mail.example.com", "192.0.2.1"]
+                        .map(|name| ca::Name::parse(name).unwrap())
+                        .to_vec(),
+                    sha1: true,
+                    file: ca::FILE.into(),
+                },
+            ),
+        ),
+        (
+            &["ca", "--dir", "d", "renew", "--force"],
+            ca_in("d", ca::What::Renew { force: true }),
+        ),
+        (
+            &["ca", "show", "--serve", "8080"],
+            ca_in(
+                ca::FOLDER,
+                ca::What::Show {
+                    serve: Some("8080".into()),
+                },
+            ),
+        ),
+        (
+            &[
+                "listen-in",
+                "--accept",
+                "h:1587",
+                "--protocol",
+                "smtp",
+                "--timeout=9",
+            ],
+            Command::ListenIn(listen_in::Asked {
+                accept: "h:1587".into(),
+                protocol: Some(Mail::Smtp),
+                timeout: Some(Duration::from_secs(9)),
+            }),
+        ),
     ] {
         assert_eq!(parsed(arguments), Ok(command), "{arguments:?}");
     }
@@ -181,6 +234,22 @@ fn what_is_not_understood_is_named() {
         (&["stop", "--control", "/c", "a"], "--control"),
         (&["stop", "--json"], "--json"),
         (&["demo", "a"], "a"),
+        (&["ca", "make"], "make"),
+        (&["ca", "--name", "a b"], "a b"),
+        (&["ca", "--force"], "--force"),
+        (&["ca", "--file", "../x.pem"], "../x.pem"),
+        (&["ca", "--file", "old.pem", "show"], "show"),
+        (&["ca", "--serve", "1"], "--serve"),
+        (&["ca", "renew", "--sha1"], "--sha1"),
+        (&["ca", "--sha1", "renew"], "renew"),
+        (&["ca", "show", "renew"], "renew"),
+        (&["listen-in"], "--accept"),
+        (&["listen-in", "--accept", "1", "a"], "a"),
+        (
+            &["listen-in", "--accept", "1", "--protocol", "nntp"],
+            "nntp",
+        ),
+        (&["listen-in", "--accept", "1", "--timeout", "x"], "x"),
     ] {
         let error = parsed(arguments).unwrap_err();
         assert!(error.contains(word), "{arguments:?}: {error}");

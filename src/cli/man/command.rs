@@ -142,6 +142,10 @@ fn files(page: &mut Page) {
             "/etc/adit/conf.d",
             "Services in separate files, if the configuration includes them.",
         ),
+        (
+            "/etc/adit/ca",
+            "What `adit ca` makes: the authority, and `server.pem` and others for `acceptCert`.",
+        ),
         ("/var/lib/adit", "The jail: empty except for the pid file."),
         (
             "/run/adit/etc-adit-adit.sock",
@@ -187,6 +191,10 @@ fn examples(page: &mut Page) {
     page.example(
         "adit relay --accept 127.0.0.1:1587 \\\n    --connect smtp.example.com:587 --protocol smtp",
     );
+    page.paragraph("What does the old program on that machine speak?");
+    page.example("adit listen-in --accept 1465");
+    page.paragraph("A certificate for it, and its authority for the browser there:");
+    page.example("adit ca --file old.pem --name mail.example.com\nadit ca show --serve 8080");
     page.paragraph("What would change for a stunnel configuration:");
     page.example("adit check /etc/stunnel/stunnel.conf");
     page.paragraph("After changing the configuration:");

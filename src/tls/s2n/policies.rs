@@ -15,8 +15,8 @@ use crate::config::TlsVersion;
 use crate::tls::cipher_list;
 use crate::tls::hello::{self, Hello};
 use crate::tls::suites;
-pub(in crate::tls) use table::{Authentication, POLICIES, Policy, SUITES, Suite, TRIPLE_DES};
-use table::{Exchange, HYBRIDS, RC4};
+pub(in crate::tls) use table::{Authentication, POLICIES, Policy, RC4, SUITES, Suite, TRIPLE_DES};
+use table::{Exchange, HYBRIDS};
 
 /// s2n's number of a version: 31 is TLS 1.0, 34 is TLS 1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -64,7 +64,7 @@ const fn suite(
 
 /// The number of 3DES, which is closed after some data; see `stream`.
 pub(in crate::tls) const TRIPLE_DES: [u16; 3] = [0x000a, 0x0016, 0xc012];
-pub(super) const RC4: [u16; 2] = [0x0004, 0x0005];
+pub(in crate::tls) const RC4: [u16; 2] = [0x0004, 0x0005];
 
 use Authentication::{Any as AnyKey, Ecdsa, Rsa as RsaKey};
 use Exchange::{Any, Dhe, Ecdhe, Rsa};

@@ -1,0 +1,447 @@
+//! What was found out about a program, in words, and the configuration that suits it.
+//! Never in here: deciding what suits it; see `fit`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::fit::{self, Fit, Old, Unfit};
+use super::hearing::{Finding, Mail, Start};
+use crate::cli::ca;
+use crate::tls::hello::{Form, Hello, Ticket, Version};
+use crate::tls::suites;
+
+/// Lines of the report end before this column, where they have blanks.
+const WIDTH: usize = 96;
+/// Where the values of the table begin.
+const INDENT: usize = 22;
+
+/// A finding about a connection.
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    pub(super) finding: &'a Finding,
+    /// Where the program connected to.
+    pub(super) at: SocketAddr,
+    /// What it was greeted as, or would have been.
+    pub(super) mail: Option<Mail>,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.finding {
+            Finding::Tls(start, hello) => {
+                match start {
+                    Start::AtOnce => writeln!(f, "It speaks TLS from the first byte.")?,
+                    Start::Starttls(mail) => writeln!(
+                        f,
+                        "It waits for the greeting and then asks for TLS, by {}.",
+                        mail.starts_tls()
+                    )?,
+                }
+                writeln!(f)?;
+                Table(hello).fmt(f)?;
+                writeln!(f)?;
+                self.for_tls(f, *start, hello)
+            }
+            Finding::Unreadable(start, fault) => self.unreadable(f, *start, fault.as_ref()),
+            Finding::SpeaksFirst(protocol) => self.speaks_first(f, *protocol),
+            Finding::GoesOnInPlain(mail, command) => self.goes_on(f, *mail, *command),
+            Finding::Waits => {
+                writeln!(
+                    f,
+                    "It says nothing before the server does: it waits for a greeting, as mail programs do that \
+                     speak plain or STARTTLS.\n\
+                     Run it again with --protocol smtp, pop3 or imap to greet it so."
+                )
+            }
+            Finding::Nothing => writeln!(f, "It closed without a word."),
+        }
+    }
+}
+
+impl Report<'_> {
+    fn for_tls(&self, f: &mut fmt::Formatter<'_>, start: Start, hello: &Hello) -> fmt::Result {
+        let old = match fit::fit(hello) {
+            Fit::None(why) => return self.unfit(f, start, why),
+            Fit::Modern => None,
+            Fit::Old(old) => Some(old),
+        };
+        let (file, made_by) = match &old {
+            None => (ca::FILE, "adit ca".to_owned()),
+            Some(_) => (ca::OLD_FILE, format!("adit ca --file {}", ca::OLD_FILE)),
+        };
+        for note in notes(hello, old.as_ref(), self.at.ip(), &made_by) {
+            wrapped(f, "", &note)?;
+        }
+        let mut lines = vec!["acceptTLS = yes".to_owned()];
+        if let Start::Starttls(mail) = start {
+            lines.push(format!("acceptProtocol = {}", mail.name()));
+        }
+        lines.push(format!("acceptCert = {}/{file}", ca::FOLDER));
+        let old = old.unwrap_or_default();
+        let version = old.version.map(|it| format!("acceptSSLVersionMin = {it}"));
+        let ciphers = old.ciphers.map(|it| format!("acceptCiphers = {it}"));
+        lines.extend(version.into_iter().chain(ciphers));
+        let mail = match start {
+            Start::Starttls(mail) => Some(mail),
+            Start::AtOnce => self.mail,
+        };
+        writeln!(
+            f,
+            "\nThis service suits it; `{made_by}` makes the certificate:\n"
+        )?;
+        self.service(f, mail, &lines)
+    }
+
+    fn unfit(&self, f: &mut fmt::Formatter<'_>, start: Start, why: Unfit) -> fmt::Result {
+        let text = match why {
+            Unfit::Version(Some(version)) => format!(
+                "adit does not speak {version}, which is broken. If the program has a setting for TLS 1.0, switch it \
+                 on; else let it speak plain:"
+            ),
+            Unfit::Version(None) => {
+                "It offers no version that adit knows. Let it speak plain:".to_owned()
+            }
+            Unfit::Ecdsa => {
+                let text = "It takes certificates with an ECDSA key alone, and `adit ca` makes RSA: give acceptCert one \
+                            of another authority, or let the program speak plain:";
+                text.to_owned()
+            }
+            Unfit::Suites => {
+                let text = "adit has none of its suites: with an RSA key it serves AES, 3DES and RC4. Let the program speak plain:";
+                text.to_owned()
+            }
+        };
+        wrapped(f, "", &text)?;
+        writeln!(f)?;
+        let mail = match start {
+            Start::Starttls(mail) => Some(mail),
+            Start::AtOnce => self.mail,
+        };
+        self.service(f, mail, &[])
+    }
+
+    fn unreadable(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        start: Start,
+        fault: Option<&crate::tls::hello::Fault>,
+    ) -> fmt::Result {
+        let began = match start {
+            Start::AtOnce => "It began as TLS does".to_owned(),
+            Start::Starttls(mail) => format!("It asked for TLS, by {}", mail.starts_tls()),
+        };
+        match fault {
+            Some(fault) => wrapped(
+                f,
+                "",
+                &format!("{began}, and cannot be understood: {fault}."),
+            ),
+            None => wrapped(
+                f,
+                "",
+                &format!("{began}, and then sent no whole ClientHello."),
+            ),
+        }
+    }
+
+    fn speaks_first(&self, f: &mut fmt::Formatter<'_>, protocol: Option<&str>) -> fmt::Result {
+        match protocol {
+            Some(protocol) => writeln!(f, "It speaks first, in plain: {protocol}.")?,
+            None => writeln!(
+                f,
+                "It speaks first, in plain; no protocol that is known here."
+            )?,
+        }
+        writeln!(f, "\nThis service suits it:\n")?;
+        let mail = match protocol {
+            Some("SMTP") => Some(Mail::Smtp),
+            Some("POP3") => Some(Mail::Pop3),
+            Some("IMAP") => Some(Mail::Imap),
+            _ => None,
+        };
+        self.service(f, mail, &[])
+    }
+
+    fn goes_on(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        mail: Mail,
+        command: Option<&str>,
+    ) -> fmt::Result {
+        let starts = mail.starts_tls();
+        let offered = format!("({starts} was offered)");
+        let text = match command {
+            Some(command) => format!(
+                "It waits for the greeting, does not ask for TLS {offered}, and goes on with {command} in plain."
+            ),
+            None => format!("It waits for the greeting, and does not ask for TLS {offered}."),
+        };
+        wrapped(f, "", &text)?;
+        writeln!(f, "\nThis service suits it:\n")?;
+        self.service(f, Some(mail), &[])
+    }
+
+    /// A section to be pasted, with `lines` at its end.
+    fn service(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        mail: Option<Mail>,
+        lines: &[String],
+    ) -> fmt::Result {
+        let (name, server) = upstream(mail, self.at.port());
+        writeln!(f, "[{name}]\nclient = yes\naccept = {}", self.at)?;
+        writeln!(
+            f,
+            "# the server that the program means, and its port for TLS"
+        )?;
+        writeln!(f, "connect = {server}\nverifyServer = yes")?;
+        lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        if !lines.is_empty() || self.at.ip().is_loopback() {
+            return Ok(());
+        }
+        writeln!(f)?;
+        let text =
+            "What the program says to it is not encrypted: let no stranger into that network.";
+        wrapped(f, "", text)
+    }
+}
+
+/// A section's name, and a server as an example, by the protocol or the port's last digits.
+fn upstream(mail: Option<Mail>, port: u16) -> (&'static str, &'static str) {
+    match (mail, port % 1000) {
+        (Some(Mail::Smtp), _) | (None, 465 | 25 | 587) => ("smtp", "smtp.example.com:465"),
+        (Some(Mail::Pop3), _) | (None, 995 | 110) => ("pop3", "pop.example.com:995"),
+        (Some(Mail::Imap), _) | (None, 993 | 143) => ("imap", "imap.example.com:993"),
+        (None, 636) => ("ldap", "ldap.example.com:636"),
+        (None, 443) => ("https", "www.example.com:443"),
+        (None, _) => ("program", "server.example.com:443"),
+    }
+}
+
+/// What a person should know besides.
+fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr, made_by: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    if hello.fallback {
+        notes.push(
+            "It has tried a later version before, without success, and says so (TLS_FALLBACK_SCSV): adit refuses \
+             that. Run listen-in again for its first try."
+                .to_owned(),
+        );
+    }
+    match old.and_then(|old| old.weak) {
+        Some("RC4") => notes.push(
+            "It offers no better cipher than RC4, which is broken (RFC 7465): adit serves it on loopback and on \
+             private addresses only."
+                .to_owned(),
+        ),
+        Some(weak) => notes.push(format!(
+            "Its best cipher is {weak}: adit closes such a connection after some GiB (RFC 8429)."
+        )),
+        None => {}
+    }
+    let version = old.and_then(|old| old.version);
+    if version.is_some() && !is_private(at) {
+        notes.push(format!(
+            "{at} is a public address: below TLS 1.2 adit serves it only with `acceptAnywhere = yes`."
+        ));
+    }
+    let sha1 = fit::wants_sha1(hello);
+    if sha1 {
+        notes.push(
+            "It takes no certificate that is signed with SHA-256: make one by `adit ca --sha1`."
+                .to_owned(),
+        );
+    } else if version == Some("TLSv1") && hello.extensions.is_empty() {
+        notes.push(
+            "If it is older than Windows XP SP3 it knows no SHA-256: then make the certificate by `adit ca \
+             --sha1`."
+                .to_owned(),
+        );
+    }
+    match &hello.server_name {
+        Some(name) => notes.push(format!(
+            "It asks for {name}: the certificate must be made out to that name, `{made_by} --name {name}`."
+        )),
+        None => notes.push(
+            "It does not say which name it asks for (no SNI): the certificate must have the name or address that \
+             stands in the program's settings."
+                .to_owned(),
+        ),
+    }
+    notes
+}
+
+/// Loopback, RFC 1918, link-local, RFC 4193.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// What a hello says.
+struct Table<'a>(&'a Hello);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hello = self.0;
+        row(f, "versions", &versions(hello))?;
+        let suites = hello.suites.iter().map(|suite| suites::name(*suite));
+        row(f, "suites", &list(suites))?;
+        row(
+            f,
+            "server name (SNI)",
+            hello.server_name.as_deref().unwrap_or("none"),
+        )?;
+        match hello.form {
+            Form::Ssl2 => row(f, "form", "that of SSLv2")?,
+            Form::Records(_) if hello.extensions.is_empty() => row(f, "extensions", "none")?,
+            Form::Records(_) => {}
+        }
+        if let Some(groups) = &hello.groups {
+            row(
+                f,
+                "groups",
+                &list(groups.iter().map(|group| group_name(*group))),
+            )?;
+        }
+        if let Some(schemes) = &hello.signature_schemes {
+            let schemes = schemes.iter().map(|scheme| scheme_name(*scheme));
+            row(f, "signatures", &list(schemes))?;
+        }
+        if !hello.protocols.is_empty() {
+            row(f, "protocols (ALPN)", &hello.protocols.join(", "))?;
+        }
+        if let Some(resumes) = resumes(hello) {
+            row(f, "resumption", resumes)?;
+        }
+        if !hello.secure_renegotiation && hello.highest_version() < Some(Version::TLS13) {
+            row(
+                f,
+                "renegotiation",
+                "only as before 2010 (RFC 5746 is unknown to it)",
+            )?;
+        }
+        if hello.compression.iter().any(|method| *method != 0) {
+            row(f, "compression", "offered; no server should use it")?;
+        }
+        Ok(())
+    }
+}
+
+fn versions(hello: &Hello) -> String {
+    match (&hello.supported_versions, hello.highest_version()) {
+        (Some(versions), _) => list(versions.iter().map(ToString::to_string)),
+        (None, Some(version)) if version <= Version::SSL3 => version.to_string(),
+        (None, Some(version)) => format!("{version} at most"),
+        (None, None) => hello.legacy_version.to_string(),
+    }
+}
+
+fn resumes(hello: &Hello) -> Option<&'static str> {
+    let later = hello.supported_versions.is_some();
+    match hello.ticket {
+        Ticket::Shown => Some("shows a ticket of an earlier session"),
+        _ if !hello.session_id.is_empty() && !later => {
+            Some("shows the session id of an earlier session")
+        }
+        Ticket::Wanted => Some("by tickets, or by session id"),
+        Ticket::Unknown if later => None,
+        Ticket::Unknown => Some("by session id alone"),
+    }
+}
+
+fn list(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    wrapped(f, &format!("  {name:<width$}", width = INDENT - 2), value)
+}
+
+/// `text` behind `first`, broken at blanks.
+fn wrapped(f: &mut fmt::Formatter<'_>, first: &str, text: &str) -> fmt::Result {
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in text.split(' ') {
+        if !empty && line.len() + 1 + word.len() > WIDTH {
+            writeln!(f, "{}", line.trim_end())?;
+            line = " ".repeat(first.len());
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    writeln!(f, "{line}")
+}
+
+/// IANA's names of the groups that clients of any age offer (TLS Supported Groups).
+fn group_name(group: u16) -> String {
+    let name = match group {
+        16 => "secp256k1",
+        19 => "secp192r1",
+        21 => "secp224r1",
+        23 => "P-256",
+        24 => "P-384",
+        25 => "P-521",
+        29 => "X25519",
+        30 => "X448",
+        256 => "ffdhe2048",
+        257 => "ffdhe3072",
+        258 => "ffdhe4096",
+        259 => "ffdhe6144",
+        260 => "ffdhe8192",
+        4587 => "SecP256r1MLKEM768",
+        4588 => "X25519MLKEM768",
+        4589 => "SecP384r1MLKEM1024",
+        other => return format!("0x{other:04X}"),
+    };
+    name.to_owned()
+}
+
+/// A pair of hash and signature (RFC 5246), or a scheme (RFC 8446).
+fn scheme_name(scheme: u16) -> String {
+    let name = match scheme {
+        0x0804 => "RSA-PSS+SHA256",
+        0x0805 => "RSA-PSS+SHA384",
+        0x0806 => "RSA-PSS+SHA512",
+        0x0807 => "Ed25519",
+        0x0808 => "Ed448",
+        0x0809 => "RSA-PSS-PSS+SHA256",
+        0x080a => "RSA-PSS-PSS+SHA384",
+        0x080b => "RSA-PSS-PSS+SHA512",
+        0x081a => "ECDSA+SHA256 (brainpool)",
+        0x081b => "ECDSA+SHA384 (brainpool)",
+        0x081c => "ECDSA+SHA512 (brainpool)",
+        0x0904 => "ML-DSA-44",
+        0x0905 => "ML-DSA-65",
+        0x0906 => "ML-DSA-87",
+        _ => "",
+    };
+    if !name.is_empty() {
+        return name.to_owned();
+    }
+    let [hash, signature] = scheme.to_be_bytes();
+    let hash = match hash {
+        1 => "MD5",
+        2 => "SHA1",
+        3 => "SHA224",
+        4 => "SHA256",
+        5 => "SHA384",
+        6 => "SHA512",
+        _ => return format!("0x{scheme:04X}"),
+    };
+    match signature {
+        1 => format!("RSA+{hash}"),
+        2 => format!("DSA+{hash}"),
+        3 => format!("ECDSA+{hash}"),
+        _ => format!("0x{scheme:04X}"),
+    }
+}
