@@ -30,17 +30,10 @@ def settings(options):
     found = HandshakeSettings()
     found.minVersion = VERSIONS[options.min or options.version]
     found.maxVersion = VERSIONS[options.version]
-<<<<<<< HEAD
     # A server goes by this list, and not by the two above, where a client says which versions it speaks.
     found.versions = [
         version for version in found.versions if version <= found.maxVersion
     ]
-=======
-    # A server goes by these, whatever the limits are, where the client names its versions in the extension.
-    if found.maxVersion < VERSIONS["1.3"]:
-        spoken = VERSIONS.values()
-        found.versions = [v for v in spoken if found.minVersion <= v <= found.maxVersion]
->>>>>>> wt-s2n
     found.minKeySize = 1024
     found.cipherNames = options.cipher.split(",")
     found.keyExchangeNames = options.kx.split(",")
