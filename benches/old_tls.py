@@ -303,6 +303,8 @@ def sample(peer, row, work, folder, connect_to):
         streams = [connect(tls, port) for _ in range(int(800 * work))]
         for stream in streams:
             echo(stream)
+        # adit gives memory back some seconds after the last payload.
+        time.sleep(7)
         settled(child.pid)
         grown = memory(child.pid) - before
         for stream in streams:

@@ -1,11 +1,13 @@
 //! README and docs/ are right: their configurations, their steps, and the log lines that they explain.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use crate::require;
 use crate::support::adit::program;
+use crate::support::certs::{Kind, Wish};
 use crate::support::openssl::run;
 use crate::support::{Certs, Plan};
 
@@ -38,6 +40,19 @@ fn every_configuration_in_readme_passes_strict_checking() {
             let file = certs.ca().display().to_string();
             text = text.replace(&format!("/etc/adit/{name}"), &file);
         }
+        // As `adit ca --file` makes it: the certificate and its key.
+        let wish = Wish {
+            kind: Kind::Rsa,
+            ..Wish::default()
+        };
+        let pair = certs.issue("old", wish);
+        let both = [pair.cert, pair.key].map(|file| fs::read_to_string(file).expect("PEM"));
+        let file = certs.folder().join("both.pem");
+        fs::write(&file, both.concat()).expect("writing");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
+        // An address that this machine has, and the internet has not.
+        text = text.replace("192.168.1.5:", "127.0.0.1:");
+        text = text.replace("/etc/adit/ca/old.pem", &file.display().to_string());
         for host in ["smtp", "pop", "imap", "mail"] {
             text = text.replace(&format!("{host}.localhost"), "localhost");
         }

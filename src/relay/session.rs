@@ -51,6 +51,19 @@ enum Life {
     Between,
 }
 
+impl Life {
+    /// TLS gives back the memory that it needs only while it works.
+    fn rest(&mut self) {
+        if let Life::Joined(pair, _) = self {
+            for end in [&mut pair.front, &mut pair.back] {
+                if let Some(stream) = &mut end.tls {
+                    stream.rest();
+                }
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Early {
     Talking(Talking),
@@ -232,7 +245,10 @@ impl Session {
         if let Err(ending) = watched {
             return Outcome::Done(ending);
         }
-        common.report_if_due(resources);
+        if common.report_if_due(resources) {
+            // Some seconds after the last payload; at each wait it would cost a twentieth of bulk.
+            self.life.rest();
+        }
         outcome
     }
 
@@ -553,11 +569,6 @@ fn settle(
     common: &Common,
     resources: &Resources,
 ) -> Result<(), Ending> {
-    if outcome == Outcome::Wait
-        && let Some(stream) = &mut end.tls
-    {
-        stream.rest();
-    }
     if outcome == Outcome::Wait && end.is_unanswered() {
         let service = common.service();
         let tls = match side {

@@ -144,14 +144,18 @@ impl Common {
         self.report_at
     }
 
-    /// Puts the bytes on the scoreboard if that is due; makes it due if there are new ones.
-    pub(super) fn report_if_due(&mut self, resources: &Resources) {
+    /// Puts the bytes on the scoreboard if that is due; makes it due if there are new ones. Whether it was due.
+    pub(super) fn report_if_due(&mut self, resources: &Resources) -> bool {
         match self.report_at {
-            Some(at) if at <= resources.now => self.report(resources),
+            Some(at) if at <= resources.now => {
+                self.report(resources);
+                true
+            }
             None if (self.to_back, self.to_front) != self.reported => {
                 self.report_at = Some(resources.now + REPORT);
+                false
             }
-            _ => {}
+            _ => false,
         }
     }
 
