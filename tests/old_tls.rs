@@ -345,6 +345,47 @@ fn openssls_servers_with_suites_of_old_are_reached() {
 }
 
 #[test]
+fn a_pinned_servers_small_key_is_taken_at_a_lower_security_level() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let (cert, key) = (
+        certs.folder().join("1024.pem"),
+        certs.folder().join("1024.key"),
+    );
+    let subject = [
+        "-subj",
+        "/CN=localhost",
+        "-days",
+        "30",
+        "-sha1",
+        "-nodes",
+        "-x509",
+    ];
+    let mut make = std::process::Command::new("openssl");
+    make.args(["req", "-newkey", "rsa:1024", "-keyout"])
+        .arg(&key);
+    openssl::run(make.arg("-out").arg(&cert).args(subject));
+    let pair = Pair { cert, key };
+    let arguments = ["-tls1", "-cipher", "AES128-SHA:@SECLEVEL=0", "-rev"];
+    let (_server, address) = openssl::s_server(&pair, &arguments);
+    let serve = |level: &str| {
+        Adit::serve(format!(
+            "client = yes\nconnect = {address}\nCAfile = {}\nverifyPeer = yes\nsslVersionMin = TLSv1\n{level}",
+            pair.cert.display()
+        ))
+    };
+    let adit = serve("");
+    let mut client = adit.connect("test");
+    let _ = peers::read_until_gone(&mut client);
+    adit.wait_for_log("EE certificate key too weak, RSA of 1024 bits");
+    let adit = serve("securityLevel = 1\n");
+    let mut client = adit.connect("test");
+    client.write_all(b"abc\n").expect("sending");
+    peers::says_and_hears_nothing_but(&mut client, "cba\n");
+}
+
+#[test]
 fn an_old_servers_certificate_is_verified_as_any_other() {
     require_peers!();
     let certs = Certs::new();

@@ -141,17 +141,3 @@ pub(super) fn session_cache_timeout(_: &Draft, value: &str) -> Option<Fault> {
         "`sessionCacheTimeout` has no effect: a session can be resumed for {SESSIONS_RESUME} seconds"
     )))
 }
-
-pub(super) fn security_level(_: &Draft, value: &str) -> Option<Fault> {
-    let level = match number(value, 0..=5) {
-        Ok(level) => level,
-        Err(fault) => return Some(fault),
-    };
-    match level {
-        0 | 1 => Some(Fault::note(format!(
-            "`securityLevel = {level}` has no effect: adit does not go below security level 2"
-        ))),
-        2 => Some(Fault::note("adit keeps to security level 2 in any case")),
-        _ => None,
-    }
-}

@@ -44,7 +44,8 @@ pub(crate) use metrics::MetricsAddress;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
 pub(crate) use psk::SUITES as PSK_SUITES;
 pub(crate) use service::{
-    Failover, LogId, PeerVerification, Protocol, Service, Timeouts, TlsOptions, TlsVersion,
+    Failover, LogId, PeerVerification, Protocol, SecurityLevel, Service, Timeouts, TlsOptions,
+    TlsVersion,
 };
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use tls_options::tls_option_names;

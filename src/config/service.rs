@@ -85,6 +85,48 @@ pub(crate) struct Timeouts {
     pub idle: Duration,
 }
 
+/// `securityLevel`: OpenSSL's levels (SSL_CTX_set_security_level(3)), as far as they are about the size of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SecurityLevel {
+    /// Any key.
+    Zero,
+    /// 80 bits of security.
+    One,
+    /// 112 bits.
+    #[default]
+    Two,
+}
+
+impl SecurityLevel {
+    /// The smallest RSA key, in bits.
+    pub(crate) fn smallest_rsa(self) -> usize {
+        match self {
+            SecurityLevel::Zero => 0,
+            SecurityLevel::One => 1024,
+            SecurityLevel::Two => 2048,
+        }
+    }
+}
+
+impl std::fmt::Display for SecurityLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (*self as u8).fmt(f)
+    }
+}
+
+/// Reads `securityLevel`.
+fn security_level(value: &str) -> Result<SecurityLevel, Fault> {
+    match number(value, 0..=5)? {
+        0 => Ok(SecurityLevel::Zero),
+        1 => Ok(SecurityLevel::One),
+        2 => Ok(SecurityLevel::Two),
+        _ => {
+            let fault = Fault::new(format!("adit does not serve `securityLevel = {value}` yet"));
+            Err(fault.help("0, 1 and 2 are served; 2 is the default"))
+        }
+    }
+}
+
 /// The options of one TLS end of a service. Only `tls` reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TlsOptions {
@@ -125,6 +167,8 @@ pub(crate) struct TlsOptions {
     pub psk_secrets: Option<PathBuf>,
     /// Client mode: the identity to show. `None`: the first in the file.
     pub psk_identity: Option<String>,
+    /// Which peers' keys are taken.
+    pub security_level: SecurityLevel,
     /// `options = NO_TICKET`
     pub no_ticket: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
@@ -447,6 +491,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("reset", "yes | no", "pass a reset on as a reset")
         .example("reset = no").defaults(&["yes"])
         .service(|draft, value| store!(draft.reset = yes_no(value)?)),
+    option("securityLevel", "0 | 1 | 2", "keys that peers with old TLS may have: 2, RSA of 2048 bits and more; 1, of 1024; 0, any")
+        .example("securityLevel = 1").defaults(&["2"])
+        .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),
     option("sni", "SERVER_NAME", "client mode: name to send; empty: send none")
         .example("sni = mail.example.com").unless_given("the host in `connect`")
         .service(|draft, value| store!(draft.tls.sni = Some(value.to_owned()))),

@@ -23,7 +23,7 @@ use super::{
     CipherOrder, Handshake, PassPhrases, Problem, Resumption, Severity, ciphers, handshake, keys,
     psk, s2n,
 };
-use crate::config::{Endpoint, Service, TlsOptions, TlsVersion};
+use crate::config::{Endpoint, SecurityLevel, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
 
 /// TLS 1.3 tickets after each handshake. Each resumes once; a mail program opens its next
@@ -229,6 +229,20 @@ impl Context {
         let algorithms =
             rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         let verifier = Verifier::new(options, client, trust, algorithms);
+        let verifier = match (&suites, options.security_level) {
+            (Suites::S2n(_), level) => verifier.with_keys_from(level.smallest_rsa()),
+            (Suites::Rustls(..), SecurityLevel::Two) => verifier,
+            (Suites::Rustls(..), level) => {
+                problems.push(Problem::note(
+                    "securityLevel",
+                    format!(
+                        "`securityLevel = {level}` has no effect with TLS by rustls, which takes keys as of level 2; \
+                         `sslVersionMin = TLSv1` reaches peers that are older"
+                    ),
+                ));
+                verifier
+            }
+        };
         let shown = key.as_deref().and_then(|key| key.cert.first());
         let (ends, public_key) = shown.map(|der| (end_of(der), public_key_of(der))).unzip();
         let terms = Terms::of(&wanted);

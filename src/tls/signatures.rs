@@ -16,7 +16,7 @@ use super::key_kinds;
 use super::notes::blame;
 
 /// The smallest RSA key, in bits: AWS-LC as rustls uses it verifies nothing by smaller or larger ones.
-const MIN_RSA: usize = 2048;
+pub(super) const MIN_RSA: usize = 2048;
 /// The largest RSA key, in bits.
 pub(super) const MAX_RSA: usize = 8192;
 
@@ -40,9 +40,9 @@ pub(super) fn tls13(
     by_13(message, cert, dss, algorithms).inspect_err(|error| tell(error, cert))
 }
 
-/// The size in bits of an RSA key that is too small.
-pub(super) fn weakness(certificate: &X509Certificate<'_>) -> Option<usize> {
-    key_kinds::rsa_bits(certificate).filter(|bits| *bits < MIN_RSA)
+/// The size in bits of an RSA key, if it is smaller than that.
+pub(super) fn smaller_than(least: usize, certificate: &X509Certificate<'_>) -> Option<usize> {
+    key_kinds::rsa_bits(certificate).filter(|bits| *bits < least)
 }
 
 /// The size in bits of an RSA key whose signatures are not verified, good or bad.

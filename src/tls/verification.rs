@@ -31,6 +31,8 @@ pub(super) struct Verifier {
     peer_serves: bool,
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
+    /// The smallest RSA key that the peer may have, in bits.
+    smallest_key: usize,
 }
 
 impl Verifier {
@@ -48,6 +50,16 @@ impl Verifier {
             peer_serves,
             trust,
             algorithms,
+            smallest_key: signatures::MIN_RSA,
+        }
+    }
+
+    /// Takes peers with RSA keys from that many bits on, as far as the library that checks their signatures
+    /// does. Authorities' keys are rustls' business in any case.
+    pub(super) fn with_keys_from(self, bits: usize) -> Self {
+        Self {
+            smallest_key: bits,
+            ..self
         }
     }
 
@@ -167,7 +179,7 @@ impl Verifier {
         if unhandled {
             return Err(Rejection::Other("unhandled critical extension".into()));
         }
-        suitable(certificate, self.peer_serves)?;
+        self.suitable(certificate)?;
         match certificate.extended_key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(usage)) => {
@@ -220,7 +232,16 @@ impl Verifier {
             let depth = nth + 1;
             note(6, format!("Certificate accepted at depth={depth}: {name}"));
         }
-        suitable(certificate, self.peer_serves)
+        self.suitable(certificate)
+    }
+
+    /// Whether the leaf may be used as the peer uses it.
+    fn suitable(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
+        purposeful(certificate, self.peer_serves)?;
+        match signatures::smaller_than(self.smallest_key, certificate) {
+            Some(bits) => Err(Rejection::WeakKey(bits)),
+            None => Ok(()),
+        }
     }
 
     /// An authority above the leaf whose key verifies nothing, so that each signature by it seems
@@ -317,8 +338,8 @@ impl Verifier {
     }
 }
 
-/// What OpenSSL checks in a leaf and webpki does not: keyUsage, Netscape's type, the key's size.
-fn suitable(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
+/// What OpenSSL checks in a leaf and webpki does not: keyUsage, Netscape's type.
+fn purposeful(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
     let usage = certificate
         .key_usage()
         .map_err(|_| Rejection::Unreadable)?
@@ -333,10 +354,9 @@ fn suitable(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejec
             ParsedExtension::NSCertType(kind) => kind.ssl_client(),
             _ => true,
         });
-    match signatures::weakness(certificate) {
-        _ if !(usable && typed) => Err(Rejection::Purpose),
-        Some(bits) => Err(Rejection::WeakKey(bits)),
-        None => Ok(()),
+    match usable && typed {
+        true => Ok(()),
+        false => Err(Rejection::Purpose),
     }
 }
 

@@ -31,7 +31,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("exec = /bin/sh", "adit does not serve `exec` yet"),
     (
         "securityLevel = 3",
-        "adit does not serve `securityLevel` yet",
+        "adit does not serve `securityLevel = 3` yet",
     ),
     ("redirect = 80", "adit does not serve `redirect` yet"),
     (

@@ -567,14 +567,6 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
             "session = 300",
             "a session can be resumed for 21600 seconds",
         ),
-        (
-            "securityLevel = 1",
-            "adit does not go below security level 2",
-        ),
-        (
-            "securityLevel = 2",
-            "adit keeps to security level 2 in any case",
-        ),
         ("CAfile =", "`CAfile` without a value counts as not given"),
         ("CApath =", "`CApath` without a value counts as not given"),
         (
