@@ -189,23 +189,24 @@ impl Offering {
 impl State for Offering {
     fn step(mut self, io: &mut Io<'_>) -> Result<Step<Self>, ProtocolError> {
         loop {
+            if look::is_hello(io.front.pending()) == Some(true) {
+                let protocol = io.protocol;
+                return Err(ProtocolError::TlsTooLate { protocol });
+            }
+            // A command goes as soon as it may, so that how the server's lines were cut never matters.
+            if matches!(self.awaits, Awaits::Command) {
+                match io.front.peek_line() {
+                    Ok(Some(line)) => return self.obey(&line, io),
+                    Ok(None) => {}
+                    Err(_) => return Ok(Step::Plain),
+                }
+            }
             let Ok(line) = io.back.whole_line() else {
                 return Ok(Step::Plain);
             };
             let Some(line) = line else { break };
             if !self.server_says(&line, io) {
                 return Ok(Step::Plain);
-            }
-        }
-        if look::is_hello(io.front.pending()) == Some(true) {
-            let protocol = io.protocol;
-            return Err(ProtocolError::TlsTooLate { protocol });
-        }
-        if matches!(self.awaits, Awaits::Command) {
-            match io.front.peek_line() {
-                Ok(Some(line)) => return self.obey(&line, io),
-                Ok(None) => {}
-                Err(_) => return Ok(Step::Plain),
             }
         }
         // Nothing that a plain connection may do is an error here.

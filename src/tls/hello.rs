@@ -246,10 +246,14 @@ fn from_ssl2(rest: &[u8], high: u8) -> Reading {
     if !looks_like_it {
         return Reading::NotTls;
     }
-    let Some((&low, rest)) = rest.split_first() else {
+    // Whatever the length says, nothing is judged before the version is there.
+    let [low, rest @ ..] = rest else {
         return Reading::Incomplete;
     };
-    let length = usize::from(u16::from_be_bytes([high & 0x7f, low]));
+    if rest.len() < 3 {
+        return Reading::Incomplete;
+    }
+    let length = usize::from(u16::from_be_bytes([high & 0x7f, *low]));
     match rest.get(..length) {
         Some(message) => or_fault(parse_ssl2(message)),
         None => Reading::Incomplete,
