@@ -1,6 +1,7 @@
 //! Services with old TLS have workers of their own, which know no other service's key.
 
 use std::fs;
+use std::io::Write;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -221,6 +222,30 @@ fn a_zygote_that_dies_ends_no_connection_and_the_next_generation_of_processes_se
     two.talk_to_old(&adit);
     peers::says_and_hears(&mut modern, "still here");
     peers::says_and_hears(&mut old, "still here");
+}
+
+#[test]
+fn a_zygote_that_stands_still_holds_up_no_modern_service_and_is_replaced() {
+    require!(adit);
+    let two = Two::new();
+    let adit = two.plan(Plan::new().global("workers = 1")).start();
+    let mut modern = two.talk_to_modern(&adit);
+    let (zygote, old) = old_family(&adit);
+    proc::freeze(zygote);
+    kill(Pid::from_raw(old[0]), Signal::SIGKILL).expect("a worker");
+    // Nothing tells the master how that worker died; connections to the old service wait.
+    let mut waiting = adit.connect("old");
+    waiting.write_all(b"x").expect("sending");
+    for _ in 0..20 {
+        two.talk_to_modern(&adit);
+    }
+    peers::says_and_hears(&mut modern, "still here");
+    adit.wait_for_log("has not responded for 20 s: killing it");
+    wait_for("another zygote", || {
+        (old_family(&adit).0 != zygote).then_some(())
+    });
+    two.talk_to_old(&adit);
+    peers::says_and_hears(&mut modern, "still here");
 }
 
 #[test]

@@ -8,15 +8,11 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
-
-use crate::step::NameStep;
 
 /// The most descriptors in one message; the kernel's own limit (SCM_MAX_FD) is 253.
 pub(crate) const MAX_DESCRIPTORS: usize = 128;
@@ -58,24 +54,6 @@ pub struct Received {
 }
 
 impl Channel {
-    /// Whether there is something to receive, or the other side is gone, within this time.
-    ///
-    /// # Errors
-    /// What poll(2) gives.
-    pub(crate) fn readable_within(&self, time: Duration) -> io::Result<bool> {
-        let until = Instant::now() + time;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            let mut this = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut this, left) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).step("poll(2)"),
-            }
-        }
-    }
-
     /// Makes both ends, close-on-exec.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use super::listener::{ACCEPT_BATCH, Listener};
 use super::poll::{Poll, Source};
 use super::reminders::Reminders;
 use super::workers::Workers;
+use super::zygote::News;
 use crate::children;
 use crate::ipc::accept::accept;
 use crate::ipc::channel::{Channel, Cut};
@@ -141,9 +142,6 @@ impl Serving {
                     log::Reason(&error)
                 );
             }
-            if self.workers.zygote().is_some_and(|z| z.knows_deaths()) {
-                self.hear_zygote()?;
-            }
             self.workers.look_after();
             if !self.draining {
                 self.reminders.remind(Instant::now(), &self.log);
@@ -267,6 +265,7 @@ impl Serving {
         let ours = [
             self.workers.next_start(),
             self.workers.cut_deadline(),
+            self.workers.zygote_deadline(),
             self.reminders.deadline().filter(|_| !self.draining),
         ];
         let mut soonest = ours.into_iter().flatten().min();
@@ -393,18 +392,24 @@ impl Serving {
         }
     }
 
-    /// The zygote tells of old workers that have died.
+    /// The zygote tells of old workers that live, or have died.
     fn hear_zygote(&mut self) -> io::Result<()> {
         let Some(zygote) = self.workers.zygote() else {
             return Ok(());
         };
-        for death in zygote.take_deaths()? {
-            self.workers.died(death.pid, &death.how, !self.draining);
-            if let Some(zygote) = self.workers.zygote() {
-                zygote.reap(death.pid);
+        for news in zygote.take_news()? {
+            match news {
+                News::Started(order, pid) => self.workers.forked(order, pid)?,
+                News::NotStarted(order, reason) => self.workers.not_forked(order, &reason),
+                News::Died(pid, how) => {
+                    self.workers.died(pid, &how, !self.draining);
+                    if let Some(zygote) = self.workers.zygote() {
+                        zygote.reap(pid);
+                    }
+                    // As in `reap`.
+                    self.answered_list(0);
+                }
             }
-            // As in `reap`.
-            self.answered_list(0);
         }
         Ok(())
     }
@@ -458,10 +463,10 @@ impl Serving {
             }
             ToMaster::Syslog => {
                 if let Some(socket) = descriptors.pop() {
+                    let mut heard = self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
                     if let Some(zygote) = self.workers.zygote() {
-                        zygote.replace_syslog(socket.as_fd())?;
+                        heard.count(zygote.replace_syslog(socket.as_fd()));
                     }
-                    let heard = self.workers.say(&ToWorker::Syslog, &[socket.as_fd()]);
                     self.tell_again_unless(&heard)?;
                     // A generation without syslog does not need it.
                     let _ = log::replace_syslog(socket);
@@ -500,10 +505,10 @@ impl Serving {
     }
 
     fn replace_log(&mut self, file: OwnedFd) -> io::Result<()> {
+        let mut heard = self.workers.say(&ToWorker::LogFile, &[file.as_fd()]);
         if let Some(zygote) = self.workers.zygote() {
-            zygote.replace_log(file.as_fd())?;
+            heard.count(zygote.replace_log(file.as_fd()));
         }
-        let heard = self.workers.say(&ToWorker::LogFile, &[file.as_fd()]);
         if let Err(error) = log::replace_file(file) {
             crate::error!(
                 self.log,

@@ -16,11 +16,22 @@ use crate::worker::group::Group;
 pub(super) struct Slot {
     pub(super) group: Group,
     pub(super) process: Option<Running>,
+    /// Its next process was ordered from the zygote.
+    pub(super) ordered: Option<Ordered>,
     pub(super) queue: HandOff,
     pub(super) back_off: BackOff,
     /// When to start its next process.
     pub(super) start_at: Option<Instant>,
     pub(super) stall: Stall,
+}
+
+/// A worker that the zygote is to fork.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    pub(super) order: u64,
+    pub(super) channel: Channel,
+    pub(super) sockets: Channel,
+    pub(super) at: Instant,
 }
 
 #[derive(Debug)]
@@ -32,8 +43,8 @@ pub(super) struct Running {
     pub(super) since: Instant,
     pub(super) ready: bool,
     pub(super) draining: bool,
-    /// Its end of the channel is closed: it has exited, or is about to.
-    pub(super) hung_up: bool,
+    /// Since when its end of the channel is closed: it has exited, or is about to.
+    pub(super) hung_up: Option<Instant>,
     /// `sockets` is being polled for room.
     pub(super) full: bool,
 }
@@ -41,12 +52,12 @@ pub(super) struct Running {
 impl Running {
     /// Whether it accepts connections.
     pub(super) fn takes(&self) -> bool {
-        !(self.draining || self.hung_up)
+        !(self.draining || self.hung_up.is_some())
     }
 
     /// Polls its channel of sockets for room, while it is full.
     pub(super) fn poll_for_room(&mut self, full: bool, index: usize, poll: &Poll) {
-        if full == self.full || self.hung_up {
+        if full == self.full || self.hung_up.is_some() {
             return;
         }
         match full {

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::balance::least_loaded;
 use super::handoff::{Accepted, HandOff};
 use super::poll::{Poll, Source};
-use super::slot::{Running, Slot};
+use super::slot::{Ordered, Running, Slot};
 use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use super::zygote::Zygote;
 use crate::children::BackOff;
@@ -85,6 +85,7 @@ impl Workers {
             .map(|&group| Slot {
                 group,
                 process: None,
+                ordered: None,
                 queue: HandOff::default(),
                 back_off: BackOff::default(),
                 start_at: Some(Instant::now()),
@@ -141,22 +142,32 @@ impl Workers {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let (sockets, their_sockets) = Channel::pair().step("socketpair(2)")?;
         self.config.scoreboard.clear_active(index);
-        let group = self.slots[index].group;
-        let pid = match (group, &mut self.config.zygote) {
-            (Group::Old, Some(_)) => self.fork_old(index, [&theirs, &their_sockets])?,
-            _ => self.fork_modern(index, theirs, their_sockets, jailed)?,
-        };
-        let name = group.worker();
+        if self.slots[index].group == Group::Old {
+            return self.order(index, [&theirs, &their_sockets], ours, sockets);
+        }
+        let pid = self.fork_modern(index, theirs, their_sockets, jailed)?;
+        self.started(index, pid, ours, sockets)
+    }
+
+    /// A worker runs.
+    fn started(
+        &mut self,
+        index: usize,
+        pid: Pid,
+        channel: Channel,
+        sockets: Channel,
+    ) -> io::Result<()> {
+        let name = self.slots[index].group.worker();
         crate::debug!(self.config.log, "{name} {index} started (PID {pid})");
-        self.config.poll.add(&ours, Source::Worker(index))?;
+        self.config.poll.add(&channel, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
-            channel: ours,
+            channel,
             sockets,
             since: Instant::now(),
             ready: false,
             draining: false,
-            hung_up: false,
+            hung_up: None,
             full: false,
         });
         Ok(())
@@ -188,12 +199,76 @@ impl Workers {
         })
     }
 
-    fn fork_old(&mut self, index: usize, channels: [&Channel; 2]) -> io::Result<Pid> {
+    /// Has the zygote fork an old worker.
+    fn order(
+        &mut self,
+        index: usize,
+        theirs: [&Channel; 2],
+        channel: Channel,
+        sockets: Channel,
+    ) -> io::Result<()> {
         let helpers = self.introduce_all();
-        let channels = channels.map(AsFd::as_fd);
-        match &mut self.config.zygote {
-            Some(zygote) => zygote.fork(index, channels, &helpers),
-            None => Err(io::ErrorKind::NotFound.into()),
+        let Some(zygote) = &mut self.config.zygote else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let order = zygote.order(index, theirs.map(AsFd::as_fd), &helpers)?;
+        self.slots[index].ordered = Some(Ordered {
+            order,
+            channel,
+            sockets,
+            at: Instant::now(),
+        });
+        Ok(())
+    }
+
+    /// The zygote has forked the worker of this order. One that is not awaited any more finds its channels
+    /// closed, and ends.
+    pub(super) fn forked(&mut self, order: u64, pid: Pid) -> io::Result<()> {
+        match self.take_ordered(order) {
+            Some((index, ordered)) => self.started(index, pid, ordered.channel, ordered.sockets),
+            None => Ok(()),
+        }
+    }
+
+    /// The zygote could not fork the worker of this order; it is tried again.
+    pub(super) fn not_forked(&mut self, order: u64, reason: &str) {
+        if let Some((index, _)) = self.take_ordered(order) {
+            crate::error!(self.config.log, "A worker cannot be started: {reason}");
+            self.slots[index].start_at = Some(Instant::now() + Duration::from_secs(1));
+        }
+    }
+
+    fn take_ordered(&mut self, order: u64) -> Option<(usize, Ordered)> {
+        let is_it = |slot: &Slot| slot.ordered.as_ref().is_some_and(|one| one.order == order);
+        let index = self.slots.iter().position(is_it)?;
+        Some((index, self.slots[index].ordered.take()?))
+    }
+
+    /// When the zygote must have answered, or told of a death; it is killed then.
+    pub(crate) fn zygote_deadline(&self) -> Option<Instant> {
+        let old = || self.slots.iter().filter(|slot| slot.group == Group::Old);
+        let ordered = old().filter_map(|slot| Some(slot.ordered.as_ref()?.at));
+        let gone = old().filter_map(|slot| slot.process.as_ref()?.hung_up);
+        Some(ordered.chain(gone).min()? + LIFELESS)
+    }
+
+    /// Kills a zygote that does not respond. The master ends with it, and the next one has another.
+    fn look_after_the_zygote(&mut self) {
+        if self
+            .zygote_deadline()
+            .is_some_and(|at| at <= Instant::now())
+            && let Some(zygote) = &self.config.zygote
+        {
+            let seconds = LIFELESS.as_secs();
+            crate::error!(
+                self.config.log,
+                "The process that forks old workers has not responded for {seconds} s: killing it"
+            );
+            zygote.kill();
+            for slot in &mut self.slots {
+                slot.ordered = None;
+                slot.process.take_if(|running| running.hung_up.is_some());
+            }
         }
     }
 
@@ -278,7 +353,8 @@ impl Workers {
 
     /// Whether no worker process is left.
     pub(crate) fn none_left(&self) -> bool {
-        self.slots.iter().all(|slot| slot.process.is_none())
+        let none = |slot: &Slot| slot.process.is_none() && slot.ordered.is_none();
+        self.slots.iter().all(none)
     }
 
     /// A worker's load: what it has claimed and not finished, and what it has yet to claim.
@@ -380,6 +456,7 @@ impl Workers {
     /// Checks for workers that have been sent something and are stalled.
     pub(crate) fn look_after(&mut self) {
         let passed = self.clock.look(Instant::now());
+        self.look_after_the_zygote();
         if self.cut.is_some() {
             return;
         }
@@ -505,6 +582,7 @@ impl Workers {
 
     /// Ends every connection; kills workers that do not comply in time.
     pub(crate) fn cut(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.ordered = None);
         self.unassigned.clear();
         self.stop_starting();
         self.say(&ToWorker::Cut, &[]);
@@ -534,7 +612,7 @@ impl Workers {
         if let Some(running) = &mut self.slots[index].process {
             // A closed channel stays readable forever; the child's death reports the rest.
             running.stop_polling(&self.config.poll);
-            running.hung_up = true;
+            running.hung_up.get_or_insert(Instant::now());
             let _ = kill(running.pid, Signal::SIGKILL);
         }
     }

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -20,7 +20,7 @@ use crate::children;
 use crate::config::Foreground;
 use crate::helper::Kind;
 use crate::ipc::channel::Channel;
-use crate::ipc::words::{hear, say};
+use crate::ipc::words::{hear, say, say_now};
 use crate::jail::Jailed;
 use crate::log::{self, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
@@ -30,9 +30,6 @@ use crate::step::NameStep;
 use crate::sys::watch::{self, Interest, Watch};
 use crate::tls::{self, PassPhrases};
 use crate::worker::{self, group::Group};
-
-/// How long the master waits for a fork: it serves nothing meanwhile.
-const FORK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Master to zygote.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,20 +65,23 @@ enum FromZygote {
     Died { pid: i32, how: String },
 }
 
-/// A worker that has died, until [`Zygote::reap`].
+/// What a serving zygote tells.
 #[derive(Debug)]
-pub(super) struct Death {
-    pub(super) pid: Pid,
-    pub(super) how: String,
+pub(super) enum News {
+    /// The worker of this order has this number.
+    Started(u64, Pid),
+    /// The worker of this order could not be forked, and why.
+    NotStarted(u64, String),
+    /// A worker has died, and how; until [`Zygote::reap`] its number is its own.
+    Died(Pid, String),
 }
 
-/// The master's side.
+/// The master's side. Once it serves, it never waits for the zygote.
 #[derive(Debug)]
 pub(super) struct Zygote {
+    pid: Pid,
     channel: Channel,
     orders: u64,
-    /// Deaths that were heard of while something else was awaited.
-    deaths: Vec<Death>,
 }
 
 impl Zygote {
@@ -96,13 +96,13 @@ impl Zygote {
     ) -> io::Result<Zygote> {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         // The master hears no signal yet, and the mask to go back to is its own.
-        process::spawn(&OneThread::prove()?, |_| {
+        let pid = process::spawn(&OneThread::prove()?, |_| {
             run(start, addresses, &theirs, fresh.of_child())
         })?;
         Ok(Zygote {
+            pid,
             channel: ours,
             orders: 0,
-            deaths: Vec::new(),
         })
     }
 
@@ -133,96 +133,70 @@ impl Zygote {
     /// Hands it the log file that was opened anew.
     ///
     /// # Errors
-    /// As [`say`].
+    /// As [`say_now`].
     pub(super) fn replace_log(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        say(&self.channel, &ToZygote::LogFile, &[file])
+        say_now(&self.channel, &ToZygote::LogFile, &[file])
     }
 
     /// Hands it a connection to the new syslogd.
     ///
     /// # Errors
-    /// As [`say`].
+    /// As [`say_now`].
     pub(super) fn replace_syslog(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        say(&self.channel, &ToZygote::Syslog, &[socket])
+        say_now(&self.channel, &ToZygote::Syslog, &[socket])
     }
 
-    /// Has a worker forked.
+    /// Orders a worker. Gives the order's number, under which [`News`] come of it.
     ///
     /// # Errors
-    /// It could not be forked, or nothing was heard of it in time. A worker that is forked too late finds its
-    /// channels closed, and ends.
-    pub(super) fn fork(
+    /// As [`say_now`].
+    pub(super) fn order(
         &mut self,
         index: usize,
         channels: [BorrowedFd<'_>; 2],
         helpers: &[(Kind, Vec<OwnedFd>)],
-    ) -> io::Result<Pid> {
+    ) -> io::Result<u64> {
         self.orders += 1;
         for (kind, clients) in helpers {
             let clients: Vec<BorrowedFd<'_>> = clients.iter().map(AsFd::as_fd).collect();
-            say(&self.channel, &ToZygote::Helper(*kind), &clients)?;
+            say_now(&self.channel, &ToZygote::Helper(*kind), &clients)?;
         }
         let order = ToZygote::Start {
             order: self.orders,
             index,
         };
-        say(&self.channel, &order, &channels)?;
-        let until = Instant::now() + FORK_TIMEOUT;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if !self.channel.readable_within(left)? {
-                return Err(io::Error::other(
-                    "the process that forks old workers does not answer",
-                ));
-            }
-            match self.hear(MsgFlags::MSG_DONTWAIT)? {
-                FromZygote::Started { order, pid } if order == self.orders => {
-                    return Ok(Pid::from_raw(pid));
-                }
-                FromZygote::NotStarted { order, reason } if order == self.orders => {
-                    return Err(io::Error::other(reason));
-                }
-                // Of an order that was given up.
-                FromZygote::Started { .. } | FromZygote::NotStarted { .. } => {}
-                FromZygote::Died { pid, how } => self.note_death(pid, how),
-                other => return Err(unexpected(&other)),
-            }
-        }
+        say_now(&self.channel, &order, &channels)?;
+        Ok(self.orders)
     }
 
-    /// The workers that have died since it was asked last. Each is to be reaped.
+    /// What it has told since it was asked last.
     ///
     /// # Errors
     /// The zygote is gone.
-    pub(super) fn take_deaths(&mut self) -> io::Result<Vec<Death>> {
+    pub(super) fn take_news(&self) -> io::Result<Vec<News>> {
+        let mut news = Vec::new();
         loop {
-            match self.hear(MsgFlags::MSG_DONTWAIT) {
-                Ok(FromZygote::Died { pid, how }) => self.note_death(pid, how),
-                // Of an order that was given up.
-                Ok(FromZygote::Started { .. } | FromZygote::NotStarted { .. }) => {}
+            news.push(match self.hear(MsgFlags::MSG_DONTWAIT) {
+                Ok(FromZygote::Started { order, pid }) => News::Started(order, Pid::from_raw(pid)),
+                Ok(FromZygote::NotStarted { order, reason }) => News::NotStarted(order, reason),
+                Ok(FromZygote::Died { pid, how }) => News::Died(Pid::from_raw(pid), how),
                 Ok(other) => return Err(unexpected(&other)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(std::mem::take(&mut self.deaths));
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(news),
                 Err(error) => return Err(error),
-            }
+            });
         }
-    }
-
-    /// Whether deaths were heard of that nothing has taken yet.
-    pub(super) fn knows_deaths(&self) -> bool {
-        !self.deaths.is_empty()
     }
 
     /// A dead worker's number may be given to another process.
     pub(super) fn reap(&self, pid: Pid) {
         // A zygote that is gone has no children.
-        let _ = say(&self.channel, &ToZygote::Reap(pid.as_raw()), &[]);
+        let _ = say_now(&self.channel, &ToZygote::Reap(pid.as_raw()), &[]);
     }
 
-    fn note_death(&mut self, pid: i32, how: String) {
-        let pid = Pid::from_raw(pid);
-        self.deaths.push(Death { pid, how });
+    /// Ends one that does not respond: the next master has another.
+    pub(super) fn kill(&self) {
+        // The master has not reaped it, so the number is its own.
+        let _ = kill(self.pid, Signal::SIGKILL);
     }
 
     fn hear(&self, flags: MsgFlags) -> io::Result<FromZygote> {
