@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustls::{ClientConfig, KeyLog};
 
 use crate::require;
 use crate::support::certs::Pair;
@@ -174,6 +176,50 @@ fn workers_know_the_keys_of_their_own_kind_alone() {
         assert!(!holds(pid, &old_key), "{title} holds an old key");
         assert!(holds(pid, &modern_key), "{title}: the search finds nothing");
     }
+}
+
+/// The master secret of the last TLS 1.2 session that a client made.
+#[derive(Debug, Default)]
+struct Secret(Mutex<Vec<u8>>);
+
+impl KeyLog for Secret {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if label == "CLIENT_RANDOM" {
+            *self.0.lock().expect("no panic") = secret.to_vec();
+        }
+    }
+}
+
+#[test]
+fn an_old_worker_knows_no_session_of_a_modern_service() {
+    require!(root);
+    require!(adit);
+    let two = Two::new();
+    let (certs, pair) = &two.modern;
+    // Without tickets sessions are stored.
+    let stored = two.upstream.line() + &pair.lines() + "options = NO_TICKET\n";
+    let old = two.upstream.line() + &two.old.1.lines() + "sslVersionMin = TLSv1\n";
+    let adit = Plan::new()
+        .global("setuid = nobody\nsetgid = nogroup")
+        .service("modern", stored)
+        .service("old", old)
+        .start();
+    let secret = Arc::new(Secret::default());
+    let config = tls::client_config(&certs.ca(), tls::ONLY_12, None);
+    let mut config = ClientConfig::clone(&config);
+    config.key_log = secret.clone();
+    let mut client = tls::connect(Arc::new(config), adit.address("modern"));
+    peers::says_and_hears(&mut client, "hello");
+    let secret = secret.0.lock().expect("no panic").clone();
+    assert_eq!(secret.len(), 48, "a master secret");
+    let (zygote, workers) = old_family(&adit);
+    for pid in workers.into_iter().chain([zygote]) {
+        let title = proc::title(pid);
+        assert!(!proc::memory_holds(pid, &secret), "{title} holds a session");
+    }
+    let modern = proc::roles(adit.pid()).workers;
+    let holds = modern.iter().any(|&pid| proc::memory_holds(pid, &secret));
+    assert!(holds, "the search finds nothing");
 }
 
 #[test]

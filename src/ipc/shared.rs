@@ -4,7 +4,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -65,7 +65,33 @@ impl SharedWords {
     /// # Errors
     /// It is not `words` long; no memory.
     pub(crate) fn taken_over(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
-        Self::mapped(descriptor, words, READ_WRITE)
+        Self::mapped(descriptor, 0..words, words, READ_WRITE)
+    }
+
+    /// As [`SharedWords::transferable`], in two parts that can be given up by themselves; the first is whole
+    /// pages long.
+    ///
+    /// # Errors
+    /// As [`SharedWords::transferable`].
+    pub(crate) fn transferable_parts(words: [usize; 2]) -> io::Result<([Self; 2], OwnedFd)> {
+        let (_, descriptor) = Self::transferable(words[0] + words[1])?;
+        Ok((Self::taken_over_parts(&descriptor, words)?, descriptor))
+    }
+
+    /// As [`SharedWords::taken_over`], of what [`SharedWords::transferable_parts`] made.
+    ///
+    /// # Errors
+    /// As [`SharedWords::taken_over`].
+    pub(crate) fn taken_over_parts(
+        descriptor: &OwnedFd,
+        words: [usize; 2],
+    ) -> io::Result<[Self; 2]> {
+        let [first, second] = words;
+        let whole = first + second;
+        Ok([
+            Self::mapped(descriptor, 0..first, whole, READ_WRITE)?,
+            Self::mapped(descriptor, first..whole, whole, READ_WRITE)?,
+        ])
     }
 
     /// As [`SharedWords::taken_over`], to be read alone: the caller must never write to a word, which
@@ -74,20 +100,28 @@ impl SharedWords {
     /// # Errors
     /// As [`SharedWords::taken_over`].
     pub(super) fn read_only(descriptor: &OwnedFd, words: usize) -> io::Result<Self> {
-        Self::mapped(descriptor, words, ProtFlags::PROT_READ)
+        Self::mapped(descriptor, 0..words, words, ProtFlags::PROT_READ)
     }
 
-    fn mapped(descriptor: &OwnedFd, words: usize, access: ProtFlags) -> io::Result<Self> {
-        let bytes = bytes(words)?;
+    /// Maps a range of the `whole` words that the memory has.
+    fn mapped(
+        descriptor: &OwnedFd,
+        range: Range<usize>,
+        whole: usize,
+        access: ProtFlags,
+    ) -> io::Result<Self> {
         let length = nix::sys::stat::fstat(descriptor)?.st_size;
-        if usize::try_from(length) != Ok(bytes.get()) {
+        if usize::try_from(length) != Ok(bytes(whole)?.get()) {
             return Err(io::Error::other("shared memory of an unexpected size"));
         }
-        // SAFETY: at an address of the kernel's choice; the file is as long as the mapping, and only
-        // adit's own processes, which never shorten it, have its descriptor.
-        let start = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, descriptor, 0) }
+        let from = range.start * size_of::<AtomicU64>();
+        let from = i64::try_from(from).map_err(io::Error::other)?;
+        let length = bytes(range.len())?;
+        // SAFETY: at an address of the kernel's choice; the file is at least as long as the mapping, and
+        // only adit's own processes, which never shorten it, have its descriptor.
+        let start = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, descriptor, from) }
             .step("mmap(2) of shared memory")?;
-        Ok(Self::at(start.cast(), words))
+        Ok(Self::at(start.cast(), range.len()))
     }
 
     fn at(start: NonNull<AtomicU64>, words: usize) -> Self {

@@ -62,7 +62,7 @@ pub(crate) struct Start<'a> {
     /// Pass phrases for the generation's keys.
     pub phrases: PassPhrases,
     /// Shared by all generations.
-    pub resumption: &'a Resumption,
+    pub resumption: &'a mut Resumption,
     /// The first word is the number of the last connection, over all generations.
     pub connections: SharedWords,
     /// This generation's counts.
@@ -226,7 +226,9 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
         true => Some(Zygote::start(start, &addresses, fresh)?),
         false => None,
     };
-    let (phrases, resumption) = (&start.phrases, start.resumption);
+    // Sessions and tickets of old TLS are the zygote's business.
+    start.resumption.forget_old()?;
+    let (phrases, resumption) = (&start.phrases, &*start.resumption);
     let modern = Some(Group::Modern);
     let loaded = load::load_group(config, &addresses, modern, phrases, resumption, &start.log);
     // Both say all that is wrong.

@@ -246,6 +246,8 @@ fn live(
         "adit: zygote",
         &format!(" of generation {}", start.generation),
     );
+    // A fault here shall open no connection of a modern service.
+    start.resumption.forget_modern()?;
     tls::prepare_old()?;
     let found = load::load_group(
         start.config,

@@ -93,7 +93,7 @@ impl Generation {
     pub(super) fn start(
         number: u64,
         config: &Config,
-        common: &Common,
+        common: &mut Common,
         helpers: Contacts,
         outputs: &mut Option<Outputs>,
         log: Log,
@@ -107,7 +107,8 @@ impl Generation {
             config,
             // The child's copy; this one is wiped when the child is there.
             phrases: common.vault.open(),
-            resumption: &common.resumption,
+            // The child's copy: it forgets what it must not know.
+            resumption: &mut common.resumption,
             connections: common.connections.clone(),
             scoreboard: scoreboard.clone(),
             supervisor: theirs,

@@ -671,9 +671,12 @@ fn accepting(
     config.ignore_client_order = options.server_preference || leads(options);
     config.send_tls13_tickets = TICKETS;
     config.enable_secret_extraction = true;
-    config.session_storage = Arc::new(SharedSessions::new(resumption.sessions.clone(), identity));
+    config.session_storage = Arc::new(SharedSessions::new(
+        resumption.modern.sessions.clone(),
+        identity,
+    ));
     if !options.no_ticket {
-        config.ticketer = Arc::new(Tickets::new(&resumption.ticket_secret, &identity));
+        config.ticketer = Arc::new(Tickets::new(&resumption.modern.ticket_secret, &identity));
     }
     Ok(Role::Server(Serving::Rustls(Arc::new(config))))
 }

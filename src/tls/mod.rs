@@ -78,6 +78,7 @@ pub(crate) use failure::Failure;
 pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
 pub(crate) use stream::Decrypted;
 
+use aws_lc_rs::digest;
 use zeroize::Zeroize;
 
 use crate::config::Severity;
@@ -87,59 +88,102 @@ use crate::ipc::shared::SharedWords;
 /// resume in every worker, and after a reload. Holds no private key.
 #[derive(Clone)]
 pub(crate) struct Resumption {
+    /// Of services that rustls serves; the other secret follows from this one, and not the other way round.
+    modern: Part,
+    /// Of services with old TLS.
+    old: Part,
+}
+
+/// What the sessions of one kind of service are opened by.
+#[derive(Clone)]
+struct Part {
     ticket_secret: [u8; 32],
     sessions: SharedWords,
 }
 
-impl Resumption {
-    /// Draws the secret and maps the TLS 1.2 session cache.
-    ///
-    /// # Errors
-    /// No memory, no randomness.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            ticket_secret: draw()?,
-            sessions: SharedWords::new(sessions::WORDS)?,
-        })
-    }
-
-    /// As [`Resumption::new`], with a descriptor that keeps the cache across an exec.
-    ///
-    /// # Errors
-    /// No memory, no randomness, no descriptors left.
-    pub(crate) fn transferable() -> io::Result<(Self, OwnedFd)> {
-        let (sessions, descriptor) = SharedWords::transferable(sessions::WORDS)?;
-        let this = Self {
-            ticket_secret: draw()?,
-            sessions,
-        };
-        Ok((this, descriptor))
-    }
-
-    /// The secret and the cache of the program before an exec.
-    ///
-    /// # Errors
-    /// The cache has another size; no memory.
-    pub(crate) fn taken_over(ticket_secret: [u8; 32], descriptor: &OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            ticket_secret,
-            sessions: SharedWords::taken_over(descriptor, sessions::WORDS)?,
-        })
-    }
-
-    /// Forgets the secret and unmaps the cache, in a process that must know neither.
-    ///
-    /// # Errors
-    /// No memory.
-    pub(crate) fn forget(&mut self) -> io::Result<()> {
+impl Part {
+    fn forget(&mut self) -> io::Result<()> {
         self.ticket_secret.zeroize();
         self.sessions = SharedWords::new(1)?;
         Ok(())
     }
+}
+
+impl Resumption {
+    /// Draws the secret and maps the session caches.
+    ///
+    /// # Errors
+    /// No memory, no randomness.
+    pub(crate) fn new() -> io::Result<Self> {
+        let [modern, old] = sessions::WORDS;
+        let sessions = [SharedWords::new(modern)?, SharedWords::new(old)?];
+        Ok(Self::of(draw()?, sessions))
+    }
+
+    /// As [`Resumption::new`], with a descriptor that keeps the caches across an exec.
+    ///
+    /// # Errors
+    /// No memory, no randomness, no descriptors left.
+    pub(crate) fn transferable() -> io::Result<(Self, OwnedFd)> {
+        let (sessions, descriptor) = SharedWords::transferable_parts(sessions::WORDS)?;
+        Ok((Self::of(draw()?, sessions), descriptor))
+    }
+
+    /// The secret and the caches of the program before an exec.
+    ///
+    /// # Errors
+    /// The caches have another size; no memory.
+    pub(crate) fn taken_over(ticket_secret: [u8; 32], descriptor: &OwnedFd) -> io::Result<Self> {
+        let sessions = SharedWords::taken_over_parts(descriptor, sessions::WORDS)?;
+        Ok(Self::of(ticket_secret, sessions))
+    }
+
+    fn of(ticket_secret: [u8; 32], [modern, old]: [SharedWords; 2]) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(b"adit, tickets of old TLS");
+        hash.update(&ticket_secret);
+        let mut of_old = [0; 32];
+        of_old.copy_from_slice(hash.finish().as_ref());
+        Self {
+            modern: Part {
+                ticket_secret,
+                sessions: modern,
+            },
+            old: Part {
+                ticket_secret: of_old,
+                sessions: old,
+            },
+        }
+    }
+
+    /// Forgets the secrets and unmaps the caches, in a process that must know neither.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn forget(&mut self) -> io::Result<()> {
+        self.forget_modern()?;
+        self.forget_old()
+    }
+
+    /// The same for what is of services that rustls serves, in a process that serves old TLS.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn forget_modern(&mut self) -> io::Result<()> {
+        self.modern.forget()
+    }
+
+    /// The same for what is of services with old TLS, in a process that serves none.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn forget_old(&mut self) -> io::Result<()> {
+        self.old.forget()
+    }
 
     /// The secret behind the ticket keys, to be handed only to the next program of this process.
     pub(crate) fn ticket_secret(&self) -> [u8; 32] {
-        self.ticket_secret
+        self.modern.ticket_secret
     }
 }
 

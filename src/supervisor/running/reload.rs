@@ -234,7 +234,7 @@ impl Supervisor {
             .as_mut()
             .and_then(|change| change.outputs.take());
         let started = self.helpers.contacts().and_then(|helpers| {
-            let (config, common) = (&pending.config, &self.common);
+            let (config, common) = (&pending.config, &mut self.common);
             Generation::start(number, config, common, helpers, &mut outputs, log)
         });
         if let Some(change) = &mut pending.change {

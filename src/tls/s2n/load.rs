@@ -103,10 +103,10 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         tickets: resumes && !options.no_ticket,
         judges: verifier.judges(),
         store: (!client && resumes).then(|| {
-            let words = resumption.sessions.clone();
+            let words = resumption.old.sessions.clone();
             Arc::new(SharedSessions::of_s2n(words, identity))
         }),
-        keys: (!client).then(|| TicketKeys::new(&resumption.ticket_secret, &identity)),
+        keys: (!client).then(|| TicketKeys::new(&resumption.old.ticket_secret, &identity)),
         made: Mutex::new(None),
     };
     // What s2n refuses is told now.
