@@ -271,6 +271,26 @@ fn a_zygote_that_dies_ends_no_connection_and_the_next_generation_of_processes_se
 }
 
 #[test]
+fn an_old_worker_that_stands_still_is_killed_and_replaced() {
+    require!(adit);
+    let two = Two::new();
+    let adit = two.plan(Plan::new().global("workers = 1")).start();
+    let (_, old) = old_family(&adit);
+    proc::freeze(old[0]);
+    let config = tls::client_config(&two.old.0.ca(), tls::BOTH, None);
+    let address = adit.address("old");
+    let waiting = std::thread::spawn(move || {
+        let mut client = tls::connect(config, address);
+        peers::says_and_hears(&mut client, "hello");
+    });
+    adit.wait_for_log("has not responded for 20 s: killing it");
+    adit.wait_for_log("was killed by SIGKILL; starting another");
+    waiting
+        .join()
+        .expect("the connection is served by the next worker");
+}
+
+#[test]
 fn a_zygote_that_stands_still_holds_up_no_modern_service_and_is_replaced() {
     require!(adit);
     let two = Two::new();
@@ -286,7 +306,7 @@ fn a_zygote_that_stands_still_holds_up_no_modern_service_and_is_replaced() {
         two.talk_to_modern(&adit);
     }
     peers::says_and_hears(&mut modern, "still here");
-    adit.wait_for_log("has not responded for 20 s: killing it");
+    adit.wait_for_log("the process that forks old workers has not responded for 20 s");
     wait_for("another zygote", || {
         (old_family(&adit).0 != zygote).then_some(())
     });

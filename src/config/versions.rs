@@ -59,10 +59,9 @@ pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults)
 /// Keeps what is broken from clients anywhere: TLS below 1.2 is served on loopback and private addresses,
 /// elsewhere only where `acceptAnywhere` says so, and RC4 nowhere else at all.
 pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
-    let Some(public) = service.accept.iter().find(|endpoint| is_public(endpoint)) else {
+    let Some(public) = public(service) else {
         return;
     };
-    let public = public.to_string();
     let (anywhere, client) = (service.accept_anywhere, service.client);
     let Some(tls) = accepted(service) else {
         return;
@@ -75,8 +74,7 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
         faults.error(
             ciphers,
             &format!(
-                "RC4 is broken, and is served on loopback and private addresses alone; `accept = {public}` \
-                 is neither"
+                "RC4 is broken, and is served on loopback and private addresses alone, not on {public}"
             ),
             "`accept` on an address of the LAN, as 192.168.1.2:465",
         );
@@ -102,7 +100,7 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
                 Severity::Warning,
                 option,
                 &format!(
-                    "{old} is not served on `accept = {public}`, which the internet may reach: the lowest \
+                    "{old} is not served on {public}, which the internet may reach: the lowest \
                      version is TLSv1.2"
                 ),
                 help,
@@ -110,7 +108,7 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
         }
         false => faults.error(
             option,
-            &format!("{old} is not served on `accept = {public}`, which the internet may reach"),
+            &format!("{old} is not served on {public}, which the internet may reach"),
             help,
         ),
     }
@@ -119,12 +117,10 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
 /// What to warn of for as long as a service runs that has `acceptAnywhere`; `None`: it exposes nothing.
 pub(crate) fn exposed(service: &Service) -> Option<String> {
     let min = service.accepted_tls()?.version_min?;
-    let public = service.accept.iter().find(|endpoint| is_public(endpoint))?;
+    let public = public(service)?;
     (service.accept_anywhere && min < LOWEST).then(|| {
         let old = version_name(min);
-        format!(
-            "{old} is served to every client that reaches `accept = {public}`; it can be broken"
-        )
+        format!("{old} is served to every client that reaches {public}; it can be broken")
     })
 }
 
@@ -137,6 +133,15 @@ fn accepted(service: &mut Service) -> Option<&mut TlsOptions> {
             .map(|accept| &mut accept.tls),
         false => Some(&mut service.tls),
     }
+}
+
+/// An address of a service that may be public, in words. What systemd passes may be any.
+fn public(service: &Service) -> Option<String> {
+    if service.accept.is_empty() {
+        return Some("a socket that systemd passes".to_owned());
+    }
+    let public = service.accept.iter().find(|endpoint| is_public(endpoint))?;
+    Some(format!("`accept = {public}`"))
 }
 
 /// Whether others than this machine and its LAN may connect there. A name or a port alone may be any address.

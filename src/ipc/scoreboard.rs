@@ -68,6 +68,8 @@ cells! {
         starts = 4,
         /// 1 for a worker of services with old TLS.
         old = 5,
+        /// The process that forks it, if that is not the master.
+        zygote = 6,
     }
 }
 

@@ -55,7 +55,7 @@ impl Loaded {
                         service: index,
                         front,
                         ends: context.certificate_ends(),
-                        key: context.public_key(),
+                        key: context.public_key().map(words),
                         exchanges_by_rsa: context.exchanges_by_rsa(),
                     })
                 };
@@ -75,10 +75,15 @@ pub(super) struct Presented {
     pub front: bool,
     /// When it ends, in seconds since 1970.
     pub ends: Option<i64>,
-    /// The hash of its public key.
-    pub key: Option<[u8; 32]>,
+    /// The hash of its public key, as words: each takes less room in a message than its bytes would.
+    pub key: Option<[u64; 4]>,
     /// Clients may use it for RSA key exchange.
     pub exchanges_by_rsa: bool,
+}
+
+fn words(hash: [u8; 32]) -> [u64; 4] {
+    let (words, _) = hash.as_chunks();
+    [0, 1, 2, 3].map(|at| words.get(at).map_or(0, |word| u64::from_be_bytes(*word)))
 }
 
 /// What of a configuration needs no certificate and no key.
@@ -135,9 +140,11 @@ pub(crate) fn load(
     let addresses = Addresses::look_up(config, names);
     let loaded = load_group(config, &addresses, None, phrases, resumption, log)?;
     let shared = shared_keys(config, &loaded.presented());
-    match shared.is_empty() {
-        true => Ok(loaded),
-        false => Err(loaded.warnings.into_iter().chain(shared).collect()),
+    let failed = shared.iter().any(|found| found.severity == Severity::Error);
+    let warnings = loaded.warnings.into_iter().chain(shared).collect();
+    match failed {
+        false => Ok(Loaded { warnings, ..loaded }),
+        true => Err(warnings),
     }
 }
 
@@ -209,29 +216,46 @@ pub(super) fn load_group(
     }
 }
 
-/// Refuses a key with which a service serves clients by RSA key exchange if a service has it too that does not:
-/// there a key that leaks opens every connection, also recorded ones, and old workers know it.
+/// Refuses a key with which a service serves clients by RSA key exchange if it has another use too: there a
+/// fault makes signatures by it, or opens every connection, also recorded ones. Warns of any other key that
+/// old workers and modern ones share. One line is told once.
 pub(super) fn shared_keys(config: &Config, presented: &[Presented]) -> Vec<Diagnostic> {
-    let fronts = |by_rsa: bool| {
-        let fronts = presented.iter();
-        let fronts = fronts.filter(move |one| one.front && one.exchanges_by_rsa == by_rsa);
-        fronts.filter_map(|one| Some((config.services.get(one.service)?, one.key?)))
-    };
-    let refused = fronts(true).filter_map(|(service, key)| {
-        let (other, _) = fronts(false).find(|(_, other)| *other == key)?;
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let service = |one: &Presented| config.services.get(one.service);
+    for (one, other) in presented.iter().flat_map(|one| {
+        let same = move |other: &&Presented| other.key.is_some() && other.key == one.key;
+        presented.iter().filter(same).map(move |other| (one, other))
+    }) {
+        let (Some(own), Some(theirs)) = (service(one), service(other)) else {
+            continue;
+        };
+        let by_rsa = |one: &Presented| one.front && one.exchanges_by_rsa;
+        let (severity, why) = if by_rsa(one) && !by_rsa(other) {
+            let why = "which has no RSA key exchange: with that, whatever is told of the key opens the \
+                 connections of both";
+            (Severity::Error, why)
+        } else if Group::of(own) == Group::Old && Group::of(theirs) == Group::Modern {
+            let why = "which has no old TLS: a fault in the library for it would show the key";
+            (Severity::Warning, why)
+        } else {
+            continue;
+        };
         let text = format!(
-            "Service [{}]: its key is also the key of service [{}], which has no RSA key exchange: with that, \
-             whatever is told of the key opens the connections of both",
-            service.name, other.name
+            "Service [{}]: its key is also the key of service [{}], {why}",
+            own.name, theirs.name
         );
-        let option = match service.client {
+        let option = match own.client && one.front {
             true => "acceptCert",
             false => "cert",
         };
-        let help = "give the service with RSA key exchange a certificate and a key of its own (`adit ca` makes one), or suites without it";
-        Some(at(Severity::Error, &service.origins, option, text).help(help))
-    });
-    refused.collect()
+        let help = "give the service with old TLS a certificate and a key of its own: `adit ca --file old.pem` makes one";
+        let told = at(severity, &own.origins, option, text).help(help);
+        let known = |known: &Diagnostic| known.origin == told.origin && known.severity == severity;
+        if !found.iter().any(known) {
+            found.push(told);
+        }
+    }
+    found
 }
 
 /// Warns where a server would ask its Unix socket for the client's identity: it learns the worker's,

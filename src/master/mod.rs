@@ -25,7 +25,7 @@ use std::rc::Rc;
 use nix::sys::socket::MsgFlags;
 use signal_hook::consts::SIGCHLD;
 
-use crate::config::{Config, Foreground};
+use crate::config::{Config, Foreground, Severity};
 use crate::helper::{Contacts, NameClient};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -243,9 +243,12 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
         };
         let presented = [loaded.presented(), old].concat();
         let shared = load::shared_keys(config, &presented);
-        match shared.is_empty() {
-            true => Ok((loaded, presented)),
-            false => Err(shared),
+        match shared.iter().any(|found| found.severity == Severity::Error) {
+            true => Err(shared),
+            false => {
+                load::tell(&shared, &start.log);
+                Ok((loaded, presented))
+            }
         }
     });
     match ready {
@@ -293,7 +296,8 @@ fn listeners(
             Some((ToMaster::LogFile, mut files)) => {
                 if let Some(file) = files.pop() {
                     if let Some(zygote) = zygote {
-                        zygote.replace_log(file.as_fd())?;
+                        // One that is busy with so few messages does not load in time either.
+                        let _ = zygote.replace_log(file.as_fd());
                     }
                     log::replace_file(file)?;
                 }
@@ -301,7 +305,8 @@ fn listeners(
             Some((ToMaster::Syslog, mut sockets)) => {
                 if let Some(socket) = sockets.pop() {
                     if let Some(zygote) = zygote {
-                        zygote.replace_syslog(socket.as_fd())?;
+                        // As above.
+                        let _ = zygote.replace_syslog(socket.as_fd());
                     }
                     // syslog may not be in use yet; the outputs about to be installed may use it.
                     let _ = log::replace_syslog(socket);

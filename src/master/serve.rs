@@ -14,6 +14,7 @@ use super::handoff::Accepted;
 use super::listener::{ACCEPT_BATCH, Listener};
 use super::poll::{Poll, Source};
 use super::reminders::Reminders;
+use super::stall::LIFELESS;
 use super::workers::Workers;
 use super::zygote::News;
 use crate::children;
@@ -143,6 +144,16 @@ impl Serving {
                 );
             }
             self.workers.look_after();
+            if self
+                .workers
+                .zygote_deadline()
+                .is_some_and(|at| at <= Instant::now())
+            {
+                let seconds = LIFELESS.as_secs();
+                let text =
+                    format!("the process that forks old workers has not responded for {seconds} s");
+                return Err(io::Error::other(text));
+            }
             if !self.draining {
                 self.reminders.remind(Instant::now(), &self.log);
             }
@@ -386,7 +397,9 @@ impl Serving {
 
     fn reap(&mut self) {
         while let Some(death) = children::reap() {
-            self.workers.died(death.pid, &death.how, !self.draining);
+            if !self.workers.died(death.pid, &death.how, !self.draining) {
+                continue;
+            }
             // If it was still writing its list, no answer will come.
             self.answered_list(0);
         }
@@ -402,12 +415,14 @@ impl Serving {
                 News::Started(order, pid) => self.workers.forked(order, pid)?,
                 News::NotStarted(order, reason) => self.workers.not_forked(order, &reason),
                 News::Died(pid, how) => {
-                    self.workers.died(pid, &how, !self.draining);
+                    let ours = self.workers.died(pid, &how, !self.draining);
                     if let Some(zygote) = self.workers.zygote() {
                         zygote.reap(pid);
                     }
-                    // As in `reap`.
-                    self.answered_list(0);
+                    if ours {
+                        // As in `reap`.
+                        self.answered_list(0);
+                    }
                 }
             }
         }

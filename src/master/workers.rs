@@ -92,9 +92,12 @@ impl Workers {
                 stall: Stall::default(),
             })
             .collect();
+        let zygote = config.zygote.as_ref().map_or(0, Zygote::pid);
         for (index, group) in config.groups.iter().enumerate() {
-            let old = u64::from(*group == Group::Old);
-            config.scoreboard.worker(index).old().store(old, Relaxed);
+            let row = config.scoreboard.worker(index);
+            let old = *group == Group::Old;
+            row.old().store(u64::from(old), Relaxed);
+            row.zygote().store(if old { zygote } else { 0 }, Relaxed);
         }
         let services = config.services.iter();
         Workers {
@@ -244,7 +247,7 @@ impl Workers {
         Some((index, self.slots[index].ordered.take()?))
     }
 
-    /// When the zygote must have answered, or told of a death; it is killed then.
+    /// When the zygote must have answered, or told of a death; else the master ends, and the next one has another.
     pub(crate) fn zygote_deadline(&self) -> Option<Instant> {
         let old = || self.slots.iter().filter(|slot| slot.group == Group::Old);
         let ordered = old().filter_map(|slot| Some(slot.ordered.as_ref()?.at));
@@ -252,23 +255,12 @@ impl Workers {
         Some(ordered.chain(gone).min()? + LIFELESS)
     }
 
-    /// Kills a zygote that does not respond. The master ends with it, and the next one has another.
-    fn look_after_the_zygote(&mut self) {
-        if self
-            .zygote_deadline()
-            .is_some_and(|at| at <= Instant::now())
-            && let Some(zygote) = &self.config.zygote
-        {
-            let seconds = LIFELESS.as_secs();
-            crate::error!(
-                self.config.log,
-                "The process that forks old workers has not responded for {seconds} s: killing it"
-            );
-            zygote.kill();
-            for slot in &mut self.slots {
-                slot.ordered = None;
-                slot.process.take_if(|running| running.hung_up.is_some());
-            }
+    /// Ends a worker that reacts to nothing else. Landlock lets a process signal those alone that it has forked.
+    fn end(&self, pid: Pid, group: Group) {
+        match (group, &self.config.zygote) {
+            (Group::Old, Some(zygote)) => zygote.kill(pid),
+            // Not reaped yet, so the number is still its own.
+            _ => drop(kill(pid, Signal::SIGKILL)),
         }
     }
 
@@ -456,7 +448,6 @@ impl Workers {
     /// Checks for workers that have been sent something and are stalled.
     pub(crate) fn look_after(&mut self) {
         let passed = self.clock.look(Instant::now());
-        self.look_after_the_zygote();
         if self.cut.is_some() {
             return;
         }
@@ -479,6 +470,7 @@ impl Workers {
         };
         let log = self.config.log;
         let name = group.worker();
+        let mut to_end = None;
         let let_go = row.let_go().load(Relaxed);
         let seen = (row.last_claimed(), let_go);
         match stall.look(seen, queue.is_waiting(), passed) {
@@ -499,15 +491,17 @@ impl Workers {
                     log,
                     "{name} {index} (PID {pid}) has not responded for {seconds} s: killing it"
                 );
-                // SIGCHLD reports the rest. The worker has not been reaped, so the number is still its
-                // own.
-                let _ = kill(*pid, Signal::SIGKILL);
+                // Its death is reported as any other.
+                to_end = Some((*pid, *group));
             }
         }
         if stall.revoked && let_go == queue.revoked() {
             row.restore(queue.last());
             *stall = Stall::default();
             crate::notice!(log, "{name} {index} (PID {pid}) responds again");
+        }
+        if let Some((pid, group)) = to_end {
+            self.end(pid, group);
         }
     }
 
@@ -598,9 +592,10 @@ impl Workers {
     pub(crate) fn kill_overdue(&mut self) {
         let now = Instant::now();
         if self.cut_deadline().is_some_and(|end| end <= now) {
-            for running in self.slots.iter().filter_map(|slot| slot.process.as_ref()) {
-                // Not reaped yet, so the number is still its own.
-                let _ = kill(running.pid, Signal::SIGKILL);
+            for slot in &self.slots {
+                if let Some(running) = &slot.process {
+                    self.end(running.pid, slot.group);
+                }
             }
             self.cut = Some(now + CUT_TIMEOUT);
         }
@@ -613,7 +608,8 @@ impl Workers {
             // A closed channel stays readable forever; the child's death reports the rest.
             running.stop_polling(&self.config.poll);
             running.hung_up.get_or_insert(Instant::now());
-            let _ = kill(running.pid, Signal::SIGKILL);
+            let (pid, group) = (running.pid, self.slots[index].group);
+            self.end(pid, group);
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::sys::watch::{self, Interest, Watch};
 use crate::tls::{self, PassPhrases};
 use crate::worker::{self, group::Group};
 
+/// Certificates in one message: far fewer than fit.
+const PRESENTED: usize = 256;
+
 /// Master to zygote.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToZygote {
@@ -44,6 +47,8 @@ enum ToZygote {
     Helper(Kind),
     /// Fork this worker: its channels for words and for sockets.
     Start { order: u64, index: usize },
+    /// End this worker.
+    Kill(i32),
     /// The master knows of this worker's death, and has no more use for its number.
     Reap(i32),
 }
@@ -51,8 +56,10 @@ enum ToZygote {
 /// Zygote to master.
 #[derive(Debug, Serialize, Deserialize)]
 enum FromZygote {
+    /// Certificates that were read; in as many messages as they need.
+    Presented(Vec<Presented>),
     /// Everything was read.
-    Loaded(Vec<Presented>),
+    Loaded,
     /// Something is wrong, and the log says what.
     Failed,
     /// It is in the jail.
@@ -82,6 +89,8 @@ pub(super) struct Zygote {
     pid: Pid,
     channel: Channel,
     orders: u64,
+    /// The dead that it could not be told of yet.
+    unreaped: Vec<Pid>,
 }
 
 impl Zygote {
@@ -103,6 +112,7 @@ impl Zygote {
             pid,
             channel: ours,
             orders: 0,
+            unreaped: Vec::new(),
         })
     }
 
@@ -111,10 +121,14 @@ impl Zygote {
     /// # Errors
     /// It died, or says what it must not say now.
     pub(super) fn loaded(&mut self) -> io::Result<Option<Vec<Presented>>> {
-        match self.hear(MsgFlags::empty())? {
-            FromZygote::Loaded(presented) => Ok(Some(presented)),
-            FromZygote::Failed => Ok(None),
-            other => Err(unexpected(&other)),
+        let mut presented = Vec::new();
+        loop {
+            match self.hear(MsgFlags::empty())? {
+                FromZygote::Presented(more) => presented.extend(more),
+                FromZygote::Loaded => return Ok(Some(presented)),
+                FromZygote::Failed => return Ok(None),
+                other => return Err(unexpected(&other)),
+            }
         }
     }
 
@@ -188,15 +202,25 @@ impl Zygote {
     }
 
     /// A dead worker's number may be given to another process.
-    pub(super) fn reap(&self, pid: Pid) {
-        // A zygote that is gone has no children.
-        let _ = say_now(&self.channel, &ToZygote::Reap(pid.as_raw()), &[]);
+    pub(super) fn reap(&mut self, pid: Pid) {
+        self.unreaped.push(pid);
+        let channel = &self.channel;
+        self.unreaped.retain(|pid| {
+            // One that is busy is told with the next. A zygote that is gone has no children.
+            let said = say_now(channel, &ToZygote::Reap(pid.as_raw()), &[]);
+            said.is_err_and(|error| Channel::is_busy(&error))
+        });
     }
 
-    /// Ends one that does not respond: the next master has another.
-    pub(super) fn kill(&self) {
-        // The master has not reaped it, so the number is its own.
-        let _ = kill(self.pid, Signal::SIGKILL);
+    /// Ends one of its workers.
+    pub(super) fn kill(&self, pid: Pid) {
+        // One that does not hear it is looked after itself.
+        let _ = say_now(&self.channel, &ToZygote::Kill(pid.as_raw()), &[]);
+    }
+
+    /// Its process, for the scoreboard.
+    pub(super) fn pid(&self) -> u64 {
+        u64::from(self.pid.as_raw().unsigned_abs())
     }
 
     fn hear(&self, flags: MsgFlags) -> io::Result<FromZygote> {
@@ -269,7 +293,10 @@ fn live(
             return Ok(());
         }
     };
-    say(master, &FromZygote::Loaded(loaded.presented()), &[])?;
+    for part in loaded.presented().chunks(PRESENTED) {
+        say(master, &FromZygote::Presented(part.to_vec()), &[])?;
+    }
+    say(master, &FromZygote::Loaded, &[])?;
     if !wait_for_the_word(master)? {
         return Ok(());
     }
@@ -386,6 +413,10 @@ impl Forking<'_> {
                     // The workers see the master's end too, and go on until their connections end.
                     Ok(None) => return Ok(()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // The message's descriptor did not fit into this process's table: no reason to exit.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        crate::error!(self.log, "Zygote: {}", log::Reason(&error));
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -399,7 +430,11 @@ impl Forking<'_> {
         jailed: &Jailed,
     ) -> io::Result<()> {
         match word {
-            ToZygote::Helper(kind) => self.helpers.push((kind, descriptors)),
+            ToZygote::Helper(kind) => {
+                // An order that did not arrive leaves its own behind.
+                self.helpers.retain(|(other, _)| *other != kind);
+                self.helpers.push((kind, descriptors));
+            }
             ToZygote::Start { order, index } => {
                 let answer = match self.fork(index, descriptors, jailed) {
                     Ok(pid) => {
@@ -416,13 +451,24 @@ impl Forking<'_> {
                 };
                 say(self.master, &answer, &[])?;
             }
+            ToZygote::Kill(pid) => {
+                let pid = Pid::from_raw(pid);
+                // It is not reaped, so the number is its own.
+                if self.children.iter().any(|(child, _)| *child == pid) {
+                    let _ = kill(pid, Signal::SIGKILL);
+                }
+            }
             ToZygote::Reap(pid) => {
                 let pid = Pid::from_raw(pid);
                 self.children.retain(|(child, _)| *child != pid);
                 // It is dead, or was never ours.
                 let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
             }
-            word => replace_output(&word, descriptors)?,
+            word => {
+                if let Err(error) = replace_output(&word, descriptors) {
+                    crate::error!(self.log, "Zygote: {}", log::Reason(&error));
+                }
+            }
         }
         Ok(())
     }

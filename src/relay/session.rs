@@ -52,6 +52,14 @@ enum Life {
 }
 
 impl Life {
+    fn end(&mut self, side: Side) -> Option<&mut End> {
+        match self {
+            Life::Alone(front, _) => (side == Side::Front).then_some(front),
+            Life::Joined(pair, _) => Some(pair.end(side)),
+            Life::Between => None,
+        }
+    }
+
     /// TLS gives back the memory that it needs only while it works.
     fn rest(&mut self) {
         if let Life::Joined(pair, _) = self {
@@ -220,7 +228,9 @@ impl Session {
     /// Goes on as far as it can without waiting and without starving others.
     pub(crate) fn step(&mut self, resources: &mut Resources) -> Outcome {
         if let Some((at, side)) = self.blinded {
-            return match at <= resources.now {
+            // A peer that has gone measures nothing any more.
+            let gone = self.life.end(side).is_some_and(|end| end.failed());
+            return match at <= resources.now || gone {
                 true => Outcome::Done(Ending::Alerted(side)),
                 false => Outcome::Wait,
             };

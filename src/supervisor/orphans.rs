@@ -4,10 +4,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::generation::Generation;
+use crate::ipc::scoreboard::Scoreboard;
 
 /// The rest of a generation.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ impl Orphans {
     pub(super) fn of(mut generation: Generation) -> Option<Orphans> {
         generation.hears = false;
         let board = &generation.scoreboard;
+        end_zygote(board);
         let pids = (0..board.workers()).map(|index| board.worker(index).pid().load(Relaxed));
         // Whose number it is a worker says itself; it counts if that is a child of ours, as all are
         // by now (prctl(2), PR_SET_CHILD_SUBREAPER).
@@ -53,6 +56,21 @@ impl Orphans {
                 board.clear_active(index);
             }
         }
+    }
+}
+
+/// Ends the process that the old workers are forks of: without its master it has nothing to do, and may stand
+/// still. Only then they are children of ours.
+fn end_zygote(board: &Scoreboard) {
+    let zygotes = (0..board.workers()).map(|index| board.worker(index).zygote().load(Relaxed));
+    let Some(zygote) = zygotes.max().filter(|&pid| pid > 0) else {
+        return;
+    };
+    let zygote = i32::try_from(zygote).map(Pid::from_raw);
+    if let Some(zygote) = zygote.ok().filter(|&pid| is_child(pid)) {
+        // Not reaped yet, so the number is its own. What gets this signal ends at once.
+        let _ = kill(zygote, Signal::SIGKILL);
+        let _ = waitpid(zygote, None);
     }
 }
 

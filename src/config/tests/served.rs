@@ -681,6 +681,15 @@ fn old_tls_is_kept_from_public_addresses() {
         said.contains("warning") && said.contains("TLSv1 is not served on `accept = 465`"),
         "{said}"
     );
+    // A socket that systemd passes may be any.
+    let sources = Sources {
+        passed: 1,
+        text: Some(("f".to_owned(), server("sslVersionMin = TLSv1").into())),
+        ..Sources::default()
+    };
+    let loaded = load(&sources).unwrap();
+    let min = loaded.config.services[0].tls.version_min;
+    assert_eq!(min, Some(TlsVersion::V1_2));
     let (min, said) = said_of("accept = 465\nsslVersionMin = TLSv1\nacceptAnywhere = yes");
     assert_eq!(min, Some(TlsVersion::V1_0));
     assert!(said.contains("TLSv1 is served to every client"), "{said}");
