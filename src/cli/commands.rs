@@ -28,6 +28,11 @@ pub struct FlagDef {
     pub doc: &'static str,
 }
 
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static CommandDef> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
 const fn flag(name: &'static str, value: &'static str, doc: &'static str) -> FlagDef {
     FlagDef { name, value, doc }
 }

@@ -254,10 +254,15 @@ fn make(
         (false, true) => "A certificate has been made:",
         (false, false) => {
             let renew = with_dir(store, "adit ca renew");
-            let another = with_dir(store, "adit ca --file old.pem");
+            let free = !store.names()?.iter().any(|name| name == OLD_FILE);
+            let another = format!(
+                "adit ca --file {}",
+                if free { OLD_FILE } else { "NAME.pem" }
+            );
+            let another = with_dir(store, &another);
             &format!(
                 "Everything is there already. `{renew}` makes a new certificate when it is time; `{another}` makes \
-                 another one, under any name that ends in .pem:"
+                 another one:"
             )
         }
     };

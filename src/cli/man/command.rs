@@ -63,7 +63,7 @@ fn commands(page: &mut Page) {
     );
 }
 
-pub(super) fn capitalised(text: &str) -> String {
+pub(in crate::cli) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_uppercase().chain(letters).collect(),
