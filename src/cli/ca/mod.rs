@@ -33,6 +33,8 @@ pub fn is_file_name(name: &str) -> bool {
 
 /// Where the files are unless `--dir` says otherwise.
 pub const FOLDER: &str = "/etc/adit/ca";
+/// As `adit listen-in` suggests it for an authority that signs with SHA-1: no program of today trusts that.
+pub const SHA1_FOLDER: &str = "/etc/adit/old-ca";
 /// Which of them has the certificate, unless `--file` says otherwise.
 pub const FILE: &str = "server.pem";
 /// As `adit listen-in` suggests it for old TLS, whose key no service of today may have.
