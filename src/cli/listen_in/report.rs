@@ -287,11 +287,10 @@ fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr, made_by: &str) -> Vec<Str
         Some(name) => notes.push(format!(
             "It asks for {name}: the certificate must be made out to that name, `{made_by} --name {name}`."
         )),
-        None => notes.push(
+        None => notes.push(format!(
             "It does not say which name it asks for (no SNI): the certificate must have the name or address that \
-             stands in the program's settings."
-                .to_owned(),
-        ),
+             stands in the program's settings, `{made_by} --name NAME`."
+        )),
     }
     notes
 }
@@ -394,11 +393,15 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
     wrapped(f, &format!("  {name:<width$}", width = INDENT - 2), value)
 }
 
-/// `text` behind `first`, broken at blanks.
+/// `text` behind `first`, broken at blanks, but not within a command in backquotes, which may be pasted.
 fn wrapped(f: &mut fmt::Formatter<'_>, first: &str, text: &str) -> fmt::Result {
     let mut line = first.to_owned();
     let mut empty = true;
-    for word in text.split(' ') {
+    let mut quoted = false;
+    for word in text.split(|letter| {
+        quoted ^= letter == '`';
+        letter == ' ' && !quoted
+    }) {
         if !empty && line.len() + 1 + word.len() > WIDTH {
             writeln!(f, "{}", line.trim_end())?;
             line = " ".repeat(first.len());
