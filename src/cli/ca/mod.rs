@@ -137,6 +137,11 @@ impl fmt::Display for Failure {
             Failure::Store(StoreError { path, why }) => {
                 write!(f, "{}: ", path.display())?;
                 match why {
+                    Why::Making(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "{} (run this as root, or give a folder of yours by --dir)",
+                        Reason(error)
+                    ),
                     Why::Making(error) => {
                         write!(f, "{} ({})", Reason(error), remedy::making_a_file(error))
                     }
