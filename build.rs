@@ -6,7 +6,13 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates that a security notice may name.
-const LIBRARIES: [&str; 4] = ["rustls", "rustls-webpki", "aws-lc-rs", "aws-lc-sys"];
+const LIBRARIES: [&str; 5] = [
+    "rustls",
+    "rustls-webpki",
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "s2n-tls-sys",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

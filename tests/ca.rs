@@ -329,6 +329,74 @@ fn services_with_old_tls_have_a_certificate_of_their_own() {
 }
 
 #[test]
+fn a_certificate_for_old_programs_has_addresses_as_names_too() {
+    require!(adit);
+    let made = Made::new(&["--file", "old.pem", "--name", "192.0.2.77"]);
+    made.ca(&[]);
+    let old = made.text("old.pem");
+    for words in [
+        "Subject: CN=192.0.2.77\n",
+        "DNS:192.0.2.77, IP Address:192.0.2.77, ",
+        "DNS:127.0.0.1, IP Address:127.0.0.1",
+    ] {
+        assert!(old.contains(words), "{words}: {old}");
+    }
+    assert!(!made.text("server.pem").contains("DNS:127.0.0.1"));
+    made.ca(&["renew", "--force"]);
+    let renewed = made.text("old.pem");
+    assert!(renewed.contains("DNS:192.0.2.77, IP Address:192.0.2.77, "));
+    assert_eq!(renewed.matches("DNS:127.0.0.1,").count(), 1, "{renewed}");
+
+    // A name that is there already becomes the common name.
+    let again = ["--file", "old.pem", "--name", "localhost"];
+    let said = made.ca(&again);
+    assert!(said.contains("A certificate has been made"), "{said}");
+    let text = made.text("old.pem");
+    assert!(text.contains("Subject: CN=localhost\n"), "{text}");
+    assert!(text.contains("IP Address:192.0.2.77"), "{text}");
+    let said = made.ca(&again);
+    assert!(said.contains("there already"), "{said}");
+
+    let sha1 = Made::new(&["--sha1"]);
+    assert!(sha1.text("server.pem").contains("DNS:127.0.0.1, "));
+}
+
+#[test]
+fn the_lines_for_each_certificate_are_complete() {
+    require!(adit);
+    let made = Made::new(&[]);
+    let said = made.ca(&[]);
+    assert!(!said.contains("acceptSSLVersionMin"), "{said}");
+    assert!(said.contains("adit ca --file old.pem --dir /"), "{said}");
+    made.ca(&["--file", "old.pem"]);
+    let lines = |name: &str| {
+        let path = made.file(name);
+        format!("acceptTLS = yes\nacceptCert = {}\n", path.display())
+    };
+    for arguments in [&["show"][..], &["renew", "--force"]] {
+        let said = made.ca(arguments);
+        let old = lines("old.pem") + "acceptSSLVersionMin = TLSv1\n";
+        assert!(said.contains(&old), "{said}");
+        assert!(said.contains(&(lines("server.pem") + "\n")), "{said}");
+    }
+    // A configuration may be read from another folder.
+    let mut relative = Command::new(program());
+    relative.args(["ca", "show", "--dir", "ca"]);
+    let said = told(relative.current_dir(made.home.path()));
+    assert!(said.contains(&lines("old.pem")), "{said}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_has_its_remedy() {
+    require!(adit);
+    let made = Made::new(&[]);
+    fs::remove_file(made.file("authority.pem")).expect("removing");
+    fs::create_dir(made.file("authority.pem")).expect("a folder");
+    let said = made.refused(&["show"]);
+    assert!(said.contains("that is a folder: name a file"), "{said}");
+}
+
+#[test]
 fn show_tells_the_fingerprints_that_openssl_tells() {
     require!(adit);
     let made = Made::new(&[]);

@@ -189,7 +189,7 @@ fn a_silent_client_is_greeted_and_may_start_tls() {
         assert!(report.starts_with(&words), "{report}");
         let option = format!("acceptProtocol = {protocol}\n");
         assert!(report.contains(&option), "{report}");
-        assert!(report.contains(&format!("[{protocol}]\n")), "{report}");
+        assert!(report.contains(&format!("[{protocol}-old]\n")), "{report}");
     }
 }
 
@@ -231,6 +231,11 @@ fn a_program_that_waits_or_speaks_first_in_plain_is_told() {
     assert!(waits.contains("--protocol"), "{waits}");
     let web = report(&[], b"GET / HTTP/1.0\r\n\r\n");
     assert!(web.starts_with("It speaks first, in plain: HTTP."), "{web}");
+    let garbage = report(&[], b"glueck auf\r\n");
+    for report in [web, garbage] {
+        assert!(report.contains("no mail program"), "{report}");
+        assert!(!report.contains("accept = "), "{report}");
+    }
     let broken = report(&[], b"\x16\x03\x01\0\x04\x02\0\0\0");
     assert!(broken.contains("no ClientHello"), "{broken}");
 }
@@ -320,7 +325,8 @@ fn suggested(report: &str, folder: &Path, connect: &str) -> String {
             // Which of the two is another test's business.
             false => {
                 let line = line.replace("/etc/adit/ca/server.pem", &made);
-                line.replace("/etc/adit/ca/old.pem", &made) + "\n"
+                let line = line.replace("/etc/adit/ca/old.pem", &made);
+                line.replace("/etc/adit/old-ca/old.pem", &made) + "\n"
             }
         }
     });

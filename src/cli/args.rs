@@ -54,6 +54,8 @@ pub enum Command {
     Version,
     /// `adit -help`.
     Help,
+    /// `adit check --help` and its like: the command of this name.
+    HelpOn(&'static str),
     /// `adit -sockets`: the socket options.
     Sockets,
     /// `adit -options`: the TLS options.
@@ -244,7 +246,7 @@ fn check(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             Long("strict") => strict = true,
             Long("route") => route = true,
             Long("passed") => passed = parser.value()?.parse()?,
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("check")),
             Long(name) => {
                 let name = name.to_owned();
                 given.long(&name, &mut parser)?;
@@ -266,7 +268,7 @@ fn relay(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let mut given = Given::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("relay")),
             Long("server") => given.flag("client", "no"),
             Long("insecure" | "verify-none") => given.flag("verifyServer", "no"),
             Long(name) if name != "fd" => {
@@ -297,7 +299,7 @@ fn reload(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let mut given = Given::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("reload")),
             Value(file) => given.file(file)?,
             _ => return Err(argument.unexpected().into()),
         }
@@ -319,7 +321,7 @@ fn status(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         match argument {
             Long("json") => json = true,
             Long("control") => socket = Some(PathBuf::from(parser.value()?)),
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("status")),
             Value(file) => given.file(file)?,
             _ => return Err(argument.unexpected().into()),
         }
@@ -333,7 +335,7 @@ fn stop(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("control") => socket = Some(PathBuf::from(parser.value()?)),
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("stop")),
             Value(file) => given.file(file)?,
             _ => return Err(argument.unexpected().into()),
         }
@@ -344,7 +346,7 @@ fn stop(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
 fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     match parser.next()? {
         None => Ok(Command::Demo),
-        Some(Long("help") | Short('h')) => Ok(Command::Help),
+        Some(Long("help") | Short('h')) => Ok(Command::HelpOn("demo")),
         Some(argument) => Err(argument.unexpected().into()),
     }
 }
@@ -367,7 +369,7 @@ fn listen_in(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
                 let seconds: u32 = parser.value()?.parse()?;
                 timeout = Some(Duration::from_secs(seconds.into()));
             }
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("listen-in")),
             _ => return Err(argument.unexpected().into()),
         }
     }
@@ -402,9 +404,15 @@ fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
                 }
                 file = Some(name);
             }
+            Long(flag @ ("name" | "sha1" | "file")) => {
+                let text = format!("'--{flag}' belongs to `adit ca` without `renew` and `show`");
+                return Err(UsageError(text));
+            }
             Long("force") if what == Some("renew") => force = true,
             Long("serve") if what == Some("show") => serve = Some(parser.value()?.string()?),
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("force") => return Err("'--force' belongs to `adit ca renew`".into()),
+            Long("serve") => return Err("'--serve' belongs to `adit ca show`".into()),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("ca")),
             Value(word) if what.is_none() && names.is_empty() && !sha1 && file.is_none() => {
                 what = match word.to_str() {
                     Some("renew") => Some("renew"),

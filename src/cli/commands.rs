@@ -28,6 +28,11 @@ pub struct FlagDef {
     pub doc: &'static str,
 }
 
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static CommandDef> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
 const fn flag(name: &'static str, value: &'static str, doc: &'static str) -> FlagDef {
     FlagDef { name, value, doc }
 }
@@ -189,7 +194,8 @@ pub const COMMANDS: &[CommandDef] = &[
             flag(
                 "--name",
                 "NAME",
-                "make the certificate out to this name or address too; the first one is its common name",
+                "make the certificate out to this name or address too, exactly as the program has it in its settings; \
+                 the first one becomes the common name, which old Windows looks at alone",
             ),
             flag(
                 "--file",
@@ -200,7 +206,7 @@ pub const COMMANDS: &[CommandDef] = &[
             flag(
                 "--sha1",
                 "",
-                "sign with SHA-1, for programs older than Windows XP SP3",
+                "sign with SHA-1, for programs older than Windows XP SP3; the authority needs a folder of its own",
             ),
             flag(
                 "--force",

@@ -1,8 +1,13 @@
-//! `adit -help`, `-sockets`, `-options`.
+//! `adit -help`, `adit COMMAND --help`, `-sockets`, `-options`.
 
 use std::fmt;
 
+use super::commands::CommandDef;
+use super::man::capitalised;
 use crate::config;
+
+/// Lines of the help on one command end before this column, where they have blanks.
+const WIDTH: usize = 96;
 
 const COMMANDS: &str = "\
 adit: a TLS relay that reads stunnel.conf
@@ -49,6 +54,50 @@ impl fmt::Display for Help {
     }
 }
 
+/// The text of `adit COMMAND --help`: what adit(8) says about the command.
+pub(super) struct HelpOn(pub &'static CommandDef);
+
+impl fmt::Display for HelpOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = self.0;
+        let usage = format!("adit {} {}", command.name, command.arguments);
+        writeln!(f, "{}\n", usage.trim_end())?;
+        let summary = command.summary;
+        wrapped(f, "", &format!("{}.", capitalised(summary)))?;
+        wrapped(f, "", command.details)?;
+        if !command.flags.is_empty() {
+            writeln!(f)?;
+        }
+        for flag in command.flags {
+            let name = format!("{} {}", flag.name, flag.value);
+            writeln!(f, "  {}", name.trim_end())?;
+            wrapped(f, "      ", flag.doc)?;
+        }
+        if command.takes_file || command.name == "relay" {
+            writeln!(f)?;
+            let text = "Every option of the configuration can be a flag as well (--debug 7): `adit -help` lists them.";
+            wrapped(f, "", text)?;
+        }
+        writeln!(f, "\nadit(8) describes all commands.")
+    }
+}
+
+/// `text`, broken at blanks, each line behind `indent`.
+fn wrapped(f: &mut fmt::Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent.len() + line.len() + 1 + word.len() > WIDTH {
+            writeln!(f, "{indent}{line}")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(f, "{indent}{line}")
+}
+
 /// The options of `scope` that have an effect.
 pub(super) fn served(scope: config::Scope) -> impl Iterator<Item = &'static config::OptionDef> {
     config::options().filter(move |option| {
@@ -83,5 +132,23 @@ mod tests {
         }
         assert!(!text.contains("iconActive"));
         assert!(text.lines().all(|line| line.chars().count() <= 120));
+    }
+
+    #[test]
+    fn help_on_a_command_has_its_flags_and_no_others() {
+        for command in crate::cli::commands::COMMANDS {
+            let text = HelpOn(command).to_string();
+            let usage = format!("adit {} {}", command.name, command.arguments);
+            assert!(text.starts_with(usage.trim_end()), "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+            for other in crate::cli::commands::COMMANDS {
+                for flag in other.flags {
+                    let own = command.flags.iter().any(|own| own.name == flag.name);
+                    let line = format!("\n  {}", flag.name);
+                    let shown = [" ", "\n"].map(|end| text.contains(&(line.clone() + end)));
+                    assert_eq!(shown.contains(&true), own, "{}: {text}", flag.name);
+                }
+            }
+        }
     }
 }

@@ -118,6 +118,10 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         Command::Options if as_stunnel => tell(format_args!("{}", stunnel::TlsOptions)),
         Command::Version => print(format_args!("{}", version::Version)),
         Command::Help => print(format_args!("{}", help::Help)),
+        Command::HelpOn(name) => match commands::find(name) {
+            Some(command) => print(format_args!("{}", help::HelpOn(command))),
+            None => print(format_args!("{}", help::Help)),
+        },
         Command::Sockets => {
             let names = config::socket_option_names();
             let title = "Options for socket = a|l|r:OPTION=VALUE[:VALUE]:";

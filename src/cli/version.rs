@@ -15,7 +15,11 @@ impl fmt::Display for Version {
             "" => writeln!(f)?,
             commit => writeln!(f, " from commit {commit}")?,
         }
-        writeln!(f, "TLS: TLSv1.2, TLSv1.3 by {}", env!("BUILT_WITH"))?;
+        writeln!(
+            f,
+            "TLS: TLSv1, TLSv1.1, TLSv1.2, TLSv1.3 by {}",
+            env!("BUILT_WITH")
+        )?;
         writeln!(f, "Sockets: EPOLL,IPv6,UNIX  Sandbox: SECCOMP,LANDLOCK")
     }
 }
@@ -33,6 +37,7 @@ mod tests {
             "rustls-webpki 0.",
             "aws-lc-rs 1.",
             "aws-lc-sys 0.",
+            "s2n-tls-sys 0.",
         ] {
             assert!(text.contains(library), "{text}");
         }

@@ -7,7 +7,9 @@ use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::option::{Fault, given, one_of, yes_no};
-use super::service::{Draft, PeerVerification, Protocol, Service, TlsOptions, TlsVersion};
+use super::service::{self, Draft, PeerVerification, Protocol, Service, TlsOptions, TlsVersion};
+use super::tls_options::version_name;
+use super::versions::LOWEST;
 
 /// A protocol of mail programs, in which a client may ask for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +148,17 @@ pub(super) fn set_ciphers(draft: &mut Draft, value: &str) -> Result<(), Fault> {
 
 /// `acceptProtocol`
 pub(super) fn set_protocol(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    // No misspelling of another one.
+    let other = match service::protocol(value) {
+        Ok(known) => MailProtocol::of(known).is_none(),
+        Err(_) => service::not_yet(value),
+    };
+    if other {
+        let fault = Fault::new(format!("adit does not serve `acceptProtocol = {value}`"));
+        return Err(fault.help(
+            "STARTTLS is offered in smtp, pop3 and imap; without it TLS begins with the first byte",
+        ));
+    }
     let all = [MailProtocol::Smtp, MailProtocol::Pop3, MailProtocol::Imap];
     draft.accept.protocol = Some(one_of(value, &all.map(|one| (name(one), one)))?);
     Ok(())
@@ -205,6 +218,7 @@ pub(super) fn finish(
         );
     }
     let beginning = beginning(service, &given, meant, faults);
+    other_side(service, meant, faults);
     service.accept_tls = Some(Box::new(AcceptTls {
         tls: TlsOptions {
             cert: given.cert,
@@ -218,6 +232,32 @@ pub(super) fn finish(
         },
         beginning,
     }));
+}
+
+/// Warns of a lowest version that was probably meant for the clients: it is the server's.
+fn other_side(service: &Service, meant: &Meant, faults: &mut Faults) {
+    let given = |option: &str| service.origins.has(option) || meant.contains(option);
+    let Some(min) = service.tls.version_min.filter(|min| *min < LOWEST) else {
+        return;
+    };
+    let option = ["sslVersionMin", "sslVersion"]
+        .into_iter()
+        .find(|option| given(option));
+    if let (Some(option), false) = (option, given("acceptSSLVersionMin")) {
+        let version = version_name(min);
+        faults.push(
+            Severity::Warning,
+            option,
+            &format!(
+                "`{option} = {version}` is for the server; the lowest version for clients is `acceptSSLVersionMin`, \
+                 which is TLSv1.2 here"
+            ),
+            &format!(
+                "old clients: `acceptSSLVersionMin = {version}` in its place; an old server: `acceptSSLVersionMin = \
+                 TLSv1.2` besides"
+            ),
+        );
+    }
 }
 
 /// Warns of options that have nothing to work on.

@@ -566,7 +566,7 @@ pub(super) fn not_yet(protocol: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(protocol))
 }
 
-fn protocol(value: &str) -> Result<Protocol, Fault> {
+pub(super) fn protocol(value: &str) -> Result<Protocol, Fault> {
     let served = [
         ("smtp", Protocol::Smtp),
         ("pop3", Protocol::Pop3),

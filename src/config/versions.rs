@@ -17,7 +17,7 @@ const FORBIDDEN: [(TlsVersion, TlsFlags); 4] = [
 ];
 
 /// The lowest version unless another is asked for; below it nothing is spoken by default.
-const LOWEST: TlsVersion = TlsVersion::V1_2;
+pub(super) const LOWEST: TlsVersion = TlsVersion::V1_2;
 
 /// Brings the limits and what `options` forbids together.
 pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {

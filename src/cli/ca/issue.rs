@@ -11,7 +11,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use super::names::Name;
+use super::names::{self, Name};
 use super::sha1;
 
 const DAY: u64 = 24 * 3600;
@@ -32,6 +32,16 @@ const MAX_COMMON_NAME: usize = 64;
 pub(super) enum Digest {
     Sha256,
     Sha1,
+}
+
+/// The programs that a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Those of today, which may refuse a certificate whose dNSName is none (RFC 5280, section 4.2.1.6).
+    Today,
+    /// Those that speak old TLS: Windows before 10 looks for an address among the dNSNames, and reads no
+    /// iPAddress.
+    Old,
 }
 
 /// Why a certificate cannot be made, or read.
@@ -90,7 +100,7 @@ impl About {
         let names = alternatives
             .into_iter()
             .flat_map(|it| &it.value.general_names);
-        let names = names.filter_map(|name| match name {
+        let parsed = names.filter_map(|name| match name {
             GeneralName::DNSName(name) => Name::parse(name),
             GeneralName::IPAddress(bytes) => {
                 let v4 = <[u8; 4]>::try_from(*bytes).map(Into::into);
@@ -99,12 +109,15 @@ impl About {
             }
             _ => None,
         });
+        // An address may stand there in two ways.
+        let mut names = Vec::new();
+        names::add(&mut names, parsed);
         let seconds = |time: x509_parser::time::ASN1Time| time.timestamp().try_into().unwrap_or(0);
         let validity = certificate.validity();
         let signature = certificate.signature_algorithm.algorithm.to_id_string();
         Ok(About {
             common_name: common_name.to_owned(),
-            names: names.collect(),
+            names,
             validity: (seconds(validity.not_before), seconds(validity.not_after)),
             digest: match signature.as_str() {
                 "1.2.840.113549.1.1.5" => Digest::Sha1,
@@ -188,7 +201,7 @@ impl Authority {
     ///
     /// # Errors
     /// No randomness, no memory.
-    pub(super) fn issue(&self, names: &[Name], now: u64) -> Result<Leaf, Trouble> {
+    pub(super) fn issue(&self, names: &[Name], reader: Reader, now: u64) -> Result<Leaf, Trouble> {
         let mut params = CertificateParams::default();
         let text = names.iter().map(ToString::to_string);
         // What programs before RFC 2818 look at.
@@ -196,13 +209,7 @@ impl Authority {
             .into_iter()
             .find(|name| name.chars().count() <= MAX_COMMON_NAME);
         params.distinguished_name = subject(&common.unwrap_or_else(|| "localhost".to_owned()));
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| match name {
-                Name::Dns(name) => name.as_str().try_into().map(SanType::DnsName),
-                Name::Address(address) => Ok(SanType::IpAddress(*address)),
-            })
-            .collect::<Result<_, _>>()?;
+        params.subject_alt_names = alternatives(names, reader)?;
         params.is_ca = IsCa::ExplicitNoCa;
         // keyEncipherment is what RSA key exchange asks for.
         params.key_usages = vec![
@@ -224,6 +231,24 @@ impl Authority {
             key: Zeroizing::new(key.serialize_pem()),
         })
     }
+}
+
+/// The entries of subjectAltName.
+fn alternatives(names: &[Name], reader: Reader) -> Result<Vec<SanType>, Trouble> {
+    let dns = |name: &str| name.try_into().map(SanType::DnsName);
+    let mut entries = Vec::new();
+    for name in names {
+        match name {
+            Name::Dns(name) => entries.push(dns(name)?),
+            Name::Address(address) => {
+                if reader == Reader::Old {
+                    entries.push(dns(&address.to_string())?);
+                }
+                entries.push(SanType::IpAddress(*address));
+            }
+        }
+    }
+    Ok(entries)
 }
 
 fn signed(certificate: Vec<u8>, digest: Digest, key: &KeyPair) -> Result<Vec<u8>, Trouble> {
@@ -289,7 +314,7 @@ mod tests {
             assert_eq!(made.about.common_name, "adit test: mill");
             assert_eq!(made.about.digest, digest);
             let again = Authority::load(made.certificate.clone(), &made.key()).unwrap();
-            let leaf = again.issue(&names(), NOW).unwrap();
+            let leaf = again.issue(&names(), Reader::Old, NOW).unwrap();
             let about = About::of(&leaf.certificate).unwrap();
             assert_eq!(about.common_name, "mill.example.com");
             assert_eq!(about.names, names());
@@ -305,7 +330,7 @@ mod tests {
         let late = LAST_UTC_TIME - 400 * DAY;
         let authority = Authority::make("adit test", Digest::Sha256, late).unwrap();
         assert_eq!(authority.about.validity.1, LAST_UTC_TIME);
-        let leaf = authority.issue(&names(), late).unwrap();
+        let leaf = authority.issue(&names(), Reader::Today, late).unwrap();
         let about = About::of(&leaf.certificate).unwrap();
         assert_eq!(about.validity, (late - DAY, LAST_UTC_TIME));
     }

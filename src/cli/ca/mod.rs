@@ -9,7 +9,7 @@ mod store;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ use super::listener::{self, ListenError};
 use crate::log::Reason;
 use crate::remedy;
 use crate::status::Utc;
-use issue::{About, Authority, Digest, Trouble};
+use issue::{About, Authority, Digest, Reader, Trouble};
 use store::{Store, StoreError, Why};
 
 #[cfg(fuzzing)]
@@ -33,6 +33,8 @@ pub fn is_file_name(name: &str) -> bool {
 
 /// Where the files are unless `--dir` says otherwise.
 pub const FOLDER: &str = "/etc/adit/ca";
+/// As `adit listen-in` suggests it for an authority that signs with SHA-1: no program of today trusts that.
+pub const SHA1_FOLDER: &str = "/etc/adit/old-ca";
 /// Which of them has the certificate, unless `--file` says otherwise.
 pub const FILE: &str = "server.pem";
 /// As `adit listen-in` suggests it for old TLS, whose key no service of today may have.
@@ -73,22 +75,28 @@ pub enum What {
 
 /// Does it, and reports on standard output.
 pub fn run(asked: &Asked) -> ExitCode {
-    let store = Store::at(&asked.dir);
     let mut out = io::stdout().lock();
-    let done = match &asked.what {
-        What::Make { names, sha1, file } => make(&store, names, *sha1, file, &mut out),
-        What::Renew { force } => renew(&store, *force, &mut out),
-        What::Show { serve: None } => show(&store, None, &mut out),
-        What::Show {
-            serve: Some(accept),
-        } => serve(&store, accept, &mut out),
-    };
+    let done = obey(asked, &mut out);
     match done.and_then(|()| out.flush().map_err(Failure::Report)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             super::complain(format_args!("ca: {failure}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn obey(asked: &Asked, out: &mut dyn Write) -> Result<(), Failure> {
+    // A configuration may be read from another folder than the one that this command runs in.
+    let dir = path::absolute(&asked.dir).map_err(|error| StoreError::reading(&asked.dir, error))?;
+    let store = Store::at(&dir);
+    match &asked.what {
+        What::Make { names, sha1, file } => make(&store, names, *sha1, file, out),
+        What::Renew { force } => renew(&store, *force, out),
+        What::Show { serve: None } => show(&store, None, out),
+        What::Show {
+            serve: Some(accept),
+        } => serve(&store, accept, out),
     }
 }
 
@@ -129,8 +137,21 @@ impl fmt::Display for Failure {
             Failure::Store(StoreError { path, why }) => {
                 write!(f, "{}: ", path.display())?;
                 match why {
-                    Why::Io(error) => {
+                    Why::Making(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "{} (run this as root, or give a folder of yours by --dir)",
+                        Reason(error)
+                    ),
+                    Why::Making(error) => {
                         write!(f, "{} ({})", Reason(error), remedy::making_a_file(error))
+                    }
+                    Why::Reading(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "{} (run this as root, or as the user who owns it)",
+                        Reason(error)
+                    ),
+                    Why::Reading(error) => {
+                        write!(f, "{} ({})", Reason(error), remedy::reading_a_file(error))
                     }
                     Why::Open => f.write_str(
                         "others may write to this folder, so the keys in it would not be safe (`chown root` \
@@ -167,6 +188,22 @@ impl fmt::Display for Failure {
             Failure::Accept(error) => write!(f, "waiting for a browser: {}", Reason(error)),
             Failure::Report(error) => write!(f, "writing the report: {}", Reason(error)),
         }
+    }
+}
+
+/// What a certificate in this file is for: old TLS has files of its own, and SHA-1 is for nothing else.
+fn reader(file: &str, digest: Digest) -> Reader {
+    match (file, digest) {
+        (FILE, Digest::Sha256) => Reader::Today,
+        _ => Reader::Old,
+    }
+}
+
+/// A command of `adit ca`, for this folder.
+fn with_dir(store: &Store, command: &str) -> String {
+    match store.folder() == Path::new(FOLDER) {
+        true => command.to_owned(),
+        false => format!("{command} --dir {}", store.folder().display()),
     }
 }
 
@@ -212,7 +249,8 @@ fn make(
         }
         Some(present) => {
             names::add(&mut wanted, present.names.iter().cloned());
-            wanted.len() > present.names.len()
+            // Another order counts too: the first is the common name.
+            wanted != present.names
         }
     };
     if more {
@@ -221,7 +259,19 @@ fn make(
     let done = match (is_new, more) {
         (true, _) => "This authority and certificate have been made:",
         (false, true) => "A certificate has been made:",
-        (false, false) => "Everything is there already; `adit ca renew` makes a new certificate:",
+        (false, false) => {
+            let renew = with_dir(store, "adit ca renew");
+            let free = !store.names()?.iter().any(|name| name == OLD_FILE);
+            let another = format!(
+                "adit ca --file {}",
+                if free { OLD_FILE } else { "NAME.pem" }
+            );
+            let another = with_dir(store, &another);
+            &format!(
+                "Everything is there already. `{renew}` makes a new certificate when it is time; `{another}` makes \
+                 another one:"
+            )
+        }
     };
     writeln!(out, "{done}\n").map_err(Failure::Report)?;
     show(store, Some(file), out)
@@ -254,7 +304,7 @@ fn issue(
     if !(from..until).contains(&now) {
         return Err(Failure::Expired(store.authority_path()));
     }
-    let leaf = authority.issue(names, now);
+    let leaf = authority.issue(names, reader(file, authority.about.digest), now);
     let leaf = leaf.map_err(|trouble| Failure::Certificate(store.path(file), trouble))?;
     store.replace_server(file, &leaf.key, &leaf.certificate, &authority.certificate)?;
     Ok(())
@@ -328,29 +378,28 @@ fn server(store: &Store, file: &str) -> Result<Option<About>, Failure> {
         .transpose()
 }
 
-/// Shows everything, with this file as the example, or the first.
+/// Shows everything, and the lines for the certificate in this file, or for each.
 fn show(store: &Store, file: Option<&str>, out: &mut dyn Write) -> Result<(), Failure> {
     let missing = || Failure::NoAuthority(store.authority_path());
     let certificate = store.authority()?.ok_or_else(missing)?;
     let authority = about(&store.authority_path(), &certificate)?;
     let mut servers = Vec::new();
-    for file in store.names()? {
-        if let Some(about) = server(store, &file)? {
-            servers.push((store.path(&file), about));
+    for name in store.names()? {
+        if let Some(about) = server(store, &name)? {
+            servers.push((name, about));
         }
     }
-    let example = file.map(|file| store.path(file));
-    let example = example.or_else(|| Some(servers.first()?.0.clone()));
-    report(store, &certificate, &authority, &servers, out)
-        .and_then(|()| advise(store, example.as_deref(), out))
-        .map_err(Failure::Report)
+    report(store, &certificate, &authority, &servers, out).map_err(Failure::Report)?;
+    let shown = |name: &str| file.is_none_or(|file| file == name);
+    servers.retain(|(name, _)| shown(name));
+    advise(store, &servers, out).map_err(Failure::Report)
 }
 
 fn report(
     store: &Store,
     certificate: &[u8],
     authority: &About,
-    servers: &[(PathBuf, About)],
+    servers: &[(String, About)],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "authority      {}", authority.common_name)?;
@@ -361,31 +410,38 @@ fn report(
     let sha1 = fingerprint(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
     writeln!(out, "  SHA-1        {sha1}")?;
     writeln!(out, "  SHA-256      {}", fingerprint(&SHA256, certificate))?;
-    for (path, about) in servers {
+    for (file, about) in servers {
         let names: Vec<String> = about.names.iter().map(ToString::to_string).collect();
         writeln!(out, "certificate    {}", names.join(", "))?;
-        writeln!(out, "  file         {}", path.display())?;
+        writeln!(out, "  file         {}", store.path(file).display())?;
         writeln!(out, "  valid until  {}", Utc(about.validity.1))?;
     }
     Ok(())
 }
 
-/// What to do with a certificate.
-fn advise(store: &Store, certificate: Option<&Path>, out: &mut dyn Write) -> io::Result<()> {
-    let Some(path) = certificate else {
-        return writeln!(out, "certificate    none; `adit ca` makes one");
-    };
-    let folder = store.folder();
-    let dir = match folder == Path::new(FOLDER) {
-        true => String::new(),
-        false => format!(" --dir {}", folder.display()),
-    };
+/// What to do with these certificates.
+fn advise(store: &Store, servers: &[(String, About)], out: &mut dyn Write) -> io::Result<()> {
+    if servers.is_empty() {
+        let make = with_dir(store, "adit ca");
+        return writeln!(out, "certificate    none; `{make}` makes one");
+    }
+    for (file, about) in servers {
+        let reader = reader(file, about.digest);
+        let service = match reader {
+            Reader::Today => "In the service",
+            Reader::Old => "In the service of a program with old TLS",
+        };
+        let path = store.path(file);
+        let path = path.display();
+        writeln!(out, "\n{service}:\n\nacceptTLS = yes\nacceptCert = {path}")?;
+        if reader == Reader::Old {
+            writeln!(out, "acceptSSLVersionMin = TLSv1")?;
+        }
+    }
+    let serve = with_dir(store, "adit ca show --serve 8080");
     writeln!(
         out,
-        "\nIn the service:\n\nacceptTLS = yes\nacceptCert = {}\n\n\
-         The program must trust the authority: `adit ca show --serve 8080{dir}` gives its certificate to a \
-         browser.",
-        path.display()
+        "\nThe program must trust the authority: `{serve}` gives its certificate to a browser."
     )
 }
 

@@ -40,12 +40,23 @@ pub(super) struct StoreError {
 /// What is wrong with it.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// The system's reason.
-    Io(io::Error),
+    /// Making or changing it failed, for the system's reason.
+    Making(io::Error),
+    /// Reading it failed, for the system's reason.
+    Reading(io::Error),
     /// Others may write to the folder.
     Open,
     /// It holds no such PEM.
     NoPem(&'static str),
+}
+
+impl StoreError {
+    pub(super) fn reading(path: &Path, error: io::Error) -> StoreError {
+        StoreError {
+            path: path.to_owned(),
+            why: Why::Reading(error),
+        }
+    }
 }
 
 impl Store {
@@ -78,11 +89,12 @@ impl Store {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(at(&self.0, error)),
+            Err(error) => return Err(StoreError::reading(&self.0, error)),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let name = entry.map_err(|error| at(&self.0, error))?.file_name();
+            let entry = entry.map_err(|error| StoreError::reading(&self.0, error))?;
+            let name = entry.file_name();
             names.extend(name.into_string().ok().filter(|name| is_name(name)));
         }
         names.sort_unstable();
@@ -189,7 +201,7 @@ impl Store {
 fn at(path: &Path, error: io::Error) -> StoreError {
     StoreError {
         path: path.to_owned(),
-        why: Why::Io(error),
+        why: Why::Making(error),
     }
 }
 
@@ -197,7 +209,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     match fs::read(path) {
         Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at(path, error)),
+        Err(error) => Err(StoreError::reading(path, error)),
     }
 }
 
@@ -236,7 +248,7 @@ mod tests {
         store.add_authority(b"one", "key\n").unwrap();
         let again = store.add_authority(b"two", "key\n").unwrap_err();
         let exists = io::ErrorKind::AlreadyExists;
-        assert!(matches!(&again.why, Why::Io(error) if error.kind() == exists));
+        assert!(matches!(&again.why, Why::Making(error) if error.kind() == exists));
         assert_eq!(store.authority().unwrap().unwrap(), b"one");
         for content in [b"1", b"2"] {
             let replaced = store.replace_server("a.pem", "key\n", content, b"one");

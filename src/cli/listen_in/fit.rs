@@ -56,13 +56,20 @@ pub(super) fn fit(hello: &Hello) -> Fit {
         return Fit::Modern;
     }
     if let Some(suited) = suited::suited(hello, &TLS12) {
+        let named = suited.by_name.then(|| names(&suited.suites));
+        let below_tls12 = match version {
+            Version::TLS10 => Some("TLSv1"),
+            Version::TLS11 => Some("TLSv1.1"),
+            _ => None,
+        };
         return Fit::Old(Old {
-            version: match version {
-                Version::TLS10 => Some("TLSv1"),
-                Version::TLS11 => Some("TLSv1.1"),
-                _ => None,
-            },
-            ciphers: suited.by_name.then(|| names(&suited.suites)),
+            version: below_tls12,
+            // With the rest, so that one port serves the programs that have better too. In TLS 1.2 a list with
+            // newer suites has no RC4.
+            ciphers: named.map(|names| match (suited.weak, below_tls12) {
+                (Some("RC4"), Some(_)) => format!("ALL:{names}"),
+                _ => names,
+            }),
             weak: suited.weak,
         });
     }
@@ -102,11 +109,11 @@ pub(super) fn wants_sha1(hello: &Hello) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::tls::hello::{Form, Ticket};
 
-    fn hello(version: Version, suites: &[u16]) -> Hello {
+    pub(in crate::cli::listen_in) fn hello(version: Version, suites: &[u16]) -> Hello {
         let modern = version >= Version::TLS12;
         Hello {
             form: Form::Records(Version::TLS10),
@@ -159,7 +166,7 @@ mod tests {
             (V::TLS11, &[0x000a], "TLSv1.1 DES-CBC3-SHA 3DES"),
             (V::TLS10, &[0x000a], "TLSv1 3DES"),
             (V::TLS10, &[0x0005, 0x000a, 0x002f], "TLSv1"),
-            (V::TLS10, &[0x0004], "TLSv1 RC4-MD5 RC4"),
+            (V::TLS10, &[0x0004], "TLSv1 ALL:RC4-MD5 RC4"),
             (V::TLS10, &[0x0009, 0x0003], "Suites"),
             (V::TLS10, &[], "Suites"),
             (V::TLS12, &[0xc02b], "Ecdsa"),

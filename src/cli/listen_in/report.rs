@@ -15,6 +15,11 @@ const WIDTH: usize = 96;
 /// Where the values of the table begin.
 const INDENT: usize = 22;
 
+/// As [`Old::weak`] names it.
+const RC4: &str = "RC4";
+/// What protocols begin with that are none of a mail program, nor of another that adit serves as it is.
+const NO_MAIL: [&str; 2] = ["HTTP", "SSH"];
+
 /// A finding about a connection.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
@@ -65,18 +70,29 @@ impl Report<'_> {
             Fit::Modern => None,
             Fit::Old(old) => Some(old),
         };
-        let (file, made_by) = match &old {
-            None => (ca::FILE, "adit ca".to_owned()),
-            Some(_) => (ca::OLD_FILE, format!("adit ca --file {}", ca::OLD_FILE)),
+        let (folder, file, made_by) = match &old {
+            _ if fit::wants_sha1(hello) => (ca::SHA1_FOLDER, ca::OLD_FILE, made_with_sha1()),
+            None => (ca::FOLDER, ca::FILE, "adit ca".to_owned()),
+            Some(_) => (
+                ca::FOLDER,
+                ca::OLD_FILE,
+                format!("adit ca --file {}", ca::OLD_FILE),
+            ),
         };
         for note in notes(hello, old.as_ref(), self.at.ip(), &made_by) {
             wrapped(f, "", &note)?;
+        }
+        let weak = old.as_ref().and_then(|old| old.weak);
+        if weak == Some(RC4) && !is_private(self.at.ip()) {
+            let text = "So no service suits it here: run listen-in again with `--accept` on an address of the LAN, as \
+                        192.168.1.5:1465, and let the program connect to that.";
+            return wrapped(f, "", text);
         }
         let mut lines = vec!["acceptTLS = yes".to_owned()];
         if let Start::Starttls(mail) = start {
             lines.push(format!("acceptProtocol = {}", mail.name()));
         }
-        lines.push(format!("acceptCert = {}/{file}", ca::FOLDER));
+        lines.push(format!("acceptCert = {folder}/{file}"));
         let old = old.unwrap_or_default();
         let version = old.version.map(|it| format!("acceptSSLVersionMin = {it}"));
         let ciphers = old.ciphers.map(|it| format!("acceptCiphers = {it}"));
@@ -85,10 +101,10 @@ impl Report<'_> {
             Start::Starttls(mail) => Some(mail),
             Start::AtOnce => self.mail,
         };
-        writeln!(
-            f,
-            "\nThis service suits it; `{made_by}` makes the certificate:\n"
-        )?;
+        writeln!(f)?;
+        let text = format!("This service suits it; `{made_by}` makes the certificate:");
+        wrapped(f, "", &text)?;
+        writeln!(f)?;
         self.service(f, mail, &lines)
     }
 
@@ -152,6 +168,12 @@ impl Report<'_> {
                 "It speaks first, in plain; no protocol that is known here."
             )?,
         }
+        if protocol.is_none_or(|protocol| NO_MAIL.iter().any(|other| protocol.starts_with(other))) {
+            return writeln!(
+                f,
+                "This is no mail program, or it has the port of another server in its settings: look at its port."
+            );
+        }
         writeln!(f, "\nThis service suits it:\n")?;
         let mail = match protocol {
             Some("SMTP") => Some(Mail::Smtp),
@@ -206,12 +228,13 @@ impl Report<'_> {
     }
 }
 
-/// A section's name, and a server as an example, by the protocol or the port's last digits.
+/// A section's name, and a server as an example, by the protocol or the port's last digits. README's services
+/// have the names without "old", and the section may be pasted behind them.
 fn upstream(mail: Option<Mail>, port: u16) -> (&'static str, &'static str) {
     match (mail, port % 1000) {
-        (Some(Mail::Smtp), _) | (None, 465 | 25 | 587) => ("smtp", "smtp.example.com:465"),
-        (Some(Mail::Pop3), _) | (None, 995 | 110) => ("pop3", "pop.example.com:995"),
-        (Some(Mail::Imap), _) | (None, 993 | 143) => ("imap", "imap.example.com:993"),
+        (Some(Mail::Smtp), _) | (None, 465 | 25 | 587) => ("smtp-old", "smtp.example.com:465"),
+        (Some(Mail::Pop3), _) | (None, 995 | 110) => ("pop3-old", "pop.example.com:995"),
+        (Some(Mail::Imap), _) | (None, 993 | 143) => ("imap-old", "imap.example.com:993"),
         (None, 636) => ("ldap", "ldap.example.com:636"),
         (None, 443) => ("https", "www.example.com:443"),
         (None, _) => ("program", "server.example.com:443"),
@@ -229,18 +252,19 @@ fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr, made_by: &str) -> Vec<Str
         );
     }
     match old.and_then(|old| old.weak) {
-        Some("RC4") => notes.push(
+        Some(RC4) => notes.push(
             "It offers no better cipher than RC4, which is broken (RFC 7465): adit serves it on loopback and on \
              private addresses only."
                 .to_owned(),
         ),
         Some(weak) => notes.push(format!(
-            "Its best cipher is {weak}: adit closes such a connection after some GiB (RFC 8429)."
+            "Its best cipher is {weak}: adit closes such a connection after 1 GiB (RFC 8429), and the program connects again."
         )),
         None => {}
     }
     let version = old.and_then(|old| old.version);
-    if version.is_some() && !is_private(at) {
+    let served = old.is_none_or(|old| old.weak != Some(RC4));
+    if version.is_some() && served && !is_private(at) {
         notes.push(format!(
             "{at} is a public address: below TLS 1.2 adit serves it only with `acceptAnywhere = yes`."
         ));
@@ -248,27 +272,33 @@ fn notes(hello: &Hello, old: Option<&Old>, at: IpAddr, made_by: &str) -> Vec<Str
     let sha1 = fit::wants_sha1(hello);
     if sha1 {
         notes.push(
-            "It takes no certificate that is signed with SHA-256: make one by `adit ca --sha1`."
+            "It takes no certificate that is signed with SHA-256, so its authority signs with SHA-1, in a folder of \
+             its own."
                 .to_owned(),
         );
     } else if version == Some("TLSv1") && hello.extensions.is_empty() {
-        notes.push(
-            "If it is older than Windows XP SP3 it knows no SHA-256: then make the certificate by `adit ca \
-             --sha1`."
-                .to_owned(),
-        );
+        let (made_by, folder, file) = (made_with_sha1(), ca::SHA1_FOLDER, ca::OLD_FILE);
+        notes.push(format!(
+            "If it is older than Windows XP SP3 it knows no SHA-256: then make the certificate by `{made_by}`, and \
+             let the service have `acceptCert = {folder}/{file}`."
+        ));
     }
     match &hello.server_name {
         Some(name) => notes.push(format!(
             "It asks for {name}: the certificate must be made out to that name, `{made_by} --name {name}`."
         )),
-        None => notes.push(
+        None => notes.push(format!(
             "It does not say which name it asks for (no SNI): the certificate must have the name or address that \
-             stands in the program's settings."
-                .to_owned(),
-        ),
+             stands in the program's settings, `{made_by} --name NAME`."
+        )),
     }
     notes
+}
+
+/// What makes a certificate for programs that know no SHA-256.
+fn made_with_sha1() -> String {
+    let (file, folder) = (ca::OLD_FILE, ca::SHA1_FOLDER);
+    format!("adit ca --sha1 --file {file} --dir {folder}")
 }
 
 /// Loopback, RFC 1918, link-local, RFC 4193.
@@ -363,11 +393,15 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
     wrapped(f, &format!("  {name:<width$}", width = INDENT - 2), value)
 }
 
-/// `text` behind `first`, broken at blanks.
+/// `text` behind `first`, broken at blanks, but not within a command in backquotes, which may be pasted.
 fn wrapped(f: &mut fmt::Formatter<'_>, first: &str, text: &str) -> fmt::Result {
     let mut line = first.to_owned();
     let mut empty = true;
-    for word in text.split(' ') {
+    let mut quoted = false;
+    for word in text.split(|letter| {
+        quoted ^= letter == '`';
+        letter == ' ' && !quoted
+    }) {
         if !empty && line.len() + 1 + word.len() > WIDTH {
             writeln!(f, "{}", line.trim_end())?;
             line = " ".repeat(first.len());
@@ -443,5 +477,39 @@ fn scheme_name(scheme: u16) -> String {
         2 => format!("DSA+{hash}"),
         3 => format!("ECDSA+{hash}"),
         _ => format!("0x{scheme:04X}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit::tests::hello;
+    use super::*;
+
+    #[test]
+    fn a_program_with_rc4_alone_has_no_service_on_a_public_address() {
+        let finding = |suite| {
+            let hello = hello(Version::TLS10, &[suite]);
+            Finding::Tls(Start::AtOnce, Box::new(hello))
+        };
+        for (suite, address, service) in [
+            (0x0005, "192.0.2.1:1465", false),
+            (0x0005, "192.168.1.5:1465", true),
+            (0x000a, "192.0.2.1:1465", true),
+        ] {
+            let finding = finding(suite);
+            let at = address.parse().unwrap();
+            let mail = None;
+            let report = Report {
+                finding: &finding,
+                at,
+                mail,
+            };
+            let report = report.to_string();
+            assert_eq!(report.contains("[smtp-old]"), service, "{report}");
+            let advised = report.contains("an address of the LAN");
+            assert_eq!(advised, !service, "{report}");
+            let anywhere = report.contains("acceptAnywhere");
+            assert_eq!(anywhere, address == "192.0.2.1:1465" && service, "{report}");
+        }
     }
 }

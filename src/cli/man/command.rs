@@ -25,6 +25,7 @@ pub(super) fn page(date: &str) -> String {
     processes(&mut page);
     pass_phrases(&mut page);
     signals(&mut page);
+    old_tls(&mut page);
     super::mail_programs::section(&mut page);
     files(&mut page);
     examples(&mut page);
@@ -45,6 +46,9 @@ fn commands(page: &mut Page) {
             tag.trim_end(),
             &format!("{}. {}", capitalised(command.summary), command.details),
         );
+        if command.name == "status" {
+            columns(page);
+        }
         if !command.flags.is_empty() {
             page.indent();
             for flag in command.flags {
@@ -63,7 +67,42 @@ fn commands(page: &mut Page) {
     );
 }
 
-pub(super) fn capitalised(text: &str) -> String {
+/// What the columns of `adit status` count.
+fn columns(page: &mut Page) {
+    page.indent();
+    for (name, text) in [
+        ("active", "Connections that are open now."),
+        (
+            "claimed",
+            "How many connections the process has taken over from the master.",
+        ),
+        (
+            "starts",
+            "How often the worker was started: 1, and one more for each time that it died.",
+        ),
+        (
+            "new, resumed",
+            "TLS handshakes in full, and those that resumed an earlier session, which cost far less. With `acceptTLS` a connection has one on each side.",
+        ),
+        (
+            "failed",
+            "Handshakes, and dialogues before them, that failed; the log says why.",
+        ),
+        (
+            "no upstream",
+            "Connections for which no address of `connect` could be reached.",
+        ),
+        (
+            "to back, to front",
+            "Bytes of payload to the address of `connect`, and back to the client.",
+        ),
+    ] {
+        page.tagged(name, text);
+    }
+    page.outdent();
+}
+
+pub(in crate::cli) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_uppercase().chain(letters).collect(),
@@ -132,6 +171,16 @@ fn signals(page: &mut Page) {
     ] {
         page.tagged(&format!("`{name}`"), text);
     }
+}
+
+/// How a program with old TLS is served, in steps.
+fn old_tls(page: &mut Page) {
+    page.section("Programs with old TLS");
+    page.text(
+        "`adit listen-in` says what a program speaks and prints the service that suits it. `adit ca --file old.pem --name NAME` makes its certificate, where NAME is exactly what stands in the program's settings: \
+         old Windows looks at the first name alone. `adit ca show --serve 8080` gives the authority's certificate to a browser on that machine, since the program must trust it. adit.conf(5) has the rules under \
+         \"Old TLS\", /usr/share/doc/adit/old-programs.md the steps, and what to do for servers with old TLS.",
+    );
 }
 
 fn files(page: &mut Page) {

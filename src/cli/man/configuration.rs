@@ -34,6 +34,7 @@ pub(super) fn page(date: &str) -> String {
     });
     verification(&mut page);
     clients(&mut page);
+    old_tls(&mut page);
     cipher_order(&mut page);
     unserved(&mut page);
     super::differences::section(&mut page);
@@ -146,6 +147,40 @@ fn clients(page: &mut Page) {
         "Where the server speaks first, as mail servers do, adit waits for a client's TLS before it passes the greeting on: up to half a second after the client has connected with `auto`, \
          a fifth with `yes` and `acceptProtocol`. Connecting to the server takes place within that time. Where the client speaks first there is no wait.",
     );
+}
+
+/// The rules for what is older than TLS 1.2.
+fn old_tls(page: &mut Page) {
+    page.section("Old TLS");
+    page.text(
+        "`acceptSSLVersionMin = TLSv1` serves the clients of client mode down to TLS 1.0, `sslVersionMin = TLSv1` those of server mode; in client mode `sslVersionMin` and `ciphers` are for the server. \
+         3DES comes with TLS 1.0. SSLv3, DES and export suites are never served.",
+    );
+    for (what, text) in [
+        (
+            "Addresses",
+            "TLS below 1.2 is served on loopback and private addresses. Elsewhere it needs `acceptAnywhere = yes`, and a warning stands in the log and in `adit status`.",
+        ),
+        (
+            "RC4",
+            "It is served only where the list of ciphers names it, as `acceptCiphers = ALL:RC4-SHA`, and never on a public address. To a server it is offered by `ciphers = RC4-SHA`, with nothing else in the list.",
+        ),
+        (
+            "A key of its own",
+            "Old TLS mostly has no forward secrecy: the key of such a service opens what was recorded. So no service without old TLS may have the same key; `adit ca --file old.pem` makes another. \
+             Such services live in worker processes that hold no other key.",
+        ),
+        (
+            "3DES",
+            "A connection is closed after 1 GiB, since more can be attacked (Sweet32); the program connects again.",
+        ),
+        (
+            "Small keys",
+            "A server's RSA key of 1024 bits is taken with `securityLevel = 1` where the service speaks old TLS; pin it by `verifyPeer`.",
+        ),
+    ] {
+        page.tagged(what, text);
+    }
 }
 
 /// stunnel's options that adit does not serve, and what it does when it meets them.

@@ -9,6 +9,8 @@ mod roff;
 
 use crate::status::Utc;
 
+pub(super) use command::capitalised;
+
 /// The pages, by file name.
 pub const PAGES: [&str; 2] = ["adit.8", "adit.conf.5"];
 

@@ -88,6 +88,26 @@ fn a_protocol_that_the_port_is_not_for_is_told() {
 }
 
 #[test]
+fn a_lowest_version_that_is_for_the_other_side_is_told() {
+    for (lines, told) in [
+        ("sslVersionMin = TLSv1", true),
+        ("sslVersion = TLSv1.1", true),
+        ("sslVersionMin = TLSv1.2", false),
+        (
+            "sslVersionMin = TLSv1\nacceptSSLVersionMin = TLSv1.2",
+            false,
+        ),
+        ("acceptSSLVersionMin = TLSv1\nacceptAnywhere = yes", false),
+    ] {
+        let (_, said) = beginning(2, &format!("acceptTLS = yes\n{lines}"));
+        let found = said.iter().any(|line| line.contains("is for the server"));
+        assert_eq!(found, told, "{lines}: {said:?}");
+    }
+    let (_, said) = served(&client("sslVersionMin = TLSv1"));
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
 fn the_clients_tls_has_its_own_options_and_the_programs_cipher_order() {
     let lines = "acceptTLS = yes\nacceptCert = /c\nacceptKey = /k\nacceptCAfile = /a\n\
         acceptVerifyPeer = yes\nacceptCiphers = HIGH\nacceptSSLVersionMin = TLSv1.3\n\

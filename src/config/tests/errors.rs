@@ -92,6 +92,14 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ),
     ("sslVersion = TLS", "Invalid protocol version"),
     (
+        "acceptProtocol = nntp",
+        "adit does not serve `acceptProtocol = nntp` (STARTTLS is offered in smtp",
+    ),
+    (
+        "acceptProtocol = ldap",
+        "adit does not serve `acceptProtocol = ldap` (STARTTLS is offered in smtp",
+    ),
+    (
         "options = NO_TLSv1.3",
         "Illegal TLS option: `NO_TLSv1.3` is not known",
     ),
