@@ -15,7 +15,7 @@ use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
 use super::policies::{self, POLICIES, TLS10, TLS13, Unserved};
 use super::psk::{self, Refusal};
-use super::store::Peer;
+use super::store::{Peer, deadline};
 use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
@@ -23,6 +23,7 @@ use crate::tls::failure::{During, Failure, Offence, garbage};
 use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
+use crate::tls::tickets::unix_time;
 use crate::tls::{Negotiated, age, alerts, ciphers, notes};
 
 /// A handshake under way.
@@ -33,6 +34,10 @@ pub(crate) struct Handshake {
     name: Option<ServerName<'static>>,
     /// What a client has heard of its server.
     heard: Option<Heard>,
+    /// A client has offered a session up to TLS 1.2, which is forgotten then: in seconds since 1970.
+    offered: Option<u64>,
+    /// When the certificate ends by which a client trusts its server, in seconds since 1970.
+    ends: Option<u64>,
     traces: Traces,
 }
 
@@ -64,6 +69,8 @@ impl Handshake {
             state: State::Waits(0),
             name: None,
             heard: None,
+            offered: None,
+            ends: None,
             traces: Traces::default(),
         }
     }
@@ -82,15 +89,17 @@ impl Handshake {
                 .set_server_name(name.as_ref())
                 .map_err(internal)?;
         }
+        let mut offered = None;
         if let Role::Client { sessions, psk } = &context.role {
             if let Some(psk) = psk.as_ref().and_then(PreSharedKeys::shows) {
                 connection
                     .append_psk(&psk.identity, &psk.key)
                     .map_err(internal)?;
             }
-            if let Some(session) = sessions.find(&Peer::of(name.as_ref())) {
-                // One that is too old or broken costs a full handshake.
-                let _ = connection.resume(&session);
+            if let Some(found) = sessions.find(&Peer::of(name.as_ref()), unix_time()) {
+                // One that is broken costs a full handshake.
+                let _ = connection.resume(&found.session);
+                offered = found.until;
             }
         }
         Ok(Self {
@@ -98,6 +107,8 @@ impl Handshake {
             state: State::Shakes(connection),
             name,
             heard: Some(Heard::default()),
+            offered,
+            ends: None,
             traces: Traces::default(),
         })
     }
@@ -111,6 +122,10 @@ impl Handshake {
 
     /// As the face's `Handshake::vanished`.
     pub(crate) fn vanished(&self) -> Failure {
+        if self.offered.is_some() {
+            // The server may have stumbled over it.
+            self.context.forget(&Peer::of(self.name.as_ref()));
+        }
         let answered = match &self.state {
             State::Shakes(connection) => connection.suite().is_some(),
             State::Waits(_) => false,
@@ -129,10 +144,17 @@ impl Handshake {
         log: &Log,
     ) -> Result<(usize, Turn), Failure> {
         let during = self.during();
+        let offers = self.offered.is_some().then(|| {
+            let peer = Peer::of(self.name.as_ref());
+            (Arc::clone(&self.context), peer)
+        });
         notes::forget();
         let stepped = self.go_on(input, output);
         notes::drain(log);
         stepped.map_err(|broken| {
+            if let Some((context, peer)) = offers {
+                context.forget(&peer);
+            }
             if let Some(alert) = broken.alert {
                 crate::debug!(*log, "TLS alert (write): fatal: {}", alerts::name(alert));
             }
@@ -314,7 +336,7 @@ impl Handshake {
     }
 
     /// Judges the peer's chain, which has just come, and lets the handshake go on.
-    fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
+    fn judge(&mut self, connection: &mut Connection) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         if self.needs_key() {
             return Err(Broken::by(Offence::KeyIgnored).with(AlertDescription::HandshakeFailure));
@@ -343,7 +365,10 @@ impl Handshake {
         };
         let name = self.name.as_ref();
         match verifier.verify(leaf, above, name, UnixTime::now()) {
-            Ok(()) => connection.accept_chain().map_err(internal),
+            Ok(()) => {
+                self.ends = chain::end(leaf);
+                connection.accept_chain().map_err(internal)
+            }
             Err(rustls::Error::InvalidCertificate(why)) => {
                 let alert = AlertDescription::from(why.clone());
                 let offence = notes::verdict();
@@ -439,7 +464,9 @@ impl Handshake {
             && version < TLS13
             && let Some(session) = connection.session()
         {
-            sessions.keep(Peer::of(self.name.as_ref()), session);
+            let resumed = self.offered.filter(|_| negotiated.resumed);
+            let until = deadline(unix_time(), resumed, self.ends);
+            sessions.keep(Peer::of(self.name.as_ref()), session, until);
         }
         match &self.heard {
             Some(heard) => self.traces.server_random = heard.random(),

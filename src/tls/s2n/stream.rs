@@ -116,6 +116,9 @@ impl Stream {
                 Err(offence) => {
                     self.finished = true;
                     self.closed = true;
+                    if let Some((context, peer)) = &self.keeps {
+                        context.forget(peer);
+                    }
                     let blinding = self.connection.blinding();
                     return Err(Failure::new(During::Read, offence).blinded(blinding));
                 }
