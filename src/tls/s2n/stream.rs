@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::bindings::{Connection, Stop};
-use super::halves::{Halves, MASTER, Reader, Writer};
+use super::halves::{self, Halves, MASTER, Reader, Writer};
 use super::policies::{TLS13, TRIPLE_DES};
 use super::store::Peer;
 use crate::tls::Negotiated;
@@ -119,7 +119,10 @@ impl Stream {
                     if let Some((context, peer)) = &self.keeps {
                         context.forget(peer);
                     }
+                    // s2n knows nothing of what the reader opens.
+                    let ours = self.reader.is_some() && offence == Offence::BadRecordMac;
                     let blinding = self.connection.blinding();
+                    let blinding = blinding.or_else(|| ours.then(halves::silence));
                     return Err(Failure::new(During::Read, offence).blinded(blinding));
                 }
             }

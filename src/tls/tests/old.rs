@@ -233,6 +233,30 @@ fn what_was_changed_in_transit_ends_the_stream_in_silence() {
 }
 
 #[test]
+fn what_was_changed_on_its_way_to_a_half_closed_connection_ends_it_in_silence_too() {
+    let pki = Pki::new();
+    let mut seen = Vec::new();
+    for high in [TlsVersion::V1_0, TlsVersion::V1_1, TlsVersion::V1_2] {
+        let (mut client, mut server) = by_s2n_until(high, &pki);
+        let mut alert = Vec::new();
+        client.stream().close_notify(&mut alert);
+        client.outbox.extend(alert);
+        settle(&mut client, &mut server, usize::MAX);
+        server.send(b"an answer that is changed on its way");
+        let last = server.outbox.len() - 1;
+        server.outbox[last] ^= 1;
+        settle(&mut client, &mut server, usize::MAX);
+        let failure = client.failure();
+        assert!(failure.to_string().contains("bad record mac"), "{failure}");
+        let silence = failure.blinding().unwrap();
+        assert!((10..=30).contains(&silence.as_secs()), "{silence:?}");
+        seen.push(silence);
+    }
+    seen.dedup();
+    assert!(seen.len() > 1, "it is random: {seen:?}");
+}
+
+#[test]
 fn one_key_of_3des_encrypts_so_much_and_no_more() {
     let pki = Pki::new();
     let server = old_server(&pki);

@@ -20,6 +20,9 @@ unsafe extern "C" {
     static mut s2n_highest_protocol_version: u8;
 }
 
+/// The longest time for which s2n wants a connection to stay silent (S2N_DEFAULT_BLINDING_MAX).
+pub(in crate::tls::s2n) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
 /// Held while that variable is written and read.
 static MAKING: Mutex<()> = Mutex::new(());
 
@@ -462,7 +465,8 @@ impl Connection {
     pub(in crate::tls::s2n) fn blinding(&self) -> Option<Duration> {
         // SAFETY: the connection is valid.
         let nanoseconds = unsafe { sys::s2n_connection_get_delay(self.raw.as_ptr()) };
-        (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
+        // If its clock fails, s2n answers with the largest number.
+        (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds).min(LONGEST_SILENCE))
     }
 
     /// What a client resumes by; `None`: there is nothing.
