@@ -170,9 +170,13 @@ impl Handshake {
                 if shares && !matches!(offence, Offence::NoSharedCipher(_)) {
                     return offence;
                 }
-                let names = self.terms.names;
-                let sides = age::suites(&hello, &suites::named(ours()), names);
-                Offence::NoSharedCipher(Some(sides))
+                let ours = age::Ours {
+                    named: &suites::named(ours()),
+                    names: self.terms.names,
+                    modern: true,
+                    preferred: None,
+                };
+                Offence::NoSharedCipher(Some(age::suites(&hello, ours)))
             }
             // An old server takes its own version, whatever ours are.
             (Offence::UnsupportedProtocol(None), Connection::Client(_)) => {
@@ -189,7 +193,8 @@ impl Handshake {
                 ),
                 Connection::Client(connection),
             ) if connection.negotiated_cipher_suite().is_none() => {
-                let sides = age::refused(*alert, &suites::named(ours()), self.terms);
+                let ours: Vec<_> = ours().collect();
+                let sides = age::refused(*alert, &ours, true, self.terms);
                 Offence::HelloRefused(*alert, sides)
             }
             _ => offence,

@@ -19,7 +19,7 @@ use super::store::{Peer, deadline};
 use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
-use crate::tls::failure::{During, Failure, Offence, garbage};
+use crate::tls::failure::{During, Failure, Offence, Sides, garbage};
 use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
@@ -274,8 +274,7 @@ impl Handshake {
                     .with(AlertDescription::ProtocolVersion));
             }
             Err(Refusal::Unserved(Unserved::Suite)) => {
-                let ours = allowed.named();
-                let sides = age::suites(hello, &ours, terms.names);
+                let sides = self.no_shared_suite(hello);
                 return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
                     .with(AlertDescription::HandshakeFailure));
             }
@@ -398,8 +397,6 @@ impl Handshake {
     /// What stopped s2n, with what the two sides have.
     fn explained(&self, stop: Stop, input: &[u8]) -> Offence {
         let offence = Offence::from_s2n(stop);
-        let names = self.context.terms.names;
-        let ours = || self.context.allowed.named();
         match (&offence, &self.context.role) {
             (Offence::AlertReceived(alert), _) if self.shows_key() => Offence::KeyRefused(*alert),
             (Offence::AlertReceived(alert), Role::Client { .. })
@@ -408,17 +405,34 @@ impl Handshake {
                     AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion
                 ) =>
             {
-                let sides = age::refused(*alert, &ours(), self.context.terms);
+                let ours = self.context.allowed.listed();
+                let sides = age::refused(*alert, &ours, false, self.context.terms);
                 Offence::HelloRefused(*alert, sides)
             }
             (Offence::NoSharedCipher(None), Role::Server { .. }) => match hello::read(input) {
                 Reading::Hello(hello) => {
-                    Offence::NoSharedCipher(Some(age::suites(&hello, &ours(), names)))
+                    Offence::NoSharedCipher(Some(self.no_shared_suite(&hello)))
                 }
                 _ => offence,
             },
             _ => offence,
         }
+    }
+
+    /// Why nothing that a client offers is served.
+    fn no_shared_suite(&self, hello: &Hello) -> Sides {
+        let Context { allowed, terms, .. } = &*self.context;
+        let key = match self.context.role {
+            Role::Server { key, .. } => key,
+            Role::Client { .. } => None,
+        };
+        let ours = age::Ours {
+            named: &allowed.named(),
+            names: terms.names,
+            modern: false,
+            preferred: key.and_then(|key| allowed.preferred(hello, key)),
+        };
+        age::suites(hello, ours)
     }
 
     /// Keeps what a half-closed connection needs later.

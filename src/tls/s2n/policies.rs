@@ -269,6 +269,16 @@ impl Allowed {
         policies.find(serves).ok_or(Unserved::Suite)
     }
 
+    /// The suite that s2n chooses by its own order, though the client offers one that the service allows,
+    /// too; `None`: that is not why the client is not served.
+    pub(in crate::tls) fn preferred(&self, hello: &Hello, key: Authentication) -> Option<u16> {
+        let mut allowed = hello.clone();
+        allowed.suites.retain(|code| self.suites.contains(code));
+        let policy = self.serve(&allowed, key).ok()?;
+        let (_, suite) = policy.choice(self, hello, key)?;
+        (!self.suites.contains(&suite)).then_some(suite)
+    }
+
     /// Whether one of the suites that may be spoken has key exchange by RSA.
     pub(in crate::tls) fn exchanges_by_rsa(&self) -> bool {
         let suites = self.suites.iter().filter_map(|code| find(*code));
@@ -280,10 +290,15 @@ impl Allowed {
 
     /// Their suites by name.
     pub(in crate::tls) fn named(&self) -> String {
+        suites::named(self.listed().into_iter())
+    }
+
+    /// Their suites, in the order of the policies.
+    pub(in crate::tls) fn listed(&self) -> Vec<CipherSuite> {
         let suites = SUITES
             .iter()
             .filter(|suite| self.suites.contains(&suite.code));
-        suites::named(suites.map(|suite| CipherSuite::from(suite.code)))
+        suites.map(|suite| CipherSuite::from(suite.code)).collect()
     }
 
     /// The policy with which a client offers what is allowed: where a list was given, the one with the
