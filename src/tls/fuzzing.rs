@@ -15,6 +15,7 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 
+use super::backend::OptionNames;
 use super::handshake::MAX_HANDSHAKE_INPUT;
 use super::hello::{self, MAX_HELLO, Reading};
 use super::record::MAX_RECORD;
@@ -398,7 +399,7 @@ pub(crate) fn ciphers(input: &[u8]) {
     let Ok(list) = std::str::from_utf8(input) else {
         return;
     };
-    if let Ok(chosen) = cipher_names::ciphers(list) {
+    if let Ok(chosen) = cipher_names::ciphers(list, OptionNames::Usual) {
         assert!(!chosen.usable.is_empty() || chosen.warning.is_some() || !chosen.notes.is_empty());
     }
     let _ = cipher_names::ciphersuites(list);

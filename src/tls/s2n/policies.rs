@@ -124,6 +124,14 @@ pub(in crate::tls) fn selected(list: &str) -> Result<Selected, BadList> {
     Ok(Selected { codes, without })
 }
 
+/// What to write instead of the one word for all of RC4 in a list; `None`: it is not there, or the list selects
+/// something.
+pub(in crate::tls) fn advice_for_rc4(list: &str) -> Option<&'static str> {
+    let has_word = list.split([':', ',', ' ']).any(|item| item == "RC4");
+    let advice = "RC4 is taken by the names of its suites alone: write RC4-SHA or RC4-MD5";
+    (has_word && selected(list) == Err(BadList::Nothing)).then_some(advice)
+}
+
 /// What is served without a list: all of the first policy below TLS 1.3; 3DES only where TLS 1.0 is.
 pub(in crate::tls) fn default_suites(low: Version) -> BTreeSet<u16> {
     let suites = POLICIES[0].suites.iter().copied();
@@ -290,7 +298,7 @@ impl Allowed {
 
     /// Their suites by name.
     pub(in crate::tls) fn named(&self) -> String {
-        suites::named(self.listed().into_iter())
+        suites::named(self.listed())
     }
 
     /// Their suites, in the order of the policies.

@@ -442,7 +442,11 @@ fn a_list_that_s2n_cannot_keep_to_is_told() {
     );
     for (list, said) in [
         ("NONSENSE", "no cipher match"),
-        ("RC4", "no cipher match"),
+        (
+            "RC4",
+            "no cipher match: \"RC4\" selects no suite that adit has; RC4 is taken by the names of its \
+             suites alone: write RC4-SHA or RC4-MD5",
+        ),
         ("AES128-SHA:@FOO", "invalid command @FOO"),
         ("ALL:@SECLEVEL=3", "@SECLEVEL=3 cannot be enforced"),
     ] {
