@@ -126,14 +126,23 @@ impl Handshake {
             // The server may have stumbled over it.
             self.context.forget(&Peer::of(self.name.as_ref()));
         }
-        let answered = match &self.state {
-            State::Shakes(connection) => connection.suite().is_some(),
-            State::Waits(_) => false,
+        let (answered, shown) = match &self.state {
+            State::Shakes(connection) => (connection.suite().is_some(), self.has_shown(connection)),
+            State::Waits(_) => (false, false),
         };
         match self.context.is_client() && !answered && self.context.allowed.high > TLS10 {
             true => Failure::new(During::Connect, Offence::VanishedAtHello),
-            false => Failure::vanished(self.during()),
+            false => {
+                let names = self.context.terms.names;
+                let offence = Offence::Vanished.about_certificate(names, shown);
+                Failure::new(self.during(), offence)
+            }
         }
+    }
+
+    /// Whether a server's certificate went out.
+    fn has_shown(&self, connection: &Connection) -> bool {
+        !self.context.is_client() && connection.suite().is_some() && !connection.is_resumed()
     }
 
     /// As the face's `Handshake::step`.
@@ -222,7 +231,10 @@ impl Handshake {
                         return Err(refused);
                     }
                     let blinding = connection.blinding();
-                    let mut broken = Broken::by(self.explained(stop, input));
+                    let offence = self.explained(stop, input);
+                    let shown = self.has_shown(&connection);
+                    let names = self.context.terms.names;
+                    let mut broken = Broken::by(offence.about_certificate(names, shown));
                     broken.blinding = blinding;
                     broken.alert = match blinding {
                         None => own_alert(&broken.offence),

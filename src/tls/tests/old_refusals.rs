@@ -420,6 +420,62 @@ fn a_clients_front_is_told_of_its_own_options() {
 }
 
 #[test]
+fn a_program_that_does_not_take_the_certificate_is_told_apart() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let other = pki.authority("other.pem", &authority("other"));
+    let advice = "let it trust the authority (`adit ca show --serve`), and see whether the certificate has the \
+                  server name of its settings";
+    // By rustls, and by s2n-tls.
+    for low in [TlsVersion::V1_2, TlsVersion::V1_0] {
+        let mut front = service(true, TlsOptions::default());
+        front.accept_tls_at_once(from(low, rsa_options(&pki)));
+        let wanted = Wanted::accepted(&front).unwrap();
+        let (front, _) =
+            Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG).unwrap();
+        let usual = load(false, &from(low, rsa_options(&pki)), &resumption);
+        for version in [low, TlsVersion::V1_3] {
+            let program = TlsOptions {
+                ca_file: Some(other.clone()),
+                verification: verify_chain(),
+                ..only(version, TlsOptions::default())
+            };
+            let program = load(true, &program, &resumption);
+            let refused = |server: &Context| shake(&program, server).1.failure().to_string();
+            let failure = refused(&front);
+            assert!(
+                failure.contains(
+                    "alert unknown ca: the program does not take our certificate (acceptCert)"
+                ),
+                "{failure}"
+            );
+            assert!(failure.ends_with(advice), "{failure}");
+            assert!(!refused(&usual).contains(advice));
+            // It hangs up; and before the certificate, it is about something else.
+            let vanished = |server: &Context, hello: &[u8]| {
+                let mut end = End::begin(server);
+                end.inbox.extend_from_slice(hello);
+                end.turn();
+                match &end.state {
+                    Some(State::Shaking(handshake)) => handshake.vanished().to_string(),
+                    _ => panic!("it goes on"),
+                }
+            };
+            let mut end = End::begin(&program);
+            end.turn();
+            let failure = vanished(&front, &end.outbox);
+            assert!(
+                failure.starts_with("SSL_accept: unexpected eof while reading: it closed the"),
+                "{failure}"
+            );
+            assert!(failure.ends_with(advice), "{failure}");
+            assert!(!vanished(&usual, &end.outbox).contains(advice));
+            assert!(!vanished(&front, &end.outbox[..20]).contains(advice));
+        }
+    }
+}
+
+#[test]
 fn a_list_that_s2n_cannot_keep_to_is_told() {
     let pki = Pki::new();
     let told = |client, list: &str, options: TlsOptions| {
