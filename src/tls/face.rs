@@ -161,7 +161,7 @@ impl Stream {
     }
 
     /// rustls' one, for what only it has.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(super) fn by_rustls(&mut self) -> &mut stream::Stream {
         match self {
             Stream::Rustls(stream) => stream,
