@@ -36,55 +36,118 @@ fn lower(version: Version, hello: &Hello, names: OptionNames) -> Option<String> 
     if hello.suites.iter().any(|code| default.contains(code)) {
         return Some(line);
     }
-    let mut served = policies::SUITES.iter();
-    let named = served
-        .find(|suite| hello.suites.contains(&suite.code))?
-        .name;
-    Some(format!("{line} and `{} = {named}`", names.ciphers()))
+    let list = list(hello)?;
+    Some(format!("{line} and `{} = {list}`", names.ciphers()))
 }
 
-/// The versions fit, the suites do not: `ours` are named.
-pub(super) fn suites(hello: &Hello, ours: &str, names: OptionNames) -> Sides {
-    let said = format!("the client offers {}; adit has {ours}", offered(hello));
-    let shared = |name: &str| ours.split(", ").any(|one| one == name);
-    let theirs = hello.suites.iter().copied().map(suites::name);
-    if theirs.into_iter().any(|name| shared(&name)) {
-        let help =
-            "what they share needs another kind of key (RSA or ECDSA), or a group that both have";
-        return Sides {
-            said,
-            help: Some(help.into()),
-        };
+/// The list by which s2n-tls serves this client; RC4 goes with all the others, which other clients of the
+/// same port may have. `None`: it serves none of its suites.
+fn list(hello: &Hello) -> Option<String> {
+    let latest = policies::Version::of_wire(hello.highest_version()?).min(policies::TLS12);
+    let served = policies::SUITES.iter().filter(|suite| {
+        suite.is_old() && suite.since <= latest && hello.suites.contains(&suite.code)
+    });
+    let (rc4, others): (Vec<_>, Vec<_>) =
+        served.partition(|suite| policies::RC4.contains(&suite.code));
+    if let ([], [first, ..]) = (&others[..], &rc4[..]) {
+        return Some(format!("ALL:{}", first.name));
     }
-    let served = policies::SUITES.iter();
-    let served = served.filter(|suite| suite.is_old() && hello.suites.contains(&suite.code));
-    let mut served: Vec<&str> = served.map(|suite| suite.name).collect();
-    served.truncate(2);
-    let help = match served[..] {
-        [] => None,
-        _ => Some(format!(
-            "to serve it, set `{} = {}`",
-            names.ciphers(),
-            served.join(":")
+    let mut others: Vec<&str> = others.into_iter().map(|suite| suite.name).collect();
+    others.truncate(2);
+    (!others.is_empty()).then(|| others.join(":"))
+}
+
+/// What our side has, as a server.
+#[derive(Clone, Copy)]
+pub(super) struct Ours<'a> {
+    /// Its suites.
+    pub(super) named: &'a str,
+    pub(super) names: OptionNames,
+    /// It is rustls that serves.
+    pub(super) modern: bool,
+    /// What s2n-tls would choose before all that is allowed; see `Allowed::preferred`.
+    pub(super) preferred: Option<u16>,
+}
+
+/// The versions fit, the suites do not.
+pub(super) fn suites(hello: &Hello, ours: Ours<'_>) -> Sides {
+    let Ours { named, names, .. } = ours;
+    let said = format!("the client offers {}; adit has {named}", offered(hello));
+    let help = match ours.preferred {
+        Some(preferred) => Some(format!(
+            "the client also offers {}, which s2n-tls prefers and `{}` leaves out: add it, or leave the \
+             option out",
+            suites::name(preferred),
+            names.ciphers()
         )),
+        None => suites_that_help(hello, ours),
     };
     Sides { said, help }
 }
 
-/// The server has refused our hello; `ours` are our suites, named.
-pub(super) fn refused(alert: AlertDescription, ours: &str, terms: Terms) -> Sides {
+fn suites_that_help(hello: &Hello, ours: Ours<'_>) -> Option<String> {
+    let shared = |name: &str| ours.named.split(", ").any(|one| one == name);
+    let mut theirs = hello.suites.iter().copied().map(suites::name);
+    if theirs.any(|name| shared(&name)) {
+        let help =
+            "what they share needs another kind of key (RSA or ECDSA), or a group that both have";
+        return Some(help.into());
+    }
+    let list = list(hello)?;
+    let line = format!("`{} = {list}`", ours.names.ciphers());
+    if !ours.modern {
+        return Some(format!("to serve it, set {line}"));
+    }
+    // RC4 is served where TLS 1.2 is not the least.
+    let version = match list.starts_with("ALL:") {
+        true => format!("`{} = TLSv1.1` and ", ours.names.version_min()),
+        false => String::new(),
+    };
+    Some(format!(
+        "to serve it, set {version}{line} in a service of its own, with a key of its own"
+    ))
+}
+
+/// The server has refused our hello, which was `modern` by rustls; `ours` are our suites.
+pub(super) fn refused(
+    alert: AlertDescription,
+    ours: &[CipherSuite],
+    modern: bool,
+    terms: Terms,
+) -> Sides {
     let Terms { low, names, .. } = terms;
-    let said = format!("adit offers {ours}");
+    let said = format!("adit offers {}", suites::named(ours.iter().copied()));
+    let (min, ciphers) = (names.version_min(), names.ciphers());
+    let offers = |code: &u16| ours.contains(&CipherSuite::from(*code));
     let help = match alert {
         AlertDescription::ProtocolVersion if low > Version::TLS10 => Some(format!(
             "it speaks none of our versions, the lowest of which is {low}: if it is an old server, add \
-             `{} = TLSv1`",
-            names.version_min()
+             `{min} = TLSv1`"
+        )),
+        AlertDescription::HandshakeFailure if modern => Some(format!(
+            "it has nothing in common with adit, perhaps no ECDHE suite: see {ciphers}, curves and the \
+             server's log; if it is an old server, set `{ciphers} = AES128-SHA:AES256-SHA`, or `{min} = \
+             TLSv1`"
+        )),
+        AlertDescription::HandshakeFailure
+            if low < Version::TLS12
+                && OLD.iter().all(offers)
+                && !policies::RC4.iter().any(offers) =>
+        {
+            Some(format!(
+                "perhaps it has RC4 alone: `{ciphers} = RC4-SHA`, on a trusted network; see the server's log"
+            ))
+        }
+        AlertDescription::HandshakeFailure => Some(format!(
+            "see {ciphers}, whether the server requires a certificate (cert), and its log"
         )),
         _ => None,
     };
     Sides { said, help }
 }
+
+/// What most old servers have one of: AES and 3DES, with key exchange by RSA and by Diffie-Hellman.
+const OLD: [u16; 5] = [0x000a, 0x002f, 0x0035, 0x0033, 0x0039];
 
 /// The server has chosen a version that the service does not allow.
 pub(super) fn chosen_version(chosen: Version, terms: Terms) -> Sides {

@@ -120,7 +120,7 @@ fn choose(options: &TlsOptions, names: OptionNames) -> Choice {
     }
     if let Some(list) = &options.ciphers
         && (low..=highest(options)).contains(&TlsVersion::V1_2)
-        && ciphers::ciphers(list).is_ok_and(|chosen| chosen.usable.is_empty())
+        && ciphers::ciphers(list, names).is_ok_and(|chosen| chosen.usable.is_empty())
         && policies::selected(list).is_ok()
     {
         let option = names.ciphers();

@@ -6,6 +6,7 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite as suites, kx_group as groups};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
 
+use super::backend::OptionNames;
 use super::cipher_list::{self, InvalidCommand, Row};
 use super::s2n::policies;
 use super::{CipherOrder, hkdf};
@@ -16,6 +17,7 @@ pub(super) struct Chosen<T> {
     /// Empty if OpenSSL can use the list and adit cannot; `warning` then says so.
     pub(super) usable: Vec<T>,
     pub(super) notes: Vec<String>,
+    /// Peers may be shut out by it.
     pub(super) warning: Option<String>,
 }
 
@@ -88,11 +90,14 @@ pub(super) fn names_of_ciphers() -> String {
 /// elsewhere.
 const PROFILE: &str = "PROFILE=SYSTEM";
 
-/// Reads an OpenSSL cipher list.
+/// Reads an OpenSSL cipher list, of an end whose options have these names.
 ///
 /// # Errors
 /// OpenSSL refuses the list, or it asks for something that adit cannot enforce.
-pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String> {
+pub(super) fn ciphers(
+    list: &str,
+    names: OptionNames,
+) -> Result<Chosen<SupportedCipherSuite>, String> {
     let known = tls12();
     let ours = |row: &Row| known.iter().find(|(name, _)| *name == row.name);
     let (read, mut notes) = match list.strip_prefix(PROFILE) {
@@ -109,10 +114,7 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         notes.extend(security_level(level)?);
     }
     if selected.rows.is_empty() {
-        return Err(format!(
-            "no cipher match: {list:?} selects no suite; adit has {}",
-            names_of_ciphers()
-        ));
+        return Err(no_match(list, names));
     }
     let without = selected.added.iter();
     let without = without.filter(|(_, rows)| !rows.iter().any(|row| ours(row).is_some()));
@@ -123,7 +125,7 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         .filter_map(ours)
         .map(|(_, suite)| *suite)
         .collect();
-    let warning = usable.is_empty().then(|| {
+    let mut warning = usable.is_empty().then(|| {
         format!(
             "adit has none of the suites in {list:?}, so it speaks TLS 1.3 only; its suites for TLS \
              1.2 are {}",
@@ -131,18 +133,20 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         )
     });
     if warning.is_none() {
+        let option = names.ciphers();
         let (old, unknown): (Vec<&str>, Vec<&str>) =
             (without.iter()).partition(|item| policies::selected(item).is_ok());
-        if !old.is_empty() {
-            notes.push(format!(
-                "adit serves {} of ciphers only where the list has nothing newer, or where \
-                 sslVersionMin is below TLSv1.2",
-                old.join(", ")
-            ));
-        }
+        warning = (!old.is_empty()).then(|| {
+            format!(
+                "adit serves {} of {option} only where the list has nothing newer, or where {} is below \
+                 TLSv1.2",
+                old.join(", "),
+                names.version_min()
+            )
+        });
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
-            notes.push(format!("adit has no suite for {unknown} of ciphers"));
+            notes.push(format!("adit has no suite for {unknown} of {option}"));
         }
     }
     Ok(Chosen {
@@ -150,6 +154,20 @@ pub(super) fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String
         notes,
         warning,
     })
+}
+
+/// Why a list selects nothing: perhaps it is what s2n-tls serves with old versions.
+fn no_match(list: &str, names: OptionNames) -> String {
+    let version = format!("`{} = TLSv1`", names.version_min());
+    let why = if let Some(advice) = policies::advice_for_rc4(list) {
+        format!("; {advice}, and add {version}")
+    } else if let Ok(old) = policies::selected(list) {
+        let old = policies::names(&old.codes).join(", ");
+        format!(" of TLS 1.2; {old} needs a version below TLSv1.2: add {version}")
+    } else {
+        format!("; adit has {}", names_of_ciphers())
+    };
+    format!("no cipher match: {list:?} selects no suite{why}")
 }
 
 /// `@SECLEVEL=n`
@@ -311,6 +329,10 @@ pub(super) fn group_by_name(name: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    fn ciphers(list: &str) -> Result<Chosen<SupportedCipherSuite>, String> {
+        super::ciphers(list, OptionNames::Usual)
+    }
+
     fn names(list: &str) -> Vec<&'static str> {
         ciphers(list)
             .unwrap()
@@ -372,12 +394,17 @@ mod tests {
         let chosen = ciphers("AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256:NONSENSE:!aNULL").unwrap();
         assert_eq!(chosen.usable.len(), 1);
         assert_eq!(
-            chosen.notes,
-            [
-                "adit serves AES256-SHA of ciphers only where the list has nothing newer, or where \
-                 sslVersionMin is below TLSv1.2",
-                "adit has no suite for NONSENSE of ciphers",
-            ]
+            chosen.warning.unwrap(),
+            "adit serves AES256-SHA of ciphers only where the list has nothing newer, or where sslVersionMin is \
+             below TLSv1.2"
+        );
+        assert_eq!(chosen.notes, ["adit has no suite for NONSENSE of ciphers"]);
+        let list = "AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256";
+        let accepted = super::ciphers(list, OptionNames::Accepted).unwrap();
+        assert_eq!(
+            accepted.warning.unwrap(),
+            "adit serves AES256-SHA of acceptCiphers only where the list has nothing newer, or where \
+             acceptSSLVersionMin is below TLSv1.2"
         );
         assert!(ciphers("HIGH").unwrap().notes.is_empty());
         for list in [
@@ -388,6 +415,20 @@ mod tests {
             "TLS_AES_256_GCM_SHA384",
         ] {
             assert!(ciphers(list).unwrap_err().contains("no cipher match"));
+        }
+        for (list, said) in [
+            (
+                "RC4-SHA",
+                "RC4-SHA needs a version below TLSv1.2: add `sslVersionMin = TLSv1`",
+            ),
+            (
+                "RC4",
+                "write RC4-SHA or RC4-MD5, and add `sslVersionMin = TLSv1`",
+            ),
+            ("NONSENSE", "; adit has ECDHE-"),
+        ] {
+            let refusal = ciphers(list).unwrap_err();
+            assert!(refusal.contains(said), "{refusal}");
         }
     }
 

@@ -181,7 +181,7 @@ impl Context {
         let mut problems = Vec::new();
         let suites = match wanted.backend().backend {
             Backend::Rustls => {
-                let provider = provider(options, &mut problems);
+                let provider = provider(&wanted, &mut problems);
                 let versions = versions(options, &provider, &mut problems);
                 Suites::Rustls(provider, versions)
             }
@@ -393,7 +393,7 @@ fn ends(options: &TlsOptions) -> Ends {
 }
 
 /// Suites and groups.
-fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider {
+fn provider(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> CryptoProvider {
     fn choose<T>(
         option: &'static str,
         list: Option<&str>,
@@ -416,6 +416,7 @@ fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider
             }
         }
     }
+    let (options, names) = (wanted.options(), wanted.option_names());
     let order = CipherOrder::of(options.prefer_chacha20);
     let mut cipher_suites = choose(
         "ciphersuites",
@@ -427,7 +428,7 @@ fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider
     cipher_suites.extend(choose(
         "ciphers",
         options.ciphers.as_deref(),
-        ciphers::ciphers,
+        |list| ciphers::ciphers(list, names),
         ciphers::default_ciphers(order),
         problems,
     ));

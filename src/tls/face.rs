@@ -39,7 +39,7 @@ impl Handshake {
     /// The failure to report when the peer closes its connection now.
     pub(crate) fn vanished(&self) -> Failure {
         match self {
-            Handshake::Rustls(handshake) => Failure::vanished(handshake.during()),
+            Handshake::Rustls(handshake) => handshake.vanished(),
             Handshake::S2n(handshake) => handshake.vanished(),
         }
     }
@@ -161,7 +161,7 @@ impl Stream {
     }
 
     /// rustls' one, for what only it has.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(super) fn by_rustls(&mut self) -> &mut stream::Stream {
         match self {
             Stream::Rustls(stream) => stream,

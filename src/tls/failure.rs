@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
+use super::backend::OptionNames;
 use super::blame::{Fault, Row};
 use super::rejection::Rejection;
 use super::{alerts, key_kinds};
@@ -66,17 +67,12 @@ impl Failure {
         self.blinding
     }
 
-    /// The peer ended the TCP connection where TLS expected more: no close_notify (RFC 8446,
-    /// section 6.1), or no end of the handshake.
-    pub(crate) fn vanished(during: During) -> Self {
-        Self::new(during, Offence::Vanished)
-    }
-
     /// The alert that was received, if that is what ended it.
     pub(super) fn alert_read(&self) -> Option<AlertDescription> {
         match self.offence {
             Offence::AlertReceived(alert)
             | Offence::HelloRefused(alert, _)
+            | Offence::CertificateRefused(Some(alert))
             | Offence::KeyRefused(alert) => Some(alert),
             _ => None,
         }
@@ -176,6 +172,9 @@ pub(super) enum Offence {
     AlertReceived(AlertDescription),
     /// The server answered our hello with this alert.
     HelloRefused(AlertDescription, Sides),
+    /// An old program before a client's accepting end answered our certificate with this alert, or closed the
+    /// connection.
+    CertificateRefused(Option<AlertDescription>),
     BadRecordMac,
     RecordOverflow,
     UnexpectedMessage,
@@ -193,6 +192,8 @@ pub(super) enum Offence {
     KeyIgnored,
     /// The server refuses our hello with this alert, which may be because of our pre-shared key.
     KeyRefused(AlertDescription),
+    /// The peer ended the TCP connection where TLS expected more: no close_notify (RFC 8446, section 6.1), or no
+    /// end of the handshake.
     Vanished,
     /// As above, before a server said anything, where it may be an old one.
     VanishedAtHello,
@@ -295,6 +296,18 @@ impl Offence {
                     ..alerts::row(*alert)
                 };
             }
+            Offence::CertificateRefused(Some(alert)) => {
+                return Row {
+                    hint: "the program does not take our certificate (acceptCert): let it trust the authority (`adit ca show --serve`), and see whether the certificate has the server name of its settings",
+                    ..alerts::row(*alert)
+                };
+            }
+            Offence::CertificateRefused(None) => (
+                "unexpected eof while reading",
+                Fault::Unsure,
+                "it closed the connection after our certificate (acceptCert); perhaps the program does not take it: let it trust the authority (`adit ca show --serve`), and see whether the certificate has the server name of its settings",
+                Vanished,
+            ),
             Offence::UnknownIdentity(_) => (
                 "PSK identity not found",
                 Fault::Either,
@@ -417,6 +430,20 @@ impl Offence {
             }
             Offence::Malformed(_) => AlertDescription::DecodeError,
             _ => AlertDescription::InternalError,
+        }
+    }
+
+    /// What it amounts to in a handshake where adit is the server, whose options have these names: a client's
+    /// accepting end is told what to do about the program before it. `shown`: our certificate went out.
+    pub(super) fn about_certificate(self, names: OptionNames, shown: bool) -> Self {
+        use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
+        match self {
+            _ if names != OptionNames::Accepted || !shown => self,
+            Offence::AlertReceived(alert @ (BadCertificate | CertificateUnknown | UnknownCA)) => {
+                Offence::CertificateRefused(Some(alert))
+            }
+            Offence::Vanished => Offence::CertificateRefused(None),
+            _ => self,
         }
     }
 

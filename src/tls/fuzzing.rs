@@ -15,6 +15,7 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 
+use super::backend::OptionNames;
 use super::handshake::MAX_HANDSHAKE_INPUT;
 use super::hello::{self, MAX_HELLO, Reading};
 use super::record::MAX_RECORD;
@@ -97,9 +98,11 @@ fn client(version: &str) -> Context {
 static ENDS: LazyLock<[Context; 4]> =
     LazyLock::new(|| [server(""), server(V1_2), client(""), client(V1_2)]);
 
+/// What only s2n-tls serves.
+const OLD: &str = "ciphers = ECDHE-ECDSA-AES128-SHA:AES128-SHA:DHE-RSA-AES128-SHA";
+
 /// The same where s2n-tls serves.
 static OLD_ENDS: LazyLock<[Context; 4]> = LazyLock::new(|| {
-    const OLD: &str = "ciphers = ECDHE-ECDSA-AES128-SHA:AES128-SHA:DHE-RSA-AES128-SHA";
     let until_1_2 = format!("{OLD}\nsslVersionMax = TLSv1.2");
     [
         server(OLD),
@@ -248,30 +251,68 @@ static PAIRS: LazyLock<[[Context; 2]; 2]> = LazyLock::new(|| {
     })
 });
 
-/// The first byte tells the version (its lowest bit) and which end hears (the next). Then pieces: a
-/// kind, a length, that many bytes. Kinds up to 3 are bytes as they stand, others a record's content
-/// type, sealed by the peer.
+/// The same by s2n-tls, in its oldest version and its latest.
+static OLD_PAIRS: LazyLock<[[Context; 2]; 2]> = LazyLock::new(|| {
+    ["sslVersion = TLSv1", "sslVersionMin = TLSv1"].map(|lines| {
+        let identity = Hidden::new(IDENTITY.as_bytes());
+        let path = identity.0.display();
+        [
+            context(&format!("client = yes\n{lines}")),
+            context(&format!("cert = {path}\nacceptAnywhere = yes\n{lines}")),
+        ]
+    })
+});
+
+/// Seals a record of this content type, or what comes next to it: s2n-tls seals data and its close_notify
+/// alone. Whether it is a close_notify.
+fn seal(stream: &mut Stream, kind: u8, payload: &[u8], output: &mut Vec<u8>) -> bool {
+    const ALERT: u8 = 21;
+    match (stream, kind) {
+        (Stream::Rustls(stream), _) => {
+            stream.seal_as(kind, payload, output);
+            kind == ALERT && payload.get(1) == Some(&0)
+        }
+        (stream, ALERT) => {
+            stream.close_notify(output);
+            true
+        }
+        (stream, _) => {
+            let mut sealed = [0; 1024];
+            if let Ok((_, filled)) = stream.encrypt(payload, &mut sealed) {
+                output.extend_from_slice(&sealed[..filled]);
+            }
+            false
+        }
+    }
+}
+
+/// The first byte tells the version (its lowest bit), which end hears (the next), and whether both are by
+/// s2n-tls (bit 2). Then pieces: a kind, a length, that many bytes. Kinds up to 3 are bytes as they stand,
+/// others a record's content type, sealed by the peer.
 pub(crate) fn records(input: &[u8]) {
     let Some((&how, mut rest)) = input.split_first() else {
         return;
     };
-    let [client, server] = &PAIRS[usize::from(how & 1)];
+    let pairs = match how & 4 {
+        0 => &PAIRS,
+        _ => &OLD_PAIRS,
+    };
+    let [client, server] = &pairs[usize::from(how & 1)];
     let [client, server] = shake(client, server).expect("two good ends");
     let (mut hears, mut says) = match how & 2 {
         0 => (client, server),
         _ => (server, client),
     };
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    let mut ended = false;
+    let (mut ended, mut said_goodbye) = (false, false);
     while let [kind, length, behind @ ..] = rest {
         let (payload, behind) = behind.split_at(usize::from(*length).min(behind.len()));
         rest = behind;
         match kind {
             0..=3 => hears.inbox.extend_from_slice(payload),
-            kind => says
-                .stream
-                .by_rustls()
-                .seal_as(18 + kind % 8, payload, &mut hears.inbox),
+            kind => {
+                said_goodbye |= seal(&mut says.stream, 18 + kind % 8, payload, &mut hears.inbox);
+            }
         }
         let (before, mut answer) = (hears.inbox.len(), Vec::new());
         ranges.clear();
@@ -293,6 +334,7 @@ pub(crate) fn records(input: &[u8]) {
                 assert!(!ended || ranges.is_empty(), "data behind the end");
                 assert!(answer.len() <= 2 * before, "a flood in answer to a drop");
                 ended |= decrypted.closed;
+                assert!(!ended || said_goodbye, "an end that the peer did not say");
                 hears.inbox.drain(..decrypted.consumed);
             }
             Err(failure) => {
@@ -398,7 +440,7 @@ pub(crate) fn ciphers(input: &[u8]) {
     let Ok(list) = std::str::from_utf8(input) else {
         return;
     };
-    if let Ok(chosen) = cipher_names::ciphers(list) {
+    if let Ok(chosen) = cipher_names::ciphers(list, OptionNames::Usual) {
         assert!(!chosen.usable.is_empty() || chosen.warning.is_some() || !chosen.notes.is_empty());
     }
     let _ = cipher_names::ciphersuites(list);

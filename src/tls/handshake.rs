@@ -97,6 +97,23 @@ impl Handshake {
         }
     }
 
+    /// As the face's `Handshake::vanished`.
+    pub(super) fn vanished(&self) -> Failure {
+        let offence = Offence::Vanished.about_certificate(self.terms.names, self.has_shown());
+        Failure::new(self.during(), offence)
+    }
+
+    /// Whether a server's certificate went out.
+    fn has_shown(&self) -> bool {
+        match &self.connection {
+            Connection::Server(connection) => {
+                connection.negotiated_cipher_suite().is_some()
+                    && connection.handshake_kind() != Some(HandshakeKind::Resumed)
+            }
+            Connection::Client(_) => false,
+        }
+    }
+
     /// As the face's `Handshake::step`.
     pub(super) fn step(
         mut self,
@@ -122,7 +139,7 @@ impl Handshake {
         notes::drain(log);
         let (used, established) = driven.map_err(|broken| {
             let error = match broken {
-                Broken::Closed => return Failure::new(during, Offence::Vanished),
+                Broken::Closed => return self.vanished(),
                 Broken::By(error) => error,
             };
             if let Error::InvalidCertificate(why) = &error {
@@ -170,9 +187,13 @@ impl Handshake {
                 if shares && !matches!(offence, Offence::NoSharedCipher(_)) {
                     return offence;
                 }
-                let names = self.terms.names;
-                let sides = age::suites(&hello, &suites::named(ours()), names);
-                Offence::NoSharedCipher(Some(sides))
+                let ours = age::Ours {
+                    named: &suites::named(ours()),
+                    names: self.terms.names,
+                    modern: true,
+                    preferred: None,
+                };
+                Offence::NoSharedCipher(Some(age::suites(&hello, ours)))
             }
             // An old server takes its own version, whatever ours are.
             (Offence::UnsupportedProtocol(None), Connection::Client(_)) => {
@@ -189,10 +210,11 @@ impl Handshake {
                 ),
                 Connection::Client(connection),
             ) if connection.negotiated_cipher_suite().is_none() => {
-                let sides = age::refused(*alert, &suites::named(ours()), self.terms);
+                let ours: Vec<_> = ours().collect();
+                let sides = age::refused(*alert, &ours, true, self.terms);
                 Offence::HelloRefused(*alert, sides)
             }
-            _ => offence,
+            _ => offence.about_certificate(self.terms.names, self.has_shown()),
         }
     }
 

@@ -465,6 +465,9 @@ fn permissions(option: &'static str, path: &Path, what: &str) -> Option<Problem>
     })
 }
 
+/// What the line before each private key of a PEM file has (RFC 7468, sections 10 and 11).
+const WORDS: &[u8] = b"PRIVATE KEY-----";
+
 /// The first private key of a PEM or PKCS#12 file, decrypted.
 fn private_key(
     option: &'static str,
@@ -473,7 +476,10 @@ fn private_key(
     warnings: &mut Vec<Problem>,
 ) -> Result<PrivateKeyDer<'static>, Problem> {
     let bytes = read(option, "private key file", path)?;
-    warnings.extend(permissions(option, path, "the private key"));
+    // A certificate alone is no secret.
+    if pkcs12::is_one(&bytes) || bytes.windows(WORDS.len()).any(|words| words == WORDS) {
+        warnings.extend(permissions(option, path, "the private key"));
+    }
     if pkcs12::is_one(&bytes) {
         let contents = open_pkcs12(option, path, &bytes, opener)?;
         let key = contents.keys.into_iter().next();

@@ -5,6 +5,8 @@
 //! 1.3, where s2n keeps half-closed connections itself; RC4 and CBC with AES-256 and SHA-256, for which
 //! the other half closes as well.
 
+use std::time::Duration;
+
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
@@ -18,6 +20,8 @@ const EXPLICIT_NONCE: usize = 8;
 const TAG: usize = 16;
 /// The longest block of a cipher, in bytes.
 const BLOCK: usize = 16;
+/// The shortest time of silence after an error (S2N_DEFAULT_BLINDING_MIN).
+const SHORTEST_SILENCE: Duration = Duration::from_secs(10);
 /// The secret of a connection up to TLS 1.2, in bytes.
 pub(super) const MASTER: usize = 48;
 
@@ -336,6 +340,18 @@ impl Reader {
         self.state.sequence += 1;
         Some(found)
     }
+}
+
+/// For how long a connection stays silent and open after a record that is not authentic, as s2n would have
+/// it: random, so that it hides the time that opening took (Lucky Thirteen).
+pub(super) fn silence() -> Duration {
+    let mut random = [0; 4];
+    let part = match rand::fill(&mut random) {
+        Ok(()) => u32::from_le_bytes(random),
+        Err(_) => u32::MAX,
+    };
+    let spread = bindings::LONGEST_SILENCE - SHORTEST_SILENCE;
+    SHORTEST_SILENCE + spread.mul_f64(f64::from(part) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

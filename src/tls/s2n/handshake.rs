@@ -15,14 +15,15 @@ use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
 use super::policies::{self, POLICIES, TLS10, TLS13, Unserved};
 use super::psk::{self, Refusal};
-use super::store::Peer;
+use super::store::{Peer, deadline};
 use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
-use crate::tls::failure::{During, Failure, Offence, garbage};
+use crate::tls::failure::{During, Failure, Offence, Sides, garbage};
 use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
+use crate::tls::tickets::unix_time;
 use crate::tls::{Negotiated, age, alerts, ciphers, notes};
 
 /// A handshake under way.
@@ -33,6 +34,10 @@ pub(crate) struct Handshake {
     name: Option<ServerName<'static>>,
     /// What a client has heard of its server.
     heard: Option<Heard>,
+    /// A client has offered a session up to TLS 1.2, which is forgotten then: in seconds since 1970.
+    offered: Option<u64>,
+    /// When the certificate ends by which a client trusts its server, in seconds since 1970.
+    ends: Option<u64>,
     traces: Traces,
 }
 
@@ -64,6 +69,8 @@ impl Handshake {
             state: State::Waits(0),
             name: None,
             heard: None,
+            offered: None,
+            ends: None,
             traces: Traces::default(),
         }
     }
@@ -82,15 +89,17 @@ impl Handshake {
                 .set_server_name(name.as_ref())
                 .map_err(internal)?;
         }
+        let mut offered = None;
         if let Role::Client { sessions, psk } = &context.role {
             if let Some(psk) = psk.as_ref().and_then(PreSharedKeys::shows) {
                 connection
                     .append_psk(&psk.identity, &psk.key)
                     .map_err(internal)?;
             }
-            if let Some(session) = sessions.find(&Peer::of(name.as_ref())) {
-                // One that is too old or broken costs a full handshake.
-                let _ = connection.resume(&session);
+            if let Some(found) = sessions.find(&Peer::of(name.as_ref()), unix_time()) {
+                // One that is broken costs a full handshake.
+                let _ = connection.resume(&found.session);
+                offered = found.until;
             }
         }
         Ok(Self {
@@ -98,6 +107,8 @@ impl Handshake {
             state: State::Shakes(connection),
             name,
             heard: Some(Heard::default()),
+            offered,
+            ends: None,
             traces: Traces::default(),
         })
     }
@@ -111,14 +122,27 @@ impl Handshake {
 
     /// As the face's `Handshake::vanished`.
     pub(crate) fn vanished(&self) -> Failure {
-        let answered = match &self.state {
-            State::Shakes(connection) => connection.suite().is_some(),
-            State::Waits(_) => false,
+        if self.offered.is_some() {
+            // The server may have stumbled over it.
+            self.context.forget(&Peer::of(self.name.as_ref()));
+        }
+        let (answered, shown) = match &self.state {
+            State::Shakes(connection) => (connection.suite().is_some(), self.has_shown(connection)),
+            State::Waits(_) => (false, false),
         };
         match self.context.is_client() && !answered && self.context.allowed.high > TLS10 {
             true => Failure::new(During::Connect, Offence::VanishedAtHello),
-            false => Failure::vanished(self.during()),
+            false => {
+                let names = self.context.terms.names;
+                let offence = Offence::Vanished.about_certificate(names, shown);
+                Failure::new(self.during(), offence)
+            }
         }
+    }
+
+    /// Whether a server's certificate went out.
+    fn has_shown(&self, connection: &Connection) -> bool {
+        !self.context.is_client() && connection.suite().is_some() && !connection.is_resumed()
     }
 
     /// As the face's `Handshake::step`.
@@ -129,10 +153,17 @@ impl Handshake {
         log: &Log,
     ) -> Result<(usize, Turn), Failure> {
         let during = self.during();
+        let offers = self.offered.is_some().then(|| {
+            let peer = Peer::of(self.name.as_ref());
+            (Arc::clone(&self.context), peer)
+        });
         notes::forget();
         let stepped = self.go_on(input, output);
         notes::drain(log);
         stepped.map_err(|broken| {
+            if let Some((context, peer)) = offers {
+                context.forget(&peer);
+            }
             if let Some(alert) = broken.alert {
                 crate::debug!(*log, "TLS alert (write): fatal: {}", alerts::name(alert));
             }
@@ -200,7 +231,10 @@ impl Handshake {
                         return Err(refused);
                     }
                     let blinding = connection.blinding();
-                    let mut broken = Broken::by(self.explained(stop, input));
+                    let offence = self.explained(stop, input);
+                    let shown = self.has_shown(&connection);
+                    let names = self.context.terms.names;
+                    let mut broken = Broken::by(offence.about_certificate(names, shown));
                     broken.blinding = blinding;
                     broken.alert = match blinding {
                         None => own_alert(&broken.offence),
@@ -252,8 +286,7 @@ impl Handshake {
                     .with(AlertDescription::ProtocolVersion));
             }
             Err(Refusal::Unserved(Unserved::Suite)) => {
-                let ours = allowed.named();
-                let sides = age::suites(hello, &ours, terms.names);
+                let sides = self.no_shared_suite(hello);
                 return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
                     .with(AlertDescription::HandshakeFailure));
             }
@@ -314,7 +347,7 @@ impl Handshake {
     }
 
     /// Judges the peer's chain, which has just come, and lets the handshake go on.
-    fn judge(&self, connection: &mut Connection) -> Result<(), Broken> {
+    fn judge(&mut self, connection: &mut Connection) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         if self.needs_key() {
             return Err(Broken::by(Offence::KeyIgnored).with(AlertDescription::HandshakeFailure));
@@ -343,7 +376,10 @@ impl Handshake {
         };
         let name = self.name.as_ref();
         match verifier.verify(leaf, above, name, UnixTime::now()) {
-            Ok(()) => connection.accept_chain().map_err(internal),
+            Ok(()) => {
+                self.ends = chain::end(leaf);
+                connection.accept_chain().map_err(internal)
+            }
             Err(rustls::Error::InvalidCertificate(why)) => {
                 let alert = AlertDescription::from(why.clone());
                 let offence = notes::verdict();
@@ -373,8 +409,6 @@ impl Handshake {
     /// What stopped s2n, with what the two sides have.
     fn explained(&self, stop: Stop, input: &[u8]) -> Offence {
         let offence = Offence::from_s2n(stop);
-        let names = self.context.terms.names;
-        let ours = || self.context.allowed.named();
         match (&offence, &self.context.role) {
             (Offence::AlertReceived(alert), _) if self.shows_key() => Offence::KeyRefused(*alert),
             (Offence::AlertReceived(alert), Role::Client { .. })
@@ -383,17 +417,34 @@ impl Handshake {
                     AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion
                 ) =>
             {
-                let sides = age::refused(*alert, &ours(), self.context.terms);
+                let ours = self.context.allowed.listed();
+                let sides = age::refused(*alert, &ours, false, self.context.terms);
                 Offence::HelloRefused(*alert, sides)
             }
             (Offence::NoSharedCipher(None), Role::Server { .. }) => match hello::read(input) {
                 Reading::Hello(hello) => {
-                    Offence::NoSharedCipher(Some(age::suites(&hello, &ours(), names)))
+                    Offence::NoSharedCipher(Some(self.no_shared_suite(&hello)))
                 }
                 _ => offence,
             },
             _ => offence,
         }
+    }
+
+    /// Why nothing that a client offers is served.
+    fn no_shared_suite(&self, hello: &Hello) -> Sides {
+        let Context { allowed, terms, .. } = &*self.context;
+        let key = match self.context.role {
+            Role::Server { key, .. } => key,
+            Role::Client { .. } => None,
+        };
+        let ours = age::Ours {
+            named: &allowed.named(),
+            names: terms.names,
+            modern: false,
+            preferred: key.and_then(|key| allowed.preferred(hello, key)),
+        };
+        age::suites(hello, ours)
     }
 
     /// Keeps what a half-closed connection needs later.
@@ -439,7 +490,9 @@ impl Handshake {
             && version < TLS13
             && let Some(session) = connection.session()
         {
-            sessions.keep(Peer::of(self.name.as_ref()), session);
+            let resumed = self.offered.filter(|_| negotiated.resumed);
+            let until = deadline(unix_time(), resumed, self.ends);
+            sessions.keep(Peer::of(self.name.as_ref()), session, until);
         }
         match &self.heard {
             Some(heard) => self.traces.server_random = heard.random(),

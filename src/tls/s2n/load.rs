@@ -188,10 +188,16 @@ fn refusal(list: &str, bad: BadList) -> String {
             "@SECLEVEL={level} cannot be enforced: adit keeps to security level 2 with new TLS, and to \
              none with old; leave it out"
         ),
-        BadList::Nothing => format!(
-            "no cipher match: {list:?} selects no suite that adit has; for TLS 1.0 to 1.2 it has {}",
-            policies::all_names().join(":")
-        ),
+        BadList::Nothing => {
+            let advice = match policies::advice_for_rc4(list) {
+                Some(advice) => advice.to_owned(),
+                None => format!(
+                    "for TLS 1.0 to 1.2 it has {}",
+                    policies::all_names().join(":")
+                ),
+            };
+            format!("no cipher match: {list:?} selects no suite that adit has; {advice}")
+        }
     }
 }
 

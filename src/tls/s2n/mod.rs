@@ -118,6 +118,13 @@ impl Context {
         }
     }
 
+    /// Forgets a server's session up to TLS 1.2.
+    fn forget(&self, peer: &Peer) {
+        if let Role::Client { sessions, .. } = &self.role {
+            sessions.forget(peer);
+        }
+    }
+
     fn is_client(&self) -> bool {
         matches!(self.role, Role::Client { .. })
     }

@@ -124,6 +124,14 @@ pub(in crate::tls) fn selected(list: &str) -> Result<Selected, BadList> {
     Ok(Selected { codes, without })
 }
 
+/// What to write instead of the one word for all of RC4 in a list; `None`: it is not there, or the list selects
+/// something.
+pub(in crate::tls) fn advice_for_rc4(list: &str) -> Option<&'static str> {
+    let has_word = list.split([':', ',', ' ']).any(|item| item == "RC4");
+    let advice = "RC4 is taken by the names of its suites alone: write RC4-SHA or RC4-MD5";
+    (has_word && selected(list) == Err(BadList::Nothing)).then_some(advice)
+}
+
 /// What is served without a list: all of the first policy below TLS 1.3; 3DES only where TLS 1.0 is.
 pub(in crate::tls) fn default_suites(low: Version) -> BTreeSet<u16> {
     let suites = POLICIES[0].suites.iter().copied();
@@ -269,6 +277,16 @@ impl Allowed {
         policies.find(serves).ok_or(Unserved::Suite)
     }
 
+    /// The suite that s2n chooses by its own order, though the client offers one that the service allows,
+    /// too; `None`: that is not why the client is not served.
+    pub(in crate::tls) fn preferred(&self, hello: &Hello, key: Authentication) -> Option<u16> {
+        let mut allowed = hello.clone();
+        allowed.suites.retain(|code| self.suites.contains(code));
+        let policy = self.serve(&allowed, key).ok()?;
+        let (_, suite) = policy.choice(self, hello, key)?;
+        (!self.suites.contains(&suite)).then_some(suite)
+    }
+
     /// Whether one of the suites that may be spoken has key exchange by RSA.
     pub(in crate::tls) fn exchanges_by_rsa(&self) -> bool {
         let suites = self.suites.iter().filter_map(|code| find(*code));
@@ -280,10 +298,15 @@ impl Allowed {
 
     /// Their suites by name.
     pub(in crate::tls) fn named(&self) -> String {
+        suites::named(self.listed())
+    }
+
+    /// Their suites, in the order of the policies.
+    pub(in crate::tls) fn listed(&self) -> Vec<CipherSuite> {
         let suites = SUITES
             .iter()
             .filter(|suite| self.suites.contains(&suite.code));
-        suites::named(suites.map(|suite| CipherSuite::from(suite.code)))
+        suites.map(|suite| CipherSuite::from(suite.code)).collect()
     }
 
     /// The policy with which a client offers what is allowed: where a list was given, the one with the

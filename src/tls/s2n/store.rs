@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::bindings::SessionStore;
 use crate::tls::sessions::SharedSessions;
+use crate::tls::tickets::EPOCH;
 
 impl SessionStore for SharedSessions {
     fn put(&self, id: &[u8], session: &[u8]) {
@@ -84,8 +85,27 @@ const SERVERS: usize = 64;
 /// TLS 1.3 tickets kept for each server, as for rustls.
 const TICKETS: usize = 64;
 
+/// How long a client keeps a session up to TLS 1.2, in seconds, from its full handshake on: the server shows
+/// no certificate when it resumes, so one that has ended, or is no longer trusted, must not live on by it.
+const LIFETIME: u64 = EPOCH;
+
 /// What a session is made anew from.
 pub(super) type Session = Zeroizing<Vec<u8>>;
+
+/// What a handshake offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) session: Session,
+    /// When it is forgotten, in seconds since 1970; `None`: it is a ticket of TLS 1.3, and used up.
+    pub(super) until: Option<u64>,
+}
+
+/// When a session is to be forgotten that a handshake leaves now, in seconds since 1970. `resumed` is the
+/// time of the one that it resumed, which stays; `ends` that of the peer's certificate, if it was judged.
+pub(super) fn deadline(now: u64, resumed: Option<u64>, ends: Option<u64>) -> u64 {
+    let fresh = || (now + LIFETIME).min(ends.unwrap_or(u64::MAX));
+    resumed.unwrap_or_else(fresh)
+}
 
 /// The sessions of each server, in this worker.
 #[derive(Default)]
@@ -93,23 +113,44 @@ pub(crate) struct ClientSessions(Mutex<HashMap<Peer, Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    /// Up to TLS 1.2: the latest.
-    session: Option<Session>,
+    /// Up to TLS 1.2: the latest, and when it is forgotten.
+    session: Option<(Session, u64)>,
     /// Of TLS 1.3: each is used once (RFC 8446, appendix C.4).
     tickets: VecDeque<Session>,
 }
 
 impl ClientSessions {
-    /// One to resume by.
-    pub(super) fn find(&self, peer: &Peer) -> Option<Session> {
+    /// One to resume by at this time, in seconds since 1970.
+    pub(super) fn find(&self, peer: &Peer, now: u64) -> Option<Offered> {
         // A panicked thread left the map whole: every change is one insertion or removal.
         let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = servers.get_mut(peer)?;
-        kept.tickets.pop_back().or_else(|| kept.session.clone())
+        if let Some(session) = kept.tickets.pop_back() {
+            let until = None;
+            return Some(Offered { session, until });
+        }
+        // A clock that was set back makes none live longer.
+        let lives = |(_, until): &(_, u64)| *until > now && *until - now <= LIFETIME;
+        kept.session = kept.session.take().filter(lives);
+        let (session, until) = kept.session.clone()?;
+        Some(Offered {
+            session,
+            until: Some(until),
+        })
     }
 
-    pub(super) fn keep(&self, peer: Peer, session: Vec<u8>) {
-        self.with(peer, |kept| kept.session = Some(Zeroizing::new(session)));
+    /// Keeps a session until then, in seconds since 1970.
+    pub(super) fn keep(&self, peer: Peer, session: Vec<u8>, until: u64) {
+        let session = (Zeroizing::new(session), until);
+        self.with(peer, |kept| kept.session = Some(session));
+    }
+
+    /// Forgets the session of a connection that failed (RFC 5246, section 7.2.2).
+    pub(super) fn forget(&self, peer: &Peer) {
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = servers.get_mut(peer) {
+            kept.session = None;
+        }
     }
 
     pub(super) fn keep_tickets(&self, peer: Peer, tickets: Vec<Session>) {
@@ -153,28 +194,60 @@ mod tests {
     fn a_ticket_is_used_once_and_an_old_session_as_often_as_it_serves() {
         let sessions = ClientSessions::default();
         let peer = Peer("mail.example.com".into());
-        assert_eq!(sessions.find(&peer), None);
-        sessions.keep(peer.clone(), vec![1]);
+        let find = |peer: &Peer| sessions.find(peer, 1000).map(|offered| offered.session);
+        assert_eq!(find(&peer), None);
+        sessions.keep(peer.clone(), vec![1], 1001);
         let ticket = |byte| Session::from(vec![byte]);
         sessions.keep_tickets(
             peer.clone(),
             (0..=TICKETS as u8).map(|nth| ticket(nth + 2)).collect(),
         );
         for nth in (1..=TICKETS as u8).rev() {
-            assert_eq!(sessions.find(&peer), Some(ticket(nth + 2)));
+            assert_eq!(find(&peer), Some(ticket(nth + 2)));
         }
         // One ticket was too many.
         for _ in 0..2 {
-            assert_eq!(sessions.find(&peer), Some(ticket(1)));
+            assert_eq!(find(&peer), Some(ticket(1)));
         }
-        assert_eq!(sessions.find(&Peer::of(None)), None);
+        assert_eq!(find(&Peer::of(None)), None);
         for nth in 0..SERVERS {
-            sessions.keep(Peer(nth.to_string()), vec![9]);
+            sessions.keep(Peer(nth.to_string()), vec![9], 1001);
         }
+        assert_eq!(find(&peer), None, "more servers than are remembered");
+    }
+
+    #[test]
+    fn a_session_ends_in_time_with_its_certificate_and_with_a_failure() {
+        let sessions = ClientSessions::default();
+        let peer = Peer("mail.example.com".into());
+        let made = 5_000_000;
+        let until = deadline(made, None, None);
+        assert_eq!(until, made + LIFETIME);
+        // Resuming does not renew it, and a certificate may end before.
+        assert_eq!(deadline(made + 7, Some(until), None), until);
+        assert_eq!(deadline(made, None, Some(made + 7)), made + 7);
+        assert_eq!(deadline(made, None, Some(u64::MAX)), until);
+        for (now, found) in [
+            (made, true),
+            (until - 1, true),
+            (until, false),
+            // It is forgotten, not only left alone.
+            (made, false),
+        ] {
+            if now == made && found {
+                sessions.keep(peer.clone(), vec![1], until);
+            }
+            let offered = sessions.find(&peer, now).map(|offered| offered.until);
+            assert_eq!(offered, found.then_some(Some(until)), "{now}");
+        }
+        sessions.keep(peer.clone(), vec![1], until);
         assert_eq!(
-            sessions.find(&peer),
+            sessions.find(&peer, made - 1),
             None,
-            "more servers than are remembered"
+            "the clock was set back"
         );
+        sessions.keep(peer.clone(), vec![1], until);
+        sessions.forget(&peer);
+        assert_eq!(sessions.find(&peer, made), None);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::bindings::{Connection, Stop};
-use super::halves::{Halves, MASTER, Reader, Writer};
+use super::halves::{self, Halves, MASTER, Reader, Writer};
 use super::policies::{TLS13, TRIPLE_DES};
 use super::store::Peer;
 use crate::tls::Negotiated;
@@ -116,7 +116,13 @@ impl Stream {
                 Err(offence) => {
                     self.finished = true;
                     self.closed = true;
+                    if let Some((context, peer)) = &self.keeps {
+                        context.forget(peer);
+                    }
+                    // s2n knows nothing of what the reader opens.
+                    let ours = self.reader.is_some() && offence == Offence::BadRecordMac;
                     let blinding = self.connection.blinding();
+                    let blinding = blinding.or_else(|| ours.then(halves::silence));
                     return Err(Failure::new(During::Read, offence).blinded(blinding));
                 }
             }
@@ -151,6 +157,11 @@ impl Stream {
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length > MAX_CIPHERTEXT {
             return Err(Offence::RecordOverflow);
+        }
+        // Each record has a MAC or a tag, also one whose plaintext is empty. s2n would be asked for no
+        // bytes and answer as after a close_notify.
+        if length == 0 {
+            return Err(Offence::BadRecordMac);
         }
         let Some(record) = input.get_mut(..HEADER + length) else {
             return Ok(None);
@@ -303,6 +314,20 @@ impl Stream {
     /// See the face's `Stream::rest`.
     pub(crate) fn rest(&mut self) {
         self.connection.release_buffers();
+    }
+
+    /// Seals a record without data, as OpenSSL puts one before each record of TLS 1.0 (BEAST), and goes on
+    /// behind it.
+    #[cfg(test)]
+    pub(crate) fn seal_empty(&mut self, output: &mut [u8]) -> usize {
+        if self.writer.is_none() {
+            self.writer = self.take_over(Halves::writer);
+        }
+        let writer = self
+            .writer
+            .as_mut()
+            .expect("a suite that goes on by itself");
+        writer.seal(APPLICATION_DATA, &[], output).expect("room")
     }
 
     /// Leaves so many bytes, each way, as if the cipher were 3DES.

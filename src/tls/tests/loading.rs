@@ -213,6 +213,12 @@ fn a_key_that_others_can_read_and_a_certificate_that_ends_are_warned_about() {
         found[0].text.contains("insecure file permissions"),
         "{found:#?}"
     );
+    // An authority's certificate is there for others.
+    let alone = pki.authority("ca.pem", &authority("ca"));
+    std::fs::set_permissions(&alone, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let found = problems(false, with_cert(alone));
+    assert!(found[0].text.contains("no PEM private key"), "{found:#?}");
+    assert_eq!(found.len(), 1, "{found:#?}");
 
     let mut params = leaf(&["a"], "old");
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);

@@ -233,6 +233,30 @@ fn what_was_changed_in_transit_ends_the_stream_in_silence() {
 }
 
 #[test]
+fn what_was_changed_on_its_way_to_a_half_closed_connection_ends_it_in_silence_too() {
+    let pki = Pki::new();
+    let mut seen = Vec::new();
+    for high in [TlsVersion::V1_0, TlsVersion::V1_1, TlsVersion::V1_2] {
+        let (mut client, mut server) = by_s2n_until(high, &pki);
+        let mut alert = Vec::new();
+        client.stream().close_notify(&mut alert);
+        client.outbox.extend(alert);
+        settle(&mut client, &mut server, usize::MAX);
+        server.send(b"an answer that is changed on its way");
+        let last = server.outbox.len() - 1;
+        server.outbox[last] ^= 1;
+        settle(&mut client, &mut server, usize::MAX);
+        let failure = client.failure();
+        assert!(failure.to_string().contains("bad record mac"), "{failure}");
+        let silence = failure.blinding().unwrap();
+        assert!((10..=30).contains(&silence.as_secs()), "{silence:?}");
+        seen.push(silence);
+    }
+    seen.dedup();
+    assert!(seen.len() > 1, "it is random: {seen:?}");
+}
+
+#[test]
 fn one_key_of_3des_encrypts_so_much_and_no_more() {
     let pki = Pki::new();
     let server = old_server(&pki);
@@ -266,4 +290,108 @@ fn one_key_of_3des_encrypts_so_much_and_no_more() {
 /// A stream that nothing was counted for.
 fn exchange_is_possible(end: &mut End) {
     end.send(&[0; 100_000]);
+}
+
+/// What s2n-tls calls versions, and the highest that both ends speak.
+const EVERY_VERSION: [(TlsVersion, &str); 4] = [
+    (TlsVersion::V1_0, "TLSv1"),
+    (TlsVersion::V1_1, "TLSv1.1"),
+    (TlsVersion::V1_2, "TLSv1.2"),
+    (TlsVersion::V1_3, "TLSv1.3"),
+];
+
+/// Both ends by s2n-tls.
+fn by_s2n_until(high: TlsVersion, pki: &Pki) -> (End, End) {
+    let until = |options| TlsOptions {
+        version_max: Some(high),
+        ..from(TlsVersion::V1_0, options)
+    };
+    let resumption = Resumption::new().unwrap();
+    let (mut client, mut server) = shake(
+        &load(true, &until(aes_first()), &resumption),
+        &load(false, &until(rsa_options(pki)), &resumption),
+    );
+    // It panics elsewhere.
+    client.stream().by_s2n();
+    server.stream().by_s2n();
+    (client, server)
+}
+
+#[test]
+fn a_record_of_length_0_is_no_close_notify() {
+    let pki = Pki::new();
+    for (high, version) in EVERY_VERSION {
+        for hears_client in [true, false] {
+            for kind in 20..=23 {
+                let (mut client, mut server) = by_s2n_until(high, &pki);
+                exchange(&mut client, &mut server, 100, usize::MAX);
+                let (hears, says) = match hears_client {
+                    true => (&mut client, &mut server),
+                    false => (&mut server, &mut client),
+                };
+                assert_eq!(hears.negotiated().version, version);
+                hears.plain.clear();
+                says.send(b"the beginning");
+                hears.inbox.append(&mut says.outbox);
+                hears.inbox.extend([kind, 3, high_minor(high), 0, 0]);
+                hears.turn();
+                let failure = hears.failure().to_string();
+                assert!(failure.contains("bad record mac"), "{version}: {failure}");
+                assert!(!hears.closed, "{version}");
+                assert_eq!(hears.plain, b"the beginning");
+            }
+        }
+    }
+}
+
+/// The second byte of a record's version.
+fn high_minor(high: TlsVersion) -> u8 {
+    match high {
+        TlsVersion::V1_0 => 1,
+        TlsVersion::V1_1 => 2,
+        _ => 3,
+    }
+}
+
+#[test]
+fn a_half_closed_connection_takes_no_record_of_length_0_for_the_end() {
+    let pki = Pki::new();
+    for (high, version) in EVERY_VERSION {
+        let (mut client, mut server) = by_s2n_until(high, &pki);
+        let mut alert = Vec::new();
+        client.stream().close_notify(&mut alert);
+        client.outbox.extend(alert);
+        settle(&mut client, &mut server, usize::MAX);
+        assert!(server.closed && !client.closed, "{version}");
+        client.inbox.extend([23, 3, high_minor(high), 0, 0]);
+        client.turn();
+        let failure = client.failure().to_string();
+        assert!(failure.contains("bad record mac"), "{version}: {failure}");
+        assert!(!client.closed, "{version}");
+    }
+}
+
+#[test]
+fn a_record_whose_plaintext_is_empty_passes() {
+    let pki = Pki::new();
+    for (high, version) in &EVERY_VERSION[..3] {
+        for client_says in [true, false] {
+            let (mut client, mut server) = by_s2n_until(*high, &pki);
+            exchange(&mut client, &mut server, 100, usize::MAX);
+            let (says, hears) = match client_says {
+                true => (&mut client, &mut server),
+                false => (&mut server, &mut client),
+            };
+            hears.plain.clear();
+            for _ in 0..3 {
+                let mut record = [0; 200];
+                let filled = says.stream().by_s2n().seal_empty(&mut record);
+                says.outbox.extend_from_slice(&record[..filled]);
+                says.send(b"data");
+            }
+            settle(says, hears, usize::MAX);
+            assert!(!hears.closed, "{version}");
+            assert_eq!(hears.plain, b"datadatadata", "{version}");
+        }
+    }
 }

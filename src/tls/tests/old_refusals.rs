@@ -82,7 +82,7 @@ fn a_hello_that_cannot_be_served_is_refused_at_once_with_the_right_alert() {
             &server,
             hello_of(0x0301, &[RC4_SHA]),
             40,
-            "to serve it, set `ciphers = RC4-SHA`",
+            "to serve it, set `ciphers = ALL:RC4-SHA`",
         ),
         // A suite of TLS 1.2 in a hello of TLS 1.0.
         (&server, hello_of(0x0301, &[0x009c]), 40, "no shared cipher"),
@@ -261,7 +261,7 @@ fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
         ),
         (
             hello_of(0x0302, &[RC4_SHA]),
-            "add `sslVersionMin = TLSv1.1` and `ciphers = RC4-SHA`",
+            "add `sslVersionMin = TLSv1.1` and `ciphers = ALL:RC4-SHA`",
         ),
         (
             ssl2_hello_of(0x0301, &[TRIPLE_DES]),
@@ -273,7 +273,11 @@ fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
         ),
         (
             hello_of(0x0303, &[AES128_SHA]),
-            "to serve it, set `ciphers = AES128-SHA`",
+            "to serve it, set `ciphers = AES128-SHA` in a service of its own, with a key of its own",
+        ),
+        (
+            hello_of(0x0303, &[0x0004]),
+            "to serve it, set `sslVersionMin = TLSv1.1` and `ciphers = ALL:RC4-MD5` in a service of its own",
         ),
     ] {
         let (_, failure, _) = answer(&modern, &hello);
@@ -317,6 +321,62 @@ fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
 }
 
 #[test]
+fn a_suite_that_s2n_prefers_and_the_list_leaves_out_is_named() {
+    let pki = Pki::new();
+    let server = |list: &str| {
+        let options = with_ciphers(list, from(TlsVersion::V1_0, rsa_options(&pki)));
+        load(false, &options, &Resumption::new().unwrap())
+    };
+    // Each is served alone, but with the other one no policy has this order.
+    let both = [0x0039, TRIPLE_DES];
+    let only_dhe = server("DHE-RSA-AES256-SHA");
+    assert_eq!(chosen(&only_dhe, &hello_of(0x0301, &both[..1])), 0x0039);
+    let (_, failure, _) = answer(&only_dhe, &hello_of(0x0301, &both));
+    assert!(
+        failure.contains(
+            "the client also offers DES-CBC3-SHA, which s2n-tls prefers and `ciphers` leaves out: add it, or \
+             leave the option out"
+        ),
+        "{failure}"
+    );
+    let added = server("DHE-RSA-AES256-SHA:DES-CBC3-SHA");
+    assert_eq!(chosen(&added, &hello_of(0x0301, &both)), TRIPLE_DES);
+    // What is advised for RC4 alone serves the others, too.
+    let all = server("ALL:RC4-SHA");
+    for suite in [RC4_SHA, TRIPLE_DES, AES128_SHA] {
+        assert_eq!(chosen(&all, &hello_of(0x0301, &[suite])), suite);
+    }
+    assert_eq!(chosen(&server("ALL:RC4-MD5"), &hello_of(0x0303, &[4])), 4);
+}
+
+#[test]
+fn a_server_that_refuses_the_hello_gets_the_advice_for_what_was_offered() {
+    let said = |options: TlsOptions| {
+        let mut end = End::begin(&load(true, &options, &Resumption::new().unwrap()));
+        end.turn();
+        end.inbox.extend(b"\x15\x03\x01\x00\x02\x02\x28");
+        end.turn();
+        end.failure().to_string()
+    };
+    let modern = said(TlsOptions::default());
+    let advice =
+        "if it is an old server, set `ciphers = AES128-SHA:AES256-SHA`, or `sslVersionMin = TLSv1`";
+    assert!(modern.ends_with(advice), "{modern}");
+    let old = said(from(TlsVersion::V1_0, TlsOptions::default()));
+    let advice = "perhaps it has RC4 alone: `ciphers = RC4-SHA`, on a trusted network";
+    assert!(
+        old.contains(advice) && !old.contains("ECDHE suite"),
+        "{old}"
+    );
+    for list in ["AES128-SHA", "RC4-SHA"] {
+        let options = from(TlsVersion::V1_0, TlsOptions::default());
+        let listed = said(with_ciphers(list, options));
+        assert!(listed.contains("see ciphers, whether"), "{listed}");
+        assert!(!listed.contains("RC4 alone"), "{listed}");
+    }
+}
+
+#[test]
 fn an_old_server_that_takes_its_own_version_is_named_whichever_library_asked() {
     let mut message = vec![2, 0, 0, 38, 3, 1];
     message.extend([7; 32]);
@@ -354,9 +414,65 @@ fn a_clients_front_is_told_of_its_own_options() {
         Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG).unwrap();
     let (_, failure, _) = answer(&context, &hello_of(0x0301, &[RC4_SHA]));
     assert!(
-        failure.contains("add `acceptSSLVersionMin = TLSv1` and `acceptCiphers = RC4-SHA`"),
+        failure.contains("add `acceptSSLVersionMin = TLSv1` and `acceptCiphers = ALL:RC4-SHA`"),
         "{failure}"
     );
+}
+
+#[test]
+fn a_program_that_does_not_take_the_certificate_is_told_apart() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let other = pki.authority("other.pem", &authority("other"));
+    let advice = "let it trust the authority (`adit ca show --serve`), and see whether the certificate has the \
+                  server name of its settings";
+    // By rustls, and by s2n-tls.
+    for low in [TlsVersion::V1_2, TlsVersion::V1_0] {
+        let mut front = service(true, TlsOptions::default());
+        front.accept_tls_at_once(from(low, rsa_options(&pki)));
+        let wanted = Wanted::accepted(&front).unwrap();
+        let (front, _) =
+            Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG).unwrap();
+        let usual = load(false, &from(low, rsa_options(&pki)), &resumption);
+        for version in [low, TlsVersion::V1_3] {
+            let program = TlsOptions {
+                ca_file: Some(other.clone()),
+                verification: verify_chain(),
+                ..only(version, TlsOptions::default())
+            };
+            let program = load(true, &program, &resumption);
+            let refused = |server: &Context| shake(&program, server).1.failure().to_string();
+            let failure = refused(&front);
+            assert!(
+                failure.contains(
+                    "alert unknown ca: the program does not take our certificate (acceptCert)"
+                ),
+                "{failure}"
+            );
+            assert!(failure.ends_with(advice), "{failure}");
+            assert!(!refused(&usual).contains(advice));
+            // It hangs up; and before the certificate, it is about something else.
+            let vanished = |server: &Context, hello: &[u8]| {
+                let mut end = End::begin(server);
+                end.inbox.extend_from_slice(hello);
+                end.turn();
+                match &end.state {
+                    Some(State::Shaking(handshake)) => handshake.vanished().to_string(),
+                    _ => panic!("it goes on"),
+                }
+            };
+            let mut end = End::begin(&program);
+            end.turn();
+            let failure = vanished(&front, &end.outbox);
+            assert!(
+                failure.starts_with("SSL_accept: unexpected eof while reading: it closed the"),
+                "{failure}"
+            );
+            assert!(failure.ends_with(advice), "{failure}");
+            assert!(!vanished(&usual, &end.outbox).contains(advice));
+            assert!(!vanished(&front, &end.outbox[..20]).contains(advice));
+        }
+    }
 }
 
 #[test]
@@ -382,7 +498,11 @@ fn a_list_that_s2n_cannot_keep_to_is_told() {
     );
     for (list, said) in [
         ("NONSENSE", "no cipher match"),
-        ("RC4", "no cipher match"),
+        (
+            "RC4",
+            "no cipher match: \"RC4\" selects no suite that adit has; RC4 is taken by the names of its \
+             suites alone: write RC4-SHA or RC4-MD5",
+        ),
         ("AES128-SHA:@FOO", "invalid command @FOO"),
         ("ALL:@SECLEVEL=3", "@SECLEVEL=3 cannot be enforced"),
     ] {

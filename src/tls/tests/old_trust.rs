@@ -45,6 +45,51 @@ fn sessions_resume_by_identifier_in_another_worker_and_never_under_other_trust()
 }
 
 #[test]
+fn a_session_whose_handshake_or_stream_fails_is_offered_no_more() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let server = load(
+        false,
+        &from(TlsVersion::V1_0, rsa_options(&pki)),
+        &resumption,
+    );
+    let version = only(TlsVersion::V1_0, TlsOptions::default());
+    let client = load(true, &version, &resumption);
+    let resumed = || shake(&client, &server).0.negotiated().resumed;
+    let answered = |answer: &[u8]| {
+        let mut end = End::begin(&client);
+        end.turn();
+        end.inbox.extend_from_slice(answer);
+        end.turn();
+        end
+    };
+    let fail_in_handshake = || {
+        let end = answered(b"\x15\x03\x01\x00\x02\x02\x28");
+        let failure = end.failure().to_string();
+        assert!(failure.contains("handshake failure"), "{failure}");
+    };
+    let vanish = || match answered(b"").state {
+        Some(State::Shaking(handshake)) => {
+            handshake.vanished();
+        }
+        _ => panic!("it goes on"),
+    };
+    let fail_later = || {
+        let (mut client, _) = shake(&client, &server);
+        client.inbox.extend(b"\x17\x03\x01\x00\x00");
+        client.turn();
+        client.failure();
+    };
+    let fails: [&dyn Fn(); 3] = [&fail_in_handshake, &vanish, &fail_later];
+    for fail in fails {
+        assert!(!resumed());
+        assert!(resumed() && resumed());
+        fail();
+    }
+    assert!(!resumed());
+}
+
+#[test]
 fn tickets_resume_whichever_library_the_client_has() {
     let pki = Pki::new();
     let resumption = Resumption::new().unwrap();

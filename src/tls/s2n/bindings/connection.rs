@@ -20,6 +20,9 @@ unsafe extern "C" {
     static mut s2n_highest_protocol_version: u8;
 }
 
+/// The longest time for which s2n wants a connection to stay silent (S2N_DEFAULT_BLINDING_MAX).
+pub(in crate::tls::s2n) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
 /// Held while that variable is written and read.
 static MAKING: Mutex<()> = Mutex::new(());
 
@@ -191,10 +194,10 @@ impl Connection {
     }
 
     /// Decrypts the whole record in `record`, over its own bytes from `at` on: how many bytes of
-    /// plaintext, 0 after the peer's close_notify.
+    /// plaintext, 0 after the peer's close_notify, and only then.
     ///
     /// # Errors
-    /// `WantsInput`: the record held no data.
+    /// `WantsInput`: the record held no data. `Failed`: it is no record, or one that s2n refuses.
     pub(in crate::tls::s2n) fn receive(
         &mut self,
         record: &mut [u8],
@@ -202,6 +205,13 @@ impl Connection {
     ) -> Result<usize, Stop> {
         let mut blocked = sys::s2n_blocked_status::NOT_BLOCKED;
         let room = record.len().saturating_sub(at);
+        // s2n looks at nothing if it is asked for no bytes, and its 0 would mean the end.
+        if room == 0 {
+            return Err(Stop::Failed {
+                name: "an empty record",
+                by_peer: true,
+            });
+        }
         let start = record.as_mut_ptr();
         // SAFETY: the record is `record.len()` long; `at` is in it, or `room` is 0. s2n copies the record
         // before it writes plaintext, which is never longer than what it was read from.
@@ -211,7 +221,21 @@ impl Connection {
                 sys::s2n_recv(raw, place.cast(), room as isize, &raw mut blocked)
             })
         };
-        usize::try_from(code).map_err(|_| self.stop(blocked))
+        match usize::try_from(code) {
+            Ok(0) if !self.close_notify_came() => Err(Stop::Failed {
+                name: "no data, and no close_notify",
+                by_peer: false,
+            }),
+            Ok(data) => Ok(data),
+            Err(_) => Err(self.stop(blocked)),
+        }
+    }
+
+    /// Whether the last alert of the peer was a close_notify (0). s2n keeps the alert that ended a
+    /// connection, and answers with -1 if none did.
+    fn close_notify_came(&self) -> bool {
+        // SAFETY: the connection is valid.
+        unsafe { sys::s2n_connection_get_alert(self.raw.as_ptr()) == 0 }
     }
 
     /// Encrypts `plain` into `room`: how many bytes of it are filled. What does not fit is kept and goes
@@ -441,7 +465,8 @@ impl Connection {
     pub(in crate::tls::s2n) fn blinding(&self) -> Option<Duration> {
         // SAFETY: the connection is valid.
         let nanoseconds = unsafe { sys::s2n_connection_get_delay(self.raw.as_ptr()) };
-        (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
+        // If its clock fails, s2n answers with the largest number.
+        (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds).min(LONGEST_SILENCE))
     }
 
     /// What a client resumes by; `None`: there is nothing.

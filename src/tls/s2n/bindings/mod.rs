@@ -20,7 +20,7 @@ use s2n_tls_sys as sys;
 
 pub(in crate::tls::s2n) use aead::{CbcSuite, Digest, Opener, Sealer, prf};
 pub(in crate::tls::s2n) use config::{Ask, Config, Identity, SessionStore};
-pub(in crate::tls::s2n) use connection::Connection;
+pub(in crate::tls::s2n) use connection::{Connection, LONGEST_SILENCE};
 
 /// Why a call did not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

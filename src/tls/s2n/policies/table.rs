@@ -41,7 +41,7 @@ pub(in crate::tls) struct Suite {
     pub(super) exchange: Exchange,
     pub(super) authentication: Authentication,
     /// The first version that has it.
-    pub(super) since: Version,
+    pub(in crate::tls) since: Version,
 }
 
 const fn suite(
