@@ -813,7 +813,10 @@ fn options_that_do_not_go_together_are_told() {
         ),
         (
             "acceptTLS = yes\nacceptProtocol = nntp\n",
-            &["acceptProtocol = nntp", "'smtp', 'pop3' or 'imap'"],
+            &[
+                "acceptProtocol = nntp",
+                "STARTTLS is offered in smtp, pop3 and imap",
+            ],
         ),
         (
             "acceptTLS = yes\nacceptCiphers = NOTHING\nacceptSSLVersionMin = TLSv1.2\n",
