@@ -189,12 +189,14 @@ impl Offering {
 impl State for Offering {
     fn step(mut self, io: &mut Io<'_>) -> Result<Step<Self>, ProtocolError> {
         loop {
-            if look::is_hello(io.front.pending()) == Some(true) {
+            let hello = look::is_hello(io.front.pending());
+            if hello == Some(true) {
                 let protocol = io.protocol;
                 return Err(ProtocolError::TlsTooLate { protocol });
             }
-            // A command goes as soon as it may, so that how the server's lines were cut never matters.
-            if matches!(self.awaits, Awaits::Command) {
+            // A command goes as soon as it may, so that how the server's lines were cut never matters. What may be
+            // a hello yet is none.
+            if matches!(self.awaits, Awaits::Command) && hello == Some(false) {
                 match io.front.peek_line() {
                     Ok(Some(line)) => return self.obey(&line, io),
                     Ok(None) => {}
