@@ -1,4 +1,6 @@
-//! Which TLS versions a service speaks, and to whom: what its limits, `options` and addresses come to.
+//! Which TLS versions a service speaks, and which clients may use the old ones.
+//!
+//! Both follow from the version limits, `options` and the addresses that it accepts on.
 
 use std::net::IpAddr;
 
