@@ -197,18 +197,27 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
     }
 }
 
-/// Whether each port that a client connects to begins as the service does.
+/// Whether each port on the side of TLS begins as the service does.
 fn first_byte(service: &Service, meant: &Meant, faults: &mut Faults) {
     // A `protocol` that was refused is told already.
     let refused = service.protocol.is_none() && service.origins.has("protocol");
-    if !service.client || refused || meant.contains("protocol") {
+    if refused || meant.contains("protocol") || meant.contains("client") {
         return;
     }
-    for (nth, endpoint) in service.connect.iter().enumerate() {
-        if let Endpoint::Tcp { port, .. } = endpoint
-            && let Some(fault) = first_byte::judge(*port, service.protocol)
-        {
-            faults.add("connect", Some(nth), fault);
+    let (option, endpoints) = match service.client {
+        true => ("connect", &service.connect),
+        false => ("accept", &service.accept),
+    };
+    for (nth, endpoint) in endpoints.iter().enumerate() {
+        let Endpoint::Tcp { port, .. } = endpoint else {
+            continue;
+        };
+        let fault = match service.client {
+            true => first_byte::judge(*port, service.protocol),
+            false => first_byte::judge_accept(*port, service.protocol),
+        };
+        if let Some(fault) = fault {
+            faults.add(option, Some(nth), fault);
         }
     }
 }

@@ -28,21 +28,31 @@ fn name(protocol: Protocol) -> &'static str {
 /// What is to be said of a client that connects to `port` with this dialogue, or with none.
 pub(super) fn judge(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
     match protocol {
-        Some(protocol) => tls_first(port, name(protocol)),
-        None => plain_first(port),
+        Some(protocol) => tls_first(port, name(protocol), "connect to"),
+        None => plain_first(port, "connect to"),
     }
 }
 
-fn tls_first(port: u16, protocol: &str) -> Option<Fault> {
+/// What is to be said of a server that accepts on `port` with this dialogue, or with none.
+pub(super) fn judge_accept(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
+    match protocol {
+        None => plain_first(port, "accept on"),
+        // These two wait a moment for a client that begins with TLS.
+        Some(Protocol::Smtp | Protocol::Imap) => None,
+        Some(protocol) => tls_first(port, name(protocol), "accept on"),
+    }
+}
+
+fn tls_first(port: u16, protocol: &str, take: &str) -> Option<Fault> {
     PAIRS.iter().find(|pair| pair.2 == Some(port))?;
     let plain = PAIRS.iter().find(|pair| pair.0 == protocol)?.1.first()?;
     let fault = Fault::warning(format!(
         "port {port} speaks TLS from the first byte, but `protocol = {protocol}` waits for plain text first"
     ));
-    Some(fault.help(format!("leave `protocol` out, or connect to port {plain}")))
+    Some(fault.help(format!("leave `protocol` out, or {take} port {plain}")))
 }
 
-fn plain_first(port: u16) -> Option<Fault> {
+fn plain_first(port: u16, take: &str) -> Option<Fault> {
     let (protocol, _, tls) = PAIRS.iter().find(|pair| pair.1.contains(&port))?;
     let fault = Fault::warning(format!(
         "port {port} begins in plain, but this service speaks TLS from the first byte"
@@ -50,9 +60,9 @@ fn plain_first(port: u16) -> Option<Fault> {
     // FTP's TLS is none of stunnel's protocols.
     let served = *protocol != "ftp" && !not_yet(protocol);
     let help = match (served, tls) {
-        (true, Some(tls)) => format!("`protocol = {protocol}`, or connect to port {tls}"),
+        (true, Some(tls)) => format!("`protocol = {protocol}`, or {take} port {tls}"),
         (true, None) => format!("`protocol = {protocol}`"),
-        (false, Some(tls)) => format!("connect to port {tls}"),
+        (false, Some(tls)) => format!("{take} port {tls}"),
         (false, None) => format!("it takes `protocol = {protocol}`, which adit does not serve yet"),
     };
     Some(fault.help(help))
@@ -111,6 +121,45 @@ mod tests {
             (993, None),
             (443, None),
             (2525, None),
+        ] {
+            assert_eq!(said(port, protocol), None, "{port} {protocol:?}");
+        }
+    }
+
+    #[test]
+    fn a_servers_port_must_fit_its_clients() {
+        let said = |port, protocol| {
+            judge_accept(port, protocol)
+                .map(|fault| fault.text + " / " + &fault.help.unwrap_or_default())
+        };
+        for (port, protocol, words) in [
+            (25, None, "`protocol = smtp`, or accept on port 465"),
+            (587, None, "`protocol = smtp`, or accept on port 465"),
+            (143, None, "`protocol = imap`, or accept on port 993"),
+            (110, None, "`protocol = pop3`, or accept on port 995"),
+            (119, None, "`protocol = nntp`, or accept on port 563"),
+            (21, None, "/ accept on port 990"),
+            (
+                995,
+                Some(Protocol::Pop3),
+                "leave `protocol` out, or accept on port 110",
+            ),
+            (
+                563,
+                Some(Protocol::Nntp),
+                "leave `protocol` out, or accept on port 119",
+            ),
+        ] {
+            let text = said(port, protocol).unwrap();
+            assert!(text.contains(words), "{port} {protocol:?}: {text}");
+        }
+        for (port, protocol) in [
+            (465, None),
+            (443, None),
+            (465, Some(Protocol::Smtp)),
+            (993, Some(Protocol::Imap)),
+            (110, Some(Protocol::Pop3)),
+            (1080, Some(Protocol::Socks)),
         ] {
             assert_eq!(said(port, protocol), None, "{port} {protocol:?}");
         }

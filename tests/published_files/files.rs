@@ -490,6 +490,20 @@ connect = 127.0.0.1:587
         differs: "",
     },
     File {
+        name: "a server of tls on a port of starttls",
+        text: "\
+cert = {both}
+pid = {dir}/pid
+[submission]
+accept = 127.0.0.1:587
+connect = 127.0.0.1:25
+",
+        stunnel: None,
+        adit: Serves,
+        says: &["port 587 begins in plain", "`protocol = smtp`, or accept on port 465"],
+        differs: "",
+    },
+    File {
         name: "two services on one port",
         text: "\
 cert = {both}
