@@ -85,6 +85,30 @@ fn mail_servers_that_send_through_adit_are_content_with_what_the_manual_tells() 
     walk(servers::ROWS);
 }
 
+/// As the manual tells of the two.
+#[test]
+fn dma_and_ssmtp_never_log_in_by_plain() {
+    require_servers!();
+    let desk = Desk::new();
+    for name in ["dma", "ssmtp"] {
+        if let Some(why) = missing(&desk, &From::Unpacked(name)) {
+            say_skipped(&format!("{}, {name}", test_name()), &why);
+            return;
+        }
+    }
+    for (program, said) in servers::said_where_plain_is_offered(&desk) {
+        assert!(said[0].starts_with("EHLO"), "{program}: {said:?}");
+        let other = |line: &&String| !line.starts_with("AUTH LOGIN") && *line != "AUTH CRAM-MD5";
+        let unexpected: Vec<_> = said
+            .iter()
+            .filter(|line| line.starts_with("AUTH"))
+            .filter(other)
+            .collect();
+        assert!(unexpected.is_empty(), "{program}: {said:?}");
+        assert!(!said.contains(&"DATA".to_owned()), "{program}: {said:?}");
+    }
+}
+
 #[test]
 fn every_program_of_the_manual_is_run_but_those_it_says_are_not() {
     let mut run: Vec<&str> = [sending::ROWS, fetching::ROWS, servers::ROWS]

@@ -383,7 +383,7 @@ const fn option(name: &'static str, syntax: &'static str, doc: &'static str) -> 
 /// The table of the options of a service.
 #[rustfmt::skip]
 pub(super) static OPTIONS: &[OptionDef] = &[
-    option("accept", "[HOST:]PORT", "address to accept connections on")
+    option("accept", "[HOST:]PORT | /PATH", "address to accept connections on, or a Unix socket")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
     option("acceptAnywhere", "yes | no", "serve TLS below 1.2 on addresses that the internet may reach")
@@ -441,7 +441,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("client", "yes | no", "client mode: the remote side speaks TLS")
         .example("client = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.client = yes_no(value)?)),
-    option("connect", "[HOST:]PORT", "address to connect to")
+    option("connect", "[HOST:]PORT | /PATH", "address to connect to, or a Unix socket")
         .example("connect = pop.example.com:995").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, false, draft.ports)?; draft.service.connect.push(address); Ok(()) }),
     option("curves", "LIST", "groups of the key exchange")

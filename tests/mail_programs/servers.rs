@@ -9,8 +9,10 @@ use nix::unistd::{User, mkfifo};
 
 use super::desk::{Desk, SUBJECT, Try, written};
 use super::{From, Row};
+use crate::support::dialogue::{Lines, Seen};
 use crate::support::mail::{PASSWORD, USER};
 use crate::support::openssl::run;
+use crate::support::peers::Server;
 use crate::support::wait_for;
 
 /// Each program, and how to run it.
@@ -85,20 +87,58 @@ fn alertmanager(desk: &Desk, server: &str, lines: &[String]) -> Try {
 }
 
 fn dma(desk: &Desk, lines: &[String]) -> Try {
+    dma_at(desk, desk.port("smtp"), lines)
+}
+
+fn dma_at(desk: &Desk, port: u16, lines: &[String]) -> Try {
     let own = desk.own();
     own.etc("mailname", "client.test\n");
     own.etc("dma/auth.conf", &format!("{USER}|127.0.0.1:{PASSWORD}\n"));
     own.etc(
         "dma/dma.conf",
         &format!(
-            "SMARTHOST 127.0.0.1\nPORT {}\nAUTHPATH /etc/dma/auth.conf\nMAILNAME client.test\n{}\n",
-            desk.port("smtp"),
+            "SMARTHOST 127.0.0.1\nPORT {port}\nAUTHPATH /etc/dma/auth.conf\nMAILNAME client.test\n{}\n",
             lines.join("\n")
         ),
     );
     own.spool("dma", user("mail"));
     let mut command = own.command(&["dma", "-D", "-f", ADDRESS, ADDRESS]);
     desk.sends(&mut command).within(own)
+}
+
+/// What two programs say to a server that offers PLAIN alone, up to the end of the connection.
+pub fn said_where_plain_is_offered(desk: &Desk) -> [(&'static str, Vec<String>); 2] {
+    ["dma", "ssmtp"].map(|program| {
+        let seen = Seen::default();
+        let server = offering_plain_alone(seen.clone());
+        let attempt = match program {
+            "dma" => dma_at(desk, server.address.port(), &["INSECURE".to_owned()]),
+            _ => ssmtp_at(desk, server.address.port()),
+        };
+        wait_for(&format!("{program}'s end"), || {
+            seen.contains(END).then_some(())
+        });
+        drop(attempt);
+        (program, seen.all())
+    })
+}
+
+const END: &str = "(the end)";
+
+fn offering_plain_alone(seen: Seen) -> Server {
+    Server::start(move |stream| {
+        let mut lines = Lines(stream);
+        lines.send("220 mail.test\r\n");
+        while let Some(line) = lines.line() {
+            lines.send(match line.split(' ').next() {
+                Some("EHLO") => "250-mail.test\r\n250 AUTH PLAIN\r\n",
+                Some("QUIT") => "221 bye\r\n",
+                _ => "504 no such mechanism\r\n",
+            });
+            seen.note(line);
+        }
+        seen.note(END);
+    })
 }
 
 /// As in Debian's package, but with files of its own.
@@ -177,11 +217,14 @@ fn nullmailer(desk: &Desk, _: &[String]) -> Try {
 }
 
 fn ssmtp(desk: &Desk, _: &[String]) -> Try {
+    ssmtp_at(desk, desk.port("smtp"))
+}
+
+fn ssmtp_at(desk: &Desk, port: u16) -> Try {
     let own = desk.own();
     let text = format!(
-        "mailhub=127.0.0.1:{}\nAuthUser={USER}\nAuthPass={PASSWORD}\nFromLineOverride=YES\n\
-         hostname=client.test\n",
-        desk.port("smtp")
+        "mailhub=127.0.0.1:{port}\nAuthUser={USER}\nAuthPass={PASSWORD}\nFromLineOverride=YES\n\
+         hostname=client.test\n"
     );
     own.etc("ssmtp/ssmtp.conf", &text);
     let mut command = own.command(&["ssmtp", &format!("-f{ADDRESS}"), ADDRESS]);

@@ -35,6 +35,7 @@ pub(super) fn page(date: &str) -> String {
     verification(&mut page);
     clients(&mut page);
     old_tls(&mut page);
+    unix_sockets(&mut page);
     cipher_order(&mut page);
     unserved(&mut page);
     super::differences::section(&mut page);
@@ -88,6 +89,16 @@ fn default(option: &OptionDef) -> String {
         .map(|value| format!("`{value}`"))
         .collect();
     quoted.join(", ")
+}
+
+/// What is special about Unix sockets.
+fn unix_sockets(page: &mut Page) {
+    page.section("Servers on Unix sockets");
+    page.text(
+        "Some servers ask a Unix socket for the user at its other end: MariaDB (unix_socket), slapd (EXTERNAL), PostgreSQL (peer). \
+         They learn the user of adit's workers, for every client. `If the workers are root, every client is root to them`: set `setuid`. \
+         slapd also takes such a connection for encrypted (olcLocalSSF, by default 71), however its client came.",
+    );
 }
 
 fn cipher_order(page: &mut Page) {

@@ -211,6 +211,9 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
     },
 ];
 
+/// What two of them demand of the provider.
+const LOGIN: &str = "dma and sSMTP log in by AUTH LOGIN or CRAM-MD5, never by PLAIN, so they cannot log in where a provider offers PLAIN alone.";
+
 /// The section of the manual.
 pub(super) fn section(page: &mut Page) {
     page.section("Mail programs");
@@ -224,8 +227,12 @@ pub(super) fn section(page: &mut Page) {
         "These need no other setting: {}.",
         without_settings()
     ));
+    page.paragraph(LOGIN);
     page.paragraph(
         "LDAP programs that connect by TLS to a server service of adit must name the host as the certificate does, not `ldaps://localhost`: libldap replaces that by the machine's own name.",
+    );
+    page.paragraph(
+        "FTP, MySQL and MariaDB start TLS in ways of their own, which adit does not speak. For MySQL and MariaDB, run an adit at each end, with TLS from the first byte between them. FTP's data connections cannot be relayed.",
     );
     page.subsection("Mail servers behind adit");
     page.text(
@@ -288,7 +295,7 @@ mod tests {
             ));
         }
         text.push_str(&format!(
-            "\nThese need no other setting: {}.\n",
+            "\nThese need no other setting: {}.\n\n{LOGIN}\n",
             without_settings()
         ));
         text
