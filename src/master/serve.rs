@@ -1,43 +1,33 @@
 //! The master's loop: one wait, sockets accepted in batches, children supervised, messages obeyed.
 
+mod accepting;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::socket::MsgFlags;
 
-use super::handoff::Accepted;
-use super::listener::{ACCEPT_BATCH, Listener};
+use super::listener::Listener;
 use super::poll::{Poll, Source};
 use super::reminders::Reminders;
 use super::stall::LIFELESS;
 use super::workers::Workers;
 use super::zygote::News;
 use crate::children;
-use crate::ipc::accept::accept;
 use crate::ipc::channel::{Channel, Cut};
-use crate::ipc::handoff::Connection;
 use crate::ipc::leash::Leash;
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, Heard, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
-use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
 use crate::signals::Signals;
 use crate::worker::group::Group;
 
-/// Batches accepted from one listener before it is closed: as many as the longest backlog holds.
-const LAST_BATCHES: usize = 64;
-/// How long accepting pauses when descriptors run out; as in stunnel.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How often full workers are reported.
-const CAPACITY_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// The shortest and longest interval at which the master checks whether its hand-offs were claimed.
 /// Until then it keeps a descriptor of each, which keeps a closed connection open.
 const CLAIM_TICK: Duration = Duration::from_millis(8);
@@ -191,54 +181,6 @@ impl Serving {
         }
     }
 
-    /// Whether connections to the services of this group are accepted now.
-    fn accepting(&mut self, group: Group) -> bool {
-        let paused = &mut self.paused_until[group.index()];
-        paused.take_if(|until| *until <= Instant::now());
-        let none = self.listeners.is_empty() || !self.announced;
-        if none || paused.is_some() {
-            return false;
-        }
-        if self.workers.at_capacity(group) {
-            self.tell_of_capacity();
-            self.tell_of_pause();
-            self.paused_until[group.index()] = Some(Instant::now() + PAUSE);
-            return false;
-        }
-        self.workers.have_room(group)
-    }
-
-    /// Reports why accepting pauses, at intervals, for as long as all workers are full.
-    fn tell_of_capacity(&mut self) {
-        let now = Instant::now();
-        if self
-            .capacity_told_at
-            .is_some_and(|at| now < at + CAPACITY_TOLD_EVERY)
-        {
-            return;
-        }
-        self.capacity_told_at = Some(now);
-        crate::warning!(
-            self.log,
-            "All workers are full: {} connections, {} in each, as a process may open {} files and needs \
-             two for each connection ({}; or give more `workers`)",
-            self.workers.connections(),
-            self.workers.capacity(),
-            limits::open_files(),
-            limits::RAISE
-        );
-    }
-
-    /// Accepts nothing for a moment.
-    fn pause(&mut self) {
-        self.tell_of_pause();
-        self.paused_until = [Some(Instant::now() + PAUSE); GROUPS.len()];
-    }
-
-    fn tell_of_pause(&self) {
-        crate::warning!(self.log, "Accepting new connections suspended for 1 second");
-    }
-
     fn wait(&mut self, unclaimed: bool) -> io::Result<Vec<Source>> {
         for group in GROUPS {
             let accepting = self.accepting(group);
@@ -246,29 +188,6 @@ impl Serving {
         }
         let timeout = self.timeout(unclaimed);
         self.poll.wait(timeout)
-    }
-
-    /// Polls the listeners of a group, or stops polling them: the kernel's backlog is the queue.
-    fn listen(&mut self, group: Group, accepting: bool) {
-        if accepting == self.listening[group.index()] {
-            return;
-        }
-        self.listening[group.index()] = accepting;
-        for index in 0..self.listeners.len() {
-            let Listener {
-                socket, service, ..
-            } = &self.listeners[index];
-            if self.workers.group(*service) != group {
-                continue;
-            }
-            if !accepting {
-                self.poll.remove(socket);
-            } else if let Err(error) = self.poll.add(socket, Source::Listener(index)) {
-                crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
-                self.pause();
-                return self.listen(group, false);
-            }
-        }
     }
 
     fn timeout(&mut self, unclaimed: bool) -> EpollTimeout {
@@ -300,99 +219,6 @@ impl Serving {
             .as_micros()
             .div_ceil(1000);
         EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
-    }
-
-    /// Accepts from one listener, up to a limit; returns how many there were. The limit starts at one,
-    /// since a call that finds the queue empty costs as much as one that does not, and grows while the
-    /// queue is longer.
-    fn accept_batch(&mut self, index: usize) -> usize {
-        // Another listener of this turn may have run out of descriptors.
-        if self.paused_until.iter().any(Option::is_some) && !self.may_accept(index) {
-            return 0;
-        }
-        // An earlier message of this turn may have ordered a drain, which removes listeners.
-        let Some(listener) = self.listeners.get_mut(index) else {
-            return 0;
-        };
-        let most = listener.most();
-        self.workers.let_go();
-        let taken = self.accept_some(index, most);
-        if let Some(listener) = self.listeners.get_mut(index) {
-            listener.took(taken == most);
-        }
-        taken
-    }
-
-    /// Whether accepting does not pause for this listener.
-    fn may_accept(&self, index: usize) -> bool {
-        let listener = self.listeners.get(index);
-        listener.is_some_and(|listener| {
-            let group = self.workers.group(listener.service);
-            self.paused_until[group.index()].is_none()
-        })
-    }
-
-    fn accept_some(&mut self, index: usize, most: usize) -> usize {
-        for taken in 0..most {
-            let listener = &self.listeners[index];
-            if !self.workers.have_room(self.workers.group(listener.service)) {
-                return taken;
-            }
-            match accept(listener.socket.as_fd()) {
-                Ok((socket, peer)) => {
-                    let connection = Connection {
-                        number: self.connections[0].fetch_add(1, Relaxed),
-                        service: listener.service,
-                        peer,
-                    };
-                    self.workers.assign(Accepted { socket, connection });
-                    self.claim_tick = CLAIM_TICK;
-                }
-                Err(error) => {
-                    self.accept_failed(&error);
-                    return taken;
-                }
-            }
-        }
-        most
-    }
-
-    /// Accepts what is in the backlogs: an address that is no longer configured is about to be closed
-    /// for good, and with it every connection already made there.
-    fn accept_the_rest(&mut self) {
-        if !self.announced {
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            for _ in 0..LAST_BATCHES {
-                if self.accept_some(index, ACCEPT_BATCH) < ACCEPT_BATCH {
-                    break;
-                }
-                self.workers.flush();
-            }
-        }
-    }
-
-    fn accept_failed(&mut self, error: &io::Error) {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => {}
-            // accept(2): network errors of the new connection; others wait behind it.
-            Some(Errno::EPROTO | Errno::EPERM | Errno::ENETDOWN | Errno::EHOSTUNREACH) => {
-                crate::info!(self.log, "accept: {}", log::Reason(error));
-            }
-            errno => {
-                let advice = errno.map(|errno| limits::Advice {
-                    errno,
-                    connections: self.workers.connections(),
-                });
-                let reason = log::Reason(error);
-                match advice {
-                    Some(advice) => crate::error!(self.log, "accept: {reason}{advice}"),
-                    None => crate::error!(self.log, "accept: {reason}"),
-                }
-                self.pause();
-            }
-        }
     }
 
     fn reap(&mut self) {

@@ -1,6 +1,9 @@
 //! Forks the workers, gives each its sockets, and replaces one that has died, at once the
 //! first time and with back-off when workers die fast.
 
+mod assigning;
+mod starting;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -11,10 +14,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::balance::least_loaded;
 use super::handoff::{Accepted, HandOff};
-use super::poll::{Poll, Source};
-use super::slot::{Ordered, Running, Slot};
+use super::poll::Poll;
+use super::slot::{Running, Slot};
 use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use super::zygote::Zygote;
 use crate::children::BackOff;
@@ -23,12 +25,9 @@ use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{Heard, ToWorker, say_now};
-use crate::jail::Jailed;
 use crate::log::Log;
-use crate::process::{self, OneThread};
 use crate::relay::ServiceContext;
-use crate::step::NameStep;
-use crate::worker::{self, group::Group};
+use crate::worker::group::Group;
 
 /// How long a worker may take to exit once it was told to end every connection.
 const CUT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -123,128 +122,6 @@ impl Workers {
     /// What the master polls: workers' messages, and other sources.
     pub(crate) fn poll(&self) -> Rc<Poll> {
         Rc::clone(&self.config.poll)
-    }
-
-    /// Starts every worker that is due.
-    ///
-    /// # Errors
-    /// No process or descriptor is available; it is tried again later.
-    pub(crate) fn start_due(&mut self, jailed: &Jailed) -> io::Result<()> {
-        let now = Instant::now();
-        for index in 0..self.slots.len() {
-            if self.slots[index].start_at.is_some_and(|at| at <= now) {
-                self.slots[index].start_at = Some(now + Duration::from_secs(1));
-                self.start(index, jailed)?;
-                self.slots[index].start_at = None;
-            }
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, index: usize, jailed: &Jailed) -> io::Result<()> {
-        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
-        let (sockets, their_sockets) = Channel::pair().step("socketpair(2)")?;
-        self.config.scoreboard.clear_active(index);
-        if self.slots[index].group == Group::Old {
-            return self.order(index, [&theirs, &their_sockets], ours, sockets);
-        }
-        let pid = self.fork_modern(index, theirs, their_sockets, jailed)?;
-        self.started(index, pid, ours, sockets)
-    }
-
-    /// A worker runs.
-    fn started(
-        &mut self,
-        index: usize,
-        pid: Pid,
-        channel: Channel,
-        sockets: Channel,
-    ) -> io::Result<()> {
-        let name = self.slots[index].group.worker();
-        crate::debug!(self.config.log, "{name} {index} started (PID {pid})");
-        self.config.poll.add(&channel, Source::Worker(index))?;
-        self.slots[index].process = Some(Running {
-            pid,
-            channel,
-            sockets,
-            since: Instant::now(),
-            ready: false,
-            draining: false,
-            hung_up: None,
-            full: false,
-        });
-        Ok(())
-    }
-
-    fn fork_modern(
-        &self,
-        index: usize,
-        theirs: Channel,
-        their_sockets: Channel,
-        jailed: &Jailed,
-    ) -> io::Result<Pid> {
-        let start = worker::Start {
-            index,
-            group: Group::Modern,
-            generation: self.config.generation,
-            services: self.config.services.clone(),
-            scoreboard: self.config.scoreboard.clone(),
-            master: theirs,
-            sockets: their_sockets,
-            leash: self.config.leash.try_clone()?,
-            helpers: self.introduce_all(),
-            threads: self.config.threads,
-            drain_timeout: self.config.drain_timeout,
-            log: self.config.log,
-        };
-        process::spawn(&OneThread::prove()?, |fresh| {
-            worker::run(start, fresh, jailed)
-        })
-    }
-
-    /// Has the zygote fork an old worker.
-    fn order(
-        &mut self,
-        index: usize,
-        theirs: [&Channel; 2],
-        channel: Channel,
-        sockets: Channel,
-    ) -> io::Result<()> {
-        let helpers = self.introduce_all();
-        let Some(zygote) = &mut self.config.zygote else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        let order = zygote.order(index, theirs.map(AsFd::as_fd), &helpers)?;
-        self.slots[index].ordered = Some(Ordered {
-            order,
-            channel,
-            sockets,
-            at: Instant::now(),
-        });
-        Ok(())
-    }
-
-    /// The zygote has forked the worker of this order. One that is not awaited any more finds its channels
-    /// closed, and ends.
-    pub(super) fn forked(&mut self, order: u64, pid: Pid) -> io::Result<()> {
-        match self.take_ordered(order) {
-            Some((index, ordered)) => self.started(index, pid, ordered.channel, ordered.sockets),
-            None => Ok(()),
-        }
-    }
-
-    /// The zygote could not fork the worker of this order; it is tried again.
-    pub(super) fn not_forked(&mut self, order: u64, reason: &str) {
-        if let Some((index, _)) = self.take_ordered(order) {
-            crate::error!(self.config.log, "A worker cannot be started: {reason}");
-            self.slots[index].start_at = Some(Instant::now() + Duration::from_secs(1));
-        }
-    }
-
-    fn take_ordered(&mut self, order: u64) -> Option<(usize, Ordered)> {
-        let is_it = |slot: &Slot| slot.ordered.as_ref().is_some_and(|one| one.order == order);
-        let index = self.slots.iter().position(is_it)?;
-        Some((index, self.slots[index].ordered.take()?))
     }
 
     /// When the zygote must have answered, or told of a death; else the master ends, and the next one has another.
@@ -347,102 +224,6 @@ impl Workers {
     pub(crate) fn none_left(&self) -> bool {
         let none = |slot: &Slot| slot.process.is_none() && slot.ordered.is_none();
         self.slots.iter().all(none)
-    }
-
-    /// A worker's load: what it has claimed and not finished, and what it has yet to claim.
-    fn load(&self, index: usize) -> usize {
-        let active = self.config.scoreboard.worker(index).active().load(Relaxed);
-        // The worker itself writes this count.
-        (active as usize).saturating_add(self.slots[index].queue.unclaimed())
-    }
-
-    fn takes(&self, index: usize) -> bool {
-        let slot = &self.slots[index];
-        !slot.stall.revoked && slot.process.as_ref().is_some_and(Running::takes)
-    }
-
-    /// Whether connections without a worker can only be served by one of this group that has yet to start.
-    fn unservable(&self, group: Group) -> bool {
-        let waits = |accepted: &Accepted| self.group(accepted.connection.service) == group;
-        self.unassigned.iter().any(waits)
-            && !(0..self.slots.len())
-                .any(|index| self.slots[index].group == group && self.takes(index))
-    }
-
-    /// The worker of a group that gets the next connection: one of the least busy that have room.
-    fn least_busy(&self, group: Group, returns: bool) -> Option<usize> {
-        let loads = (0..self.slots.len())
-            .filter(|&index| {
-                let slot = &self.slots[index];
-                slot.group == group && self.takes(index) && !slot.queue.is_stuck()
-            })
-            .map(|index| (index, self.load(index)))
-            .filter(|(_, load)| *load < self.config.capacity);
-        least_loaded(loads, returns)
-    }
-
-    /// Whether a worker of this group has room for another connection now.
-    pub(crate) fn have_room(&self, group: Group) -> bool {
-        let waits = |accepted: &Accepted| self.group(accepted.connection.service) == group;
-        !self.unassigned.iter().any(waits) && self.least_busy(group, false).is_some()
-    }
-
-    /// Whether every running worker of this group is at its limit of sessions.
-    pub(crate) fn at_capacity(&self, group: Group) -> bool {
-        let mut running = (0..self.slots.len())
-            .filter(|&index| self.slots[index].group == group && self.takes(index))
-            .peekable();
-        running.peek().is_some() && running.all(|index| self.load(index) >= self.config.capacity)
-    }
-
-    /// Connections in all workers, including those on their way there.
-    pub(crate) fn connections(&self) -> u64 {
-        (0..self.slots.len())
-            .map(|index| self.load(index) as u64)
-            .sum()
-    }
-
-    /// The most connections of one worker.
-    pub(crate) fn capacity(&self) -> usize {
-        self.config.capacity
-    }
-
-    /// Gives a connection to the least busy worker; [`Workers::flush`] sends it.
-    pub(crate) fn assign(&mut self, accepted: Accepted) {
-        // In client mode each worker has sessions of its own with the server; adit's own tickets work
-        // in all workers.
-        let service = self.config.services.get(accepted.connection.service);
-        let returns = service.is_some_and(|service| service.config.client);
-        match self.least_busy(self.group(accepted.connection.service), returns) {
-            Some(index) => self.slots[index].queue.push(accepted),
-            None => self.unassigned.push(accepted),
-        }
-    }
-
-    /// Releases what was claimed, which until then counts twice, as waiting and as active.
-    pub(crate) fn let_go(&mut self) {
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            let row = self.config.scoreboard.worker(index);
-            slot.queue.claim(row.last_claimed());
-        }
-    }
-
-    /// Sends what was assigned and releases what was claimed. Returns whether anything is unclaimed.
-    pub(crate) fn flush(&mut self) -> bool {
-        for accepted in std::mem::take(&mut self.unassigned) {
-            self.assign(accepted);
-        }
-        self.let_go();
-        let mut unclaimed = !self.unassigned.is_empty();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if let Some(running) = &mut slot.process {
-                // A dead worker is noticed by its end of file; its sockets stay here.
-                let _ = slot.queue.flush(&running.sockets);
-                running.poll_for_room(slot.queue.waits_for_room(), index, &self.config.poll);
-            }
-            unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
-        }
-        unclaimed
     }
 
     /// Checks for workers that have been sent something and are stalled.
