@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
-use super::wire::PATIENCE;
+use super::wire::IO_TIMEOUT;
 
 /// A request, which a web server understands too. It is its own answer here, and the greeting.
 pub const MESSAGE: &[u8; 64] =
@@ -112,7 +112,7 @@ fn serve(
     shakes: &Shakes,
 ) -> io::Result<()> {
     socket.set_nodelay(!manner.nagle)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(IO_TIMEOUT))?;
     let Some(config) = tls else {
         return talk(&mut socket, manner);
     };

@@ -25,7 +25,7 @@ const WARM: usize = 5;
 /// Messages a second where the proxies are not kept busy, over all connections.
 const PACE: f64 = 2000.0;
 /// How long nothing may come back.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ECHO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How messages are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Crew {
         }
         let mut events = Events::new();
         while times.len() < messages {
-            let mut timeout = PATIENCE;
+            let mut timeout = ECHO_TIMEOUT;
             if pace == Pace::Calm && begun < messages {
                 let due = start + Duration::from_secs_f64(begun as f64 / PACE);
                 timeout = due.saturating_duration_since(Instant::now());
@@ -145,7 +145,7 @@ impl Crew {
             }
             events.clear();
             let some = self.poller.wait(&mut events, Some(timeout))?;
-            if some == 0 && timeout == PATIENCE {
+            if some == 0 && timeout == ECHO_TIMEOUT {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "an echo does not come back",

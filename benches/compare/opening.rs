@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 use super::answerer::MESSAGE;
 use super::pki::HOST;
-use super::wire::PATIENCE;
+use super::wire::IO_TIMEOUT;
 
 /// Bytes of a TLS record's header.
 const HEADER: usize = 5;
@@ -39,7 +39,7 @@ impl Opening {
         let start = Instant::now();
         let socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(!self.nagle)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(IO_TIMEOUT))?;
         match &self.tls {
             None => self.plain(socket, start).map(|time| (time, false)),
             Some(config) => self.encrypted(config, socket, start),

@@ -25,7 +25,7 @@ use super::pki::{HOST, Identity, Pki};
 use super::rows::{Row, Version};
 
 /// Nothing that is waited for takes longer.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const IO_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What an end found to have been agreed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,8 +96,8 @@ pub enum Wire {
 
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))
+    socket.set_read_timeout(Some(IO_TIMEOUT))?;
+    socket.set_write_timeout(Some(IO_TIMEOUT))
 }
 
 impl Wire {

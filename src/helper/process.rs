@@ -18,7 +18,6 @@ use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::step::NameStep;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Helper {
     /// Its process, until it was reaped: then the number may be another's.

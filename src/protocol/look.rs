@@ -17,7 +17,6 @@ pub(super) enum Then {
     Dialogue(Box<dyn Dialogue>),
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Look {
     wait: Duration,

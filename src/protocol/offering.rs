@@ -12,7 +12,6 @@ use super::opening::Mail;
 use super::script::State;
 use super::{AHEAD_MAX, COMMANDS_MAX, ProtocolError, Side, look};
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Offering {
     protocol: Mail,

@@ -21,7 +21,6 @@ const MOST: usize = 64;
 /// The longest of [`GREETINGS`].
 const GREETING: usize = 10;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) enum Offers {
     /// The server has sent only this much of a greeting, which was passed on.

@@ -86,7 +86,6 @@ enum State {
     Over,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Server {
     input: Input,

@@ -25,7 +25,6 @@ use nix::errno::Errno;
 /// How long to leave a Unix listener with a full queue alone.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Connecting {
     stage: Stage,

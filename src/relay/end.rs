@@ -57,7 +57,6 @@ pub(crate) enum Received {
     Eof,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct End {
     socket: OwnedFd,

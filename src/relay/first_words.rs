@@ -6,7 +6,6 @@ use std::ops::Range;
 use crate::config::Service;
 use crate::protocol::{Offers, Opening, OwnTls};
 
-/// See the module.
 #[derive(Debug)]
 pub(super) enum FirstWords {
     /// Client mode: inspecting what the local client says.

@@ -22,7 +22,6 @@ const MOST: usize = 512 * 1024;
 /// Reads in a step before others have their turn.
 const READS: usize = 8;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Handshaking {
     side: Side,

@@ -21,7 +21,6 @@ enum Entry {
     Asked { id: u64, host: String, port: u16 },
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     entries: Vec<Entry>,

@@ -35,7 +35,6 @@ const LAST_DATA: Duration = Duration::from_secs(5);
 /// TIMEOUTclose.
 const ANSWER: Duration = Duration::from_mins(1);
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Pump {
     active: Instant,

@@ -13,7 +13,6 @@ use super::{ServiceContext, Upstream};
 use crate::helper::NameClient;
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Resources {
     /// The services, by index.

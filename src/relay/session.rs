@@ -121,7 +121,6 @@ fn turn<S, P>(next: Next<S>, place: &mut P, wrap: impl FnOnce(S) -> P) -> Turn {
     }
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
     common: Common,

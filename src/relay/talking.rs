@@ -29,7 +29,6 @@ const READS: usize = 8;
 
 const SIDES: [Side; 2] = [Side::Front, Side::Back];
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Talking {
     dialogue: Box<dyn Dialogue>,

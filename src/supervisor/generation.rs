@@ -24,7 +24,6 @@ use crate::step::NameStep;
 use crate::tls::Resumption;
 use crate::worker::group;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Generation {
     /// Counted from 1, by master started.

@@ -77,7 +77,6 @@ impl Start<'_> {
     }
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Helpers {
     by_kind: BTreeMap<Kind, Place>,

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use crate::ipc::wait::wait;
 
 /// systemd answers at once, or is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where it is; not PATH, since root runs it.
 const SYSTEMCTL: [&str; 2] = ["/usr/bin/systemctl", "/bin/systemctl"];
 
@@ -110,15 +110,15 @@ fn ask(arguments: &[&str]) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let said = read_within(&mut child, PATIENCE);
+    let said = read_within(&mut child, ANSWER_TIMEOUT);
     // Ended by then, or to be ended.
     let _ = child.kill();
     let ended = child.wait().ok()?;
     said.filter(|_| ended.success())
 }
 
-fn read_within(child: &mut Child, patience: Duration) -> Option<String> {
-    let end = Instant::now() + patience;
+fn read_within(child: &mut Child, timeout: Duration) -> Option<String> {
+    let end = Instant::now() + timeout;
     let mut stdout = child.stdout.take()?;
     let (mut said, mut piece) = (Vec::new(), [0; 256]);
     loop {

@@ -24,7 +24,6 @@ use crate::ipc::words::Accept;
 /// local user may ask on loopback.
 const UMASK: Mode = Mode::from_bits_truncate(0o111);
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     socket: OwnedFd,

@@ -52,10 +52,10 @@ impl Notifier {
     }
 
     /// The end has begun, and takes this long at most.
-    pub(super) fn stopping(&self, patience: Duration) {
-        let patience = patience.as_micros();
+    pub(super) fn stopping(&self, timeout: Duration) {
+        let timeout = timeout.as_micros();
         self.say(&format!(
-            "STOPPING=1\nEXTEND_TIMEOUT_USEC={patience}\nSTATUS=Waiting for connections to end"
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC={timeout}\nSTATUS=Waiting for connections to end"
         ));
     }
 

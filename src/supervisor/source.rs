@@ -5,7 +5,6 @@ use crate::sys::watch::{self, Interest};
 /// Waiting for it.
 pub(super) type Waiting = watch::Watch<Source>;
 
-/// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// The signal pipe.

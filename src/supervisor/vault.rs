@@ -21,7 +21,6 @@ pub(super) const SIZE: NonZeroUsize = NonZeroUsize::new(16384).unwrap();
 /// Before each stands its length.
 const HEAD: usize = size_of::<u16>();
 
-/// See the module.
 pub(super) struct Vault {
     /// `None`: there are no pass phrases.
     page: Option<Page>,

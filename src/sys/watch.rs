@@ -51,7 +51,7 @@ pub(crate) trait Source: Copy {
     fn interest(self) -> Interest;
 }
 
-/// See the module. Level-triggered: what was not dealt with comes again.
+/// Level-triggered: what was not dealt with comes again.
 pub(crate) struct Watch<S> {
     poller: Poller,
     events: RefCell<Events>,

@@ -9,7 +9,7 @@ use crate::cli::listener::{canonical, is_passing, take_leave};
 use crate::log::Reason;
 
 /// How long a browser may be silent.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest request that is read, in bytes.
 const MAX_REQUEST: usize = 16 * 1024;
 
@@ -67,8 +67,8 @@ pub(super) fn hand_out(
 }
 
 fn answer(mut stream: TcpStream, certificate: &[u8]) -> io::Result<Answer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(CLIENT_TIMEOUT))?;
+    stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let (mut request, mut scratch) = (Vec::new(), [0; 2048]);
     let answer = loop {
         match judged(&request) {

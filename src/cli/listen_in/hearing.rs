@@ -11,7 +11,7 @@ use crate::tls::hello::{self, Fault, Hello, Reading};
 const MOMENT: Duration = Duration::from_secs(1);
 /// How long it may be silent in the middle of a hello, or between commands: old machines take a second
 /// or two to make random numbers.
-const PATIENCE: Duration = Duration::from_secs(15);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// As much as decides what was said first, where it is not TLS.
 const FIRST_WORDS: usize = 64;
 /// The longest line of a dialogue, in bytes.
@@ -149,7 +149,7 @@ impl Hearing {
         match self.stage {
             Stage::First if self.input.is_empty() => MOMENT,
             Stage::First if hello::read(&self.input) == Reading::NotTls => MOMENT,
-            _ => PATIENCE,
+            _ => SILENCE_TIMEOUT,
         }
     }
 

@@ -34,7 +34,7 @@ const WAITERS: usize = 65_536;
 /// Requests taken from one client before the next has its turn.
 const TURN: usize = 64;
 /// How long a client that does not read may hold a thread, in milliseconds.
-const PATIENCE: u16 = 1000;
+const WRITE_TIMEOUT_MS: u16 = 1000;
 
 /// Answers clients until none is left that could ask.
 ///
@@ -270,7 +270,7 @@ fn answer(client: &Client, answer: &Answer) -> bool {
             Err(Errno::EINTR) => (),
             Err(Errno::EAGAIN) => {
                 let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
-                if !matches!(poll(&mut fds, PollTimeout::from(PATIENCE)), Ok(1..)) {
+                if !matches!(poll(&mut fds, PollTimeout::from(WRITE_TIMEOUT_MS)), Ok(1..)) {
                     return false;
                 }
             }

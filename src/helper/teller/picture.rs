@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipc::scoreboard::Counts;
 
-/// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Picture {

@@ -25,7 +25,7 @@ use crate::sys::watch::{self, Interest, Watch};
 /// Clients at a time.
 const MAX_CLIENTS: usize = 32;
 /// How long a client may take for its request, and again for its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what a client goes on to send is thrown away: closed before, its answer would be lost.
 const LINGERING: Duration = Duration::from_secs(1);
 /// How long to accept no client when descriptors run out.
@@ -284,7 +284,7 @@ impl Client {
         Client {
             socket,
             stage: Stage::Asking(Vec::new()),
-            deadline: Instant::now() + PATIENCE,
+            deadline: Instant::now() + REQUEST_TIMEOUT,
         }
     }
 
@@ -308,7 +308,7 @@ impl Client {
                             Progress::Request(request) => known.answer(&request),
                             Progress::Refused(status) => refusal(status, false),
                         };
-                        self.deadline = Instant::now() + PATIENCE;
+                        self.deadline = Instant::now() + REQUEST_TIMEOUT;
                         self.stage = Stage::Answering(answer, 0);
                         continue;
                     }

@@ -10,7 +10,7 @@ use crate::ipc::words::FromMaster;
 
 /// How long a master may take to end once it was told to end every connection: longer than it
 /// waits for its workers.
-pub(super) const CUT_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const CUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far a generation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Decider {
         let Some(life) = self.generations.get(number) else {
             return;
         };
-        let until = life.drain_timeout().map(|patience| turn.after(patience));
+        let until = life.drain_timeout().map(|timeout| turn.after(timeout));
         self.enter(number, State::Draining, until);
         turn.order(Order::Drain(number));
     }
@@ -139,7 +139,7 @@ impl Decider {
     /// Has a master end everything.
     pub(super) fn cut(&mut self, number: u64, turn: &mut Turn) {
         if self.generations.get(number).is_some() {
-            self.enter(number, State::Ending, Some(turn.after(CUT_PATIENCE)));
+            self.enter(number, State::Ending, Some(turn.after(CUT_TIMEOUT)));
             turn.order(Order::Cut(number));
         }
     }
@@ -147,7 +147,7 @@ impl Decider {
     /// Ends a master that does not hear. Its workers let their connections end, and go.
     pub(super) fn kill(&mut self, number: u64, turn: &mut Turn) {
         if self.generations.get(number).is_some() {
-            self.enter(number, State::Ending, Some(turn.after(CUT_PATIENCE)));
+            self.enter(number, State::Ending, Some(turn.after(CUT_TIMEOUT)));
             turn.order(Order::Kill(number));
         }
     }

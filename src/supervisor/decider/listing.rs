@@ -9,7 +9,7 @@ use super::note::Note;
 use super::{Decider, Order, Turn};
 
 /// How long masters may take to list their connections.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const LISTING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A list of connections being put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Decider {
             .in_state(&[State::Serving, State::Draining]);
         asked.iter().for_each(|n| turn.order(Order::List(*n)));
         turn.order(Order::ListOrphans);
-        self.due.set(Due::Listing, turn.after(PATIENCE));
+        self.due.set(Due::Listing, turn.after(LISTING_TIMEOUT));
         self.listing = Some(Listing {
             waiting: asked.into_iter().collect(),
             count: 0,

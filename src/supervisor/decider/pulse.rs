@@ -10,7 +10,7 @@ use super::note::Note;
 use super::{Decider, Order, Turn};
 
 /// How long a master may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Woken so much later than wanted, this process was stopped itself, or the machine slept: then nothing
 /// is known of the master.
 const LATE: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ impl Decider {
             // One that is not there, or whose queue is full, does not answer either.
             turn.order(Order::Ask(generation));
             self.asked = Some(Asked { generation });
-            self.due.set(Due::Answer, turn.after(PATIENCE));
+            self.due.set(Due::Answer, turn.after(ANSWER_TIMEOUT));
         }
     }
 
@@ -54,7 +54,7 @@ impl Decider {
     /// Kills a master that does not answer; its death has another started.
     pub(super) fn answer_timed_out(&mut self, at: Instant, turn: &mut Turn) {
         if turn.now.duration_since(at) > LATE {
-            self.due.set(Due::Answer, turn.after(PATIENCE));
+            self.due.set(Due::Answer, turn.after(ANSWER_TIMEOUT));
             return;
         }
         let Some(Asked { generation: number }) = self.asked.take() else {

@@ -14,13 +14,13 @@ use super::{Binary, Decider, Master, Order, Rehearsed, Turn, Why};
 use crate::ipc::words::Accept;
 
 /// How long a new binary may rehearse: longer than names may take to resolve.
-pub(super) const REHEARSAL_PATIENCE: Duration = Duration::from_secs(45);
+pub(super) const REHEARSAL_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long a candidate may load: keys, and names that do not resolve.
-pub(super) const LOAD_PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long it may take to enter the jail and start workers.
-pub(super) const START_PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long an old master may take to accept no more, once it was told.
-pub(super) const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause before a dead master's replacement that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
@@ -89,15 +89,15 @@ impl Decider {
 
     pub(super) fn rehearsing(&mut self, turn: &mut Turn) {
         self.rehearsal = Some(Rehearsal::Running);
-        let patience = turn.after(REHEARSAL_PATIENCE);
-        self.due.set(Due::Rehearsal, patience);
+        let deadline = turn.after(REHEARSAL_TIMEOUT);
+        self.due.set(Due::Rehearsal, deadline);
     }
 
     pub(super) fn rehearsal_timed_out(&mut self, turn: &mut Turn) {
         // Its death says the rest.
         turn.order(Order::KillRehearsal);
-        let patience = turn.after(REHEARSAL_PATIENCE);
-        self.due.set(Due::Rehearsal, patience);
+        let deadline = turn.after(REHEARSAL_TIMEOUT);
+        self.due.set(Due::Rehearsal, deadline);
     }
 
     pub(super) fn rehearsed(&mut self, how: Rehearsed, turn: &mut Turn) {
@@ -162,7 +162,7 @@ impl Decider {
     pub(super) fn started(&mut self, number: u64, master: Master, turn: &mut Turn) {
         let life = Life::new(master, State::Loading, turn.now);
         self.generations.add(number, life);
-        self.enter(number, State::Loading, Some(turn.after(LOAD_PATIENCE)));
+        self.enter(number, State::Loading, Some(turn.after(LOAD_TIMEOUT)));
     }
 
     /// The candidate has read everything: bind what is new and pass it the listeners.
@@ -173,7 +173,7 @@ impl Decider {
         if why != Why::Replace {
             turn.log(Note::Loaded(why));
         }
-        self.enter(number, State::Starting, Some(turn.after(START_PATIENCE)));
+        self.enter(number, State::Starting, Some(turn.after(START_TIMEOUT)));
         turn.order(Order::Listen(number, accept));
     }
 
@@ -231,7 +231,7 @@ impl Decider {
             waiting.extend(&overtaken.waiting);
         }
         self.finish_handover(turn);
-        self.due.set(Due::Handover, turn.after(HANDOVER_PATIENCE));
+        self.due.set(Due::Handover, turn.after(HANDOVER_TIMEOUT));
         self.handover = Some(Handover {
             waiting,
             number,
@@ -255,7 +255,7 @@ impl Decider {
             return;
         };
         let waiting: Vec<u64> = handover.waiting.iter().copied().collect();
-        self.due.set(Due::Handover, turn.after(HANDOVER_PATIENCE));
+        self.due.set(Due::Handover, turn.after(HANDOVER_TIMEOUT));
         for number in waiting {
             turn.log(Note::GoesOnAccepting(number));
             self.kill(number, turn);

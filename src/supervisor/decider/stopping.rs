@@ -8,7 +8,7 @@ use super::note::Note;
 use super::{Decider, Order, Turn};
 
 /// How long masters may take to end after their connections were cut.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Stopping under way.
 #[derive(Debug)]
@@ -22,11 +22,11 @@ impl Decider {
     /// A signal to end: connections have `drainTimeout`, or none; a second signal cuts them.
     pub(super) fn stop(&mut self, signal: &'static str, turn: &mut Turn) {
         turn.log(Note::Stopping(signal));
-        let patience = match (&self.stopping, self.drain_timeout) {
+        let timeout = match (&self.stopping, self.drain_timeout) {
             (None, Some(drain)) => drain,
             _ => Duration::ZERO,
         };
-        self.end_all(0, patience, turn);
+        self.end_all(0, timeout, turn);
     }
 
     /// The first generation failed: nothing serves, so nothing is left to do.
@@ -47,9 +47,9 @@ impl Decider {
         }
         turn.order(Order::CloseListeners);
         // Twice, so that the manager is not the first to lose it.
-        turn.order(Order::TellStopping(drain + 2 * PATIENCE));
+        turn.order(Order::TellStopping(drain + 2 * STOP_TIMEOUT));
         // A second signal shortens the wait; it never makes it longer.
-        let until = turn.after(drain + PATIENCE);
+        let until = turn.after(drain + STOP_TIMEOUT);
         let until = self.due.of(Due::Stopping).map_or(until, |at| at.min(until));
         self.due.set(Due::Stopping, until);
         self.stopping = Some(Stopping { status, drains });

@@ -65,7 +65,7 @@ impl Supervisor {
             Order::Log(note) => self.write(&note),
             Order::Reloading => self.notifier.reloading(),
             Order::Ready(text) => self.notifier.ready(&text),
-            Order::TellStopping(patience) => self.notifier.stopping(patience),
+            Order::TellStopping(timeout) => self.notifier.stopping(timeout),
             Order::FeedWatchdog => self.notifier.feed_watchdog(),
             Order::ReleaseStarter => self.release_starter(),
             // The end.

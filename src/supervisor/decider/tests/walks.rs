@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::helper::Kind;
 use crate::ipc::words::{Accept, FromMaster};
 use crate::supervisor::decider::note::Note;
-use crate::supervisor::decider::reload::{HANDOVER_PATIENCE, LOAD_PATIENCE};
+use crate::supervisor::decider::reload::{HANDOVER_TIMEOUT, LOAD_TIMEOUT};
 use crate::supervisor::decider::{Binary, Decider, Event, Master, Order, Orphaned, Rehearsed, Why};
 
 /// A decider, and its clock.
@@ -143,7 +143,7 @@ fn a_candidate_that_hangs_is_killed_at_once() {
     let mut expected = vec![Order::Log(Note::TooSlow(2)), Order::RollBack, Order::Cut(2)];
     expected.extend(refused());
     expected.push(Order::Kill(2));
-    assert_eq!(walk.after(LOAD_PATIENCE), expected);
+    assert_eq!(walk.after(LOAD_TIMEOUT), expected);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn an_old_master_that_goes_on_accepting_is_killed() {
     walk.listens(2);
     walk.said(2, FromMaster::Serving);
     assert_eq!(
-        walk.after(HANDOVER_PATIENCE),
+        walk.after(HANDOVER_TIMEOUT),
         [Order::Log(Note::GoesOnAccepting(1)), Order::Kill(1)]
     );
 }
