@@ -632,4 +632,19 @@ fn the_manual_lists_as_stunnels_only_what_stunnel_has() {
     }
     let own = options_in_manual("OPTIONS OF ADIT");
     assert!(own.iter().all(|name| !stunnel.contains(&name.as_str())));
+
+    // Of those that are served, each of adit's own is called so.
+    let (_, page) = run(&["man", "adit.conf.5"]);
+    let sections = page.split(".SH ").filter(|text| {
+        text.starts_with("GLOBAL OPTIONS") || text.starts_with("OPTIONS OF A SERVICE")
+    });
+    let mut told = 0;
+    for text in sections.flat_map(|section| section.split(".TP\n").skip(1)) {
+        let name = text.split("\\f").nth(1).expect("a name in bold");
+        let (name, own) = (&name[1..], text.contains("stunnel has no such option"));
+        let known = stunnel.contains(&name) || NOT_HERE.contains(&name);
+        assert_eq!(known, !own, "{name}: {text}");
+        told += 1;
+    }
+    assert!(told > 50, "{told}");
 }

@@ -326,6 +326,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "auto | yes | no",
         "ChaCha20 before AES in services that name no ciphers; `auto`: without AES instructions",
     )
+    .own()
     .example("preferChaCha20 = yes")
     .defaults(&["auto"])
     .global(|global, value| {
