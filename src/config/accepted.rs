@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
+use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
 use super::option::{Fault, given, one_of, yes_no};
-use super::service::{self, Draft, PeerVerification, Protocol, Service, TlsOptions, TlsVersion};
+use super::service::{Draft, PeerVerification, Service, TlsOptions, TlsVersion};
 use super::tls_options::version_name;
 use super::versions::LOWEST;
 
@@ -149,9 +150,9 @@ pub(super) fn set_ciphers(draft: &mut Draft, value: &str) -> Result<(), Fault> {
 /// `acceptProtocol`
 pub(super) fn set_protocol(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     // No misspelling of another one.
-    let other = match service::protocol(value) {
+    let other = match dialogue::protocol(value) {
         Ok(known) => MailProtocol::of(known).is_none(),
-        Err(_) => service::not_yet(value),
+        Err(_) => dialogue::not_yet(value),
     };
     if other {
         let fault = Fault::new(format!("adit does not serve `acceptProtocol = {value}`"));

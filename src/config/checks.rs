@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::accepted;
 use super::diagnostic::Severity;
+use super::dialogue::Protocol;
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
 use super::psk;
 use super::server_name;
-use super::service::{Draft, Failover, Protocol, Service};
+use super::service::{Draft, Failover, Service};
 use super::tls_options::TlsFlags;
 use super::versions;
 

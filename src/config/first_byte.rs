@@ -1,8 +1,8 @@
 //! Ports whose servers speak TLS from the first byte, and ports whose servers begin in plain: what
 //! `protocol` says must fit, or both sides wait for the other, and the log shows a timeout only.
 
+use super::dialogue::{Protocol, not_yet};
 use super::option::Fault;
-use super::service::{Protocol, not_yet};
 
 /// A protocol's port that begins in plain, and the one that is TLS from the first byte.
 const PAIRS: &[(&str, &[u16], Option<u16>)] = &[

@@ -1,8 +1,9 @@
 //! Options that adit does not serve, where they ask for nothing: `retry` without `exec`, a session
 //! cache no larger than adit's own. stunnel takes such lines, and files have them.
 
+use super::dialogue::Protocol;
 use super::option::{Fault, number, yes_no};
-use super::service::{Draft, Protocol};
+use super::service::Draft;
 
 /// Says what a line comes to in a service that is read to its end: a note where it asks for
 /// nothing, an error where its value is wrong. `None`: it asks for what adit does not serve.

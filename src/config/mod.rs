@@ -12,6 +12,7 @@ mod assemble;
 mod checks;
 mod control;
 mod diagnostic;
+mod dialogue;
 mod endpoint;
 mod first_byte;
 mod global;
@@ -35,6 +36,7 @@ mod tests;
 
 pub(crate) use accepted::{Beginning, MailProtocol, Reception};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
+pub(crate) use dialogue::Protocol;
 pub(crate) use endpoint::{Endpoint, accept_address};
 pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};
 #[cfg(fuzzing)]
@@ -44,8 +46,7 @@ pub(crate) use metrics::MetricsAddress;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
 pub(crate) use psk::SUITES as PSK_SUITES;
 pub(crate) use service::{
-    Failover, LogId, PeerVerification, Protocol, SecurityLevel, Service, Timeouts, TlsOptions,
-    TlsVersion,
+    Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,
 };
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use tls_options::tls_option_names;

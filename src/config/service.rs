@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::accepted::{self, AcceptTls, Beginning};
+use super::dialogue::{Protocol, protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
@@ -32,16 +33,6 @@ pub(crate) enum LogId {
     Thread,
     /// The worker's process id.
     Process,
-}
-
-/// `protocol = ...`: what is said in plain before TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Smtp,
-    Pop3,
-    Imap,
-    Nntp,
-    Socks,
 }
 
 /// A TLS protocol version adit can speak.
@@ -547,42 +538,3 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("verifyServer = yes").defaults(&["no"]).own()
         .service(|draft, value| store!(draft.tls.verification.server = yes_no(value)?)),
 ];
-
-/// stunnel's protocols that are still to be built.
-pub(super) const PROTOCOLS_NOT_YET: &[&str] = &[
-    "ldap",
-    "pgsql",
-    "cifs",
-    "connect",
-    "proxy",
-    "capwin",
-    "capwinctrl",
-];
-
-/// Whether it is one of them.
-pub(super) fn not_yet(protocol: &str) -> bool {
-    PROTOCOLS_NOT_YET
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(protocol))
-}
-
-pub(super) fn protocol(value: &str) -> Result<Protocol, Fault> {
-    let served = [
-        ("smtp", Protocol::Smtp),
-        ("pop3", Protocol::Pop3),
-        ("imap", Protocol::Imap),
-        ("nntp", Protocol::Nntp),
-        ("socks", Protocol::Socks),
-    ];
-    if not_yet(value) {
-        let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
-        return Err(fault.help("smtp, pop3, imap, nntp and socks are served"));
-    }
-    one_of(value, &served).map_err(|fault| Fault {
-        text: format!("Protocol not supported: `{value}` is not known"),
-        help: fault
-            .help
-            .or(Some("smtp, pop3, imap, nntp or socks".into())),
-        ..fault
-    })
-}

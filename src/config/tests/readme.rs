@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::dialogue::PROTOCOLS_NOT_YET;
 use super::super::option::{Verdict, options};
-use super::super::service::PROTOCOLS_NOT_YET;
 
 const README: &str = include_str!("../../../README.md");
 
