@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{MailProtocol, Protocol, Reception};
+use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception, Secret};
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
@@ -25,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("certificates", crate::tls::fuzzing::certificates),
     ("ciphers", crate::tls::fuzzing::ciphers),
     ("configuration", crate::config::fuzz),
+    ("connect", |script| conversation(Protocol::Connect, script)),
     ("handoff", handoff_message),
     ("hello", crate::tls::fuzzing::hello),
     ("hellos", crate::tls::fuzzing::hellos),
@@ -74,6 +75,16 @@ fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
     })
 }
 
+/// What a dialogue is told.
+fn options() -> DialogueOptions {
+    DialogueOptions {
+        host: Some("www.test:443".to_owned()),
+        username: Some("user".to_owned()),
+        password: Some(Secret::new("password")),
+        ..DialogueOptions::default()
+    }
+}
+
 /// What became of a dialogue.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Course {
@@ -95,13 +106,13 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
         Protocol::Smtp => Some(MailProtocol::Smtp),
         Protocol::Pop3 => Some(MailProtocol::Pop3),
         Protocol::Imap => Some(MailProtocol::Imap),
-        Protocol::Nntp | Protocol::Socks => None,
+        _ => None,
     };
     let mut dialogue = match (mode, mail) {
-        (Mode::Client, _) => dialogue(protocol, true, None),
+        (Mode::Client, _) => dialogue(protocol, true, &options()),
         (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT),
         (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT),
-        (Mode::Server | Mode::Required, _) => dialogue(protocol, false, None),
+        (Mode::Server | Mode::Required, _) => dialogue(protocol, false, &options()),
     };
     for event in [Event::Start].into_iter().chain(events(script)) {
         let pieces: Vec<Event<'_>> = match event {
@@ -157,6 +168,8 @@ fn feed(
             );
             // No plain word passes for a protected one.
             match mode {
+                // Behind a proxy's answer the server may speak at once.
+                Mode::Client if protocol == Protocol::Connect => {}
                 Mode::Client => assert!(course.rest.1.is_empty()),
                 // It goes on in plain.
                 Mode::Offered if progress == Ok(Progress::Next) => {}

@@ -12,6 +12,7 @@
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.
+//! * [`base64`]: an encoding that logins have.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
@@ -33,6 +34,7 @@
 )))]
 compile_error!(include_str!("unserved_target.txt"));
 
+mod base64;
 mod children;
 pub mod cli;
 mod config;

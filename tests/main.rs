@@ -40,6 +40,7 @@ mod old_tls;
 mod old_workers;
 mod older_kernels;
 mod privileges;
+mod proxies;
 mod psk;
 mod published_files;
 mod readme;

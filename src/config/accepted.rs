@@ -40,7 +40,7 @@ impl MailProtocol {
             Protocol::Smtp => Some(MailProtocol::Smtp),
             Protocol::Pop3 => Some(MailProtocol::Pop3),
             Protocol::Imap => Some(MailProtocol::Imap),
-            Protocol::Nntp | Protocol::Socks => None,
+            _ => None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::accepted;
 use super::diagnostic::Severity;
-use super::dialogue::Protocol;
+use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
@@ -49,7 +49,7 @@ impl Faults {
         self.add(option, None, fault);
     }
 
-    fn add(&mut self, option: &'static str, nth: Option<usize>, fault: Fault) {
+    pub(super) fn add(&mut self, option: &'static str, nth: Option<usize>, fault: Fault) {
         self.0.push(Found {
             option,
             nth,
@@ -89,12 +89,9 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     asked.require |= asked.server;
     let meant = draft.meant;
     endpoints(&service, &meant, passed, &mut faults);
-    upstream(
-        &mut service,
-        &meant,
-        own.contains("protocolHost"),
-        &mut faults,
-    );
+    upstream(&mut service, &meant, &mut faults);
+    let given = |option: &str| own.contains(option);
+    dialogue::judge(&service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
     let identity = own.contains("PSKidentity");
@@ -136,7 +133,7 @@ fn endpoints(service: &Service, meant: &Meant, passed: &mut usize, faults: &mut 
 }
 
 /// Where to connect to, under which name, and what is said there first.
-fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, faults: &mut Faults) {
+fn upstream(service: &mut Service, meant: &Meant, faults: &mut Faults) {
     if service.delay && service.failover == Failover::RoundRobin {
         // As stunnel: "Delayed resolver inflicts failover = prio".
         service.failover = Failover::Priority;
@@ -152,7 +149,9 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
         if let Some(fault) = server_name::judge(sni) {
             faults.add("sni", None, fault);
         }
+        let behind = service.dialogue.behind_proxy(service.protocol);
         service.tls.connect_host = match service.connect.first() {
+            _ if behind.is_some() => behind.map(|(host, _)| host.to_owned()),
             Some(Endpoint::Tcp { host, .. }) => {
                 Some(host.clone().unwrap_or_else(|| "localhost".to_owned()))
             }
@@ -182,20 +181,6 @@ fn upstream(service: &mut Service, meant: &Meant, own_protocol_host: bool, fault
         }
     }
     first_byte(service, meant, faults);
-    let used = service.client && service.protocol == Some(Protocol::Smtp);
-    // A refused `protocol` may have been smtp, misspelt.
-    let unknown = service.protocol.is_none() && service.origins.has("protocol")
-        || ["client", "protocol"]
-            .iter()
-            .any(|option| meant.contains(option));
-    if own_protocol_host && !used && !unknown {
-        faults.push(
-            Severity::Warning,
-            "protocolHost",
-            "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` with `client = yes`",
-            "the name to send in TLS is `sni`",
-        );
-    }
 }
 
 /// Whether each port on the side of TLS begins as the service does.

@@ -1,8 +1,14 @@
 //! The options of the dialogue: `protocol`, and what only some protocols have a use for.
 
-use super::option::{Fault, one_of};
+use std::fmt;
 
-/// `protocol = ...`: what is said in plain before TLS.
+use super::checks::{Faults, Meant};
+use super::diagnostic::Severity;
+use super::first_byte;
+use super::option::{Fault, given, one_of};
+use super::service::{Draft, Service};
+
+/// `protocol = ...`: what is said before TLS, or first within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Smtp,
@@ -10,43 +16,314 @@ pub(crate) enum Protocol {
     Imap,
     Nntp,
     Socks,
+    Connect,
 }
 
-/// stunnel's protocols that are still to be built.
-pub(super) const PROTOCOLS_NOT_YET: &[&str] = &[
-    "ldap",
-    "pgsql",
-    "cifs",
-    "connect",
-    "proxy",
-    "capwin",
-    "capwinctrl",
+/// What is served, by the names that `protocol` gives.
+const SERVED: &[(&str, Protocol)] = &[
+    ("smtp", Protocol::Smtp),
+    ("pop3", Protocol::Pop3),
+    ("imap", Protocol::Imap),
+    ("nntp", Protocol::Nntp),
+    ("socks", Protocol::Socks),
+    ("connect", Protocol::Connect),
 ];
 
-/// Whether it is one of them.
+/// stunnel's protocols that are still to be built.
+pub(super) const PROTOCOLS_NOT_YET: &[&str] =
+    &["ldap", "pgsql", "cifs", "proxy", "capwin", "capwinctrl"];
+
+impl Protocol {
+    /// As `protocol = NAME` gives it.
+    pub(crate) fn name(self) -> &'static str {
+        let mut served = SERVED.iter();
+        let found = served.find(|(_, protocol)| *protocol == self);
+        found.map_or("", |(name, _)| name)
+    }
+}
+
+/// `protocolAuthentication = ...`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Authentication {
+    /// RFC 7617.
+    Basic,
+    /// RFC 4616.
+    Plain,
+    /// The same in three steps.
+    Login,
+}
+
+/// What no log and no message may show.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
+}
+
+/// What the dialogue is told, besides `protocol`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct DialogueOptions {
+    /// SMTP: the name for EHLO; `connect`: HOST:PORT behind the proxy.
+    pub host: Option<String>,
+    /// The way to log in; `None`: the protocol's usual one.
+    pub authentication: Option<Authentication>,
+    /// The account's name.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// `connect`: lines of the request's head.
+    pub headers: Vec<Secret>,
+}
+
+impl DialogueOptions {
+    /// The name and the password, if both are given.
+    pub(crate) fn account(&self) -> Option<(&str, &str)> {
+        Some((self.username.as_deref()?, self.password.as_ref()?.reveal()))
+    }
+
+    /// The server that TLS is spoken with, where `connect` names a proxy in front of it.
+    pub(crate) fn behind_proxy(&self, protocol: Option<Protocol>) -> Option<(&str, u16)> {
+        match protocol {
+            Some(Protocol::Connect) => host_and_port(self.host.as_deref()?),
+            _ => None,
+        }
+    }
+}
+
+/// Takes HOST:PORT apart; the host without brackets.
+fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = match host.strip_prefix('[') {
+        Some(inside) => inside.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| digits && *port != 0)?;
+    let fits = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then_some((bare, port))
+}
+
+/// Whether adit does not serve it yet.
 pub(super) fn not_yet(protocol: &str) -> bool {
     PROTOCOLS_NOT_YET
         .iter()
         .any(|known| known.eq_ignore_ascii_case(protocol))
 }
 
+/// Reads `protocol`.
 pub(super) fn protocol(value: &str) -> Result<Protocol, Fault> {
-    let served = [
-        ("smtp", Protocol::Smtp),
-        ("pop3", Protocol::Pop3),
-        ("imap", Protocol::Imap),
-        ("nntp", Protocol::Nntp),
-        ("socks", Protocol::Socks),
-    ];
+    let names: Vec<&str> = SERVED.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
     if not_yet(value) {
         let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
-        return Err(fault.help("smtp, pop3, imap, nntp and socks are served"));
+        return Err(fault.help(format!("these are served: {names}")));
     }
-    one_of(value, &served).map_err(|fault| Fault {
-        text: format!("Protocol not supported: `{value}` is not known"),
-        help: fault
-            .help
-            .or(Some("smtp, pop3, imap, nntp or socks".into())),
-        ..fault
+    one_of(value, SERVED).map_err(|fault| {
+        let meant = fault.help.filter(|help| help.starts_with("did you mean"));
+        Fault {
+            text: format!("Protocol not supported: `{value}` is not known"),
+            help: meant.or(Some(names)),
+            ..Fault::new("")
+        }
     })
+}
+
+/// Reads `protocolAuthentication`.
+pub(super) fn set_authentication(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    if value.eq_ignore_ascii_case("ntlm") {
+        let fault = Fault::new("adit does not serve `protocolAuthentication = ntlm` yet");
+        return Err(fault.help("`basic`, where the proxy takes it"));
+    }
+    let way = one_of(
+        value,
+        &[
+            ("basic", Authentication::Basic),
+            ("plain", Authentication::Plain),
+            ("login", Authentication::Login),
+        ],
+    )?;
+    draft.service.dialogue.authentication = Some(way);
+    Ok(())
+}
+
+/// Reads `protocolHost`.
+pub(super) fn set_host(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.service.dialogue.host = Some(one_line(value)?).filter(|host| !host.is_empty());
+    Ok(())
+}
+
+/// Reads `protocolUsername`.
+pub(super) fn set_username(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.service.dialogue.username = Some(one_line(value)?);
+    Ok(())
+}
+
+/// Reads `protocolPassword`.
+pub(super) fn set_password(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.service.dialogue.password = Some(Secret::new(one_line(value)?));
+    Ok(())
+}
+
+/// Reads `protocolHeader`.
+pub(super) fn set_header(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    let line = one_line(&given(value)?)?;
+    let name = line.split_once(':').map_or("", |(name, _)| name);
+    let is_token = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        let fault = Fault::new("this is no header of HTTP");
+        return Err(fault.help("as `protocolHeader = Proxy-Connection: keep-alive`"));
+    }
+    draft.service.dialogue.headers.push(Secret::new(line));
+    Ok(())
+}
+
+/// A value that is said as a part of a line: from the environment it might be several.
+fn one_line(value: &str) -> Result<String, Fault> {
+    match value.chars().any(char::is_control) {
+        true => Err(Fault::new("the value has a control character").help("leave it out")),
+        false => Ok(value.to_owned()),
+    }
+}
+
+/// What some protocols alone have a use for, and the modes in which they are served. `own`: what the section
+/// itself gave; as a default for every service an option counts where it has a use.
+pub(super) fn judge(
+    service: &Service,
+    own: &dyn Fn(&str) -> bool,
+    meant: &Meant,
+    faults: &mut Faults,
+) {
+    // A refused `protocol` may have been any, misspelt.
+    let unknown = service.protocol.is_none() && service.origins.has("protocol")
+        || ["client", "protocol"]
+            .iter()
+            .any(|option| meant.contains(option));
+    if unknown {
+        return;
+    }
+    if service.protocol == Some(Protocol::Connect) {
+        proxy(service, meant, faults);
+    }
+    let client = service.protocol.filter(|_| service.client);
+    if own("protocolHost") && !matches!(client, Some(Protocol::Smtp | Protocol::Connect)) {
+        faults.push(
+            Severity::Warning,
+            "protocolHost",
+            "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` and the destination of \
+             `protocol = connect`, with `client = yes`",
+            "the name to send in TLS is `sni`",
+        );
+    }
+    if own("protocolHeader") && client != Some(Protocol::Connect) {
+        faults.push(
+            Severity::Note,
+            "protocolHeader",
+            "this has no effect: it is for `protocol = connect`",
+            "leave it out",
+        );
+    }
+    login(service, own, meant, faults);
+}
+
+/// What a login has a use for. One needs the name and the password.
+fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &mut Faults) {
+    let options = [
+        "protocolUsername",
+        "protocolPassword",
+        "protocolAuthentication",
+    ];
+    let given = options.into_iter().filter(|option| own(option));
+    let client = service.protocol.filter(|_| service.client);
+    let logs_in = matches!(client, Some(Protocol::Connect));
+    let half = options.iter().any(|option| meant.contains(option));
+    if !logs_in {
+        for option in given {
+            faults.push(
+                Severity::Note,
+                option,
+                "this has no effect: it is for `protocol = connect` with `client = yes`",
+                "leave it out",
+            );
+        }
+        return;
+    }
+    if service.dialogue.account().is_none() && !half {
+        for option in given {
+            faults.push(
+                Severity::Warning,
+                option,
+                "this has no effect without `protocolUsername` and `protocolPassword`",
+                "give both",
+            );
+        }
+        return;
+    }
+    let way = service.dialogue.authentication;
+    if own("protocolAuthentication")
+        && matches!(way, Some(Authentication::Plain | Authentication::Login))
+    {
+        faults.push(
+            Severity::Warning,
+            "protocolAuthentication",
+            "`protocol = connect` logs in by `basic`",
+            "`protocolAuthentication = basic`",
+        );
+    }
+    let name = service.dialogue.username.as_deref().unwrap_or_default();
+    if name.contains(':') {
+        faults.error(
+            "protocolUsername",
+            "a name with a colon cannot be told from its password (RFC 7617)",
+            "ask the proxy's administrator for another name",
+        );
+    }
+}
+
+/// `protocol = connect`: a way through a proxy.
+fn proxy(service: &Service, meant: &Meant, faults: &mut Faults) {
+    if !service.client {
+        faults.error(
+            "protocol",
+            "`protocol = connect` is for client mode",
+            "`client = yes`, or a service without `protocol`",
+        );
+        return;
+    }
+    let Some(host) = service.dialogue.host.as_deref() else {
+        if !meant.contains("protocolHost") {
+            faults.error(
+                "protocol",
+                "protocolHost not specified",
+                "`connect` is the proxy, and `protocolHost = HOST:PORT` the server behind it",
+            );
+        }
+        return;
+    };
+    match host_and_port(host) {
+        None => faults.error(
+            "protocolHost",
+            "`protocolHost` is not HOST:PORT",
+            "it is the server behind the proxy: as `protocolHost = www.example.com:443`",
+        ),
+        Some((_, port)) => {
+            if let Some(fault) = first_byte::behind_proxy(port) {
+                faults.add("protocolHost", None, fault);
+            }
+        }
+    }
 }

@@ -15,20 +15,10 @@ const PAIRS: &[(&str, &[u16], Option<u16>)] = &[
     ("ftp", &[21], Some(990)),
 ];
 
-fn name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Smtp => "smtp",
-        Protocol::Pop3 => "pop3",
-        Protocol::Imap => "imap",
-        Protocol::Nntp => "nntp",
-        Protocol::Socks => "socks",
-    }
-}
-
 /// What is to be said of a client that connects to `port` with this dialogue, or with none.
 pub(super) fn judge(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
     match protocol {
-        Some(protocol) => tls_first(port, name(protocol), "connect to"),
+        Some(protocol) => tls_first(port, protocol.name(), "connect to"),
         None => plain_first(port, "connect to"),
     }
 }
@@ -39,7 +29,7 @@ pub(super) fn judge_accept(port: u16, protocol: Option<Protocol>) -> Option<Faul
         None => plain_first(port, "accept on"),
         // These two wait a moment for a client that begins with TLS.
         Some(Protocol::Smtp | Protocol::Imap) => None,
-        Some(protocol) => tls_first(port, name(protocol), "accept on"),
+        Some(protocol) => tls_first(port, protocol.name(), "accept on"),
     }
 }
 
@@ -50,6 +40,18 @@ fn tls_first(port: u16, protocol: &str, take: &str) -> Option<Fault> {
         "port {port} speaks TLS from the first byte, but `protocol = {protocol}` waits for plain text first"
     ));
     Some(fault.help(format!("leave `protocol` out, or {take} port {plain}")))
+}
+
+/// The same of the server behind a proxy, which must speak TLS from the first byte.
+pub(super) fn behind_proxy(port: u16) -> Option<Fault> {
+    let (_, _, tls) = PAIRS.iter().find(|pair| pair.1.contains(&port))?;
+    let fault = Fault::warning(format!(
+        "port {port} begins in plain, but behind the proxy this service speaks TLS from the first byte"
+    ));
+    Some(match tls {
+        Some(tls) => fault.help(format!("port {tls}")),
+        None => fault.help("a port that is TLS from the first byte"),
+    })
 }
 
 fn plain_first(port: u16, take: &str) -> Option<Fault> {

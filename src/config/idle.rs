@@ -1,7 +1,6 @@
 //! Options that adit does not serve, where they ask for nothing: `retry` without `exec`, a session
 //! cache no larger than adit's own. stunnel takes such lines, and files have them.
 
-use super::dialogue::Protocol;
 use super::option::{Fault, number, yes_no};
 use super::service::Draft;
 
@@ -98,29 +97,10 @@ pub(super) fn ident(_: &Draft, value: &str) -> Option<Fault> {
     })
 }
 
-/// What `protocol = connect` alone has a use for.
-pub(super) fn of_proxy(draft: &Draft, _: &str) -> Option<Fault> {
-    let used = draft.service.protocol.is_none() && draft.service.origins.has("protocol");
-    (!used).then(|| Fault::note("this has no effect: it is for `protocol = connect`"))
-}
-
-/// What a login in the dialogue has a use for. One needs the name and the password.
-pub(super) fn of_login(draft: &Draft, _: &str) -> Option<Fault> {
-    let service = &draft.service;
-    let both = ["protocolUsername", "protocolPassword"];
-    match service.protocol {
-        // Refused; it may be one that logs in.
-        None if service.origins.has("protocol") => None,
-        Some(Protocol::Smtp) if service.client => {
-            let both = both.iter().all(|name| draft.asked.contains(name));
-            (!both).then(|| {
-                Fault::note("this has no effect without `protocolUsername` and `protocolPassword`")
-            })
-        }
-        _ => Some(Fault::note(
-            "this has no effect: it is for `protocol = connect`, and `smtp` with `client = yes`",
-        )),
-    }
+/// What NTLM alone has a use for, which is refused by name.
+pub(super) fn of_ntlm(_: &Draft, _: &str) -> Option<Fault> {
+    let note = "this has no effect: it is for `protocolAuthentication = ntlm`";
+    Some(Fault::note(note))
 }
 
 pub(super) fn session_cache_size(_: &Draft, value: &str) -> Option<Fault> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::accepted::{self, AcceptTls, Beginning};
-use super::dialogue::{Protocol, protocol};
+use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
@@ -197,8 +197,8 @@ pub(crate) struct Service {
     pub timeouts: Timeouts,
     /// The dialogue before TLS.
     pub protocol: Option<Protocol>,
-    /// Argument of the dialogue (`EHLO` name in SMTP client mode).
-    pub protocol_host: Option<String>,
+    /// What it is told.
+    pub dialogue: DialogueOptions,
     /// Owner of a Unix accept socket; as stunnel, the global `setuid` unless the section has its own.
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.
@@ -287,7 +287,7 @@ impl Draft {
                 idle: Duration::ZERO,
             },
             protocol: None,
-            protocol_host: None,
+            dialogue: DialogueOptions::default(),
             setuid: None,
             setgid: None,
             accept_anywhere: false,
@@ -464,12 +464,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
-    option("protocol", "smtp | pop3 | imap | nntp | socks", "what is said in plain before TLS; socks: within TLS, server mode")
+    option("protocol", "smtp | pop3 | imap | nntp | connect | socks", "what is said in plain before TLS; connect: through a proxy, client mode; socks: within TLS, server mode")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
-        .service(|draft, value| store!(draft.protocol = Some(protocol(value)?))),
-    option("protocolHost", "HOST", "name for EHLO; protocol = smtp in client mode")
-        .example("protocolHost = office.example.com").unless_given("the name that the mail program gives").empty_is_none()
-        .service(|draft, value| store!(draft.protocol_host = filled(value).map(Into::into))),
+        .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
+    option("protocolAuthentication", "basic", "client mode, protocol = connect: how to log in at the proxy")
+        .example("protocolAuthentication = basic").unless_given("basic").service(dialogue::set_authentication),
+    option("protocolHeader", "HEADER", "client mode, protocol = connect: a line more for the head of the request")
+        .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),
+    option("protocolHost", "HOST | HOST:PORT", "client mode: protocol = smtp, the name for EHLO; protocol = connect, the server behind the proxy that `connect` names")
+        .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it").empty_is_none().service(dialogue::set_host),
+    option("protocolPassword", "PASSWORD", "client mode, protocol = connect: the password of `protocolUsername`")
+        .example("protocolPassword = correct horse").unless_given("no login").secret().service(dialogue::set_password),
+    option("protocolUsername", "USERNAME", "client mode, protocol = connect: whom to log in as")
+        .example("protocolUsername = office").unless_given("no login").service(dialogue::set_username),
     option("PSKidentity", "IDENTITY", "client mode: the identity in the file of `PSKsecrets` to show to the server")
         .example("PSKidentity = office").unless_given("the first one in the file")
         .service(|draft, value| store!(draft.tls.psk_identity = Some(value.to_owned()))),

@@ -18,6 +18,8 @@ pub(crate) enum Awaited {
     Capability,
     /// The client's next command.
     Command,
+    /// The one answer to what was said, in a protocol that has no other.
+    Answer,
 }
 
 /// Why a dialogue failed. Display begins with stunnel's words where stunnel has some, and then
@@ -41,6 +43,15 @@ pub(crate) enum ProtocolError {
         /// What was expected.
         awaited: Awaited,
         /// What it said instead, sanitised.
+        said: String,
+    },
+    /// The server takes no one without a login, or not this one.
+    Credentials {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// Whether there were any.
+        given: bool,
+        /// What it said, sanitised.
         said: String,
     },
     /// A line of the server is longer than [`LINE_MAX`].
@@ -133,12 +144,13 @@ impl ProtocolError {
         else {
             return Ok(());
         };
-        let (phrase, name) = (phrase(*protocol, *awaited), name(*protocol));
+        let (phrase, server) = (phrase(*protocol, *awaited), server(*protocol));
+        let name = protocol.name();
         let expected = expected(*protocol, *awaited);
         match self {
             E::Refused { said, .. } => write!(
                 f,
-                "{phrase}: the {name} server refused: {expected} was expected, it said \"{said}\""
+                "{phrase}: the {server} refused: {expected} was expected, it said \"{said}\""
             ),
             E::Unintelligible { said, .. } => write!(
                 f,
@@ -147,17 +159,17 @@ impl ProtocolError {
             ),
             E::LineTooLong { .. } => write!(
                 f,
-                "Line too long: the {name} server sent over {LINE_MAX} bytes without an end of \
+                "Line too long: the {server} sent over {LINE_MAX} bytes without an end of \
                  line where {expected} was expected"
             ),
             E::ReplyTooLong { .. } => write!(
                 f,
-                "Reply too long: the {name} server sent over {REPLY_MAX} bytes where \
+                "Reply too long: the {server} sent over {REPLY_MAX} bytes where \
                  {expected} was expected"
             ),
             _ => write!(
                 f,
-                "Server closed before TLS: the {name} server closed the connection where \
+                "Server closed before TLS: the {server} closed the connection where \
                  {expected} was expected"
             ),
         }
@@ -191,6 +203,7 @@ impl ProtocolError {
             | E::TlsTooLate { .. }
             | E::TooMuchAhead { .. }
             | E::PlaintextBehindStarttls { .. }
+            | E::Credentials { .. }
             | E::Socks(_)
             | E::Over => return None,
         };
@@ -200,8 +213,8 @@ impl ProtocolError {
             Protocol::Imap => format!("* BYE adit: {reason}"),
             // RFC 3977, section 3.2.1: the service is going away.
             Protocol::Nntp => format!("400 adit: {reason}"),
-            // It has error codes of its own.
-            Protocol::Socks => return None,
+            // SOCKS has error codes of its own, and of the others the client has heard nothing.
+            Protocol::Socks | Protocol::Connect => return None,
         })
     }
 }
@@ -215,8 +228,20 @@ impl fmt::Display for ProtocolError {
             | E::LineTooLong { .. }
             | E::ReplyTooLong { .. }
             | E::ServerClosed { .. } => return self.blame_server(f),
+            E::Credentials {
+                protocol,
+                given,
+                said,
+            } => {
+                let (phrase, server) = (phrase(*protocol, Awaited::Answer), server(*protocol));
+                let what = match given {
+                    true => "refused protocolUsername and protocolPassword",
+                    false => "wants a login: give protocolUsername and protocolPassword",
+                };
+                return write!(f, "{phrase}: the {server} {what}: it said \"{said}\"");
+            }
             E::NothingSaid { protocol } => {
-                let name = name(*protocol);
+                let name = protocol.name();
                 return write!(
                     f,
                     "No greeting before TLS: the {name} server had said nothing when the connection \
@@ -282,7 +307,7 @@ impl fmt::Display for ProtocolError {
             },
             _ => phrase(*protocol, Awaited::Command),
         };
-        write!(f, "{phrase}: the {} {side} {what}", name(*protocol))
+        write!(f, "{phrase}: the {} {side} {what}", protocol.name())
     }
 }
 
@@ -294,6 +319,8 @@ fn phrase(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::GoAhead, Protocol::Smtp) => "Remote server is not RFC 2487 compliant",
         (Awaited::GoAhead, _) => "Server does not support TLS",
         (Awaited::Capability, _) => "Unexpected server response",
+        (Awaited::Answer, Protocol::Connect) => "CONNECT request rejected",
+        (Awaited::Answer, _) => "Server does not support TLS",
         (Awaited::Command, Protocol::Pop3) => "Client does not want TLS",
         (Awaited::Command, _) => "STARTTLS expected",
     }
@@ -305,6 +332,7 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Greeting, Protocol::Pop3) => "a greeting (+OK)",
         (Awaited::Greeting, Protocol::Imap) => "a greeting (* OK)",
         (Awaited::Greeting, Protocol::Nntp) => "a greeting (200 or 201)",
+        (_, Protocol::Connect) => "the answer to CONNECT (HTTP/1.x 2xx)",
         (_, Protocol::Socks) => "a SOCKS request",
         (Awaited::Ehlo, _) => "the answer to EHLO (250)",
         (Awaited::GoAhead, Protocol::Smtp) => "the answer to STARTTLS (220)",
@@ -314,6 +342,7 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Capability, _) => "the answer to CAPABILITY (OK)",
         (Awaited::Command, Protocol::Pop3) => "the client's STLS",
         (Awaited::Command, _) => "the client's STARTTLS",
+        (Awaited::Answer, _) => "an answer",
     }
 }
 
@@ -325,14 +354,11 @@ fn starter(protocol: Protocol) -> &'static str {
     }
 }
 
-/// As `protocol = NAME` gives it.
-pub(crate) fn name(protocol: Protocol) -> &'static str {
+/// Which server it is that is spoken with before TLS.
+fn server(protocol: Protocol) -> String {
     match protocol {
-        Protocol::Smtp => "smtp",
-        Protocol::Pop3 => "pop3",
-        Protocol::Imap => "imap",
-        Protocol::Nntp => "nntp",
-        Protocol::Socks => "socks",
+        Protocol::Connect => "proxy".to_owned(),
+        _ => format!("{} server", protocol.name()),
     }
 }
 

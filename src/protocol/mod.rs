@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod connect;
 mod error;
 mod imap;
 mod io;
@@ -22,9 +23,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::{MailProtocol, Protocol, Reception};
+use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception};
 
-pub(crate) use error::{Awaited, ProtocolError, name};
+pub(crate) use error::{Awaited, ProtocolError};
 use look::{Look, Then};
 pub(crate) use offers::Offers;
 pub(crate) use opening::{Opening, OwnTls, greeting};
@@ -176,21 +177,25 @@ pub(crate) trait Dialogue: fmt::Debug + Send {
     /// once).
     fn take_rest(&mut self, side: Side) -> Vec<u8>;
 
+    /// Whether it takes what an end says. One that it does not hear says it to the next stage.
+    fn hears(&self, _side: Side) -> bool {
+        true
+    }
+
     /// How many bytes of an end it holds.
     #[cfg(test)]
     fn held(&self, side: Side) -> usize;
 }
 
 /// The dialogue of `protocol`, waiting for `Event::Start`. `client`: a plain client in front and a server
-/// behind that speaks STARTTLS; otherwise the reverse. `protocol_host` is the name said in
-/// SMTP's EHLO (client mode), `localhost` when not given.
+/// behind that speaks STARTTLS, or is reached through a proxy; otherwise the reverse.
 pub(crate) fn dialogue(
     protocol: Protocol,
     client: bool,
-    protocol_host: Option<&str>,
+    options: &DialogueOptions,
 ) -> Box<dyn Dialogue> {
     match (protocol, client) {
-        (Protocol::Smtp, true) => script(protocol, smtp::Client::new(protocol_host)),
+        (Protocol::Smtp, true) => script(protocol, smtp::Client::new(options.host.as_deref())),
         (Protocol::Smtp, false) => script(protocol, smtp::Server::new()),
         (Protocol::Pop3, true) => script(protocol, pop3::Client::new()),
         (Protocol::Pop3, false) => script(protocol, pop3::Server::new()),
@@ -198,6 +203,7 @@ pub(crate) fn dialogue(
         (Protocol::Imap, false) => script(protocol, imap::Server::new()),
         (Protocol::Nntp, true) => script(protocol, nntp::Client::Greeting),
         (Protocol::Nntp, false) => script(protocol, nntp::Server::Greeting),
+        (Protocol::Connect, _) => script(protocol, connect::Client::new(options)),
         (Protocol::Socks, _) => Box::new(socks::Server::new()),
     }
 }

@@ -39,7 +39,7 @@ impl Offers {
             Some(Protocol::Pop3) => Offers::Mail(Box::new(Mail::new(Kind::Pop3))),
             Some(Protocol::Imap) => Offers::Mail(Box::new(Mail::new(Kind::Imap))),
             // Their clients start no TLS within TLS, whatever a server offers.
-            Some(Protocol::Nntp | Protocol::Socks) => Offers::Over,
+            Some(_) => Offers::Over,
             None => Offers::Greeting([0; GREETING], 0),
         }
     }

@@ -8,6 +8,9 @@ use crate::config::Protocol;
 
 /// One protocol in one mode.
 pub(super) trait State: fmt::Debug + Send + Sized {
+    /// Whether the client has a part in it.
+    const HEARS_CLIENT: bool = true;
+
     /// Goes on with what is there.
     ///
     /// # Errors
@@ -113,6 +116,10 @@ impl<S: State> Dialogue for Script<S> {
 
     fn take_rest(&mut self, side: Side) -> Vec<u8> {
         self.input(side).rest()
+    }
+
+    fn hears(&self, side: Side) -> bool {
+        side == Side::Back || S::HEARS_CLIENT
     }
 
     #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::resources::Resources;
 use super::step::Common;
 use crate::config::Protocol;
-use crate::protocol::{OwnTls, name};
+use crate::protocol::OwnTls;
 use crate::{notice, warning};
 
 /// A server that is silent for this long is probably waiting for something else.
@@ -58,14 +58,14 @@ fn ports(protocol: Protocol) -> Option<(&'static str, &'static str)> {
         Protocol::Pop3 => ("995", "110"),
         Protocol::Imap => ("993", "143"),
         Protocol::Nntp => ("563", "119"),
-        Protocol::Socks => return None,
+        _ => return None,
     })
 }
 
 /// Warns that the server does not send the greeting that the dialogue waits for.
 pub(crate) fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
     let (config, seconds) = (common.config(), waited.as_secs());
-    let (service, word) = (&config.name, name(protocol));
+    let (service, word) = (&config.name, protocol.name());
     let Some((direct, plain)) = ports(protocol) else {
         return;
     };
@@ -114,7 +114,7 @@ pub(crate) fn plain_client(common: &Common) {
 
 /// Warns that the server answered the ClientHello with a plain-text greeting.
 pub(crate) fn plain_greeting(protocol: Protocol, common: &Common) {
-    let (service, word) = (&common.config().name, name(protocol));
+    let (service, word) = (&common.config().name, protocol.name());
     let Some((direct, _)) = ports(protocol) else {
         return;
     };

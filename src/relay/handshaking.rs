@@ -57,13 +57,15 @@ impl Handshaking {
             error!(common.log, "INTERNAL ERROR: no TLS for the {side}");
             return Err(Ending::Reset);
         };
-        let handshake = tls
-            .begin(common.upstream.as_deref(), &common.log)
-            .map_err(|failure| {
-                error!(common.log, "{failure}");
-                failed(failure.kind(), context);
-                Ending::Reset
-            })?;
+        let config = common.config();
+        // Behind a proxy the server has a name of its own.
+        let behind = config.dialogue.behind_proxy(config.protocol);
+        let host = behind.map(|(host, _)| host).or(common.upstream.as_deref());
+        let handshake = tls.begin(host, &common.log).map_err(|failure| {
+            error!(common.log, "{failure}");
+            failed(failure.kind(), context);
+            Ending::Reset
+        })?;
         // A dialogue may have heard the ClientHello and left it over.
         end.take_back(&mut context.resources.pool);
         Ok(Self {

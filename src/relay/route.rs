@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::config::{Beginning, Protocol, Reception, Service};
-use crate::protocol::{self, Side};
+use crate::protocol::Side;
 
 /// One stage of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,21 +139,21 @@ impl fmt::Display for Stage {
             Stage::Handshake(Side::Front) => f.write_str("TLS handshake with the client"),
             Stage::Handshake(Side::Back) => f.write_str("TLS handshake with the server"),
             Stage::Talk(Part::BeforeTls(protocol)) => {
-                write!(f, "{} before TLS", protocol::name(*protocol))
+                write!(f, "{} before TLS", protocol.name())
             }
             Stage::Talk(Part::Request(protocol)) => {
-                write!(f, "{} request", protocol::name(*protocol))
+                write!(f, "{} request", protocol.name())
             }
             Stage::Talk(Part::Reply(protocol)) => {
-                write!(f, "{} reply", protocol::name(*protocol))
+                write!(f, "{} reply", protocol.name())
             }
             Stage::Look => f.write_str("TLS handshake with the client if it begins with TLS"),
             Stage::Receive(Reception::Required(mail)) => {
-                let protocol = protocol::name((*mail).into());
+                let protocol = Protocol::from(*mail).name();
                 write!(f, "else {protocol} with the client until it starts TLS")
             }
             Stage::Receive(Reception::Offered(Some(mail))) => {
-                let protocol = protocol::name((*mail).into());
+                let protocol = Protocol::from(*mail).name();
                 write!(
                     f,
                     "else {protocol} with the client until it starts TLS or goes on in plain"

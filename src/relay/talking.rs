@@ -72,8 +72,7 @@ impl Talking {
         context: &mut Context<'_>,
     ) -> Result<Self, Ending> {
         let config = context.common.config();
-        let host = config.protocol_host.as_deref();
-        let dialogue = protocol::dialogue(protocol, config.client, host);
+        let dialogue = protocol::dialogue(protocol, config.client, &config.dialogue);
         let mut talking = Self::new(dialogue, context);
         if let Ends::Both(pair) = ends {
             let silence = Silence::begin(context.resources.now);
@@ -251,6 +250,15 @@ impl Talking {
             }
             return Err(Ending::Reset);
         }
+        if !self.dialogue.hears(Side::Front)
+            && ends.end(Side::Front).is_some_and(|end| end.failed())
+        {
+            info!(
+                log,
+                "The client reset the connection before the TLS handshake"
+            );
+            return Err(Ending::Reset);
+        }
         for side in SIDES {
             if let Some(end) = ends.end(side) {
                 end.flush(&mut context.resources.pool)
@@ -260,7 +268,8 @@ impl Talking {
         self.look_up(ends, context)?;
         for side in SIDES {
             for _ in 0..READS {
-                if self.after != After::More || self.target.is_some() || !may_hear(side, ends) {
+                if self.after != After::More || self.target.is_some() || !self.may_hear(side, ends)
+                {
                     break;
                 }
                 self.hear(side, ends, context)?;
@@ -292,11 +301,25 @@ impl Talking {
             return Ok(Next::Wait(self));
         }
         // The other side may be readable now that this one was heard.
-        let more = SIDES.into_iter().any(|side| may_hear(side, ends));
+        let more = SIDES.into_iter().any(|side| self.may_hear(side, ends));
         Ok(match more {
             true => Next::Again(self),
             false => Next::Wait(self),
         })
+    }
+
+    /// A side is not heard while the other has not taken what it was told: memory stays bounded.
+    fn may_hear(&self, side: Side, ends: &mut Ends<'_>) -> bool {
+        let Some((from, to)) = ends.facing(side) else {
+            return false;
+        };
+        let has_words = !from.plain.is_empty()
+            || from.unread
+            || from.readable() && from.reading == Reading::Open;
+        has_words
+            && self.dialogue.hears(side)
+            && to.is_none_or(|to| to.unsent() == 0)
+            && from.unsent() < LARGE
     }
 
     fn warn_of_silence(&mut self, back: &End, context: &Context<'_>) {
@@ -496,14 +519,4 @@ fn hear_into(
         }
         Ok(())
     })
-}
-
-/// A side is not heard while the other has not taken what it was told: memory stays bounded.
-fn may_hear(side: Side, ends: &mut Ends<'_>) -> bool {
-    let Some((from, to)) = ends.facing(side) else {
-        return false;
-    };
-    let has_words =
-        !from.plain.is_empty() || from.unread || from.readable() && from.reading == Reading::Open;
-    has_words && to.is_none_or(|to| to.unsent() == 0) && from.unsent() < LARGE
 }

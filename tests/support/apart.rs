@@ -28,8 +28,15 @@ fn unpacked() -> PathBuf {
 
 /// A program that runs where it was unpacked, or is installed.
 pub fn program(name: &str) -> Option<PathBuf> {
-    let there = unpacked().join("usr/bin").join(name);
-    there.is_file().then_some(there).or_else(|| installed(name))
+    let folders = ["usr/bin", "usr/sbin"].map(|folder| unpacked().join(folder));
+    let there = folders.iter().map(|folder| folder.join(name));
+    let found = there.into_iter().find(|there| there.is_file());
+    found.or_else(|| installed(name))
+}
+
+/// A file of an unpacked package.
+pub fn file(name: &str) -> PathBuf {
+    unpacked().join(name)
 }
 
 /// Why this program cannot be run, if it cannot.

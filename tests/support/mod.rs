@@ -5,6 +5,7 @@
 pub mod adit;
 pub mod apart;
 pub mod certs;
+pub mod daemon;
 pub mod dialogue;
 pub mod kernel;
 pub mod mail;

@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::wire::{Wire, base64};
+use super::wire::Wire;
+use crate::base64;
 
 /// A user name and password.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +62,12 @@ pub(super) fn submit<S: Read + Write>(
     spoken.hear("220")?;
     spoken.say("EHLO oldpc", "250")?;
     spoken.say("AUTH LOGIN", "334")?;
-    spoken.say(&base64(account.user.as_bytes()), "334")?;
-    spoken.say_as(&base64(account.password.as_bytes()), "********", "235")?;
+    spoken.say(&base64::encode(account.user.as_bytes()), "334")?;
+    spoken.say_as(
+        &base64::encode(account.password.as_bytes()),
+        "********",
+        "235",
+    )?;
     spoken.say(&format!("MAIL FROM:<{}>", account.user), "250")?;
     spoken.say(&format!("RCPT TO:<{}>", account.user), "250")?;
     spoken.say("DATA", "354")?;

@@ -219,7 +219,7 @@ fn compose() -> Vec<u8> {
         user = ACCOUNT.user,
     );
     for line in attachment.chunks(54) {
-        mail += &wire::base64(line);
+        mail += &crate::base64::encode(line);
         mail += "\r\n";
     }
     mail += "====\r\n";

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::client::Account;
 use super::identity::{HOST, Identity};
-use super::wire::{Wire, base64};
+use super::wire::Wire;
 use crate::tls::demo::{DemoAcceptor, DemoNegotiated, DemoStream};
 
 /// A connection that is silent for this long is given up.
@@ -210,7 +210,7 @@ fn until_starttls(stream: TcpStream, said: &mut Vec<String>) -> io::Result<TcpSt
 /// SMTP inside TLS: as much of RFC 5321 and RFC 4954 as a mail program needs.
 fn submission<S: Read + Write>(wire: &mut Wire<S>, shared: &Shared) -> io::Result<()> {
     let Account { user, password } = shared.account;
-    let plain = base64(format!("\0{user}\0{password}").as_bytes());
+    let plain = crate::base64::encode(format!("\0{user}\0{password}").as_bytes());
     let mut logged_in = false;
     loop {
         let line = wire.text()?;
@@ -227,8 +227,8 @@ fn submission<S: Read + Write>(wire: &mut Wire<S>, shared: &Shared) -> io::Resul
                         wire.send("334 VXNlcm5hbWU6")?;
                         let name = wire.text()?;
                         wire.send("334 UGFzc3dvcmQ6")?;
-                        name == base64(user.as_bytes())
-                            && wire.text()? == base64(password.as_bytes())
+                        name == crate::base64::encode(user.as_bytes())
+                            && wire.text()? == crate::base64::encode(password.as_bytes())
                     }
                     ("PLAIN", token) => token == plain,
                     _ => false,

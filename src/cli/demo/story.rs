@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use super::client::Transcript;
 use super::server::{MailServer, Seen};
-use super::wire::base64;
 use super::{ACCOUNT, Reason, SENTENCE};
 
 /// The ports for the old mail program.
@@ -29,7 +28,7 @@ impl Story<'_> {
     /// Checks for TLS 1.3 on the server's side, with nothing readable in it.
     pub(super) fn check(&self) -> Result<(), Reason> {
         let password = ACCOUNT.password.as_bytes();
-        let coded = base64(password);
+        let coded = crate::base64::encode(password);
         for seen in [self.sent, self.got] {
             if seen.negotiated.version != "TLSv1.3" {
                 return Err(Reason::NotTls13(seen.negotiated.version.clone()));

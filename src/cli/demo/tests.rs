@@ -1,12 +1,17 @@
 //! The demo's client against its server, and the whole demo with stunnel in adit's place.
 
 use super::*;
+use crate::config::DialogueOptions;
 use crate::protocol::{Action, Event, Progress, Side, dialogue};
 
 /// Does STARTTLS with the server as adit would; returns what the mail program receives meanwhile.
 fn starttls(stream: &mut TcpStream) -> Vec<u8> {
     use std::io::Read;
-    let mut dialogue = dialogue(crate::config::Protocol::Smtp, true, None);
+    let mut dialogue = dialogue(
+        crate::config::Protocol::Smtp,
+        true,
+        &DialogueOptions::default(),
+    );
     let mut heard = Vec::new();
     let mut out = Vec::new();
     let mut progress = dialogue.feed(Event::Start, &mut out).unwrap();
@@ -74,7 +79,7 @@ fn the_mail_program_and_the_mail_server_understand_each_other() {
     assert!(told.contains("C: PASS ********"), "{told}");
     for secret in [
         ACCOUNT.password.to_owned(),
-        wire::base64(ACCOUNT.password.as_bytes()),
+        crate::base64::encode(ACCOUNT.password.as_bytes()),
     ] {
         assert!(!told.contains(&secret), "{told}");
     }
@@ -110,7 +115,7 @@ fn a_side_that_is_not_secret_fails_the_demo() {
         verdict(seen("TLSv1.2", b"x")),
         Err(Reason::NotTls13(_))
     ));
-    let password = wire::base64(ACCOUNT.password.as_bytes());
+    let password = crate::base64::encode(ACCOUNT.password.as_bytes());
     for readable in [ACCOUNT.password, &password, SENTENCE] {
         let heard = format!("x{readable}x");
         assert!(matches!(

@@ -407,10 +407,6 @@ fn what_asks_for_something_beside_another_option_is_refused() {
             "OCSPaia = yes\nOCSPrequire = no\nTIMEOUTocsp = 5",
             "OCSPaia OCSPrequire TIMEOUTocsp",
         ),
-        (
-            "protocol = smtp\nprotocolUsername = u\nprotocolPassword = p",
-            "protocolUsername protocolPassword",
-        ),
         ("ident = root", "ident"),
     ] {
         let errors = errors(&client(lines));

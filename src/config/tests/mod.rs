@@ -1,6 +1,7 @@
 //! Whole configurations, from text to what is served or said.
 
 mod accepted;
+mod dialogue;
 mod errors;
 mod mutations;
 mod psk;

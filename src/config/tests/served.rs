@@ -256,7 +256,7 @@ fn the_other_options_of_a_service() {
          key = /k\nCApath = /p\ncheckIP = ::1\ncheckEmail = a@b\nTIMEOUTclose = 0\nsetuid = mail",
     );
     assert_eq!(service.protocol, Some(Protocol::Smtp));
-    assert_eq!(service.protocol_host.as_deref(), Some("me.example"));
+    assert_eq!(service.dialogue.host.as_deref(), Some("me.example"));
     assert!(service.delay && !service.reset);
     assert_eq!(service.local.as_deref(), Some("192.0.2.1"));
     assert_eq!(service.log_id, LogId::Unique);
@@ -527,21 +527,15 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
             "PSKidentity = me",
             "`PSKidentity` has no effect without `PSKsecrets`",
         ),
-        (
-            "protocolUsername = u",
-            "it is for `protocol = connect`, and `smtp`",
-        ),
-        (
-            "protocolPassword = p",
-            "it is for `protocol = connect`, and `smtp`",
-        ),
+        ("protocolUsername = u", "it is for `protocol = connect`"),
+        ("protocolPassword = p", "it is for `protocol = connect`"),
         (
             "protocolAuthentication = basic",
-            "it is for `protocol = connect`, and `smtp`",
+            "it is for `protocol = connect`",
         ),
         (
             "protocolDomain = d",
-            "this has no effect: it is for `protocol = connect`",
+            "this has no effect: it is for `protocolAuthentication = ntlm`",
         ),
         (
             "protocolHeader = a: b",
@@ -549,11 +543,7 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
         ),
         (
             "protocol = pop3\nprotocolUsername = u",
-            "it is for `protocol = connect`, and `smtp`",
-        ),
-        (
-            "protocol = smtp\nprotocolUsername = u",
-            "no effect without `protocolUsername` and `protocolPassword`",
+            "it is for `protocol = connect`",
         ),
         (
             "sessionCacheSize = 1000",

@@ -15,7 +15,7 @@ use crate::protocol::{
 fn overflow(protocol: Protocol, client: bool, before: &[Ev], side: Side, words: &[u8]) -> String {
     let errors = [1000, words.len()].map(|piece| {
         let mut out = Vec::new();
-        let mut dialogue = super::super::dialogue(protocol, client, None);
+        let mut dialogue = super::dialogue(protocol, client);
         let mut feed = |event| dialogue.feed(event, &mut out);
         feed(Event::Start).unwrap();
         for event in before {
@@ -182,7 +182,7 @@ fn an_answer_to_ehlo_of_a_megabyte_is_taken_and_none_of_it_kept() {
         "250-\n",
         &format!("250-{}\r\n", "x".repeat(8000)),
     ] {
-        let mut dialogue = super::super::dialogue(Smtp, true, None);
+        let mut dialogue = super::dialogue(Smtp, true);
         let mut out = Vec::new();
         let mut feed = |words: &[u8], held: &mut usize| {
             for chunk in words.chunks(1000) {
@@ -214,7 +214,7 @@ fn a_line_may_have_8_kib_and_not_a_byte_more() {
     for (length, taken) in [(LINE_MAX, true), (LINE_MAX + 1, false)] {
         let line = format!("220 {}\r\n", "x".repeat(length - 4));
         for piece in [1, line.len()] {
-            let mut dialogue = super::super::dialogue(Smtp, true, None);
+            let mut dialogue = super::dialogue(Smtp, true);
             let mut out = Vec::new();
             let fed = line.as_bytes().chunks(piece).try_for_each(|chunk| {
                 dialogue
@@ -316,8 +316,8 @@ impl Kind {
 
     fn dialogue(self) -> Box<dyn Dialogue> {
         match self {
-            Kind::Client(protocol) => super::super::dialogue(protocol, true, None),
-            Kind::Server(protocol) => super::super::dialogue(protocol, false, None),
+            Kind::Client(protocol) => super::dialogue(protocol, true),
+            Kind::Server(protocol) => super::dialogue(protocol, false),
             Kind::Received(reception) => receive(reception, HELLO_WAIT),
         }
     }

@@ -3,6 +3,7 @@
 
 mod binary;
 mod bounds;
+mod connect;
 mod imap;
 mod nntp;
 mod offers;
@@ -12,8 +13,8 @@ mod receiving;
 mod smtp;
 mod socks;
 
-use super::{Action, Dialogue, Event, Progress, ProtocolError, Side, dialogue};
-use crate::config::Protocol;
+use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
+use crate::config::{DialogueOptions, Protocol};
 use Ev::{B, BackEof, F, FrontEof, T};
 use Protocol::{Imap, Pop3, Smtp};
 
@@ -138,6 +139,11 @@ fn run(
     (said, ends)
 }
 
+/// A dialogue that is told nothing.
+fn dialogue(protocol: Protocol, client: bool) -> Box<dyn Dialogue> {
+    super::dialogue(protocol, client, &DialogueOptions::default())
+}
+
 /// (what happens, what the client hears, what the server hears, how it ends)
 type Row = (&'static [Ev], &'static str, &'static str, Ends);
 
@@ -151,7 +157,11 @@ fn fails(with: &str) -> Ends {
 }
 
 fn check(protocol: Protocol, client: bool, host: Option<&str>, rows: &[Row]) {
-    check_each(|| dialogue(protocol, client, host), rows);
+    let options = DialogueOptions {
+        host: host.map(str::to_owned),
+        ..DialogueOptions::default()
+    };
+    check_each(|| super::dialogue(protocol, client, &options), rows);
 }
 
 fn check_each(new: impl Fn() -> Box<dyn Dialogue>, rows: &[Row]) {
@@ -181,7 +191,7 @@ fn check_each(new: impl Fn() -> Box<dyn Dialogue>, rows: &[Row]) {
 
 #[test]
 fn direct_tls_is_told_apart_in_stunnels_words() {
-    let log = |protocol, events: &[Ev]| run(dialogue(protocol, false, None), events, |n| n).0;
+    let log = |protocol, events: &[Ev]| run(dialogue(protocol, false), events, |n| n).0;
     assert_eq!(log(Smtp, &[T]).log, ["RFC 2487 detected"]);
     assert_eq!(log(Smtp, &[F("\x16")]).log, ["RFC 2487 not detected"]);
     assert_eq!(log(Imap, &[T, T]).log, ["RFC 2595 detected"]);
@@ -193,7 +203,7 @@ fn direct_tls_is_told_apart_in_stunnels_words() {
 #[test]
 fn nothing_is_said_after_the_end() {
     let mut out = Vec::new();
-    let mut dialogue = dialogue(Pop3, true, None);
+    let mut dialogue = dialogue(Pop3, true);
     assert!(dialogue.feed(Event::Eof(Side::Back), &mut out).is_err());
     out.clear();
     let again = dialogue.feed(Event::Bytes(Side::Back, b"+OK\r\n"), &mut out);

@@ -4,11 +4,11 @@ use super::bounds::Seeded;
 use crate::config::Protocol;
 use crate::protocol::{
     AHEAD_MAX, Action, Dialogue, Event, Progress, ProtocolError, Question, Side, SocksError,
-    Target, Unreachable, dialogue,
+    Target, Unreachable,
 };
 
 fn new() -> Box<dyn Dialogue> {
-    let mut socks = dialogue(Protocol::Socks, false, None);
+    let mut socks = super::dialogue(Protocol::Socks, false);
     let started = socks.feed(Event::Start, &mut Vec::new());
     assert_eq!(started, Ok(Progress::More));
     socks

@@ -1,0 +1,115 @@
+//! What the dialogue is told, and where.
+
+use super::{client, errors, served};
+use crate::config::{Protocol, Secret};
+
+/// What is said of `lines` in a client service that is served.
+#[track_caller]
+fn said_of(lines: &str) -> Vec<String> {
+    served(&client(lines)).1
+}
+
+#[test]
+fn a_way_through_a_proxy_and_the_server_behind_it() {
+    for (host, behind) in [
+        ("www.example.com:443", Some(("www.example.com", 443))),
+        ("192.0.2.1:1", Some(("192.0.2.1", 1))),
+        ("[2001:db8::1]:443", Some(("2001:db8::1", 443))),
+    ] {
+        let lines = format!(
+            "protocol = connect\nprotocolHost = {host}\nprotocolHeader = A: b\nprotocolHeader = C: d"
+        );
+        let (config, _) = served(&client(&lines));
+        let service = &config.services[0];
+        assert_eq!(service.protocol, Some(Protocol::Connect));
+        assert_eq!(service.dialogue.behind_proxy(service.protocol), behind);
+        // The server is verified by its own name, not by the proxy's.
+        let name = behind.map(|(host, _)| host);
+        assert_eq!(service.tls.connect_host.as_deref(), name);
+        let headers: Vec<_> = service
+            .dialogue
+            .headers
+            .iter()
+            .map(Secret::reveal)
+            .collect();
+        assert_eq!(headers, ["A: b", "C: d"]);
+        assert_eq!(service.dialogue.account(), None);
+    }
+    let lines =
+        "protocol = connect\nprotocolHost = h:1\nprotocolUsername = u\nprotocolPassword = p q";
+    let service = served(&client(lines)).0.services.remove(0);
+    assert_eq!(service.dialogue.account(), Some(("u", "p q")));
+    assert!(!format!("{service:?}").contains("p q"));
+}
+
+#[test]
+fn what_no_proxy_can_do_is_an_error() {
+    for (lines, expected) in [
+        ("", "protocolHost not specified"),
+        (
+            "protocolHost = www.example.com",
+            "`protocolHost` is not HOST:PORT",
+        ),
+        (
+            "protocolHost = www.example.com:https",
+            "`protocolHost` is not HOST:PORT",
+        ),
+        ("protocolHost = :443", "`protocolHost` is not HOST:PORT"),
+        ("protocolHost = a b:443", "`protocolHost` is not HOST:PORT"),
+        ("protocolHost = h:0", "`protocolHost` is not HOST:PORT"),
+        ("protocolHost = ::1:443", "`protocolHost` is not HOST:PORT"),
+        (
+            "protocolHost = h:1\nprotocolHeader = no header",
+            "this is no header of HTTP",
+        ),
+        (
+            "protocolHost = h:1\nprotocolAuthentication = ntlm",
+            "adit does not serve `protocolAuthentication = ntlm` yet",
+        ),
+        (
+            "protocolHost = h:1\nprotocolUsername = a:b\nprotocolPassword = p",
+            "a name with a colon cannot be told from its password",
+        ),
+    ] {
+        let errors = errors(&client(&format!("protocol = connect\n{lines}")));
+        assert_eq!(errors.len(), 1, "{lines}: {errors:?}");
+        assert!(errors[0].contains(expected), "{lines}: {errors:?}");
+    }
+    let server =
+        "[s]\naccept = 1\nconnect = h:2\ncert = /c\nprotocol = connect\nprotocolHost = h:3\n";
+    let errors = errors(server);
+    assert!(
+        errors[0].contains("`protocol = connect` is for client mode"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn half_a_login_and_a_port_that_begins_in_plain_are_warned_of() {
+    for (lines, expected) in [
+        (
+            "protocolUsername = u",
+            "no effect without `protocolUsername` and `protocolPassword`",
+        ),
+        (
+            "protocolHost = h:587",
+            "port 587 begins in plain, but behind the proxy",
+        ),
+        (
+            "protocolUsername = u\nprotocolPassword = p\nprotocolAuthentication = login",
+            "`protocol = connect` logs in by `basic`",
+        ),
+    ] {
+        let host = if lines.contains("Host") {
+            ""
+        } else {
+            "protocolHost = h:443\n"
+        };
+        let said = said_of(&format!("protocol = connect\n{host}{lines}"));
+        assert_eq!(said.len(), 1, "{lines}: {said:?}");
+        assert!(
+            said[0].starts_with("warning: ") && said[0].contains(expected),
+            "{said:?}"
+        );
+    }
+}
