@@ -14,7 +14,8 @@ use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception, Secret};
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
-    Action, Dialogue, Event, HELLO_WAIT, Offers, Opening, Progress, Side, dialogue, receive,
+    Action, Dialogue, Event, HELLO_WAIT, Offers, Opening, Progress, Side, Target, dialogue,
+    receive, socks_client, unprotected, within,
 };
 
 /// A target's name, and what it does with an input.
@@ -23,6 +24,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target; `fuzz/run` takes their names from here.
 pub const TARGETS: &[Target] = &[
     ("certificates", crate::tls::fuzzing::certificates),
+    ("cifs", |script| conversation(Protocol::Cifs, script)),
     ("ciphers", crate::tls::fuzzing::ciphers),
     ("configuration", crate::config::fuzz),
     ("connect", |script| conversation(Protocol::Connect, script)),
@@ -31,11 +33,13 @@ pub const TARGETS: &[Target] = &[
     ("hellos", crate::tls::fuzzing::hellos),
     ("imap", |script| conversation(Protocol::Imap, script)),
     ("keys", crate::tls::fuzzing::keys),
+    ("ldap", |script| conversation(Protocol::Ldap, script)),
     ("listening", crate::cli::listen_in::fuzz),
     ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("offers", offers),
     ("oldhellos", crate::tls::fuzzing::old_hellos),
     ("opening", opening),
+    ("pgsql", |script| conversation(Protocol::Pgsql, script)),
     ("pop3", |script| conversation(Protocol::Pop3, script)),
     ("records", crate::tls::fuzzing::records),
     ("requests", crate::cli::ca::fuzz),
@@ -110,6 +114,11 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
     };
     let mut dialogue = match (mode, mail) {
         (Mode::Client, _) => dialogue(protocol, true, &options()),
+        (Mode::Within, _) if protocol == Protocol::Socks => {
+            socks_client(Target::Name("www.test".to_owned(), 443))
+        }
+        (Mode::Within, _) => within(protocol, &options()),
+        (Mode::Unprotected, _) => unprotected(protocol),
         (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT),
         (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT),
         (Mode::Server | Mode::Required, _) => dialogue(protocol, false, &options()),
@@ -171,6 +180,14 @@ fn feed(
                 // Behind a proxy's answer the server may speak at once.
                 Mode::Client if protocol == Protocol::Connect => {}
                 Mode::Client => assert!(course.rest.1.is_empty()),
+                // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
+                Mode::Within | Mode::Unprotected => {}
+                // A cancellation.
+                Mode::Server | Mode::Required
+                    if protocol == Protocol::Pgsql && progress == Ok(Progress::Next) =>
+                {
+                    assert!(course.said.1.is_empty());
+                }
                 // It goes on in plain.
                 Mode::Offered if progress == Ok(Progress::Next) => {}
                 // SOCKS is spoken inside TLS, and what stands behind its request is payload.
@@ -198,6 +215,10 @@ enum Mode {
     Required,
     /// `O`: the same for `acceptTLS = auto`.
     Offered,
+    /// `W`: once TLS has begun with the server.
+    Within,
+    /// `U`: for a client that did not begin it.
+    Unprotected,
 }
 
 /// The first byte tells the mode; a script follows. How words are cut into pieces never matters, except for
@@ -210,6 +231,8 @@ fn conversation(protocol: Protocol, input: &[u8]) {
         b'C' => Mode::Client,
         b'R' => Mode::Required,
         b'O' => Mode::Offered,
+        b'W' => Mode::Within,
+        b'U' => Mode::Unprotected,
         _ => Mode::Server,
     };
     let mut whole = course(protocol, mode, script, false);

@@ -295,6 +295,8 @@ fn idle(
 fn beginning(service: &Service, given: &Given, meant: &Meant, faults: &mut Faults) -> Beginning {
     if let (Some(in_front), Some(behind)) = (given.protocol, service.protocol)
         && Protocol::from(in_front) != behind
+        // These are between adit and a proxy.
+        && !matches!(behind, Protocol::Connect | Protocol::Socks)
         && !meant.contains("protocol")
     {
         faults.error(

@@ -91,7 +91,7 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     endpoints(&service, &meant, passed, &mut faults);
     upstream(&mut service, &meant, &mut faults);
     let given = |option: &str| own.contains(option);
-    dialogue::judge(&service, &given, &meant, &mut faults);
+    dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
     let identity = own.contains("PSKidentity");
@@ -164,21 +164,17 @@ fn upstream(service: &mut Service, meant: &Meant, faults: &mut Faults) {
             "in client mode it is the name to send",
         );
     }
-    if service.protocol == Some(Protocol::Socks) && !meant.contains("client") {
-        if service.client {
-            faults.error(
-                "protocol",
-                "adit does not serve `protocol = socks` in client mode yet",
-                "in server mode it is served; its clients need a service without `protocol`",
-            );
-        } else if !service.connect.is_empty() {
-            faults.push(
-                Severity::Warning,
-                "connect",
-                "`connect` has no effect with `protocol = socks`",
-                "clients say where they want to be connected to",
-            );
-        }
+    if service.protocol == Some(Protocol::Socks)
+        && !meant.contains("client")
+        && !service.client
+        && !service.connect.is_empty()
+    {
+        faults.push(
+            Severity::Warning,
+            "connect",
+            "`connect` has no effect with `protocol = socks`",
+            "clients say where they want to be connected to",
+        );
     }
     first_byte(service, meant, faults);
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
+use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::{Fault, given, one_of};
 use super::service::{Draft, Service};
@@ -17,6 +18,10 @@ pub(crate) enum Protocol {
     Nntp,
     Socks,
     Connect,
+    Proxy,
+    Pgsql,
+    Ldap,
+    Cifs,
 }
 
 /// What is served, by the names that `protocol` gives.
@@ -27,11 +32,14 @@ const SERVED: &[(&str, Protocol)] = &[
     ("nntp", Protocol::Nntp),
     ("socks", Protocol::Socks),
     ("connect", Protocol::Connect),
+    ("proxy", Protocol::Proxy),
+    ("pgsql", Protocol::Pgsql),
+    ("ldap", Protocol::Ldap),
+    ("cifs", Protocol::Cifs),
 ];
 
 /// stunnel's protocols that are still to be built.
-pub(super) const PROTOCOLS_NOT_YET: &[&str] =
-    &["ldap", "pgsql", "cifs", "proxy", "capwin", "capwinctrl"];
+pub(super) const PROTOCOLS_NOT_YET: &[&str] = &["capwin", "capwinctrl"];
 
 impl Protocol {
     /// As `protocol = NAME` gives it.
@@ -40,6 +48,16 @@ impl Protocol {
         let found = served.find(|(_, protocol)| *protocol == self);
         found.map_or("", |(name, _)| name)
     }
+}
+
+/// `proxyVersion = ...`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ProxyVersion {
+    /// A line of text.
+    #[default]
+    V1,
+    /// Binary, with the client's TLS.
+    V2,
 }
 
 /// `protocolAuthentication = ...`
@@ -77,7 +95,7 @@ impl fmt::Debug for Secret {
 /// What the dialogue is told, besides `protocol`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct DialogueOptions {
-    /// SMTP: the name for EHLO; `connect`: HOST:PORT behind the proxy.
+    /// SMTP: the name for EHLO; `connect`, `socks`: HOST:PORT behind the proxy.
     pub host: Option<String>,
     /// The way to log in; `None`: the protocol's usual one.
     pub authentication: Option<Authentication>,
@@ -87,6 +105,8 @@ pub(crate) struct DialogueOptions {
     pub password: Option<Secret>,
     /// `connect`: lines of the request's head.
     pub headers: Vec<Secret>,
+    /// `proxy`: the version of the header.
+    pub proxy_version: ProxyVersion,
 }
 
 impl DialogueOptions {
@@ -95,10 +115,15 @@ impl DialogueOptions {
         Some((self.username.as_deref()?, self.password.as_ref()?.reveal()))
     }
 
+    /// HOST:PORT in `protocolHost`.
+    pub(crate) fn destination(&self) -> Option<(&str, u16)> {
+        host_and_port(self.host.as_deref()?)
+    }
+
     /// The server that TLS is spoken with, where `connect` names a proxy in front of it.
     pub(crate) fn behind_proxy(&self, protocol: Option<Protocol>) -> Option<(&str, u16)> {
         match protocol {
-            Some(Protocol::Connect) => host_and_port(self.host.as_deref()?),
+            Some(Protocol::Connect) => self.destination(),
             _ => None,
         }
     }
@@ -161,6 +186,13 @@ pub(super) fn set_authentication(draft: &mut Draft, value: &str) -> Result<(), F
     Ok(())
 }
 
+/// Reads `proxyVersion`.
+pub(super) fn set_proxy_version(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    let words = [("1", ProxyVersion::V1), ("2", ProxyVersion::V2)];
+    draft.service.dialogue.proxy_version = one_of(value, &words)?;
+    Ok(())
+}
+
 /// Reads `protocolHost`.
 pub(super) fn set_host(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     draft.service.dialogue.host = Some(one_line(value)?).filter(|host| !host.is_empty());
@@ -203,7 +235,7 @@ fn one_line(value: &str) -> Result<String, Fault> {
 /// What some protocols alone have a use for, and the modes in which they are served. `own`: what the section
 /// itself gave; as a default for every service an option counts where it has a use.
 pub(super) fn judge(
-    service: &Service,
+    service: &mut Service,
     own: &dyn Fn(&str) -> bool,
     meant: &Meant,
     faults: &mut Faults,
@@ -216,16 +248,64 @@ pub(super) fn judge(
     if unknown {
         return;
     }
-    if service.protocol == Some(Protocol::Connect) {
-        proxy(service, meant, faults);
+    service.tls.introduces = service.protocol == Some(Protocol::Proxy)
+        && service.dialogue.proxy_version == ProxyVersion::V2;
+    if service.protocol == Some(Protocol::Pgsql) && !service.client {
+        // What clients offer that begin with TLS at once (`sslnegotiation=direct`).
+        service.tls.alpn = &["postgresql"];
     }
+    mode(service, meant, faults);
+    uses(service, own, faults);
+    login(service, own, meant, faults);
+}
+
+/// Whether the protocol is served in this mode, with what it needs.
+fn mode(service: &Service, meant: &Meant, faults: &mut Faults) {
+    match (service.protocol, service.client) {
+        (Some(Protocol::Connect), true) => proxy(service, meant, faults),
+        (Some(Protocol::Connect), false) => faults.error(
+            "protocol",
+            "`protocol = connect` is for client mode",
+            "`client = yes`, or a service without `protocol`",
+        ),
+        (Some(Protocol::Proxy), true) => faults.error(
+            "protocol",
+            "The 'proxy' protocol is not supported in the client mode",
+            "it tells a server behind server mode where the client comes from; leave `protocol` out here",
+        ),
+        (Some(Protocol::Ldap), false) => faults.error(
+            "protocol",
+            "The 'ldap' protocol is not supported in the server mode",
+            "`client = yes`; LDAP clients reach a server of this mode by ldaps://, without `protocol`",
+        ),
+        (Some(Protocol::Proxy), false) => {
+            let unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_));
+            if service.accept.iter().any(unix) {
+                faults.push(
+                    Severity::Warning,
+                    "accept",
+                    "clients of a Unix socket have no address: the server is told `UNKNOWN`, and may refuse it",
+                    "an address to accept on, or no `protocol = proxy`",
+                );
+            }
+        }
+        (Some(Protocol::Socks), true) if service.dialogue.host.is_some() => {
+            destination(service, faults);
+        }
+        _ => {}
+    }
+}
+
+/// What has no use here.
+fn uses(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
     let client = service.protocol.filter(|_| service.client);
-    if own("protocolHost") && !matches!(client, Some(Protocol::Smtp | Protocol::Connect)) {
+    let host = [Protocol::Smtp, Protocol::Connect, Protocol::Socks];
+    if own("protocolHost") && !client.is_some_and(|protocol| host.contains(&protocol)) {
         faults.push(
             Severity::Warning,
             "protocolHost",
             "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` and the destination of \
-             `protocol = connect`, with `client = yes`",
+             `protocol = connect` and `socks`, with `client = yes`",
             "the name to send in TLS is `sni`",
         );
     }
@@ -237,7 +317,14 @@ pub(super) fn judge(
             "leave it out",
         );
     }
-    login(service, own, meant, faults);
+    if own("proxyVersion") && service.protocol != Some(Protocol::Proxy) {
+        faults.push(
+            Severity::Warning,
+            "proxyVersion",
+            "`proxyVersion` has no effect without `protocol = proxy`",
+            "leave it out",
+        );
+    }
 }
 
 /// What a login has a use for. One needs the name and the password.
@@ -249,19 +336,18 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
     ];
     let given = options.into_iter().filter(|option| own(option));
     let client = service.protocol.filter(|_| service.client);
-    let logs_in = matches!(client, Some(Protocol::Connect));
     let half = options.iter().any(|option| meant.contains(option));
-    if !logs_in {
+    let Some(protocol @ (Protocol::Connect | Protocol::Smtp)) = client else {
         for option in given {
             faults.push(
                 Severity::Note,
                 option,
-                "this has no effect: it is for `protocol = connect` with `client = yes`",
+                "this has no effect: it is for `protocol = connect`, and `smtp` with `client = yes`",
                 "leave it out",
             );
         }
         return;
-    }
+    };
     if service.dialogue.account().is_none() && !half {
         for option in given {
             faults.push(
@@ -273,19 +359,22 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
         }
         return;
     }
-    let way = service.dialogue.authentication;
-    if own("protocolAuthentication")
-        && matches!(way, Some(Authentication::Plain | Authentication::Login))
-    {
+    let usual = match (protocol, service.dialogue.authentication) {
+        (Protocol::Connect, Some(Authentication::Plain | Authentication::Login)) => Some("basic"),
+        // stunnel's default for every protocol.
+        (Protocol::Smtp, Some(Authentication::Basic)) => Some("plain"),
+        _ => None,
+    };
+    if let Some(usual) = usual.filter(|_| own("protocolAuthentication")) {
         faults.push(
             Severity::Warning,
             "protocolAuthentication",
-            "`protocol = connect` logs in by `basic`",
-            "`protocolAuthentication = basic`",
+            &format!("`protocol = {}` logs in by `{usual}`", protocol.name()),
+            &format!("`protocolAuthentication = {usual}`"),
         );
     }
     let name = service.dialogue.username.as_deref().unwrap_or_default();
-    if name.contains(':') {
+    if protocol == Protocol::Connect && name.contains(':') {
         faults.error(
             "protocolUsername",
             "a name with a colon cannot be told from its password (RFC 7617)",
@@ -296,15 +385,7 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
 
 /// `protocol = connect`: a way through a proxy.
 fn proxy(service: &Service, meant: &Meant, faults: &mut Faults) {
-    if !service.client {
-        faults.error(
-            "protocol",
-            "`protocol = connect` is for client mode",
-            "`client = yes`, or a service without `protocol`",
-        );
-        return;
-    }
-    let Some(host) = service.dialogue.host.as_deref() else {
+    if service.dialogue.host.is_none() {
         if !meant.contains("protocolHost") {
             faults.error(
                 "protocol",
@@ -313,17 +394,23 @@ fn proxy(service: &Service, meant: &Meant, faults: &mut Faults) {
             );
         }
         return;
-    };
-    match host_and_port(host) {
-        None => faults.error(
+    }
+    if let Some((_, port)) = destination(service, faults)
+        && let Some(fault) = first_byte::behind_proxy(port)
+    {
+        faults.add("protocolHost", None, fault);
+    }
+}
+
+/// `protocolHost` as HOST:PORT.
+fn destination<'a>(service: &'a Service, faults: &mut Faults) -> Option<(&'a str, u16)> {
+    let destination = service.dialogue.destination();
+    if destination.is_none() {
+        faults.error(
             "protocolHost",
             "`protocolHost` is not HOST:PORT",
             "it is the server behind the proxy: as `protocolHost = www.example.com:443`",
-        ),
-        Some((_, port)) => {
-            if let Some(fault) = first_byte::behind_proxy(port) {
-                faults.add("protocolHost", None, fault);
-            }
-        }
+        );
     }
+    destination
 }

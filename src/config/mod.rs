@@ -36,7 +36,7 @@ mod tests;
 
 pub(crate) use accepted::{Beginning, MailProtocol, Reception};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
-pub(crate) use dialogue::{DialogueOptions, Protocol, Secret};
+pub(crate) use dialogue::{Authentication, DialogueOptions, Protocol, ProxyVersion, Secret};
 pub(crate) use endpoint::{Endpoint, accept_address};
 pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};
 #[cfg(fuzzing)]

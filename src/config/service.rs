@@ -164,6 +164,10 @@ pub(crate) struct TlsOptions {
     pub no_ticket: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
     pub server_preference: bool,
+    /// Server mode: the protocols of ALPN; a client that offers others alone is refused.
+    pub alpn: &'static [&'static str],
+    /// Server mode: what a client shows in its handshake is kept for the dialogue with the server.
+    pub introduces: bool,
     /// The global option: which cipher comes first without `ciphersuites` or `ciphers`.
     pub prefer_chacha20: PreferChaCha20,
 }
@@ -233,6 +237,17 @@ impl Service {
     /// TLS on the connections to `connect`, if it is there.
     pub(crate) fn connected_tls(&self) -> Option<&TlsOptions> {
         self.client.then_some(&self.tls)
+    }
+
+    /// The protocol in which something is said to the server first within TLS, before the client is heard.
+    pub(crate) fn begins_within_tls(&self) -> Option<Protocol> {
+        let begins = |protocol: &Protocol| match protocol {
+            Protocol::Smtp => self.dialogue.account().is_some(),
+            Protocol::Socks => true,
+            _ => false,
+        };
+        let protocol = self.protocol.filter(|_| self.client);
+        protocol.filter(begins)
     }
 
     /// The TLS of both ends, as far as it is there.
@@ -464,19 +479,21 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
-    option("protocol", "smtp | pop3 | imap | nntp | connect | socks", "what is said in plain before TLS; connect: through a proxy, client mode; socks: within TLS, server mode")
+    option("protocol", "smtp | pop3 | imap | nntp | ldap | pgsql | cifs | connect | socks | proxy", "the dialogue before TLS, or first within it; see \"Dialogues\"")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
-    option("protocolAuthentication", "basic", "client mode, protocol = connect: how to log in at the proxy")
-        .example("protocolAuthentication = basic").unless_given("basic").service(dialogue::set_authentication),
+    option("protocolAuthentication", "basic | plain | login", "client mode: how to log in; `basic` at the proxy of protocol = connect, the others at an SMTP server")
+        .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain").service(dialogue::set_authentication),
     option("protocolHeader", "HEADER", "client mode, protocol = connect: a line more for the head of the request")
         .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),
-    option("protocolHost", "HOST | HOST:PORT", "client mode: protocol = smtp, the name for EHLO; protocol = connect, the server behind the proxy that `connect` names")
-        .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it").empty_is_none().service(dialogue::set_host),
-    option("protocolPassword", "PASSWORD", "client mode, protocol = connect: the password of `protocolUsername`")
+    option("protocolHost", "HOST | HOST:PORT", "client mode: protocol = smtp, the name for EHLO; protocol = connect or socks, the server behind the proxy that `connect` names")
+        .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it; socks: where the client wanted to go before it was redirected (iptables)").empty_is_none().service(dialogue::set_host),
+    option("protocolPassword", "PASSWORD", "client mode, protocol = connect or smtp: the password of `protocolUsername`")
         .example("protocolPassword = correct horse").unless_given("no login").secret().service(dialogue::set_password),
-    option("protocolUsername", "USERNAME", "client mode, protocol = connect: whom to log in as")
+    option("protocolUsername", "USERNAME", "client mode, protocol = connect or smtp: whom to log in as")
         .example("protocolUsername = office").unless_given("no login").service(dialogue::set_username),
+    option("proxyVersion", "1 | 2", "protocol = proxy: the header's version; 2 also tells the server about the client's TLS and certificate")
+        .example("proxyVersion = 2").defaults(&["1"]).own().service(dialogue::set_proxy_version),
     option("PSKidentity", "IDENTITY", "client mode: the identity in the file of `PSKsecrets` to show to the server")
         .example("PSKidentity = office").unless_given("the first one in the file")
         .service(|draft, value| store!(draft.tls.psk_identity = Some(value.to_owned()))),

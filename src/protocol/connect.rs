@@ -41,7 +41,9 @@ impl Client {
 }
 
 impl State for Client {
-    const HEARS_CLIENT: bool = false;
+    fn hears_client(&self) -> bool {
+        false
+    }
 
     fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
@@ -86,6 +88,7 @@ fn judge(line: &[u8], logs_in: bool) -> Result<(), ProtocolError> {
         // 401 is tinyproxy's for credentials that are wrong.
         [b'4', b'0', b'1' | b'7', ..] => Err(ProtocolError::Credentials {
             protocol: Connect,
+            awaited: Awaited::Answer,
             given: logs_in,
             said,
         }),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{AHEAD_MAX, COMMANDS_MAX, LINE_MAX, REPLY_MAX, Side, SocksError};
+use super::{
+    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, PgsqlError, REPLY_MAX, RefusedBySocks,
+    Side, SocksError,
+};
 use crate::config::Protocol;
 
 /// What the dialogue waited for when it went wrong.
@@ -18,6 +21,10 @@ pub(crate) enum Awaited {
     Capability,
     /// The client's next command.
     Command,
+    /// The answer to SMTP's AUTH PLAIN.
+    Plain,
+    /// The answer to a step of its AUTH LOGIN.
+    Login,
     /// The one answer to what was said, in a protocol that has no other.
     Answer,
 }
@@ -49,6 +56,8 @@ pub(crate) enum ProtocolError {
     Credentials {
         /// The protocol spoken.
         protocol: Protocol,
+        /// What was expected.
+        awaited: Awaited,
         /// Whether there were any.
         given: bool,
         /// What it said, sanitised.
@@ -122,6 +131,14 @@ pub(crate) enum ProtocolError {
     },
     /// What a SOCKS client did wrong.
     Socks(SocksError),
+    /// Why a SOCKS server does not connect.
+    RefusedBySocks(RefusedBySocks),
+    /// What a PostgreSQL client or server did wrong.
+    Pgsql(PgsqlError),
+    /// What an LDAP server says instead of yes.
+    Ldap(LdapError),
+    /// What a CIFS client or server did wrong.
+    Cifs(CifsError),
     /// An event for a dialogue that is over: a defect of adit itself.
     Over,
 }
@@ -203,9 +220,13 @@ impl ProtocolError {
             | E::TlsTooLate { .. }
             | E::TooMuchAhead { .. }
             | E::PlaintextBehindStarttls { .. }
-            | E::Credentials { .. }
             | E::Socks(_)
+            | E::RefusedBySocks(_)
+            | E::Pgsql(_)
+            | E::Ldap(_)
+            | E::Cifs(_)
             | E::Over => return None,
+            E::Credentials { protocol, .. } => (protocol, "Server refused the login"),
         };
         Some(match protocol {
             Protocol::Smtp => format!("421 4.3.2 adit: {reason}"),
@@ -214,7 +235,7 @@ impl ProtocolError {
             // RFC 3977, section 3.2.1: the service is going away.
             Protocol::Nntp => format!("400 adit: {reason}"),
             // SOCKS has error codes of its own, and of the others the client has heard nothing.
-            Protocol::Socks | Protocol::Connect => return None,
+            _ => return None,
         })
     }
 }
@@ -230,10 +251,11 @@ impl fmt::Display for ProtocolError {
             | E::ServerClosed { .. } => return self.blame_server(f),
             E::Credentials {
                 protocol,
+                awaited,
                 given,
                 said,
             } => {
-                let (phrase, server) = (phrase(*protocol, Awaited::Answer), server(*protocol));
+                let (phrase, server) = (phrase(*protocol, *awaited), server(*protocol));
                 let what = match given {
                     true => "refused protocolUsername and protocolPassword",
                     false => "wants a login: give protocolUsername and protocolPassword",
@@ -291,6 +313,10 @@ impl fmt::Display for ProtocolError {
                     .to_owned(),
             ),
             E::Socks(error) => return error.fmt(f),
+            E::RefusedBySocks(error) => return error.fmt(f),
+            E::Pgsql(error) => return error.fmt(f),
+            E::Ldap(error) => return error.fmt(f),
+            E::Cifs(error) => return error.fmt(f),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };
         let side = match self {
@@ -321,6 +347,8 @@ fn phrase(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Capability, _) => "Unexpected server response",
         (Awaited::Answer, Protocol::Connect) => "CONNECT request rejected",
         (Awaited::Answer, _) => "Server does not support TLS",
+        (Awaited::Plain, _) => "PLAIN Authentication Failed",
+        (Awaited::Login, _) => "LOGIN authentication failed",
         (Awaited::Command, Protocol::Pop3) => "Client does not want TLS",
         (Awaited::Command, _) => "STARTTLS expected",
     }
@@ -332,17 +360,19 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Greeting, Protocol::Pop3) => "a greeting (+OK)",
         (Awaited::Greeting, Protocol::Imap) => "a greeting (* OK)",
         (Awaited::Greeting, Protocol::Nntp) => "a greeting (200 or 201)",
-        (_, Protocol::Connect) => "the answer to CONNECT (HTTP/1.x 2xx)",
         (_, Protocol::Socks) => "a SOCKS request",
         (Awaited::Ehlo, _) => "the answer to EHLO (250)",
         (Awaited::GoAhead, Protocol::Smtp) => "the answer to STARTTLS (220)",
         (Awaited::GoAhead, Protocol::Pop3) => "the answer to STLS (+OK)",
         (Awaited::GoAhead, Protocol::Imap) => "the answer to STARTTLS (OK)",
-        (Awaited::GoAhead, Protocol::Nntp) => "the answer to STARTTLS (382)",
+        (Awaited::GoAhead, _) => "the answer to STARTTLS (382)",
         (Awaited::Capability, _) => "the answer to CAPABILITY (OK)",
         (Awaited::Command, Protocol::Pop3) => "the client's STLS",
         (Awaited::Command, _) => "the client's STARTTLS",
-        (Awaited::Answer, _) => "an answer",
+        (Awaited::Answer, Protocol::Connect) => "the answer to CONNECT (HTTP/1.x 2xx)",
+        (Awaited::Greeting | Awaited::Answer, _) => "an answer",
+        (Awaited::Plain, _) => "the answer to AUTH PLAIN (235)",
+        (Awaited::Login, _) => "the answer to AUTH LOGIN (334, then 235)",
     }
 }
 

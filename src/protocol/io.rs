@@ -228,14 +228,15 @@ impl Io<'_> {
 
     /// What holds for every state that waits: bounded memory, and a client that is still there.
     /// A client that has closed but left words behind may only have closed its half.
-    pub(super) fn check_waiting(&self) -> Result<(), ProtocolError> {
+    /// `heard`: the client has a part in it.
+    pub(super) fn check_waiting(&self, heard: bool) -> Result<(), ProtocolError> {
         let protocol = self.protocol;
         for (side, input) in [(Side::Front, &self.front), (Side::Back, &self.back)] {
             if input.pending().len() > AHEAD_MAX {
                 return Err(ProtocolError::TooMuchAhead { protocol, side });
             }
         }
-        if self.front.ended && self.front.pending().is_empty() {
+        if heard && self.front.ended && self.front.pending().is_empty() {
             return Err(match self.back.spoke {
                 true => ProtocolError::ClientClosed { protocol },
                 // The client may have waited long: it is not to blame.

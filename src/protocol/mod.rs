@@ -2,20 +2,26 @@
 //! reveal. No socket, no clock: events in, actions out. Never in here: I/O, TLS.
 #![forbid(unsafe_code)]
 
+mod cifs;
 mod commands;
 mod connect;
 mod error;
 mod imap;
 mod io;
+mod ldap;
 mod look;
 mod nntp;
 mod offering;
 mod offers;
 mod opening;
+mod pgsql;
 mod pop3;
+mod proxy;
 mod script;
 mod smtp;
+mod smtp_login;
 mod socks;
+mod socks_client;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +31,17 @@ use std::time::Duration;
 
 use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception};
 
+pub(crate) use cifs::CifsError;
 pub(crate) use error::{Awaited, ProtocolError};
+pub(crate) use ldap::LdapError;
 use look::{Look, Then};
 pub(crate) use offers::Offers;
 pub(crate) use opening::{Opening, OwnTls, greeting};
+pub(crate) use pgsql::PgsqlError;
+pub(crate) use proxy::{Introduction, Secured, Shown};
 use script::{offer, script};
 pub(crate) use socks::SocksError;
+pub(crate) use socks_client::RefusedBySocks;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,8 +215,40 @@ pub(crate) fn dialogue(
         (Protocol::Nntp, true) => script(protocol, nntp::Client::Greeting),
         (Protocol::Nntp, false) => script(protocol, nntp::Server::Greeting),
         (Protocol::Connect, _) => script(protocol, connect::Client::new(options)),
+        (Protocol::Pgsql, true) => script(protocol, pgsql::Client::Request),
+        (Protocol::Pgsql, false) => offer(protocol, pgsql::Server::new()),
+        (Protocol::Cifs, true) => script(protocol, cifs::Client::Request),
+        (Protocol::Cifs, false) => offer(protocol, cifs::Server),
+        (Protocol::Ldap, _) => script(protocol, ldap::Client::Request),
+        (Protocol::Proxy, _) => header(options, &Introduction::default()),
         (Protocol::Socks, _) => Box::new(socks::Server::new()),
     }
+}
+
+/// Asks a SOCKS server, within TLS, to connect there.
+pub(crate) fn socks_client(target: Target) -> Box<dyn Dialogue> {
+    script(Protocol::Socks, socks_client::Client::Start(target))
+}
+
+/// The dialogue once TLS has begun with the server.
+pub(crate) fn within(protocol: Protocol, options: &DialogueOptions) -> Box<dyn Dialogue> {
+    match protocol {
+        Protocol::Smtp => script(protocol, smtp_login::Login::new(options)),
+        _ => script(protocol, pgsql::Within::new()),
+    }
+}
+
+/// The dialogue for a client that did not begin TLS, in a protocol where it may ask for something all the same.
+pub(crate) fn unprotected(protocol: Protocol) -> Box<dyn Dialogue> {
+    script(protocol, pgsql::Cancellation::Request)
+}
+
+/// Tells the server first of all where the client comes from.
+pub(crate) fn header(
+    options: &DialogueOptions,
+    introduction: &Introduction<'_>,
+) -> Box<dyn Dialogue> {
+    Box::new(proxy::Header::new(options.proxy_version, introduction))
 }
 
 /// Looks for `wait` whether a client begins with TLS, while there is no server yet: `Progress::Tls`, or

@@ -38,9 +38,9 @@ impl Offers {
             Some(Protocol::Smtp) => Offers::Mail(Box::new(Mail::new(Kind::Smtp))),
             Some(Protocol::Pop3) => Offers::Mail(Box::new(Mail::new(Kind::Pop3))),
             Some(Protocol::Imap) => Offers::Mail(Box::new(Mail::new(Kind::Imap))),
+            None | Some(Protocol::Proxy) => Offers::Greeting([0; GREETING], 0),
             // Their clients start no TLS within TLS, whatever a server offers.
             Some(_) => Offers::Over,
-            None => Offers::Greeting([0; GREETING], 0),
         }
     }
 

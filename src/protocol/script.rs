@@ -8,8 +8,10 @@ use crate::config::Protocol;
 
 /// One protocol in one mode.
 pub(super) trait State: fmt::Debug + Send + Sized {
-    /// Whether the client has a part in it.
-    const HEARS_CLIENT: bool = true;
+    /// Whether the client is heard now; else it waits for the next stage.
+    fn hears_client(&self) -> bool {
+        true
+    }
 
     /// Goes on with what is there.
     ///
@@ -67,7 +69,7 @@ impl<S: State> Script<S> {
             state = match state.step(&mut io)? {
                 Step::Next(next) => next,
                 Step::Wait(waiting) => {
-                    io.check_waiting()?;
+                    io.check_waiting(waiting.hears_client())?;
                     self.state = Some(waiting);
                     return Ok(Progress::More);
                 }
@@ -119,7 +121,7 @@ impl<S: State> Dialogue for Script<S> {
     }
 
     fn hears(&self, side: Side) -> bool {
-        side == Side::Back || S::HEARS_CLIENT
+        side == Side::Back || self.state.as_ref().is_none_or(State::hears_client)
     }
 
     #[cfg(test)]

@@ -19,17 +19,19 @@ pub(super) enum Client {
 
 impl Client {
     pub(super) fn new(host: Option<&str>) -> Client {
-        // A line end in the name (it may come from the environment) would be a command of its own.
-        let name: String = host
-            .unwrap_or("localhost")
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect();
         Client::Greeting {
-            ehlo: format!("EHLO {name}"),
+            ehlo: ehlo(host),
             size: Size::default(),
         }
     }
+}
+
+/// EHLO with this name, or another.
+pub(super) fn ehlo(host: Option<&str>) -> String {
+    // A line end in the name would be a command of its own.
+    let name = host.unwrap_or("localhost").chars();
+    let name: String = name.filter(|c| !c.is_control()).collect();
+    format!("EHLO {name}")
 }
 
 impl State for Client {
@@ -76,16 +78,16 @@ impl State for Client {
 }
 
 /// A line of a reply that has the right code.
-struct ReplyLine {
+pub(super) struct ReplyLine {
     /// What follows the code and its separator.
     text: Vec<u8>,
     /// No `-` behind the code: the reply's last line.
-    last: bool,
+    pub(super) last: bool,
 }
 
 /// Takes a line of a reply (RFC 5321, section 4.2) that must have this code; `pass_on` gives the
 /// client a reply also when it refuses.
-fn reply_line(
+pub(super) fn reply_line(
     io: &mut Io<'_>,
     awaited: Awaited,
     code: &str,

@@ -2,13 +2,14 @@
 //! directions are over. Never in here: the other end.
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    MsgFlags, Shutdown, UnixAddr, recv, send, sendmsg, setsockopt, shutdown, sockopt,
+    MsgFlags, Shutdown, SockaddrStorage, UnixAddr, getpeername, getsockopt, recv, send, sendmsg,
+    setsockopt, shutdown, sockopt,
 };
 
 use super::buffer::{Buffer, Pool, SMALL};
@@ -370,6 +371,30 @@ impl End {
         local_address(&self.socket)
     }
 
+    /// The peer's address; `None` for a Unix socket.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        let storage = getpeername::<SockaddrStorage>(self.socket.as_raw_fd()).ok()?;
+        let v4 = storage.as_sockaddr_in().map(|&a| SocketAddr::V4(a.into()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|&a| SocketAddr::V6(a.into())))
+    }
+
+    /// Where the peer wanted to connect to before netfilter redirected it here (SO_ORIGINAL_DST); `None`: here.
+    pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
+        let own = self.local_address()?;
+        let original = match own.ip().to_canonical() {
+            IpAddr::V4(_) => {
+                let found = getsockopt(&self.socket, sockopt::OriginalDst).ok()?;
+                SocketAddr::V4(nix::sys::socket::SockaddrIn::from(found).into())
+            }
+            IpAddr::V6(_) => {
+                let found = getsockopt(&self.socket, sockopt::Ip6tOriginalDst).ok()?;
+                SocketAddr::V6(nix::sys::socket::SockaddrIn6::from(found).into())
+            }
+        };
+        let canonical = SocketAddr::new(own.ip().to_canonical(), own.port());
+        (original != canonical).then_some(original)
+    }
+
     /// Takes the error that the socket holds, if there is one.
     pub(crate) fn take_error(&self) -> Option<Errno> {
         take_error(&self.socket)
@@ -421,7 +446,7 @@ impl AsFd for End {
 
 /// Takes the error that a socket holds, if there is one.
 pub(crate) fn take_error(socket: &OwnedFd) -> Option<Errno> {
-    match nix::sys::socket::getsockopt(socket, sockopt::SocketError) {
+    match getsockopt(socket, sockopt::SocketError) {
         Ok(0) => None,
         Ok(code) => Some(Errno::from_raw(code)),
         Err(error) => Some(error),

@@ -22,6 +22,7 @@ pub(crate) mod session;
 pub(crate) mod step;
 pub(crate) mod talking;
 mod trouble;
+mod words;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -26,10 +26,18 @@ pub(crate) enum Stage {
 pub(crate) enum Part {
     /// In plain on both ends, until TLS starts.
     BeforeTls(Protocol),
+    /// With the client alone, until it starts TLS.
+    Opening(Protocol),
     /// With the client alone, which says where it wants to be connected to.
     Request(Protocol),
     /// The answer to that request.
     Reply(Protocol),
+    /// With the server, told first of all where the client comes from.
+    Header,
+    /// Once TLS has begun with the server.
+    Within(Protocol),
+    /// For a client that did not begin TLS.
+    Unprotected(Protocol),
 }
 
 /// A stage while there is only the front.
@@ -37,16 +45,23 @@ pub(crate) enum Part {
 pub(super) enum Early {
     Handshake,
     Look,
-    Talk(Protocol),
+    Talk(Part),
 }
 
 /// A stage when both ends are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Late {
     Handshake(Side),
-    Talk(Protocol),
+    Talk(Part),
     /// Nothing where the front has TLS already.
     Receive(Reception),
+}
+
+impl Late {
+    /// Whether it is only for a client that has not begun TLS.
+    pub(super) fn is_for_plain(self) -> bool {
+        matches!(self, Late::Receive(_) | Late::Talk(Part::Unprotected(_)))
+    }
 }
 
 /// The stages of a service's sessions, in their order. They are kept apart by what they work on, so that
@@ -62,25 +77,32 @@ impl Route {
     /// The route of a service's sessions.
     pub(crate) fn of(service: &Service) -> Self {
         let back = service.connected_tls().is_some();
-        Self::over(service.beginning(), back, service.protocol)
+        let route = Self::over(service.beginning(), back, service.protocol);
+        match service.begins_within_tls() {
+            Some(protocol) => route.within_tls(protocol),
+            None => route,
+        }
     }
 
     /// The same by what it depends on: how TLS begins on the front, whether it is on the back, and the
-    /// dialogue before it.
+    /// dialogue, without a part of the server's alone.
     pub(crate) fn over(front: Option<Beginning>, back: bool, protocol: Option<Protocol>) -> Self {
         let (mut early, mut late) = (Vec::new(), Vec::new());
+        let parts = protocol.map_or(Parts::default(), |protocol| {
+            Parts::of(protocol, front.is_some(), back)
+        });
         // A dialogue belongs to the server's side where TLS is there, and TLS is on the front from the
         // first byte then; else it is the client that starts TLS.
-        let request = protocol.filter(|protocol| *protocol == Protocol::Socks);
-        let protocol = protocol.filter(|protocol| *protocol != Protocol::Socks);
-        let talks_in_front = front.is_some() && !back && protocol.is_some();
+        let talks_in_front = front.is_some() && !back && parts.before.is_some();
         match front {
-            Some(Beginning::AtOnce) if !talks_in_front => early.push(Early::Handshake),
+            Some(Beginning::AtOnce) if !talks_in_front && !parts.opens => {
+                early.push(Early::Handshake);
+            }
             Some(Beginning::Received(_)) => early.push(Early::Look),
             Some(Beginning::AtOnce) | None => {}
         }
-        early.extend(request.map(Early::Talk));
-        late.extend(protocol.map(Late::Talk));
+        early.extend(parts.early.map(Early::Talk));
+        late.extend(parts.before.map(Late::Talk));
         if talks_in_front {
             late.push(Late::Handshake(Side::Front));
         }
@@ -90,10 +112,22 @@ impl Route {
         if let Some(Beginning::Received(reception)) = front {
             late.push(Late::Receive(reception));
         }
+        late.extend(parts.last.map(Late::Talk));
         Self {
             early: early.into(),
             late: late.into(),
         }
+    }
+
+    /// With a dialogue of the server's alone, once TLS has begun with it and before a client is heard.
+    fn within_tls(mut self, protocol: Protocol) -> Self {
+        let mut late = self.late.into_vec();
+        let handshake = Late::Handshake(Side::Back);
+        if let Some(at) = late.iter().position(|stage| *stage == handshake) {
+            late.insert(at + 1, Late::Talk(Part::Within(protocol)));
+        }
+        self.late = late.into();
+        self
     }
 
     /// The stages in their order.
@@ -101,16 +135,16 @@ impl Route {
         let early = self.early.iter().map(|stage| match stage {
             Early::Handshake => Stage::Handshake(Side::Front),
             Early::Look => Stage::Look,
-            Early::Talk(protocol) => Stage::Talk(Part::Request(*protocol)),
+            Early::Talk(part) => Stage::Talk(*part),
         });
         // A request is answered when the connection is there.
         let replies = self.early.iter().filter_map(|stage| match stage {
-            Early::Handshake | Early::Look => None,
-            Early::Talk(protocol) => Some(Stage::Talk(Part::Reply(*protocol))),
+            Early::Talk(Part::Request(protocol)) => Some(Stage::Talk(Part::Reply(*protocol))),
+            Early::Handshake | Early::Look | Early::Talk(_) => None,
         });
         let late = self.late.iter().map(|stage| match *stage {
             Late::Handshake(side) => Stage::Handshake(side),
-            Late::Talk(protocol) => Stage::Talk(Part::BeforeTls(protocol)),
+            Late::Talk(part) => Stage::Talk(part),
             Late::Receive(reception) => Stage::Receive(reception),
         });
         early.chain([Stage::Connect]).chain(replies).chain(late)
@@ -133,6 +167,46 @@ impl Route {
     }
 }
 
+/// Where the parts of a dialogue stand.
+#[derive(Debug, Default)]
+struct Parts {
+    /// While there is only the front.
+    early: Option<Part>,
+    /// It may end in the handshake with the client.
+    opens: bool,
+    /// As soon as the back is connected.
+    before: Option<Part>,
+    /// Before bytes are carried.
+    last: Option<Part>,
+}
+
+impl Parts {
+    fn of(protocol: Protocol, front: bool, back: bool) -> Parts {
+        let server = front && !back;
+        let mut parts = Parts::default();
+        match protocol {
+            Protocol::Socks if back => {}
+            Protocol::Socks => parts.early = Some(Part::Request(protocol)),
+            Protocol::Proxy => parts.last = Some(Part::Header),
+            Protocol::Pgsql if server => {
+                parts.early = Some(Part::Opening(protocol));
+                parts.opens = true;
+                parts.last = Some(Part::Unprotected(protocol));
+            }
+            Protocol::Cifs if server => {
+                parts.early = Some(Part::Opening(protocol));
+                parts.opens = true;
+            }
+            Protocol::Pgsql => {
+                parts.before = Some(Part::BeforeTls(protocol));
+                parts.last = back.then_some(Part::Within(protocol));
+            }
+            _ => parts.before = Some(Part::BeforeTls(protocol)),
+        }
+        parts
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,6 +220,14 @@ impl fmt::Display for Stage {
             }
             Stage::Talk(Part::Reply(protocol)) => {
                 write!(f, "{} reply", protocol.name())
+            }
+            Stage::Talk(Part::Opening(protocol)) => {
+                write!(f, "{} with the client until it starts TLS", protocol.name())
+            }
+            Stage::Talk(Part::Header) => f.write_str("PROXY header to the server"),
+            Stage::Talk(Part::Within(protocol)) => write!(f, "{} within TLS", protocol.name()),
+            Stage::Talk(Part::Unprotected(protocol)) => {
+                write!(f, "else {} request in plain", protocol.name())
             }
             Stage::Look => f.write_str("TLS handshake with the client if it begins with TLS"),
             Stage::Receive(Reception::Required(mail)) => {
@@ -212,6 +294,36 @@ mod tests {
             Talk(Part::Reply(Socks)),
         ];
         assert_eq!(stages(true, false, Some(Socks)), socks);
+        // Dialogues that are not the server's alone before TLS, by protocol and mode.
+        let (pgsql, cifs) = (Protocol::Pgsql, Protocol::Cifs);
+        let before = Talk(Part::BeforeTls(pgsql));
+        let within = Talk(Part::Within(pgsql));
+        assert_eq!(
+            stages(false, true, Some(pgsql)),
+            [Connect, before, Handshake(Back), within]
+        );
+        let opening = Talk(Part::Opening(pgsql));
+        let plain = Talk(Part::Unprotected(pgsql));
+        assert_eq!(stages(true, false, Some(pgsql)), [opening, Connect, plain]);
+        assert_eq!(
+            stages(true, false, Some(cifs)),
+            [Talk(Part::Opening(cifs)), Connect]
+        );
+        assert_eq!(
+            stages(true, false, Some(Protocol::Proxy)),
+            [Handshake(Front), Connect, Talk(Part::Header)]
+        );
+        // A part of the server's alone comes before any word of the client's.
+        let smtp = MailProtocol::Smtp;
+        let front = Some(Received(Offered(Some(smtp))));
+        let logged_in = Route::over(front, true, Some(Smtp)).within_tls(Smtp);
+        let logged_in: Vec<Stage> = logged_in.stages().collect();
+        let login = Talk(Part::Within(Smtp));
+        let receive = Receive(Offered(Some(smtp)));
+        assert_eq!(
+            logged_in,
+            [Look, Connect, talk, Handshake(Back), login, receive]
+        );
         // TLS on both ends.
         let both = [Handshake(Front), Connect, Handshake(Back)];
         assert_eq!(stages(true, true, None), both);

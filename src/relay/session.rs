@@ -304,16 +304,16 @@ impl Session {
                         let ends = &mut Ends::Front(front);
                         Early::Talking(Talking::look(ends, &mut context)?)
                     }
-                    Some(route::Early::Talk(protocol)) => {
+                    Some(route::Early::Talk(part)) => {
                         let ends = &mut Ends::Front(front);
-                        Early::Talking(Talking::begin(protocol, ends, &mut context)?)
+                        Early::Talking(Talking::begin(part, ends, &mut context)?)
                     }
                     None => Early::Connecting(Connecting::begin(None, &mut context)),
                 }
             }
             // It has begun TLS already.
             Life::Joined(pair, _)
-                if matches!(late, Some(route::Late::Receive(_))) && pair.front.tls.is_some() =>
+                if late.is_some_and(route::Late::is_for_plain) && pair.front.tls.is_some() =>
             {
                 return self.advance(resources);
             }
@@ -323,9 +323,9 @@ impl Session {
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::receive(reception, ends, &mut context)?)
                     }
-                    Some(route::Late::Talk(protocol)) => {
+                    Some(route::Late::Talk(part)) => {
                         let ends = &mut Ends::Both(pair);
-                        Late::Talking(Talking::begin(protocol, ends, &mut context)?)
+                        Late::Talking(Talking::begin(part, ends, &mut context)?)
                     }
                     Some(route::Late::Handshake(side)) => {
                         let end = pair.end(side);

@@ -13,8 +13,10 @@ use super::ends::Ends;
 use super::hearing::{Ears, Heard};
 use super::lookup::Lookup;
 use super::resources::Resources;
+use super::route::Part;
 use super::step::{Context, Ending, Next, broken};
 use super::trouble::Trouble;
+use super::words;
 use crate::config::{Endpoint, Protocol, Reception};
 use crate::helper::ResolveError;
 use crate::log::Log;
@@ -62,19 +64,18 @@ enum After {
 }
 
 impl Talking {
-    /// Starts the dialogue of `protocol`.
+    /// Starts a part of the dialogue.
     ///
     /// # Errors
     /// It failed at once, or a socket is broken.
     pub(crate) fn begin(
-        protocol: Protocol,
+        part: Part,
         ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<Self, Ending> {
-        let config = context.common.config();
-        let dialogue = protocol::dialogue(protocol, config.client, &config.dialogue);
+        let dialogue = words::of(part, ends, context.common)?;
         let mut talking = Self::new(dialogue, context);
-        if let Ends::Both(pair) = ends {
+        if let (Part::BeforeTls(protocol), Ends::Both(pair)) = (part, &ends) {
             let silence = Silence::begin(context.resources.now);
             talking.silence = Some((silence, protocol));
             // A client that may still begin TLS is not greeted in plain.

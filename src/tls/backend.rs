@@ -72,6 +72,8 @@ pub(super) struct Terms {
     pub(super) low: Version,
     pub(super) high: Version,
     pub(super) names: OptionNames,
+    /// What the client shows is kept in the stream.
+    pub(super) introduces: bool,
 }
 
 impl Terms {
@@ -80,6 +82,7 @@ impl Terms {
             low: lowest(wanted.options()).into(),
             high: highest(wanted.options()).into(),
             names: wanted.option_names(),
+            introduces: wanted.options().introduces,
         }
     }
 }

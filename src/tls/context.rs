@@ -671,6 +671,11 @@ fn accepting(
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.ignore_client_order = options.server_preference || leads(options);
     config.send_tls13_tickets = TICKETS;
+    config.alpn_protocols = options
+        .alpn
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     config.enable_secret_extraction = true;
     config.session_storage = Arc::new(SharedSessions::new(
         resumption.modern.sessions.clone(),

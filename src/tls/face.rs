@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::failure::Failure;
-use super::{Decrypted, Negotiated, handshake, s2n, stream};
+use super::{Decrypted, Introduction, Negotiated, handshake, s2n, stream};
 use crate::log::Log;
 
 /// A handshake under way.
@@ -32,6 +32,7 @@ impl Handshake {
             low: super::hello::Version::TLS12,
             high: super::hello::Version::TLS13,
             names: super::backend::OptionNames::Usual,
+            introduces: false,
         };
         Handshake::Rustls(handshake::Handshake::accept(config, terms).unwrap())
     }
@@ -93,6 +94,14 @@ impl Stream {
         match self {
             Stream::Rustls(stream) => stream.negotiated(),
             Stream::S2n(stream) => stream.negotiated(),
+        }
+    }
+
+    /// What the client showed of itself, for a service that passes it on; s2n-tls keeps nothing of it.
+    pub(crate) fn introduction(&self) -> Option<&Introduction> {
+        match self {
+            Stream::Rustls(stream) => stream.introduction(),
+            Stream::S2n(_) => None,
         }
     }
 

@@ -19,7 +19,7 @@ use super::failure::{During, Failure, Offence};
 use super::hello::{self, Reading};
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
-use super::{Negotiated, age, alerts, ciphers, notes, suites};
+use super::{Introduction, Negotiated, age, alerts, ciphers, notes, suites};
 use crate::log::Log;
 
 /// The most input that a handshake leaves over to be given again, in bytes, but for the record that
@@ -37,6 +37,8 @@ pub(crate) struct Handshake {
     /// For the suites that we have.
     provider: Arc<CryptoProvider>,
     terms: Terms,
+    /// The name that the client asked for, where that is asked for.
+    server_name: Option<String>,
 }
 
 /// The state of a handshake.
@@ -87,6 +89,7 @@ impl Handshake {
             opening: [0; HEADER],
             provider,
             terms,
+            server_name: None,
         }
     }
 
@@ -125,6 +128,12 @@ impl Handshake {
             && let Some(opening) = input.first_chunk()
         {
             self.opening = *opening;
+        }
+        if self.terms.introduces
+            && self.server_name.is_none()
+            && let Reading::Hello(hello) = hello::read(input)
+        {
+            self.server_name = hello.server_name;
         }
         let during = self.during();
         notes::forget();
@@ -220,7 +229,17 @@ impl Handshake {
 
     fn into_stream(self) -> Result<Stream, Error> {
         match self.connection {
-            Connection::Server(connection) => establish(*connection, self.seen),
+            Connection::Server(connection) => {
+                let introduction = self.terms.introduces.then(|| Introduction {
+                    server_name: self.server_name,
+                    alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+                    certificate: connection
+                        .peer_certificates()
+                        .and_then(|chain| Some(chain.first()?.to_vec())),
+                });
+                let stream = establish(*connection, self.seen)?;
+                Ok(stream.introduced(introduction))
+            }
             Connection::Client(connection) => establish(*connection, self.seen),
         }
     }

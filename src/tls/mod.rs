@@ -247,6 +247,24 @@ impl Problem {
     }
 }
 
+/// What a client shows of itself in a handshake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Introduction {
+    /// The name that it asked for (SNI).
+    pub server_name: Option<String>,
+    /// What was agreed on by ALPN.
+    pub alpn: Option<Vec<u8>>,
+    /// Its certificate, shown in this handshake or in the one whose session goes on, DER.
+    pub certificate: Option<Vec<u8>>,
+}
+
+impl Introduction {
+    /// The common name in its certificate.
+    pub(crate) fn common_name(&self) -> Option<String> {
+        self.certificate.as_deref().and_then(names::common_name)
+    }
+}
+
 /// The result of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Negotiated {

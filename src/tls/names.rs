@@ -43,6 +43,13 @@ pub(super) fn subject_of(der: &[u8]) -> String {
     )
 }
 
+/// The common name in a certificate's subject; the last, if it has several.
+pub(super) fn common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = certificate.subject().iter_common_name();
+    names.last().and_then(value)
+}
+
 fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     let oid = attribute.attr_type().to_id_string();
     text.push_str(short_name(&oid).unwrap_or(&oid));

@@ -12,9 +12,9 @@ use rustls::{
     AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, SupportedCipherSuite,
 };
 
-use super::Negotiated;
 use super::failure::{During, Failure, Offence};
 use super::record::{HEADER, MAX_PLAIN, Opener, Sealer};
+use super::{Introduction, Negotiated};
 
 /// Records without data in a row that are put up with (OpenSSL's MAX_EMPTY_RECORDS,
 /// MAX_KEY_UPDATE_MESSAGES): more are a way to keep us busy for nothing.
@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     /// Our close_notify, or a fatal alert, is out: nothing more is sent.
     finished: bool,
     negotiated: Negotiated,
+    /// What the client showed, where that is asked for.
+    introduction: Option<Box<Introduction>>,
 }
 
 /// rustls' rest of a connection, by role.
@@ -94,7 +96,19 @@ impl Stream {
             closed: false,
             finished: false,
             negotiated,
+            introduction: None,
         })
+    }
+
+    /// With what the client showed.
+    pub(super) fn introduced(mut self, introduction: Option<Introduction>) -> Self {
+        self.introduction = introduction.map(Box::new);
+        self
+    }
+
+    /// What the client showed.
+    pub(super) fn introduction(&self) -> Option<&Introduction> {
+        self.introduction.as_deref()
     }
 
     /// What the handshake came to.

@@ -94,6 +94,14 @@ impl MailHost {
         host
     }
 
+    /// As [`MailHost::plain`], IMAP by the PROXY protocol alone, which must tell of TLS before a password is taken.
+    #[track_caller]
+    pub fn behind_proxy() -> MailHost {
+        let mut host = MailHost::new();
+        host.start_dovecot("ssl = no\nhaproxy_trusted_networks = 127.0.0.0/8\n");
+        host
+    }
+
     fn new() -> MailHost {
         let folder = tempfile::Builder::new()
             .prefix("adit-mail-")
@@ -272,6 +280,11 @@ fn dovecot_conf(folder: &Path, address: Ipv4Addr, tls: &str) -> String {
     } else {
         "ssl = yes"
     };
+    let proxy = match tls.contains("haproxy") {
+        true => "yes",
+        false => "no",
+    };
+    let plaintext = proxy;
     let folder = folder.display();
     let (uid, gid) = OWNER;
     format!(
@@ -281,7 +294,7 @@ log_path = {folder}/dovecot.log
 listen = {address}
 protocols = imap pop3
 {tls}
-disable_plaintext_auth = no
+disable_plaintext_auth = {plaintext}
 auth_mechanisms = plain login
 mail_location = maildir:{folder}/mail/%u
 first_valid_uid = {uid}
@@ -299,6 +312,7 @@ userdb {{
 service imap-login {{
   inet_listener imap {{
     port = 143
+    haproxy = {proxy}
   }}
   inet_listener imaps {{
     {secure}

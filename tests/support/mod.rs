@@ -12,6 +12,7 @@ pub mod mail;
 pub mod old_tls;
 pub mod openssl;
 pub mod peers;
+pub mod postgres;
 pub mod proc;
 pub mod terminal;
 pub mod tls;

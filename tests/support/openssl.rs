@@ -51,6 +51,12 @@ impl Tool {
         }
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, signal).expect("kill");
+    }
+
     /// Its standard input.
     pub fn input(&mut self) -> &mut impl Write {
         self.child.stdin.as_mut().expect("not closed")

@@ -113,3 +113,59 @@ fn half_a_login_and_a_port_that_begins_in_plain_are_warned_of() {
         );
     }
 }
+
+#[test]
+fn what_is_not_served_in_a_mode_is_an_error_and_what_has_no_use_is_told() {
+    for (protocol, expected) in [
+        (
+            "proxy",
+            "The 'proxy' protocol is not supported in the client mode",
+        ),
+        ("socks\nprotocolHost = h", "`protocolHost` is not HOST:PORT"),
+    ] {
+        let errors = errors(&client(&format!("protocol = {protocol}")));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains(expected), "{errors:?}");
+    }
+    let server = |lines: &str| format!("[s]\naccept = 1\nconnect = h:2\ncert = /c\n{lines}\n");
+    let found = errors(&server("protocol = ldap"));
+    assert!(
+        found[0].contains("The 'ldap' protocol is not supported in the server mode"),
+        "{found:?}"
+    );
+    let (_, said) = served(&server("proxyVersion = 2"));
+    assert!(
+        said[0].contains("`proxyVersion` has no effect without"),
+        "{said:?}"
+    );
+    let unix = server("protocol = proxy").replace("accept = 1", "accept = /run/s");
+    let (_, said) = served(&unix);
+    assert!(
+        said[0].contains("clients of a Unix socket have no address"),
+        "{said:?}"
+    );
+    let login = "protocol = smtp\nprotocolUsername = u\nprotocolPassword = p";
+    assert!(said_of(login).is_empty());
+    let said = said_of(&format!("{login}\nprotocolAuthentication = basic"));
+    assert!(
+        said[0].contains("`protocol = smtp` logs in by `plain`"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn tls_is_told_what_the_dialogue_needs_of_it() {
+    let server = |lines: &str| {
+        let text = format!("[s]\naccept = 1\nconnect = h:2\ncert = /c\n{lines}\n");
+        served(&text).0.services.remove(0)
+    };
+    assert!(!server("protocol = proxy").tls.introduces);
+    assert!(server("protocol = proxy\nproxyVersion = 2").tls.introduces);
+    assert_eq!(server("protocol = pgsql").tls.alpn, ["postgresql"]);
+    assert!(server("protocol = smtp").tls.alpn.is_empty());
+    let pgsql = served(&client("protocol = pgsql")).0.services.remove(0);
+    assert!(pgsql.tls.alpn.is_empty());
+    assert_eq!(pgsql.begins_within_tls(), None);
+    let socks = served(&client("protocol = socks")).0.services.remove(0);
+    assert_eq!(socks.begins_within_tls(), Some(Protocol::Socks));
+}

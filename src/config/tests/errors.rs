@@ -57,8 +57,8 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ),
     ("sessiond = h:1", "adit does not serve `sessiond`"),
     (
-        "protocol = ldap",
-        "adit does not serve `protocol = ldap` yet",
+        "protocol = capwin",
+        "adit does not serve `protocol = capwin` yet",
     ),
     (
         "protocol = smpt",

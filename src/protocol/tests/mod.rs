@@ -3,15 +3,22 @@
 
 mod binary;
 mod bounds;
+mod cifs;
 mod connect;
+mod exchange;
 mod imap;
+mod ldap;
 mod nntp;
 mod offers;
 mod opening;
+mod pgsql;
 mod pop3;
+mod proxy;
 mod receiving;
 mod smtp;
+mod smtp_login;
 mod socks;
+mod socks_client;
 
 use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
 use crate::config::{DialogueOptions, Protocol};
