@@ -27,6 +27,7 @@ macro_rules! require_both {
     };
 }
 
+mod dialogues;
 mod psk;
 
 fn stunnel() -> PathBuf {
@@ -401,6 +402,7 @@ fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     let mut named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
     let files = [
         include_str!("differences.rs"),
+        include_str!("differences/dialogues.rs"),
         include_str!("differences/psk.rs"),
     ];
     let mut tests: Vec<&str> = files

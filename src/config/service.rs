@@ -479,7 +479,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
-    option("protocol", "smtp | pop3 | imap | nntp | ldap | pgsql | cifs | connect | socks | proxy", "the dialogue before TLS, or first within it; see \"Dialogues\"")
+    option("protocol", "PROTOCOL", "the dialogue before TLS, or first within it: one of those under \"Dialogues\"")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
     option("protocolAuthentication", "basic | plain | login", "client mode: how to log in; `basic` at the proxy of protocol = connect, the others at an SMTP server")

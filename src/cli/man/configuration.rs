@@ -34,6 +34,7 @@ pub(super) fn page(date: &str) -> String {
     });
     verification(&mut page);
     clients(&mut page);
+    super::dialogues::section(&mut page);
     old_tls(&mut page);
     unix_sockets(&mut page);
     cipher_order(&mut page);

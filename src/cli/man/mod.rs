@@ -3,6 +3,7 @@
 
 mod command;
 mod configuration;
+mod dialogues;
 mod differences;
 pub mod mail_programs;
 mod roff;
