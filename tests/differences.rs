@@ -28,6 +28,7 @@ macro_rules! require_both {
 }
 
 mod dialogues;
+mod names;
 mod psk;
 
 fn stunnel() -> PathBuf {

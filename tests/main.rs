@@ -52,6 +52,7 @@ mod relay_plain_and_tls;
 mod reload;
 mod remedies;
 mod resumption;
+mod server_names;
 mod socks;
 mod standing_still;
 mod start_and_stop;

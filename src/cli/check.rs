@@ -91,6 +91,12 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
 fn show_routes(config: &Config) {
     for service in &config.services {
         println!("Service [{}]: {}", service.name, Route::of(service));
+        for secondary in &service.secondaries {
+            let secondary = config.services.get(*secondary);
+            if let Some(host) = secondary.and_then(|it| it.virtual_host.as_ref().zip(Some(it))) {
+                println!("  {}: service [{}]", host.0.pattern, host.1.name);
+            }
+        }
         let ends = [
             ("client", Wanted::accepted(service)),
             ("server", Wanted::connected(service)),
@@ -123,7 +129,7 @@ fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Ve
 
 /// Which service gets which of the sockets passed by systemd.
 fn passed_sockets(config: &Config) -> Vec<Diagnostic> {
-    let without = config.services.iter().filter(|s| s.accept.is_empty());
+    let without = config.services.iter().filter(|s| s.takes_passed_socket());
     let note = |(nth, service): (usize, &Service)| Diagnostic {
         severity: Severity::Note,
         ..diagnostic_at(

@@ -2,7 +2,7 @@
 //! configuration which relies on them asks it for their number.
 
 use super::running;
-use crate::config::{self, Config, Sources};
+use crate::config::{self, Config, Service, Sources};
 
 /// The sources, with the running adit's number of passed sockets if a service needs one.
 pub(super) fn as_running(sources: Sources) -> Sources {
@@ -30,5 +30,5 @@ fn whatever_is_passed(sources: &Sources) -> Option<Config> {
 }
 
 fn needs_one(config: &Config) -> bool {
-    config.services.iter().any(|s| s.accept.is_empty())
+    config.services.iter().any(Service::takes_passed_socket)
 }

@@ -11,6 +11,7 @@ use super::option::{self, Fault, OptionDef, Scope, Verdict};
 use super::provider::{Given, Options, Raw, Section};
 use super::service::{Draft, Service};
 use super::value::{Origin, Origins};
+use super::virtual_hosts::Sections;
 
 /// What the configuration cannot know by itself.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +43,17 @@ pub(super) fn assemble(
     }
     let mut services: Vec<Service> = Vec::new();
     let mut passed = surroundings.passed;
+    let names: Vec<&str> = raw
+        .sections
+        .iter()
+        .map(|section| section.header.name.as_str())
+        .collect();
     for section in &raw.sections {
-        let mut service = assembly.section(section, &defaults, &services, &mut passed);
+        let sections = Sections {
+            above: &services,
+            names: &names,
+        };
+        let mut service = assembly.section(section, &defaults, sections, &mut passed);
         let accept = service.accept_tls.as_deref_mut();
         for tls in accept
             .map(|accept| &mut accept.tls)
@@ -51,6 +61,11 @@ pub(super) fn assemble(
             .chain([&mut service.tls])
         {
             tls.prefer_chacha20 = global.prefer_chacha20;
+        }
+        let primary = service.virtual_host.as_ref().map(|host| host.primary);
+        let index = services.len();
+        if let Some(primary) = primary.and_then(|primary| services.get_mut(primary)) {
+            primary.secondaries.push(index);
         }
         services.push(service);
     }
@@ -85,12 +100,12 @@ impl Assembly<'_> {
         (global, draft)
     }
 
-    /// One service; `before` are those that stand above it.
+    /// One service.
     fn section(
         &mut self,
         section: &Section,
         defaults: &Draft,
-        before: &[Service],
+        sections: Sections<'_>,
         passed: &mut usize,
     ) -> Service {
         let mut draft = defaults.clone();
@@ -104,8 +119,8 @@ impl Assembly<'_> {
             self.give(option, given, &origin, None, &mut draft);
         }
         self.decide(&mut draft);
-        self.number(&mut draft.service, before);
-        let (service, found) = checks::finish(draft, passed);
+        self.number(&mut draft.service, sections.above);
+        let (service, found) = checks::finish(draft, sections, passed);
         for checks::Found {
             option,
             nth,

@@ -13,6 +13,7 @@ use super::server_name;
 use super::service::{Draft, Failover, Service};
 use super::tls_options::TlsFlags;
 use super::versions;
+use super::virtual_hosts::{self, Sections};
 
 /// Options that were probably meant; see [`Draft::meant`].
 pub(super) type Meant = BTreeSet<&'static str>;
@@ -74,8 +75,12 @@ impl Faults {
 /// Completes a service whose lines have all been read. An option that was given, but with a value
 /// that was refused, or under a name that is misspelt, counts as given: one mistake is not reported
 /// twice.
-/// A service without `accept` takes one of the `passed` sockets.
-pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) {
+/// A service without `accept` takes one of the `passed` sockets, unless it is a secondary one.
+pub(super) fn finish(
+    draft: Draft,
+    sections: Sections<'_>,
+    passed: &mut usize,
+) -> (Service, Vec<Found>) {
     let mut faults = Faults(Vec::new());
     let flags = draft.flags.without(draft.flags_cleared);
     // As a default for every service it counts where it has a use.
@@ -88,32 +93,44 @@ pub(super) fn finish(draft: Draft, passed: &mut usize) -> (Service, Vec<Found>) 
     asked.request |= asked.server;
     asked.require |= asked.server;
     let meant = draft.meant;
-    endpoints(&service, &meant, passed, &mut faults);
+    let secondary = !service.client && service.tls.sni.is_some();
+    let primary = virtual_hosts::attach(&mut service, sections, &meant, &mut faults);
+    endpoints(&service, secondary, &meant, passed, &mut faults);
     upstream(&mut service, &meant, &mut faults);
     let given = |option: &str| own.contains(option);
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
+    service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
+    service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
+    if let Some(primary) = primary {
+        virtual_hosts::inherit(&mut service, primary, &own);
+    }
     let identity = own.contains("PSKidentity");
     psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);
-    service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
-    service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     authentication(&service, &meant, &mut faults);
     (service, faults.0)
 }
 
-/// `Each service must define two endpoints`.
-fn endpoints(service: &Service, meant: &Meant, passed: &mut usize, faults: &mut Faults) {
+/// `Each service must define two endpoints`. A `secondary` one says so, rightly or not.
+fn endpoints(
+    service: &Service,
+    secondary: bool,
+    meant: &Meant,
+    passed: &mut usize,
+    faults: &mut Faults,
+) {
     let given = |names: &[&str]| {
         let mut names = names.iter();
         names.any(|name| service.origins.has(name) || meant.contains(name))
     };
-    // A server's `sni`, `exec` and `transparent` stand in for an endpoint in stunnel. They are
-    // refused by name; that the endpoint is missing would be said besides, wrongly.
-    let mut accept = given(&["accept"]) || (!service.client && given(&["sni"]));
+    // `exec` and `transparent` stand in for an endpoint in stunnel. They are refused by name; that the
+    // endpoint is missing would be said besides, wrongly.
+    let misspelt = !service.client && meant.contains("sni");
+    let mut accept = given(&["accept"]) || secondary || misspelt;
     if !accept && *passed > 0 {
         *passed -= 1;
         accept = true;
@@ -157,12 +174,6 @@ fn upstream(service: &mut Service, meant: &Meant, faults: &mut Faults) {
             }
             Some(Endpoint::Unix(_)) | None => None,
         };
-    } else if service.tls.sni.is_some() && !meant.contains("client") {
-        faults.error(
-            "sni",
-            "adit does not serve `sni` in server mode yet",
-            "in client mode it is the name to send",
-        );
     }
     if service.protocol == Some(Protocol::Socks)
         && !meant.contains("client")

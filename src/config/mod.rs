@@ -30,6 +30,7 @@ mod tls_options;
 mod unserved;
 mod value;
 mod versions;
+mod virtual_hosts;
 
 #[cfg(test)]
 mod tests;

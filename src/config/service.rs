@@ -12,6 +12,7 @@ use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
 use super::value::{Origin, Origins};
+use super::virtual_hosts::VirtualHost;
 
 /// `failover = rr | prio`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +214,10 @@ pub(crate) struct Service {
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.
     pub accept_tls: Option<Box<AcceptTls>>,
+    /// `sni` in server mode: it accepts nothing itself, and its primary service hands it clients.
+    pub virtual_host: Option<VirtualHost>,
+    /// The indices of the services that it is the primary of, in the order of the file.
+    pub secondaries: Vec<usize>,
     /// Where each option that was given was written, by its canonical name; `""` is the section line.
     pub origins: Origins,
 }
@@ -248,6 +253,24 @@ impl Service {
         };
         let protocol = self.protocol.filter(|_| self.client);
         protocol.filter(begins)
+    }
+
+    /// Server mode: the dialogue that comes before TLS.
+    pub(crate) fn dialogue_before_tls(&self) -> Option<Protocol> {
+        let before = |protocol: &Protocol| !matches!(protocol, Protocol::Socks | Protocol::Proxy);
+        self.protocol.filter(before).filter(|_| !self.client)
+    }
+
+    /// The same, if it is held with a server that is connected by then.
+    pub(crate) fn connects_before_tls(&self) -> bool {
+        let alone = |protocol| matches!(protocol, Protocol::Pgsql | Protocol::Cifs);
+        self.dialogue_before_tls()
+            .is_some_and(|protocol| !alone(protocol))
+    }
+
+    /// Whether it accepts on a socket that systemd passes.
+    pub(crate) fn takes_passed_socket(&self) -> bool {
+        self.accept.is_empty() && self.virtual_host.is_none()
     }
 
     /// The TLS of both ends, as far as it is there.
@@ -308,6 +331,8 @@ impl Draft {
             accept_anywhere: false,
             tls: TlsOptions::default(),
             accept_tls: None,
+            virtual_host: None,
+            secondaries: Vec::new(),
             origins: Origins::new(),
         };
         Draft {
@@ -509,8 +534,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("securityLevel", "0 | 1 | 2", "keys that peers with old TLS may have: 2, RSA of 2048 bits and more; 1, of 1024; 0, any")
         .example("securityLevel = 1").defaults(&["2"])
         .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),
-    option("sni", "SERVER_NAME", "client mode: name to send; empty: send none")
-        .example("sni = mail.example.com").unless_given("the host in `connect`")
+    option("sni", "SERVER_NAME | SERVICE:PATTERN", "name to send; server mode: serves clients of SERVICE that ask for such a name")
+        .example("sni = mail.example.com").unless_given("the host in `connect`; in server mode none")
         .service(|draft, value| store!(draft.tls.sni = Some(value.to_owned()))),
     option("socket", "a|l|r:OPTION=VALUE[:VALUE]", "socket option of the accepting, local or remote socket")
         .example("socket = r:SO_KEEPALIVE=yes").repeatable()

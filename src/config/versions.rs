@@ -139,10 +139,18 @@ fn accepted(service: &mut Service) -> Option<&mut TlsOptions> {
 
 /// An address of a service that may be public, in words. What systemd passes may be any.
 fn public(service: &Service) -> Option<String> {
-    if service.accept.is_empty() {
+    if service.takes_passed_socket() {
         return Some("a socket that systemd passes".to_owned());
     }
-    let public = service.accept.iter().find(|endpoint| is_public(endpoint))?;
+    let accept = match &service.virtual_host {
+        // Nothing is known of the socket that its primary is passed.
+        Some(host) if host.accept.is_empty() => {
+            return Some("a socket that systemd passes".to_owned());
+        }
+        Some(host) => &host.accept,
+        None => &service.accept,
+    };
+    let public = accept.iter().find(|endpoint| is_public(endpoint))?;
     Some(format!("`accept = {public}`"))
 }
 

@@ -19,7 +19,7 @@ use crate::helper::NameClient;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
-use crate::relay::{Route, ServiceContext, Upstream};
+use crate::relay::{Hosts, Route, ServiceContext, Upstream};
 use crate::remedy;
 use crate::sys::sockopt;
 use crate::tls::{self, Context, PassPhrases, Resumption, Wanted};
@@ -102,11 +102,12 @@ impl Addresses {
         let mut found = Vec::new();
         let mut passed = 0;
         let of_one = |service: &Service| {
-            let accept = match service.accept.is_empty() {
+            let accept = match service.takes_passed_socket() {
                 true => {
                     passed += 1;
                     vec![Accept::Passed(passed - 1)]
                 }
+                // A secondary service has none.
                 false => addresses(service, names, &mut found),
             };
             let upstreams = upstreams(service, names, &mut found);
@@ -164,7 +165,8 @@ pub(super) fn load_group(
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut problems = Problems::default();
-    for (service, (_, upstreams, local)) in config.services.iter().zip(&addresses.services) {
+    let each = config.services.iter().zip(&addresses.services);
+    for (index, (service, (_, upstreams, local))) in each.enumerate() {
         let mut context = |wanted: Wanted<'_>| {
             let jail = config.global.chroot.as_deref();
             let loaded = Context::load(wanted, jail, phrases, resumption, log);
@@ -186,6 +188,7 @@ pub(super) fn load_group(
                 config: service.clone(),
                 front,
                 back,
+                hosts: Hosts::of(index, &config.services),
                 route: Route::of(service),
                 upstreams: upstreams.clone(),
                 local: *local,
@@ -193,6 +196,9 @@ pub(super) fn load_group(
         }
     }
     found.extend(problems.told());
+    if group != Some(Group::Old) {
+        found.extend(mixed(config));
+    }
     let mut common = addresses.found.clone();
     let plan = plan(&config.global, &mut common);
     if plan.as_ref().is_some_and(Plan::stays_root) {
@@ -214,6 +220,35 @@ pub(super) fn load_group(
         }
         _ => Err(found),
     }
+}
+
+/// Refuses secondary services that other workers serve than their primary: these have their connections by
+/// then, and may not have the keys of the others.
+fn mixed(config: &Config) -> Vec<Diagnostic> {
+    let of_one = |service: &Service| {
+        let host = service.virtual_host.as_ref()?;
+        let primary = config.services.get(host.primary)?;
+        if Group::of(service) == Group::of(primary) {
+            return None;
+        }
+        let (old, other) = match Group::of(service) {
+            Group::Old => (service, primary),
+            Group::Modern => (primary, service),
+        };
+        let why = Wanted::accepted(old).map(|wanted| wanted.backend().reason);
+        let text = format!(
+            "Service [{}]: [{}] is served by workers for old TLS ({}) and [{}] is not: a client cannot go from \
+             one to the other",
+            service.name,
+            old.name,
+            why.unwrap_or_default(),
+            other.name
+        );
+        let help = "give both the same TLS versions and ciphers, or this service an `accept` of its own \
+                    instead of `sni`";
+        Some(at(Severity::Error, &service.origins, "sni", text).help(help))
+    };
+    config.services.iter().filter_map(of_one).collect()
 }
 
 /// Refuses a key with which a service serves clients by RSA key exchange if it has another use too: there a

@@ -335,6 +335,11 @@ impl End {
         self.flush(pool).map(drop)
     }
 
+    /// Whether it is TCP, not a Unix socket.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.tcp
+    }
+
     /// Takes plaintext back that was heard and not used: TLS begins, and it is the first of it.
     pub(crate) fn take_back(&mut self, pool: &mut Pool) {
         if !self.plain.is_empty() {

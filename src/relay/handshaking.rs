@@ -171,7 +171,7 @@ fn doing(side: Side) -> &'static str {
     }
 }
 
-fn failed(why: HandshakeFailure, context: &Context<'_>) {
+pub(super) fn failed(why: HandshakeFailure, context: &Context<'_>) {
     let row = context.resources.row(context.common.index());
     row.handshake_failed(why);
 }
@@ -301,7 +301,11 @@ fn hear(
     Err(ending)
 }
 
-fn receive(end: &mut End, pool: &mut super::buffer::Pool) -> Result<Received, nix::errno::Errno> {
+/// Reads once into the end's input.
+pub(super) fn receive(
+    end: &mut End,
+    pool: &mut super::buffer::Pool,
+) -> Result<Received, nix::errno::Errno> {
     let mut input = std::mem::take(&mut end.input);
     let received = end.receive(input.room(LEAST, pool));
     if let Ok(Received::Bytes(count)) = received {

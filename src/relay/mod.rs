@@ -1,17 +1,19 @@
 //! One connection's life, between a front (accepted) and a back (connected) end. A session goes
-//! through the stages of its plan ([`session`]): [`connecting`], [`talking`] (the dialogue before
-//! TLS), [`handshaking`]; then [`pump`] carries bytes until both ends are over.
+//! through the stages of its plan ([`session`]): [`choosing`] (the service, by SNI), [`connecting`],
+//! [`talking`] (the dialogue before TLS), [`handshaking`]; then [`pump`] carries bytes until both ends are over.
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
 pub(crate) mod advice;
 pub(crate) mod buffer;
+pub(crate) mod choosing;
 pub(crate) mod connecting;
 pub(crate) mod end;
 mod ends;
 mod first_words;
 pub(crate) mod handshaking;
 mod hearing;
+pub(crate) mod hosts;
 pub(crate) mod lookup;
 pub(crate) mod outbound;
 pub(crate) mod poller;
@@ -28,6 +30,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+pub(crate) use hosts::Hosts;
 pub(crate) use route::Route;
 
 use crate::config::Service;
@@ -43,6 +46,8 @@ pub(crate) struct ServiceContext {
     pub front: Option<tls::Context>,
     /// TLS on the connections to `connect`.
     pub back: Option<tls::Context>,
+    /// Which clients it hands to which secondary service; `None`: it has none.
+    pub hosts: Option<Hosts>,
     /// The stages of its sessions.
     pub route: Route,
     /// The addresses of its `connect` entries as of the load, in their order;

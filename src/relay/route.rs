@@ -9,6 +9,8 @@ use crate::protocol::Side;
 /// One stage of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// The name that the client asks for decides on the service.
+    Hello,
     /// TLS on an end.
     Handshake(Side),
     /// A dialogue, or the part of one.
@@ -43,6 +45,8 @@ pub(crate) enum Part {
 /// A stage while there is only the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
+    /// From here on the route is that of the service which is chosen.
+    Hello,
     Handshake,
     Look,
     Talk(Part),
@@ -51,6 +55,8 @@ pub(super) enum Early {
 /// A stage when both ends are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Late {
+    /// As of [`Early`].
+    Hello,
     Handshake(Side),
     Talk(Part),
     /// Nothing where the front has TLS already.
@@ -78,9 +84,13 @@ impl Route {
     pub(crate) fn of(service: &Service) -> Self {
         let back = service.connected_tls().is_some();
         let route = Self::over(service.beginning(), back, service.protocol);
-        match service.begins_within_tls() {
+        let route = match service.begins_within_tls() {
             Some(protocol) => route.within_tls(protocol),
             None => route,
+        };
+        match service.secondaries.is_empty() {
+            true => route,
+            false => route.with_hello(),
         }
     }
 
@@ -130,9 +140,43 @@ impl Route {
         self
     }
 
+    /// The same for a service with secondary ones: the client says which before its handshake.
+    fn with_hello(self) -> Self {
+        let early = self.early.iter().flat_map(|stage| match stage {
+            Early::Handshake => vec![Early::Hello, *stage],
+            _ => vec![*stage],
+        });
+        let late = self.late.iter().flat_map(|stage| match stage {
+            Late::Handshake(Side::Front) => vec![Late::Hello, *stage],
+            _ => vec![*stage],
+        });
+        Self {
+            early: early.collect(),
+            late: late.collect(),
+        }
+    }
+
+    /// The stage behind the handshake with the client, of those before the back is connected; a dialogue may
+    /// have ended in it.
+    pub(super) fn early_behind_handshake(&self) -> usize {
+        let handshake = self
+            .early
+            .iter()
+            .rposition(|stage| matches!(stage, Early::Handshake | Early::Talk(Part::Opening(_))));
+        handshake.map_or(0, |nth| nth + 1)
+    }
+
+    /// The same of those after it.
+    pub(super) fn late_behind_handshake(&self) -> usize {
+        let mut stages = self.late.iter();
+        let handshake = stages.position(|stage| *stage == Late::Handshake(Side::Front));
+        handshake.map_or(0, |nth| nth + 1)
+    }
+
     /// The stages in their order.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().map(|stage| match stage {
+            Early::Hello => Stage::Hello,
             Early::Handshake => Stage::Handshake(Side::Front),
             Early::Look => Stage::Look,
             Early::Talk(part) => Stage::Talk(*part),
@@ -140,9 +184,10 @@ impl Route {
         // A request is answered when the connection is there.
         let replies = self.early.iter().filter_map(|stage| match stage {
             Early::Talk(Part::Request(protocol)) => Some(Stage::Talk(Part::Reply(*protocol))),
-            Early::Handshake | Early::Look | Early::Talk(_) => None,
+            Early::Hello | Early::Handshake | Early::Look | Early::Talk(_) => None,
         });
         let late = self.late.iter().map(|stage| match *stage {
+            Late::Hello => Stage::Hello,
             Late::Handshake(side) => Stage::Handshake(side),
             Late::Talk(part) => Stage::Talk(part),
             Late::Receive(reception) => Stage::Receive(reception),
@@ -210,6 +255,7 @@ impl Parts {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Stage::Hello => f.write_str("choice of the service by SNI"),
             Stage::Handshake(Side::Front) => f.write_str("TLS handshake with the client"),
             Stage::Handshake(Side::Back) => f.write_str("TLS handshake with the server"),
             Stage::Talk(Part::BeforeTls(protocol)) => {

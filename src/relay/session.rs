@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Address;
+use super::choosing::Choosing;
 use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
 use super::ends::{Ends, Pair};
@@ -74,6 +75,7 @@ impl Life {
 
 #[derive(Debug)]
 enum Early {
+    Choosing(Choosing),
     Talking(Talking),
     Handshaking(Handshaking),
     Connecting(Connecting),
@@ -83,6 +85,7 @@ enum Early {
 
 #[derive(Debug)]
 enum Late {
+    Choosing(Choosing),
     Talking(Talking),
     Handshaking(Handshaking),
     Pump(Pump),
@@ -96,6 +99,8 @@ enum Turn {
     Later(Outcome),
     /// It is over, and the next begins.
     Advance,
+    /// The service is chosen.
+    Chosen,
     /// It is over, and the handshake with the client comes before the next.
     Handshake,
     /// The server is connected.
@@ -208,9 +213,11 @@ impl Session {
             return Some(at);
         }
         let stage = match &self.life {
+            Life::Alone(_, Early::Choosing(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Connecting(stage)) => stage.due(),
+            Life::Joined(_, Late::Choosing(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Handshaking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Pump(stage)) => Some(stage.due()),
@@ -274,7 +281,8 @@ impl Session {
                 Ok(Turn::Later(outcome)) => return outcome,
                 Ok(Turn::Over) => return Outcome::Done(Ending::Closed),
                 Ok(Turn::Advance) => self.advance(resources),
-                Ok(Turn::Handshake) => self.shake_hands(resources),
+                Ok(Turn::Chosen) => self.go_on_as_chosen(resources),
+                Ok(Turn::Handshake) => self.meet(resources),
                 Ok(Turn::Connected(back)) => self.join(back, resources),
                 Err(ending) => Err(ending),
             };
@@ -297,6 +305,9 @@ impl Session {
         match &mut self.life {
             Life::Alone(front, phase) => {
                 *phase = match early {
+                    Some(route::Early::Hello) => {
+                        Early::Choosing(Choosing::begin(front, &mut context))
+                    }
                     Some(route::Early::Handshake) => {
                         Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
                     }
@@ -319,6 +330,9 @@ impl Session {
             }
             Life::Joined(pair, phase) => {
                 *phase = match late {
+                    Some(route::Late::Hello) => {
+                        Late::Choosing(Choosing::begin(&mut pair.front, &mut context))
+                    }
                     Some(route::Late::Receive(reception)) => {
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::receive(reception, ends, &mut context)?)
@@ -337,6 +351,36 @@ impl Session {
             Life::Between => return Err(inconsistent(&self.common)),
         }
         Ok(())
+    }
+
+    /// A dialogue has ended in TLS with the client: the handshake begins, or the choice before it.
+    fn meet(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        if self.common.service().hosts.is_none() {
+            return self.shake_hands(resources);
+        }
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        match &mut self.life {
+            Life::Alone(front, phase) => {
+                *phase = Early::Choosing(Choosing::begin(front, &mut context));
+            }
+            Life::Joined(pair, phase) => {
+                *phase = Late::Choosing(Choosing::begin(&mut pair.front, &mut context));
+            }
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
+        Ok(())
+    }
+
+    /// Begins the handshake with the client, and goes on behind it by the route of the service that it has
+    /// chosen.
+    fn go_on_as_chosen(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        let route = &self.common.service().route;
+        self.next = match self.life {
+            Life::Alone(..) => route.early_behind_handshake(),
+            Life::Joined(..) | Life::Between => route.late_behind_handshake(),
+        };
+        self.shake_hands(resources)
     }
 
     /// Begins the handshake with the client, which is no stage of the route: the client asks for it.
@@ -391,7 +435,7 @@ impl Session {
                 match phase {
                     Early::Connecting(stage) => stage.dissolve(resources),
                     Early::Talking(stage) => stage.dissolve(resources),
-                    Early::Handshaking(_) | Early::Stepping => {}
+                    Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
                 }
                 part(front, Side::Front, ending, reset, resources);
             }
@@ -502,6 +546,10 @@ fn step_early(
     mut context: Context<'_>,
 ) -> Result<Turn, Ending> {
     match std::mem::replace(phase, Early::Stepping) {
+        Early::Choosing(stage) => match stage.step(front, None, context)? {
+            Next::Advance => Ok(Turn::Chosen),
+            next => Ok(turn(next, phase, Early::Choosing)),
+        },
         Early::Handshaking(stage) => {
             let next = stage.step(front, None, context)?;
             Ok(turn(next, phase, Early::Handshaking))
@@ -551,6 +599,10 @@ fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<
         });
     }
     match std::mem::replace(phase, Late::Stepping) {
+        Late::Choosing(stage) => match stage.step(&mut pair.front, Some(&pair.back), context)? {
+            Next::Advance => Ok(Turn::Chosen),
+            next => Ok(turn(next, phase, Late::Choosing)),
+        },
         Late::Talking(stage) => {
             let next = stage.step(&mut Ends::Both(pair), context)?;
             Ok(turn(next, phase, Late::Talking))

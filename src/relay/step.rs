@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::end::End;
 use super::first_words::FirstWords;
 use super::resources::Resources;
 use super::{Reason, ServiceContext};
-use crate::config::Service;
+use crate::config::{Service, SocketOption};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
@@ -118,6 +119,21 @@ impl Common {
     /// The service it belongs to.
     pub(crate) fn service(&self) -> &ServiceContext {
         &self.services[self.service]
+    }
+
+    /// Hands it to another service, by whose options it goes on.
+    pub(super) fn switch(&mut self, service: usize, front: &End) {
+        let socket_options = &self.config().socket;
+        let local = |options: &[SocketOption]| -> Vec<SocketOption> {
+            let local = options.iter().filter(|option| option.on == 'l');
+            local.cloned().collect()
+        };
+        let before = local(socket_options);
+        self.service = service;
+        if front.is_tcp() && before != local(&self.config().socket) {
+            set_options(front, 'l', self.config(), &self.log);
+        }
+        self.log.level = self.config().debug;
     }
 
     /// The service's options.

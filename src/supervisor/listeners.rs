@@ -99,6 +99,11 @@ impl Listeners {
                     errors.push(error);
                 }
             }
+            if addresses.is_empty() {
+                // Its clients come through its primary.
+                crate::debug!(log, "Skipped SNI secondary service [{}]", service.name);
+                continue;
+            }
             let none = prepared.wanted.len() == before;
             for error in &errors {
                 if none {

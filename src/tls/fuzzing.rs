@@ -192,6 +192,12 @@ pub(crate) fn hello(input: &[u8]) {
     // Each piece is read from the beginning again.
     if input.len() < 2048 {
         let pieces = (0..input.len()).map(|length| hello::read(&input[..length]));
+        let mut arriving = hello::Arriving::default();
+        for length in 0..=input.len() {
+            let worth = arriving.is_worth_reading(&input[..length]);
+            let reading = hello::read(&input[..length]);
+            assert!(worth || reading == Reading::Incomplete, "{reading:?}");
+        }
         let early = pieces
             .into_iter()
             .find(|reading| *reading != Reading::Incomplete);

@@ -158,6 +158,53 @@ impl Hello {
     }
 }
 
+/// How far a hello has come in, so that one in small pieces is not read anew for each.
+#[derive(Debug, Default)]
+pub(crate) struct Arriving {
+    /// Where the first record begins that was not whole.
+    next: usize,
+    /// How much of the message was in those before it.
+    seen: usize,
+    /// Its first bytes, which say its length.
+    head: [u8; 4],
+}
+
+impl Arriving {
+    /// Whether [`read`] says more of `input` than that it is incomplete. Between calls nothing may be taken
+    /// from it.
+    pub(crate) fn is_worth_reading(&mut self, input: &[u8]) -> bool {
+        // SSLv2's form has its length in front; all else is told at once.
+        if input.len() >= MAX_HELLO || !matches!(input, [] | [22] | [22, 3, ..]) {
+            return true;
+        }
+        loop {
+            let rest = input.get(self.next..).unwrap_or_default();
+            let Some((&[kind, major, _, high, low], behind)) = rest.split_first_chunk::<HEADER>()
+            else {
+                return rest.first().is_some_and(|kind| *kind != 22);
+            };
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            if kind != 22 || major != 3 || !(1..=MAX_PLAIN).contains(&length) {
+                return true;
+            }
+            let fragment = behind.get(..length).unwrap_or(behind);
+            let head = self.head.iter_mut().skip(self.seen);
+            head.zip(fragment).for_each(|(place, byte)| *place = *byte);
+            let seen = self.seen + fragment.len();
+            let [kind, a, b, c] = self.head;
+            let whole = self.head.len() + u32::from_be_bytes([0, a, b, c]) as usize;
+            let tells = seen >= self.head.len() && (seen >= whole || whole > MAX_HELLO);
+            if tells || seen > 0 && kind != 1 {
+                return true;
+            }
+            if behind.len() < length {
+                return false;
+            }
+            (self.next, self.seen) = (self.next + HEADER + length, seen);
+        }
+    }
+}
+
 /// Reads the hello at the front of `input`, all that the client has said so far.
 pub(crate) fn read(input: &[u8]) -> Reading {
     let reading = match input {

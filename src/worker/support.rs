@@ -33,6 +33,7 @@ pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         upstreams: resolved.collect(),
         front: None,
         back: None,
+        hosts: None,
         route: Route::over(None, false, None),
         local: None,
         config: Service {

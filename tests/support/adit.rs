@@ -104,7 +104,7 @@ impl Plan {
         self
     }
 
-    /// Adds a section; without an `accept` it gets `127.0.0.1:0`.
+    /// Adds a section; without an `accept`, or an `sni` in its place, it gets `127.0.0.1:0`.
     pub fn service(mut self, name: &str, lines: impl Into<String>) -> Plan {
         self.services.push((name.to_owned(), lines.into()));
         self
@@ -203,8 +203,15 @@ impl Plan {
         self.globals.iter().for_each(|line| add(line));
         for (name, lines) in &self.services {
             add(&format!("[{name}]"));
-            let is_accept = |line: &str| line.split(['=', ' ']).next() == Some("accept");
-            if !lines.lines().any(|line| is_accept(line.trim_start())) {
+            // `sni = SERVICE:PATTERN` stands in the place of `accept`.
+            let is_accept = |line: &str| match line.split(['=', ' ']).next() {
+                Some("accept") => true,
+                Some("sni") => line.contains(':'),
+                _ => false,
+            };
+            let section = lines.lines().map(str::trim_start);
+            let mut section = section.take_while(|line| !line.starts_with('['));
+            if !section.any(is_accept) {
                 add("accept = 127.0.0.1:0");
             }
             lines.lines().for_each(|line| add(line.trim()));

@@ -103,6 +103,20 @@ pub fn start_client(config: Arc<ClientConfig>, stream: TcpStream) -> std::io::Re
     Ok(stream)
 }
 
+/// What a client says first that asks for `name`.
+pub fn first_flight(name: &str) -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(BOTH)
+        .expect("versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let mut connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let mut flight = Vec::new();
+    connection.write_tls(&mut flight).expect("a hello");
+    flight
+}
+
 /// Connects with TLS; fails if the handshake does.
 #[track_caller]
 pub fn connect(config: Arc<ClientConfig>, address: SocketAddr) -> ClientStream {

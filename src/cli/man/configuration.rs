@@ -33,6 +33,7 @@ pub(super) fn page(date: &str) -> String {
         scope == Scope::Service
     });
     verification(&mut page);
+    names(&mut page);
     clients(&mut page);
     super::dialogues::section(&mut page);
     old_tls(&mut page);
@@ -132,6 +133,20 @@ fn verification(page: &mut Page) {
     ] {
         page.tagged(&format!("`{what}`"), text);
     }
+}
+
+/// Virtual hosts.
+fn names(page: &mut Page) {
+    page.section("Several names on one address");
+    page.text(
+        "A server service with `sni = SERVICE:PATTERN` has no `accept`: it serves those clients of SERVICE, which stands above it, that ask for a name of that \
+         pattern (SNI): a host name, or an asterisk and the end of one, as `*.example.com`. The first pattern in the file that matches counts; a client that asks for another name, or for none, is served by SERVICE itself.",
+    );
+    page.paragraph(
+        "The certificate, what is asked of clients, `connect` and all else are the chosen service's, and the log goes on under its name; a session of one is never taken up by another. \
+         What its section does not say of TLS versions, ciphers, curves and `options`, SERVICE says. With a `protocol` that comes before TLS, both have the same, and SERVICE has connected by then. \
+         A service with old TLS is chosen only where SERVICE has old TLS too.",
+    );
 }
 
 /// TLS on the accepted side of client mode.

@@ -265,12 +265,12 @@ fn a_service_lacks_something() {
             "for client mode",
         ),
         (
-            "[s]\naccept = 1\nconnect = h:2\ncert = /c\nsni = a:b",
-            "`sni` in server mode yet",
+            "[s]\naccept = 1\nconnect = h:2\ncert = /c\nsni = b",
+            "Invalid SNI parameter format",
         ),
         (
             "[s]\nconnect = h:2\ncert = /c\nsni = a:b",
-            "`sni` in server mode yet",
+            "SNI section name not found",
         ),
         (
             "[s]\nclient = yes\naccept = 1\nconnect = /s\nverifyServer = yes",

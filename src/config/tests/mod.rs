@@ -4,6 +4,7 @@ mod accepted;
 mod dialogue;
 mod errors;
 mod mutations;
+mod names;
 mod psk;
 mod readme;
 mod served;

@@ -148,9 +148,15 @@ fn a_hello_is_read_when_it_is_whole_however_it_is_cut() {
         ssl2(0x0300, &[[0, 0, 4]], 32),
     ];
     for input in inputs {
+        let mut arriving = Arriving::default();
         for length in 0..input.len() {
-            assert_eq!(read(&input[..length]), Reading::Incomplete, "{length}");
+            let part = &input[..length];
+            assert_eq!(read(part), Reading::Incomplete, "{length}");
+            let worth = arriving.is_worth_reading(part);
+            assert!(!worth || part.first() == Some(&0x80), "{length}");
         }
+        assert!(arriving.is_worth_reading(&input));
+        assert!(Arriving::default().is_worth_reading(&input));
         let whole = hello(&input);
         // What stands behind it changes nothing.
         assert_eq!(hello(&[&input[..], b"\x17\x03"].concat()), whole);
@@ -202,6 +208,7 @@ fn what_cannot_be_read_has_its_fault() {
     for (input, fault) in faults {
         let name = input.escape_ascii();
         assert_eq!(read(input), Reading::Malformed(fault), "{name}");
+        assert!(Arriving::default().is_worth_reading(input), "{name}");
     }
 }
 

@@ -1,0 +1,165 @@
+//! `sni` in server mode: which service is whose secondary one, and what is wrong with that.
+
+use super::*;
+
+/// A primary service, and sections besides.
+fn with(sections: &str) -> String {
+    format!("[p]\naccept = 127.0.0.1:1\nconnect = 2\ncert = /c\n{sections}\n")
+}
+
+#[test]
+fn a_secondary_service_accepts_nothing_and_knows_its_primary() {
+    let (config, said) = served(&with(
+        "[s]\nsni = p:*.example.com\nconnect = 3\ncert = /d\n\
+         [t]\nsni = p:a.example.org\nconnect = 4\ncert = /d\nclient = no",
+    ));
+    assert!(said.is_empty(), "{said:?}");
+    let [primary, second, third] = &config.services[..] else {
+        panic!("three services");
+    };
+    assert_eq!(primary.secondaries, [1, 2]);
+    assert_eq!(primary.virtual_host, None);
+    for (service, pattern) in [(second, "*.example.com"), (third, "a.example.org")] {
+        let host = service.virtual_host.as_ref().unwrap();
+        assert_eq!((host.primary, host.pattern.as_str()), (0, pattern));
+        assert!(!service.takes_passed_socket());
+        assert_eq!((&service.accept, &service.tls.sni), (&vec![], &None));
+    }
+}
+
+#[test]
+fn what_the_section_does_not_say_of_the_handshake_its_primary_says() {
+    let primary = "[p]\naccept = 127.0.0.1:1\nconnect = 2\ncert = /c\nsslVersion = TLSv1.3\n\
+                   ciphersuites = A\ncurves = B\noptions = NO_TICKET\n";
+    let secondary = "[s]\nsni = p:a.example\nconnect = 2\ncert = /c\n";
+    let of = |lines: &str| -> TlsOptions {
+        let text = format!("{primary}{secondary}{lines}");
+        served(&text).0.services.remove(1).tls
+    };
+    let all = of("");
+    assert_eq!(all.version_min, Some(TlsVersion::V1_3));
+    assert_eq!(all.ciphersuites.as_deref(), Some("A"));
+    assert_eq!(all.curves.as_deref(), Some("B"));
+    assert!(all.no_ticket);
+    let own = of("sslVersionMin = TLSv1.2\nciphersuites = C\noptions = -NO_TICKET\n");
+    assert_eq!(own.version_min, Some(TlsVersion::V1_2));
+    assert_eq!(own.version_max, None);
+    assert_eq!(own.ciphersuites.as_deref(), Some("C"));
+    assert_eq!(own.curves.as_deref(), Some("B"));
+    assert!(!own.no_ticket);
+}
+
+#[test]
+fn what_is_wrong_with_a_name_is_told_with_its_line() {
+    let secondary = |sni: &str| with(&format!("[s]\nconnect = 2\ncert = /c\nsni = {sni}"));
+    for (text, expected) in [
+        (
+            secondary("p"),
+            "test.conf:8: \"sni = p\": Service [s]: Invalid SNI parameter format",
+        ),
+        (
+            secondary(""),
+            "test.conf:8: \"sni =\": Service [s]: Invalid SNI parameter format",
+        ),
+        (
+            secondary("q:a"),
+            "SNI section name not found (there is no section [q]",
+        ),
+        (
+            secondary("s:a"),
+            "SNI section name not found (a service cannot be its own primary",
+        ),
+        (
+            secondary("t:a") + "[t]\naccept = 3\nconnect = 2\ncert = /c",
+            "SNI section name not found ([t] stands below",
+        ),
+        (
+            secondary("p:a") + "[t]\nsni = s:b\nconnect = 2\ncert = /c",
+            "Service [t]: [s] is a secondary service itself, which no client asks for a name \
+             (name the service that accepts: `sni = p:b`)",
+        ),
+        (
+            secondary("p:a\naccept = 5"),
+            "Service [s]: Each service must define two endpoints (`sni = SERVICE:PATTERN` stands",
+        ),
+        (
+            secondary("p:a").replace("cert = /c\n[s]", "client = yes\n[s]"),
+            "SNI primary service is a TLS client (only a server knows",
+        ),
+        (
+            secondary("p:a\nprotocol = smtp"),
+            "Service [s]: this dialogue comes before TLS, so it is that of [p]",
+        ),
+        (
+            "[s]\nsni = p:a\ncert = /c\n".to_owned() + &with(""),
+            "`connect = [HOST:]PORT` is missing",
+        ),
+    ] {
+        let errors = errors(&text);
+        assert!(
+            errors.iter().any(|error| error.contains(expected)),
+            "{expected}\n{errors:#?}\nof\n{text}"
+        );
+    }
+}
+
+#[test]
+fn what_no_client_can_ask_for_is_warned_of() {
+    let first = "[f]\nsni = p:*.Example.com\nconnect = 2\ncert = /c\n";
+    let second = |pattern: &str| {
+        with(&format!(
+            "{first}[s]\nconnect = 2\ncert = /c\nsni = p:{pattern}"
+        ))
+    };
+    for (pattern, expected) in [
+        ("a.example.org", None),
+        ("*", None),
+        ("example.com", None),
+        ("*.org", None),
+        ("", Some("no client asks for a name of the pattern ``")),
+        (
+            "a.*.org",
+            Some("no client asks for a name of the pattern `a.*.org`"),
+        ),
+        ("a.org.", Some("no client asks for")),
+        ("b\u{fc}cher.example", Some("no client asks for")),
+        (
+            "a.example.COM",
+            Some("[f] stands above with the pattern `*.Example.com`"),
+        ),
+        ("*.a.example.com", Some("[f] stands above")),
+        ("*.example.com", Some("[f] stands above")),
+    ] {
+        let said = served(&second(pattern)).1;
+        match expected {
+            None => assert!(said.is_empty(), "{said:?}"),
+            Some(expected) => {
+                assert!(said[0].starts_with("warning: test.conf:12: "), "{said:?}");
+                assert!(said[0].contains(expected), "{said:?}");
+            }
+        }
+    }
+    let starttls = "[p]\naccept = 127.0.0.1:1\nconnect = 2\ncert = /c\nprotocol = smtp\n";
+    let text = format!("{starttls}[s]\nsni = p:a\nconnect = 3\ncert = /c\n");
+    let said = served(&text).1;
+    assert!(said[0].contains("`connect` has no effect"), "{said:?}");
+    let text = format!("{starttls}[s]\nsni = p:a\nconnect = 2\ncert = /c\nprotocol = smtp\n");
+    assert!(served(&text).1.is_empty());
+}
+
+#[test]
+fn old_tls_by_name_is_for_the_addresses_of_the_primary() {
+    let old = |accept: &str| {
+        format!(
+            "[p]\naccept = {accept}\nconnect = 2\ncert = /c\nsslVersionMin = TLSv1\n\
+             [s]\nsni = p:a\nconnect = 2\ncert = /c\nsslVersionMin = TLSv1\n"
+        )
+    };
+    assert!(served(&old("127.0.0.1:1")).1.is_empty());
+    let said = served(&old("1")).1;
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[1].contains("Service [s]: TLSv1 is not served on `accept = 1`"),
+        "{said:?}"
+    );
+}
