@@ -48,6 +48,7 @@ mod proxy_headers;
 mod psk;
 mod published_files;
 mod readme;
+mod redirect;
 mod relay_plain_and_tls;
 mod reload;
 mod remedies;

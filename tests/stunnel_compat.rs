@@ -19,6 +19,7 @@ use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
 mod configurations;
 mod names;
 mod psk;
+mod redirect;
 
 /// What filters match on, without the parts that vary from run to run.
 const PHRASES: &[&str] = &[
@@ -42,6 +43,10 @@ const PHRASES: &[&str] = &[
     "TLSv1.3 ciphersuite: TLS_",
     "TLSv1.2 ciphersuite: ECDHE-",
     "SNI: sending servername: ",
+    "Redirecting connection",
+    "\"redirect\" is unsupported in client sections",
+    "\"redirect\" is incompatible with the specified protocol negotiation",
+    "has to be enabled for \"redirect\" to work",
     "SNI: no servername received",
     "SNI: requested servername: ",
     "SNI: matched pattern: ",

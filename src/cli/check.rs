@@ -97,6 +97,11 @@ fn show_routes(config: &Config) {
                 println!("  {}: service [{}]", host.0.pattern, host.1.name);
             }
         }
+        if !service.redirect.is_empty() {
+            let all = service.redirect.iter().map(ToString::to_string);
+            let all = all.collect::<Vec<_>>().join(", ");
+            println!("  clients without a valid certificate: connect to {all}");
+        }
         let ends = [
             ("client", Wanted::accepted(service)),
             ("server", Wanted::connected(service)),

@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
 use super::psk;
+use super::redirect;
 use super::server_name;
 use super::service::{Draft, Failover, Service};
 use super::tls_options::TlsFlags;
@@ -109,6 +110,7 @@ pub(super) fn finish(
     let identity = own.contains("PSKidentity");
     psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);
+    redirect::limit(&mut service, primary, &meant, &mut faults);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     authentication(&service, &meant, &mut faults);

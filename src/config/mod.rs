@@ -22,6 +22,7 @@ mod metrics;
 mod option;
 mod provider;
 mod psk;
+mod redirect;
 mod server_name;
 mod service;
 mod socket;

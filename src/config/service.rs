@@ -134,6 +134,8 @@ pub(crate) struct TlsOptions {
     pub ca_path: Option<PathBuf>,
     /// What is asked of the peer's certificate.
     pub verification: PeerVerification,
+    /// Server mode: a client whose certificate is missing or not valid is let in, and told apart (`redirect`).
+    pub redirects: bool,
     /// Subject checks; one that matches is enough for each kind given.
     pub check_host: Vec<String>,
     /// As `check_host`, for addresses.
@@ -182,6 +184,8 @@ pub(crate) struct Service {
     pub accept: Vec<Endpoint>,
     /// Addresses to connect to.
     pub connect: Vec<Endpoint>,
+    /// Server mode: addresses to connect clients to that show no valid certificate. Empty: they are refused.
+    pub redirect: Vec<Endpoint>,
     /// Client mode: plain front, TLS back. Otherwise TLS front, plain back.
     pub client: bool,
     /// The order in which `connect` is tried.
@@ -310,6 +314,7 @@ impl Draft {
             name: String::new(),
             accept: Vec::new(),
             connect: Vec::new(),
+            redirect: Vec::new(),
             client: false,
             failover: Failover::Priority,
             delay: false,
@@ -525,6 +530,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("PSKsecrets", "FILE", "pre-shared keys for TLS 1.3: `IDENTITY:KEY` a line, hexadecimal or text; without resumption")
         .example("PSKsecrets = /etc/adit/psk.txt").unless_given("none")
         .service(|draft, value| store!(draft.tls.psk_secrets = Some(given(value)?.into()))),
+    option("redirect", "[HOST:]PORT", "server mode: where clients without a valid certificate are connected to")
+        .example("redirect = 127.0.0.1:8080").unless_given("they are refused").repeatable()
+        .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.redirect.push(address); Ok(()) }),
     option("requireCert", "yes | no", "refuse a peer without a certificate")
         .example("requireCert = yes").defaults(&["no"])
         .service(|draft, value| verify_flag(draft, value, |verification| &mut verification.require)),

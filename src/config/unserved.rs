@@ -88,7 +88,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     not_yet("TIMEOUTocsp", Service, "SECONDS", "time to wait for an OCSP responder", &[]).idle(idle::ocsp_timeout),
     not_yet("protocolDomain", Service, "DOMAIN", "domain in the dialogue", &[]).idle(idle::of_ntlm),
     not_yet("pty", Service, "yes | no", "pseudoterminal for exec", &["no"]).idle(idle::pty),
-    not_yet("redirect", Service, "[HOST:]PORT", "where clients without a valid certificate go", &[]),
     not_yet("retry", Service, "yes | no | DELAY", "connect again a connect+exec service", &["no"]).idle(idle::retry),
     not_yet("sessionCacheSize", Service, "NUM_ENTRIES", "entries of the session cache", &[]).idle(idle::session_cache_size),
     not_yet("sessionCacheTimeout", Service, "SECONDS", "lifetime of a session", &[]).idle(idle::session_cache_timeout),

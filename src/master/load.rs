@@ -89,10 +89,22 @@ fn words(hash: [u8; 32]) -> [u64; 4] {
 /// What of a configuration needs no certificate and no key.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    /// By service: where it accepts, where it connects to, and from which address.
-    services: Vec<(Vec<Accept>, Vec<Upstream>, Option<IpAddr>)>,
+    services: Vec<Places>,
     /// What is wrong.
     found: Vec<Diagnostic>,
+}
+
+/// The addresses of one service.
+#[derive(Debug)]
+struct Places {
+    /// Where it accepts.
+    accept: Vec<Accept>,
+    /// Where it connects to.
+    upstreams: Vec<Upstream>,
+    /// Where it connects clients to without a valid certificate.
+    redirects: Vec<Upstream>,
+    /// From which address.
+    local: Option<IpAddr>,
 }
 
 impl Addresses {
@@ -110,8 +122,15 @@ impl Addresses {
                 // A secondary service has none.
                 false => addresses(service, names, &mut found),
             };
-            let upstreams = upstreams(service, names, &mut found);
-            (accept, upstreams, local(service, names, &mut found))
+            let mut resolved = |option, endpoints: &[Endpoint]| {
+                upstreams(service, option, endpoints, names, &mut found)
+            };
+            Places {
+                accept,
+                upstreams: resolved("connect", &service.connect),
+                redirects: resolved("redirect", &service.redirect),
+                local: local(service, names, &mut found),
+            }
         };
         let services = config.services.iter().map(of_one).collect();
         Addresses { services, found }
@@ -166,7 +185,7 @@ pub(super) fn load_group(
     let mut services = Vec::new();
     let mut problems = Problems::default();
     let each = config.services.iter().zip(&addresses.services);
-    for (index, (service, (_, upstreams, local))) in each.enumerate() {
+    for (index, (service, places)) in each.enumerate() {
         let mut context = |wanted: Wanted<'_>| {
             let jail = config.global.chroot.as_deref();
             let loaded = Context::load(wanted, jail, phrases, resumption, log);
@@ -190,8 +209,9 @@ pub(super) fn load_group(
                 back,
                 hosts: Hosts::of(index, &config.services),
                 route: Route::of(service),
-                upstreams: upstreams.clone(),
-                local: *local,
+                upstreams: places.upstreams.clone(),
+                redirects: places.redirects.clone(),
+                local: places.local,
             });
         }
     }
@@ -210,7 +230,10 @@ pub(super) fn load_group(
     let failed = found.iter().any(|d| d.severity == Severity::Error);
     match plan {
         Some(plan) if !failed => {
-            let accept = addresses.services.iter().map(|(accept, ..)| accept.clone());
+            let accept = addresses
+                .services
+                .iter()
+                .map(|places| places.accept.clone());
             Ok(Loaded {
                 services: services.into(),
                 accept: accept.collect(),
@@ -431,11 +454,13 @@ pub(crate) fn is_v6_alone(service: &Service) -> bool {
 /// Where to connect. A name that does not resolve now is resolved when it is needed.
 fn upstreams(
     service: &Service,
+    option: &'static str,
+    endpoints: &[Endpoint],
     names: &mut Names<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
-    for endpoint in &service.connect {
+    for endpoint in endpoints {
         let (host, port) = match endpoint {
             Endpoint::Unix(path) => {
                 upstreams.push(Upstream::Unix(path.clone()));
@@ -453,11 +478,11 @@ fn upstreams(
             ),
             Err(error) => {
                 let text = format!(
-                    "Service [{}]: connect = {endpoint}: {error}: Cannot resolve connect target - \
+                    "Service [{}]: {option} = {endpoint}: {error}: Cannot resolve {option} target - \
                      delaying DNS lookup",
                     service.name
                 );
-                let warning = at(Severity::Warning, &service.origins, "connect", text);
+                let warning = at(Severity::Warning, &service.origins, option, text);
                 found.push(warning.help(remedy::RESOLVING));
             }
         }

@@ -42,7 +42,8 @@ impl Names<'_> {
             accept.chain(local).for_each(|host| names.begin(host));
         }
         for service in services.iter().filter(|service| !service.delay) {
-            let connect = service.connect.iter().filter_map(host_of);
+            let connect = service.connect.iter().chain(&service.redirect);
+            let connect = connect.filter_map(host_of);
             connect.for_each(|host| names.begin(host));
         }
         names

@@ -95,16 +95,16 @@ impl Connecting {
         let config = common.config();
         let wanted;
         let endpoints = match &target {
-            None => &config.connect[..],
+            None => common.destinations(),
             Some(target) => {
                 wanted = [endpoint(target)];
                 &wanted
             }
         };
-        let known = match &resources.resolved[common.index()] {
+        let known = match resources.fresh(common.index(), common.redirected) {
             _ if config.delay || target.is_some() => Vec::new(),
             Some(fresh) => fresh.to_vec(),
-            None => common.service().upstreams.clone(),
+            None => common.addresses().to_vec(),
         };
         let mut connecting = Self {
             stage: Stage::Next,
@@ -265,7 +265,7 @@ impl Connecting {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         if !found.is_empty() && !config.delay && self.target.is_none() {
-            resources.resolved[common.index()] = Some(found.clone().into());
+            resources.keep_fresh(common.index(), common.redirected, &found);
         }
         let fresh: Vec<Upstream> = found
             .into_iter()
@@ -290,7 +290,7 @@ impl Connecting {
     fn ask_again(&mut self, context: &mut Context<'_>) -> Result<Stage, Ending> {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
-        let lookup = Lookup::new(&config.connect);
+        let lookup = Lookup::new(common.destinations());
         if self.asked || self.target.is_some() || !lookup.has_names() || resources.names.is_none() {
             return Err(give_up(context));
         }

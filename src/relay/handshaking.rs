@@ -10,7 +10,7 @@ use crate::config::Beginning;
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};
-use crate::{error, info};
+use crate::{error, info, notice};
 
 /// Least room for a read.
 const LEAST: usize = 4096;
@@ -252,6 +252,10 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
     );
     if let Some(group) = negotiated.group {
         info!(log, "Peer temporary key: {group}");
+    }
+    if negotiated.redirected {
+        notice!(log, "Redirecting connection");
+        context.common.redirected = true;
     }
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);

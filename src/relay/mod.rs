@@ -53,6 +53,8 @@ pub(crate) struct ServiceContext {
     /// The addresses of its `connect` entries as of the load, in their order;
     /// empty with `delay = yes` or when nothing resolved.
     pub upstreams: Vec<Upstream>,
+    /// The same of its `redirect` entries.
+    pub redirects: Vec<Upstream>,
     /// The address of `local`.
     pub local: Option<IpAddr>,
 }

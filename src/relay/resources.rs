@@ -27,8 +27,8 @@ pub(crate) struct Resources {
     pub names: Option<NameClient>,
     /// Questions under way: the client's number to the session's key.
     pub questions: HashMap<u64, u64>,
-    /// Fresh addresses of each service's names, once they were resolved again.
-    pub resolved: Vec<Option<Arc<[Upstream]>>>,
+    /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
+    resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
     /// The thread's own memory.
     pub scratch: Scratch,
     /// The sessions' memory.
@@ -48,7 +48,7 @@ impl Resources {
         poller: Arc<Poller>,
     ) -> Self {
         Self {
-            resolved: services.iter().map(|_| None).collect(),
+            resolved: services.iter().map(|_| [None, None]).collect(),
             services,
             scoreboard,
             worker,
@@ -72,6 +72,16 @@ impl Resources {
     /// This worker's counters for a service.
     pub(crate) fn row(&self, service: usize) -> ServiceRow<'_> {
         self.scoreboard.service(self.worker, service)
+    }
+
+    /// The addresses of a service's names, if they were resolved again; those of `redirect`, if `redirected`.
+    pub(super) fn fresh(&self, service: usize, redirected: bool) -> Option<&[Upstream]> {
+        self.resolved[service][usize::from(redirected)].as_deref()
+    }
+
+    /// Keeps them for the sessions to come.
+    pub(super) fn keep_fresh(&mut self, service: usize, redirected: bool, found: &[Upstream]) {
+        self.resolved[service][usize::from(redirected)] = Some(found.into());
     }
 
     /// Connections open in all workers.

@@ -315,6 +315,10 @@ impl Session {
                         let ends = &mut Ends::Front(front);
                         Early::Talking(Talking::look(ends, &mut context)?)
                     }
+                    // It is for the server that the client is not connected to.
+                    Some(route::Early::Talk(_)) if context.common.redirected => {
+                        Early::Connecting(Connecting::begin(None, &mut context))
+                    }
                     Some(route::Early::Talk(part)) => {
                         let ends = &mut Ends::Front(front);
                         Early::Talking(Talking::begin(part, ends, &mut context)?)

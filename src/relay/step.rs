@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::end::End;
 use super::first_words::FirstWords;
 use super::resources::Resources;
-use super::{Reason, ServiceContext};
-use crate::config::{Service, SocketOption};
+use super::{Reason, ServiceContext, Upstream};
+use crate::config::{Endpoint, Service, SocketOption};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
@@ -77,6 +77,8 @@ pub(crate) struct Common {
     pub to_back: u64,
     /// Payload carried from the back to the front, in bytes.
     pub to_front: u64,
+    /// The client has shown no valid certificate, and is connected to what `redirect` says.
+    pub redirected: bool,
     /// When the client was taken on.
     pub began: Instant,
     /// What the server greeted with, before TLS, while the client could not be told yet.
@@ -108,6 +110,7 @@ impl Common {
             to_front: 0,
             began: now,
             greeting: Vec::new(),
+            redirected: false,
             first_words: FirstWords::of(&services[handed.connection.service].config),
             service: handed.connection.service,
             services,
@@ -144,6 +147,22 @@ impl Common {
     /// The service's index.
     pub(crate) fn index(&self) -> usize {
         self.service
+    }
+
+    /// Where the client is connected to, unless it says so itself.
+    pub(super) fn destinations(&self) -> &[Endpoint] {
+        match self.redirected {
+            true => &self.config().redirect,
+            false => &self.config().connect,
+        }
+    }
+
+    /// Its addresses as of the load.
+    pub(super) fn addresses(&self) -> &[Upstream] {
+        match self.redirected {
+            true => &self.service().redirects,
+            false => &self.service().upstreams,
+        }
     }
 
     /// Bytes sent to TLS and to the plain socket, as the last line gives them; with TLS on both ends, to the

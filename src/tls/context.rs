@@ -151,7 +151,8 @@ enum Suites {
 
 #[derive(Debug)]
 enum Serving {
-    Rustls(Arc<ServerConfig>),
+    /// And what judges clients that are let in whatever they show.
+    Rustls(Arc<ServerConfig>, Option<Arc<Verifier>>),
     S2n(Arc<s2n::Context>),
 }
 
@@ -305,7 +306,7 @@ impl Context {
     pub(crate) fn exchanges_by_rsa(&self) -> bool {
         match &self.role {
             Role::Server(Serving::S2n(context)) => context.exchanges_by_rsa(),
-            Role::Server(Serving::Rustls(_)) | Role::Client { .. } => false,
+            Role::Server(Serving::Rustls(..)) | Role::Client { .. } => false,
         }
     }
 
@@ -317,8 +318,9 @@ impl Context {
     /// The library refuses to begin, or there is no name to verify.
     pub(crate) fn begin(&self, upstream: Option<&str>, log: &Log) -> Result<Handshake, Failure> {
         match &self.role {
-            Role::Server(Serving::Rustls(config)) => {
-                handshake::Handshake::accept(config, self.terms).map(Handshake::Rustls)
+            Role::Server(Serving::Rustls(config, judge)) => {
+                let judge = judge.clone();
+                handshake::Handshake::accept(config, self.terms, judge).map(Handshake::Rustls)
             }
             Role::Server(Serving::S2n(context)) => Ok(Handshake::S2n(Box::new(context.accept()))),
             Role::Client {
@@ -663,8 +665,10 @@ fn accepting(
     let builder = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .map_err(refused)?;
+    let verifier = Arc::new(verifier);
+    let judge = verifier.redirects().then(|| Arc::clone(&verifier));
     let builder = if options.verification.request {
-        builder.with_client_cert_verifier(Arc::new(verifier))
+        builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_client_cert_verifier(Arc::new(NoClientAuth))
     };
@@ -684,5 +688,5 @@ fn accepting(
     if !options.no_ticket {
         config.ticketer = Arc::new(Tickets::new(&resumption.modern.ticket_secret, &identity));
     }
-    Ok(Role::Server(Serving::Rustls(Arc::new(config))))
+    Ok(Role::Server(Serving::Rustls(Arc::new(config), judge)))
 }

@@ -34,7 +34,7 @@ impl Handshake {
             names: super::backend::OptionNames::Usual,
             introduces: false,
         };
-        Handshake::Rustls(handshake::Handshake::accept(config, terms).unwrap())
+        Handshake::Rustls(handshake::Handshake::accept(config, terms, None).unwrap())
     }
 
     /// The failure to report when the peer closes its connection now.

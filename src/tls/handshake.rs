@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{
@@ -19,6 +19,7 @@ use super::failure::{During, Failure, Offence};
 use super::hello::{self, Reading};
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
+use super::verification::Verifier;
 use super::{Introduction, Negotiated, age, alerts, ciphers, notes, suites};
 use crate::log::Log;
 
@@ -39,6 +40,8 @@ pub(crate) struct Handshake {
     terms: Terms,
     /// The name that the client asked for, where that is asked for.
     server_name: Option<String>,
+    /// Judges clients that are let in whatever they show (`redirect`).
+    judge: Option<Arc<Verifier>>,
 }
 
 /// The state of a handshake.
@@ -60,11 +63,18 @@ impl fmt::Debug for Handshake {
 }
 
 impl Handshake {
-    pub(super) fn accept(config: &Arc<ServerConfig>, terms: Terms) -> Result<Self, Failure> {
+    pub(super) fn accept(
+        config: &Arc<ServerConfig>,
+        terms: Terms,
+        judge: Option<Arc<Verifier>>,
+    ) -> Result<Self, Failure> {
         UnbufferedServerConnection::new(config.clone())
             .map(|connection| {
                 let provider = config.crypto_provider().clone();
-                Self::new(Connection::Server(Box::new(connection)), provider, terms)
+                Self {
+                    judge,
+                    ..Self::new(Connection::Server(Box::new(connection)), provider, terms)
+                }
             })
             .map_err(|error| Failure::new(During::Accept, Offence::from_rustls(error, &[])))
     }
@@ -90,6 +100,7 @@ impl Handshake {
             provider,
             terms,
             server_name: None,
+            judge: None,
         }
     }
 
@@ -164,8 +175,9 @@ impl Handshake {
         if !established {
             return Ok((used, Turn::More(self)));
         }
+        let redirected = self.is_redirected(log);
         let stream = self
-            .into_stream()
+            .into_stream(redirected)
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
         Ok((used, Turn::Done(stream)))
     }
@@ -227,20 +239,42 @@ impl Handshake {
         }
     }
 
-    fn into_stream(self) -> Result<Stream, Error> {
+    /// Whether this is a client to be redirected. What it showed when its session began counts also where it
+    /// resumes it.
+    fn is_redirected(&self, log: &Log) -> bool {
+        let (Some(judge), Connection::Server(connection)) = (&self.judge, &self.connection) else {
+            return false;
+        };
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let valid = chain.split_first().is_some_and(|(leaf, above)| {
+            let verdict = judge.verify(leaf, above, None, UnixTime::now());
+            verdict.is_ok()
+        });
+        match connection.handshake_kind() {
+            // That was told before.
+            Some(HandshakeKind::Resumed) => notes::forget(),
+            _ => notes::drain(log),
+        }
+        !valid
+    }
+
+    fn into_stream(self, redirected: bool) -> Result<Stream, Error> {
         match self.connection {
             Connection::Server(connection) => {
+                let certificate = || {
+                    let chain = connection.peer_certificates()?;
+                    Some(chain.first()?.to_vec())
+                };
                 let introduction = self.terms.introduces.then(|| Introduction {
                     server_name: self.server_name,
                     alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-                    certificate: connection
-                        .peer_certificates()
-                        .and_then(|chain| Some(chain.first()?.to_vec())),
+                    // One that is not valid is none.
+                    certificate: certificate().filter(|_| !redirected),
                 });
-                let stream = establish(*connection, self.seen)?;
+                let stream = establish(*connection, self.seen, redirected)?;
                 Ok(stream.introduced(introduction))
             }
-            Connection::Client(connection) => establish(*connection, self.seen),
+            Connection::Client(connection) => establish(*connection, self.seen, false),
         }
     }
 }
@@ -424,7 +458,7 @@ fn record_length(input: &[u8]) -> Option<usize> {
     (input.len() >= HEADER + length).then_some(HEADER + length)
 }
 
-fn establish<P: Peer>(peer: P, seen: usize) -> Result<Stream, Error> {
+fn establish<P: Peer>(peer: P, seen: usize, redirected: bool) -> Result<Stream, Error> {
     if seen > 0 {
         // The record that ended the handshake held the beginning of another message.
         return Err(rustls::PeerMisbehaved::KeyEpochWithPendingFragment.into());
@@ -445,6 +479,7 @@ fn establish<P: Peer>(peer: P, seen: usize) -> Result<Stream, Error> {
         group: common
             .negotiated_key_exchange_group()
             .map(|group| ciphers::group_name(group.name())),
+        redirected,
     };
     let (secrets, kernel) = peer.extract()?;
     Stream::new(secrets, kernel, suite, negotiated)

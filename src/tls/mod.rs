@@ -278,4 +278,6 @@ pub(crate) struct Negotiated {
     pub resumed: bool,
     /// The group of the key exchange, `X25519MLKEM768`; `None` without one.
     pub group: Option<&'static str>,
+    /// The service has `redirect`, and the client has shown no valid certificate.
+    pub redirected: bool,
 }

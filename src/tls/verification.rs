@@ -33,6 +33,8 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
     /// The smallest RSA key that the peer may have, in bits.
     smallest_key: usize,
+    /// See [`Verifier::redirects`].
+    redirects: bool,
 }
 
 impl Verifier {
@@ -51,6 +53,7 @@ impl Verifier {
             trust,
             algorithms,
             smallest_key: signatures::MIN_RSA,
+            redirects: options.redirects,
         }
     }
 
@@ -67,6 +70,11 @@ impl Verifier {
     pub(super) fn judges(&self) -> bool {
         let policy = self.policy;
         policy.chain || policy.peer || policy.server
+    }
+
+    /// Whether clients are let in whatever they show, and judged afterwards; also those that resume a session.
+    pub(super) fn redirects(&self) -> bool {
+        self.redirects
     }
 
     /// stunnel's line.
@@ -467,7 +475,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.policy.require
+        self.policy.require && !self.redirects
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -480,6 +488,9 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if self.redirects {
+            return Ok(ClientCertVerified::assertion());
+        }
         self.verify(end_entity, intermediates, None, now)
             .map(|()| ClientCertVerified::assertion())
     }

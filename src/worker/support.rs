@@ -34,6 +34,7 @@ pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         front: None,
         back: None,
         hosts: None,
+        redirects: Vec::new(),
         route: Route::over(None, false, None),
         local: None,
         config: Service {

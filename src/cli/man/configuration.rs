@@ -130,6 +130,11 @@ fn verification(page: &mut Page) {
             "The chain ends at a certificate of `CAfile` or `CApath`. The name is checked only by \
              `checkHost`, `checkIP` or `checkEmail`. For a server service: clients must present a certificate.",
         ),
+        (
+            "redirect = [HOST:]PORT",
+            "For a server service: a client that shows no certificate, or one that is refused, is connected there instead of to `connect`; the handshake succeeds. Several are tried in turn, as `connect` is. \
+             A session that is resumed goes by the certificate that it began with, which is judged again. Not with a `protocol` that comes before TLS, where the server is connected by then.",
+        ),
     ] {
         page.tagged(&format!("`{what}`"), text);
     }

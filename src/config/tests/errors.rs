@@ -33,7 +33,10 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
         "securityLevel = 3",
         "adit does not serve `securityLevel = 3` yet",
     ),
-    ("redirect = 80", "adit does not serve `redirect` yet"),
+    (
+        "redirect = 80",
+        "\"redirect\" is unsupported in client sections",
+    ),
     (
         "CAengine = x",
         "adit does not serve `CAengine`: adit's TLS library has no engines",

@@ -38,6 +38,8 @@ pub(crate) struct Handshake {
     offered: Option<u64>,
     /// When the certificate ends by which a client trusts its server, in seconds since 1970.
     ends: Option<u64>,
+    /// The client has shown a valid certificate.
+    certified: bool,
     traces: Traces,
 }
 
@@ -71,6 +73,7 @@ impl Handshake {
             heard: None,
             offered: None,
             ends: None,
+            certified: false,
             traces: Traces::default(),
         }
     }
@@ -109,6 +112,7 @@ impl Handshake {
             heard: Some(Heard::default()),
             offered,
             ends: None,
+            certified: false,
             traces: Traces::default(),
         })
     }
@@ -378,6 +382,10 @@ impl Handshake {
         match verifier.verify(leaf, above, name, UnixTime::now()) {
             Ok(()) => {
                 self.ends = chain::end(leaf);
+                self.certified = true;
+                connection.accept_chain().map_err(internal)
+            }
+            Err(rustls::Error::InvalidCertificate(_)) if verifier.redirects() => {
                 connection.accept_chain().map_err(internal)
             }
             Err(rustls::Error::InvalidCertificate(why)) => {
@@ -484,6 +492,10 @@ impl Handshake {
             bits: suite.bits,
             resumed: connection.is_resumed(),
             group: connection.group().map(ciphers::group_by_name),
+            // A pre-shared key is proof enough.
+            redirected: self.context.verifier.redirects()
+                && !self.certified
+                && connection.identity().is_none(),
         };
         drop(connection.take_server_secret());
         if let Role::Client { sessions, .. } = &self.context.role

@@ -76,7 +76,8 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         Problem::error("cert", text)
     })?;
     let asked = options.verification;
-    let ask = match (client, asked.request, asked.require) {
+    let require = asked.require && !options.redirects;
+    let ask = match (client, asked.request, require) {
         // A server may ask for one.
         (true, ..) => Ask::Request,
         (false, true, true) => Ask::Require,

@@ -8,6 +8,7 @@ fn tls13_with_the_hybrid_group_and_aes_is_what_two_of_us_speak() {
     let pki = Pki::new();
     let (mut client, mut server) = connect(&aes_first(), &server_options(&pki));
     let expected = Negotiated {
+        redirected: false,
         version: "TLSv1.3",
         suite: "TLS_AES_256_GCM_SHA384",
         bits: 256,
