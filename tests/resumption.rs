@@ -182,3 +182,132 @@ fn every_connection_of_client_mode_but_a_workers_first_is_resumed() {
     let new = adit.count_in_log("TLS connected: new session negotiated");
     assert!(new <= 2, "{new} full handshakes by two workers");
 }
+
+const SECRETS: &str = "ticketKeySecret = 000102030405060708090a0b0c0d0e0f\n\
+                       ticketMacSecret = 101112131415161718191a1b1c1d1e1f\n";
+
+/// Old TLS is by another library, in workers of its own.
+const LIBRARIES: [&str; 2] = ["", "sslVersionMin = TLSv1\n"];
+
+#[test]
+fn servers_with_the_same_ticket_secrets_resume_each_others_sessions() {
+    require!(program "openssl");
+    for library in LIBRARIES {
+        for version in ["-tls1_3", "-tls1_2"] {
+            let upstream = Server::greeting("hello\n");
+            // Their certificates and their authorities' files are not the same.
+            let serve = |secrets: &str, more: &str| {
+                let certs = Certs::new();
+                let adit = server(&certs, &upstream, 2, &format!("{library}{secrets}{more}"));
+                (adit, certs)
+            };
+            let (one, _one) = serve(SECRETS, "");
+            let session = one.plan.folder().join("session");
+            openssl(&one, version, &session, "-sess_out");
+            let (two, _two) = serve(SECRETS, "");
+            for adit in [&one, &two] {
+                let said = openssl(adit, version, &session, "-sess_in");
+                assert!(said.contains("Reused, TLSv1"), "{library}{version}: {said}");
+            }
+            let others = SECRETS.replace("101112", "101113");
+            let (other, certs) = serve(&others, "");
+            let strict = format!("{}verifyChain = yes\nredirect = 9\n", certs.ca_line());
+            let (strict, _strict) = serve(SECRETS, &strict);
+            for adit in [&other, &strict] {
+                let said = openssl(adit, version, &session, "-sess_in");
+                assert!(said.contains("New, TLSv1"), "{library}{version}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ticket_secrets_never_reach_the_log() {
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let adit = server(&certs, &upstream, 2, SECRETS);
+    let said = adit.everything_said();
+    assert!(!said.contains("000102030405"), "{said}");
+    let wrong = SECRETS.replace("0e0f", "0e0");
+    let lines = format!("{}{}{wrong}", upstream.line(), certs.server().lines());
+    let outcome = Plan::new().service("test", lines).run();
+    outcome.exits(1);
+    assert!(!outcome.said.contains("0001020304") || stand_in().is_some());
+}
+
+#[test]
+fn sessions_are_not_resumed_where_sessionresume_says_no() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    for library in LIBRARIES {
+        let adit = server(
+            &certs,
+            &upstream,
+            1,
+            &format!("{library}sessionResume = no\n"),
+        );
+        for version in ["-tls1_3", "-tls1_2"] {
+            let session = adit.plan.folder().join("session");
+            let said = openssl(&adit, version, &session, "-sess_out");
+            let ticket = said.contains("New Session Ticket arrived");
+            assert!(!ticket && !said.contains("TLS session ticket:"), "{said}");
+            if session.exists() {
+                let said = openssl(&adit, version, &session, "-sess_in");
+                assert!(said.contains("New, TLSv1"), "{library}{version}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_offers_no_session_where_sessionresume_says_no() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    for version in ["-tls1_3", "-tls1_2", "-tls1"] {
+        let ciphers = "DEFAULT@SECLEVEL=0";
+        let (_server, address) = s_server(&certs.server(), &[version, "-rev", "-cipher", ciphers]);
+        let old = if version == "-tls1" { LIBRARIES[1] } else { "" };
+        let lines = format!("client = yes\nconnect = {address}\n{old}sessionResume = no\n");
+        let adit = Plan::new().service("test", lines).start();
+        for _ in 0..4 {
+            let mut client = crate::support::dialogue::Lines(adit.connect("test"));
+            client.ask("hello", "olleh");
+            drop(client);
+        }
+        adit.wait_for_log_times("TLS connected: new session negotiated", 4);
+        assert_eq!(adit.count_in_log("previous session reused"), 0, "{version}");
+    }
+}
+
+#[test]
+fn a_session_is_resumed_for_as_long_as_sessioncachetimeout_says() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    for library in LIBRARIES {
+        for more in ["", "options = NO_TICKET\n"] {
+            let lines = format!("{library}sessionCacheTimeout = 2\n{more}");
+            let adit = server(&certs, &upstream, 1, &lines);
+            let session = adit.plan.folder().join("session");
+            // s2n has no TLS 1.3 sessions without tickets.
+            let versions = match (library, more) {
+                ("sslVersionMin = TLSv1\n", "options = NO_TICKET\n") => &["-tls1_2"][..],
+                _ => &["-tls1_3", "-tls1_2"],
+            };
+            for version in versions {
+                let told = openssl(&adit, version, &session, "-sess_out");
+                let hint = "TLS session ticket lifetime hint: ";
+                if more.is_empty() && library.is_empty() {
+                    assert!(told.contains(&format!("{hint}2 ")), "{version}: {told}");
+                }
+                let said = openssl(&adit, version, &session, "-sess_in");
+                assert!(said.contains("Reused, TLSv1"), "{lines}{version}: {said}");
+                crate::support::wait_for("the session to end", || {
+                    let said = openssl(&adit, version, &session, "-sess_in");
+                    said.contains("New, TLSv1").then_some(())
+                });
+            }
+        }
+    }
+}

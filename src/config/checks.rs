@@ -12,6 +12,7 @@ use super::psk;
 use super::redirect;
 use super::server_name;
 use super::service::{Draft, Failover, Service};
+use super::sessions;
 use super::tls_options::TlsFlags;
 use super::versions;
 use super::virtual_hosts::{self, Sections};
@@ -110,6 +111,7 @@ pub(super) fn finish(
     let identity = own.contains("PSKidentity");
     psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);
+    sessions::limit(&mut service, |name| own.contains(name), &mut faults);
     redirect::limit(&mut service, primary, &meant, &mut faults);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);

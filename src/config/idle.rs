@@ -1,5 +1,5 @@
-//! Options that adit does not serve, where they ask for nothing: `retry` without `exec`, a session
-//! cache no larger than adit's own. stunnel takes such lines, and files have them.
+//! Options that adit does not serve, where they ask for nothing: `retry` without `exec`, say. stunnel takes
+//! such lines, and files have them.
 
 use super::option::{Fault, number, yes_no};
 use super::service::Draft;
@@ -7,9 +7,6 @@ use super::service::Draft;
 /// Says what a line comes to in a service that is read to its end: a note where it asks for
 /// nothing, an error where its value is wrong. `None`: it asks for what adit does not serve.
 pub(super) type Idle = fn(&Draft, &str) -> Option<Fault>;
-
-/// Adit's sessions resume for this long, in seconds; see `tls::tickets`.
-const SESSIONS_RESUME: u32 = 6 * 3600;
 
 /// For an option that is nothing without one of `others`.
 fn without(draft: &Draft, name: &str, others: &[&str]) -> Option<Fault> {
@@ -101,24 +98,4 @@ pub(super) fn ident(_: &Draft, value: &str) -> Option<Fault> {
 pub(super) fn of_ntlm(_: &Draft, _: &str) -> Option<Fault> {
     let note = "this has no effect: it is for `protocolAuthentication = ntlm`";
     Some(Fault::note(note))
-}
-
-pub(super) fn session_cache_size(_: &Draft, value: &str) -> Option<Fault> {
-    if let Err(fault) = number(value, 0..=u32::MAX) {
-        let text = format!("Illegal session cache size: {}", fault.text);
-        return Some(Fault { text, ..fault });
-    }
-    Some(Fault::note(
-        "`sessionCacheSize` has no effect: sessions are kept in tickets, which take no room here",
-    ))
-}
-
-pub(super) fn session_cache_timeout(_: &Draft, value: &str) -> Option<Fault> {
-    if let Err(fault) = number(value, 0..=u32::MAX) {
-        let text = format!("Illegal session cache timeout: {}", fault.text);
-        return Some(Fault { text, ..fault });
-    }
-    Some(Fault::note(format!(
-        "`sessionCacheTimeout` has no effect: a session can be resumed for {SESSIONS_RESUME} seconds"
-    )))
 }

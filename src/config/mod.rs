@@ -25,6 +25,7 @@ mod psk;
 mod redirect;
 mod server_name;
 mod service;
+mod sessions;
 mod socket;
 mod syntax;
 mod tls_options;
@@ -50,6 +51,7 @@ pub(crate) use psk::SUITES as PSK_SUITES;
 pub(crate) use service::{
     Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,
 };
+pub(crate) use sessions::SessionOptions;
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use tls_options::tls_option_names;
 pub(crate) use value::{Origin, Origins};
@@ -62,4 +64,14 @@ pub(crate) struct Config {
     pub global: Global,
     /// One entry per `[section]`, in the order of the file.
     pub services: Vec<Service>,
+}
+
+impl Config {
+    /// Forgets the secrets of these services, in a process that must not know them.
+    pub(crate) fn forget_secrets(&self, of: impl Fn(&Service) -> bool) {
+        let services = self.services.iter().filter(|service| of(service));
+        services
+            .flat_map(Service::each_tls)
+            .for_each(|tls| tls.sessions.forget());
+    }
 }

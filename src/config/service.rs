@@ -9,6 +9,7 @@ use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
+use super::sessions::{self, SessionOptions};
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
 use super::value::{Origin, Origins};
@@ -163,6 +164,8 @@ pub(crate) struct TlsOptions {
     pub psk_identity: Option<String>,
     /// Which peers' keys are taken.
     pub security_level: SecurityLevel,
+    /// How sessions are resumed.
+    pub sessions: SessionOptions,
     /// `options = NO_TICKET`
     pub no_ticket: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
@@ -542,6 +545,14 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("securityLevel", "0 | 1 | 2", "keys that peers with old TLS may have: 2, RSA of 2048 bits and more; 1, of 1024; 0, any")
         .example("securityLevel = 1").defaults(&["2"])
         .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),
+    option("sessionCacheSize", "NUM_ENTRIES", "sessions to keep by their identifier, for clients without tickets; 0: as many as fit")
+        .example("sessionCacheSize = 1000").unless_given("as many as fit: 2048 in all services, 4096 in those with old TLS")
+        .service(sessions::set_cache_size),
+    option("sessionCacheTimeout", "SECONDS", "time for which a session can be resumed")
+        .example("sessionCacheTimeout = 300").unless_given("six to twelve hours, as the keys for tickets last")
+        .service(sessions::set_lifetime),
+    option("sessionResume", "yes | no", "resume sessions")
+        .example("sessionResume = no").defaults(&["yes"]).service(sessions::set_resume),
     option("sni", "SERVER_NAME | SERVICE:PATTERN", "name to send; server mode: serves clients of SERVICE that ask for such a name")
         .example("sni = mail.example.com").unless_given("the host in `connect`; in server mode none")
         .service(|draft, value| store!(draft.tls.sni = Some(value.to_owned()))),
@@ -570,6 +581,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
                 false => Ok(()),
             }
         }),
+    option("ticketKeySecret", "SECRET", "secret of the keys for tickets, 16 or 32 bytes in hexadecimal, for servers that share them")
+        .example("ticketKeySecret = 9b0c6a0f1d2e3f405162738495a6b7c8").unless_given("drawn at the start, together with ticketMacSecret").secret()
+        .service(sessions::set_ticket_key),
+    option("ticketMacSecret", "SECRET", "the second such secret; both are given together")
+        .example("ticketMacSecret = 41ef20d1c2b3a4958677685940312213").unless_given("drawn at the start").secret()
+        .service(sessions::set_ticket_mac),
     option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
         .example("TIMEOUTbusy = 60").defaults(&["300"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.busy, value)),

@@ -89,10 +89,5 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     not_yet("protocolDomain", Service, "DOMAIN", "domain in the dialogue", &[]).idle(idle::of_ntlm),
     not_yet("pty", Service, "yes | no", "pseudoterminal for exec", &["no"]).idle(idle::pty),
     not_yet("retry", Service, "yes | no | DELAY", "connect again a connect+exec service", &["no"]).idle(idle::retry),
-    not_yet("sessionCacheSize", Service, "NUM_ENTRIES", "entries of the session cache", &[]).idle(idle::session_cache_size),
-    not_yet("sessionCacheTimeout", Service, "SECONDS", "lifetime of a session", &[]).idle(idle::session_cache_timeout),
-    not_yet("sessionResume", Service, "yes | no", "allow resumption", &["yes"]),
-    not_yet("ticketKeySecret", Service, "SECRET", "key of the session tickets", &[]).secret(),
-    not_yet("ticketMacSecret", Service, "SECRET", "authentication key of the session tickets", &[]).secret(),
     not_yet("transparent", Service, "none | source | destination | both", "transparent proxy", &["none", "no"]),
 ];

@@ -208,6 +208,16 @@ pub(super) fn inherit(service: &mut Service, primary: &Service, own: &BTreeSet<&
     if !says(&["curves", "config"]) {
         tls.curves.clone_from(&theirs.curves);
     }
+    let resumption = [
+        "sessionCacheSize",
+        "sessionCacheTimeout",
+        "sessionResume",
+        "ticketKeySecret",
+        "ticketMacSecret",
+    ];
+    if !says(&resumption) {
+        tls.sessions.clone_from(&theirs.sessions);
+    }
     if !says(&["acceptAnywhere"]) {
         service.accept_anywhere = primary.accept_anywhere;
     }

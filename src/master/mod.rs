@@ -228,6 +228,7 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
     };
     // Sessions and tickets of old TLS are the zygote's business.
     start.resumption.forget_old()?;
+    config.forget_secrets(|service| Group::of(service) == Group::Old);
     let (phrases, resumption) = (&start.phrases, &*start.resumption);
     let modern = Some(Group::Modern);
     let loaded = load::load_group(config, &addresses, modern, phrases, resumption, &start.log);

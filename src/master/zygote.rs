@@ -17,7 +17,7 @@ use signal_hook::consts::SIGCHLD;
 use super::load::{self, Addresses, Presented};
 use super::{Fatal, Start};
 use crate::children;
-use crate::config::Foreground;
+use crate::config::{Foreground, Service};
 use crate::helper::Kind;
 use crate::ipc::channel::Channel;
 use crate::ipc::words::{hear, say, say_now};
@@ -272,6 +272,8 @@ fn live(
     );
     // A fault here shall open no connection of a modern service.
     start.resumption.forget_modern()?;
+    let modern = |service: &Service| Group::of(service) == Group::Modern;
+    start.config.forget_secrets(modern);
     tls::prepare_old()?;
     let found = load::load_group(
         start.config,

@@ -202,8 +202,11 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         global: &config.global,
         leash: &leash,
         metrics: metrics.as_ref(),
-        // Nothing is known yet.
-        forget: &mut || Ok(()),
+        // Nothing else is known yet.
+        forget: &mut || {
+            config.forget_secrets(|_| true);
+            Ok(())
+        },
         log,
     })?;
     let common = Common::new(leash, vault)?;

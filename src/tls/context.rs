@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::server::NoClientAuth;
+use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::backend::{Backend, OptionNames, Terms};
 use super::failure::{During, Failure, Offence};
 use super::keys::PrivateKey;
-use super::sessions::{ClientSessions, SharedSessions};
+use super::sessions::{self, ClientSessions, SharedSessions};
 use super::tickets::Tickets;
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
@@ -208,7 +208,11 @@ impl Context {
             return Err(problems);
         }
         let (key, private) = key.unzip();
-        let identity = identity(&wanted, &trusted, key.as_deref());
+        let identity = Identity {
+            own: identity(&wanted, &trusted, key.as_deref()),
+            shared: shared_identity(&wanted, &trusted),
+        };
+        few_slots(&wanted, &mut problems);
         let (trust, unusable) = Trust::new(trusted, ends(options), client);
         if unusable > 0 {
             problems.push(Problem::note(
@@ -369,6 +373,32 @@ impl Role {
             sni: options.sni.clone(),
             needs_name: options.verification.server,
         }
+    }
+}
+
+/// Hashes over what a resumed session must agree with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    /// What is kept here, and tickets by a secret that was drawn here.
+    pub(super) own: [u8; 32],
+    /// Tickets by secrets that other machines have too.
+    pub(super) shared: [u8; 32],
+}
+
+/// Notes where there is no room for as many sessions as are asked for.
+fn few_slots(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) {
+    let [modern, old] = sessions::KEPT;
+    let room = match wanted.backend().backend {
+        Backend::Rustls => modern,
+        Backend::S2n => old,
+    };
+    let asked = wanted.options.sessions.cache_size;
+    if asked.is_some_and(|asked| asked as usize > room) && !wanted.client {
+        let text = format!(
+            "no more than {room} sessions are kept, for all services together; tickets, which nearly all \
+             clients take, need no room"
+        );
+        problems.push(Problem::note("sessionCacheSize", text));
     }
 }
 
@@ -593,6 +623,37 @@ fn log_trusted(client: bool, trust: &Trust, log: &Log) {
     }
 }
 
+/// The same for tickets of servers on several machines, which share their secrets: what a client has to
+/// prove counts, not the certificate, the files and the addresses of one of them.
+fn shared_identity(wanted: &Wanted<'_>, trusted: &[Authority]) -> [u8; 32] {
+    let options = wanted.options;
+    let asked = (
+        &wanted.service.name,
+        options.verification,
+        options.redirects,
+        [&options.check_host, &options.check_email],
+        &options.check_ip,
+    );
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(format!("{asked:?}").as_bytes());
+    for authority in trusted {
+        for part in [
+            &authority.der,
+            authority.settings.as_deref().unwrap_or_default(),
+        ] {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    finished(hash)
+}
+
+fn finished(hash: digest::Context) -> [u8; 32] {
+    let mut identity = [0; 32];
+    identity.copy_from_slice(hash.finish().as_ref());
+    identity
+}
+
 /// A hash over what a resumed session must agree with: a session that was made under other trust,
 /// other checks or another certificate, or in another service, is not taken up again.
 fn identity(wanted: &Wanted<'_>, trusted: &[Authority], key: Option<&CertifiedKey>) -> [u8; 32] {
@@ -611,9 +672,7 @@ fn identity(wanted: &Wanted<'_>, trusted: &[Authority], key: Option<&CertifiedKe
     key.into_iter()
         .flat_map(|key| &key.cert)
         .for_each(|der| part(der));
-    let mut identity = [0; 32];
-    identity.copy_from_slice(hash.finish().as_ref());
-    identity
+    finished(hash)
 }
 
 /// What rustls finds wrong with the whole: suites and versions that do not go together.
@@ -642,6 +701,10 @@ fn connecting(
     };
     config.enable_sni = options.sni.as_deref() != Some("");
     config.enable_secret_extraction = true;
+    if options.sessions.none {
+        config.resumption = rustls::client::Resumption::disabled();
+        return Ok(Role::client(Connecting::Rustls(Arc::new(config)), options));
+    }
     config.resumption = rustls::client::Resumption::store(Arc::new(ClientSessions::default()))
         .tls12_resumption(if options.no_ticket {
             rustls::client::Tls12Resumption::SessionIdOnly
@@ -651,6 +714,28 @@ fn connecting(
     Ok(Role::client(Connecting::Rustls(Arc::new(config)), options))
 }
 
+/// How a server resumes sessions.
+fn resume(
+    config: &mut ServerConfig,
+    options: &TlsOptions,
+    resumption: &Resumption,
+    identity: Identity,
+) {
+    if options.sessions.none {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        return;
+    }
+    config.send_tls13_tickets = TICKETS;
+    let sessions = SharedSessions::new(resumption.modern.sessions.clone(), identity.own);
+    config.session_storage = Arc::new(sessions.within(&options.sessions));
+    if !options.no_ticket {
+        let (secret, identity) = resumption.modern.tickets(&options.sessions, identity);
+        let lifetime = options.sessions.lifetime;
+        config.ticketer = Arc::new(Tickets::new(&secret, &identity, lifetime));
+    }
+}
+
 fn accepting(
     options: &TlsOptions,
     provider: CryptoProvider,
@@ -658,7 +743,7 @@ fn accepting(
     verifier: Verifier,
     key: Option<Arc<CertifiedKey>>,
     resumption: &Resumption,
-    identity: [u8; 32],
+    identity: Identity,
 ) -> Result<Role, Problem> {
     let key = key
         .ok_or_else(|| Problem::error("cert", "TLS server needs a certificate: set cert".into()))?;
@@ -674,19 +759,12 @@ fn accepting(
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.ignore_client_order = options.server_preference || leads(options);
-    config.send_tls13_tickets = TICKETS;
     config.alpn_protocols = options
         .alpn
         .iter()
         .map(|name| name.as_bytes().to_vec())
         .collect();
     config.enable_secret_extraction = true;
-    config.session_storage = Arc::new(SharedSessions::new(
-        resumption.modern.sessions.clone(),
-        identity,
-    ));
-    if !options.no_ticket {
-        config.ticketer = Arc::new(Tickets::new(&resumption.modern.ticket_secret, &identity));
-    }
+    resume(&mut config, options, resumption, identity);
     Ok(Role::Server(Serving::Rustls(Arc::new(config), judge)))
 }

@@ -72,6 +72,7 @@ use std::os::fd::OwnedFd;
 )]
 pub(crate) use backend::{Backend, Choice};
 pub(crate) use cipher_order::CipherOrder;
+use context::Identity;
 pub(crate) use context::{Context, Wanted};
 pub(crate) use face::{Handshake, Step, Stream};
 pub(crate) use failure::Failure;
@@ -79,9 +80,9 @@ pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
 pub(crate) use stream::Decrypted;
 
 use aws_lc_rs::digest;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::config::Severity;
+use crate::config::{SessionOptions, Severity};
 use crate::ipc::shared::SharedWords;
 
 /// Made once by the supervisor, before any fork, and shared by every generation, so that sessions
@@ -102,6 +103,27 @@ struct Part {
 }
 
 impl Part {
+    /// The secret that the keys for tickets are made from, and what they are bound to: the secrets that the
+    /// configuration gives, or else the one that was drawn.
+    fn tickets(
+        &self,
+        options: &SessionOptions,
+        identity: Identity,
+    ) -> (Zeroizing<[u8; 32]>, [u8; 32]) {
+        let Some(secrets) = options.ticket_secrets() else {
+            return (Zeroizing::new(self.ticket_secret), identity.own);
+        };
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(b"adit, tickets by secrets of the configuration");
+        for secret in &secrets {
+            hash.update(&(secret.len() as u64).to_be_bytes());
+            hash.update(secret);
+        }
+        let mut made = Zeroizing::new([0; 32]);
+        made.copy_from_slice(hash.finish().as_ref());
+        (made, identity.shared)
+    }
+
     fn forget(&mut self) -> io::Result<()> {
         self.ticket_secret.zeroize();
         self.sessions = SharedWords::new(1)?;

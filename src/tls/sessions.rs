@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::StoresServerSessions;
 
 use super::tickets::{EPOCH, unix_time};
+use crate::config::SessionOptions;
 use crate::ipc::shared::SharedWords;
 
 /// How the shared memory of one library is divided.
@@ -55,6 +56,9 @@ impl Layout {
     }
 }
 
+/// How many sessions are kept by their identifier, of services that rustls serves and of others.
+pub(super) const KEPT: [usize; 2] = [RUSTLS.slots, S2N.slots];
+
 /// Words of the memory that all workers of rustls' services share, and of that of s2n's. Each kind of worker
 /// maps its own alone: what is in the other would open connections of services whose keys it may not have.
 pub(super) const WORDS: [usize; 2] = [RUSTLS.words(), S2N.words()];
@@ -65,6 +69,10 @@ pub(super) struct SharedSessions {
     layout: Layout,
     /// A hash over what a session must not outlive; part of every tag.
     identity: [u8; 32],
+    /// How many sets of slots they may fill.
+    sets: usize,
+    /// How long they live, in seconds.
+    lifetime: u64,
     clock: fn() -> u64,
 }
 
@@ -75,6 +83,8 @@ impl SharedSessions {
             words,
             layout: RUSTLS,
             identity,
+            sets: RUSTLS.slots / WAYS,
+            lifetime: EPOCH,
             clock: unix_time,
         }
     }
@@ -83,7 +93,19 @@ impl SharedSessions {
     pub(super) fn of_s2n(words: SharedWords, identity: [u8; 32]) -> Self {
         Self {
             layout: S2N,
+            sets: S2N.slots / WAYS,
             ..Self::new(words, identity)
+        }
+    }
+
+    /// The same with bounds: on their number, rounded up to a set, and on the seconds that they live.
+    pub(super) fn within(self, options: &SessionOptions) -> Self {
+        let asked = options.cache_size.filter(|size| *size > 0);
+        let asked = asked.map(|size| (size as usize).div_ceil(WAYS));
+        Self {
+            sets: asked.map_or(self.sets, |asked| asked.min(self.sets)),
+            lifetime: options.lifetime.map_or(self.lifetime, u64::from),
+            ..self
         }
     }
 
@@ -102,8 +124,8 @@ impl SharedSessions {
     }
 
     fn set(&self, tag: [u64; 2]) -> impl Iterator<Item = Slot<'_>> {
-        let Layout { slots, slot } = self.layout;
-        let first = (tag[0] as usize % (slots / WAYS)) * WAYS;
+        let slot = self.layout.slot;
+        let first = (tag[0] as usize % self.sets) * WAYS;
         let at = move |index: usize| index * slot;
         (first..first + WAYS).map(move |index| Slot(&self.words[at(index)..at(index + 1)]))
     }
@@ -183,7 +205,7 @@ impl StoresServerSessions for SharedSessions {
             if let Some(sequence) = slot.at_rest()
                 && slot.lock(sequence)
             {
-                slot.fill(tag, (self.clock)() + EPOCH, &value);
+                slot.fill(tag, (self.clock)() + self.lifetime, &value);
                 slot.unlock(sequence);
                 return true;
             }
@@ -370,6 +392,38 @@ mod tests {
         assert!(one.put(b"id".to_vec(), b"a session".to_vec()));
         assert_eq!(two.get(b"id"), None);
         assert_eq!(two.take(b"id"), None);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_is_asked_for_and_no_longer() {
+        let bounded = |cache_size, lifetime| {
+            let words = SharedWords::new(WORDS[0]).unwrap();
+            let options = SessionOptions {
+                cache_size,
+                lifetime,
+                ..SessionOptions::default()
+            };
+            SharedSessions::new(words, [1; 32]).within(&options)
+        };
+        for (size, kept) in [(Some(1), 4), (Some(8), 8), (Some(9), 12)] {
+            let sessions = bounded(size, None);
+            let ids: Vec<_> = (0..200u32).map(|n| [size.unwrap(), n]).collect();
+            let id = |id: &[u32; 2]| id.map(u32::to_be_bytes).concat();
+            for one in &ids {
+                assert!(sessions.put(id(one), b"a session".to_vec()));
+            }
+            let found = ids.iter().filter(|one| sessions.get(&id(one)).is_some());
+            assert_eq!(found.count(), kept, "{size:?}");
+        }
+        assert_eq!(bounded(Some(0), None).sets, RUSTLS.slots / WAYS);
+        assert_eq!(bounded(Some(u32::MAX), None).sets, RUSTLS.slots / WAYS);
+        let mut short = bounded(None, Some(300));
+        short.clock = || 1000;
+        assert!(short.put(b"id".to_vec(), b"a session".to_vec()));
+        short.clock = || 1300;
+        assert!(short.get(b"id").is_some());
+        short.clock = || 1301;
+        assert_eq!(short.get(b"id"), None);
     }
 
     #[test]

@@ -9,11 +9,14 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::{hkdf, rand};
 use rustls::server::ProducesTickets;
 
-/// How long one key seals, in seconds. A ticket lives one to two of these: the previous key still
-/// opens. RFC 8446 allows a week; forward secrecy asks for less.
+/// How long one key seals, in seconds, unless tickets are to live longer. A ticket lives one to two of these:
+/// the previous key still opens. RFC 8446 allows a week; forward secrecy asks for less.
 pub(super) const EPOCH: u64 = 6 * 60 * 60;
 
-const EPOCH_LEN: usize = 8;
+const TIME_LEN: usize = 8;
+
+/// How far the clock of another machine may be ahead, in seconds.
+const SKEW: u64 = 60;
 
 /// A key and its epoch.
 type Made = (u64, Arc<LessSafeKey>);
@@ -25,15 +28,23 @@ pub(super) struct Tickets {
     key: hkdf::Prk,
     /// The keys of the last two epochs in use, even and odd.
     made: [Mutex<Option<Made>>; 2],
+    /// How long one key seals, in seconds.
+    epoch: u64,
+    /// How long a ticket lives at most, in seconds.
+    lifetime: u64,
     clock: fn() -> u64,
 }
 
 impl Tickets {
-    /// `secret` is shared by all; `identity` is a hash over what a session must not outlive.
-    pub(super) fn new(secret: &[u8; 32], identity: &[u8]) -> Self {
+    /// `secret` is shared by all; `identity` is a hash over what a session must not outlive. Tickets live for
+    /// `lifetime` seconds, if that is given.
+    pub(super) fn new(secret: &[u8; 32], identity: &[u8], lifetime: Option<u32>) -> Self {
+        let lifetime = lifetime.map(u64::from);
         Self {
             key: hkdf::Salt::new(hkdf::HKDF_SHA256, identity).extract(secret),
             made: Default::default(),
+            epoch: epoch_for(lifetime),
+            lifetime: lifetime.unwrap_or(2 * EPOCH),
             clock: unix_time,
         }
     }
@@ -62,10 +73,11 @@ impl Tickets {
             .ok()
             .map(LessSafeKey::new)
     }
+}
 
-    fn epoch(&self) -> u64 {
-        (self.clock)() / EPOCH
-    }
+/// How long one key seals, in seconds, where tickets live for that many.
+pub(super) fn epoch_for(lifetime: Option<u64>) -> u64 {
+    lifetime.map_or(EPOCH, |lifetime| lifetime.max(EPOCH))
 }
 
 /// Seconds since 1970; before that, 0.
@@ -87,27 +99,28 @@ impl ProducesTickets for Tickets {
     }
 
     fn lifetime(&self) -> u32 {
-        EPOCH as u32
+        // At most a week, so nothing is cut off.
+        self.lifetime.min(self.epoch) as u32
     }
 
-    /// Epoch, nonce, sealed session, tag. The nonce is random: with 96 bits, 2^32 tickets of one key
+    /// The time, nonce, sealed session, tag. The nonce is random: with 96 bits, 2^32 tickets of one key
     /// are safe (NIST SP 800-38D, section 8.3), and a key lasts six hours.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let epoch = self.epoch();
+        let now = (self.clock)();
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
-        let head = epoch.to_be_bytes();
+        let head = now.to_be_bytes();
         let mut ticket =
-            Vec::with_capacity(EPOCH_LEN + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+            Vec::with_capacity(TIME_LEN + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         ticket.extend_from_slice(&head);
         ticket.extend_from_slice(&nonce);
         ticket.extend_from_slice(plain);
         let tag = self
-            .key_of(epoch)?
+            .key_of(now / self.epoch)?
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(head),
-                &mut ticket[EPOCH_LEN + NONCE_LEN..],
+                &mut ticket[TIME_LEN + NONCE_LEN..],
             )
             .ok()?;
         ticket.extend_from_slice(tag.as_ref());
@@ -115,10 +128,12 @@ impl ProducesTickets for Tickets {
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (head, rest) = ticket.split_first_chunk::<EPOCH_LEN>()?;
+        let (head, rest) = ticket.split_first_chunk::<TIME_LEN>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let epoch = u64::from_be_bytes(*head);
-        if !matches!(self.epoch().checked_sub(epoch), Some(0 | 1)) {
+        let (made, now) = (u64::from_be_bytes(*head), (self.clock)());
+        let epoch = made / self.epoch;
+        let lives = made <= now.saturating_add(SKEW) && now.saturating_sub(made) <= self.lifetime;
+        if !lives || (now / self.epoch).abs_diff(epoch) > 1 {
             return None;
         }
         let mut session = sealed.to_vec();
@@ -143,7 +158,7 @@ mod tests {
     fn at(clock: fn() -> u64, identity: &[u8]) -> Tickets {
         Tickets {
             clock,
-            ..Tickets::new(&[7; 32], identity)
+            ..Tickets::new(&[7; 32], identity, None)
         }
     }
 
@@ -156,14 +171,15 @@ mod tests {
         assert_eq!(open(|| EPOCH * 9), Some(b"session".to_vec()));
         assert_eq!(open(|| EPOCH * 11 - 1), Some(b"session".to_vec()));
         assert_eq!(open(|| EPOCH * 11), None);
-        assert_eq!(open(|| EPOCH * 9 - 1), None, "a ticket of the future");
+        assert!(open(|| EPOCH * 9 - 1).is_some(), "another clock");
+        assert_eq!(open(|| EPOCH * 9 - SKEW), None, "a ticket of the future");
     }
 
     #[test]
     fn keys_of_two_epochs_differ() {
         let ticket = at(|| 0, b"service").encrypt(b"session").unwrap();
         let mut moved = ticket.clone();
-        moved[..EPOCH_LEN].copy_from_slice(&1u64.to_be_bytes());
+        moved[..TIME_LEN].copy_from_slice(&EPOCH.to_be_bytes());
         assert!(at(|| EPOCH, b"service").decrypt(&ticket).is_some());
         assert!(at(|| EPOCH, b"service").decrypt(&moved).is_none());
     }
@@ -174,7 +190,7 @@ mod tests {
         assert!(at(|| 0, b"other").decrypt(&ticket).is_none());
         let other_secret = Tickets {
             clock: || 0,
-            ..Tickets::new(&[8; 32], b"service")
+            ..Tickets::new(&[8; 32], b"service", None)
         };
         assert!(other_secret.decrypt(&ticket).is_none());
         for end in 0..ticket.len() {
@@ -184,6 +200,25 @@ mod tests {
             let mut bent = ticket.clone();
             bent[place] ^= 1;
             assert!(at(|| 0, b"service").decrypt(&bent).is_none());
+        }
+    }
+
+    #[test]
+    fn a_ticket_lives_as_long_as_is_asked_for() {
+        for (lifetime, hint) in [(0, 0), (300, 300), (604_800, 604_800)] {
+            let of = |clock| Tickets {
+                clock,
+                ..Tickets::new(&[7; 32], b"service", Some(lifetime))
+            };
+            let tickets = of(|| 604_800 * 9 + 604_799);
+            assert_eq!(tickets.lifetime(), hint);
+            let mut ticket = tickets.encrypt(b"session").unwrap();
+            assert!(tickets.decrypt(&ticket).is_some(), "{lifetime}");
+            let later = of(|| 604_800 * 10 + 604_799);
+            assert_eq!(later.decrypt(&ticket).is_some(), lifetime == 604_800);
+            assert!(of(|| 604_800 * 11).decrypt(&ticket).is_none());
+            ticket[0] ^= 0x80;
+            assert!(tickets.decrypt(&ticket).is_none());
         }
     }
 

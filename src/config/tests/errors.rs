@@ -28,6 +28,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ),
     ("OCSPflag = NONE", "Illegal OCSP flag"),
     ("sessionCacheSize = x", "Illegal session cache size"),
+    ("sessionCacheTimeout = x", "Illegal session cache timeout"),
     ("exec = /bin/sh", "adit does not serve `exec` yet"),
     (
         "securityLevel = 3",
@@ -274,6 +275,10 @@ fn a_service_lacks_something() {
         (
             "[s]\nconnect = h:2\ncert = /c\nsni = a:b",
             "SNI section name not found",
+        ),
+        (
+            "[s]\naccept = 1\nconnect = h:2\ncert = /c\nticketMacSecret = 000102030405060708090a0b0c0d0e0f",
+            "\"ticketKeySecret\" and \"ticketMacSecret\" must be set together",
         ),
         (
             "[s]\nclient = yes\naccept = 1\nconnect = /s\nverifyServer = yes",

@@ -547,15 +547,19 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
         ),
         (
             "sessionCacheSize = 1000",
-            "`sessionCacheSize` has no effect: sessions are kept in tickets",
+            "`sessionCacheSize` has no effect in client mode",
         ),
         (
             "sessionCacheTimeout = 300",
-            "a session can be resumed for 21600 seconds",
+            "`sessionCacheTimeout` has no effect in client mode",
         ),
         (
             "session = 300",
-            "a session can be resumed for 21600 seconds",
+            "`sessionCacheTimeout` has no effect in client mode",
+        ),
+        (
+            "ticketKeySecret = 000102030405060708090a0b0c0d0e0f",
+            "ticketKeySecret is ignored in the client mode",
         ),
         ("CAfile =", "`CAfile` without a value counts as not given"),
         ("CApath =", "`CApath` without a value counts as not given"),

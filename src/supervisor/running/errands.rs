@@ -62,7 +62,9 @@ impl Supervisor {
     pub(super) fn start_helper(&mut self, kind: Kind) -> Vec<Event> {
         let (common, masters) = (&mut self.common, &mut self.masters);
         // Counts, and what resumption needs, are nothing that a helper may write to or know.
+        let config = &self.config;
         let mut forget = || {
+            config.forget_secrets(|_| true);
             *masters = Masters::default();
             common.resumption.forget()?;
             common.connections = SharedWords::new(1)?;

@@ -19,9 +19,9 @@ use crate::tls::backend::{self, OptionNames, Terms};
 use crate::tls::keys::PrivateKey;
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::sessions::SharedSessions;
-use crate::tls::tickets::{EPOCH, unix_time};
+use crate::tls::tickets::{epoch_for, unix_time};
 use crate::tls::verification::Verifier;
-use crate::tls::{Problem, Resumption, Wanted, armour};
+use crate::tls::{Problem, Resumption, Wanted, armour, context};
 
 /// TLS 1.3 tickets after each handshake, as for rustls.
 const TICKETS: u8 = 2;
@@ -39,7 +39,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) verifier: Verifier,
     pub(crate) resumption: &'a Resumption,
     /// A hash over what a resumed session must agree with.
-    pub(crate) identity: [u8; 32],
+    pub(crate) identity: context::Identity,
 }
 
 /// Makes the end ready. Notes and warnings go to `problems`.
@@ -93,7 +93,8 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     }
     // s2n gives no ticket where a pre-shared key was used.
     let psk_alone = psk.is_some() && (client || key.is_none());
-    let resumes = !psk_alone && (client || ask == Ask::No);
+    let sessions = &options.sessions;
+    let resumes = !psk_alone && !sessions.none && (client || ask == Ask::No);
     let configs = Configs {
         policy: match client && psk.is_some() {
             true => policies::TLS13_POLICY.name,
@@ -105,9 +106,14 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         judges: verifier.judges(),
         store: (!client && resumes).then(|| {
             let words = resumption.old.sessions.clone();
-            Arc::new(SharedSessions::of_s2n(words, identity))
+            let store = SharedSessions::of_s2n(words, identity.own);
+            Arc::new(store.within(sessions))
         }),
-        keys: (!client).then(|| TicketKeys::new(&resumption.old.ticket_secret, &identity)),
+        keys: (!client).then(|| {
+            let (secret, identity) = resumption.old.tickets(sessions, identity);
+            TicketKeys::new(&secret, &identity)
+        }),
+        lifetime: sessions.lifetime.map(u64::from),
         made: Mutex::new(None),
     };
     // What s2n refuses is told now.
@@ -117,7 +123,10 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
     })?;
     let role = match client {
         true => Role::Client {
-            sessions: ClientSessions::default(),
+            sessions: match sessions.none {
+                true => ClientSessions::none(),
+                false => ClientSessions::default(),
+            },
             psk,
         },
         false => Role::Server {
@@ -264,6 +273,8 @@ pub(super) struct Configs {
     store: Option<Arc<SharedSessions>>,
     /// A server's.
     keys: Option<TicketKeys>,
+    /// For how long sessions are resumed, in seconds, if that is given.
+    lifetime: Option<u64>,
     made: Mutex<Option<(u64, Arc<Config>)>>,
 }
 
@@ -274,7 +285,7 @@ impl Configs {
     /// s2n's name of the error.
     pub(super) fn current(&self) -> Result<Arc<Config>, &'static str> {
         let epoch = match &self.keys {
-            Some(_) => unix_time() / EPOCH,
+            Some(_) => unix_time() / epoch_for(self.lifetime),
             None => 0,
         };
         // A panicked thread left it whole, since it is replaced in one step.
@@ -312,11 +323,15 @@ impl Configs {
         if let Some(store) = &self.store {
             let store: Arc<SharedSessions> = Arc::clone(store);
             config.use_store(store)?;
-            config.set_ticket_times(EPOCH + GRACE, EPOCH)?;
+            let length = epoch_for(self.lifetime);
+            config.set_ticket_times(length + GRACE, length)?;
+            if let Some(lifetime) = self.lifetime {
+                config.set_session_lifetime(lifetime)?;
+            }
             for epoch in [epoch.saturating_sub(1), epoch] {
                 let mut made = keys.of(epoch).ok_or("no key for tickets")?;
                 // 0 would mean now.
-                let since = (epoch * EPOCH).max(1);
+                let since = (epoch * length).max(1);
                 config.set_ticket_key(&made.name, &mut made.key, since)?;
             }
         }

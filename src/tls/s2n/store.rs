@@ -109,7 +109,11 @@ pub(super) fn deadline(now: u64, resumed: Option<u64>, ends: Option<u64>) -> u64
 
 /// The sessions of each server, in this worker.
 #[derive(Default)]
-pub(crate) struct ClientSessions(Mutex<HashMap<Peer, Kept>>);
+pub(crate) struct ClientSessions {
+    servers: Mutex<HashMap<Peer, Kept>>,
+    /// None is kept.
+    none: bool,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -120,10 +124,18 @@ struct Kept {
 }
 
 impl ClientSessions {
+    /// For a client that resumes none.
+    pub(super) fn none() -> Self {
+        Self {
+            none: true,
+            ..Self::default()
+        }
+    }
+
     /// One to resume by at this time, in seconds since 1970.
     pub(super) fn find(&self, peer: &Peer, now: u64) -> Option<Offered> {
         // A panicked thread left the map whole: every change is one insertion or removal.
-        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = servers.get_mut(peer)?;
         if let Some(session) = kept.tickets.pop_back() {
             let until = None;
@@ -147,7 +159,7 @@ impl ClientSessions {
 
     /// Forgets the session of a connection that failed (RFC 5246, section 7.2.2).
     pub(super) fn forget(&self, peer: &Peer) {
-        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = servers.get_mut(peer) {
             kept.session = None;
         }
@@ -162,7 +174,10 @@ impl ClientSessions {
     }
 
     fn with(&self, peer: Peer, change: impl FnOnce(&mut Kept)) {
-        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.none {
+            return;
+        }
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         if servers.len() >= SERVERS && !servers.contains_key(&peer) {
             servers.clear();
         }

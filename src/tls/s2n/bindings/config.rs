@@ -270,6 +270,18 @@ impl Config {
         })
     }
 
+    /// How long sessions are resumed, in seconds.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn set_session_lifetime(
+        &mut self,
+        seconds: u64,
+    ) -> Result<(), &'static str> {
+        // SAFETY: the configuration is valid.
+        done(unsafe { sys::s2n_config_set_session_state_lifetime(self.raw(), seconds) })
+    }
+
     /// How long keys for tickets seal and open, and then only open, in seconds.
     ///
     /// # Errors
