@@ -42,6 +42,7 @@ const PHRASES: &[&str] = &[
     "TLS connected: previous session reused",
     "TLSv1.3 ciphersuite: TLS_",
     "TLSv1.2 ciphersuite: ECDHE-",
+    "ciphersuite: ECDHE-ECDSA-AES128-GCM-SHA256",
     "SNI: sending servername: ",
     "Redirecting connection",
     "\"redirect\" is unsupported in client sections",
@@ -195,6 +196,23 @@ fn server_mode_over_tls_1_3_and_1_2() {
     let lines = upstream.line() + &certs.server().lines();
     same(&lines, &[], tls_hello(&certs, tls::ONLY_13, None));
     same(&lines, &[], tls_hello(&certs, tls::ONLY_12, None));
+}
+
+#[test]
+fn openssls_own_configuration_commands() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    for commands in [
+        "config = MaxProtocol:TLSv1.2\n",
+        "config = Protocol:-TLSv1.3\n",
+        "sslVersionMax = TLSv1.2\nconfig = MaxProtocol:TLSv1.3\n",
+        "config = MaxProtocol:TLSv1.2\nconfig = CipherString:ECDHE-ECDSA-AES128-GCM-SHA256\n",
+        "config = Options:-SessionTicket,ServerPreference\n",
+    ] {
+        let lines = upstream.line() + &certs.server().lines() + commands;
+        same(&lines, &[], tls_hello(&certs, tls::BOTH, None));
+    }
 }
 
 #[test]

@@ -432,3 +432,17 @@ fn the_phrases_of_failure_stand_in_no_other_line() {
         );
     }
 }
+
+#[test]
+fn clients_are_told_which_authorities_are_trusted_unless_options_says_no() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    for (options, told) in [("", true), ("options = DISABLE_TLSEXT_CA_NAMES\n", false)] {
+        let lines = certs.ca_line() + "verifyChain = yes\n" + options;
+        let adit = server_mode(&certs, &upstream, &lines);
+        let said = openssl::s_client(adit.address("test"), &["-tls1_3"], "");
+        let names = said.contains("Acceptable client certificate CA names");
+        assert_eq!(names, told, "{said}");
+    }
+}

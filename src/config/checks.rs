@@ -89,6 +89,7 @@ pub(super) fn finish(
     let accept = draft.accept;
     let own = draft.own;
     let mut service = draft.service;
+    let flags = draft.commands.apply(&mut service, flags);
     // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
     // so that a server among clients does not demand certificates.
     let asked = &mut service.tls.verification;
@@ -104,6 +105,7 @@ pub(super) fn finish(
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
+    service.tls.no_ca_names = flags.has(TlsFlags::NO_CA_NAMES);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
     if let Some(primary) = primary {
         virtual_hosts::inherit(&mut service, primary, &own);

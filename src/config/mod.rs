@@ -10,6 +10,7 @@
 mod accepted;
 mod assemble;
 mod checks;
+mod commands;
 mod control;
 mod diagnostic;
 mod dialogue;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::accepted::{self, AcceptTls, Beginning};
+use super::commands;
 use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
@@ -168,6 +169,8 @@ pub(crate) struct TlsOptions {
     pub sessions: SessionOptions,
     /// `options = NO_TICKET`
     pub no_ticket: bool,
+    /// `options = DISABLE_TLSEXT_CA_NAMES`: clients are not told which authorities are trusted.
+    pub no_ca_names: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
     pub server_preference: bool,
     /// Server mode: the protocols of ALPN; a client that offers others alone is refused.
@@ -305,6 +308,8 @@ pub(super) struct Draft {
     pub(super) asked: BTreeSet<&'static str>,
     /// Those that may ask for nothing, with their values: only the whole service tells.
     pub(super) undecided: Vec<(&'static OptionDef, String, Origin)>,
+    /// What `config` says.
+    pub(super) commands: commands::Said,
     /// `options` that were set, and those taken back.
     pub(super) flags: TlsFlags,
     pub(super) flags_cleared: TlsFlags,
@@ -352,6 +357,7 @@ impl Draft {
             meant: BTreeSet::new(),
             asked: BTreeSet::new(),
             undecided: Vec::new(),
+            commands: commands::Said::default(),
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
         }
@@ -480,6 +486,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("client", "yes | no", "client mode: the remote side speaks TLS")
         .example("client = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.client = yes_no(value)?)),
+    option("config", "COMMAND:VALUE", "OpenSSL's MinProtocol, MaxProtocol, Protocol, CipherString, Ciphersuites, Groups, Options")
+        .example("config = MinProtocol:TLSv1.3").unless_given("none").repeatable().service(commands::set),
     option("connect", "[HOST:]PORT | /PATH", "address to connect to, or a Unix socket")
         .example("connect = pop.example.com:995").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, false, draft.ports)?; draft.service.connect.push(address); Ok(()) }),
@@ -576,8 +584,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| {
             draft.service.tls.version_min = tls_options::version_min(value)?;
             match tls_options::is_broken(value) {
-                true => Err(Fault::warning(format!("adit never speaks {value}, which is broken: the lowest version is TLSv1"))
-                    .help("`sslVersionMin = TLSv1`, or TLSv1.2 if no peer is that old")),
+                true => Err(tls_options::never_spoken(value)),
                 false => Ok(()),
             }
         }),

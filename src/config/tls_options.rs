@@ -42,6 +42,12 @@ pub(super) fn version_min(value: &str) -> Result<Option<TlsVersion>, Fault> {
     }
 }
 
+/// What is said of such a lower bound.
+pub(super) fn never_spoken(value: &str) -> Fault {
+    let text = format!("adit never speaks {value}, which is broken: the lowest version is TLSv1");
+    Fault::warning(text).help("`sslVersionMin = TLSv1`, or TLSv1.2 if no peer is that old")
+}
+
 /// Whether it is SSL, which no lower bound brings back; to be told where [`version_min`] takes it.
 pub(super) fn is_broken(value: &str) -> bool {
     BROKEN.iter().any(|name| name.eq_ignore_ascii_case(value))
@@ -65,11 +71,16 @@ impl TlsFlags {
     pub(super) const NO_TLS1_3: TlsFlags = TlsFlags(8);
     pub(super) const NO_TLS1_0: TlsFlags = TlsFlags(16);
     pub(super) const NO_TLS1_1: TlsFlags = TlsFlags(32);
+    pub(super) const NO_CA_NAMES: TlsFlags = TlsFlags(64);
     const NO_TLS: TlsFlags =
         TlsFlags(Self::NO_TLS1_0.0 | Self::NO_TLS1_1.0 | Self::NO_TLS1_2.0 | Self::NO_TLS1_3.0);
 
     pub(super) fn add(&mut self, other: TlsFlags) {
         self.0 |= other.0;
+    }
+
+    pub(super) fn with(self, other: TlsFlags) -> TlsFlags {
+        TlsFlags(self.0 | other.0)
     }
 
     pub(super) fn without(self, other: TlsFlags) -> TlsFlags {
@@ -87,48 +98,56 @@ enum Meaning {
     Does(TlsFlags),
     /// adit does so in any case; taking it back changes nothing.
     Always,
-    /// OpenSSL has a use for it, rustls has none.
-    NoEffect,
+    /// It has no effect here, for this reason.
+    NoEffect(&'static str),
 }
 
 use Meaning::{Always, Does, NoEffect};
 
+/// Why some have no effect.
+const OLD: &str = "OpenSSL itself gives it no meaning any more";
+const RENEGOTIATION: &str = "adit never renegotiates";
+const DTLS: &str = "it is for DTLS, and adit speaks TLS";
+const KEX: &str = "sessions are resumed with a fresh key exchange in any case, for forward secrecy";
+const COMPRESSION: &str = "certificates are not compressed, in either setting";
+
 /// SSL_CTX_set_options(3)'s names as `stunnel -options` lists them.
 #[rustfmt::skip]
 const KNOWN: &[(&str, Meaning)] = &[
-    ("ALL", NoEffect),
-    ("ALLOW_CLIENT_RENEGOTIATION", NoEffect),
-    ("ALLOW_NO_DHE_KEX", NoEffect),
-    ("ALLOW_UNSAFE_LEGACY_RENEGOTIATION", NoEffect),
+    ("ALL", NoEffect("it is for peers with faults of old, which adit's TLS libraries meet by themselves")),
+    ("ALLOW_CLIENT_RENEGOTIATION", NoEffect(RENEGOTIATION)),
+    ("ALLOW_NO_DHE_KEX", NoEffect(KEX)),
+    ("ALLOW_UNSAFE_LEGACY_RENEGOTIATION", NoEffect(RENEGOTIATION)),
     ("CIPHER_SERVER_PREFERENCE", Does(TlsFlags::SERVER_PREFERENCE)),
-    ("CISCO_ANYCONNECT", NoEffect),
-    ("CLEANSE_PLAINTEXT", NoEffect),
-    ("COOKIE_EXCHANGE", NoEffect),
-    ("CRYPTOPRO_TLSEXT_BUG", NoEffect),
-    ("DISABLE_TLSEXT_CA_NAMES", NoEffect),
-    ("DONT_INSERT_EMPTY_FRAGMENTS", NoEffect),
-    ("ENABLE_KTLS", NoEffect),
-    ("ENABLE_MIDDLEBOX_COMPAT", NoEffect),
-    ("EPHEMERAL_RSA", NoEffect),
-    ("IGNORE_UNEXPECTED_EOF", NoEffect),
-    ("LEGACY_SERVER_CONNECT", NoEffect),
-    ("MICROSOFT_BIG_SSLV3_BUFFER", NoEffect),
-    ("MICROSOFT_SESS_ID_BUG", NoEffect),
-    ("MSIE_SSLV2_RSA_PADDING", NoEffect),
-    ("NETSCAPE_CA_DN_BUG", NoEffect),
-    ("NETSCAPE_CHALLENGE_BUG", NoEffect),
-    ("NETSCAPE_DEMO_CIPHER_CHANGE_BUG", NoEffect),
-    ("NETSCAPE_REUSE_CIPHER_CHANGE_BUG", NoEffect),
-    ("NO_ANTI_REPLAY", NoEffect),
+    ("CISCO_ANYCONNECT", NoEffect(DTLS)),
+    ("CLEANSE_PLAINTEXT", NoEffect("plaintext is passed on at once, and others' overwrites it")),
+    ("COOKIE_EXCHANGE", NoEffect(DTLS)),
+    ("CRYPTOPRO_TLSEXT_BUG", NoEffect("it is for GOST suites, which adit has not")),
+    ("DISABLE_TLSEXT_CA_NAMES", Does(TlsFlags::NO_CA_NAMES)),
+    ("DONT_INSERT_EMPTY_FRAGMENTS", NoEffect("whether records of TLS 1.0 are split (BEAST) is the TLS library's choice")),
+    ("ENABLE_KTLS", NoEffect("adit encrypts by itself, and leaves nothing to the kernel")),
+    ("ENABLE_MIDDLEBOX_COMPAT", Always),
+    ("EPHEMERAL_RSA", NoEffect(OLD)),
+    ("IGNORE_UNEXPECTED_EOF", NoEffect("how a connection ends is told to the other side in any case")),
+    ("LEGACY_SERVER_CONNECT", NoEffect("servers without secure renegotiation are connected to in either setting, and nothing is renegotiated")),
+    ("MICROSOFT_BIG_SSLV3_BUFFER", NoEffect(OLD)),
+    ("MICROSOFT_SESS_ID_BUG", NoEffect(OLD)),
+    ("MSIE_SSLV2_RSA_PADDING", NoEffect(OLD)),
+    ("NETSCAPE_CA_DN_BUG", NoEffect(OLD)),
+    ("NETSCAPE_CHALLENGE_BUG", NoEffect(OLD)),
+    ("NETSCAPE_DEMO_CIPHER_CHANGE_BUG", NoEffect(OLD)),
+    ("NETSCAPE_REUSE_CIPHER_CHANGE_BUG", NoEffect(OLD)),
+    ("NO_ANTI_REPLAY", NoEffect("adit takes no early data, which alone can be replayed")),
     ("NO_COMPRESSION", Always),
-    ("NO_DTLS_MASK", NoEffect),
-    ("NO_DTLSv1", NoEffect),
-    ("NO_DTLSv1_2", NoEffect),
-    ("NO_ENCRYPT_THEN_MAC", NoEffect),
-    ("NO_EXTENDED_MASTER_SECRET", NoEffect),
-    ("NO_QUERY_MTU", NoEffect),
+    ("NO_DTLS_MASK", NoEffect(DTLS)),
+    ("NO_DTLSv1", NoEffect(DTLS)),
+    ("NO_DTLSv1_2", NoEffect(DTLS)),
+    ("NO_ENCRYPT_THEN_MAC", NoEffect("it is for CBC suites, and agreed on where both sides have it")),
+    ("NO_EXTENDED_MASTER_SECRET", NoEffect("it is used wherever the peer has it (RFC 7627)")),
+    ("NO_QUERY_MTU", NoEffect(DTLS)),
     ("NO_RENEGOTIATION", Always),
-    ("NO_SESSION_RESUMPTION_ON_RENEGOTIATION", NoEffect),
+    ("NO_RX_CERTIFICATE_COMPRESSION", NoEffect(COMPRESSION)),
+    ("NO_SESSION_RESUMPTION_ON_RENEGOTIATION", NoEffect(RENEGOTIATION)),
     ("NO_SSL_MASK", Does(TlsFlags::NO_TLS)),
     ("NO_SSLv2", Always),
     ("NO_SSLv3", Always),
@@ -137,18 +156,20 @@ const KNOWN: &[(&str, Meaning)] = &[
     ("NO_TLSv1_1", Does(TlsFlags::NO_TLS1_1)),
     ("NO_TLSv1_2", Does(TlsFlags::NO_TLS1_2)),
     ("NO_TLSv1_3", Does(TlsFlags::NO_TLS1_3)),
-    ("PKCS1_CHECK_1", NoEffect),
-    ("PKCS1_CHECK_2", NoEffect),
-    ("PRIORITIZE_CHACHA", NoEffect),
-    ("SAFARI_ECDHE_ECDSA_BUG", NoEffect),
-    ("SINGLE_DH_USE", NoEffect),
-    ("SINGLE_ECDH_USE", NoEffect),
-    ("SSLEAY_080_CLIENT_DH_BUG", NoEffect),
-    ("SSLREF2_REUSE_CERT_TYPE_BUG", NoEffect),
-    ("TLSEXT_PADDING", NoEffect),
-    ("TLS_BLOCK_PADDING_BUG", NoEffect),
-    ("TLS_D5_BUG", NoEffect),
-    ("TLS_ROLLBACK_BUG", NoEffect),
+    ("NO_TX_CERTIFICATE_COMPRESSION", NoEffect(COMPRESSION)),
+    ("PKCS1_CHECK_1", NoEffect(OLD)),
+    ("PKCS1_CHECK_2", NoEffect(OLD)),
+    ("PREFER_NO_DHE_KEX", NoEffect(KEX)),
+    ("PRIORITIZE_CHACHA", NoEffect("a server goes by its client's order anyway, unless `CIPHER_SERVER_PREFERENCE` says otherwise; see `preferChaCha20`")),
+    ("SAFARI_ECDHE_ECDSA_BUG", NoEffect("it is for Safari of OS X 10.8, which is gone")),
+    ("SINGLE_DH_USE", NoEffect(OLD)),
+    ("SINGLE_ECDH_USE", NoEffect(OLD)),
+    ("SSLEAY_080_CLIENT_DH_BUG", NoEffect(OLD)),
+    ("SSLREF2_REUSE_CERT_TYPE_BUG", NoEffect(OLD)),
+    ("TLSEXT_PADDING", NoEffect("it is for a fault of load balancers that is mended")),
+    ("TLS_BLOCK_PADDING_BUG", NoEffect(OLD)),
+    ("TLS_D5_BUG", NoEffect(OLD)),
+    ("TLS_ROLLBACK_BUG", NoEffect("it would give up a check of the version, which adit never does")),
 ];
 
 /// Reads one `options` value into what is set and what is taken back. As in stunnel, what is taken
@@ -177,10 +198,8 @@ pub(super) fn set(set: &mut TlsFlags, cleared: &mut TlsFlags, value: &str) -> Re
                 "`-{name}` has no effect: adit keeps to {name} in any case"
             )));
         }
-        (NoEffect, _) => {
-            return Err(Fault::note(format!(
-                "`{name}` has no effect: OpenSSL has a use for it, adit's TLS library has none"
-            )));
+        (NoEffect(why), _) => {
+            return Err(Fault::note(format!("`{name}` has no effect: {why}")));
         }
     }
     Ok(())

@@ -197,7 +197,8 @@ pub(super) fn inherit(service: &mut Service, primary: &Service, own: &BTreeSet<&
         (tls.version_min, tls.version_max) = (theirs.version_min, theirs.version_max);
     }
     if !says(&["options", "config"]) {
-        (tls.no_ticket, tls.server_preference) = (theirs.no_ticket, theirs.server_preference);
+        (tls.no_ticket, tls.no_ca_names) = (theirs.no_ticket, theirs.no_ca_names);
+        tls.server_preference = theirs.server_preference;
     }
     if !says(&["ciphers", "config"]) {
         tls.ciphers.clone_from(&theirs.ciphers);

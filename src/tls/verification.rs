@@ -33,6 +33,8 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
     /// The smallest RSA key that the peer may have, in bits.
     smallest_key: usize,
+    /// Clients are told which authorities are trusted.
+    names_authorities: bool,
     /// See [`Verifier::redirects`].
     redirects: bool,
 }
@@ -53,6 +55,7 @@ impl Verifier {
             trust,
             algorithms,
             smallest_key: signatures::MIN_RSA,
+            names_authorities: !options.no_ca_names,
             redirects: options.redirects,
         }
     }
@@ -479,7 +482,10 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.trust.hints()
+        match self.names_authorities {
+            true => self.trust.hints(),
+            false => &[],
+        }
     }
 
     fn verify_client_cert(

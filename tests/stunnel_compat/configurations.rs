@@ -24,6 +24,13 @@ fn configurations_that_are_refused() {
         format!("connect = 127.0.0.1:9\n{server}options = NONSENSE\n"),
         format!("connect = 127.0.0.1:9\n{server}ciphers = NONSENSE\n"),
         format!("connect = 127.0.0.1:9\n{server}socket = l:NONSENSE=1\n"),
+        format!("connect = 127.0.0.1:9\n{server}config = NONSENSE:1\n"),
+        format!("connect = 127.0.0.1:9\n{server}config = MinProtocol\n"),
+        format!("connect = 127.0.0.1:9\n{server}ticketKeySecret = 00\n"),
+        format!(
+            "connect = 127.0.0.1:9\n{server}ticketKeySecret = {}\n",
+            "ab".repeat(16)
+        ),
         format!("client = maybe\nconnect = 127.0.0.1:9\n{server}"),
         "connect = 127.0.0.1:9\n".to_owned(),
     ] {
