@@ -165,12 +165,12 @@ fn a_master_that_stands_still_is_replaced_when_the_watchdog_is_fed() {
     let mut client = open(&adit);
     send(before.master, Signal::SIGSTOP);
     let mut waiting = adit.connect("test");
-    adit.wait_for_log("stands still: it is killed");
+    adit.wait_for_log("is not responding: killing it");
     peers::says_and_hears(&mut waiting, "hello");
     assert!(goes_on(&mut client), "it was cut");
     assert_ne!(proc::roles(adit.pid()).master, before.master);
     manager.wait_for("WATCHDOG=1");
-    assert_eq!(adit.count_in_log("stands still"), 1);
+    assert_eq!(adit.count_in_log("is not responding: killing it"), 1);
 }
 
 /// Run under a sandboxed systemd: adit in stunnel's place, in units of each type, with a file that does

@@ -106,7 +106,7 @@ fn a_master_that_speaks_nonsense_to_root_is_replaced_and_root_touches_nothing() 
         say(&channels(master, supervisor), word, descriptors);
         if !understood {
             replaced += 1;
-            adit.wait_for_log_times("speaks nonsense", replaced);
+            adit.wait_for_log_times("sent an invalid message", replaced);
             adit.wait_for_log_times("in place of the dead one", replaced);
         }
         served(&adit);

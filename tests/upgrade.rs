@@ -108,7 +108,7 @@ fn a_binary_that_crashes_at_its_start_is_given_up_and_the_old_goes_on() {
         scene.adit.reload(2);
         scene
             .adit
-            .wait_for_log_times("The running binary goes on", nth + 1);
+            .wait_for_log_times("The running binary stays in use", nth + 1);
     }
     assert_eq!(scene.adit.count_in_log("has taken over"), 0);
     scene.survives();

@@ -1,5 +1,5 @@
-//! The helpers that this configuration needs: which, what each one does, and who takes the place of one
-//! that died.
+//! The helpers that this configuration needs: which, what each one does, and what replaces one that
+//! died.
 
 use std::collections::BTreeMap;
 use std::io;

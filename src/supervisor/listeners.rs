@@ -42,7 +42,7 @@ const FIRST_PASSED: i32 = 3;
 pub(super) enum Key {
     /// An address with its port.
     Tcp(SocketAddr),
-    /// Port 0 of an address, the service, and the how manieth of its addresses it is.
+    /// Port 0 of an address, the service, and the position among its addresses.
     Any(SocketAddr, String, usize),
     /// A Unix socket's path.
     Unix(PathBuf),
@@ -75,8 +75,8 @@ pub(super) struct Prepared {
 }
 
 impl Listeners {
-    /// Binds what is new and keeps what is the same. Every failure is logged; an address that
-    /// fails is gone past when its service has another.
+    /// Binds what is new and keeps what is the same. Every failure is logged; a failed
+    /// address is skipped if its service has another.
     ///
     /// # Errors
     /// A service has no address at all that could be bound; everything new is closed again.

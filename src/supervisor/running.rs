@@ -262,7 +262,7 @@ impl Supervisor {
             Ok(None) => self.masters.is_deaf(number),
             Err(error) => {
                 self.masters.is_deaf(number);
-                self.happen(Event::Nonsense(number, error.to_string()));
+                self.happen(Event::InvalidMessage(number, error.to_string()));
             }
         }
         false

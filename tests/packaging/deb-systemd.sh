@@ -67,7 +67,7 @@ check "the journal says why" soon bash -c '
 configure $conf 7443
 check "a port that is taken fails it too" status 1 systemctl reload adit
 check "the status says that the last reload failed" \
-    bash -c 'systemctl show -p StatusText adit | grep -q "the running configuration goes on"'
+    bash -c 'systemctl show -p StatusText adit | grep -q "the running configuration stays in force"'
 check "still the running configuration" relays 2110
 configure $conf 2110
 check "the next good one is taken" systemctl reload adit

@@ -40,7 +40,7 @@ pub(crate) enum Event {
     /// A master said a word.
     Said(u64, FromMaster),
     /// A master said what is no word; why it cannot be read.
-    Nonsense(u64, String),
+    InvalidMessage(u64, String),
     /// A master could not be asked for its list.
     Unasked(u64),
     /// A master died; in words, how.

@@ -191,10 +191,10 @@ impl Decider {
 
     /// A master that says what is no word is not to be trusted with listeners. Its death has another
     /// started.
-    pub(super) fn heard_nonsense(&mut self, number: u64, error: String, turn: &mut Turn) {
+    pub(super) fn heard_invalid_message(&mut self, number: u64, error: String, turn: &mut Turn) {
         if self.generations.get(number).is_some() {
             turn.order(Order::Kill(number));
-            turn.log(Note::Nonsense { number, error });
+            turn.log(Note::InvalidMessage { number, error });
         }
     }
 }

@@ -162,7 +162,7 @@ impl Decider {
             Event::Reload => self.reload_wanted = true,
             Event::Stop(signal) => self.stop(signal, turn),
             Event::Said(number, word) => self.heard(number, word, turn),
-            Event::Nonsense(number, error) => self.heard_nonsense(number, error, turn),
+            Event::InvalidMessage(number, error) => self.heard_invalid_message(number, error, turn),
             // The walk of a transition.
             Event::Compared(binary) => self.compared(binary, turn),
             Event::Rehearsing => self.rehearsing(turn),

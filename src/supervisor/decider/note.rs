@@ -28,9 +28,9 @@ pub(crate) enum Note {
     /// A dead master was replaced.
     InPlace(u64),
     /// A master that was to drain has had its time.
-    GoesOnAccepting(u64),
+    StillAccepting(u64),
     /// A master does not answer.
-    StandsStill {
+    NotResponding {
         /// Its generation.
         number: u64,
         /// Its process.
@@ -59,7 +59,7 @@ pub(crate) enum Note {
     /// A master ended that was to end.
     Ended(u64),
     /// A master said what is no word.
-    Nonsense {
+    InvalidMessage {
         /// Its generation.
         number: u64,
         /// Why it cannot be read.
@@ -101,11 +101,11 @@ impl Note {
             | Note::RunningGoesOn
             | Note::NoMaster(_)
             | Note::TooSlow(_)
-            | Note::GoesOnAccepting(_)
-            | Note::StandsStill { .. }
+            | Note::StillAccepting(_)
+            | Note::NotResponding { .. }
             | Note::DiedLoading { .. }
             | Note::Died { .. }
-            | Note::Nonsense { .. }
+            | Note::InvalidMessage { .. }
             | Note::CannotTakeOver(_)
             | Note::OldBinaryGoesOn => 3,
             Note::Killed(_) | Note::HelperDied { .. } => 4,
@@ -127,17 +127,17 @@ impl fmt::Display for Note {
             Note::Loaded(_) => f.write_str("Configuration successful"),
             Note::Refused(_) => f.write_str("Configuration failed"),
             Note::RunningGoesOn => f.write_str(
-                "Failed to reload the configuration file: the running configuration goes on",
+                "Failed to reload the configuration file: the running configuration stays in force",
             ),
             Note::NoMaster(pause) => write!(
                 f,
-                "No master serves; the next attempt is in {} s (what is said above must be mended)",
+                "No master serves; the next attempt is in {} s (see the errors above)",
                 pause.as_secs()
             ),
             Note::TooSlow(number) => write!(
                 f,
-                "Generation {number} does not come up in time (`adit check` shows what takes so long: a \
-                 file system that hangs, or the machine)"
+                "Generation {number} did not start in time (`adit check` shows what takes so long: a \
+                 file system that hangs, or a slow machine)"
             ),
             Note::Bound(_, line) => f.write_str(line),
             Note::Accepting => f.write_str("Accepting new connections"),
@@ -147,13 +147,13 @@ impl fmt::Display for Note {
             Note::InPlace(number) => {
                 write!(f, "Generation {number} serves in place of the dead one")
             }
-            Note::GoesOnAccepting(number) => write!(
+            Note::StillAccepting(number) => write!(
                 f,
-                "Generation {number} goes on accepting: its master is killed"
+                "Generation {number} is still accepting: killing its master"
             ),
-            Note::StandsStill { number, pid } => write!(
+            Note::NotResponding { number, pid } => write!(
                 f,
-                "The master of generation {number} (PID {pid}) stands still: it is killed"
+                "The master of generation {number} (PID {pid}) is not responding: killing it"
             ),
             Note::DiedLoading { number, pid, how } => write!(
                 f,
@@ -170,16 +170,16 @@ impl fmt::Display for Note {
                 pause.as_millis()
             ),
             Note::Ended(number) => write!(f, "Generation {number} has ended"),
-            Note::Nonsense { number, error } => write!(
+            Note::InvalidMessage { number, error } => write!(
                 f,
-                "Generation {number} speaks nonsense: its master is killed: {error}"
+                "Generation {number} sent an invalid message: killing its master: {error}"
             ),
-            Note::OutOfTurn(number) => write!(f, "Generation {number} said a word out of turn"),
+            Note::OutOfTurn(number) => write!(f, "Generation {number} sent a message out of turn"),
             Note::CanTakeOver => f.write_str("The new binary can take over"),
             Note::CannotTakeOver(how) => {
                 write!(f, "The new binary's rehearsal {how}: it cannot take over")
             }
-            Note::OldBinaryGoesOn => f.write_str("The running binary goes on"),
+            Note::OldBinaryGoesOn => f.write_str("The running binary stays in use"),
             Note::FileChanged => f.write_str("certWatch: a file has changed, reloading"),
             Note::Listed(count) => write!(f, "Listed {count} active connection(s)"),
             Note::Stopping(signal) => write!(f, "Received {signal}; terminating"),

@@ -64,7 +64,7 @@ impl Decider {
         if let Some(life) = self.generations.get(number).filter(serves) {
             let pid = life.pid();
             turn.order(Order::Kill(number));
-            turn.log(Note::StandsStill { number, pid });
+            turn.log(Note::NotResponding { number, pid });
         }
     }
 }

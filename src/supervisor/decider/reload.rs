@@ -248,7 +248,7 @@ impl Decider {
         }
     }
 
-    /// A master that goes on accepting, or stands still, after its time keeps its listeners only
+    /// A master that is still accepting, or not responding, after its time keeps its listeners only
     /// as long as it lives. Its workers let their connections end.
     pub(super) fn handover_timed_out(&mut self, turn: &mut Turn) {
         let Some(handover) = &self.handover else {
@@ -257,7 +257,7 @@ impl Decider {
         let waiting: Vec<u64> = handover.waiting.iter().copied().collect();
         self.due.set(Due::Handover, turn.after(HANDOVER_TIMEOUT));
         for number in waiting {
-            turn.log(Note::GoesOnAccepting(number));
+            turn.log(Note::StillAccepting(number));
             self.kill(number, turn);
         }
     }

@@ -118,7 +118,7 @@ impl World {
             4 => Event::Said(number, FromMaster::Listed(5)),
             5 => Event::Said(number, FromMaster::Alive),
             6 => Event::Said(number, FromMaster::Missed),
-            _ => Event::Nonsense(number, "no word".into()),
+            _ => Event::InvalidMessage(number, "no word".into()),
         };
         self.happen(event);
     }

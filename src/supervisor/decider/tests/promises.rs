@@ -67,7 +67,7 @@ impl World {
                 assert!(self.pending.is_none() && !self.is_stopping());
             }
             Order::StartHelper(kind) => assert!(self.dead_helpers.contains(kind), "two helpers"),
-            Order::Log(Note::StandsStill { number, .. }) => {
+            Order::Log(Note::NotResponding { number, .. }) => {
                 let state = self.decider.state(*number);
                 assert_eq!(
                     state,

@@ -92,7 +92,8 @@ impl Walk {
     }
 }
 
-const REFUSED: &str = "Failed to reload the configuration file: the running configuration goes on";
+const REFUSED: &str =
+    "Failed to reload the configuration file: the running configuration stays in force";
 
 fn refused() -> [Order; 3] {
     [
@@ -153,7 +154,7 @@ fn an_old_master_that_goes_on_accepting_is_killed() {
     walk.said(2, FromMaster::Serving);
     assert_eq!(
         walk.after(HANDOVER_TIMEOUT),
-        [Order::Log(Note::GoesOnAccepting(1)), Order::Kill(1)]
+        [Order::Log(Note::StillAccepting(1)), Order::Kill(1)]
     );
 }
 

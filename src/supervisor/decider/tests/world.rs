@@ -343,8 +343,8 @@ impl World {
         match note {
             Note::Reloaded(_) => self.count.reloaded += 1,
             Note::RunningGoesOn => self.count.refused += 1,
-            Note::GoesOnAccepting(_) => self.count.handed_over_late += 1,
-            Note::StandsStill { .. } => self.count.stood_still += 1,
+            Note::StillAccepting(_) => self.count.handed_over_late += 1,
+            Note::NotResponding { .. } => self.count.stood_still += 1,
             Note::InPlace(_) => self.count.replaced += 1,
             Note::Listed(_) => self.count.listed += 1,
             Note::Accepting => self.count.started += 1,
