@@ -194,11 +194,13 @@ impl Way {
     }
 }
 
-/// Measures the cases of these rows through each of `peers` and directly; ratios are of the first peer.
+/// Measures the cases of these rows through each of `peers` and directly; ratios are of the first peer. The
+/// floor of client mode is [`Peer::Sockets`].
 ///
 /// # Errors
 /// A proxy that does not do its work.
 pub fn measure(field: &Field<'_>, peers: &[Peer], rows: &[&'static Row]) -> io::Result<Report> {
+    let relay = peers.contains(&Peer::Sockets);
     let peers: Vec<Peer> = peers.iter().copied().filter(|peer| peer.tls()).collect();
     let mut lines = Vec::new();
     let chosen = |case: &&Case| rows.iter().any(|row| row.id == case.row);
@@ -206,7 +208,7 @@ pub fn measure(field: &Field<'_>, peers: &[Peer], rows: &[&'static Row]) -> io::
         eprintln!("{}", case.label);
         lines.push(Line {
             case,
-            times: measure_one(field, &peers, case)?,
+            times: measure_one(field, &peers, relay, case)?,
         });
     }
     Ok(Report { peers, lines })
@@ -215,6 +217,7 @@ pub fn measure(field: &Field<'_>, peers: &[Peer], rows: &[&'static Row]) -> io::
 fn measure_one(
     field: &Field<'_>,
     peers: &[Peer],
+    relay: bool,
     case: &'static Case,
 ) -> io::Result<Vec<Option<Times>>> {
     let row = case.row()?;
@@ -234,9 +237,13 @@ fn measure_one(
     let rustls = directly("rustls", field, case, row, encrypted.port())?;
     let mut ways = match row.mode {
         Mode::Client => {
-            let mut relay = through(Peer::Sockets, &encrypted)?;
-            relay.opening.tls.clone_from(&rustls.opening.tls);
-            vec![Some(rustls), Some(relay)]
+            let mut floor = relay
+                .then(|| through(Peer::Sockets, &encrypted))
+                .transpose()?;
+            if let Some(floor) = &mut floor {
+                floor.opening.tls.clone_from(&rustls.opening.tls);
+            }
+            vec![Some(rustls), floor]
         }
         Mode::Server => {
             let has_nginx = peers.contains(&Peer::Nginx);
