@@ -523,17 +523,17 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("protocol", "PROTOCOL", "the dialogue before TLS, or first within it: one of those under \"Dialogues\"")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
-    option("protocolAuthentication", "basic | plain | login", "client mode: how to log in; `basic` at the proxy of protocol = connect, the others at an SMTP server")
+    option("protocolAuthentication", "basic | plain | login", "client mode: how to log in; `basic` at the proxy of `connect`, the others by SMTP")
         .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain").service(dialogue::set_authentication),
     option("protocolHeader", "HEADER", "client mode, protocol = connect: a line more for the head of the request")
         .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),
-    option("protocolHost", "HOST | HOST:PORT", "client mode: protocol = smtp, the name for EHLO; protocol = connect or socks, the server behind the proxy that `connect` names")
+    option("protocolHost", "HOST | HOST:PORT", "client mode: the name for EHLO (smtp), or the server behind the proxy (connect, socks)")
         .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it; socks: where the client wanted to go before it was redirected (iptables)").empty_is_none().service(dialogue::set_host),
     option("protocolPassword", "PASSWORD", "client mode, protocol = connect or smtp: the password of `protocolUsername`")
         .example("protocolPassword = correct horse").unless_given("no login").secret().service(dialogue::set_password),
     option("protocolUsername", "USERNAME", "client mode, protocol = connect or smtp: whom to log in as")
         .example("protocolUsername = office").unless_given("no login").service(dialogue::set_username),
-    option("proxyVersion", "1 | 2", "protocol = proxy: the header's version; 2 also tells the server about the client's TLS and certificate")
+    option("proxyVersion", "1 | 2", "protocol = proxy: the header's version; 2 also tells of the client's TLS and certificate")
         .example("proxyVersion = 2").defaults(&["1"]).own().service(dialogue::set_proxy_version),
     option("PSKidentity", "IDENTITY", "client mode: the identity in the file of `PSKsecrets` to show to the server")
         .example("PSKidentity = office").unless_given("the first one in the file")
