@@ -44,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     ("records", crate::tls::fuzzing::records),
     ("requests", crate::cli::ca::fuzz),
     ("resolver", crate::helper::resolver::fuzz),
+    ("revocation", crate::tls::fuzzing::revocation),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("socks", |script| conversation(Protocol::Socks, script)),
     ("words", words),

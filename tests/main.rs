@@ -53,6 +53,7 @@ mod relay_plain_and_tls;
 mod reload;
 mod remedies;
 mod resumption;
+mod revocation;
 mod server_names;
 mod socks;
 mod standing_still;

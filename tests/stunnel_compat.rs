@@ -14,12 +14,13 @@ use crate::support::certs::Wish;
 use crate::support::dialogue::{IMAP, Lines, NNTP, POP3, SMTP, Seen, Starttls};
 use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, dead_address, installed, tls};
+use crate::support::{Adit, Certs, Plan, dead_address, installed, tls, wait_for};
 
 mod configurations;
 mod names;
 mod psk;
 mod redirect;
+mod revocation;
 
 /// What filters match on, without the parts that vary from run to run.
 const PHRASES: &[&str] = &[
@@ -61,6 +62,9 @@ const PHRASES: &[&str] = &[
     "unsupported protocol",
     "TLS alert (write): fatal: unknown CA",
     "TLS alert (write): fatal: bad certificate",
+    "TLS alert (write): fatal: certificate revoked",
+    "CERT: Pre-verification error: certificate revoked",
+    "CERT: Pre-verification error: unable to get certificate CRL",
     "CERT: Host name \"localhost\" matched with \"localhost\"",
     "CERT: Subject checks failed",
     "CERT: Locally installed certificate matched",
@@ -130,6 +134,18 @@ fn same(lines: &str, differs: &[&str], talk: impl Fn(&Adit) -> String) {
         ours.seen,
         only(&ours, &theirs),
     );
+}
+
+/// Whether a service with these lines starts, and all that is said.
+fn starts(path: &Path, lines: &str) -> (bool, String) {
+    let plan = Plan::new().program(path).service("test", lines);
+    let adit = plan.launch();
+    let started = wait_for("a start or its failure", || {
+        let said = adit.everything_said();
+        let failed = said.contains("Configuration failed");
+        (failed || said.contains("Accepting new connections")).then_some(!failed)
+    });
+    (started, adit.everything_said())
 }
 
 macro_rules! require_both {

@@ -119,7 +119,7 @@ mod tests {
         let begins = |name: &str| text.lines().any(|line| line.starts_with(name));
         assert!(begins("checkHost "));
         assert!(begins("chroot "));
-        assert!(begins("PSKsecrets") && !begins("CRLfile"));
+        assert!(begins("CRLfile") && !begins("transparent"));
     }
 
     #[test]

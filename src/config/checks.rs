@@ -117,6 +117,7 @@ pub(super) fn finish(
     redirect::limit(&mut service, primary, &meant, &mut faults);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
+    revocation(&service, &own, &meant, &mut faults);
     authentication(&service, &meant, &mut faults);
     (service, faults.0)
 }
@@ -285,6 +286,29 @@ fn verification(service: &Service, meant: &Meant, faults: &mut Faults) {
             "`verifyServer` has no name to look for in the certificate",
             "a Unix socket has none: give `sni = HOST`",
         );
+    }
+}
+
+/// Warns of lists in which no peer is looked up.
+fn revocation(service: &Service, own: &BTreeSet<&'static str>, meant: &Meant, faults: &mut Faults) {
+    let asked = service.tls.verification;
+    let verifies = asked.chain || asked.peer || asked.server;
+    if verifies || VERIFY.iter().any(|option| meant.contains(option)) {
+        return;
+    }
+    let given = [
+        ("CRLfile", service.tls.crl_file.is_some()),
+        ("CRLpath", service.tls.crl_path.is_some()),
+    ];
+    for (option, given) in given {
+        if given && own.contains(option) {
+            faults.push(
+                Severity::Warning,
+                option,
+                &format!("`{option}` has no effect: this service verifies no certificate"),
+                "`verifyChain = yes` and `CAfile` verify peers; in client mode `verifyServer = yes` alone does",
+            );
+        }
     }
 }
 

@@ -134,6 +134,10 @@ pub(crate) struct TlsOptions {
     pub ca_file: Option<PathBuf>,
     /// Trusted certificates, a folder.
     pub ca_path: Option<PathBuf>,
+    /// Revocation lists, one file.
+    pub crl_file: Option<PathBuf>,
+    /// Revocation lists, a folder.
+    pub crl_path: Option<PathBuf>,
     /// What is asked of the peer's certificate.
     pub verification: PeerVerification,
     /// Server mode: a client whose certificate is missing or not valid is let in, and told apart (`redirect`).
@@ -491,6 +495,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("connect", "[HOST:]PORT | /PATH", "address to connect to, or a Unix socket")
         .example("connect = pop.example.com:995").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, false, draft.ports)?; draft.service.connect.push(address); Ok(()) }),
+    option("CRLfile", "FILE", "revocation lists (PEM) that verified peers are looked up in")
+        .example("CRLfile = /etc/adit/partners.crl").unless_given("none").empty_is_none()
+        .service(|draft, value| store!(draft.tls.crl_file = filled(value).map(Into::into))),
+    option("CRLpath", "DIRECTORY", "folder of revocation lists, named by their issuers' hashes, read at a start or reload")
+        .example("CRLpath = /etc/adit/crls").unless_given("none").empty_is_none()
+        .service(|draft, value| store!(draft.tls.crl_path = filled(value).map(Into::into))),
     option("curves", "LIST", "groups of the key exchange")
         .example("curves = X25519MLKEM768:X25519:P-256").unless_given("all that are served, X25519MLKEM768 first")
         .service(|draft, value| store!(draft.tls.curves = Some(given(value)?))),

@@ -73,8 +73,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     not_yet("setEnv", Global, "NAME=VALUE", "environment of child processes", &[]).secret(),
     not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
-    not_yet("CRLfile", Service, "FILE", "certificate revocation lists", &[]).idle(idle::empty),
-    not_yet("CRLpath", Service, "DIRECTORY", "folder of certificate revocation lists", &[]).idle(idle::empty),
     not_yet("exec", Service, "PATH", "program behind the service", &[]),
     not_yet("execArgs", Service, "$0 $1 $2 ...", "arguments of exec", &[]).idle(idle::exec_args),
     not_yet("ident", Service, "USERNAME", "user name to ask of IDENT (RFC 1413)", &[]).idle(idle::ident),

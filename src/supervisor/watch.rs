@@ -1,4 +1,4 @@
-//! `certWatch = yes`: the folders of certificates, keys (also pre-shared ones) and authorities are watched (inotify(7)), and
+//! `certWatch = yes`: the folders of certificates, keys (also pre-shared ones), authorities and revocation lists are watched (inotify(7)), and
 //! a change that has settled makes a reload. Folders, since files are renewed by renaming, and links
 //! by being made anew.
 
@@ -127,6 +127,7 @@ fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
             &tls.key,
             &tls.key_password_file,
             &tls.ca_file,
+            &tls.crl_file,
             &tls.psk_secrets,
         ];
         for file in files.into_iter().flatten() {
@@ -141,7 +142,7 @@ fn folders_of(config: &Config) -> HashMap<PathBuf, Option<BTreeSet<OsString>>> {
         }
     }
     for tls in config.services.iter().flat_map(Service::each_tls) {
-        if let Some(folder) = &tls.ca_path {
+        for folder in [&tls.ca_path, &tls.crl_path].into_iter().flatten() {
             // As it is loaded: in the jail, or outside where it is not there.
             let inside = seen_from_outside(config.global.chroot.as_deref(), folder);
             let there = inside.is_dir();

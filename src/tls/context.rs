@@ -15,6 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::backend::{Backend, OptionNames, Terms};
 use super::failure::{During, Failure, Offence};
 use super::keys::PrivateKey;
+use super::revocation::Lists;
 use super::sessions::{self, ClientSessions, SharedSessions};
 use super::tickets::Tickets;
 use super::trust::{Authority, Ends, Trust};
@@ -67,6 +68,7 @@ impl<'a> Wanted<'a> {
         };
         let mut problems = Vec::new();
         trusted(self.options, jail, &mut problems);
+        Lists::load(self.options, jail, &silent, &mut problems);
         let unasked = PassPhrases::unasked("there are other errors");
         certified_key(self.options, &unasked, &mut problems, &silent);
         psk::load(self.options, self.client, &mut problems, &silent);
@@ -189,6 +191,7 @@ impl Context {
             Backend::S2n => Suites::S2n(s2n::allowed(&wanted, &mut problems)),
         };
         let trusted = trusted(options, jail, &mut problems);
+        let lists = Lists::load(options, jail, log, &mut problems);
         let key = certified_key(options, phrases, &mut problems, log);
         if client && options.verification.server && !wanted.has_name() {
             problems.push(Problem::error(
@@ -209,8 +212,8 @@ impl Context {
         }
         let (key, private) = key.unzip();
         let identity = Identity {
-            own: identity(&wanted, &trusted, key.as_deref()),
-            shared: shared_identity(&wanted, &trusted),
+            own: identity(&wanted, &trusted, lists.as_ref(), key.as_deref()),
+            shared: shared_identity(&wanted, &trusted, lists.as_ref()),
         };
         few_slots(&wanted, &mut problems);
         let (trust, unusable) = Trust::new(trusted, ends(options), client);
@@ -233,7 +236,12 @@ impl Context {
         log_trusted(client, &trust, log);
         let algorithms =
             rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        let verifier = Verifier::new(options, client, trust, algorithms);
+        problems.extend(
+            lists
+                .iter()
+                .flat_map(|lists| lists.remarks(options, &trust)),
+        );
+        let verifier = Verifier::new(options, client, trust, algorithms).with_lists(lists);
         let verifier = match (&suites, options.security_level) {
             (Suites::S2n(_), level) => verifier.with_keys_from(level.smallest_rsa()),
             (Suites::Rustls(..), SecurityLevel::Two) => verifier,
@@ -625,7 +633,11 @@ fn log_trusted(client: bool, trust: &Trust, log: &Log) {
 
 /// The same for tickets of servers on several machines, which share their secrets: what a client has to
 /// prove counts, not the certificate, the files and the addresses of one of them.
-fn shared_identity(wanted: &Wanted<'_>, trusted: &[Authority]) -> [u8; 32] {
+fn shared_identity(
+    wanted: &Wanted<'_>,
+    trusted: &[Authority],
+    lists: Option<&Lists>,
+) -> [u8; 32] {
     let options = wanted.options;
     let asked = (
         &wanted.service.name,
@@ -645,6 +657,7 @@ fn shared_identity(wanted: &Wanted<'_>, trusted: &[Authority]) -> [u8; 32] {
             hash.update(part);
         }
     }
+    hash.update(lists.map(Lists::digest).unwrap_or_default());
     finished(hash)
 }
 
@@ -654,9 +667,14 @@ fn finished(hash: digest::Context) -> [u8; 32] {
     identity
 }
 
-/// A hash over what a resumed session must agree with: a session that was made under other trust,
-/// other checks or another certificate, or in another service, is not taken up again.
-fn identity(wanted: &Wanted<'_>, trusted: &[Authority], key: Option<&CertifiedKey>) -> [u8; 32] {
+/// A hash over what a resumed session must agree with: a session that was made under other trust, other
+/// revocation lists, other checks or another certificate, or in another service, is not taken up again.
+fn identity(
+    wanted: &Wanted<'_>,
+    trusted: &[Authority],
+    lists: Option<&Lists>,
+    key: Option<&CertifiedKey>,
+) -> [u8; 32] {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut part = |bytes: &[u8]| {
         hash.update(&(bytes.len() as u64).to_be_bytes());
@@ -669,6 +687,7 @@ fn identity(wanted: &Wanted<'_>, trusted: &[Authority], key: Option<&CertifiedKe
         part(&authority.der);
         part(authority.settings.as_deref().unwrap_or_default());
     }
+    lists.into_iter().for_each(|lists| part(lists.digest()));
     key.into_iter()
         .flat_map(|key| &key.cert)
         .for_each(|der| part(der));

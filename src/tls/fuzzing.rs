@@ -14,11 +14,13 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::backend::OptionNames;
 use super::handshake::MAX_HANDSHAKE_INPUT;
 use super::hello::{self, MAX_HELLO, Reading};
 use super::record::MAX_RECORD;
+use super::revocation::{List, Lists};
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
@@ -400,6 +402,42 @@ pub(crate) fn certificates(input: &[u8]) {
             .map(drop),
     };
     super::notes::forget();
+}
+
+/// A leaf and its issuer in DER, and behind them revocation lists. What one list says of the leaf is the same
+/// whoever asks, and however often.
+pub(crate) fn revocation(input: &[u8]) {
+    let mut elements = Vec::new();
+    let mut rest = input;
+    while let Some((element, behind)) = der::first(rest) {
+        elements.push(element.whole);
+        rest = behind;
+    }
+    let [leaf, issuer, lists @ ..] = &elements[..] else {
+        return;
+    };
+    let parsed = [leaf, issuer].map(|der| X509Certificate::from_der(der));
+    let [Ok((_, leaf)), Ok((_, issuer))] = parsed else {
+        // Still, the lists are read.
+        lists.iter().for_each(|der| drop(List::read(der)));
+        return;
+    };
+    let lists: Vec<List> = lists.iter().filter_map(|der| List::read(der)).collect();
+    for list in &lists {
+        assert!(List::read(list.der()).is_some_and(|again| again.hash() == list.hash()));
+    }
+    let algorithms =
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let lists = Lists::new(lists, algorithms);
+    let above = [issuer];
+    let now = NEW_YEAR_2026 as i64;
+    let first = lists.judge(&leaf, &above, now);
+    assert_eq!(first, lists.judge(&leaf, &above, now));
+    assert!(
+        lists.judge(&leaf, &[], now).is_err(),
+        "good without an issuer"
+    );
+    let _ = lists.revoked_authority(&[leaf, above[0].clone()], now);
 }
 
 /// A file as `cert` and as `CAfile` names one.

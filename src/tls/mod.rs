@@ -46,6 +46,7 @@ mod path;
 mod psk;
 mod record;
 mod rejection;
+mod revocation;
 mod s2n;
 mod self_signed;
 mod sessions;

@@ -7,10 +7,12 @@ use std::borrow::Cow;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
-use x509_parser::prelude::{X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::der::{self, SEQUENCE};
 use super::names;
+use super::notes::note;
+use super::revocation::Lists;
 use super::trust::{Anchors, Trust};
 use super::twin::{OfOriginals, Twin};
 
@@ -20,10 +22,17 @@ pub(super) struct Search<'a> {
     pub(super) algorithms: &'a WebPkiSupportedAlgorithms,
     pub(super) usage: KeyUsage,
     pub(super) now: UnixTime,
+    /// An authority that one of these revokes is on no path.
+    pub(super) lists: Option<&'a Lists>,
 }
 
-/// The names above the leaf, the anchor's last.
-pub(super) type Above = Vec<String>;
+/// What is above the leaf, the anchor last.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Above {
+    pub(super) names: Vec<String>,
+    /// The certificates, where there are lists to judge by.
+    pub(super) certificates: Vec<Vec<u8>>,
+}
 
 impl Search<'_> {
     /// Finds a path from `leaf` (parsed as `certificate`) through `sent` and the trusted certificates.
@@ -125,7 +134,11 @@ impl Search<'_> {
         let acceptable = |path: &VerifiedPath<'_>| {
             self.trust.anchor_dates(anchors, path.anchor(), self.now)?;
             let mut intermediates = path.intermediate_certificates();
-            intermediates.try_for_each(|one| self.may_stand(original(twins, &one.der())))
+            intermediates.try_for_each(|one| self.may_stand(original(twins, &one.der())))?;
+            match self.lists {
+                Some(lists) => self.none_is_revoked(&self.above(anchors, path, twins), lists),
+                None => Ok(()),
+            }
         };
         let entity = EndEntityCert::try_from(leaf)?;
         let path = entity.verify_for_usage(
@@ -143,7 +156,40 @@ impl Search<'_> {
             None => names::of_content(one.subject()),
         });
         let anchor = self.trust.anchor_name(anchors, path.anchor());
-        Ok(names.chain([anchor]).collect())
+        let certificates = self.lists.map(|_| self.above(anchors, &path, twins));
+        Ok(Above {
+            names: names.chain([anchor]).collect(),
+            certificates: certificates.unwrap_or_default(),
+        })
+    }
+
+    /// The certificates above the leaf, the anchor's last.
+    fn above(
+        &self,
+        anchors: &Anchors,
+        path: &VerifiedPath<'_>,
+        twins: &[Twin<'_>],
+    ) -> Vec<Vec<u8>> {
+        let anchor = self.trust.anchor_der(anchors, path.anchor(), self.now);
+        let anchor = anchor.map(<[u8]>::to_vec);
+        let intermediates = path.intermediate_certificates();
+        let intermediates = intermediates.map(|one| original(twins, &one.der()).to_vec());
+        intermediates.chain(anchor).collect()
+    }
+
+    fn none_is_revoked(&self, above: &[Vec<u8>], lists: &Lists) -> Result<(), webpki::Error> {
+        let above = parsed(above).ok_or(webpki::Error::BadDer)?;
+        let Some(depth) = lists.revoked_authority(&above, self.now.as_secs() as i64) else {
+            return Ok(());
+        };
+        let authority = above.get(depth - 1);
+        let name = authority.map(|one| names::distinguished(one.subject()));
+        let name = name.unwrap_or_default();
+        note(
+            5,
+            format!("CERT: Authority revoked at depth={depth}: {name}"),
+        );
+        Err(webpki::Error::CertRevoked)
     }
 
     /// Two checks that webpki does not make: a keyUsage without keyCertSign forbids signing
@@ -158,6 +204,13 @@ impl Search<'_> {
             None => Err(webpki::Error::BadDer),
         }
     }
+}
+
+/// Certificates to look at.
+pub(super) fn parsed(certificates: &[Vec<u8>]) -> Option<Vec<X509Certificate<'_>>> {
+    let certificates = certificates.iter();
+    let certificates = certificates.map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+    certificates.collect()
 }
 
 /// Whether a keyUsage, if present, has keyCertSign (RFC 5280, section 4.2.1.3); `None` if damaged.

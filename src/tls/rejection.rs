@@ -1,6 +1,9 @@
 //! Why a peer's certificate is refused: the words, which side is at fault, and what to do.
 
 use std::fmt;
+use std::sync::Arc;
+
+use rustls::{CertificateError, OtherError};
 
 use super::blame::Fault;
 use super::signatures::MAX_RSA;
@@ -21,6 +24,19 @@ pub(super) enum Rejection {
     AuthorityKeySize(usize),
     NotInRepository,
     SubjectChecks,
+    Revoked,
+    /// An authority above the leaf.
+    AuthorityRevoked,
+    /// No revocation list is about it.
+    NoList,
+    ListExpired,
+    ListNotYetValid,
+    ListSignature,
+    /// The authority's keyUsage forbids it to sign lists.
+    ListSigner,
+    ListScope,
+    /// It has a critical extension that is not understood.
+    ListExtension,
     /// verifyServer: the requested name.
     Name(String),
     /// webpki's own words.
@@ -47,6 +63,15 @@ impl fmt::Display for Rejection {
             }
             Rejection::NotInRepository => "certificate rejected",
             Rejection::SubjectChecks => "subject checks failed",
+            Rejection::Revoked => "certificate revoked",
+            Rejection::AuthorityRevoked => "certificate revoked, that of an authority",
+            Rejection::NoList => "unable to get certificate CRL",
+            Rejection::ListExpired => "CRL has expired",
+            Rejection::ListNotYetValid => "CRL is not yet valid",
+            Rejection::ListSignature => "CRL signature failure",
+            Rejection::ListSigner => "key usage does not include CRL signing",
+            Rejection::ListScope => "different CRL scope",
+            Rejection::ListExtension => "unhandled critical CRL extension",
             Rejection::Name(name) => {
                 return write!(f, "hostname mismatch, it is not valid for {name:?}");
             }
@@ -55,10 +80,74 @@ impl fmt::Display for Rejection {
     }
 }
 
+impl std::error::Error for Rejection {}
+
 impl Rejection {
+    /// What webpki's error comes to for a leaf that is self-signed, or is not.
+    pub(super) fn of_webpki(error: &webpki::Error, self_signed: bool) -> Self {
+        use webpki::Error as E;
+        match error {
+            E::CertExpired { .. } | E::InvalidCertValidity => Rejection::Expired,
+            E::CertNotValidYet { .. } => Rejection::NotYetValid,
+            E::UnknownIssuer | E::CaUsedAsEndEntity if self_signed => Rejection::SelfSigned,
+            E::UnknownIssuer => Rejection::UnknownIssuer,
+            E::RequiredEkuNotFoundContext(_) => Rejection::Purpose,
+            E::InvalidSignatureForPublicKey => Rejection::Signature,
+            E::BadDer | E::BadDerTime => Rejection::Unreadable,
+            E::CertRevoked => Rejection::AuthorityRevoked,
+            E::CertDistrusted => Rejection::Other("certificate rejected".into()),
+            E::EndEntityUsedAsCa => Rejection::Other("invalid CA certificate".into()),
+            E::PathLenConstraintViolated => {
+                Rejection::Other("path length constraint exceeded".into())
+            }
+            E::NameConstraintViolation => Rejection::Other("permitted subtree violation".into()),
+            E::UnsupportedSignatureAlgorithmContext(context) => Rejection::Other(
+                match is_weak(&context.signature_algorithm_id) {
+                    true => "CA signature digest algorithm too weak",
+                    false => "unsupported signature algorithm",
+                }
+                .into(),
+            ),
+            E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                Rejection::Other("unsupported signature algorithm".into())
+            }
+            other => Rejection::Other(other.to_string()),
+        }
+    }
+
+    /// The error whose alert OpenSSL would send.
+    pub(super) fn to_rustls(&self) -> CertificateError {
+        match self {
+            Rejection::Expired | Rejection::ListExpired => CertificateError::Expired,
+            Rejection::NotYetValid => CertificateError::NotValidYet,
+            Rejection::SelfSigned | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
+            Rejection::Purpose => CertificateError::InvalidPurpose,
+            Rejection::Signature | Rejection::ListSignature => CertificateError::BadSignature,
+            Rejection::Revoked | Rejection::AuthorityRevoked => CertificateError::Revoked,
+            Rejection::NoList => CertificateError::UnknownRevocationStatus,
+            // For these OpenSSL has the alert certificate_unknown.
+            Rejection::ListSigner | Rejection::ListScope | Rejection::ListExtension => {
+                CertificateError::Other(OtherError(Arc::new(self.clone())))
+            }
+            Rejection::ListNotYetValid
+            | Rejection::Unreadable
+            | Rejection::WeakKey(_)
+            | Rejection::AuthorityKeySize(_)
+            | Rejection::Other(_) => CertificateError::BadEncoding,
+            Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
+                CertificateError::NotValidForName
+            }
+        }
+    }
+
     pub(super) fn fault(&self) -> Fault {
         match self {
-            Rejection::Purpose | Rejection::Signature | Rejection::Unreadable => Fault::Peer,
+            Rejection::Purpose
+            | Rejection::Signature
+            | Rejection::Unreadable
+            | Rejection::Revoked
+            | Rejection::AuthorityRevoked => Fault::Peer,
+            Rejection::NoList | Rejection::ListExpired => Fault::Ours,
             _ => Fault::Unsure,
         }
     }
@@ -78,6 +167,28 @@ impl Rejection {
             Rejection::SubjectChecks => {
                 "none of checkHost, checkIP, checkEmail is in the certificate"
             }
+            Rejection::Revoked => "its authority has revoked it: the peer needs a new certificate",
+            Rejection::AuthorityRevoked => {
+                "the authority that issued it is revoked: the peer needs a certificate of another one"
+            }
+            Rejection::NoList => {
+                "CRLfile or CRLpath must have a list of its issuer, which is about it: get one from the \
+                 authority; in CRLpath it is found by `openssl rehash`"
+            }
+            Rejection::ListExpired => "get the issuer's new list, and reload",
+            Rejection::ListNotYetValid => "our clock is wrong, or that of the list's issuer",
+            Rejection::ListSignature => {
+                "the list is damaged, or by another authority of that name, or by another key: get it anew"
+            }
+            Rejection::ListSigner => {
+                "the authority's keyUsage lacks cRLSign: it must renew its certificate, or do without lists"
+            }
+            Rejection::ListScope => {
+                "the list is about other certificates (its issuing distribution point): get the right one"
+            }
+            Rejection::ListExtension => {
+                "the list says something that must be understood and is not: get a list without it"
+            }
             Rejection::Name(_) => "check connect and sni for the name that the certificate has",
             Rejection::Purpose => "the certificate's extended key usage forbids this role",
             Rejection::WeakKey(_) => {
@@ -92,4 +203,14 @@ impl Rejection {
             }
         }
     }
+}
+
+/// Whether a signature is by MD5 or SHA-1.
+fn is_weak(algorithm: &[u8]) -> bool {
+    /// 1.2.840.113549.1.1, as the start of an element: 4 is with MD5, 5 with SHA-1
+    const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+    /// 1.2.840.10045.4.1
+    const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+    let by_rsa = algorithm.strip_prefix(RSA);
+    by_rsa.is_some_and(|rest| matches!(rest, [4 | 5, ..])) || algorithm.starts_with(ECDSA_SHA1)
 }

@@ -33,7 +33,11 @@ fn identifies_itself(certificate: &X509Certificate<'_>) -> bool {
     })
 }
 
-fn is_of(authority: &AuthorityKeyIdentifier<'_>, certificate: &X509Certificate<'_>) -> bool {
+/// Whether nothing in an authorityKeyIdentifier points to another certificate than this one.
+pub(super) fn is_of(
+    authority: &AuthorityKeyIdentifier<'_>,
+    certificate: &X509Certificate<'_>,
+) -> bool {
     let mut extensions = certificate.iter_extensions();
     let own = extensions.find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::SubjectKeyIdentifier(own) => Some(own.0),

@@ -1,6 +1,11 @@
 //! Signatures by the keys of certificates: rustls' checks, and the same for certificates that webpki
 //! does not parse (X.509 version 1, made by `openssl x509 -req` and used by old appliances).
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA1_ASN1, ECDSA_P521_SHA1_ASN1,
+    RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY as RSA_SHA1, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -10,6 +15,7 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::{CertificateError, DigitallySignedStruct, Error};
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::failure::Offence;
 use super::key_kinds;
@@ -38,6 +44,42 @@ pub(super) fn tls13(
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
     by_13(message, cert, dss, algorithms).inspect_err(|error| tell(error, cert))
+}
+
+/// Whether a key made a revocation list's signature, which is given behind its algorithm (an
+/// AlgorithmIdentifier's content). SHA-1 counts, as in OpenSSL: the text was chosen by an authority alone.
+pub(super) fn is_by(
+    key: &SubjectPublicKeyInfo<'_>,
+    message: &[u8],
+    (algorithm, signature): (&[u8], &[u8]),
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    /// 1.2.840.113549.1.1.5 and 1.2.840.10045.4.1, as elements
+    const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
+    const ECDSA: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+    let by_sha1: &[&'static dyn VerificationAlgorithm] = match algorithm {
+        _ if algorithm.starts_with(RSA) => &[&RSA_SHA1],
+        // AWS-LC's Rust face has none for P-384.
+        _ if algorithm.starts_with(ECDSA) => &[&ECDSA_P256_SHA1_ASN1, &ECDSA_P521_SHA1_ASN1],
+        _ => &[],
+    };
+    let point = &key.subject_public_key.data;
+    let verifies = |one: &&'static dyn VerificationAlgorithm| {
+        let key = UnparsedPublicKey::new(*one, point);
+        key.verify(message, signature).is_ok()
+    };
+    if by_sha1.iter().any(verifies) {
+        return true;
+    }
+    let key = SubjectPublicKeyInfoDer::from(key.raw);
+    let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
+        return false;
+    };
+    let mut algorithms = algorithms.all.iter();
+    algorithms.any(|one| {
+        one.signature_alg_id().as_ref() == algorithm
+            && key.verify_signature(*one, message, signature).is_ok()
+    })
 }
 
 /// The size in bits of an RSA key, if it is smaller than that.

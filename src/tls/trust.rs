@@ -196,6 +196,12 @@ impl Trust {
             .map(|one| one.der.as_ref())
     }
 
+    /// The certificates with this name in canonical form.
+    pub(super) fn of_canonical_name(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let all = self.all.iter().filter(move |one| one.name == name);
+        all.map(|one| one.der.as_ref())
+    }
+
     /// Whether this very certificate is trusted.
     pub(super) fn contains(&self, der: &CertificateDer<'_>) -> bool {
         self.all.iter().any(|trusted| trusted.der == *der)
@@ -241,6 +247,19 @@ impl Trust {
             }
         }
         result
+    }
+
+    /// A certificate from which an anchor was made, one within its dates if there is one.
+    pub(super) fn anchor_der<'t>(
+        &'t self,
+        anchors: &'t Anchors,
+        anchor: &'t TrustAnchor<'_>,
+        now: UnixTime,
+    ) -> Option<&'t [u8]> {
+        let valid = |one: &&Trusted| one.dates(now).is_ok();
+        let found = self.behind(anchors, anchor).find(valid);
+        let found = found.or_else(|| self.behind(anchors, anchor).next());
+        found.map(|one| one.der.as_ref())
     }
 
     /// The subject of an anchor, for the log.

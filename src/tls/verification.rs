@@ -7,14 +7,15 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use super::failure::Offence;
 use super::notes::{blame, note};
-use super::path::Search;
+use super::path::{self, Above, Search};
 use super::rejection::Rejection;
+use super::revocation::Lists;
 use super::self_signed::self_signed;
 use super::trust::Trust;
 use super::{names, signatures};
@@ -37,6 +38,8 @@ pub(super) struct Verifier {
     names_authorities: bool,
     /// See [`Verifier::redirects`].
     redirects: bool,
+    /// Revocation lists, if peers are to be looked up in them.
+    lists: Option<Lists>,
 }
 
 impl Verifier {
@@ -57,6 +60,7 @@ impl Verifier {
             smallest_key: signatures::MIN_RSA,
             names_authorities: !options.no_ca_names,
             redirects: options.redirects,
+            lists: None,
         }
     }
 
@@ -67,6 +71,11 @@ impl Verifier {
             smallest_key: bits,
             ..self
         }
+    }
+
+    /// Looks peers up in these lists too.
+    pub(super) fn with_lists(self, lists: Option<Lists>) -> Self {
+        Self { lists, ..self }
     }
 
     /// Whether the peer's certificate matters.
@@ -132,7 +141,11 @@ impl Verifier {
         let result = if self.trust.rejects(certificate) {
             Err(Rejection::Other("certificate rejected".into()))
         } else if self.is_trusted_root(leaf, certificate) {
-            self.dates_and_purpose(certificate, now)
+            self.dates_and_purpose(certificate, now).and_then(|()| {
+                // It is its own issuer.
+                let itself = std::slice::from_ref(certificate);
+                self.look_up(certificate, itself, now)
+            })
         } else if self.policy.chain || self.policy.server {
             self.path(leaf, certificate, intermediates, now)
         } else if self_signed(certificate) {
@@ -141,6 +154,7 @@ impl Verifier {
         } else {
             // verifyPeer alone: as in stunnel, faults above the leaf do not matter.
             self.dates_and_purpose(certificate, now)
+                .and_then(|()| self.look_up_alone(leaf, certificate, intermediates, now))
         };
         match &result {
             Ok(()) => note(7, "CERT: Pre-verification succeeded".into()),
@@ -218,16 +232,8 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Rejection> {
-        let search = Search {
-            trust: &self.trust,
-            algorithms: &self.algorithms,
-            usage: match self.peer_serves {
-                true => KeyUsage::server_auth(),
-                false => KeyUsage::client_auth(),
-            },
-            now,
-        };
-        let above = search
+        let above = self
+            .search(now)
             .path(leaf, certificate, intermediates)
             .map_err(|error| {
                 let weak = match error {
@@ -236,14 +242,74 @@ impl Verifier {
                     }
                     _ => None,
                 };
-                weak.unwrap_or_else(|| rejection(&error, self_signed(certificate)))
+                weak.unwrap_or_else(|| Rejection::of_webpki(&error, self_signed(certificate)))
             })?;
         // stunnel's lines for the certificates above the leaf, the anchor first.
-        for (nth, name) in above.iter().enumerate().rev() {
+        for (nth, name) in above.names.iter().enumerate().rev() {
             let depth = nth + 1;
             note(6, format!("Certificate accepted at depth={depth}: {name}"));
         }
-        self.suitable(certificate)
+        self.suitable(certificate)?;
+        self.look_up_below(certificate, &above, now)
+    }
+
+    fn search(&self, now: UnixTime) -> Search<'_> {
+        Search {
+            trust: &self.trust,
+            algorithms: &self.algorithms,
+            usage: match self.peer_serves {
+                true => KeyUsage::server_auth(),
+                false => KeyUsage::client_auth(),
+            },
+            now,
+            lists: self.lists.as_ref(),
+        }
+    }
+
+    /// Looks a leaf up in the lists; `above` are the certificates of its path.
+    fn look_up(
+        &self,
+        certificate: &X509Certificate<'_>,
+        above: &[X509Certificate<'_>],
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        match &self.lists {
+            Some(lists) => lists.judge(certificate, above, now.as_secs() as i64),
+            None => Ok(()),
+        }
+    }
+
+    fn look_up_below(
+        &self,
+        certificate: &X509Certificate<'_>,
+        above: &Above,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        if self.lists.is_none() {
+            return Ok(());
+        }
+        let above = path::parsed(&above.certificates).ok_or(Rejection::Unreadable)?;
+        self.look_up(certificate, &above, now)
+    }
+
+    /// The same for a leaf that needs no path otherwise: only its issuer's key tells a list from a forged one.
+    fn look_up_alone(
+        &self,
+        leaf: &CertificateDer<'_>,
+        certificate: &X509Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        if self.lists.is_none() {
+            return Ok(());
+        }
+        let found = self.search(now).path(leaf, certificate, intermediates);
+        match found {
+            Ok(above) => self.look_up_below(certificate, &above, now),
+            Err(webpki::Error::CertRevoked) => Err(Rejection::AuthorityRevoked),
+            // As in OpenSSL, whose path then has nothing above the leaf.
+            Err(_) => self.look_up(certificate, std::slice::from_ref(certificate), now),
+        }
     }
 
     /// Whether the leaf may be used as the peer uses it.
@@ -371,60 +437,9 @@ fn purposeful(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rej
     }
 }
 
-fn rejection(error: &webpki::Error, self_signed: bool) -> Rejection {
-    use webpki::Error as E;
-    match error {
-        E::CertExpired { .. } | E::InvalidCertValidity => Rejection::Expired,
-        E::CertNotValidYet { .. } => Rejection::NotYetValid,
-        E::UnknownIssuer | E::CaUsedAsEndEntity if self_signed => Rejection::SelfSigned,
-        E::UnknownIssuer => Rejection::UnknownIssuer,
-        E::RequiredEkuNotFoundContext(_) => Rejection::Purpose,
-        E::InvalidSignatureForPublicKey => Rejection::Signature,
-        E::BadDer | E::BadDerTime => Rejection::Unreadable,
-        E::CertDistrusted => Rejection::Other("certificate rejected".into()),
-        E::EndEntityUsedAsCa => Rejection::Other("invalid CA certificate".into()),
-        E::PathLenConstraintViolated => Rejection::Other("path length constraint exceeded".into()),
-        E::NameConstraintViolation => Rejection::Other("permitted subtree violation".into()),
-        E::UnsupportedSignatureAlgorithmContext(context) => Rejection::Other(
-            match is_weak(&context.signature_algorithm_id) {
-                true => "CA signature digest algorithm too weak",
-                false => "unsupported signature algorithm",
-            }
-            .into(),
-        ),
-        E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            Rejection::Other("unsupported signature algorithm".into())
-        }
-        other => Rejection::Other(other.to_string()),
-    }
-}
-
-/// Whether a signature is by MD5 or SHA-1.
-fn is_weak(algorithm: &[u8]) -> bool {
-    /// 1.2.840.113549.1.1, as the start of an element: 4 is with MD5, 5 with SHA-1
-    const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
-    /// 1.2.840.10045.4.1
-    const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
-    let by_rsa = algorithm.strip_prefix(RSA);
-    by_rsa.is_some_and(|rest| matches!(rest, [4 | 5, ..])) || algorithm.starts_with(ECDSA_SHA1)
-}
-
 /// Leaves the reason for the failure's text, and returns the error whose alert OpenSSL would send.
 fn refuse(rejection: Rejection) -> Error {
-    let error = match &rejection {
-        Rejection::Expired => CertificateError::Expired,
-        Rejection::NotYetValid => CertificateError::NotValidYet,
-        Rejection::SelfSigned | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
-        Rejection::Purpose => CertificateError::InvalidPurpose,
-        Rejection::Signature => CertificateError::BadSignature,
-        Rejection::Unreadable
-        | Rejection::WeakKey(_)
-        | Rejection::AuthorityKeySize(_)
-        | Rejection::Other(_) => CertificateError::BadEncoding,
-        Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
-            CertificateError::NotValidForName
-        }
-    };
+    let error = rejection.to_rustls();
     blame(Offence::CertificateRejected(rejection));
     Error::InvalidCertificate(error)
 }

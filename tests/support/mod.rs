@@ -8,6 +8,7 @@ pub mod certs;
 pub mod daemon;
 pub mod dialogue;
 pub mod kernel;
+pub mod lists;
 pub mod mail;
 pub mod old_tls;
 pub mod openssl;

@@ -138,6 +138,15 @@ fn verification(page: &mut Page) {
     ] {
         page.tagged(&format!("`{what}`"), text);
     }
+    page.paragraph(
+        "With `CRLfile` or `CRLpath` the peer's certificate is looked up in revocation lists as well. A list of its issuer must be in force and be about it; of several the newest counts. \
+         Authorities between it and the root need no list, but one that a list revokes is on no path. Lists beside the certificates of `CAfile` and `CApath` count too then. \
+         In server mode this is for clients, in client mode for the server; not for the clients of `acceptCAfile`.",
+    );
+    page.paragraph(
+        "Lists are read at a start and at a reload, which `certWatch = yes` makes by itself when a file changes: have the program that fetches them rename the new file over the old one. \
+         Sessions from before a new list are not resumed. A folder is made ready by `openssl rehash`.",
+    );
 }
 
 /// Virtual hosts.

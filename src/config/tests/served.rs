@@ -567,8 +567,8 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
             "protocolHost =",
             "`protocolHost` without a value counts as not given",
         ),
-        ("CRLfile =", "without a value this line asks for nothing"),
-        ("CRLpath =", "without a value this line asks for nothing"),
+        ("CRLfile =", "`CRLfile` without a value counts as not given"),
+        ("CRLpath =", "`CRLpath` without a value counts as not given"),
         ("OCSP =", "without a value this line asks for nothing"),
         ("sessiond =", "without a value this line asks for nothing"),
         (

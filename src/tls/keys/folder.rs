@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{read_whole, text};
+use super::{MAX_FILE, read_whole, text};
 use crate::inside;
 use crate::log::Reason;
 use crate::remedy;
@@ -24,17 +24,17 @@ use crate::tls::trust::Authority;
 use crate::tls::{Problem, canonical, names};
 
 /// The most files with one hash.
-const MAX_IN_A_ROW: u32 = 1000;
+pub(super) const MAX_IN_A_ROW: u32 = 1000;
 
 /// Where the folder is.
-enum Folder<'a> {
+pub(super) enum Folder<'a> {
     Inside { jail: &'a Path, path: &'a Path },
     Outside(&'a Path),
 }
 
 impl<'a> Folder<'a> {
     /// Inside the jail if the folder is there, resolved as a jailed process would.
-    fn find(jail: Option<&'a Path>, path: &'a Path) -> io::Result<Self> {
+    pub(super) fn find(jail: Option<&'a Path>, path: &'a Path) -> io::Result<Self> {
         let Some(jail) = jail else {
             return Ok(Folder::Outside(path));
         };
@@ -47,14 +47,14 @@ impl<'a> Folder<'a> {
     }
 
     /// The path, for messages.
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         match self {
             Folder::Inside { jail, path } => inside::seen_from_outside(Some(jail), path),
             Folder::Outside(path) => path.to_path_buf(),
         }
     }
 
-    fn names(&self) -> io::Result<BTreeSet<OsString>> {
+    pub(super) fn names(&self) -> io::Result<BTreeSet<OsString>> {
         match self {
             Folder::Inside { jail, path } => {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -72,7 +72,7 @@ impl<'a> Folder<'a> {
     }
 
     /// Opens one of its files, through the links that `openssl rehash` makes; never blocks.
-    fn open(&self, name: &Path) -> io::Result<File> {
+    pub(super) fn open(&self, name: &Path) -> io::Result<File> {
         let file = match self {
             Folder::Inside { jail, path } => {
                 let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -90,14 +90,16 @@ impl<'a> Folder<'a> {
     }
 
     /// Whether the file is missing, or a link to nothing. That ends a run of one hash.
-    fn is_missing(&self, name: &Path) -> bool {
+    pub(super) fn is_missing(&self, name: &Path) -> bool {
         let opened = self.open(name);
         opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// The certificates of a file, as far as it can be read; none if it is no PEM.
     fn certificates(&self, name: &Path) -> Vec<Authority> {
-        let bytes = self.open(name).and_then(|mut file| read_whole(&mut file));
+        let bytes = self
+            .open(name)
+            .and_then(|mut file| read_whole(&mut file, MAX_FILE));
         let Ok(Some(bytes)) = bytes else {
             return Vec::new();
         };
@@ -201,7 +203,12 @@ fn look_through(folder: &Folder<'_>, mut files: BTreeSet<OsString>) -> Found {
 
 /// The hash in the name `HASH.0`.
 fn first_of_a_row(name: &OsString) -> Option<u32> {
-    let hash = name.to_str()?.strip_suffix(".0")?;
+    hash_before(name, ".0")
+}
+
+/// The hash in a name that ends with that.
+pub(super) fn hash_before(name: &OsString, end: &str) -> Option<u32> {
+    let hash = name.to_str()?.strip_suffix(end)?;
     let written = |hash: &u32| format!("{hash:08x}");
     // As OpenSSL writes it: eight digits, lower case.
     u32::from_str_radix(hash, 16)

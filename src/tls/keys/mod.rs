@@ -1,13 +1,14 @@
 //! From files to certificates and keys, with every way they can be wrong explained to the
 //! administrator.
 //!
-//! * `text`, `folder`: PEM, and CApath;
+//! * `text`, `folder`, `lists`: PEM, CApath, and CRLfile and CRLpath;
 //! * `locked`: keys with a pass phrase, and the pass phrases;
 //! * `pkcs12`, `encryption`, `asn1`: the formats of such files.
 
 mod asn1;
 mod encryption;
 mod folder;
+mod lists;
 mod locked;
 mod pkcs12;
 mod text;
@@ -31,6 +32,7 @@ use crate::log::Reason;
 use crate::remedy;
 use encryption::{Refusal, Secret};
 pub(super) use folder::ca_path;
+pub(super) use lists::revocation_lists;
 use locked::{LockedPem, Opener};
 pub(crate) use locked::{PassPhrases, locked_file};
 
@@ -43,6 +45,16 @@ const SOON: i64 = 30 * 24 * 3600;
 
 /// Reads a whole file, which may be secret; `what` names it in messages ("certificate file").
 fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem> {
+    read_limited(option, what, path, MAX_FILE)
+}
+
+/// The same with another limit to its length, in bytes.
+fn read_limited(
+    option: &'static str,
+    what: &str,
+    path: &Path,
+    longest: u64,
+) -> Result<Secret, Problem> {
     let failed = |reason: &dyn std::fmt::Display| {
         Problem::error(
             option,
@@ -54,7 +66,7 @@ fn read(option: &'static str, what: &str, path: &Path) -> Result<Secret, Problem
         failed(&format_args!("{} ({remedy})", Reason(&error)))
     };
     let mut file = fs::File::open(path).map_err(unreadable)?;
-    let bytes = read_whole(&mut file).map_err(unreadable)?;
+    let bytes = read_whole(&mut file, longest).map_err(unreadable)?;
     bytes.ok_or_else(|| failed(&"it is too long to be one"))
 }
 
@@ -69,21 +81,21 @@ pub(super) fn psk_file(
     Ok(text)
 }
 
-/// The content of a file; `None` if it exceeds [`MAX_FILE`].
-fn read_whole(file: &mut fs::File) -> io::Result<Option<Secret>> {
+/// The content of a file; `None` if it is longer than that.
+fn read_whole(file: &mut fs::File, longest: u64) -> io::Result<Option<Secret>> {
     // Only a regular file reports its length.
     let length = file.metadata().map_or(0, |metadata| metadata.len());
-    read_to_end(file, length.clamp(SHORT_FILE, MAX_FILE) as usize)
+    read_to_end(file, length.clamp(SHORT_FILE, longest) as usize, longest)
 }
 
-/// Reads to the end, which is expected after `length` bytes; `None` beyond [`MAX_FILE`]. Leaves no copy
+/// Reads to the end, which is expected after `length` bytes; `None` beyond `longest`. Leaves no copy
 /// of what was read: a vector that grows by itself would leave one at each reallocation.
-fn read_to_end(from: &mut impl Read, length: usize) -> io::Result<Option<Secret>> {
+fn read_to_end(from: &mut impl Read, length: usize, longest: u64) -> io::Result<Option<Secret>> {
     // One byte more, to notice the end.
     let mut bytes = Secret::new(vec![0; length + 1]);
     let mut filled = 0;
     loop {
-        if filled as u64 > MAX_FILE {
+        if filled as u64 > longest {
             return Ok(None);
         }
         if filled == bytes.len() {
@@ -548,7 +560,7 @@ mod tests {
     fn a_file_is_read_whole_whatever_length_it_tells() {
         let content: Vec<u8> = (0..100_000_u32).map(|nth| nth as u8).collect();
         for expected in [0, 1, 4096, 99_999, 100_000, 100_001] {
-            let read = read_to_end(&mut content.as_slice(), expected).unwrap();
+            let read = read_to_end(&mut content.as_slice(), expected, MAX_FILE).unwrap();
             assert_eq!(*read.unwrap(), content);
         }
     }
@@ -556,9 +568,13 @@ mod tests {
     #[test]
     fn a_file_of_any_length_without_end_is_given_up() {
         for length in [1, MAX_FILE as usize] {
-            assert!(read_to_end(&mut io::repeat(1), length).unwrap().is_none());
+            assert!(
+                read_to_end(&mut io::repeat(1), length, MAX_FILE)
+                    .unwrap()
+                    .is_none()
+            );
         }
-        let longest = read_to_end(&mut io::repeat(1).take(MAX_FILE), 1).unwrap();
+        let longest = read_to_end(&mut io::repeat(1).take(MAX_FILE), 1, MAX_FILE).unwrap();
         assert_eq!(longest.unwrap().len() as u64, MAX_FILE);
     }
 }

@@ -1,17 +1,18 @@
 //! PEM as OpenSSL reads it: with a byte-order mark, under each of the three labels for certificates,
-//! between text and other sections.
+//! between text and other sections; and revocation lists.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error, PemObject};
 
 use crate::tls::der;
+use crate::tls::revocation::List;
 use crate::tls::trust::Authority;
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 
-/// The label of a section with a certificate.
+/// The label of a section that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Label {
     Certificate,
@@ -19,6 +20,8 @@ enum Label {
     X509,
     /// Written by `openssl x509 -trustout`: the certificate, and what it is trusted for.
     Trusted,
+    /// A revocation list.
+    List,
 }
 
 impl Label {
@@ -27,6 +30,7 @@ impl Label {
             b"CERTIFICATE-----" => Some(Label::Certificate),
             b"X509 CERTIFICATE-----" => Some(Label::X509),
             b"TRUSTED CERTIFICATE-----" => Some(Label::Trusted),
+            b"X509 CRL-----" => Some(Label::List),
             _ => None,
         }
     }
@@ -39,21 +43,38 @@ pub(super) fn unmarked(bytes: &[u8]) -> &[u8] {
 
 /// Every certificate of a text, and every faulty section with such a label, in order.
 pub(super) fn certificates(text: &[u8]) -> Vec<Result<Authority, Error>> {
+    let sections = sections(text).into_iter();
+    let certificates = sections.filter(|(label, _)| *label != Label::List);
+    certificates
+        .map(|(label, section)| certificate(&section, label == Label::Trusted))
+        .collect()
+}
+
+/// Every revocation list of a text, in order; `None` for a damaged one.
+pub(super) fn lists(text: &[u8]) -> Vec<Option<List>> {
+    let sections = sections(text).into_iter();
+    let lists = sections.filter(|(label, _)| *label == Label::List);
+    lists
+        .map(|(_, section)| List::read(&CertificateDer::from_pem_slice(&section).ok()?))
+        .collect()
+}
+
+/// The sections of a text that have a label of ours, in the form that rustls reads as a certificate; one
+/// that is not closed by its own label has no end.
+fn sections(text: &[u8]) -> Vec<(Label, Vec<u8>)> {
     let mut found = Vec::new();
-    // The open section, in the form that rustls reads.
     let mut open: Option<(Label, Vec<u8>)> = None;
     for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
         let line = unmarked(line);
         if line.starts_with(BEGIN) {
-            found.extend(open.take().map(|(_, section)| certificate(&section, false)));
+            found.extend(open.take());
             open = Label::of(line, BEGIN)
                 .map(|label| (label, section(b"-----BEGIN CERTIFICATE-----")));
         } else if let Some((label, section)) = &mut open {
             match Label::of(line, END) {
                 Some(end) if end == *label => {
                     section.extend_from_slice(b"-----END CERTIFICATE-----\n");
-                    found.push(certificate(section, *label == Label::Trusted));
-                    open = None;
+                    found.extend(open.take());
                 }
                 _ => {
                     section.extend_from_slice(line);
@@ -62,7 +83,7 @@ pub(super) fn certificates(text: &[u8]) -> Vec<Result<Authority, Error>> {
             }
         }
     }
-    found.extend(open.map(|(_, section)| certificate(&section, false)));
+    found.extend(open);
     found
 }
 

@@ -98,8 +98,10 @@ pub(super) fn search(
         algorithms: &provider.signature_verification_algorithms,
         usage: KeyUsage::server_auth(),
         now: UnixTime::now(),
+        lists: None,
     }
     .path(leaf.der(), &certificate, &sent)
+    .map(|above| above.names)
 }
 
 #[test]
@@ -288,6 +290,7 @@ fn a_changed_certificate_is_not_taken_for_its_twin() {
         algorithms: &provider.signature_verification_algorithms,
         usage: KeyUsage::server_auth(),
         now: UnixTime::now(),
+        lists: None,
     };
     let changed = CertificateDer::from(changed.clone());
     let sent = [leaf.der().clone(), middle.der().clone()];

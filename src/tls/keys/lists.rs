@@ -1,0 +1,202 @@
+//! Revocation lists: CRLfile, CRLpath, and what lies beside the certificates of CAfile and CApath. As OpenSSL
+//! looks one up, a folder's are in `HASH.r0`, `HASH.r1` and so on without a gap, by the hash of their issuer.
+//! All are read at load: a jailed worker opens no file.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::folder::{Folder, MAX_IN_A_ROW, hash_before};
+use super::{read_limited, read_whole, text};
+use crate::config::TlsOptions;
+use crate::log::Reason;
+use crate::remedy;
+use crate::tls::revocation::List;
+use crate::tls::{Problem, names};
+
+/// The longest file of lists: large authorities' have 30 MB.
+const MAX_LISTS: u64 = 256 << 20;
+
+/// What was read, for the log.
+#[derive(Debug, Default)]
+pub(in crate::tls) struct RevocationFiles {
+    pub(in crate::tls) lists: Vec<List>,
+    /// The file of CRLfile, and the folder of CRLpath, which may be inside the jail.
+    pub(in crate::tls) loaded: Vec<PathBuf>,
+}
+
+/// The lists that peers are to be looked up in; `None`: they are not to be.
+///
+/// # Errors
+/// Every file that cannot be read, or has what is damaged.
+pub(in crate::tls) fn revocation_lists(
+    options: &TlsOptions,
+    jail: Option<&Path>,
+    notes: &mut Vec<Problem>,
+) -> Result<Option<RevocationFiles>, Vec<Problem>> {
+    if options.crl_file.is_none() && options.crl_path.is_none() {
+        return Ok(None);
+    }
+    let mut found = RevocationFiles::default();
+    let mut problems = Vec::new();
+    let mut take = |result: Result<Vec<List>, Problem>| match result {
+        Ok(lists) => found.lists.extend(lists),
+        Err(problem) => problems.push(problem),
+    };
+    if let Some(path) = &options.crl_file {
+        found.loaded.push(path.clone());
+        take(
+            of_file("CRLfile", path).and_then(|lists| match lists.is_empty() {
+                false => Ok(lists),
+                true => Err(no_list(path)),
+            }),
+        );
+    }
+    if let Some(path) = &options.crl_path {
+        let folder = of_folder("CRLpath", jail, path, notes);
+        take(folder.map(|(lists, path)| {
+            if lists.is_empty() {
+                notes.push(without_lists(&path));
+            }
+            found.loaded.push(path);
+            lists
+        }));
+    }
+    // A missing one is told as such.
+    if let Some(path) = options.ca_file.as_ref().filter(|path| path.exists()) {
+        take(of_file("CAfile", path));
+    }
+    if let Some(path) = &options.ca_path
+        && options.crl_path.as_ref() != Some(path)
+    {
+        let lists = of_folder("CApath", jail, path, notes);
+        take(Ok(lists.map(|(lists, _)| lists).unwrap_or_default()));
+    }
+    match problems.is_empty() {
+        true => Ok(Some(found)),
+        false => Err(problems),
+    }
+}
+
+/// The lists of a PEM file.
+fn of_file(option: &'static str, path: &Path) -> Result<Vec<List>, Problem> {
+    let bytes = read_limited(option, "file of revocation lists", path, MAX_LISTS)?;
+    let lists = text::lists(&bytes).into_iter().enumerate();
+    let lists = lists.map(|(nth, list)| {
+        list.ok_or_else(|| {
+            let (nth, path) = (nth + 1, path.display());
+            let text = format!(
+                "revocation list {nth} in {path} is damaged: get it anew from its authority, or remove it"
+            );
+            Problem::error(option, text)
+        })
+    });
+    let lists: Vec<List> = lists.collect::<Result<_, _>>()?;
+    match bytes.first() {
+        Some(0x30) if lists.is_empty() && option == "CRLfile" => {
+            let path = path.display();
+            let text = format!(
+                "{path} is DER, not PEM: openssl crl -inform der -in {path} -out FILE.pem makes PEM of it"
+            );
+            Err(Problem::error(option, text))
+        }
+        _ => Ok(lists),
+    }
+}
+
+fn no_list(path: &Path) -> Problem {
+    let text = format!(
+        "{} has no revocation list (-----BEGIN X509 CRL-----) in it",
+        path.display()
+    );
+    Problem::error("CRLfile", text)
+}
+
+fn without_lists(path: &Path) -> Problem {
+    let path = path.display();
+    let text = format!(
+        "no revocation list in {path}: as it is, no peer is accepted, as with stunnel; put lists there as \
+         PEM, then openssl rehash {path}"
+    );
+    Problem::warning("CRLpath", text)
+}
+
+/// The lists of a folder, and where it is; remarks go to `notes`.
+fn of_folder(
+    option: &'static str,
+    jail: Option<&Path>,
+    path: &Path,
+    notes: &mut Vec<Problem>,
+) -> Result<(Vec<List>, PathBuf), Problem> {
+    let failed = |path: &Path, error: io::Error| {
+        let path = path.display();
+        let (reason, remedy) = (Reason(&error), remedy::reading_a_file(&error));
+        let text =
+            format!("cannot read the folder of revocation lists {path}: {reason} ({remedy})");
+        Problem::error(option, text)
+    };
+    let folder = Folder::find(jail, path).map_err(|error| failed(path, error))?;
+    let path = folder.path();
+    let files = folder.names().map_err(|error| failed(&path, error))?;
+    let (lists, unlinked) = look_through(&folder, files);
+    if let Some((first, file)) = unlinked.first() {
+        let (count, path) = (unlinked.len(), path.display());
+        let (issuer, file) = (names::of_content(first.name()), file.display());
+        let text = format!(
+            "{count} revocation list(s) in {path} have no hash link and do not count (the first: of {issuer}, \
+             in {file}); to have them count: openssl rehash {path}"
+        );
+        notes.push(Problem::note(option, text));
+    }
+    Ok((lists, path))
+}
+
+/// The lists that count, and those without a link, each with its file.
+fn look_through(
+    folder: &Folder<'_>,
+    mut files: BTreeSet<OsString>,
+) -> (Vec<List>, Vec<(List, OsString)>) {
+    let (mut linked, mut unlinked) = (Vec::new(), Vec::new());
+    let hashes: Vec<u32> = files
+        .iter()
+        .filter_map(|name| hash_before(name, ".r0"))
+        .collect();
+    for hash in hashes {
+        for nth in 0..MAX_IN_A_ROW {
+            let name = OsString::from(format!("{hash:08x}.r{nth}"));
+            if !files.remove(&name) || folder.is_missing(name.as_ref()) {
+                break;
+            }
+            for list in lists_of(folder, name.as_ref()) {
+                match list.hash() == hash {
+                    true => linked.push(list),
+                    false => unlinked.push((list, name.clone())),
+                }
+            }
+        }
+    }
+    for name in files {
+        let lists = lists_of(folder, name.as_ref()).into_iter();
+        unlinked.extend(lists.map(|list| (list, name.clone())));
+    }
+    // A link and its file are the same list.
+    let mut seen = HashSet::new();
+    linked.retain(|list| seen.insert(list.der().to_vec()));
+    unlinked.retain(|(list, _)| seen.insert(list.der().to_vec()));
+    (linked, unlinked)
+}
+
+/// The lists of a file, up to the first damaged one, as OpenSSL reads them; none if it is no PEM.
+fn lists_of(folder: &Folder<'_>, name: &Path) -> Vec<List> {
+    let bytes = folder
+        .open(name)
+        .and_then(|mut file| read_whole(&mut file, MAX_LISTS));
+    let Ok(Some(bytes)) = bytes else {
+        return Vec::new();
+    };
+    text::lists(&bytes)
+        .into_iter()
+        .map_while(|list| list)
+        .collect()
+}

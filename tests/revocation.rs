@@ -1,0 +1,258 @@
+//! `CRLfile` and `CRLpath`: what of them is adit's own, and when a list begins to count. That each list counts as
+//! with stunnel is in `stunnel_compat/revocation.rs`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::certs::Pair;
+use crate::support::lists::{Authority, Listed};
+use crate::support::openssl::{self, s_client};
+use crate::support::peers::Server;
+use crate::support::{Adit, Plan, installed, tls, wait_for};
+
+const ROOT: &str = "basicConstraints = critical, CA:TRUE\nkeyUsage = keyCertSign, cRLSign\n";
+const LEAF: &str = "subjectAltName = DNS:localhost\n";
+
+fn echo(pair: &Pair) -> Server {
+    tls::echo(tls::server_config(pair, tls::BOTH, None))
+}
+
+fn plan(root: &Authority, server: &Server, plan: Plan, more: &str) -> Plan {
+    let lines = format!(
+        "client = yes\n{}CAfile = {}\nverifyChain = yes\n{more}",
+        server.line(),
+        root.cert().display()
+    );
+    plan.service("test", lines)
+}
+
+/// Whether its server is accepted.
+fn accepts(adit: &Adit) -> bool {
+    let mut client = adit.connect("test");
+    let sent = std::io::Write::write_all(&mut client, b"hello");
+    let mut answer = [0; 5];
+    sent.and_then(|()| std::io::Read::read_exact(&mut client, &mut answer))
+        .is_ok()
+}
+
+/// Writes a list as a whole.
+fn put(path: &Path, list: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, list).expect("writing");
+    fs::rename(new, path).expect("rename");
+}
+
+fn hash_of(certificate: &Path) -> String {
+    let mut command = Command::new("openssl");
+    let command = command.args(["x509", "-noout", "-hash", "-in"]);
+    let said = openssl::run(command.arg(certificate)).stdout;
+    String::from_utf8(said).expect("a number").trim().to_owned()
+}
+
+/// stunnel looks up the leaf alone.
+#[test]
+fn an_authority_that_a_list_at_hand_revokes_falls_with_what_it_issued() {
+    require!(program "stunnel4");
+    require!(program "openssl");
+    let root = Authority::root("the root", ROOT);
+    let middle = root.below("the middle", "3", ROOT);
+    let leaf = middle.issue("leaf", "7", LEAF);
+    let chain = [&leaf.cert, &middle.cert()].map(|one| fs::read_to_string(one).expect("PEM"));
+    fs::write(&leaf.cert, chain.concat()).expect("writing");
+    let server = echo(&leaf);
+    let file = root.folder().join("lists.pem");
+    let line = format!("CRLfile = {}\n", file.display());
+    let of_middle = middle.list(&Listed::revoked(&[]));
+    let over = Listed {
+        next: Some("250701000000Z"),
+        ..Listed::revoked(&[3])
+    };
+    let stunnel = installed("stunnel4").expect("asked for before");
+    for (list, falls) in [
+        (Listed::revoked(&[4]), false),
+        (Listed::revoked(&[3]), true),
+        // What was revoked stays so.
+        (over, true),
+    ] {
+        fs::write(&file, of_middle.clone() + &root.list(&list)).expect("writing");
+        for (path, refused) in [(stunnel.clone(), false), (program(), falls)] {
+            let plan = Plan::new().program(path);
+            let adit = self::plan(&root, &server, plan, &line).start();
+            assert_eq!(accepts(&adit), !refused);
+            if refused {
+                adit.wait_for_log("CERT: Authority revoked at depth=1: CN=the middle");
+                adit.wait_for_log("Pre-verification error: certificate revoked");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_replaced_counts_from_the_next_reload_and_ends_older_sessions() {
+    require!(program "openssl");
+    require!(adit);
+    let root = Authority::root("the root", ROOT);
+    let server = root.issue("server", "2", LEAF);
+    let client = root.issue("client", "7", LEAF);
+    let file = root.folder().join("list.pem");
+    put(&file, &root.list(&Listed::revoked(&[6])));
+    let upstream = Server::greeting("hello\n");
+    let lines = format!(
+        "{}{}CAfile = {}\nverifyChain = yes\nCRLfile = {}\n",
+        upstream.line(),
+        server.lines(),
+        root.cert().display(),
+        file.display()
+    );
+    let adit = Plan::new().service("test", lines).start();
+    let (cert, key) = (client.cert.to_str(), client.key.to_str());
+    let session = adit.plan.folder().join("session");
+    let session = session.to_str().expect("UTF-8");
+    let talk = |version: &str, how: &str| {
+        let arguments = [
+            "-cert",
+            cert.expect("UTF-8"),
+            "-key",
+            key.expect("UTF-8"),
+            version,
+            how,
+            session,
+            "-ign_eof",
+        ];
+        s_client(adit.address("test"), &arguments, "")
+    };
+    for version in ["-tls1_3", "-tls1_2"] {
+        put(&file, &root.list(&Listed::revoked(&[6])));
+        adit.reload(1);
+        assert!(talk(version, "-sess_out").contains("hello"));
+        // The same list again changes nothing.
+        adit.reload(1);
+        assert!(talk(version, "-sess_in").contains("Reused, TLSv1"));
+        put(&file, &root.list(&Listed::revoked(&[6, 7])));
+        adit.reload(1);
+        let said = talk(version, "-sess_in");
+        assert!(!said.contains("hello"), "{said}");
+        assert!(said.contains("alert certificate revoked"), "{said}");
+    }
+}
+
+#[test]
+fn a_reload_with_a_damaged_list_changes_nothing() {
+    require!(program "openssl");
+    require!(adit);
+    let root = Authority::root("the root", ROOT);
+    let server = echo(&root.issue("server", "7", LEAF));
+    let file = root.folder().join("list.pem");
+    put(&file, &root.list(&Listed::revoked(&[6])));
+    let line = format!("CRLfile = {}\n", file.display());
+    let adit = plan(&root, &server, Plan::new(), &line).start();
+    assert!(accepts(&adit));
+    put(
+        &file,
+        "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n",
+    );
+    adit.reload_refused(&["revocation list 1 in", "is damaged"]);
+    assert!(accepts(&adit));
+}
+
+/// Inside the jail; outside it where the folder is not there inside.
+#[test]
+fn certwatch_sees_a_list_that_is_added_to_a_folder_inside_and_outside_the_jail() {
+    require!(root);
+    require!(program "openssl");
+    require!(adit);
+    let root = Authority::root("the root", ROOT);
+    let server = echo(&root.issue("server", "7", LEAF));
+    let hash = hash_of(&root.cert());
+    for inside in [true, false] {
+        let plan = Plan::new();
+        let jail = plan.folder().join("jail");
+        let outside = plan.folder().join("lists");
+        let (folder, named) = match inside {
+            true => (jail.join("lists"), Path::new("/lists")),
+            false => (outside.clone(), &*outside),
+        };
+        fs::create_dir_all(&jail).expect("mkdir");
+        fs::create_dir_all(&folder).expect("mkdir");
+        let plan = plan
+            .global(format!("chroot = {}", jail.display()))
+            .global("certWatch = yes");
+        let line = format!("CRLpath = {}\n", named.display());
+        let adit = self::plan(&root, &server, plan, &line).start();
+        adit.wait_for_log(&format!(
+            "no revocation list in {}: as it is, no peer is accepted",
+            folder.display()
+        ));
+        assert!(!accepts(&adit));
+        adit.wait_for_log("unable to get certificate CRL");
+        let older = Listed {
+            this: "250101000000Z",
+            ..Listed::revoked(&[])
+        };
+        for (nth, (list, good)) in [(older, true), (Listed::revoked(&[7]), false)]
+            .into_iter()
+            .enumerate()
+        {
+            let file = format!("list{nth}.pem");
+            put(&folder.join(&file), &root.list(&list));
+            symlink(&file, folder.join(format!("{hash}.r{nth}"))).expect("a link");
+            wait_for("the list to count", || {
+                (accepts(&adit) == good).then_some(())
+            });
+        }
+        adit.wait_for_log("Pre-verification error: certificate revoked");
+    }
+}
+
+#[test]
+fn lists_that_refuse_every_peer_are_told_at_the_start() {
+    require!(program "openssl");
+    require!(adit);
+    let root = Authority::root("the root", ROOT);
+    let imitation = Authority::root("the root", ROOT);
+    let server = echo(&root.issue("server", "7", LEAF));
+    let over = Listed {
+        next: Some("250701000000Z"),
+        ..Listed::revoked(&[])
+    };
+    let early = Listed {
+        this: "480101000000Z",
+        ..Listed::revoked(&[])
+    };
+    for (list, words) in [
+        (
+            root.list(&over),
+            "of CN=the root has expired: get its new one",
+        ),
+        (
+            root.list(&early),
+            "of CN=the root is not yet valid: check the clock",
+        ),
+        (
+            imitation.list(&Listed::revoked(&[])),
+            "its signature is not by the key",
+        ),
+    ] {
+        let plan = Plan::new();
+        let file = plan.folder().join("list.pem");
+        put(&file, &list);
+        let line = format!("CRLfile = {}\n", file.display());
+        let adit = self::plan(&root, &server, plan, &line).start();
+        adit.wait_for_log(words);
+        assert!(!accepts(&adit));
+    }
+    let server = Server::echo();
+    let list = root.folder().join("list.pem");
+    put(&list, &root.list(&Listed::revoked(&[])));
+    let lines = format!(
+        "client = yes\n{}CRLfile = {}\n",
+        server.line(),
+        list.display()
+    );
+    let adit = Plan::new().service("test", lines).start();
+    adit.wait_for_log("`CRLfile` has no effect: this service verifies no certificate");
+}
