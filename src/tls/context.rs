@@ -243,7 +243,7 @@ impl Context {
         );
         let verifier = Verifier::new(options, client, trust, algorithms).with_lists(lists);
         let verifier = match (&suites, options.security_level) {
-            (Suites::S2n(_), level) => verifier.with_keys_from(level.smallest_rsa()),
+            (Suites::S2n(_), level) => verifier.at_level(level),
             (Suites::Rustls(..), SecurityLevel::Two) => verifier,
             (Suites::Rustls(..), level) => {
                 problems.push(Problem::note(

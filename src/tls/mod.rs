@@ -9,8 +9,8 @@
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `twin`, `key_kinds`,
-//!   `canonical`, `der`, `signatures`, `names`, `notes`: the peer's certificate, and what the log says
-//!   about it;
+//!   `canonical`, `der`, `signatures`, `old_signatures`, `names`, `notes`: the peer's certificate, and what
+//!   the log says about it; `revocation`: the lists that it is looked up in;
 //! * `psk`: identities and pre-shared keys;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `hello`: what a client offers, before rustls sees it;
@@ -42,6 +42,7 @@ mod key_kinds;
 mod keys;
 mod names;
 mod notes;
+mod old_signatures;
 mod path;
 mod psk;
 mod record;

@@ -1,11 +1,6 @@
 //! Signatures by the keys of certificates: rustls' checks, and the same for certificates that webpki
 //! does not parse (X.509 version 1, made by `openssl x509 -req` and used by old appliances).
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA1_ASN1, ECDSA_P521_SHA1_ASN1,
-    RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY as RSA_SHA1, UnparsedPublicKey,
-    VerificationAlgorithm,
-};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -20,6 +15,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::failure::Offence;
 use super::key_kinds;
 use super::notes::blame;
+use super::old_signatures::BY_SHA1;
 
 /// The smallest RSA key, in bits: AWS-LC as rustls uses it verifies nothing by smaller or larger ones.
 pub(super) const MIN_RSA: usize = 2048;
@@ -54,28 +50,11 @@ pub(super) fn is_by(
     (algorithm, signature): (&[u8], &[u8]),
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> bool {
-    /// 1.2.840.113549.1.1.5 and 1.2.840.10045.4.1, as elements
-    const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
-    const ECDSA: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
-    let by_sha1: &[&'static dyn VerificationAlgorithm] = match algorithm {
-        _ if algorithm.starts_with(RSA) => &[&RSA_SHA1],
-        // AWS-LC's Rust face has none for P-384.
-        _ if algorithm.starts_with(ECDSA) => &[&ECDSA_P256_SHA1_ASN1, &ECDSA_P521_SHA1_ASN1],
-        _ => &[],
-    };
-    let point = &key.subject_public_key.data;
-    let verifies = |one: &&'static dyn VerificationAlgorithm| {
-        let key = UnparsedPublicKey::new(*one, point);
-        key.verify(message, signature).is_ok()
-    };
-    if by_sha1.iter().any(verifies) {
-        return true;
-    }
     let key = SubjectPublicKeyInfoDer::from(key.raw);
     let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
         return false;
     };
-    let mut algorithms = algorithms.all.iter();
+    let mut algorithms = algorithms.all.iter().chain(&BY_SHA1);
     algorithms.any(|one| {
         one.signature_alg_id().as_ref() == algorithm
             && key.verify_signature(*one, message, signature).is_ok()
@@ -87,9 +66,10 @@ pub(super) fn smaller_than(least: usize, certificate: &X509Certificate<'_>) -> O
     key_kinds::rsa_bits(certificate).filter(|bits| *bits < least)
 }
 
-/// The size in bits of an RSA key whose signatures are not verified, good or bad.
-pub(super) fn unverifiable(certificate: &X509Certificate<'_>) -> Option<usize> {
-    key_kinds::rsa_bits(certificate).filter(|bits| !(MIN_RSA..=MAX_RSA).contains(bits))
+/// The size in bits of an RSA key whose signatures are not verified, good or bad, as it is below the least or
+/// too large.
+pub(super) fn unverifiable(least: usize, certificate: &X509Certificate<'_>) -> Option<usize> {
+    key_kinds::rsa_bits(certificate).filter(|bits| !(least..=MAX_RSA).contains(bits))
 }
 
 /// Leaves what is wrong with a signature, since the certificate itself was not verified.
@@ -104,7 +84,7 @@ fn tell(error: &Error, cert: &CertificateDer<'_>) {
 }
 
 fn why(certificate: &X509Certificate<'_>, error: &CertificateError) -> Offence {
-    match (unverifiable(certificate), error) {
+    match (unverifiable(MIN_RSA, certificate), error) {
         (Some(bits), _) if bits < MIN_RSA => Offence::WeakKey(bits),
         (None, CertificateError::BadSignature) => Offence::BadSignature,
         _ => Offence::UnusableKey(

@@ -18,8 +18,8 @@ use super::rejection::Rejection;
 use super::revocation::Lists;
 use super::self_signed::self_signed;
 use super::trust::Trust;
-use super::{names, signatures};
-use crate::config::{PeerVerification, TlsOptions};
+use super::{names, old_signatures, signatures};
+use crate::config::{PeerVerification, SecurityLevel, TlsOptions};
 
 /// The verifier of one service.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) struct Verifier {
     names_authorities: bool,
     /// See [`Verifier::redirects`].
     redirects: bool,
+    /// The same of an authority.
+    smallest_authority: usize,
     /// Revocation lists, if peers are to be looked up in them.
     lists: Option<Lists>,
 }
@@ -60,15 +62,21 @@ impl Verifier {
             smallest_key: signatures::MIN_RSA,
             names_authorities: !options.no_ca_names,
             redirects: options.redirects,
+            smallest_authority: signatures::MIN_RSA,
             lists: None,
         }
     }
 
-    /// Takes peers with RSA keys from that many bits on, as far as the library that checks their signatures
-    /// does. Authorities' keys are rustls' business in any case.
-    pub(super) fn with_keys_from(self, bits: usize) -> Self {
+    /// Takes peers and authorities with shorter keys, or signed by SHA-1, as OpenSSL does at this level, and as far
+    /// as the library that checks the peer's own signatures does.
+    pub(super) fn at_level(self, level: SecurityLevel) -> Self {
+        if level == SecurityLevel::Two {
+            return self;
+        }
         Self {
-            smallest_key: bits,
+            smallest_key: level.smallest_rsa(),
+            smallest_authority: old_signatures::MIN_RSA,
+            algorithms: old_signatures::of_level(level, self.algorithms),
             ..self
         }
     }
@@ -335,8 +343,10 @@ impl Verifier {
         let issued = sent.iter().chain([leaf]);
         let trusted = issued.flat_map(|one| self.trust.of_name(one.issuer()));
         let mut trusted = trusted.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
-        let found = trusted.find_map(|one| signatures::unverifiable(&one));
-        let found = found.or_else(|| sent.iter().find_map(signatures::unverifiable));
+        let unverifiable =
+            |one: &X509Certificate<'_>| signatures::unverifiable(self.smallest_authority, one);
+        let found = trusted.find_map(|one| unverifiable(&one));
+        let found = found.or_else(|| sent.iter().find_map(unverifiable));
         found.map(Rejection::AuthorityKeySize)
     }
 

@@ -113,19 +113,24 @@ pub struct Authority {
 impl Authority {
     /// A root with these lines of an extension file.
     pub fn root(name: &str, extensions: &str) -> Authority {
-        let authority = Authority::keyed(name);
-        authority.certify(&authority, name, "authority", "1", extensions);
+        Authority::root_of(2048, name, extensions)
+    }
+
+    /// The same with a key of that many bits.
+    pub fn root_of(bits: u32, name: &str, extensions: &str) -> Authority {
+        let authority = Authority::keyed(name, bits);
+        authority.certify(&authority, name, "authority", "1", extensions, &[]);
         authority
     }
 
     /// One that another issued, with this serial number.
     pub fn below(&self, name: &str, serial: &str, extensions: &str) -> Authority {
-        let authority = Authority::keyed(name);
-        self.certify(&authority, name, "authority", serial, extensions);
+        let authority = Authority::keyed(name, 2048);
+        self.certify(&authority, name, "authority", serial, extensions, &[]);
         authority
     }
 
-    fn keyed(name: &str) -> Authority {
+    fn keyed(name: &str, bits: u32) -> Authority {
         let folder = tempfile::Builder::new()
             .prefix("adit-lists-")
             .tempdir()
@@ -135,7 +140,7 @@ impl Authority {
             folder,
             name: name.to_owned(),
         };
-        authority.make_key("authority");
+        authority.make_key("authority", bits);
         authority
     }
 
@@ -153,26 +158,46 @@ impl Authority {
         self.folder().join(file)
     }
 
-    fn make_key(&self, file: &str) {
+    fn make_key(&self, file: &str, bits: u32) {
         openssl::run(
             Command::new("openssl")
                 .args(["genrsa", "-traditional", "-out"])
                 .arg(self.path(&format!("{file}.key")))
-                .arg("2048"),
+                .arg(bits.to_string()),
         );
     }
 
     /// A certificate with this serial number, for localhost, in `FILE.pem`; without extensions of version 1.
     pub fn issue(&self, file: &str, serial: &str, extensions: &str) -> Pair {
-        self.make_key(file);
-        self.certify(self, "localhost", file, serial, extensions);
+        self.issue_as(file, serial, extensions, &[], 2048)
+    }
+
+    /// The same with further arguments of `openssl x509`, and a key of this size.
+    pub fn issue_as(
+        &self,
+        file: &str,
+        serial: &str,
+        extensions: &str,
+        arguments: &[&str],
+        bits: u32,
+    ) -> Pair {
+        self.make_key(file, bits);
+        self.certify(self, "localhost", file, serial, extensions, arguments);
         Pair {
             cert: self.path(&format!("{file}.pem")),
             key: self.path(&format!("{file}.key")),
         }
     }
 
-    fn certify(&self, whose: &Authority, name: &str, file: &str, serial: &str, extensions: &str) {
+    fn certify(
+        &self,
+        whose: &Authority,
+        name: &str,
+        file: &str,
+        serial: &str,
+        extensions: &str,
+        arguments: &[&str],
+    ) {
         let request = whose.path(&format!("{file}.csr"));
         openssl::run(
             Command::new("openssl")
@@ -183,7 +208,9 @@ impl Authority {
         );
         let itself = std::ptr::eq(self, whose) && file == "authority";
         let mut command = Command::new("openssl");
-        command.args(["x509", "-req", "-sha256", "-days", "3000", "-set_serial"]);
+        command.args(["x509", "-req", "-sha256", "-days", "3000"]);
+        // The last one of each counts.
+        command.args(arguments).arg("-set_serial");
         command.arg(serial).arg("-in").arg(&request);
         match itself {
             true => command.arg("-signkey").arg(self.path("authority.key")),
