@@ -57,70 +57,70 @@ fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     match value(attribute) {
         Some(value) => push_value(text, &value),
         None => {
+            let any = attribute.attr_value();
+            let constructed = if any.header.is_constructed() { 0x20 } else { 0 };
+            let tag = (any.class() as u8) << 6 | constructed | any.tag().0 as u8;
             text.push('#');
-            for byte in attribute.attr_value().data {
+            for byte in der::element(tag, any.data) {
                 let _ = write!(text, "{byte:02X}");
             }
         }
     }
 }
 
-/// OpenSSL's short names (objects.txt).
+/// OpenSSL's short names.
 fn short_name(oid: &str) -> Option<&'static str> {
-    Some(match oid {
+    static NAMES: &str = include_str!("openssl_attributes.txt");
+    // What most names have.
+    let common = match oid {
         "2.5.4.3" => "CN",
-        "2.5.4.4" => "SN",
-        "2.5.4.5" => "serialNumber",
         "2.5.4.6" => "C",
         "2.5.4.7" => "L",
         "2.5.4.8" => "ST",
-        "2.5.4.9" => "street",
         "2.5.4.10" => "O",
         "2.5.4.11" => "OU",
-        "2.5.4.12" => "title",
-        "2.5.4.13" => "description",
-        "2.5.4.15" => "businessCategory",
-        "2.5.4.17" => "postalCode",
-        "2.5.4.41" => "name",
-        "2.5.4.42" => "GN",
-        "2.5.4.43" => "initials",
-        "2.5.4.46" => "dnQualifier",
-        "2.5.4.65" => "pseudonym",
-        "2.5.4.97" => "organizationIdentifier",
-        "0.9.2342.19200300.100.1.1" => "UID",
         "0.9.2342.19200300.100.1.25" => "DC",
         "1.2.840.113549.1.9.1" => "emailAddress",
-        "1.2.840.113549.1.9.2" => "unstructuredName",
-        "1.3.6.1.4.1.311.60.2.1.1" => "jurisdictionL",
-        "1.3.6.1.4.1.311.60.2.1.2" => "jurisdictionST",
-        "1.3.6.1.4.1.311.60.2.1.3" => "jurisdictionC",
-        _ => return None,
-    })
+        _ => {
+            let mut lines = NAMES.lines().filter_map(|line| line.split_once(' '));
+            return lines.find(|(known, _)| *known == oid).map(|(_, name)| name);
+        }
+    };
+    Some(common)
 }
 
 /// The text of a string type; `None` for anything else.
 fn value(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     let any = attribute.attr_value();
+    let data = any.data;
     match any.tag() {
-        Tag::BmpString => Some(String::from_utf16_lossy(
-            &any.data
-                .chunks_exact(2)
-                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-                .collect::<Vec<_>>(),
-        )),
-        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString => {
-            Some(String::from_utf8_lossy(any.data).into_owned())
+        Tag::Utf8String => Some(String::from_utf8_lossy(data).into_owned()),
+        // Latin-1, whatever they should be.
+        Tag::PrintableString
+        | Tag::Ia5String
+        | Tag::NumericString
+        | Tag::TeletexString
+        | Tag::VisibleString
+        | Tag::UtcTime
+        | Tag::GeneralizedTime => Some(data.iter().map(|byte| char::from(*byte)).collect()),
+        Tag::BmpString => {
+            let (pairs, _) = data.as_chunks();
+            let units: Vec<u16> = pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+            Some(String::from_utf16_lossy(&units))
         }
-        // In practice Latin-1.
-        Tag::TeletexString | Tag::VisibleString => {
-            Some(any.data.iter().map(|byte| char::from(*byte)).collect())
+        Tag::UniversalString => {
+            let (characters, _) = data.as_chunks();
+            let characters = characters.iter().map(|one| u32::from_be_bytes(*one));
+            let known = |one| char::from_u32(one).unwrap_or(char::REPLACEMENT_CHARACTER);
+            Some(characters.map(known).collect())
         }
         _ => None,
     }
 }
 
 /// RFC 2253's special characters put the value in quotes (ASN1_STRFLGS_ESC_QUOTE); a quote or a
-/// backslash, and control characters, are escaped, so that no name can forge a log line.
+/// backslash, and control characters, are escaped, so that no name can forge a log line. OpenSSL leaves
+/// the second set of control characters (U+0080 to U+009F), by which some terminals are commanded.
 fn push_value(text: &mut String, value: &str) {
     let quoted = value.starts_with(['#', ' '])
         || value.ends_with(' ')

@@ -177,9 +177,29 @@ fn we_talk_to_an_openssl_server_resume_and_take_its_key_update() {
     }
 }
 
+/// The subject as OpenSSL prints it with stunnel's options; `None`: it reads no such certificate.
+fn subject_by_openssl(der: &std::path::Path) -> Option<String> {
+    let output = Command::new("openssl")
+        .args(["x509", "-inform", "der", "-noout", "-subject", "-nameopt"])
+        .arg("oneline,-esc_msb,-space_eq")
+        .arg("-in")
+        .arg(der)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let subject = text.trim_end_matches('\n').strip_prefix("subject=");
+    subject.map(str::to_owned)
+}
+
+#[track_caller]
+fn is_printed_alike(der: &std::path::Path) {
+    let expected = subject_by_openssl(der).unwrap();
+    let der = std::fs::read(der).unwrap();
+    assert_eq!(crate::tls::names::subject_of(&der), expected);
+}
+
 #[test]
 fn names_are_printed_as_openssl_prints_them() {
-    use x509_parser::prelude::{FromDer, X509Certificate};
     let pki = Pki::new();
     let path = pki.path("odd.der");
     let output = Command::new("openssl")
@@ -195,18 +215,78 @@ fn names_are_printed_as_openssl_prints_them() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let output = Command::new("openssl")
-        .args(["x509", "-inform", "der", "-noout", "-subject", "-nameopt"])
-        .arg("oneline,-esc_msb,-space_eq")
-        .arg("-in")
-        .arg(&path)
-        .output()
-        .unwrap();
-    let expected = String::from_utf8(output.stdout).unwrap();
-    let der = std::fs::read(&path).unwrap();
-    let (_, certificate) = X509Certificate::from_der(&der).unwrap();
-    assert_eq!(
-        crate::tls::names::distinguished(certificate.subject()),
-        expected.trim_end().strip_prefix("subject=").unwrap()
-    );
+    is_printed_alike(&path);
+}
+
+#[test]
+fn values_of_every_type_are_printed_as_openssl_prints_them() {
+    let pki = Pki::new();
+    let path = pki.path("odd.der");
+    for (nth, value) in [
+        " begins with a blank",
+        "ends with one ",
+        "#begins with a hash",
+        "has # and = within",
+        "a;b<c>d+e",
+        "back\\slash",
+        "\"quoted\"",
+        "\u{1}\u{1f}\u{7f}",
+        "\u{e9}\u{17c}",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let made = leaf(&[], value).self_signed(&KeyPair::generate().unwrap());
+        std::fs::write(&path, made.unwrap().der()).unwrap();
+        is_printed_alike(&path);
+        // The same bytes as another type of string.
+        let tags: &[u8] = match value.is_ascii() {
+            true => &[0x12, 0x13, 0x14, 0x16, 0x1a],
+            false => &[0x14, 0x16],
+        };
+        for tag in [tags, &[0x04, 0x15, 0x17, 0x18, 0x19, 0x1b, 0x30]].concat() {
+            let mut der = std::fs::read(&path).unwrap();
+            let place = [&[0x0c, value.len() as u8], value.as_bytes()].concat();
+            let mut from = 0;
+            while let Some(at) = der[from..]
+                .windows(place.len())
+                .position(|bytes| bytes == place)
+            {
+                der[from + at] = tag;
+                from += at + 1;
+            }
+            let other = pki.path(&format!("{nth}-{tag}.der"));
+            std::fs::write(&other, der).unwrap();
+            let Some(expected) = subject_by_openssl(&other) else {
+                continue;
+            };
+            let der = std::fs::read(&other).unwrap();
+            assert_eq!(crate::tls::names::subject_of(&der), expected, "{tag:#x}");
+        }
+    }
+}
+
+#[test]
+fn wide_strings_and_rare_types_are_printed_as_openssl_prints_them() {
+    use rcgen::string::{BmpString, UniversalString};
+    use rcgen::{DnType, DnValue};
+    let pki = Pki::new();
+    let path = pki.path("odd.der");
+    let mut params = leaf(&[], "x");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let name = &mut params.distinguished_name;
+    let wide = BmpString::try_from("w\u{ef}de, \u{17c}").unwrap();
+    name.push(DnType::CommonName, DnValue::BmpString(wide));
+    let wide = UniversalString::try_from("w\u{ef}de \u{1f600}").unwrap();
+    name.push(DnType::OrganizationName, DnValue::UniversalString(wide));
+    let known = include_str!("../openssl_attributes.txt").lines();
+    let known = known.filter_map(|line| line.split_once(' ').filter(|(oid, _)| *oid != "#"));
+    let unknown = [("2.5.4.199", ""), ("1.3.6.1.4.1.99999.1", "")];
+    for (nth, (oid, _)) in known.chain(unknown).enumerate() {
+        let oid: Vec<u64> = oid.split('.').map(|part| part.parse().unwrap()).collect();
+        name.push(DnType::CustomDnType(oid), format!("value {nth}"));
+    }
+    let made = params.self_signed(&KeyPair::generate().unwrap());
+    std::fs::write(&path, made.unwrap().der()).unwrap();
+    is_printed_alike(&path);
 }
