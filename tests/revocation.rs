@@ -59,7 +59,7 @@ fn an_authority_that_a_list_at_hand_revokes_falls_with_what_it_issued() {
     require!(program "stunnel4");
     require!(program "openssl");
     let root = Authority::root("the root", ROOT);
-    let middle = root.below("the middle", "3", ROOT);
+    let middle = root.below("the middle", "3", ROOT, &[]);
     let leaf = middle.issue("leaf", "7", LEAF);
     let chain = [&leaf.cert, &middle.cert()].map(|one| fs::read_to_string(one).expect("PEM"));
     fs::write(&leaf.cert, chain.concat()).expect("writing");

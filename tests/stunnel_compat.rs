@@ -18,6 +18,7 @@ use crate::support::{Adit, Certs, Plan, dead_address, installed, tls, wait_for};
 
 mod configurations;
 mod names;
+mod depths;
 mod levels;
 mod psk;
 mod redirect;

@@ -560,7 +560,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("reset", "yes | no", "pass a reset on as a reset")
         .example("reset = no").defaults(&["yes"])
         .service(|draft, value| store!(draft.reset = yes_no(value)?)),
-    option("securityLevel", "0 | 1 | 2", "certificates of peers with old TLS: 2, RSA of 2048 bits and more; 1, of 1024; 0, any, and SHA-1")
+    option("securityLevel", "0 | 1 | 2", "for peers with old TLS: 2, RSA keys of 2048 bits and more; 1, of 1024; 0, any, and SHA-1")
         .example("securityLevel = 1").defaults(&["2"])
         .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),
     option("sessionCacheSize", "NUM_ENTRIES", "sessions to keep by their identifier, for clients without tickets; 0: as many as fit")

@@ -8,7 +8,7 @@
 //!   `ciphers`, `cipher_list`, `cipher_order`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
-//! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `twin`, `key_kinds`,
+//! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `climb`, `twin`, `key_kinds`,
 //!   `canonical`, `der`, `signatures`, `old_signatures`, `names`, `notes`: the peer's certificate, and what
 //!   the log says about it; `revocation`: the lists that it is looked up in;
 //! * `psk`: identities and pre-shared keys;
@@ -27,6 +27,7 @@ mod canonical;
 mod cipher_list;
 mod cipher_order;
 mod ciphers;
+mod climb;
 mod context;
 pub(crate) mod demo;
 mod der;

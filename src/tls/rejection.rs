@@ -15,6 +15,12 @@ pub(super) enum Rejection {
     NotYetValid,
     SelfSigned,
     UnknownIssuer,
+    /// An authority at the end of what the peer sends.
+    SelfSignedAuthority,
+    /// The way ends at a trusted authority that another one issued.
+    NoIssuerOfTrusted,
+    /// What issued a certificate on the way may issue none.
+    InvalidAuthority,
     Purpose,
     Signature,
     Unreadable,
@@ -51,6 +57,9 @@ impl fmt::Display for Rejection {
             Rejection::NotYetValid => "certificate is not yet valid",
             Rejection::SelfSigned => "self-signed certificate",
             Rejection::UnknownIssuer => "unable to get local issuer certificate",
+            Rejection::SelfSignedAuthority => "self-signed certificate in certificate chain",
+            Rejection::NoIssuerOfTrusted => "unable to get issuer certificate",
+            Rejection::InvalidAuthority => "invalid CA certificate",
             Rejection::Purpose => "unsuitable certificate purpose",
             Rejection::Signature => "certificate signature failure",
             Rejection::Unreadable => "certificate cannot be parsed",
@@ -96,7 +105,7 @@ impl Rejection {
             E::BadDer | E::BadDerTime => Rejection::Unreadable,
             E::CertRevoked => Rejection::AuthorityRevoked,
             E::CertDistrusted => Rejection::Other("certificate rejected".into()),
-            E::EndEntityUsedAsCa => Rejection::Other("invalid CA certificate".into()),
+            E::EndEntityUsedAsCa => Rejection::InvalidAuthority,
             E::PathLenConstraintViolated => {
                 Rejection::Other("path length constraint exceeded".into())
             }
@@ -120,7 +129,11 @@ impl Rejection {
         match self {
             Rejection::Expired | Rejection::ListExpired => CertificateError::Expired,
             Rejection::NotYetValid => CertificateError::NotValidYet,
-            Rejection::SelfSigned | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
+            Rejection::SelfSigned
+            | Rejection::SelfSignedAuthority
+            | Rejection::NoIssuerOfTrusted
+            | Rejection::InvalidAuthority
+            | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
             Rejection::Purpose => CertificateError::InvalidPurpose,
             Rejection::Signature | Rejection::ListSignature => CertificateError::BadSignature,
             Rejection::Revoked | Rejection::AuthorityRevoked => CertificateError::Revoked,
@@ -160,6 +173,15 @@ impl Rejection {
             Rejection::UnknownIssuer => {
                 "add the issuing authority to the file of CAfile; or the peer does not send its \
                  intermediates"
+            }
+            Rejection::SelfSignedAuthority => {
+                "if you trust this authority, add it to the file of CAfile"
+            }
+            Rejection::NoIssuerOfTrusted => {
+                "another authority issued the trusted one: add the root, which is self-signed, to the file of CAfile"
+            }
+            Rejection::InvalidAuthority => {
+                "what issued the peer's certificate is no authority (basicConstraints, keyUsage): the peer needs another certificate"
             }
             Rejection::NotInRepository => {
                 "verifyPeer wants the certificate itself in CAfile or CApath"

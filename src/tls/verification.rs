@@ -11,6 +11,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
+use super::climb::Climb;
 use super::failure::Offence;
 use super::notes::{blame, note};
 use super::path::{self, Above, Search};
@@ -133,10 +134,28 @@ impl Verifier {
                 Ok(())
             }
             Err(rejection) => {
-                note(4, format!("Rejected by CERT at depth=0: {subject}"));
+                let (depth, subject) = match self.policy.chain || self.policy.server {
+                    true => self.blamed(&certificate, intermediates, &rejection, now),
+                    false => (0, subject),
+                };
+                note(4, format!("Rejected by CERT at depth={depth}: {subject}"));
                 Err(refuse(rejection))
             }
         }
+    }
+
+    /// The certificate that a refusal is about, by its depth and its name.
+    fn blamed(
+        &self,
+        certificate: &X509Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        rejection: &Rejection,
+        now: UnixTime,
+    ) -> (usize, String) {
+        let climb = Climb::from(certificate, intermediates, &self.trust);
+        let now = now.as_secs() as i64;
+        let (depth, blamed) = climb.blamed(rejection, self.lists.as_ref(), now);
+        (depth, names::distinguished(blamed.subject()))
     }
 
     fn check_chain(
@@ -247,6 +266,10 @@ impl Verifier {
                 let weak = match error {
                     webpki::Error::InvalidSignatureForPublicKey => {
                         self.unverifiable_authority(certificate, intermediates)
+                    }
+                    webpki::Error::UnknownIssuer => {
+                        let climb = Climb::from(certificate, intermediates, &self.trust);
+                        Some(climb.without_end())
                     }
                     _ => None,
                 };

@@ -390,7 +390,7 @@ fn lower_security_levels_with_old_tls() {
 fn authorities_with_short_keys() {
     require!(program "stunnel4");
     require!(program "openssl");
-    let root = Authority::root_of(1024, "the root", ROOT);
+    let root = Authority::root_of(1024, "the root", ROOT, &[]);
     let pair = root.issue("leaf", "2", LEAF);
     let (_tool, address) = s_server(&pair, &["-rev", "-cipher", "ALL:@SECLEVEL=0"]);
     for (level, accepted) in [(2, false), (1, true), (0, true)] {

@@ -53,7 +53,7 @@ impl Bench {
     fn new() -> Bench {
         let root = Authority::root("the root", ROOT);
         let mute = Authority::root("the mute", &ROOT.replace(", cRLSign", ""));
-        let middle = root.below("the middle", "3", ROOT);
+        let middle = root.below("the middle", "3", ROOT, &[]);
         let point = "crlDistributionPoints = URI:http://lists.test/a\n";
         let reasons = "crlDistributionPoints = point\n[point]\nfullname = URI:http://lists.test/a\nreasons = keyCompromise\n";
         let leaves = vec![

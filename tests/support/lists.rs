@@ -113,20 +113,26 @@ pub struct Authority {
 impl Authority {
     /// A root with these lines of an extension file.
     pub fn root(name: &str, extensions: &str) -> Authority {
-        Authority::root_of(2048, name, extensions)
+        Authority::root_of(2048, name, extensions, &[])
     }
 
-    /// The same with a key of that many bits.
-    pub fn root_of(bits: u32, name: &str, extensions: &str) -> Authority {
+    /// The same with a key of that many bits, and further arguments of `openssl x509`.
+    pub fn root_of(bits: u32, name: &str, extensions: &str, arguments: &[&str]) -> Authority {
         let authority = Authority::keyed(name, bits);
-        authority.certify(&authority, name, "authority", "1", extensions, &[]);
+        authority.certify(&authority, name, "authority", "1", extensions, arguments);
         authority
     }
 
-    /// One that another issued, with this serial number.
-    pub fn below(&self, name: &str, serial: &str, extensions: &str) -> Authority {
+    /// One that another issued, with this serial number, and further arguments of `openssl x509`.
+    pub fn below(
+        &self,
+        name: &str,
+        serial: &str,
+        extensions: &str,
+        arguments: &[&str],
+    ) -> Authority {
         let authority = Authority::keyed(name, 2048);
-        self.certify(&authority, name, "authority", serial, extensions, &[]);
+        self.certify(&authority, name, "authority", serial, extensions, arguments);
         authority
     }
 
