@@ -176,6 +176,27 @@ fn a_client_that_asks_for_its_name_within_starttls_gets_its_certificate() {
     assert_eq!(upstream.connections(), 2);
 }
 
+/// The client asks for TLS before any server is connected.
+#[test]
+fn a_database_is_chosen_by_its_name() {
+    require!(adit);
+    require!(program "openssl");
+    let hosts = Hosts::new();
+    let pgsql = "protocol = pgsql\n";
+    let adit = hosts.plan([pgsql, pgsql, ""]).start();
+    let alpn = ["-starttls", "postgres", "-alpn", "postgresql"];
+    for (name, service, greeting) in [
+        ("mail.example.com", "host", "of a host"),
+        ("a.example.com", "others", "of the others"),
+        ("example.com", "first", "of the first"),
+    ] {
+        let arguments = [&alpn[..], &["-servername", name]].concat();
+        let said = asks(adit.address("first"), &arguments);
+        assert!(said.contains(&format!("CN = {service}")), "{said}");
+        assert!(said.contains(greeting), "{name}: {said}");
+    }
+}
+
 #[test]
 fn a_hello_that_comes_byte_by_byte_chooses_too() {
     require!(adit);

@@ -9,9 +9,8 @@ use super::tls_options::{self, TlsFlags};
 /// What the commands of a service say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Said {
-    /// `None`: nothing; else as the option's.
-    min: Option<Option<TlsVersion>>,
-    max: Option<Option<TlsVersion>>,
+    min: Limit,
+    max: Limit,
     ciphers: Option<String>,
     ciphersuites: Option<String>,
     curves: Option<String>,
@@ -19,12 +18,34 @@ pub(super) struct Said {
     cleared: TlsFlags,
 }
 
+/// A limit of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Limit {
+    /// No command gives one.
+    #[default]
+    Unsaid,
+    /// There is none.
+    Off,
+    At(TlsVersion),
+}
+
+impl Limit {
+    /// What holds, where the options give this one.
+    fn or(self, given: Option<TlsVersion>) -> Option<TlsVersion> {
+        match self {
+            Limit::Unsaid => given,
+            Limit::Off => None,
+            Limit::At(version) => Some(version),
+        }
+    }
+}
+
 impl Said {
     /// Puts them in the place of what the service's options say. Returns its flags.
     pub(super) fn apply(self, service: &mut Service, flags: TlsFlags) -> TlsFlags {
         let tls = &mut service.tls;
-        tls.version_min = self.min.unwrap_or(tls.version_min);
-        tls.version_max = self.max.unwrap_or(tls.version_max);
+        tls.version_min = self.min.or(tls.version_min);
+        tls.version_max = self.max.or(tls.version_max);
         for (place, said) in [
             (&mut tls.ciphers, self.ciphers),
             (&mut tls.ciphersuites, self.ciphersuites),
@@ -166,12 +187,12 @@ pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     let said = &mut draft.commands;
     match *command {
         "MinProtocol" => {
-            said.min = Some(protocol(parameter, tls_options::version_min)?);
+            said.min = protocol(parameter, tls_options::version_min)?;
             if tls_options::is_broken(parameter) {
                 return Err(tls_options::never_spoken(parameter));
             }
         }
-        "MaxProtocol" => said.max = Some(protocol(parameter, tls_options::version)?),
+        "MaxProtocol" => said.max = protocol(parameter, tls_options::version)?,
         "Protocol" => protocols(said, parameter)?,
         "CipherString" => said.ciphers = Some(parameter.to_owned()),
         "Ciphersuites" => said.ciphersuites = Some(parameter.to_owned()),
@@ -181,20 +202,18 @@ pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A limit of versions; `None` is none.
+/// Reads a limit.
 fn protocol(
     name: &str,
     read: fn(&str) -> Result<Option<TlsVersion>, Fault>,
-) -> Result<Option<TlsVersion>, Fault> {
-    match name.eq_ignore_ascii_case("none") {
-        true => Ok(None),
-        // `all` is stunnel's word.
-        false if name.eq_ignore_ascii_case("all") => {
-            let fault = Fault::new("Invalid protocol version");
-            Err(fault.help("TLSv1, TLSv1.1, TLSv1.2, TLSv1.3, or None"))
-        }
-        false => read(name),
+) -> Result<Limit, Fault> {
+    if name.eq_ignore_ascii_case("none") {
+        return Ok(Limit::Off);
     }
+    // `all` is stunnel's word.
+    let help = "TLSv1, TLSv1.1, TLSv1.2, TLSv1.3, or None";
+    let found = read(name)?.ok_or_else(|| Fault::new("Invalid protocol version").help(help))?;
+    Ok(Limit::At(found))
 }
 
 /// The members of a list, and whether each is switched on.

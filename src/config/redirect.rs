@@ -23,8 +23,8 @@ pub(super) fn limit(
         );
         return;
     }
-    let before = primary.and_then(Service::dialogue_before_tls);
-    if service.dialogue_before_tls().or(before).is_some() && !meant.contains("protocol") {
+    let before = primary.is_some_and(Service::connects_before_tls);
+    if (before || service.connects_before_tls()) && !meant.contains("protocol") {
         faults.error(
             "redirect",
             "\"redirect\" is incompatible with the specified protocol negotiation",

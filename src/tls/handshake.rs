@@ -38,6 +38,11 @@ pub(crate) struct Handshake {
     /// For the suites that we have.
     provider: Arc<CryptoProvider>,
     terms: Terms,
+    extras: Option<Box<Extras>>,
+}
+
+/// What few services need; boxed, so that the others' handshakes are no larger.
+struct Extras {
     /// The name that the client asked for, where that is asked for.
     server_name: Option<String>,
     /// Judges clients that are let in whatever they show (`redirect`).
@@ -68,11 +73,16 @@ impl Handshake {
         terms: Terms,
         judge: Option<Arc<Verifier>>,
     ) -> Result<Self, Failure> {
+        let needed = terms.introduces || judge.is_some();
         UnbufferedServerConnection::new(config.clone())
             .map(|connection| {
                 let provider = config.crypto_provider().clone();
+                let extras = || {
+                    let server_name = None;
+                    Box::new(Extras { server_name, judge })
+                };
                 Self {
-                    judge,
+                    extras: needed.then(extras),
                     ..Self::new(Connection::Server(Box::new(connection)), provider, terms)
                 }
             })
@@ -99,8 +109,7 @@ impl Handshake {
             opening: [0; HEADER],
             provider,
             terms,
-            server_name: None,
-            judge: None,
+            extras: None,
         }
     }
 
@@ -141,10 +150,11 @@ impl Handshake {
             self.opening = *opening;
         }
         if self.terms.introduces
-            && self.server_name.is_none()
+            && let Some(extras) = &mut self.extras
+            && extras.server_name.is_none()
             && let Reading::Hello(hello) = hello::read(input)
         {
-            self.server_name = hello.server_name;
+            extras.server_name = hello.server_name;
         }
         let during = self.during();
         notes::forget();
@@ -242,7 +252,11 @@ impl Handshake {
     /// Whether this is a client to be redirected. What it showed when its session began counts also where it
     /// resumes it.
     fn is_redirected(&self, log: &Log) -> bool {
-        let (Some(judge), Connection::Server(connection)) = (&self.judge, &self.connection) else {
+        let judge = self
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.judge.as_ref());
+        let (Some(judge), Connection::Server(connection)) = (judge, &self.connection) else {
             return false;
         };
         let chain = connection.peer_certificates().unwrap_or_default();
@@ -266,7 +280,7 @@ impl Handshake {
                     Some(chain.first()?.to_vec())
                 };
                 let introduction = self.terms.introduces.then(|| Introduction {
-                    server_name: self.server_name,
+                    server_name: self.extras.and_then(|extras| extras.server_name),
                     alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
                     // One that is not valid is none.
                     certificate: certificate().filter(|_| !redirected),
