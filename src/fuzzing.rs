@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("ciphers", crate::tls::fuzzing::ciphers),
     ("configuration", crate::config::fuzz),
     ("connect", |script| conversation(Protocol::Connect, script)),
+    ("ftp", |script| conversation(Protocol::Ftp, script)),
     ("handoff", handoff_message),
     ("hello", crate::tls::fuzzing::hello),
     ("hellos", crate::tls::fuzzing::hellos),
@@ -35,6 +36,8 @@ pub const TARGETS: &[Target] = &[
     ("keys", crate::tls::fuzzing::keys),
     ("ldap", |script| conversation(Protocol::Ldap, script)),
     ("listening", crate::cli::listen_in::fuzz),
+    ("lmtp", |script| conversation(Protocol::Lmtp, script)),
+    ("mysql", |script| conversation(Protocol::Mysql, script)),
     ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("offers", offers),
     ("oldhellos", crate::tls::fuzzing::old_hellos),
@@ -45,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     ("requests", crate::cli::ca::fuzz),
     ("resolver", crate::helper::resolver::fuzz),
     ("revocation", crate::tls::fuzzing::revocation),
+    ("sieve", |script| conversation(Protocol::Sieve, script)),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("socks", |script| conversation(Protocol::Socks, script)),
     ("words", words),
@@ -118,7 +122,8 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
         (Mode::Within, _) if protocol == Protocol::Socks => {
             socks_client(Target::Name("www.test".to_owned(), 443))
         }
-        (Mode::Within, _) => within(protocol, &options()),
+        (Mode::Within, _) => within(protocol, true, &options()),
+        (Mode::WithinServer, _) => within(protocol, false, &options()),
         (Mode::Unprotected, _) => unprotected(protocol),
         (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT),
         (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT),
@@ -182,7 +187,12 @@ fn feed(
                 Mode::Client if protocol == Protocol::Connect => {}
                 Mode::Client => assert!(course.rest.1.is_empty()),
                 // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
-                Mode::Within | Mode::Unprotected => {}
+                Mode::Within | Mode::WithinServer | Mode::Unprotected => {}
+                // A client says that it wants TLS, and begins with it.
+                Mode::Server | Mode::Required if protocol == Protocol::Mysql => {
+                    let rest = &course.rest.0;
+                    assert!(matches!(rest[..], [] | [0x16, ..]));
+                }
                 // A cancellation.
                 Mode::Server | Mode::Required
                     if protocol == Protocol::Pgsql && progress == Ok(Progress::Next) =>
@@ -218,6 +228,8 @@ enum Mode {
     Offered,
     /// `W`: once TLS has begun with the server.
     Within,
+    /// `V`: the same in server mode.
+    WithinServer,
     /// `U`: for a client that did not begin it.
     Unprotected,
 }
@@ -234,6 +246,7 @@ fn conversation(protocol: Protocol, input: &[u8]) {
         b'O' => Mode::Offered,
         b'W' => Mode::Within,
         b'U' => Mode::Unprotected,
+        b'V' => Mode::WithinServer,
         _ => Mode::Server,
     };
     let mut whole = course(protocol, mode, script, false);

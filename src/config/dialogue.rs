@@ -22,6 +22,10 @@ pub(crate) enum Protocol {
     Pgsql,
     Ldap,
     Cifs,
+    Mysql,
+    Lmtp,
+    Sieve,
+    Ftp,
 }
 
 /// What is served, by the names that `protocol` gives.
@@ -36,7 +40,17 @@ const SERVED: &[(&str, Protocol)] = &[
     ("pgsql", Protocol::Pgsql),
     ("ldap", Protocol::Ldap),
     ("cifs", Protocol::Cifs),
+    ("mysql", Protocol::Mysql),
+    ("lmtp", Protocol::Lmtp),
+    ("sieve", Protocol::Sieve),
+    ("ftp", Protocol::Ftp),
 ];
+
+/// The names of what is served.
+#[cfg(test)]
+pub(crate) fn protocol_names() -> Vec<&'static str> {
+    SERVED.iter().map(|(name, _)| *name).collect()
+}
 
 /// stunnel's protocols that are still to be built.
 pub(super) const PROTOCOLS_NOT_YET: &[&str] = &["capwin", "capwinctrl"];
@@ -278,6 +292,11 @@ fn mode(service: &Service, meant: &Meant, faults: &mut Faults) {
             "The 'ldap' protocol is not supported in the server mode",
             "`client = yes`; LDAP clients reach a server of this mode by ldaps://, without `protocol`",
         ),
+        (Some(Protocol::Ftp), false) => faults.error(
+            "protocol",
+            "`protocol = ftp` is for client mode",
+            "data connections of FTP do not come through adit, so a server behind it has no protected ones",
+        ),
         (Some(Protocol::Proxy), false) => {
             let unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_));
             if service.accept.iter().any(unix) {
@@ -299,12 +318,17 @@ fn mode(service: &Service, meant: &Meant, faults: &mut Faults) {
 /// What has no use here.
 fn uses(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
     let client = service.protocol.filter(|_| service.client);
-    let host = [Protocol::Smtp, Protocol::Connect, Protocol::Socks];
+    let host = [
+        Protocol::Smtp,
+        Protocol::Lmtp,
+        Protocol::Connect,
+        Protocol::Socks,
+    ];
     if own("protocolHost") && !client.is_some_and(|protocol| host.contains(&protocol)) {
         faults.push(
             Severity::Warning,
             "protocolHost",
-            "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` and the destination of \
+            "`protocolHost` has no effect here: it is the EHLO name of `protocol = smtp` and `lmtp`, and the destination of \
              `protocol = connect` and `socks`, with `client = yes`",
             "the name to send in TLS is `sni`",
         );

@@ -13,6 +13,8 @@ const PAIRS: &[(&str, &[u16], Option<u16>)] = &[
     ("ldap", &[389], Some(636)),
     ("pgsql", &[5432], None),
     ("ftp", &[21], Some(990)),
+    ("mysql", &[3306], None),
+    ("sieve", &[4190], None),
 ];
 
 /// What is to be said of a client that connects to `port` with this dialogue, or with none.
@@ -59,8 +61,9 @@ fn plain_first(port: u16, take: &str) -> Option<Fault> {
     let fault = Fault::warning(format!(
         "port {port} begins in plain, but this service speaks TLS from the first byte"
     ));
-    // FTP's TLS is none of stunnel's protocols.
-    let served = *protocol != "ftp" && !not_yet(protocol);
+    // Clients alone are served in these.
+    let in_mode = take == "connect to" || !matches!(*protocol, "ftp" | "ldap");
+    let served = in_mode && !not_yet(protocol);
     let help = match (served, tls) {
         (true, Some(tls)) => format!("`protocol = {protocol}`, or {take} port {tls}"),
         (true, None) => format!("`protocol = {protocol}`"),
@@ -110,7 +113,7 @@ mod tests {
             (119, None, "connect to port 563"),
             (389, None, "connect to port 636"),
             (5432, None, "`protocol = pgsql`"),
-            (21, None, "/ connect to port 990"),
+            (21, None, "`protocol = ftp`, or connect to port 990"),
         ] {
             let text = said(port, protocol).unwrap();
             assert!(text.contains(words), "{port} {protocol:?}: {text}");

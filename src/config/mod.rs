@@ -40,6 +40,8 @@ mod tests;
 
 pub(crate) use accepted::{Beginning, MailProtocol, Reception};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
+#[cfg(test)]
+pub(crate) use dialogue::protocol_names;
 pub(crate) use dialogue::{Authentication, DialogueOptions, Protocol, ProxyVersion, Secret};
 pub(crate) use endpoint::{Endpoint, accept_address};
 pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, PgsqlError, REPLY_MAX, RefusedBySocks,
-    Side, SocksError,
+    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, MysqlError, PgsqlError, REPLY_MAX,
+    RefusedBySocks, Side, SocksError,
 };
 use crate::config::Protocol;
 
@@ -139,6 +139,8 @@ pub(crate) enum ProtocolError {
     Ldap(LdapError),
     /// What a CIFS client or server did wrong.
     Cifs(CifsError),
+    /// What a MySQL client or server did wrong.
+    Mysql(MysqlError),
     /// An event for a dialogue that is over: a defect of adit itself.
     Over,
 }
@@ -225,13 +227,17 @@ impl ProtocolError {
             | E::Pgsql(_)
             | E::Ldap(_)
             | E::Cifs(_)
+            | E::Mysql(_)
             | E::Over => return None,
             E::Credentials { protocol, .. } => (protocol, "Server refused the login"),
         };
         Some(match protocol {
-            Protocol::Smtp => format!("421 4.3.2 adit: {reason}"),
+            Protocol::Smtp | Protocol::Lmtp => format!("421 4.3.2 adit: {reason}"),
             Protocol::Pop3 => format!("-ERR adit: {reason}"),
             Protocol::Imap => format!("* BYE adit: {reason}"),
+            // RFC 959, section 4.2.
+            Protocol::Ftp => format!("421 adit: {reason}"),
+            Protocol::Sieve => format!("BYE \"adit: {reason}\""),
             // RFC 3977, section 3.2.1: the service is going away.
             Protocol::Nntp => format!("400 adit: {reason}"),
             // SOCKS has error codes of its own, and of the others the client has heard nothing.
@@ -317,6 +323,7 @@ impl fmt::Display for ProtocolError {
             E::Pgsql(error) => return error.fmt(f),
             E::Ldap(error) => return error.fmt(f),
             E::Cifs(error) => return error.fmt(f),
+            E::Mysql(error) => return error.fmt(f),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };
         let side = match self {
@@ -342,7 +349,9 @@ fn phrase(protocol: Protocol, awaited: Awaited) -> &'static str {
     match (awaited, protocol) {
         (Awaited::Greeting, _) => "Unknown server welcome",
         (Awaited::Ehlo, _) => "Remote server is not RFC 1425 compliant",
-        (Awaited::GoAhead, Protocol::Smtp) => "Remote server is not RFC 2487 compliant",
+        (Awaited::GoAhead, Protocol::Smtp | Protocol::Lmtp) => {
+            "Remote server is not RFC 2487 compliant"
+        }
         (Awaited::GoAhead, _) => "Server does not support TLS",
         (Awaited::Capability, _) => "Unexpected server response",
         (Awaited::Answer, Protocol::Connect) => "CONNECT request rejected",
@@ -356,15 +365,18 @@ fn phrase(protocol: Protocol, awaited: Awaited) -> &'static str {
 
 fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
     match (awaited, protocol) {
-        (Awaited::Greeting, Protocol::Smtp) => "a greeting (220)",
+        (Awaited::Greeting, Protocol::Smtp | Protocol::Lmtp | Protocol::Ftp) => "a greeting (220)",
         (Awaited::Greeting, Protocol::Pop3) => "a greeting (+OK)",
         (Awaited::Greeting, Protocol::Imap) => "a greeting (* OK)",
+        (Awaited::Greeting, Protocol::Sieve) => "its list and OK",
         (Awaited::Greeting, Protocol::Nntp) => "a greeting (200 or 201)",
         (_, Protocol::Socks) => "a SOCKS request",
+        (Awaited::Ehlo, Protocol::Lmtp) => "the answer to LHLO (250)",
         (Awaited::Ehlo, _) => "the answer to EHLO (250)",
-        (Awaited::GoAhead, Protocol::Smtp) => "the answer to STARTTLS (220)",
+        (Awaited::GoAhead, Protocol::Smtp | Protocol::Lmtp) => "the answer to STARTTLS (220)",
         (Awaited::GoAhead, Protocol::Pop3) => "the answer to STLS (+OK)",
-        (Awaited::GoAhead, Protocol::Imap) => "the answer to STARTTLS (OK)",
+        (Awaited::GoAhead, Protocol::Ftp) => "the answer to AUTH TLS (234)",
+        (Awaited::GoAhead, Protocol::Imap | Protocol::Sieve) => "the answer to STARTTLS (OK)",
         (Awaited::GoAhead, _) => "the answer to STARTTLS (382)",
         (Awaited::Capability, _) => "the answer to CAPABILITY (OK)",
         (Awaited::Command, Protocol::Pop3) => "the client's STLS",

@@ -6,10 +6,12 @@ mod cifs;
 mod commands;
 mod connect;
 mod error;
+mod ftp;
 mod imap;
 mod io;
 mod ldap;
 mod look;
+mod mysql;
 mod nntp;
 mod offering;
 mod offers;
@@ -18,6 +20,7 @@ mod pgsql;
 mod pop3;
 mod proxy;
 mod script;
+mod sieve;
 mod smtp;
 mod smtp_login;
 mod socks;
@@ -35,6 +38,7 @@ pub(crate) use cifs::CifsError;
 pub(crate) use error::{Awaited, ProtocolError};
 pub(crate) use ldap::LdapError;
 use look::{Look, Then};
+pub(crate) use mysql::MysqlError;
 pub(crate) use offers::Offers;
 pub(crate) use opening::{Opening, OwnTls, greeting};
 pub(crate) use pgsql::PgsqlError;
@@ -219,6 +223,13 @@ pub(crate) fn dialogue(
         (Protocol::Pgsql, false) => offer(protocol, pgsql::Server::new()),
         (Protocol::Cifs, true) => script(protocol, cifs::Client::Request),
         (Protocol::Cifs, false) => offer(protocol, cifs::Server),
+        (Protocol::Mysql, true) => script(protocol, mysql::Client::Greeting),
+        (Protocol::Mysql, false) => script(protocol, mysql::Server::Greeting),
+        (Protocol::Lmtp, true) => script(protocol, smtp::Client::of_lmtp(options.host.as_deref())),
+        (Protocol::Lmtp, false) => script(protocol, smtp::Server::greeting()),
+        (Protocol::Sieve, true) => script(protocol, sieve::Client::new()),
+        (Protocol::Sieve, false) => script(protocol, sieve::Server::new()),
+        (Protocol::Ftp, _) => script(protocol, ftp::Client::new()),
         (Protocol::Ldap, _) => script(protocol, ldap::Client::Request),
         (Protocol::Proxy, _) => header(options, &Introduction::default()),
         (Protocol::Socks, _) => Box::new(socks::Server::new()),
@@ -230,9 +241,15 @@ pub(crate) fn socks_client(target: Target) -> Box<dyn Dialogue> {
     script(Protocol::Socks, socks_client::Client::Start(target))
 }
 
-/// The dialogue once TLS has begun with the server.
-pub(crate) fn within(protocol: Protocol, options: &DialogueOptions) -> Box<dyn Dialogue> {
+/// The dialogue once TLS has begun; `client` as of [`dialogue`].
+pub(crate) fn within(
+    protocol: Protocol,
+    client: bool,
+    options: &DialogueOptions,
+) -> Box<dyn Dialogue> {
     match protocol {
+        Protocol::Mysql => script(protocol, mysql::Login::new(client)),
+        Protocol::Sieve => script(protocol, sieve::Again::Ask),
         Protocol::Smtp => script(protocol, smtp_login::Login::new(options)),
         _ => script(protocol, pgsql::Within::new()),
     }

@@ -1,10 +1,9 @@
-//! SMTP: STARTTLS of RFC 3207.
+//! SMTP: STARTTLS of RFC 3207; LMTP, which differs by a word here.
 
 use super::error::excerpt;
 use super::io::{Count, Io, Occasion, Size, Step, begins, first_word_is, split_word};
 use super::script::State;
 use super::{Action, Awaited, DIRECT_TLS_WAIT, ProtocolError, Side};
-use crate::config::Protocol::Smtp;
 
 /// A plain client in front, a server with STARTTLS behind.
 #[derive(Debug)]
@@ -19,8 +18,17 @@ pub(super) enum Client {
 
 impl Client {
     pub(super) fn new(host: Option<&str>) -> Client {
+        Client::saying(ehlo(host))
+    }
+
+    /// The same in LMTP (RFC 2033).
+    pub(super) fn of_lmtp(host: Option<&str>) -> Client {
+        Client::saying(ehlo(host).replacen("EHLO", "LHLO", 1))
+    }
+
+    fn saying(ehlo: String) -> Client {
         Client::Greeting {
-            ehlo: ehlo(host),
+            ehlo,
             size: Size::default(),
         }
     }
@@ -102,7 +110,7 @@ pub(super) fn reply_line(
         && matches!(line.get(3), None | Some(b' ' | b'-'));
     if !well_formed {
         return Err(ProtocolError::Unintelligible {
-            protocol: Smtp,
+            protocol: io.protocol,
             awaited,
             said: excerpt(&line),
         });
@@ -112,7 +120,7 @@ pub(super) fn reply_line(
     }
     if !begins(&line, code) {
         return Err(ProtocolError::Refused {
-            protocol: Smtp,
+            protocol: io.protocol,
             awaited,
             said: excerpt(&line),
         });
@@ -223,7 +231,7 @@ fn answer(io: &mut Io<'_>, line: &[u8], domain: &[u8]) -> Result<Answer, Protoco
         io.tell_server("QUIT");
         return Ok(Answer::Bye);
     }
-    if is("EHLO") {
+    if is("EHLO") || is("LHLO") {
         io.tell_client([b"250-", domain].concat());
         io.tell_client("250 STARTTLS");
     } else if is("HELO") {

@@ -242,6 +242,15 @@ impl Parts {
                 parts.early = Some(Part::Opening(protocol));
                 parts.opens = true;
             }
+            Protocol::Mysql => {
+                parts.before = Some(Part::BeforeTls(protocol));
+                parts.last = Some(Part::Within(protocol));
+            }
+            Protocol::Sieve => {
+                parts.before = Some(Part::BeforeTls(protocol));
+                // A server with TLS does this itself.
+                parts.last = server.then_some(Part::Within(protocol));
+            }
             Protocol::Pgsql => {
                 parts.before = Some(Part::BeforeTls(protocol));
                 parts.last = back.then_some(Part::Within(protocol));

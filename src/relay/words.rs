@@ -28,7 +28,7 @@ pub(super) fn of(
         Part::Within(Protocol::Socks) => {
             protocol::socks_client(target(ends.end(Side::Front), common)?)
         }
-        Part::Within(protocol) => protocol::within(protocol, options),
+        Part::Within(protocol) => protocol::within(protocol, config.client, options),
         Part::Unprotected(protocol) => protocol::unprotected(protocol),
     })
 }

@@ -94,6 +94,22 @@ impl MailHost {
         host
     }
 
+    /// dovecot with ManageSieve at 4190 and LMTP at 24 too, both with STARTTLS; with TLS by `certs`, or without.
+    #[track_caller]
+    pub fn sieving(certs: Option<&Certs>) -> MailHost {
+        let mut host = MailHost::new();
+        let tls = certs.map_or("ssl = no\n".to_owned(), |certs| {
+            dovecot_tls(&certs.server())
+        });
+        let more = "protocols = imap pop3 sieve lmtp\npostmaster_address = postmaster@mail.test\n\
+                    service managesieve-login {\n  inet_listener sieve {\n    port = 4190\n  }\n}\n\
+                    service lmtp {\n  inet_listener lmtp {\n    port = 24\n  }\n}\n";
+        host.start_dovecot(&(tls + more));
+        host.wait_for_port(4190);
+        host.wait_for_port(24);
+        host
+    }
+
     /// As [`MailHost::plain`], IMAP by the PROXY protocol alone, which must tell of TLS before a password is taken.
     #[track_caller]
     pub fn behind_proxy() -> MailHost {

@@ -30,6 +30,21 @@ const ROWS: &[(&str, &str)] = &[
          is served, without ALPN), and a cancellation is carried in plain, as libpq sends it up to version 16: it has the number of a query and a secret, and nothing else of a client without TLS reaches the server.",
     ),
     (
+        "mysql",
+        "Both modes, for MySQL and MariaDB, which greet first. In client mode the program is told that there is no TLS, and logs in as it would without; in server mode clients must ask for it (`ssl-mode=REQUIRED`). \
+         In client mode a password of MySQL 8's `caching_sha2_password` cannot be given in full, as the program would encrypt it for a connection without TLS where the server waits for it in plain: \
+         `mysql_native_password` works, and so does one that the server has in its cache.",
+    ),
+    (
+        "lmtp, sieve",
+        "Both modes: STARTTLS, as for mail. In ManageSieve the client is greeted once TLS is there.",
+    ),
+    (
+        "ftp",
+        "Client mode: AUTH TLS, for the control connection alone: names, passwords and commands. `Data connections do not come through adit`: they go between the program and the server's own address, in plain, and a \
+         server that wants them protected (PROT P), or from the address of the control connection, refuses them.",
+    ),
+    (
         "cifs",
         "Both modes: TLS as Samba 2 had it. No server since Samba 3 does.",
     ),
@@ -51,3 +66,21 @@ const ROWS: &[(&str, &str)] = &[
          asked for, and the common name of its certificate, which counts as verified only with `verifyChain` or `verifyPeer`. Of a client that is served by old workers it tells version and suite alone.",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_protocol_is_told_once() {
+        let told: Vec<&str> = ROWS
+            .iter()
+            .flat_map(|(names, _)| names.split(", "))
+            .collect();
+        let mut served = crate::config::protocol_names();
+        let mut sorted = told.clone();
+        served.sort_unstable();
+        sorted.sort_unstable();
+        assert_eq!(sorted, served);
+    }
+}

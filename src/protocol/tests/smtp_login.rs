@@ -12,7 +12,7 @@ fn new(authentication: Option<Authentication>) -> Box<dyn Dialogue> {
         authentication,
         ..DialogueOptions::default()
     };
-    within(Smtp, &options)
+    within(Smtp, true, &options)
 }
 
 const FAREWELL: &str = "421 4.3.2 adit: Server refused the login\r\n";
