@@ -345,6 +345,93 @@ fn openssls_servers_with_suites_of_old_are_reached() {
 }
 
 #[test]
+fn one_list_reaches_a_server_with_rc4_alone_and_every_other() {
+    require_peers!();
+    require!(program "openssl");
+    let certs = Certs::new();
+    let pair = rsa(&certs);
+    let list = "sslVersionMin = TLSv1\nciphers = ALL:RC4-SHA\n";
+    for (options, suite) in [
+        (&["--cipher", "rc4"][..], "TLSv1 ciphersuite: RC4-SHA"),
+        (&["--cipher", "3des"], "TLSv1 ciphersuite: DES-CBC3-SHA"),
+        (
+            &["--cipher", "aes128", "--kx", "dhe_rsa"],
+            "TLSv1 ciphersuite: DHE-RSA-AES128-SHA",
+        ),
+    ] {
+        let (_server, address) = old_tls::server(&pair, options);
+        let adit = client_mode(address, &certs, list);
+        let mut client = adit.connect("test");
+        peers::says_and_hears(&mut client, "hello");
+        adit.wait_for_log(suite);
+    }
+    for (arguments, suite) in [
+        (
+            &["-tls1", "-cipher", "ECDHE-RSA-AES256-SHA:@SECLEVEL=0"][..],
+            "TLSv1 ciphersuite: ECDHE-RSA-AES256-SHA",
+        ),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"],
+            "TLSv1.2 ciphersuite: ECDHE-RSA-CHACHA20-POLY1305",
+        ),
+        (&["-tls1_3"], "TLSv1.3 ciphersuite: TLS_AES_"),
+    ] {
+        let (_server, address) = openssl::s_server(&pair, &[arguments, &["-rev"]].concat());
+        let adit = client_mode(address, &certs, list);
+        let mut client = adit.connect("test");
+        client.write_all(b"abc\n").expect("sending");
+        peers::says_and_hears_nothing_but(&mut client, "cba\n");
+        adit.wait_for_log(suite);
+    }
+}
+
+#[test]
+fn a_list_that_mixes_key_exchanges_reaches_servers_with_each_of_them() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let pair = rsa(&certs);
+    let list = ["ECDHE-RSA-AES256-SHA", "DHE-RSA-AES128-SHA", "AES256-SHA"];
+    for one in list {
+        let (_server, address) = openssl::s_server(
+            &pair,
+            &["-tls1_1", "-cipher", &format!("{one}:@SECLEVEL=0"), "-rev"],
+        );
+        let more = format!("sslVersionMin = TLSv1\nciphers = {}\n", list.join(":"));
+        let adit = client_mode(address, &certs, &more);
+        let mut client = adit.connect("test");
+        client.write_all(b"abc\n").expect("sending");
+        peers::says_and_hears_nothing_but(&mut client, "cba\n");
+        adit.wait_for_log(&format!("TLSv1.1 ciphersuite: {one} "));
+    }
+    // What is not in it is not offered.
+    let arguments = ["-tls1_1", "-cipher", "AES128-SHA:@SECLEVEL=0", "-rev"];
+    let (_server, address) = openssl::s_server(&pair, &arguments);
+    let more = format!("sslVersionMin = TLSv1\nciphers = {}\n", list.join(":"));
+    let adit = client_mode(address, &certs, &more);
+    let mut client = adit.connect("test");
+    let _ = peers::read_until_gone(&mut client);
+    adit.wait_for_log("alert handshake failure");
+}
+
+#[test]
+fn a_list_of_ours_is_what_openssls_clients_are_served_by() {
+    require!(adit);
+    require!(program "openssl");
+    let adit = server_mode("sslVersionMin = TLSv1\nciphers = DHE-RSA-AES256-SHA:AES128-SHA\n");
+    // The client prefers others, and offers them as well.
+    for (offers, suite) in [
+        ("ALL", "AES128-SHA"),
+        ("AES256-SHA:DHE-RSA-AES256-SHA", "DHE-RSA-AES256-SHA"),
+    ] {
+        let offers = format!("{offers}:@SECLEVEL=0");
+        let more = ["-tls1", "-cipher", &offers];
+        let said = openssl::s_client(adit.address("test"), &more, "Q\n");
+        assert!(said.contains(&format!("Cipher is {suite}")), "{said}");
+    }
+}
+
+#[test]
 fn a_pinned_servers_small_key_is_taken_at_a_lower_security_level() {
     require!(adit);
     require!(program "openssl");

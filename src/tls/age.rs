@@ -65,23 +65,13 @@ pub(super) struct Ours<'a> {
     pub(super) names: OptionNames,
     /// It is rustls that serves.
     pub(super) modern: bool,
-    /// What s2n-tls would choose before all that is allowed; see `Allowed::preferred`.
-    pub(super) preferred: Option<u16>,
 }
 
 /// The versions fit, the suites do not.
 pub(super) fn suites(hello: &Hello, ours: Ours<'_>) -> Sides {
-    let Ours { named, names, .. } = ours;
+    let named = ours.named;
     let said = format!("the client offers {}; adit has {named}", offered(hello));
-    let help = match ours.preferred {
-        Some(preferred) => Some(format!(
-            "the client also offers {}, which s2n-tls prefers and `{}` leaves out: add it, or leave the \
-             option out",
-            suites::name(preferred),
-            names.ciphers()
-        )),
-        None => suites_that_help(hello, ours),
-    };
+    let help = suites_that_help(hello, ours);
     Sides { said, help }
 }
 
@@ -135,7 +125,8 @@ pub(super) fn refused(
                 && !policies::RC4.iter().any(offers) =>
         {
             Some(format!(
-                "perhaps it has RC4 alone: `{ciphers} = RC4-SHA`, on a trusted network; see the server's log"
+                "perhaps it has RC4 alone: `{ciphers} = ALL:RC4-SHA`, on a trusted network; see the server's \
+                 log"
             ))
         }
         AlertDescription::HandshakeFailure => Some(format!(

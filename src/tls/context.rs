@@ -278,7 +278,7 @@ impl Context {
                     resumption,
                     identity,
                 };
-                s2n::load(parts, &mut problems).map(|context| match client {
+                s2n::load(parts).map(|context| match client {
                     true => Role::client(Connecting::S2n(context), options),
                     false => Role::Server(Serving::S2n(context)),
                 })

@@ -222,7 +222,6 @@ impl Handshake {
                     named: &suites::named(ours()),
                     names: self.terms.names,
                     modern: true,
-                    preferred: None,
                 };
                 Offence::NoSharedCipher(Some(age::suites(&hello, ours)))
             }

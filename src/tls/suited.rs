@@ -59,9 +59,11 @@ pub(crate) fn suited(hello: &Hello, elsewhere: &[u16]) -> Option<Suited> {
         .filter(|code| !elsewhere.contains(code))
         .collect();
     // RC4 only where there is nothing else (RFC 7465).
-    let (rc4, better): (Vec<u16>, Vec<u16>) = one_by_one(&named)
+    let (mut rc4, better): (Vec<u16>, Vec<u16>) = one_by_one(&named)
         .into_iter()
         .partition(|code| RC4.contains(code));
+    // One of them is enough.
+    rc4.truncate(1);
     match better.is_empty() {
         true => found(rc4, true),
         false => found(better, true),

@@ -331,7 +331,7 @@ ciphers = AES128-GCM-SHA256:!DH
 ",
         stunnel: Some(Serves),
         adit: Serves,
-        says: &["s2n-tls goes by an order of its own"],
+        says: &[],
         differs: "",
     },
     File {

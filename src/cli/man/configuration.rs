@@ -204,7 +204,7 @@ fn old_tls(page: &mut Page) {
         ),
         (
             "RC4",
-            "It is served only where the list of ciphers names it, as `acceptCiphers = ALL:RC4-SHA`, and never on a public address. To a server it is offered by `ciphers = RC4-SHA`, with nothing else in the list.",
+            "It is served only where the list of ciphers names it, as `acceptCiphers = ALL:RC4-SHA`, and never on a public address. To a server it is offered, last of all, by `ciphers = ALL:RC4-SHA`.",
         ),
         (
             "A key of its own",

@@ -13,7 +13,7 @@ use super::bindings::{Connection, Stop};
 use super::chain::{self, Heard};
 use super::halves::{Halves, Traces};
 use super::offences::plain_alert;
-use super::policies::{self, POLICIES, TLS10, TLS13, Unserved};
+use super::policies::{self, TLS10, TLS13, Unserved};
 use super::psk::{self, Refusal};
 use super::store::{Peer, deadline};
 use super::stream::Stream;
@@ -278,7 +278,7 @@ impl Handshake {
         let Role::Server { key, psk } = &self.context.role else {
             return Err(Broken::by(Offence::Internal("no server".into())));
         };
-        let (policy, psk) = match psk::serve(allowed, hello, *key, psk.as_ref()) {
+        let psk = match psk::serve(allowed, hello, *key, psk.as_ref()) {
             Ok(chosen) => chosen,
             Err(Refusal::Keys(offence, alert)) => return Err(Broken::by(offence).with(alert)),
             Err(Refusal::Unserved(Unserved::Version)) => {
@@ -303,9 +303,6 @@ impl Handshake {
         let make = || {
             let config = self.context.configs.current()?;
             let mut connection = Connection::new(&config, false, allowed.high)?;
-            if *policy != POLICIES[0] {
-                connection.set_policy(policy.name)?;
-            }
             if let Some(psk) = psk {
                 connection.append_psk(&psk.identity, &psk.key)?;
             }
@@ -442,15 +439,10 @@ impl Handshake {
     /// Why nothing that a client offers is served.
     fn no_shared_suite(&self, hello: &Hello) -> Sides {
         let Context { allowed, terms, .. } = &*self.context;
-        let key = match self.context.role {
-            Role::Server { key, .. } => key,
-            Role::Client { .. } => None,
-        };
         let ours = age::Ours {
             named: &allowed.named(),
             names: terms.names,
             modern: false,
-            preferred: key.and_then(|key| allowed.preferred(hello, key)),
         };
         age::suites(hello, ours)
     }

@@ -9,7 +9,7 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use super::bindings::{Ask, Config, Identity};
+use super::bindings::{Ask, Config, Identity, Policy};
 use super::policies::{self, Allowed, Authentication, BadList, TLS13};
 use super::psk;
 use super::store::{ClientSessions, TicketKeys};
@@ -42,11 +42,11 @@ pub(crate) struct Parts<'a> {
     pub(crate) identity: context::Identity,
 }
 
-/// Makes the end ready. Notes and warnings go to `problems`.
+/// Makes the end ready.
 ///
 /// # Errors
 /// A list that nothing serves; s2n does not start, or takes no key of this kind.
-pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<Context>, Problem> {
+pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
     let Parts {
         options,
         allowed,
@@ -84,22 +84,18 @@ pub(crate) fn load(parts: Parts<'_>, problems: &mut Vec<Problem>) -> Result<Arc<
         (false, true, false) => Ask::Request,
         (false, false, _) => Ask::No,
     };
-    let policy = match client {
-        true => allowed.offer(options.ciphers.is_some()),
-        false => &policies::POLICIES[0],
-    };
-    if options.ciphers.is_some() && psk.is_none() {
-        tell_limits(client, policy, &allowed, names, problems);
-    }
+    // What a client shows a key with it takes no hybrid group for.
+    let hybrids = !(client && psk.is_some());
+    let policy = allowed.policy(hybrids).map_err(|name| {
+        let text = format!("s2n-tls has no policy of this kind ({name})");
+        Problem::error(names.ciphers(), text)
+    })?;
     // s2n gives no ticket where a pre-shared key was used.
     let psk_alone = psk.is_some() && (client || key.is_none());
     let sessions = &options.sessions;
     let resumes = !psk_alone && !sessions.none && (client || ask == Ask::No);
     let configs = Configs {
-        policy: match client && psk.is_some() {
-            true => policies::TLS13_POLICY.name,
-            false => policy.name,
-        },
+        policy: Arc::new(policy),
         own,
         ask,
         tickets: resumes && !options.no_ticket,
@@ -211,36 +207,6 @@ fn refusal(list: &str, bad: BadList) -> String {
     }
 }
 
-/// s2n takes no list. A client offers a whole policy: what it offers besides is refused where a server
-/// takes it. A server goes by a policy's order: a client for which that gives nothing allowed is refused.
-fn tell_limits(
-    client: bool,
-    policy: &policies::Policy,
-    allowed: &Allowed,
-    names: OptionNames,
-    problems: &mut Vec<Problem>,
-) {
-    let mut besides = policy.besides(allowed);
-    // The last thing that a server takes.
-    besides.retain(|name| !name.ends_with("DES-CBC3-SHA"));
-    if besides.is_empty() {
-        return;
-    }
-    let text = match client {
-        true => format!(
-            "s2n-tls has no list that is as short: adit offers {} as well, and ends the handshake where \
-             the server takes one of them",
-            besides.join(", ")
-        ),
-        false => {
-            "s2n-tls goes by an order of its own: a client that offers other suites as well may be \
-                  refused, though it has one of these"
-                .into()
-        }
-    };
-    problems.push(Problem::note(names.ciphers(), text));
-}
-
 /// Whose signature the key makes; `None`: of no use here.
 fn kind_of(key: &CertifiedKey) -> Option<Authentication> {
     let (_, certificate) = X509Certificate::from_der(key.cert.first()?).ok()?;
@@ -264,7 +230,7 @@ fn loaded(chain: &CertifiedKey, key: &PrivateKey) -> Result<Arc<Identity>, &'sta
 /// The configurations of a service: one an epoch, as s2n takes no new key for tickets while connections
 /// use one.
 pub(super) struct Configs {
-    policy: &'static CStr,
+    policy: Arc<Policy>,
     own: Option<Arc<Identity>>,
     ask: Ask,
     tickets: bool,
@@ -302,7 +268,7 @@ impl Configs {
 
     fn make(&self, epoch: u64) -> Result<Config, &'static str> {
         let mut config = Config::new()?;
-        config.set_policy(self.policy)?;
+        config.set_policy(Arc::clone(&self.policy))?;
         if let Some(own) = &self.own {
             config.set_identity(Arc::clone(own))?;
         }

@@ -1,7 +1,5 @@
-//! What s2n-tls serves: its suites, and those of its named policies that adit uses. s2n takes no list of
-//! suites, only the name of a policy, and as a server it goes by the policy's order: so for each hello the
-//! policy is looked for whose choice the service allows. Never in here: a policy that knows SSLv3; RC4,
-//! unless the service names it.
+//! What s2n-tls serves: its suites, which of them a service allows, and what it chooses for a client. Never in
+//! here: SSLv3; RC4, unless the service names it.
 
 mod table;
 #[cfg(test)]
@@ -11,14 +9,13 @@ use std::collections::BTreeSet;
 
 use rustls::CipherSuite;
 
+use super::bindings::Policy;
 use crate::config::TlsVersion;
 use crate::tls::cipher_list;
 use crate::tls::hello::{self, Hello};
 use crate::tls::suites;
-pub(in crate::tls) use table::{
-    Authentication, POLICIES, Policy, RC4, SUITES, Suite, TLS13_POLICY, TRIPLE_DES,
-};
-use table::{Exchange, HYBRIDS};
+pub(in crate::tls) use table::{Authentication, RC4, SUITES, Suite, TRIPLE_DES};
+use table::{Exchange, GROUPS, HYBRIDS};
 
 /// s2n's number of a version: 31 is TLS 1.0, 34 is TLS 1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,14 +129,21 @@ pub(in crate::tls) fn advice_for_rc4(list: &str) -> Option<&'static str> {
     (has_word && selected(list) == Err(BadList::Nothing)).then_some(advice)
 }
 
-/// What is served without a list: all of the first policy below TLS 1.3; 3DES only where TLS 1.0 is.
+/// What is served without a list; 3DES only where TLS 1.0 is.
 pub(in crate::tls) fn default_suites(low: Version) -> BTreeSet<u16> {
-    let suites = POLICIES[0].suites.iter().copied();
-    let below = suites.filter(|code| find(*code).is_some_and(|suite| suite.since < TLS13));
-    below
-        .filter(|code| low <= TLS10 || !TRIPLE_DES.contains(code))
+    let left_out = |suite: &&Suite| {
+        let only_named = RC4.contains(&suite.code) || ONLY_LISTED.contains(&suite.code);
+        only_named || (low > TLS10 && TRIPLE_DES.contains(&suite.code))
+    };
+    let old = SUITES.iter().filter(|suite| suite.is_old());
+    old.filter(|suite| !left_out(suite))
+        .map(|suite| suite.code)
         .collect()
 }
+
+/// What a list can name, and the default does not have: 3DES with ephemeral keys, which only clients with AES
+/// have, and ChaCha20, which only clients with TLS 1.2 have.
+const ONLY_LISTED: [u16; 4] = [0xc012, 0x0016, 0xcca8, 0xcca9];
 
 /// The suites of TLS 1.3 among these names, or all.
 pub(in crate::tls) fn tls13(names: Option<&str>) -> BTreeSet<u16> {
@@ -150,7 +154,7 @@ pub(in crate::tls) fn tls13(names: Option<&str>) -> BTreeSet<u16> {
     suites.filter(named).map(|suite| suite.code).collect()
 }
 
-/// Names of suites, in the order of the policies.
+/// Names of suites, in the order of [`SUITES`].
 pub(in crate::tls) fn names(codes: &BTreeSet<u16>) -> Vec<&'static str> {
     let named = SUITES.iter().filter(|suite| codes.contains(&suite.code));
     named.map(|suite| suite.name).collect()
@@ -160,76 +164,6 @@ pub(in crate::tls) fn names(codes: &BTreeSet<u16>) -> Vec<&'static str> {
 pub(in crate::tls) fn all_names() -> Vec<&'static str> {
     let suites = SUITES.iter().filter(|suite| suite.since < TLS13);
     suites.map(|suite| suite.name).collect()
-}
-
-impl Policy {
-    fn speaks_tls13(&self) -> bool {
-        let suites = self.suites.iter().filter_map(|code| find(*code));
-        suites.into_iter().any(|suite| suite.since == TLS13)
-    }
-
-    /// How well it stands for what is allowed: what it has besides may be chosen, which ends a handshake.
-    fn fit(&self, allowed: &Allowed) -> i32 {
-        let old = self.suites.iter().filter_map(|code| find(*code));
-        let old = old.filter(|suite| suite.is_old() && suite.since <= allowed.high);
-        let score = old.map(|suite| match allowed.suites.contains(&suite.code) {
-            true => 1,
-            false => -2,
-        });
-        let mut tls13 = self.suites.iter().filter_map(|code| find(*code));
-        let tls13 = allowed.high == TLS13
-            && tls13.any(|suite| !suite.is_old() && allowed.suites.contains(&suite.code));
-        score.sum::<i32>() + if tls13 { 3 } else { 0 }
-    }
-
-    /// What it has besides what is allowed, by name.
-    pub(in crate::tls) fn besides(&self, allowed: &Allowed) -> Vec<&'static str> {
-        let besides = self.suites.iter().copied().filter(|code| {
-            !allowed.suites.contains(code)
-                && find(*code).is_some_and(|suite| suite.since <= allowed.high)
-        });
-        names(&besides.collect())
-    }
-
-    /// The version and the suite that s2n chooses as a server (s2n_set_cipher_as_server).
-    fn choice(
-        &self,
-        allowed: &Allowed,
-        hello: &Hello,
-        key: Authentication,
-    ) -> Option<(Version, u16)> {
-        let offered = Version::of_wire(hello.highest_version()?);
-        let highest = match self.speaks_tls13() {
-            true => allowed.high,
-            false => allowed.high.min(TLS12),
-        };
-        // A client that says which versions it speaks may leave some out.
-        let spoken = |version: &Version| *version <= highest && offers(hello, *version);
-        let version = [TLS13, TLS12, TLS11, TLS10].into_iter().find(spoken);
-        let version = version.filter(|version| *version <= offered)?;
-        let has_group = hello.groups.as_ref().is_none_or(|groups| {
-            let usable = |group: &&u16| version == TLS13 || !HYBRIDS.contains(group);
-            groups
-                .iter()
-                .filter(usable)
-                .any(|group| self.groups.contains(group))
-        });
-        let usable = |suite: &&Suite| {
-            let exchange = match suite.exchange {
-                Exchange::Ecdhe | Exchange::Any => has_group,
-                Exchange::Dhe | Exchange::Rsa => true,
-            };
-            let authentication =
-                suite.authentication == Authentication::Any || suite.authentication == key;
-            let in_time = suite.since <= version && (suite.since == TLS13) == (version == TLS13);
-            exchange && authentication && in_time && hello.suites.contains(&suite.code)
-        };
-        let suites = self.suites.iter().filter_map(|code| find(*code));
-        suites
-            .into_iter()
-            .find(usable)
-            .map(|suite| (version, suite.code))
-    }
 }
 
 fn offers(hello: &Hello, version: Version) -> bool {
@@ -242,7 +176,7 @@ fn offers(hello: &Hello, version: Version) -> bool {
     hello.may_speak(wire)
 }
 
-/// Why no policy serves a hello.
+/// Why a hello is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::tls) enum Unserved {
     Version,
@@ -250,15 +184,11 @@ pub(in crate::tls) enum Unserved {
 }
 
 impl Allowed {
-    /// The policy by which s2n serves this client, with a key of this kind, as the service allows.
+    /// Whether s2n serves this client, with a key of this kind, as the service allows.
     ///
     /// # Errors
-    /// There is none.
-    pub(in crate::tls) fn serve(
-        &self,
-        hello: &Hello,
-        key: Authentication,
-    ) -> Result<&'static Policy, Unserved> {
+    /// It does not.
+    pub(in crate::tls) fn serve(&self, hello: &Hello, key: Authentication) -> Result<(), Unserved> {
         let spoken = [TLS10, TLS11, TLS12, TLS13];
         let spoken = spoken
             .into_iter()
@@ -266,25 +196,56 @@ impl Allowed {
         if !spoken.into_iter().any(|version| offers(hello, version)) {
             return Err(Unserved::Version);
         }
-        let serves = |policy: &&Policy| {
-            let choice = policy.choice(self, hello, key);
-            choice
-                .is_some_and(|(version, suite)| version >= self.low && self.suites.contains(&suite))
-        };
-        // What serves TLS 1.3 alone is asked for where TLS 1.3 is spoken alone.
-        let tls13 = (self.low == TLS13).then_some(&TLS13_POLICY);
-        let mut policies = tls13.into_iter().chain(&POLICIES);
-        policies.find(serves).ok_or(Unserved::Suite)
+        let choice = self.choice(hello, key);
+        let allowed = choice.filter(|(version, _)| *version >= self.low);
+        allowed.map(|_| ()).ok_or(Unserved::Suite)
     }
 
-    /// The suite that s2n chooses by its own order, though the client offers one that the service allows,
-    /// too; `None`: that is not why the client is not served.
-    pub(in crate::tls) fn preferred(&self, hello: &Hello, key: Authentication) -> Option<u16> {
-        let mut allowed = hello.clone();
-        allowed.suites.retain(|code| self.suites.contains(code));
-        let policy = self.serve(&allowed, key).ok()?;
-        let (_, suite) = policy.choice(self, hello, key)?;
-        (!self.suites.contains(&suite)).then_some(suite)
+    /// The version and the suite that s2n chooses as a server (s2n_set_cipher_as_server).
+    fn choice(&self, hello: &Hello, key: Authentication) -> Option<(Version, u16)> {
+        let ours = || {
+            let suites = SUITES.iter();
+            suites.filter(|suite| self.suites.contains(&suite.code))
+        };
+        let offered = Version::of_wire(hello.highest_version()?);
+        let highest = match ours().any(|suite| suite.since == TLS13) {
+            true => self.high,
+            false => self.high.min(TLS12),
+        };
+        // A client that says which versions it speaks may leave some out.
+        let spoken = |version: &Version| *version <= highest && offers(hello, *version);
+        let version = [TLS13, TLS12, TLS11, TLS10].into_iter().find(spoken);
+        let version = version.filter(|version| *version <= offered)?;
+        let has =
+            |group: &u16| GROUPS.contains(group) || (version == TLS13 && HYBRIDS.contains(group));
+        let groups = hello.groups.as_ref();
+        let has_group = groups.is_none_or(|groups| groups.iter().any(has));
+        let usable = |suite: &&Suite| {
+            let exchange = match suite.exchange {
+                Exchange::Ecdhe | Exchange::Any => has_group,
+                Exchange::Dhe | Exchange::Rsa => true,
+            };
+            let authentication =
+                suite.authentication == Authentication::Any || suite.authentication == key;
+            let in_time = suite.since <= version && (suite.since == TLS13) == (version == TLS13);
+            exchange && authentication && in_time && hello.suites.contains(&suite.code)
+        };
+        ours().find(usable).map(|suite| (version, suite.code))
+    }
+
+    /// The policy by which s2n goes. Its lowest version is below ours where that tells more about a peer; see
+    /// `Handshake::check`.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn policy(&self, hybrids: bool) -> Result<Policy, &'static str> {
+        let lowest = match self.low {
+            TLS13 => TLS13,
+            _ => TLS10,
+        };
+        let suites = SUITES.iter().map(|suite| suite.code);
+        let suites = suites.filter(|code| self.suites.contains(code));
+        Policy::new(lowest, &suites.collect::<Vec<_>>(), hybrids)
     }
 
     /// Whether one of the suites that may be spoken has key exchange by RSA.
@@ -301,27 +262,11 @@ impl Allowed {
         suites::named(self.listed())
     }
 
-    /// Their suites, in the order of the policies.
+    /// Their suites, in the order of [`SUITES`].
     pub(in crate::tls) fn listed(&self) -> Vec<CipherSuite> {
         let suites = SUITES
             .iter()
             .filter(|suite| self.suites.contains(&suite.code));
         suites.map(|suite| CipherSuite::from(suite.code)).collect()
-    }
-
-    /// The policy with which a client offers what is allowed: where a list was given, the one with the
-    /// least besides.
-    pub(in crate::tls) fn offer(&self, listed: bool) -> &'static Policy {
-        if !listed {
-            return &POLICIES[0];
-        }
-        let has_some = |policy: &&Policy| {
-            let mut suites = policy.suites.iter();
-            suites.any(|code| self.suites.contains(code))
-        };
-        let usable = POLICIES.iter().rev().filter(has_some);
-        usable
-            .max_by_key(|policy| policy.fit(self))
-            .unwrap_or(&POLICIES[0])
     }
 }

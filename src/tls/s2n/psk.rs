@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use rustls::AlertDescription;
 
 use super::load;
-use super::policies::{
-    self, Allowed, Authentication, BadList, Policy, TLS12, TLS13, Unserved, Version,
-};
+use super::policies::{self, Allowed, Authentication, BadList, TLS12, TLS13, Unserved, Version};
 use crate::config::{PSK_SUITES, TlsOptions};
 use crate::tls::backend::OptionNames;
 use crate::tls::failure::{Offence, Sides};
@@ -20,9 +18,6 @@ use crate::tls::{Problem, notes};
 
 /// The suites that rustls would serve in TLS 1.2: keys that are shared are no reason for weaker ones.
 const FORWARD_SECRET: [u16; 6] = [0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8];
-
-/// TLS_AES_128_GCM_SHA256, which s2n prefers.
-const AES_128: u16 = 0x1301;
 
 /// Versions and suites of an end with pre-shared keys. What has no effect goes to `problems`.
 pub(super) fn allowed(
@@ -48,11 +43,6 @@ pub(super) fn allowed(
         Some(list) => load::listed(list, OptionNames::Usual, problems),
     };
     let mut tls13 = policies::tls13(options.ciphersuites.as_deref());
-    if !client && !tls13.contains(&AES_128) {
-        let text = "s2n-tls goes by an order of its own: a client that offers TLS_AES_128_GCM_SHA256 as \
-                    well is refused";
-        problems.push(Problem::note("ciphersuites", text.into()));
-    }
     if !client && options.cert.is_none() {
         tls13.retain(|code| has_sha256(*code));
     }
@@ -93,7 +83,7 @@ pub(super) enum Refusal {
     Keys(Offence, AlertDescription),
 }
 
-/// The policy for a client, and the key that it is to prove.
+/// The key that a client is to prove; `None`: it is served by the certificate.
 ///
 /// # Errors
 /// Nothing serves it.
@@ -102,21 +92,21 @@ pub(super) fn serve<'a>(
     hello: &Hello,
     certificate: Option<Authentication>,
     keys: Option<&'a PreSharedKeys>,
-) -> Result<(&'static Policy, Option<&'a PreShared>), Refusal> {
+) -> Result<Option<&'a PreShared>, Refusal> {
     let key = keys.and_then(|keys| known(keys, hello));
     let chosen = key.map(|key| (key, with_key(allowed, hello)));
     match (chosen, certificate) {
-        (Some((key, Ok(policy))), _) => {
+        (Some((key, Ok(()))), _) => {
             let name = key.name();
             notes::note(5, format!("Key configured for PSK identity \"{name}\""));
-            Ok((policy, Some(key)))
+            Ok(Some(key))
         }
         (_, Some(kind)) => {
             if keys.is_some() && !hello.identities.is_empty() {
                 notes::note(6, "PSK identity not found (session resumption?)".into());
             }
-            let policy = allowed.serve(hello, kind).map_err(Refusal::Unserved)?;
-            Ok((policy, None))
+            allowed.serve(hello, kind).map_err(Refusal::Unserved)?;
+            Ok(None)
         }
         (Some((_, Err(unserved))), None) => Err(Refusal::Unserved(unserved)),
         (None, None) => Err(without_key(allowed, hello)),
@@ -134,8 +124,8 @@ fn known<'a>(keys: &'a PreSharedKeys, hello: &Hello) -> Option<&'a PreShared> {
         .find_map(|identity| keys.find(identity))
 }
 
-/// The policy by which s2n serves a client with a key: it leaves out the suites with another hash.
-fn with_key(allowed: &Allowed, hello: &Hello) -> Result<&'static Policy, Unserved> {
+/// Whether s2n serves a client with a key: it leaves out the suites with another hash.
+fn with_key(allowed: &Allowed, hello: &Hello) -> Result<(), Unserved> {
     let suites = hello
         .suites
         .iter()
@@ -255,6 +245,6 @@ mod tests {
             ..TlsOptions::default()
         };
         let (_, suites, told) = of(chacha, false, TLS13);
-        assert_eq!((suites, told.len()), (vec![0x1303], 1));
+        assert_eq!((suites, told), (vec![0x1303], vec![]));
     }
 }

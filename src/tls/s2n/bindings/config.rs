@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use s2n_tls_sys as sys;
 
+use super::policy::Policy;
 use super::wires::{Judge, SecretMade, TicketCame, chain_came, secret_made, ticket_came};
 use super::{bytes, done, last_error};
 
@@ -71,6 +72,7 @@ impl Drop for Identity {
 /// What all connections of one service have in common. It changes only while nothing else has it.
 pub(in crate::tls::s2n) struct Config {
     raw: NonNull<sys::s2n_config>,
+    policy: Option<Arc<Policy>>,
     identity: Option<Arc<Identity>>,
     /// Behind a pointer of its own, which s2n keeps.
     store: Option<Box<Arc<dyn SessionStore>>>,
@@ -92,6 +94,7 @@ impl Config {
         let raw = NonNull::new(unsafe { sys::s2n_config_new_minimal() }).ok_or_else(last_error)?;
         let this = Self {
             raw,
+            policy: None,
             identity: None,
             store: None,
         };
@@ -115,13 +118,19 @@ impl Config {
         self.raw.as_ptr()
     }
 
-    /// Takes one of s2n's policies by its name.
+    /// Which suites its connections speak.
     ///
     /// # Errors
-    /// s2n's name of the error: it has no such policy.
-    pub(in crate::tls::s2n) fn set_policy(&mut self, name: &CStr) -> Result<(), &'static str> {
-        // SAFETY: both pointers are valid for the call; s2n looks the name up.
-        done(unsafe { sys::s2n_config_set_cipher_preferences(self.raw(), name.as_ptr()) })
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn set_policy(
+        &mut self,
+        policy: Arc<Policy>,
+    ) -> Result<(), &'static str> {
+        // SAFETY: the configuration is valid, and keeps the policy for as long as it lives (see Drop); one that
+        // was there before is no longer referred to.
+        unsafe { policy.apply(self.raw())? };
+        self.policy = Some(policy);
+        Ok(())
     }
 
     /// What it shows to peers.

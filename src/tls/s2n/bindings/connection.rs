@@ -95,17 +95,6 @@ impl Connection {
         Ok(this)
     }
 
-    /// Another policy than the configuration's.
-    ///
-    /// # Errors
-    /// s2n's name of the error.
-    pub(in crate::tls::s2n) fn set_policy(&mut self, name: &CStr) -> Result<(), &'static str> {
-        // SAFETY: both pointers are valid for the call.
-        done(unsafe {
-            sys::s2n_connection_set_cipher_preferences(self.raw.as_ptr(), name.as_ptr())
-        })
-    }
-
     /// The name that a client sends (SNI).
     ///
     /// # Errors

@@ -3,13 +3,15 @@
 //! certificates; a lock of memory (RLIMIT_MEMLOCK may be 0).
 //!
 //! * here: s2n-tls' start, and its errors;
-//! * `config`, `connection`: s2n-tls' two objects; `wires`: what it calls back;
+//! * `config`, `connection`: s2n-tls' two objects; `wires`: what it calls back; `policy`: which suites it
+//!   speaks;
 //! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not.
 #![expect(unsafe_code, reason = "calls of C libraries")]
 
 mod aead;
 mod config;
 mod connection;
+mod policy;
 mod wires;
 
 use std::ffi::{CStr, c_int, c_void};
@@ -21,6 +23,7 @@ use s2n_tls_sys as sys;
 pub(in crate::tls::s2n) use aead::{CbcSuite, Digest, Opener, Sealer, prf};
 pub(in crate::tls::s2n) use config::{Ask, Config, Identity, SessionStore};
 pub(in crate::tls::s2n) use connection::{Connection, LONGEST_SILENCE};
+pub(in crate::tls::s2n) use policy::Policy;
 
 /// Why a call did not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,19 +1,22 @@
-//! The table is what s2n-tls has: each policy is asked, suite by suite.
+//! The table is what s2n-tls has, which is asked suite by suite.
 
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
+use crate::tls::hello::Reading;
 use crate::tls::s2n::bindings::{Config, Connection, Identity};
 
-fn config(key: &KeyPair) -> Arc<Config> {
+fn config(key: &KeyPair, allowed: &Allowed) -> Arc<Config> {
     crate::tls::s2n::start().unwrap();
     let params = CertificateParams::new(vec!["mail.example.com".into()]).unwrap();
     let chain = params.self_signed(key).unwrap().pem();
     let key = key.serialize_pem();
     let identity = Identity::new(&mut chain.into_bytes(), &mut key.into_bytes()).unwrap();
     let mut config = Config::new().unwrap();
+    let policy = allowed.policy(true).unwrap();
+    config.set_policy(Arc::new(policy)).unwrap();
     config.set_identity(Arc::new(identity)).unwrap();
     config
         .set_dh_parameters(crate::tls::s2n::load::FFDHE2048)
@@ -36,10 +39,9 @@ fn hello(version: Version, suites: &[u16]) -> Vec<u8> {
     record
 }
 
-/// What s2n chooses by this policy.
-fn chosen(config: &Arc<Config>, policy: &Policy, version: Version, suites: &[u16]) -> Option<u16> {
+/// What s2n chooses.
+fn chosen(config: &Arc<Config>, version: Version, suites: &[u16]) -> Option<u16> {
     let mut connection = Connection::new(config, false, TLS13).unwrap();
-    connection.set_policy(policy.name).unwrap();
     let mut output = Vec::new();
     let _ = connection.negotiate(&hello(version, suites), &mut output);
     // A ServerHello, and not an error that came after the choice.
@@ -48,51 +50,93 @@ fn chosen(config: &Arc<Config>, policy: &Policy, version: Version, suites: &[u16
         .flatten()
 }
 
-#[test]
-fn the_table_has_each_policys_suites_in_its_order_and_no_other() {
-    let keys = [
+/// Each kind of key.
+fn keys() -> [(Authentication, KeyPair); 2] {
+    let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    [
         (Authentication::Ecdsa, KeyPair::generate().unwrap()),
-        (
-            Authentication::Rsa,
-            KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap(),
-        ),
-    ];
-    for (kind, key) in keys {
-        let config = config(&key);
-        for policy in &POLICIES {
-            for version in [TLS10, TLS12] {
-                let expected = policy.suites.iter().filter_map(|code| find(*code));
-                let expected = expected.filter(|suite| {
-                    suite.is_old() && suite.since <= version && suite.authentication == kind
-                });
-                let expected: Vec<u16> = expected.map(|suite| suite.code).collect();
-                let mut offered: Vec<u16> = SUITES.iter().map(|suite| suite.code).collect();
-                // With a suite for a later version s2n would fail, and not choose the next one.
-                offered.retain(|code| find(*code).is_some_and(|suite| suite.since <= version));
-                let mut found = Vec::new();
-                while let Some(suite) = chosen(&config, policy, version, &offered) {
-                    found.push(suite);
-                    offered.retain(|code| *code != suite);
-                }
-                assert_eq!(found, expected, "{:?} {version:?} {kind:?}", policy.name);
+        (Authentication::Rsa, rsa.unwrap()),
+    ]
+}
+
+/// Every suite, from TLS 1.0 on.
+fn everything() -> Allowed {
+    let suites = SUITES.iter().map(|suite| suite.code).collect();
+    let (low, high) = (TLS10, TLS13);
+    Allowed { low, high, suites }
+}
+
+#[test]
+fn s2n_has_every_suite_of_the_table_and_chooses_by_its_order() {
+    for (kind, key) in keys() {
+        let config = config(&key, &everything());
+        for version in [TLS10, TLS12] {
+            let expected = SUITES.iter().filter(|suite| {
+                suite.is_old() && suite.since <= version && suite.authentication == kind
+            });
+            let expected: Vec<u16> = expected.map(|suite| suite.code).collect();
+            let mut offered: Vec<u16> = SUITES.iter().map(|suite| suite.code).collect();
+            // With nothing else s2n would settle for a suite for a later version, and fail.
+            offered.retain(|code| find(*code).is_some_and(|suite| suite.since <= version));
+            let mut found = Vec::new();
+            while let Some(suite) = chosen(&config, version, &offered) {
+                found.push(suite);
+                offered.retain(|code| *code != suite);
             }
+            assert_eq!(found, expected, "{version:?} {kind:?}");
         }
     }
 }
 
 #[test]
-fn no_policy_speaks_sslv3() {
-    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
-    let config = config(&key.unwrap());
+fn s2n_keeps_to_any_list_whatever_key_exchanges_it_mixes() {
+    let [_, (kind, rsa)] = keys();
     let all: Vec<u16> = SUITES.iter().map(|suite| suite.code).collect();
-    for policy in POLICIES.iter().chain([&TLS13_POLICY]) {
-        assert_eq!(
-            chosen(&config, policy, Version(30), &all),
-            None,
-            "{:?}",
-            policy.name
-        );
+    for list in [
+        &[0x0005][..],
+        &[0x0005, 0x0039],
+        &[0x0004, 0xc013, 0x0033],
+        &[0xc012, 0x0016],
+        &[0x0035, 0x0016],
+        &[0xc014],
+    ] {
+        let allowed = Allowed {
+            suites: list.iter().copied().collect(),
+            ..everything()
+        };
+        let config = config(&rsa, &allowed);
+        let offered = all
+            .iter()
+            .filter(|code| find(**code).unwrap().since <= TLS10);
+        let offered: Vec<u16> = offered.copied().collect();
+        let expected = SUITES.iter().find(|suite| list.contains(&suite.code));
+        let expected = expected.map(|suite| suite.code);
+        assert_eq!(chosen(&config, TLS10, &offered), expected, "{list:x?}");
+        let others: Vec<u16> = offered
+            .into_iter()
+            .filter(|code| !list.contains(code))
+            .collect();
+        assert_eq!(chosen(&config, TLS10, &others), None, "{list:x?}");
+        // What is foretold is what happens.
+        for offered in [&all, &others] {
+            let record = hello(TLS10, offered);
+            let Reading::Hello(read) = hello::read(&record) else {
+                panic!("a hello");
+            };
+            let foretold = allowed.choice(&read, kind).map(|(_, suite)| suite);
+            assert_eq!(chosen(&config, TLS10, offered), foretold, "{list:x?}");
+            assert_eq!(allowed.serve(&read, kind).is_ok(), foretold.is_some());
+        }
     }
+}
+
+#[test]
+fn sslv3_is_never_spoken() {
+    let [_, (_, rsa)] = keys();
+    let config = config(&rsa, &everything());
+    let all: Vec<u16> = SUITES.iter().map(|suite| suite.code).collect();
+    assert_eq!(chosen(&config, Version(30), &all), None);
+    assert!(chosen(&config, TLS10, &all).is_some());
 }
 
 #[test]
