@@ -5,19 +5,19 @@
 //! 1.3, where s2n keeps half-closed connections itself; RC4 and CBC with AES-256 and SHA-256, for which
 //! the other half closes as well.
 
+mod records;
+
 use std::time::Duration;
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use super::bindings::{self, CbcSuite, Digest};
 use super::policies::{TLS10, TLS12, Version};
-use crate::tls::failure::Offence;
 use crate::tls::record::HEADER;
+use records::{Key, State, gcm};
+pub(super) use records::{Reader, Writer};
 
-const EXPLICIT_NONCE: usize = 8;
-const TAG: usize = 16;
 /// The longest block of a cipher, in bytes.
 const BLOCK: usize = 16;
 /// The shortest time of silence after an error (S2N_DEFAULT_BLINDING_MIN).
@@ -205,143 +205,6 @@ impl Halves {
     }
 }
 
-fn gcm<T>(key: &[u8], length: usize) -> Option<Key<T>> {
-    let algorithm = match length {
-        16 => &AES_128_GCM,
-        _ => &AES_256_GCM,
-    };
-    let (key, salt) = key.split_at_checked(length)?;
-    let key = UnboundKey::new(algorithm, key).ok()?;
-    Some(Key::Gcm(LessSafeKey::new(key), *salt.first_chunk()?))
-}
-
-enum Key<T> {
-    Cbc(T),
-    /// With the part of the nonce that stays.
-    Gcm(LessSafeKey, [u8; 4]),
-}
-
-struct State {
-    sequence: u64,
-    /// The version's second byte.
-    minor: u8,
-    /// How long the vector is that each record carries, in bytes.
-    explicit: usize,
-}
-
-impl State {
-    /// What a record's MAC is over, besides its plaintext and its length.
-    fn associated(&self, kind: u8) -> [u8; 11] {
-        let mut associated = [0; 11];
-        associated[..8].copy_from_slice(&self.sequence.to_be_bytes());
-        associated[8..].copy_from_slice(&[kind, 3, self.minor]);
-        associated
-    }
-
-    /// The same with the length, and the nonce (RFC 5288, section 3).
-    fn gcm(&self, kind: u8, length: usize, salt: [u8; 4]) -> ([u8; 13], Nonce) {
-        let mut whole = [0; 13];
-        whole[..11].copy_from_slice(&self.associated(kind));
-        whole[11..].copy_from_slice(&(length as u16).to_be_bytes());
-        let mut nonce = [0; 12];
-        nonce[..4].copy_from_slice(&salt);
-        nonce[4..].copy_from_slice(&self.sequence.to_be_bytes());
-        (whole, Nonce::assume_unique_for_key(nonce))
-    }
-}
-
-/// Seals what is still to be sent.
-pub(super) struct Writer {
-    key: Key<bindings::Sealer>,
-    state: State,
-    /// A client of TLS 1.0 sends the first byte of each piece by itself (BEAST).
-    splits: bool,
-}
-
-impl Writer {
-    /// Seals a piece of payload into `output`: how much of that is filled. `None`: it cannot be sealed.
-    pub(super) fn payload(&mut self, plain: &[u8], output: &mut [u8]) -> Option<usize> {
-        match plain.split_at_checked(1) {
-            Some((first, rest)) if self.splits && !rest.is_empty() => {
-                let filled = self.seal(23, first, output)?;
-                Some(filled + self.seal(23, rest, output.get_mut(filled..)?)?)
-            }
-            _ => self.seal(23, plain, output),
-        }
-    }
-
-    /// Seals one record.
-    pub(super) fn seal(&mut self, kind: u8, plain: &[u8], output: &mut [u8]) -> Option<usize> {
-        let associated = self.state.associated(kind);
-        let (head, body) = output.split_first_chunk_mut::<HEADER>()?;
-        let length = match &mut self.key {
-            Key::Cbc(sealer) => {
-                let (iv, sealed) = body.split_at_mut_checked(self.state.explicit)?;
-                rand::fill(iv).ok()?;
-                iv.len() + sealer.seal(iv, &associated, plain, sealed)?
-            }
-            Key::Gcm(key, salt) => {
-                let (aad, nonce) = self.state.gcm(kind, plain.len(), *salt);
-                let (explicit, sealed) = body.split_at_mut_checked(EXPLICIT_NONCE)?;
-                explicit.copy_from_slice(&self.state.sequence.to_be_bytes());
-                let (text, rest) = sealed.split_at_mut_checked(plain.len())?;
-                text.copy_from_slice(plain);
-                let tag = key
-                    .seal_in_place_separate_tag(nonce, Aad::from(aad), text)
-                    .ok()?;
-                rest.get_mut(..TAG)?.copy_from_slice(tag.as_ref());
-                EXPLICIT_NONCE + plain.len() + TAG
-            }
-        };
-        let [high, low] = (length as u16).to_be_bytes();
-        head.copy_from_slice(&[kind, 3, self.state.minor, high, low]);
-        self.state.sequence += 1;
-        Some(HEADER + length)
-    }
-}
-
-/// Opens what is still to be received.
-pub(super) struct Reader {
-    key: Key<bindings::Opener>,
-    state: State,
-}
-
-impl Reader {
-    /// Opens the whole record in `record` in place: where its plaintext begins, and how long that is.
-    ///
-    /// # Errors
-    /// It is not authentic.
-    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<(usize, usize), Offence> {
-        self.opened(record).ok_or(Offence::BadRecordMac)
-    }
-
-    fn opened(&mut self, record: &mut [u8]) -> Option<(usize, usize)> {
-        let (head, body) = record.split_first_chunk_mut::<HEADER>()?;
-        let kind = head[0];
-        let associated = self.state.associated(kind);
-        let found = match &mut self.key {
-            Key::Cbc(opener) => {
-                let explicit = self.state.explicit;
-                let (iv, sealed) = body.split_at_mut_checked(explicit)?;
-                (HEADER + explicit, opener.open(iv, &associated, sealed)?)
-            }
-            Key::Gcm(key, salt) => {
-                let length = body.len().checked_sub(EXPLICIT_NONCE + TAG)?;
-                let (aad, _) = self.state.gcm(kind, length, *salt);
-                let (explicit, sealed) = body.split_at_mut_checked(EXPLICIT_NONCE)?;
-                let mut nonce = [0; 12];
-                nonce[..4].copy_from_slice(salt);
-                nonce[4..].copy_from_slice(explicit);
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                key.open_in_place(nonce, Aad::from(aad), sealed).ok()?;
-                (HEADER + EXPLICIT_NONCE, length)
-            }
-        };
-        self.state.sequence += 1;
-        Some(found)
-    }
-}
-
 /// For how long a connection stays silent and open after a record that is not authentic, as s2n would have
 /// it: random, so that it hides the time that opening took (Lucky Thirteen).
 pub(super) fn silence() -> Duration {
@@ -357,6 +220,7 @@ pub(super) fn silence() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::failure::Offence;
     use crate::tls::s2n::policies::TLS11;
 
     fn halves(version: Version, suite: u16, client: bool) -> Option<Halves> {
