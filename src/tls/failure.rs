@@ -200,6 +200,8 @@ pub(super) enum Offence {
     KeysExhausted,
     /// The peer has closed its half, and this cipher cannot go on with the other.
     ClosedBoth,
+    /// The peer wants another handshake, and a warning cannot be sent.
+    Renegotiation,
     /// As much as one key of 3DES may encrypt.
     TripleDesExhausted,
     NoServerName,
@@ -396,6 +398,12 @@ impl Offence {
                 "protocol is shutdown",
                 Fault::Unsure,
                 "the peer closed its side, which with this old cipher closes ours too: the rest of the data is lost; see ciphers",
+                Protocol,
+            ),
+            Offence::Renegotiation => (
+                "no renegotiation",
+                Fault::Unsure,
+                "the peer wants another handshake, which cannot be refused with this cipher but by the end of the connection: see ciphers, and turn renegotiation off there",
                 Protocol,
             ),
             Offence::TripleDesExhausted => (

@@ -1,25 +1,37 @@
 //! The open half of a connection of TLS 1.2 or older whose other half is closed. These versions want both
 //! halves to close at once (RFC 5246, section 7.2.1), and s2n-tls then sends and reads nothing more; but
 //! OpenSSL and stunnel go on, and programs rely on it. So adit seals, or opens, the rest itself, by the
-//! connection's own secret, from the record where s2n stopped. Never in here: a record before that; TLS
-//! 1.3, where s2n keeps half-closed connections itself; RC4 and CBC with AES-256 and SHA-256, for which
-//! the other half closes as well.
+//! connection's own secret, from the record where s2n stopped. Two ciphers have it their own way:
+//!
+//! * RC4 goes on from the byte where it stopped, however far that is, so adit does it from the beginning;
+//! * AES-256 in CBC with SHA-256 has no records in AWS-LC. There s2n goes on, and is told nothing of the two
+//!   close_notify, which adit seals and opens.
+//!
+//! Never in here: a record before that; TLS 1.3, where s2n keeps half-closed connections itself.
 
 mod records;
 
 use std::time::Duration;
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{constant_time, hmac, rand};
 use zeroize::Zeroizing;
 
-use super::bindings::{self, CbcSuite, Digest};
+use super::bindings::{self, CbcSuite, Digest, MacHash};
 use super::policies::{TLS10, TLS12, Version};
 use crate::tls::record::HEADER;
-use records::{Key, State, gcm};
+use records::{Key, State, chacha20, gcm};
 pub(super) use records::{Reader, Writer};
 
 /// The longest block of a cipher, in bytes.
 const BLOCK: usize = 16;
+/// The lengths of a key for HMAC with SHA-256, and of one for AES-256, in bytes.
+const SHA256: usize = 32;
+const AES_256: usize = 32;
+/// A Finished message, the first thing that is encrypted, in bytes.
+const FINISHED: usize = 4 + 12;
+/// An alert's content type, and its usual level.
+const ALERT: u8 = 21;
+const WARNING: u8 = 1;
 /// The shortest time of silence after an error (S2N_DEFAULT_BLINDING_MIN).
 const SHORTEST_SILENCE: Duration = Duration::from_secs(10);
 /// The secret of a connection up to TLS 1.2, in bytes.
@@ -77,6 +89,10 @@ enum Cipher {
     Cbc(CbcSuite),
     /// AES with a key of this many bytes.
     Gcm(usize),
+    ChaCha20,
+    Rc4(MacHash),
+    /// AES-256 in CBC, SHA-256: alerts alone.
+    Alerts,
 }
 
 impl Halves {
@@ -93,6 +109,10 @@ impl Halves {
             0xc024 | 0xc028 => Cipher::Cbc(CbcSuite::Aes256Sha384),
             0x009c | 0x009e | 0xc02b | 0xc02f => Cipher::Gcm(16),
             0x009d | 0x009f | 0xc02c | 0xc030 => Cipher::Gcm(32),
+            0xcca8 | 0xcca9 => Cipher::ChaCha20,
+            0x0004 => Cipher::Rc4(MacHash::Md5),
+            0x0005 => Cipher::Rc4(MacHash::Sha1),
+            0x003d | 0x006b => Cipher::Alerts,
             _ => return None,
         };
         let digest = match cipher {
@@ -130,6 +150,9 @@ impl Halves {
         let sealer = match self.cipher {
             Cipher::Cbc(suite) => bindings::Sealer::new(suite, implicit, &key).map(Key::Cbc)?,
             Cipher::Gcm(length) => gcm(&key, length)?,
+            Cipher::ChaCha20 => chacha20(&key)?,
+            Cipher::Rc4(hash) => Key::Rc4(rc4(hash, &key, records)?),
+            Cipher::Alerts => return None,
         };
         Some(Writer {
             key: sealer,
@@ -145,11 +168,96 @@ impl Halves {
         let opener = match self.cipher {
             Cipher::Cbc(suite) => bindings::Opener::new(suite, implicit, &key).map(Key::Cbc)?,
             Cipher::Gcm(length) => gcm(&key, length)?,
+            Cipher::ChaCha20 => chacha20(&key)?,
+            Cipher::Rc4(hash) => Key::Rc4(rc4(hash, &key, records)?),
+            Cipher::Alerts => return None,
         };
         Some(Reader {
             key: opener,
             state: self.state(records, implicit),
         })
+    }
+
+    /// Whether everything is to be sealed and opened by these from the first record after the handshake.
+    pub(super) fn from_the_beginning(&self) -> bool {
+        matches!(self.cipher, Cipher::Rc4(_))
+    }
+
+    /// Whether s2n goes on with what is left, since it knows of no close_notify.
+    pub(super) fn hides_alerts(&self) -> bool {
+        matches!(self.cipher, Cipher::Alerts)
+    }
+
+    /// Our close_notify, where s2n is not told of it; `None`: it is to send its own.
+    pub(super) fn close_notify(&self, master: &[u8; MASTER]) -> Option<Vec<u8>> {
+        let Way { records, tail } = self.sent?;
+        let (mac, key) = self.alert_keys(master, self.client, &tail)?;
+        let mut vector = [0; BLOCK];
+        rand::fill(&mut vector).ok()?;
+        let mut blocks = self.alert(&mac, records, WARNING, 3 * BLOCK)?;
+        bindings::aes_256_cbc(true, &key, vector, &mut blocks)?;
+        let length = (vector.len() + blocks.len()) as u16;
+        let [high, low] = length.to_be_bytes();
+        let head = [ALERT, 3, self.version.wire().0 as u8, high, low];
+        Some([&head[..], &vector, &blocks].concat())
+    }
+
+    /// Whether this record, which is the next one, is the peer's close_notify, of which s2n is not told then.
+    pub(super) fn is_close_notify(&self, master: &[u8; MASTER], record: &[u8]) -> bool {
+        self.opened_as_close_notify(master, record).is_some()
+    }
+
+    /// An alert's length tells all that is in its record but its level, so this takes the same time for
+    /// whatever padding there is.
+    fn opened_as_close_notify(&self, master: &[u8; MASTER], record: &[u8]) -> Option<()> {
+        let Way { records, tail } = self.received?;
+        let (head, body) = record.split_first_chunk::<HEADER>()?;
+        let (vector, sealed) = body.split_first_chunk()?;
+        if head[0] != ALERT || sealed.is_empty() {
+            return None;
+        }
+        let (mac, key) = self.alert_keys(master, !self.client, &tail)?;
+        let mut blocks = sealed.to_vec();
+        bindings::aes_256_cbc(false, &key, *vector, &mut blocks)?;
+        let expected = self.alert(&mac, records, *blocks.first()?, blocks.len())?;
+        constant_time::verify_slices_are_equal(&blocks, &expected).ok()
+    }
+
+    /// The two keys of one side, for the MAC and the cipher.
+    fn alert_keys(
+        &self,
+        master: &[u8; MASTER],
+        of_client: bool,
+        tail: &[u8; BLOCK],
+    ) -> Option<(Zeroizing<[u8; SHA256]>, Zeroizing<[u8; AES_256]>)> {
+        if !matches!(self.cipher, Cipher::Alerts) {
+            return None;
+        }
+        let (keys, _) = self.key(master, of_client, tail)?;
+        let (mac, rest) = keys.split_first_chunk()?;
+        Some((Zeroizing::new(*mac), Zeroizing::new(*rest.first_chunk()?)))
+    }
+
+    /// A close_notify with its MAC and its padding, `length` bytes together; `None`: that is not possible.
+    fn alert(
+        &self,
+        mac: &[u8; SHA256],
+        sequence: u64,
+        level: u8,
+        length: usize,
+    ) -> Option<Vec<u8>> {
+        let state = self.state(sequence, false);
+        let alert = [level, 0];
+        let signed = [
+            &state.associated(ALERT)[..],
+            &[0, alert.len() as u8],
+            &alert,
+        ]
+        .concat();
+        let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, mac), &signed);
+        let padding = length.checked_sub(alert.len() + SHA256)?;
+        let last = u8::try_from(padding.checked_sub(1)?).ok()?;
+        Some([&alert[..], code.as_ref(), &vec![last; padding]].concat())
     }
 
     fn state(&self, sequence: u64, implicit: bool) -> State {
@@ -175,6 +283,9 @@ impl Halves {
         let (mac, key, block) = match self.cipher {
             Cipher::Cbc(suite) => suite.lengths(),
             Cipher::Gcm(key) => (0, key, 4),
+            Cipher::ChaCha20 => (0, 32, 12),
+            Cipher::Rc4(hash) => (hash.length(), 16, 0),
+            Cipher::Alerts => (SHA256, AES_256, BLOCK),
         };
         let implicit = matches!(self.cipher, Cipher::Cbc(_)) && self.version <= TLS10;
         let [client, server] = &self.randoms;
@@ -203,6 +314,13 @@ impl Halves {
         }
         Some((chosen, implicit))
     }
+}
+
+/// RC4 behind Finished; nothing else can have been before.
+fn rc4(hash: MacHash, key: &[u8], records: u64) -> Option<bindings::Rc4> {
+    let mut stream = bindings::Rc4::new(hash, key)?;
+    stream.skip(FINISHED + hash.length());
+    (records == 1).then_some(stream)
 }
 
 /// For how long a connection stays silent and open after a record that is not authentic, as s2n would have
@@ -248,8 +366,8 @@ mod tests {
         )
     }
 
-    const OLD: [u16; 3] = [0x000a, 0x002f, 0xc014];
-    const NEW: [u16; 5] = [0x003c, 0xc028, 0x009c, 0xc030, 0x0016];
+    const OLD: [u16; 5] = [0x000a, 0x002f, 0xc014, 0x0005, 0x0004];
+    const NEW: [u16; 7] = [0x003c, 0xc028, 0x009c, 0xc030, 0x0016, 0xcca8, 0x0005];
 
     #[test]
     fn what_one_side_seals_the_other_opens_and_nothing_that_was_changed() {
@@ -328,9 +446,49 @@ mod tests {
     }
 
     #[test]
+    fn a_close_notify_is_told_from_everything_else() {
+        let (client, server) = (halves(TLS12, 0x003d, true), halves(TLS12, 0x003d, false));
+        let (client, mut server) = (client.unwrap(), server.unwrap());
+        let mut record = client.close_notify(&[9; MASTER]).unwrap();
+        assert!(server.is_close_notify(&[9; MASTER], &record));
+        assert!(!server.is_close_notify(&[8; MASTER], &record));
+        for place in 0..record.len() {
+            // The version and the length in the header are not what is looked at.
+            if (1..HEADER).contains(&place) {
+                continue;
+            }
+            record[place] ^= 1;
+            assert!(!server.is_close_notify(&[9; MASTER], &record), "{place}");
+            record[place] ^= 1;
+        }
+        for length in 0..record.len() {
+            assert!(!server.is_close_notify(&[9; MASTER], &record[..length]));
+        }
+        // With more padding, as some libraries have it.
+        let mut blocks = client.alert(&[0; 32], 1, 1, 17 * BLOCK).unwrap();
+        assert_eq!(blocks.pop(), Some(237));
+        assert!(client.alert(&[0; 32], 1, 1, 2 * BLOCK).is_none());
+        assert!(client.alert(&[0; 32], 1, 1, 20 * BLOCK).is_none());
+        // Out of turn.
+        server.received(&record);
+        assert!(!server.is_close_notify(&[9; MASTER], &record));
+        // Other ciphers seal by themselves, and this one does not.
+        let other = halves(TLS12, 0x003c, true).unwrap();
+        assert!(other.close_notify(&[9; MASTER]).is_none());
+        assert!(client.writer(&[9; MASTER]).is_none() && client.reader(&[9; MASTER]).is_none());
+    }
+
+    #[test]
+    fn rc4_begins_behind_finished_or_not_at_all() {
+        let mut client = halves(TLS10, 0x0005, true).unwrap();
+        assert!(client.from_the_beginning() && client.writer(&[9; MASTER]).is_some());
+        client.sent(&[&[23, 3, 1, 0, 32][..], &[0; 32]].concat());
+        assert!(client.writer(&[9; MASTER]).is_none());
+        assert!(!halves(TLS10, 0x002f, true).unwrap().from_the_beginning());
+    }
+
+    #[test]
     fn without_a_trace_or_with_another_cipher_there_is_no_half() {
-        assert!(halves(TLS10, 0x0005, false).is_none());
-        assert!(halves(TLS12, 0x003d, false).is_none());
         assert!(halves(super::super::policies::TLS13, 0x1301, false).is_none());
         assert!(Halves::new(&Traces::default(), TLS10, 0x002f, false).is_none());
         // SHA-2 in TLS 1.0 is nothing.

@@ -36,6 +36,7 @@ impl Offence {
             | "S2N_ERR_FRAGMENT_LENGTH_TOO_LARGE"
             | "S2N_ERR_MAX_INNER_PLAINTEXT_SIZE" => Offence::RecordOverflow,
             "S2N_ERR_RECORD_LIMIT" => Offence::KeysExhausted,
+            "S2N_ERR_NO_RENEGOTIATION" => Offence::Renegotiation,
             "S2N_ERR_CERT_TYPE_UNSUPPORTED"
             | "S2N_ERR_DECODE_CERTIFICATE"
             | "S2N_ERR_CERT_INVALID"

@@ -41,6 +41,8 @@ pub(crate) struct Stream {
     halves: Option<Halves>,
     writer: Option<Writer>,
     reader: Option<Reader>,
+    /// The peer wants to renegotiate, which is to be refused.
+    refuses: bool,
     /// Where a client's tickets are put.
     keeps: Option<(Arc<Context>, Peer)>,
     negotiated: Negotiated,
@@ -48,8 +50,14 @@ pub(crate) struct Stream {
 
 /// Content types of records, and an alert.
 const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
+/// Warnings.
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+const NO_RENEGOTIATION: [u8; 2] = [1, 100];
+/// Handshake messages by which a server, and a client, ask for another handshake.
+const HELLO_REQUEST: u8 = 0;
+const CLIENT_HELLO: u8 = 1;
 
 const SENT: usize = 0;
 const RECEIVED: usize = 1;
@@ -70,7 +78,7 @@ impl Stream {
         halves: Option<Halves>,
         keeps: Option<(Arc<Context>, Peer)>,
     ) -> Self {
-        Self {
+        let mut this = Self {
             client: keeps.is_some(),
             keeps,
             tls13: connection.version() == TLS13,
@@ -78,13 +86,30 @@ impl Stream {
             halves,
             writer: None,
             reader: None,
+            refuses: false,
             idle_records: 0,
             early: EARLY,
             closed: false,
             finished: false,
             left: TRIPLE_DES.contains(&suite).then_some([TRIPLE_DES_LIMIT; 2]),
             negotiated,
+        };
+        let from_the_beginning = this.halves.as_ref().is_some_and(Halves::from_the_beginning);
+        if from_the_beginning {
+            this.leave_s2n();
         }
+        this
+    }
+
+    /// Seals and opens without s2n from here on. `false`: that is not possible, and s2n goes on.
+    fn leave_s2n(&mut self) -> bool {
+        let writer = self.take_over(Halves::writer);
+        let reader = self.take_over(Halves::reader);
+        if writer.is_none() || reader.is_none() {
+            return false;
+        }
+        (self.writer, self.reader) = (writer, reader);
+        true
     }
 
     pub(crate) fn negotiated(&self) -> Negotiated {
@@ -139,6 +164,9 @@ impl Stream {
         let start = output.len();
         self.connection.flush(output);
         self.sent(&output[start..]);
+        if std::mem::take(&mut self.refuses) && !self.finished {
+            self.seal_alert(NO_RENEGOTIATION, output);
+        }
         Ok(Decrypted {
             consumed,
             closed: self.closed,
@@ -167,12 +195,21 @@ impl Stream {
             return Ok(None);
         };
         self.count(RECEIVED, length)?;
+        // s2n refuses another handshake by a fatal alert, where a warning is right (RFC 5246, section 7.2.2).
+        if kind == HANDSHAKE && self.reader.is_none() && !self.tls13 && !self.finished {
+            self.leave_s2n();
+        }
+        let hidden = kind == ALERT && self.reader.is_none() && self.is_close_notify(record);
         let data = match &mut self.reader {
             Some(reader) => {
                 let (start, data) = reader.open(record)?;
-                self.behind_our_end(kind, &record[start..start + data])?;
+                self.without_s2n(kind, &record[start..start + data])?;
                 let data = if kind == APPLICATION_DATA { data } else { 0 };
                 start..start + data
+            }
+            None if hidden => {
+                self.closed = true;
+                HEADER..HEADER
             }
             None => {
                 if let Some(halves) = &mut self.halves {
@@ -214,14 +251,28 @@ impl Stream {
         make(halves, &*self.connection.master_secret()?)
     }
 
-    /// What came behind our close_notify, and is no data.
-    fn behind_our_end(&mut self, kind: u8, content: &[u8]) -> Result<(), Offence> {
+    /// Whether it is a close_notify of which s2n is not to know.
+    fn is_close_notify(&self, record: &[u8]) -> bool {
+        let Some(halves) = self.halves.as_ref().filter(|halves| halves.hides_alerts()) else {
+            return false;
+        };
+        let master = self.connection.master_secret();
+        master.is_some_and(|master| halves.is_close_notify(&master, record))
+    }
+
+    /// What s2n was not told of, and is no data.
+    fn without_s2n(&mut self, kind: u8, content: &[u8]) -> Result<(), Offence> {
+        let asks = match self.client {
+            true => HELLO_REQUEST,
+            false => CLIENT_HELLO,
+        };
         match (kind, content) {
             (APPLICATION_DATA, _) => {}
             (ALERT, [_, 0]) => self.closed = true,
             // A warning.
             (ALERT, [1, _]) => {}
             (ALERT, [_, alert]) => return Err(Offence::AlertReceived((*alert).into())),
+            (HANDSHAKE, [first, ..]) if *first == asks => self.refuses = true,
             _ => return Err(Offence::UnexpectedMessage),
         }
         Ok(())
@@ -270,7 +321,8 @@ impl Stream {
             let sealed = writer.payload(piece, output);
             return sealed.ok_or_else(|| Offence::Internal("a record cannot be sealed".into()));
         }
-        if self.closed && !self.tls13 {
+        let goes_on = self.tls13 || self.halves.as_ref().is_some_and(Halves::hides_alerts);
+        if self.closed && !goes_on {
             return Err(Offence::ClosedBoth);
         }
         let filled = self
@@ -295,12 +347,13 @@ impl Stream {
             return;
         }
         self.finished = true;
-        if let Some(writer) = &mut self.writer {
-            let start = output.len();
-            output.resize(start + OVERHEAD, 0);
-            let sealed = writer.seal(ALERT, &CLOSE_NOTIFY, &mut output[start..]);
-            // What cannot be sealed is not sent.
-            output.truncate(start + sealed.unwrap_or(0));
+        if self.seal_alert(CLOSE_NOTIFY, output) {
+            return;
+        }
+        if !self.closed
+            && let Some(alert) = self.hidden_close_notify()
+        {
+            output.extend(alert);
             return;
         }
         self.connection.close_notify(output);
@@ -309,6 +362,28 @@ impl Stream {
             self.reader = self.take_over(Halves::reader);
             self.closed = self.reader.is_none();
         }
+    }
+
+    /// Our close_notify, where s2n is not to know of it; `None`: it does.
+    fn hidden_close_notify(&self) -> Option<Vec<u8>> {
+        let halves = self
+            .halves
+            .as_ref()
+            .filter(|halves| halves.hides_alerts())?;
+        halves.close_notify(&*self.connection.master_secret()?)
+    }
+
+    /// `false`: it is s2n that seals.
+    fn seal_alert(&mut self, alert: [u8; 2], output: &mut Vec<u8>) -> bool {
+        let Some(writer) = &mut self.writer else {
+            return false;
+        };
+        let start = output.len();
+        output.resize(start + OVERHEAD, 0);
+        let sealed = writer.seal(ALERT, &alert, &mut output[start..]);
+        // What cannot be sealed is not sent.
+        output.truncate(start + sealed.unwrap_or(0));
+        true
     }
 
     /// See the face's `Stream::rest`.
@@ -320,14 +395,23 @@ impl Stream {
     /// behind it.
     #[cfg(test)]
     pub(crate) fn seal_empty(&mut self, output: &mut [u8]) -> usize {
+        self.sealed(APPLICATION_DATA, &[], output)
+    }
+
+    /// Seals a message as if a handshake began, and goes on behind it.
+    #[cfg(test)]
+    pub(crate) fn seal_handshake(&mut self, message: &[u8], output: &mut [u8]) -> usize {
+        self.sealed(HANDSHAKE, message, output)
+    }
+
+    #[cfg(test)]
+    fn sealed(&mut self, kind: u8, content: &[u8], output: &mut [u8]) -> usize {
         if self.writer.is_none() {
             self.writer = self.take_over(Halves::writer);
         }
-        let writer = self
-            .writer
-            .as_mut()
-            .expect("a suite that goes on by itself");
-        writer.seal(APPLICATION_DATA, &[], output).expect("room")
+        let writer = self.writer.as_mut();
+        let writer = writer.expect("a suite that goes on by itself");
+        writer.seal(kind, content, output).expect("room")
     }
 
     /// Leaves so many bytes, each way, as if the cipher were 3DES.

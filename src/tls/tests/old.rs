@@ -151,8 +151,19 @@ fn a_half_closed_connection_carries_the_other_way_with_every_suite() {
         (three, "DHE-RSA-AES128-SHA256"),
         (three, "AES128-GCM-SHA256"),
         (three, "DHE-RSA-AES128-GCM-SHA256"),
+        (three, "AES256-SHA256"),
+        (three, "DHE-RSA-AES256-SHA256"),
+        (one, "RC4-SHA"),
+        (one, "RC4-MD5"),
+        (two, "RC4-MD5"),
+        (three, "RC4-SHA"),
+        (three, "ECDHE-RSA-CHACHA20-POLY1305"),
     ] {
-        let restricted = |options| with_ciphers(list, only(version, options));
+        // rustls would serve the last one, if it were not for TLS 1.0.
+        let restricted = |options| TlsOptions {
+            version_max: Some(version),
+            ..with_ciphers(list, from(TlsVersion::V1_0, options))
+        };
         let client = load(true, &restricted(TlsOptions::default()), &resumption);
         let server = load(false, &restricted(rsa_options(&pki)), &resumption);
         // A full handshake, and a resumed one.
@@ -290,6 +301,72 @@ fn one_key_of_3des_encrypts_so_much_and_no_more() {
 /// A stream that nothing was counted for.
 fn exchange_is_possible(end: &mut End) {
     end.send(&[0; 100_000]);
+}
+
+#[test]
+fn a_wish_for_another_handshake_is_refused_and_the_session_goes_on() {
+    let pki = Pki::new();
+    let resumption = Resumption::new().unwrap();
+    let (one, two, three) = (TlsVersion::V1_0, TlsVersion::V1_1, TlsVersion::V1_2);
+    for (version, list) in [
+        (one, "AES128-SHA"),
+        (one, "DES-CBC3-SHA"),
+        (one, "RC4-SHA"),
+        (two, "AES256-SHA"),
+        (two, "RC4-MD5"),
+        (three, "AES128-SHA256"),
+        (three, "AES128-GCM-SHA256"),
+    ] {
+        let restricted = |options| with_ciphers(list, only(version, options));
+        let client = load(true, &restricted(TlsOptions::default()), &resumption);
+        let server = load(false, &restricted(rsa_options(&pki)), &resumption);
+        for client_asks in [true, false] {
+            let (mut client, mut server) = shake(&client, &server);
+            exchange(&mut client, &mut server, 20_000, 777);
+            for round in 0..3 {
+                let (asks, refuses) = match client_asks {
+                    true => (&mut client, &mut server),
+                    false => (&mut server, &mut client),
+                };
+                // A ClientHello, or a HelloRequest; what is in it is never read.
+                let message = [u8::from(client_asks), 0, 0, 0];
+                let mut record = [0; 200];
+                let filled = asks.stream().by_s2n().seal_handshake(&message, &mut record);
+                asks.outbox.extend_from_slice(&record[..filled]);
+                refuses.inbox.append(&mut asks.outbox);
+                refuses.turn();
+                // One record with an alert; what asked has gone on by itself, and reads it.
+                assert_eq!(refuses.outbox[0], 21, "{list} {round}");
+                settle(&mut client, &mut server, 777);
+                (client.plain, server.plain) = (Vec::new(), Vec::new());
+                exchange(&mut client, &mut server, 20_000, 777);
+                (client.plain, server.plain) = (Vec::new(), Vec::new());
+            }
+            let mut alert = Vec::new();
+            server.stream().close_notify(&mut alert);
+            server.outbox.extend(alert);
+            settle(&mut client, &mut server, usize::MAX);
+            assert!(client.closed && !server.closed, "{list}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_wish_for_another_handshake_ends_the_session() {
+    let pki = Pki::new();
+    for (message, client_says) in [([0, 0, 0, 0], true), ([1, 0, 0, 0], false), ([20; 4], true)] {
+        let (mut client, mut server) = by_s2n_until(TlsVersion::V1_0, &pki);
+        let (says, hears) = match client_says {
+            true => (&mut client, &mut server),
+            false => (&mut server, &mut client),
+        };
+        let mut record = [0; 200];
+        let filled = says.stream().by_s2n().seal_handshake(&message, &mut record);
+        hears.inbox.extend_from_slice(&record[..filled]);
+        hears.turn();
+        let failure = hears.failure().to_string();
+        assert!(failure.contains("unexpected message"), "{failure}");
+    }
 }
 
 /// What s2n-tls calls versions, and the highest that both ends speak.

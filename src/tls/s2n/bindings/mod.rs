@@ -5,12 +5,13 @@
 //! * here: s2n-tls' start, and its errors;
 //! * `config`, `connection`: s2n-tls' two objects; `wires`: what it calls back; `policy`: which suites it
 //!   speaks;
-//! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not.
+//! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not; `legacy`: what AWS-LC has no records for.
 #![expect(unsafe_code, reason = "calls of C libraries")]
 
 mod aead;
 mod config;
 mod connection;
+mod legacy;
 mod policy;
 mod wires;
 
@@ -23,6 +24,7 @@ use s2n_tls_sys as sys;
 pub(in crate::tls::s2n) use aead::{CbcSuite, Digest, Opener, Sealer, prf};
 pub(in crate::tls::s2n) use config::{Ask, Config, Identity, SessionStore};
 pub(in crate::tls::s2n) use connection::{Connection, LONGEST_SILENCE};
+pub(in crate::tls::s2n) use legacy::{MacHash, Rc4, aes_256_cbc};
 pub(in crate::tls::s2n) use policy::Policy;
 
 /// Why a call did not do what was asked.

@@ -1,7 +1,9 @@
 //! Records of TLS 1.2 and older, sealed and opened with keys that are known. Never in here: where they come
 //! from.
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
 use aws_lc_rs::rand;
 
 use crate::tls::failure::Offence;
@@ -15,6 +17,9 @@ pub(super) enum Key<T> {
     Cbc(T),
     /// With the part of the nonce that stays.
     Gcm(LessSafeKey, [u8; 4]),
+    /// With what the sequence number is mixed with.
+    ChaCha20(LessSafeKey, [u8; 12]),
+    Rc4(bindings::Rc4),
 }
 
 pub(super) struct State {
@@ -27,22 +32,36 @@ pub(super) struct State {
 
 impl State {
     /// What a record's MAC is over, besides its plaintext and its length.
-    fn associated(&self, kind: u8) -> [u8; 11] {
+    pub(super) fn associated(&self, kind: u8) -> [u8; 11] {
         let mut associated = [0; 11];
         associated[..8].copy_from_slice(&self.sequence.to_be_bytes());
         associated[8..].copy_from_slice(&[kind, 3, self.minor]);
         associated
     }
 
-    /// The same with the length, and the nonce (RFC 5288, section 3).
-    fn gcm(&self, kind: u8, length: usize, salt: [u8; 4]) -> ([u8; 13], Nonce) {
+    /// The same with the length.
+    fn aad(&self, kind: u8, length: usize) -> Aad<[u8; 13]> {
         let mut whole = [0; 13];
         whole[..11].copy_from_slice(&self.associated(kind));
         whole[11..].copy_from_slice(&(length as u16).to_be_bytes());
+        Aad::from(whole)
+    }
+
+    /// The nonce of RFC 5288, section 3, with its explicit part.
+    fn gcm(salt: [u8; 4], explicit: [u8; EXPLICIT_NONCE]) -> Nonce {
         let mut nonce = [0; 12];
         nonce[..4].copy_from_slice(&salt);
-        nonce[4..].copy_from_slice(&self.sequence.to_be_bytes());
-        (whole, Nonce::assume_unique_for_key(nonce))
+        nonce[4..].copy_from_slice(&explicit);
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// The nonce of RFC 7905, section 2.
+    fn chacha20(&self, mut nonce: [u8; 12]) -> Nonce {
+        let sequence = self.sequence.to_be_bytes();
+        for (byte, mixed) in nonce[4..].iter_mut().zip(sequence) {
+            *byte ^= mixed;
+        }
+        Nonce::assume_unique_for_key(nonce)
     }
 }
 
@@ -86,17 +105,19 @@ impl Writer {
                 iv.len() + sealer.seal(iv, &associated, plain, sealed)?
             }
             Key::Gcm(key, salt) => {
-                let (aad, nonce) = self.state.gcm(kind, plain.len(), *salt);
-                let (explicit, sealed) = body.split_at_mut_checked(EXPLICIT_NONCE)?;
-                explicit.copy_from_slice(&self.state.sequence.to_be_bytes());
-                let (text, rest) = sealed.split_at_mut_checked(plain.len())?;
-                text.copy_from_slice(plain);
-                let tag = key
-                    .seal_in_place_separate_tag(nonce, Aad::from(aad), text)
-                    .ok()?;
-                rest.get_mut(..TAG)?.copy_from_slice(tag.as_ref());
-                EXPLICIT_NONCE + plain.len() + TAG
+                let explicit = self.state.sequence.to_be_bytes();
+                let nonce = State::gcm(*salt, explicit);
+                let aad = self.state.aad(kind, plain.len());
+                let (place, sealed) = body.split_at_mut_checked(EXPLICIT_NONCE)?;
+                place.copy_from_slice(&explicit);
+                EXPLICIT_NONCE + seal(key, nonce, aad, plain, sealed)?
             }
+            Key::ChaCha20(key, mixed) => {
+                let nonce = self.state.chacha20(*mixed);
+                let aad = self.state.aad(kind, plain.len());
+                seal(key, nonce, aad, plain, body)?
+            }
+            Key::Rc4(key) => key.seal(&associated, plain, body)?,
         };
         let [high, low] = (length as u16).to_be_bytes();
         head.copy_from_slice(&[kind, 3, self.state.minor, high, low]);
@@ -135,19 +156,39 @@ impl Reader {
             }
             Key::Gcm(key, salt) => {
                 let length = body.len().checked_sub(EXPLICIT_NONCE + TAG)?;
-                let (aad, _) = self.state.gcm(kind, length, *salt);
-                let (explicit, sealed) = body.split_at_mut_checked(EXPLICIT_NONCE)?;
-                let mut nonce = [0; 12];
-                nonce[..4].copy_from_slice(salt);
-                nonce[4..].copy_from_slice(explicit);
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                key.open_in_place(nonce, Aad::from(aad), sealed).ok()?;
+                let (explicit, sealed) = body.split_first_chunk_mut()?;
+                let nonce = State::gcm(*salt, *explicit);
+                let aad = self.state.aad(kind, length);
+                key.open_in_place(nonce, aad, sealed).ok()?;
                 (HEADER + EXPLICIT_NONCE, length)
             }
+            Key::ChaCha20(key, mixed) => {
+                let length = body.len().checked_sub(TAG)?;
+                let nonce = self.state.chacha20(*mixed);
+                let aad = self.state.aad(kind, length);
+                key.open_in_place(nonce, aad, body).ok()?;
+                (HEADER, length)
+            }
+            Key::Rc4(key) => (HEADER, key.open(&associated, body)?),
         };
         self.state.sequence += 1;
         Some(found)
     }
+}
+
+/// Seals `plain` into `output`: how much of that is filled.
+fn seal(
+    key: &LessSafeKey,
+    nonce: Nonce,
+    aad: Aad<[u8; 13]>,
+    plain: &[u8],
+    output: &mut [u8],
+) -> Option<usize> {
+    let (text, rest) = output.split_at_mut_checked(plain.len())?;
+    text.copy_from_slice(plain);
+    let tag = key.seal_in_place_separate_tag(nonce, aad, text).ok()?;
+    rest.get_mut(..TAG)?.copy_from_slice(tag.as_ref());
+    Some(plain.len() + TAG)
 }
 
 pub(super) fn gcm<T>(key: &[u8], length: usize) -> Option<Key<T>> {
@@ -155,7 +196,21 @@ pub(super) fn gcm<T>(key: &[u8], length: usize) -> Option<Key<T>> {
         16 => &AES_128_GCM,
         _ => &AES_256_GCM,
     };
-    let (key, salt) = key.split_at_checked(length)?;
+    let (key, salt) = split(algorithm, key)?;
+    Some(Key::Gcm(key, salt))
+}
+
+pub(super) fn chacha20<T>(key: &[u8]) -> Option<Key<T>> {
+    let (key, mixed) = split(&CHACHA20_POLY1305, key)?;
+    Some(Key::ChaCha20(key, mixed))
+}
+
+/// A key, and what stays of its nonces.
+fn split<const N: usize>(
+    algorithm: &'static Algorithm,
+    key: &[u8],
+) -> Option<(LessSafeKey, [u8; N])> {
+    let (key, rest) = key.split_at_checked(algorithm.key_len())?;
     let key = UnboundKey::new(algorithm, key).ok()?;
-    Some(Key::Gcm(LessSafeKey::new(key), *salt.first_chunk()?))
+    Some((LessSafeKey::new(key), *rest.first_chunk()?))
 }
