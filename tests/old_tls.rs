@@ -432,6 +432,41 @@ fn a_list_of_ours_is_what_openssls_clients_are_served_by() {
 }
 
 #[test]
+fn a_client_that_wants_to_renegotiate_is_told_no_and_may_stay() {
+    require_peers!();
+    require!(program "openssl");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
+    let address = adit.address("test");
+    for (version, list) in [
+        ("-tls1", "AES128-SHA:@SECLEVEL=0"),
+        ("-tls1_1", "ECDHE-RSA-AES256-SHA:@SECLEVEL=0"),
+        ("-tls1_2", "AES128-SHA256"),
+        ("-tls1_2", "AES256-GCM-SHA384"),
+    ] {
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["s_client", "-connect", &address.to_string()]);
+        let mut client = Tool::start(openssl.args([version, "-cipher", list]));
+        client.wait_for("Verify return code");
+        // It gives up by itself then, as it must have had a reason.
+        client.input().write_all(b"R\n").expect("sending");
+        client.wait_for("no renegotiation");
+        client.succeeds();
+    }
+    let line = adit.wait_for_log("alert handshake failure");
+    assert!(line.contains("turn renegotiation off there"), "{line}");
+    for cipher in ["3des", "aes128", "rc4"] {
+        let more = "sslVersionMin = TLSv1\nciphers = ALL:RC4-SHA\n";
+        let adit = server_mode(more);
+        let options = ["--cipher", cipher, "--renegotiate"];
+        let mut client = old_tls::client(adit.address("test"), &options);
+        // An alert: a warning, no_renegotiation.
+        client.wait_for("renegotiation: 21 0164");
+        echoes(&mut client, "still here");
+        echoes(&mut client, "and later");
+    }
+}
+
+#[test]
 fn a_pinned_servers_small_key_is_taken_at_a_lower_security_level() {
     require!(adit);
     require!(program "openssl");

@@ -72,6 +72,7 @@ impl Failure {
         match self.offence {
             Offence::AlertReceived(alert)
             | Offence::HelloRefused(alert, _)
+            | Offence::RefusalTaken(alert)
             | Offence::CertificateRefused(Some(alert))
             | Offence::KeyRefused(alert) => Some(alert),
             _ => None,
@@ -202,6 +203,8 @@ pub(super) enum Offence {
     ClosedBoth,
     /// The peer wants another handshake, and a warning cannot be sent.
     Renegotiation,
+    /// The peer wanted another handshake, was told that there is none, and ends the connection by this alert.
+    RefusalTaken(AlertDescription),
     /// As much as one key of 3DES may encrypt.
     TripleDesExhausted,
     NoServerName,
@@ -209,6 +212,14 @@ pub(super) enum Offence {
 }
 
 impl Offence {
+    /// The same, where the peer had wished for another handshake before, which was `refused`.
+    pub(super) fn behind_a_wish(self, refused: bool) -> Self {
+        match self {
+            Offence::AlertReceived(alert) if refused => Offence::RefusalTaken(alert),
+            other => other,
+        }
+    }
+
     /// The table.
     fn row(&self) -> Row {
         use HandshakeFailure::{Certificate, Negotiation, Protocol, Vanished};
@@ -295,6 +306,12 @@ impl Offence {
             Offence::HelloRefused(alert, _) => {
                 return Row {
                     hint: "it has nothing in common with adit, perhaps no ECDHE suite: see ciphers, curves and the peer's log",
+                    ..alerts::row(*alert)
+                };
+            }
+            Offence::RefusalTaken(alert) => {
+                return Row {
+                    hint: "it wants another handshake within the connection, which adit refuses: turn renegotiation off there",
                     ..alerts::row(*alert)
                 };
             }

@@ -41,6 +41,8 @@ pub(crate) struct Stream {
     /// A handshake message that is not whole yet.
     message: Vec<u8>,
     idle_records: u8,
+    /// The peer has wished for another handshake.
+    refused: bool,
     /// How much is to be sent yet in small records, in bytes.
     early: u16,
     /// The peer's close_notify came.
@@ -92,6 +94,7 @@ impl Stream {
             client,
             message: Vec::new(),
             idle_records: 0,
+            refused: false,
             early: EARLY,
             closed: false,
             finished: false,
@@ -150,6 +153,7 @@ impl Stream {
                     }
                     self.finished = true;
                     self.closed = true;
+                    let offence = offence.behind_a_wish(self.refused);
                     return Err(Failure::new(During::Read, offence));
                 }
             }
@@ -269,6 +273,7 @@ impl Stream {
         };
         match payload.first() {
             Some(kind) if HandshakeType::from(*kind) == expected => {
+                self.refused = true;
                 self.alert(1, AlertDescription::NoRenegotiation, output);
                 Ok(())
             }

@@ -121,6 +121,8 @@ def client(options):
         print(f"handshake: {error!r}", file=sys.stderr, flush=True)
         sys.exit(1)
     connection.closeSocket = False
+    if options.renegotiate:
+        renegotiate(connection)
     reader = threading.Thread(target=carry_out, args=[connection], daemon=True)
     reader.start()
     while data := sys.stdin.buffer.raw.read(65536):
@@ -130,6 +132,21 @@ def client(options):
         for _ in connection._sendMsg(_close_notify()):
             pass
     reader.join(30)
+
+
+def renegotiate(connection):
+    """Asks for another handshake, and says what comes back."""
+    from tlslite.messages import ClientHello
+
+    hello = ClientHello().create(connection.version, bytearray(32), bytearray(0), [0x2F])
+    for _ in connection._sendMsg(hello):
+        pass
+    for record in connection._recordLayer.recvRecord():
+        if record not in (0, 1):
+            header, content = record
+            answer = bytes(content.bytes).hex()
+            print(f"renegotiation: {header.type} {answer}", file=sys.stderr, flush=True)
+            return
 
 
 def _close_notify():
@@ -206,6 +223,7 @@ def main():
     role.add_argument("--name")
     role.add_argument("--again", action="store_true")
     role.add_argument("--shut", action="store_true")
+    role.add_argument("--renegotiate", action="store_true")
     role.add_argument("--starttls", choices=["smtp", "pop3", "imap"])
     role.set_defaults(run=client)
     role = roles.add_parser("server", parents=[common])

@@ -41,8 +41,9 @@ pub(crate) struct Stream {
     halves: Option<Halves>,
     writer: Option<Writer>,
     reader: Option<Reader>,
-    /// The peer wants to renegotiate, which is to be refused.
+    /// The peer wants another handshake, which is to be refused, and has been.
     refuses: bool,
+    refused: bool,
     /// Where a client's tickets are put.
     keeps: Option<(Arc<Context>, Peer)>,
     negotiated: Negotiated,
@@ -87,6 +88,7 @@ impl Stream {
             writer: None,
             reader: None,
             refuses: false,
+            refused: false,
             idle_records: 0,
             early: EARLY,
             closed: false,
@@ -148,6 +150,7 @@ impl Stream {
                     let ours = self.reader.is_some() && offence == Offence::BadRecordMac;
                     let blinding = self.connection.blinding();
                     let blinding = blinding.or_else(|| ours.then(halves::silence));
+                    let offence = offence.behind_a_wish(self.refused);
                     return Err(Failure::new(During::Read, offence).blinded(blinding));
                 }
             }
@@ -165,6 +168,7 @@ impl Stream {
         self.connection.flush(output);
         self.sent(&output[start..]);
         if std::mem::take(&mut self.refuses) && !self.finished {
+            self.refused = true;
             self.seal_alert(NO_RENEGOTIATION, output);
         }
         Ok(Decrypted {
@@ -414,9 +418,11 @@ impl Stream {
         writer.seal(kind, content, output).expect("room")
     }
 
-    /// Leaves so many bytes, each way, as if the cipher were 3DES.
+    /// Leaves so many bytes, each way, of what one key of 3DES may encrypt; with another cipher there is no limit.
     #[cfg(test)]
     pub(crate) fn wear(&mut self, left: u64) {
-        self.left = Some([left; 2]);
+        if let Some(counts) = &mut self.left {
+            *counts = [left; 2];
+        }
     }
 }

@@ -267,40 +267,86 @@ fn what_was_changed_on_its_way_to_a_half_closed_connection_ends_it_in_silence_to
     assert!(seen.len() > 1, "it is random: {seen:?}");
 }
 
+const SAID: &str = "too much data for one key of 3DES";
+
 #[test]
 fn one_key_of_3des_encrypts_so_much_and_no_more() {
     let pki = Pki::new();
-    let server = old_server(&pki);
-    let client = only(TlsVersion::V1_0, TlsOptions::default());
-    let client = load(true, &client, &Resumption::new().unwrap());
-    let said = "too much data for one key of 3DES";
-    let (mut client_end, mut server_end) = shake(&client, &server);
-    server_end.stream().by_s2n().wear(10_000);
-    server_end.send(&[0; 10_000]);
-    let refused = server_end
-        .stream()
-        .encrypt(&[0], &mut [0; 1000])
-        .unwrap_err();
-    assert!(refused.to_string().contains(said), "{refused}");
-    assert_eq!(
-        server_end.stream().encrypt(&[0], &mut [0; 1000]).unwrap(),
-        (0, 0)
+    let resumption = Resumption::new().unwrap();
+    for list in [
+        "DES-CBC3-SHA",
+        "ECDHE-RSA-DES-CBC3-SHA",
+        "DHE-RSA-DES-CBC3-SHA",
+    ] {
+        let restricted = |options| with_ciphers(list, only(TlsVersion::V1_0, options));
+        let client = load(true, &restricted(TlsOptions::default()), &resumption);
+        let server = load(false, &restricted(rsa_options(&pki)), &resumption);
+        let (mut client_end, mut server_end) = shake(&client, &server);
+        assert_eq!(server_end.negotiated().suite, list);
+        server_end.stream().by_s2n().wear(10_000);
+        server_end.send(&[0; 10_000]);
+        let refused = server_end.stream().encrypt(&[0], &mut [0; 1000]);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(SAID), "{refused}");
+        let again = server_end.stream().encrypt(&[0], &mut [0; 1000]);
+        assert_eq!(again.unwrap(), (0, 0));
+        // What went before arrives, and the other side's count is its own.
+        settle(&mut client_end, &mut server_end, usize::MAX);
+        assert_eq!(client_end.plain.len(), 10_000);
+        let (mut client_end, mut server_end) = shake(&client, &server);
+        server_end.stream().by_s2n().wear(10_000);
+        client_end.send(&[0; 11_000]);
+        settle(&mut client_end, &mut server_end, usize::MAX);
+        let failure = server_end.failure().to_string();
+        assert!(failure.contains(SAID), "{failure}");
+    }
+    // Another cipher has no such limit.
+    let client = load(
+        true,
+        &only(TlsVersion::V1_0, TlsOptions::default()),
+        &resumption,
     );
-    let (mut client_end_2, mut server_end) = shake(&client, &server);
-    server_end.stream().by_s2n().wear(10_000);
-    client_end_2.send(&[0; 11_000]);
-    settle(&mut client_end_2, &mut server_end, usize::MAX);
-    assert!(
-        server_end.failure().to_string().contains(said),
-        "{}",
-        server_end.failure()
-    );
-    exchange_is_possible(&mut client_end);
+    let (mut client, mut server) = shake(&client, &old_server(&pki));
+    server.stream().by_s2n().wear(10_000);
+    exchange(&mut client, &mut server, 100_000, usize::MAX);
 }
 
-/// A stream that nothing was counted for.
-fn exchange_is_possible(end: &mut End) {
-    end.send(&[0; 100_000]);
+#[test]
+fn gnutls_with_3des_gets_so_much_and_no_more() {
+    let pki = Pki::new();
+    let server = old_server(&pki);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let priority = "NONE:+VERS-TLS1.0:+RSA:+3DES-CBC:+SHA1:+COMP-NULL:+SIGN-ALL:%NO_EXTENSIONS";
+    let client = std::process::Command::new("gnutls-cli")
+        .args([
+            "--insecure",
+            "--priority",
+            priority,
+            "-p",
+            &port,
+            "127.0.0.1",
+        ])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut client = openssl::Openssl(client);
+    let (mut socket, _) = listener.accept().unwrap();
+    let mut end = End::begin(&server);
+    openssl::carry(&mut socket, &mut end, openssl::OPEN);
+    assert_eq!(end.negotiated().suite, "DES-CBC3-SHA");
+    end.stream().by_s2n().wear(10_000);
+    end.send(&[b'x'; 10_000]);
+    openssl::carry(&mut socket, &mut end, |_| true);
+    let refused = end.stream().encrypt(b"x", &mut [0; 1000]).unwrap_err();
+    assert!(refused.to_string().contains(SAID), "{refused}");
+    drop(socket);
+    let mut said = String::new();
+    let stdout = client.0.stdout.as_mut().unwrap();
+    std::io::Read::read_to_string(stdout, &mut said).unwrap();
+    assert!(said.contains(&"x".repeat(10_000)), "{said}");
+    assert!(!said.contains(&"x".repeat(10_001)));
 }
 
 #[test]
