@@ -56,6 +56,7 @@ mod reload;
 mod remedies;
 mod resumption;
 mod revocation;
+mod security_level;
 mod server_names;
 mod socks;
 mod standing_still;

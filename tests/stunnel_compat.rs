@@ -17,9 +17,9 @@ use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls, wait_for};
 
 mod configurations;
-mod names;
 mod depths;
 mod levels;
+mod names;
 mod psk;
 mod redirect;
 mod revocation;

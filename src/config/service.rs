@@ -79,8 +79,8 @@ pub(crate) struct Timeouts {
     pub idle: Duration,
 }
 
-/// `securityLevel`: OpenSSL's levels (SSL_CTX_set_security_level(3)), as far as they are about certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// `securityLevel`: OpenSSL's levels (SSL_CTX_set_security_level(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum SecurityLevel {
     /// Any key.
     Zero,
@@ -89,6 +89,8 @@ pub(crate) enum SecurityLevel {
     /// 112 bits.
     #[default]
     Two,
+    /// 128 bits; forward secrecy, TLS 1.1 and later, no session tickets.
+    Three,
 }
 
 impl SecurityLevel {
@@ -98,6 +100,7 @@ impl SecurityLevel {
             SecurityLevel::Zero => 0,
             SecurityLevel::One => 1024,
             SecurityLevel::Two => 2048,
+            SecurityLevel::Three => 3072,
         }
     }
 }
@@ -114,9 +117,16 @@ fn security_level(value: &str) -> Result<SecurityLevel, Fault> {
         0 => Ok(SecurityLevel::Zero),
         1 => Ok(SecurityLevel::One),
         2 => Ok(SecurityLevel::Two),
-        _ => {
-            let fault = Fault::new(format!("adit does not serve `securityLevel = {value}` yet"));
-            Err(fault.help("0, 1 and 2 are served; 2 is the default"))
+        3 => Ok(SecurityLevel::Three),
+        level => {
+            let why = match level {
+                4 => "it wants signatures with SHA-384 all the way up, and RSA keys of 7680 bits",
+                _ => "it wants key exchanges on P-521, and RSA keys of 15360 bits",
+            };
+            let fault = Fault::new(format!(
+                "adit cannot keep to `securityLevel = {level}`: {why}"
+            ));
+            Err(fault.help("0 to 3 are served; 2 is the default"))
         }
     }
 }
@@ -560,7 +570,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("reset", "yes | no", "pass a reset on as a reset")
         .example("reset = no").defaults(&["yes"])
         .service(|draft, value| store!(draft.reset = yes_no(value)?)),
-    option("securityLevel", "0 | 1 | 2", "for peers with old TLS: 2, RSA keys of 2048 bits and more; 1, of 1024; 0, any, and SHA-1")
+    option("securityLevel", "0 | 1 | 2 | 3", "2: RSA of 2048 bits; 3: 3072, forward secrecy; with old TLS also 1: 1024; 0: any, SHA-1")
         .example("securityLevel = 1").defaults(&["2"])
         .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),
     option("sessionCacheSize", "NUM_ENTRIES", "sessions to keep by their identifier, for clients without tickets; 0: as many as fit")

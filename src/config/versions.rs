@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::checks::Faults;
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
-use super::service::{Service, TlsOptions, TlsVersion};
+use super::service::{SecurityLevel, Service, TlsOptions, TlsVersion};
 use super::tls_options::{TlsFlags, version_name};
 
 /// Each version, and the member of `options` that forbids it.
@@ -56,6 +56,24 @@ pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults)
     if high != max {
         tls.version_max = Some(high);
     }
+    if tls.security_level >= SecurityLevel::Three && low < TlsVersion::V1_1 {
+        keep_to_level(tls, high, faults);
+    }
+}
+
+/// From `securityLevel = 3` on there is no TLS 1.0.
+fn keep_to_level(tls: &mut TlsOptions, high: TlsVersion, faults: &mut Faults) {
+    let level = tls.security_level;
+    let text = format!("TLSv1 is not served with `securityLevel = {level}`");
+    if high < TlsVersion::V1_1 {
+        let help = "take securityLevel back, or widen sslVersion";
+        faults.error("securityLevel", &text, help);
+        return;
+    }
+    tls.version_min = Some(TlsVersion::V1_1);
+    let text = format!("{text}: the lowest version is TLSv1.1");
+    let help = "`sslVersionMin = TLSv1.1`, or a lower securityLevel";
+    faults.push(Severity::Warning, "securityLevel", &text, help);
 }
 
 /// Keeps what is broken from clients anywhere: TLS below 1.2 is served on loopback and private addresses,

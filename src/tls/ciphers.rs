@@ -177,8 +177,9 @@ fn security_level(level: u8) -> Result<Option<String>, String> {
         0 | 1 => Ok(Some(format!(
             "@SECLEVEL={level} has no effect: adit does not go below security level 2"
         ))),
+        3 => Err("@SECLEVEL=3 is not read here: set `securityLevel = 3`, and leave it out".into()),
         _ => Err(format!(
-            "@SECLEVEL={level} cannot be enforced: adit keeps to security level 2; leave it out"
+            "@SECLEVEL={level} cannot be enforced: leave it out; `securityLevel = 3` is the highest"
         )),
     }
 }

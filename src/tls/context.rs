@@ -22,7 +22,7 @@ use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
     CipherOrder, Handshake, PassPhrases, Problem, Resumption, Severity, ciphers, handshake, keys,
-    psk, s2n,
+    psk, s2n, signatures,
 };
 use crate::config::{Endpoint, SecurityLevel, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
@@ -199,6 +199,10 @@ impl Context {
                 "verifyServer needs a host name: give one in sni, as connect has none".into(),
             ));
         }
+        problems.extend(too_small_a_key(
+            options,
+            key.as_ref().map(|(key, _)| &**key),
+        ));
         let psk = psk::load(options, client, &mut problems, log);
         if !client && options.cert.is_none() && options.psk_secrets.is_none() {
             problems.push(Problem::error(
@@ -244,7 +248,9 @@ impl Context {
         let verifier = Verifier::new(options, client, trust, algorithms).with_lists(lists);
         let verifier = match (&suites, options.security_level) {
             (Suites::S2n(_), level) => verifier.at_level(level),
-            (Suites::Rustls(..), SecurityLevel::Two) => verifier,
+            (Suites::Rustls(..), level @ (SecurityLevel::Two | SecurityLevel::Three)) => {
+                verifier.at_level(level)
+            }
             (Suites::Rustls(..), level) => {
                 problems.push(Problem::note(
                     "securityLevel",
@@ -620,6 +626,21 @@ fn certified_key(
     }
 }
 
+/// What is wrong with our own key at the security level that is asked for.
+fn too_small_a_key(options: &TlsOptions, key: Option<&CertifiedKey>) -> Option<Problem> {
+    let level = options.security_level;
+    if level < SecurityLevel::Three {
+        return None;
+    }
+    let (_, certificate) = X509Certificate::from_der(key?.cert.first()?).ok()?;
+    let bits = signatures::smaller_than(level.smallest_rsa(), &certificate)?;
+    let text = format!(
+        "ee key too small: it has {bits} bits, and `securityLevel = {level}` wants RSA of {} bits, or ECDSA",
+        level.smallest_rsa()
+    );
+    Some(Problem::error("cert", text))
+}
+
 fn log_trusted(client: bool, trust: &Trust, log: &Log) {
     // The system's roots are many and known: not one line each.
     if !log.enabled(6) || trust.names().len() > 32 {
@@ -633,11 +654,7 @@ fn log_trusted(client: bool, trust: &Trust, log: &Log) {
 
 /// The same for tickets of servers on several machines, which share their secrets: what a client has to
 /// prove counts, not the certificate, the files and the addresses of one of them.
-fn shared_identity(
-    wanted: &Wanted<'_>,
-    trusted: &[Authority],
-    lists: Option<&Lists>,
-) -> [u8; 32] {
+fn shared_identity(wanted: &Wanted<'_>, trusted: &[Authority], lists: Option<&Lists>) -> [u8; 32] {
     let options = wanted.options;
     let asked = (
         &wanted.service.name,

@@ -26,6 +26,16 @@ pub(super) fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<usize> {
     }
 }
 
+/// The size of an RSA key in the content of a SubjectPublicKeyInfo, as webpki keeps one, in bits.
+pub(super) fn rsa_bits_of(info: &[u8]) -> Option<usize> {
+    let parts = der::all(info)?;
+    let [algorithm, key] = <[_; 2]>::try_from(parts).ok()?;
+    let (kind, _) = der::first(algorithm.content)?;
+    // A BIT STRING starts with the number of unused bits; then modulus and exponent.
+    let numbers = der::all(der::only(key.content.get(1..)?, SEQUENCE)?)?;
+    (kind.content == RSA).then(|| bits(numbers.first()?.content))?
+}
+
 /// The bits of a number, from the highest one set.
 fn bits(number: &[u8]) -> Option<usize> {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();

@@ -99,7 +99,7 @@ pub(super) fn of_level(
     let all = match level {
         SecurityLevel::Zero => &ALL[..],
         SecurityLevel::One => ALL.get(BY_SHA1.len()..).unwrap_or_default(),
-        SecurityLevel::Two => return algorithms,
+        SecurityLevel::Two | SecurityLevel::Three => return algorithms,
     };
     WebPkiSupportedAlgorithms { all, ..algorithms }
 }

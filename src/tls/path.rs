@@ -3,6 +3,7 @@
 //! equal by text alone, it is asked again with `twin`s.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
@@ -10,11 +11,11 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::der::{self, SEQUENCE};
-use super::names;
 use super::notes::note;
 use super::revocation::Lists;
 use super::trust::{Anchors, Trust};
 use super::twin::{OfOriginals, Twin};
+use super::{key_kinds, names, signatures};
 
 /// What every path is checked against.
 pub(super) struct Search<'a> {
@@ -24,6 +25,10 @@ pub(super) struct Search<'a> {
     pub(super) now: UnixTime,
     /// An authority that one of these revokes is on no path.
     pub(super) lists: Option<&'a Lists>,
+    /// The smallest RSA key of an authority, in bits.
+    pub(super) smallest_key: usize,
+    /// One that was smaller: the path fails with `InvalidSignatureForPublicKey`.
+    pub(super) too_small: Cell<Option<usize>>,
 }
 
 /// What is above the leaf, the anchor last.
@@ -135,6 +140,7 @@ impl Search<'_> {
             self.trust.anchor_dates(anchors, path.anchor(), self.now)?;
             let mut intermediates = path.intermediate_certificates();
             intermediates.try_for_each(|one| self.may_stand(original(twins, &one.der())))?;
+            self.keys_of(path)?;
             match self.lists {
                 Some(lists) => self.none_is_revoked(&self.above(anchors, path, twins), lists),
                 None => Ok(()),
@@ -190,6 +196,28 @@ impl Search<'_> {
             format!("CERT: Authority revoked at depth={depth}: {name}"),
         );
         Err(webpki::Error::CertRevoked)
+    }
+
+    /// webpki takes authorities' RSA keys from 2048 bits on.
+    fn keys_of(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+        if self.smallest_key <= signatures::MIN_RSA {
+            return Ok(());
+        }
+        let intermediates = path.intermediate_certificates();
+        let of_intermediates = intermediates.map(|one| {
+            let der = one.der();
+            let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+            key_kinds::rsa_bits(&certificate)
+        });
+        let anchor = key_kinds::rsa_bits_of(&path.anchor().subject_public_key_info);
+        let mut bits = of_intermediates.chain([anchor]).flatten();
+        match bits.find(|bits| *bits < self.smallest_key) {
+            Some(bits) => {
+                self.too_small.set(Some(bits));
+                Err(webpki::Error::InvalidSignatureForPublicKey)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Two checks that webpki does not make: a keyUsage without keyCertSign forbids signing

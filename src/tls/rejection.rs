@@ -214,11 +214,11 @@ impl Rejection {
             Rejection::Name(_) => "check connect and sni for the name that the certificate has",
             Rejection::Purpose => "the certificate's extended key usage forbids this role",
             Rejection::WeakKey(_) => {
-                "adit takes RSA keys of 2048 bits and more: the peer needs a new key, and a new certificate; one that cannot be renewed, with old TLS: `securityLevel = 1` takes 1024 bits"
+                "adit takes RSA keys of 2048 bits and more (of 3072 with `securityLevel = 3`): the peer needs a new key, and a new certificate; one that cannot be renewed, with old TLS: `securityLevel = 1` takes 1024 bits"
             }
             Rejection::AuthorityKeySize(_) => {
-                "adit takes RSA keys of 2048 to 8192 bits: the authority needs a new key, and the \
-                 peer a new certificate"
+                "adit takes RSA keys of 2048 (with `securityLevel = 3` of 3072) to 8192 bits: the authority \
+                 needs a new key, and the peer a new certificate"
             }
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {
                 "the peer needs another certificate"

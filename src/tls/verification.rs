@@ -1,6 +1,7 @@
 //! Verifies the peer: its chain by webpki, its subject, and the copy installed here, with stunnel's
 //! words and levels (verify.c). One verifier serves both roles and all connections of a service.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -68,7 +69,7 @@ impl Verifier {
         }
     }
 
-    /// Takes peers and authorities with shorter keys, or signed by SHA-1, as OpenSSL does at this level, and as far
+    /// Takes peers and authorities with keys, and signatures, as OpenSSL does at this level, and as far
     /// as the library that checks the peer's own signatures does.
     pub(super) fn at_level(self, level: SecurityLevel) -> Self {
         if level == SecurityLevel::Two {
@@ -76,7 +77,10 @@ impl Verifier {
         }
         Self {
             smallest_key: level.smallest_rsa(),
-            smallest_authority: old_signatures::MIN_RSA,
+            smallest_authority: match level {
+                SecurityLevel::Three => level.smallest_rsa(),
+                _ => old_signatures::MIN_RSA,
+            },
             algorithms: old_signatures::of_level(level, self.algorithms),
             ..self
         }
@@ -259,14 +263,16 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Rejection> {
-        let above = self
-            .search(now)
+        let search = self.search(now);
+        let above = search
             .path(leaf, certificate, intermediates)
             .map_err(|error| {
                 let weak = match error {
-                    webpki::Error::InvalidSignatureForPublicKey => {
-                        self.unverifiable_authority(certificate, intermediates)
-                    }
+                    webpki::Error::InvalidSignatureForPublicKey => search
+                        .too_small
+                        .get()
+                        .map(Rejection::AuthorityKeySize)
+                        .or_else(|| self.unverifiable_authority(certificate, intermediates)),
                     webpki::Error::UnknownIssuer => {
                         let climb = Climb::from(certificate, intermediates, &self.trust);
                         Some(climb.without_end())
@@ -294,6 +300,8 @@ impl Verifier {
             },
             now,
             lists: self.lists.as_ref(),
+            smallest_key: self.smallest_authority,
+            too_small: Cell::new(None),
         }
     }
 

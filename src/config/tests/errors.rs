@@ -31,8 +31,8 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("sessionCacheTimeout = x", "Illegal session cache timeout"),
     ("exec = /bin/sh", "adit does not serve `exec` yet"),
     (
-        "securityLevel = 3",
-        "adit does not serve `securityLevel = 3` yet",
+        "securityLevel = 4",
+        "adit cannot keep to `securityLevel = 4`: it wants signatures with SHA-384",
     ),
     (
         "redirect = 80",

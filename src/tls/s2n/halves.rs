@@ -27,6 +27,8 @@ const BLOCK: usize = 16;
 /// The lengths of a key for HMAC with SHA-256, and of one for AES-256, in bytes.
 const SHA256: usize = 32;
 const AES_256: usize = 32;
+/// For the MAC, and for the cipher.
+type AlertKeys = (Zeroizing<[u8; SHA256]>, Zeroizing<[u8; AES_256]>);
 /// A Finished message, the first thing that is encrypted, in bytes.
 const FINISHED: usize = 4 + 12;
 /// An alert's content type, and its usual level.
@@ -179,7 +181,7 @@ impl Halves {
     }
 
     /// Whether everything is to be sealed and opened by these from the first record after the handshake.
-    pub(super) fn from_the_beginning(&self) -> bool {
+    pub(super) fn goes_on_from_finished(&self) -> bool {
         matches!(self.cipher, Cipher::Rc4(_))
     }
 
@@ -229,7 +231,7 @@ impl Halves {
         master: &[u8; MASTER],
         of_client: bool,
         tail: &[u8; BLOCK],
-    ) -> Option<(Zeroizing<[u8; SHA256]>, Zeroizing<[u8; AES_256]>)> {
+    ) -> Option<AlertKeys> {
         if !matches!(self.cipher, Cipher::Alerts) {
             return None;
         }
@@ -481,10 +483,10 @@ mod tests {
     #[test]
     fn rc4_begins_behind_finished_or_not_at_all() {
         let mut client = halves(TLS10, 0x0005, true).unwrap();
-        assert!(client.from_the_beginning() && client.writer(&[9; MASTER]).is_some());
+        assert!(client.goes_on_from_finished() && client.writer(&[9; MASTER]).is_some());
         client.sent(&[&[23, 3, 1, 0, 32][..], &[0; 32]].concat());
         assert!(client.writer(&[9; MASTER]).is_none());
-        assert!(!halves(TLS10, 0x002f, true).unwrap().from_the_beginning());
+        assert!(!halves(TLS10, 0x002f, true).unwrap().goes_on_from_finished());
     }
 
     #[test]

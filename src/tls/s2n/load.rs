@@ -10,11 +10,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::bindings::{Ask, Config, Identity, Policy};
-use super::policies::{self, Allowed, Authentication, BadList, TLS13};
+use super::policies::{self, Allowed, Authentication, BadList, Suite, TLS13};
 use super::psk;
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
-use crate::config::TlsOptions;
+use crate::config::{SecurityLevel, TlsOptions};
 use crate::tls::backend::{self, OptionNames, Terms};
 use crate::tls::keys::PrivateKey;
 use crate::tls::psk::PreSharedKeys;
@@ -155,6 +155,15 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
         None => policies::default_suites(low),
         Some(list) => listed(list, names, problems),
     };
+    let named = !suites.is_empty();
+    suites.retain(|code| of_level(options, *code));
+    if named && suites.is_empty() && low < TLS13 {
+        let text = format!(
+            "securityLevel = {} leaves none of these: it wants suites with ECDHE and keys of 128 bits",
+            options.security_level
+        );
+        problems.push(Problem::error(names.ciphers(), text));
+    }
     if high == TLS13 {
         let tls13 = policies::tls13(options.ciphersuites.as_deref());
         if tls13.is_empty() {
@@ -165,6 +174,12 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
         suites.extend(tls13);
     }
     Allowed { low, high, suites }
+}
+
+/// Whether a suite is good enough for `securityLevel`.
+pub(super) fn of_level(options: &TlsOptions, code: u16) -> bool {
+    options.security_level < SecurityLevel::Three
+        || policies::find(code).is_some_and(Suite::is_of_level_3)
 }
 
 pub(super) fn listed(list: &str, names: OptionNames, problems: &mut Vec<Problem>) -> BTreeSet<u16> {
@@ -190,9 +205,11 @@ fn refusal(list: &str, bad: BadList) -> String {
         BadList::Command(command) => {
             format!("invalid command {command} in a cipher list: a list is as HIGH:!aNULL")
         }
+        BadList::Level(3) => {
+            "@SECLEVEL=3 is not read here: set `securityLevel = 3`, and leave it out".into()
+        }
         BadList::Level(level) => format!(
-            "@SECLEVEL={level} cannot be enforced: adit keeps to security level 2 with new TLS, and to \
-             none with old; leave it out"
+            "@SECLEVEL={level} cannot be enforced: leave it out; `securityLevel = 3` is the highest"
         ),
         BadList::Nothing => {
             let advice = match policies::advice_for_rc4(list) {

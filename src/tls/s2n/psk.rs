@@ -42,6 +42,9 @@ pub(super) fn allowed(
         None => policies::default_suites(low),
         Some(list) => load::listed(list, OptionNames::Usual, problems),
     };
+    let old = old
+        .into_iter()
+        .filter(|code| load::of_level(options, *code));
     let mut tls13 = policies::tls13(options.ciphersuites.as_deref());
     if !client && options.cert.is_none() {
         tls13.retain(|code| has_sha256(*code));
@@ -49,7 +52,7 @@ pub(super) fn allowed(
     Allowed {
         low,
         high,
-        suites: old.into_iter().chain(tls13).collect(),
+        suites: old.chain(tls13).collect(),
     }
 }
 

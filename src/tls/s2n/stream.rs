@@ -96,8 +96,11 @@ impl Stream {
             left: TRIPLE_DES.contains(&suite).then_some([TRIPLE_DES_LIMIT; 2]),
             negotiated,
         };
-        let from_the_beginning = this.halves.as_ref().is_some_and(Halves::from_the_beginning);
-        if from_the_beginning {
+        let at_once = this
+            .halves
+            .as_ref()
+            .is_some_and(Halves::goes_on_from_finished);
+        if at_once {
             this.leave_s2n();
         }
         this

@@ -99,6 +99,8 @@ pub(super) fn search(
         usage: KeyUsage::server_auth(),
         now: UnixTime::now(),
         lists: None,
+        smallest_key: 2048,
+        too_small: std::cell::Cell::new(None),
     }
     .path(leaf.der(), &certificate, &sent)
     .map(|above| above.names)
@@ -291,6 +293,8 @@ fn a_changed_certificate_is_not_taken_for_its_twin() {
         usage: KeyUsage::server_auth(),
         now: UnixTime::now(),
         lists: None,
+        smallest_key: 2048,
+        too_small: std::cell::Cell::new(None),
     };
     let changed = CertificateDer::from(changed.clone());
     let sent = [leaf.der().clone(), middle.der().clone()];

@@ -8,6 +8,12 @@ impl Suite {
     pub(in crate::tls) fn is_old(&self) -> bool {
         self.since < TLS13
     }
+
+    /// Whether OpenSSL's third security level has it. DHE is left out: the group has 2048 bits, and a server's may
+    /// have any number.
+    pub(in crate::tls) fn is_of_level_3(&self) -> bool {
+        matches!(self.exchange, Ecdhe | Any) && self.bits >= 128
+    }
 }
 
 /// How the two sides come to their secret.
