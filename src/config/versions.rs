@@ -103,10 +103,13 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
         return;
     };
     if anywhere {
-        if let Some(text) = exposed(service) {
-            let help = "`accept` on loopback or on an address of the LAN, if the clients are there";
-            faults.push(Severity::Warning, "acceptAnywhere", &text, help);
-        }
+        let help = "`accept` on loopback or on an address of the LAN, if the clients are there";
+        faults.push(
+            Severity::Warning,
+            "acceptAnywhere",
+            &exposure(min, &public),
+            help,
+        );
         return;
     }
     let old = version_name(min);
@@ -136,12 +139,17 @@ pub(super) fn expose(service: &mut Service, faults: &mut Faults) {
 
 /// What to warn of for as long as a service runs that has `acceptAnywhere`; `None`: it exposes nothing.
 pub(crate) fn exposed(service: &Service) -> Option<String> {
-    let min = service.accepted_tls()?.version_min?;
-    let public = public(service)?;
-    (service.accept_anywhere && min < LOWEST).then(|| {
-        let old = version_name(min);
-        format!("{old} is served to every client that reaches {public}; it can be broken")
-    })
+    let min = service
+        .accepted_tls()?
+        .version_min
+        .filter(|min| *min < LOWEST)?;
+    let public = public(service).filter(|_| service.accept_anywhere)?;
+    Some(exposure(min, &public))
+}
+
+fn exposure(min: TlsVersion, public: &str) -> String {
+    let old = version_name(min);
+    format!("{old} is served to every client that reaches {public}; it can be broken")
 }
 
 /// TLS with clients.
