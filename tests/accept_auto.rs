@@ -2,7 +2,7 @@
 //! STARTTLS; or only those that start TLS. None of it is stunnel's.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,7 @@ use crate::support::adit::program;
 use crate::support::certs::{Kind, Wish};
 use crate::support::dialogue::{IMAP, Lines, NNTP, POP3, SMTP, Seen, Starttls};
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, old_tls, tls};
-
-/// Certificates of the LAN and of the provider, which nothing joins.
-struct Worlds {
-    lan: Certs,
-    provider: Certs,
-}
+use crate::support::{Adit, Plan, Worlds, old_tls, tls};
 
 /// How the provider's port begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,44 +22,11 @@ enum Behind {
     Starttls,
 }
 
-impl Worlds {
-    fn new() -> Worlds {
-        Worlds {
-            lan: Certs::new(),
-            provider: Certs::new(),
-        }
-    }
-
-    fn lines(&self, upstream: &Server, more: &str) -> String {
-        let pair = self.lan.server();
-        format!(
-            "client = yes\nacceptCert = {}\nacceptKey = {}\n{}{}verifyChain = yes\n{more}",
-            pair.cert.display(),
-            pair.key.display(),
-            upstream.line(),
-            self.provider.ca_line(),
-        )
-    }
-
-    fn serve(&self, upstream: &Server, more: &str) -> Adit {
-        Adit::serve(self.lines(upstream, more))
-    }
-
-    fn start_tls(&self, stream: TcpStream) -> tls::ClientStream {
-        let config = tls::client_config(&self.lan.ca(), tls::BOTH, None);
-        tls::start_client(config, stream).expect("a handshake")
-    }
-
-    fn connect_tls(&self, adit: &Adit) -> tls::ClientStream {
-        self.start_tls(adit.connect("test"))
-    }
-
-    fn mail_server(&self, protocol: Starttls, behind: Behind, seen: &Seen) -> Server {
-        let config = tls::server_config(&self.provider.server(), tls::ONLY_13, None);
-        match behind {
-            Behind::Starttls => protocol.server(config, seen.clone(), ""),
-            Behind::Tls => within_tls(protocol, config, seen.clone()),
-        }
+fn mail_server(worlds: &Worlds, protocol: Starttls, behind: Behind, seen: &Seen) -> Server {
+    let config = tls::server_config(&worlds.provider.server(), tls::ONLY_13, None);
+    match behind {
+        Behind::Starttls => protocol.server(config, seen.clone(), ""),
+        Behind::Tls => within_tls(protocol, config, seen.clone()),
     }
 }
 
@@ -150,7 +111,7 @@ fn takes_clients_as_they_are(protocol: Starttls, behind: Behind) {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(protocol, behind, &seen);
+    let upstream = mail_server(&worlds, protocol, behind, &seen);
     let adit = worlds.serve(&upstream, &auto(protocol, behind));
     let offer = protocol.request;
 
@@ -232,7 +193,7 @@ fn requires_tls(protocol: Starttls, behind: Behind) {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(protocol, behind, &seen);
+    let upstream = mail_server(&worlds, protocol, behind, &seen);
     let name = protocol.name;
     let more = match behind {
         Behind::Tls => String::new(),
@@ -306,7 +267,7 @@ fn old_programs_are_taken_as_they_are() {
     let pair = worlds.lan.issue("rsa", wish);
     for protocol in [SMTP, POP3, IMAP] {
         let seen = Seen::default();
-        let upstream = worlds.mail_server(protocol, Behind::Tls, &seen);
+        let upstream = mail_server(&worlds, protocol, Behind::Tls, &seen);
         let name = protocol.name;
         let adit = Adit::serve(format!(
             "client = yes\nacceptTLS = auto\nacceptProtocol = {name}\nacceptCert = {}\nacceptKey = {}\n\
@@ -338,7 +299,7 @@ fn many_clients_are_taken_at_once_each_in_its_way() {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(POP3, Behind::Starttls, &seen);
+    let upstream = mail_server(&worlds, POP3, Behind::Starttls, &seen);
     let adit = worlds.serve(&upstream, &auto(POP3, Behind::Starttls));
     let (worlds, adit) = (&worlds, &adit);
     let start = Instant::now();
@@ -377,7 +338,7 @@ fn plaintext_behind_starttls_never_reaches_the_server() {
     let worlds = Worlds::new();
     for how in ["auto", "yes"] {
         let seen = Seen::default();
-        let upstream = worlds.mail_server(SMTP, Behind::Tls, &seen);
+        let upstream = mail_server(&worlds, SMTP, Behind::Tls, &seen);
         let lines = format!("acceptTLS = {how}\nacceptProtocol = smtp\n");
         let adit = worlds.serve(&upstream, &lines);
         let mut client = Lines(adit.connect("test"));
@@ -496,7 +457,7 @@ fn news_readers_are_taken_as_they_are_in_front_of_starttls() {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(NNTP, Behind::Starttls, &seen);
+    let upstream = mail_server(&worlds, NNTP, Behind::Starttls, &seen);
     let adit = worlds.serve(&upstream, &auto(NNTP, Behind::Starttls));
     let mut client = Lines(adit.connect("test"));
     client.expect("200 news.test");
@@ -549,7 +510,7 @@ fn a_client_that_goes_is_noticed_in_each_stage() {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(SMTP, Behind::Tls, &seen);
+    let upstream = mail_server(&worlds, SMTP, Behind::Tls, &seen);
     for how in ["auto", "yes"] {
         let lines = format!("acceptTLS = {how}\nacceptProtocol = smtp\n");
         let adit = worlds.serve(&upstream, &lines);
@@ -607,7 +568,7 @@ fn a_client_that_ends_its_sending_still_hears_the_answers() {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(SMTP, Behind::Starttls, &seen);
+    let upstream = mail_server(&worlds, SMTP, Behind::Starttls, &seen);
     let adit = worlds.serve(&upstream, &auto(SMTP, Behind::Starttls));
     let mut client = Lines(adit.connect("test"));
     client.send("EHLO client.test\r\nMAIL FROM:<anna@mail.test>\r\nNOOP\r\n");
@@ -624,7 +585,7 @@ fn waiting_has_an_end() {
     require!(adit);
     let worlds = Worlds::new();
     let seen = Seen::default();
-    let upstream = worlds.mail_server(SMTP, Behind::Tls, &seen);
+    let upstream = mail_server(&worlds, SMTP, Behind::Tls, &seen);
     // STARTTLS is expected.
     let adit = worlds.serve(
         &upstream,

@@ -8,42 +8,10 @@ use crate::require;
 use crate::support::dialogue::{Lines, SMTP, Seen};
 use crate::support::openssl;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, tls};
+use crate::support::{Adit, Plan, Worlds, tls};
 
-/// Certificates of the LAN and of the provider, which nothing joins.
-struct Worlds {
-    lan: Certs,
-    provider: Certs,
-}
-
-impl Worlds {
-    fn new() -> Worlds {
-        Worlds {
-            lan: Certs::new(),
-            provider: Certs::new(),
-        }
-    }
-
-    fn lines(&self, upstream: &Server, more: &str) -> String {
-        let pair = self.lan.server();
-        format!(
-            "client = yes\nacceptTLS = yes\nacceptCert = {}\nacceptKey = {}\n{}{}verifyChain = yes\n{more}",
-            pair.cert.display(),
-            pair.key.display(),
-            upstream.line(),
-            self.provider.ca_line(),
-        )
-    }
-
-    fn serve(&self, upstream: &Server, more: &str) -> Adit {
-        Adit::serve(self.lines(upstream, more))
-    }
-
-    fn client(&self, adit: &Adit) -> tls::ClientStream {
-        let config = tls::client_config(&self.lan.ca(), tls::BOTH, None);
-        tls::connect(config, adit.address("test"))
-    }
-}
+/// Clients speak TLS from the first byte.
+const AT_ONCE: &str = "acceptTLS = yes\n";
 
 #[test]
 fn each_side_speaks_tls_in_its_own_way_and_megabytes_pass_both_ways() {
@@ -51,7 +19,7 @@ fn each_side_speaks_tls_in_its_own_way_and_megabytes_pass_both_ways() {
     let worlds = Worlds::new();
     for (front, back) in [(tls::ONLY_12, tls::ONLY_13), (tls::ONLY_13, tls::ONLY_12)] {
         let upstream = tls::echo_server(&worlds.provider, back);
-        let adit = worlds.serve(&upstream, "");
+        let adit = worlds.serve(&upstream, AT_ONCE);
         let config = tls::client_config(&worlds.lan.ca(), front, None);
         let mut client = tls::connect(config, adit.address("test"));
         // Whole chunks of the pattern.
@@ -75,8 +43,8 @@ fn a_client_with_tls_from_the_first_byte_reaches_a_server_that_wants_starttls() 
     let seen = Seen::default();
     let pair = worlds.provider.server();
     let upstream = SMTP.server(tls::server_config(&pair, tls::BOTH, None), seen.clone(), "");
-    let adit = worlds.serve(&upstream, "protocol = smtp\n");
-    let mut client = Lines(worlds.client(&adit));
+    let adit = worlds.serve(&upstream, "acceptTLS = yes\nprotocol = smtp\n");
+    let mut client = Lines(worlds.connect_tls(&adit));
     client.expect("220");
     client.ask("NOOP", "250");
     assert!(seen.contains("plain: STARTTLS"), "{:?}", seen.all());
@@ -118,7 +86,7 @@ fn a_client_that_speaks_plain_is_refused_and_the_server_hears_nothing() {
     require!(adit);
     let worlds = Worlds::new();
     let upstream = tls::echo_server(&worlds.provider, tls::BOTH);
-    let adit = worlds.serve(&upstream, "");
+    let adit = worlds.serve(&upstream, AT_ONCE);
     let mut client = adit.connect("test");
     client.write_all(b"EHLO client.test\r\n").expect("sending");
     client.shutdown(Shutdown::Write).expect("its half");
@@ -135,7 +103,7 @@ fn a_client_that_waits_for_a_greeting_is_told_of_in_the_log() {
     require!(adit);
     let worlds = Worlds::new();
     let upstream = tls::echo_server(&worlds.provider, tls::BOTH);
-    let adit = worlds.serve(&upstream, "TIMEOUTbusy = 1\n");
+    let adit = worlds.serve(&upstream, "acceptTLS = yes\nTIMEOUTbusy = 1\n");
     let _ = peers::read_until_gone(&mut adit.connect("test"));
     let line = adit.wait_for_log("Service [test]: the client has said nothing for 1 s");
     assert!(line.contains("set \"acceptTLS = auto\""), "{line}");
@@ -149,8 +117,8 @@ fn a_server_that_cannot_be_verified_ends_the_clients_connection_too() {
     let worlds = Worlds::new();
     // A certificate that the provider's authority did not issue.
     let upstream = tls::echo_server(&worlds.lan, tls::BOTH);
-    let adit = worlds.serve(&upstream, "");
-    let mut client = worlds.client(&adit);
+    let adit = worlds.serve(&upstream, AT_ONCE);
+    let mut client = worlds.connect_tls(&adit);
     let _ = client.write_all(b"hello");
     let heard = peers::read_until_gone(&mut client).unwrap_or_default();
     assert!(heard.is_empty(), "{heard:?}");
@@ -162,7 +130,10 @@ fn check_shows_both_handshakes_in_the_route() {
     require!(adit);
     let worlds = Worlds::new();
     let upstream = Server::silent();
-    let plan = Plan::new().service("test", worlds.lines(&upstream, "protocol = smtp\n"));
+    let plan = Plan::new().service(
+        "test",
+        worlds.lines(&upstream, "acceptTLS = yes\nprotocol = smtp\n"),
+    );
     let said = checked(&plan, &["check", "--route"]);
     assert!(
         said.contains(
@@ -173,7 +144,7 @@ fn check_shows_both_handshakes_in_the_route() {
     );
     let why = "TLS with the client: rustls: it serves all that is asked for";
     assert!(said.contains(why), "{said}");
-    let old = worlds.lines(&upstream, "acceptSSLVersionMin = TLSv1\n");
+    let old = worlds.lines(&upstream, "acceptTLS = yes\nacceptSSLVersionMin = TLSv1\n");
     let said = checked(&Plan::new().service("test", old), &["check", "--route"]);
     let why = "TLS with the client: s2n-tls, in workers of their own: TLS 1.0 is asked for (acceptSSLVersionMin)";
     assert!(said.contains(why), "{said}");

@@ -368,15 +368,7 @@ fn passes_a_check(report: &str, folder: &Path) {
     let port = port.expect("its port");
     let connect = format!("connect = localhost:{port}\nverifyServer = yes\n");
     let plan = Plan::new().service("test", suggested(report, folder, &connect));
-    // Writes the file.
-    let _ = plan.command();
-    let output = Command::new(program())
-        .args(["check", "--strict"])
-        .arg(plan.file())
-        .output()
-        .expect("running it");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{report}{said}");
+    plan.passes_strict_check();
 }
 
 #[test]

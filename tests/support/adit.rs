@@ -263,6 +263,18 @@ impl Plan {
         command
     }
 
+    /// Fails unless `adit check --strict` has nothing to say of it, and otherwise tells what it says.
+    #[track_caller]
+    pub fn passes_strict_check(&self) {
+        // Writes the file.
+        let _ = self.command();
+        let mut check = Command::new(program());
+        let output = check.args(["check", "--strict"]).arg(self.file()).output();
+        let output = output.expect("running it");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}{said}", self.text());
+    }
+
     /// Starts it and waits until it serves; otherwise fails with all its output.
     #[track_caller]
     pub fn start(self) -> Adit {

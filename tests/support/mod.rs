@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod proc;
 pub mod terminal;
 pub mod tls;
+pub mod worlds;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 pub use adit::{Adit, Plan};
 pub use certs::Certs;
 pub use kernel::Kernel;
+pub use worlds::Worlds;
 
 /// How long a test waits for anything. Far more than it takes: it only ends what hangs.
 pub const DEADLINE: Duration = Duration::from_mins(1);
