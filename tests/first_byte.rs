@@ -16,10 +16,11 @@ use rustls::{StreamOwned, SupportedProtocolVersion};
 
 use crate::require;
 use crate::support::adit::program;
+use crate::support::certs::{Kind, Wish};
 use crate::support::dialogue::{IMAP, Lines, POP3, SMTP, Seen, Starttls};
 use crate::support::peers::{self, Server};
 use crate::support::tls::{self, ClientStream, ServerStream};
-use crate::support::{Adit, Certs, DEADLINE, Plan, wait_for};
+use crate::support::{Adit, Certs, DEADLINE, Plan, old_tls, wait_for};
 
 /// Far below a delayed acknowledgement (40 ms) and tickets that wait for payload (20 ms).
 const AT_ONCE: Duration = Duration::from_millis(8);
@@ -62,6 +63,9 @@ fn server_mode(certs: &Certs, upstream: &Server) -> Adit {
     Adit::serve(upstream.line() + &certs.server().lines())
 }
 
+/// What makes a service one of s2n-tls.
+const OLD: &str = "sslVersionMin = TLSv1\n";
+
 fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
     let ca = certs.ca_line();
     let connect = upstream.line();
@@ -71,10 +75,18 @@ fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
 }
 
 fn server_mode_answers(versions: &[&'static SupportedProtocolVersion], kind: HandshakeKind) {
+    server_mode_with("", versions, kind);
+}
+
+fn server_mode_with(
+    more: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    kind: HandshakeKind,
+) {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
-    let adit = server_mode(&certs, &upstream);
+    let adit = Adit::serve(upstream.line() + &certs.server().lines() + more);
     let config = || tls::client_config(&certs.ca(), versions, None);
     let kept = config();
     let client = || {
@@ -113,6 +125,40 @@ fn a_client_with_nagle_is_answered_at_once_after_a_tls_1_2_handshake() {
 #[test]
 fn a_client_with_nagle_is_answered_at_once_after_tls_1_2_resumption() {
     server_mode_answers(tls::ONLY_12, HandshakeKind::Resumed);
+}
+
+#[test]
+fn a_client_with_nagle_is_answered_at_once_where_s2n_serves_it() {
+    for versions in [tls::ONLY_12, tls::ONLY_13] {
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            server_mode_with(OLD, versions, kind);
+        }
+    }
+}
+
+#[test]
+fn a_tls_1_0_client_with_nagle_is_answered_at_once_also_when_it_resumes() {
+    require!(adit);
+    require!(
+        old_tls::available(),
+        "tlslite-ng is not installed; tests/run does it"
+    );
+    let certs = Certs::new();
+    let wish = Wish {
+        kind: Kind::Rsa,
+        ..Wish::default()
+    };
+    let upstream = Server::echo();
+    let lines = upstream.line() + &certs.issue("rsa", wish).lines() + OLD;
+    let adit = Adit::serve(lines);
+    for options in [
+        &["--cipher", "aes128"][..],
+        &["--cipher", "aes128", "--again"],
+        &["--cipher", "3des", "--again"],
+    ] {
+        let fastest = old_tls::fastest_answer(adit.address("test"), AT_ONCE, options);
+        assert!(fastest < AT_ONCE, "{options:?}: {fastest:?}");
+    }
 }
 
 /// What the client would write now, as records.
@@ -375,9 +421,17 @@ fn since(written: &Written) -> Duration {
 }
 
 fn client_mode_hears(request: &'static str) {
+    client_mode_with("", tls::ONLY_13, request);
+}
+
+fn client_mode_with(
+    more: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    request: &'static str,
+) {
     require!(adit);
     let certs = Certs::new();
-    let config = tls::server_config(&certs.server(), tls::ONLY_13, None);
+    let config = tls::server_config(&certs.server(), versions, None);
     let written = Written::default();
     let note = written.clone();
     let upstream = Server::start(move |stream| {
@@ -389,7 +443,7 @@ fn client_mode_hears(request: &'static str) {
             stream.write_all(b"x").expect("sending");
         });
     });
-    let adit = client_mode(&certs, &upstream, "");
+    let adit = client_mode(&certs, &upstream, more);
     at_once(|| answer_arrives(&adit, request, &written));
 }
 
@@ -401,6 +455,15 @@ fn client_mode_hears_the_answer_of_a_server_with_nagle_at_once() {
 #[test]
 fn client_mode_hears_the_greeting_of_a_server_with_nagle_at_once() {
     client_mode_hears("");
+}
+
+#[test]
+fn client_mode_by_s2n_hears_the_answer_and_the_greeting_of_a_server_with_nagle_at_once() {
+    for versions in [tls::ONLY_12, tls::ONLY_13] {
+        for request in ["request", ""] {
+            client_mode_with(OLD, versions, request);
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::certs::Pair;
 use super::openssl::Tool;
@@ -42,6 +43,22 @@ pub fn start(address: SocketAddr, options: &[&str]) -> Tool {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let arguments = ["client", &host, &port];
     Tool::start(peer().args(arguments).args(options))
+}
+
+/// How long the fastest of many first answers took, to clients with Nagle's algorithm on; the first one that took
+/// less than `enough` is the last.
+#[track_caller]
+pub fn fastest_answer(address: SocketAddr, enough: Duration, options: &[&str]) -> Duration {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let enough = enough.as_secs_f64().to_string();
+    let arguments = ["timed", &host, &port, "--enough", &enough];
+    let mut tool = Tool::start(peer().args(arguments).args(options));
+    tool.end_input();
+    assert!(tool.succeeds(), "{}", tool.said());
+    let said = tool.said();
+    let found = said.lines().find_map(|line| line.strip_prefix("fastest: "));
+    let found = found.and_then(|line| line.strip_suffix(" ms")?.parse::<f64>().ok());
+    Duration::from_secs_f64(found.expect("a time") / 1000.0)
 }
 
 /// What a client says whose handshake fails.
