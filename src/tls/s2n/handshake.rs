@@ -1,7 +1,7 @@
 //! A handshake under way. A server looks at the whole hello before s2n sees it: what the service does
-//! not allow is refused at once, with an alert of our own, since s2n would choose by its own order, give
-//! an SSLv2-form hello TLS 1.2, and answer what it cannot serve with close_notify. Never in here: output
-//! that goes before version and suite were compared with what the service allows.
+//! not allow is refused at once, with an alert of our own, since s2n would give an SSLv2-form hello TLS
+//! 1.2, and answer what it cannot serve with close_notify. Never in here: output that goes before version
+//! and suite were compared with what the service allows.
 
 use std::fmt;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! socket, a sleep, SSLv3.
 //!
 //! * `bindings`: the calls of C libraries, all of them;
-//! * `policies`: its suites, its policies, and which of them a service allows;
+//! * `policies`: its suites, which of them a service allows, and what it chooses;
 //! * `load`: from a service's options to a configuration;
 //! * `chain`: the peer's certificates;
 //! * `psk`: pre-shared keys;

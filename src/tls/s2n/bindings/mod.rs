@@ -169,3 +169,15 @@ unsafe fn bytes<'a>(start: *const c_void, length: u64) -> &'a [u8] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Unless the compiler is named, s2n-tls-sys takes clang where it finds one, and leaves bitcode that GNU's
+    /// linker refuses. It does so for this target alone.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_build_names_its_compiler() {
+        let named = option_env!("CC_x86_64_unknown_linux_gnu");
+        assert!(named.is_some(), ".cargo/config.toml names it");
+    }
+}
