@@ -243,3 +243,57 @@ Sgh5jjQE3e+VGbPNOkMbMCsKbfJfFDdP4TVtbVHCReSFtXZiXn7G9ExC6aY37WsL
 /1y29Aa37e44a/taiZ+lrp8kEXxLH+ZJKGZR7OZTgf//////////AgEC
 -----END DH PARAMETERS-----
 ";
+
+/// One shared secret of 256 begins with a zero, which has to go (RFC 5246, section 8.1.2).
+#[test]
+fn diffie_hellman_succeeds_every_time() {
+    const TIMES: usize = 300;
+    let pki = Pki::new();
+    let cert = rsa_options(&pki).cert.unwrap();
+    let client = with_ciphers(
+        "DHE-RSA-AES128-SHA",
+        only(TlsVersion::V1_0, TlsOptions::default()),
+    );
+    let client = load(true, &client, &Resumption::new().unwrap());
+    let parameters = pki.path("dh.pem");
+    // Small, so that it is fast.
+    let mut made = openssl(&[
+        "dhparam",
+        "-dsaparam",
+        "-out",
+        parameters.to_str().unwrap(),
+        "1024",
+    ]);
+    assert!(made.0.wait().unwrap().success());
+    let port = free_port().to_string();
+    let mut server = openssl(&[
+        "s_server",
+        "-accept",
+        &port,
+        "-cert",
+        cert.to_str().unwrap(),
+        "-dhparam",
+        parameters.to_str().unwrap(),
+        "-tls1",
+        "-cipher",
+        "DHE-RSA-AES128-SHA:@SECLEVEL=0",
+        "-no_cache",
+        "-no_ticket",
+        "-rev",
+    ]);
+    wait_until_it_accepts(&mut server);
+    // It says something of each, and would wait to be heard.
+    let mut said = server.0.stdout.take().unwrap();
+    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    for time in 0..TIMES {
+        let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let mut end = End::begin(&client);
+        end.turn();
+        carry(&mut socket, &mut end, |end| match &end.state {
+            Some(State::Shaking(_)) => false,
+            Some(State::Open(_)) => true,
+            _ => panic!("at the {time}th time: {}", end.failure()),
+        });
+        assert!(!end.negotiated().resumed);
+    }
+}

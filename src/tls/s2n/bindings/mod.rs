@@ -5,12 +5,14 @@
 //! * here: s2n-tls' start, and its errors;
 //! * `config`, `connection`: s2n-tls' two objects; `wires`: what it calls back; `policy`: which suites it
 //!   speaks;
-//! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not; `legacy`: what AWS-LC has no records for.
+//! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not; `legacy`: what AWS-LC has no records for;
+//! * `dhe`: what s2n-tls does wrong.
 #![expect(unsafe_code, reason = "calls of C libraries")]
 
 mod aead;
 mod config;
 mod connection;
+mod dhe;
 mod legacy;
 mod policy;
 mod wires;
@@ -78,7 +80,8 @@ fn start_library() -> Result<(), &'static str> {
             Some(release),
         ))?;
         done(sys::s2n_disable_atexit())?;
-        done(sys::s2n_init())
+        done(sys::s2n_init())?;
+        dhe::mend()
     }
 }
 

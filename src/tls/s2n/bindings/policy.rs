@@ -12,7 +12,7 @@ use crate::tls::s2n::policies::{TLS10, Version};
 
 /// s2n's own, of which only the address is used.
 #[repr(C)]
-struct Opaque([u8; 0]);
+pub(super) struct Opaque([u8; 0]);
 
 /// `struct s2n_cipher_preferences` (tls/s2n_cipher_preferences.h).
 #[repr(C)]
@@ -122,10 +122,10 @@ impl Policy {
 }
 
 /// s2n's suite with this number.
-fn found(code: u16) -> Result<*const Opaque, &'static str> {
+pub(super) fn found(code: u16) -> Result<*const Opaque, &'static str> {
     let number = code.to_be_bytes();
     let mut suite = ptr::null();
-    // SAFETY: all pointers are valid for the call; the suite is a constant of s2n's.
+    // SAFETY: all pointers are valid for the call; the suite is a variable of s2n's.
     done(unsafe { s2n_cipher_suite_from_iana(number.as_ptr(), number.len(), &raw mut suite) })?;
     match suite.is_null() {
         true => Err(last_error()),
