@@ -11,7 +11,7 @@ use super::option::Fault;
 use super::psk;
 use super::redirect;
 use super::server_name;
-use super::service::{Draft, Failover, SecurityLevel, Service};
+use super::service::{Draft, Failover, Service};
 use super::sessions;
 use super::tls_options::TlsFlags;
 use super::versions;
@@ -104,13 +104,13 @@ pub(super) fn finish(
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     versions::limit(&mut service, flags, &mut faults);
-    let no_tickets = service.tls.security_level >= SecurityLevel::Three;
-    service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET) || no_tickets;
+    service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.no_ca_names = flags.has(TlsFlags::NO_CA_NAMES);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
     if let Some(primary) = primary {
         virtual_hosts::inherit(&mut service, primary, &own);
     }
+    versions::keep_to_level(&mut service, &mut faults);
     let identity = own.contains("PSKidentity");
     psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);

@@ -56,16 +56,22 @@ pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults)
     if high != max {
         tls.version_max = Some(high);
     }
-    if tls.security_level >= SecurityLevel::Three && low < TlsVersion::V1_1 {
-        keep_to_level(tls, high, faults);
-    }
 }
 
-/// From `securityLevel = 3` on there is no TLS 1.0.
-fn keep_to_level(tls: &mut TlsOptions, high: TlsVersion, faults: &mut Faults) {
+/// From `securityLevel = 3` on there are no TLS 1.0 and no session tickets.
+pub(super) fn keep_to_level(service: &mut Service, faults: &mut Faults) {
+    let tls = &mut service.tls;
     let level = tls.security_level;
+    if level < SecurityLevel::Three {
+        return;
+    }
+    tls.no_ticket = true;
+    let highest = tls.version_max.unwrap_or(TlsVersion::V1_3);
+    if tls.version_min.unwrap_or(LOWEST.min(highest)) >= TlsVersion::V1_1 {
+        return;
+    }
     let text = format!("TLSv1 is not served with `securityLevel = {level}`");
-    if high < TlsVersion::V1_1 {
+    if highest < TlsVersion::V1_1 {
         let help = "take securityLevel back, or widen sslVersion";
         faults.error("securityLevel", &text, help);
         return;
