@@ -528,7 +528,7 @@ fn what_a_list_names_and_adit_lacks_is_told() {
              suites alone: write RC4-SHA or RC4-MD5",
         ),
         ("AES128-SHA:@FOO", "invalid command @FOO"),
-        ("ALL:@SECLEVEL=3", "@SECLEVEL=3 cannot be enforced"),
+        ("ALL:@SECLEVEL=3", "set `securityLevel = 3`"),
     ] {
         let found = told(false, list, TlsOptions::default());
         let errors = found
