@@ -217,7 +217,7 @@ fn old_tls(page: &mut Page) {
         ),
         (
             "Small keys",
-            "A server's RSA key of 1024 bits is taken with `securityLevel = 1` where the service speaks old TLS; pin it by `verifyPeer`.",
+            "A server's RSA key of 1024 bits is taken with `securityLevel = 1` where the service speaks old TLS; pin it by `verifyPeer`. `securityLevel = 3` keeps any service to RSA keys of 3072 bits, its own and authorities' too, to forward secrecy, TLS 1.1 and later, and no session tickets.",
         ),
     ] {
         page.tagged(what, text);
