@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use crate::require;
 use crate::support::certs::Pair;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, own_loopback, proc, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, kernel, own_loopback, proc, tls, wait_for};
 
 macro_rules! require_jail {
     () => {
@@ -476,6 +476,7 @@ fn an_address_becomes_one_that_overlaps_it_and_back() {
 #[test]
 fn nobody_is_in_the_queue_of_an_address_when_it_is_closed() {
     require!(adit);
+    require!(kernel::retires_listeners(), "this kernel is older than 5.1");
     /// RFC 8446, 5.1 and 6: a record's header, level and description.
     const ALERT: usize = 7;
     let plan = Plan::new();

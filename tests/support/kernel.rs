@@ -2,14 +2,32 @@
 //! started under it inherits it, and can only add to it.
 
 use std::io;
+use std::net::UdpSocket;
 
 use nix::libc::sock_filter;
+use nix::{getsockopt_impl, sockopt_impl};
 
 /// System calls added after Linux 4.18 have this number or a higher one, on every architecture
 /// (pidfd_send_signal, 5.1).
 const FIRST_AFTER_4_18: i64 = 424;
 /// Linux 5.1.
 const SO_BINDTOIFINDEX: u32 = 62;
+
+sockopt_impl!(
+    /// SO_BINDTODEVICE of socket(7), by index.
+    BindToIndex,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_BINDTOIFINDEX,
+    i32
+);
+
+/// Whether a listener can be closed without a reset of what arrives at that moment: since Linux 5.1, as the
+/// manual says. Asked of this kernel, or of the filter that plays an older one.
+pub fn retires_listeners() -> bool {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    nix::sys::socket::getsockopt(&socket, BindToIndex).is_ok()
+}
 
 /// A filter being made, and then the program for seccomp(2).
 #[derive(Clone, Default)]
