@@ -231,9 +231,6 @@ pub(super) fn section(page: &mut Page) {
     page.paragraph(
         "LDAP programs that connect by TLS to a server service of adit must name the host as the certificate does, not `ldaps://localhost`: libldap replaces that by the machine's own name.",
     );
-    page.paragraph(
-        "FTP, MySQL and MariaDB start TLS in ways of their own, which adit does not speak. For MySQL and MariaDB, run an adit at each end, with TLS from the first byte between them. FTP's data connections cannot be relayed.",
-    );
     page.subsection("Mail servers behind adit");
     page.text(
         "In server mode the mail server sees adit's address, not the client's. If that address may relay, `every client of adit may send mail to anyone`: postfix has 127.0.0.0/8 in `mynetworks` by default, and Exim's `relay_from_hosts` has 127.0.0.1. Remove it there, so that only authenticated users may relay.",
