@@ -130,7 +130,7 @@ connect = 110
 ",
         stunnel: Some(Serves),
         adit: Serves,
-        says: &["nothing uses it, as this service verifies no certificate", "without a value this line asks for nothing"],
+        says: &["nothing uses it, as this service verifies no certificate", "`CRLpath` without a value counts as not given"],
         differs: "",
     },
     File {
