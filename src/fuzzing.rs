@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("hellos", crate::tls::fuzzing::hellos),
     ("imap", |script| conversation(Protocol::Imap, script)),
     ("keys", crate::tls::fuzzing::keys),
+    ("launches", crate::helper::launcher::fuzz),
     ("ldap", |script| conversation(Protocol::Ldap, script)),
     ("listening", crate::cli::listen_in::fuzz),
     ("lmtp", |script| conversation(Protocol::Lmtp, script)),

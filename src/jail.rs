@@ -23,6 +23,11 @@ pub(crate) struct Jailed(());
 #[derive(Debug)]
 pub(crate) struct Unprivileged(());
 
+/// Proof that [`Plan::confine`] succeeded and was verified: the process is in the jail and is the jail's user,
+/// for good. What it executes may be more, by a set-user-ID bit that an administrator gave it.
+#[derive(Debug)]
+pub(crate) struct Confined(());
+
 /// The user to become and the directory to enter, looked up while names can still be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -189,27 +194,62 @@ impl Plan {
     pub(crate) fn enter(self, _: &OneThread) -> Result<Jailed, JailError> {
         let outside = identity(Path::new("/etc/passwd"));
         if self.privileged {
-            if let Some(root) = &self.root {
-                nix::unistd::chroot(root.as_path())
-                    .map_err(|errno| JailError::Directory(root.clone(), errno.into()))?;
-                nix::unistd::chdir("/").map_err(call("chdir"))?;
-            }
-            if self.uid.is_some() || self.gid.is_some() {
-                nix::unistd::setgroups(&[]).map_err(call("setgroups"))?;
-            }
+            self.change_root_and_groups()?;
             drop_bounding_set()?;
-            if let Some(gid) = self.gid {
-                nix::unistd::setresgid(gid, gid, gid).map_err(call("setresgid"))?;
-            }
-            if let Some(uid) = self.uid {
-                nix::unistd::setresuid(uid, uid, uid).map_err(call("setresuid"))?;
-            }
+            self.change_user()?;
             clear_capabilities()?;
         }
         nix::sys::prctl::set_no_new_privs().map_err(call("prctl(PR_SET_NO_NEW_PRIVS)"))?;
         nix::sys::prctl::set_dumpable(false).map_err(call("prctl(PR_SET_DUMPABLE)"))?;
         self.prove(outside)?;
+        self.prove_powerless()?;
         Ok(Jailed(()))
+    }
+
+    /// As [`Plan::enter`], for a process whose programs run as they would outside adit: where no user is
+    /// configured they are root's, and a set-user-ID bit of theirs holds.
+    ///
+    /// # Errors
+    /// As [`Plan::enter`].
+    pub(crate) fn confine(self, _: &OneThread) -> Result<Confined, JailError> {
+        let outside = identity(Path::new("/etc/passwd"));
+        if self.privileged {
+            self.change_root_and_groups()?;
+            self.change_user()?;
+        }
+        nix::sys::prctl::set_dumpable(false).map_err(call("prctl(PR_SET_DUMPABLE)"))?;
+        self.prove(outside)?;
+        if self.privileged && !self.stays_root() {
+            // capabilities(7): they went with the user.
+            let left = capabilities_left()?.filter(|set| *set != "bounding");
+            if let Some(set) = left {
+                let what = format!("the {set} capability set is not empty");
+                return Err(JailError::NotHolding(what));
+            }
+        }
+        Ok(Confined(()))
+    }
+
+    fn change_root_and_groups(&self) -> Result<(), JailError> {
+        if let Some(root) = &self.root {
+            nix::unistd::chroot(root.as_path())
+                .map_err(|errno| JailError::Directory(root.clone(), errno.into()))?;
+            nix::unistd::chdir("/").map_err(call("chdir"))?;
+        }
+        if self.uid.is_some() || self.gid.is_some() {
+            nix::unistd::setgroups(&[]).map_err(call("setgroups"))?;
+        }
+        Ok(())
+    }
+
+    fn change_user(&self) -> Result<(), JailError> {
+        if let Some(gid) = self.gid {
+            nix::unistd::setresgid(gid, gid, gid).map_err(call("setresgid"))?;
+        }
+        if let Some(uid) = self.uid {
+            nix::unistd::setresuid(uid, uid, uid).map_err(call("setresuid"))?;
+        }
+        Ok(())
     }
 
     fn prove(&self, outside: Option<(u64, u64)>) -> Result<(), JailError> {
@@ -248,10 +288,17 @@ impl Plan {
         {
             return no("supplementary groups remain".into());
         }
-        if let Some(set) = capabilities_left()? {
-            return no(format!("the {set} capability set is not empty"));
-        }
         Ok(())
+    }
+
+    fn prove_powerless(&self) -> Result<(), JailError> {
+        match capabilities_left()?.filter(|_| self.privileged) {
+            Some(set) => {
+                let what = format!("the {set} capability set is not empty");
+                Err(JailError::NotHolding(what))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -35,12 +35,14 @@
 compile_error!(include_str!("unserved_target.txt"));
 
 mod base64;
+mod carry;
 mod children;
 pub mod cli;
 mod config;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod helper;
+mod inetd;
 mod inside;
 mod ipc;
 mod jail;

@@ -2,14 +2,39 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// How many files this process may have open; the usual number if the kernel does not say.
 pub(crate) fn open_files() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
+/// Soft and hard, before [`raise`].
+static AT_THE_START: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// Takes all files that the system's limit gives, up to `most`: each connection needs two descriptors.
+pub(crate) fn raise(most: u64) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = AT_THE_START.set((soft, hard));
+        // Refused, the lower limit stays in force, and capacities are counted from it.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(most), hard);
+    }
+}
+
+/// The limit that [`raise`] has raised, soft and hard; none where it was not called.
+pub(crate) fn at_the_start() -> Option<(u64, u64)> {
+    AT_THE_START.get().copied()
+}
+
+/// Takes over what the program before an exec knew of it.
+pub(crate) fn remember(limit: Option<(u64, u64)>) {
+    if let Some(limit) = limit {
+        let _ = AT_THE_START.set(limit);
+    }
 }
 
 /// The end of a message about an error: advice in brackets when no descriptor is left, nothing for any

@@ -233,6 +233,49 @@ pub(crate) fn end_with_parent(command: &mut Command) {
     }
 }
 
+/// The signals that there are, those included that glibc keeps for itself and sigaction(3) refuses.
+const SIGNALS: libc::c_int = 64;
+/// A sigaction of the kernel's.
+const DEFAULT: [u64; 8] = [0; 8];
+const NOTHING: *const libc::c_void = std::ptr::null();
+/// Bytes of its mask.
+const MASK: usize = 8;
+
+/// Has the program that `command` starts begin as from a shell, and not as a part of adit: a session of its
+/// own, every signal at its default and let in, and the limit of open files that adit was started with.
+/// `terminal`: descriptor 0 is its terminal.
+pub(crate) fn begin_anew(command: &mut Command, terminal: bool) {
+    let files = crate::limits::at_the_start();
+    let step = move || {
+        nix::unistd::setsid()?;
+        for signal in 1..=SIGNALS {
+            // SAFETY: the kernel reads a sigaction, which is shorter than this on every architecture; all
+            // zeroes is SIG_DFL. EINVAL for those that cannot be changed.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    DEFAULT.as_ptr(),
+                    NOTHING,
+                    MASK,
+                )
+            };
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        if let Some((soft, hard)) = files {
+            // A unit's filter of system calls may forbid it; the higher limit does no harm then.
+            let _ = nix::sys::resource::setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+        }
+        if terminal {
+            // SAFETY: TIOCSCTTY takes a number.
+            Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls alone, and neither allocates nor locks.
+    unsafe { command.pre_exec(step) };
+}
+
 /// Detaches from the starter's terminal: logs nothing there any more, and replaces it with /dev/null.
 ///
 /// # Errors

@@ -65,6 +65,24 @@ pub(crate) fn starting_a_process(error: &io::Error) -> &'static str {
     }
 }
 
+/// For executing the program of `exec`.
+pub(crate) fn executing(error: &io::Error) -> &'static str {
+    match errno(error) {
+        Some(Errno::ENOENT) => {
+            "check the path of `exec`, and the interpreter and the libraries of the program; with `chroot` all \
+             are inside it"
+        }
+        Some(Errno::EACCES | Errno::EPERM) => {
+            "let the user of `setuid` execute the program and enter its folders; a file system with `noexec` \
+             forbids it, and so may the AppArmor profile"
+        }
+        Some(Errno::ENOEXEC) => "this is no program for this machine",
+        Some(Errno::ENOTDIR) => "part of the path of `exec` is a file, not a folder: check it",
+        Some(Errno::E2BIG) => "shorten `execArgs`, `setEnv` or the environment of adit",
+        _ => starting_a_process(error),
+    }
+}
+
 /// For a connection to a server.
 pub(crate) fn connecting(errno: Errno, is_unix: bool) -> &'static str {
     match errno {

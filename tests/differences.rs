@@ -29,6 +29,7 @@ macro_rules! require_both {
 
 mod dialogues;
 mod names;
+mod programs;
 mod psk;
 
 fn stunnel() -> PathBuf {
@@ -404,6 +405,7 @@ fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     let files = [
         include_str!("differences.rs"),
         include_str!("differences/dialogues.rs"),
+        include_str!("differences/programs.rs"),
         include_str!("differences/psk.rs"),
     ];
     let mut tests: Vec<&str> = files

@@ -20,6 +20,7 @@ mod configurations;
 mod depths;
 mod levels;
 mod names;
+mod programs;
 mod psk;
 mod redirect;
 mod revocation;
@@ -72,6 +73,7 @@ const PHRASES: &[&str] = &[
     "CERT: Locally installed certificate matched",
     "Certificate accepted at depth=0: CN=localhost",
     "Rejected by CERT at depth=0: ",
+    "Local mode child started (PID=",
     "Connection closed: 5 byte(s) sent to TLS, 5 byte(s) sent to socket",
     "TIMEOUTidle exceeded: sending reset",
     "TIMEOUTbusy exceeded: sending reset",

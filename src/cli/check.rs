@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::running;
 use super::unit;
 use crate::config::{
-    self, Config, Diagnostic, Diagnostics, Service, Severity, Sources, diagnostic_at,
+    self, Config, Diagnostic, Diagnostics, Front, Service, Severity, Sources, diagnostic_at,
 };
 use crate::ipc::words::Accept;
 use crate::log::{self, Id, Log, Outputs};
@@ -90,7 +90,12 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
 
 fn show_routes(config: &Config) {
     for service in &config.services {
-        println!("Service [{}]: {}", service.name, Route::of(service));
+        let first = match service.front {
+            Front::Program => "the program of `exec` as the client, ",
+            Front::Inetd => "the connection on descriptor 0, ",
+            Front::Listener => "",
+        };
+        println!("Service [{}]: {first}{}", service.name, Route::of(service));
         for secondary in &service.secondaries {
             let secondary = config.services.get(*secondary);
             if let Some(host) = secondary.and_then(|it| it.virtual_host.as_ref().zip(Some(it))) {
@@ -120,7 +125,7 @@ fn show_routes(config: &Config) {
 
 /// Loads everything that the configuration names; with `ask`, it asks for pass phrases.
 fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
-    let trial = Trial::start(&config.global, log)?;
+    let trial = Trial::start(config, log)?;
     let obstacle = match ask {
         true => asking::obstacle(),
         false => Some("the running adit has the pass phrases"),

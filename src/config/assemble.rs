@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::endpoint::Ports;
 use super::global::Global;
 use super::option::{self, Fault, OptionDef, Scope, Verdict};
+use super::program::Front;
 use super::provider::{Given, Options, Raw, Section};
 use super::service::{Draft, Service};
 use super::value::{Origin, Origins};
@@ -70,7 +71,9 @@ pub(super) fn assemble(
         services.push(service);
     }
     if raw.sections.is_empty() && !surroundings.incomplete {
-        assembly.no_section();
+        let mut service = assembly.inetd(&defaults, &global.service);
+        service.tls.prefer_chacha20 = global.prefer_chacha20;
+        services.push(service);
     }
     (global, services)
 }
@@ -293,10 +296,26 @@ impl Assembly<'_> {
         service.name = name;
     }
 
-    fn no_section(&mut self) {
-        let text = "no [section] is there, and adit does not serve inetd mode yet";
-        let error = Diagnostic::new(Severity::Error, None, text);
-        self.push(error.help("a service begins with a line of its own, such as [smtp]"));
+    /// Without a section the options are those of the one service of inetd mode.
+    fn inetd(&mut self, defaults: &Draft, name: &str) -> Service {
+        let mut draft = defaults.clone();
+        draft.defaults = false;
+        draft.service.name = name.to_owned();
+        draft.service.front = Front::Inetd;
+        self.decide(&mut draft);
+        let sections = Sections {
+            above: &[],
+            names: &[],
+        };
+        let (service, found) = checks::finish(draft, sections, &mut 0);
+        for checks::Found {
+            option, mut fault, ..
+        } in found
+        {
+            fault.text = format!("Inetd mode: {}", fault.text);
+            self.fault(service.origins.get(option), fault);
+        }
+        service
     }
 
     fn fault(&mut self, origin: Option<&Origin>, fault: Fault) {

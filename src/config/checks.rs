@@ -8,6 +8,7 @@ use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::Fault;
+use super::program::{self, Front};
 use super::psk;
 use super::redirect;
 use super::server_name;
@@ -30,7 +31,7 @@ pub(super) struct Found {
     /// Which of its lines, for one that may be repeated; `None`: the last.
     pub(super) nth: Option<usize>,
     pub(super) fault: Fault,
-    /// The text names the service itself, as stunnel words it.
+    /// The text names the service itself, as stunnel words it, or needs no name.
     pub(super) names_service: bool,
 }
 
@@ -69,6 +70,14 @@ impl Faults {
         }
     }
 
+    /// A note about a line, which is the same in every service that it is a default of.
+    fn note(&mut self, option: &'static str, text: &str) {
+        self.add(option, None, Fault::note(text));
+        if let Some(found) = self.0.last_mut() {
+            found.names_service = true;
+        }
+    }
+
     pub(super) fn error(&mut self, option: &'static str, text: &str, help: &str) {
         self.push(Severity::Error, option, text, help);
     }
@@ -98,7 +107,10 @@ pub(super) fn finish(
     let meant = draft.meant;
     let secondary = !service.client && service.tls.sni.is_some();
     let primary = virtual_hosts::attach(&mut service, sections, &meant, &mut faults);
-    endpoints(&service, secondary, &meant, passed, &mut faults);
+    let program_given = draft.program;
+    endpoints(&mut service, secondary, &meant, passed, &mut faults);
+    program(&service, &program_given, &meant, &mut faults);
+    service.program = program_given.program().map(Box::new);
     upstream(&mut service, &meant, &mut faults);
     let given = |option: &str| own.contains(option);
     dialogue::judge(&mut service, &given, &meant, &mut faults);
@@ -111,6 +123,7 @@ pub(super) fn finish(
         virtual_hosts::inherit(&mut service, primary, &own);
     }
     versions::keep_to_level(&mut service, &mut faults);
+    introduce_to_the_program(&mut service);
     let identity = own.contains("PSKidentity");
     psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);
@@ -125,7 +138,7 @@ pub(super) fn finish(
 
 /// `Each service must define two endpoints`. A `secondary` one says so, rightly or not.
 fn endpoints(
-    service: &Service,
+    service: &mut Service,
     secondary: bool,
     meant: &Meant,
     passed: &mut usize,
@@ -135,26 +148,89 @@ fn endpoints(
         let mut names = names.iter();
         names.any(|name| service.origins.has(name) || meant.contains(name))
     };
-    // `exec` and `transparent` stand in for an endpoint in stunnel. They are refused by name; that the
-    // endpoint is missing would be said besides, wrongly.
+    // `transparent` stands in for an endpoint in stunnel. It is refused by name; that the endpoint is
+    // missing would be said besides, wrongly.
     let misspelt = !service.client && meant.contains("sni");
     let mut accept = given(&["accept"]) || secondary || misspelt;
-    if !accept && *passed > 0 {
+    let exec = given(&["exec"]);
+    // SOCKS clients say where to.
+    let connect = given(&["connect", "transparent"])
+        || service.protocol == Some(Protocol::Socks) && !service.client;
+    if service.front == Front::Inetd {
+        return inetd(accept, exec != connect, faults);
+    }
+    let two = accept || exec && connect;
+    if !two && *passed > 0 {
         *passed -= 1;
         accept = true;
     }
-    // SOCKS clients say where to.
-    let connect = given(&["connect", "exec", "transparent"])
-        || service.protocol == Some(Protocol::Socks) && !service.client;
-    let help = match (accept, connect) {
-        (true, true) => return,
-        (true, false) => "`connect = [HOST:]PORT` is missing",
-        (false, true) => {
+    let help = match (accept, exec, connect) {
+        (true, true, false) | (true, false, true) => return,
+        (false, true, true) => {
+            service.front = Front::Program;
+            return;
+        }
+        (true, true, true) => {
+            "one of the three is too many: `accept` with `connect` or with `exec`, or, for a program \
+             that adit starts by itself, `exec` with `connect`"
+        }
+        (true, false, false) => "`connect = [HOST:]PORT` or `exec = PATH` is missing",
+        (false, _, _) if exec || connect => {
             "`accept = [HOST:]PORT` is missing, and systemd passes no socket in its place"
         }
-        (false, false) => "`accept = [HOST:]PORT` and `connect = [HOST:]PORT` are missing",
+        (false, _, _) => "`accept = [HOST:]PORT` and `connect = [HOST:]PORT` are missing",
     };
     faults.error("", "Each service must define two endpoints", help);
+}
+
+/// A program is told who its client is.
+fn introduce_to_the_program(service: &mut Service) {
+    if service.program.is_none() {
+        return;
+    }
+    match service.client {
+        false => service.tls.introduces = true,
+        true => {
+            let accept = service.accept_tls.as_deref_mut();
+            accept
+                .into_iter()
+                .for_each(|accept| accept.tls.introduces = true);
+        }
+    }
+}
+
+/// The endpoint of inetd mode, whose other one is there already.
+fn inetd(accept: bool, one: bool, faults: &mut Faults) {
+    let help = "a service begins with a line of its own, such as [smtp]; without one, adit serves the one \
+         connection on descriptor 0";
+    if accept {
+        let text = "'accept' option is only allowed in a [section], and no [section] is there";
+        faults.error("accept", text, help);
+    } else if !one {
+        let text =
+            "Inetd mode must define one endpoint, `connect` or `exec`, and no [section] is there";
+        faults.error("", text, help);
+    }
+}
+
+/// The program behind the service, or before it.
+fn program(service: &Service, given: &program::Given, meant: &Meant, faults: &mut Faults) {
+    let exec = service.origins.has("exec") || meant.contains("exec");
+    let idle = [
+        ("execArgs", service.origins.has("execArgs")),
+        ("pty", given.pty),
+    ];
+    for (option, asks) in idle {
+        if asks && !exec {
+            faults.note(option, &format!("`{option}` has no effect without `exec`"));
+        }
+    }
+    if given.retry.is_some() && !(exec && service.front == Front::Program) {
+        faults.note(
+            "retry",
+            "`retry` has no effect without `exec` and `connect`",
+        );
+    }
 }
 
 /// Where to connect to, under which name, and what is said there first.

@@ -81,6 +81,8 @@ pub(crate) struct Global {
     pub cert_watch: bool,
     /// Which cipher comes first in services that name none.
     pub prefer_chacha20: PreferChaCha20,
+    /// What is added to the environment of programs; each name once.
+    pub set_env: Vec<(String, String)>,
     /// Where each option that was given was written, by its canonical name.
     pub origins: Origins,
 }
@@ -113,6 +115,7 @@ impl Global {
             metrics: None,
             cert_watch: false,
             prefer_chacha20: PreferChaCha20::Auto,
+            set_env: Vec::new(),
             origins: Origins::new(),
         }
     }
@@ -137,6 +140,18 @@ impl Global {
             }
         }
         faults
+    }
+}
+
+/// `NAME=VALUE`, as the environment has it.
+fn variable(value: &str) -> Result<(String, String), Fault> {
+    let help = "as `setEnv = TZ=UTC`";
+    match value.split_once('=') {
+        Some((name, _)) if name.trim().is_empty() => {
+            Err(Fault::new("the name of the variable is missing").help(help))
+        }
+        Some((name, content)) => Ok((name.trim_end().to_owned(), content.to_owned())),
+        None => Err(Fault::new("this is no variable: there is no `=` in it").help(help)),
     }
 }
 
@@ -354,6 +369,22 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     })
     .service(|draft, value| {
         draft.service.name = given(value)?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "setEnv",
+        Scope::Global,
+        "NAME=VALUE",
+        "a variable in the environment of the programs of `exec`",
+    )
+    .example("setEnv = TZ=UTC")
+    .unless_given("the environment of adit")
+    .repeatable()
+    .secret()
+    .global(|global, value| {
+        let (name, content) = variable(value)?;
+        global.set_env.retain(|(other, _)| *other != name);
+        global.set_env.push((name, content));
         Ok(())
     }),
     OptionDef::new(

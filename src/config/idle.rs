@@ -1,4 +1,4 @@
-//! Options that adit does not serve, where they ask for nothing: `retry` without `exec`, say. stunnel takes
+//! Options that adit does not serve, where they ask for nothing: `OCSPnonce` without `OCSP`, say. stunnel takes
 //! such lines, and files have them.
 
 use super::option::{Fault, number, yes_no};
@@ -25,25 +25,6 @@ pub(super) fn empty(_: &Draft, value: &str) -> Option<Fault> {
     value
         .is_empty()
         .then(|| Fault::note("without a value this line asks for nothing"))
-}
-
-pub(super) fn retry(draft: &Draft, value: &str) -> Option<Fault> {
-    if number(value, 0..=u32::MAX).is_err()
-        && let Err(fault) = yes_no(value)
-    {
-        return Some(fault);
-    }
-    without(draft, "retry", &["exec"])
-}
-
-pub(super) fn exec_args(draft: &Draft, _: &str) -> Option<Fault> {
-    without(draft, "execArgs", &["exec"])
-}
-
-pub(super) fn pty(draft: &Draft, value: &str) -> Option<Fault> {
-    yes_no(value)
-        .err()
-        .or_else(|| without(draft, "pty", &["exec"]))
 }
 
 const OCSP: &[&str] = &["OCSP", "OCSPaia"];

@@ -21,6 +21,7 @@ mod idle;
 mod load;
 mod metrics;
 mod option;
+mod program;
 mod provider;
 mod psk;
 mod redirect;
@@ -50,6 +51,7 @@ pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub(crate) use metrics::MetricsAddress;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
+pub(crate) use program::{Front, Program};
 pub(crate) use psk::SUITES as PSK_SUITES;
 pub(crate) use service::{
     Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,
@@ -76,5 +78,10 @@ impl Config {
         services
             .flat_map(Service::each_tls)
             .for_each(|tls| tls.sessions.forget());
+    }
+
+    /// Whether it serves one connection that is there already, and no other.
+    pub(crate) fn is_for_inetd(&self) -> bool {
+        self.services.iter().any(|s| s.front == Front::Inetd)
     }
 }

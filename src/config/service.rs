@@ -10,6 +10,7 @@ use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
+use super::program::{self, Front, Program};
 use super::sessions::{self, SessionOptions};
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
@@ -206,6 +207,10 @@ pub(crate) struct Service {
     pub connect: Vec<Endpoint>,
     /// Server mode: addresses to connect clients to that show no valid certificate. Empty: they are refused.
     pub redirect: Vec<Endpoint>,
+    /// The program behind it; or, as [`Front::Program`], before it.
+    pub program: Option<Box<Program>>,
+    /// Where its clients come from.
+    pub front: Front,
     /// Client mode: plain front, TLS back. Otherwise TLS front, plain back.
     pub client: bool,
     /// The order in which `connect` is tried.
@@ -294,7 +299,7 @@ impl Service {
 
     /// Whether it accepts on a socket that systemd passes.
     pub(crate) fn takes_passed_socket(&self) -> bool {
-        self.accept.is_empty() && self.virtual_host.is_none()
+        self.accept.is_empty() && self.virtual_host.is_none() && self.front == Front::Listener
     }
 
     /// The TLS of both ends, as far as it is there.
@@ -310,6 +315,8 @@ pub(super) struct Draft {
     pub(super) service: Service,
     /// What `acceptTLS` and its like say.
     pub(super) accept: accepted::Given,
+    /// What `exec` and its like say.
+    pub(super) program: program::Given,
     /// This is the part before the first section.
     pub(super) defaults: bool,
     /// What this system calls its ports.
@@ -337,6 +344,8 @@ impl Draft {
             accept: Vec::new(),
             connect: Vec::new(),
             redirect: Vec::new(),
+            program: None,
+            front: Front::Listener,
             client: false,
             failover: Failover::Priority,
             delay: false,
@@ -365,6 +374,7 @@ impl Draft {
         Draft {
             service,
             accept: accepted::Given::default(),
+            program: program::Given::default(),
             defaults: true,
             ports: |_| None,
             own: BTreeSet::new(),
@@ -517,6 +527,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("delay", "yes | no", "resolve `connect` at each connection")
         .example("delay = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.delay = yes_no(value)?)),
+    option("exec", "PATH", "program behind the service, as inetd starts one; with `connect` and no `accept`, before it")
+        .example("exec = /usr/sbin/in.fingerd").unless_given("none")
+        .service(|draft, value| { draft.program.path = Some(given(value)?.into()); Ok(()) }),
+    option("execArgs", "$0 $1 $2 ...", "arguments of `exec`, its name first; blanks part them, and quotes mean nothing")
+        .example("execArgs = in.fingerd -w").unless_given("the path in `exec`")
+        .service(program::set_args),
     option("failover", "rr | prio", "order in which several `connect` are tried")
         .example("failover = rr").defaults(&["prio"])
         .service(|draft, value| store!(draft.failover = one_of(value, &[
@@ -561,6 +577,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("PSKsecrets", "FILE", "pre-shared keys for TLS 1.3: `IDENTITY:KEY` a line, hexadecimal or text; without resumption")
         .example("PSKsecrets = /etc/adit/psk.txt").unless_given("none")
         .service(|draft, value| store!(draft.tls.psk_secrets = Some(given(value)?.into()))),
+    option("pty", "yes | no", "a pseudoterminal for the program of `exec`")
+        .example("pty = yes").defaults(&["no"])
+        .service(|draft, value| { draft.program.pty = yes_no(value)?; Ok(()) }),
     option("redirect", "[HOST:]PORT", "server mode: where clients without a valid certificate are connected to")
         .example("redirect = 127.0.0.1:8080").unless_given("they are refused").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.redirect.push(address); Ok(()) }),
@@ -570,6 +589,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("reset", "yes | no", "pass a reset on as a reset")
         .example("reset = no").defaults(&["yes"])
         .service(|draft, value| store!(draft.reset = yes_no(value)?)),
+    option("retry", "yes | no | MILLISECONDS", "start `exec` with `connect` again, this long after its session; yes: 1000")
+        .example("retry = 5000").defaults(&["no"])
+        .service(|draft, value| { draft.program.retry = program::retry(value)?; Ok(()) }),
     option("securityLevel", "0 | 1 | 2 | 3", "2: RSA of 2048 bits; 3: 3072, forward secrecy; with old TLS also 1: 1024; 0: any, SHA-1")
         .example("securityLevel = 1").defaults(&["2"])
         .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),

@@ -70,11 +70,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     refused("engineNum", Service, "NUMBER", "engine of the service by number", ENGINE),
     refused("sessiond", Service, "HOST:PORT", "network cache of sessions", "the sessiond protocol is extinct; sessions resume on every worker without it").idle(idle::empty),
     // Still to be built.
-    not_yet("setEnv", Global, "NAME=VALUE", "environment of child processes", &[]).secret(),
     not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
-    not_yet("exec", Service, "PATH", "program behind the service", &[]),
-    not_yet("execArgs", Service, "$0 $1 $2 ...", "arguments of exec", &[]).idle(idle::exec_args),
     not_yet("ident", Service, "USERNAME", "user name to ask of IDENT (RFC 1413)", &[]).idle(idle::ident),
     not_yet("libwrap", Service, "yes | no", "hosts.allow and hosts.deny", &["no"]),
     not_yet("OCSP", Service, "URL", "OCSP responder", &[]).idle(idle::empty),
@@ -84,7 +81,5 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     not_yet("OCSPrequire", Service, "yes | no", "require a conclusive OCSP response", &[]).idle(idle::ocsp_require),
     not_yet("TIMEOUTocsp", Service, "SECONDS", "time to wait for an OCSP responder", &[]).idle(idle::ocsp_timeout),
     not_yet("protocolDomain", Service, "DOMAIN", "domain in the dialogue", &[]).idle(idle::of_ntlm),
-    not_yet("pty", Service, "yes | no", "pseudoterminal for exec", &["no"]).idle(idle::pty),
-    not_yet("retry", Service, "yes | no | DELAY", "connect again a connect+exec service", &["no"]).idle(idle::retry),
     not_yet("transparent", Service, "none | source | destination | both", "transparent proxy", &["none", "no"]),
 ];

@@ -6,6 +6,7 @@
 //! Never in here: what a kind is asked, or a key.
 
 mod contacts;
+pub(crate) mod launcher;
 mod process;
 pub(crate) mod resolver;
 pub(crate) mod teller;
@@ -19,11 +20,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::Unprivileged;
+use crate::jail::{Confined, Unprivileged};
+use crate::log::Log;
+use crate::process::Fresh;
 use crate::sandbox::SandboxError;
 pub(crate) use contacts::Contacts;
 pub(crate) use process::Helper;
 // What those that ask need to know of a kind.
+pub(crate) use launcher::{Client as LaunchClient, Launched, Refused, Request as LaunchRequest};
 pub(crate) use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
 
 /// The kinds of helpers.
@@ -33,17 +37,20 @@ pub(crate) enum Kind {
     Resolver,
     /// Metrics and health: [`teller`].
     Teller,
+    /// Programs behind services: [`launcher`].
+    Launcher,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Kind; 2] = [Kind::Resolver, Kind::Teller];
+    pub(crate) const ALL: [Kind; 3] = [Kind::Resolver, Kind::Teller, Kind::Launcher];
 
     /// What `ps` and the log call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Resolver => "resolver",
             Kind::Teller => "teller",
+            Kind::Launcher => "launcher",
         }
     }
 
@@ -55,14 +62,27 @@ impl Kind {
                 "Answers HTTP requests for metrics and health (`metrics`), as nobody; it reads what \
                  the others count, and wakes none of them."
             }
+            Kind::Launcher => {
+                "Starts the programs of `exec`, in the jail and as the user of `setuid`; one for each \
+                 generation, which goes when its programs have ended."
+            }
         }
     }
 
     /// Whether masters and workers ask it, and so must be introduced.
     pub(crate) fn is_asked(self) -> bool {
         match self {
-            Kind::Resolver => true,
+            Kind::Resolver | Kind::Launcher => true,
             Kind::Teller => false,
+        }
+    }
+
+    /// Whether there is one for each generation, which it serves to the end: its jail, its user and what it
+    /// may do are of one configuration.
+    pub(crate) fn is_of_a_generation(self) -> bool {
+        match self {
+            Kind::Launcher => true,
+            Kind::Resolver | Kind::Teller => false,
         }
     }
 }
@@ -78,10 +98,20 @@ impl fmt::Display for Kind {
 pub(crate) struct Role {
     /// Which kind.
     pub kind: Kind,
-    /// Enters the kind's sandbox. No thread runs yet, and none may be started.
-    pub sandbox: fn() -> Result<(), SandboxError>,
-    /// Serves until the channel or the leash is at its end.
-    pub serve: fn(Post, &Unprivileged) -> io::Result<()>,
+    /// Where and how it lives.
+    pub life: Life,
+}
+
+/// The place of a kind's life, and what it does there until the channel or the leash is at its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Life {
+    /// Outside the jail, in a sandbox of its own; no thread may be started before that.
+    Outside(
+        fn() -> Result<(), SandboxError>,
+        fn(Post, &Unprivileged) -> io::Result<()>,
+    ),
+    /// In the jail, without a sandbox: its programs would inherit that.
+    Inside(fn(Post, Fresh, &Confined) -> io::Result<()>),
 }
 
 /// What a helper serves with.
@@ -93,4 +123,8 @@ pub(crate) struct Post {
     pub leash: Leash,
     /// What this kind alone works with, in an order of its own.
     pub belongings: Vec<OwnedFd>,
+    /// What the launcher starts.
+    pub programs: Option<launcher::Programs>,
+    /// Where it logs.
+    pub log: Log,
 }

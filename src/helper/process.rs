@@ -8,14 +8,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::{Post, Role};
-use crate::config::{Foreground, Global};
+use super::launcher::Programs;
+use super::{Kind, Life, Post, Role, words};
+use crate::config::{Config, Foreground, Global};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::OutsidePlan;
+use crate::jail::{Confined, OutsidePlan, Plan, Unprivileged};
 use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
+use crate::sandbox::SandboxError;
 use crate::step::NameStep;
 
 #[derive(Debug)]
@@ -36,22 +38,40 @@ impl Helper {
     /// No process or descriptor to be had.
     pub(crate) fn start(
         role: Role,
-        global: &Global,
+        config: &Config,
         leash: &Leash,
         belongings: Vec<OwnedFd>,
         forget: impl FnOnce() -> io::Result<()>,
         log: Log,
     ) -> io::Result<Helper> {
-        let plan = OutsidePlan::look_up(global);
+        let global = &config.global;
+        let place = match role.life {
+            Life::Outside(sandbox, serve) => {
+                Place::Outside(OutsidePlan::look_up(global), sandbox, serve)
+            }
+            Life::Inside(serve) => {
+                let plan = Plan::look_up(global).map_err(|errors| {
+                    // The master, which looks them up too, tells of each.
+                    let first = errors.into_iter().next();
+                    io::Error::other(first.map_or_else(String::new, |error| error.to_string()))
+                })?;
+                Place::Inside(plan, serve)
+            }
+        };
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let post = Post {
             channel: theirs,
             leash: leash.try_clone()?,
             belongings,
+            programs: match role.kind {
+                Kind::Launcher => Programs::of(config),
+                Kind::Resolver | Kind::Teller => None,
+            },
+            log,
         };
         let detached = global.foreground == Foreground::No;
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
-            let lived = forget().and_then(|()| live(role, plan, post, detached, fresh));
+            let lived = forget().and_then(|()| live(role.kind, place, post, detached, fresh));
             if let Err(error) = &lived {
                 crate::error!(log, "The {} ends: {}", role.kind, Reason(error));
             }
@@ -98,6 +118,12 @@ impl Helper {
         self.inherited || user(old) != user(new) || log(old) != log(new)
     }
 
+    /// Lets it end by itself, when its clients are gone and its programs have ended.
+    pub(crate) fn leave_alone(&self, leash: &Leash) {
+        // One that does not hear it ends when the processes have that could introduce a client.
+        let _ = words::tell(&self.channel, b"alone", leash.as_fd());
+    }
+
     /// Ends it, and waits for that.
     pub(crate) fn kill(&mut self) {
         if let Some(pid) = self.pid.take() {
@@ -113,9 +139,19 @@ impl Helper {
     }
 }
 
+/// Where a helper is to live, looked up before the fork.
+enum Place {
+    Outside(
+        OutsidePlan,
+        fn() -> Result<(), SandboxError>,
+        fn(Post, &Unprivileged) -> io::Result<()>,
+    ),
+    Inside(Plan, fn(Post, Fresh, &Confined) -> io::Result<()>),
+}
+
 /// A helper's life, from the fork to `_exit`.
 #[expect(unsafe_code, reason = "closes what the parent's owners still name")]
-fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh) -> io::Result<()> {
+fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> io::Result<()> {
     let mut kept = log::descriptors();
     kept.extend([
         post.channel.as_fd().as_raw_fd(),
@@ -127,9 +163,21 @@ fn live(role: Role, plan: OutsidePlan, post: Post, detached: bool, fresh: Fresh)
     if detached {
         process::let_go_of_the_terminal()?;
     }
-    let unprivileged = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
-    (role.sandbox)()?;
-    process::title(&format!("adit: {}", role.kind), "");
-    let _signals = fresh.hear(&[])?;
-    (role.serve)(post, &unprivileged)
+    let title = || process::title(&format!("adit: {kind}"), "");
+    match place {
+        Place::Outside(plan, sandbox, serve) => {
+            let unprivileged = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+            sandbox()?;
+            title();
+            let _signals = fresh.hear(&[])?;
+            serve(post, &unprivileged)
+        }
+        Place::Inside(plan, serve) => {
+            let confined = plan
+                .confine(&OneThread::prove()?)
+                .map_err(io::Error::other)?;
+            title();
+            serve(post, fresh, &confined)
+        }
+    }
 }

@@ -1,5 +1,9 @@
-//! accept4(2) with the peer's address in one call; std and nix each need a second.
-#![expect(unsafe_code, reason = "accept4(2) that gives the address")]
+//! accept4(2) with the peer's address in one call, where std and nix each need a second; and that address
+//! of any socket.
+#![expect(
+    unsafe_code,
+    reason = "accept4(2) and getpeername(2) that give the address"
+)]
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -31,6 +35,25 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<So
     // SAFETY: zeroed, then filled by the kernel: every bit pattern is a valid sockaddr_storage.
     let storage = unsafe { storage.assume_init() };
     Ok((socket, address(&storage)))
+}
+
+/// The address of a socket's peer; `None` for what is no TCP socket, or not connected.
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: as in `accept`.
+    let got = unsafe {
+        libc::getpeername(
+            socket.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    // SAFETY: zeroed, and filled by the kernel if it had an address.
+    (got == 0)
+        .then(|| unsafe { storage.assume_init() })
+        .as_ref()
+        .and_then(address)
 }
 
 fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {

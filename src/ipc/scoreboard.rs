@@ -240,6 +240,13 @@ impl Scoreboard {
         self.sum(service, |cell| cell.load(Relaxed))
     }
 
+    /// Open connections of service `service`, in all workers.
+    pub(crate) fn active(&self, service: usize) -> u64 {
+        let workers = 0..self.workers;
+        let active = workers.map(|worker| self.service(worker, service).active().load(Relaxed));
+        active.fold(0, u64::saturating_add)
+    }
+
     /// As [`Scoreboard::counts`], and resets them to zero.
     pub(crate) fn take_counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.swap(0, Relaxed))
@@ -304,9 +311,10 @@ impl ReadOnlyBoard {
 
     /// Open connections of a service, in all workers.
     pub(crate) fn active(&self, service: usize) -> u64 {
-        let workers = (0..self.0.workers).filter(|_| service < self.0.services);
-        let active = workers.map(|worker| self.0.service(worker, service).active().load(Relaxed));
-        active.fold(0, u64::saturating_add)
+        match service < self.0.services {
+            true => self.0.active(service),
+            false => 0,
+        }
     }
 
     /// The row of a worker, from 0.

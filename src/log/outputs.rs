@@ -115,6 +115,15 @@ impl Outputs {
         fds.into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
     }
 
+    /// Only syslog, if it is there.
+    pub(crate) fn syslog_only() -> Self {
+        Self {
+            stderr: false,
+            syslog: syslog::open(syslog::PATH).ok(),
+            ..Self::stderr_only()
+        }
+    }
+
     /// Only standard error.
     pub(crate) fn stderr_only() -> Self {
         Self {

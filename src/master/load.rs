@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,6 +225,13 @@ pub(super) fn load_group(
     if plan.as_ref().is_some_and(Plan::stays_root) {
         common.extend(config.services.iter().filter_map(everybody_is_root));
     }
+    let root = plan.as_ref().and_then(Plan::root);
+    common.extend(
+        config
+            .services
+            .iter()
+            .filter_map(|s| missing_program(s, root)),
+    );
     if group != Some(Group::Old) {
         found.append(&mut common);
     }
@@ -329,6 +337,22 @@ fn everybody_is_root(service: &Service) -> Option<Diagnostic> {
     );
     let help = "`setuid = USER` before the first section makes the workers run as another user";
     Some(at(Severity::Warning, &service.origins, "connect", text).help(help))
+}
+
+/// Warns of a program that is not there now: each connection would fail.
+fn missing_program(service: &Service, root: Option<&Path>) -> Option<Diagnostic> {
+    let path = &service.program.as_deref()?.path;
+    let inside = path.strip_prefix("/").ok()?;
+    let seen = root.unwrap_or(Path::new("/")).join(inside);
+    let error = std::fs::metadata(&seen).err()?;
+    let reason = crate::log::Reason(&error).to_string();
+    let text = format!(
+        "Service [{}]: exec = {}: {reason}",
+        service.name,
+        path.display()
+    );
+    let warning = at(Severity::Warning, &service.origins, "exec", text);
+    Some(warning.help(remedy::executing(&error)))
 }
 
 /// Checks the files, user and group that a configuration names when its text already has errors, so

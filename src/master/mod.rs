@@ -3,6 +3,7 @@
 //! connection.
 
 mod balance;
+mod fronts;
 pub(crate) mod handoff;
 mod listener;
 pub(crate) mod load;

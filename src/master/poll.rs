@@ -23,6 +23,8 @@ pub(crate) enum Source {
     Leash,
     /// Messages from the zygote.
     Zygote,
+    /// Answers of the process that starts programs.
+    Launcher,
     /// Messages from a worker.
     Worker(usize),
     /// Room for sockets in a worker's channel.
@@ -38,9 +40,10 @@ impl Source {
             Source::Supervisor => (1, 0),
             Source::Leash => (2, 0),
             Source::Zygote => (3, 0),
-            Source::Worker(index) => (4, index),
-            Source::Room(index) => (5, index),
-            Source::Listener(index) => (6, index),
+            Source::Launcher => (4, 0),
+            Source::Worker(index) => (5, index),
+            Source::Room(index) => (6, index),
+            Source::Listener(index) => (7, index),
         };
         kind << 32 | index as u64
     }
@@ -52,8 +55,9 @@ impl Source {
             1 => Source::Supervisor,
             2 => Source::Leash,
             3 => Source::Zygote,
-            4 => Source::Worker(index),
-            5 => Source::Room(index),
+            4 => Source::Launcher,
+            5 => Source::Worker(index),
+            6 => Source::Room(index),
             _ => Source::Listener(index),
         }
     }
@@ -125,6 +129,7 @@ mod tests {
             Source::Listener(999),
             Source::Room(3),
             Source::Worker(3),
+            Source::Launcher,
             Source::Zygote,
             Source::Leash,
             Source::Supervisor,
@@ -149,6 +154,7 @@ mod tests {
                 Source::Supervisor,
                 Source::Leash,
                 Source::Zygote,
+                Source::Launcher,
                 Source::Listener(999)
             ]
         );

@@ -5,11 +5,13 @@ mod accepting;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::socket::MsgFlags;
 
+use super::fronts::Fronts;
 use super::listener::Listener;
 use super::poll::{Poll, Source};
 use super::reminders::Reminders;
@@ -17,6 +19,7 @@ use super::stall::LIFELESS;
 use super::workers::Workers;
 use super::zygote::News;
 use crate::children;
+use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::leash::Leash;
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
@@ -63,6 +66,7 @@ pub(super) struct Serving {
     capacity_told_at: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
+    fronts: Fronts,
     listing: Option<Listing>,
 }
 
@@ -93,6 +97,7 @@ impl Serving {
             reminders,
         } = served;
         let poll = workers.poll();
+        let fronts = workers.fronts();
         if let Some(zygote) = workers.zygote() {
             poll.add(&*zygote, Source::Zygote)?;
         }
@@ -116,6 +121,7 @@ impl Serving {
             capacity_told_at: None,
             claim_tick: CLAIM_TICK,
             reminders,
+            fronts,
             listing: None,
         })
     }
@@ -144,6 +150,9 @@ impl Serving {
                     format!("the process that forks old workers has not responded for {seconds} s");
                 return Err(io::Error::other(text));
             }
+            if self.announced {
+                self.fronts.start_due(Instant::now());
+            }
             if !self.draining {
                 self.reminders.remind(Instant::now(), &self.log);
             }
@@ -170,6 +179,7 @@ impl Serving {
                     }
                     Source::Supervisor => self.hear_supervisor()?,
                     Source::Zygote => self.hear_zygote()?,
+                    Source::Launcher => self.take_programs(),
                     Source::Worker(index) => self.hear_worker(index)?,
                     // The next turn sends what was waiting for room.
                     Source::Room(_) => {}
@@ -197,6 +207,7 @@ impl Serving {
             self.workers.cut_deadline(),
             self.workers.zygote_deadline(),
             self.reminders.deadline().filter(|_| !self.draining),
+            self.fronts.deadline().filter(|_| self.announced),
         ];
         let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
@@ -219,6 +230,16 @@ impl Serving {
             .as_micros()
             .div_ceil(1000);
         EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
+    }
+
+    /// Hands over the sockets of programs that stand in place of clients.
+    fn take_programs(&mut self) {
+        let connections = &self.connections;
+        let number = || connections[0].fetch_add(1, Relaxed);
+        for accepted in self.fronts.started(number) {
+            self.workers.assign(accepted);
+            self.claim_tick = CLAIM_TICK;
+        }
     }
 
     fn reap(&mut self) {
@@ -316,6 +337,9 @@ impl Serving {
             ToMaster::Helper(kind) => {
                 if let Some(channel) = descriptors.pop() {
                     let heard = self.workers.replace_helper(kind, channel.into());
+                    if kind == Kind::Launcher {
+                        self.fronts.meet(self.workers.contacts(), &self.poll);
+                    }
                     self.tell_again_unless(&heard)?;
                 }
             }
@@ -370,6 +394,7 @@ impl Serving {
 
     fn drain(&mut self) {
         self.draining = true;
+        self.fronts.stop();
         self.stop_polling_listeners();
         // The other listeners now belong to the next master.
         self.listeners

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::fronts::Fronts;
 use super::handoff::{Accepted, HandOff};
 use super::poll::Poll;
 use super::slot::{Running, Slot};
@@ -112,6 +113,19 @@ impl Workers {
     /// The workers that serve this service.
     pub(crate) fn group(&self, service: usize) -> Group {
         self.groups.get(service).copied().unwrap_or(Group::Modern)
+    }
+
+    /// The services, their counts, and where helpers are met, for programs in place of clients.
+    pub(super) fn fronts(&self) -> Fronts {
+        let config = &self.config;
+        let mut fronts = Fronts::new(&config.services, config.scoreboard.clone(), config.log);
+        fronts.meet(&config.helpers, &config.poll);
+        fronts
+    }
+
+    /// Where helpers are met.
+    pub(super) fn contacts(&self) -> &Contacts {
+        &self.config.helpers
     }
 
     /// The process that old workers are forks of.

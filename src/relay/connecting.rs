@@ -45,14 +45,32 @@ pub(crate) struct Connection {
     socket: OwnedFd,
     /// TCP, not a Unix socket.
     tcp: bool,
+    /// A program's.
+    program: bool,
     /// The poller tells of room to write.
     room_watched: bool,
     ready: Readiness,
 }
 
+impl Connection {
+    /// With a program, whose socket is watched for what comes in.
+    pub(crate) fn with_a_program(socket: OwnedFd) -> Connection {
+        Connection {
+            socket,
+            tcp: false,
+            program: true,
+            room_watched: false,
+            ready: Readiness::default(),
+        }
+    }
+}
+
 impl From<Connection> for End {
     fn from(connection: Connection) -> End {
-        let mut end = End::new(connection.socket, connection.tcp, connection.room_watched);
+        let mut end = match connection.program {
+            true => End::of_a_program(connection.socket),
+            false => End::new(connection.socket, connection.tcp, connection.room_watched),
+        };
         end.note(connection.ready);
         end
     }
@@ -352,7 +370,7 @@ fn reason(errno: Errno) -> Unreachable {
 }
 
 /// The client may be gone by now; and a full socket may have kept back the end of its handshake.
-fn watch_front(front: &mut End, context: &mut Context<'_>) -> Result<(), Ending> {
+pub(super) fn watch_front(front: &mut End, context: &mut Context<'_>) -> Result<(), Ending> {
     let log = context.common.log;
     if front.failed() {
         info!(
@@ -540,6 +558,7 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> C
     Connection {
         socket: attempt.socket,
         tcp,
+        program: false,
         room_watched: before == Progress::Pending,
         ready: attempt.ready,
     }

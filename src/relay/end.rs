@@ -63,6 +63,8 @@ pub(crate) struct End {
     socket: OwnedFd,
     /// TCP, not a Unix socket.
     tcp: bool,
+    /// A program's, which may end before it has read everything.
+    program: bool,
     ready: Readiness,
     /// Its poller tells of room to write.
     room_watched: bool,
@@ -98,6 +100,7 @@ impl End {
         Self {
             socket,
             tcp,
+            program: false,
             room_watched,
             // Whether there is something to read, the first event says; room there is.
             ready: Readiness {
@@ -116,6 +119,20 @@ impl End {
             reading: Reading::Open,
             writing: Writing::Open,
         }
+    }
+
+    /// The same for the socket of a program. A Unix socket's peer that closes it with something unread is
+    /// reported as a reset; of a program it only says that it wanted no more, and what it said counts.
+    pub(crate) fn of_a_program(socket: OwnedFd) -> Self {
+        Self {
+            program: true,
+            ..Self::new(socket, false, false)
+        }
+    }
+
+    /// Whether it is a program's.
+    pub(crate) fn is_a_program(&self) -> bool {
+        self.program
     }
 
     /// Takes note of an event.
@@ -169,6 +186,8 @@ impl End {
                     return Ok(Received::Nothing);
                 }
                 Err(Errno::EINTR) => {}
+                // Comes after what was said; the end of file does after this.
+                Err(Errno::ECONNRESET) if self.program => {}
                 Err(error) => {
                     self.ready.readable = false;
                     return Err(error);

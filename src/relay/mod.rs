@@ -1,6 +1,7 @@
 //! One connection's life, between a front (accepted) and a back (connected) end. A session goes
-//! through the stages of its plan ([`session`]): [`choosing`] (the service, by SNI), [`connecting`],
-//! [`talking`] (the dialogue before TLS), [`handshaking`]; then [`pump`] carries bytes until both ends are over.
+//! through the stages of its plan ([`session`]): [`choosing`] (the service, by SNI), [`connecting`] or
+//! [`launching`], [`talking`] (the dialogue before TLS), [`handshaking`]; then [`pump`] carries bytes until both
+//! ends are over.
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod first_words;
 pub(crate) mod handshaking;
 mod hearing;
 pub(crate) mod hosts;
+pub(crate) mod launching;
 pub(crate) mod lookup;
 pub(crate) mod outbound;
 pub(crate) mod poller;

@@ -127,6 +127,7 @@ impl Pump {
         for end in [&mut *front, &mut *back] {
             // Whatever could be read of it has been: an RST came while the other side is stuck.
             if end.failed()
+                && !end.is_a_program()
                 && let Some(errno) = end.take_error()
             {
                 let doing = if end.tls.is_some() {
@@ -361,6 +362,12 @@ impl Flow<'_> {
         match trouble {
             Trouble::Read(Errno::EPIPE | Errno::ECONNABORTED) => {
                 gone(self.from, self.to, "read", log, self.scratch, self.pool)
+            }
+            Trouble::Write(Errno::EPIPE) if self.to.is_a_program() => {
+                info!(log, "transfer: writesocket: Socket is closed");
+                self.to.output.clear(self.pool);
+                self.to.writing = Writing::Over;
+                Ok(())
             }
             Trouble::Write(Errno::EPIPE | Errno::ECONNABORTED) => {
                 gone(self.to, self.from, "write", log, self.scratch, self.pool)

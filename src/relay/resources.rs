@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
-use crate::helper::NameClient;
+use crate::helper::{LaunchClient, LaunchRequest, NameClient, Refused};
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(crate) struct Resources {
     pub names: Option<NameClient>,
     /// Questions under way: the client's number to the session's key.
     pub questions: HashMap<u64, u64>,
+    /// The connection to the process that starts programs; `None` while there is none.
+    pub launcher: Option<LaunchClient>,
+    /// Programs that are being started: the client's number to the session's key.
+    pub launches: HashMap<u64, u64>,
     /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
     resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
     /// The thread's own memory.
@@ -55,6 +59,8 @@ impl Resources {
             poller,
             names: None,
             questions: HashMap::new(),
+            launcher: None,
+            launches: HashMap::new(),
             scratch: Scratch::new(),
             pool: Pool::default(),
             closing: Vec::new(),
@@ -66,6 +72,7 @@ impl Resources {
     pub(crate) fn shrink(&mut self) {
         self.pool.shrink();
         self.questions.shrink_to_fit();
+        self.launches.shrink_to_fit();
         self.closing.shrink_to_fit();
     }
 
@@ -107,6 +114,17 @@ impl Resources {
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         let id = names.ask(host, port)?;
         self.questions.insert(id, key);
+        Ok(id)
+    }
+
+    /// Asks for the program of a session's service. Returns the question's id.
+    ///
+    /// # Errors
+    /// It cannot be asked for just now.
+    pub(crate) fn launch(&mut self, key: u64, request: LaunchRequest) -> Result<u64, Refused> {
+        let launcher = self.launcher.as_mut().ok_or_else(Refused::by_death)?;
+        let id = launcher.ask(request)?;
+        self.launches.insert(id, key);
         Ok(id)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::config::{Beginning, Protocol, Reception, Service};
+use crate::config::{Beginning, Front, Protocol, Reception, Service};
 use crate::protocol::Side;
 
 /// One stage of a route.
@@ -21,6 +21,8 @@ pub(crate) enum Stage {
     Receive(Reception),
     /// Connects the back.
     Connect,
+    /// Starts the program that is the back.
+    Exec,
 }
 
 /// Which dialogue, and where it stands.
@@ -77,13 +79,18 @@ impl Late {
 pub(crate) struct Route {
     early: Box<[Early]>,
     late: Box<[Late]>,
+    /// The back is a program.
+    exec: bool,
 }
 
 impl Route {
     /// The route of a service's sessions.
     pub(crate) fn of(service: &Service) -> Self {
         let back = service.connected_tls().is_some();
-        let route = Self::over(service.beginning(), back, service.protocol);
+        let route = Self {
+            exec: service.program.is_some() && service.front != Front::Program,
+            ..Self::over(service.beginning(), back, service.protocol)
+        };
         let route = match service.begins_within_tls() {
             Some(protocol) => route.within_tls(protocol),
             None => route,
@@ -126,6 +133,7 @@ impl Route {
         Self {
             early: early.into(),
             late: late.into(),
+            exec: false,
         }
     }
 
@@ -153,6 +161,7 @@ impl Route {
         Self {
             early: early.collect(),
             late: late.collect(),
+            ..self
         }
     }
 
@@ -171,6 +180,11 @@ impl Route {
         let mut stages = self.late.iter();
         let handshake = stages.position(|stage| *stage == Late::Handshake(Side::Front));
         handshake.map_or(0, |nth| nth + 1)
+    }
+
+    /// Whether a program is started where others connect.
+    pub(super) fn starts_a_program(&self) -> bool {
+        self.exec
     }
 
     /// The stages in their order.
@@ -192,7 +206,11 @@ impl Route {
             Late::Talk(part) => Stage::Talk(part),
             Late::Receive(reception) => Stage::Receive(reception),
         });
-        early.chain([Stage::Connect]).chain(replies).chain(late)
+        let connect = match self.exec {
+            true => Stage::Exec,
+            false => Stage::Connect,
+        };
+        early.chain([connect]).chain(replies).chain(late)
     }
 
     /// Whether a client may begin TLS only once the back is connected.
@@ -300,6 +318,7 @@ impl fmt::Display for Stage {
                 f.write_str("else TLS or plain as the client begins")
             }
             Stage::Connect => f.write_str("connect"),
+            Stage::Exec => f.write_str("exec"),
         }
     }
 }

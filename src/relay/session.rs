@@ -13,14 +13,15 @@ use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
 use super::ends::{Ends, Pair};
 use super::handshaking::Handshaking;
+use super::launching::{self, Launching};
 use super::poller::Readiness;
 use super::pump::Pump;
 use super::resources::Resources;
 use super::route;
 use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
-use crate::config::LogId;
-use crate::helper::ResolveError;
+use crate::config::{Front, LogId};
+use crate::helper::{Launched, Refused, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
@@ -79,6 +80,7 @@ enum Early {
     Talking(Talking),
     Handshaking(Handshaking),
     Connecting(Connecting),
+    Launching(Launching),
     /// Only while a step runs, and after its panic.
     Stepping,
 }
@@ -150,7 +152,12 @@ impl Session {
         };
         let client_speaks = service.route.early(0).is_some();
         let common = Common::new(&handed, key, log, services, resources.now);
-        let mut front = End::new(handed.socket, handed.connection.peer.is_some(), false);
+        let mut front = match common.config().front {
+            Front::Program => End::of_a_program(handed.socket),
+            Front::Listener | Front::Inetd => {
+                End::new(handed.socket, handed.connection.peer.is_some(), false)
+            }
+        };
         announce(&common, &front, handed.connection.peer, resources);
         if client_speaks {
             // The first words are the client's, and as a rule they are here already.
@@ -207,6 +214,13 @@ impl Session {
         }
     }
 
+    /// Takes the answer to question `id` about its program.
+    pub(crate) fn launched(&mut self, id: u64, answer: Result<Launched, Refused>) {
+        if let Life::Alone(_, Early::Launching(stage)) = &mut self.life {
+            stage.answer(id, answer);
+        }
+    }
+
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Option<Instant> {
         if let Some((at, _)) = self.blinded {
@@ -218,6 +232,7 @@ impl Session {
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Connecting(stage)) => stage.due(),
             Life::Joined(_, Late::Choosing(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Launching(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Handshaking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Pump(stage)) => Some(stage.due()),
@@ -322,6 +337,9 @@ impl Session {
                     Some(route::Early::Talk(part)) => {
                         let ends = &mut Ends::Front(front);
                         Early::Talking(Talking::begin(part, ends, &mut context)?)
+                    }
+                    None if starts_a_program(context.common) => {
+                        Early::Launching(Launching::begin(front, &mut context))
                     }
                     None => Early::Connecting(Connecting::begin(None, &mut context)),
                 }
@@ -439,6 +457,7 @@ impl Session {
                 match phase {
                     Early::Connecting(stage) => stage.dissolve(resources),
                     Early::Talking(stage) => stage.dissolve(resources),
+                    Early::Launching(stage) => stage.dissolve(resources),
                     Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
                 }
                 part(front, Side::Front, ending, reset, resources);
@@ -535,12 +554,15 @@ fn announce(common: &Common, front: &End, peer: Option<SocketAddr>, resources: &
     if peer.is_some() {
         set_options(front, 'l', config, &log);
     }
-    let from = Address(peer);
-    notice!(
-        log,
-        "Service [{}] accepted connection from {from}",
-        config.name
-    );
+    match (peer, config.front) {
+        (None, Front::Program | Front::Inetd) => {
+            notice!(log, "Service [{}] accepted connection", config.name);
+        }
+        _ => {
+            let (name, from) = (&config.name, Address(peer));
+            notice!(log, "Service [{name}] accepted connection from {from}");
+        }
+    }
 }
 
 fn step_early(
@@ -589,8 +611,20 @@ fn step_early(
                 }),
             }
         }
+        Early::Launching(stage) => match stage.step(front, context)? {
+            launching::Step::Waiting(stage) => {
+                *phase = Early::Launching(stage);
+                Ok(Turn::Later(Outcome::Wait))
+            }
+            launching::Step::Running(back) => Ok(Turn::Connected(back)),
+        },
         Early::Stepping => Err(inconsistent(context.common)),
     }
+}
+
+/// Whether the back is a program. It is none of a client's that is sent elsewhere.
+fn starts_a_program(common: &Common) -> bool {
+    common.service().route.starts_a_program() && !common.redirected
 }
 
 fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<Turn, Ending> {

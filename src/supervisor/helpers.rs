@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::Logged;
 use super::metrics::Metrics;
 use crate::children::BackOff;
-use crate::config::Global;
-use crate::helper::{Contacts, Helper, Kind, Role, resolver, teller, words};
+use crate::config::{Config, Global};
+use crate::helper::{Contacts, Helper, Kind, Role, launcher, resolver, teller, words};
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
 use crate::ipc::leash::Leash;
@@ -22,33 +22,36 @@ use crate::log::{Log, Reason};
 use crate::step::NameStep;
 
 /// What a kind does: the only place that knows.
-pub(super) fn role(kind: Kind) -> Role {
+pub(crate) fn role(kind: Kind) -> Role {
     match kind {
         Kind::Resolver => resolver::ROLE,
         Kind::Teller => teller::ROLE,
+        Kind::Launcher => launcher::ROLE,
     }
 }
 
 /// The kinds that a configuration needs.
-fn needed(global: &Global) -> impl Iterator<Item = Kind> {
+fn needed(config: &Config) -> impl Iterator<Item = Kind> {
     Kind::ALL.into_iter().filter(|kind| match kind {
         Kind::Resolver => true,
-        Kind::Teller => global.metrics.is_some(),
+        Kind::Teller => config.global.metrics.is_some(),
+        Kind::Launcher => config.services.iter().any(|s| s.program.is_some()),
     })
 }
 
 /// Whether a kind works with something else under a new configuration.
 fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
     match kind {
-        Kind::Resolver => false,
+        // A new generation brings its own launcher.
+        Kind::Resolver | Kind::Launcher => false,
         Kind::Teller => old.metrics != new.metrics,
     }
 }
 
 /// What a helper is started from.
-pub(super) struct Start<'a> {
+pub(crate) struct Start<'a> {
     /// The configuration that it is to serve.
-    pub global: &'a Global,
+    pub config: &'a Config,
     /// Its end of the leash.
     pub leash: &'a Leash,
     /// The teller's listener.
@@ -68,7 +71,7 @@ impl Start<'_> {
         let forget = || (self.forget)();
         Helper::start(
             role(kind),
-            self.global,
+            self.config,
             self.leash,
             belongings,
             forget,
@@ -78,8 +81,30 @@ impl Start<'_> {
 }
 
 #[derive(Debug)]
-pub(super) struct Helpers {
+pub(crate) struct Helpers {
     by_kind: BTreeMap<Kind, Place>,
+    /// Those of generations that no longer serve: they end by themselves.
+    left_alone: Vec<Helper>,
+}
+
+/// The helpers that are a generation's own, before it serves.
+#[derive(Debug, Default)]
+pub(crate) struct Own(Vec<(Kind, Helper)>);
+
+impl Own {
+    /// A child was reaped; whether it was one of these.
+    pub(crate) fn died(&mut self, pid: Pid) -> bool {
+        let mut all = self.0.iter_mut();
+        let dead = all.find(|(_, helper)| helper.pid() == Some(pid));
+        dead.map(|(_, helper)| helper.died()).is_some()
+    }
+
+    /// Ends them, and waits for that.
+    pub(crate) fn kill(&mut self) {
+        for (_, helper) in &mut self.0 {
+            helper.kill();
+        }
+    }
 }
 
 /// A helper's place, in which one follows another.
@@ -122,20 +147,22 @@ impl Helpers {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub(super) fn start(start: Start<'_>) -> io::Result<Helpers> {
-        Helpers::start_each(needed(start.global), start)
+    pub(crate) fn start(start: Start<'_>) -> io::Result<Helpers> {
+        Helpers::start_each(needed(start.config), start)
     }
 
     /// Starts those that are asked by what loads a configuration.
     ///
     /// # Errors
     /// As [`Helpers::start`].
-    pub(super) fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
-        let asked = needed(start.global).filter(|kind| kind.is_asked());
+    pub(crate) fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
+        let asked = needed(start.config).filter(|kind| kind.is_asked());
         Helpers::start_each(asked, start)
     }
 
     fn start_each(kinds: impl Iterator<Item = Kind>, mut start: Start<'_>) -> io::Result<Helpers> {
+        // A generation's own is started with it.
+        let kinds = kinds.filter(|kind| !kind.is_of_a_generation());
         let places = kinds.map(|kind| {
             let helper = start.start(kind);
             let helper = helper.step(format_args!("The {kind} cannot be started"))?;
@@ -143,45 +170,88 @@ impl Helpers {
         });
         Ok(Helpers {
             by_kind: places.collect::<io::Result<_>>()?,
+            left_alone: Vec::new(),
         })
     }
 
-    /// Where masters and workers are introduced to those that they ask.
+    /// Starts what a new generation needs for itself.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had; there is no such user or directory.
+    pub(crate) fn start_own(mut start: Start<'_>) -> io::Result<Own> {
+        let own = needed(start.config).filter(|kind| kind.is_of_a_generation());
+        let own = own.map(|kind| {
+            let helper = start.start(kind);
+            let helper = helper.step(format_args!("The {kind} cannot be started"))?;
+            io::Result::Ok((kind, helper))
+        });
+        Ok(Own(own.collect::<io::Result<_>>()?))
+    }
+
+    /// A new generation serves, with helpers of its own; those of the last one end with it.
+    pub(crate) fn adopt(&mut self, own: Own, leash: &Leash) {
+        for kind in Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_of_a_generation())
+        {
+            let last = self.by_kind.remove(&kind).and_then(|place| place.helper);
+            if let Some(last) = last.filter(|last| last.pid().is_some()) {
+                last.leave_alone(leash);
+                self.left_alone.push(last);
+            }
+        }
+        for (kind, helper) in own.0 {
+            self.by_kind.insert(kind, Place::of(helper));
+        }
+    }
+
+    /// Where masters and workers are introduced to those that they ask; `own` are the generation's, where
+    /// it is a new one.
     ///
     /// # Errors
     /// No descriptors left.
-    pub(super) fn contacts(&self) -> io::Result<Contacts> {
+    pub(crate) fn contacts(&self, own: Option<&Own>) -> io::Result<Contacts> {
         let mut contacts = Contacts::default();
-        for kind in self.asked() {
-            if let Some(channel) = self.channel(kind) {
-                let channel = channel.as_fd().try_clone_to_owned()?;
-                contacts.replace(kind, channel.into());
-            }
+        // A new generation's own take the place of the last one's, also where it has none.
+        let shared = |kind: &Kind| own.is_none() || !kind.is_of_a_generation();
+        let asked = self.asked().into_iter().filter(shared);
+        let shared = asked.filter_map(|kind| Some((kind, self.channel(kind)?)));
+        let own = own.map_or(&[][..], |own| &own.0).iter();
+        for (kind, channel) in shared.chain(own.map(|(kind, own)| (*kind, own.channel()))) {
+            let channel = channel.as_fd().try_clone_to_owned()?;
+            contacts.replace(kind, channel.into());
         }
         Ok(contacts)
     }
 
     /// Where a kind is told of clients and of news.
-    pub(super) fn channel(&self, kind: Kind) -> Option<&Channel> {
+    pub(crate) fn channel(&self, kind: Kind) -> Option<&Channel> {
         self.by_kind.get(&kind)?.channel()
     }
 
     /// The kinds that masters know.
-    pub(super) fn asked(&self) -> Vec<Kind> {
+    pub(crate) fn asked(&self) -> Vec<Kind> {
         let kinds = self.by_kind.keys().copied();
         kinds.filter(|kind| kind.is_asked()).collect()
     }
 
     /// A child was reaped; if it was a helper, which, and how long to wait before another is started.
-    pub(super) fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
+    pub(crate) fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
         let died = |(_, place): &(&Kind, &mut Place)| place.pid() == Some(pid);
         let (kind, place) = self.by_kind.iter_mut().find(died)?;
         let lived = place.helper.as_mut().map(Helper::died)?;
         Some((*kind, place.back_off.died(lived)))
     }
 
+    /// A child was reaped; whether it was one that was left alone.
+    pub(crate) fn has_left(&mut self, pid: Pid) -> bool {
+        let before = self.left_alone.len();
+        self.left_alone.retain(|helper| helper.pid() != Some(pid));
+        self.left_alone.len() < before
+    }
+
     /// The kinds whose place is to be filled.
-    pub(super) fn missing(&self) -> Vec<Kind> {
+    pub(crate) fn missing(&self) -> Vec<Kind> {
         let dead = self.by_kind.iter().filter(|(_, place)| place.is_dead());
         dead.map(|(kind, _)| *kind).collect()
     }
@@ -190,7 +260,7 @@ impl Helpers {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub(super) fn fill(&mut self, kind: Kind, mut start: Start<'_>) -> Result<(), Logged> {
+    pub(crate) fn fill(&mut self, kind: Kind, mut start: Start<'_>) -> Result<(), Logged> {
         let Some(place) = self.by_kind.get_mut(&kind).filter(|place| place.is_dead()) else {
             return Ok(());
         };
@@ -209,11 +279,13 @@ impl Helpers {
 
     /// After a reload: ends those that do not fit the new configuration. Each that it needs has a place,
     /// filled or to be filled.
-    pub(super) fn fit(&mut self, old: &Global, new: &Global) {
-        let needed: Vec<Kind> = needed(new).collect();
+    pub(crate) fn fit(&mut self, old: &Global, config: &Config) {
+        let new = &config.global;
+        let needed: Vec<Kind> = needed(config).collect();
         for (kind, place) in &mut self.by_kind {
             let helper = place.helper.as_ref();
-            let outdated = helper.is_some_and(|helper| helper.is_outdated(old, new));
+            let outdated = helper.is_some_and(|helper| helper.is_outdated(old, new))
+                && !kind.is_of_a_generation();
             if outdated || works_otherwise(*kind, old, new) || !needed.contains(kind) {
                 place.kill();
             }
@@ -225,12 +297,12 @@ impl Helpers {
     }
 
     /// Has every helper log to another file.
-    pub(super) fn replace_log_file(&self, file: BorrowedFd<'_>) -> Heard {
+    pub(crate) fn replace_log_file(&self, file: BorrowedFd<'_>) -> Heard {
         self.tell(|channel| words::replace_log_file(channel, file))
     }
 
     /// Has every helper log to another syslogd.
-    pub(super) fn replace_syslog(&self, socket: BorrowedFd<'_>) -> Heard {
+    pub(crate) fn replace_syslog(&self, socket: BorrowedFd<'_>) -> Heard {
         self.tell(|channel| words::replace_syslog(channel, socket))
     }
 
@@ -239,21 +311,26 @@ impl Helpers {
         for channel in self.by_kind.values().filter_map(Place::channel) {
             heard.count(say(channel));
         }
+        for helper in &self.left_alone {
+            // It may just have ended.
+            let _ = say(helper.channel());
+        }
         heard
     }
 
     /// Ends them all, and waits for that.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         for place in self.by_kind.values_mut() {
             place.kill();
         }
+        self.left_alone.iter_mut().for_each(Helper::kill);
     }
 
     /// What is handed over an exec: the resolver and the others; `keep` makes a descriptor outlive it.
     ///
     /// # Errors
     /// No descriptors left.
-    pub(super) fn save(
+    pub(crate) fn save(
         &self,
         mut keep: impl FnMut(BorrowedFd<'_>) -> io::Result<RawFd>,
     ) -> io::Result<((i32, RawFd), Vec<Saved>)> {
@@ -266,12 +343,19 @@ impl Helpers {
             let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
-                Kind::Teller => others.push(Saved {
+                Kind::Teller | Kind::Launcher => others.push(Saved {
                     kind: kind.name().to_owned(),
                     pid,
                     channel,
                 }),
             }
+        }
+        for helper in &self.left_alone {
+            others.push(Saved {
+                kind: Kind::Launcher.name().to_owned(),
+                pid: helper.pid().map_or(0, Pid::as_raw),
+                channel: keep(helper.channel().as_fd())?,
+            });
         }
         let resolver = resolver.ok_or(io::ErrorKind::NotFound)?;
         Ok((resolver, others))
@@ -281,9 +365,10 @@ impl Helpers {
     ///
     /// # Errors
     /// A descriptor is not there.
-    pub(super) fn taken_over(
+    pub(crate) fn taken_over(
         (pid, channel): (i32, RawFd),
         others: Vec<Saved>,
+        leash: &Leash,
     ) -> io::Result<Helpers> {
         let resolver = Saved {
             kind: Kind::Resolver.name().to_owned(),
@@ -291,21 +376,32 @@ impl Helpers {
             channel,
         };
         let mut by_kind = BTreeMap::new();
+        let mut left_alone = Vec::new();
         for Saved { kind, pid, channel } in others.into_iter().chain([resolver]) {
             // Closed, the channel of one that this program does not know ends it.
             let channel = inherit::take(channel)?.into();
             let pid = (pid > 0).then(|| Pid::from_raw(pid));
-            if let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) {
-                by_kind.insert(kind, Place::of(Helper::taken_over(pid, channel)));
+            let helper = Helper::taken_over(pid, channel);
+            match Kind::ALL.into_iter().find(|known| known.name() == kind) {
+                // It serves a generation of the program before, with what that configuration said.
+                Some(kind) if kind.is_of_a_generation() => {
+                    helper.leave_alone(leash);
+                    left_alone.extend(Some(helper).filter(|_| pid.is_some()));
+                }
+                Some(kind) => drop(by_kind.insert(kind, Place::of(helper))),
+                None => {}
             }
         }
-        Ok(Helpers { by_kind })
+        Ok(Helpers {
+            by_kind,
+            left_alone,
+        })
     }
 }
 
 /// A helper in the state that is handed to a new binary.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     kind: String,
     /// 0: it has just died.
     pid: i32,

@@ -100,8 +100,10 @@ impl Listeners {
                 }
             }
             if addresses.is_empty() {
-                // Its clients come through its primary.
-                crate::debug!(log, "Skipped SNI secondary service [{}]", service.name);
+                // Its clients come through its primary, or it has a program in their place.
+                if service.virtual_host.is_some() {
+                    crate::debug!(log, "Skipped SNI secondary service [{}]", service.name);
+                }
                 continue;
             }
             let none = prepared.wanted.len() == before;

@@ -9,7 +9,7 @@ mod control;
 mod daemon;
 mod decider;
 mod generation;
-mod helpers;
+pub(crate) mod helpers;
 pub(crate) mod holder;
 mod listeners;
 mod manager;
@@ -37,8 +37,10 @@ use std::rc::Rc;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::config::{self, Config, Diagnostic, Foreground, Loaded, Severity, Sources};
+use crate::inetd;
 use crate::ipc::leash::leash;
 use crate::jail::Plan;
+use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, OneThread};
 use crate::sandbox::Strength;
@@ -72,13 +74,17 @@ pub(crate) fn run(mut sources: Sources) -> ExitCode {
     process::find_command_line();
     takeover::remember_program();
     log::install(Outputs::stderr_only());
+    let off_the_client = inetd::keep_off_the_client();
     let begun = match takeover::inherited() {
         Ok(None) => {
             let passed = Listeners::passed();
             sources.passed = passed.as_ref().map_or(0, Listeners::count_passed);
-            let Some(mut loaded) = read(&sources) else {
+            let Some(mut loaded) = read(&sources, off_the_client) else {
                 return ExitCode::FAILURE;
             };
+            if loaded.config.is_for_inetd() {
+                return inetd::run(loaded, off_the_client);
+            }
             stay_if_kept(&mut sources, &mut loaded);
             passed
                 .and_then(|passed| start(sources, loaded, passed))
@@ -112,7 +118,7 @@ fn ui_log() -> Log {
 
 /// Reads the configuration's text; what is wrong goes to the terminal, whole. So does what is wrong
 /// with the files that it names, if there will be no master to say that.
-fn read(sources: &Sources) -> Option<Loaded> {
+fn read(sources: &Sources, off_the_client: bool) -> Option<Loaded> {
     let (config, mut diagnostics) = config::load_partly(sources);
     if let Some(config) = &config {
         diagnostics.0.extend(places::missing(&config.global));
@@ -129,7 +135,10 @@ fn read(sources: &Sources) -> Option<Loaded> {
         }),
         _ => {
             diagnostics.sort();
-            eprintln!("{diagnostics}");
+            match off_the_client {
+                true => inetd::tell(&diagnostics),
+                false => eprintln!("{diagnostics}"),
+            }
             crate::error!(ui_log(), "Configuration failed");
             None
         }
@@ -168,7 +177,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         );
     }
     let pid_file = acquire_pid_file(&config)?;
-    raise_descriptor_limit();
+    limits::raise(process::MOST_DESCRIPTORS);
     // Kept as they are no longer than the fork below, which would wipe the vault.
     let phrases = asking::ask(&config, &ui_log())?;
     let starter = match global.foreground {
@@ -199,7 +208,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         crate::info!(ui, "{}", metrics.line());
     }
     let helpers = Helpers::start(Start {
-        global: &config.global,
+        config: &config,
         leash: &leash,
         metrics: metrics.as_ref(),
         // Nothing else is known yet.
@@ -238,7 +247,11 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
         let loaded = config::load(&sources).map_err(|e| io::Error::other(e.to_string()))?;
         let (log, outputs) = successors_log(&loaded.config)?;
         log::install(outputs);
-        let trial = Trial::start(&loaded.config.global, log)?;
+        if loaded.config.is_for_inetd() {
+            crate::error!(log, "no [section] is left: that is for inetd");
+            return Ok(1);
+        }
+        let trial = Trial::start(&loaded.config, log)?;
         // Only now: the vault is wiped in every child, and what is taken out of it is not.
         let (found, _) = trial.load(&loaded.config, &taken.common.vault.open())?;
         crate::master::load::tell(&found, &log);
@@ -323,14 +336,4 @@ fn acquire_pid_file(config: &Config) -> io::Result<Option<PidFile>> {
     let root = config.global.chroot.as_deref();
     let acquire = |path| PidFile::acquire(root, path).map_err(|e| io::Error::other(e.to_string()));
     config.global.pid.as_deref().map(acquire).transpose()
-}
-
-/// Each connection needs two descriptors, so take all that the system's limit gives.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let most = hard.min(process::MOST_DESCRIPTORS);
-        // Refused, the lower limit stays in force, and capacities are counted from it.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, hard);
-    }
 }

@@ -39,6 +39,7 @@ use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
+use crate::limits;
 use crate::log::Log;
 use crate::step::NameStep;
 use crate::tls::{PassPhrases, Resumption};
@@ -128,6 +129,9 @@ struct Saved {
     phrases: PassPhrases,
     #[serde(default)]
     carried: Carried,
+    /// The limit of open files that the first of these programs was started with.
+    #[serde(default)]
+    files: Option<(u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,7 +180,9 @@ impl TakenOver {
         let mut text = Zeroizing::new(String::with_capacity(length + 1));
         file.read_to_string(&mut text)?;
         let saved: Saved = serde_json::from_str(&text)?;
+        limits::remember(saved.files);
         let [holder, leash] = saved.leash.map(inherit::take);
+        let leash = Leash::from(leash?);
         let [sessions, counter] = saved.memory.map(inherit::take);
         let (sessions, counter) = (sessions?, counter?);
         let mut listeners = Listeners::default();
@@ -216,12 +222,12 @@ impl TakenOver {
             ),
             progress,
             listeners,
-            helpers: Helpers::taken_over(saved.resolver, saved.helpers)?,
+            helpers: Helpers::taken_over(saved.resolver, saved.helpers, &leash)?,
             leash: holder?.into(),
             common: Common {
                 resumption: Resumption::taken_over(saved.ticket_secret, &sessions)?,
                 connections: SharedWords::taken_over(&counter, 1)?,
-                leash: Leash::from(leash?),
+                leash,
                 memory: [sessions, counter],
                 vault: Vault::new(&saved.phrases)?,
                 carried: saved.carried,
@@ -390,6 +396,7 @@ impl Handed<'_> {
             orphans,
             phrases: self.common.vault.open(),
             carried: self.common.carried.clone(),
+            files: limits::at_the_start(),
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty()).step("memfd_create(2)")?;
         // Written piece by piece: a buffer that grows would leave copies of the pass phrases.

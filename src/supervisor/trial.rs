@@ -4,7 +4,7 @@
 use std::io;
 
 use super::helpers::{Helpers, Start};
-use crate::config::{Config, Diagnostic, Global};
+use crate::config::{Config, Diagnostic};
 use crate::helper::NameClient;
 use crate::ipc::leash::{Holder, leash};
 use crate::ipc::words::Accept;
@@ -27,11 +27,11 @@ impl Trial {
     ///
     /// # Errors
     /// No process or descriptor to be had.
-    pub(crate) fn start(global: &Global, log: Log) -> io::Result<Trial> {
+    pub(crate) fn start(config: &Config, log: Log) -> io::Result<Trial> {
         let (holder, leash) = leash()?;
         Ok(Trial {
             helpers: Helpers::start_asked(Start {
-                global,
+                config,
                 leash: &leash,
                 metrics: None,
                 forget: &mut || Ok(()),
@@ -52,7 +52,7 @@ impl Trial {
         config: &Config,
         phrases: &PassPhrases,
     ) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
-        let mut client = NameClient::introduced(&self.helpers.contacts()?)?;
+        let mut client = NameClient::introduced(&self.helpers.contacts(None)?)?;
         let resumption = Resumption::new()?;
         let loaded = load::load(config, &mut client, phrases, &resumption, &self.log);
         self.helpers.kill();

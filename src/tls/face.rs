@@ -97,11 +97,11 @@ impl Stream {
         }
     }
 
-    /// What the client showed of itself, for a service that passes it on; s2n-tls keeps nothing of it.
+    /// What the client showed of itself, for a service that passes it on; with s2n-tls, its certificate.
     pub(crate) fn introduction(&self) -> Option<&Introduction> {
         match self {
             Stream::Rustls(stream) => stream.introduction(),
-            Stream::S2n(_) => None,
+            Stream::S2n(stream) => stream.introduction(),
         }
     }
 

@@ -288,6 +288,12 @@ impl Introduction {
     pub(crate) fn common_name(&self) -> Option<String> {
         self.certificate.as_deref().and_then(names::common_name)
     }
+
+    /// Subject and issuer of its certificate, as OpenSSL writes them on one line.
+    pub(crate) fn subject_and_issuer(&self) -> Option<(String, String)> {
+        let certificate = self.certificate.as_deref();
+        certificate.and_then(names::subject_and_issuer)
+    }
 }
 
 /// The result of a handshake.

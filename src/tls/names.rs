@@ -50,6 +50,13 @@ pub(super) fn common_name(der: &[u8]) -> Option<String> {
     names.last().and_then(value)
 }
 
+/// Subject and issuer of a certificate.
+pub(super) fn subject_and_issuer(der: &[u8]) -> Option<(String, String)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let [subject, issuer] = [certificate.subject(), certificate.issuer()].map(distinguished);
+    Some((subject, issuer))
+}
+
 fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     let oid = attribute.attr_type().to_id_string();
     text.push_str(short_name(&oid).unwrap_or(&oid));

@@ -18,7 +18,7 @@ use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Timer, Timers};
 use crate::error;
-use crate::helper::{Kind, NameClient, ResolveError};
+use crate::helper::{Kind, LaunchClient, Launched, NameClient, Refused, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -34,6 +34,8 @@ use crate::relay::step::Ending;
 const NAMES: u64 = NOTIFIED - 1;
 /// The key of the inlet's events.
 const INLET: u64 = NOTIFIED - 2;
+/// The key of the events of the process that starts programs.
+const LAUNCHER: u64 = NOTIFIED - 3;
 
 /// A session, and what the loop knows about it.
 #[derive(Debug)]
@@ -166,6 +168,7 @@ impl Reactor {
                 NOTIFIED => notified = true,
                 NAMES => answered = true,
                 INLET => handed = true,
+                LAUNCHER => self.take_launched(),
                 bits => {
                     let key = Key::from_bits(bits);
                     let side = if bits & 1 == 0 {
@@ -409,6 +412,7 @@ impl Reactor {
     fn set_helper(&mut self, kind: Kind, socket: OwnedFd) -> io::Result<()> {
         match kind {
             Kind::Resolver => self.set_names(NameClient::new(socket)),
+            Kind::Launcher => self.set_launcher(LaunchClient::new(socket)),
             // No worker asks it.
             Kind::Teller => Ok(()),
         }
@@ -422,6 +426,36 @@ impl Reactor {
             self.answer(question, bits, None);
         }
         Ok(())
+    }
+
+    fn set_launcher(&mut self, client: LaunchClient) -> io::Result<()> {
+        self.shared.poller.add(client.as_fd(), LAUNCHER)?;
+        self.resources.launcher = Some(client);
+        let lost: Vec<(u64, u64)> = self.resources.launches.drain().collect();
+        for (question, bits) in lost {
+            self.launched(question, bits, Err(Refused::by_death()));
+        }
+        Ok(())
+    }
+
+    fn take_launched(&mut self) {
+        let Some(launcher) = &mut self.resources.launcher else {
+            return;
+        };
+        for (question, answer) in launcher.answers() {
+            // The program of a session that is over reads an end of file.
+            if let Some(bits) = self.resources.launches.remove(&question) {
+                self.launched(question, bits, answer);
+            }
+        }
+    }
+
+    fn launched(&mut self, question: u64, bits: u64, answer: Result<Launched, Refused>) {
+        let key = Key::from_bits(bits);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.session.launched(question, answer);
+            queue(&mut self.due, key, entry);
+        }
     }
 
     fn take_answers(&mut self) {

@@ -669,9 +669,9 @@ exec = /bin/cat
 execArgs = cat
 ",
         stunnel: Some(Serves),
-        adit: Refuses,
-        says: &["adit does not serve `exec` yet"],
-        differs: "not built yet",
+        adit: Serves,
+        says: &[],
+        differs: "",
     },
     File {
         name: "an ident user that is none",

@@ -104,7 +104,7 @@ impl Plan {
         self
     }
 
-    /// Adds a section; without an `accept`, or an `sni` in its place, it gets `127.0.0.1:0`.
+    /// Adds a section; without an `accept`, or an `sni` or a program in its place, it gets `127.0.0.1:0`.
     pub fn service(mut self, name: &str, lines: impl Into<String>) -> Plan {
         self.services.push((name.to_owned(), lines.into()));
         self
@@ -211,7 +211,14 @@ impl Plan {
             };
             let section = lines.lines().map(str::trim_start);
             let mut section = section.take_while(|line| !line.starts_with('['));
-            if !section.any(is_accept) {
+            let has = |name: &str| {
+                let mut names = lines
+                    .lines()
+                    .map(|line| line.trim_start().split(['=', ' ']).next());
+                names.any(|given| given == Some(name))
+            };
+            let program = has("exec") && has("connect");
+            if !section.any(is_accept) && !program {
                 add("accept = 127.0.0.1:0");
             }
             lines.lines().for_each(|line| add(line.trim()));

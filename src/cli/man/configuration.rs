@@ -22,10 +22,25 @@ pub(super) fn page(date: &str) -> String {
          or the path of a Unix socket. Without a host, `accept` takes every IPv4 address (and every \
          IPv6 one, where `net.ipv6.bindv6only` is 1), and `connect` goes to this machine. `accept = host:0` binds a free port and logs it.",
     );
+    page.subsection("Programs");
+    page.text(
+        "`exec` with `accept` starts a program for each connection; `exec` with `connect` starts one when adit starts, \
+         whose words go to the server. It has a socket as descriptors 0 and 1, without `foreground` as 2 too, and in its environment \
+         REMOTE_HOST, REMOTE_PORT and, where the client has shown a certificate, SSL_CLIENT_DN and SSL_CLIENT_I_DN. \
+         Its user is that of `setuid`; without it, a root's adit runs it as root. What the systemd unit forbids (new privileges, devices, \
+         writable and executable memory, most of the file system for writing) is forbidden to the program too: see \
+         systemctl(1), edit.",
+    );
+    page.subsection("inetd mode");
+    page.text(
+        "A file without a section is for inetd(8), xinetd(8) or a systemd socket with Accept=yes: it has `connect` or `exec` and \
+         no `accept`, and adit serves the one connection on descriptors 0 and 1, and ends. `service` names it. Pipes will do, as \
+         ssh(1) gives them to a ProxyCommand. Nothing is written to descriptor 2 if that is the connection too.",
+    );
     page.subsection("Paths and the jail");
     page.text(
         "Certificates, keys and the configuration are read by root, outside the jail. As in \
-         stunnel, `pid` is a path inside `chroot`. `output` is one too if its folder exists there, \
+         stunnel, `pid` and `exec` are paths inside `chroot`. `output` is one too if its folder exists there, \
          otherwise it is outside.",
     );
     served(&mut page, "Global options", |scope| scope != Scope::Service);

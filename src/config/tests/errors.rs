@@ -29,7 +29,6 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("OCSPflag = NONE", "Illegal OCSP flag"),
     ("sessionCacheSize = x", "Illegal session cache size"),
     ("sessionCacheTimeout = x", "Illegal session cache timeout"),
-    ("exec = /bin/sh", "adit does not serve `exec` yet"),
     (
         "securityLevel = 4",
         "adit cannot keep to `securityLevel = 4`: it wants signatures with SHA-384",
@@ -219,7 +218,8 @@ fn global_values() {
         ("drainTimeout = soon", "`soon` is not a number of seconds"),
         ("fips = yes", "FIPS support is not available"),
         ("engine = auto", "adit does not serve `engine`"),
-        ("setEnv = A=b", "adit does not serve `setEnv` yet"),
+        ("setEnv = A", "there is no `=` in it"),
+        ("setEnv = =b", "the name of the variable is missing"),
         (
             "maxConnections = 9",
             "adit does not serve `maxConnections` yet",
@@ -244,12 +244,20 @@ fn global_values() {
 fn a_service_lacks_something() {
     for (text, expected) in [
         (
-            "",
-            "no [section] is there, and adit does not serve inetd mode yet",
+            "client = yes",
+            "Inetd mode: Inetd mode must define one endpoint, `connect` or `exec`, and no [section] is there",
+        ),
+        (
+            "client = yes\nconnect = h:1\nexec = /x",
+            "Inetd mode must define one endpoint",
+        ),
+        (
+            "connect = h:2",
+            "Inetd mode: TLS server needs a certificate",
         ),
         (
             "accept = 1\nconnect = h:2\ncert = /c",
-            "no [section] is there",
+            "test.conf:1: \"accept = 1\": Inetd mode: 'accept' option is only allowed in a [section]",
         ),
         (
             "[s]\nclient = yes\naccept = 1",
@@ -285,8 +293,12 @@ fn a_service_lacks_something() {
             "`verifyServer` has no name to look for",
         ),
         (
-            "[s]\nclient = yes\naccept = 1\nexec = /bin/sh",
-            "adit does not serve `exec` yet",
+            "[s]\nclient = yes\naccept = 1\nconnect = h:1\nexec = /bin/sh",
+            "two endpoints (one of the three is too many",
+        ),
+        (
+            "[s]\nclient = yes\nexec = /bin/sh",
+            "two endpoints (`accept = [HOST:]PORT` is missing",
         ),
     ] {
         let errors = errors(text);
@@ -409,7 +421,6 @@ fn a_misspelt_option_is_one_error_and_nothing_is_derived_from_it() {
 #[test]
 fn what_asks_for_something_beside_another_option_is_refused() {
     for (lines, names) in [
-        ("exec = /bin/true\nretry = yes\npty = yes", "exec retry pty"),
         ("OCSP = http://h/\nOCSPflag = NOCERTS", "OCSP OCSPflag"),
         (
             "OCSPaia = yes\nOCSPrequire = no\nTIMEOUTocsp = 5",

@@ -12,7 +12,7 @@ mod server;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Kind, Role};
+use super::{Kind, Life, Role};
 use crate::sandbox;
 pub(crate) use client::Client;
 #[cfg(fuzzing)]
@@ -21,8 +21,7 @@ pub(crate) use message::fuzz;
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {
     kind: Kind::Resolver,
-    sandbox: sandbox::resolver,
-    serve: server::serve,
+    life: Life::Outside(sandbox::resolver, server::serve),
 };
 
 /// What is logged of a question that is not answered in time.

@@ -14,13 +14,12 @@ mod news;
 pub(crate) mod picture;
 mod server;
 
-use super::{Kind, Role};
+use super::{Kind, Life, Role};
 use crate::sandbox;
 pub(crate) use news::{introduce_board, tell};
 
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {
     kind: Kind::Teller,
-    sandbox: sandbox::teller,
-    serve: server::serve,
+    life: Life::Outside(sandbox::teller, server::serve),
 };

@@ -7,10 +7,11 @@ use super::Supervisor;
 use super::telling::Told;
 use crate::helper::Kind;
 use crate::ipc::shared::SharedWords;
-use crate::ipc::words::{Heard, ToMaster};
+use crate::ipc::words::{Heard, ToMaster, say_now};
 use crate::supervisor::decider::Event;
 use crate::supervisor::helpers::Start;
 use crate::supervisor::masters::Masters;
+use crate::tls::Resumption;
 use crate::{log, remedy};
 
 impl Supervisor {
@@ -61,17 +62,13 @@ impl Supervisor {
     /// Starts a helper in place of one that died, and tells the masters.
     pub(super) fn start_helper(&mut self, kind: Kind) -> Vec<Event> {
         let (common, masters) = (&mut self.common, &mut self.masters);
-        // Counts, and what resumption needs, are nothing that a helper may write to or know.
         let config = &self.config;
         let mut forget = || {
             config.forget_secrets(|_| true);
-            *masters = Masters::default();
-            common.resumption.forget()?;
-            common.connections = SharedWords::new(1)?;
-            Ok(())
+            forget(masters, &mut common.resumption, &mut common.connections)
         };
         let start = Start {
-            global: &self.config.global,
+            config: &self.config,
             leash: &common.leash,
             metrics: self.metrics.as_ref(),
             forget: &mut forget,
@@ -92,7 +89,15 @@ impl Supervisor {
         for &kind in kinds.iter().filter(|kind| kind.is_asked()) {
             if let Some(channel) = self.helpers.channel(kind) {
                 let word = ToMaster::Helper(kind);
-                heard.add(self.masters.pass_down(&word, channel.as_fd()));
+                if !kind.is_of_a_generation() {
+                    heard.add(self.masters.pass_down(&word, channel.as_fd()));
+                    continue;
+                }
+                // Another generation's would start another's programs.
+                let serving = self.decider.serving();
+                if let Some(master) = serving.and_then(|number| self.masters.get(number)) {
+                    heard.count(say_now(&master.channel, &word, &[channel.as_fd()]));
+                }
             }
         }
         missed(&heard)
@@ -106,6 +111,18 @@ impl Supervisor {
         let helpers = self.introduce(&self.helpers.asked());
         [log_file.unwrap_or_default(), syslog, helpers].concat()
     }
+}
+
+/// Counts, and what resumption needs, are nothing that a helper may write to or know.
+pub(super) fn forget(
+    masters: &mut Masters,
+    resumption: &mut Resumption,
+    connections: &mut SharedWords,
+) -> io::Result<()> {
+    *masters = Masters::default();
+    resumption.forget()?;
+    *connections = SharedWords::new(1)?;
+    Ok(())
 }
 
 /// A process had no room for what it was sent.

@@ -10,7 +10,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::Supervisor;
+use super::errands::forget;
 use crate::config::{self, Config, Foreground, MetricsAddress};
+use crate::helper::Kind;
 use crate::ipc::words::{Accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs, Reason};
 use crate::master::load::tell;
@@ -19,6 +21,7 @@ use crate::supervisor::Logged;
 use crate::supervisor::control::Control;
 use crate::supervisor::decider::{Binary, Event, Master, Rehearsed, Why};
 use crate::supervisor::generation::Generation;
+use crate::supervisor::helpers::{Helpers, Own, Start};
 use crate::supervisor::listeners::Prepared;
 use crate::supervisor::metrics::Metrics;
 use crate::supervisor::pid_file::PidFile;
@@ -54,11 +57,18 @@ pub(super) struct Pending {
     config: Rc<Config>,
     change: Option<Change>,
     prepared: Option<Prepared>,
+    /// The new generation's own helpers.
+    own: Option<Own>,
 }
 
 impl Pending {
     pub(super) fn log(&self) -> Log {
         log_of(self.why, &self.config)
+    }
+
+    /// A child was reaped; whether it was a helper of the new generation.
+    pub(super) fn helper_died(&mut self, pid: Pid) -> bool {
+        self.own.as_mut().is_some_and(|own| own.died(pid))
     }
 }
 
@@ -174,6 +184,7 @@ impl Supervisor {
             config,
             change,
             prepared: None,
+            own: None,
         });
         Event::Queried
     }
@@ -188,6 +199,11 @@ impl Supervisor {
             }
         };
         tell(&loaded.diagnostics, &self.log);
+        if loaded.config.is_for_inetd() {
+            let text = "no [section] is left: a configuration without one serves a single connection, for inetd";
+            crate::error!(self.log, "{text}");
+            return Err(Logged);
+        }
         let mut change = Change::default();
         match self.open_for(&loaded.config, &mut change) {
             Ok(()) => Ok((Rc::new(loaded.config), Some(change))),
@@ -229,14 +245,42 @@ impl Supervisor {
             return Event::NotStarted(number);
         };
         let log = pending.log();
+        // One master after another shares what there is.
+        if pending.why != Why::Replace || pending.change.is_some() {
+            let (common, masters) = (&mut self.common, &mut self.masters);
+            let configs = [&pending.config, &self.config];
+            let mut forget = || {
+                configs
+                    .iter()
+                    .for_each(|config| config.forget_secrets(|_| true));
+                forget(masters, &mut common.resumption, &mut common.connections)
+            };
+            let own = Helpers::start_own(Start {
+                config: &pending.config,
+                leash: &common.leash,
+                metrics: None,
+                forget: &mut forget,
+                log: log_of(Why::Reload, &pending.config),
+            });
+            match own {
+                Ok(own) => pending.own = Some(own),
+                Err(error) => {
+                    crate::error!(self.log, "{}", Reason(&error));
+                    return Event::NotStarted(number);
+                }
+            }
+        }
         let mut outputs = pending
             .change
             .as_mut()
             .and_then(|change| change.outputs.take());
-        let started = self.helpers.contacts().and_then(|helpers| {
-            let (config, common) = (&pending.config, &mut self.common);
-            Generation::start(number, config, common, helpers, &mut outputs, log)
-        });
+        let started = self
+            .helpers
+            .contacts(pending.own.as_ref())
+            .and_then(|helpers| {
+                let (config, common) = (&pending.config, &mut self.common);
+                Generation::start(number, config, common, helpers, &mut outputs, log)
+            });
         if let Some(change) = &mut pending.change {
             change.outputs = outputs;
         }
@@ -292,6 +336,9 @@ impl Supervisor {
         if let Some(prepared) = pending.prepared {
             prepared.give_up();
         }
+        if let Some(mut own) = pending.own {
+            own.kill();
+        }
         if let Some(change) = pending.change {
             change.roll_back();
         }
@@ -305,7 +352,13 @@ impl Supervisor {
     }
 
     pub(super) fn put_into_force(&mut self, why: Why) -> Vec<Event> {
-        let Some(Pending { config, change, .. }) = self.pending.take() else {
+        let Some(Pending {
+            config,
+            change,
+            own,
+            ..
+        }) = self.pending.take()
+        else {
             return Vec::new();
         };
         self.carry_counts();
@@ -322,13 +375,17 @@ impl Supervisor {
         if let Some(change) = change {
             self.put_change_into_force(change, &config);
         }
-        if why != Why::Reload {
-            return Vec::new();
+        if let Some(own) = own {
+            self.helpers.adopt(own, &self.common.leash);
         }
-        self.helpers.fit(&old.global, &config.global);
+        if why == Why::Reload {
+            self.helpers.fit(&old.global, &config);
+        }
         let missing = self.helpers.missing();
+        let due = |kind: &Kind| why == Why::Reload || kind.is_of_a_generation();
         missing
             .into_iter()
+            .filter(due)
             .flat_map(|kind| self.start_helper(kind))
             .collect()
     }

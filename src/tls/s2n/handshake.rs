@@ -24,7 +24,7 @@ use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::tickets::unix_time;
-use crate::tls::{Negotiated, age, alerts, ciphers, notes};
+use crate::tls::{Introduction, Negotiated, age, alerts, ciphers, notes};
 
 /// A handshake under way.
 pub(crate) struct Handshake {
@@ -40,6 +40,8 @@ pub(crate) struct Handshake {
     ends: Option<u64>,
     /// The client has shown a valid certificate.
     certified: bool,
+    /// What the client has shown, for a service that passes it on.
+    introduction: Option<Box<Introduction>>,
     traces: Traces,
 }
 
@@ -74,6 +76,7 @@ impl Handshake {
             offered: None,
             ends: None,
             certified: false,
+            introduction: None,
             traces: Traces::default(),
         }
     }
@@ -113,6 +116,7 @@ impl Handshake {
             offered,
             ends: None,
             certified: false,
+            introduction: None,
             traces: Traces::default(),
         })
     }
@@ -354,7 +358,16 @@ impl Handshake {
             return Err(Broken::by(Offence::KeyIgnored).with(AlertDescription::HandshakeFailure));
         }
         let verifier = &self.context.verifier;
+        let client_chain = |connection: &mut Connection| {
+            let list = connection.client_chain();
+            list.and_then(|list| chain::list(&list))
+        };
         if !verifier.judges() {
+            if self.heard.is_none() && self.context.terms.introduces {
+                let chain = client_chain(connection);
+                self.introduce(chain.and_then(|chain| chain.into_iter().next()));
+            }
+            let verifier = &self.context.verifier;
             verifier.note_that_nothing_is_verified();
             return connection.accept_chain().map_err(internal);
         }
@@ -366,9 +379,7 @@ impl Handshake {
                     .and_then(|suite| heard.encrypted_chain(&secret, suite))
             }
             Some(heard) => heard.chain(),
-            None => connection
-                .client_chain()
-                .and_then(|list| chain::list(&list)),
+            None => client_chain(connection),
         };
         let chain = chain.ok_or_else(|| internal("a chain that cannot be read"))?;
         let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
@@ -380,6 +391,7 @@ impl Handshake {
             Ok(()) => {
                 self.ends = chain::end(leaf);
                 self.certified = true;
+                self.introduce(Some(leaf.to_vec()));
                 connection.accept_chain().map_err(internal)
             }
             Err(rustls::Error::InvalidCertificate(_)) if verifier.redirects() => {
@@ -393,6 +405,17 @@ impl Handshake {
             }
             Err(error) => Err(internal(&error.to_string())),
         }
+    }
+
+    /// Notes whose certificate was taken, where that is passed on.
+    fn introduce(&mut self, certificate: Option<Vec<u8>>) {
+        let introduces = self.context.terms.introduces && !self.context.is_client();
+        self.introduction = certificate.filter(|_| introduces).map(|certificate| {
+            Box::new(Introduction {
+                certificate: Some(certificate),
+                ..Introduction::default()
+            })
+        });
     }
 
     /// The client does not prove that it knows a key; `None`: it is not about one of ours, but a ticket. s2n
@@ -510,9 +533,8 @@ impl Handshake {
             .context
             .is_client()
             .then(|| (Arc::clone(&self.context), peer));
-        Ok(Stream::new(
-            connection, suite.code, negotiated, halves, keeps,
-        ))
+        let stream = Stream::new(connection, suite.code, negotiated, halves, keeps);
+        Ok(stream.introduced(self.introduction))
     }
 }
 

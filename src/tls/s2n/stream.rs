@@ -10,10 +10,10 @@ use super::bindings::{Connection, Stop};
 use super::halves::{self, Halves, MASTER, Reader, Writer};
 use super::policies::{TLS13, TRIPLE_DES};
 use super::store::Peer;
-use crate::tls::Negotiated;
 use crate::tls::failure::{During, Failure, Offence};
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT, MAX_PLAIN};
 use crate::tls::stream::{Decrypted, EARLY, EARLY_PLAIN, MAX_IDLE_RECORDS};
+use crate::tls::{Introduction, Negotiated};
 
 /// The most that s2n adds to one piece of plaintext, in bytes, with some to spare: a header, an
 /// initialisation vector, a MAC of 48 bytes and padding; a client splits off a record with one byte in
@@ -47,6 +47,7 @@ pub(crate) struct Stream {
     /// Where a client's tickets are put.
     keeps: Option<(Arc<Context>, Peer)>,
     negotiated: Negotiated,
+    introduction: Option<Box<Introduction>>,
 }
 
 /// Content types of records, and an alert.
@@ -95,6 +96,7 @@ impl Stream {
             finished: false,
             left: TRIPLE_DES.contains(&suite).then_some([TRIPLE_DES_LIMIT; 2]),
             negotiated,
+            introduction: None,
         };
         let at_once = this
             .halves
@@ -115,6 +117,17 @@ impl Stream {
         }
         (self.writer, self.reader) = (writer, reader);
         true
+    }
+
+    /// With what the client showed.
+    pub(super) fn introduced(mut self, introduction: Option<Box<Introduction>>) -> Self {
+        self.introduction = introduction;
+        self
+    }
+
+    /// What the client showed.
+    pub(crate) fn introduction(&self) -> Option<&Introduction> {
+        self.introduction.as_deref()
     }
 
     pub(crate) fn negotiated(&self) -> Negotiated {
