@@ -174,7 +174,7 @@ fn endpoints(
             "one of the three is too many: `accept` with `connect` or with `exec`, or, for a program \
              that adit starts by itself, `exec` with `connect`"
         }
-        (true, false, false) => "`connect = [HOST:]PORT` or `exec = PATH` is missing",
+        (true, false, false) => "`connect = [HOST:]PORT` is missing, or `exec = PATH`",
         (false, _, _) if exec || connect => {
             "`accept = [HOST:]PORT` is missing, and systemd passes no socket in its place"
         }
