@@ -37,7 +37,7 @@ pub(crate) struct Stream {
     finished: bool,
     /// How much may still be sent, and received, in bytes; `None`: the cipher is not 3DES.
     left: Option<[u64; 2]>,
-    /// What a half-closed connection goes on with, where s2n does not.
+    /// What the connection goes on with where s2n does not, or not as fast.
     halves: Option<Halves>,
     writer: Option<Writer>,
     reader: Option<Reader>,
@@ -110,13 +110,12 @@ impl Stream {
 
     /// Seals and opens without s2n from here on. `false`: that is not possible, and s2n goes on.
     fn leave_s2n(&mut self) -> bool {
-        let writer = self.take_over(Halves::writer);
-        let reader = self.take_over(Halves::reader);
-        if writer.is_none() || reader.is_none() {
-            return false;
+        if let Some(reader) = self.take_over(Halves::reader)
+            && self.takes_writing_over()
+        {
+            self.reader = Some(reader);
         }
-        (self.writer, self.reader) = (writer, reader);
-        true
+        self.reader.is_some()
     }
 
     /// With what the client showed.
@@ -262,8 +261,16 @@ impl Stream {
     fn peer_closed(&mut self) {
         self.closed = true;
         if !self.tls13 && !self.finished {
+            self.takes_writing_over();
+        }
+    }
+
+    /// Seals without s2n from here on, if not yet. `false`: that is not possible.
+    fn takes_writing_over(&mut self) -> bool {
+        if self.writer.is_none() {
             self.writer = self.take_over(Halves::writer);
         }
+        self.writer.is_some()
     }
 
     fn take_over<T>(&self, make: fn(&Halves, &[u8; MASTER]) -> Option<T>) -> Option<T> {
@@ -337,6 +344,10 @@ impl Stream {
     }
 
     fn seal(&mut self, piece: &[u8], output: &mut [u8]) -> Result<usize, Offence> {
+        // Not for less, which would not be worth the keys.
+        if piece.len() == MAX_PLAIN && self.halves.as_ref().is_some_and(Halves::writes_faster) {
+            self.takes_writing_over();
+        }
         if let Some(writer) = &mut self.writer {
             let sealed = writer.payload(piece, output);
             return sealed.ok_or_else(|| Offence::Internal("a record cannot be sealed".into()));
@@ -426,9 +437,7 @@ impl Stream {
 
     #[cfg(test)]
     fn sealed(&mut self, kind: u8, content: &[u8], output: &mut [u8]) -> usize {
-        if self.writer.is_none() {
-            self.writer = self.take_over(Halves::writer);
-        }
+        self.takes_writing_over();
         let writer = self.writer.as_mut();
         let writer = writer.expect("a suite that goes on by itself");
         writer.seal(kind, content, output).expect("room")

@@ -169,7 +169,7 @@ fn a_half_closed_connection_carries_the_other_way_with_every_suite() {
         // A full handshake, and a resumed one.
         for resumed in [false, true] {
             for client_closes in [true, false] {
-                for early in [0, 3000] {
+                for early in [0, 3000, 60_000] {
                     let (mut client, mut server) = shake(&client, &server);
                     assert_eq!(client.negotiated().suite, list);
                     assert_eq!(
@@ -368,7 +368,7 @@ fn a_wish_for_another_handshake_is_refused_and_the_session_goes_on() {
         let server = load(false, &restricted(rsa_options(&pki)), &resumption);
         for client_asks in [true, false] {
             let (mut client, mut server) = shake(&client, &server);
-            exchange(&mut client, &mut server, 20_000, 777);
+            exchange(&mut client, &mut server, 60_000, 777);
             for round in 0..3 {
                 let (asks, refuses) = match client_asks {
                     true => (&mut client, &mut server),
@@ -385,7 +385,7 @@ fn a_wish_for_another_handshake_is_refused_and_the_session_goes_on() {
                 assert_eq!(refuses.outbox[0], 21, "{list} {round}");
                 settle(&mut client, &mut server, 777);
                 (client.plain, server.plain) = (Vec::new(), Vec::new());
-                exchange(&mut client, &mut server, 20_000, 777);
+                exchange(&mut client, &mut server, 60_000, 777);
                 (client.plain, server.plain) = (Vec::new(), Vec::new());
             }
             let mut alert = Vec::new();

@@ -4,7 +4,10 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
+use aws_lc_rs::rand;
 use aws_lc_sys as lc;
+
+use super::stitched::Stitched;
 
 /// A cipher and a MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,11 @@ impl CbcSuite {
             CbcSuite::Aes128Sha256 => (32, 16, 16),
             CbcSuite::Aes256Sha384 => (48, 32, 16),
         }
+    }
+
+    /// Whether records of it are sealed in one pass.
+    pub(in crate::tls::s2n) fn is_stitched(self) -> bool {
+        Stitched::cipher(self).is_some()
     }
 
     /// `implicit`: each record begins where the last one ended (TLS 1.0); SHA-2 came later.
@@ -90,30 +98,51 @@ impl Drop for Context {
 pub(in crate::tls::s2n) type Associated = [u8; 11];
 
 /// Seals records.
-pub(in crate::tls::s2n) struct Sealer(Context);
+pub(in crate::tls::s2n) struct Sealer(Sealing);
+
+enum Sealing {
+    TwoPasses(Context),
+    OnePass(Stitched),
+}
 
 impl Sealer {
     /// `key` is the MAC's key, the cipher's, and where `implicit` the last block of the record before.
     pub(in crate::tls::s2n) fn new(suite: CbcSuite, implicit: bool, key: &[u8]) -> Option<Self> {
-        Context::new(suite, implicit, key, lc::evp_aead_direction_t_evp_aead_seal).map(Self)
+        match Stitched::new(suite, implicit, key) {
+            Some(stitched) => Some(Self(Sealing::OnePass(stitched))),
+            None => Self::in_two_passes(suite, implicit, key),
+        }
     }
 
-    /// Seals `plain` into `output`: how much of that is filled. `iv` is empty where it is implicit.
+    /// As [`Sealer::new`], on any processor.
+    pub(super) fn in_two_passes(suite: CbcSuite, implicit: bool, key: &[u8]) -> Option<Self> {
+        let direction = lc::evp_aead_direction_t_evp_aead_seal;
+        let context = Context::new(suite, implicit, key, direction)?;
+        Some(Self(Sealing::TwoPasses(context)))
+    }
+
+    /// Seals `plain` into `output`, behind its vector of `explicit` bytes: how much of that is filled.
     pub(in crate::tls::s2n) fn seal(
         &mut self,
-        iv: &[u8],
+        explicit: usize,
         associated: &Associated,
         plain: &[u8],
         output: &mut [u8],
     ) -> Option<usize> {
+        let context = match &mut self.0 {
+            Sealing::OnePass(stitched) => return stitched.seal(associated, plain, output),
+            Sealing::TwoPasses(context) => context,
+        };
+        let (iv, sealed) = output.split_at_mut_checked(explicit)?;
+        rand::fill(iv).ok()?;
         let mut length = 0;
         // SAFETY: every slice is as long as is said; input and output do not overlap.
         let done = unsafe {
             lc::EVP_AEAD_CTX_seal(
-                &raw const *self.0.0,
-                output.as_mut_ptr(),
+                &raw const *context.0,
+                sealed.as_mut_ptr(),
                 &raw mut length,
-                output.len(),
+                sealed.len(),
                 iv.as_ptr(),
                 iv.len(),
                 plain.as_ptr(),
@@ -122,7 +151,7 @@ impl Sealer {
                 associated.len(),
             )
         };
-        (done == 1).then_some(length)
+        (done == 1).then_some(explicit + length)
     }
 }
 

@@ -5,7 +5,8 @@
 //! * here: s2n-tls' start, and its errors;
 //! * `config`, `connection`: s2n-tls' two objects; `wires`: what it calls back; `policy`: which suites it
 //!   speaks;
-//! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not; `legacy`: what AWS-LC has no records for;
+//! * `aead`: AWS-LC's records of TLS 1.2 and older, which aws-lc-rs has not; `stitched`: its faster way for
+//!   some; `legacy`: what AWS-LC has no records for;
 //! * `dhe`: what s2n-tls does wrong.
 #![expect(unsafe_code, reason = "calls of C libraries")]
 
@@ -15,6 +16,7 @@ mod connection;
 mod dhe;
 mod legacy;
 mod policy;
+mod stitched;
 mod wires;
 
 use std::ffi::{CStr, c_int, c_void};

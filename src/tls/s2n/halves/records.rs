@@ -4,7 +4,6 @@
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
-use aws_lc_rs::rand;
 
 use crate::tls::failure::Offence;
 use crate::tls::record::HEADER;
@@ -99,11 +98,7 @@ impl Writer {
         let associated = self.state.associated(kind);
         let (head, body) = output.split_first_chunk_mut::<HEADER>()?;
         let length = match &mut self.key {
-            Key::Cbc(sealer) => {
-                let (iv, sealed) = body.split_at_mut_checked(self.state.explicit)?;
-                rand::fill(iv).ok()?;
-                iv.len() + sealer.seal(iv, &associated, plain, sealed)?
-            }
+            Key::Cbc(sealer) => sealer.seal(self.state.explicit, &associated, plain, body)?,
             Key::Gcm(key, salt) => {
                 let explicit = self.state.sequence.to_be_bytes();
                 let nonce = State::gcm(*salt, explicit);
