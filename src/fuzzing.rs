@@ -14,8 +14,8 @@ use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception, Secret};
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
-    Action, Dialogue, Event, HELLO_WAIT, Offers, Opening, Progress, Side, Target, dialogue,
-    receive, socks_client, unprotected, within,
+    Action, Dialogue, Event, HELLO_WAIT, Offers, Opening, Progress, Side, Target as Destination,
+    dialogue, receive, socks_client, unprotected, within,
 };
 
 /// A target's name, and what it does with an input.
@@ -121,7 +121,7 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
     let mut dialogue = match (mode, mail) {
         (Mode::Client, _) => dialogue(protocol, true, &options()),
         (Mode::Within, _) if protocol == Protocol::Socks => {
-            socks_client(Target::Name("www.test".to_owned(), 443))
+            socks_client(Destination::Name("www.test".to_owned(), 443))
         }
         (Mode::Within, _) => within(protocol, true, &options()),
         (Mode::WithinServer, _) => within(protocol, false, &options()),
