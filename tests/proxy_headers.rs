@@ -139,6 +139,36 @@ fn version_2_tells_of_tls_and_of_the_certificate() {
 }
 
 #[test]
+fn a_redirected_clients_certificate_is_not_told_as_verified() {
+    require!(adit);
+    let (certs, others) = (Certs::new(), Certs::named("others"));
+    let (server, heard) = listening();
+    let adit = Plan::new()
+        .service(
+            "test",
+            format!(
+                "protocol = proxy\nproxyVersion = 2\n{}redirect = {}\n{}{}verifyChain = yes\n",
+                server.line(),
+                server.address,
+                certs.server().lines(),
+                certs.ca_line()
+            ),
+        )
+        .start();
+    // Shown and refused; and none at all.
+    let stranger = tls::client_config(&certs.ca(), tls::BOTH, Some(&others.client()));
+    let nameless = tls::client_config(&certs.ca(), tls::BOTH, None);
+    for config in [stranger, nameless] {
+        let (_, bytes) = header(&adit, config, &heard);
+        let all = values(&bytes[28..]);
+        let ssl = all.iter().find(|(kind, _)| *kind == 0x20);
+        let verify = ssl.map(|(_, ssl)| ssl[1..5].to_vec());
+        assert_eq!(verify, Some(vec![0, 0, 0, 1]));
+    }
+    adit.wait_for_log("Redirecting connection");
+}
+
+#[test]
 fn dovecot_takes_a_password_when_it_is_told_of_tls() {
     require!(adit);
     require!(root);

@@ -54,7 +54,8 @@ fn header(front: Option<&mut End>, common: &Common) -> Box<dyn Dialogue> {
         certificate: shown
             .filter(|shown| shown.certificate.is_some())
             .map(|_| Shown {
-                verified: asked.chain || asked.peer,
+                // With `redirect` the handshake succeeds without that too.
+                verified: (asked.chain || asked.peer) && !common.redirected,
                 name: name.as_deref(),
             }),
     });
