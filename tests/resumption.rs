@@ -221,6 +221,42 @@ fn servers_with_the_same_ticket_secrets_resume_each_others_sessions() {
     }
 }
 
+/// Each kind of worker forgets what the others' services have.
+#[test]
+fn ticket_secrets_for_all_services_are_those_of_each_one() {
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Server::greeting("hello\n");
+    let serve = |secrets: &str| {
+        let lines = format!("{}{}", upstream.line(), certs.server().lines());
+        let mut plan = Plan::new().global(secrets.trim_end());
+        for (name, library) in ["modern", "old"].iter().zip(LIBRARIES) {
+            plan = plan.service(name, format!("{lines}{library}"));
+        }
+        let client = format!("client = yes\n{}", upstream.line());
+        plan.service("client", client).start()
+    };
+    let adits = [serve(SECRETS), serve(SECRETS)];
+    let other = serve(&SECRETS.replace("101112", "101113"));
+    for name in ["modern", "old"] {
+        for version in ["-tls1_3", "-tls1_2"] {
+            let session = adits[0].plan.folder().join("session");
+            let session = session.to_str().expect("a path in UTF-8");
+            let ask = |adit: &Adit, how: &str| {
+                let arguments = [version, how, session, "-ign_eof"];
+                s_client(adit.address(name), &arguments, "")
+            };
+            ask(&adits[0], "-sess_out");
+            for adit in &adits {
+                let said = ask(adit, "-sess_in");
+                assert!(said.contains("Reused, TLSv1"), "{name} {version}: {said}");
+            }
+            let said = ask(&other, "-sess_in");
+            assert!(said.contains("New, TLSv1"), "{name} {version}: {said}");
+        }
+    }
+}
+
 #[test]
 fn ticket_secrets_never_reach_the_log() {
     let certs = Certs::new();

@@ -56,7 +56,7 @@ pub(crate) use psk::SUITES as PSK_SUITES;
 pub(crate) use service::{
     Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,
 };
-pub(crate) use sessions::SessionOptions;
+pub(crate) use sessions::{Forgotten, SessionOptions};
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use tls_options::tls_option_names;
 pub(crate) use value::{Origin, Origins};
@@ -72,7 +72,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Forgets the secrets of these services, in a process that must not know them.
+    /// Forgets the secrets of these services, in a process that must not know them. Those of others stay.
     pub(crate) fn forget_secrets(&self, of: impl Fn(&Service) -> bool) {
         let services = self.services.iter().filter(|service| of(service));
         services

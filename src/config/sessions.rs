@@ -2,9 +2,9 @@
 //! `ticketMacSecret`. Never in here: a secret in a message.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::checks::Faults;
 use super::diagnostic::Severity;
@@ -14,28 +14,37 @@ use super::service::{Draft, Service};
 /// The longest that a session may be resumed, in seconds: a week (RFC 8446, section 4.6.1).
 pub(crate) const LONGEST: u32 = 7 * 24 * 3600;
 
-/// A secret that the configuration gives. Its copies are one, so that a process which must not know it
-/// forgets them all.
-#[derive(Clone)]
-pub(crate) struct Secret(Arc<Mutex<Zeroizing<Vec<u8>>>>);
+/// A secret that the configuration gives. Each copy is forgotten by itself: a process knows those of the
+/// services that it serves, even where all have theirs from one line. `None`: forgotten.
+pub(crate) struct Secret(Mutex<Option<Zeroizing<Vec<u8>>>>);
+
+/// A secret is asked for in a process that has forgotten it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forgotten;
 
 impl Secret {
     fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(Arc::new(Mutex::new(bytes)))
+        Self(Mutex::new(Some(bytes)))
     }
 
-    /// What it is; empty once it was forgotten.
-    pub(crate) fn reveal(&self) -> Zeroizing<Vec<u8>> {
+    /// What it is; `None`: forgotten.
+    fn reveal(&self) -> Option<Zeroizing<Vec<u8>>> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Forgets it, with all its copies.
+    /// Wipes this copy.
     fn forget(&self) {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bytes.zeroize();
+        *bytes = None;
+    }
+}
+
+impl Clone for Secret {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.reveal()))
     }
 }
 
@@ -70,9 +79,16 @@ pub(crate) struct SessionOptions {
 
 impl SessionOptions {
     /// What the keys for tickets are made from; `None`: that is drawn.
-    pub(crate) fn ticket_secrets(&self) -> Option<[Zeroizing<Vec<u8>>; 2]> {
-        let (key, mac) = self.ticket_key.as_ref().zip(self.ticket_mac.as_ref())?;
-        Some([key.reveal(), mac.reveal()])
+    ///
+    /// # Errors
+    /// It was forgotten.
+    pub(crate) fn ticket_secrets(&self) -> Result<Option<[Zeroizing<Vec<u8>>; 2]>, Forgotten> {
+        let Some((key, mac)) = self.ticket_key.as_ref().zip(self.ticket_mac.as_ref()) else {
+            return Ok(None);
+        };
+        let known = key.reveal().zip(mac.reveal());
+        let (key, mac) = known.ok_or(Forgotten)?;
+        Ok(Some([key, mac]))
     }
 
     /// Forgets the secrets, in a process that must not know them.
@@ -203,9 +219,10 @@ mod tests {
         let read = |text: &str| secret("ticketKeySecret", text);
         let bytes: Vec<u8> = (0..16).collect();
         for text in [plain, colons, "00010203:0405060708090a0b0c0d0e0f"] {
-            assert_eq!(*read(text).unwrap().reveal(), bytes, "{text}");
+            assert_eq!(*read(text).unwrap().reveal().unwrap(), bytes, "{text}");
         }
-        assert_eq!(read(&plain.repeat(2)).unwrap().reveal().len(), 32);
+        let long = read(&plain.repeat(2)).unwrap().reveal().unwrap();
+        assert_eq!(long.len(), 32);
         for (text, expected) in [
             ("", "has 0 bytes instead of required 16 or 32 bytes"),
             ("00", "ticketKeySecret value has 1 bytes instead of"),
@@ -222,12 +239,28 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_never_shown_and_is_forgotten_with_its_copies() {
+    fn a_secret_is_never_shown_and_is_forgotten_without_its_copies() {
         let one = secret("ticketKeySecret", &"ab".repeat(16)).unwrap();
         let copy = one.clone();
         assert_eq!(format!("{one:?}"), "Secret");
         assert_eq!(one, copy);
         copy.forget();
-        assert!(one.reveal().is_empty());
+        assert_eq!(copy.reveal(), None);
+        assert_eq!(format!("{copy:?}"), "Secret");
+        assert!(one.reveal().is_some());
+    }
+
+    #[test]
+    fn what_was_forgotten_is_never_a_secret() {
+        let secret = || secret("ticketKeySecret", &"ab".repeat(16)).ok();
+        let sessions = SessionOptions {
+            ticket_key: secret(),
+            ticket_mac: secret(),
+            ..SessionOptions::default()
+        };
+        assert!(sessions.ticket_secrets().unwrap().is_some());
+        sessions.forget();
+        assert_eq!(sessions.ticket_secrets(), Err(Forgotten));
+        assert_eq!(SessionOptions::default().ticket_secrets(), Ok(None));
     }
 }

@@ -756,20 +756,21 @@ fn resume(
     options: &TlsOptions,
     resumption: &Resumption,
     identity: Identity,
-) {
+) -> Result<(), Problem> {
     if options.sessions.none {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        return;
+        return Ok(());
     }
     config.send_tls13_tickets = TICKETS;
     let sessions = SharedSessions::new(resumption.modern.sessions.clone(), identity.own);
     config.session_storage = Arc::new(sessions.within(&options.sessions));
     if !options.no_ticket {
-        let (secret, identity) = resumption.modern.tickets(&options.sessions, identity);
+        let (secret, identity) = resumption.modern.tickets(&options.sessions, identity)?;
         let lifetime = options.sessions.lifetime;
         config.ticketer = Arc::new(Tickets::new(&secret, &identity, lifetime));
     }
+    Ok(())
 }
 
 fn accepting(
@@ -801,6 +802,6 @@ fn accepting(
         .map(|name| name.as_bytes().to_vec())
         .collect();
     config.enable_secret_extraction = true;
-    resume(&mut config, options, resumption, identity);
+    resume(&mut config, options, resumption, identity)?;
     Ok(Role::Server(Serving::Rustls(Arc::new(config), judge)))
 }

@@ -85,7 +85,7 @@ pub(crate) use stream::Decrypted;
 use aws_lc_rs::digest;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::config::{SessionOptions, Severity};
+use crate::config::{Forgotten, SessionOptions, Severity};
 use crate::ipc::shared::SharedWords;
 
 /// Made once by the supervisor, before any fork, and shared by every generation, so that sessions
@@ -108,13 +108,21 @@ struct Part {
 impl Part {
     /// The secret that the keys for tickets are made from, and what they are bound to: the secrets that the
     /// configuration gives, or else the one that was drawn.
+    ///
+    /// # Errors
+    /// The secrets were forgotten.
     fn tickets(
         &self,
         options: &SessionOptions,
         identity: Identity,
-    ) -> (Zeroizing<[u8; 32]>, [u8; 32]) {
-        let Some(secrets) = options.ticket_secrets() else {
-            return (Zeroizing::new(self.ticket_secret), identity.own);
+    ) -> Result<(Zeroizing<[u8; 32]>, [u8; 32]), Problem> {
+        let secrets = options.ticket_secrets().map_err(|Forgotten| {
+            let text =
+                "this process has forgotten the secrets of tickets: that is a fault of adit's";
+            Problem::error("ticketKeySecret", text.to_owned())
+        })?;
+        let Some(secrets) = secrets else {
+            return Ok((Zeroizing::new(self.ticket_secret), identity.own));
         };
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"adit, tickets by secrets of the configuration");
@@ -124,7 +132,7 @@ impl Part {
         }
         let mut made = Zeroizing::new([0; 32]);
         made.copy_from_slice(hash.finish().as_ref());
-        (made, identity.shared)
+        Ok((made, identity.shared))
     }
 
     fn forget(&mut self) -> io::Result<()> {

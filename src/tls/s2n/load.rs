@@ -94,6 +94,13 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
     let psk_alone = psk.is_some() && (client || key.is_none());
     let sessions = &options.sessions;
     let resumes = !psk_alone && !sessions.none && (client || ask == Ask::No);
+    let keys = match client {
+        true => None,
+        false => {
+            let (secret, identity) = resumption.old.tickets(sessions, identity)?;
+            Some(TicketKeys::new(&secret, &identity))
+        }
+    };
     let configs = Configs {
         policy: Arc::new(policy),
         own,
@@ -105,10 +112,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
             let store = SharedSessions::of_s2n(words, identity.own);
             Arc::new(store.within(sessions))
         }),
-        keys: (!client).then(|| {
-            let (secret, identity) = resumption.old.tickets(sessions, identity);
-            TicketKeys::new(&secret, &identity)
-        }),
+        keys,
         lifetime: sessions.lifetime.map(u64::from),
         made: Mutex::new(None),
     };
