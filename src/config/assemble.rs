@@ -111,8 +111,7 @@ impl Assembly<'_> {
         sections: Sections<'_>,
         passed: &mut usize,
     ) -> Service {
-        let mut draft = defaults.clone();
-        draft.defaults = false;
+        let mut draft = defaults.for_section();
         draft.service.name = section.header.name.clone();
         let header = section.header.origin();
         draft.service.origins.insert("", header.clone());
@@ -298,8 +297,7 @@ impl Assembly<'_> {
 
     /// Without a section the options are those of the one service of inetd mode.
     fn inetd(&mut self, defaults: &Draft, name: &str) -> Service {
-        let mut draft = defaults.clone();
-        draft.defaults = false;
+        let mut draft = defaults.for_section();
         draft.service.name = name.to_owned();
         draft.service.front = Front::Inetd;
         self.decide(&mut draft);

@@ -88,17 +88,16 @@ impl Faults {
 /// twice.
 /// A service without `accept` takes one of the `passed` sockets, unless it is a secondary one.
 pub(super) fn finish(
-    draft: Draft,
+    mut draft: Draft,
     sections: Sections<'_>,
     passed: &mut usize,
 ) -> (Service, Vec<Found>) {
     let mut faults = Faults(Vec::new());
-    let flags = draft.flags.without(draft.flags_cleared);
+    let (mut flags, decided) = draft.apply_commands();
     // As a default for every service it counts where it has a use.
     let accept = draft.accept;
     let own = draft.own;
     let mut service = draft.service;
-    let flags = draft.commands.apply(&mut service, flags);
     // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
     // so that a server among clients does not demand certificates.
     let asked = &mut service.tls.verification;
@@ -115,18 +114,20 @@ pub(super) fn finish(
     let given = |option: &str| own.contains(option);
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
+    if let Some(primary) = primary {
+        flags = virtual_hosts::inherit(&mut service, primary, decided, flags, &own);
+    }
     versions::limit(&mut service, flags, &mut faults);
+    let lowest = service.tls.version_min;
     service.tls.no_ticket = flags.has(TlsFlags::NO_TICKET);
     service.tls.no_ca_names = flags.has(TlsFlags::NO_CA_NAMES);
     service.tls.server_preference = flags.has(TlsFlags::SERVER_PREFERENCE);
-    if let Some(primary) = primary {
-        virtual_hosts::inherit(&mut service, primary, &own);
-    }
     versions::keep_to_level(&mut service, &mut faults);
     introduce_to_the_program(&mut service);
     let identity = own.contains("PSKidentity");
     psk::limit(&mut service, identity, &meant, &mut faults);
     versions::expose(&mut service, &mut faults);
+    service.hold_secondaries_to(lowest);
     sessions::limit(&mut service, |name| own.contains(name), &mut faults);
     redirect::limit(&mut service, primary, &meant, &mut faults);
     certificate(&service, &meant, &mut faults);

@@ -18,6 +18,20 @@ pub(super) struct Said {
     cleared: TlsFlags,
 }
 
+/// What a section itself decides of its handshakes, and does not leave to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Decided {
+    /// The lowest version.
+    pub(super) min: bool,
+    /// The highest.
+    pub(super) max: bool,
+    pub(super) ciphers: bool,
+    pub(super) ciphersuites: bool,
+    pub(super) curves: bool,
+    /// Set or taken back.
+    pub(super) flags: TlsFlags,
+}
+
 /// A limit of versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Limit {
@@ -30,6 +44,14 @@ enum Limit {
 }
 
 impl Limit {
+    /// What holds of two that commands give.
+    fn over(self, other: Limit) -> Limit {
+        match self {
+            Limit::Unsaid => other,
+            said => said,
+        }
+    }
+
     /// What holds, where the options give this one.
     fn or(self, given: Option<TlsVersion>) -> Option<TlsVersion> {
         match self {
@@ -41,6 +63,31 @@ impl Limit {
 }
 
 impl Said {
+    /// These, which a section gives, over what every section begins with.
+    pub(super) fn over(self, general: Said) -> Said {
+        Said {
+            min: self.min.over(general.min),
+            max: self.max.over(general.max),
+            ciphers: self.ciphers.or(general.ciphers),
+            ciphersuites: self.ciphersuites.or(general.ciphersuites),
+            curves: self.curves.or(general.curves),
+            set: general.set.without(self.cleared).with(self.set),
+            cleared: general.cleared.without(self.set).with(self.cleared),
+        }
+    }
+
+    /// What they decide.
+    pub(super) fn decides(&self) -> Decided {
+        Decided {
+            min: self.min != Limit::Unsaid,
+            max: self.max != Limit::Unsaid,
+            ciphers: self.ciphers.is_some(),
+            ciphersuites: self.ciphersuites.is_some(),
+            curves: self.curves.is_some(),
+            flags: self.set.with(self.cleared),
+        }
+    }
+
     /// Puts them in the place of what the service's options say. Returns its flags.
     pub(super) fn apply(self, service: &mut Service, flags: TlsFlags) -> TlsFlags {
         let tls = &mut service.tls;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::accepted::{self, AcceptTls, Beginning};
-use super::commands;
+use super::commands::{self, Decided};
 use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
@@ -15,6 +15,7 @@ use super::sessions::{self, SessionOptions};
 use super::socket::{self, SocketOption};
 use super::tls_options::{self, TlsFlags};
 use super::value::{Origin, Origins};
+use super::versions::Asked;
 use super::virtual_hosts::VirtualHost;
 
 /// `failover = rr | prio`
@@ -247,6 +248,8 @@ pub(crate) struct Service {
     pub virtual_host: Option<VirtualHost>,
     /// The indices of the services that it is the primary of, in the order of the file.
     pub secondaries: Vec<usize>,
+    /// What a secondary one has of it.
+    pub(super) asked: Asked,
     /// Where each option that was given was written, by its canonical name; `""` is the section line.
     pub origins: Origins,
 }
@@ -302,6 +305,18 @@ impl Service {
         self.accept.is_empty() && self.virtual_host.is_none() && self.front == Front::Listener
     }
 
+    /// What was decided beyond what its options ask for holds for its secondary services as well; `lowest` was
+    /// the lowest version before.
+    pub(super) fn hold_secondaries_to(&mut self, lowest: Option<TlsVersion>) {
+        let tls = &self.tls;
+        if tls.version_min != lowest {
+            self.asked.min = tls.version_min;
+        }
+        if tls.no_ticket {
+            self.asked.flags = self.asked.flags.with(TlsFlags::NO_TICKET);
+        }
+    }
+
     /// The TLS of both ends, as far as it is there.
     pub(crate) fn each_tls(&self) -> impl Iterator<Item = &TlsOptions> {
         self.accepted_tls().into_iter().chain(self.connected_tls())
@@ -334,6 +349,8 @@ pub(super) struct Draft {
     /// `options` that were set, and those taken back.
     pub(super) flags: TlsFlags,
     pub(super) flags_cleared: TlsFlags,
+    /// These three, as they stand before the first section.
+    pub(super) general: (commands::Said, TlsFlags, TlsFlags),
 }
 
 impl Draft {
@@ -369,6 +386,7 @@ impl Draft {
             accept_tls: None,
             virtual_host: None,
             secondaries: Vec::new(),
+            asked: Asked::default(),
             origins: Origins::new(),
         };
         Draft {
@@ -384,7 +402,45 @@ impl Draft {
             commands: commands::Said::default(),
             flags: TlsFlags::default(),
             flags_cleared: TlsFlags::default(),
+            general: Default::default(),
         }
+    }
+
+    /// What a section begins with, where this is what stands before the first one.
+    pub(super) fn for_section(&self) -> Self {
+        let mut draft = self.clone();
+        draft.defaults = false;
+        draft.general = (
+            std::mem::take(&mut draft.commands),
+            std::mem::take(&mut draft.flags),
+            std::mem::take(&mut draft.flags_cleared),
+        );
+        draft
+    }
+
+    /// What the section itself decides.
+    fn decides(&self) -> Decided {
+        let own = |names: &[&str]| names.iter().any(|name| self.own.contains(name));
+        let said = self.commands.decides();
+        Decided {
+            min: said.min || own(&["sslVersion", "sslVersionMin"]),
+            max: said.max || own(&["sslVersion", "sslVersionMax"]),
+            ciphers: said.ciphers || own(&["ciphers"]),
+            ciphersuites: said.ciphersuites || own(&["ciphersuites"]),
+            curves: said.curves || own(&["curves"]),
+            flags: said.flags.with(self.flags).with(self.flags_cleared),
+        }
+    }
+
+    /// Puts what `config` and `options` say, here and before the first section, in its place. Returns the
+    /// flags that hold, and what the section itself decides.
+    pub(super) fn apply_commands(&mut self) -> (TlsFlags, Decided) {
+        let decided = self.decides();
+        let (commands, set, cleared) = std::mem::take(&mut self.general);
+        let cleared = cleared.with(self.flags_cleared);
+        let flags = set.with(self.flags).without(cleared);
+        let commands = std::mem::take(&mut self.commands).over(commands);
+        (commands.apply(&mut self.service, flags), decided)
     }
 }
 

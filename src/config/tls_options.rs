@@ -87,6 +87,10 @@ impl TlsFlags {
         TlsFlags(self.0 & !other.0)
     }
 
+    pub(super) fn only(self, other: TlsFlags) -> TlsFlags {
+        TlsFlags(self.0 & other.0)
+    }
+
     pub(super) fn has(self, other: TlsFlags) -> bool {
         self.0 & other.0 == other.0
     }

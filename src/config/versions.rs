@@ -21,9 +21,22 @@ const FORBIDDEN: [(TlsVersion, TlsFlags); 4] = [
 /// The lowest version unless another is asked for; below it nothing is spoken by default.
 pub(super) const LOWEST: TlsVersion = TlsVersion::V1_2;
 
+/// The limits and `options` that a service asks for, before they are brought together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Asked {
+    pub(super) min: Option<TlsVersion>,
+    pub(super) max: Option<TlsVersion>,
+    pub(super) flags: TlsFlags,
+}
+
 /// Brings the limits and what `options` forbids together.
 pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults) {
     let tls = &mut service.tls;
+    service.asked = Asked {
+        min: tls.version_min,
+        max: tls.version_max,
+        flags,
+    };
     let max = tls.version_max.unwrap_or(TlsVersion::V1_3);
     // An upper limit below the default lower one asks for what is below it.
     let min = tls.version_min.unwrap_or(LOWEST.min(max));
@@ -34,7 +47,13 @@ pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults)
         faults.error(
             option.unwrap_or(""),
             "Invalid protocol version range",
-            "sslVersionMin may not be above sslVersionMax",
+            match service.virtual_host {
+                None => "sslVersionMin may not be above sslVersionMax",
+                Some(_) => {
+                    "sslVersionMin may not be above sslVersionMax; the one that the section does not give is \
+                     that of its primary service"
+                }
+            },
         );
         return;
     }

@@ -5,9 +5,11 @@
 use std::collections::BTreeSet;
 
 use super::checks::{Faults, Meant};
+use super::commands::Decided;
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::service::Service;
+use super::tls_options::TlsFlags;
 
 /// What makes a service a secondary one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,45 +185,51 @@ fn dialogues(service: &Service, primary: &Service, meant: &Meant, faults: &mut F
 }
 
 /// Options that a handshake of stunnel takes from the primary service: here they are so where the section
-/// does not say otherwise.
-pub(super) fn inherit(service: &mut Service, primary: &Service, own: &BTreeSet<&'static str>) {
+/// does not decide otherwise. Returns the flags that hold; `flags` are the section's.
+pub(super) fn inherit(
+    service: &mut Service,
+    primary: &Service,
+    decided: Decided,
+    flags: TlsFlags,
+    own: &BTreeSet<&'static str>,
+) -> TlsFlags {
     let (tls, theirs) = (&mut service.tls, &primary.tls);
-    let says = |names: &[&str]| names.iter().any(|name| own.contains(name));
-    if !says(&[
-        "sslVersion",
-        "sslVersionMin",
-        "sslVersionMax",
-        "options",
-        "config",
-    ]) {
-        (tls.version_min, tls.version_max) = (theirs.version_min, theirs.version_max);
+    if !decided.min {
+        tls.version_min = primary.asked.min;
     }
-    if !says(&["options", "config"]) {
-        (tls.no_ticket, tls.no_ca_names) = (theirs.no_ticket, theirs.no_ca_names);
-        tls.server_preference = theirs.server_preference;
+    if !decided.max {
+        tls.version_max = primary.asked.max;
     }
-    if !says(&["ciphers", "config"]) {
+    if !decided.ciphers {
         tls.ciphers.clone_from(&theirs.ciphers);
     }
-    if !says(&["ciphersuites", "config"]) {
+    if !decided.ciphersuites {
         tls.ciphersuites.clone_from(&theirs.ciphersuites);
     }
-    if !says(&["curves", "config"]) {
+    if !decided.curves {
         tls.curves.clone_from(&theirs.curves);
     }
-    let resumption = [
-        "sessionCacheSize",
-        "sessionCacheTimeout",
-        "sessionResume",
-        "ticketKeySecret",
-        "ticketMacSecret",
-    ];
-    if !says(&resumption) {
-        tls.sessions.clone_from(&theirs.sessions);
+    let says = |name: &str| own.contains(name);
+    let (sessions, theirs) = (&mut tls.sessions, &theirs.sessions);
+    if !says("sessionResume") {
+        sessions.none = theirs.none;
     }
-    if !says(&["acceptAnywhere"]) {
+    if !says("sessionCacheSize") {
+        sessions.cache_size = theirs.cache_size;
+    }
+    if !says("sessionCacheTimeout") {
+        sessions.lifetime = theirs.lifetime;
+    }
+    // One alone is an error.
+    if !says("ticketKeySecret") && !says("ticketMacSecret") {
+        sessions.ticket_key.clone_from(&theirs.ticket_key);
+        sessions.ticket_mac.clone_from(&theirs.ticket_mac);
+    }
+    if !says("acceptAnywhere") {
         service.accept_anywhere = primary.accept_anywhere;
     }
+    let inherited = primary.asked.flags.without(decided.flags);
+    flags.only(decided.flags).with(inherited)
 }
 
 #[cfg(test)]

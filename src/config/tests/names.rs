@@ -50,6 +50,100 @@ fn what_the_section_does_not_say_of_the_handshake_its_primary_says() {
 }
 
 #[test]
+fn a_secondary_service_decides_what_its_lines_say_and_nothing_else() {
+    let primary = "[p]\naccept = 127.0.0.1:1\nconnect = 2\ncert = /c\nsslVersionMin = TLSv1.3\n\
+                   ciphersuites = A\ncurves = B\nciphers = D\nsessionResume = no\n\
+                   config = Options:ServerPreference\noptions = DISABLE_TLSEXT_CA_NAMES\n\
+                   ticketKeySecret = 000102030405060708090a0b0c0d0e0f\n\
+                   ticketMacSecret = 000102030405060708090a0b0c0d0e0f\n";
+    let of = |general: &str, lines: &str| -> TlsOptions {
+        let text = format!("{general}{primary}[s]\nsni = p:a\nconnect = 2\ncert = /c\n{lines}");
+        served(&text).0.services.remove(1).tls
+    };
+    let all = of("", "");
+    assert_eq!(all.version_min, Some(TlsVersion::V1_3));
+    assert!(all.no_ca_names && all.server_preference && all.sessions.none);
+    let with = |change: fn(&mut TlsOptions)| {
+        let mut tls = all.clone();
+        change(&mut tls);
+        tls
+    };
+    for (lines, expected) in [
+        ("options = NO_TICKET", with(|tls| tls.no_ticket = true)),
+        (
+            "config = Groups:C",
+            with(|tls| tls.curves = Some("C".to_owned())),
+        ),
+        (
+            "config = CipherString:C",
+            with(|tls| tls.ciphers = Some("C".to_owned())),
+        ),
+        (
+            "config = Options:CANames",
+            with(|tls| tls.no_ca_names = false),
+        ),
+        (
+            "options = -CIPHER_SERVER_PREFERENCE",
+            with(|tls| tls.server_preference = false),
+        ),
+        ("options = NO_TLSv1_2", with(|_| ())),
+        (
+            "config = MinProtocol:None",
+            with(|tls| tls.version_min = None),
+        ),
+        (
+            "sessionCacheSize = 5",
+            with(|tls| tls.sessions.cache_size = Some(5)),
+        ),
+        (
+            "sessionCacheTimeout = 5",
+            with(|tls| tls.sessions.lifetime = Some(5)),
+        ),
+        ("sessionResume = yes", with(|tls| tls.sessions.none = false)),
+    ] {
+        assert_eq!(of("", lines), expected, "{lines}");
+        // What holds for every service decides nothing for this one.
+        let general = "sslVersionMin = TLSv1.2\nconfig = MinProtocol:TLSv1.2\n";
+        let stricter = primary_with("config = MinProtocol:TLSv1.3", general, lines);
+        assert_eq!(stricter.version_min, expected.version_min, "{lines}");
+    }
+}
+
+/// A secondary service whose primary has this line; `general` stands before both.
+fn primary_with(line: &str, general: &str, lines: &str) -> TlsOptions {
+    let primary = with(line);
+    let text = format!("{general}{primary}[s]\nsni = p:a\nconnect = 2\ncert = /c\n{lines}");
+    served(&text).0.services.remove(1).tls
+}
+
+#[test]
+fn a_secondary_service_is_as_strict_as_its_primary_for_other_reasons_too() {
+    let forbids = primary_with("options = NO_TLSv1_3", "", "options = NO_TICKET");
+    assert_eq!(forbids.version_max, Some(TlsVersion::V1_2));
+    let back = primary_with("options = NO_TLSv1_2", "", "options = -NO_TLSv1_2");
+    assert_eq!(back.version_min, None);
+    let general = "options = NO_TLSv1_2\n";
+    let back = primary_with("options = -NO_TLSv1_2", general, "curves = A");
+    assert_eq!(back.version_min, None);
+    let text = "[p]\naccept = 127.0.0.1:1\nconnect = 2\nPSKsecrets = /k\n\
+                [s]\nsni = p:a\nconnect = 2\ncert = /c\noptions = NO_TICKET\n";
+    let psk = served(text).0.services.remove(1).tls;
+    assert_eq!(psk.version_min, Some(TlsVersion::V1_3));
+    let level = primary_with("securityLevel = 3", "", "options = DISABLE_TLSEXT_CA_NAMES");
+    assert!(level.no_ticket);
+    let text = with("sslVersionMin = TLSv1.3") + "[s]\nsni = p:a\nconnect = 2\ncert = /c\n";
+    let errors = errors(&(text + "sslVersionMax = TLSv1.2\n"));
+    assert!(
+        errors[0].contains("Invalid protocol version range"),
+        "{errors:?}"
+    );
+    assert!(
+        errors[0].contains("that of its primary service"),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_name_is_told_with_its_line() {
     let secondary = |sni: &str| with(&format!("[s]\nconnect = 2\ncert = /c\nsni = {sni}"));
     for (text, expected) in [
