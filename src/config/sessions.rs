@@ -199,7 +199,10 @@ pub(super) fn limit(service: &mut Service, own: impl Fn(&str) -> bool, faults: &
         }
         return;
     }
-    if let [one] = given[..] {
+    // A secondary service has its primary's, which is told already.
+    if let [one] = given[..]
+        && (service.virtual_host.is_none() || own(one))
+    {
         faults.error(
             one,
             "\"ticketKeySecret\" and \"ticketMacSecret\" must be set together",

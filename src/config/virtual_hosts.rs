@@ -154,13 +154,15 @@ fn covers(first: &str, second: &str) -> bool {
     }
 }
 
-/// A dialogue before TLS is over when the client asks for a name, and it is the primary's; so is the
-/// connection that it is held with.
-fn dialogues(service: &Service, primary: &Service, meant: &Meant, faults: &mut Faults) {
-    if meant.contains("protocol") {
+/// A dialogue before TLS is over when the client asks for a name, and it is the primary's, with what remains of
+/// it within TLS; so is the connection that it is held with.
+fn dialogues(service: &mut Service, primary: &Service, meant: &Meant, faults: &mut Faults) {
+    if meant.contains("protocol") || service.protocol.is_none() && service.origins.has("protocol") {
         return;
     }
-    let (own, first) = (service.dialogue_before_tls(), primary.dialogue_before_tls());
+    let first = primary.dialogue_before_tls();
+    service.protocol = service.protocol.or(first);
+    let own = service.dialogue_before_tls();
     if own.is_some() && own != first {
         faults.error(
             "protocol",
@@ -169,6 +171,18 @@ fn dialogues(service: &Service, primary: &Service, meant: &Meant, faults: &mut F
                 primary.name
             ),
             "give both the same `protocol`",
+        );
+    } else if let Some(protocol) = service.protocol.filter(|_| own.is_none())
+        && primary.connects_before_tls()
+    {
+        faults.error(
+            "protocol",
+            &format!(
+                "`protocol = {}` begins when the server is connected, and [{}] has spoken with it before TLS",
+                protocol.name(),
+                primary.name
+            ),
+            "leave `protocol` out here, or there",
         );
     } else if primary.connects_before_tls() && service.connect != primary.connect {
         faults.push(
@@ -208,6 +222,10 @@ pub(super) fn inherit(
     }
     if !decided.curves {
         tls.curves.clone_from(&theirs.curves);
+    }
+    if tls.alpn.is_empty() {
+        // It is how the primary's dialogue begins within TLS.
+        tls.alpn = theirs.alpn;
     }
     let says = |name: &str| own.contains(name);
     let (sessions, theirs) = (&mut tls.sessions, &theirs.sessions);

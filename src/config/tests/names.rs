@@ -144,6 +144,31 @@ fn a_secondary_service_is_as_strict_as_its_primary_for_other_reasons_too() {
 }
 
 #[test]
+fn a_dialogue_before_tls_is_the_primarys() {
+    use crate::relay::Route;
+    let of = |first: &str, second: &str| {
+        let primary = with(first);
+        let text = format!("{primary}[s]\nsni = p:a\nconnect = 2\ncert = /c\n{second}");
+        let (mut config, said) = served(&text);
+        assert!(said.is_empty(), "{said:?}");
+        config.services.remove(1)
+    };
+    for protocol in ["smtp", "imap", "mysql", "sieve", "pgsql"] {
+        let line = format!("protocol = {protocol}");
+        let (silent, said) = (of(&line, ""), of(&line, &line));
+        assert_eq!(silent.protocol, said.protocol, "{protocol}");
+        assert_eq!(Route::of(&silent), Route::of(&said), "{protocol}");
+        assert_eq!(silent.tls.alpn, said.tls.alpn, "{protocol}");
+    }
+    // These begin after TLS: each service has its own.
+    assert_eq!(of("protocol = proxy", "").protocol, None);
+    assert_eq!(of("", "protocol = proxy").protocol, Some(Protocol::Proxy));
+    let behind = of("protocol = pgsql", "protocol = proxy");
+    assert_eq!(behind.protocol, Some(Protocol::Proxy));
+    assert_eq!(behind.tls.alpn, ["postgresql"]);
+}
+
+#[test]
 fn what_is_wrong_with_a_name_is_told_with_its_line() {
     let secondary = |sni: &str| with(&format!("[s]\nconnect = 2\ncert = /c\nsni = {sni}"));
     for (text, expected) in [
@@ -183,6 +208,16 @@ fn what_is_wrong_with_a_name_is_told_with_its_line() {
         (
             secondary("p:a\nprotocol = smtp"),
             "Service [s]: this dialogue comes before TLS, so it is that of [p]",
+        ),
+        (
+            secondary("p:a\nprotocol = proxy")
+                .replace("cert = /c\n[s]", "cert = /c\nprotocol = smtp\n[s]"),
+            "Service [s]: `protocol = proxy` begins when the server is connected, and [p] has spoken with it",
+        ),
+        (
+            secondary("p:a\nprotocol = socks")
+                .replace("cert = /c\n[s]", "cert = /c\nprotocol = imap\n[s]"),
+            "Service [s]: `protocol = socks` begins when the server is connected",
         ),
         (
             "[s]\nsni = p:a\ncert = /c\n".to_owned() + &with(""),
