@@ -1,6 +1,8 @@
 //! `redirect`: where clients without a valid certificate go. What makes one valid is said elsewhere.
 
 use super::checks::{Faults, Meant};
+use super::diagnostic::Severity;
+use super::endpoint::Endpoint;
 use super::service::Service;
 
 /// Refuses it where no certificate is asked for, or where the server is connected before one can come;
@@ -22,6 +24,15 @@ pub(super) fn limit(
             "a server redirects clients that do not prove who they are; leave it out, or `client`",
         );
         return;
+    }
+    let nowhere = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp { port: 0, .. });
+    if service.redirect.iter().any(nowhere) {
+        faults.push(
+            Severity::Warning,
+            "redirect",
+            "no server is ever at port 0: clients without a valid certificate are let in, and then reset",
+            "the port of a server that tells them why; without `redirect` they are refused in the handshake",
+        );
     }
     let before = primary.is_some_and(Service::connects_before_tls);
     if (before || service.connects_before_tls()) && !meant.contains("protocol") {

@@ -8,6 +8,7 @@ mod names;
 mod psk;
 mod readme;
 mod served;
+mod servers;
 
 use std::path::{Path, PathBuf};
 
