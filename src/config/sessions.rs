@@ -199,6 +199,7 @@ pub(super) fn limit(service: &mut Service, own: impl Fn(&str) -> bool, faults: &
         }
         return;
     }
+    without_use(service, &own, faults);
     // A secondary service has its primary's, which is told already.
     if let [one] = given[..]
         && (service.virtual_host.is_none() || own(one))
@@ -208,6 +209,33 @@ pub(super) fn limit(service: &mut Service, own: impl Fn(&str) -> bool, faults: &
             "\"ticketKeySecret\" and \"ticketMacSecret\" must be set together",
             "`openssl rand -hex 32` makes the other one",
         );
+    }
+}
+
+/// Notes what has no effect where sessions, or their tickets, are switched off.
+fn without_use(service: &Service, own: &impl Fn(&str) -> bool, faults: &mut Faults) {
+    let Some(tls) = service.accepted_tls() else {
+        return;
+    };
+    let secrets = ["ticketKeySecret", "ticketMacSecret"];
+    let all = [["sessionCacheSize", "sessionCacheTimeout"], secrets];
+    let (options, why, help): (&[[&'static str; 2]], _, _) =
+        match (tls.sessions.none, tls.no_ticket) {
+            (true, _) => (
+                &all,
+                "`sessionResume = no` resumes no session",
+                "leave it out, or `sessionResume`",
+            ),
+            (false, true) => (
+                &[secrets],
+                "`NO_TICKET` makes no tickets",
+                "leave it out, or have tickets by `options = -NO_TICKET`",
+            ),
+            (false, false) => return,
+        };
+    for option in options.iter().flatten().filter(|option| own(option)) {
+        let text = format!("`{option}` has no effect: {why}");
+        faults.push(Severity::Note, option, &text, help);
     }
 }
 
