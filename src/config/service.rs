@@ -249,7 +249,7 @@ pub(crate) struct Service {
     /// The indices of the services that it is the primary of, in the order of the file.
     pub secondaries: Vec<usize>,
     /// What a secondary one has of it.
-    pub(super) asked: Asked,
+    pub asked: Asked,
     /// Where each option that was given was written, by its canonical name; `""` is the section line.
     pub origins: Origins,
 }

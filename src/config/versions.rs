@@ -23,7 +23,7 @@ pub(super) const LOWEST: TlsVersion = TlsVersion::V1_2;
 
 /// The limits and `options` that a service asks for, before they are brought together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     pub(super) min: Option<TlsVersion>,
     pub(super) max: Option<TlsVersion>,
     pub(super) flags: TlsFlags,
