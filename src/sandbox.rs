@@ -168,6 +168,22 @@ pub(crate) fn zygote() -> Result<(), SandboxError> {
 /// # Errors
 /// The kernel supports it and refuses it.
 pub(crate) fn resolver() -> Result<(), SandboxError> {
+    lookups()
+}
+
+/// The fetcher's sandbox: as the resolver's, since it asks getaddrinfo too; that may also make outgoing stream
+/// sockets, and these are all that it needs besides.
+///
+/// Call it before threads start. [`Strength`] reports what the kernel lacks.
+///
+/// # Errors
+/// The kernel supports it and refuses it.
+pub(crate) fn fetcher() -> Result<(), SandboxError> {
+    lookups()
+}
+
+/// The sandbox of what asks getaddrinfo(3).
+fn lookups() -> Result<(), SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);
     landlock(&folders)?;
     let own = u64::from(std::process::id());

@@ -39,6 +39,7 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod network;
+mod ocsp;
 mod old_mail;
 mod old_tls;
 mod old_workers;

@@ -20,6 +20,7 @@ mod configurations;
 mod depths;
 mod levels;
 mod names;
+mod ocsp;
 mod programs;
 mod psk;
 mod redirect;
@@ -74,6 +75,13 @@ const PHRASES: &[&str] = &[
     "Certificate accepted at depth=0: CN=localhost",
     "Rejected by CERT at depth=0: ",
     "Local mode child started (PID=",
+    "OCSP: Connecting the configured responder ",
+    "OCSP: Connecting the AIA responder ",
+    "OCSP: Status: good",
+    "OCSP: Certificate accepted",
+    "OCSP: Certificate revoked: 1: keyCompromise",
+    "OCSP: Revoked at: Jan  1 00:00:00 2026 GMT",
+    "Rejected by OCSP at depth=0: CN=localhost",
     "Connection closed: 5 byte(s) sent to TLS, 5 byte(s) sent to socket",
     "TIMEOUTidle exceeded: sending reset",
     "TIMEOUTbusy exceeded: sending reset",

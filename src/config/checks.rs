@@ -7,6 +7,7 @@ use super::diagnostic::Severity;
 use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
 use super::first_byte;
+use super::ocsp;
 use super::option::Fault;
 use super::program::{self, Front};
 use super::psk;
@@ -133,6 +134,7 @@ pub(super) fn finish(
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     revocation(&service, &own, &meant, &mut faults);
+    ocsp::limit(&mut service, &own, &meant, &mut faults);
     authentication(&service, &meant, &mut faults);
     (service, faults.0)
 }

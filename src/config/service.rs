@@ -9,6 +9,7 @@ use super::commands::{self, Decided};
 use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
 use super::global::PreferChaCha20;
+use super::ocsp::{self, Ocsp};
 use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes_no};
 use super::program::{self, Front, Program};
 use super::sessions::{self, SessionOptions};
@@ -68,7 +69,7 @@ pub(crate) struct PeerVerification {
     pub server: bool,
 }
 
-/// The four waiting times of the relay, as in stunnel(8).
+/// The waiting times of the relay, as in stunnel(8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     /// Waiting for expected data (handshake, dialogue). Default 300 s.
@@ -79,6 +80,8 @@ pub(crate) struct Timeouts {
     pub connect: Duration,
     /// An idle connection is ended after this. Default 43200 s.
     pub idle: Duration,
+    /// Waiting for one OCSP responder. Default 5 s.
+    pub ocsp: Duration,
 }
 
 /// `securityLevel`: OpenSSL's levels (SSL_CTX_set_security_level(3)).
@@ -154,6 +157,8 @@ pub(crate) struct TlsOptions {
     pub verification: PeerVerification,
     /// Server mode: a client whose certificate is missing or not valid is let in, and told apart (`redirect`).
     pub redirects: bool,
+    /// What responders are asked about it.
+    pub ocsp: Ocsp,
     /// Subject checks; one that matches is enough for each kind given.
     pub check_host: Vec<String>,
     /// As `check_host`, for addresses.
@@ -376,6 +381,7 @@ impl Draft {
                 close: Duration::ZERO,
                 connect: Duration::ZERO,
                 idle: Duration::ZERO,
+                ocsp: Duration::ZERO,
             },
             protocol: None,
             dialogue: DialogueOptions::default(),
@@ -609,6 +615,21 @@ pub(super) static OPTIONS: &[OptionDef] = &[
             ("sequential", LogId::Sequential), ("unique", LogId::Unique),
             ("thread", LogId::Thread), ("process", LogId::Process),
         ])?)),
+    option("OCSP", "URL", "OCSP responder to ask about the peer's certificate; with `verifyChain` or `verifyServer`")
+        .example("OCSP = http://ocsp.example.com/").unless_given("none").empty_is_none()
+        .service(ocsp::set_url),
+    option("OCSPaia", "yes | no", "ask the OCSP responders that the peer's certificates name")
+        .example("OCSPaia = yes").defaults(&["no"])
+        .service(|draft, value| store!(draft.tls.ocsp.aia = yes_no(value)?)),
+    option("OCSPflag", "OCSP_FLAG", "NOINTERN: the issuer itself must answer; OpenSSL's other words change nothing")
+        .example("OCSPflag = NOINTERN").unless_given("none").repeatable()
+        .service(ocsp::set_flag),
+    option("OCSPnonce", "yes | no", "each OCSP answer must be fresh; public responders give no such")
+        .example("OCSPnonce = yes").defaults(&["no"])
+        .service(|draft, value| store!(draft.tls.ocsp.nonce = yes_no(value)?)),
+    option("OCSPrequire", "yes | no", "refuse a peer of whom no responder asked gives a conclusive answer")
+        .example("OCSPrequire = no").defaults(&["yes"])
+        .service(|draft, value| store!(draft.tls.ocsp.require = yes_no(value)?)),
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
@@ -704,6 +725,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends")
         .example("TIMEOUTidle = 3600").defaults(&["43200"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.idle, value)),
+    option("TIMEOUTocsp", "SECONDS", "time to wait for an OCSP responder")
+        .example("TIMEOUTocsp = 10").defaults(&["5"])
+        .service(|draft, value| seconds(&mut draft.service.timeouts.ocsp, value)),
     option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")
         .example("verify = 2").unless_given("no verification")
         .service(verify_level),

@@ -74,12 +74,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
     not_yet("ident", Service, "USERNAME", "user name to ask of IDENT (RFC 1413)", &[]).idle(idle::ident),
     not_yet("libwrap", Service, "yes | no", "hosts.allow and hosts.deny", &["no"]),
-    not_yet("OCSP", Service, "URL", "OCSP responder", &[]).idle(idle::empty),
-    not_yet("OCSPaia", Service, "yes | no", "ask the OCSP responders that certificates name", &["no"]),
-    not_yet("OCSPflag", Service, "OCSP_FLAG", "flag for OCSP", &[]).idle(idle::ocsp_flag),
-    not_yet("OCSPnonce", Service, "yes | no", "nonce in OCSP requests", &["no"]).idle(idle::ocsp_nonce),
-    not_yet("OCSPrequire", Service, "yes | no", "require a conclusive OCSP response", &[]).idle(idle::ocsp_require),
-    not_yet("TIMEOUTocsp", Service, "SECONDS", "time to wait for an OCSP responder", &[]).idle(idle::ocsp_timeout),
     not_yet("protocolDomain", Service, "DOMAIN", "domain in the dialogue", &[]).idle(idle::of_ntlm),
     not_yet("transparent", Service, "none | source | destination | both", "transparent proxy", &["none", "no"]),
 ];

@@ -6,6 +6,7 @@
 //! Never in here: what a kind is asked, or a key.
 
 mod contacts;
+pub(crate) mod fetcher;
 pub(crate) mod launcher;
 mod process;
 pub(crate) mod resolver;
@@ -27,6 +28,7 @@ use crate::sandbox::SandboxError;
 pub(crate) use contacts::Contacts;
 pub(crate) use process::Helper;
 // What those that ask need to know of a kind.
+pub(crate) use fetcher::Client as FetchClient;
 pub(crate) use launcher::{Client as LaunchClient, Launched, Refused, Request as LaunchRequest};
 pub(crate) use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
 
@@ -39,11 +41,13 @@ pub(crate) enum Kind {
     Teller,
     /// Programs behind services: [`launcher`].
     Launcher,
+    /// Requests to OCSP responders: [`fetcher`].
+    Fetcher,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Kind; 3] = [Kind::Resolver, Kind::Teller, Kind::Launcher];
+    pub(crate) const ALL: [Kind; 4] = [Kind::Resolver, Kind::Teller, Kind::Launcher, Kind::Fetcher];
 
     /// What `ps` and the log call it.
     pub(crate) fn name(self) -> &'static str {
@@ -51,6 +55,7 @@ impl Kind {
             Kind::Resolver => "resolver",
             Kind::Teller => "teller",
             Kind::Launcher => "launcher",
+            Kind::Fetcher => "fetcher",
         }
     }
 
@@ -66,13 +71,17 @@ impl Kind {
                 "Starts the programs of `exec`, in the jail and as the user of `setuid`; one for each \
                  generation, which goes when its programs have ended."
             }
+            Kind::Fetcher => {
+                "Asks OCSP responders (`OCSP`, `OCSPaia`) for the workers, as nobody; what an answer is worth \
+                 it does not judge."
+            }
         }
     }
 
     /// Whether masters and workers ask it, and so must be introduced.
     pub(crate) fn is_asked(self) -> bool {
         match self {
-            Kind::Resolver | Kind::Launcher => true,
+            Kind::Resolver | Kind::Launcher | Kind::Fetcher => true,
             Kind::Teller => false,
         }
     }
@@ -82,7 +91,7 @@ impl Kind {
     pub(crate) fn is_of_a_generation(self) -> bool {
         match self {
             Kind::Launcher => true,
-            Kind::Resolver | Kind::Teller => false,
+            Kind::Resolver | Kind::Teller | Kind::Fetcher => false,
         }
     }
 }

@@ -65,7 +65,7 @@ impl Helper {
             belongings,
             programs: match role.kind {
                 Kind::Launcher => Programs::of(config),
-                Kind::Resolver | Kind::Teller => None,
+                Kind::Resolver | Kind::Teller | Kind::Fetcher => None,
             },
             log,
         };

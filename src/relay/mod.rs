@@ -26,6 +26,7 @@ pub(crate) mod session;
 pub(crate) mod step;
 pub(crate) mod talking;
 mod trouble;
+pub(crate) mod verdict;
 mod words;
 
 use std::fmt;

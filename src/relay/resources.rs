@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
-use crate::helper::{LaunchClient, LaunchRequest, NameClient, Refused};
+use crate::helper::{FetchClient, LaunchClient, LaunchRequest, NameClient, Refused};
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
 #[derive(Debug)]
@@ -31,6 +31,12 @@ pub(crate) struct Resources {
     pub launcher: Option<LaunchClient>,
     /// Programs that are being started: the client's number to the session's key.
     pub launches: HashMap<u64, u64>,
+    /// The connection to the fetcher; `None` while there is none.
+    pub fetcher: Option<FetchClient>,
+    /// Requests under way: the client's number to the session's key.
+    pub requests: HashMap<u64, u64>,
+    /// Sessions that have a request, for a fetcher that is to come.
+    pub awaiting: Vec<u64>,
     /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
     resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
     /// The thread's own memory.
@@ -61,6 +67,9 @@ impl Resources {
             questions: HashMap::new(),
             launcher: None,
             launches: HashMap::new(),
+            fetcher: None,
+            requests: HashMap::new(),
+            awaiting: Vec::new(),
             scratch: Scratch::new(),
             pool: Pool::default(),
             closing: Vec::new(),
@@ -73,6 +82,8 @@ impl Resources {
         self.pool.shrink();
         self.questions.shrink_to_fit();
         self.launches.shrink_to_fit();
+        self.requests.shrink_to_fit();
+        self.awaiting.shrink_to_fit();
         self.closing.shrink_to_fit();
     }
 
@@ -126,5 +137,41 @@ impl Resources {
         let id = launcher.ask(request)?;
         self.launches.insert(id, key);
         Ok(id)
+    }
+
+    /// Has a body posted to a URL on behalf of a session. Returns the request's id; `None`: there is no fetcher
+    /// just now, and the session is stepped when there is one.
+    ///
+    /// # Errors
+    /// The fetcher takes no more.
+    pub(crate) fn fetch(
+        &mut self,
+        key: u64,
+        url: &str,
+        body: &[u8],
+        patience: Duration,
+    ) -> io::Result<Option<u64>> {
+        let asked = self
+            .fetcher
+            .as_mut()
+            .map(|fetcher| fetcher.ask(url, body, patience));
+        match asked.transpose() {
+            Ok(Some(id)) => {
+                self.requests.insert(id, key);
+                Ok(Some(id))
+            }
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Err(error)
+            }
+            Ok(None) | Err(_) => {
+                self.awaiting.push(key);
+                Ok(None)
+            }
+        }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Stage {
     Hello,
     /// TLS on an end.
     Handshake(Side),
+    /// What OCSP responders say about the certificate on an end.
+    Verdict(Side),
     /// A dialogue, or the part of one.
     Talk(Part),
     /// TLS with a client that begins with it.
@@ -50,6 +52,8 @@ pub(super) enum Early {
     /// From here on the route is that of the service which is chosen.
     Hello,
     Handshake,
+    /// About the client's certificate.
+    Verdict,
     Look,
     Talk(Part),
 }
@@ -60,6 +64,7 @@ pub(super) enum Late {
     /// As of [`Early`].
     Hello,
     Handshake(Side),
+    Verdict(Side),
     Talk(Part),
     /// Nothing where the front has TLS already.
     Receive(Reception),
@@ -95,9 +100,34 @@ impl Route {
             Some(protocol) => route.within_tls(protocol),
             None => route,
         };
+        let route = match (service.tls.ocsp.asks(), service.client) {
+            (false, _) => route,
+            (true, true) => route.with_verdict(Side::Back),
+            (true, false) => route.with_verdict(Side::Front),
+        };
         match service.secondaries.is_empty() {
             true => route,
             false => route.with_hello(),
+        }
+    }
+
+    /// The same, with a verdict behind the handshake of that side.
+    fn with_verdict(self, side: Side) -> Self {
+        let early = self.early.into_iter().flat_map(|stage| {
+            let begins = matches!(stage, Early::Handshake | Early::Talk(Part::Opening(_)));
+            let verdict = begins && side == Side::Front;
+            [stage].into_iter().chain(verdict.then_some(Early::Verdict))
+        });
+        let late = self.late.into_iter().flat_map(|stage| {
+            let verdict = stage == Late::Handshake(side);
+            [stage]
+                .into_iter()
+                .chain(verdict.then_some(Late::Verdict(side)))
+        });
+        Self {
+            early: early.collect(),
+            late: late.collect(),
+            exec: self.exec,
         }
     }
 
@@ -192,17 +222,19 @@ impl Route {
         let early = self.early.iter().map(|stage| match stage {
             Early::Hello => Stage::Hello,
             Early::Handshake => Stage::Handshake(Side::Front),
+            Early::Verdict => Stage::Verdict(Side::Front),
             Early::Look => Stage::Look,
             Early::Talk(part) => Stage::Talk(*part),
         });
         // A request is answered when the connection is there.
         let replies = self.early.iter().filter_map(|stage| match stage {
             Early::Talk(Part::Request(protocol)) => Some(Stage::Talk(Part::Reply(*protocol))),
-            Early::Hello | Early::Handshake | Early::Look | Early::Talk(_) => None,
+            Early::Hello | Early::Handshake | Early::Verdict | Early::Look | Early::Talk(_) => None,
         });
         let late = self.late.iter().map(|stage| match *stage {
             Late::Hello => Stage::Hello,
             Late::Handshake(side) => Stage::Handshake(side),
+            Late::Verdict(side) => Stage::Verdict(side),
             Late::Talk(part) => Stage::Talk(part),
             Late::Receive(reception) => Stage::Receive(reception),
         });
@@ -285,6 +317,8 @@ impl fmt::Display for Stage {
             Stage::Hello => f.write_str("choice of the service by SNI"),
             Stage::Handshake(Side::Front) => f.write_str("TLS handshake with the client"),
             Stage::Handshake(Side::Back) => f.write_str("TLS handshake with the server"),
+            Stage::Verdict(Side::Front) => f.write_str("OCSP of the client's certificate"),
+            Stage::Verdict(Side::Back) => f.write_str("OCSP of the server's certificate"),
             Stage::Talk(Part::BeforeTls(protocol)) => {
                 write!(f, "{} before TLS", protocol.name())
             }
@@ -415,5 +449,24 @@ mod tests {
             assert!(Route::over(front, true, None).receives());
         }
         assert!(!Route::over(Some(AtOnce), true, Some(Smtp)).receives());
+    }
+
+    #[test]
+    fn a_verdict_comes_right_behind_the_handshake_that_it_is_about() {
+        let stages = |front: Option<Beginning>, back, protocol, side| -> Vec<Stage> {
+            let route = Route::over(front, back, protocol).with_verdict(side);
+            route.stages().collect()
+        };
+        let verdict = Stage::Verdict(Back);
+        let client = [Connect, Handshake(Back), verdict];
+        assert_eq!(stages(None, true, None, Back), client);
+        let both = [Handshake(Front), Connect, Handshake(Back), verdict];
+        assert_eq!(stages(Some(AtOnce), true, None, Back), both);
+        let verdict = Stage::Verdict(Front);
+        let server = [Handshake(Front), verdict, Connect];
+        assert_eq!(stages(Some(AtOnce), false, None, Front), server);
+        let talk = Talk(Part::BeforeTls(Smtp));
+        let starttls = [Connect, talk, Handshake(Front), verdict];
+        assert_eq!(stages(Some(AtOnce), false, Some(Smtp), Front), starttls);
     }
 }

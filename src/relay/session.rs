@@ -20,6 +20,7 @@ use super::resources::Resources;
 use super::route;
 use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
+use super::verdict::Verdict;
 use crate::config::{Front, LogId};
 use crate::helper::{Launched, Refused, ResolveError};
 use crate::ipc::handoff::Handed;
@@ -79,6 +80,7 @@ enum Early {
     Choosing(Choosing),
     Talking(Talking),
     Handshaking(Handshaking),
+    Verdict(Verdict),
     Connecting(Connecting),
     Launching(Launching),
     /// Only while a step runs, and after its panic.
@@ -90,6 +92,7 @@ enum Late {
     Choosing(Choosing),
     Talking(Talking),
     Handshaking(Handshaking),
+    Verdict(Verdict),
     Pump(Pump),
     /// As of [`Early`].
     Stepping,
@@ -221,6 +224,15 @@ impl Session {
         }
     }
 
+    /// Takes what came of request `id` to a responder.
+    pub(crate) fn fetched(&mut self, id: u64, answer: Result<Vec<u8>, String>) {
+        if let Life::Alone(_, Early::Verdict(stage)) | Life::Joined(_, Late::Verdict(stage)) =
+            &mut self.life
+        {
+            stage.fetched(id, answer, &self.common.log);
+        }
+    }
+
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Option<Instant> {
         if let Some((at, _)) = self.blinded {
@@ -230,6 +242,9 @@ impl Session {
             Life::Alone(_, Early::Choosing(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Verdict(stage)) | Life::Joined(_, Late::Verdict(stage)) => {
+                Some(stage.due())
+            }
             Life::Alone(_, Early::Connecting(stage)) => stage.due(),
             Life::Joined(_, Late::Choosing(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Launching(stage)) => Some(stage.due()),
@@ -326,6 +341,12 @@ impl Session {
                     Some(route::Early::Handshake) => {
                         Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
                     }
+                    Some(route::Early::Verdict) => {
+                        match Verdict::begin(Side::Front, front, &context) {
+                            Some(verdict) => Early::Verdict(verdict),
+                            None => return self.advance(resources),
+                        }
+                    }
                     Some(route::Early::Look) => {
                         let ends = &mut Ends::Front(front);
                         Early::Talking(Talking::look(ends, &mut context)?)
@@ -354,6 +375,12 @@ impl Session {
                 *phase = match late {
                     Some(route::Late::Hello) => {
                         Late::Choosing(Choosing::begin(&mut pair.front, &mut context))
+                    }
+                    Some(route::Late::Verdict(side)) => {
+                        match Verdict::begin(side, pair.end(side), &context) {
+                            Some(verdict) => Late::Verdict(verdict),
+                            None => return self.advance(resources),
+                        }
                     }
                     Some(route::Late::Receive(reception)) => {
                         let ends = &mut Ends::Both(pair);
@@ -458,11 +485,15 @@ impl Session {
                     Early::Connecting(stage) => stage.dissolve(resources),
                     Early::Talking(stage) => stage.dissolve(resources),
                     Early::Launching(stage) => stage.dissolve(resources),
+                    Early::Verdict(stage) => stage.dissolve(resources),
                     Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
                 }
                 part(front, Side::Front, ending, reset, resources);
             }
-            Life::Joined(pair, _) => {
+            Life::Joined(pair, phase) => {
+                if let Late::Verdict(stage) = phase {
+                    stage.dissolve(resources);
+                }
                 part(pair.back, Side::Back, ending, reset, resources);
                 part(pair.front, Side::Front, ending, reset, resources);
             }
@@ -580,6 +611,10 @@ fn step_early(
             let next = stage.step(front, None, context)?;
             Ok(turn(next, phase, Early::Handshaking))
         }
+        Early::Verdict(stage) => {
+            let next = stage.step(front, None, context)?;
+            Ok(turn(next, phase, Early::Verdict))
+        }
         Early::Talking(stage) => {
             let (common, resources) = (&mut *context.common, &mut *context.resources);
             let borrowed = Context { common, resources };
@@ -649,6 +684,11 @@ fn step_late(pair: &mut Pair, phase: &mut Late, context: Context<'_>) -> Result<
             let (end, other) = pair.facing(stage.side());
             let next = stage.step(end, Some(other), context)?;
             Ok(turn(next, phase, Late::Handshaking))
+        }
+        Late::Verdict(stage) => {
+            let (end, other) = pair.facing(stage.side());
+            let next = stage.step(end, Some(other), context)?;
+            Ok(turn(next, phase, Late::Verdict))
         }
         Late::Pump(_) | Late::Stepping => Err(inconsistent(context.common)),
     }

@@ -13,7 +13,7 @@ use super::Logged;
 use super::metrics::Metrics;
 use crate::children::BackOff;
 use crate::config::{Config, Global};
-use crate::helper::{Contacts, Helper, Kind, Role, launcher, resolver, teller, words};
+use crate::helper::{Contacts, Helper, Kind, Role, fetcher, launcher, resolver, teller, words};
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
 use crate::ipc::leash::Leash;
@@ -27,6 +27,7 @@ pub(crate) fn role(kind: Kind) -> Role {
         Kind::Resolver => resolver::ROLE,
         Kind::Teller => teller::ROLE,
         Kind::Launcher => launcher::ROLE,
+        Kind::Fetcher => fetcher::ROLE,
     }
 }
 
@@ -36,6 +37,10 @@ fn needed(config: &Config) -> impl Iterator<Item = Kind> {
         Kind::Resolver => true,
         Kind::Teller => config.global.metrics.is_some(),
         Kind::Launcher => config.services.iter().any(|s| s.program.is_some()),
+        Kind::Fetcher => config
+            .services
+            .iter()
+            .any(|service| service.tls.ocsp.asks()),
     })
 }
 
@@ -43,7 +48,7 @@ fn needed(config: &Config) -> impl Iterator<Item = Kind> {
 fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
     match kind {
         // A new generation brings its own launcher.
-        Kind::Resolver | Kind::Launcher => false,
+        Kind::Resolver | Kind::Launcher | Kind::Fetcher => false,
         Kind::Teller => old.metrics != new.metrics,
     }
 }
@@ -156,7 +161,9 @@ impl Helpers {
     /// # Errors
     /// As [`Helpers::start`].
     pub(crate) fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
-        let asked = needed(start.config).filter(|kind| kind.is_asked());
+        // The fetcher is asked by sessions alone.
+        let loading = |kind: &Kind| kind.is_asked() && *kind != Kind::Fetcher;
+        let asked = needed(start.config).filter(loading);
         Helpers::start_each(asked, start)
     }
 
@@ -343,7 +350,7 @@ impl Helpers {
             let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
-                Kind::Teller | Kind::Launcher => others.push(Saved {
+                Kind::Teller | Kind::Launcher | Kind::Fetcher => others.push(Saved {
                     kind: kind.name().to_owned(),
                     pid,
                     channel,

@@ -161,6 +161,7 @@ pub(super) fn name(alert: AlertDescription) -> &'static str {
         A::CertificateRevoked => "certificate revoked",
         A::CertificateExpired => "certificate expired",
         A::CertificateUnknown => "certificate unknown",
+        A::BadCertificateStatusResponse => "bad certificate status response",
         A::IllegalParameter => "illegal parameter",
         A::UnknownCA => "unknown CA",
         A::AccessDenied => "access denied",

@@ -193,6 +193,20 @@ impl Context {
         let trusted = trusted(options, jail, &mut problems);
         let lists = Lists::load(options, jail, log, &mut problems);
         let key = certified_key(options, phrases, &mut problems, log);
+        if matches!(suites, Suites::S2n(_)) && options.ocsp.asks() {
+            let option = if options.ocsp.url.is_some() {
+                "OCSP"
+            } else {
+                "OCSPaia"
+            };
+            problems.push(Problem::error(
+                option,
+                format!(
+                    "adit does not serve `{option}` with TLS by s2n-tls: {}",
+                    wanted.backend().reason
+                ),
+            ));
+        }
         if client && options.verification.server && !wanted.has_name() {
             problems.push(Problem::error(
                 "verifyServer",
@@ -741,12 +755,19 @@ fn connecting(
         config.resumption = rustls::client::Resumption::disabled();
         return Ok(Role::client(Connecting::Rustls(Arc::new(config)), options));
     }
-    config.resumption = rustls::client::Resumption::store(Arc::new(ClientSessions::default()))
-        .tls12_resumption(if options.no_ticket {
+    let sessions = match options.ocsp.asks() {
+        // One of TLS 1.2 is there before responders have said what they think of the server; TLS 1.3 has its
+        // tickets after that.
+        true => ClientSessions::without_tls12(),
+        false => ClientSessions::default(),
+    };
+    config.resumption = rustls::client::Resumption::store(Arc::new(sessions)).tls12_resumption(
+        if options.no_ticket {
             rustls::client::Tls12Resumption::SessionIdOnly
         } else {
             rustls::client::Tls12Resumption::SessionIdOrTickets
-        });
+        },
+    );
     Ok(Role::client(Connecting::Rustls(Arc::new(config)), options))
 }
 

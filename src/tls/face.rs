@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
+use super::alerts;
 use super::failure::Failure;
+use super::ocsp::Inquiry;
 use super::{Decrypted, Introduction, Negotiated, handshake, s2n, stream};
 use crate::log::Log;
 
@@ -155,6 +157,34 @@ impl Stream {
     pub(crate) fn close_notify(&mut self, output: &mut Vec<u8>) {
         match self {
             Stream::Rustls(stream) => stream.close_notify(output),
+            Stream::S2n(stream) => stream.close_notify(output),
+        }
+    }
+
+    /// Takes what has to be asked of others before it may be used, if anything.
+    pub(crate) fn inquiry(&mut self) -> Option<Box<Inquiry>> {
+        match self {
+            Stream::Rustls(stream) => stream.inquiry(),
+            // A service that asks is not served by it.
+            Stream::S2n(_) => None,
+        }
+    }
+
+    /// The client's certificate was refused only now, and the client is redirected: it counts as one without.
+    pub(crate) fn redirect(&mut self) {
+        match self {
+            Stream::Rustls(stream) => stream.redirect(),
+            // A service that asks is not served by it.
+            Stream::S2n(_) => {}
+        }
+    }
+
+    /// Appends the alert for a peer that was refused only now; the stream encrypts nothing afterwards.
+    pub(crate) fn refuse(&mut self, why: &Failure, output: &mut Vec<u8>, log: &Log) {
+        let alert = why.late_alert();
+        crate::debug!(*log, "TLS alert (write): fatal: {}", alerts::name(alert));
+        match self {
+            Stream::Rustls(stream) => stream.refuse(alert, output),
             Stream::S2n(stream) => stream.close_notify(output),
         }
     }

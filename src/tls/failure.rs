@@ -9,6 +9,7 @@ use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved}
 
 use super::backend::OptionNames;
 use super::blame::{Fault, Row};
+use super::ocsp::Refusal;
 use super::rejection::Rejection;
 use super::{alerts, key_kinds};
 use crate::ipc::scoreboard::HandshakeFailure;
@@ -76,6 +77,19 @@ impl Failure {
             | Offence::CertificateRefused(Some(alert))
             | Offence::KeyRefused(alert) => Some(alert),
             _ => None,
+        }
+    }
+
+    /// The alert for a certificate that was refused only after the handshake, as OpenSSL has it within.
+    pub(super) fn late_alert(&self) -> AlertDescription {
+        match (&self.offence, self.during) {
+            (Offence::CertificateRejected(Rejection::Ocsp(_)), During::Connect) => {
+                AlertDescription::BadCertificateStatusResponse
+            }
+            (Offence::CertificateRejected(Rejection::Ocsp(Refusal::Revoked)), _) => {
+                AlertDescription::CertificateRevoked
+            }
+            _ => AlertDescription::HandshakeFailure,
         }
     }
 

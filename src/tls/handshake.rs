@@ -17,6 +17,7 @@ use rustls::{
 use super::backend::Terms;
 use super::failure::{During, Failure, Offence};
 use super::hello::{self, Reading};
+use super::ocsp::Inquiry;
 use super::record::{HEADER, MAX_CIPHERTEXT};
 use super::stream::{Kernel, Stream};
 use super::verification::Verifier;
@@ -42,11 +43,14 @@ pub(crate) struct Handshake {
 }
 
 /// What few services need; boxed, so that the others' handshakes are no larger.
+#[derive(Default)]
 struct Extras {
     /// The name that the client asked for, where that is asked for.
     server_name: Option<String>,
     /// Judges clients that are let in whatever they show (`redirect`).
     judge: Option<Arc<Verifier>>,
+    /// What has to be asked about the peer's certificate.
+    inquiry: Option<Box<Inquiry>>,
 }
 
 /// The state of a handshake.
@@ -79,7 +83,11 @@ impl Handshake {
                 let provider = config.crypto_provider().clone();
                 let extras = || {
                     let server_name = None;
-                    Box::new(Extras { server_name, judge })
+                    Box::new(Extras {
+                        server_name,
+                        judge,
+                        inquiry: None,
+                    })
                 };
                 Self {
                     extras: needed.then(extras),
@@ -167,6 +175,7 @@ impl Handshake {
             }
         };
         notes::drain(log);
+        self.keep_inquiry();
         let (used, established) = driven.map_err(|broken| {
             let error = match broken {
                 Broken::Closed => return self.vanished(),
@@ -186,6 +195,7 @@ impl Handshake {
             return Ok((used, Turn::More(self)));
         }
         let redirected = self.is_redirected(log);
+        self.keep_inquiry();
         let stream = self
             .into_stream(redirected)
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
@@ -260,7 +270,7 @@ impl Handshake {
         };
         let chain = connection.peer_certificates().unwrap_or_default();
         let valid = chain.split_first().is_some_and(|(leaf, above)| {
-            let verdict = judge.verify(leaf, above, None, UnixTime::now());
+            let verdict = judge.verify(leaf, above, None, &[], UnixTime::now());
             verdict.is_ok()
         });
         match connection.handshake_kind() {
@@ -271,8 +281,17 @@ impl Handshake {
         !valid
     }
 
-    fn into_stream(self, redirected: bool) -> Result<Stream, Error> {
-        match self.connection {
+    /// Keeps what verification wants asked.
+    fn keep_inquiry(&mut self) {
+        if let Some(inquiry) = notes::inquiry() {
+            self.extras.get_or_insert_default().inquiry = Some(inquiry);
+        }
+    }
+
+    fn into_stream(mut self, redirected: bool) -> Result<Stream, Error> {
+        let extras = self.extras.as_mut();
+        let inquiry = extras.and_then(|extras| extras.inquiry.take());
+        let stream = match self.connection {
             Connection::Server(connection) => {
                 let certificate = || {
                     let chain = connection.peer_certificates()?;
@@ -288,7 +307,8 @@ impl Handshake {
                 Ok(stream.introduced(introduction))
             }
             Connection::Client(connection) => establish(*connection, self.seen, false),
-        }
+        };
+        stream.map(|stream| stream.asking(inquiry))
     }
 }
 

@@ -11,6 +11,7 @@
 //! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `climb`, `twin`, `key_kinds`,
 //!   `canonical`, `der`, `signatures`, `old_signatures`, `names`, `notes`: the peer's certificate, and what
 //!   the log says about it; `revocation`: the lists that it is looked up in;
+//! * `ocsp`: whether a responder has anything against it;
 //! * `psk`: identities and pre-shared keys;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
 //! * `hello`: what a client offers, before rustls sees it;
@@ -43,6 +44,7 @@ mod key_kinds;
 mod keys;
 mod names;
 mod notes;
+mod ocsp;
 mod old_signatures;
 mod path;
 mod psk;
@@ -62,6 +64,9 @@ mod trust;
 mod twin;
 mod verification;
 
+#[cfg(fuzzing)]
+pub(crate) use ocsp::fuzz as ocsp_fuzz;
+
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +85,7 @@ pub(crate) use context::{Context, Wanted};
 pub(crate) use face::{Handshake, Step, Stream};
 pub(crate) use failure::Failure;
 pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
+pub(crate) use ocsp::{Inquiry, Turn};
 pub(crate) use stream::Decrypted;
 
 use aws_lc_rs::digest;

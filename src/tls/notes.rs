@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::failure::Offence;
+use super::ocsp::Inquiry;
 use crate::log::Log;
 
 thread_local! {
@@ -12,6 +13,7 @@ thread_local! {
     #[cfg(test)]
     static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static VERDICT: Cell<Option<Offence>> = const { Cell::new(None) };
+    static INQUIRY: Cell<Option<Box<Inquiry>>> = const { Cell::new(None) };
 }
 
 /// Leaves a line at a numeric level.
@@ -25,10 +27,21 @@ pub(super) fn blame(why: Offence) {
     VERDICT.set(Some(why));
 }
 
+/// Leaves what has to be asked before the connection may be used.
+pub(super) fn ask(inquiry: Option<Box<Inquiry>>) {
+    INQUIRY.set(inquiry);
+}
+
+/// Takes what was left by `ask`.
+pub(super) fn inquiry() -> Option<Box<Inquiry>> {
+    INQUIRY.take()
+}
+
 /// Discards what a panicked step left, so that the next one does not take it for its own.
 pub(super) fn forget() {
     LINES.with_borrow_mut(Vec::clear);
     VERDICT.set(None);
+    INQUIRY.set(None);
 }
 
 /// Takes the reason left by `blame`.

@@ -29,13 +29,15 @@ pub(super) struct Search<'a> {
     pub(super) smallest_key: usize,
     /// One that was smaller: the path fails with `InvalidSignatureForPublicKey`.
     pub(super) too_small: Cell<Option<usize>>,
+    /// Whether the certificates above the leaf are wanted too.
+    pub(super) with_certificates: bool,
 }
 
 /// What is above the leaf, the anchor last.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Above {
     pub(super) names: Vec<String>,
-    /// The certificates, where there are lists to judge by.
+    /// The certificates, where they are wanted.
     pub(super) certificates: Vec<Vec<u8>>,
 }
 
@@ -162,7 +164,9 @@ impl Search<'_> {
             None => names::of_content(one.subject()),
         });
         let anchor = self.trust.anchor_name(anchors, path.anchor());
-        let certificates = self.lists.map(|_| self.above(anchors, &path, twins));
+        let certificates = self
+            .with_certificates
+            .then(|| self.above(anchors, &path, twins));
         Ok(Above {
             names: names.chain([anchor]).collect(),
             certificates: certificates.unwrap_or_default(),

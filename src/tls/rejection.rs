@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::{CertificateError, OtherError};
 
 use super::blame::Fault;
+use super::ocsp::Refusal;
 use super::signatures::MAX_RSA;
 
 /// Why the peer's certificate was refused.
@@ -43,6 +44,8 @@ pub(super) enum Rejection {
     ListScope,
     /// It has a critical extension that is not understood.
     ListExtension,
+    /// By what responders say, or do not say.
+    Ocsp(Refusal),
     /// verifyServer: the requested name.
     Name(String),
     /// webpki's own words.
@@ -81,6 +84,8 @@ impl fmt::Display for Rejection {
             Rejection::ListSigner => "key usage does not include CRL signing",
             Rejection::ListScope => "different CRL scope",
             Rejection::ListExtension => "unhandled critical CRL extension",
+            Rejection::Ocsp(Refusal::Revoked) => "certificate revoked, says OCSP",
+            Rejection::Ocsp(Refusal::Unsettled) => "no conclusive OCSP response",
             Rejection::Name(name) => {
                 return write!(f, "hostname mismatch, it is not valid for {name:?}");
             }
@@ -136,7 +141,9 @@ impl Rejection {
             | Rejection::UnknownIssuer => CertificateError::UnknownIssuer,
             Rejection::Purpose => CertificateError::InvalidPurpose,
             Rejection::Signature | Rejection::ListSignature => CertificateError::BadSignature,
-            Rejection::Revoked | Rejection::AuthorityRevoked => CertificateError::Revoked,
+            Rejection::Revoked | Rejection::AuthorityRevoked | Rejection::Ocsp(_) => {
+                CertificateError::Revoked
+            }
             Rejection::NoList => CertificateError::UnknownRevocationStatus,
             // For these OpenSSL has the alert certificate_unknown.
             Rejection::ListSigner | Rejection::ListScope | Rejection::ListExtension => {
@@ -159,7 +166,8 @@ impl Rejection {
             | Rejection::Signature
             | Rejection::Unreadable
             | Rejection::Revoked
-            | Rejection::AuthorityRevoked => Fault::Peer,
+            | Rejection::AuthorityRevoked
+            | Rejection::Ocsp(Refusal::Revoked) => Fault::Peer,
             Rejection::NoList | Rejection::ListExpired => Fault::Ours,
             _ => Fault::Unsure,
         }
@@ -210,6 +218,10 @@ impl Rejection {
             }
             Rejection::ListExtension => {
                 "the list says something that must be understood and is not: get a list without it"
+            }
+            Rejection::Ocsp(Refusal::Revoked) => "the peer needs a new certificate",
+            Rejection::Ocsp(Refusal::Unsettled) => {
+                "see the lines above for what the responder said; `OCSPrequire = no` accepts the peer all the same"
             }
             Rejection::Name(_) => "check connect and sni for the name that the certificate has",
             Rejection::Purpose => "the certificate's extended key usage forbids this role",

@@ -255,7 +255,10 @@ const CLIENT_SERVERS: usize = 64;
 
 /// The client's sessions of one service, in this worker.
 #[derive(Default)]
-pub(super) struct ClientSessions(Mutex<HashMap<ServerName<'static>, Server>>);
+pub(super) struct ClientSessions {
+    servers: Mutex<HashMap<ServerName<'static>, Server>>,
+    without_tls12: bool,
+}
 
 #[derive(Default)]
 struct Server {
@@ -265,9 +268,17 @@ struct Server {
 }
 
 impl ClientSessions {
+    /// Keeps none of TLS 1.2. (With `Tls12Resumption::Disabled` rustls resumes by session ids all the same.)
+    pub(super) fn without_tls12() -> Self {
+        Self {
+            without_tls12: true,
+            ..Self::default()
+        }
+    }
+
     /// A panicked thread left the map intact: every change is one insertion or removal.
     fn servers(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, Server>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with(&self, name: ServerName<'static>, change: impl FnOnce(&mut Server)) {
@@ -295,7 +306,9 @@ impl ClientSessionStore for ClientSessions {
     }
 
     fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.with(name, |server| server.tls12 = Some(value));
+        if !self.without_tls12 {
+            self.with(name, |server| server.tls12 = Some(value));
+        }
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {

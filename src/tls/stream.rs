@@ -13,6 +13,7 @@ use rustls::{
 };
 
 use super::failure::{During, Failure, Offence};
+use super::ocsp::Inquiry;
 use super::record::{HEADER, MAX_PLAIN, Opener, Sealer};
 use super::{Introduction, Negotiated};
 
@@ -50,8 +51,16 @@ pub(crate) struct Stream {
     /// Our close_notify, or a fatal alert, is out: nothing more is sent.
     finished: bool,
     negotiated: Negotiated,
+    aside: Option<Box<Aside>>,
+}
+
+/// What few connections have.
+#[derive(Default)]
+struct Aside {
     /// What the client showed, where that is asked for.
-    introduction: Option<Box<Introduction>>,
+    introduction: Option<Introduction>,
+    /// What has to be asked before it may be used.
+    inquiry: Option<Box<Inquiry>>,
 }
 
 /// rustls' rest of a connection, by role.
@@ -99,19 +108,51 @@ impl Stream {
             closed: false,
             finished: false,
             negotiated,
-            introduction: None,
+            aside: None,
         })
     }
 
     /// With what the client showed.
     pub(super) fn introduced(mut self, introduction: Option<Introduction>) -> Self {
-        self.introduction = introduction.map(Box::new);
+        if introduction.is_some() {
+            self.aside.get_or_insert_default().introduction = introduction;
+        }
         self
     }
 
     /// What the client showed.
     pub(super) fn introduction(&self) -> Option<&Introduction> {
-        self.introduction.as_deref()
+        self.aside.as_ref()?.introduction.as_ref()
+    }
+
+    /// The same, which may not be used before this has an answer.
+    pub(super) fn asking(mut self, inquiry: Option<Box<Inquiry>>) -> Self {
+        if inquiry.is_some() {
+            self.aside.get_or_insert_default().inquiry = inquiry;
+        }
+        self
+    }
+
+    /// Takes what has to be asked before it may be used.
+    pub(super) fn inquiry(&mut self) -> Option<Box<Inquiry>> {
+        self.aside.as_mut()?.inquiry.take()
+    }
+
+    /// The certificate that the client showed counts no more (`redirect`).
+    pub(super) fn redirect(&mut self) {
+        self.negotiated.redirected = true;
+        if let Some(aside) = &mut self.aside
+            && let Some(introduction) = &mut aside.introduction
+        {
+            introduction.certificate = None;
+        }
+    }
+
+    /// Appends a fatal alert; the stream encrypts nothing afterwards.
+    pub(super) fn refuse(&mut self, alert: AlertDescription, output: &mut Vec<u8>) {
+        self.alert(2, alert, output);
+        self.finished = true;
+        self.closed = true;
     }
 
     /// What the handshake came to.

@@ -3,18 +3,20 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use super::climb::Climb;
 use super::failure::Offence;
-use super::notes::{blame, note};
+use super::notes::{ask, blame, note};
+use super::ocsp::{Checks, Refused};
 use super::path::{self, Above, Search};
 use super::rejection::Rejection;
 use super::revocation::Lists;
@@ -44,6 +46,8 @@ pub(super) struct Verifier {
     smallest_authority: usize,
     /// Revocation lists, if peers are to be looked up in them.
     lists: Option<Lists>,
+    /// What responders are asked, and what the server staples; for chains alone.
+    ocsp: Option<Arc<Checks>>,
 }
 
 impl Verifier {
@@ -55,6 +59,8 @@ impl Verifier {
     ) -> Self {
         Self {
             policy: options.verification,
+            ocsp: (options.verification.chain || options.verification.server)
+                .then(|| Checks::new(&options.ocsp, peer_serves, algorithms)),
             hosts: options.check_host.clone(),
             addresses: options.check_ip.clone(),
             emails: options.check_email.clone(),
@@ -107,8 +113,8 @@ impl Verifier {
         note(6, "CERT: Certificate verification disabled".into());
     }
 
-    /// Judges a chain; `name` is the server's, for verifyServer. The reason of a refusal is left in
-    /// `notes`.
+    /// Judges a chain; `name` is the server's, for verifyServer, and `stapled` its OCSP response. The reason of a
+    /// refusal is left in `notes`.
     ///
     /// # Errors
     /// `InvalidCertificate`, with the alert that OpenSSL would send.
@@ -117,6 +123,7 @@ impl Verifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: Option<&ServerName<'_>>,
+        stapled: &[u8],
         now: UnixTime,
     ) -> Result<(), Error> {
         if !self.judges() {
@@ -124,27 +131,62 @@ impl Verifier {
             return Ok(());
         }
         let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
-            return Err(refuse(Rejection::Unreadable));
+            return Err(self.refuse(Rejection::Unreadable));
         };
         let subject = names::distinguished(certificate.subject());
         let result = self
             .check_chain(leaf, &certificate, intermediates, now)
-            .and_then(|()| self.check_subject(&certificate))
-            .and_then(|()| self.check_server_name(leaf, name))
-            .and_then(|()| self.check_local(&certificate));
-        match result {
-            Ok(()) => {
-                note(5, format!("Certificate accepted at depth=0: {subject}"));
-                Ok(())
-            }
+            .and_then(|above| {
+                self.check_subject(&certificate)?;
+                self.check_server_name(leaf, name)?;
+                self.check_local(&certificate)?;
+                Ok(above)
+            });
+        let above = match result {
+            Ok(above) => above,
             Err(rejection) => {
                 let (depth, subject) = match self.policy.chain || self.policy.server {
                     true => self.blamed(&certificate, intermediates, &rejection, now),
                     false => (0, subject),
                 };
                 note(4, format!("Rejected by CERT at depth={depth}: {subject}"));
-                Err(refuse(rejection))
+                return Err(self.refuse(rejection));
             }
+        };
+        note(5, format!("Certificate accepted at depth=0: {subject}"));
+        self.check_status(&certificate, &above, stapled, now)
+            .map_err(|Refused { depth, name, why }| {
+                note(4, format!("Rejected by OCSP at depth={depth}: {name}"));
+                self.refuse(Rejection::Ocsp(why))
+            })
+    }
+
+    /// What the server staples, and what is known of responders from before. Leaves in `notes` what has to be
+    /// asked of them.
+    fn check_status(
+        &self,
+        certificate: &X509Certificate<'_>,
+        above: &[Vec<u8>],
+        stapled: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Refused> {
+        if let Some(checks) = &self.ocsp {
+            let now = now.as_secs() as i64;
+            let inquiry = checks.look(certificate, above, stapled, now, &mut note)?;
+            ask(inquiry);
+        }
+        Ok(())
+    }
+
+    /// Leaves the reason for the failure's text, and returns the error whose alert OpenSSL would send: a
+    /// client judges what it knows of a status with what was stapled.
+    fn refuse(&self, rejection: Rejection) -> Error {
+        match rejection {
+            Rejection::Ocsp(_) if self.peer_serves => {
+                blame(Offence::CertificateRejected(rejection));
+                Error::InvalidCertificate(CertificateError::InvalidOcspResponse)
+            }
+            rejection => refuse(rejection),
         }
     }
 
@@ -162,21 +204,24 @@ impl Verifier {
         (depth, names::distinguished(blamed.subject()))
     }
 
+    /// Gives the certificates above the leaf, the authority's last, where they are needed.
     fn check_chain(
         &self,
         leaf: &CertificateDer<'_>,
         certificate: &X509Certificate<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Vec<Vec<u8>>, Rejection> {
+        let alone = |()| Vec::new();
         let result = if self.trust.rejects(certificate) {
             Err(Rejection::Other("certificate rejected".into()))
         } else if self.is_trusted_root(leaf, certificate) {
-            self.dates_and_purpose(certificate, now).and_then(|()| {
+            let found = self.dates_and_purpose(certificate, now).and_then(|()| {
                 // It is its own issuer.
                 let itself = std::slice::from_ref(certificate);
                 self.look_up(certificate, itself, now)
-            })
+            });
+            found.map(alone)
         } else if self.policy.chain || self.policy.server {
             self.path(leaf, certificate, intermediates, now)
         } else if self_signed(certificate) {
@@ -186,9 +231,10 @@ impl Verifier {
             // verifyPeer alone: as in stunnel, faults above the leaf do not matter.
             self.dates_and_purpose(certificate, now)
                 .and_then(|()| self.look_up_alone(leaf, certificate, intermediates, now))
+                .map(alone)
         };
         match &result {
-            Ok(()) => note(7, "CERT: Pre-verification succeeded".into()),
+            Ok(_) => note(7, "CERT: Pre-verification succeeded".into()),
             Err(Rejection::SelfSigned) => note(
                 4,
                 "CERT: Pre-verification error: certificate not found in local repository: \
@@ -262,7 +308,7 @@ impl Verifier {
         certificate: &X509Certificate<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Vec<Vec<u8>>, Rejection> {
         let search = self.search(now);
         let above = search
             .path(leaf, certificate, intermediates)
@@ -287,7 +333,8 @@ impl Verifier {
             note(6, format!("Certificate accepted at depth={depth}: {name}"));
         }
         self.suitable(certificate)?;
-        self.look_up_below(certificate, &above, now)
+        self.look_up_below(certificate, &above, now)?;
+        Ok(above.certificates)
     }
 
     fn search(&self, now: UnixTime) -> Search<'_> {
@@ -302,6 +349,7 @@ impl Verifier {
             lists: self.lists.as_ref(),
             smallest_key: self.smallest_authority,
             too_small: Cell::new(None),
+            with_certificates: self.lists.is_some() || self.ocsp.is_some(),
         }
     }
 
@@ -518,11 +566,17 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, intermediates, Some(server_name), now)
-            .map(|()| ServerCertVerified::assertion())
+        self.verify(
+            end_entity,
+            intermediates,
+            Some(server_name),
+            ocsp_response,
+            now,
+        )
+        .map(|()| ServerCertVerified::assertion())
     }
 
     verifies_signatures!();
@@ -553,7 +607,7 @@ impl ClientCertVerifier for Verifier {
         if self.redirects {
             return Ok(ClientCertVerified::assertion());
         }
-        self.verify(end_entity, intermediates, None, now)
+        self.verify(end_entity, intermediates, None, &[], now)
             .map(|()| ClientCertVerified::assertion())
     }
 

@@ -18,7 +18,7 @@ use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Timer, Timers};
 use crate::error;
-use crate::helper::{Kind, LaunchClient, Launched, NameClient, Refused, ResolveError};
+use crate::helper::{FetchClient, Kind, LaunchClient, Launched, NameClient, Refused, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -36,6 +36,8 @@ const NAMES: u64 = NOTIFIED - 1;
 const INLET: u64 = NOTIFIED - 2;
 /// The key of the events of the process that starts programs.
 const LAUNCHER: u64 = NOTIFIED - 3;
+/// The key of the fetcher's events.
+const FETCHER: u64 = NOTIFIED - 4;
 
 /// A session, and what the loop knows about it.
 #[derive(Debug)]
@@ -163,12 +165,14 @@ impl Reactor {
     fn turn(&mut self, events: &Events) {
         self.resources.now = Instant::now();
         let (mut notified, mut answered, mut handed) = (false, false, false);
+        let mut fetched = false;
         for (key, ready) in events.iter() {
             match key {
                 NOTIFIED => notified = true,
                 NAMES => answered = true,
                 INLET => handed = true,
                 LAUNCHER => self.take_launched(),
+                FETCHER => fetched = true,
                 bits => {
                     let key = Key::from_bits(bits);
                     let side = if bits & 1 == 0 {
@@ -192,6 +196,9 @@ impl Reactor {
         }
         if answered {
             self.take_answers();
+        }
+        if fetched {
+            self.take_fetched();
         }
         if handed {
             self.receive();
@@ -413,6 +420,7 @@ impl Reactor {
         match kind {
             Kind::Resolver => self.set_names(NameClient::new(socket)),
             Kind::Launcher => self.set_launcher(LaunchClient::new(socket)),
+            Kind::Fetcher => self.set_fetcher(socket),
             // No worker asks it.
             Kind::Teller => Ok(()),
         }
@@ -438,6 +446,27 @@ impl Reactor {
         Ok(())
     }
 
+    fn set_fetcher(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let first = self.resources.fetcher.as_ref().map_or(1, FetchClient::next);
+        let client = FetchClient::new(socket, first);
+        self.shared.poller.add(client.as_fd(), FETCHER)?;
+        // What the last one was asked is lost with it.
+        self.take_fetched();
+        self.resources.fetcher = Some(client);
+        let lost: Vec<(u64, u64)> = self.resources.requests.drain().collect();
+        for (request, bits) in lost {
+            let gone = Err("the fetcher process is gone".to_owned());
+            self.give_fetched(request, bits, gone);
+        }
+        for bits in std::mem::take(&mut self.resources.awaiting) {
+            let key = Key::from_bits(bits);
+            if let Some(entry) = self.sessions.get_mut(key) {
+                queue(&mut self.due, key, entry);
+            }
+        }
+        Ok(())
+    }
+
     fn take_launched(&mut self) {
         let Some(launcher) = &mut self.resources.launcher else {
             return;
@@ -454,6 +483,31 @@ impl Reactor {
         let key = Key::from_bits(bits);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.session.launched(question, answer);
+            queue(&mut self.due, key, entry);
+        }
+    }
+
+    fn take_fetched(&mut self) {
+        let Some(fetcher) = &mut self.resources.fetcher else {
+            return;
+        };
+        for (request, answer) in fetcher.answers() {
+            if let Some(bits) = self.resources.requests.remove(&request) {
+                self.give_fetched(request, bits, answer);
+            }
+        }
+    }
+
+    fn give_fetched(&mut self, request: u64, bits: u64, answer: Result<Vec<u8>, String>) {
+        let key = Key::from_bits(bits);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            // It judges the answer, which is a stranger's.
+            let given = panics::caught(|| entry.session.fetched(request, answer));
+            if let Err(what) = given {
+                entry.session.panicked(&what);
+                self.finish(key, Ending::Reset);
+                return;
+            }
             queue(&mut self.due, key, entry);
         }
     }

@@ -46,6 +46,7 @@ pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
                 close: seconds(60),
                 connect: seconds(10),
                 idle: seconds(43200),
+                ocsp: seconds(5),
             },
             ..Service::blank()
         },

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber,
 };
 use tempfile::TempDir;
 
@@ -57,6 +58,10 @@ pub struct Wish<'a> {
     pub kind: Kind,
     /// First and last year of validity.
     pub years: (i32, i32),
+    /// Serial number; 0: any.
+    pub serial: u8,
+    /// The responder that it names.
+    pub responder: Option<&'a str>,
 }
 
 impl Default for Wish<'_> {
@@ -67,6 +72,8 @@ impl Default for Wish<'_> {
             email: None,
             kind: Kind::Ecdsa,
             years: (2024, 2049),
+            serial: 0,
+            responder: None,
         }
     }
 }
@@ -113,6 +120,12 @@ impl Certs {
     /// The authority's certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder().join("ca.pem")
+    }
+
+    /// Writes the authority's key to `ca.key` beside its certificate.
+    pub fn write_key(&self) {
+        let pem = self.issuer.key().serialize_pem();
+        fs::write(self.folder().join("ca.key"), pem).expect("writing");
     }
 
     /// `CAfile = …`
@@ -198,6 +211,21 @@ impl Certs {
     }
 }
 
+/// authorityInfoAccess (RFC 5280, section 4.2.2.1) with one OCSP responder.
+fn authority_info_access(url: &str) -> CustomExtension {
+    /// 1.3.6.1.5.5.7.48.1, as an element
+    const OCSP: &[u8] = &[6, 8, 0x2b, 6, 1, 5, 5, 7, 0x30, 1];
+    let element = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).expect("a short one");
+        assert!(length < 0x80);
+        [&[tag, length], content].concat()
+    };
+    let place = element(0x86, url.as_bytes());
+    let access = element(0x30, &[OCSP, &place].concat());
+    let content = element(0x30, &access);
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], content)
+}
+
 fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     let names: Vec<String> = wish.subjects.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).expect("names");
@@ -207,6 +235,12 @@ fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     if let Some(email) = wish.email {
         let email = Ia5String::try_from(email).expect("an address in ASCII");
         params.subject_alt_names.push(SanType::Rfc822Name(email));
+    }
+    if wish.serial != 0 {
+        params.serial_number = Some(SerialNumber::from(vec![wish.serial]));
+    }
+    if let Some(url) = wish.responder {
+        params.custom_extensions.push(authority_info_access(url));
     }
     params.not_before = rcgen::date_time_ymd(wish.years.0, 1, 1);
     params.not_after = rcgen::date_time_ymd(wish.years.1, 1, 1);

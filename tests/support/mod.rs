@@ -15,6 +15,7 @@ pub mod openssl;
 pub mod peers;
 pub mod postgres;
 pub mod proc;
+pub mod responder;
 pub mod terminal;
 pub mod tls;
 pub mod worlds;

@@ -74,6 +74,24 @@ pub fn server_config(
     )
 }
 
+/// A server's configuration that staples an OCSP response.
+pub fn stapling(
+    pair: &Pair,
+    versions: &[&'static SupportedProtocolVersion],
+    response: &Path,
+) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .with_no_client_auth();
+    let response = std::fs::read(response).expect("a response");
+    Arc::new(
+        builder
+            .with_single_cert_with_ocsp(chain(&pair.cert), key(&pair.key), response)
+            .expect("a key that fits"),
+    )
+}
+
 /// A client's configuration, which trusts `ca` and presents `pair` if asked.
 pub fn client_config(
     ca: &Path,

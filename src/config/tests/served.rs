@@ -43,6 +43,7 @@ fn the_defaults_are_those_of_the_manual() {
         close: seconds(60),
         connect: seconds(10),
         idle: seconds(43200),
+        ocsp: seconds(5),
     };
     assert_eq!(service.timeouts, timeouts);
     let sockets: Vec<_> = service.socket.iter().map(|o| (o.on, o.name)).collect();
@@ -514,7 +515,7 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
         ("pty = yes", "`pty` has no effect without `exec`"),
         (
             "OCSPflag = NOCERTS",
-            "`OCSPflag` has no effect without `OCSP` or `OCSPaia`",
+            "`OCSPflag = NOCERTS` has no effect: it is for requests that are signed",
         ),
         ("OCSPnonce = yes", "`OCSPnonce` has no effect without"),
         ("OCSPrequire = yes", "`OCSPrequire` has no effect without"),
@@ -569,7 +570,7 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
         ),
         ("CRLfile =", "`CRLfile` without a value counts as not given"),
         ("CRLpath =", "`CRLpath` without a value counts as not given"),
-        ("OCSP =", "without a value this line asks for nothing"),
+        ("OCSP =", "`OCSP` without a value counts as not given"),
         ("sessiond =", "without a value this line asks for nothing"),
         (
             "OCSP =\nOCSPnonce = yes",

@@ -387,7 +387,7 @@ impl Handshake {
             return Err(internal("an empty chain"));
         };
         let name = self.name.as_ref();
-        match verifier.verify(leaf, above, name, UnixTime::now()) {
+        match verifier.verify(leaf, above, name, &[], UnixTime::now()) {
             Ok(()) => {
                 self.ends = chain::end(leaf);
                 self.certified = true;

@@ -101,6 +101,7 @@ pub(super) fn search(
         lists: None,
         smallest_key: 2048,
         too_small: std::cell::Cell::new(None),
+        with_certificates: false,
     }
     .path(leaf.der(), &certificate, &sent)
     .map(|above| above.names)
@@ -295,6 +296,7 @@ fn a_changed_certificate_is_not_taken_for_its_twin() {
         lists: None,
         smallest_key: 2048,
         too_small: std::cell::Cell::new(None),
+        with_certificates: false,
     };
     let changed = CertificateDer::from(changed.clone());
     let sent = [leaf.der().clone(), middle.der().clone()];

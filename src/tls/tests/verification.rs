@@ -65,6 +65,7 @@ fn verify_chain_takes_what_the_authority_signed_and_says_so() {
             "7 CERT: Pre-verification succeeded",
             "6 CERT: No subject checks configured",
             "5 Certificate accepted at depth=0: CN=server",
+            "6 OCSP: No OCSP stapling response received",
         ]
     );
 }

@@ -1,0 +1,574 @@
+//! Whether a peer's certificate is revoked: what a server staples, and what responders say, before a byte is
+//! carried.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustls::SupportedProtocolVersion;
+
+use crate::require;
+use crate::support::certs::{Pair, Wish};
+use crate::support::openssl::{self, Tool};
+use crate::support::peers::{self, Server};
+use crate::support::responder::{self, GOOD, GOOD_TOO, REVOKED, Responder, UNKNOWN, Way};
+use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
+
+const PAYLOAD: &[u8] = b"a byte that is for them alone";
+
+fn issue(certs: &Certs, serial: u8, responder: Option<&str>) -> Pair {
+    let wish = Wish {
+        serial,
+        responder,
+        ..Wish::default()
+    };
+    certs.issue(&format!("serial{serial}"), wish)
+}
+
+/// A TLS server that counts the bytes that it is sent.
+struct Counting {
+    server: Server,
+    heard: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn start(pair: &Pair, versions: &[&'static SupportedProtocolVersion]) -> Counting {
+        Counting::of(tls::server_config(pair, versions, None))
+    }
+
+    fn of(config: Arc<rustls::ServerConfig>) -> Counting {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&heard);
+        let server = tls::server(config, move |mut stream| {
+            let mut buffer = [0; 100];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                counter.fetch_add(count, Ordering::SeqCst);
+                if stream.write_all(&buffer[..count]).is_err() {
+                    return;
+                }
+            }
+            tls::end(&mut stream);
+        });
+        Counting { server, heard }
+    }
+}
+
+fn client_mode(upstream: &Server, certs: &Certs, lines: &str) -> Adit {
+    Adit::serve(format!(
+        "client = yes\n{}{}verifyChain = yes\n{lines}",
+        upstream.line(),
+        certs.ca_line()
+    ))
+}
+
+#[track_caller]
+fn accepted(adit: &Adit) {
+    peers::says_and_hears(&mut adit.connect("test"), "a byte that is for them alone");
+}
+
+/// The client is sent away, and the server is told nothing of it.
+#[track_caller]
+fn refused(adit: &Adit, upstream: &Counting, phrases: &[&str]) {
+    let mut client = adit.connect("test");
+    client.write_all(PAYLOAD).expect("sending");
+    let heard = peers::read_until_gone(&mut client).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&heard), "");
+    adit.wait_for_log("Service [test] finished (0 left)");
+    for phrase in phrases {
+        adit.wait_for_log(phrase);
+    }
+    assert_eq!(upstream.heard.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn what_a_server_staples_is_checked_without_any_option() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let good = issue(&certs, GOOD, None);
+        let response = responder::response(&certs, &good.cert);
+        let upstream = Counting::of(tls::stapling(&good, versions, &response));
+        let adit = client_mode(&upstream.server, &certs, "");
+        accepted(&adit);
+        adit.wait_for_log("OCSP: OCSP stapling response received");
+        adit.wait_for_log("OCSP: Accepted (good)");
+        let revoked = issue(&certs, REVOKED, None);
+        let response = responder::response(&certs, &revoked.cert);
+        let upstream = Counting::of(tls::stapling(&revoked, versions, &response));
+        let adit = client_mode(&upstream.server, &certs, "");
+        refused(
+            &adit,
+            &upstream,
+            &[
+                "OCSP: Certificate revoked: 1: keyCompromise",
+                "OCSP: Rejected (revoked)",
+                "Rejected by OCSP at depth=0: CN=localhost",
+                "certificate verify failed",
+                "TLS alert (write): fatal: bad certificate status response",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_server_that_staples_nothing_of_use_is_accepted() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let pair = issue(&certs, GOOD, None);
+    let upstream = Counting::start(&pair, tls::BOTH);
+    let adit = client_mode(&upstream.server, &certs, "");
+    accepted(&adit);
+    adit.wait_for_log("OCSP: No OCSP stapling response received");
+    // As in stunnel: it settles nothing.
+    let other = issue(&certs, REVOKED, None);
+    let response = responder::response(&certs, &other.cert);
+    let upstream = Counting::of(tls::stapling(&pair, tls::BOTH, &response));
+    let adit = client_mode(&upstream.server, &certs, "");
+    accepted(&adit);
+    adit.wait_for_log("OCSP: OCSP_resp_find_status");
+}
+
+#[test]
+fn openssl_staples_and_hears_the_alert() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    for (serial, said) in [
+        (GOOD, "OCSP: Accepted (good)"),
+        (REVOKED, "SSL alert number 113"),
+    ] {
+        let pair = issue(&certs, serial, None);
+        let response = responder::response(&certs, &pair.cert);
+        let response = response.display().to_string();
+        let (server, address) = openssl::s_server(&pair, &["-status_file", &response]);
+        let adit = Adit::serve(format!(
+            "client = yes\nconnect = {address}\n{}verifyChain = yes\n",
+            certs.ca_line()
+        ));
+        let _client = adit.connect("test");
+        match serial {
+            GOOD => adit.wait_for_log(said),
+            _ => server.wait_for(said),
+        };
+    }
+}
+
+#[test]
+fn a_client_asks_the_configured_responder() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    for way in [Way::Plainly, Way::Chunked, Way::Open] {
+        let responder = Responder::start(&certs, way);
+        let lines = format!("OCSP = {}\n", responder.url());
+        let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
+        let adit = client_mode(&upstream.server, &certs, &lines);
+        accepted(&adit);
+        adit.wait_for_log(&format!(
+            "OCSP: Connecting the configured responder \"{}\"",
+            responder.url()
+        ));
+        adit.wait_for_log("OCSP: Accepted (good)");
+    }
+    let responder = Responder::start(&certs, Way::Plainly);
+    let lines = format!("OCSP = {}\n", responder.url());
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let upstream = Counting::start(&issue(&certs, REVOKED, None), versions);
+        let plan = Plan::new();
+        let control = plan.folder().join("control");
+        let adit = plan
+            .global(format!("control = {}", control.display()))
+            .service(
+                "test",
+                format!(
+                    "client = yes\n{}{}verifyChain = yes\n{lines}",
+                    upstream.server.line(),
+                    certs.ca_line()
+                ),
+            )
+            .start();
+        refused(
+            &adit,
+            &upstream,
+            &[
+                "OCSP: Rejected (revoked)",
+                "Rejected by OCSP at depth=0: CN=localhost",
+                "SSL_connect: certificate verify failed",
+            ],
+        );
+        let status = adit.status();
+        assert_eq!(
+            status["generations"][0]["services"][0]["failed_certificate"], 1,
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_names_its_own_responder() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Plainly);
+    let url = responder.url();
+    for (serial, phrase) in [
+        (GOOD, "OCSP: Accepted (good)"),
+        (REVOKED, "OCSP: Rejected (revoked)"),
+    ] {
+        let pair = issue(&certs, serial, Some(&url));
+        let upstream = Counting::start(&pair, tls::BOTH);
+        let adit = client_mode(&upstream.server, &certs, "OCSPaia = yes\n");
+        match serial {
+            GOOD => accepted(&adit),
+            _ => refused(&adit, &upstream, &[]),
+        }
+        adit.wait_for_log(&format!("OCSP: Connecting the AIA responder \"{url}\""));
+        adit.wait_for_log(phrase);
+    }
+    // One that names none cannot be asked about, and is accepted, as in stunnel.
+    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
+    let adit = client_mode(&upstream.server, &certs, "OCSPaia = yes\n");
+    accepted(&adit);
+    adit.wait_for_log("OCSP: No AIA responder URL");
+}
+
+#[test]
+fn without_a_conclusive_answer_ocsprequire_decides() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}/", unused.local_addr().expect("its address"));
+    drop(unused);
+    let unwilling = Responder::start(&certs, Way::Status("404 Not Found"));
+    let honest = Responder::start(&certs, Way::Plainly);
+    for (serial, url, phrase) in [
+        (GOOD, &nobody, "Connection refused (111)"),
+        (
+            GOOD,
+            &unwilling.url(),
+            "the responder answers with HTTP status 404",
+        ),
+        (UNKNOWN, &honest.url(), "OCSP: Unknown verification status"),
+    ] {
+        let upstream = Counting::start(&issue(&certs, serial, None), tls::BOTH);
+        let adit = client_mode(&upstream.server, &certs, &format!("OCSP = {url}\n"));
+        let phrases = [
+            phrase,
+            "OCSP: Rejected (OCSPrequire = yes)",
+            "no conclusive OCSP response",
+        ];
+        refused(&adit, &upstream, &phrases);
+        let lines = format!("OCSP = {url}\nOCSPrequire = no\n");
+        let adit = client_mode(&upstream.server, &certs, &lines);
+        accepted(&adit);
+        adit.wait_for_log(phrase);
+        adit.wait_for_log("OCSP: Accepted (OCSPrequire = no)");
+    }
+}
+
+#[test]
+fn an_answer_serves_until_the_next_unless_each_must_be_fresh() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
+    for (lines, expected) in [("", 1), ("OCSPnonce = yes\n", 3)] {
+        let responder = Responder::start(&certs, Way::Plainly);
+        let lines = format!("OCSP = {}\n{lines}", responder.url());
+        let adit = Plan::new()
+            .global("workers = 1\nthreads = 1")
+            .service(
+                "test",
+                format!(
+                    "client = yes\n{}{}verifyChain = yes\nsslVersion = TLSv1.2\n{lines}",
+                    upstream.server.line(),
+                    certs.ca_line()
+                ),
+            )
+            .start();
+        for _ in 0..3 {
+            accepted(&adit);
+        }
+        adit.wait_for_log_times("OCSP: Accepted (good)", 3);
+        assert_eq!(responder.asked(), expected, "{lines}");
+    }
+}
+
+/// A server for clients with certificates, and what is behind it.
+fn server_mode(certs: &Certs, lines: &str) -> (Server, Adit) {
+    let behind = Server::echo();
+    let adit = Adit::serve(format!(
+        "{}{}{}verifyChain = yes\n{lines}",
+        behind.line(),
+        certs.server().lines(),
+        certs.ca_line()
+    ));
+    (behind, adit)
+}
+
+#[test]
+fn a_server_asks_about_its_clients() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Plainly);
+    let url = responder.url();
+    for lines in [format!("OCSP = {url}\n"), "OCSPaia = yes\n".to_owned()] {
+        for versions in [tls::ONLY_13, tls::ONLY_12] {
+            let (behind, adit) = server_mode(&certs, &lines);
+            let client = |serial| {
+                let pair = issue(&certs, serial, Some(&url));
+                tls::client_config(&certs.ca(), versions, Some(&pair))
+            };
+            let mut stream = tls::connect(client(GOOD), adit.address("test"));
+            stream.write_all(PAYLOAD).expect("sending");
+            let mut heard = vec![0; PAYLOAD.len()];
+            stream.read_exact(&mut heard).expect("an echo");
+            assert_eq!(heard, PAYLOAD);
+            drop(stream);
+            adit.wait_for_log("OCSP: Accepted (good)");
+            let revoked = tls::start_client(client(REVOKED), peers::connect(adit.address("test")));
+            let mut heard = Vec::new();
+            let refused = revoked.and_then(|mut stream| {
+                let _ = stream.write_all(PAYLOAD);
+                stream.read_to_end(&mut heard)
+            });
+            let alert = refused.expect_err("it is refused").to_string();
+            assert!(alert.contains("CertificateRevoked"), "{alert}");
+            assert!(heard.is_empty());
+            adit.wait_for_log("OCSP: Rejected (revoked)");
+            adit.wait_for_log("Rejected by OCSP at depth=0: CN=localhost");
+            adit.wait_for_log("SSL_accept: certificate verify failed");
+            assert_eq!(
+                behind.connections(),
+                1,
+                "the revoked one reached the server"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_revoked_client_is_redirected_where_clients_are() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Plainly);
+    let elsewhere = Server::greeting("elsewhere");
+    let lines = format!(
+        "OCSP = {}\nredirect = {}\n",
+        responder.url(),
+        elsewhere.address
+    );
+    let (behind, adit) = server_mode(&certs, &lines);
+    // The second time the answer is known, and the verdict is there within the handshake.
+    for times in 1..=2 {
+        let pair = issue(&certs, REVOKED, None);
+        let config = tls::client_config(&certs.ca(), tls::BOTH, Some(&pair));
+        let mut stream = tls::connect(config, adit.address("test"));
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).expect("an end in order");
+        assert_eq!(heard, "elsewhere");
+        adit.wait_for_log_times("Redirecting connection", times);
+    }
+    assert_eq!(behind.connections(), 0);
+}
+
+#[test]
+fn nobody_comes_back_by_a_session_unasked() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Plainly);
+    let lines = format!("OCSP = {}\nOCSPnonce = yes\n", responder.url());
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let (_behind, adit) = server_mode(&certs, &lines);
+        let before = responder.asked();
+        let pair = issue(&certs, GOOD_TOO, None);
+        let config = tls::client_config(&certs.ca(), versions, Some(&pair));
+        for _ in 0..2 {
+            let mut stream = tls::connect(Arc::clone(&config), adit.address("test"));
+            stream.write_all(PAYLOAD).expect("sending");
+            stream.read_exact(&mut [0; PAYLOAD.len()]).expect("an echo");
+        }
+        assert_eq!(responder.asked(), before + 2);
+        assert_eq!(adit.count_in_log("previous session reused"), 0);
+    }
+    // As a client: TLS 1.2 has its session before the verdict, TLS 1.3 its tickets after it.
+    for (versions, resumed) in [(tls::ONLY_12, 0), (tls::ONLY_13, 1)] {
+        let upstream = Counting::start(&issue(&certs, GOOD, None), versions);
+        let adit = Plan::new()
+            .global("workers = 1\nthreads = 1")
+            .service(
+                "test",
+                format!(
+                    "client = yes\n{}{}verifyChain = yes\n{lines}",
+                    upstream.server.line(),
+                    certs.ca_line()
+                ),
+            )
+            .start();
+        for _ in 0..2 {
+            accepted(&adit);
+        }
+        adit.wait_for_log_times("TLS connected", 2);
+        assert_eq!(adit.count_in_log("previous session reused"), resumed);
+    }
+}
+
+#[test]
+fn a_silent_responder_costs_one_connection_its_time_and_no_other() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Never);
+    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
+    let lines = format!(
+        "client = yes\n{}{}verifyChain = yes\n",
+        upstream.server.line(),
+        certs.ca_line()
+    );
+    let asking = format!("{lines}OCSP = {}\nTIMEOUTocsp = 2\n", responder.url());
+    let adit = Plan::new()
+        .global("workers = 1\nthreads = 1")
+        .service("test", asking)
+        .service("other", lines)
+        .start();
+    let began = Instant::now();
+    let mut waiting = adit.connect("test");
+    wait_for("the request", || (responder.asked() == 1).then_some(()));
+    peers::says_and_hears(&mut adit.connect("other"), "while the first one waits");
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "the other had to wait"
+    );
+    let heard = peers::read_until_gone(&mut waiting).unwrap_or_default();
+    assert!(heard.is_empty());
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    adit.wait_for_log("TIMEOUTocsp exceeded");
+    adit.wait_for_log("OCSP: Rejected (OCSPrequire = yes)");
+}
+
+#[test]
+fn openssls_responder_is_asked_as_it_is() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    // Writes the index and the key.
+    let pair = issue(&certs, GOOD, None);
+    responder::response(&certs, &pair.cert);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    drop(listener);
+    let folder = certs.folder();
+    let openssl = Tool::start(
+        Command::new("openssl")
+            .args(["ocsp", "-ndays", "1", "-port", &port.to_string(), "-index"])
+            .arg(folder.join("index"))
+            .arg("-CA")
+            .arg(certs.ca())
+            .arg("-rsigner")
+            .arg(certs.ca())
+            .arg("-rkey")
+            .arg(folder.join("ca.key")),
+    );
+    openssl.wait_for("waiting for OCSP client connections");
+    let lines = format!("OCSP = http://localhost:{port}/\nOCSPnonce = yes\n");
+    let upstream = Counting::start(&pair, tls::BOTH);
+    let adit = client_mode(&upstream.server, &certs, &lines);
+    accepted(&adit);
+    adit.wait_for_log("OCSP: Accepted (good)");
+}
+
+fn fetcher(adit: &Adit) -> Option<i32> {
+    let below = proc::children(adit.pid());
+    below
+        .into_iter()
+        .find(|&pid| proc::title(pid) == "adit: fetcher")
+}
+
+#[test]
+fn the_fetcher_is_there_where_it_is_needed_and_comes_back_when_it_dies() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    // Which is never resumed, so that each connection asks.
+    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::ONLY_12);
+    let adit = client_mode(&upstream.server, &certs, "");
+    accepted(&adit);
+    assert_eq!(fetcher(&adit), None, "nothing asks it");
+    let responder = Responder::start(&certs, Way::Plainly);
+    let line = format!("OCSP = {}\nOCSPnonce = yes\n", responder.url());
+    adit.rewrite(|text| text + &line);
+    adit.reload(1);
+    // Before its fetcher has come, too.
+    accepted(&adit);
+    let first = wait_for("the fetcher", || fetcher(&adit));
+    kill(Pid::from_raw(first), Signal::SIGKILL).expect("killing");
+    wait_for("another fetcher", || {
+        fetcher(&adit).filter(|pid| *pid != first)
+    });
+    accepted(&adit);
+    assert_eq!(responder.asked(), 2);
+    adit.rewrite(|text| text.replace(&line, ""));
+    adit.reload(1);
+    wait_for("no fetcher", || fetcher(&adit).is_none().then_some(()));
+    accepted(&adit);
+}
+
+#[test]
+fn the_fetcher_is_nobody_and_can_execute_nothing() {
+    require!(adit);
+    require!(root);
+    let certs = Certs::new();
+    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
+    let adit = client_mode(&upstream.server, &certs, "OCSPaia = yes\n");
+    let pid = wait_for("the fetcher", || fetcher(&adit));
+    let status = proc::status(pid);
+    let nobody = nix::unistd::User::from_name("nobody")
+        .expect("passwd")
+        .expect("nobody");
+    assert!(
+        status["Uid"].starts_with(&format!("{}\t", nobody.uid)),
+        "{status:?}"
+    );
+    assert_eq!(status["CapEff"], "0000000000000000");
+    assert_eq!(status["NoNewPrivs"], "1");
+    assert_eq!(status["Seccomp"], "2");
+    assert_eq!(proc::listeners(pid), 0);
+}
+
+#[test]
+fn what_cannot_be_asked_is_an_error_at_the_start() {
+    require!(adit);
+    let certs = Certs::new();
+    for (lines, phrase) in [
+        (
+            "OCSP = http://a/\n",
+            "\"verifyChain\" has to be enabled for OCSP support",
+        ),
+        (
+            "verifyChain = yes\nOCSP = https://a/\n",
+            "TLS not supported for OCSP",
+        ),
+        (
+            "verifyChain = yes\nOCSPaia = yes\nsslVersionMin = TLSv1\n",
+            "adit does not serve `OCSPaia` with TLS by s2n-tls",
+        ),
+    ] {
+        let lines = format!(
+            "client = yes\nconnect = 127.0.0.1:9\n{}{lines}",
+            certs.ca_line()
+        );
+        let outcome = Plan::new().service("test", lines).run();
+        outcome.exits(1).says(&[phrase]);
+    }
+}
