@@ -43,7 +43,7 @@ fn what_the_section_does_not_say_of_the_handshake_its_primary_says() {
     assert!(all.no_ticket);
     let own = of("sslVersionMin = TLSv1.2\nciphersuites = C\noptions = -NO_TICKET\n");
     assert_eq!(own.version_min, Some(TlsVersion::V1_2));
-    assert_eq!(own.version_max, None);
+    assert_eq!(own.version_max, Some(TlsVersion::V1_3));
     assert_eq!(own.ciphersuites.as_deref(), Some("C"));
     assert_eq!(own.curves.as_deref(), Some("B"));
     assert!(!own.no_ticket);
