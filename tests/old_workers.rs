@@ -178,6 +178,55 @@ fn workers_know_the_keys_of_their_own_kind_alone() {
     }
 }
 
+#[test]
+fn workers_know_the_ticket_secrets_of_their_own_kind_alone() {
+    require!(root);
+    require!(adit);
+    let two = Two::new();
+    // What no table holds.
+    let bytes = |first: u8| -> Vec<u8> {
+        let nth = |n: u8| n.wrapping_mul(37) ^ first;
+        (0..16).map(nth).collect()
+    };
+    let hex = |first: u8| -> String { bytes(first).iter().map(|b| format!("{b:02x}")).collect() };
+    let lines = |first: u8| {
+        let (key, mac) = (hex(first), hex(first + 16));
+        format!("ticketKeySecret = {key}\nticketMacSecret = {mac}\n")
+    };
+    let modern = two.upstream.line() + &two.modern.1.lines() + &lines(0x23);
+    let old = two.upstream.line() + &two.old.1.lines() + "sslVersionMin = TLSv1\n" + &lines(0xa7);
+    let adit = Plan::new()
+        .global("setuid = nobody\nsetgid = nogroup\nworkers = 1")
+        .service("modern", modern)
+        .service("old", old)
+        .start();
+    two.talk_to_modern(&adit);
+    two.talk_to_old(&adit);
+    let (zygote, old_workers) = old_family(&adit);
+    let roles = proc::roles(adit.pid());
+    let holds = |pid: i32, first: u8| proc::memory_holds(pid, &bytes(first));
+    let olds = old_workers.iter().copied().chain([zygote]);
+    let moderns = roles.workers.iter().copied().chain([roles.master]);
+    for (pids, own, others) in [
+        (olds.collect::<Vec<_>>(), 0xa7, 0x23),
+        (moderns.collect(), 0x23, 0xa7),
+    ] {
+        for pid in pids {
+            let title = proc::title(pid);
+            assert!(!holds(pid, others), "{title} holds the others' secrets");
+            assert!(holds(pid, own), "{title}: the search finds nothing");
+        }
+    }
+    for first in [0x23, 0xa7] {
+        assert!(!holds(roles.resolver, first), "the resolver holds a secret");
+        for process in proc::family(adit.pid()) {
+            let title = proc::title(process.pid);
+            let held = proc::memory_holds(process.pid, hex(first).as_bytes());
+            assert!(!held, "{title} holds the text of a secret");
+        }
+    }
+}
+
 /// The master secret of the last TLS 1.2 session that a client made.
 #[derive(Debug, Default)]
 struct Secret(Mutex<Vec<u8>>);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
@@ -85,13 +87,13 @@ pub(crate) enum Authentication {
     Login,
 }
 
-/// What no log and no message may show.
+/// What no log and no message may show; wiped once it is gone.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub(crate) fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
+        Secret(Zeroizing::new(text.into()))
     }
 
     /// The text itself.

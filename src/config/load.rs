@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::Config;
 use super::assemble::{Surroundings, assemble};
 use super::control::{self, Folders};
@@ -206,14 +208,14 @@ fn main_text(
     sources: &Sources,
     files: &dyn Files,
     found: &mut Vec<Diagnostic>,
-) -> Option<(String, Vec<u8>)> {
+) -> Option<(String, Zeroizing<Vec<u8>>)> {
     if let Some((name, text)) = &sources.text {
-        return Some((name.clone(), text.clone()));
+        return Some((name.clone(), Zeroizing::new(text.clone())));
     }
     if let Some(path) = &sources.file {
         let place = path.display().to_string();
         match files.read(path) {
-            Ok(text) => return Some((place, text)),
+            Ok(text) => return Some((place, Zeroizing::new(text))),
             Err(reason) => {
                 let text = format!("Cannot open configuration file {place}: {reason}");
                 let error = Diagnostic::new(Severity::Error, None, text);

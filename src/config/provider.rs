@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::diagnostic::{Diagnostic, Severity, nearest};
 use super::option::{self, OptionDef, Scope};
@@ -20,8 +21,8 @@ use super::value::Origin;
 pub(super) struct Given {
     /// The option as it was spelled.
     pub name: String,
-    /// What stands behind the `=`.
-    pub value: String,
+    /// What stands behind the `=`; it may be a secret.
+    pub value: Zeroizing<String>,
     place: String,
     line: u32,
     text: String,
@@ -33,7 +34,7 @@ impl Given {
     fn new(name: &str, value: &str, origin: &Origin, order: u64) -> Self {
         Given {
             name: name.to_owned(),
-            value: value.to_owned(),
+            value: Zeroizing::new(value.to_owned()),
             place: origin.place.to_string(),
             line: origin.line,
             text: origin.text.to_string(),
@@ -73,6 +74,19 @@ pub(super) struct Raw {
     /// the layer below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sections: Vec<Section>,
+}
+
+impl Raw {
+    /// The values of secrets.
+    fn secrets(&mut self) -> impl Iterator<Item = &mut Zeroizing<String>> {
+        let sections = self.sections.iter_mut();
+        let options = sections.map(|section| &mut section.options);
+        options
+            .chain([&mut self.global])
+            .flat_map(|options| options.values_mut().flatten())
+            .filter(|given| option::find(&given.name).is_some_and(|option| option.secret))
+            .map(|given| &mut given.value)
+    }
 }
 
 /// One layer: a file with what it includes, the environment, or the flags.
@@ -260,16 +274,28 @@ impl Provider for Layer {
     }
 }
 
-/// Puts the layers on each other, the first lowest.
+/// Puts the layers on each other, the first lowest. Secrets are kept out of figment, whose copies are not wiped.
 ///
 /// # Errors
 /// figment's own; text as it comes from [`Layer`] gives it no cause for any.
 pub(super) fn merge(layers: impl IntoIterator<Item = Layer>) -> Result<Raw, Box<Error>> {
     let mut figment = Figment::new();
-    for layer in layers {
+    let mut aside = Vec::new();
+    for mut layer in layers {
+        for secret in layer.raw.secrets() {
+            let number = Zeroizing::new(aside.len().to_string());
+            aside.push(std::mem::replace(secret, number));
+        }
         figment = figment.merge(layer);
     }
-    figment.extract().map_err(Box::new)
+    let mut raw: Raw = figment.extract().map_err(Box::new)?;
+    for secret in raw.secrets() {
+        let number = secret.parse().ok();
+        if let Some(place) = number.and_then(|number: usize| aside.get_mut(number)) {
+            std::mem::swap(secret, place);
+        }
+    }
+    Ok(raw)
 }
 
 #[cfg(test)]
@@ -284,7 +310,7 @@ mod tests {
         };
         Item::Option {
             name: name.into(),
-            value: value.into(),
+            value: Zeroizing::new(value.into()),
             origin,
         }
     }
@@ -310,7 +336,7 @@ mod tests {
             .global
             .iter()
             .map(|(key, given)| (key.as_str(), given.last().unwrap()))
-            .map(|(key, last)| format!("{key} {} {}", last.value, last.origin()))
+            .map(|(key, last)| format!("{key} {} {}", last.value.as_str(), last.origin()))
             .collect();
         assert_eq!(
             shown,
@@ -335,6 +361,28 @@ mod tests {
         assert!(lines[0].contains("ADIT_WORKRES: no global option"));
         assert!(lines[0].contains("did you mean ADIT_WORKERS?"));
         assert!(lines[1].contains("`connect` cannot be set by a variable"));
+    }
+
+    #[test]
+    fn secrets_come_through_in_the_place_of_their_lines() {
+        let file = Layer::from_items(&[
+            option_line("protocolPassword", "0", 1),
+            option_line("protocolHeader", "A: 1", 2),
+            option_line("protocolHeader", "B: 2", 3),
+        ]);
+        let flags = [("protocolPassword".to_owned(), "7".to_owned())];
+        let mut diagnostics = Vec::new();
+        let flags = Layer::from_flags(&flags, true, 1, &mut diagnostics);
+        assert!(diagnostics.is_empty());
+        let raw = merge([file, flags]).unwrap();
+        let values = |options: &Options, name: &str| -> Vec<String> {
+            let given = options[name].iter();
+            given.map(|given| given.value.as_str().to_owned()).collect()
+        };
+        assert_eq!(values(&raw.global, "protocolpassword"), ["0"]);
+        assert_eq!(values(&raw.global, "protocolheader"), ["A: 1", "B: 2"]);
+        let section = &raw.sections[0].options;
+        assert_eq!(values(section, "protocolpassword"), ["7"]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::diagnostic::{Diagnostic, Severity};
 use super::option;
 use super::value::Origin;
@@ -27,7 +29,8 @@ pub(super) enum Item {
     /// `name = value`
     Option {
         name: String,
-        value: String,
+        /// It may be a secret.
+        value: Zeroizing<String>,
         origin: Origin,
     },
 }
@@ -90,7 +93,7 @@ impl Parser<'_> {
     fn line(&mut self, place: &Arc<str>, number: u32, bytes: &[u8]) {
         let lossy = String::from_utf8_lossy(bytes);
         // stunnel drops every CR, wherever it stands.
-        let line = lossy.replace('\r', "");
+        let line = Zeroizing::new(lossy.replace('\r', ""));
         let mut origin = Origin {
             place: place.clone(),
             line: number,
@@ -127,7 +130,7 @@ impl Parser<'_> {
             }
             Some((name, value)) => {
                 let name = name.trim_end().to_owned();
-                let value = value.trim_start().to_owned();
+                let value = Zeroizing::new(value.trim_start().to_owned());
                 if name.eq_ignore_ascii_case("include") {
                     self.include(&origin, &value);
                 } else {
@@ -166,6 +169,7 @@ impl Parser<'_> {
             }
             match self.files.read(&path) {
                 Ok(text) => {
+                    let text = Zeroizing::new(text);
                     let place = path.display().to_string();
                     self.open.push(path);
                     self.text(&place, &text);
@@ -300,7 +304,7 @@ mod tests {
                 name,
                 value,
                 origin,
-            } => format!("{origin} {name}={value}"),
+            } => format!("{origin} {name}={}", value.as_str()),
         });
         (
             items.collect(),
