@@ -21,14 +21,18 @@ const PAIRS: &[(&str, &[u16], Option<u16>)] = &[
 pub(super) fn judge(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
     match protocol {
         Some(protocol) => tls_first(port, protocol.name(), "connect to"),
-        None => plain_first(port, "connect to"),
+        None => plain_first(port, "connect to", ""),
     }
 }
 
 /// What is to be said of a server that accepts on `port` with this dialogue, or with none.
 pub(super) fn judge_accept(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
     match protocol {
-        None => plain_first(port, "accept on"),
+        None => plain_first(port, "accept on", ""),
+        // These come within TLS.
+        Some(Protocol::Socks | Protocol::Proxy) => {
+            plain_first(port, "accept on", " in the place of this one")
+        }
         // These two wait a moment for a client that begins with TLS.
         Some(Protocol::Smtp | Protocol::Imap) => None,
         Some(protocol) => tls_first(port, protocol.name(), "accept on"),
@@ -56,7 +60,8 @@ pub(super) fn behind_proxy(port: u16) -> Option<Fault> {
     })
 }
 
-fn plain_first(port: u16, take: &str) -> Option<Fault> {
+/// `place`: what to say of where its `protocol` goes.
+fn plain_first(port: u16, take: &str, place: &str) -> Option<Fault> {
     let (protocol, _, tls) = PAIRS.iter().find(|pair| pair.1.contains(&port))?;
     let fault = Fault::warning(format!(
         "port {port} begins in plain, but this service speaks TLS from the first byte"
@@ -65,8 +70,8 @@ fn plain_first(port: u16, take: &str) -> Option<Fault> {
     let in_mode = take == "connect to" || !matches!(*protocol, "ftp" | "ldap");
     let served = in_mode && !not_yet(protocol);
     let help = match (served, tls) {
-        (true, Some(tls)) => format!("`protocol = {protocol}`, or {take} port {tls}"),
-        (true, None) => format!("`protocol = {protocol}`"),
+        (true, Some(tls)) => format!("`protocol = {protocol}`{place}, or {take} port {tls}"),
+        (true, None) => format!("`protocol = {protocol}`{place}"),
         (false, Some(tls)) => format!("{take} port {tls}"),
         (false, None) => format!("it takes `protocol = {protocol}`, which adit does not serve yet"),
     };
@@ -154,6 +159,12 @@ mod tests {
                 Some(Protocol::Nntp),
                 "leave `protocol` out, or accept on port 119",
             ),
+            (
+                587,
+                Some(Protocol::Proxy),
+                "`protocol = smtp` in the place of this one, or accept on port 465",
+            ),
+            (143, Some(Protocol::Socks), "or accept on port 993"),
         ] {
             let text = said(port, protocol).unwrap();
             assert!(text.contains(words), "{port} {protocol:?}: {text}");
@@ -165,6 +176,7 @@ mod tests {
             (993, Some(Protocol::Imap)),
             (110, Some(Protocol::Pop3)),
             (1080, Some(Protocol::Socks)),
+            (465, Some(Protocol::Proxy)),
         ] {
             assert_eq!(said(port, protocol), None, "{port} {protocol:?}");
         }
