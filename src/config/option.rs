@@ -429,7 +429,13 @@ mod tests {
             );
             let (name, value) = option.example.split_once(" = ").unwrap();
             assert_eq!(name, option.name);
+            // A secret that stands in a manual is none.
+            let refused = ["ticketKeySecret", "ticketMacSecret"].contains(&option.name);
             let is_read = |result: Result<(), Fault>| {
+                if refused {
+                    assert_eq!(result.unwrap_err().severity, Severity::Error, "{name}");
+                    return;
+                }
                 let said = result
                     .err()
                     .filter(|fault| fault.severity == Severity::Error);

@@ -708,10 +708,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
             }
         }),
     option("ticketKeySecret", "SECRET", "secret of the keys for tickets, 16 or 32 bytes in hexadecimal, for servers that share them")
-        .example("ticketKeySecret = 9b0c6a0f1d2e3f405162738495a6b7c8").unless_given("drawn at the start, together with ticketMacSecret").secret()
+        .example("ticketKeySecret = WHAT `openssl rand -hex 32` SAYS").unless_given("drawn at the start, together with ticketMacSecret").secret()
         .service(sessions::set_ticket_key),
     option("ticketMacSecret", "SECRET", "the second such secret; both are given together")
-        .example("ticketMacSecret = 41ef20d1c2b3a4958677685940312213").unless_given("drawn at the start").secret()
+        .example("ticketMacSecret = WHAT IT SAYS THE NEXT TIME").unless_given("drawn at the start").secret()
         .service(sessions::set_ticket_mac),
     option("TIMEOUTbusy", "SECONDS", "time to wait for expected data")
         .example("TIMEOUTbusy = 60").defaults(&["300"])
