@@ -311,7 +311,15 @@ fn mode(service: &Service, meant: &Meant, faults: &mut Faults) {
             }
         }
         (Some(Protocol::Socks), true) if service.dialogue.host.is_some() => {
-            destination(service, faults);
+            if let Some((host, _)) = destination(service, faults)
+                && host.len() > u8::MAX.into()
+            {
+                faults.error(
+                    "protocolHost",
+                    &format!("SOCKS takes names of 255 bytes at most, and this one has {}", host.len()),
+                    "the server's address",
+                );
+            }
         }
         _ => {}
     }

@@ -127,6 +127,10 @@ fn what_is_not_served_in_a_mode_is_an_error_and_what_has_no_use_is_told() {
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].contains(expected), "{errors:?}");
     }
+    let socks = |length| format!("protocol = socks\nprotocolHost = {}:1", "h".repeat(length));
+    assert!(said_of(&socks(255)).is_empty());
+    let found = errors(&client(&socks(256)));
+    assert!(found[0].contains("names of 255 bytes at most"), "{found:?}");
     let server = |lines: &str| format!("[s]\naccept = 1\nconnect = h:2\ncert = /c\n{lines}\n");
     let found = errors(&server("protocol = ldap"));
     assert!(
