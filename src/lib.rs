@@ -12,7 +12,7 @@
 //! * [`tls`]: rustls behind one small face; nothing outside it may name rustls.
 //! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.
-//! * [`base64`]: an encoding that logins have.
+//! * [`base64`], [`hexadecimal`]: encodings of logins and of secrets.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
@@ -42,6 +42,7 @@ mod config;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod helper;
+mod hexadecimal;
 mod inetd;
 mod inside;
 mod ipc;

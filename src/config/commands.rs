@@ -102,9 +102,7 @@ impl Said {
                 *place = said;
             }
         }
-        let mut flags = flags.without(self.cleared);
-        flags.add(self.set);
-        flags
+        flags.without(self.cleared).with(self.set)
     }
 }
 

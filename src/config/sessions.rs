@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use crate::hexadecimal;
+
 use super::checks::Faults;
 use super::diagnostic::Severity;
 use super::option::{Fault, number, yes_no};
@@ -139,25 +141,10 @@ pub(super) fn set_ticket_mac(draft: &mut Draft, value: &str) -> Result<(), Fault
 /// Reads a secret, as OPENSSL_hexstr2buf(3) does: pairs of digits, with colons between them or not.
 fn secret(name: &str, value: &str) -> Result<Secret, Fault> {
     let help = "`openssl rand -hex 32` makes one";
-    let mut bytes = Zeroizing::new(Vec::with_capacity(32));
-    for pairs in value.split(':') {
-        let (pairs, odd) = pairs.as_bytes().as_chunks();
-        for pair in pairs {
-            let digit = |digit: u8| char::from(digit).to_digit(16);
-            match pair.map(digit) {
-                // Two digits of 4 bits each.
-                [Some(high), Some(low)] if odd.is_empty() => bytes.push((high << 4 | low) as u8),
-                _ => {
-                    let text = format!("Required {name} is 16 or 32 byte hexadecimal key");
-                    return Err(Fault::new(text).help(help));
-                }
-            }
-        }
-        if !odd.is_empty() {
-            let text = format!("Required {name} is 16 or 32 byte hexadecimal key");
-            return Err(Fault::new(text).help(help));
-        }
-    }
+    let Some(bytes) = hexadecimal::decode_with_colons(value.as_bytes()) else {
+        let text = format!("Required {name} is 16 or 32 byte hexadecimal key");
+        return Err(Fault::new(text).help(help));
+    };
     match bytes.len() {
         16 | 32 => Ok(Secret::new(bytes)),
         length => {

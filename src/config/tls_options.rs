@@ -75,10 +75,6 @@ impl TlsFlags {
     const NO_TLS: TlsFlags =
         TlsFlags(Self::NO_TLS1_0.0 | Self::NO_TLS1_1.0 | Self::NO_TLS1_2.0 | Self::NO_TLS1_3.0);
 
-    pub(super) fn add(&mut self, other: TlsFlags) {
-        self.0 |= other.0;
-    }
-
     pub(super) fn with(self, other: TlsFlags) -> TlsFlags {
         TlsFlags(self.0 | other.0)
     }
@@ -194,8 +190,8 @@ pub(super) fn set(set: &mut TlsFlags, cleared: &mut TlsFlags, value: &str) -> Re
         });
     };
     match (meaning, back) {
-        (Does(flags), false) => set.add(*flags),
-        (Does(flags), true) => cleared.add(*flags),
+        (Does(flags), false) => *set = set.with(*flags),
+        (Does(flags), true) => *cleared = cleared.with(*flags),
         (Always, false) => {}
         (Always, true) => {
             return Err(Fault::note(format!(

@@ -689,13 +689,7 @@ fn shared_identity(wanted: &Wanted<'_>, trusted: &[Authority], lists: Option<&Li
         }
     }
     hash.update(lists.map(Lists::digest).unwrap_or_default());
-    finished(hash)
-}
-
-fn finished(hash: digest::Context) -> [u8; 32] {
-    let mut identity = [0; 32];
-    identity.copy_from_slice(hash.finish().as_ref());
-    identity
+    *super::finished(hash)
 }
 
 /// A hash over what a resumed session must agree with: a session that was made under other trust, other
@@ -722,7 +716,7 @@ fn identity(
     key.into_iter()
         .flat_map(|key| &key.cert)
         .for_each(|der| part(der));
-    finished(hash)
+    *super::finished(hash)
 }
 
 /// What rustls finds wrong with the whole: suites and versions that do not go together.

@@ -136,9 +136,7 @@ impl Part {
             hash.update(&(secret.len() as u64).to_be_bytes());
             hash.update(secret);
         }
-        let mut made = Zeroizing::new([0; 32]);
-        made.copy_from_slice(hash.finish().as_ref());
-        Ok((made, identity.shared))
+        Ok((finished(hash), identity.shared))
     }
 
     fn forget(&mut self) -> io::Result<()> {
@@ -181,15 +179,13 @@ impl Resumption {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"adit, tickets of old TLS");
         hash.update(&ticket_secret);
-        let mut of_old = [0; 32];
-        of_old.copy_from_slice(hash.finish().as_ref());
         Self {
             modern: Part {
                 ticket_secret,
                 sessions: modern,
             },
             old: Part {
-                ticket_secret: of_old,
+                ticket_secret: *finished(hash),
                 sessions: old,
             },
         }
@@ -234,6 +230,13 @@ impl Resumption {
 /// The library cannot start.
 pub(crate) fn prepare_old() -> io::Result<()> {
     s2n::start()
+}
+
+/// What SHA-256 comes to.
+fn finished(hash: digest::Context) -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    bytes.copy_from_slice(hash.finish().as_ref());
+    bytes
 }
 
 fn draw() -> io::Result<[u8; 32]> {

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Problem, keys};
 use crate::config::TlsOptions;
+use crate::hexadecimal;
 use crate::log::Log;
 
 /// As in OpenSSL (PSK_MAX_IDENTITY_LEN less a zero, PSK_MAX_PSK_LEN), in bytes.
@@ -197,7 +198,7 @@ fn entry(plain: &[u8], line: usize) -> Result<PreShared, Why> {
     if identity.len() > LONGEST_IDENTITY {
         return Err(Why::LongIdentity);
     }
-    let binary = hexadecimal(text);
+    let binary = hexadecimal::decode_with_colons(text);
     let hexadecimal = binary.is_some();
     let key = binary.unwrap_or_else(|| Zeroizing::new(text.to_vec()));
     match key.len() {
@@ -211,29 +212,6 @@ fn entry(plain: &[u8], line: usize) -> Result<PreShared, Why> {
             line,
             hexadecimal,
         }),
-    }
-}
-
-/// What hexadecimal digits say, with colons between bytes or without (OPENSSL_hexstr2buf(3)); `None`: they are
-/// something else.
-fn hexadecimal(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let mut binary = Zeroizing::new(Vec::with_capacity(text.len() / 2));
-    let mut rest = text;
-    loop {
-        rest = match *rest {
-            [] => return Some(binary),
-            [b':', ref behind @ ..] => behind,
-            [high, low, ref behind @ ..] => {
-                binary.push(digit(high)? << 4 | digit(low)?);
-                behind
-            }
-            [_] => return None,
-        };
     }
 }
 

@@ -13,6 +13,7 @@ use rc2::cipher::{Block, BlockCipherDecrypt};
 use zeroize::Zeroizing;
 
 use super::asn1::{Damaged, Elements};
+use crate::hexadecimal;
 
 /// Bytes that are wiped on drop.
 pub(super) type Secret = Zeroizing<Vec<u8>>;
@@ -352,7 +353,8 @@ pub(super) fn decrypt_pem(
         "DES-EDE3-CBC" => Cipher::TripleDes,
         _ => return Err(Refusal::Unserved("a cipher other than AES-CBC and 3DES")),
     };
-    let iv = unhexed(iv.trim()).filter(|iv| iv.len() == cipher.block_length());
+    let iv =
+        hexadecimal::decode(iv.trim().as_bytes()).filter(|iv| iv.len() == cipher.block_length());
     let iv = iv.ok_or(Refusal::Damaged)?;
     let mut key = Secret::new(Vec::with_capacity(64));
     let mut last = Secret::default();
@@ -366,13 +368,4 @@ pub(super) fn decrypt_pem(
     }
     key.truncate(cipher.key_length());
     cipher.decrypt(&key, &iv, data)
-}
-
-fn unhexed(text: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |pair: &[u8; 2]| Some((digit(pair[0])? << 4 | digit(pair[1])?) as u8);
-    pairs.iter().map(byte).collect()
 }
