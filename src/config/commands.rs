@@ -303,7 +303,7 @@ fn options(said: &mut Said, list: &str) -> Result<(), Fault> {
             .iter()
             .find(|(word, ..)| word.eq_ignore_ascii_case(name));
         let Some((_, flag, inverse)) = known else {
-            let fault = Fault::new(format!("`{name}` is no word of OpenSSL's Options"));
+            let fault = Fault::new(format!("`{name}` is not a value of OpenSSL's Options"));
             return Err(match nearest(name, WORDS.iter().map(|(word, ..)| *word)) {
                 Some(meant) => fault.help(format!("did you mean `{meant}`?")),
                 None => fault.help("as `config = Options:ServerPreference,-SessionTicket`"),
@@ -434,7 +434,7 @@ mod tests {
             (
                 "Options:ServerPreferences",
                 Severity::Error,
-                "no word",
+                "not a value",
                 "`ServerPreference`",
             ),
             (

@@ -638,7 +638,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
     option("protocolAuthentication", "basic | plain | login", "client mode: how to log in; `basic` at the proxy of `connect`, the others by SMTP")
         .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain").service(dialogue::set_authentication),
-    option("protocolHeader", "HEADER", "client mode, protocol = connect: a line more for the head of the request")
+    option("protocolHeader", "HEADER", "client mode, protocol = connect: an extra header line for the request")
         .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),
     option("protocolHost", "HOST | HOST:PORT", "client mode: the name for EHLO (smtp), or the server behind the proxy (connect, socks)")
         .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it; socks: where the client wanted to go before it was redirected (iptables)").empty_is_none().service(dialogue::set_host),

@@ -74,7 +74,7 @@ pub(crate) struct SessionOptions {
     pub lifetime: Option<u32>,
     /// How many are kept by their identifier; `None`, and 0: as many as fit.
     pub cache_size: Option<u32>,
-    /// Keys for tickets, which other machines have too: one for secrecy, one against forgery.
+    /// What the keys for tickets are made from, both together; other machines have them too.
     pub ticket_key: Option<Secret>,
     pub ticket_mac: Option<Secret>,
 }

@@ -99,7 +99,7 @@ impl ProducesTickets for Tickets {
     }
 
     fn lifetime(&self) -> u32 {
-        // At most a week, so nothing is cut off.
+        // For so long the key of any moment opens. It fits, since both are a week at most.
         self.lifetime.min(self.epoch) as u32
     }
 
