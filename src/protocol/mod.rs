@@ -231,8 +231,9 @@ pub(crate) fn dialogue(
         (Protocol::Sieve, false) => script(protocol, sieve::Server::new()),
         (Protocol::Ftp, _) => script(protocol, ftp::Client::new()),
         (Protocol::Ldap, _) => script(protocol, ldap::Client::Request),
-        (Protocol::Proxy, _) => header(options, &Introduction::default()),
         (Protocol::Socks, _) => Box::new(socks::Server::new()),
+        // What it has to say needs [`header`].
+        (Protocol::Proxy, _) => Box::new(proxy::Header::unsaid()),
     }
 }
 

@@ -53,6 +53,11 @@ impl Header {
             ProxyVersion::V2 => binary(introduction),
         }))
     }
+
+    /// Of a client that nothing was told of: an error when it is to be said, never `UNKNOWN`.
+    pub(super) fn unsaid() -> Header {
+        Header(None)
+    }
 }
 
 impl Dialogue for Header {

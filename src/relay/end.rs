@@ -8,8 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    MsgFlags, Shutdown, SockaddrStorage, UnixAddr, getpeername, getsockopt, recv, send, sendmsg,
-    setsockopt, shutdown, sockopt,
+    MsgFlags, Shutdown, UnixAddr, getsockopt, recv, send, sendmsg, setsockopt, shutdown, sockopt,
 };
 
 use super::buffer::{Buffer, Pool, SMALL};
@@ -393,13 +392,6 @@ impl End {
     /// The address that the socket has on this machine.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         local_address(&self.socket)
-    }
-
-    /// The peer's address; `None` for a Unix socket.
-    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
-        let storage = getpeername::<SockaddrStorage>(self.socket.as_raw_fd()).ok()?;
-        let v4 = storage.as_sockaddr_in().map(|&a| SocketAddr::V4(a.into()));
-        v4.or_else(|| storage.as_sockaddr_in6().map(|&a| SocketAddr::V6(a.into())))
     }
 
     /// Where the peer wanted to connect to before netfilter redirected it here (SO_ORIGINAL_DST); `None`: here.

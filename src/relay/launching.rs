@@ -10,7 +10,6 @@ use super::end::End;
 use super::resources::Resources;
 use super::step::{Context, Ending};
 use crate::helper::{LaunchRequest, Launched, Refused};
-use crate::ipc::accept;
 use crate::log;
 use crate::tls::{Introduction, Stream};
 use crate::{debug, error, info};
@@ -46,7 +45,7 @@ impl Launching {
         let request = LaunchRequest {
             id: 0,
             service: common.index(),
-            peer: accept::peer(front.as_fd()),
+            peer: common.peer,
             names: shown.and_then(Introduction::subject_and_issuer),
         };
         let deadline = resources.now + common.config().timeouts.connect;

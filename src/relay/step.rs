@@ -1,5 +1,6 @@
 //! The common ground of a session's stages: the session's identity, the context and the results of a step.
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,6 +70,9 @@ pub(crate) struct Common {
     pub number: u64,
     /// Where its lines go.
     pub log: Log,
+    /// The client's address as it was accepted: a socket that was reset meanwhile does not know it any more
+    /// (getpeername(2), ENOTCONN). `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// The host of the `connect` entry in use, once connected by TCP.
     pub upstream: Option<String>,
     /// Why the last address could not be connected to.
@@ -104,6 +108,7 @@ impl Common {
             key,
             number: handed.connection.number,
             log,
+            peer: handed.connection.peer,
             upstream: None,
             unreachable: Unreachable::Other,
             to_back: 0,

@@ -1,9 +1,13 @@
 //! Which dialogue a part of the route is, and what it is told of the connection. Never in here: a word of it.
 
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+
 use super::end::End;
 use super::ends::Ends;
 use super::route::Part;
-use super::step::{Common, Ending};
+use super::step::{Common, Ending, broken};
 use crate::config::Protocol;
 use crate::error;
 use crate::protocol::{self, Dialogue, Introduction, Secured, Shown, Side, Target};
@@ -24,7 +28,7 @@ pub(super) fn of(
         | Part::Opening(protocol)
         | Part::Request(protocol)
         | Part::Reply(protocol) => protocol::dialogue(protocol, config.client, options),
-        Part::Header => header(ends.end(Side::Front), common),
+        Part::Header => header(ends.end(Side::Front), common)?,
         Part::Within(Protocol::Socks) => {
             protocol::socks_client(target(ends.end(Side::Front), common)?)
         }
@@ -34,12 +38,12 @@ pub(super) fn of(
 }
 
 /// What the server is told of the client.
-fn header(front: Option<&mut End>, common: &Common) -> Box<dyn Dialogue> {
+fn header(front: Option<&mut End>, common: &Common) -> Result<Box<dyn Dialogue>, Ending> {
     let config = common.config();
-    let addresses = front.as_ref().and_then(|front| {
-        // A Unix socket has neither.
-        Some((front.peer_address()?, front.local_address()?))
-    });
+    let own = front.as_ref().and_then(|front| front.local_address());
+    // stunnel's words.
+    let addresses =
+        addresses(common.peer, own).map_err(|errno| broken(&common.log, "getpeername", errno))?;
     let stream = front.as_ref().and_then(|front| front.tls.as_ref());
     let negotiated = stream.map(crate::tls::Stream::negotiated);
     let shown = stream.and_then(crate::tls::Stream::introduction);
@@ -59,7 +63,24 @@ fn header(front: Option<&mut End>, common: &Common) -> Box<dyn Dialogue> {
                 name: name.as_deref(),
             }),
     });
-    protocol::header(&config.dialogue, &Introduction { addresses, tls })
+    let introduction = Introduction { addresses, tls };
+    Ok(protocol::header(&config.dialogue, &introduction))
+}
+
+/// The addresses of a connection; `None` for a Unix socket, which has neither.
+///
+/// # Errors
+/// One of them is not known.
+fn addresses(
+    peer: Option<SocketAddr>,
+    own: Option<SocketAddr>,
+) -> Result<Option<(SocketAddr, SocketAddr)>, Errno> {
+    match (peer, own) {
+        (Some(peer), Some(own)) => Ok(Some((peer, own))),
+        (None, None) => Ok(None),
+        // `UNKNOWN` would pass for a client of a Unix socket.
+        (Some(_), None) | (None, Some(_)) => Err(Errno::ENOTCONN),
+    }
 }
 
 /// Where a SOCKS server is to connect to: what `protocolHost` says, or where the client wanted to go before it was
@@ -67,7 +88,7 @@ fn header(front: Option<&mut End>, common: &Common) -> Box<dyn Dialogue> {
 fn target(front: Option<&mut End>, common: &Common) -> Result<Target, Ending> {
     if let Some((host, port)) = common.config().dialogue.destination() {
         return Ok(match host.parse() {
-            Ok(ip) => Target::Address(std::net::SocketAddr::new(ip, port)),
+            Ok(ip) => Target::Address(SocketAddr::new(ip, port)),
             Err(_) => Target::Name(host.to_owned(), port),
         });
     }
@@ -82,4 +103,48 @@ fn target(front: Option<&mut End>, common: &Common) -> Result<Target, Ending> {
         );
         Ending::Reset
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use nix::libc::linger;
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    use super::*;
+    use crate::ipc::accept;
+
+    #[test]
+    fn a_client_that_has_reset_is_still_told_by_its_address() {
+        use std::os::fd::AsFd;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let from = client.local_addr().unwrap();
+        let (accepted, peer) = accept::accept(listener.as_fd()).unwrap();
+        let reset = linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&client, sockopt::Linger, &reset).unwrap();
+        drop(client);
+        let mut stream = TcpStream::from(accepted);
+        stream.set_nonblocking(false).unwrap();
+        assert!(stream.read(&mut [0]).is_err());
+        assert_eq!(accept::peer(stream.as_fd()), None);
+        let front = End::new(stream.into(), true, false);
+        let to = listener.local_addr().unwrap();
+        assert_eq!(addresses(peer, front.local_address()), Ok(Some((from, to))));
+        // As in inetd mode, where the client may be gone before adit starts.
+        assert_eq!(addresses(None, front.local_address()), Err(Errno::ENOTCONN));
+    }
+
+    #[test]
+    fn only_a_unix_socket_has_no_addresses() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let front = End::new(one.into(), false, false);
+        assert_eq!(addresses(None, front.local_address()), Ok(None));
+    }
 }
