@@ -1,7 +1,7 @@
 //! HTTP CONNECT: a tunnel through a proxy (RFC 9110, section 9.3.6), to a server that speaks TLS from the first
 //! byte. The client has no part in it and is not heard. Never in here: a header of the proxy's that is obeyed.
 
-use super::error::excerpt;
+use super::error::{NOT_SHOWN, excerpt};
 use super::io::{Io, Size, Step, send};
 use super::script::State;
 use super::{Action, Awaited, ProtocolError, Side};
@@ -11,12 +11,19 @@ use crate::config::{DialogueOptions, Protocol::Connect, Secret};
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Client {
-    /// Nothing said yet; `logs_in`: the request has credentials.
-    Request { request: Secret, logs_in: bool },
+    /// Nothing said yet.
+    Request { request: Secret, secrets: Secrets },
     /// Waiting for the status.
-    Status { logs_in: bool },
+    Status { secrets: Secrets },
     /// Skipping headers until the empty line.
     Headers { size: Size },
+}
+
+/// What the request has that no log may show, also not when the proxy repeats it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Secrets {
+    login: bool,
+    headers: bool,
 }
 
 impl Client {
@@ -35,7 +42,10 @@ impl Client {
         request += "\r\n";
         Client::Request {
             request: Secret::new(request),
-            logs_in: account.is_some(),
+            secrets: Secrets {
+                login: account.is_some(),
+                headers: !options.headers.is_empty(),
+            },
         }
     }
 }
@@ -47,16 +57,16 @@ impl State for Client {
 
     fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
-            Client::Request { request, logs_in } => {
+            Client::Request { request, secrets } => {
                 send(io.out, Side::Back, request.reveal().as_bytes());
-                Ok(Step::Next(Client::Status { logs_in }))
+                Ok(Step::Next(Client::Status { secrets }))
             }
-            Client::Status { logs_in } => {
+            Client::Status { secrets } => {
                 let mut size = Size::default();
                 let Some(line) = io.server_line(Awaited::Answer, &mut size)? else {
-                    return Ok(Step::Wait(Client::Status { logs_in }));
+                    return Ok(Step::Wait(Client::Status { secrets }));
                 };
-                judge(&line, logs_in)?;
+                judge(&line, secrets)?;
                 io.out
                     .push(Action::Log(6, "CONNECT request accepted".to_owned()));
                 Ok(Step::Next(Client::Headers { size }))
@@ -72,16 +82,25 @@ impl State for Client {
 }
 
 /// `HTTP/1.x 2xx` and whatever text (RFC 9112, section 4).
-fn judge(line: &[u8], logs_in: bool) -> Result<(), ProtocolError> {
-    let said = excerpt(line);
+fn judge(line: &[u8], secrets: Secrets) -> Result<(), ProtocolError> {
+    let quiet = secrets.login || secrets.headers;
     let unintelligible = || ProtocolError::Unintelligible {
         protocol: Connect,
         awaited: Awaited::Answer,
-        said: said.clone(),
+        said: match quiet {
+            true => NOT_SHOWN.to_owned(),
+            false => excerpt(line),
+        },
     };
     let status = line.strip_prefix(b"HTTP/1.").ok_or_else(unintelligible)?;
     let [b'0'..=b'9', b' ', status @ ..] = status else {
         return Err(unintelligible());
+    };
+    let said = match (quiet, status) {
+        (false, _) => excerpt(line),
+        // The code, which is followed by words of the proxy's choice.
+        (true, [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', ..]) => excerpt(&line[..CODE_END]),
+        (true, _) => NOT_SHOWN.to_owned(),
     };
     match status {
         [b'2', b'0'..=b'9', b'0'..=b'9'] | [b'2', b'0'..=b'9', b'0'..=b'9', b' ', ..] => Ok(()),
@@ -89,7 +108,7 @@ fn judge(line: &[u8], logs_in: bool) -> Result<(), ProtocolError> {
         [b'4', b'0', b'1' | b'7', ..] => Err(ProtocolError::Credentials {
             protocol: Connect,
             awaited: Awaited::Answer,
-            given: logs_in,
+            given: secrets.login,
             said,
         }),
         _ => Err(ProtocolError::Refused {
@@ -99,3 +118,6 @@ fn judge(line: &[u8], logs_in: bool) -> Result<(), ProtocolError> {
         }),
     }
 }
+
+/// Where the code of a status line ends.
+const CODE_END: usize = "HTTP/1.1 200".len();

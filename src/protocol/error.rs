@@ -52,7 +52,8 @@ pub(crate) enum ProtocolError {
         /// What it said instead, sanitised.
         said: String,
     },
-    /// The server takes no one without a login, or not this one.
+    /// The server takes no one without a login, or not this one. What it said is cut to what cannot repeat the
+    /// login.
     Credentials {
         /// The protocol spoken.
         protocol: Protocol,
@@ -62,6 +63,17 @@ pub(crate) enum ProtocolError {
         given: bool,
         /// What it said, sanitised.
         said: String,
+    },
+    /// The server does not offer the way to log in: nothing was sent.
+    NoSuchLogin {
+        /// The protocol spoken.
+        protocol: Protocol,
+        /// What would have been awaited.
+        awaited: Awaited,
+        /// The ways that it offers, sanitised; `None`: no login at all.
+        offered: Option<String>,
+        /// The `protocolAuthentication` that it would take.
+        instead: Option<&'static str>,
     },
     /// A line of the server is longer than [`LINE_MAX`].
     LineTooLong {
@@ -148,6 +160,32 @@ pub(crate) enum ProtocolError {
 impl std::error::Error for ProtocolError {}
 
 impl ProtocolError {
+    /// The same, where the server has heard a secret: it might repeat that in what it said, of which the codes
+    /// alone are kept (RFC 5321, section 4.2; RFC 2034).
+    pub(super) fn of_a_login(self) -> ProtocolError {
+        use ProtocolError as E;
+        match self {
+            E::Refused {
+                protocol,
+                awaited,
+                said,
+            } => E::Credentials {
+                protocol,
+                awaited,
+                given: true,
+                said: codes(&said),
+            },
+            E::Unintelligible {
+                protocol, awaited, ..
+            } => E::Unintelligible {
+                protocol,
+                awaited,
+                said: NOT_SHOWN.to_owned(),
+            },
+            other => other,
+        }
+    }
+
     /// Display of what only a server can do.
     fn blame_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ProtocolError as E;
@@ -230,6 +268,7 @@ impl ProtocolError {
             | E::Mysql(_)
             | E::Over => return None,
             E::Credentials { protocol, .. } => (protocol, "Server refused the login"),
+            E::NoSuchLogin { protocol, .. } => (protocol, "Server does not offer the login"),
         };
         Some(match protocol {
             Protocol::Smtp | Protocol::Lmtp => format!("421 4.3.2 adit: {reason}"),
@@ -267,6 +306,27 @@ impl fmt::Display for ProtocolError {
                     false => "wants a login: give protocolUsername and protocolPassword",
                 };
                 return write!(f, "{phrase}: the {server} {what}: it said \"{said}\"");
+            }
+            E::NoSuchLogin {
+                protocol,
+                awaited,
+                offered,
+                instead,
+            } => {
+                let (phrase, server) = (phrase(*protocol, *awaited), server(*protocol));
+                let offers = match offered {
+                    None => "no AUTH".to_owned(),
+                    Some(ways) => format!("only \"AUTH {ways}\""),
+                };
+                let remedy = match (instead, offered) {
+                    (Some(way), _) => format!("set `protocolAuthentication = {way}`"),
+                    (None, Some(_)) => "leave protocolUsername out, and let the program log in".to_owned(),
+                    (None, None) => "leave protocolUsername out, or connect to the port for submission".to_owned(),
+                };
+                return write!(
+                    f,
+                    "{phrase}: the {server} offers {offers}, so protocolPassword was not sent: {remedy}"
+                );
             }
             E::NothingSaid { protocol } => {
                 let name = protocol.name();
@@ -401,6 +461,28 @@ fn server(protocol: Protocol) -> String {
     match protocol {
         Protocol::Connect => "proxy".to_owned(),
         _ => format!("{} server", protocol.name()),
+    }
+}
+
+/// Stands for what a server said that may repeat a secret.
+pub(super) const NOT_SHOWN: &str = "(not shown: it may repeat the login)";
+
+/// The codes that a refusal begins with.
+fn codes(said: &str) -> String {
+    let enhanced = |word: &&str| {
+        let mut numbers = word.split('.');
+        let is_number = |part: &str| {
+            (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        matches!(numbers.next(), Some("4" | "5"))
+            && numbers.clone().count() == 2
+            && numbers.all(is_number)
+    };
+    let (code, text) = said.split_at_checked(3).unwrap_or((said, ""));
+    let first = text.get(1..).and_then(|text| text.split(' ').next());
+    match first.filter(enhanced) {
+        Some(enhanced) => format!("{code} {enhanced}"),
+        None => code.to_owned(),
     }
 }
 

@@ -88,7 +88,7 @@ impl State for Client {
 /// A line of a reply that has the right code.
 pub(super) struct ReplyLine {
     /// What follows the code and its separator.
-    text: Vec<u8>,
+    pub(super) text: Vec<u8>,
     /// No `-` behind the code: the reply's last line.
     pub(super) last: bool,
 }

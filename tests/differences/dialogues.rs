@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 
 use super::{both, is_adit};
 use crate::require;
@@ -36,7 +36,7 @@ fn a_proxy_without_a_destination_is_an_error_of_the_start() {
 }
 
 /// An SMTP server with STARTTLS, which passes each line within TLS on and answers it by its first word.
-fn smtp_server(certs: &Certs, tell: std::sync::mpsc::Sender<String>) -> Server {
+fn smtp_server(certs: &Certs, offer: &'static str, tell: Sender<String>) -> Server {
     let config = tls::server_config(&certs.server(), tls::BOTH, None);
     Server::start(move |stream| {
         let mut plain = Lines(stream);
@@ -55,6 +55,7 @@ fn smtp_server(certs: &Certs, tell: std::sync::mpsc::Sender<String>) -> Server {
         while let Some(line) = inside.line() {
             let answer = match line.split(' ').next() {
                 Some("AUTH") => "535 no\r\n",
+                Some("EHLO") => offer,
                 _ => "250 mail.test\r\n",
             };
             let _ = tell.send(line);
@@ -69,7 +70,7 @@ fn protocol_host_of_smtp_is_no_server_name() {
     require_both!();
     let certs = Certs::new();
     let (tell, _heard) = channel();
-    let server = smtp_server(&certs, tell);
+    let server = smtp_server(&certs, "250 mail.test\r\n", tell);
     let names = both(|path| {
         let lines = format!(
             "client = yes\nprotocol = smtp\nprotocolHost = office.test\n{}",
@@ -90,7 +91,7 @@ fn a_login_by_smtp_begins_with_ehlo_and_its_refusal_is_told() {
     let certs = Certs::new();
     let came = both(|path| {
         let (tell, heard) = channel();
-        let server = smtp_server(&certs, tell);
+        let server = smtp_server(&certs, "250-mail.test\r\n250 AUTH PLAIN\r\n", tell);
         let lines = format!(
             "client = yes\nprotocol = smtp\nprotocolUsername = u\nprotocolPassword = p\n{}",
             server.line()
@@ -110,6 +111,27 @@ fn a_login_by_smtp_begins_with_ehlo_and_its_refusal_is_told() {
             ("EHLO localhost".to_owned(), true)
         ]
     );
+}
+
+#[test]
+fn no_password_is_sent_to_a_mail_server_that_offers_no_login() {
+    require_both!();
+    let certs = Certs::new();
+    let sent = both(|path| {
+        let (tell, heard) = channel();
+        let server = smtp_server(&certs, "250 mail.test\r\n", tell);
+        let lines = format!(
+            "client = yes\nprotocol = smtp\nprotocolUsername = u\nprotocolPassword = p\n{}",
+            server.line()
+        );
+        let adit = start(path, &lines);
+        let _ = peers::read_until_gone(&mut adit.connect("test"));
+        adit.wait_for_log("PLAIN Authentication Failed");
+        drop(adit);
+        drop(server);
+        heard.iter().any(|line| line.starts_with("AUTH"))
+    });
+    assert_eq!(sent, [true, false]);
 }
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f];

@@ -109,7 +109,7 @@ fn a_login_is_basic_and_its_refusal_names_the_options() {
     let asked = "CONNECT www.test:443 HTTP/1.1\r\nHost: www.test:443\r\n\
                  Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n";
     let refused = fails(
-        "CONNECT request rejected: the proxy refused protocolUsername and protocolPassword: it said",
+        "CONNECT request rejected: the proxy refused protocolUsername and protocolPassword: it said \"HTTP/1.1 407\"",
     );
     let rows: &[Row] = &[
         (&[B("HTTP/1.1 200 OK\r\n\r\n")], "", asked, tls("", "")),
@@ -117,13 +117,45 @@ fn a_login_is_basic_and_its_refusal_names_the_options() {
             &[B("HTTP/1.1 407 Proxy Authentication Required\r\n")],
             "",
             asked,
-            refused.clone(),
+            refused,
         ),
         // tinyproxy's.
-        (&[B("HTTP/1.0 401 Unauthorized\r\n")], "", asked, refused),
+        (
+            &[B("HTTP/1.0 401 Unauthorized\r\n")],
+            "",
+            asked,
+            fails("CONNECT request rejected: the proxy refused protocolUsername"),
+        ),
     ];
     // RFC 7617, section 2.
     check_each(|| new(Some(("Aladdin", "open sesame"))), rows);
+}
+
+#[test]
+fn a_proxy_that_repeats_a_secret_is_not_quoted() {
+    let mut with_header = options(None);
+    with_header.headers = vec![Secret::new("X-Token: QWxh")];
+    for options in [options(Some(("Aladdin", "open sesame"))), with_header] {
+        for said in [
+            "HTTP/1.1 400 QWxh sesame\r\n",
+            "HTTP/1.1 407 QWxh sesame\r\n",
+            "HTTP/1.1 QWxh sesame\r\n",
+            "QWxh sesame\r\n",
+        ] {
+            let (_, ends) = run(
+                dialogue(Protocol::Connect, true, &options),
+                &[B(said)],
+                |n| n,
+            );
+            let Ends::Fails(error) = ends else {
+                panic!("{ends:?}");
+            };
+            assert!(
+                !error.contains("sesame") && !error.contains("QWxh"),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[test]

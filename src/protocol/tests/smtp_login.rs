@@ -1,6 +1,6 @@
 //! SMTP, a login in the client's place.
 
-use super::{Ends, Ev, Row, check_each, fails, tls};
+use super::{Ends, Ev, Row, check_each, fails, run, tls};
 use crate::config::{Authentication, DialogueOptions, Protocol::Smtp, Secret};
 use crate::protocol::{Dialogue, Side, within};
 use Ev::{B, BackEof};
@@ -20,34 +20,36 @@ const FAREWELL: &str = "421 4.3.2 adit: Server refused the login\r\n";
 #[test]
 fn plain_is_one_step_and_the_usual_one() {
     const EHLO: &str = "EHLO localhost\r\n";
+    const OFFER: Ev = B("250-mail.test\r\n250-SIZE 1\r\n250 AUTH LOGIN PLAIN\r\n");
     // RFC 4954, section 4.1, has this account.
     const BOTH: &str = "EHLO localhost\r\nAUTH PLAIN AHRlc3QAdGVzdA==\r\n";
     let rows: &[Row] = &[
         (&[], "", EHLO, Ends::Open),
+        (&[B("250-mail.test\r\n")], "", EHLO, Ends::Open),
+        (&[OFFER], "", BOTH, Ends::Open),
+        (&[OFFER, B("235 2.7.0 ok\r\n")], "", BOTH, tls("", "")),
         (
-            &[B("250-mail.test\r\n250 AUTH PLAIN\r\n")],
+            &[OFFER, B("235-2.7.0\r\n235 ok\r\n")],
             "",
             BOTH,
-            Ends::Open,
+            tls("", ""),
         ),
+        // As servers also wrote it for the oldest programs.
         (
-            &[B("250 mail.test\r\n"), B("235 2.7.0 ok\r\n")],
+            &[
+                B("250-mail.test\r\n250-auth=plain\r\n250 SIZE\r\n"),
+                B("235 ok\r\n"),
+            ],
             "",
             BOTH,
             tls("", ""),
         ),
         (
-            &[B("250 mail.test\r\n"), B("235-2.7.0\r\n235 ok\r\n")],
-            "",
-            BOTH,
-            tls("", ""),
-        ),
-        (
-            &[B("250 mail.test\r\n"), B("535 5.7.8 no\r\n")],
+            &[OFFER, B("535 5.7.8 no\r\n")],
             FAREWELL,
             BOTH,
             fails(
-                "PLAIN Authentication Failed: the smtp server refused protocolUsername and protocolPassword: it said \"535 5.7.8 no\"",
+                "PLAIN Authentication Failed: the smtp server refused protocolUsername and protocolPassword: it said \"535 5.7.8\"",
             ),
         ),
         (
@@ -57,7 +59,7 @@ fn plain_is_one_step_and_the_usual_one() {
             fails("Remote server is not RFC 1425 compliant"),
         ),
         (
-            &[B("250 mail.test\r\n"), BackEof],
+            &[OFFER, BackEof],
             "421 4.3.2 adit: Server closed the connection\r\n",
             BOTH,
             fails("Server closed"),
@@ -71,7 +73,7 @@ fn plain_is_one_step_and_the_usual_one() {
 
 #[test]
 fn login_is_three_steps() {
-    const HELLO: Ev = B("250 mail.test\r\n");
+    const HELLO: Ev = B("250-mail.test\r\n250 AUTH LOGIN\r\n");
     const ALL: &str = "EHLO localhost\r\nAUTH LOGIN\r\ndGVzdA==\r\ndGVzdA==\r\n";
     const NAME: Ev = B("334 VXNlcm5hbWU6\r\n");
     const PASSWORD: Ev = B("334 UGFzc3dvcmQ6\r\n");
@@ -97,4 +99,59 @@ fn login_is_three_steps() {
         ),
     ];
     check_each(|| new(Some(Authentication::Login)), rows);
+}
+
+#[test]
+fn no_password_is_sent_where_its_way_is_not_offered() {
+    const EHLO: &str = "EHLO localhost\r\n";
+    const FAREWELL: &str = "421 4.3.2 adit: Server does not offer the login\r\n";
+    let rows: &[Row] = &[
+        (
+            &[B("250-AUTH PLAIN\r\n250-SIZE\r\n250 AUTHENTIC PLAIN\r\n")],
+            FAREWELL,
+            EHLO,
+            fails(
+                "PLAIN Authentication Failed: the smtp server offers no AUTH, so protocolPassword was not sent",
+            ),
+        ),
+        (
+            &[B("250-mail.test\r\n250 AUTH LOGIN\r\n")],
+            FAREWELL,
+            EHLO,
+            fails(
+                "PLAIN Authentication Failed: the smtp server offers only \"AUTH LOGIN\", so protocolPassword was not \
+                 sent: set `protocolAuthentication = login`",
+            ),
+        ),
+        (
+            &[B("250-mail.test\r\n250 AUTH XOAUTH2\r\n")],
+            FAREWELL,
+            EHLO,
+            fails("PLAIN Authentication Failed: the smtp server offers only \"AUTH XOAUTH2\""),
+        ),
+    ];
+    check_each(|| new(None), rows);
+}
+
+#[test]
+fn a_server_that_repeats_the_password_is_not_quoted() {
+    const OFFER: Ev = B("250-mail.test\r\n250 AUTH PLAIN LOGIN\r\n");
+    for way in [Authentication::Plain, Authentication::Login] {
+        for said in [
+            "500 AUTH PLAIN AHRlc3QAdGVzdA==?\r\n",
+            "500-5.5.2 dGVzdA==\r\n500 5.5.2 AHRlc3QAdGVzdA==\r\n",
+            "dGVzdA== AHRlc3QAdGVzdA==\r\n",
+            "235dGVzdA==\r\n",
+            "535 5.dGVzdA==\r\n",
+        ] {
+            let (_, ends) = run(new(Some(way)), &[OFFER, B(said)], |n| n);
+            let Ends::Fails(error) = ends else {
+                panic!("{ends:?}");
+            };
+            assert!(
+                !error.contains("dGVzdA") && !error.contains("AHRlc3"),
+                "{error}"
+            );
+        }
+    }
 }
