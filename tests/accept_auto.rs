@@ -252,6 +252,72 @@ fn imap_clients_must_start_tls_where_it_is_required() {
     requires_tls(IMAP, Behind::Starttls);
 }
 
+/// A submission server with STARTTLS and a login; `seen` notes `plain: …` and `tls: …`.
+fn submission(worlds: &Worlds, seen: &Seen) -> Server {
+    let config = tls::server_config(&worlds.provider.server(), tls::ONLY_13, None);
+    let seen = seen.clone();
+    Server::start(move |stream| {
+        let mut plain = Lines(stream);
+        plain.send(SMTP.greeting);
+        while let Some(line) = plain.line() {
+            seen.note(format!("plain: {line}"));
+            if line == "STARTTLS" {
+                plain.send(SMTP.ready);
+                break;
+            }
+            plain.send("250-mail.test\r\n250 STARTTLS\r\n");
+        }
+        let Ok(stream) = tls::start_server(config.clone(), plain.0) else {
+            return seen.note("no handshake");
+        };
+        let mut inner = Lines(stream);
+        while let Some(line) = inner.line() {
+            seen.note(format!("tls: {line}"));
+            inner.send(match line.split(' ').next() {
+                Some("EHLO") => "250-mail.test\r\n250-AUTH PLAIN\r\n250 SIZE\r\n",
+                Some("AUTH") => "235 2.7.0 in\r\n",
+                _ => "250 ok\r\n",
+            });
+        }
+        tls::end(&mut inner.0);
+    })
+}
+
+#[test]
+fn a_client_is_greeted_once_adit_has_logged_in_for_it() {
+    require!(adit);
+    for accept in ["auto", "yes"] {
+        let worlds = Worlds::new();
+        let seen = Seen::default();
+        let upstream = submission(&worlds, &seen);
+        let adit = worlds.serve(
+            &upstream,
+            &format!(
+                "acceptTLS = {accept}\nacceptProtocol = smtp\nprotocol = smtp\n\
+                 protocolUsername = anna\nprotocolPassword = geheim\n"
+            ),
+        );
+        if accept == "auto" {
+            let mut client = Lines(adit.connect("test"));
+            client.expect(SMTP.greeting.trim_end());
+            client.ask("EHLO client.test", "250 ");
+            client.ask("MAIL FROM:<anna@mail.test>", "250 ok");
+        }
+        // By STARTTLS, and from the first byte.
+        let mut client = Lines(adit.connect("test"));
+        client.expect(SMTP.greeting.trim_end());
+        client.ask("EHLO client.test", "250 ");
+        starttls(&mut client, SMTP);
+        speaks(&mut Lines(worlds.start_tls(client.0)), SMTP, &seen);
+        let mut client = Lines(worlds.connect_tls(&adit));
+        client.expect(SMTP.greeting.trim_end());
+        speaks(&mut client, SMTP, &seen);
+        let clients = if accept == "auto" { 3 } else { 2 };
+        adit.wait_for_log_times("SMTP: logged in with protocolUsername", clients);
+        assert!(!seen.contains("plain: AUTH"), "{:?}", seen.all());
+    }
+}
+
 #[test]
 fn old_programs_are_taken_as_they_are() {
     require!(adit);

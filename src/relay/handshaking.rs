@@ -259,11 +259,6 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
     }
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);
-    if side == Side::Back {
-        // It comes before what the server says within TLS.
-        let greeting = std::mem::take(&mut context.common.greeting);
-        end.plain.push(&greeting, &mut context.resources.pool);
-    }
 }
 
 /// Reads once. Returns whether something came; that nothing ever will is a failure.

@@ -118,6 +118,15 @@ impl Talking {
             talking.deadline = now + idle;
         }
         if let Some(back) = ends.end(Side::Back) {
+            // What it greeted with comes before what it has said within TLS since, and is no answer to a login.
+            let greeting = std::mem::take(&mut context.common.greeting);
+            if !greeting.is_empty() {
+                let pool = &mut context.resources.pool;
+                let since = back.plain.bytes().to_vec();
+                back.plain.clear(pool);
+                back.plain.push(&greeting, pool);
+                back.plain.push(&since, pool);
+            }
             // The server speaks only when the handshake is over for it too, and nothing may follow for long.
             let released = back.release(&mut context.resources.pool);
             released.map_err(|errno| broken(&context.common.log, "s_write", errno))?;
@@ -289,7 +298,9 @@ impl Talking {
                         end.plain.push(&rest, &mut context.resources.pool);
                     }
                 }
-                context.common.greeting = self.kept.unwrap_or_default();
+                if let Some(kept) = self.kept {
+                    context.common.greeting = kept;
+                }
                 return Ok(match self.after {
                     After::Tls => Next::Handshake,
                     _ => Next::Advance,
