@@ -138,6 +138,9 @@ fn dialogues_that_fail_are_counted() {
     let refusing = SMTP.refusing(SMTP.refusal.to_owned());
     let silent = Server::silent();
     let plain = POP3.plain_server(Seen::default());
+    let config = tls::server_config(&certs.server(), tls::BOTH, None);
+    let no_login = SMTP.server(config, Seen::default(), "");
+    let login = "protocol = smtp\nprotocolUsername = u\nprotocolPassword = p\n";
     let adit = plan()
         .service(
             "refused",
@@ -148,6 +151,7 @@ fn dialogues_that_fail_are_counted() {
             client_mode(&certs, &silent, "protocol = smtp\nTIMEOUTbusy = 1\n"),
         )
         .service("left", client_mode(&certs, &silent, "protocol = smtp\n"))
+        .service("refused within", client_mode(&certs, &no_login, login))
         .service(
             "polite",
             format!(
@@ -162,6 +166,10 @@ fn dialogues_that_fail_are_counted() {
     wait_for_count(&adit, "refused", "failed_before_tls", 1);
     gone(adit.connect("silent"));
     wait_for_count(&adit, "silent", "failed_before_tls", 1);
+    gone(adit.connect("refused within"));
+    wait_for_count(&adit, "refused within", "failed_within_tls", 1);
+    let count = serving(&adit, "refused within", "failed_before_tls");
+    assert_eq!(count, Some(0));
     let left = adit.connect("left");
     left.shutdown(Shutdown::Write).expect("half-close");
     gone(left);

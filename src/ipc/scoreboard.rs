@@ -100,6 +100,8 @@ cells! {
         connect_failed = 10,
         /// Dialogues before TLS (`protocol`) that failed.
         failed_before_tls = 11,
+        /// Dialogues within TLS that failed.
+        failed_within_tls = 12,
     }
 }
 
@@ -138,6 +140,7 @@ counts! {
     failed_protocol,
     failed_vanished,
     failed_before_tls,
+    failed_within_tls,
     bytes_to_back,
     bytes_to_front,
     connect_failed,

@@ -1,6 +1,6 @@
-//! What may go wrong before TLS: one variant per offence, and whose it is.
+//! What may go wrong in a dialogue, before TLS or within it: one variant per offence, and whose it is.
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use super::{
     AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, MysqlError, PgsqlError, REPLY_MAX,
@@ -89,14 +89,14 @@ pub(crate) enum ProtocolError {
         /// What was expected.
         awaited: Awaited,
     },
-    /// The server closed the connection before TLS.
+    /// The server closed the connection.
     ServerClosed {
         /// The protocol spoken.
         protocol: Protocol,
         /// What was expected.
         awaited: Awaited,
     },
-    /// The client closed the connection before TLS.
+    /// The client closed the connection.
     ClientClosed {
         /// The protocol spoken.
         protocol: Protocol,
@@ -153,6 +153,8 @@ pub(crate) enum ProtocolError {
     Cifs(CifsError),
     /// What a MySQL client or server did wrong.
     Mysql(MysqlError),
+    /// The same, once TLS has begun.
+    WithinTls(Box<ProtocolError>),
     /// An event for a dialogue that is over: a defect of adit itself.
     Over,
 }
@@ -186,8 +188,8 @@ impl ProtocolError {
         }
     }
 
-    /// Display of what only a server can do.
-    fn blame_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Display of what only a server can do; `within`: TLS has begun.
+    fn blame_server(&self, within: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ProtocolError as E;
         let (E::Refused {
             protocol, awaited, ..
@@ -226,8 +228,9 @@ impl ProtocolError {
             ),
             _ => write!(
                 f,
-                "Server closed before TLS: the {server} closed the connection where \
-                 {expected} was expected"
+                "Server closed {when}: the {server} closed the connection where {expected} was \
+                 expected",
+                when = when(within)
             ),
         }
     }
@@ -235,6 +238,26 @@ impl ProtocolError {
     /// The line that tells a client which still speaks plain why it is cut. `None` where it knows
     /// already, is gone, or may be an attacker.
     pub(super) fn farewell(&self) -> Option<String> {
+        let (protocol, reason) = match self {
+            ProtocolError::WithinTls(error) => error.reason(true)?,
+            error => error.reason(false)?,
+        };
+        Some(match protocol {
+            Protocol::Smtp | Protocol::Lmtp => format!("421 4.3.2 adit: {reason}"),
+            Protocol::Pop3 => format!("-ERR adit: {reason}"),
+            Protocol::Imap => format!("* BYE adit: {reason}"),
+            // RFC 959, section 4.2.
+            Protocol::Ftp => format!("421 adit: {reason}"),
+            Protocol::Sieve => format!("BYE \"adit: {reason}\""),
+            // RFC 3977, section 3.2.1: the service is going away.
+            Protocol::Nntp => format!("400 adit: {reason}"),
+            // SOCKS has error codes of its own, and of the others the client has heard nothing.
+            _ => return None,
+        })
+    }
+
+    /// The protocol and the reason in that line; `within`: TLS has begun.
+    fn reason(&self, within: bool) -> Option<(Protocol, &'static str)> {
         use ProtocolError as E;
         let (protocol, reason) = match self {
             // The greeting that refuses was passed on.
@@ -246,7 +269,7 @@ impl ProtocolError {
                 protocol,
                 awaited: Awaited::Ehlo | Awaited::GoAhead,
                 ..
-            } => (protocol, "Server does not support TLS"),
+            } if !within => (protocol, "Server does not support TLS"),
             E::Refused { protocol, .. }
             | E::Unintelligible { protocol, .. }
             | E::LineTooLong { protocol, .. }
@@ -266,34 +289,23 @@ impl ProtocolError {
             | E::Ldap(_)
             | E::Cifs(_)
             | E::Mysql(_)
+            | E::WithinTls(_)
             | E::Over => return None,
             E::Credentials { protocol, .. } => (protocol, "Server refused the login"),
             E::NoSuchLogin { protocol, .. } => (protocol, "Server does not offer the login"),
         };
-        Some(match protocol {
-            Protocol::Smtp | Protocol::Lmtp => format!("421 4.3.2 adit: {reason}"),
-            Protocol::Pop3 => format!("-ERR adit: {reason}"),
-            Protocol::Imap => format!("* BYE adit: {reason}"),
-            // RFC 959, section 4.2.
-            Protocol::Ftp => format!("421 adit: {reason}"),
-            Protocol::Sieve => format!("BYE \"adit: {reason}\""),
-            // RFC 3977, section 3.2.1: the service is going away.
-            Protocol::Nntp => format!("400 adit: {reason}"),
-            // SOCKS has error codes of its own, and of the others the client has heard nothing.
-            _ => return None,
-        })
+        Some((*protocol, reason))
     }
-}
 
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Display; `within`: TLS has begun.
+    fn tell(&self, within: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ProtocolError as E;
         let (protocol, what) = match self {
             E::Refused { .. }
             | E::Unintelligible { .. }
             | E::LineTooLong { .. }
             | E::ReplyTooLong { .. }
-            | E::ServerClosed { .. } => return self.blame_server(f),
+            | E::ServerClosed { .. } => return self.blame_server(within, f),
             E::Credentials {
                 protocol,
                 awaited,
@@ -332,13 +344,17 @@ impl fmt::Display for ProtocolError {
                 let name = protocol.name();
                 return write!(
                     f,
-                    "No greeting before TLS: the {name} server had said nothing when the connection \
-                     was closed"
+                    "No greeting {when}: the {name} server had said nothing when the connection was \
+                     closed",
+                    when = when(within)
                 );
             }
             E::ClientClosed { protocol } => (
                 protocol,
-                "closed the connection before the TLS handshake".to_owned(),
+                match within {
+                    true => "closed the connection in the middle of the dialogue".to_owned(),
+                    false => "closed the connection before the TLS handshake".to_owned(),
+                },
             ),
             E::CommandTooLong { protocol } => (
                 protocol,
@@ -384,6 +400,7 @@ impl fmt::Display for ProtocolError {
             E::Ldap(error) => return error.fmt(f),
             E::Cifs(error) => return error.fmt(f),
             E::Mysql(error) => return error.fmt(f),
+            E::WithinTls(error) => return error.tell(true, f),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };
         let side = match self {
@@ -391,8 +408,10 @@ impl fmt::Display for ProtocolError {
             _ => Side::Front,
         };
         let phrase = match self {
+            E::ClientClosed { .. } if within => "Client closed within TLS",
             E::ClientClosed { .. } => "Client closed before TLS",
             E::CommandTooLong { .. } => "Line too long",
+            E::TooMuchAhead { .. } if within => "Too much data within TLS",
             E::TooMuchAhead { .. } => "Too much data before TLS",
             E::PlaintextBehindStarttls { .. } => match protocol {
                 Protocol::Pop3 => "plaintext behind STLS",
@@ -401,6 +420,19 @@ impl fmt::Display for ProtocolError {
             _ => phrase(*protocol, Awaited::Command),
         };
         write!(f, "{phrase}: the {} {side} {what}", protocol.name())
+    }
+}
+
+impl Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(false, f)
+    }
+}
+
+fn when(within: bool) -> &'static str {
+    match within {
+        true => "within TLS",
+        false => "before TLS",
     }
 }
 
@@ -456,7 +488,7 @@ fn starter(protocol: Protocol) -> &'static str {
     }
 }
 
-/// Which server it is that is spoken with before TLS.
+/// Which server it is that is spoken with.
 fn server(protocol: Protocol) -> String {
     match protocol {
         Protocol::Connect => "proxy".to_owned(),

@@ -239,7 +239,7 @@ pub(crate) fn dialogue(
 
 /// Asks a SOCKS server, within TLS, to connect there.
 pub(crate) fn socks_client(target: Target) -> Box<dyn Dialogue> {
-    script(Protocol::Socks, socks_client::Client::Start(target))
+    script::within(Protocol::Socks, socks_client::Client::Start(target))
 }
 
 /// The dialogue once TLS has begun; `client` as of [`dialogue`].
@@ -249,10 +249,10 @@ pub(crate) fn within(
     options: &DialogueOptions,
 ) -> Box<dyn Dialogue> {
     match protocol {
-        Protocol::Mysql => script(protocol, mysql::Login::new(client)),
-        Protocol::Sieve => script(protocol, sieve::Again::Ask),
-        Protocol::Smtp => script(protocol, smtp_login::Login::new(options)),
-        _ => script(protocol, pgsql::Within::new()),
+        Protocol::Mysql => script::within(protocol, mysql::Login::new(client)),
+        Protocol::Sieve => script::within(protocol, sieve::Again::Ask),
+        Protocol::Smtp => script::within(protocol, smtp_login::Login::new(options)),
+        _ => script::within(protocol, pgsql::Within::new()),
     }
 }
 

@@ -22,21 +22,22 @@ pub(super) trait State: fmt::Debug + Send + Sized {
 
 /// The dialogue that begins in this state; TLS is the next stage.
 pub(super) fn script<S: State + 'static>(protocol: Protocol, state: S) -> Box<dyn Dialogue> {
-    ending(protocol, state, Progress::Next)
+    Box::new(Script::new(protocol, state))
+}
+
+/// The same once TLS has begun.
+pub(super) fn within<S: State + 'static>(protocol: Protocol, state: S) -> Box<dyn Dialogue> {
+    Box::new(Script {
+        within: true,
+        ..Script::new(protocol, state)
+    })
 }
 
 /// The same; TLS begins with the client, before the next stage.
 pub(super) fn offer<S: State + 'static>(protocol: Protocol, state: S) -> Box<dyn Dialogue> {
-    ending(protocol, state, Progress::Tls)
-}
-
-fn ending<S: State + 'static>(protocol: Protocol, state: S, tls: Progress) -> Box<dyn Dialogue> {
     Box::new(Script {
-        protocol,
-        tls,
-        front: Input::default(),
-        back: Input::default(),
-        state: Some(state),
+        tls: Progress::Tls,
+        ..Script::new(protocol, state)
     })
 }
 
@@ -45,6 +46,8 @@ struct Script<S> {
     protocol: Protocol,
     /// What comes when TLS starts.
     tls: Progress,
+    /// TLS has begun.
+    within: bool,
     front: Input,
     back: Input,
     /// `None` once it is over.
@@ -52,6 +55,17 @@ struct Script<S> {
 }
 
 impl<S: State> Script<S> {
+    fn new(protocol: Protocol, state: S) -> Self {
+        Self {
+            protocol,
+            tls: Progress::Next,
+            within: false,
+            front: Input::default(),
+            back: Input::default(),
+            state: Some(state),
+        }
+    }
+
     fn advance(
         &mut self,
         mut state: S,
@@ -107,7 +121,12 @@ impl<S: State> Dialogue for Script<S> {
             // Scripts ask for none of them.
             Event::Connected(_) | Event::Unreachable(_) | Event::Answer(_) => Occasion::Input,
         };
-        let result = self.advance(state, occasion, out);
+        let result = self
+            .advance(state, occasion, out)
+            .map_err(|error| match self.within {
+                true => ProtocolError::WithinTls(Box::new(error)),
+                false => error,
+            });
         if let Err(error) = &result
             && let Some(farewell) = error.farewell()
         {

@@ -34,6 +34,8 @@ const SIDES: [Side; 2] = [Side::Front, Side::Back];
 #[derive(Debug)]
 pub(crate) struct Talking {
     dialogue: Box<dyn Dialogue>,
+    /// It is spoken within TLS.
+    within: bool,
     began: Instant,
     deadline: Instant,
     /// TIMEOUTidle: the client may be one that is carried in plain, and each word gives it that time anew.
@@ -75,6 +77,7 @@ impl Talking {
     ) -> Result<Self, Ending> {
         let dialogue = words::of(part, ends, context.common)?;
         let mut talking = Self::new(dialogue, context);
+        talking.within = is_within_tls(part, ends);
         if let (Part::BeforeTls(protocol), Ends::Both(pair)) = (part, &ends) {
             let silence = Silence::begin(context.resources.now);
             talking.silence = Some((silence, protocol));
@@ -138,6 +141,7 @@ impl Talking {
         let now = context.resources.now;
         Self {
             dialogue,
+            within: false,
             began: now,
             deadline: now + context.common.config().timeouts.busy,
             idle: None,
@@ -152,7 +156,7 @@ impl Talking {
 
     fn start(mut self, ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<Self, Ending> {
         let started = self.feed(Event::Start, ends, context);
-        self.after = started.inspect_err(|_| count_failure(context))?;
+        self.after = started.inspect_err(|_| count_failure(self.within, context))?;
         Ok(self)
     }
 
@@ -234,9 +238,10 @@ impl Talking {
         ends: &mut Ends<'_>,
         mut context: Context<'_>,
     ) -> Result<Next<Self>, Ending> {
+        let within = self.within;
         let stepped = self.go_on(ends, &mut context);
         if stepped.is_err() {
-            count_failure(&context);
+            count_failure(within, &context);
         }
         stepped
     }
@@ -263,10 +268,11 @@ impl Talking {
         if !self.dialogue.hears(Side::Front)
             && ends.end(Side::Front).is_some_and(|end| end.failed())
         {
-            info!(
-                log,
-                "The client reset the connection before the TLS handshake"
-            );
+            let when = match self.within {
+                true => "in the middle of the dialogue",
+                false => "before the TLS handshake",
+            };
+            info!(log, "The client reset the connection {when}");
             return Err(Ending::Reset);
         }
         for side in SIDES {
@@ -499,9 +505,25 @@ impl Talking {
     }
 }
 
-fn count_failure(context: &Context<'_>) {
+/// Whether a part of the dialogue comes after a handshake: with the server, or with a client that says where to
+/// connect to.
+fn is_within_tls(part: Part, ends: &mut Ends<'_>) -> bool {
+    match part {
+        Part::Within(_) | Part::Header => true,
+        Part::Request(_) | Part::Reply(_) => ends
+            .end(Side::Front)
+            .is_some_and(|front| front.tls.is_some()),
+        Part::BeforeTls(_) | Part::Opening(_) | Part::Unprotected(_) => false,
+    }
+}
+
+fn count_failure(within: bool, context: &Context<'_>) {
     let row = context.resources.row(context.common.index());
-    row.failed_before_tls().fetch_add(1, Relaxed);
+    let counter = match within {
+        true => row.failed_within_tls(),
+        false => row.failed_before_tls(),
+    };
+    counter.fetch_add(1, Relaxed);
 }
 
 /// Hears once into `words`: what was left over, or what comes in now.

@@ -115,6 +115,9 @@ pub(crate) struct ServiceStatus {
     /// Dialogues before TLS (`protocol`) that failed.
     #[serde(default)]
     pub failed_before_tls: u64,
+    /// Dialogues within TLS (a login, a request) that failed.
+    #[serde(default)]
+    pub failed_within_tls: u64,
     /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
     /// Bytes of payload carried from front to back.
@@ -162,6 +165,7 @@ impl ServiceStatus {
             failed_protocol: counts.failed_protocol,
             failed_vanished: counts.failed_vanished,
             failed_before_tls: counts.failed_before_tls,
+            failed_within_tls: counts.failed_within_tls,
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
@@ -225,6 +229,7 @@ pub(crate) mod tests {
                     failed_protocol: 3,
                     failed_vanished: 4,
                     failed_before_tls: 5,
+                    failed_within_tls: 0,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,

@@ -80,7 +80,8 @@ fn services(services: &[ServiceStatus]) -> String {
             .saturating_add(service.failed_negotiation)
             .saturating_add(service.failed_protocol)
             .saturating_add(service.failed_vanished)
-            .saturating_add(service.failed_before_tls);
+            .saturating_add(service.failed_before_tls)
+            .saturating_add(service.failed_within_tls);
         [
             service.name.escape_debug().to_string(),
             service.accepted.to_string(),

@@ -193,13 +193,14 @@ const COUNTERS: [(&str, &str, &[Cell]); 5] = [
     ),
     (
         "adit_service_handshake_failures_total",
-        "TLS handshakes, and dialogues before them, that failed, by reason.",
+        "TLS handshakes, and dialogues before or behind them, that failed, by reason.",
         &[
             (&[("reason", "certificate")], |c| c.failed_certificate),
             (&[("reason", "negotiation")], |c| c.failed_negotiation),
             (&[("reason", "protocol")], |c| c.failed_protocol),
             (&[("reason", "vanished")], |c| c.failed_vanished),
             (&[("reason", "before_tls")], |c| c.failed_before_tls),
+            (&[("reason", "within_tls")], |c| c.failed_within_tls),
         ],
     ),
     (

@@ -54,7 +54,7 @@ fn plain_is_one_step_and_the_usual_one() {
         ),
         (
             &[B("502 no\r\n")],
-            "421 4.3.2 adit: Server does not support TLS\r\n",
+            "421 4.3.2 adit: Unexpected server response\r\n",
             EHLO,
             fails("Remote server is not RFC 1425 compliant"),
         ),
@@ -62,7 +62,7 @@ fn plain_is_one_step_and_the_usual_one() {
             &[OFFER, BackEof],
             "421 4.3.2 adit: Server closed the connection\r\n",
             BOTH,
-            fails("Server closed"),
+            fails("Server closed within TLS: the smtp server closed the connection where"),
         ),
     ];
     check_each(|| new(None), rows);
