@@ -234,6 +234,20 @@ fn what_the_client_says_at_once_waits_for_the_tunnel() {
 }
 
 #[test]
+fn a_proxy_needs_no_name_for_the_server_behind_it_to_be_verified() {
+    require!(adit);
+    let certs = Certs::new();
+    let server = tls::echo_server(&certs, tls::BOTH);
+    let (asked, _heard) = std::sync::mpsc::channel();
+    let proxy = fake("HTTP/1.1 200 OK\r\n\r\n", asked);
+    let port = format!("connect = {}\n", proxy.address.port());
+    let lines = lines(proxy.address, &server, &certs, "");
+    let lines = lines.replace(&proxy.line(), &port);
+    let adit = Plan::new().service("test", lines).start();
+    peers::says_and_hears(&mut adit.connect("test"), "hello");
+}
+
+#[test]
 fn a_proxy_that_never_answers_costs_timeout_busy() {
     require!(adit);
     let certs = Certs::new();

@@ -113,7 +113,10 @@ impl<'a> Wanted<'a> {
     /// Whether every `connect` entry, or `sni`, gives verifyServer something to compare with.
     fn has_name(&self) -> bool {
         let sni = self.options.sni.as_deref();
+        let (dialogue, protocol) = (&self.service.dialogue, self.service.protocol);
         sni.is_some_and(|sni| !sni.is_empty())
+            // `connect` is the proxy then.
+            || dialogue.behind_proxy(protocol).is_some()
             || self
                 .service
                 .connect
