@@ -161,7 +161,7 @@ fn binary(introduction: &Introduction<'_>) -> Vec<u8> {
             add(&mut body, TLV_ALPN, alpn);
         }
         if let Some(name) = tls.server_name {
-            add(&mut body, TLV_AUTHORITY, name.as_bytes());
+            add_name(&mut body, TLV_AUTHORITY, name);
         }
         add(&mut body, TLV_SSL, &secured(tls));
     }
@@ -180,20 +180,25 @@ fn secured(tls: &Secured<'_>) -> Vec<u8> {
     let mut value = vec![CLIENT_SSL | certificate, 0, 0, 0, u8::from(!verified)];
     add(&mut value, TLV_SSL_VERSION, tls.version.as_bytes());
     if let Some(name) = tls.certificate.and_then(|shown| shown.name) {
-        add(&mut value, TLV_SSL_CN, name.as_bytes());
+        add_name(&mut value, TLV_SSL_CN, name);
     }
     add(&mut value, TLV_SSL_CIPHER, tls.cipher.as_bytes());
     value
 }
 
-/// The longest value that is added; a name beyond it is no name of a person or a host.
-const LONGEST: usize = 1024;
+/// The longest name that is added; one beyond it is none of a person or a host. What names are put into must always
+/// have room, as a server goes by it.
+const LONGEST: usize = 256;
 
-/// Appends a type, a length and a value; nothing for one that is too long.
+fn add_name(to: &mut Vec<u8>, kind: u8, name: &str) {
+    if name.len() <= LONGEST {
+        add(to, kind, name.as_bytes());
+    }
+}
+
+/// Appends a type, a length and a value; nothing for one that no length can tell.
 fn add(to: &mut Vec<u8>, kind: u8, value: &[u8]) {
-    if let Ok(length) = u16::try_from(value.len())
-        && value.len() <= LONGEST
-    {
+    if let Ok(length) = u16::try_from(value.len()) {
         to.push(kind);
         to.extend(length.to_be_bytes());
         to.extend(value);

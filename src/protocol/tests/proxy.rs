@@ -133,15 +133,35 @@ fn only_a_certificate_that_was_verified_is_told_as_such() {
 
 #[test]
 fn a_name_beyond_reason_is_left_out() {
-    let long = "x".repeat(70_000);
-    let mut introduction = between("192.0.2.7:1042", "192.0.2.1:993");
-    introduction.tls = Some(Secured {
-        server_name: Some(&long),
-        certificate: Some(Shown {
-            verified: true,
-            name: Some(&long),
-        }),
-        ..Secured::default()
-    });
-    assert!(said(ProxyVersion::V2, &introduction).len() < 100);
+    for (length, fits) in [
+        (64, true),
+        (256, true),
+        (257, false),
+        (980, false),
+        (1024, false),
+        (70_000, false),
+    ] {
+        let long = "x".repeat(length);
+        let mut introduction = between("192.0.2.7:1042", "192.0.2.1:993");
+        introduction.tls = Some(Secured {
+            server_name: Some(&long),
+            certificate: Some(Shown {
+                verified: true,
+                name: Some(&long),
+            }),
+            ..Secured::default()
+        });
+        let all = values(&said(ProxyVersion::V2, &introduction)[28..]);
+        assert_eq!(all.iter().any(|(kind, _)| *kind == 0x02), fits, "{length}");
+        // That a certificate was verified is told whatever its name.
+        let ssl = all.iter().find(|(kind, _)| *kind == 0x20);
+        let (_, ssl) = ssl.expect("what its TLS is");
+        assert_eq!(ssl[..5], [0x07, 0, 0, 0, 0], "{length}");
+        let names = values(&ssl[5..]);
+        assert_eq!(
+            names.iter().any(|(kind, _)| *kind == 0x22),
+            fits,
+            "{length}"
+        );
+    }
 }
