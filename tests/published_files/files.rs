@@ -597,7 +597,7 @@ sessionCacheTimeout = 300
 ",
         stunnel: Some(Serves),
         adit: Serves,
-        says: &["`sessionCacheSize` has no effect", "`sessionCacheTimeout` has no effect"],
+        says: &[],
         differs: "",
     },
     File {
