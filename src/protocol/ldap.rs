@@ -36,7 +36,7 @@ impl std::fmt::Display for LdapError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             LdapError::Malformed => f.write_str(
-                "LDAP response is not UNIVERSAL SEQUENCE, or not whole in itself: is it an LDAP server, and its port one \
+                "LDAP response is not UNIVERSAL SEQUENCE, or inconsistent: is it an LDAP server, and its port one \
                  that begins in plain (389)?",
             ),
             LdapError::Other => f.write_str("LDAP response protocol op is not ExtendedResponse"),

@@ -47,7 +47,7 @@ impl std::fmt::Display for PgsqlError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             PgsqlError::Rejected => f.write_str(
-                "PostgreSQL server rejected TLS: it has `ssl = off`, or pg_hba.conf takes this host without TLS alone",
+                "PostgreSQL server rejected TLS: it has `ssl = off`, or `connect` is its Unix socket, where it never speaks TLS",
             ),
             PgsqlError::Answer(byte) => write!(
                 f,
@@ -63,7 +63,7 @@ impl std::fmt::Display for PgsqlError {
                 f.write_str("PostgreSQL: the client begins with what is no packet of that protocol")
             }
             PgsqlError::AskedAgain => {
-                f.write_str("PostgreSQL: the client asks again for what it was refused")
+                f.write_str("PostgreSQL: the client repeats a request that was refused")
             }
             PgsqlError::OwnTls => f.write_str(
                 "PostgreSQL: the local client speaks TLS itself: set `sslmode=disable` in the program, as adit adds TLS",

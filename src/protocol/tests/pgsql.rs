@@ -34,7 +34,9 @@ fn a_server_is_asked_for_tls_before_the_client_is_heard() {
             &[B(b"N")],
             b"",
             SSL,
-            Fails("PostgreSQL server rejected TLS: it has `ssl = off`"),
+            Fails(
+                "PostgreSQL server rejected TLS: it has `ssl = off`, or `connect` is its Unix socket",
+            ),
         ),
         (
             &[BackEof],
@@ -82,7 +84,7 @@ fn a_plain_client_is_told_that_there_is_no_encryption() {
             &[F(TWICE)],
             b"N",
             b"",
-            Fails("PostgreSQL: the client asks again"),
+            Fails("PostgreSQL: the client repeats a request"),
         ),
         (
             &[F(b"\x16\x03\x01\x02\0\x01\0\x01")],
@@ -185,7 +187,7 @@ fn clients_ask_for_tls_or_begin_with_it() {
             &[F(GSS), F(GSS)],
             b"N",
             b"",
-            Fails("PostgreSQL: the client asks again"),
+            Fails("PostgreSQL: the client repeats a request"),
         ),
         (
             &[F(STARTUP)],
