@@ -92,7 +92,7 @@ fn options() -> DialogueOptions {
     DialogueOptions {
         host: Some("www.test:443".to_owned()),
         username: Some("user".to_owned()),
-        password: Some(Secret::new("password")),
+        password: Some(Secret::new("password").into()),
         ..DialogueOptions::default()
     }
 }

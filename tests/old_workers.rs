@@ -178,8 +178,10 @@ fn workers_know_the_keys_of_their_own_kind_alone() {
     }
 }
 
+const PASSWORD: &str = "correct horse battery staple";
+
 #[test]
-fn workers_know_the_ticket_secrets_of_their_own_kind_alone() {
+fn workers_know_the_secrets_of_their_own_kind_alone() {
     require!(root);
     require!(adit);
     let two = Two::new();
@@ -193,17 +195,27 @@ fn workers_know_the_ticket_secrets_of_their_own_kind_alone() {
         let (key, mac) = (hex(first), hex(first + 16));
         format!("ticketKeySecret = {key}\nticketMacSecret = {mac}\n")
     };
+    let login = two.upstream.line()
+        + "client = yes\nprotocol = connect\nprotocolHost = www.test:443\nprotocolUsername = u\n"
+        + &format!("protocolPassword = {PASSWORD}\n");
     let modern = two.upstream.line() + &two.modern.1.lines() + &lines(0x23);
     let old = two.upstream.line() + &two.old.1.lines() + "sslVersionMin = TLSv1\n" + &lines(0xa7);
     let adit = Plan::new()
         .global("setuid = nobody\nsetgid = nogroup\nworkers = 1")
         .service("modern", modern)
         .service("old", old)
+        .service("login", login)
         .start();
     two.talk_to_modern(&adit);
     two.talk_to_old(&adit);
     let (zygote, old_workers) = old_family(&adit);
     let roles = proc::roles(adit.pid());
+    let knows = |pid: i32| proc::memory_holds(pid, PASSWORD.as_bytes());
+    for pid in old_workers.iter().copied().chain([zygote, roles.resolver]) {
+        let title = proc::title(pid);
+        assert!(!knows(pid), "{title} holds a password");
+    }
+    assert!(knows(roles.master), "the search finds nothing");
     let holds = |pid: i32, first: u8| proc::memory_holds(pid, &bytes(first));
     let olds = old_workers.iter().copied().chain([zygote]);
     let moderns = roles.workers.iter().copied().chain([roles.master]);

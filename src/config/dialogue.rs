@@ -1,14 +1,11 @@
 //! The options of the dialogue: `protocol`, and what only some protocols have a use for.
 
-use std::fmt;
-
-use zeroize::Zeroizing;
-
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::first_byte;
 use super::option::{Fault, given, one_of};
+use super::secret::{Held, Secret};
 use super::service::{Draft, Service};
 
 /// `protocol = ...`: what is said before TLS, or first within it.
@@ -87,27 +84,6 @@ pub(crate) enum Authentication {
     Login,
 }
 
-/// What no log and no message may show; wiped once it is gone.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Zeroizing<String>);
-
-impl Secret {
-    pub(crate) fn new(text: impl Into<String>) -> Secret {
-        Secret(Zeroizing::new(text.into()))
-    }
-
-    /// The text itself.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("...")
-    }
-}
-
 /// What the dialogue is told, besides `protocol`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct DialogueOptions {
@@ -118,17 +94,37 @@ pub(crate) struct DialogueOptions {
     /// The account's name.
     pub username: Option<String>,
     /// Its password.
-    pub password: Option<Secret>,
+    pub password: Option<Held<Secret>>,
     /// `connect`: lines of the request's head.
-    pub headers: Vec<Secret>,
+    pub headers: Vec<Held<Secret>>,
     /// `proxy`: the version of the header.
     pub proxy_version: ProxyVersion,
 }
 
 impl DialogueOptions {
     /// The name and the password, if both are given.
-    pub(crate) fn account(&self) -> Option<(&str, &str)> {
-        Some((self.username.as_deref()?, self.password.as_ref()?.reveal()))
+    pub(crate) fn account(&self) -> Option<(&str, Secret)> {
+        let password = self.password.as_ref()?.reveal().ok()?;
+        Some((self.username.as_deref()?, password))
+    }
+
+    /// The lines of `headers`.
+    pub(crate) fn header_lines(&self) -> impl Iterator<Item = Secret> {
+        self.headers.iter().filter_map(|line| line.reveal().ok())
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = &Held<Secret>> {
+        self.password.iter().chain(&self.headers)
+    }
+
+    /// Forgets the secrets, in a process that must not know them.
+    pub(super) fn forget(&self) {
+        self.secrets().for_each(Held::forget);
+    }
+
+    /// Whether this process has forgotten them, and must not serve with what is left.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.secrets().any(|secret| secret.reveal().is_err())
     }
 
     /// HOST:PORT in `protocolHost`.
@@ -223,7 +219,7 @@ pub(super) fn set_username(draft: &mut Draft, value: &str) -> Result<(), Fault> 
 
 /// Reads `protocolPassword`.
 pub(super) fn set_password(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    draft.service.dialogue.password = Some(Secret::new(one_line(value)?));
+    draft.service.dialogue.password = Some(Secret::new(one_line(value)?).into());
     Ok(())
 }
 
@@ -236,7 +232,11 @@ pub(super) fn set_header(draft: &mut Draft, value: &str) -> Result<(), Fault> {
         let fault = Fault::new("this is no header of HTTP");
         return Err(fault.help("as `protocolHeader = Proxy-Connection: keep-alive`"));
     }
-    draft.service.dialogue.headers.push(Secret::new(line));
+    draft
+        .service
+        .dialogue
+        .headers
+        .push(Secret::new(line).into());
     Ok(())
 }
 

@@ -27,6 +27,7 @@ mod program;
 mod provider;
 mod psk;
 mod redirect;
+mod secret;
 mod server_name;
 mod service;
 mod sessions;
@@ -45,7 +46,7 @@ pub(crate) use accepted::{Beginning, MailProtocol, Reception};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
 #[cfg(test)]
 pub(crate) use dialogue::protocol_names;
-pub(crate) use dialogue::{Authentication, DialogueOptions, Protocol, ProxyVersion, Secret};
+pub(crate) use dialogue::{Authentication, DialogueOptions, Protocol, ProxyVersion};
 pub(crate) use endpoint::{Endpoint, accept_address};
 pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};
 pub(crate) use http_url::HttpUrl;
@@ -57,10 +58,11 @@ pub(crate) use ocsp::Ocsp;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
 pub(crate) use program::{Front, Program};
 pub(crate) use psk::SUITES as PSK_SUITES;
+pub(crate) use secret::{Forgotten, Secret};
 pub(crate) use service::{
     Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,
 };
-pub(crate) use sessions::{Forgotten, SessionOptions};
+pub(crate) use sessions::SessionOptions;
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use tls_options::tls_option_names;
 pub(crate) use value::{Origin, Origins};
@@ -79,9 +81,10 @@ impl Config {
     /// Forgets the secrets of these services, in a process that must not know them. Those of others stay.
     pub(crate) fn forget_secrets(&self, of: impl Fn(&Service) -> bool) {
         let services = self.services.iter().filter(|service| of(service));
-        services
-            .flat_map(Service::each_tls)
-            .for_each(|tls| tls.sessions.forget());
+        for service in services {
+            service.dialogue.forget();
+            service.each_tls().for_each(|tls| tls.sessions.forget());
+        }
     }
 
     /// Whether it serves one connection that is there already, and no other.

@@ -1,9 +1,6 @@
 //! How sessions are resumed: `sessionResume`, `sessionCacheSize`, `sessionCacheTimeout`, `ticketKeySecret`,
 //! `ticketMacSecret`. Never in here: a secret in a message.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
-
 use zeroize::Zeroizing;
 
 use crate::hexadecimal;
@@ -11,59 +8,11 @@ use crate::hexadecimal;
 use super::checks::Faults;
 use super::diagnostic::Severity;
 use super::option::{Fault, number, yes_no};
+use super::secret::{Forgotten, Held};
 use super::service::{Draft, Service};
 
 /// The longest that a session may be resumed, in seconds: a week (RFC 8446, section 4.6.1).
 pub(crate) const LONGEST: u32 = 7 * 24 * 3600;
-
-/// A secret that the configuration gives. Each copy is forgotten by itself: a process knows those of the
-/// services that it serves, even where all have theirs from one line. `None`: forgotten.
-pub(crate) struct Secret(Mutex<Option<Zeroizing<Vec<u8>>>>);
-
-/// A secret is asked for in a process that has forgotten it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Forgotten;
-
-impl Secret {
-    fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(Mutex::new(Some(bytes)))
-    }
-
-    /// What it is; `None`: forgotten.
-    fn reveal(&self) -> Option<Zeroizing<Vec<u8>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Wipes this copy.
-    fn forget(&self) {
-        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *bytes = None;
-    }
-}
-
-impl Clone for Secret {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(self.reveal()))
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.reveal() == other.reveal()
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    /// Shows nothing.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// How the sessions of an end are resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,8 +24,8 @@ pub(crate) struct SessionOptions {
     /// How many are kept by their identifier; `None`, and 0: as many as fit.
     pub cache_size: Option<u32>,
     /// What the keys for tickets are made from, both together; other machines have them too.
-    pub ticket_key: Option<Secret>,
-    pub ticket_mac: Option<Secret>,
+    pub ticket_key: Option<Held<Zeroizing<Vec<u8>>>>,
+    pub ticket_mac: Option<Held<Zeroizing<Vec<u8>>>>,
 }
 
 impl SessionOptions {
@@ -88,15 +37,13 @@ impl SessionOptions {
         let Some((key, mac)) = self.ticket_key.as_ref().zip(self.ticket_mac.as_ref()) else {
             return Ok(None);
         };
-        let known = key.reveal().zip(mac.reveal());
-        let (key, mac) = known.ok_or(Forgotten)?;
-        Ok(Some([key, mac]))
+        Ok(Some([key.reveal()?, mac.reveal()?]))
     }
 
     /// Forgets the secrets, in a process that must not know them.
     pub(crate) fn forget(&self) {
         let both = [&self.ticket_key, &self.ticket_mac];
-        both.into_iter().flatten().for_each(Secret::forget);
+        both.into_iter().flatten().for_each(Held::forget);
     }
 }
 
@@ -139,14 +86,14 @@ pub(super) fn set_ticket_mac(draft: &mut Draft, value: &str) -> Result<(), Fault
 }
 
 /// Reads a secret, as OPENSSL_hexstr2buf(3) does: pairs of digits, with colons between them or not.
-fn secret(name: &str, value: &str) -> Result<Secret, Fault> {
+fn secret(name: &str, value: &str) -> Result<Held<Zeroizing<Vec<u8>>>, Fault> {
     let help = "`openssl rand -hex 32` makes one";
     let Some(bytes) = hexadecimal::decode_with_colons(value.as_bytes()) else {
         let text = format!("Required {name} is 16 or 32 byte hexadecimal key");
         return Err(Fault::new(text).help(help));
     };
     match bytes.len() {
-        16 | 32 => Ok(Secret::new(bytes)),
+        16 | 32 => Ok(Held::new(bytes)),
         length => {
             let text =
                 format!("{name} value has {length} bytes instead of required 16 or 32 bytes");
@@ -254,18 +201,6 @@ mod tests {
             let fault = read(text).unwrap_err();
             assert!(fault.text.contains(expected), "{text}: {}", fault.text);
         }
-    }
-
-    #[test]
-    fn a_secret_is_never_shown_and_is_forgotten_without_its_copies() {
-        let one = secret("ticketKeySecret", &"ab".repeat(16)).unwrap();
-        let copy = one.clone();
-        assert_eq!(format!("{one:?}"), "Secret");
-        assert_eq!(one, copy);
-        copy.forget();
-        assert_eq!(copy.reveal(), None);
-        assert_eq!(format!("{copy:?}"), "Secret");
-        assert!(one.reveal().is_some());
     }
 
     #[test]

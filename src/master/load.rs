@@ -199,6 +199,13 @@ pub(super) fn load_group(
         };
         // Each end is loaded, whatever the other came to: all problems are told at once.
         let here = group.is_none_or(|group| group == Group::of(service));
+        if here && service.dialogue.is_forgotten() {
+            let text = format!(
+                "Service [{}]: this process has forgotten its secrets: that is a fault of adit's",
+                service.name
+            );
+            found.push(Diagnostic::new(Severity::Error, None, text));
+        }
         let accepted = Wanted::accepted(service).filter(|_| here);
         let connected = Wanted::connected(service).filter(|_| here);
         let front = accepted.map(&mut context).transpose();

@@ -31,11 +31,12 @@ impl Client {
         let host = options.host.as_deref().unwrap_or_default();
         let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n");
         let account = options.account();
-        if let Some((name, password)) = account {
-            let credentials = base64::encode(format!("{name}:{password}").as_bytes());
+        if let Some((name, password)) = &account {
+            let both = Secret::new(format!("{name}:{}", password.reveal()));
+            let credentials = base64::encode(both.reveal().as_bytes());
             request += &format!("Proxy-Authorization: Basic {credentials}\r\n");
         }
-        for header in &options.headers {
+        for header in options.header_lines() {
             request += header.reveal();
             request += "\r\n";
         }

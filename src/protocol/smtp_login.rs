@@ -67,6 +67,7 @@ impl Way {
 impl Login {
     pub(super) fn new(options: &DialogueOptions) -> Login {
         let (name, password) = options.account().unwrap_or_default();
+        let password = password.reveal();
         let (way, mut rest) = match options.authentication {
             Some(Authentication::Login) => {
                 let [name, password] = [name, password].map(|word| base64::encode(word.as_bytes()));

@@ -28,9 +28,8 @@ fn a_way_through_a_proxy_and_the_server_behind_it() {
         assert_eq!(service.tls.connect_host.as_deref(), name);
         let headers: Vec<_> = service
             .dialogue
-            .headers
-            .iter()
-            .map(Secret::reveal)
+            .header_lines()
+            .map(|line| line.reveal().to_owned())
             .collect();
         assert_eq!(headers, ["A: b", "C: d"]);
         assert_eq!(service.dialogue.account(), None);
@@ -38,7 +37,11 @@ fn a_way_through_a_proxy_and_the_server_behind_it() {
     let lines =
         "protocol = connect\nprotocolHost = h:1\nprotocolUsername = u\nprotocolPassword = p q";
     let service = served(&client(lines)).0.services.remove(0);
-    assert_eq!(service.dialogue.account(), Some(("u", "p q")));
+    assert_eq!(service.dialogue.account(), Some(("u", Secret::new("p q"))));
+    let copy = service.clone();
+    copy.dialogue.forget();
+    assert!(copy.dialogue.is_forgotten() && !service.dialogue.is_forgotten());
+    assert_eq!(copy.dialogue.account(), None);
     assert!(!format!("{service:?}").contains("p q"));
 }
 

@@ -9,7 +9,7 @@ fn options(account: Option<(&str, &str)>) -> DialogueOptions {
     DialogueOptions {
         host: Some("www.test:443".to_owned()),
         username: account.map(|(name, _)| name.to_owned()),
-        password: account.map(|(_, password)| Secret::new(password)),
+        password: account.map(|(_, password)| Secret::new(password).into()),
         ..DialogueOptions::default()
     }
 }
@@ -134,7 +134,7 @@ fn a_login_is_basic_and_its_refusal_names_the_options() {
 #[test]
 fn a_proxy_that_repeats_a_secret_is_not_quoted() {
     let mut with_header = options(None);
-    with_header.headers = vec![Secret::new("X-Token: QWxh")];
+    with_header.headers = vec![Secret::new("X-Token: QWxh").into()];
     for options in [options(Some(("Aladdin", "open sesame"))), with_header] {
         for said in [
             "HTTP/1.1 400 QWxh sesame\r\n",
@@ -161,7 +161,7 @@ fn a_proxy_that_repeats_a_secret_is_not_quoted() {
 #[test]
 fn headers_of_the_user_are_sent_behind_the_others() {
     let mut options = options(None);
-    options.headers = vec![Secret::new("A: b"), Secret::new("C: d")];
+    options.headers = vec![Secret::new("A: b").into(), Secret::new("C: d").into()];
     let (said, _) = run(dialogue(Protocol::Connect, true, &options), &[], |n| n);
     assert_eq!(
         said.back,

@@ -8,7 +8,7 @@ use Ev::{B, BackEof};
 fn new(authentication: Option<Authentication>) -> Box<dyn Dialogue> {
     let options = DialogueOptions {
         username: Some("test".to_owned()),
-        password: Some(Secret::new("test")),
+        password: Some(Secret::new("test").into()),
         authentication,
         ..DialogueOptions::default()
     };
