@@ -133,8 +133,17 @@ impl Fronts {
     }
 
     /// What was started: the number of a new connection goes to each.
-    pub(super) fn started(&mut self, mut number: impl FnMut() -> u64) -> Vec<Accepted> {
+    pub(super) fn started(
+        &mut self,
+        poll: &Poll,
+        mut number: impl FnMut() -> u64,
+    ) -> Vec<Accepted> {
         let answers = self.client.as_mut().map(LaunchClient::answers);
+        // A dead launcher's socket is ready for ever: polled until there is another launcher, it would take
+        // a whole processor.
+        if let Some(client) = self.client.take_if(|client| client.is_gone()) {
+            poll.remove(&client);
+        }
         let mut started = Vec::new();
         for (id, answer) in answers.into_iter().flatten() {
             let asked = |program: &&mut Program| matches!(program.stage, Stage::Asked(asked, _) if asked == id);
@@ -226,7 +235,10 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::channel::Channel;
     use crate::log::Id;
+    use nix::sys::epoll::EpollTimeout;
+    use std::os::fd::AsFd;
 
     fn program(retry: Option<Duration>) -> Program {
         Program {
@@ -262,5 +274,33 @@ mod tests {
         let mut single = program(None);
         single.failed(&Refused::by_death());
         assert_eq!(single.stage, Stage::Over);
+    }
+
+    #[test]
+    fn a_dead_launcher_is_polled_no_more_and_its_question_is_lost() {
+        let poll = Poll::new().unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
+        poll.add(&ours, Source::Launcher).unwrap();
+        // A copy, as in a child that was just forked: closing alone would not do.
+        let _copy = ours.as_fd().try_clone_to_owned().unwrap();
+        let mut asking = program(Some(Duration::ZERO));
+        asking.stage = Stage::Due(Instant::now());
+        let mut fronts = Fronts {
+            log: asking.log,
+            all: vec![asking],
+            client: Some(LaunchClient::new(ours.into())),
+            scoreboard: Scoreboard::new(1, 1).unwrap(),
+        };
+        fronts.start_due(Instant::now());
+        assert!(matches!(fronts.all[0].stage, Stage::Asked(..)));
+        drop(theirs);
+        assert_eq!(poll.wait(EpollTimeout::ZERO).unwrap(), [Source::Launcher]);
+        assert!(fronts.started(&poll, || 0).is_empty());
+        assert_eq!(poll.wait(EpollTimeout::ZERO).unwrap(), []);
+        assert!(matches!(fronts.all[0].stage, Stage::Due(_)));
+        // Until there is another, each try fails, and waits for the next.
+        let later = Instant::now() + Duration::from_secs(9);
+        fronts.start_due(later);
+        assert!(matches!(fronts.all[0].stage, Stage::Due(_)));
     }
 }

@@ -236,7 +236,7 @@ impl Serving {
     fn take_programs(&mut self) {
         let connections = &self.connections;
         let number = || connections[0].fetch_add(1, Relaxed);
-        for accepted in self.fronts.started(number) {
+        for accepted in self.fronts.started(&self.poll, number) {
             self.workers.assign(accepted);
             self.claim_tick = CLAIM_TICK;
         }

@@ -106,6 +106,11 @@ impl Client {
         told
     }
 
+    /// Whether nothing comes from this launcher any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     fn take(
         &mut self,
         len: usize,
