@@ -309,6 +309,28 @@ fn a_terminal_that_loses_its_client_hangs_up() {
 }
 
 #[test]
+fn a_terminal_that_edits_lines_hangs_up_too_when_its_session_is_over() {
+    require!(adit);
+    let certs = Certs::new();
+    let lines = "exec = /bin/sleep\nexecArgs = sleep 777\npty = yes\n";
+    let adit = Adit::serve(certs.server().lines() + lines);
+    // One that types nothing, and one that types more than the terminal takes.
+    for typed in [0, 100_000] {
+        let mut client = dial(&adit, &certs, "test", None);
+        client.write_all(&vec![b'\n'; typed]).expect("room");
+        let launcher = launcher(&adit);
+        wait_for("a program and its terminal's process", || {
+            (proc::children(launcher).len() == 2).then_some(())
+        });
+        drop(client);
+        wait_for("the end of both", || {
+            proc::children(launcher).is_empty().then_some(())
+        });
+    }
+    adit.wait_for_log_times("terminated on SIGHUP", 2);
+}
+
+#[test]
 fn a_program_may_stand_in_place_of_accept_and_comes_again() {
     require!(adit);
     let certs = Certs::new();

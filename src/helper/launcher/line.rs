@@ -74,20 +74,27 @@ fn carry(mut terminal: File, mut socket: UnixStream, leash: &Leash) -> io::Resul
             flags.set(PollFlags::POLLIN, !from.ended && from.is_empty());
             flags
         });
-        let mut fds = vec![PollFd::new(leash.as_fd(), PollFlags::POLLIN)];
-        // A socket whose peer is gone is ready for ever.
-        if !(typed.ended && ways[0].is_empty()) {
-            fds.push(PollFd::new(socket.as_fd(), ways[0]));
-        }
-        fds.push(PollFd::new(terminal.as_fd(), ways[1]));
+        // The socket stays even when nothing is asked of it, to tell a session that is over from one that
+        // has ended its half: poll(2) tells a hangup only when the peer is closed both ways.
+        let mut fds = [
+            PollFd::new(leash.as_fd(), PollFlags::POLLIN),
+            PollFd::new(socket.as_fd(), ways[0]),
+            PollFd::new(terminal.as_fd(), ways[1]),
+        ];
         wait(&mut fds, PollTimeout::NONE)?;
-        if fds.first().and_then(PollFd::any).unwrap_or(false) {
+        let [supervisor, session, _] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if !supervisor.is_empty() {
             return Ok(());
         }
-        drop(fds);
         typed.carry(&mut socket, &mut terminal)?;
         // EIO: the program, and all that had its terminal, have closed it.
         shown.carry(&mut terminal, &mut socket)?;
+        // What the session had sent is read first, as far as the program takes it. Then the terminal is
+        // closed, which hangs up.
+        let is_over = session.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
+        if is_over && (typed.ended || !typed.is_empty()) {
+            return Ok(());
+        }
     }
 }
 
