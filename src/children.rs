@@ -20,6 +20,8 @@ pub(crate) struct Death {
     pub well: bool,
     /// For the log: `was killed by SIGKILL`.
     pub how: String,
+    /// As waitpid(2) tells it.
+    pub status: WaitStatus,
 }
 
 /// Reaps the next dead child, if there is one; never waits.
@@ -31,7 +33,12 @@ pub(crate) fn reap() -> Option<Death> {
         };
         if let (Some(pid), Some(how)) = (status.pid(), how(&status)) {
             let well = matches!(status, WaitStatus::Exited(_, 0));
-            return Some(Death { pid, well, how });
+            return Some(Death {
+                pid,
+                well,
+                how,
+                status,
+            });
         }
     }
 }
@@ -42,6 +49,19 @@ pub(crate) fn how(status: &WaitStatus) -> Option<String> {
         WaitStatus::Exited(_, 0) => Some("ended".to_owned()),
         WaitStatus::Exited(_, code) => Some(format!("failed with status {code}")),
         WaitStatus::Signaled(_, signal, _) => Some(format!("was killed by {signal}")),
+        _ => None,
+    }
+}
+
+/// What the log says of a program of `exec` that has ended, in stunnel's words; `None` if it has not.
+pub(crate) fn of_program(status: &WaitStatus) -> Option<String> {
+    match status {
+        WaitStatus::Exited(pid, code) => {
+            Some(format!("Child process {pid} finished with code {code}"))
+        }
+        WaitStatus::Signaled(pid, signal, _) => {
+            Some(format!("Child process {pid} terminated on {signal}"))
+        }
         _ => None,
     }
 }

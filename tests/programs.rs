@@ -443,6 +443,11 @@ fn a_killed_launcher_is_replaced_and_sessions_go_on() {
         (ask(&adit, &certs, "test", None, "hello") == "hello").then_some(())
     });
     peers::says_and_hears(&mut old, "again");
+    adit.wait_for_log("finished with code 0");
+    // The first one's program is told of as any is, and not as a worker.
+    tls::end(&mut old);
+    adit.wait_for_log_times("finished with code 0", 2);
+    assert_eq!(adit.count_in_log("An orphaned worker"), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The masters that run, and the workers that dead ones have left: their channels, processes and counts.
 
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::unistd::Pid;
 
@@ -79,6 +80,17 @@ impl Masters {
         let left = orphans.is_some();
         self.orphans.extend(orphans);
         left
+    }
+
+    /// Whether that is a worker: one that a dead master has left, or will have left once it is reaped.
+    pub(super) fn has_worker(&self, pid: Pid) -> bool {
+        let left = self.orphans.iter().any(|o| o.workers.contains(&pid));
+        left || self.generations.iter().any(|generation| {
+            let board = &generation.scoreboard;
+            let mut pids =
+                (0..board.workers()).map(|index| board.worker(index).pid().load(Relaxed));
+            pids.any(|worker| i64::try_from(worker) == Ok(pid.as_raw().into()))
+        })
     }
 
     /// A worker of a dead master has ended; the generations of which none is left by that.

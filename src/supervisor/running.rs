@@ -270,7 +270,13 @@ impl Supervisor {
 
     /// Takes note of every child that has died.
     fn reap(&mut self) {
-        while let Some(Death { pid, well, how }) = children::reap() {
+        while let Some(death) = children::reap() {
+            let Death {
+                pid,
+                well,
+                how,
+                status,
+            } = death;
             if let Some((kind, pause)) = self.helpers.died(pid) {
                 let pid = pid.as_raw();
                 self.happen(Event::HelperDied {
@@ -289,9 +295,12 @@ impl Supervisor {
             } else if let Some(number) = self.masters.of_process(pid) {
                 self.hear_last_words(number);
                 self.happen(Event::MasterDied(number, how));
-            } else {
+            } else if self.masters.has_worker(pid) {
                 crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
                 self.orphan_ended(pid);
+            } else if let Some(text) = children::of_program(&status) {
+                // Of a launcher that has died: what it had started is a child of ours since then.
+                crate::info!(self.log, "{text}");
             }
         }
     }

@@ -13,6 +13,7 @@ use signal_hook::consts::SIGCHLD;
 use super::environment;
 use super::message::{self, Answer, MAX_MESSAGE, Request, Started};
 use super::start::{self, Surroundings};
+use crate::children;
 use crate::config::{Config, Foreground, Program};
 use crate::helper::Post;
 use crate::helper::words::{self, Heard};
@@ -282,14 +283,8 @@ impl Launcher<'_> {
             let Some(log) = status.pid().and_then(|pid| self.programs.remove(&pid)) else {
                 continue;
             };
-            match status {
-                WaitStatus::Exited(pid, code) => {
-                    crate::info!(log, "Child process {pid} finished with code {code}");
-                }
-                WaitStatus::Signaled(pid, signal, _) => {
-                    crate::info!(log, "Child process {pid} terminated on {signal}");
-                }
-                _ => {}
+            if let Some(text) = children::of_program(&status) {
+                crate::info!(log, "{text}");
             }
         }
     }
