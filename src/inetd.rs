@@ -58,7 +58,8 @@ pub(crate) fn tell(found: &Diagnostics) {
     load::tell(&found.0, &ui_log());
 }
 
-fn ui_log() -> Log {
+/// For what is said before there is a configuration.
+pub(crate) fn ui_log() -> Log {
     Log {
         level: 5,
         id: Id::Ui,

@@ -98,6 +98,25 @@ fn the_connection_on_descriptor_0_is_served_and_then_adit_ends() {
 }
 
 #[test]
+fn a_wrong_command_line_is_not_told_to_the_client() {
+    require!(adit);
+    let (mut client, accepted) = connection();
+    let copy = || Stdio::from(OwnedFd::from(accepted.try_clone().expect("dup")));
+    let mut command = Command::new(program());
+    command.arg("--bogus");
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    let mut adit = command.spawn().expect("adit");
+    // It has copies of the connection until then.
+    drop(command);
+    drop(accepted);
+    assert_eq!(ends(&mut adit).code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&peers::read_to_end(&mut client)),
+        ""
+    );
+}
+
+#[test]
 fn in_client_mode_a_plain_program_speaks_through_it() {
     require!(adit);
     let certs = Certs::new();

@@ -33,6 +33,7 @@ use args::{Command, Configuration, ControlAt, Source};
 use running::{NotFound, Running};
 
 use crate::config::{self, Sources};
+use crate::inetd;
 use crate::ipc::inherit;
 use crate::log::Reason;
 use crate::supervisor;
@@ -53,17 +54,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match (args::parse(arguments, as_stunnel), meant) {
         (Ok(Command::Run(_)) | Err(_), Some((meant, word))) => {
             let word = word.display();
-            complain(format_args!(
+            misused(format_args!(
                 "{word} is neither a command nor a file: {meant}"
-            ));
-            ExitCode::from(USAGE)
+            ))
         }
         (Ok(command), _) => obey(command, as_stunnel),
-        (Err(error), None) => {
-            complain(format_args!("{error}; see adit -help"));
-            ExitCode::from(USAGE)
-        }
+        (Err(error), None) => misused(format_args!("{error}; see adit -help")),
     }
+}
+
+/// Says what is wrong with the command line: to syslog where standard error is a client, as under an inetd.
+fn misused(text: fmt::Arguments<'_>) -> ExitCode {
+    match inetd::keep_off_the_client() {
+        true => crate::error!(inetd::ui_log(), "{text}"),
+        false => complain(text),
+    }
+    ExitCode::from(USAGE)
 }
 
 fn obey(command: Command, as_stunnel: bool) -> ExitCode {
