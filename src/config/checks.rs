@@ -109,7 +109,7 @@ pub(super) fn finish(
     let primary = virtual_hosts::attach(&mut service, sections, &meant, &mut faults);
     let program_given = draft.program;
     endpoints(&mut service, secondary, &meant, passed, &mut faults);
-    program(&service, &program_given, &meant, &mut faults);
+    program(&service, &program_given, &own, &meant, &mut faults);
     service.program = program_given.program().map(Box::new);
     upstream(&mut service, &meant, &mut faults);
     let given = |option: &str| own.contains(option);
@@ -217,7 +217,13 @@ fn inetd(accept: bool, one: bool, faults: &mut Faults) {
 }
 
 /// The program behind the service, or before it.
-fn program(service: &Service, given: &program::Given, meant: &Meant, faults: &mut Faults) {
+fn program(
+    service: &Service,
+    given: &program::Given,
+    own: &BTreeSet<&'static str>,
+    meant: &Meant,
+    faults: &mut Faults,
+) {
     let exec = service.origins.has("exec") || meant.contains("exec");
     let idle = [
         ("execArgs", service.origins.has("execArgs")),
@@ -234,6 +240,20 @@ fn program(service: &Service, given: &program::Given, meant: &Meant, faults: &mu
             "`retry` has no effect without `exec` and `connect`",
         );
     }
+    // As defaults for every service they count where something is connected to.
+    let counts = |option| own.contains(option) || service.front == Front::Inetd;
+    let of_connecting = [("delay", service.delay), ("local", service.local.is_some())];
+    for (option, asks) in of_connecting {
+        if asks && exec && !connects(service, meant) && counts(option) {
+            faults.note(option, &format!("`{option}` has no effect with `exec`"));
+        }
+    }
+}
+
+/// Whether the service, or what it was meant to be, connects to something.
+fn connects(service: &Service, meant: &Meant) -> bool {
+    let exec = service.origins.has("exec") || meant.contains("exec");
+    !exec || service.origins.has("connect") || meant.contains("connect")
 }
 
 /// Where to connect to, under which name, and what is said there first.
@@ -241,12 +261,14 @@ fn upstream(service: &mut Service, meant: &Meant, faults: &mut Faults) {
     if service.delay && service.failover == Failover::RoundRobin {
         // As stunnel: "Delayed resolver inflicts failover = prio".
         service.failover = Failover::Priority;
-        faults.push(
-            Severity::Warning,
-            "failover",
-            "`failover = rr` has no effect with `delay = yes`: the order is `prio`",
-            "leave `delay` out to have the load spread",
-        );
+        if connects(service, meant) {
+            faults.push(
+                Severity::Warning,
+                "failover",
+                "`failover = rr` has no effect with `delay = yes`: the order is `prio`",
+                "leave `delay` out to have the load spread",
+            );
+        }
     }
     if service.client {
         let sni = service.tls.sni.as_deref().unwrap_or_default();

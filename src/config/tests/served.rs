@@ -602,6 +602,44 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
 }
 
 #[test]
+fn what_is_for_connecting_is_noted_beside_a_program() {
+    let program = |lines: &str| {
+        format!(
+            "[s]\nclient = yes\naccept = 1\nexec = /x\nverifyChain = yes\nCAfile = /ca\ncheckHost = h\n{lines}\n"
+        )
+    };
+    let (_, bare) = served(&program(""));
+    for (lines, option) in [
+        ("delay = yes", "delay"),
+        ("local = 127.0.0.1", "local"),
+        ("delay = yes\nfailover = rr", "delay"),
+    ] {
+        let (_, said) = served(&program(lines));
+        let said: Vec<_> = said.iter().filter(|said| !bare.contains(said)).collect();
+        assert_eq!(said.len(), 1, "{lines}: {said:?}");
+        let text = format!("`{option}` has no effect with `exec`");
+        assert!(
+            said[0].starts_with("note: ") && said[0].ends_with(&text),
+            "{said:?}"
+        );
+    }
+    // As a default it is for others.
+    let both = format!("delay = yes\n{}{}", program(""), client("service = two"));
+    assert_eq!(served(&both).1, bare);
+    // In inetd mode every line is the service's own.
+    let (_, said) = served("exec = /x\ncert = /c.pem\nlocal = 127.0.0.1\n");
+    assert!(
+        said.iter()
+            .any(|said| said.contains("`local` has no effect with `exec`")),
+        "{said:?}"
+    );
+    // With `connect` it goes before: then both count.
+    let (_, said) =
+        served(&client("service = front").replace("accept = 1", "exec = /x\ndelay = yes"));
+    assert!(!said.concat().contains("has no effect"), "{said:?}");
+}
+
+#[test]
 fn what_is_hardly_part_of_a_value_is_warned_of() {
     for (line, rest) in [
         ("cert = /c.pem ; ours", "`; ours` is part of the value"),
