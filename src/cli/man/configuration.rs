@@ -27,6 +27,9 @@ pub(super) fn page(date: &str) -> String {
         "`exec` with `accept` starts a program for each connection; `exec` with `connect` starts one when adit starts, \
          whose words go to the server. It has a socket as descriptors 0 and 1, without `foreground` as 2 too, and in its environment \
          REMOTE_HOST, REMOTE_PORT and, where the client has shown a certificate, SSL_CLIENT_DN and SSL_CLIENT_I_DN. \
+         A program may trust these two only where the service verifies by `verifyChain` or `verifyPeer`: else a client writes \
+         them itself. With `retry` the program must end at the end of its input: adit starts the next one after the session, and \
+         does not end the last. \
          Its user is that of `setuid`; without it, a root's adit runs it as root. What the systemd unit forbids (new privileges, devices, \
          writable and executable memory, most of the file system for writing) is forbidden to the program too: see \
          systemctl(1), edit.",
@@ -35,7 +38,7 @@ pub(super) fn page(date: &str) -> String {
     page.text(
         "A file without a section is for inetd(8), xinetd(8) or a systemd socket with Accept=yes: it has `connect` or `exec` and \
          no `accept`, and adit serves the one connection on descriptors 0 and 1, and ends. `service` names it. Pipes will do, as \
-         ssh(1) gives them to a ProxyCommand. Nothing is written to descriptor 2 if that is the connection too.",
+         ssh(1) gives them to a ProxyCommand. Nothing is written to descriptor 2 if that is the connection too, not even that the command line is wrong.",
     );
     page.subsection("Paths and the jail");
     page.text(

@@ -42,7 +42,8 @@ fn over(
     all
 }
 
-/// What is told of a session. The certificate is one that was accepted: the handshake is over.
+/// What is told of a session. Its handshake is over, so the client has the certificate's key; who issued that was
+/// looked at only if the service verifies.
 pub(super) fn of_session(request: &Request) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     if let Some(peer) = request.peer {
