@@ -214,6 +214,29 @@ fn without_a_certificate_a_program_is_told_of_none() {
 }
 
 #[test]
+fn a_program_is_told_the_address_of_a_client_that_has_reset() {
+    require!(adit);
+    let plan = Plan::new();
+    let told = plan.folder().join("told");
+    let tell = format!("echo \"$REMOTE_HOST $REMOTE_PORT\" > {}", told.display());
+    let tell = script(plan.folder(), "tell", &tell);
+    let adit = plan
+        .global("workers = 1")
+        .service("test", format!("client = yes\nexec = {}\n", tell.display()))
+        .start();
+    let worker = proc::roles(adit.pid()).workers[0];
+    proc::freeze(worker);
+    let client = adit.connect("test");
+    let port = client.local_addr().expect("its address").port();
+    peers::reset(client);
+    send(worker, Signal::SIGCONT);
+    let expected = format!("127.0.0.1 {port}\n");
+    wait_for("the client's address", || {
+        (fs::read_to_string(&told).ok()? == expected).then_some(())
+    });
+}
+
+#[test]
 fn what_cannot_be_started_costs_its_own_session_and_is_told_with_the_remedy() {
     require!(adit);
     let certs = Certs::new();
