@@ -71,14 +71,23 @@ fn an_authority_that_a_list_at_hand_revokes_falls_with_what_it_issued() {
         next: Some("250701000000Z"),
         ..Listed::revoked(&[3])
     };
+    let of_namesake = |serials: &[u8]| {
+        Authority::root("the root", ROOT).list(&Listed {
+            this: "250701000000Z",
+            ..Listed::revoked(serials)
+        })
+    };
     let stunnel = installed("stunnel4").expect("asked for before");
-    for (list, falls) in [
-        (Listed::revoked(&[4]), false),
-        (Listed::revoked(&[3]), true),
+    for (lists, falls) in [
+        (root.list(&Listed::revoked(&[4])), false),
+        (root.list(&Listed::revoked(&[3])), true),
         // What was revoked stays so.
-        (over, true),
+        (root.list(&over), true),
+        // A newer list counts if it is by the same key.
+        (root.list(&Listed::revoked(&[3])) + &of_namesake(&[]), true),
+        (root.list(&Listed::revoked(&[])) + &of_namesake(&[3]), false),
     ] {
-        fs::write(&file, of_middle.clone() + &root.list(&list)).expect("writing");
+        fs::write(&file, of_middle.clone() + &lists).expect("writing");
         for (path, refused) in [(stunnel.clone(), false), (program(), falls)] {
             let plan = Plan::new().program(path);
             let adit = self::plan(&root, &server, plan, &line).start();

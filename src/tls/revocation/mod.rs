@@ -72,7 +72,8 @@ impl Lists {
         above: &[X509Certificate<'_>],
         now: i64,
     ) -> Result<(), Rejection> {
-        let found = self.best(leaf, above, now).ok_or(Rejection::NoList)?;
+        let found = self.best(leaf, above, now, |_, _| true);
+        let found = found.ok_or(Rejection::NoList)?;
         let list = found.list;
         if !signs_lists(found.signer) {
             return Err(Rejection::ListSigner);
@@ -109,23 +110,28 @@ impl Lists {
     ) -> Option<usize> {
         let is_revoked = |(nth, authority): &(usize, &X509Certificate<'_>)| {
             let issuers = above.get(nth + 1..).unwrap_or_default();
-            self.best(authority, issuers, now).is_some_and(|found| {
-                found.fit.in_scope
-                    && found.list.revokes(authority.raw_serial())
-                    && signs_lists(found.signer)
-                    && found.list.is_signed_by(found.signer, &self.algorithms)
-            })
+            let serial = authority.raw_serial();
+            // Another authority of that name may have a newer list, which says nothing here.
+            let counts = |list: &List, signer: &X509Certificate<'_>| {
+                signs_lists(signer) && list.is_signed_by(signer, &self.algorithms)
+            };
+            // First, since to check a signature that is another's takes long for a large list, each time.
+            let named = self.best(authority, issuers, now, |list, _| list.revokes(serial));
+            let found = named.and_then(|_| self.best(authority, issuers, now, counts));
+            found.is_some_and(|found| found.fit.in_scope && found.list.revokes(serial))
         };
         let (nth, _) = above.iter().enumerate().find(is_revoked)?;
         Some(nth + 1)
     }
 
-    /// The list that fits a certificate best; of equal ones the newest.
+    /// The list that fits a certificate best, of those that count, by themselves and their signer; of equal
+    /// ones the newest.
     fn best<'c>(
         &self,
         certificate: &X509Certificate<'_>,
         above: &'c [X509Certificate<'c>],
         now: i64,
+        counts: impl Fn(&List, &X509Certificate<'_>) -> bool,
     ) -> Option<Found<'_, 'c>> {
         let issuer = canonical::name(certificate.issuer().as_raw())?;
         let lists = self.by_issuer.get(&issuer)?;
@@ -145,6 +151,9 @@ impl Lists {
             let Some((nth, signer)) = signer(list, above) else {
                 continue;
             };
+            if !counts(list, signer) {
+                continue;
+            }
             let reach = points.and_then(|points| reach(list, certificate.is_ca(), points));
             let fit = Fit {
                 understood: !list.critical,
