@@ -168,6 +168,59 @@ fn a_reload_with_a_damaged_list_changes_nothing() {
     assert!(accepts(&adit));
 }
 
+/// stunnel says nothing of them, and goes on behind them too.
+#[test]
+fn a_file_in_a_row_of_a_folder_whose_list_does_not_count_is_told() {
+    require!(program "stunnel4");
+    require!(program "openssl");
+    require!(adit);
+    let root = Authority::root("the root", ROOT);
+    let server = echo(&root.issue("server", "7", LEAF));
+    let hash = hash_of(&root.cert());
+    let older = root.list(&Listed {
+        this: "250101000000Z",
+        ..Listed::revoked(&[])
+    });
+    let older = older.as_bytes();
+    let newer = root.list(&Listed::revoked(&[7]));
+    let der = pem::parse(&newer).expect("PEM").into_contents();
+    let damaged = b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    let cut = &newer.as_bytes()[..newer.len() / 2];
+    let stunnel = installed("stunnel4").expect("asked for before");
+    for (row, good, words) in [
+        ([older, newer.as_bytes()], false, None),
+        ([older, &der], true, Some("r1 is DER, not PEM")),
+        ([older, damaged], true, Some("r1 has a damaged")),
+        ([older, cut], true, Some("r1 has a damaged")),
+        ([older, b""], true, Some("r1 has no revocation list")),
+        ([&der, older], true, Some("r0 is DER, not PEM")),
+    ] {
+        for path in [stunnel.clone(), program()] {
+            let is_adit = path == program();
+            let plan = Plan::new().program(path);
+            let folder = plan.folder().join("lists");
+            fs::create_dir(&folder).expect("mkdir");
+            for (nth, list) in row.into_iter().enumerate() {
+                fs::write(folder.join(format!("{hash}.r{nth}")), list).expect("writing");
+            }
+            // Of other files nothing is said.
+            fs::write(folder.join("other"), damaged).expect("writing");
+            let line = format!("CRLpath = {}\n", folder.display());
+            let adit = self::plan(&root, &server, plan, &line).start();
+            assert_eq!(accepts(&adit), good, "{is_adit} {words:?}: {}", adit.log());
+            if let Some(words) = words.filter(|_| is_adit) {
+                adit.wait_for_log(&format!("{hash}.{words}"));
+            }
+            let told = adit
+                .log()
+                .matches("what it revokes may be accepted")
+                .count();
+            let expected = usize::from(is_adit && words.is_some());
+            assert_eq!(told, expected, "{}", adit.log());
+        }
+    }
+}
+
 /// Inside the jail; outside it where the folder is not there inside.
 #[test]
 fn certwatch_sees_a_list_that_is_added_to_a_folder_inside_and_outside_the_jail() {

@@ -139,9 +139,12 @@ fn of_folder(
     let folder = Folder::find(jail, path).map_err(|error| failed(path, error))?;
     let path = folder.path();
     let files = folder.names().map_err(|error| failed(&path, error))?;
-    let (lists, unlinked) = look_through(&folder, files);
-    if let Some((first, file)) = unlinked.first() {
-        let (count, path) = (unlinked.len(), path.display());
+    let found = look_through(&folder, files);
+    for (file, fault) in found.useless {
+        notes.push(Problem::warning(option, fault.of(&path.join(file))));
+    }
+    if let Some((first, file)) = found.unlinked.first() {
+        let (count, path) = (found.unlinked.len(), path.display());
         let (issuer, file) = (names::of_content(first.name()), file.display());
         let text = format!(
             "{count} revocation list(s) in {path} have no hash link and do not count (the first: of {issuer}, \
@@ -149,15 +152,62 @@ fn of_folder(
         );
         notes.push(Problem::note(option, text));
     }
-    Ok((lists, path))
+    Ok((found.linked, path))
 }
 
-/// The lists that count, and those without a link, each with its file.
-fn look_through(
-    folder: &Folder<'_>,
-    mut files: BTreeSet<OsString>,
-) -> (Vec<List>, Vec<(List, OsString)>) {
-    let (mut linked, mut unlinked) = (Vec::new(), Vec::new());
+/// The content of a folder.
+#[derive(Default)]
+struct Found {
+    /// The lists that count.
+    linked: Vec<List>,
+    /// Lists without a link, each with its file.
+    unlinked: Vec<(List, OsString)>,
+    /// Files that stand in a row of one hash, and of which something does not count.
+    useless: Vec<(OsString, Fault)>,
+}
+
+/// Why a file gives no list, or not all.
+#[derive(Debug)]
+enum Fault {
+    Unreadable(io::Error),
+    TooLong,
+    Der,
+    Damaged,
+    Empty,
+}
+
+impl Fault {
+    /// What it means to a file in a folder.
+    fn of(&self, file: &Path) -> String {
+        let file = file.display();
+        let (what, remedy) = match self {
+            Fault::Unreadable(error) => (
+                format!("cannot be read: {}", Reason(error)),
+                remedy::reading_a_file(error).to_string(),
+            ),
+            Fault::TooLong => (
+                format!("is longer than {} MiB", MAX_LISTS >> 20),
+                "get a shorter one from its authority, or remove it".to_owned(),
+            ),
+            Fault::Der => (
+                "is DER, not PEM".to_owned(),
+                format!("openssl crl -inform der -in {file} -out FILE.pem makes PEM of it"),
+            ),
+            Fault::Damaged => (
+                "has a damaged revocation list".to_owned(),
+                "get it anew from its authority, or remove it".to_owned(),
+            ),
+            Fault::Empty => (
+                "has no revocation list (-----BEGIN X509 CRL-----) in it".to_owned(),
+                "put one there, or remove it".to_owned(),
+            ),
+        };
+        format!("{file} {what}, so what it revokes may be accepted, as with stunnel: {remedy}")
+    }
+}
+
+fn look_through(folder: &Folder<'_>, mut files: BTreeSet<OsString>) -> Found {
+    let (mut linked, mut unlinked, mut useless) = (Vec::new(), Vec::new(), Vec::new());
     let hashes: Vec<u32> = files
         .iter()
         .filter_map(|name| hash_before(name, ".r0"))
@@ -168,7 +218,9 @@ fn look_through(
             if !files.remove(&name) || folder.is_missing(name.as_ref()) {
                 break;
             }
-            for list in lists_of(folder, name.as_ref()) {
+            let (lists, fault) = lists_of(folder, name.as_ref());
+            useless.extend(fault.map(|fault| (name.clone(), fault)));
+            for list in lists {
                 match list.hash() == hash {
                     true => linked.push(list),
                     false => unlinked.push((list, name.clone())),
@@ -177,26 +229,37 @@ fn look_through(
         }
     }
     for name in files {
-        let lists = lists_of(folder, name.as_ref()).into_iter();
-        unlinked.extend(lists.map(|list| (list, name.clone())));
+        // What else lies there may be anything.
+        let (lists, _) = lists_of(folder, name.as_ref());
+        unlinked.extend(lists.into_iter().map(|list| (list, name.clone())));
     }
     // A link and its file are the same list.
     let mut seen = HashSet::new();
     linked.retain(|list| seen.insert(list.der().to_vec()));
     unlinked.retain(|(list, _)| seen.insert(list.der().to_vec()));
-    (linked, unlinked)
+    Found {
+        linked,
+        unlinked,
+        useless,
+    }
 }
 
-/// The lists of a file, up to the first damaged one, as OpenSSL reads them; none if it is no PEM.
-fn lists_of(folder: &Folder<'_>, name: &Path) -> Vec<List> {
+/// The lists of a file, up to the first damaged one, as OpenSSL reads them, and why there are no more.
+fn lists_of(folder: &Folder<'_>, name: &Path) -> (Vec<List>, Option<Fault>) {
     let bytes = folder
         .open(name)
         .and_then(|mut file| read_whole(&mut file, MAX_LISTS));
-    let Ok(Some(bytes)) = bytes else {
-        return Vec::new();
+    let bytes = match bytes {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return (Vec::new(), Some(Fault::TooLong)),
+        Err(error) => return (Vec::new(), Some(Fault::Unreadable(error))),
     };
-    text::lists(&bytes)
-        .into_iter()
-        .map_while(|list| list)
-        .collect()
+    let read = text::lists(&bytes);
+    let fault = match bytes.first() {
+        _ if read.iter().any(Option::is_none) => Some(Fault::Damaged),
+        Some(0x30) if read.is_empty() => Some(Fault::Der),
+        _ if read.is_empty() => Some(Fault::Empty),
+        _ => None,
+    };
+    (read.into_iter().map_while(|list| list).collect(), fault)
 }
