@@ -318,3 +318,36 @@ fn lists_that_refuse_every_peer_are_told_at_the_start() {
     let adit = Plan::new().service("test", lines).start();
     adit.wait_for_log("`CRLfile` has no effect: this service verifies no certificate");
 }
+
+#[test]
+fn a_list_by_a_small_key_counts_where_the_key_does() {
+    require!(program "openssl");
+    require!(adit);
+    let root = Authority::root_of(1024, "the root", ROOT, &[]);
+    let server = echo(&root.issue("server", "7", LEAF));
+    let file = root.folder().join("list.pem");
+    let old = |level: u8| format!("sslVersionMin = TLSv1.1\nsecurityLevel = {level}\n");
+    for (lines, revoked, words) in [
+        (old(0), 6, None),
+        (old(1), 6, None),
+        (
+            old(1),
+            7,
+            Some("Pre-verification error: certificate revoked"),
+        ),
+        (
+            String::new(),
+            6,
+            Some("it is signed with sha256WithRSAEncryption by RSA of 1024 bits"),
+        ),
+    ] {
+        put(&file, &root.list(&Listed::revoked(&[revoked])));
+        let lines = format!("CRLfile = {}\n{lines}", file.display());
+        let adit = plan(&root, &server, Plan::new(), &lines).start();
+        assert_eq!(accepts(&adit), words.is_none(), "{}", adit.log());
+        match words {
+            Some(words) => drop(adit.wait_for_log(words)),
+            None => assert!(!adit.log().contains("is damaged"), "{}", adit.log()),
+        }
+    }
+}

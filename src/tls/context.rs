@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::ServerName;
 use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -22,7 +22,7 @@ use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
     CipherOrder, Handshake, PassPhrases, Problem, Resumption, Severity, ciphers, handshake, keys,
-    psk, s2n, signatures,
+    old_signatures, psk, s2n, signatures,
 };
 use crate::config::{Endpoint, SecurityLevel, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
@@ -68,7 +68,7 @@ impl<'a> Wanted<'a> {
         };
         let mut problems = Vec::new();
         trusted(self.options, jail, &mut problems);
-        Lists::load(self.options, jail, &silent, &mut problems);
+        Lists::load(self.options, jail, algorithms(self), &silent, &mut problems);
         let unasked = PassPhrases::unasked("there are other errors");
         certified_key(self.options, &unasked, &mut problems, &silent);
         psk::load(self.options, self.client, &mut problems, &silent);
@@ -194,7 +194,7 @@ impl Context {
             Backend::S2n => Suites::S2n(s2n::allowed(&wanted, &mut problems)),
         };
         let trusted = trusted(options, jail, &mut problems);
-        let lists = Lists::load(options, jail, log, &mut problems);
+        let lists = Lists::load(options, jail, algorithms(&wanted), log, &mut problems);
         let key = certified_key(options, phrases, &mut problems, log);
         if matches!(suites, Suites::S2n(_)) && options.ocsp.asks() {
             let option = if options.ocsp.url.is_some() {
@@ -604,6 +604,15 @@ fn unused(problem: &Problem) -> Problem {
         problem.text
     );
     Problem::note(problem.option, text)
+}
+
+/// What signatures of revocation lists are checked by: the same as those of certificates.
+fn algorithms(wanted: &Wanted<'_>) -> WebPkiSupportedAlgorithms {
+    let modern = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    match wanted.backend().backend {
+        Backend::Rustls => modern,
+        Backend::S2n => old_signatures::of_level(wanted.options.security_level, modern),
+    }
 }
 
 fn end_of(der: &[u8]) -> Option<i64> {

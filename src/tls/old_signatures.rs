@@ -1,6 +1,7 @@
 //! Signatures of certificates and lists that webpki has no algorithm for: by SHA-1, and by RSA keys from 1024
 //! bits on. Never in here: a signature of a handshake.
 
+use std::ptr;
 use std::sync::LazyLock;
 
 use aws_lc_rs::signature::{
@@ -13,6 +14,7 @@ use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
+use super::signatures;
 use crate::config::SecurityLevel;
 
 /// The smallest RSA key of an authority, in bits.
@@ -102,4 +104,13 @@ pub(super) fn of_level(
         SecurityLevel::Two | SecurityLevel::Three => return algorithms,
     };
     WebPkiSupportedAlgorithms { all, ..algorithms }
+}
+
+/// The smallest RSA key, in bits, by which an algorithm verifies.
+pub(super) fn smallest_rsa(algorithm: &dyn SignatureVerificationAlgorithm) -> usize {
+    let mut old = BY_SHA1.iter().chain(&BY_SHORT_KEYS);
+    match old.any(|one| ptr::addr_eq(*one, algorithm)) {
+        true => MIN_RSA,
+        false => signatures::MIN_RSA,
+    }
 }

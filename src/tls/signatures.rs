@@ -12,10 +12,11 @@ use webpki::{EndEntityCert, RawPublicKeyEntity};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use super::der::{self, SEQUENCE};
 use super::failure::Offence;
 use super::key_kinds;
 use super::notes::blame;
-use super::old_signatures::BY_SHA1;
+use super::old_signatures::{BY_SHA1, smallest_rsa};
 
 /// The smallest RSA key, in bits: AWS-LC as rustls uses it verifies nothing by smaller or larger ones.
 pub(super) const MIN_RSA: usize = 2048;
@@ -58,6 +59,23 @@ pub(super) fn is_by(
     algorithms.any(|one| {
         one.signature_alg_id().as_ref() == algorithm
             && key.verify_signature(*one, message, signature).is_ok()
+    })
+}
+
+/// Whether [`is_by`] can tell good signatures of an algorithm by this authority's key from bad ones.
+pub(super) fn can_tell(
+    authority: &X509Certificate<'_>,
+    algorithm: &[u8],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    let key = authority.public_key().raw;
+    let key = der::only(key, SEQUENCE).and_then(|parts| Some(der::first(parts)?.0.content));
+    let bits = key_kinds::rsa_bits(authority);
+    let mut algorithms = algorithms.all.iter().chain(&BY_SHA1);
+    algorithms.any(|one| {
+        one.signature_alg_id().as_ref() == algorithm
+            && Some(one.public_key_alg_id().as_ref()) == key
+            && bits.is_none_or(|bits| (smallest_rsa(*one)..=MAX_RSA).contains(&bits))
     })
 }
 
@@ -140,7 +158,7 @@ fn key_of_odd_certificate(cert: &CertificateDer<'_>) -> Option<SubjectPublicKeyI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::der::{self, OBJECT_IDENTIFIER, SEQUENCE};
+    use crate::tls::der::OBJECT_IDENTIFIER;
 
     const INTEGER: u8 = 0x02;
     const BIT_STRING: u8 = 0x03;

@@ -1,12 +1,15 @@
 //! One revocation list (RFC 5280, section 5), of either version, taken apart once so that a handshake
 //! looks up a number and no more. Never in here: a signature that is taken for good without its key.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
+use x509_parser::asn1_rs::Oid;
 use x509_parser::extensions::AuthorityKeyIdentifier;
+use x509_parser::objects::{oid_registry, oid2sn};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::points::Scope;
@@ -170,6 +173,23 @@ impl List {
             let _ = self.signer.set(key.to_vec());
         }
         good
+    }
+
+    /// Whether its signature can be checked by the key of this certificate.
+    pub(super) fn can_be_checked(
+        &self,
+        issuer: &X509Certificate<'_>,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> bool {
+        signatures::can_tell(issuer, &self.algorithm, algorithms)
+    }
+
+    /// What it is signed with, for messages.
+    pub(super) fn algorithm(&self) -> String {
+        let id = der::first(&self.algorithm).map_or(&[][..], |(id, _)| id.content);
+        let id = Oid::new(Cow::Borrowed(id));
+        let name = oid2sn(&id, oid_registry());
+        name.map_or_else(|_| id.to_id_string(), str::to_owned)
     }
 
     /// Whether a key was found that signed it.

@@ -13,13 +13,14 @@ use super::{List, Lists};
 use crate::config::TlsOptions;
 use crate::log::Log;
 use crate::tls::trust::Trust;
-use crate::tls::{Problem, keys, names, tickets};
+use crate::tls::{Problem, key_kinds, keys, names, tickets};
 
 impl Lists {
-    /// Reads what CRLfile and CRLpath name. `None`: nothing, or what goes to `problems`.
+    /// Reads what CRLfile and CRLpath name, to be checked by these algorithms. `None`: nothing, or what goes to `problems`.
     pub(in crate::tls) fn load(
         options: &TlsOptions,
         jail: Option<&Path>,
+        algorithms: WebPkiSupportedAlgorithms,
         log: &Log,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
@@ -29,8 +30,6 @@ impl Lists {
                 for path in files.loaded {
                     crate::debug!(*log, "Loaded {} revocation lookup file", path.display());
                 }
-                let provider = rustls::crypto::aws_lc_rs::default_provider();
-                let algorithms = provider.signature_verification_algorithms;
                 Some(Lists::new(files.lists, algorithms))
             }
             Err(more) => {
@@ -63,28 +62,44 @@ impl Lists {
         };
         let now = tickets::unix_time() as i64;
         let remarks = self.by_issuer.values().flat_map(|lists| {
-            let forged = lists.iter().filter(|list| !self.is_of_its_issuer(list, trust));
-            let forged = forged.map(|list| {
-                format!(
-                    "the revocation list of {} is damaged, or by another authority of that name: its signature \
-                     is not by the key in CAfile or CApath",
-                    names::of_content(list.name())
-                )
-            });
+            let forged = lists.iter().filter_map(|list| self.fault(list, trust));
             forged.chain(over(lists, now))
         });
         let remarks = remarks.map(|text| Problem::warning(option, text));
         remarks.collect()
     }
 
-    /// Whether it is signed by a trusted authority, unless none has its issuer's name and key identifier.
-    fn is_of_its_issuer(&self, list: &List, trust: &Trust) -> bool {
+    /// Why it is not signed by a trusted authority; `None`: it is, or none has its issuer's name and key
+    /// identifier.
+    fn fault(&self, list: &List, trust: &Trust) -> Option<String> {
         let authorities = trust.of_canonical_name(&list.issuer);
         let authorities =
             authorities.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
-        let mut authorities = authorities.filter(|one| list.may_be_of(one)).peekable();
-        authorities.peek().is_none()
-            || authorities.any(|one| list.is_signed_by(&one, &self.algorithms))
+        let authorities: Vec<_> = authorities.filter(|one| list.may_be_of(one)).collect();
+        let first = authorities.first()?;
+        let is_by = |one: &X509Certificate<'_>| list.is_signed_by(one, &self.algorithms);
+        if authorities.iter().any(is_by) {
+            return None;
+        }
+        let issuer = names::of_content(list.name());
+        let can_tell = |one: &X509Certificate<'_>| list.can_be_checked(one, &self.algorithms);
+        Some(
+            match (
+                authorities.iter().any(can_tell),
+                key_kinds::of_certificate(first),
+            ) {
+                (false, Some(key)) => format!(
+                    "the revocation list of {issuer} cannot be checked, so no certificate of it is accepted: \
+                 it is signed with {} by {key}; have its authority sign with SHA-256, by RSA of 2048 to 8192 \
+                 bits or by ECDSA",
+                    list.algorithm()
+                ),
+                _ => format!(
+                    "the revocation list of {issuer} is damaged, or by another authority of that name: its \
+                 signature is not by the key in CAfile or CApath"
+                ),
+            },
+        )
     }
 }
 
