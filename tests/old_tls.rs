@@ -466,6 +466,32 @@ fn a_client_that_wants_to_renegotiate_is_told_no_and_may_stay() {
     }
 }
 
+/// With the two suites that adit cannot go on with by itself.
+#[test]
+fn a_client_that_wants_to_renegotiate_with_aes256_sha256_is_let_go_at_once() {
+    require_peers!();
+    require!(program "openssl");
+    let adit = server_mode("sslVersionMin = TLSv1\n");
+    let address = adit.address("test");
+    for list in ["AES256-SHA256", "DHE-RSA-AES256-SHA256"] {
+        let before = adit.log().len();
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["s_client", "-connect", &address.to_string()]);
+        let mut client = Tool::start(openssl.args(["-tls1_2", "-cipher", list]));
+        client.wait_for("Verify return code");
+        let asked = std::time::Instant::now();
+        client.input().write_all(b"R\n").expect("sending");
+        client.succeeds();
+        // After an error that is hidden by silence, the end takes 10 seconds or more.
+        assert!(asked.elapsed().as_secs() < 9, "{list}");
+        let said = wait_for("the reason", || {
+            let said = adit.log()[before..].to_owned();
+            said.contains("no renegotiation").then_some(said)
+        });
+        assert!(said.contains("turn renegotiation off there"), "{said}");
+    }
+}
+
 #[test]
 fn a_pinned_servers_small_key_is_taken_at_a_lower_security_level() {
     require!(adit);

@@ -5,7 +5,7 @@
 //!
 //! * RC4 goes on from the byte where it stopped, however far that is, so adit does it from the beginning;
 //! * AES-256 in CBC with SHA-256 has no records in AWS-LC. There s2n goes on, and is told nothing of the two
-//!   close_notify, which adit seals and opens.
+//!   close_notify, which adit seals and opens, nor of a wish for another handshake, which ends the session.
 //!
 //! Where adit seals faster than s2n, it does so from the first full record on.
 //!
@@ -36,6 +36,9 @@ const FINISHED: usize = 4 + 12;
 /// An alert's content type, and its usual level.
 const ALERT: u8 = 21;
 const WARNING: u8 = 1;
+/// A handshake's content type, and the message by which a client begins one.
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
 /// The shortest time of silence after an error (S2N_DEFAULT_BLINDING_MIN).
 const SHORTEST_SILENCE: Duration = Duration::from_secs(10);
 /// The secret of a connection up to TLS 1.2, in bytes.
@@ -95,7 +98,7 @@ enum Cipher {
     Gcm(usize),
     ChaCha20,
     Rc4(MacHash),
-    /// AES-256 in CBC, SHA-256: alerts alone.
+    /// AES-256 in CBC, SHA-256: alerts, and a client's wish for another handshake.
     Alerts,
 }
 
@@ -204,7 +207,7 @@ impl Halves {
         let (mac, key) = self.alert_keys(master, self.client, &tail)?;
         let mut vector = [0; BLOCK];
         rand::fill(&mut vector).ok()?;
-        let mut blocks = self.alert(&mac, records, WARNING, 3 * BLOCK)?;
+        let mut blocks = self.blocks(&mac, records, ALERT, &[WARNING, 0], 3 * BLOCK)?;
         bindings::aes_256_cbc(true, &key, vector, &mut blocks)?;
         let length = (vector.len() + blocks.len()) as u16;
         let [high, low] = length.to_be_bytes();
@@ -214,23 +217,45 @@ impl Halves {
 
     /// Whether this record, which is the next one, is the peer's close_notify, of which s2n is not told then.
     pub(super) fn is_close_notify(&self, master: &[u8; MASTER], record: &[u8]) -> bool {
-        self.opened_as_close_notify(master, record).is_some()
+        let opened = self.opened(master, record, ALERT, |_| Some(2));
+        matches!(opened.as_deref(), Some([_, 0]))
     }
 
-    /// An alert's length tells all that is in its record but its level, so this takes the same time for
-    /// whatever padding there is.
-    fn opened_as_close_notify(&self, master: &[u8; MASTER], record: &[u8]) -> Option<()> {
+    /// Whether this record, which is the next one, is a client's wish for another handshake. s2n has one error for
+    /// that and for a MAC that is wrong, and the second alone is to be met by silence.
+    pub(super) fn is_client_hello(&self, master: &[u8; MASTER], record: &[u8]) -> bool {
+        let length = |blocks: &[u8]| match *blocks {
+            [CLIENT_HELLO, high, middle, low, ..] => {
+                Some(4 + u32::from_be_bytes([0, high, middle, low]) as usize)
+            }
+            _ => None,
+        };
+        !self.client && self.opened(master, record, HANDSHAKE, length).is_some()
+    }
+
+    /// What is in this record, which is the next one; `None`: it is not of this kind, or damaged. The length is
+    /// told by how the content begins, so that this takes the same time for whatever padding there is; what is
+    /// damaged goes on to s2n, whose silence hides the rest.
+    fn opened(
+        &self,
+        master: &[u8; MASTER],
+        record: &[u8],
+        kind: u8,
+        length: impl Fn(&[u8]) -> Option<usize>,
+    ) -> Option<Vec<u8>> {
         let Way { records, tail } = self.received?;
         let (head, body) = record.split_first_chunk::<HEADER>()?;
         let (vector, sealed) = body.split_first_chunk()?;
-        if head[0] != ALERT || sealed.is_empty() {
+        if head[0] != kind || sealed.is_empty() {
             return None;
         }
         let (mac, key) = self.alert_keys(master, !self.client, &tail)?;
         let mut blocks = sealed.to_vec();
         bindings::aes_256_cbc(false, &key, *vector, &mut blocks)?;
-        let expected = self.alert(&mac, records, *blocks.first()?, blocks.len())?;
-        constant_time::verify_slices_are_equal(&blocks, &expected).ok()
+        let content = blocks.get(..length(&blocks)?)?;
+        let expected = self.blocks(&mac, records, kind, content, blocks.len())?;
+        constant_time::verify_slices_are_equal(&blocks, &expected).ok()?;
+        Some(content.to_vec())
     }
 
     /// The two keys of one side, for the MAC and the cipher.
@@ -248,26 +273,22 @@ impl Halves {
         Some((Zeroizing::new(*mac), Zeroizing::new(*rest.first_chunk()?)))
     }
 
-    /// A close_notify with its MAC and its padding, `length` bytes together; `None`: that is not possible.
-    fn alert(
+    /// Content with its MAC and its padding, `length` bytes together; `None`: that is not possible.
+    fn blocks(
         &self,
         mac: &[u8; SHA256],
         sequence: u64,
-        level: u8,
+        kind: u8,
+        content: &[u8],
         length: usize,
     ) -> Option<Vec<u8>> {
         let state = self.state(sequence, false);
-        let alert = [level, 0];
-        let signed = [
-            &state.associated(ALERT)[..],
-            &[0, alert.len() as u8],
-            &alert,
-        ]
-        .concat();
+        let long = u16::try_from(content.len()).ok()?.to_be_bytes();
+        let signed = [&state.associated(kind)[..], &long, content].concat();
         let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, mac), &signed);
-        let padding = length.checked_sub(alert.len() + SHA256)?;
+        let padding = length.checked_sub(content.len() + SHA256)?;
         let last = u8::try_from(padding.checked_sub(1)?).ok()?;
-        Some([&alert[..], code.as_ref(), &vec![last; padding]].concat())
+        Some([content, code.as_ref(), &vec![last; padding]].concat())
     }
 
     fn state(&self, sequence: u64, implicit: bool) -> State {
@@ -475,10 +496,9 @@ mod tests {
             assert!(!server.is_close_notify(&[9; MASTER], &record[..length]));
         }
         // With more padding, as some libraries have it.
-        let mut blocks = client.alert(&[0; 32], 1, 1, 17 * BLOCK).unwrap();
-        assert_eq!(blocks.pop(), Some(237));
-        assert!(client.alert(&[0; 32], 1, 1, 2 * BLOCK).is_none());
-        assert!(client.alert(&[0; 32], 1, 1, 20 * BLOCK).is_none());
+        let blocks = |count| client.blocks(&[0; 32], 1, ALERT, &[1, 0], count * BLOCK);
+        assert_eq!(blocks(17).unwrap().pop(), Some(237));
+        assert!(blocks(2).is_none() && blocks(20).is_none());
         // Out of turn.
         server.received(&record);
         assert!(!server.is_close_notify(&[9; MASTER], &record));
@@ -486,6 +506,43 @@ mod tests {
         let other = halves(TLS12, 0x003c, true).unwrap();
         assert!(other.close_notify(&[9; MASTER]).is_none());
         assert!(client.writer(&[9; MASTER]).is_none() && client.reader(&[9; MASTER]).is_none());
+    }
+
+    #[test]
+    fn a_client_hello_is_told_from_a_damaged_record() {
+        let (client, server) = (halves(TLS12, 0x003d, true), halves(TLS12, 0x003d, false));
+        let (client, server) = (client.unwrap(), server.unwrap());
+        let master = [9; MASTER];
+        let sealed = |message: &[u8], length: usize| {
+            let Way { records, tail } = client.sent.unwrap();
+            let (mac, key) = client.alert_keys(&master, true, &tail).unwrap();
+            let blocks = client.blocks(&mac, records, HANDSHAKE, message, length);
+            let mut blocks = blocks.unwrap();
+            bindings::aes_256_cbc(true, &key, [5; BLOCK], &mut blocks).unwrap();
+            [&[HANDSHAKE, 3, 3, 0, 0][..], &[5; BLOCK], &blocks].concat()
+        };
+        let hello = [&[CLIENT_HELLO, 0, 1, 0][..], &[7; 256]].concat();
+        for length in [19 * BLOCK, 30 * BLOCK] {
+            let mut record = sealed(&hello, length);
+            assert!(server.is_client_hello(&master, &record));
+            assert!(!client.is_client_hello(&master, &record));
+            for place in (0..record.len()).filter(|place| !(1..HEADER).contains(place)) {
+                record[place] ^= 1;
+                assert!(!server.is_client_hello(&master, &record), "{place}");
+                record[place] ^= 1;
+            }
+            for end in 0..record.len() {
+                assert!(!server.is_client_hello(&master, &record[..end]));
+            }
+        }
+        for other in [
+            &[2, 0, 1, 0][..],
+            &[CLIENT_HELLO],
+            &[CLIENT_HELLO, 0xff, 0xff, 0xff],
+            &hello[..200],
+        ] {
+            assert!(!server.is_client_hello(&master, &sealed(other, 18 * BLOCK)));
+        }
     }
 
     #[test]

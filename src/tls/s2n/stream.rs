@@ -215,8 +215,14 @@ impl Stream {
         };
         self.count(RECEIVED, length)?;
         // s2n refuses another handshake by a fatal alert, where a warning is right (RFC 5246, section 7.2.2).
-        if kind == HANDSHAKE && self.reader.is_none() && !self.tls13 && !self.finished {
-            self.leave_s2n();
+        if kind == HANDSHAKE
+            && self.reader.is_none()
+            && !self.tls13
+            && !self.finished
+            && !self.leave_s2n()
+            && self.is_client_hello(record)
+        {
+            return Err(Offence::Renegotiation);
         }
         let hidden = kind == ALERT && self.reader.is_none() && self.is_close_notify(record);
         let data = match &mut self.reader {
@@ -285,6 +291,16 @@ impl Stream {
         };
         let master = self.connection.master_secret();
         master.is_some_and(|master| halves.is_close_notify(&master, record))
+    }
+
+    /// Whether it is a wish for another handshake, where s2n cannot be left. s2n is not to know of it either, or it
+    /// keeps the client waiting as if a MAC were wrong.
+    fn is_client_hello(&self, record: &[u8]) -> bool {
+        let Some(halves) = self.halves.as_ref().filter(|halves| halves.hides_alerts()) else {
+            return false;
+        };
+        let master = self.connection.master_secret();
+        master.is_some_and(|master| halves.is_client_hello(&master, record))
     }
 
     /// What s2n was not told of, and is no data.
