@@ -23,7 +23,7 @@ use crate::log::Log;
 use crate::relay::{Hosts, Route, ServiceContext, Upstream};
 use crate::remedy;
 use crate::sys::sockopt;
-use crate::tls::{self, Context, PassPhrases, Resumption, Wanted};
+use crate::tls::{self, Context, PassPhrases, Resumption, SharedLists, Wanted};
 use crate::worker::group::Group;
 
 /// How long all names together may take to resolve; one without an answer by then is resolved when it
@@ -185,11 +185,12 @@ pub(super) fn load_group(
     let mut found = Vec::new();
     let mut services = Vec::new();
     let mut problems = Problems::default();
+    let mut lists = SharedLists::default();
     let each = config.services.iter().zip(&addresses.services);
     for (index, (service, places)) in each.enumerate() {
         let mut context = |wanted: Wanted<'_>| {
             let jail = config.global.chroot.as_deref();
-            let loaded = Context::load(wanted, jail, phrases, resumption, log);
+            let loaded = Context::load(wanted, jail, phrases, resumption, &mut lists, log);
             let (context, found) = match loaded {
                 Ok((context, warnings)) => (Ok(context), warnings),
                 Err(problems) => (Err(Unusable), problems),

@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::backend::{Backend, OptionNames, Terms};
 use super::failure::{During, Failure, Offence};
 use super::keys::PrivateKey;
-use super::revocation::Lists;
+use super::revocation::{Lists, SharedLists};
 use super::sessions::{self, ClientSessions, SharedSessions};
 use super::tickets::Tickets;
 use super::trust::{Authority, Ends, Trust};
@@ -68,7 +68,8 @@ impl<'a> Wanted<'a> {
         };
         let mut problems = Vec::new();
         trusted(self.options, jail, &mut problems);
-        Lists::load(self.options, jail, algorithms(self), &silent, &mut problems);
+        let mut lists = SharedLists::default();
+        lists.load(self.options, jail, algorithms(self), &silent, &mut problems);
         let unasked = PassPhrases::unasked("there are other errors");
         certified_key(self.options, &unasked, &mut problems, &silent);
         psk::load(self.options, self.client, &mut problems, &silent);
@@ -168,7 +169,7 @@ enum Connecting {
 }
 
 impl Context {
-    /// Loads what the service names; `jail` is the folder of chroot. Runs in the master while it is still root; opens files.
+    /// Loads what the service names, beside `lists` that others have named; `jail` is the folder of chroot. Runs in the master while it is still root; opens files.
     /// Gives warnings and notes along with it.
     ///
     /// # Errors
@@ -179,6 +180,7 @@ impl Context {
         jail: Option<&Path>,
         phrases: &PassPhrases,
         resumption: &Resumption,
+        lists: &mut SharedLists,
         log: &Log,
     ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
         let Wanted {
@@ -194,7 +196,7 @@ impl Context {
             Backend::S2n => Suites::S2n(s2n::allowed(&wanted, &mut problems)),
         };
         let trusted = trusted(options, jail, &mut problems);
-        let lists = Lists::load(options, jail, algorithms(&wanted), log, &mut problems);
+        let lists = lists.load(options, jail, algorithms(&wanted), log, &mut problems);
         let key = certified_key(options, phrases, &mut problems, log);
         if matches!(suites, Suites::S2n(_)) && options.ocsp.asks() {
             let option = if options.ocsp.url.is_some() {
@@ -233,8 +235,8 @@ impl Context {
         }
         let (key, private) = key.unzip();
         let identity = Identity {
-            own: identity(&wanted, &trusted, lists.as_ref(), key.as_deref()),
-            shared: shared_identity(&wanted, &trusted, lists.as_ref()),
+            own: identity(&wanted, &trusted, lists.as_deref(), key.as_deref()),
+            shared: shared_identity(&wanted, &trusted, lists.as_deref()),
         };
         few_slots(&wanted, &mut problems);
         let (trust, unusable) = Trust::new(trusted, ends(options), client);

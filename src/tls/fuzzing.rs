@@ -20,7 +20,7 @@ use super::backend::OptionNames;
 use super::handshake::MAX_HANDSHAKE_INPUT;
 use super::hello::{self, MAX_HELLO, Reading};
 use super::record::MAX_RECORD;
-use super::revocation::{List, Lists};
+use super::revocation::{List, Lists, SharedLists};
 use super::trust::{Authority, Ends, Trust};
 use super::verification::Verifier;
 use super::{
@@ -67,7 +67,14 @@ fn context(lines: &str) -> Context {
     let resumption = Resumption::new().expect("memory");
     let wanted = Wanted::accepted(&service).or_else(|| Wanted::connected(&service));
     let wanted = wanted.expect("a service with TLS");
-    let loaded = Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG);
+    let loaded = Context::load(
+        wanted,
+        None,
+        &PassPhrases::none(),
+        &resumption,
+        &mut SharedLists::default(),
+        &LOG,
+    );
     loaded.expect("a good configuration").0
 }
 

@@ -86,6 +86,7 @@ pub(crate) use face::{Handshake, Step, Stream};
 pub(crate) use failure::Failure;
 pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
 pub(crate) use ocsp::{Inquiry, Turn};
+pub(crate) use revocation::SharedLists;
 pub(crate) use stream::Decrypted;
 
 use aws_lc_rs::digest;

@@ -45,7 +45,7 @@ pub(super) struct Verifier {
     /// The same of an authority.
     smallest_authority: usize,
     /// Revocation lists, if peers are to be looked up in them.
-    lists: Option<Lists>,
+    lists: Option<Arc<Lists>>,
     /// What responders are asked, and what the server staples; for chains alone.
     ocsp: Option<Arc<Checks>>,
 }
@@ -93,7 +93,7 @@ impl Verifier {
     }
 
     /// Looks peers up in these lists too.
-    pub(super) fn with_lists(self, lists: Option<Lists>) -> Self {
+    pub(super) fn with_lists(self, lists: Option<Arc<Lists>>) -> Self {
         Self { lists, ..self }
     }
 
@@ -200,7 +200,7 @@ impl Verifier {
     ) -> (usize, String) {
         let climb = Climb::from(certificate, intermediates, &self.trust);
         let now = now.as_secs() as i64;
-        let (depth, blamed) = climb.blamed(rejection, self.lists.as_ref(), now);
+        let (depth, blamed) = climb.blamed(rejection, self.lists.as_deref(), now);
         (depth, names::distinguished(blamed.subject()))
     }
 
@@ -346,7 +346,7 @@ impl Verifier {
                 false => KeyUsage::client_auth(),
             },
             now,
-            lists: self.lists.as_ref(),
+            lists: self.lists.as_deref(),
             smallest_key: self.smallest_authority,
             too_small: Cell::new(None),
             with_certificates: self.lists.is_some() || self.ocsp.is_some(),

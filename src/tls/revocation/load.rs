@@ -2,7 +2,9 @@
 //! still root; never in here: a peer.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -15,30 +17,89 @@ use crate::log::Log;
 use crate::tls::trust::Trust;
 use crate::tls::{Problem, key_kinds, keys, names, tickets};
 
-impl Lists {
-    /// Reads what CRLfile and CRLpath name, to be checked by these algorithms. `None`: nothing, or what goes to `problems`.
+/// The lists of one load of a configuration: services that name the same files have one copy of them. Never
+/// kept for the next load, which is made since files have changed.
+#[derive(Debug, Default)]
+pub(crate) struct SharedLists {
+    read: Vec<Read>,
+}
+
+/// What came of an end's options.
+#[derive(Debug)]
+struct Read {
+    /// CRLfile, CRLpath, CAfile and CApath.
+    named: [Option<PathBuf>; 4],
+    algorithms: WebPkiSupportedAlgorithms,
+    lists: Option<Arc<Lists>>,
+    loaded: Vec<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl SharedLists {
+    /// What CRLfile and CRLpath name, to be checked by these algorithms; read if that was not done before. `None`:
+    /// nothing, or what goes to `problems`. The jail is always the same.
     pub(in crate::tls) fn load(
+        &mut self,
         options: &TlsOptions,
         jail: Option<&Path>,
         algorithms: WebPkiSupportedAlgorithms,
         log: &Log,
         problems: &mut Vec<Problem>,
-    ) -> Option<Self> {
-        match keys::revocation_lists(options, jail, problems) {
-            Ok(files) => {
-                let files = files?;
-                for path in files.loaded {
-                    crate::debug!(*log, "Loaded {} revocation lookup file", path.display());
-                }
-                Some(Lists::new(files.lists, algorithms))
-            }
-            Err(more) => {
-                problems.extend(more);
-                None
-            }
+    ) -> Option<Arc<Lists>> {
+        if options.crl_file.is_none() && options.crl_path.is_none() {
+            return None;
+        }
+        let known = self.read.iter().position(|read| {
+            read.named == named(options) && ptr::eq(read.algorithms.all, algorithms.all)
+        });
+        let nth = known.unwrap_or_else(|| {
+            self.read.push(Read::new(options, jail, algorithms));
+            self.read.len() - 1
+        });
+        let read = self.read.get(nth)?;
+        for path in &read.loaded {
+            crate::debug!(*log, "Loaded {} revocation lookup file", path.display());
+        }
+        problems.extend_from_slice(&read.problems);
+        read.lists.clone()
+    }
+}
+
+impl Read {
+    fn new(
+        options: &TlsOptions,
+        jail: Option<&Path>,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        let mut problems = Vec::new();
+        let files = keys::revocation_lists(options, jail, &mut problems);
+        let files = files.unwrap_or_else(|more| {
+            problems.extend(more);
+            None
+        });
+        let (lists, loaded) = files.map(|files| (files.lists, files.loaded)).unzip();
+        Self {
+            named: named(options),
+            algorithms,
+            lists: lists.map(|lists| Arc::new(Lists::new(lists, algorithms))),
+            loaded: loaded.unwrap_or_default(),
+            problems,
         }
     }
+}
 
+fn named(options: &TlsOptions) -> [Option<PathBuf>; 4] {
+    let TlsOptions {
+        crl_file,
+        crl_path,
+        ca_file,
+        ca_path,
+        ..
+    } = options;
+    [crl_file, crl_path, ca_file, ca_path].map(Clone::clone)
+}
+
+impl Lists {
     pub(in crate::tls) fn new(lists: Vec<List>, algorithms: WebPkiSupportedAlgorithms) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut by_issuer: HashMap<_, Vec<List>> = HashMap::new();

@@ -21,6 +21,7 @@ use super::canonical;
 use super::rejection::Rejection;
 use list::Age;
 pub(crate) use list::List;
+pub(crate) use load::SharedLists;
 use points::Point;
 
 /// 2.5.29.31

@@ -326,3 +326,69 @@ fn signatures_are_checked_at_the_start_and_once() {
     let forged = listed(&imitation);
     assert!(!forged.is_signed_by(&certificate, &algorithms) && !forged.is_checked());
 }
+
+/// A list may have 30 MB, and each of many services names it.
+#[test]
+fn services_with_the_same_files_have_one_copy_of_the_lists() {
+    use std::sync::Arc;
+
+    use crate::config::{SecurityLevel, TlsOptions};
+    use crate::tls::old_signatures::of_level;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, list: &[u8]| {
+        let path = folder.path().join(name);
+        let text = pem::encode(&pem::Pem::new("X509 CRL", list));
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let list = usual(&entry(&[7], &[]), &[]);
+    let (one, other) = (file("one", &list), file("other", &list));
+    let damaged = file("damaged", &[0x30, 0]);
+    let modern = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let log = crate::log::Log {
+        level: 0,
+        id: crate::log::Id::Ui,
+    };
+    let mut shared = SharedLists::default();
+    let mut load =
+        |file: Option<&std::path::PathBuf>, trusted: Option<&std::path::PathBuf>, level| {
+            let options = TlsOptions {
+                crl_file: file.cloned(),
+                ca_file: trusted.cloned(),
+                ..TlsOptions::default()
+            };
+            let mut problems = Vec::new();
+            let lists = shared.load(&options, None, of_level(level, modern), &log, &mut problems);
+            (lists, problems)
+        };
+    let two = SecurityLevel::Two;
+    let (first, _) = load(Some(&one), None, two);
+    let first = first.unwrap();
+    for (file, trusted, level, same) in [
+        (&one, None, two, true),
+        (&one, None, SecurityLevel::Three, true),
+        (&one, None, SecurityLevel::One, false),
+        (&one, Some(&other), two, false),
+        (&other, None, two, false),
+        (&one, None, two, true),
+    ] {
+        let (lists, problems) = load(Some(file), trusted, level);
+        assert_eq!(
+            Arc::ptr_eq(&lists.unwrap(), &first),
+            same,
+            "{file:?} {level}"
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+    assert!(load(None, Some(&one), two).0.is_none());
+    // Each is told of it.
+    for _ in 0..2 {
+        let (lists, problems) = load(Some(&damaged), None, two);
+        assert!(lists.is_none());
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}");
+        };
+        assert!(problem.text.contains("is damaged"), "{problem:?}");
+    }
+}

@@ -421,6 +421,7 @@ fn nobody_asked_a_locked_key_is_a_warning() {
         None,
         &PassPhrases::unasked("nobody is there"),
         &Resumption::new().unwrap(),
+        &mut SharedLists::default(),
         &LOG,
     );
     let problems = loaded.unwrap_err();

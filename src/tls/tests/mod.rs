@@ -26,7 +26,8 @@ use rcgen::{
 use tempfile::TempDir;
 
 use super::{
-    Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, Step, Stream, Wanted,
+    Context, Failure, Handshake, Negotiated, PassPhrases, Problem, Resumption, SharedLists, Step,
+    Stream, Wanted,
 };
 use crate::config::{Endpoint, PeerVerification, PreferChaCha20, Service, TlsOptions, TlsVersion};
 use crate::log::{Id, Log};
@@ -146,6 +147,7 @@ fn load(client: bool, options: &TlsOptions, resumption: &Resumption) -> Context 
         None,
         &PassPhrases::none(),
         resumption,
+        &mut SharedLists::default(),
         &LOG,
     )
     .unwrap()
@@ -158,6 +160,7 @@ fn problems(client: bool, options: TlsOptions) -> Vec<Problem> {
         None,
         &PassPhrases::none(),
         &Resumption::new().unwrap(),
+        &mut SharedLists::default(),
         &LOG,
     ) {
         Ok((_, problems)) | Err(problems) => problems,

@@ -439,8 +439,15 @@ fn a_clients_front_is_told_of_its_own_options() {
     service.accept_tls_at_once(rsa_options(&pki));
     let wanted = Wanted::accepted(&service).unwrap();
     let resumption = Resumption::new().unwrap();
-    let (context, _) =
-        Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG).unwrap();
+    let (context, _) = Context::load(
+        wanted,
+        None,
+        &PassPhrases::none(),
+        &resumption,
+        &mut SharedLists::default(),
+        &LOG,
+    )
+    .unwrap();
     let (_, failure, _) = answer(&context, &hello_of(0x0301, &[RC4_SHA]));
     assert!(
         failure.contains("add `acceptSSLVersionMin = TLSv1` and `acceptCiphers = ALL:RC4-SHA`"),
@@ -460,8 +467,15 @@ fn a_program_that_does_not_take_the_certificate_is_told_apart() {
         let mut front = service(true, TlsOptions::default());
         front.accept_tls_at_once(from(low, rsa_options(&pki)));
         let wanted = Wanted::accepted(&front).unwrap();
-        let (front, _) =
-            Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG).unwrap();
+        let (front, _) = Context::load(
+            wanted,
+            None,
+            &PassPhrases::none(),
+            &resumption,
+            &mut SharedLists::default(),
+            &LOG,
+        )
+        .unwrap();
         let usual = load(false, &from(low, rsa_options(&pki)), &resumption);
         for version in [low, TlsVersion::V1_3] {
             let program = TlsOptions {

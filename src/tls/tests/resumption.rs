@@ -144,6 +144,7 @@ fn a_session_of_one_service_is_nothing_to_another() {
         None,
         &PassPhrases::none(),
         &resumption,
+        &mut SharedLists::default(),
         &LOG,
     )
     .unwrap()

@@ -15,7 +15,7 @@ use super::{
 use crate::config::{Protocol, TlsVersion};
 use crate::log::{Id, Log};
 use crate::relay::{Route, ServiceContext};
-use crate::tls::{Context, PassPhrases, Resumption, Wanted};
+use crate::tls::{Context, PassPhrases, Resumption, SharedLists, Wanted};
 use crate::worker::support::accepted;
 
 const SOME: usize = 20 * 1024 * 1024;
@@ -36,7 +36,14 @@ fn identity(folder: &Path) -> std::path::PathBuf {
 fn load(service: &mut ServiceContext) {
     let resumption = Resumption::new().unwrap();
     let load = |wanted| {
-        let loaded = Context::load(wanted, None, &PassPhrases::none(), &resumption, &LOG);
+        let loaded = Context::load(
+            wanted,
+            None,
+            &PassPhrases::none(),
+            &resumption,
+            &mut SharedLists::default(),
+            &LOG,
+        );
         loaded.unwrap().0
     };
     service.front = Wanted::accepted(&service.config).map(load);
