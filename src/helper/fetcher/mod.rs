@@ -3,7 +3,7 @@
 //! for the one that asked. Holds no key, no listener, and can write to nothing.
 //!
 //! Those that ask have a [`Client`]; the process answers on the other end of its socket, in whatever order
-//! answers come in ([`message`]). [`server`] keeps the threads, [`exchange`] is one request, [`http`] its bytes.
+//! answers come in ([`message`]). [`server`] is its threads' work, [`exchange`] one request, [`http`] its bytes.
 
 mod client;
 mod exchange;
@@ -11,7 +11,7 @@ mod http;
 mod message;
 mod server;
 
-use super::{Kind, Life, Role};
+use super::{Kind, Life, Role, pool};
 use crate::sandbox;
 pub(crate) use client::Client;
 #[cfg(fuzzing)]
@@ -20,7 +20,7 @@ pub(crate) use http::fuzz;
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {
     kind: Kind::Fetcher,
-    life: Life::Outside(sandbox::fetcher, server::serve),
+    life: Life::Outside(sandbox::fetcher, pool::serve::<server::Posts>),
 };
 
 /// The longest body of a request, in bytes.

@@ -123,12 +123,6 @@ impl Client {
         told
     }
 
-    /// The resolver is gone: nothing will be answered by this socket any more.
-    #[cfg(test)]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone
-    }
-
     /// Waits for the addresses of `host` for at most `deadline`. An address in text is given
     /// back without asking.
     ///
@@ -196,65 +190,28 @@ impl AsFd for Client {
 
 #[cfg(test)]
 mod tests {
-    use std::io::IoSlice;
-    use std::thread::{self, JoinHandle};
-
-    use nix::sys::socket::{
-        AddressFamily, ControlMessage, SockFlag, SockType, sendmsg, socketpair,
-    };
-
-    use super::super::server::answer_all;
+    use super::super::server::Lookups;
     use super::*;
-    use crate::ipc::leash::Leash;
+    use crate::helper::pool::support::Served;
+    use crate::ipc::channel::Channel;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
     fn pair() -> (OwnedFd, OwnedFd) {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
+        let (ours, theirs) = Channel::pair().unwrap();
+        (ours.into(), theirs.into())
     }
 
-    /// A resolver in a thread of this process.
-    struct Resolver {
-        control: OwnedFd,
-        leash: io::PipeWriter,
-        thread: JoinHandle<io::Result<()>>,
-    }
-
-    impl Resolver {
-        fn start() -> Self {
-            let (control, theirs) = pair();
-            let (reader, leash) = io::pipe().unwrap();
-            Self {
-                control,
-                leash,
-                thread: thread::spawn(|| {
-                    let leash = Leash::from(OwnedFd::from(reader));
-                    answer_all(&theirs.into(), &leash)
-                }),
-            }
-        }
-
-        fn clients<const N: usize>(&self) -> [Client; N] {
-            let pairs: [_; N] = std::array::from_fn(|_| pair());
-            let theirs = pairs.each_ref().map(|(_, theirs)| theirs.as_raw_fd());
-            sendmsg::<()>(
-                self.control.as_raw_fd(),
-                &[IoSlice::new(b"c")],
-                &[ControlMessage::ScmRights(&theirs)],
-                MsgFlags::empty(),
-                None,
-            )
-            .unwrap();
-            pairs.map(|(ours, _)| Client::new(ours))
-        }
+    /// Clients of a resolver in a thread of this process.
+    fn clients<const N: usize>(resolver: &Served) -> [Client; N] {
+        resolver.clients().map(Client::new)
     }
 
     #[test]
     fn each_client_is_told_what_it_asked_for() {
-        let resolver = Resolver::start();
-        let mut clients = resolver.clients::<3>();
-        for (port, client) in (25..).zip(&mut clients) {
+        let resolver = Served::start::<Lookups>();
+        let mut three = clients::<3>(&resolver);
+        for (port, client) in (25..).zip(&mut three) {
             let found = client
                 .resolve_blocking("localhost", port, DEADLINE)
                 .unwrap();
@@ -262,7 +219,7 @@ mod tests {
             assert!(found.contains(&SocketAddr::new("::1".parse().unwrap(), port)));
         }
         // One that goes takes no other with it.
-        let [gone, mut other, _] = clients;
+        let [gone, mut other, _] = three;
         drop(gone);
         let error = client_error(&mut other, "192.0.2.7");
         assert_eq!(
@@ -284,8 +241,8 @@ mod tests {
 
     #[test]
     fn answers_for_others_are_kept_while_one_is_waited_for() {
-        let resolver = Resolver::start();
-        let [mut client] = resolver.clients();
+        let resolver = Served::start::<Lookups>();
+        let [mut client] = clients(&resolver);
         let ids: Vec<u64> = (0..200)
             .map(|port| client.ask("localhost", port).unwrap())
             .collect();
@@ -306,24 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_sends_nonsense_is_let_go_of_and_the_others_are_not() {
-        let resolver = Resolver::start();
-        let [mut bad, mut good] = resolver.clients();
-        send(bad.socket.as_raw_fd(), b"nonsense", MsgFlags::empty()).unwrap();
-        let mut fds = [PollFd::new(bad.socket.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)), Ok(1));
-        assert!(bad.answers().is_empty());
-        assert!(bad.is_gone());
-        good.resolve_blocking("localhost", 1, DEADLINE).unwrap();
-    }
-
-    #[test]
     fn a_resolver_ends_with_its_supervisor_or_its_control_and_nobody_waits_for_it() {
         for by_leash in [true, false] {
-            let resolver = Resolver::start();
-            let [mut client] = resolver.clients();
+            let resolver = Served::start::<Lookups>();
+            let [mut client] = clients(&resolver);
             client.resolve_blocking("localhost", 1, DEADLINE).unwrap();
-            let Resolver {
+            let Served {
                 control,
                 leash,
                 thread,

@@ -13,7 +13,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use super::ResolveError;
 
 /// Longest host, in bytes: a name in DNS has at most 253 characters (RFC 1035).
-pub(super) const MAX_HOST: usize = 255;
+const MAX_HOST: usize = 255;
+/// Longest request as a packet, and one more byte, so that one that was cut shows.
+pub(super) const MAX_REQUEST_PACKET: usize = 11 + MAX_HOST + 1;
 /// Longest reason, in bytes; a longer one is cut.
 const MAX_REASON: usize = 255;
 /// Most addresses of one answer; others are dropped.

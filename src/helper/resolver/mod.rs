@@ -12,7 +12,7 @@ mod server;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Kind, Life, Role};
+use super::{Kind, Life, Role, pool};
 use crate::sandbox;
 pub(crate) use client::Client;
 pub(in crate::helper) use lookup::{lookup, with_port};
@@ -23,7 +23,7 @@ pub(crate) use message::fuzz;
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {
     kind: Kind::Resolver,
-    life: Life::Outside(sandbox::resolver, server::serve),
+    life: Life::Outside(sandbox::resolver, pool::serve::<server::Lookups>),
 };
 
 /// What is logged of a question that is not answered in time.

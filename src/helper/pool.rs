@@ -1,0 +1,455 @@
+//! Answers clients by a pool of threads; those that ask the same share one piece of work. What a kind does for
+//! them is its [`Work`]. Never in here: what a request or an answer means.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::Post;
+use super::words::{self, Heard};
+use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::jail::Unprivileged;
+use crate::step::NameStep;
+use crate::sys::watch::{self, Interest, Watch};
+
+/// Different pieces of work that may wait for a thread; what is beyond fails at once.
+const QUEUE: usize = 1024;
+/// Requests that may wait for one piece of work; what is beyond fails at once.
+const WAITERS: usize = 65_536;
+/// Requests taken from one client before the next has its turn.
+const TURN: usize = 64;
+/// How long a client that does not read may hold a thread, in milliseconds.
+const WRITE_TIMEOUT_MS: u16 = 1000;
+
+/// What a kind does for its clients.
+pub(super) trait Work: Sized + 'static {
+    /// Pieces of work under way at a time.
+    const THREADS: usize;
+    /// What a thread is called, before its number.
+    const THREAD: &'static str;
+    /// Longest request, in bytes, and one more, so that a longer one does not pass for it.
+    const MAX_PACKET: usize;
+
+    /// What is done once, for all that ask for it.
+    type Key: Clone + Eq + Hash + Send;
+    /// What the first that asks says of it besides.
+    type Terms: Send;
+    /// What the answer to one request needs of it.
+    type Ticket: Send;
+    /// What came of the work.
+    type Outcome;
+
+    /// A request from a packet; `None` if it is not one.
+    fn decode(packet: &[u8]) -> Option<Asked<Self>>;
+
+    /// Does the work, in a thread of the pool. It may take its time.
+    fn perform(key: &Self::Key, terms: Self::Terms) -> Self::Outcome;
+
+    /// What those are told for which there is no room.
+    fn overloaded(key: &Self::Key) -> Self::Outcome;
+
+    /// The answer to one request, as a packet.
+    fn encode(outcome: &Self::Outcome, ticket: Self::Ticket) -> Vec<u8>;
+}
+
+/// A request.
+pub(super) struct Asked<W: Work> {
+    pub key: W::Key,
+    pub terms: W::Terms,
+    pub ticket: W::Ticket,
+}
+
+/// Answers clients until none is left that could ask.
+///
+/// Returns once the channel or the leash is at its end. Threads may be at work for a good while then, so the
+/// process should go by `_exit`. Starts threads: the sandbox comes before.
+///
+/// # Errors
+/// No thread can be started; waiting or the channel fails.
+pub(super) fn serve<W: Work>(post: Post, _: &Unprivileged) -> io::Result<()> {
+    answer_all::<W>(&post.channel, &post.leash)
+}
+
+/// As [`serve`], which alone may be handed what is hostile.
+fn answer_all<W: Work>(channel: &Channel, leash: &Leash) -> io::Result<()> {
+    let (jobs, queue) = bounded::<Job<W>>(QUEUE);
+    let pending = Arc::new(Pending::<W>::new());
+    for number in 0..W::THREADS {
+        let (queue, pending) = (queue.clone(), Arc::clone(&pending));
+        thread::Builder::new()
+            .name(format!("{} {number}", W::THREAD))
+            .spawn(move || work(&queue, &pending))
+            .step("starting a thread")?;
+    }
+    drop(queue);
+    let watch = Watch::new()?;
+    watch.add(leash, Source::Leash)?;
+    watch.add(channel, Source::Channel)?;
+    let mut clients: HashMap<usize, Client> = HashMap::new();
+    let mut next = 0;
+    let mut packet = vec![0; W::MAX_PACKET];
+    loop {
+        let ready = watch.wait(None)?;
+        if ready.contains(&Source::Leash) {
+            return Ok(());
+        }
+        for source in &ready {
+            let Source::Client(number) = source else {
+                continue;
+            };
+            if let Some(client) = clients.get(number)
+                && !take_requests(client, &mut packet, &pending, &jobs)
+            {
+                // Work under way may hold it open.
+                watch.remove(&**client);
+                clients.remove(number);
+            }
+        }
+        if ready.contains(&Source::Channel) {
+            let new = match words::hear(channel)? {
+                Heard::Clients(clients) => clients,
+                Heard::News(..) | Heard::Nothing => Vec::new(),
+                Heard::End => return Ok(()),
+            };
+            for client in new {
+                // Closed for want of memory, it is introduced again.
+                if watch.add(&client, Source::Client(next)).is_ok() {
+                    clients.insert(next, Arc::new(client));
+                    next += 1;
+                }
+            }
+        }
+    }
+}
+
+/// What is waited for; clients by their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Leash,
+    Channel,
+    Client(usize),
+}
+
+impl watch::Source for Source {
+    fn key(self) -> usize {
+        match self {
+            Source::Leash => 0,
+            Source::Channel => 1,
+            Source::Client(number) => 2 + number,
+        }
+    }
+
+    fn of(key: usize) -> Source {
+        match key {
+            0 => Source::Leash,
+            1 => Source::Channel,
+            key => Source::Client(key - 2),
+        }
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Source::Leash => Interest::End,
+            Source::Channel | Source::Client(_) => Interest::Read,
+        }
+    }
+}
+
+/// A client's socket; work that is under way keeps it open. Each call on it says that it must not wait.
+type Client = Arc<OwnedFd>;
+
+/// Work for a thread.
+type Job<W> = (<W as Work>::Key, <W as Work>::Terms);
+
+/// A request that waits for its answer.
+struct Waiter<W: Work> {
+    client: Client,
+    ticket: W::Ticket,
+}
+
+/// The work that is queued or under way, and what waits for it.
+struct Pending<W: Work>(Mutex<HashMap<W::Key, Vec<Waiter<W>>>>);
+
+impl<W: Work> Pending<W> {
+    fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    fn remove(&self, key: &W::Key) -> Vec<Waiter<W>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(key).unwrap_or_default()
+    }
+
+    /// Adds a waiter. `Ok(true)`: it is the first, and the work must be queued.
+    fn add(&self, key: &W::Key, waiter: Waiter<W>) -> Result<bool, Waiter<W>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.entry(key.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(vec![waiter]);
+                Ok(true)
+            }
+            Entry::Occupied(entry) if entry.get().len() >= WAITERS => Err(waiter),
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().push(waiter);
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Takes what a client asks; false when it is gone.
+fn take_requests<W: Work>(
+    client: &Client,
+    packet: &mut [u8],
+    pending: &Pending<W>,
+    jobs: &Sender<Job<W>>,
+) -> bool {
+    for _ in 0..TURN {
+        match recv(client.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return false,
+            Ok(length) => {
+                // A client that sends what is no request is broken, or worse: it is heard no more.
+                let Some(asked) = W::decode(&packet[..length]) else {
+                    return false;
+                };
+                take_request(client, asked, pending, jobs);
+            }
+            Err(Errno::EINTR) => (),
+            Err(Errno::EAGAIN) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+fn take_request<W: Work>(
+    client: &Client,
+    asked: Asked<W>,
+    pending: &Pending<W>,
+    jobs: &Sender<Job<W>>,
+) {
+    let Asked { key, terms, ticket } = asked;
+    let client = Arc::clone(client);
+    let (key, refused) = match pending.add(&key, Waiter { client, ticket }) {
+        Ok(false) => return,
+        Ok(true) => match jobs.try_send((key, terms)) {
+            Ok(()) => return,
+            Err(TrySendError::Full((key, _)) | TrySendError::Disconnected((key, _))) => {
+                let waiters = pending.remove(&key);
+                (key, waiters)
+            }
+        },
+        Err(waiter) => (key, vec![waiter]),
+    };
+    tell(refused, &W::overloaded(&key));
+}
+
+/// A thread of the pool.
+fn work<W: Work>(queue: &Receiver<Job<W>>, pending: &Pending<W>) {
+    for (key, terms) in queue {
+        let outcome = W::perform(&key, terms);
+        tell(pending.remove(&key), &outcome);
+    }
+}
+
+/// Tells all that waited. A client that does not read loses its answers; it has time limits of its own.
+fn tell<W: Work>(waiters: Vec<Waiter<W>>, outcome: &W::Outcome) {
+    let mut deaf: Vec<Client> = Vec::new();
+    for Waiter { client, ticket } in waiters {
+        if deaf.iter().any(|other| Arc::ptr_eq(other, &client)) {
+            continue;
+        }
+        if !answer(&client, &W::encode(outcome, ticket)) {
+            deaf.push(client);
+        }
+    }
+}
+
+/// Sends an answer; false if it could not be sent.
+fn answer(client: &Client, packet: &[u8]) -> bool {
+    loop {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        match send(client.as_raw_fd(), packet, flags) {
+            Ok(_) => return true,
+            Err(Errno::EINTR) => (),
+            Err(Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
+                if !matches!(poll(&mut fds, PollTimeout::from(WRITE_TIMEOUT_MS)), Ok(1..)) {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+/// What serves, for the tests of clients.
+#[cfg(test)]
+pub(super) mod support {
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    /// A helper in a thread of this process.
+    pub(in crate::helper) struct Served {
+        pub control: Channel,
+        pub leash: io::PipeWriter,
+        pub thread: JoinHandle<io::Result<()>>,
+    }
+
+    impl Served {
+        pub(in crate::helper) fn start<W: Work>() -> Self {
+            let (control, theirs) = Channel::pair().unwrap();
+            let (reader, leash) = io::pipe().unwrap();
+            let thread =
+                thread::spawn(move || answer_all::<W>(&theirs, &OwnedFd::from(reader).into()));
+            Self {
+                control,
+                leash,
+                thread,
+            }
+        }
+
+        /// The sockets of clients that are introduced by one word.
+        pub(in crate::helper) fn clients<const N: usize>(&self) -> [OwnedFd; N] {
+            let pairs: [_; N] = std::array::from_fn(|_| Channel::pair().unwrap());
+            let theirs = pairs.each_ref().map(|(_, theirs)| theirs.as_fd());
+            self.control.send(b"c", &theirs, MsgFlags::empty()).unwrap();
+            pairs.map(|(ours, _)| ours.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Barrier, mpsc};
+    use std::time::Duration;
+
+    use super::support::Served;
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Says again what it is asked, with the ticket of the first that asked it and the waiter's own, which is a
+    /// request's last byte. What starts with `!` is no request.
+    struct Echo;
+
+    /// Where `same` is met as it starts, and again before it goes on.
+    static GATE: Barrier = Barrier::new(2);
+
+    impl Work for Echo {
+        const THREADS: usize = 1;
+        const THREAD: &'static str = "echo";
+        const MAX_PACKET: usize = 8 + 1;
+
+        type Key = Vec<u8>;
+        type Terms = u8;
+        type Ticket = u8;
+        type Outcome = Vec<u8>;
+
+        fn decode(packet: &[u8]) -> Option<Asked<Self>> {
+            let (ticket, key) = packet.split_last()?;
+            (packet.len() < Self::MAX_PACKET && !key.starts_with(b"!")).then(|| Asked {
+                key: key.to_vec(),
+                terms: *ticket,
+                ticket: *ticket,
+            })
+        }
+
+        fn perform(key: &Vec<u8>, first: u8) -> Vec<u8> {
+            if key == b"same" {
+                GATE.wait();
+                GATE.wait();
+            }
+            [key.as_slice(), &[b' ', first]].concat()
+        }
+
+        fn overloaded(key: &Vec<u8>) -> Vec<u8> {
+            [key.as_slice(), b" no"].concat()
+        }
+
+        fn encode(outcome: &Vec<u8>, ticket: u8) -> Vec<u8> {
+            [outcome.as_slice(), &[b' ', ticket]].concat()
+        }
+    }
+
+    fn say(client: &OwnedFd, packet: &[u8]) {
+        send(client.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL).unwrap();
+    }
+
+    /// The next answer; empty at the end.
+    fn heard(client: &OwnedFd) -> String {
+        let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)), Ok(1));
+        let mut packet = [0; 64];
+        let length = recv(client.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT).unwrap();
+        String::from_utf8(packet[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn those_that_ask_the_same_share_one_piece_of_work_and_what_finds_no_room_is_told() {
+        let served = Served::start::<Echo>();
+        let [one, other] = served.clients();
+        say(&one, b"same1");
+        GATE.wait();
+        for number in 0..=QUEUE {
+            say(&one, format!("{number:04}n").as_bytes());
+        }
+        assert_eq!(heard(&one), format!("{QUEUE} no n"));
+        // For the same there is room. That no more finds any says that what came before it was taken.
+        for (client, same) in [(&one, b"same2"), (&other, b"same3")] {
+            say(client, same);
+            say(client, b"morem");
+            assert_eq!(heard(client), "more no m");
+        }
+        GATE.wait();
+        assert_eq!(heard(&one), "same 1 1");
+        assert_eq!(heard(&one), "same 1 2");
+        assert_eq!(heard(&other), "same 1 3");
+        for number in 0..QUEUE {
+            assert_eq!(heard(&one), format!("{number:04} n n"));
+        }
+    }
+
+    #[test]
+    fn a_client_that_sends_nonsense_is_let_go_of_and_the_others_are_not() {
+        let served = Served::start::<Echo>();
+        let [bad, long, good] = served.clients();
+        for (client, nonsense) in [(&bad, b"!1".as_slice()), (&long, b"longer than one")] {
+            say(client, nonsense);
+            assert_eq!(heard(client), "");
+        }
+        say(&good, b"good1");
+        assert_eq!(heard(&good), "good 1 1");
+    }
+
+    #[test]
+    fn it_ends_with_its_supervisor_or_its_control() {
+        for by_leash in [true, false] {
+            let Served {
+                control,
+                leash,
+                thread,
+            } = Served::start::<Echo>();
+            let (mut control, mut leash) = (Some(control), Some(leash));
+            match by_leash {
+                true => drop(leash.take()),
+                false => drop(control.take()),
+            }
+            let (done, waits) = mpsc::channel();
+            thread::spawn(move || done.send(thread.join()));
+            waits.recv_timeout(DEADLINE).unwrap().unwrap().unwrap();
+            drop((control, leash));
+        }
+    }
+}
