@@ -7,9 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::pty::{OpenptyResult, openpty};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::stat::Mode;
 use nix::unistd::{Pid, ttyname};
 
 use super::line;
@@ -107,14 +108,18 @@ fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// A pseudoterminal: where its bytes come from and go to, and what the program has.
+/// A pseudoterminal: where its bytes come from and go to, and what the program has. Not by openpty(3), for which
+/// C libraries before glibc 2.34 have a library of its own (libutil).
 fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    let OpenptyResult { master, slave } =
-        openpty(None, None).step("openpty(3) (in a jail, /dev/ptmx and /dev/pts must be there)")?;
-    for end in [&master, &slave] {
-        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    }
-    Ok((master, slave))
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master =
+        posix_openpt(flags).step("posix_openpt(3) (in a jail, /dev/ptmx must be there)")?;
+    grantpt(&master).step("grantpt(3)")?;
+    unlockpt(&master).step("unlockpt(3)")?;
+    let name = ptsname_r(&master).step("ptsname(3)")?;
+    let slave = open(name.as_str(), flags, Mode::empty())
+        .step("opening a terminal (in a jail, /dev/pts must be there)")?;
+    Ok((master.into(), slave))
 }
 
 fn run(
