@@ -186,8 +186,8 @@ fn feed(
             );
             // No plain word passes for a protected one.
             match mode {
-                // Behind a proxy's answer the server may speak at once.
-                Mode::Client if protocol == Protocol::Connect => {}
+                // Behind a proxy's answer the server may speak at once. There is no other side of it.
+                _ if protocol == Protocol::Connect => {}
                 Mode::Client => assert!(course.rest.1.is_empty()),
                 // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
                 Mode::Within | Mode::WithinServer | Mode::Unprotected => {}
