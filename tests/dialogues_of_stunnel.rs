@@ -131,7 +131,7 @@ fn adit_logs_in_at_a_mail_server_for_the_client() {
         client.expect("220");
         client.ask("EHLO old.test", "250 ");
         client.ask("MAIL FROM:<anna@mail.test>", "250");
-        // Nobody may without a login.
+        // A login is needed.
         client.ask("RCPT TO:<anna@mail.test>", "250");
         client.ask("QUIT", "221");
         adit.wait_for_log("SMTP: logged in with protocolUsername");

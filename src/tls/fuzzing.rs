@@ -412,7 +412,7 @@ pub(crate) fn certificates(input: &[u8]) {
 }
 
 /// A leaf and its issuer in DER, and behind them revocation lists. What one list says of the leaf is the same
-/// whoever asks, and however often.
+/// for every verifier, and each time.
 pub(crate) fn revocation(input: &[u8]) {
     let mut elements = Vec::new();
     let mut rest = input;

@@ -55,7 +55,7 @@ struct Told {
 pub(super) enum Refusal {
     /// Its issuer has revoked it.
     Revoked,
-    /// Nobody said so or otherwise, and `OCSPrequire = yes`.
+    /// No answer settled it, and `OCSPrequire = yes`.
     Unsettled,
 }
 

@@ -81,7 +81,7 @@ fn basic(response: &[u8]) -> Result<&[u8], Doubt> {
     }
 }
 
-/// Whom a response says that it is by.
+/// The responder that a response names.
 enum Responder<'a> {
     /// Name, as DER.
     Name(&'a [u8]),
@@ -382,8 +382,8 @@ fn is_issued(der: &[u8], issuer: &X509Certificate<'_>, terms: &Terms) -> Option<
     Some(is_by(key, signed.whole, signature, &terms.algorithms))
 }
 
-/// Whether a key made a signature, which is given behind its algorithm. SHA-1 does not count: whoever asks a
-/// responder has a say in what it signs.
+/// Whether a key made a signature, which is given behind its algorithm. SHA-1 does not count: a client's
+/// request decides part of what a responder signs.
 fn is_by(
     key: &SubjectPublicKeyInfo<'_>,
     message: &[u8],
