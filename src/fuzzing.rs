@@ -186,8 +186,8 @@ fn feed(
             );
             // No plain word passes for a protected one.
             match mode {
-                // Behind a proxy's answer the server may speak at once. There is no other side of it.
-                _ if protocol == Protocol::Connect => {}
+                // Behind a proxy's answer the server may speak at once.
+                Mode::Client if protocol == Protocol::Connect => {}
                 Mode::Client => assert!(course.rest.1.is_empty()),
                 // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
                 Mode::Within | Mode::WithinServer | Mode::Unprotected => {}
@@ -252,6 +252,7 @@ fn conversation(protocol: Protocol, input: &[u8]) {
         b'V' => Mode::WithinServer,
         _ => Mode::Server,
     };
+    let mode = served(protocol, mode);
     let mut whole = course(protocol, mode, script, false);
     let mut bytewise = course(protocol, mode, script, true);
     (whole.timers, bytewise.timers) = (0, 0);
@@ -261,6 +262,16 @@ fn conversation(protocol: Protocol, input: &[u8]) {
         // Of two faults the one that shows first is told.
         (Some(Err(_)), Some(Err(_))) => {}
         _ => assert_eq!(whole, bytewise),
+    }
+}
+
+/// The mode, or one that the configuration takes: some protocols have a client's part alone.
+fn served(protocol: Protocol, mode: Mode) -> Mode {
+    match (protocol, mode) {
+        (Protocol::Connect | Protocol::Ftp | Protocol::Ldap, Mode::Server | Mode::Required) => {
+            Mode::Client
+        }
+        _ => mode,
     }
 }
 
