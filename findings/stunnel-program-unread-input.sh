@@ -5,7 +5,7 @@
 # would guess that the answer arrives whether or not the client had said something, as it does through
 # openbsd-inetd's pipes or a shell's. What was seen:
 #   a client that says nothing receives the answer.
-#   a client that says one line mostly receives nothing, and a polite end of TLS, as if the program had no answer.
+#   a client that says one line may receive nothing, and a polite end of TLS, as if the program had no answer.
 #     It depends on whether the program has ended when stunnel looks. Linux reports ECONNRESET at a Unix socket whose other end was closed with input unread, also while an
 #     answer waits there, and stunnel takes the error for the end ("socket fd: Connection reset by peer").
 #
@@ -44,6 +44,7 @@ printf 'foreground = yes\npid =\ndebug = 6\n[test]\naccept = 127.0.0.1:7001\nexe
 LD_LIBRARY_PATH="$tmp/root/usr/lib/$(uname -m)-linux-gnu" "$tmp/root/usr/bin/stunnel4" "$tmp/conf" >"$tmp/log" 2>&1 &
 stunnel=$!
 trap 'kill $stunnel 2>/dev/null || true' EXIT
+: >>"$tmp/log"
 until grep -q 'Configuration successful' "$tmp/log"; do
     kill -0 $stunnel 2>/dev/null || { tail -n 3 "$tmp/log"; exit 2; }
 done

@@ -58,6 +58,7 @@ printf 'foreground = yes\npid =\ndebug = 7\n[t]\nclient = yes\naccept = 127.0.0.
 "$tmp/root/usr/bin/stunnel4" "$tmp/conf" >"$tmp/log" 2>&1 &
 stunnel=$!
 trap 'kill $stunnel $exim 2>/dev/null || true' EXIT
+: >>"$tmp/log"
 until grep -q 'Configuration successful' "$tmp/log"; do
     kill -0 $stunnel 2>/dev/null || { tail -n 3 "$tmp/log"; exit 2; }
 done
