@@ -7,6 +7,10 @@ with them OpenSSL looks worse than it is.
 
 CPU time of each proxy's whole process tree. A round measures the proxies one after the other, the next round in
 the reverse order; ratios are within a round, and what is told is their median.
+
+The first byte is time as it passes, from connect to the first byte of the answer, of connections one after the
+other. All proxies have a turn of some before any has the next; direct is nginx as a web server that speaks TLS
+itself. Python's part, which all have alike, is a good part of it.
 """
 
 import argparse
@@ -42,6 +46,18 @@ ROWS = {
     "up": ("bulk, the proxy decrypts", "ms/GB", 0.75),
     "idle": ("idle connection (PSS)", "KiB", None),
 }
+
+# Whether the session is resumed, and whether the client leaves Nagle's algorithm on. In a full handshake of TLS 1.0
+# the client waits for the server's last words before it sends its first, so there is nothing for Nagle to keep back.
+FIRST_BYTES = {
+    "first": ("first byte", False, False),
+    "first-resumed": ("first byte, resumed", True, False),
+    "first-resumed-nagle": ("first byte, resumed, Nagle", True, True),
+}
+TURNS = 16
+EACH = 5
+# A delayed acknowledgement takes 40 ms, a connection without one far less.
+STALL = 20.0
 
 
 def tree(root):
@@ -135,13 +151,23 @@ def context():
     return found
 
 
-def connect(tls, port, session=None):
+def connect(tls, port, session=None, nagle=False):
     stream = socket.create_connection(("127.0.0.1", port), timeout=60)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0 if nagle else 1)
     wrapped = tls.wrap_socket(stream, session=session)
     if wrapped.cipher()[0] != "AES128-SHA" or wrapped.version() != "TLSv1":
         raise RuntimeError(f"another work: {wrapped.version()} {wrapped.cipher()}")
     return wrapped
+
+
+def close(stream):
+    """Says close_notify, or OpenSSL resumes the session no more."""
+    try:
+        stream.unwrap()
+    except ssl.SSLError:
+        # nginx closes at the client's close_notify, without one of its own.
+        pass
+    stream.close()
 
 
 def echo(stream):
@@ -164,12 +190,7 @@ def shake(port, count, resume, results):
                 if resume and session is not None and not stream.session_reused:
                     raise RuntimeError("a session was not resumed")
                 session = stream.session if resume else None
-                try:
-                    stream.unwrap()
-                except ssl.SSLError:
-                    # nginx closes at the client's close_notify, without one of its own.
-                    pass
-                stream.close()
+                close(stream)
         except (OSError, RuntimeError) as error:
             failures.append(repr(error))
 
@@ -248,15 +269,25 @@ def conf(peer, folder, accept, connect_to):
         file.write_text(f"{head}[old]\n{service}{text}")
         return ["stunnel", str(file)]
     user = "user nobody nogroup;\n" if os.geteuid() == 0 else ""
+    tls = (
+        f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1;\n"
+        "ssl_ciphers AES128-SHA:@SECLEVEL=0; ssl_session_cache shared:s:4m; ssl_session_tickets off;\n"
+    )
+    common = (
+        f"{user}worker_processes 2;\ndaemon off;\npid {folder}/{peer}.pid;\n"
+        f"error_log {folder}/{peer}.log;\nevents {{ worker_connections 4096; }}\n"
+    )
+    if peer == "direct":
+        file.write_text(
+            f"{common}http {{ access_log off; server {{ listen 127.0.0.1:{accept} ssl;\n{tls}"
+            'location / { return 200 "m"; } } }\n'
+        )
+        return ["/usr/sbin/nginx", "-p", str(folder), "-c", str(file)]
     modules = "/usr/lib/nginx/modules/ngx_stream_module.so"
     load = f"load_module {modules};\n" if os.path.exists(modules) else ""
     file.write_text(
-        f"{load}{user}worker_processes 2;\ndaemon off;\npid {folder}/nginx.pid;\n"
-        f"error_log {folder}/nginx.log;\nevents {{ worker_connections 4096; }}\n"
-        f"stream {{ server {{ listen 127.0.0.1:{accept} ssl; proxy_pass 127.0.0.1:{connect_to};\n"
-        f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1;\n"
-        "ssl_ciphers AES128-SHA:@SECLEVEL=0; ssl_session_cache shared:s:4m; ssl_session_tickets off;\n"
-        "proxy_timeout 10m; } }\n"
+        f"{load}{common}stream {{ server {{ listen 127.0.0.1:{accept} ssl; proxy_pass 127.0.0.1:{connect_to};\n"
+        f"{tls}proxy_timeout 10m; }} }}\n"
     )
     return ["/usr/sbin/nginx", "-p", str(folder), "-c", str(file)]
 
@@ -315,12 +346,78 @@ def sample(peer, row, work, folder, connect_to):
             stream.close()
         return grown / len(streams)
     finally:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        stop(child)
+
+
+def stop(child):
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class Contender:
+    """What first bytes are asked of, one connection after the other."""
+
+    def __init__(self, name, folder, connect_to, resume, nagle):
+        self.child, self.port = start(name, folder, connect_to)
+        self.tls, self.session = context(), None
+        self.resume, self.nagle = resume, nagle
+        self.request = b"GET / HTTP/1.0\r\n\r\n" if name == "direct" else b"e\nx"
+        self.turns = []
+
+    def once(self):
+        """Milliseconds from connect to the first byte."""
+        began = time.perf_counter()
+        stream = connect(self.tls, self.port, self.session, self.nagle)
+        stream.sendall(self.request)
+        if not stream.recv(1):
+            raise RuntimeError("no answer")
+        took = time.perf_counter() - began
+        if self.session is not None and not stream.session_reused:
+            raise RuntimeError("a session was not resumed")
+        self.session = stream.session if self.resume else None
+        close(stream)
+        return took * 1e3
+
+    def turn(self):
+        self.turns.append(statistics.median(self.once() for _ in range(EACH)))
+
+
+def first_byte(row, peers, options, folder, connect_to):
+    """One line of the report."""
+    label, resume, nagle = FIRST_BYTES[row]
+    contenders = {}
+    try:
+        for name in ["direct", *peers]:
+            contenders[name] = Contender(name, folder, connect_to, resume, nagle)
+            # Both workers are to have had some.
+            for _ in range(6):
+                contenders[name].once()
+        for turn in range(max(2, int(options.rounds * TURNS * options.work))):
+            order = list(contenders.values())
+            order = order[turn // 2 % len(order):] + order[: turn // 2 % len(order)]
+            for contender in order if turn % 2 == 0 else reversed(order):
+                contender.turn()
+    finally:
+        for contender in contenders.values():
+            stop(contender.child)
+    medians = {name: statistics.median(one.turns) for name, one in contenders.items()}
+    line = f"  {label:26} {'ms':6} " + "  ".join(f"{name} {ms:.2f}" for name, ms in medians.items())
+    if "adit" not in contenders:
+        return line
+    for name in contenders:
+        if name == "adit":
+            continue
+        pairs = zip(contenders["adit"].turns, contenders[name].turns)
+        ratio = statistics.median(a / b for a, b in pairs)
+        stalls = medians["direct"] > STALL
+        # Directly is as without a proxy: where that stalls, it says nothing of adit.
+        bar = {(True, False): 0.05, (False, False): 1.0, (False, True): 1.25}.get((stalls, name == "direct"))
+        line += f"  of {name} {ratio:.2f}" + (f" (bar {bar:.2f})" if bar else "")
+    return line
 
 
 def main():
@@ -332,7 +429,7 @@ def main():
     options = parser.parse_args()
     peers = options.peer.split(",")
     words = [word for word in options.rows.split(",") if word]
-    rows = [row for row in ROWS if not words or any(word in row for word in words)]
+    rows = [row for row in [*ROWS, *FIRST_BYTES] if not words or any(word in row for word in words)]
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     multiprocessing.Process(target=upstream, args=[listener], daemon=True).start()
     with tempfile.TemporaryDirectory() as name:
@@ -345,6 +442,9 @@ def main():
         )
         print(f"TLS 1.0, RSA-2048, AES128-SHA; {AT_ONCE} handshakes at once; median of {options.rounds}")
         for row in rows:
+            if row in FIRST_BYTES:
+                print(first_byte(row, peers, options, folder, listener.getsockname()[1]), flush=True)
+                continue
             label, unit, bar = ROWS[row]
             samples = {peer: [] for peer in peers}
             for turn in range(options.rounds):
