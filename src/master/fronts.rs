@@ -36,6 +36,8 @@ struct Program {
     retry: Option<Duration>,
     log: Log,
     stage: Stage,
+    /// That it begins is said; as in stunnel, not again when it is retried.
+    announced: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,7 @@ impl Fronts {
                     ..log
                 },
                 stage: Stage::Due(Instant::now()),
+                announced: false,
             })
         });
         Fronts {
@@ -106,11 +109,7 @@ impl Fronts {
         for program in &mut self.all {
             match program.stage {
                 Stage::Due(at) if at <= now => {
-                    crate::debug!(
-                        program.log,
-                        "Starting exec+connect service [{}]",
-                        program.name
-                    );
+                    program.announce();
                     let asked = self.client.as_mut().ok_or_else(Refused::by_death);
                     match asked.and_then(|client| client.ask(program.request())) {
                         Ok(id) => program.stage = Stage::Asked(id, now + program.timeout),
@@ -178,6 +177,13 @@ impl Fronts {
 }
 
 impl Program {
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            let name = &self.name;
+            crate::debug!(self.log, "Starting exec+connect service [{name}]");
+        }
+    }
+
     fn request(&self) -> LaunchRequest {
         LaunchRequest {
             id: 0,
