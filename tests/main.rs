@@ -15,6 +15,7 @@ mod support;
 
 mod accept_auto;
 mod accept_clients;
+mod admission;
 mod advice;
 mod backend_offers;
 mod bad_input;

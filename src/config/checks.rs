@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::accepted;
+use super::admission;
 use super::diagnostic::Severity;
 use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
@@ -97,6 +98,7 @@ pub(super) fn finish(
     let (mut flags, decided) = draft.apply_commands();
     // As a default for every service it counts where it has a use.
     let accept = draft.accept;
+    let admitted = draft.admission;
     let own = draft.own;
     let mut service = draft.service;
     // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
@@ -115,6 +117,7 @@ pub(super) fn finish(
     let given = |option: &str| own.contains(option);
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
+    admission::finish(&mut service, admitted, &own, &meant, &mut faults);
     if let Some(primary) = primary {
         flags = virtual_hosts::inherit(&mut service, primary, decided, flags, &own);
     }

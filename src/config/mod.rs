@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod accepted;
+mod admission;
 mod assemble;
 mod checks;
 mod commands;
@@ -21,6 +22,7 @@ mod http_url;
 mod idle;
 mod load;
 mod metrics;
+mod networks;
 mod ocsp;
 mod option;
 mod program;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::accepted::{self, AcceptTls, Beginning};
+use super::admission::{self, Admission};
 use super::commands::{self, Decided};
 use super::dialogue::{self, DialogueOptions, Protocol};
 use super::endpoint::{Endpoint, Ports};
@@ -243,8 +244,10 @@ pub(crate) struct Service {
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.
     pub setgid: Option<String>,
-    /// TLS below 1.2 is served to clients from anywhere.
+    /// Clients may come from anywhere: TLS below 1.2 is served to them, and so is a plain listener.
     pub accept_anywhere: bool,
+    /// Which clients it takes.
+    pub admission: Admission,
     /// TLS on the end that `client` says.
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.
@@ -335,6 +338,8 @@ pub(super) struct Draft {
     pub(super) service: Service,
     /// What `acceptTLS` and its like say.
     pub(super) accept: accepted::Given,
+    /// What `acceptFrom` and its like say.
+    pub(super) admission: admission::Given,
     /// What `exec` and its like say.
     pub(super) program: program::Given,
     /// This is the part before the first section.
@@ -388,6 +393,7 @@ impl Draft {
             setuid: None,
             setgid: None,
             accept_anywhere: false,
+            admission: Admission::default(),
             tls: TlsOptions::default(),
             accept_tls: None,
             virtual_host: None,
@@ -398,6 +404,7 @@ impl Draft {
         Draft {
             service,
             accept: accepted::Given::default(),
+            admission: admission::Given::default(),
             program: program::Given::default(),
             defaults: true,
             ports: |_| None,
@@ -517,7 +524,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("accept", "[HOST:]PORT | /PATH", "address to accept connections on, or a Unix socket")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
-    option("acceptAnywhere", "yes | no", "serve TLS below 1.2 on addresses that the internet may reach")
+    option("acceptAnywhere", "yes | no", "clients may come from anywhere: TLS below 1.2 is served on public addresses too, and no warning told of a plain `accept` in client mode")
         .example("acceptAnywhere = yes").defaults(&["no"]).own()
         .service(|draft, value| store!(draft.accept_anywhere = yes_no(value)?)),
     option("acceptCAfile", "FILE", "with `acceptTLS`: file of certificates that clients are verified by")
@@ -526,6 +533,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("acceptCert = /etc/adit/lan.crt").unless_given("none; `acceptTLS` needs one").own().service(accepted::set_cert),
     option("acceptCiphers", "CIPHER_LIST", "with `acceptTLS`: cipher suites up to TLS 1.2 for clients, in OpenSSL's words")
         .example("acceptCiphers = ECDHE+AESGCM").unless_given("all that are served, see `preferChaCha20`").own().service(accepted::set_ciphers),
+    option("acceptFrom", "NETWORKS", "addresses and networks that clients may come from, parted by commas; in a section in place of those before the first one")
+        .example("acceptFrom = 192.0.2.0/24, 2001:db8::/32").unless_given("anywhere").repeatable().own().service(admission::set_accept),
     option("acceptKey", "FILE", "private key of `acceptCert`, PEM or PKCS#12; unless given, it is in the same file")
         .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own().service(accepted::set_key),
     option("acceptProtocol", "smtp | pop3 | imap", "with `acceptTLS`: clients may start TLS by STARTTLS of this protocol")
@@ -589,6 +598,8 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("delay", "yes | no", "resolve `connect` at each connection")
         .example("delay = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.delay = yes_no(value)?)),
+    option("denyFrom", "NETWORKS", "addresses and networks that no client may come from, whatever `acceptFrom` says; in a section beside those before the first one")
+        .example("denyFrom = 198.51.100.0/24").unless_given("none").repeatable().own().service(admission::set_deny),
     option("exec", "PATH", "program behind the service, as inetd starts one; with `connect` and no `accept`, before it")
         .example("exec = /usr/sbin/in.fingerd").unless_given("none")
         .service(|draft, value| { draft.program.path = Some(given(value)?.into()); Ok(()) }),

@@ -102,6 +102,8 @@ cells! {
         failed_before_tls = 11,
         /// Dialogues within TLS that failed.
         failed_within_tls = 12,
+        /// Clients that may not connect, by their address.
+        refused = 13,
     }
 }
 
@@ -144,6 +146,7 @@ counts! {
     bytes_to_back,
     bytes_to_front,
     connect_failed,
+    refused,
 }
 
 cells! {

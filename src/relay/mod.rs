@@ -1,10 +1,11 @@
 //! One connection's life, between a front (accepted) and a back (connected) end. A session goes
-//! through the stages of its plan ([`session`]): [`choosing`] (the service, by SNI), [`connecting`] or
+//! through the stages of its plan ([`session`]): [`admitting`] (by its address), [`choosing`] (the service, by SNI), [`connecting`] or
 //! [`launching`], [`talking`] (the dialogue before TLS), [`handshaking`]; then [`pump`] carries bytes until both
 //! ends are over.
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
 #![forbid(unsafe_code)]
 
+mod admitting;
 pub(crate) mod advice;
 pub(crate) mod buffer;
 pub(crate) mod choosing;

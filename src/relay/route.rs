@@ -9,6 +9,8 @@ use crate::protocol::Side;
 /// One stage of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// The client's address is looked up in the service's lists.
+    Admit,
     /// The name that the client asks for decides on the service.
     Hello,
     /// TLS on an end.
@@ -49,6 +51,7 @@ pub(crate) enum Part {
 /// A stage while there is only the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
+    Admit,
     /// From here on the route is that of the service which is chosen.
     Hello,
     Handshake,
@@ -56,6 +59,13 @@ pub(super) enum Early {
     Verdict,
     Look,
     Talk(Part),
+}
+
+impl Early {
+    /// Whether it decides if the client may connect at all.
+    fn is_gate(self) -> bool {
+        matches!(self, Early::Admit)
+    }
 }
 
 /// A stage when both ends are there.
@@ -105,10 +115,17 @@ impl Route {
             (true, true) => route.with_verdict(Side::Back),
             (true, false) => route.with_verdict(Side::Front),
         };
-        match service.secondaries.is_empty() {
+        let route = match service.secondaries.is_empty() {
             true => route,
             false => route.with_hello(),
-        }
+        };
+        route.behind(service.admission.has_lists().then_some(Early::Admit))
+    }
+
+    /// The same, behind what decides whether the client may connect at all.
+    fn behind(self, gates: impl IntoIterator<Item = Early>) -> Self {
+        let early = gates.into_iter().chain(self.early).collect();
+        Self { early, ..self }
     }
 
     /// The same, with a verdict behind the handshake of that side.
@@ -212,6 +229,12 @@ impl Route {
         handshake.map_or(0, |nth| nth + 1)
     }
 
+    /// How many stages decide whether the client may connect, before all others.
+    pub(super) fn gates(&self) -> usize {
+        let gates = self.early.iter().take_while(|stage| stage.is_gate());
+        gates.count()
+    }
+
     /// Whether a program is started where others connect.
     pub(super) fn starts_a_program(&self) -> bool {
         self.exec
@@ -220,6 +243,7 @@ impl Route {
     /// The stages in their order.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().map(|stage| match stage {
+            Early::Admit => Stage::Admit,
             Early::Hello => Stage::Hello,
             Early::Handshake => Stage::Handshake(Side::Front),
             Early::Verdict => Stage::Verdict(Side::Front),
@@ -229,7 +253,7 @@ impl Route {
         // A request is answered when the connection is there.
         let replies = self.early.iter().filter_map(|stage| match stage {
             Early::Talk(Part::Request(protocol)) => Some(Stage::Talk(Part::Reply(*protocol))),
-            Early::Hello | Early::Handshake | Early::Verdict | Early::Look | Early::Talk(_) => None,
+            _ => None,
         });
         let late = self.late.iter().map(|stage| match *stage {
             Late::Hello => Stage::Hello,
@@ -314,6 +338,7 @@ impl Parts {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Stage::Admit => f.write_str("acceptFrom and denyFrom"),
             Stage::Hello => f.write_str("choice of the service by SNI"),
             Stage::Handshake(Side::Front) => f.write_str("TLS handshake with the client"),
             Stage::Handshake(Side::Back) => f.write_str("TLS handshake with the server"),
@@ -449,6 +474,19 @@ mod tests {
             assert!(Route::over(front, true, None).receives());
         }
         assert!(!Route::over(Some(AtOnce), true, Some(Smtp)).receives());
+    }
+
+    #[test]
+    fn what_decides_whether_a_client_may_connect_comes_first_of_all() {
+        let over = || Route::over(Some(AtOnce), false, None);
+        assert_eq!(over().gates(), 0);
+        let route = over().with_hello().behind([Early::Admit]);
+        assert_eq!(route.gates(), 1);
+        let stages: Vec<Stage> = route.stages().collect();
+        let behind = [Stage::Admit, Stage::Hello, Handshake(Front), Connect];
+        assert_eq!(stages, behind);
+        // A client that comes from another service goes on behind the handshake.
+        assert_eq!(route.early_behind_handshake(), 3);
     }
 
     #[test]

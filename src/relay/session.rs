@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Address;
+use super::admitting;
 use super::choosing::Choosing;
 use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
@@ -153,7 +154,8 @@ impl Session {
             level: service.config.debug,
             id: log_id(service.config.log_id, handed.connection.number),
         };
-        let client_speaks = service.route.early(0).is_some();
+        let gates = service.route.gates();
+        let client_speaks = service.route.early(gates).is_some();
         let common = Common::new(&handed, key, log, services, resources.now);
         let mut front = match common.config().front {
             Front::Program => End::of_a_program(handed.socket),
@@ -161,7 +163,7 @@ impl Session {
                 End::new(handed.socket, handed.connection.peer.is_some(), false)
             }
         };
-        announce(&common, &front, handed.connection.peer, resources);
+        announce(&common, &front, resources);
         if client_speaks {
             // The first words are the client's, and as a rule they are here already.
             front.note(Readiness {
@@ -334,7 +336,14 @@ impl Session {
         let mut context = Context { common, resources };
         match &mut self.life {
             Life::Alone(front, phase) => {
+                if nth == context.common.service().route.gates() {
+                    welcome(context.common);
+                }
                 *phase = match early {
+                    Some(route::Early::Admit) => {
+                        admitting::by_lists(&context)?;
+                        return self.advance(resources);
+                    }
                     Some(route::Early::Hello) => {
                         Early::Choosing(Choosing::begin(front, &mut context))
                     }
@@ -429,6 +438,9 @@ impl Session {
             Life::Alone(..) => route.early_behind_handshake(),
             Life::Joined(..) | Life::Between => route.late_behind_handshake(),
         };
+        // It is the one that it wanted to connect to.
+        let common = &mut self.common;
+        admitting::by_lists(&Context { common, resources })?;
         self.shake_hands(resources)
     }
 
@@ -576,15 +588,20 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
     resources.closing.push(socket);
 }
 
-fn announce(common: &Common, front: &End, peer: Option<SocketAddr>, resources: &Resources) {
+fn announce(common: &Common, front: &End, resources: &Resources) {
     let (log, config) = (common.log, common.config());
     let row = resources.row(common.index());
     row.accepted().fetch_add(1, Relaxed);
     row.active().fetch_add(1, Relaxed);
     debug!(log, "Service [{}] started", config.name);
-    if peer.is_some() {
+    if common.peer.is_some() {
         set_options(front, 'l', config, &log);
     }
+}
+
+/// Says that the client may connect.
+fn welcome(common: &Common) {
+    let (log, config, peer) = (common.log, common.config(), common.peer);
     match (peer, config.front) {
         (None, Front::Program | Front::Inetd) => {
             notice!(log, "Service [{}] accepted connection", config.name);

@@ -118,6 +118,9 @@ pub(crate) struct ServiceStatus {
     /// Dialogues within TLS (a login, a request) that failed.
     #[serde(default)]
     pub failed_within_tls: u64,
+    /// Clients that were refused by their address, of those accepted.
+    #[serde(default)]
+    pub refused: u64,
     /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
     /// Bytes of payload carried from front to back.
@@ -166,6 +169,7 @@ impl ServiceStatus {
             failed_vanished: counts.failed_vanished,
             failed_before_tls: counts.failed_before_tls,
             failed_within_tls: counts.failed_within_tls,
+            refused: counts.refused,
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
@@ -230,6 +234,7 @@ pub(crate) mod tests {
                     failed_vanished: 4,
                     failed_before_tls: 5,
                     failed_within_tls: 0,
+                    refused: 6,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,

@@ -66,6 +66,7 @@ fn services(services: &[ServiceStatus]) -> String {
     let head = [
         "service",
         "accepted",
+        "refused",
         "active",
         "new",
         "resumed",
@@ -85,6 +86,7 @@ fn services(services: &[ServiceStatus]) -> String {
         [
             service.name.escape_debug().to_string(),
             service.accepted.to_string(),
+            service.refused.to_string(),
             service.active.to_string(),
             service.handshakes_new.to_string(),
             service.handshakes_resumed.to_string(),
@@ -155,8 +157,8 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
   0            103      12     4711       1
   1 (old TLS)    -       0        0       3
 
-  service  accepted  active   new  resumed  failed  no upstream  to back  to front
-  smtp         4711      12  1000     3700      15            1   1023 B   3.0 GiB
+  service  accepted  refused  active   new  resumed  failed  no upstream  to back  to front
+  smtp         4711        6      12  1000     3700      15            1   1023 B   3.0 GiB
   Warning: Service [smtp]: TLSv1 is served to every client
 ";
         assert_eq!(example().to_string(), expected);

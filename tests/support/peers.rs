@@ -1,11 +1,14 @@
 //! Plain peers of the relay: upstream servers and clients, each with a deadline.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use nix::sys::socket as sys;
 
 use super::DEADLINE;
 
@@ -22,6 +25,18 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
     with_deadline(TcpStream::connect(address).expect("connecting"))
+}
+
+/// Connects from an address of loopback's that is not its first, with deadlines as [`connect`].
+#[track_caller]
+pub fn connect_from(source: Ipv4Addr, address: SocketAddrV4) -> TcpStream {
+    let flags = sys::SockFlag::SOCK_CLOEXEC;
+    let socket = sys::socket(sys::AddressFamily::Inet, sys::SockType::Stream, flags, None)
+        .expect("a socket");
+    let source = sys::SockaddrIn::from(SocketAddrV4::new(source, 0));
+    sys::bind(socket.as_raw_fd(), &source).expect("its address");
+    sys::connect(socket.as_raw_fd(), &sys::SockaddrIn::from(address)).expect("connecting");
+    with_deadline(TcpStream::from(socket))
 }
 
 /// A server that passes each connection to a function in a thread of its own.
@@ -129,8 +144,6 @@ pub struct FullBacklog {
 
 /// Makes one; it lasts as long as the value.
 pub fn full_backlog() -> FullBacklog {
-    use nix::sys::socket as sys;
-    use std::os::fd::AsRawFd;
     let flags = sys::SockFlag::SOCK_CLOEXEC;
     let listener = sys::socket(sys::AddressFamily::Inet, sys::SockType::Stream, flags, None)
         .expect("a socket");

@@ -89,6 +89,10 @@ fn columns(page: &mut Page) {
             "Handshakes, and dialogues before them, that failed; the log says why.",
         ),
         (
+            "refused",
+            "Clients that were refused by their address, of those accepted.",
+        ),
+        (
             "no upstream",
             "Connections for which no address of `connect` could be reached.",
         ),

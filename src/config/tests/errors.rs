@@ -304,11 +304,11 @@ fn a_service_lacks_something() {
             "\"ticketKeySecret\" and \"ticketMacSecret\" must be set together",
         ),
         (
-            "[s]\nclient = yes\naccept = 1\nconnect = /s\nverifyServer = yes",
+            "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = /s\nverifyServer = yes",
             "`verifyServer` has no name to look for",
         ),
         (
-            "[s]\nclient = yes\naccept = 1\nconnect = h:1\nexec = /bin/sh",
+            "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:1\nexec = /bin/sh",
             "two endpoints (one of the three is too many",
         ),
         (
@@ -324,8 +324,8 @@ fn a_service_lacks_something() {
 
 #[test]
 fn every_error_comes_out_in_one_run_in_the_order_of_the_lines() {
-    let text = "chroot = x\nfrobnicate = 1\nnonsense\n[a]\nclient = yes\naccept = 1\n\
-        verify = 9\n[b]\nclinet = yes\naccept = 1\nconnect = h:1\n[a]\nclient = yes\naccept = 2\n";
+    let text = "chroot = x\nfrobnicate = 1\nnonsense\n[a]\nclient = yes\naccept = 127.0.0.1:1\n\
+        verify = 9\n[b]\nclinet = yes\naccept = 127.0.0.1:1\nconnect = h:1\n[a]\nclient = yes\naccept = 127.0.0.1:2\n";
     let errors = errors(text);
     let lines: Vec<&str> = errors
         .iter()
@@ -336,7 +336,7 @@ fn every_error_comes_out_in_one_run_in_the_order_of_the_lines() {
 
 #[test]
 fn warnings_come_out_beside_the_errors() {
-    let text = "[s]\nclient = yes\naccept = 1\nconnect = h:2\nconect = 3";
+    let text = "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nconect = 3";
     let diagnostics = load_text(text).unwrap_err();
     let severities: Vec<_> = diagnostics.0.iter().map(|d| d.severity).collect();
     assert_eq!(severities, [Severity::Warning, Severity::Error]);
@@ -404,14 +404,14 @@ fn without_any_source_there_is_an_error() {
 #[test]
 fn a_misspelt_option_is_one_error_and_nothing_is_derived_from_it() {
     for text in [
-        "[s]\nclient = yes\naccept = 1\nconect = h:2\nverifyServer = yes\n",
+        "[s]\nclient = yes\naccept = 127.0.0.1:1\nconect = h:2\nverifyServer = yes\n",
         "[s]\nclient = yes\nacept = 1\nconnect = h:2\nverifyServer = yes\n",
         "[s]\naccept = 1\nconnect = h:2\ncrt = /f\n",
-        "[s]\nclent = yes\naccept = 1\nconnect = h:2\nverifyServer = yes\nsni = n\n",
-        "clent = yes\n[s]\naccept = 1\nconnect = h:2\n",
-        "[s]\nclient = yes\naccept = 1\nconnect = h:2\nverifyServr = yes\n",
-        "[s]\nclient = yes\naccept = 1\nconnect = h:2\nverifyChain = yes\nCAfil = /f\ncheckHost = h\n",
-        "[s]\nclient = yes\naccept = 1\nconnect = h:2\nverifyServer = yes\nprotocl = smtp\nprotocolHost = n\n",
+        "[s]\nclent = yes\naccept = 127.0.0.1:1\nconnect = h:2\nverifyServer = yes\nsni = n\n",
+        "clent = yes\n[s]\naccept = 127.0.0.1:1\nconnect = h:2\n",
+        "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nverifyServr = yes\n",
+        "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nverifyChain = yes\nCAfil = /f\ncheckHost = h\n",
+        "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nverifyServer = yes\nprotocl = smtp\nprotocolHost = n\n",
     ] {
         let Err(found) = load_text(text) else {
             panic!("this is served:\n{text}");

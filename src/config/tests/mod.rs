@@ -1,6 +1,7 @@
 //! Whole configurations, from text to what is served or said.
 
 mod accepted;
+mod admission;
 mod dialogue;
 mod errors;
 mod mutations;
@@ -75,5 +76,5 @@ fn errors(text: &str) -> Vec<String> {
 
 /// A client service that is served without a word, and `lines` besides.
 fn client(lines: &str) -> String {
-    format!("[s]\nclient = yes\naccept = 1\nconnect = h:2\nverifyServer = yes\n{lines}\n")
+    format!("[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nverifyServer = yes\n{lines}\n")
 }

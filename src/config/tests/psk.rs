@@ -3,7 +3,7 @@
 use super::*;
 
 const SERVER: &str = "[s]\naccept = 127.0.0.1:1\nconnect = h:2\nPSKsecrets = /f\n";
-const CLIENT: &str = "[s]\nclient = yes\naccept = 1\nconnect = h:2\nPSKsecrets = /f\n";
+const CLIENT: &str = "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nPSKsecrets = /f\n";
 
 fn min(text: &str) -> Option<TlsVersion> {
     served(text).0.services[0].tls.version_min

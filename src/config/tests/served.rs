@@ -102,8 +102,8 @@ fn global_options() {
 fn what_stands_before_the_sections_is_a_default_that_lists_add_to() {
     let text = "debug = 7\nTIMEOUTidle = 5\ncheckHost = a\nclient = yes\nverifyServer = yes\n\
         socket = l:TCP_NODELAY=no\n\
-        [one]\naccept = 1\nconnect = h:1\ncheckHost = b\nTIMEOUTidle = 6\n\
-        [two]\naccept = 2\nconnect = h:2\ndebug = 3\n";
+        [one]\naccept = 127.0.0.1:1\nconnect = h:1\ncheckHost = b\nTIMEOUTidle = 6\n\
+        [two]\naccept = 127.0.0.1:2\nconnect = h:2\ndebug = 3\n";
     let (config, said) = served(text);
     assert!(said.is_empty(), "{said:?}");
     let [one, two] = &config.services[..] else {
@@ -136,7 +136,7 @@ fn every_form_of_an_address() {
         ("fe80::1%eth0:25", tcp(Some("fe80::1%eth0"), 25)),
         ("/run/x y.sock", Endpoint::Unix("/run/x y.sock".into())),
     ] {
-        let text = client("").replace("accept = 1", &format!("accept = {value}"));
+        let text = client("").replace("accept = 127.0.0.1:1", &format!("accept = {value}"));
         assert_eq!(served(&text).0.services[0].accept, [expected], "{value}");
     }
 }
@@ -144,7 +144,7 @@ fn every_form_of_an_address() {
 #[test]
 fn several_accepts_and_connects_know_their_lines() {
     let service = service("accept = 2\nconnect = /s\nconnect = 25\nfailover = rr");
-    assert_eq!(service.accept, [tcp(None, 1), tcp(None, 2)]);
+    assert_eq!(service.accept, [tcp(Some("127.0.0.1"), 1), tcp(None, 2)]);
     assert_eq!(
         service.connect,
         [
@@ -334,13 +334,14 @@ fn protocol_host_without_its_protocol_is_warned_about() {
 
 #[test]
 fn a_client_that_verifies_nothing_is_warned_about_in_stunnels_words() {
-    let (_, said) = served("[s]\nclient = yes\naccept = 1\nconnect = h:2");
+    let (_, said) = served("[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2");
     assert_eq!(said.len(), 1);
     assert!(said[0].starts_with(
         "warning: test.conf:1: \"[s]\": Service [s] needs authentication to prevent MITM attacks"
     ));
-    let (_, said) =
-        served("[s]\nclient = yes\naccept = 1\nconnect = h:2\nverifyChain = yes\nCApath = /c");
+    let (_, said) = served(
+        "[s]\nclient = yes\naccept = 127.0.0.1:1\nconnect = h:2\nverifyChain = yes\nCApath = /c",
+    );
     assert_eq!(said.len(), 1);
     assert!(said[0].contains("Service [s] uses \"verifyChain\" without subject checks"));
     // A server may well take every client that its authority signed.
@@ -384,7 +385,7 @@ fn a_relay_from_flags_verifies_the_server() {
     };
     let load = |sources| load_from(&sources, &[], 4, &NoFiles).unwrap();
     let both = [
-        ("accept", "1587"),
+        ("accept", "127.0.0.1:1587"),
         ("connect", "smtp.example.com:587"),
         ("protocol", "smtp"),
     ];
@@ -605,7 +606,7 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
 fn what_is_for_connecting_is_noted_beside_a_program() {
     let program = |lines: &str| {
         format!(
-            "[s]\nclient = yes\naccept = 1\nexec = /x\nverifyChain = yes\nCAfile = /ca\ncheckHost = h\n{lines}\n"
+            "[s]\nclient = yes\naccept = 127.0.0.1:1\nexec = /x\nverifyChain = yes\nCAfile = /ca\ncheckHost = h\n{lines}\n"
         )
     };
     let (_, bare) = served(&program(""));
@@ -634,8 +635,9 @@ fn what_is_for_connecting_is_noted_beside_a_program() {
         "{said:?}"
     );
     // With `connect` it goes before: then both count.
-    let (_, said) =
-        served(&client("service = front").replace("accept = 1", "exec = /x\ndelay = yes"));
+    let (_, said) = served(
+        &client("service = front").replace("accept = 127.0.0.1:1", "exec = /x\ndelay = yes"),
+    );
     assert!(!said.concat().contains("has no effect"), "{said:?}");
 }
 

@@ -177,11 +177,16 @@ fn about_workers(page: &mut Page, picture: &Picture, boards: &Boards) {
 type Cell = (&'static [(&'static str, &'static str)], fn(&Counts) -> u64);
 
 /// The counters of a service: name, help, cells.
-const COUNTERS: [(&str, &str, &[Cell]); 5] = [
+const COUNTERS: [(&str, &str, &[Cell]); 6] = [
     (
         "adit_service_connections_total",
         "Connections that were accepted.",
         &[(&[], |c| c.accepted)],
+    ),
+    (
+        "adit_service_refusals_total",
+        "Clients that were refused by their address.",
+        &[(&[], |c| c.refused)],
     ),
     (
         "adit_service_handshakes_total",

@@ -1,0 +1,33 @@
+//! Whether a client may connect, by its address. Never in here: a wait, a byte of the client's.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Address;
+use super::step::{Context, Ending};
+use crate::warning;
+
+/// Judges by the lists of the service. A client without an address, as of a Unix socket, is not theirs to judge.
+///
+/// # Errors
+/// It is refused.
+pub(super) fn by_lists(context: &Context<'_>) -> Result<(), Ending> {
+    let Some(peer) = context.common.peer else {
+        return Ok(());
+    };
+    let admission = &context.common.config().admission;
+    admission
+        .judge(peer.ip())
+        .map_err(|refusal| refused(refusal, peer, context))
+}
+
+/// Says by what a client is refused, and counts it.
+pub(super) fn refused(by: impl Display, peer: SocketAddr, context: &Context<'_>) -> Ending {
+    let common = &*context.common;
+    let (name, from) = (&common.config().name, Address(Some(peer)));
+    warning!(common.log, "Service [{name}] REFUSED by {by} from {from}");
+    let row = context.resources.row(common.index());
+    row.refused().fetch_add(1, Relaxed);
+    Ending::Reset
+}
