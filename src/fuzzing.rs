@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception, Secret};
+use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Reception, Secret};
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("mysql", |script| conversation(Protocol::Mysql, script)),
     ("nntp", |script| conversation(Protocol::Nntp, script)),
     ("ocsp", crate::tls::ocsp_fuzz),
+    ("ntlm", crate::protocol::ntlm_fuzz),
     ("offers", offers),
     ("oldhellos", crate::tls::fuzzing::old_hellos),
     ("opening", opening),
@@ -122,6 +123,14 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
     };
     let mut dialogue = match (mode, mail) {
         (Mode::Client, _) => dialogue(protocol, true, &options()),
+        (Mode::Ntlm, _) => {
+            let authentication = Some(Authentication::Ntlm);
+            let options = DialogueOptions {
+                authentication,
+                ..options()
+            };
+            dialogue(protocol, true, &options)
+        }
         (Mode::Within, _) if protocol == Protocol::Socks => {
             socks_client(Destination::Name("www.test".to_owned(), 443))
         }
@@ -187,8 +196,8 @@ fn feed(
             // No plain word passes for a protected one.
             match mode {
                 // Behind a proxy's answer the server may speak at once.
-                Mode::Client if protocol == Protocol::Connect => {}
-                Mode::Client => assert!(course.rest.1.is_empty()),
+                Mode::Client | Mode::Ntlm if protocol == Protocol::Connect => {}
+                Mode::Client | Mode::Ntlm => assert!(course.rest.1.is_empty()),
                 // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
                 Mode::Within | Mode::WithinServer | Mode::Unprotected => {}
                 // A client says that it wants TLS, and begins with it.
@@ -223,6 +232,8 @@ fn feed(
 enum Mode {
     /// `C`: in front of a server that starts TLS on demand.
     Client,
+    /// `N`: the same, where the login at a proxy is by NTLM.
+    Ntlm,
     /// `S`, or any other: in front of a plain server.
     Server,
     /// `R`: in front of a server that is reached by TLS, as for `acceptTLS = yes`.
@@ -245,6 +256,7 @@ fn conversation(protocol: Protocol, input: &[u8]) {
     };
     let mode = match mode {
         b'C' => Mode::Client,
+        b'N' => Mode::Ntlm,
         b'R' => Mode::Required,
         b'O' => Mode::Offered,
         b'W' => Mode::Within,

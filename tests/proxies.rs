@@ -13,10 +13,11 @@ use crate::require;
 use crate::support::daemon::Daemon;
 use crate::support::openssl::run;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, apart, own_loopback, tls};
+use crate::support::{Adit, Certs, Plan, apart, installed, own_loopback, tls};
 
 const NAME: &str = "office";
 const PASSWORD: &str = "correct horse";
+const DOMAIN: &str = "OFFICE";
 
 /// The user whose rights the proxies take.
 const NOBODY: u32 = 65534;
@@ -35,18 +36,45 @@ fn folder() -> TempDir {
     folder
 }
 
-fn squid() -> Proxy {
-    let folder = folder();
-    let address = SocketAddr::from((own_loopback(), 3128));
+/// A login by its name and a hash of its password.
+fn basic(folder: &Path) -> String {
     let hash = run(Command::new("openssl").args(["passwd", "-apr1", PASSWORD]));
     let hash = String::from_utf8_lossy(&hash.stdout).into_owned();
-    let passwords = folder.path().join("passwords");
+    let passwords = folder.join("passwords");
     fs::write(&passwords, format!("{NAME}:{hash}")).expect("writing");
+    let helper = apart::file("usr/lib/squid/basic_ncsa_auth");
+    format!(
+        "auth_param basic program {} {}\n",
+        helper.display(),
+        passwords.display()
+    )
+}
+
+/// A login by NTLM, which samba judges.
+fn ntlm() -> String {
+    let helper = installed("ntlm_auth").expect("asked for before");
+    format!(
+        "auth_param ntlm program {} --helper-protocol=squid-2.5-ntlmssp --username={NAME} --domain={DOMAIN} \
+         --password={}\nauth_param ntlm children 1 startup=1\n",
+        helper.display(),
+        one_word(PASSWORD)
+    )
+}
+
+/// For what has no word for a blank in its configuration.
+fn one_word(password: &str) -> String {
+    password.replace(' ', "-")
+}
+
+fn squid(login: impl FnOnce(&Path) -> String) -> Proxy {
+    let folder = folder();
+    let address = SocketAddr::from((own_loopback(), 3128));
+    let login = login(folder.path());
     let file = |name: &str| apart::file(name).display().to_string();
     let here = folder.path().display();
     let text = format!(
         "http_port {address}\n\
-         auth_param basic program {helper} {passwords}\n\
+         {login}\
          acl known proxy_auth REQUIRED\n\
          http_access allow known\n\
          http_access deny all\n\
@@ -64,8 +92,6 @@ fn squid() -> Proxy {
          pinger_enable off\n\
          shutdown_lifetime 0 seconds\n\
          visible_hostname proxy.test\n",
-        helper = file("usr/lib/squid/basic_ncsa_auth"),
-        passwords = passwords.display(),
         mime = file("usr/share/squid/mime.conf"),
         icons = file("usr/share/squid/icons"),
         errors = file("usr/share/squid-langpack/en"),
@@ -91,8 +117,7 @@ fn tinyproxy() -> Proxy {
     let conf = folder.path().join("tinyproxy.conf");
     let text = format!(
         "Port 8888\nListen {ip}\nTimeout 60\nMaxClients 10\nUser nobody\nBasicAuth {NAME} {}\n",
-        // Its configuration has no word for a blank.
-        PASSWORD.replace(' ', "-")
+        one_word(PASSWORD)
     );
     fs::write(&conf, text).expect("writing");
     let program = apart::program("tinyproxy").expect("asked for before");
@@ -123,17 +148,17 @@ fn lines(proxy: SocketAddr, server: &Server, certs: &Certs, more: &str) -> Strin
 }
 
 /// With the right login, a wrong one and none.
-fn logs_in(proxy: &Proxy, password: &str) {
+fn logs_in(proxy: &Proxy, password: &str, more: &str) {
     let certs = Certs::new();
     let server = tls::echo_server(&certs, tls::BOTH);
-    let login = format!("protocolUsername = {NAME}\nprotocolPassword = {password}\n");
+    let login = format!("protocolUsername = {NAME}\nprotocolPassword = {password}\n{more}");
     let adit = through(proxy.address, &server, &certs, &login);
     peers::says_and_hears(&mut adit.connect("test"), "hello");
     adit.wait_for_log("CONNECT request accepted");
     // The certificate is held against the name of the server, not of the proxy.
     adit.wait_for_log("SNI: sending servername: localhost");
     let served = server.connections();
-    let wrong = format!("protocolUsername = {NAME}\nprotocolPassword = hunter2\n");
+    let wrong = format!("protocolUsername = {NAME}\nprotocolPassword = hunter2\n{more}");
     for (login, phrase) in [
         (
             &wrong[..],
@@ -163,7 +188,20 @@ fn squid_lets_through_who_logs_in() {
         apart::program("squid").is_some(),
         "squid is not unpacked; tests/run does it"
     );
-    logs_in(&squid(), PASSWORD);
+    logs_in(&squid(basic), PASSWORD, "");
+}
+
+#[test]
+fn squid_lets_through_who_logs_in_by_ntlm() {
+    require!(adit);
+    require!(root);
+    require!(program "ntlm_auth");
+    require!(
+        apart::program("squid").is_some(),
+        "squid is not unpacked; tests/run does it"
+    );
+    let more = format!("protocolAuthentication = ntlm\nprotocolDomain = {DOMAIN}\n");
+    logs_in(&squid(|_| ntlm()), &one_word(PASSWORD), &more);
 }
 
 #[test]
@@ -174,7 +212,7 @@ fn tinyproxy_lets_through_who_logs_in() {
         apart::program("tinyproxy").is_some(),
         "tinyproxy is not unpacked; tests/run does it"
     );
-    logs_in(&tinyproxy(), &PASSWORD.replace(' ', "-"));
+    logs_in(&tinyproxy(), &one_word(PASSWORD), "");
 }
 
 /// A proxy that gives this answer and then carries; what it was asked is passed on.
@@ -289,7 +327,7 @@ fn stunnel_says_the_same_to_a_proxy() {
         // The name of the scheme has no case (RFC 9110, section 11.1).
         heard.recv().expect("a request").replace("basic", "Basic")
     };
-    let stunnel = crate::support::installed("stunnel4").expect("asked for before");
+    let stunnel = installed("stunnel4").expect("asked for before");
     let adit = crate::support::adit::program();
     for answer in [
         "HTTP/1.1 200 Connection established\r\n\r\n",

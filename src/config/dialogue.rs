@@ -78,6 +78,8 @@ pub(crate) enum ProxyVersion {
 pub(crate) enum Authentication {
     /// RFC 7617.
     Basic,
+    /// MS-NLMP, version 2.
+    Ntlm,
     /// RFC 4616.
     Plain,
     /// The same in three steps.
@@ -95,6 +97,8 @@ pub(crate) struct DialogueOptions {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<Held<Secret>>,
+    /// NTLM: the domain that the account belongs to.
+    pub domain: Option<String>,
     /// `connect`: lines of the request's head.
     pub headers: Vec<Held<Secret>>,
     /// `proxy`: the version of the header.
@@ -182,14 +186,11 @@ pub(super) fn protocol(value: &str) -> Result<Protocol, Fault> {
 
 /// Reads `protocolAuthentication`.
 pub(super) fn set_authentication(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    if value.eq_ignore_ascii_case("ntlm") {
-        let fault = Fault::new("adit does not serve `protocolAuthentication = ntlm` yet");
-        return Err(fault.help("`basic`, where the proxy takes it"));
-    }
     let way = one_of(
         value,
         &[
             ("basic", Authentication::Basic),
+            ("ntlm", Authentication::Ntlm),
             ("plain", Authentication::Plain),
             ("login", Authentication::Login),
         ],
@@ -214,6 +215,12 @@ pub(super) fn set_host(draft: &mut Draft, value: &str) -> Result<(), Fault> {
 /// Reads `protocolUsername`.
 pub(super) fn set_username(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     draft.service.dialogue.username = Some(one_line(value)?);
+    Ok(())
+}
+
+/// Reads `protocolDomain`.
+pub(super) fn set_domain(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.service.dialogue.domain = Some(one_line(value)?);
     Ok(())
 }
 
@@ -351,6 +358,15 @@ fn uses(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
             "leave it out",
         );
     }
+    let ntlm = service.dialogue.authentication == Some(Authentication::Ntlm);
+    if own("protocolDomain") && !(client == Some(Protocol::Connect) && ntlm) {
+        faults.push(
+            Severity::Note,
+            "protocolDomain",
+            "this has no effect: it is for `protocolAuthentication = ntlm`, with `protocol = connect`",
+            "leave it out",
+        );
+    }
     if own("proxyVersion") && service.protocol != Some(Protocol::Proxy) {
         faults.push(
             Severity::Warning,
@@ -396,7 +412,7 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
     let usual = match (protocol, service.dialogue.authentication) {
         (Protocol::Connect, Some(Authentication::Plain | Authentication::Login)) => Some("basic"),
         // stunnel's default for every protocol.
-        (Protocol::Smtp, Some(Authentication::Basic)) => Some("plain"),
+        (Protocol::Smtp, Some(Authentication::Basic | Authentication::Ntlm)) => Some("plain"),
         _ => None,
     };
     if let Some(usual) = usual.filter(|_| own("protocolAuthentication")) {
@@ -408,7 +424,8 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
         );
     }
     let name = service.dialogue.username.as_deref().unwrap_or_default();
-    if protocol == Protocol::Connect && name.contains(':') {
+    let ntlm = service.dialogue.authentication == Some(Authentication::Ntlm);
+    if protocol == Protocol::Connect && !ntlm && name.contains(':') {
         faults.error(
             "protocolUsername",
             "a name with a colon cannot be told from its password (RFC 7617)",

@@ -22,9 +22,3 @@ pub(super) fn ident(_: &Draft, value: &str) -> Option<Fault> {
         fault.help("leave the line out; stunnel refuses every client here")
     })
 }
-
-/// What NTLM alone has a use for, which is refused by name.
-pub(super) fn of_ntlm(_: &Draft, _: &str) -> Option<Fault> {
-    let note = "this has no effect: it is for `protocolAuthentication = ntlm`";
-    Some(Fault::note(note))
-}

@@ -647,8 +647,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("protocol", "PROTOCOL", "the dialogue before TLS, or first within it: one of those under \"Dialogues\"")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
-    option("protocolAuthentication", "basic | plain | login", "client mode: how to log in; `basic` at the proxy of `connect`, the others by SMTP")
+    option("protocolAuthentication", "basic | ntlm | plain | login", "client mode: how to log in; `basic` or `ntlm` at the proxy of `connect`, the others by SMTP")
         .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain").service(dialogue::set_authentication),
+    option("protocolDomain", "DOMAIN", "client mode, protocol = connect with `protocolAuthentication = ntlm`: the domain of `protocolUsername`")
+        .example("protocolDomain = OFFICE").unless_given("none").service(dialogue::set_domain),
     option("protocolHeader", "HEADER", "client mode, protocol = connect: an extra header line for the request")
         .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),
     option("protocolHost", "HOST | HOST:PORT", "client mode: the name for EHLO (smtp), or the server behind the proxy (connect, socks)")

@@ -1,18 +1,25 @@
 //! HTTP CONNECT: a tunnel through a proxy (RFC 9110, section 9.3.6), to a server that speaks TLS from the first
 //! byte. The client has no part in it and is not heard. Never in here: a header of the proxy's that is obeyed.
 
+use super::connect_login::Login;
 use super::error::{NOT_SHOWN, excerpt};
 use super::io::{Io, Size, Step, send};
 use super::script::State;
-use super::{Action, Awaited, ProtocolError, Side};
+use super::{Action, Awaited, Fresh, ProtocolError, Side};
 use crate::base64;
-use crate::config::{DialogueOptions, Protocol::Connect, Secret};
+use crate::config::{Authentication, DialogueOptions, Protocol::Connect, Secret};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Client {
     /// Nothing said yet.
-    Request { request: Secret, secrets: Secrets },
+    Request {
+        request: Secret,
+        secrets: Secrets,
+        login: Option<Box<Login>>,
+    },
+    /// Waiting for NTLM's challenge.
+    Challenge(Box<Login>),
     /// Waiting for the status.
     Status { secrets: Secrets },
     /// Skipping headers until the empty line.
@@ -22,33 +29,52 @@ pub(super) enum Client {
 /// What the request has that no log may show, also not when the proxy repeats it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Secrets {
-    login: bool,
-    headers: bool,
+    pub(super) login: bool,
+    pub(super) headers: bool,
 }
 
 impl Client {
-    pub(super) fn new(options: &DialogueOptions) -> Client {
-        let host = options.host.as_deref().unwrap_or_default();
-        let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n");
+    pub(super) fn new(options: &DialogueOptions, fresh: Fresh) -> Client {
         let account = options.account();
-        if let Some((name, password)) = &account {
-            let both = Secret::new(format!("{name}:{}", password.reveal()));
-            let credentials = base64::encode(both.reveal().as_bytes());
-            request += &format!("Proxy-Authorization: Basic {credentials}\r\n");
-        }
-        for header in options.header_lines() {
-            request += header.reveal();
-            request += "\r\n";
-        }
-        request += "\r\n";
+        let secrets = Secrets {
+            login: account.is_some(),
+            headers: !options.headers.is_empty(),
+        };
+        let (authorization, login) = match (account, options.authentication) {
+            (None, _) => (None, None),
+            (Some((name, password)), Some(Authentication::Ntlm)) => {
+                let login = Login::new(options, name, password, secrets, fresh);
+                (Some(Login::opening()), Some(Box::new(login)))
+            }
+            (Some((name, password)), _) => {
+                let both = Secret::new(format!("{name}:{}", password.reveal()));
+                let credentials = base64::encode(both.reveal().as_bytes());
+                (Some(Secret::new(format!("Basic {credentials}"))), None)
+            }
+        };
         Client::Request {
-            request: Secret::new(request),
-            secrets: Secrets {
-                login: account.is_some(),
-                headers: !options.headers.is_empty(),
-            },
+            request: request(options, authorization.as_ref()),
+            secrets,
+            login,
         }
     }
+}
+
+/// The request; `authorization`: what the login has for the proxy.
+pub(super) fn request(options: &DialogueOptions, authorization: Option<&Secret>) -> Secret {
+    let host = options.host.as_deref().unwrap_or_default();
+    let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n");
+    if let Some(authorization) = authorization {
+        request += "Proxy-Authorization: ";
+        request += authorization.reveal();
+        request += "\r\n";
+    }
+    for header in options.header_lines() {
+        request += header.reveal();
+        request += "\r\n";
+    }
+    request += "\r\n";
+    Secret::new(request)
 }
 
 impl State for Client {
@@ -58,19 +84,25 @@ impl State for Client {
 
     fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
-            Client::Request { request, secrets } => {
+            Client::Request {
+                request,
+                secrets,
+                login,
+            } => {
                 send(io.out, Side::Back, request.reveal().as_bytes());
-                Ok(Step::Next(Client::Status { secrets }))
+                Ok(Step::Next(match login {
+                    Some(login) => Client::Challenge(login),
+                    None => Client::Status { secrets },
+                }))
             }
+            Client::Challenge(login) => login.step(io),
             Client::Status { secrets } => {
                 let mut size = Size::default();
                 let Some(line) = io.server_line(Awaited::Answer, &mut size)? else {
                     return Ok(Step::Wait(Client::Status { secrets }));
                 };
                 judge(&line, secrets)?;
-                io.out
-                    .push(Action::Log(6, "CONNECT request accepted".to_owned()));
-                Ok(Step::Next(Client::Headers { size }))
+                Ok(Step::Next(accepted(io, size)))
             }
             // What follows the empty line is the server's already.
             Client::Headers { mut size } => match io.server_line(Awaited::Answer, &mut size)? {
@@ -82,8 +114,15 @@ impl State for Client {
     }
 }
 
+/// Behind a status that says yes.
+pub(super) fn accepted(io: &mut Io<'_>, size: Size) -> Client {
+    let text = "CONNECT request accepted".to_owned();
+    io.out.push(Action::Log(6, text));
+    Client::Headers { size }
+}
+
 /// `HTTP/1.x 2xx` and whatever text (RFC 9112, section 4).
-fn judge(line: &[u8], secrets: Secrets) -> Result<(), ProtocolError> {
+pub(super) fn judge(line: &[u8], secrets: Secrets) -> Result<(), ProtocolError> {
     let quiet = secrets.login || secrets.headers;
     let unintelligible = || ProtocolError::Unintelligible {
         protocol: Connect,

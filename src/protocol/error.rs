@@ -3,8 +3,8 @@
 use std::fmt::{self, Display};
 
 use super::{
-    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, MysqlError, PgsqlError, REPLY_MAX,
-    RefusedBySocks, Side, SocksError,
+    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, MysqlError, NtlmError, PgsqlError,
+    REPLY_MAX, RefusedBySocks, Side, SocksError,
 };
 use crate::config::Protocol;
 
@@ -149,6 +149,8 @@ pub(crate) enum ProtocolError {
     Pgsql(PgsqlError),
     /// What an LDAP server says instead of yes.
     Ldap(LdapError),
+    /// What a proxy does wrong where a login by NTLM begins.
+    Ntlm(NtlmError),
     /// What a CIFS client or server did wrong.
     Cifs(CifsError),
     /// What a MySQL client or server did wrong.
@@ -287,6 +289,7 @@ impl ProtocolError {
             | E::RefusedBySocks(_)
             | E::Pgsql(_)
             | E::Ldap(_)
+            | E::Ntlm(_)
             | E::Cifs(_)
             | E::Mysql(_)
             | E::WithinTls(_)
@@ -398,6 +401,7 @@ impl ProtocolError {
             E::RefusedBySocks(error) => return error.fmt(f),
             E::Pgsql(error) => return error.fmt(f),
             E::Ldap(error) => return error.fmt(f),
+            E::Ntlm(error) => return error.fmt(f),
             E::Cifs(error) => return error.fmt(f),
             E::Mysql(error) => return error.fmt(f),
             E::WithinTls(error) => return error.tell(true, f),

@@ -5,6 +5,7 @@
 mod cifs;
 mod commands;
 mod connect;
+mod connect_login;
 mod error;
 mod ftp;
 mod imap;
@@ -13,6 +14,7 @@ mod ldap;
 mod look;
 mod mysql;
 mod nntp;
+mod ntlm;
 mod offering;
 mod offers;
 mod opening;
@@ -32,13 +34,16 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::{DialogueOptions, MailProtocol, Protocol, Reception};
+use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Reception};
 
 pub(crate) use cifs::CifsError;
+pub(crate) use connect_login::NtlmError;
 pub(crate) use error::{Awaited, ProtocolError};
 pub(crate) use ldap::LdapError;
 use look::{Look, Then};
 pub(crate) use mysql::MysqlError;
+#[cfg(fuzzing)]
+pub(crate) use ntlm::fuzz as ntlm_fuzz;
 pub(crate) use offers::Offers;
 pub(crate) use opening::{Opening, OwnTls, greeting};
 pub(crate) use pgsql::PgsqlError;
@@ -202,12 +207,39 @@ pub(crate) trait Dialogue: fmt::Debug + Send {
     fn held(&self, side: Side) -> usize;
 }
 
-/// The dialogue of `protocol`, waiting for `Event::Start`. `client`: a plain client in front and a server
-/// behind that speaks STARTTLS, or is reached through a proxy; otherwise the reverse.
+/// What a dialogue needs that no input gives, drawn for each connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fresh {
+    /// Random bytes.
+    pub random: [u8; 8],
+    /// The time, in units of 100 ns since 1601 (Windows' FILETIME).
+    pub time: u64,
+}
+
+impl Fresh {
+    /// Whether the dialogue of `protocol` has a use for it.
+    pub(crate) fn is_needed(protocol: Protocol, options: &DialogueOptions) -> bool {
+        protocol == Protocol::Connect && options.authentication == Some(Authentication::Ntlm)
+    }
+}
+
+/// As [`begin`], where nothing needs to be fresh.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn dialogue(
     protocol: Protocol,
     client: bool,
     options: &DialogueOptions,
+) -> Box<dyn Dialogue> {
+    begin(protocol, client, options, Fresh::default())
+}
+
+/// The dialogue of `protocol`, waiting for `Event::Start`. `client`: a plain client in front and a server
+/// behind that speaks STARTTLS, or is reached through a proxy; otherwise the reverse.
+pub(crate) fn begin(
+    protocol: Protocol,
+    client: bool,
+    options: &DialogueOptions,
+    fresh: Fresh,
 ) -> Box<dyn Dialogue> {
     match (protocol, client) {
         (Protocol::Smtp, true) => script(protocol, smtp::Client::new(options.host.as_deref())),
@@ -218,7 +250,7 @@ pub(crate) fn dialogue(
         (Protocol::Imap, false) => script(protocol, imap::Server::new()),
         (Protocol::Nntp, true) => script(protocol, nntp::Client::Greeting),
         (Protocol::Nntp, false) => script(protocol, nntp::Server::Greeting),
-        (Protocol::Connect, _) => script(protocol, connect::Client::new(options)),
+        (Protocol::Connect, _) => script(protocol, connect::Client::new(options, fresh)),
         (Protocol::Pgsql, true) => script(protocol, pgsql::Client::Request),
         (Protocol::Pgsql, false) => offer(protocol, pgsql::Server::new()),
         (Protocol::Cifs, true) => script(protocol, cifs::Client::Request),

@@ -1,6 +1,7 @@
 //! Which dialogue a part of the route is, and what it is told of the connection. Never in here: a word of it.
 
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
@@ -10,7 +11,10 @@ use super::route::Part;
 use super::step::{Common, Ending, broken};
 use crate::config::Protocol;
 use crate::error;
-use crate::protocol::{self, Dialogue, Introduction, Secured, Shown, Side, Target};
+use crate::protocol::{self, Dialogue, Fresh, Introduction, Secured, Shown, Side, Target};
+
+/// From 1601, where Windows begins to count.
+const TO_UNIX_EPOCH: Duration = Duration::from_hours(3_234_576);
 
 /// The dialogue of `part`, waiting for its first event.
 ///
@@ -27,7 +31,13 @@ pub(super) fn of(
         Part::BeforeTls(protocol)
         | Part::Opening(protocol)
         | Part::Request(protocol)
-        | Part::Reply(protocol) => protocol::dialogue(protocol, config.client, options),
+        | Part::Reply(protocol) => {
+            let fresh = match Fresh::is_needed(protocol, options) {
+                true => fresh(common)?,
+                false => Fresh::default(),
+            };
+            protocol::begin(protocol, config.client, options, fresh)
+        }
         Part::Header => header(ends.end(Side::Front), common)?,
         Part::Within(Protocol::Socks) => {
             protocol::socks_client(target(ends.end(Side::Front), common)?)
@@ -35,6 +45,18 @@ pub(super) fn of(
         Part::Within(protocol) => protocol::within(protocol, config.client, options),
         Part::Unprotected(protocol) => protocol::unprotected(protocol),
     })
+}
+
+fn fresh(common: &Common) -> Result<Fresh, Ending> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| {
+        error!(common.log, "no random numbers for the dialogue");
+        Ending::Reset
+    })?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.unwrap_or_default() + TO_UNIX_EPOCH;
+    let time = u64::try_from(since.as_nanos() / 100).unwrap_or_default();
+    Ok(Fresh { random, time })
 }
 
 /// What the server is told of the client.

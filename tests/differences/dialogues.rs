@@ -35,6 +35,46 @@ fn a_proxy_without_a_destination_is_an_error_of_the_start() {
     assert_eq!(starts, [true, false]);
 }
 
+/// A proxy that asks for NTLM as old ones do, and passes on what it is answered.
+fn ntlm_proxy(tell: Sender<String>) -> Server {
+    const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAAAAAAAAGAgAAASNFZ4mrze8=";
+    Server::start(move |stream| {
+        let mut client = Lines(stream);
+        while let Some(line) = client.line() {
+            if let Some(token) = line.strip_prefix("Proxy-Authorization: NTLM TlRMTVNTUAAD") {
+                let _ = tell.send(token.to_owned());
+                return;
+            }
+            if line.is_empty() {
+                client.send(&format!(
+                    "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM {CHALLENGE}\r\n\r\n"
+                ));
+            }
+        }
+    })
+}
+
+#[test]
+fn a_proxy_is_answered_by_version_2_of_ntlm() {
+    require_both!();
+    let version_2 = both(|path| {
+        let (tell, heard) = channel();
+        let proxy = ntlm_proxy(tell);
+        let lines = format!(
+            "client = yes\nprotocol = connect\nprotocolHost = www.test:443\nprotocolUsername = user\n\
+             protocolPassword = password\nprotocolAuthentication = ntlm\nprotocolDomain = OFFICE\n{}",
+            proxy.line()
+        );
+        let adit = start(path, &lines);
+        let _ = peers::read_until_gone(&mut adit.connect("test"));
+        let answer = heard.recv().expect("an answer");
+        // The answer of version 1 has 24 bytes, and so has all of the message one length.
+        let v1 = 64 + 24 + "OFFICEuser".len();
+        "TlRMTVNTUAAD".len() + answer.len() > v1.div_ceil(3) * 4
+    });
+    assert_eq!(version_2, [false, true]);
+}
+
 /// An SMTP server with STARTTLS, which passes each line within TLS on and answers it by its first word.
 fn smtp_server(certs: &Certs, offer: &'static str, tell: Sender<String>) -> Server {
     let config = tls::server_config(&certs.server(), tls::BOTH, None);

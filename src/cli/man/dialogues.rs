@@ -51,7 +51,8 @@ const ROWS: &[(&str, &str)] = &[
     (
         "connect",
         "Client mode: `connect` is an HTTP proxy, which is asked for the server in `protocolHost` by CONNECT. `sni` and the verification go by `protocolHost`. A login at the proxy is Basic, which shows \
-         the password to the network between; `protocolHeader` adds lines to the request.",
+         the password to the network between, or, with `protocolAuthentication = ntlm`, NTLM by its version 2, with `protocolDomain`: version 1, which stunnel speaks, gives the password to any listener who \
+         takes the trouble, and is never spoken. `protocolHeader` adds lines to each request.",
     ),
     (
         "socks",

@@ -1,7 +1,7 @@
 //! What the dialogue is told, and where.
 
 use super::{client, errors, served};
-use crate::config::{Protocol, Secret};
+use crate::config::{Authentication, Protocol, Secret};
 
 /// What is said of `lines` in a client service that is served.
 #[track_caller]
@@ -38,6 +38,16 @@ fn a_way_through_a_proxy_and_the_server_behind_it() {
         "protocol = connect\nprotocolHost = h:1\nprotocolUsername = u\nprotocolPassword = p q";
     let service = served(&client(lines)).0.services.remove(0);
     assert_eq!(service.dialogue.account(), Some(("u", Secret::new("p q"))));
+    let domain = "protocol = connect\nprotocolHost = h:1\nprotocolUsername = u:v\nprotocolPassword = p\n\
+                  protocolAuthentication = NTLM\nprotocolDomain = OFFICE";
+    let (config, said) = served(&client(domain));
+    let ntlm = &config.services[0].dialogue;
+    assert_eq!(ntlm.authentication, Some(Authentication::Ntlm));
+    assert_eq!(ntlm.domain.as_deref(), Some("OFFICE"));
+    assert!(
+        !said.iter().any(|said| said.contains("no effect")),
+        "{said:?}"
+    );
     let copy = service.clone();
     copy.dialogue.forget();
     assert!(copy.dialogue.is_forgotten() && !service.dialogue.is_forgotten());
@@ -64,10 +74,6 @@ fn what_no_proxy_can_do_is_an_error() {
         (
             "protocolHost = h:1\nprotocolHeader = no header",
             "this is no header of HTTP",
-        ),
-        (
-            "protocolHost = h:1\nprotocolAuthentication = ntlm",
-            "adit does not serve `protocolAuthentication = ntlm` yet",
         ),
         (
             "protocolHost = h:1\nprotocolUsername = a:b\nprotocolPassword = p",

@@ -1,7 +1,8 @@
 //! HTTP CONNECT.
 
 use super::{Ends, Ev, Row, check_each, fails, run, tls};
-use crate::config::{DialogueOptions, Protocol, Secret};
+use crate::base64;
+use crate::config::{Authentication, DialogueOptions, Protocol, Secret};
 use crate::protocol::{Dialogue, LINE_MAX, REPLY_MAX, Side, dialogue};
 use Ev::{B, BackEof};
 
@@ -195,5 +196,166 @@ fn the_client_is_not_heard_and_secrets_do_not_show() {
     assert!(
         !shown.contains("sesame") && !shown.contains("QWxhZGRpbj"),
         "{shown}"
+    );
+}
+
+fn ntlm() -> DialogueOptions {
+    DialogueOptions {
+        authentication: Some(Authentication::Ntlm),
+        domain: Some("OFFICE".to_owned()),
+        headers: vec![Secret::new("A: b").into()],
+        ..options(Some(("user", "password")))
+    }
+}
+
+/// The request that begins a login by NTLM.
+const OPENING: &str = "CONNECT www.test:443 HTTP/1.1\r\nHost: www.test:443\r\n\
+                       Proxy-Authorization: NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA=\r\n\
+                       Proxy-Connection: keep-alive\r\nA: b\r\n\r\n";
+
+/// An old server's challenge, without names.
+const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAAAAAAAAGAgAAASNFZ4mrze8=";
+
+/// What the proxy hears and how it ends, whole and byte by byte.
+fn by_ntlm(proxy: &str) -> (String, Ends) {
+    let new = || dialogue(Protocol::Connect, true, &ntlm());
+    let proxy: &'static str = Box::leak(proxy.to_owned().into_boxed_str());
+    let (said, ends) = run(new(), &[B(proxy), BackEof], |n| n);
+    let (bytewise, bytewise_ends) = run(new(), &[B(proxy), BackEof], |_| 1);
+    assert_eq!(
+        (&said.back, &ends),
+        (&bytewise.back, &bytewise_ends),
+        "{proxy}"
+    );
+    assert_eq!(said.front, "");
+    (said.back, ends)
+}
+
+#[test]
+fn a_challenge_of_ntlm_is_answered_on_the_same_connection() {
+    let bodies = [
+        "\r\n".to_owned(),
+        "Content-Length: 5\r\n\r\nhello".to_owned(),
+        "Proxy-Authenticate: Basic realm=\"a, b\"\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\nA\r\n0123456789\r\n\
+         0\r\nA: b\r\n\r\n"
+            .to_owned(),
+    ];
+    for body in bodies {
+        let refusal = format!(
+            "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Negotiate, ntlm {CHALLENGE}\r\n{body}"
+        );
+        let (said, ends) = by_ntlm(&format!("{refusal}HTTP/1.1 200 OK\r\n\r\nhi"));
+        assert_eq!(ends, tls("", "hi"), "{body}");
+        let second = said.strip_prefix(OPENING).expect("the first request");
+        let head =
+            "CONNECT www.test:443 HTTP/1.1\r\nHost: www.test:443\r\nProxy-Authorization: NTLM ";
+        let second = second.strip_prefix(head).expect("the second");
+        let (token, rest) = second.split_once("\r\n").expect("a line");
+        assert_eq!(rest, "A: b\r\n\r\n");
+        let message = base64::decode(token.as_bytes()).expect("base64");
+        assert!(message.starts_with(b"NTLMSSP\0\x03") && message.ends_with(b"OFFICEuser"));
+        let (_, ends) = by_ntlm(&format!("{refusal}HTTP/1.1 407 Denied QWxh\r\n\r\n"));
+        let Ends::Fails(error) = ends else {
+            panic!("{ends:?}");
+        };
+        let refused = "CONNECT request rejected: the proxy refused protocolUsername and protocolPassword: it said \
+                       \"HTTP/1.1 407\"";
+        assert_eq!(error, refused);
+    }
+    // It asks for none.
+    let (said, ends) = by_ntlm("HTTP/1.1 200 OK\r\n\r\n");
+    assert_eq!((&said[..], ends), (OPENING, tls("", "")));
+}
+
+#[test]
+fn a_proxy_without_ntlm_gets_nothing_that_is_made_of_the_password() {
+    let challenge = format!("Proxy-Authenticate: NTLM {CHALLENGE}\r\n");
+    for (headers, phrase) in [
+        (
+            "",
+            "Proxy-Authenticate: NTLM header not found: the proxy takes no login by NTLM, nor",
+        ),
+        (
+            "Proxy-Authenticate: Basic realm=\"a\"\r\n",
+            "Proxy-Authenticate: NTLM header not found: the proxy takes no login by NTLM, but by Basic",
+        ),
+        (
+            "Proxy-Authenticate: NTLM\r\n",
+            "Proxy-Authenticate: NTLM authorization request rejected",
+        ),
+        (
+            "Proxy-Authenticate: NTLM !\r\n",
+            "Proxy-Authenticate: Failed to build NTLM response",
+        ),
+        (
+            "Proxy-Authenticate: NTLM TlRMTVNTUAAD\r\n",
+            "Proxy-Authenticate: Failed to build NTLM response",
+        ),
+        (
+            "Content-Length: x\r\n",
+            "Proxy-Authenticate: Invalid Content-Length",
+        ),
+        (
+            "Content-Length: 9999999\r\n",
+            "Proxy-Authenticate: Invalid Content-Length",
+        ),
+        (
+            &format!("{challenge}Transfer-Encoding: chunked\r\n\r\n+1\r\n"),
+            "Proxy-Authenticate: Invalid Content-Length",
+        ),
+        (
+            &format!("{challenge}Transfer-Encoding: chunked\r\n\r\n1\r\naa\r\n"),
+            "Proxy-Authenticate: Invalid Content-Length",
+        ),
+        (
+            &format!("{challenge}Proxy-Connection: close\r\n"),
+            "Proxy-Authenticate: the proxy closes the connection",
+        ),
+        (
+            &format!("{challenge}Content-Length: 9\r\n"),
+            "Proxy-Authenticate: the proxy closes the connection",
+        ),
+    ] {
+        let (said, ends) = by_ntlm(&format!("HTTP/1.1 407 No\r\n{headers}\r\n"));
+        assert_eq!(said, OPENING, "{headers}");
+        let Ends::Fails(error) = ends else {
+            panic!("{ends:?}");
+        };
+        assert!(error.starts_with(phrase), "{headers}: {error}");
+    }
+    for (status, phrase) in [
+        (
+            "HTTP/1.0 401 Unauthorized",
+            "Proxy-Authenticate: NTLM authorization request rejected",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden",
+            "CONNECT request rejected: the proxy refused",
+        ),
+    ] {
+        let (_, ends) = by_ntlm(&format!("{status}\r\n\r\n"));
+        assert!(
+            matches!(&ends, Ends::Fails(error) if error.starts_with(phrase)),
+            "{ends:?}"
+        );
+    }
+}
+
+#[test]
+fn a_chunked_refusal_without_end_is_cut() {
+    let chunks = "1\r\na\r\n".repeat(REPLY_MAX / 2);
+    let (_, ends) = run(
+        dialogue(Protocol::Connect, true, &ntlm()),
+        &[B(Box::leak(
+            format!(
+                "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM {CHALLENGE}\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+            )
+            .into_boxed_str(),
+        ))],
+        |n| n.min(4096),
+    );
+    assert!(
+        matches!(&ends, Ends::Fails(error) if error.starts_with("Reply too long")),
+        "{ends:?}"
     );
 }
