@@ -64,6 +64,7 @@ mod security_level;
 mod server_names;
 mod socks;
 mod standing_still;
+mod stapling;
 mod start_and_stop;
 mod starttls;
 mod stunnel_compat;

@@ -553,7 +553,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("CApath", "DIRECTORY", "folder of trusted certificates, named by their hashes")
         .example("CApath = /etc/ssl/certs").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.ca_path = filled(value).map(Into::into))),
-    option("cert", "FILE", "certificate chain, our own certificate first; or PKCS#12 with the key in it")
+    option("cert", "FILE", "certificate chain, our own certificate first; or PKCS#12 with the key in it. A server staples what the OCSP responder named in it says, if its issuer is in the chain or in CAfile")
         .example("cert = /etc/adit/mail.example.com.crt").unless_given("none; a server needs one")
         .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
     option("checkEmail", "EMAIL", "mail address that the peer's certificate must have")

@@ -74,8 +74,8 @@ impl Kind {
                  generation, which goes when its programs have ended."
             }
             Kind::Fetcher => {
-                "Asks OCSP responders (`OCSP`, `OCSPaia`) for the workers, as nobody; what an answer is worth \
-                 it does not judge."
+                "Asks OCSP responders (`OCSP`, `OCSPaia`, and those that servers' certificates name) for the \
+                 workers, as nobody; what an answer is worth it does not judge."
             }
         }
     }

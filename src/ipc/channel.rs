@@ -14,8 +14,9 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
 
-/// The most descriptors in one message; the kernel's own limit (SCM_MAX_FD) is 253.
-pub(crate) const MAX_DESCRIPTORS: usize = 128;
+/// The most descriptors in one message: one for each relay thread, and one; the kernel's own limit (SCM_MAX_FD) is
+/// 253.
+pub(crate) const MAX_DESCRIPTORS: usize = 129;
 
 /// One end of the pair.
 #[derive(Debug)]

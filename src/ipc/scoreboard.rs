@@ -156,6 +156,8 @@ cells! {
         round_robin = 0,
         /// One bit for each piece of advice that this service has logged: see `relay::advice`.
         advised = 1,
+        /// One more than the number of the slot in which what is stapled to its certificate stands; 0: nothing is.
+        staple = 2,
     }
 }
 

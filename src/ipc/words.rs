@@ -79,7 +79,8 @@ pub(crate) enum ToWorker {
     LogFile,
     /// As [`ToMaster::Syslog`].
     Syslog,
-    /// A helper was replaced: a client's socket for each relay thread.
+    /// A helper was replaced: a client's socket for each relay thread, and of the fetcher one more, for what is
+    /// stapled.
     Helper(Kind),
     /// As [`ToMaster::List`].
     List,

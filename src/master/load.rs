@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use nix::sys::socket::sockopt::Ipv6V6Only;
@@ -17,6 +18,7 @@ use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
 use crate::helper::NameClient;
+use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::Accept;
 use crate::jail::{self, Plan};
 use crate::log::Log;
@@ -44,6 +46,16 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Notes on the scoreboard to which services' certificates something is stapled, for the supervisor.
+    pub(super) fn note_staples(&self, scoreboard: &Scoreboard) {
+        for (index, service) in self.services.iter().enumerate() {
+            if let Some(staple) = service.front.as_ref().and_then(Context::staple) {
+                let slot = staple.index() as u64 + 1;
+                scoreboard.shared(index).staple().store(slot, Relaxed);
+            }
+        }
+    }
+
     /// The certificates that were loaded.
     pub(super) fn presented(&self) -> Vec<Presented> {
         let presented = self

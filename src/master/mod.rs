@@ -256,6 +256,7 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
     match ready {
         Ok((loaded, presented)) => {
             load::tell(&loaded.warnings, &start.log);
+            loaded.note_staples(&start.scoreboard);
             let order = CipherOrder::of(start.config.global.prefer_chacha20);
             if order.chacha20_first {
                 crate::info!(start.log, "Ciphers: {order}");

@@ -163,9 +163,10 @@ impl Workers {
             .collect()
     }
 
-    /// One client socket for each relay thread of a worker.
+    /// One client socket for each relay thread of a worker, and one for what is stapled.
     fn introduce(&self, kind: Kind) -> io::Result<Vec<OwnedFd>> {
-        let clients = (0..self.config.threads).map(|_| self.config.helpers.introduce(kind));
+        let count = self.config.threads + usize::from(kind == Kind::Fetcher);
+        let clients = (0..count).map(|_| self.config.helpers.introduce(kind));
         clients.collect()
     }
 

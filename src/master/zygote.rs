@@ -287,6 +287,7 @@ fn live(
     let loaded = match found {
         Ok(loaded) => {
             load::tell(&loaded.warnings, &start.log);
+            loaded.note_staples(&start.scoreboard);
             loaded
         }
         Err(found) => {

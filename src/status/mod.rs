@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
-use crate::tls::CipherOrder;
+use crate::tls::{CipherOrder, Seen, StapleState};
 pub(crate) use utc::Utc;
 
 /// A supervisor's report.
@@ -127,6 +127,35 @@ pub(crate) struct ServiceStatus {
     pub bytes_to_back: u64,
     /// Bytes of payload carried from back to front.
     pub bytes_to_front: u64,
+    /// What is stapled to its certificate; `None`: nothing ever is.
+    #[serde(default)]
+    pub ocsp: Option<OcspStatus>,
+}
+
+/// What a responder says about a service's own certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OcspStatus {
+    /// `good`, `revoked`; `waiting` while no responder has answered.
+    pub status: String,
+    /// Until when the answer counts, in seconds since 1970; 0 without one.
+    pub until: u64,
+    /// Tries since the last answer that brought none.
+    pub failures: u64,
+}
+
+impl From<Seen> for OcspStatus {
+    fn from(seen: Seen) -> OcspStatus {
+        let status = match seen.state {
+            StapleState::Waiting => "waiting",
+            StapleState::Good => "good",
+            StapleState::Revoked => "revoked",
+        };
+        OcspStatus {
+            status: status.to_owned(),
+            until: seen.until,
+            failures: seen.failures,
+        }
+    }
 }
 
 impl WorkerStatus {
@@ -152,7 +181,12 @@ impl ServiceStatus {
         index: usize,
         name: &str,
         carried: Counts,
+        stapled: impl Fn(usize) -> Option<Seen>,
     ) -> ServiceStatus {
+        let slot = board.shared(index).staple().load(Relaxed);
+        let slot = slot
+            .checked_sub(1)
+            .and_then(|slot| usize::try_from(slot).ok());
         let mut counts = board.counts(index);
         counts.add(carried);
         ServiceStatus {
@@ -173,6 +207,7 @@ impl ServiceStatus {
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
+            ocsp: slot.and_then(stapled).map(OcspStatus::from),
         }
     }
 }
@@ -238,6 +273,11 @@ pub(crate) mod tests {
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,
+                    ocsp: Some(OcspStatus {
+                        status: "revoked".into(),
+                        until: 1_795_513_570,
+                        failures: 2,
+                    }),
                 }],
                 warnings: vec!["Service [smtp]: TLSv1 is served to every client".into()],
             }],

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{ServiceStatus, Status, Utc, WorkerStatus};
+use super::{OcspStatus, ServiceStatus, Status, Utc, WorkerStatus};
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,6 +32,11 @@ impl fmt::Display for Status {
             f.write_str(&workers(&generation.workers))?;
             f.write_char('\n')?;
             f.write_str(&services(&generation.services))?;
+            for service in &generation.services {
+                if let Some(ocsp) = &service.ocsp {
+                    writeln!(f, "  {}", stapled(&service.name, ocsp))?;
+                }
+            }
             for warning in &generation.warnings {
                 writeln!(f, "  Warning: {}", warning.escape_debug())?;
             }
@@ -60,6 +65,26 @@ fn workers(workers: &[WorkerStatus]) -> String {
         ]
     });
     table(head, rows)
+}
+
+/// What is stapled to a service's certificate, in a line.
+fn stapled(name: &str, ocsp: &OcspStatus) -> String {
+    let name = name.escape_debug();
+    let until = Utc(ocsp.until);
+    let tries = match ocsp.failures {
+        0 => String::new(),
+        failures => format!("; {failures} vain attempt(s) since"),
+    };
+    match ocsp.status.as_str() {
+        "revoked" => format!(
+            "Warning: Service [{name}]: its certificate is REVOKED, OCSP says until {until}{tries}: replace it"
+        ),
+        "waiting" => format!("OCSP: Service [{name}]: no response to staple yet{tries}"),
+        status => format!(
+            "OCSP: Service [{name}]: {} until {until}{tries}",
+            status.escape_debug()
+        ),
+    }
 }
 
 fn services(services: &[ServiceStatus]) -> String {
@@ -159,6 +184,7 @@ Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
 
   service  accepted  refused  active   new  resumed  failed  no upstream  to back  to front
   smtp         4711        6      12  1000     3700      15            1   1023 B   3.0 GiB
+  Warning: Service [smtp]: its certificate is REVOKED, OCSP says until 2026-11-24 09:46:10 UTC; 2 vain attempt(s) since: replace it
   Warning: Service [smtp]: TLSv1 is served to every client
 ";
         assert_eq!(example().to_string(), expected);

@@ -23,6 +23,7 @@ use crate::ipc::scoreboard::Counts;
 use crate::log::{Log, Reason};
 use crate::remedy;
 use crate::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
+use crate::tls::Resumption;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -251,6 +252,7 @@ pub(super) fn shown(
     generation: &Generation,
     state: Option<State>,
     carried: &Carried,
+    resumption: &Resumption,
 ) -> GenerationStatus {
     let board = &generation.scoreboard;
     let since = generation.since.duration_since(UNIX_EPOCH);
@@ -260,7 +262,7 @@ pub(super) fn shown(
             Some(State::Serving) => carried.of(&generation.names, index),
             _ => Counts::default(),
         };
-        ServiceStatus::of(board, index, name, before)
+        ServiceStatus::of(board, index, name, before, |slot| resumption.stapled(slot))
     };
     GenerationStatus {
         number: generation.number,

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
@@ -57,8 +58,8 @@ pub(super) struct Common {
     pub connections: SharedWords,
     /// The children's end of the leash.
     pub leash: Leash,
-    /// The memory of the session cache, and of `connections`, to be handed over an exec.
-    pub memory: [OwnedFd; 2],
+    /// The memory of the session cache, of `connections`, and of what is stapled, to be handed over an exec.
+    pub memory: [OwnedFd; 3],
     /// The pass phrases of keys.
     pub vault: Vault,
     /// Counts of generations that no longer serve.
@@ -71,13 +72,13 @@ impl Common {
     /// # Errors
     /// No memory, no descriptors left, no randomness.
     pub(super) fn new(leash: Leash, vault: Vault) -> io::Result<Common> {
-        let (resumption, sessions) = Resumption::transferable()?;
+        let (resumption, [sessions, staples]) = Resumption::transferable()?;
         let (connections, counter) = SharedWords::transferable(1)?;
         Ok(Common {
             resumption,
             connections,
             leash,
-            memory: [sessions, counter],
+            memory: [sessions, counter, staples],
             vault,
             carried: Carried::default(),
         })
@@ -132,6 +133,12 @@ impl Generation {
             drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
         })
+    }
+
+    /// Whether something is stapled to a certificate of its services.
+    pub(super) fn staples(&self) -> bool {
+        let board = &self.scoreboard;
+        (0..board.services()).any(|service| board.shared(service).staple().load(Relaxed) != 0)
     }
 
     /// Tells the master to accept no more.

@@ -31,7 +31,8 @@ pub(crate) fn role(kind: Kind) -> Role {
     }
 }
 
-/// The kinds that a configuration needs.
+/// The kinds that a configuration needs. Whether something is stapled to its certificates shows when these are read:
+/// see [`Helpers::need_fetcher`].
 fn needed(config: &Config) -> impl Iterator<Item = Kind> {
     Kind::ALL.into_iter().filter(|kind| match kind {
         Kind::Resolver => true,
@@ -284,11 +285,19 @@ impl Helpers {
         }
     }
 
-    /// After a reload: ends those that do not fit the new configuration. Each that it needs has a place,
-    /// filled or to be filled.
-    pub(crate) fn fit(&mut self, old: &Global, config: &Config) {
+    /// The fetcher has a place, filled or to be filled: the certificates that were read are to be asked about.
+    pub(crate) fn need_fetcher(&mut self) {
+        self.by_kind.entry(Kind::Fetcher).or_default();
+    }
+
+    /// After a reload: ends those that do not fit the new configuration, and whether something is stapled. Each that
+    /// it needs has a place, filled or to be filled.
+    pub(crate) fn fit(&mut self, old: &Global, config: &Config, staples: bool) {
         let new = &config.global;
-        let needed: Vec<Kind> = needed(config).collect();
+        let mut needed: Vec<Kind> = needed(config).collect();
+        if staples && !needed.contains(&Kind::Fetcher) {
+            needed.push(Kind::Fetcher);
+        }
         for (kind, place) in &mut self.by_kind {
             let helper = place.helper.as_ref();
             let outdated = helper.is_some_and(|helper| helper.is_outdated(old, new))

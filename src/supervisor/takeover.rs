@@ -114,6 +114,9 @@ struct Saved {
     helpers: Vec<helpers::Saved>,
     leash: [RawFd; 2],
     memory: [RawFd; 2],
+    /// What is stapled; versions before know nothing of it.
+    #[serde(default)]
+    staples: Option<RawFd>,
     ticket_secret: [u8; 32],
     pid_file: Option<(RawFd, Option<PathBuf>, PathBuf)>,
     control: Option<(RawFd, PathBuf)>,
@@ -185,6 +188,9 @@ impl TakenOver {
         let leash = Leash::from(leash?);
         let [sessions, counter] = saved.memory.map(inherit::take);
         let (sessions, counter) = (sessions?, counter?);
+        let staples = saved.staples.map(inherit::take).transpose()?;
+        let (resumption, staples) =
+            Resumption::taken_over(saved.ticket_secret, &sessions, staples)?;
         let mut listeners = Listeners::default();
         for (key, address, number) in saved.listeners {
             listeners.take_over(key, address, inherit::take(number)?);
@@ -225,10 +231,10 @@ impl TakenOver {
             helpers: Helpers::taken_over(saved.resolver, saved.helpers, &leash)?,
             leash: holder?.into(),
             common: Common {
-                resumption: Resumption::taken_over(saved.ticket_secret, &sessions)?,
+                resumption,
                 connections: SharedWords::taken_over(&counter, 1)?,
                 leash,
-                memory: [sessions, counter],
+                memory: [sessions, counter, staples],
                 vault: Vault::new(&saved.phrases)?,
                 carried: saved.carried,
             },
@@ -373,7 +379,7 @@ impl Handed<'_> {
         });
         let orphans = orphans.collect::<io::Result<_>>()?;
         kept.0.append(&mut orphaned.0);
-        let [sessions, counter] = &self.common.memory;
+        let [sessions, counter, staples] = &self.common.memory;
         let (resolver, helpers) = self.helpers.save(|channel| kept.keep(channel))?;
         let saved = Saved {
             generations: generations
@@ -387,6 +393,7 @@ impl Handed<'_> {
                 kept.keep(self.common.leash.as_fd())?,
             ],
             memory: [kept.keep(sessions.as_fd())?, kept.keep(counter.as_fd())?],
+            staples: Some(kept.keep(staples.as_fd())?),
             ticket_secret: self.common.resumption.ticket_secret(),
             pid_file,
             control,

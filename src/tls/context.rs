@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::ServerName;
-use rustls::server::{NoClientAuth, NoServerSessionStorage};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
@@ -15,6 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::backend::{Backend, OptionNames, Terms};
 use super::failure::{During, Failure, Offence};
 use super::keys::PrivateKey;
+use super::ocsp::Staple;
 use super::revocation::{Lists, SharedLists};
 use super::sessions::{self, ClientSessions, SharedSessions};
 use super::tickets::Tickets;
@@ -135,6 +136,8 @@ pub(crate) struct Context {
     ends: Option<i64>,
     /// See [`Context::public_key`].
     public_key: Option<[u8; 32]>,
+    /// See [`Context::staple`].
+    staple: Option<Arc<Staple>>,
 }
 
 #[derive(Debug)]
@@ -239,6 +242,11 @@ impl Context {
             shared: shared_identity(&wanted, &trusted, lists.as_deref()),
         };
         few_slots(&wanted, &mut problems);
+        let staple = (key.as_ref().filter(|_| !client))
+            .and_then(|key| Staple::of(key, &trusted, &resumption.staples, &mut problems));
+        if staple.is_some() {
+            crate::debug!(*log, "OCSP: Server OCSP stapling enabled");
+        }
         let (trust, unusable) = Trust::new(trusted, ends(options), client);
         if unusable > 0 {
             problems.push(Problem::note(
@@ -288,9 +296,12 @@ impl Context {
             Suites::Rustls(provider, versions) if client => {
                 connecting(options, provider, &versions, verifier, key)
             }
-            Suites::Rustls(provider, versions) => accepting(
-                options, provider, &versions, verifier, key, resumption, identity,
-            ),
+            Suites::Rustls(provider, versions) => {
+                let shown = resolver(key, staple.as_ref());
+                accepting(
+                    options, provider, &versions, verifier, shown, resumption, identity,
+                )
+            }
             Suites::S2n(allowed) => {
                 let parts = s2n::Parts {
                     options,
@@ -298,6 +309,7 @@ impl Context {
                     terms,
                     client,
                     key: key.zip(private),
+                    staple: staple.clone(),
                     psk,
                     verifier,
                     resumption,
@@ -316,6 +328,7 @@ impl Context {
                     terms,
                     ends: ends.flatten(),
                     public_key: public_key.flatten(),
+                    staple,
                 };
                 Ok((context, problems))
             }
@@ -336,6 +349,11 @@ impl Context {
     /// services with the same one have the same key.
     pub(crate) fn public_key(&self) -> Option<[u8; 32]> {
         self.public_key
+    }
+
+    /// What is stapled to the certificate; `None`: nothing ever is.
+    pub(crate) fn staple(&self) -> Option<&Arc<Staple>> {
+        self.staple.as_ref()
     }
 
     /// Whether it serves clients by RSA key exchange: whatever is told of its key then opens connections,
@@ -802,16 +820,27 @@ fn resume(
     Ok(())
 }
 
+/// What a server shows, with what is stapled to it if something is.
+fn resolver(
+    key: Option<Arc<CertifiedKey>>,
+    staple: Option<&Arc<Staple>>,
+) -> Option<Arc<dyn ResolvesServerCert>> {
+    match staple {
+        Some(staple) => Some(Arc::<Staple>::clone(staple)),
+        None => Some(Arc::new(SingleCertAndKey::from(key?))),
+    }
+}
+
 fn accepting(
     options: &TlsOptions,
     provider: CryptoProvider,
     versions: &[&'static SupportedProtocolVersion],
     verifier: Verifier,
-    key: Option<Arc<CertifiedKey>>,
+    shown: Option<Arc<dyn ResolvesServerCert>>,
     resumption: &Resumption,
     identity: Identity,
 ) -> Result<Role, Problem> {
-    let key = key
+    let shown = shown
         .ok_or_else(|| Problem::error("cert", "TLS server needs a certificate: set cert".into()))?;
     let builder = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
@@ -823,7 +852,7 @@ fn accepting(
     } else {
         builder.with_client_cert_verifier(Arc::new(NoClientAuth))
     };
-    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    let mut config = builder.with_cert_resolver(shown);
     config.ignore_client_order = options.server_preference || leads(options);
     config.alpn_protocols = options
         .alpn

@@ -85,7 +85,8 @@ pub(crate) use context::{Context, Wanted};
 pub(crate) use face::{Handshake, Step, Stream};
 pub(crate) use failure::Failure;
 pub(crate) use keys::{PassPhrases, end_that_is_near, locked_file};
-pub(crate) use ocsp::{Inquiry, Turn};
+use ocsp::Staples;
+pub(crate) use ocsp::{Inquiry, Seen, Staple, State as StapleState, Turn};
 pub(crate) use revocation::SharedLists;
 pub(crate) use stream::Decrypted;
 
@@ -96,13 +97,16 @@ use crate::config::{Forgotten, SessionOptions, Severity};
 use crate::ipc::shared::SharedWords;
 
 /// Made once by the supervisor, before any fork, and shared by every generation, so that sessions
-/// resume in every worker, and after a reload. Holds no private key.
+/// resume in every worker, and after a reload; and so that what responders have said is asked once. Holds no
+/// private key.
 #[derive(Clone)]
 pub(crate) struct Resumption {
     /// Of services that rustls serves; the other secret follows from this one, and not the other way round.
     modern: Part,
     /// Of services with old TLS.
     old: Part,
+    /// What is stapled. No secret: clients are shown it.
+    staples: Staples,
 }
 
 /// What the sessions of one kind of service are opened by.
@@ -155,28 +159,41 @@ impl Resumption {
     pub(crate) fn new() -> io::Result<Self> {
         let [modern, old] = sessions::WORDS;
         let sessions = [SharedWords::new(modern)?, SharedWords::new(old)?];
-        Ok(Self::of(draw()?, sessions))
+        Ok(Self::of(draw()?, sessions, Staples::new()?))
     }
 
-    /// As [`Resumption::new`], with a descriptor that keeps the caches across an exec.
+    /// As [`Resumption::new`], with descriptors that keep the caches and what is stapled across an exec.
     ///
     /// # Errors
     /// No memory, no randomness, no descriptors left.
-    pub(crate) fn transferable() -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn transferable() -> io::Result<(Self, [OwnedFd; 2])> {
         let (sessions, descriptor) = SharedWords::transferable_parts(sessions::WORDS)?;
-        Ok((Self::of(draw()?, sessions), descriptor))
+        let (staples, stapled) = Staples::transferable()?;
+        let this = Self::of(draw()?, sessions, staples);
+        Ok((this, [descriptor, stapled]))
     }
 
-    /// The secret and the caches of the program before an exec.
+    /// The secret, the caches and what is stapled of the program before an exec; one that had nothing of the kind
+    /// hands over no `staples`. Gives the memory of these.
     ///
     /// # Errors
     /// The caches have another size; no memory.
-    pub(crate) fn taken_over(ticket_secret: [u8; 32], descriptor: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn taken_over(
+        ticket_secret: [u8; 32],
+        descriptor: &OwnedFd,
+        staples: Option<OwnedFd>,
+    ) -> io::Result<(Self, OwnedFd)> {
         let sessions = SharedWords::taken_over_parts(descriptor, sessions::WORDS)?;
-        Ok(Self::of(ticket_secret, sessions))
+        let known = staples.and_then(|memory| Some((Staples::taken_over(&memory).ok()?, memory)));
+        let (staples, memory) = match known {
+            Some(known) => known,
+            // Responders are asked again.
+            None => Staples::transferable()?,
+        };
+        Ok((Self::of(ticket_secret, sessions, staples), memory))
     }
 
-    fn of(ticket_secret: [u8; 32], [modern, old]: [SharedWords; 2]) -> Self {
+    fn of(ticket_secret: [u8; 32], [modern, old]: [SharedWords; 2], staples: Staples) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"adit, tickets of old TLS");
         hash.update(&ticket_secret);
@@ -189,14 +206,21 @@ impl Resumption {
                 ticket_secret: *finished(hash),
                 sessions: old,
             },
+            staples,
         }
     }
 
-    /// Forgets the secrets and unmaps the caches, in a process that must know neither.
+    /// What is known of a certificate that is shown, by its slot's number.
+    pub(crate) fn stapled(&self, slot: usize) -> Option<Seen> {
+        self.staples.see(slot)
+    }
+
+    /// Forgets the secrets and unmaps the caches and what is stapled, in a process that must know none of them.
     ///
     /// # Errors
     /// No memory.
     pub(crate) fn forget(&mut self) -> io::Result<()> {
+        self.staples = Staples::new()?;
         self.forget_modern()?;
         self.forget_old()
     }

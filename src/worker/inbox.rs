@@ -13,7 +13,9 @@ use super::Start;
 use super::inlet::Inlet;
 use super::reactor::ThreadContext;
 use super::shared::Command;
+use super::stapler::Stapler;
 use super::thread::{self, ThreadHandle};
+use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
@@ -38,6 +40,8 @@ pub(super) struct Inbox {
     draining: bool,
     /// The master is gone.
     orphaned: bool,
+    /// Fetches what is stapled; none while there is nothing to staple, or nothing new is accepted.
+    stapler: Option<Stapler>,
     /// When to cut the connections, now that the master is gone and cannot order it.
     cut_at: Option<Instant>,
 }
@@ -50,6 +54,9 @@ impl Inbox {
     pub(super) fn open(mut start: Start) -> io::Result<Inbox> {
         let (sender, receiver): (_, Receiver<Handed>) = unbounded();
         let mut helpers = std::mem::take(&mut start.helpers);
+        let fetcher = helpers.iter_mut().find(|(kind, _)| *kind == Kind::Fetcher);
+        let fetcher = fetcher.and_then(|(_, clients)| clients.pop());
+        let stapler = Stapler::of(&start.services, fetcher, start.log);
         let mut context = |inlet| ThreadContext {
             services: start.services.clone(),
             scoreboard: start.scoreboard.clone(),
@@ -76,6 +83,7 @@ impl Inbox {
             threads,
             draining: false,
             orphaned: false,
+            stapler,
             cut_at: None,
         })
     }
@@ -94,6 +102,9 @@ impl Inbox {
             if master {
                 self.receive(&mut buffer);
             }
+            if let Some(stapler) = &mut self.stapler {
+                stapler.turn();
+            }
             if self.cut_at.is_some_and(|at| at <= Instant::now()) {
                 self.cut_at = None;
                 self.cut();
@@ -111,9 +122,14 @@ impl Inbox {
         if !self.orphaned {
             fds.push(PollFd::new(self.master.as_fd(), PollFlags::POLLIN));
         }
-        let timeout = match self.draining {
-            false => PollTimeout::NONE,
-            true => PollTimeout::from(DRAIN_TICK),
+        let master = fds.len() - 1;
+        let stapler = self.stapler.as_ref();
+        let answers = stapler.and_then(Stapler::fd);
+        fds.extend(answers.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let timeout = match (self.draining, stapler.and_then(Stapler::wait)) {
+            (true, _) => PollTimeout::from(DRAIN_TICK),
+            (false, Some(wait)) => PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX),
+            (false, None) => PollTimeout::NONE,
         };
         if wait(&mut fds, timeout)? == 0 {
             return Ok((false, false));
@@ -122,7 +138,7 @@ impl Inbox {
             let fd: Option<&PollFd<'_>> = fds.get(n);
             fd.and_then(PollFd::any).unwrap_or(false)
         };
-        Ok((ready(1), ready(0)))
+        Ok((master == 1 && ready(master), ready(0)))
     }
 
     fn receive(&mut self, buffer: &mut [u8]) {
@@ -168,6 +184,11 @@ impl Inbox {
                 }
             }
             ToWorker::Helper(kind) => {
+                if *kind == Kind::Fetcher
+                    && let (Some(socket), Some(stapler)) = (descriptors.pop(), &mut self.stapler)
+                {
+                    stapler.meet(socket);
+                }
                 for (thread, socket) in self.threads.iter().zip(descriptors) {
                     thread.command(Command::Helper(*kind, socket));
                 }
@@ -187,6 +208,7 @@ impl Inbox {
 
     fn drain(&mut self) {
         self.draining = true;
+        self.stapler = None;
         for thread in &self.threads {
             thread.command(Command::Drain);
         }

@@ -10,6 +10,7 @@ mod panics;
 pub(crate) mod reactor;
 mod shared;
 pub(crate) mod slab;
+mod stapler;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
@@ -52,8 +53,8 @@ pub(crate) struct Start {
     pub sockets: Channel,
     /// Readable once the supervisor is gone.
     pub leash: Leash,
-    /// For each helper, one client socket for each relay thread; a helper that is not running is
-    /// missing.
+    /// For each helper, one client socket for each relay thread, and of the fetcher one more, for what is stapled; a
+    /// helper that is not running is missing.
     pub helpers: Vec<(Kind, Vec<OwnedFd>)>,
     /// How many relay threads.
     pub threads: usize,

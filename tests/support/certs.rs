@@ -8,7 +8,7 @@ use std::process::Command;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    KeyUsagePurpose, SanType, SerialNumber, SigningKey,
 };
 use tempfile::TempDir;
 
@@ -62,6 +62,8 @@ pub struct Wish<'a> {
     pub serial: u8,
     /// The responder that it names.
     pub responder: Option<&'a str>,
+    /// It demands a stapled response (RFC 7633).
+    pub must_staple: bool,
 }
 
 impl Default for Wish<'_> {
@@ -74,6 +76,7 @@ impl Default for Wish<'_> {
             years: (2024, 2049),
             serial: 0,
             responder: None,
+            must_staple: false,
         }
     }
 }
@@ -126,6 +129,18 @@ impl Certs {
     pub fn write_key(&self) {
         let pem = self.issuer.key().serialize_pem();
         fs::write(self.folder().join("ca.key"), pem).expect("writing");
+    }
+
+    /// The authority's signature, ECDSA with SHA-256.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.issuer.key().sign(message).expect("a signature")
+    }
+
+    /// A certificate with its issuer behind it, in one file.
+    pub fn chained(&self, pair: Pair) -> Pair {
+        let chain = [&pair.cert, &self.ca()].map(|file| fs::read(file).expect("reading"));
+        fs::write(&pair.cert, chain.concat()).expect("writing");
+        pair
     }
 
     /// `CAfile = …`
@@ -241,6 +256,11 @@ fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     }
     if let Some(url) = wish.responder {
         params.custom_extensions.push(authority_info_access(url));
+    }
+    if wish.must_staple {
+        let features = [0x30, 3, 2, 1, 5].to_vec();
+        let oid = [1, 3, 6, 1, 5, 5, 7, 1, 24];
+        (params.custom_extensions).push(CustomExtension::from_oid_content(&oid, features));
     }
     params.not_before = rcgen::date_time_ymd(wish.years.0, 1, 1);
     params.not_after = rcgen::date_time_ymd(wish.years.1, 1, 1);

@@ -4,6 +4,7 @@
 
 pub mod adit;
 pub mod apart;
+pub mod authority;
 pub mod certs;
 pub mod daemon;
 pub mod dialogue;

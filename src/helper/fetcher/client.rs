@@ -40,6 +40,11 @@ impl Client {
         self.next
     }
 
+    /// Whether the fetcher is gone, so that nothing can be asked here any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// Asks for the answer to a POST; gives the request's number.
     ///
     /// # Errors

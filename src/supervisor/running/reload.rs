@@ -378,11 +378,20 @@ impl Supervisor {
         if let Some(own) = own {
             self.helpers.adopt(own, &self.common.leash);
         }
+        let staples = self.masters.all().last().is_some_and(Generation::staples);
         if why == Why::Reload {
-            self.helpers.fit(&old.global, &config);
+            self.helpers.fit(&old.global, &config, staples);
+        }
+        let fetcher_is_new = staples && self.helpers.channel(Kind::Fetcher).is_none();
+        if fetcher_is_new {
+            self.helpers.need_fetcher();
         }
         let missing = self.helpers.missing();
-        let due = |kind: &Kind| why == Why::Reload || kind.is_of_a_generation();
+        let due = |kind: &Kind| {
+            why == Why::Reload
+                || kind.is_of_a_generation()
+                || fetcher_is_new && *kind == Kind::Fetcher
+        };
         missing
             .into_iter()
             .filter(due)

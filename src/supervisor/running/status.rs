@@ -37,7 +37,8 @@ impl Supervisor {
             generations: generations
                 .map(|generation| {
                     let state = self.decider.state(generation.number);
-                    shown(generation, state, &self.common.carried)
+                    let common = &self.common;
+                    shown(generation, state, &common.carried, &common.resumption)
                 })
                 .collect(),
         }

@@ -26,7 +26,7 @@ pub(in crate::tls) struct Checks {
     wanted: Ocsp,
     /// Whether the peer is the server, which may staple.
     peer_serves: bool,
-    terms: Terms,
+    pub(super) terms: Terms,
     known: Known,
 }
 
@@ -231,7 +231,7 @@ pub(super) fn conclude(subject: &Subject, told: &Told, say: Say<'_>) -> Result<(
 }
 
 /// The responders that a certificate names, none of them configured.
-fn responders(certificate: &X509Certificate<'_>, say: Say<'_>) -> Vec<(bool, String)> {
+pub(super) fn responders(certificate: &X509Certificate<'_>, say: Say<'_>) -> Vec<(bool, String)> {
     /// 1.3.6.1.5.5.7.48.1
     const OCSP: &str = "1.3.6.1.5.5.7.48.1";
     let mut urls = Vec::new();
@@ -257,7 +257,7 @@ fn responders(certificate: &X509Certificate<'_>, say: Say<'_>) -> Vec<(bool, Str
 }
 
 /// For the log, as OpenSSL writes it: `Jan  1 00:00:00 2026 GMT`.
-fn date(seconds: i64) -> String {
+pub(super) fn date(seconds: i64) -> String {
     let text = ASN1Time::from_timestamp(seconds).map(|time| time.to_string());
     text.map_or_else(|_| "?".into(), |text| text.replace("+00:00", "GMT"))
 }

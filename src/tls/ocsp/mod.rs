@@ -6,6 +6,7 @@ mod checks;
 mod inquiry;
 mod known;
 mod response;
+mod staple;
 mod subject;
 
 #[cfg(fuzzing)]
@@ -20,6 +21,7 @@ use std::fmt;
 pub(super) use checks::{Checks, Refused};
 pub(crate) use inquiry::{Inquiry, Turn};
 use rustls::crypto::WebPkiSupportedAlgorithms;
+pub(crate) use staple::{Seen, Staple, Staples, State};
 
 /// How far the clocks of a responder and of this machine may be apart, in seconds; as in stunnel.
 const LEEWAY: i64 = 60;

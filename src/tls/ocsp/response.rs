@@ -347,7 +347,7 @@ fn bits(element: Element<'_>) -> Option<&[u8]> {
 }
 
 /// Names are equal by text, as in OpenSSL; those that cannot be decoded, by their bytes.
-fn same_name(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
     match (canonical::name(one), canonical::name(other)) {
         (Some(one), Some(other)) => one == other,
         _ => one == other,
@@ -372,7 +372,7 @@ fn is_delegate(
         && is_issued(der, issuer, terms).unwrap_or(false)
 }
 
-fn is_issued(der: &[u8], issuer: &X509Certificate<'_>, terms: &Terms) -> Option<bool> {
+pub(super) fn is_issued(der: &[u8], issuer: &X509Certificate<'_>, terms: &Terms) -> Option<bool> {
     let parts = der::all(der::only(der, SEQUENCE)?)?;
     let [signed, algorithm, signature] = parts[..] else {
         return None;

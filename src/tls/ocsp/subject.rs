@@ -7,7 +7,7 @@ use super::super::der::{self, Element, OBJECT_IDENTIFIER, SEQUENCE};
 use super::super::names;
 
 pub(super) const OCTETS: u8 = 0x04;
-const INTEGER: u8 = 0x02;
+pub(super) const INTEGER: u8 = 0x02;
 const NULL: &[u8] = &[5, 0];
 /// 1.3.14.3.2.26
 const SHA1: &[u8] = &[0x2b, 0x0e, 3, 2, 0x1a];

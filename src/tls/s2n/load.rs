@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
@@ -17,6 +18,7 @@ use super::{Context, Role};
 use crate::config::{SecurityLevel, TlsOptions};
 use crate::tls::backend::{self, OptionNames, Terms};
 use crate::tls::keys::PrivateKey;
+use crate::tls::ocsp::Staple;
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::sessions::SharedSessions;
 use crate::tls::tickets::{epoch_for, unix_time};
@@ -35,6 +37,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) terms: Terms,
     pub(crate) client: bool,
     pub(crate) key: Option<(Arc<CertifiedKey>, PrivateKey)>,
+    /// What is stapled to its certificate, if something is.
+    pub(crate) staple: Option<Arc<Staple>>,
     pub(crate) psk: Option<PreSharedKeys>,
     pub(crate) verifier: Verifier,
     pub(crate) resumption: &'a Resumption,
@@ -53,6 +57,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         terms,
         client,
         key,
+        staple,
         psk,
         verifier,
         resumption,
@@ -70,7 +75,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         })?),
         None => None,
     };
-    let keys = key.as_ref().map(|(chain, key)| loaded(chain, key));
+    let keys = (key.as_ref()).map(|(chain, key)| loaded(&chain.cert, key).map(Arc::new));
     let own = keys.transpose().map_err(|name| {
         let text = format!("s2n-tls does not take this certificate and its key ({name})");
         Problem::error("cert", text)
@@ -92,6 +97,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
     })?;
     // s2n gives no ticket where a pre-shared key was used.
     let psk_alone = psk.is_some() && (client || key.is_none());
+    let stapled = staple.zip(key.map(|(_, private)| private));
     let sessions = &options.sessions;
     let resumes = !psk_alone && !sessions.none && (client || ask == Ask::No);
     let keys = match client {
@@ -104,6 +110,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
     let configs = Configs {
         policy: Arc::new(policy),
         own,
+        stapled,
         ask,
         tickets: resumes && !options.no_ticket,
         judges: verifier.judges(),
@@ -240,19 +247,23 @@ fn kind_of(key: &CertifiedKey) -> Option<Authentication> {
     }
 }
 
-fn loaded(chain: &CertifiedKey, key: &PrivateKey) -> Result<Arc<Identity>, &'static str> {
+fn loaded(chain: &[CertificateDer<'static>], key: &PrivateKey) -> Result<Identity, &'static str> {
     let mut pem = Zeroizing::default();
-    for certificate in &chain.cert {
+    for certificate in chain {
         armour::push(&mut pem, "CERTIFICATE", certificate);
     }
-    Identity::new(&mut pem, &mut key.to_pem()).map(Arc::new)
+    Identity::new(&mut pem, &mut key.to_pem())
 }
 
 /// The configurations of a service: one an epoch, as s2n takes no new key for tickets while connections
 /// use one.
 pub(super) struct Configs {
     policy: Arc<Policy>,
+    /// With nothing stapled.
     own: Option<Arc<Identity>>,
+    /// What is stapled, and the key, from which an identity is made for each response: s2n takes none for one that
+    /// connections use.
+    stapled: Option<(Arc<Staple>, PrivateKey)>,
     ask: Ask,
     tickets: bool,
     /// The peer's chain matters.
@@ -262,7 +273,25 @@ pub(super) struct Configs {
     keys: Option<TicketKeys>,
     /// For how long sessions are resumed, in seconds, if that is given.
     lifetime: Option<u64>,
-    made: Mutex<Option<(u64, Arc<Config>)>>,
+    made: Mutex<Option<Made>>,
+}
+
+/// A configuration, and what it was made for.
+struct Made {
+    epoch: u64,
+    /// The certificate with its response.
+    shown: Option<Arc<CertifiedKey>>,
+    config: Arc<Config>,
+}
+
+impl Made {
+    fn is_for(&self, epoch: u64, shown: Option<&Arc<CertifiedKey>>) -> bool {
+        let same = match (&self.shown, shown) {
+            (Some(ours), Some(shown)) => Arc::ptr_eq(ours, shown),
+            (ours, shown) => ours.is_none() && shown.is_none(),
+        };
+        same && self.epoch == epoch
+    }
 }
 
 impl Configs {
@@ -275,23 +304,47 @@ impl Configs {
             Some(_) => unix_time() / epoch_for(self.lifetime),
             None => 0,
         };
+        let shown = self
+            .stapled
+            .as_ref()
+            .map(|(staple, _)| staple.key(unix_time()));
         // A panicked thread left it whole, since it is replaced in one step.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         match &*made {
-            Some((of, config)) if *of == epoch => Ok(Arc::clone(config)),
+            Some(made) if made.is_for(epoch, shown.as_ref()) => Ok(Arc::clone(&made.config)),
             _ => {
-                let config = Arc::new(self.make(epoch)?);
-                *made = Some((epoch, Arc::clone(&config)));
+                let config = Arc::new(self.make(epoch, shown.as_deref())?);
+                *made = Some(Made {
+                    epoch,
+                    shown,
+                    config: Arc::clone(&config),
+                });
                 Ok(config)
             }
         }
     }
 
-    fn make(&self, epoch: u64) -> Result<Config, &'static str> {
+    /// What is shown to clients; `None`: no certificate.
+    fn identity(
+        &self,
+        shown: Option<&CertifiedKey>,
+    ) -> Result<Option<Arc<Identity>>, &'static str> {
+        let Some((shown, (_, private))) = shown.zip(self.stapled.as_ref()) else {
+            return Ok(self.own.clone());
+        };
+        let Some(response) = &shown.ocsp else {
+            return Ok(self.own.clone());
+        };
+        let mut identity = loaded(&shown.cert, private)?;
+        identity.staple(response)?;
+        Ok(Some(Arc::new(identity)))
+    }
+
+    fn make(&self, epoch: u64, shown: Option<&CertifiedKey>) -> Result<Config, &'static str> {
         let mut config = Config::new()?;
         config.set_policy(Arc::clone(&self.policy))?;
-        if let Some(own) = &self.own {
-            config.set_identity(Arc::clone(own))?;
+        if let Some(own) = self.identity(shown)? {
+            config.set_identity(own)?;
         }
         config.ask_for_certificate(self.ask)?;
         let Some(keys) = &self.keys else {

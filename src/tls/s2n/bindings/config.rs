@@ -60,6 +60,18 @@ impl Identity {
         })?;
         Ok(this)
     }
+
+    /// Shows this OCSP response with the chain, to clients that ask for one.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn staple(&mut self, response: &[u8]) -> Result<(), &'static str> {
+        let length = u32::try_from(response.len()).map_err(|_| "too long")?;
+        // SAFETY: no connection uses it yet, since it is borrowed mutably; s2n copies the response.
+        done(unsafe {
+            sys::s2n_cert_chain_and_key_set_ocsp_data(self.0.as_ptr(), response.as_ptr(), length)
+        })
+    }
 }
 
 impl Drop for Identity {

@@ -1,0 +1,165 @@
+//! Fetches what servers staple to their certificates, in the worker's main thread, apart from all sessions. Of all
+//! workers that find a response due one asks; when it dies, its time runs out, and another does. Never in here: a
+//! wait; what a response is worth.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::helper::FetchClient;
+use crate::log::{Log, Reason};
+use crate::relay::ServiceContext;
+use crate::tls::Staple;
+
+/// Requests of one worker at a time: others have to be asked as well.
+const AT_A_TIME: usize = 8;
+/// What is added to `TIMEOUTocsp` until another worker may think that this one is dead, in seconds.
+const GRACE: u64 = 2;
+/// The longest sleep, since the clock may be set.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// See the module.
+pub(super) struct Stapler {
+    services: Arc<[ServiceContext]>,
+    /// The services with a certificate that something is stapled to.
+    with_staple: Vec<usize>,
+    client: Option<FetchClient>,
+    /// The number of the next request: those of another fetcher's client must not come again.
+    next: u64,
+    under_way: HashMap<u64, Errand>,
+    log: Log,
+}
+
+/// A request under way.
+struct Errand {
+    service: usize,
+    /// Which of the certificate's responders.
+    responder: usize,
+}
+
+impl Stapler {
+    /// For the services of this worker; `None`: nothing is stapled.
+    pub(super) fn of(
+        services: &Arc<[ServiceContext]>,
+        fetcher: Option<OwnedFd>,
+        log: Log,
+    ) -> Option<Self> {
+        let with_staple: Vec<usize> = (0..services.len())
+            .filter(|index| staple(services, *index).is_some())
+            .collect();
+        (!with_staple.is_empty()).then(|| Self {
+            services: Arc::clone(services),
+            with_staple,
+            client: fetcher.map(|socket| FetchClient::new(socket, 0)),
+            next: 0,
+            under_way: HashMap::new(),
+            log,
+        })
+    }
+
+    /// There is another fetcher. What the last one was asked is due again when its time is over.
+    pub(super) fn meet(&mut self, socket: OwnedFd) {
+        self.next = self.client.take().map_or(self.next, |client| client.next());
+        self.under_way.clear();
+        self.client = Some(FetchClient::new(socket, self.next));
+    }
+
+    /// Where answers come.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.client.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How long there is nothing to ask; `None`: until there is another fetcher.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.client.as_ref()?;
+        let now = now();
+        let waits = self.with_staple.iter().filter_map(|index| {
+            let staple = staple(&self.services, *index)?;
+            staple.wait(now)
+        });
+        let soonest = waits.min().map(Duration::from_secs);
+        let wait = soonest.unwrap_or(LONGEST).min(LONGEST);
+        match self.under_way.len() < AT_A_TIME {
+            true => Some(wait),
+            // An answer makes room.
+            false => Some(wait.max(Duration::from_secs(1))),
+        }
+    }
+
+    /// Takes answers, and asks what is due.
+    pub(super) fn turn(&mut self) {
+        let told = self.client.as_mut().map(FetchClient::answers);
+        for (id, answer) in told.unwrap_or_default() {
+            if let Some(errand) = self.under_way.remove(&id) {
+                self.answered(&errand, answer);
+            }
+        }
+        if self.client.as_ref().is_some_and(FetchClient::is_gone) {
+            // Another is on its way.
+            self.next = self.client.take().map_or(self.next, |client| client.next());
+        }
+        let services = Arc::clone(&self.services);
+        for at in 0..self.with_staple.len() {
+            let index = self.with_staple[at];
+            if self.client.is_none() || self.under_way.len() >= AT_A_TIME {
+                return;
+            }
+            if let Some(staple) = staple(&services, index)
+                && staple.claim(now(), self.patience(index).as_secs() + GRACE)
+            {
+                let why = "no responder is asked".to_owned();
+                self.ask(staple, index, 0, why);
+            }
+        }
+    }
+
+    fn patience(&self, index: usize) -> Duration {
+        self.services[index].config.timeouts.ocsp
+    }
+
+    /// Asks the responder of that number, or those behind it; none is left after the last failed, and why.
+    fn ask(&mut self, staple: &Staple, service: usize, mut responder: usize, mut why: String) {
+        let patience = self.patience(service);
+        let lease = patience.as_secs() + GRACE;
+        while let Some((url, body)) = staple.ask(responder, now(), lease, &self.log) {
+            let Some(client) = &mut self.client else {
+                return;
+            };
+            match client.ask(url, body, patience) {
+                Ok(id) => {
+                    let errand = Errand { service, responder };
+                    self.under_way.insert(id, errand);
+                    return;
+                }
+                Err(error) => {
+                    why = format!("the fetcher process takes no request: {}", Reason(&error));
+                }
+            }
+            responder += 1;
+        }
+        let name = &self.services[service].config.name;
+        staple.fail(&why, name, now(), &self.log);
+    }
+
+    fn answered(&mut self, errand: &Errand, answer: Result<Vec<u8>, String>) {
+        let services = Arc::clone(&self.services);
+        let Some(staple) = staple(&services, errand.service) else {
+            return;
+        };
+        let name = &services[errand.service].config.name;
+        if let Err(why) = staple.answer(answer, name, now(), &self.log) {
+            self.ask(staple, errand.service, errand.responder + 1, why);
+        }
+    }
+}
+
+fn staple(services: &[ServiceContext], index: usize) -> Option<&Staple> {
+    Some(services.get(index)?.front.as_ref()?.staple()?)
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
