@@ -53,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     ("resolver", crate::helper::resolver::fuzz),
     ("revocation", crate::tls::fuzzing::revocation),
     ("sieve", |script| conversation(Protocol::Sieve, script)),
+    ("services", crate::cli::fuzz_services),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("socks", |script| conversation(Protocol::Socks, script)),
     ("words", words),

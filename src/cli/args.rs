@@ -1,5 +1,7 @@
 //! Parses the arguments into a command. Never in here: reading or opening anything.
 
+mod adding;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::RawFd;
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use super::add;
 use super::ca;
 use super::commands::COMMANDS;
 use super::listen_in::{self, Mail};
@@ -15,7 +18,7 @@ use crate::config;
 
 /// A parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     /// `adit [FILE]`, `adit -fd N`, `adit relay`: serve.
     Run(Configuration),
     /// `adit check`: report what is wrong, and start nothing.
@@ -48,6 +51,12 @@ pub enum Command {
     Demo,
     /// `adit ca`: a local authority and its certificate.
     Ca(ca::Asked),
+    /// `adit add`: services for an address of mail.
+    Add(add::Asked),
+    /// `adit providers`: those with this word, or all.
+    Providers(Option<String>),
+    /// The hidden command by which `adit add` asks DNS, for this domain.
+    LookUpMail(String),
     /// `adit listen-in`: say what a program speaks.
     ListenIn(listen_in::Asked),
     /// `adit -version`.
@@ -64,7 +73,7 @@ pub enum Command {
 
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Configuration {
+pub(super) struct Configuration {
     /// The text that the flags are added to.
     pub source: Source,
     /// Options and their values, in the order they were given.
@@ -73,7 +82,7 @@ pub struct Configuration {
 
 /// The text that the flags are added to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(super) enum Source {
     /// A file.
     File(PathBuf),
     /// An open descriptor, to be read to its end.
@@ -84,7 +93,7 @@ pub enum Source {
 
 /// The supervisor's control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ControlAt {
+pub(super) enum ControlAt {
     /// This one.
     Socket(PathBuf),
     /// That of the adit that runs with this configuration.
@@ -93,7 +102,7 @@ pub enum ControlAt {
 
 impl ControlAt {
     /// The configuration file, if there is one.
-    pub fn file(&self) -> Option<PathBuf> {
+    pub(super) fn file(&self) -> Option<PathBuf> {
         match self {
             ControlAt::Configuration(Configuration {
                 source: Source::File(path),
@@ -106,7 +115,7 @@ impl ControlAt {
 
 /// A malformed command line; the text names the argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageError(String);
+pub(super) struct UsageError(String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,13 +139,13 @@ impl From<&str> for UsageError {
 
 /// Whether the program was called by stunnel's name. Then it behaves as scripts for stunnel expect:
 /// with stunnel's default file, and without commands.
-pub fn called_as_stunnel(program: Option<&OsStr>) -> bool {
+pub(super) fn called_as_stunnel(program: Option<&OsStr>) -> bool {
     let name = program.and_then(|program| Path::new(program).file_name());
     name.is_some_and(|name| name == "stunnel" || name == "stunnel4")
 }
 
 /// The file that is read if none is named.
-pub fn default_file(as_stunnel: bool) -> &'static str {
+pub(super) fn default_file(as_stunnel: bool) -> &'static str {
     match as_stunnel {
         true => "/etc/stunnel/stunnel.conf",
         false => "/etc/adit/adit.conf",
@@ -147,15 +156,26 @@ pub fn default_file(as_stunnel: bool) -> &'static str {
 ///
 /// # Errors
 /// An argument is unknown, missing or superfluous.
-pub fn parse(
+pub(super) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     as_stunnel: bool,
 ) -> Result<Command, UsageError> {
     let mut arguments = arguments.into_iter().map(lengthened).peekable();
     let command = match arguments.peek().and_then(|first| first.to_str()) {
         Some(
-            name @ ("check" | "relay" | "reload" | "status" | "stop" | "demo" | "listen-in" | "ca"
-            | "man" | "completions"),
+            name @ ("check"
+            | "relay"
+            | "reload"
+            | "status"
+            | "stop"
+            | "demo"
+            | "listen-in"
+            | "ca"
+            | "add"
+            | "providers"
+            | add::LOOK_UP
+            | "man"
+            | "completions"),
         ) if !as_stunnel => name.to_owned(),
         _ => return run(lexopt::Parser::from_args(arguments), as_stunnel),
     };
@@ -169,6 +189,9 @@ pub fn parse(
         "stop" => stop(parser),
         "listen-in" => listen_in(parser),
         "ca" => local_authority(parser),
+        "add" => adding::add(parser),
+        "providers" => adding::providers(parser),
+        add::LOOK_UP => Ok(Command::LookUpMail(one_word(parser)?)),
         "man" => Ok(Command::Man(one_word(parser)?)),
         "completions" => Ok(Command::Completions(one_word(parser)?)),
         _ => demo(parser),
@@ -197,7 +220,7 @@ const ELSEWHERE: [(&[&str], &str); 4] = [
 
 /// Advice for a word that is no command but was probably meant to be one. A word that contains a `/` or
 /// a `.` is a file name.
-pub fn meant_command(word: &OsStr) -> Option<String> {
+pub(super) fn meant_command(word: &OsStr) -> Option<String> {
     let word = word.to_str().filter(|word| !word.contains(['/', '.']))?;
     let lower = word.to_ascii_lowercase();
     if let Some((_, advice)) = ELSEWHERE.iter().find(|(words, _)| words.contains(&&*lower)) {

@@ -138,6 +138,73 @@ pub const COMMANDS: &[CommandDef] = &[
         takes_file: true,
     },
     CommandDef {
+        name: "add",
+        arguments: "ADDRESS [FILE] [--listen ADDRESS] [--for PROGRAM] [...]",
+        summary: "write the services for an address of mail, and say what to type into the mail program",
+        details: "It knows the servers of many providers and needs no network for them. The services go into a file of \
+             their own in the folder conf.d beside FILE, which includes it; FILE is /etc/adit/adit.conf unless given, \
+             and is made if it is missing. The ports are free ones, and stay the same. The whole configuration is \
+             checked, and a running adit reloads it; if either fails, everything is as it was. A file that was \
+             changed by hand is left alone. For a domain that it does not know, it asks DNS for its servers (RFC 6186), \
+             shows them, and asks whether to use them. Passwords are neither asked for nor kept: the mail program has \
+             its own. A provider that takes OAuth2 alone is refused.",
+        flags: &[
+            flag(
+                "--print",
+                "",
+                "only show the services, and as comments what to type",
+            ),
+            flag("--remove", "", "remove the services of this address"),
+            flag(
+                "--for",
+                "outlook-express | printer | thunderbird",
+                "the program in whose words the settings are told; outlook-express unless given",
+            ),
+            flag(
+                "--listen",
+                "ADDRESS",
+                "accept on this address of the LAN, for a program on another machine; 127.0.0.1 unless given",
+            ),
+            flag(
+                "--name",
+                "NAME",
+                "what the services and their file are called; as the address unless given",
+            ),
+            flag(
+                "--provider",
+                "ID",
+                "for an address in a domain of your own: where it is hosted, one of `adit providers`",
+            ),
+            flag(
+                "--smtp",
+                "HOST:PORT",
+                "the server to send by, in place of what is known; with :tls or :starttls behind it where the port \
+                 does not say how TLS begins",
+            ),
+            flag(
+                "--pop3",
+                "HOST:PORT",
+                "the server to fetch from by POP3, as --smtp",
+            ),
+            flag(
+                "--imap",
+                "HOST:PORT",
+                "the server to fetch from by IMAP, as --smtp",
+            ),
+            flag("--yes", "", "use the servers that DNS names without asking"),
+        ],
+        takes_file: true,
+    },
+    CommandDef {
+        name: "providers",
+        arguments: "[WORD]",
+        summary: "list the mail providers that `adit add` knows",
+        details: "With WORD those whose name or domain has it. The first server of each protocol is the one that `adit \
+             add` uses.",
+        flags: &[],
+        takes_file: false,
+    },
+    CommandDef {
         name: "demo",
         arguments: "",
         summary: "show an old mail program and a modern mail server, with adit between them",

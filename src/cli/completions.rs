@@ -41,7 +41,7 @@ fn choices(syntax: &str) -> Option<Vec<&str>> {
 }
 
 /// Commands that take no options of the configuration.
-const NO_OPTIONS: [&str; 4] = ["status", "demo", "listen-in", "ca"];
+const NO_OPTIONS: [&str; 6] = ["status", "demo", "listen-in", "ca", "add", "providers"];
 
 fn is_path(value: &str) -> bool {
     matches!(value, "FILE" | "PATH" | "DIRECTORY" | "SOCKET")

@@ -24,6 +24,10 @@ adit: a TLS relay that reads stunnel.conf
                                 ask the running adit for its workers and counts
   adit stop [--control SOCKET | FILE]
                                 stop the running adit, and wait until it has exited
+  adit add ADDRESS [FILE]       services for an address of mail, and what to type into the program
+      --listen ADDRESS              for a program on another machine
+      --print | --remove            only show them | remove them
+  adit providers [WORD]         the mail providers that it knows
   adit demo                     an old mail program and a modern mail server, adit between them
   adit listen-in --accept A     take one connection, and say what that program speaks
   adit ca [renew | show] [--dir D]
@@ -73,7 +77,7 @@ impl fmt::Display for HelpOn {
             writeln!(f, "  {}", name.trim_end())?;
             wrapped(f, "      ", flag.doc)?;
         }
-        if command.takes_file || command.name == "relay" {
+        if (command.takes_file && command.name != "add") || command.name == "relay" {
             writeln!(f)?;
             let text = "Every option of the configuration can be a flag as well (--debug 7): `adit -help` lists them.";
             wrapped(f, "", text)?;

@@ -115,7 +115,11 @@ fn bind(accept: &str) -> Result<TcpListener, ListenError> {
     Err(failure)
 }
 
-fn give_up_root() -> Result<(), ListenError> {
+/// Makes a process of root's one of nobody's for good.
+///
+/// # Errors
+/// It cannot be done; why, with the remedy.
+pub(super) fn give_up_root() -> Result<(), ListenError> {
     let one = OneThread::prove().map_err(|error| ListenError::Rights(error.to_string()))?;
     let entered = OutsidePlan::nobody().enter(&one);
     let told = entered.map_err(|error| format!("{error} ({})", error.remedy()));

@@ -1,7 +1,8 @@
 //! The command line: parses it and runs the command. Never in here: what serving means.
 #![forbid(unsafe_code)]
 
-pub mod args;
+mod add;
+mod args;
 pub mod ca;
 pub mod check;
 pub mod commands;
@@ -13,6 +14,7 @@ pub mod listen_in;
 mod listener;
 pub mod man;
 mod passed;
+mod providers;
 mod reload;
 mod running;
 mod status;
@@ -20,6 +22,9 @@ mod stop;
 mod stunnel;
 mod unit;
 mod version;
+
+#[cfg(fuzzing)]
+pub(crate) use add::fuzz as fuzz_services;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -117,6 +122,9 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         },
         Command::Demo => demo::run(),
         Command::Ca(asked) => ca::run(&asked),
+        Command::Add(asked) => add::run(&asked),
+        Command::Providers(word) => providers::run(word.as_deref()),
+        Command::LookUpMail(domain) => add::look_up(&domain),
         Command::ListenIn(asked) => listen_in::run(&asked),
         Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
         Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),

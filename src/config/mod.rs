@@ -68,7 +68,7 @@ pub(crate) use sessions::SessionOptions;
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use tls_options::tls_option_names;
 pub(crate) use value::{Origin, Origins};
-pub(crate) use versions::exposed;
+pub(crate) use versions::{exposed, is_public};
 
 /// A whole configuration: what stands before the first section, and the services in file order.
 #[derive(Debug, Clone)]

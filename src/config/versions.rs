@@ -206,7 +206,7 @@ fn public(service: &Service) -> Option<String> {
 }
 
 /// Whether others than this machine and its LAN may connect there. A name or a port alone may be any address.
-fn is_public(endpoint: &Endpoint) -> bool {
+pub(crate) fn is_public(endpoint: &Endpoint) -> bool {
     let host = match endpoint {
         Endpoint::Unix(_) => return false,
         Endpoint::Tcp { host, .. } => host.as_deref(),

@@ -25,6 +25,7 @@ use store::{Store, StoreError, Why};
 #[cfg(fuzzing)]
 pub(crate) use handout::fuzz;
 pub use names::Name;
+pub(super) use names::interfaces;
 
 /// Whether a certificate's file may have this name.
 pub fn is_file_name(name: &str) -> bool {
@@ -452,7 +453,7 @@ fn serve(store: &Store, accept: &str, out: &mut dyn Write) -> Result<(), Failure
     let listener = listener::listen(accept).map_err(Failure::Listen)?;
     let address = listener.local_addr().map_err(Failure::Accept)?;
     let hosts = match address.ip().is_unspecified() {
-        true => names::interfaces(),
+        true => interfaces(),
         false => vec![address.ip()],
     };
     let mut progress = io::stderr();

@@ -87,7 +87,7 @@ pub(super) fn of_this_machine() -> Vec<Name> {
 }
 
 /// The addresses of this machine's interfaces that others can reach, IPv4 first.
-pub(super) fn interfaces() -> Vec<IpAddr> {
+pub(in crate::cli) fn interfaces() -> Vec<IpAddr> {
     // Without them the certificate has the names alone, and the report shows which.
     let Ok(found) = getifaddrs() else {
         return Vec::new();
