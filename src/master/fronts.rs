@@ -257,6 +257,7 @@ mod tests {
                 id: Id::Main,
             },
             stage: Stage::Running(4, Instant::now()),
+            announced: true,
         }
     }
 
