@@ -16,6 +16,7 @@ mod support;
 mod accept_auto;
 mod accept_clients;
 mod admission;
+mod add;
 mod advice;
 mod backend_offers;
 mod bad_input;

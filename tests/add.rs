@@ -1,0 +1,722 @@
+//! `adit add` serves an address of mail: every provider of the table, in the old program's words, without
+//! touching what another hand wrote.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::require;
+use crate::support::adit::program;
+use crate::support::certs::Wish;
+use crate::support::{Adit, Certs, Plan, installed, own_loopback};
+
+/// A folder for a configuration, and a loopback address for its services.
+struct Place {
+    plan: Plan,
+    listen: Ipv4Addr,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place {
+            plan: Plan::new(),
+            listen: own_loopback(),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.plan.file()
+    }
+
+    fn part(&self, name: &str) -> PathBuf {
+        self.plan.folder().join("conf.d").join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .arg("add")
+            .args(arguments)
+            .arg(self.file())
+            .arg("--listen")
+            .arg(self.listen.to_string())
+            .env("RUNTIME_DIRECTORY", self.plan.folder())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Its exit status, and what it says.
+    #[track_caller]
+    fn add(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        said(&mut self.command(arguments))
+    }
+
+    #[track_caller]
+    fn adds(&self, arguments: &[&str]) -> String {
+        let (status, said) = self.add(arguments);
+        assert_eq!(status, Some(0), "{said}");
+        said
+    }
+
+    #[track_caller]
+    fn refuses(&self, arguments: &[&str], reason: &str) {
+        let before = self.everything();
+        let (status, said) = self.add(arguments);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains(reason), "{reason:?} is not in {said}");
+        assert_eq!(self.everything(), before, "{said}");
+    }
+
+    /// Every file of configuration, with its text.
+    fn everything(&self) -> Vec<(PathBuf, String)> {
+        let mut found = Vec::new();
+        for folder in [
+            self.plan.folder().to_owned(),
+            self.plan.folder().join("conf.d"),
+        ] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                // Not the log, and not what a started program leaves there.
+                if path.to_string_lossy().contains(".conf") {
+                    found.push((path.clone(), fs::read_to_string(path).unwrap_or_default()));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+#[track_caller]
+fn said(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("starting the program");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// The ports in a file of services: SMTP, POP3, IMAP.
+fn ports(text: &str) -> Vec<u16> {
+    let lines = text.lines().filter(|line| line.starts_with("accept = "));
+    lines
+        .map(|line| {
+            line.rsplit(':')
+                .next()
+                .expect("a port")
+                .parse()
+                .expect("a number")
+        })
+        .collect()
+}
+
+#[test]
+fn a_new_configuration_is_made_and_a_second_time_changes_nothing() {
+    require!(adit);
+    let place = Place::new();
+    let said = place.adds(&["you@gmx.de"]);
+    let part = place.part("you@gmx.de.conf");
+    let text = fs::read_to_string(&part).expect("the services");
+    let [smtp, pop3, imap] = ports(&text)[..] else {
+        panic!("{text}")
+    };
+    assert_eq!((smtp % 1000, pop3 % 1000, imap % 1000), (587, 110, 143));
+    for line in [
+        format!(
+            "Outgoing mail (SMTP):                              {}\n",
+            place.listen
+        ),
+        format!("Outgoing mail (SMTP):                              {smtp}\n"),
+        format!("Incoming mail (POP3):                              {pop3}\n"),
+        format!("    adit {}\n", place.file().display()),
+        "Switch on POP3/IMAP in the web settings first".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{line:?} is not in {said}");
+    }
+    for (path, mode) in [
+        (place.file(), 0o644),
+        (part.clone(), 0o644),
+        (place.plan.folder().join("conf.d"), 0o755),
+    ] {
+        let about = fs::metadata(&path).expect("it is there");
+        assert_eq!(about.mode() & 0o7777, mode, "{}", path.display());
+    }
+    let before = place.everything();
+    assert_eq!(before.len(), 2, "{before:?}");
+    let inode = fs::metadata(&part).expect("it is there").ino();
+    assert_eq!(place.adds(&["you@gmx.de"]), said);
+    assert_eq!(place.everything(), before);
+    assert_eq!(fs::metadata(&part).expect("it is there").ino(), inode);
+    // What is shown is what is written.
+    assert!(place.adds(&["you@gmx.de", "--print"]).ends_with(&text));
+    // Gone and come again, it has the same ports.
+    place.adds(&["--remove", "you@gmx.de"]);
+    assert!(!part.exists());
+    place.adds(&["you@gmx.de"]);
+    assert_eq!(fs::read_to_string(&part).expect("the services"), text);
+}
+
+#[test]
+fn ports_that_a_program_or_a_service_has_are_left_to_it() {
+    require!(adit);
+    let place = Place::new();
+    let first = ports(&place.adds(&["you@gmx.de", "--print"]));
+    let held = TcpListener::bind((place.listen, first[1])).expect("a free port");
+    let second = ports(&place.adds(&["you@gmx.de", "--print"]));
+    assert!(
+        first.iter().all(|port| !second.contains(port)),
+        "{first:?} {second:?}"
+    );
+    drop(held);
+    assert_eq!(ports(&place.adds(&["you@gmx.de", "--print"])), first);
+    // A service that does not run.
+    let service = format!(
+        "include = {}/conf.d/*.conf\n[mine]\nclient = yes\naccept = {}:{}\nconnect = 127.0.0.1:9\n",
+        place.plan.folder().display(),
+        place.listen,
+        first[2],
+    );
+    fs::write(place.file(), service).expect("writing");
+    place.adds(&["you@gmx.de"]);
+    let text = fs::read_to_string(place.part("you@gmx.de.conf")).expect("the services");
+    assert_eq!(ports(&text), second);
+}
+
+#[test]
+fn what_another_hand_wrote_stays() {
+    require!(adit);
+    let place = Place::new();
+    place.adds(&["you@gmx.de"]);
+    let part = place.part("you@gmx.de.conf");
+    let text = fs::read_to_string(&part).expect("the services");
+    fs::write(&part, text.replace("delay = yes", "delay = no")).expect("writing");
+    place.refuses(&["you@gmx.de"], "it was changed by hand");
+    place.refuses(&["--remove", "you@gmx.de"], "it was changed by hand");
+    fs::write(&part, "; mine\n").expect("writing");
+    place.refuses(&["you@gmx.de"], "did not write this file");
+    place.refuses(
+        &["your@gmx.de", "--name", "you@gmx.de"],
+        "did not write this file",
+    );
+    fs::write(&part, &text).expect("writing");
+    place.refuses(
+        &["your@gmx.de", "--name", "you@gmx.de"],
+        "it is for you@gmx.de",
+    );
+    fs::remove_file(&part).expect("removing");
+    let elsewhere = place.plan.folder().join("elsewhere");
+    fs::write(&elsewhere, &text).expect("writing");
+    std::os::unix::fs::symlink(&elsewhere, &part).expect("a link");
+    place.refuses(&["you@gmx.de"], "is no file with text");
+    assert_eq!(fs::read_to_string(elsewhere).expect("its text"), text);
+    place.adds(&["you@gmx.de", "--name", "other"]);
+    assert!(place.part("other.conf").exists());
+}
+
+#[test]
+fn what_cannot_be_put_into_force_is_undone() {
+    require!(adit);
+    let place = Place::new();
+    let own = "[mine]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n";
+    fs::write(place.file(), own).expect("writing");
+    place.refuses(&["you@gmx.de"], "add the line `include = ");
+    let include = format!(
+        "include = {}/conf.d/*.conf\n",
+        place.plan.folder().display()
+    );
+    fs::write(place.file(), format!("frobnicate = yes\n{own}{include}")).expect("writing");
+    place.refuses(&["you@gmx.de"], "frobnicate");
+    assert!(!place.plan.folder().join("conf.d").exists());
+    fs::write(place.file(), format!("{own}{include}")).expect("writing");
+    place.adds(&["you@gmx.de"]);
+    place.refuses(&["--remove", "me@gmx.de"], "there is no such file");
+    let folder = place.plan.folder().join("conf.d");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("chmod");
+    place.refuses(&["me@gmx.de"], "every user may write to this folder");
+}
+
+#[test]
+fn a_user_without_rights_is_told_and_has_a_configuration_of_their_own() {
+    require!(adit);
+    require!(root);
+    let place = Place::new();
+    // That user may not have access to cargo's build folder.
+    let copy = place.plan.folder().join("program");
+    fs::copy(program(), &copy).expect("copying the program");
+    let as_nobody = |file: &Path| {
+        let mut command = Command::new(&copy);
+        command
+            .args(["add", "you@gmx.de", "--listen", &place.listen.to_string()])
+            .arg(file);
+        said(
+            command
+                .uid(65534)
+                .gid(65534)
+                .env_remove("RUNTIME_DIRECTORY"),
+        )
+    };
+    let (status, told) = as_nobody(&place.file());
+    assert_eq!(status, Some(1), "{told}");
+    assert!(
+        told.contains("run this as root, or name a configuration of yours"),
+        "{told}"
+    );
+    assert!(place.everything().is_empty());
+    let own = place.plan.folder().join("own");
+    fs::create_dir(&own).expect("mkdir");
+    std::os::unix::fs::chown(&own, Some(65534), Some(65534)).expect("chown");
+    let (status, told) = as_nobody(&own.join("adit.conf"));
+    assert_eq!(status, Some(0), "{told}");
+    let text = fs::read_to_string(own.join("adit.conf")).expect("its configuration");
+    assert!(!text.contains("setuid"), "{text}");
+    assert!(own.join("conf.d/you@gmx.de.conf").exists());
+}
+
+#[test]
+fn a_running_adit_serves_what_is_added_and_lets_go_of_what_is_removed() {
+    require!(adit);
+    let Place { plan, listen } = Place::new();
+    let folder = plan.folder().display();
+    let lines = format!("client = yes\nconnect = 127.0.0.1:9\ninclude = {folder}/conf.d/*.conf\n");
+    let adit = plan.service("mine", lines).start();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .arg("add")
+            .args(arguments)
+            .arg(adit.plan.file())
+            .args(["--listen", &listen.to_string()]);
+        said(
+            command
+                .env("RUNTIME_DIRECTORY", adit.plan.folder())
+                .stdin(Stdio::null()),
+        )
+    };
+    let (status, told) = run(&["you@gmx.de"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("the running adit serves them"), "{told}");
+    let part = adit.plan.folder().join("conf.d/you@gmx.de.conf");
+    let all = ports(&fs::read_to_string(&part).expect("the services"));
+    let connects = |port: &u16| TcpStream::connect((listen, *port)).is_ok();
+    assert!(all.iter().all(connects), "{told}");
+    // The running adit has the ports, and they stay.
+    let (status, again) = run(&["you@gmx.de", "--for", "thunderbird"]);
+    assert_eq!(status, Some(0), "{again}");
+    assert_eq!(
+        ports(&fs::read_to_string(&part).expect("the services")),
+        all
+    );
+    // The whole is wrong now: what runs goes on.
+    adit.rewrite(|text| format!("frobnicate = yes\n{text}"));
+    let (status, told) = run(&["me@gmx.de"]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(
+        told.contains("the running adit goes on as before"),
+        "{told}"
+    );
+    assert!(!adit.plan.folder().join("conf.d/me@gmx.de.conf").exists());
+    assert!(all.iter().all(connects), "{told}");
+    adit.rewrite(|text| text.replacen("frobnicate = yes\n", "", 1));
+    let (status, told) = run(&["--remove", "you@gmx.de"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(!all.iter().any(connects), "{told}");
+}
+
+#[test]
+fn programs_elsewhere_and_public_addresses_are_told() {
+    require!(adit);
+    for (arguments, reason) in [
+        (&["--for", "printer"][..], "a printer is another machine"),
+        (
+            &["--listen", "192.0.2.1"],
+            "may be reached from the internet",
+        ),
+        (&["--listen", "0.0.0.0"], "may be reached from the internet"),
+        (
+            &["--listen", "10.254.253.252"],
+            "is it an address of this machine?",
+        ),
+    ] {
+        let place = Place::new();
+        let mut command = Command::new(program());
+        command
+            .args(["add", "you@gmx.de"])
+            .arg(place.file())
+            .args(arguments);
+        let (status, said) = said(&mut command);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains(reason), "{said}");
+        assert!(place.everything().is_empty());
+    }
+}
+
+#[test]
+fn tls_that_the_defaults_demand_is_ticked() {
+    require!(adit);
+    let place = Place::new();
+    let certs = Certs::new();
+    let pair = certs.server();
+    let text = format!(
+        "client = yes\nverifyServer = yes\nacceptTLS = yes\nacceptCert = {}\nacceptKey = {}\n\
+         include = {}/conf.d/*.conf\n",
+        pair.cert.display(),
+        pair.key.display(),
+        place.plan.folder().display()
+    );
+    fs::write(place.file(), text).expect("writing");
+    let said = place.adds(&["you@gmx.de"]);
+    assert_eq!(
+        said.matches("secure connection (SSL)   on\n").count(),
+        2,
+        "{said}"
+    );
+}
+
+/// A line of the table, of whose servers the first that takes a password counts.
+struct Row {
+    id: &'static str,
+    domain: &'static str,
+    /// Host, how TLS begins and how to log in, for SMTP, POP3 and IMAP.
+    servers: [Option<(&'static str, &'static str, &'static str)>; 3],
+    user: &'static str,
+}
+
+const MAILS: [&str; 3] = ["smtp", "pop3", "imap"];
+
+fn table() -> Vec<Row> {
+    let text = include_str!("../src/cli/providers/providers.tsv");
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    let server = |text: &'static str| {
+        text.split(';').find_map(|server| {
+            let parts: Vec<&str> = server.trim_end_matches('?').split(':').collect();
+            let [host, _, tls, logins] = parts[..] else {
+                return None;
+            };
+            let login = ["plain", "cram-md5"]
+                .into_iter()
+                .find(|login| logins.contains(login))?;
+            Some((host, tls, login))
+        })
+    };
+    rows.map(|row| {
+        let fields: Vec<&str> = row.split('\t').collect();
+        Row {
+            id: fields[0],
+            domain: fields[2].split(',').next().expect("a domain"),
+            servers: [fields[5], fields[4], fields[3]].map(server),
+            user: fields[6],
+        }
+    })
+    .collect()
+}
+
+impl Row {
+    fn user(&self, address: &str, mail: &str) -> String {
+        let local = address.split('@').next().expect("its local part");
+        match self.user {
+            "local part" => local,
+            "imap: local part; smtp: full address" if mail != "smtp" => local,
+            _ => address,
+        }
+        .to_owned()
+    }
+}
+
+/// `tests/add/providers.py`.
+struct Doubles {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    ports: Vec<(String, u16)>,
+}
+
+impl Doubles {
+    fn start(certs: &Certs, hosts: &[&str]) -> Doubles {
+        let pair = certs.issue(
+            "providers",
+            Wish {
+                subjects: hosts,
+                ..Wish::default()
+            },
+        );
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/add/providers.py");
+        let mut child = Command::new("python3")
+            .arg(script)
+            .args([pair.cert, pair.key])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut ports = Vec::new();
+        loop {
+            let mut line = String::new();
+            out.read_line(&mut line).expect("a line");
+            let Some((kind, port)) = line.trim_end().split_once(' ') else {
+                assert_eq!(line, "ready\n");
+                break;
+            };
+            ports.push((kind.to_owned(), port.parse().expect("a port")));
+        }
+        Doubles { child, out, ports }
+    }
+
+    fn port(&self, kind: &str) -> u16 {
+        let found = self.ports.iter().find(|(known, _)| known == kind);
+        found.unwrap_or_else(|| panic!("no {kind}")).1
+    }
+
+    /// Lets an old program do each of these; what failed.
+    fn run(&mut self, tasks: &str) -> String {
+        let mut stdin = self.child.stdin.take().expect("a pipe");
+        stdin
+            .write_all(tasks.as_bytes())
+            .and_then(|()| stdin.write_all(b"\n"))
+            .expect("its input");
+        let mut failed = String::new();
+        loop {
+            let mut line = String::new();
+            if self.out.read_line(&mut line).expect("a line") == 0 {
+                return failed + "it ended early";
+            }
+            if line == "done\n" {
+                return failed;
+            }
+            failed += &line;
+        }
+    }
+}
+
+impl Drop for Doubles {
+    fn drop(&mut self) {
+        // It has ended already, unless a test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The services of each row that takes passwords, and the address they accept on.
+fn added(rows: &[Row]) -> Vec<(&Row, String, String)> {
+    let mut all = Vec::new();
+    for (nth, row) in rows.iter().enumerate() {
+        let place = Place::new();
+        let address = format!("u{nth}@{}", row.domain);
+        if row.servers.iter().all(Option::is_none) {
+            place.refuses(&[&address, "--print"], "has switched passwords off");
+            continue;
+        }
+        let text = place.adds(&[&address, "--print"]);
+        all.push((row, address, text));
+    }
+    all
+}
+
+/// Its services with a double of the provider behind them, each under the provider's own name; and what an old
+/// program does with them.
+fn doubled(doubles: &Doubles, row: &Row, address: &str, text: &str) -> (String, String) {
+    let (mut services, mut tasks) = (String::new(), String::new());
+    for (mail, server) in MAILS.iter().zip(row.servers) {
+        let Some((host, tls, login)) = server else {
+            assert!(!text.contains(&format!("-{mail}]")), "{text}");
+            continue;
+        };
+        let (_, section) = text.split_once(&format!("-{mail}]\n")).expect("a service");
+        let section = section.split("\n\n").next().expect("its lines");
+        assert_eq!(section.contains("protocol = "), tls == "starttls", "{text}");
+        let connect = section
+            .lines()
+            .find_map(|line| line.strip_prefix("connect = "));
+        let connect = connect.expect("connect");
+        assert!(connect.starts_with(&format!("{host}:")), "{text}");
+        let kind = format!("{mail}-{tls}-{login}");
+        let port = doubles.port(&kind);
+        services += &format!("[{}-{mail}]\n", row.id);
+        services += &section.replace(
+            &format!("connect = {connect}"),
+            &format!("connect = 127.0.0.1:{port}\nsni = {host}"),
+        );
+        services += "\n";
+        let accept = section
+            .lines()
+            .find_map(|line| line.strip_prefix("accept = "));
+        let accept: SocketAddr = accept.expect("accept").parse().expect("an address");
+        let user = row.user(address, mail);
+        let (ip, port) = (accept.ip(), accept.port());
+        tasks += &format!("{mail}\t{ip}\t{port}\t{kind}\t{user}\t{address}\n");
+    }
+    (services, tasks)
+}
+
+#[test]
+fn an_old_program_sends_and_fetches_through_what_is_added_for_every_provider() {
+    require!(adit);
+    require!(program "python3");
+    let rows = table();
+    let all = added(&rows);
+    assert!(all.len() > 70, "{}", all.len());
+    let plan = Plan::new();
+    let log = log_of(&plan);
+    // Spectrum's port 587 begins with TLS, of which a check warns.
+    let strict = all.iter().filter(|(row, ..)| row.id != "spectrum");
+    let text: String = strict.map(|(_, _, text)| text.as_str()).collect();
+    plan.verbatim(format!("{log}{text}")).passes_strict_check();
+    let certs = Certs::new();
+    let hosts: BTreeSet<&str> = all
+        .iter()
+        .flat_map(|(row, ..)| row.servers)
+        .flatten()
+        .map(|it| it.0)
+        .collect();
+    let hosts: Vec<&str> = hosts.into_iter().collect();
+    let mut doubles = Doubles::start(&certs, &hosts);
+    let (mut services, mut tasks) = (String::new(), String::new());
+    for (row, address, text) in &all {
+        let (more, task) = doubled(&doubles, row, address, text);
+        services += &more;
+        tasks += &task;
+    }
+    let plan = Plan::new();
+    let log = log_of(&plan);
+    let adit: Adit = plan
+        .verbatim(format!("{log}{}{services}", certs.ca_line()))
+        .start();
+    let failed = doubles.run(&tasks);
+    assert!(failed.is_empty(), "{failed}");
+    drop(adit);
+}
+
+fn log_of(plan: &Plan) -> String {
+    let log = plan.folder().join("log");
+    let log = log.display();
+    format!("foreground = yes\nsyslog = no\noutput = {log}\ndebug = info\nworkers = 1\n")
+}
+
+/// Answers questions of `_imaps._tcp.firma.example` and of `_submission._tcp.firma.example` with a server each,
+/// all others with none; until its socket's thread ends with the test.
+fn name_server(socket: UdpSocket) {
+    let mut query = [0; 512];
+    while let Ok((length, from)) = socket.recv_from(&mut query) {
+        let question = &query[12..length];
+        let mut reply = vec![query[0], query[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+        let target: Option<(u16, &[u8])> = match question {
+            it if it.starts_with(b"\x06_imaps\x04_tcp\x05firma\x07example") => {
+                Some((993, b"\x04post\x05firma\x07example\0"))
+            }
+            it if it.starts_with(b"\x0b_submission\x04_tcp\x05firma\x07example") => {
+                Some((587, b"\x04send\x05firma\x07example\0"))
+            }
+            _ => None,
+        };
+        reply[7] = target.is_some().into();
+        reply.extend_from_slice(question);
+        if let Some((port, name)) = target {
+            // A pointer to the question, SRV, IN, a time to live; then priority, weight and port.
+            reply.extend_from_slice(&[
+                0xc0,
+                12,
+                0,
+                33,
+                0,
+                1,
+                0,
+                0,
+                0,
+                60,
+                0,
+                (6 + name.len()) as u8,
+            ]);
+            reply.extend_from_slice(&[0, 10, 0, 5]);
+            reply.extend_from_slice(&port.to_be_bytes());
+            reply.extend_from_slice(name);
+        }
+        socket.send_to(&reply, from).expect("answering");
+    }
+}
+
+#[test]
+fn a_domain_that_it_does_not_know_is_asked_for_and_shown_before_it_is_used() {
+    require!(adit);
+    require!(root);
+    require!(installed("ip").is_some(), "ip is not installed");
+    // Of this thread, and of the processes it starts.
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    assert!(up.expect("ip").success());
+    let socket = UdpSocket::bind("127.0.0.1:53").expect("a name server's port");
+    std::thread::spawn(move || name_server(socket));
+    let place = Place::new();
+    let resolv = place.plan.folder().join("resolv");
+    fs::write(&resolv, "nameserver 127.0.0.1\n").expect("writing");
+    let with = |more: &[&str]| {
+        let mut command = Command::new("unshare");
+        let script = "mount --bind \"$0\" /etc/resolv.conf; exec \"$@\"";
+        command
+            .args(["--mount", "sh", "-ec", script])
+            .arg(&resolv)
+            .arg(program());
+        command
+            .arg("add")
+            .args(more)
+            .arg(place.file())
+            .stdin(Stdio::null());
+        said(command.env("RUNTIME_DIRECTORY", place.plan.folder()))
+    };
+    let (status, told) = with(&["you@firma.example"]);
+    assert_eq!(status, Some(1), "{told}");
+    for part in [
+        "  SMTP  send.firma.example:587 STARTTLS\n",
+        "  IMAP  post.firma.example:993 TLS\n",
+        "there is no terminal to ask at",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    assert!(place.everything().is_empty());
+    let (status, told) = with(&["you@firma.example", "--yes"]);
+    assert_eq!(status, Some(0), "{told}");
+    let text = fs::read_to_string(place.part("you@firma.example.conf")).expect("the services");
+    assert!(
+        text.contains("protocol = smtp\nconnect = send.firma.example:587\nverifyServer = yes\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("connect = post.firma.example:993\n") && !text.contains("-pop3]"),
+        "{text}"
+    );
+    let (status, told) = with(&["you@other.example", "--yes"]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("its DNS names no servers"), "{told}");
+    fs::write(&resolv, "nameserver 127.0.0.2\n").expect("writing");
+    let (_, told) = with(&["you@other.example", "--yes"]);
+    assert!(
+        told.contains("DNS does not answer: 127.0.0.2:53: "),
+        "{told}"
+    );
+}
+
+#[test]
+fn providers_are_listed_by_a_word_of_theirs() {
+    require!(adit);
+    let list = |word: &[&str]| said(Command::new(program()).arg("providers").args(word));
+    let (status, all) = list(&[]);
+    assert_eq!(status, Some(0));
+    for row in table() {
+        assert!(all.contains(&format!("({})\n", row.id)), "{}", row.id);
+    }
+    let (_, one) = list(&["you@hotmail.com"]);
+    assert!(
+        one.contains("(outlook)") && one.contains("(OAuth2 alone)"),
+        "{one}"
+    );
+    let (status, none) = list(&["firma.example"]);
+    assert_eq!(status, Some(1));
+    assert!(none.contains("none has firma.example"), "{none}");
+}
