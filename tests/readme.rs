@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::require;
+use crate::support::adit::program;
 use crate::support::certs::{Kind, Wish};
 use crate::support::openssl::run;
 use crate::support::{Certs, Plan};
@@ -81,6 +82,49 @@ fn the_unit_and_the_init_script_by_hand_start_the_program_that_was_installed_by_
         let made = fs::read_to_string(made).expect("what it made");
         assert!(made.contains(wanted), "{made}");
         assert!(!made.contains("/usr/bin/adit"), "{made}");
+    }
+}
+
+/// A text without its ports, and without the width of its columns.
+fn without_ports(line: &str) -> String {
+    let words = line
+        .split_whitespace()
+        .map(|word| match word.parse::<u16>() {
+            Ok(_) => "PORT",
+            Err(_) => word,
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_readme_shows_of_adit_add_is_what_it_says() {
+    require!(adit);
+    let (_, shown) = README
+        .split_once("**3. Type what it says.**")
+        .expect("the step");
+    let (shown, _) = shown.split_once("**4. Start**").expect("the next step");
+    let shown: Vec<String> = shown
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .map(without_ports)
+        .collect();
+    assert!(shown.len() > 10, "{shown:?}");
+    let folder = Plan::new();
+    let mut add = Command::new(program());
+    add.args(["add", "you@gmx.de", "--print"])
+        .arg(folder.file());
+    let said = add.output().expect("adit add").stdout;
+    let said = String::from_utf8(said).expect("text");
+    let said: Vec<String> = said
+        .lines()
+        .map(|line| without_ports(line.trim_start_matches([';', ' '])))
+        .collect();
+    let mut said = said.iter();
+    for line in &shown {
+        assert!(
+            said.any(|one| one == line),
+            "{line:?} is not said, or not there"
+        );
     }
 }
 

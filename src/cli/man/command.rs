@@ -193,7 +193,7 @@ fn files(page: &mut Page) {
         ("/etc/adit/adit.conf", "The configuration."),
         (
             "/etc/adit/conf.d",
-            "Services in separate files, if the configuration includes them.",
+            "Services in separate files, those of `adit add` among them, if the configuration includes them.",
         ),
         (
             "/etc/adit/ca",
