@@ -62,6 +62,12 @@ fn commands_are_understood() {
             },
         ),
         (&["check", "--help"], Command::HelpOn("check")),
+        (&["add", "-h"], Command::HelpOn("add")),
+        (&["providers"], Command::Providers(None)),
+        (
+            &["providers", "gmx"],
+            Command::Providers(Some("gmx".to_owned())),
+        ),
         (&["ca", "show", "-h"], Command::HelpOn("ca")),
         (&["listen-in", "--help"], Command::HelpOn("listen-in")),
         (&["status"], status(named(default), false)),
@@ -279,4 +285,105 @@ fn by_stunnels_name_there_are_stunnels_file_and_no_commands() {
         Ok(Command::Run(file("/etc/stunnel/stunnel.conf")))
     );
     assert_eq!(as_stunnel(&["check"]), Ok(Command::Run(file("check"))));
+}
+
+#[test]
+fn adit_add_takes_an_address_and_how_it_is_reached() {
+    use crate::cli::add::{Address, Asked, Reader, What, by_hand};
+    use crate::cli::providers::{Mail, Provider};
+
+    let asked = |change: &dyn Fn(&mut Asked)| {
+        let mut asked = Asked {
+            address: Address::parse("you@gmx.de").unwrap(),
+            file: "/etc/adit/adit.conf".into(),
+            what: What::Write,
+            reader: Reader::OutlookExpress,
+            listen: None,
+            name: None,
+            provider: None,
+            servers: Vec::new(),
+            yes: false,
+        };
+        change(&mut asked);
+        Ok(Command::Add(asked))
+    };
+    assert_eq!(parsed(&["add", "you@gmx.de"]), asked(&|_| {}));
+    let line = [
+        "add",
+        "--print",
+        "you@GMX.de",
+        "--for",
+        "printer",
+        "--listen=[fd00::1]",
+        "a.conf",
+    ];
+    assert_eq!(
+        parsed(&line),
+        asked(&|asked| {
+            asked.what = What::Print;
+            asked.reader = Reader::Printer;
+            asked.listen = Some("fd00::1".parse().unwrap());
+            asked.file = "a.conf".into();
+        })
+    );
+    let line = [
+        "add",
+        "you@gmx.de",
+        "--imap",
+        "m.example.com:993",
+        "--smtp",
+        "nas:587",
+        "--yes",
+    ];
+    assert_eq!(
+        parsed(&line),
+        asked(&|asked| {
+            let server = |text| by_hand(text).unwrap();
+            asked.servers = vec![
+                (Mail::Imap, server("m.example.com:993")),
+                (Mail::Smtp, server("nas:587")),
+            ];
+            asked.yes = true;
+        })
+    );
+    let line = ["add", "you@gmx.de", "--remove", "--provider", "ionos"];
+    assert_eq!(
+        parsed(&line),
+        asked(&|asked| {
+            asked.what = What::Remove;
+            asked.provider = Provider::with_id("ionos");
+        })
+    );
+    for (arguments, part) in [
+        (&["add"][..], "needs an address"),
+        (&["add", "gmx.de"], "has no @"),
+        (&["add", "a@b.de", "c", "d"], "d"),
+        (
+            &["add", "a@b.de", "--for", "mutt"],
+            "outlook-express, printer, thunderbird",
+        ),
+        (&["add", "a@b.de", "--listen", "nas"], "without a port"),
+        (&["add", "a@b.de", "--name", "a/b"], "--name a/b"),
+        (
+            &["add", "a@b.de", "--print", "--remove"],
+            "do not go together",
+        ),
+        (
+            &["add", "a@b.de", "--provider", "gmx-d"],
+            "did you mean gmx-de?",
+        ),
+        (
+            &["add", "a@b.de", "--provider", "ionos", "--smtp", "a.de:465"],
+            "leave out",
+        ),
+        (
+            &["add", "a@b.de", "--smtp", "a.de:465", "--smtp", "a.de:465"],
+            "--smtp",
+        ),
+        (&["add", "a@b.de", "--nntp", "a.de:563"], "--nntp"),
+        (&["providers", "a", "b"], "b"),
+    ] {
+        let error = parsed(arguments).unwrap_err();
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
 }
