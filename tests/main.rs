@@ -42,6 +42,7 @@ mod mail_servers;
 mod metrics;
 mod network;
 mod ocsp;
+mod ocsp_old_tls;
 mod old_mail;
 mod old_tls;
 mod old_workers;

@@ -19,9 +19,9 @@ use crate::support::peers::{self, Server};
 use crate::support::responder::{self, GOOD, GOOD_TOO, REVOKED, Responder, UNKNOWN, Way};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
-const PAYLOAD: &[u8] = b"a byte that is for them alone";
+pub const PAYLOAD: &[u8] = b"a byte that is for them alone";
 
-fn issue(certs: &Certs, serial: u8, responder: Option<&str>) -> Pair {
+pub fn issue(certs: &Certs, serial: u8, responder: Option<&str>) -> Pair {
     let wish = Wish {
         serial,
         responder,
@@ -31,17 +31,17 @@ fn issue(certs: &Certs, serial: u8, responder: Option<&str>) -> Pair {
 }
 
 /// A TLS server that counts the bytes that it is sent.
-struct Counting {
-    server: Server,
+pub struct Counting {
+    pub server: Server,
     heard: Arc<AtomicUsize>,
 }
 
 impl Counting {
-    fn start(pair: &Pair, versions: &[&'static SupportedProtocolVersion]) -> Counting {
+    pub fn start(pair: &Pair, versions: &[&'static SupportedProtocolVersion]) -> Counting {
         Counting::of(tls::server_config(pair, versions, None))
     }
 
-    fn of(config: Arc<rustls::ServerConfig>) -> Counting {
+    pub fn of(config: Arc<rustls::ServerConfig>) -> Counting {
         let heard = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&heard);
         let server = tls::server(config, move |mut stream| {
@@ -58,7 +58,7 @@ impl Counting {
     }
 }
 
-fn client_mode(upstream: &Server, certs: &Certs, lines: &str) -> Adit {
+pub fn client_mode(upstream: &Server, certs: &Certs, lines: &str) -> Adit {
     Adit::serve(format!(
         "client = yes\n{}{}verifyChain = yes\n{lines}",
         upstream.line(),
@@ -67,13 +67,13 @@ fn client_mode(upstream: &Server, certs: &Certs, lines: &str) -> Adit {
 }
 
 #[track_caller]
-fn accepted(adit: &Adit) {
+pub fn accepted(adit: &Adit) {
     peers::says_and_hears(&mut adit.connect("test"), "a byte that is for them alone");
 }
 
 /// The client is sent away, and the server is told nothing of it.
 #[track_caller]
-fn refused(adit: &Adit, upstream: &Counting, phrases: &[&str]) {
+pub fn refused(adit: &Adit, upstream: &Counting, phrases: &[&str]) {
     let mut client = adit.connect("test");
     client.write_all(PAYLOAD).expect("sending");
     let heard = peers::read_until_gone(&mut client).unwrap_or_default();
@@ -302,8 +302,89 @@ fn an_answer_serves_until_the_next_unless_each_must_be_fresh() {
     }
 }
 
+#[test]
+fn a_program_is_started_behind_the_verdict_alone() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Plainly);
+    let plan = Plan::new();
+    let trace = plan.folder().join("started");
+    let script = plan.folder().join("script");
+    std::fs::write(
+        &script,
+        format!("echo x >> {}\nexec cat\n", trace.display()),
+    )
+    .expect("writing");
+    let lines = format!(
+        "exec = /bin/sh\nexecArgs = sh {}\n{}{}verifyChain = yes\nOCSP = {}\n",
+        script.display(),
+        certs.server().lines(),
+        certs.ca_line(),
+        responder.url()
+    );
+    let adit = plan.service("test", lines).start();
+    let client = |serial| {
+        let pair = issue(&certs, serial, None);
+        tls::client_config(&certs.ca(), tls::BOTH, Some(&pair))
+    };
+    for _ in 0..2 {
+        let mut stream = tls::connect(client(REVOKED), adit.address("test"));
+        let _ = stream.write_all(PAYLOAD);
+        assert!(stream.read_to_end(&mut Vec::new()).is_err());
+    }
+    adit.wait_for_log_times("OCSP: Rejected (revoked)", 2);
+    peers::says_and_hears(
+        &mut tls::connect(client(GOOD), adit.address("test")),
+        "to the program",
+    );
+    let started = std::fs::read_to_string(trace).expect("reading");
+    assert_eq!(started, "x\n");
+}
+
+#[test]
+fn a_secondary_service_asks_as_its_own_section_says() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let responder = Responder::start(&certs, Way::Plainly);
+    let behind = Server::echo();
+    let [own, ca] = [certs.server().lines(), certs.ca_line()];
+    let adit = Plan::new()
+        .service("first", format!("{}{own}", behind.line()))
+        .service(
+            "host",
+            format!(
+                "sni = first:localhost\n{}{own}{ca}verifyChain = yes\nOCSP = {}\n",
+                behind.line(),
+                responder.url()
+            ),
+        )
+        .start();
+    let client = |serial| {
+        let pair = issue(&certs, serial, None);
+        tls::client_config(&certs.ca(), tls::BOTH, Some(&pair))
+    };
+    let mut good = tls::connect(client(GOOD), adit.address("first"));
+    peers::says_and_hears(&mut good, "a byte");
+    adit.wait_for_log("OCSP: Accepted (good)");
+    let mut revoked = tls::connect(client(REVOKED), adit.address("first"));
+    let _ = revoked.write_all(PAYLOAD);
+    assert!(revoked.read_to_end(&mut Vec::new()).is_err());
+    adit.wait_for_log("OCSP: Rejected (revoked)");
+    // By another name it is not asked about.
+    let said = openssl::s_client(
+        adit.address("first"),
+        &["-servername", "other.test", "-quiet", "-no_ign_eof"],
+        "x",
+    );
+    assert!(said.contains("verify"), "{said}");
+    assert_eq!(behind.connections(), 2);
+    assert_eq!(responder.asked(), 2);
+}
+
 /// A server for clients with certificates, and what is behind it.
-fn server_mode(certs: &Certs, lines: &str) -> (Server, Adit) {
+pub fn server_mode(certs: &Certs, lines: &str) -> (Server, Adit) {
     let behind = Server::echo();
     let adit = Adit::serve(format!(
         "{}{}{}verifyChain = yes\n{lines}",
@@ -558,10 +639,6 @@ fn what_cannot_be_asked_is_an_error_at_the_start() {
         (
             "verifyChain = yes\nOCSP = https://a/\n",
             "TLS not supported for OCSP",
-        ),
-        (
-            "verifyChain = yes\nOCSPaia = yes\nsslVersionMin = TLSv1\n",
-            "adit does not serve `OCSPaia` with TLS by s2n-tls",
         ),
     ] {
         let lines = format!(

@@ -201,20 +201,6 @@ impl Context {
         let trusted = trusted(options, jail, &mut problems);
         let lists = lists.load(options, jail, algorithms(&wanted), log, &mut problems);
         let key = certified_key(options, phrases, &mut problems, log);
-        if matches!(suites, Suites::S2n(_)) && options.ocsp.asks() {
-            let option = if options.ocsp.url.is_some() {
-                "OCSP"
-            } else {
-                "OCSPaia"
-            };
-            problems.push(Problem::error(
-                option,
-                format!(
-                    "adit does not serve `{option}` with TLS by s2n-tls: {}",
-                    wanted.backend().reason
-                ),
-            ));
-        }
         if client && options.verification.server && !wanted.has_name() {
             problems.push(Problem::error(
                 "verifyServer",

@@ -165,8 +165,7 @@ impl Stream {
     pub(crate) fn inquiry(&mut self) -> Option<Box<Inquiry>> {
         match self {
             Stream::Rustls(stream) => stream.inquiry(),
-            // A service that asks is not served by it.
-            Stream::S2n(_) => None,
+            Stream::S2n(stream) => stream.inquiry(),
         }
     }
 
@@ -174,8 +173,7 @@ impl Stream {
     pub(crate) fn redirect(&mut self) {
         match self {
             Stream::Rustls(stream) => stream.redirect(),
-            // A service that asks is not served by it.
-            Stream::S2n(_) => {}
+            Stream::S2n(stream) => stream.redirect(),
         }
     }
 
@@ -185,7 +183,7 @@ impl Stream {
         crate::debug!(*log, "TLS alert (write): fatal: {}", alerts::name(alert));
         match self {
             Stream::Rustls(stream) => stream.refuse(alert, output),
-            Stream::S2n(stream) => stream.close_notify(output),
+            Stream::S2n(stream) => stream.refuse(alert, output),
         }
     }
 

@@ -108,6 +108,11 @@ impl Verifier {
         self.redirects
     }
 
+    /// Whether it looks at what the server staples.
+    pub(super) fn looks_at_status(&self) -> bool {
+        self.peer_serves && self.ocsp.is_some()
+    }
+
     /// stunnel's line.
     pub(super) fn note_that_nothing_is_verified(&self) {
         note(6, "CERT: Certificate verification disabled".into());

@@ -21,8 +21,13 @@ const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
+const CERTIFICATE_STATUS: u8 = 22;
+/// The extension of a certificate in TLS 1.3 that has the same (RFC 8446, section 4.4.2.1).
+const STATUS_REQUEST: u16 = 5;
 /// A server's first flight that is longer is refused: in bytes. s2n takes messages of 64 KiB.
 const MAX_HEARD: usize = 128 << 10;
+/// How far ahead a stapled response is looked for, in bytes: more than the longest that any responder gives.
+const MAX_AHEAD: usize = 32 << 10;
 
 /// What a server says in a handshake.
 #[derive(Default)]
@@ -41,20 +46,13 @@ impl Heard {
     /// # Errors
     /// They are too many.
     pub(super) fn push(&mut self, records: &[u8]) -> Result<(), Stop> {
-        let mut rest = records;
-        while let Some([kind, _, _, high, low]) = rest.first_chunk::<HEADER>() {
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let body = rest.get(HEADER..HEADER + length).unwrap_or_default();
-            match *kind {
-                HANDSHAKE if !self.over => self.messages.extend_from_slice(body),
+        for record in whole(records) {
+            match record[0] {
+                HANDSHAKE if !self.over => self.messages.extend_from_slice(&record[HEADER..]),
                 CHANGE_CIPHER_SPEC => self.over = true,
-                APPLICATION_DATA => {
-                    let record = rest.get(..HEADER + length).unwrap_or_default();
-                    self.encrypted.extend_from_slice(record);
-                }
+                APPLICATION_DATA => self.encrypted.extend_from_slice(record),
                 _ => {}
             }
-            rest = rest.get(HEADER + length..).unwrap_or_default();
         }
         match self.messages.len() + self.encrypted.len() > MAX_HEARD {
             true => Err(Stop::Failed {
@@ -70,6 +68,33 @@ impl Heard {
         list(block(self.message(CERTIFICATE)?)?.0)
     }
 
+    /// The OCSP response that it staples up to TLS 1.2, behind its certificates: perhaps in records that are `ahead`
+    /// of what was pushed. Empty: there is none. `None`: it has not come yet.
+    pub(super) fn stapled(&self, ahead: &[u8]) -> Option<Vec<u8>> {
+        let mut messages = self.messages.clone();
+        for record in whole(ahead) {
+            // An alert, say, after which nothing comes.
+            if record[0] != HANDSHAKE || messages.len() > self.messages.len() + MAX_AHEAD {
+                return Some(Vec::new());
+            }
+            messages.extend_from_slice(&record[HEADER..]);
+        }
+        let mut rest = &messages[..];
+        loop {
+            let (kind, behind) = rest.split_first()?;
+            let is_certificate = *kind == CERTIFICATE;
+            rest = block(behind)?.1;
+            if !is_certificate {
+                continue;
+            }
+            let (kind, behind) = rest.split_first()?;
+            if *kind != CERTIFICATE_STATUS {
+                return Some(Vec::new());
+            }
+            return Some(response(block(behind)?.0).unwrap_or_default());
+        }
+    }
+
     /// The server's random; `None`: it has not come.
     pub(super) fn random(&self) -> Option<[u8; 32]> {
         self.message(SERVER_HELLO)?.get(2..)?.first_chunk().copied()
@@ -79,8 +104,13 @@ impl Heard {
         message(&self.messages, wanted)
     }
 
-    /// The certificates of a TLS 1.3 server, by its handshake traffic secret and the suite.
-    pub(super) fn encrypted_chain(&self, secret: &[u8], suite: u16) -> Option<Vec<Vec<u8>>> {
+    /// The certificates of a TLS 1.3 server, and the OCSP response that it staples to its own, by its handshake
+    /// traffic secret and the suite.
+    pub(super) fn encrypted_chain(
+        &self,
+        secret: &[u8],
+        suite: u16,
+    ) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
         let mut keys = Keys::new(secret, suite)?;
         let mut messages = Vec::new();
         let mut rest = &self.encrypted[..];
@@ -95,13 +125,53 @@ impl Heard {
         let (context, entries) = certificate.split_first()?;
         let (mut entries, _) = block(entries.get(usize::from(*context)..)?)?;
         let mut chain = Vec::new();
+        let mut stapled = None;
         while !entries.is_empty() {
             let (one, behind) = block(entries)?;
-            let (length, extensions) = behind.split_first_chunk()?;
-            entries = extensions.get(usize::from(u16::from_be_bytes(*length))..)?;
+            let (length, behind) = behind.split_first_chunk()?;
+            let length = usize::from(u16::from_be_bytes(*length));
+            let (extensions, behind) = behind.split_at_checked(length)?;
+            entries = behind;
+            if chain.is_empty() {
+                stapled = status(extensions).and_then(response);
+            }
             chain.push(one.to_vec());
         }
-        Some(chain)
+        Some((chain, stapled.unwrap_or_default()))
+    }
+}
+
+/// The whole records at the front of these bytes, each with its header.
+fn whole(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let [_, _, _, high, low] = records.first_chunk::<HEADER>()?;
+        let length = HEADER + usize::from(u16::from_be_bytes([*high, *low]));
+        let (record, behind) = records.split_at_checked(length)?;
+        records = behind;
+        Some(record)
+    })
+}
+
+/// The content of the extension `status_request` among those of a certificate.
+fn status(mut extensions: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (kind, behind) = extensions.split_first_chunk()?;
+        let (length, behind) = behind.split_first_chunk()?;
+        let (content, behind) = behind.split_at_checked(u16::from_be_bytes(*length).into())?;
+        if u16::from_be_bytes(*kind) == STATUS_REQUEST {
+            return Some(content);
+        }
+        extensions = behind;
+    }
+}
+
+/// The response in a CertificateStatus (RFC 6066, section 8).
+fn response(status: &[u8]) -> Option<Vec<u8>> {
+    /// ocsp
+    const OCSP: u8 = 1;
+    match status.split_first()? {
+        (&OCSP, behind) => Some(block(behind)?.0.to_vec()),
+        _ => None,
     }
 }
 
@@ -249,6 +319,51 @@ mod tests {
                 .push(&record(HANDSHAKE, &[0; 65_000]).repeat(3))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn what_is_stapled_is_found_behind_the_certificates_or_ahead() {
+        let certificates = message(
+            CERTIFICATE,
+            &behind_its_length(&behind_its_length(&[7; 300])),
+        );
+        let stapled = [&[1][..], &behind_its_length(&[9; 500])].concat();
+        let status = message(CERTIFICATE_STATUS, &stapled);
+        let hello = message(2, &[1; 40]);
+        let done = message(14, &[]);
+        let mut heard = Heard::default();
+        heard
+            .push(&record(HANDSHAKE, &[hello, certificates].concat()))
+            .unwrap();
+        assert_eq!(heard.stapled(&[]), None);
+        assert_eq!(heard.stapled(&record(HANDSHAKE, &done)), Some(Vec::new()));
+        assert_eq!(heard.stapled(&record(21, &[2, 40])), Some(Vec::new()));
+        let whole = record(HANDSHAKE, &status);
+        for length in 0..whole.len() {
+            assert_eq!(heard.stapled(&whole[..length]), None, "{length}");
+        }
+        assert_eq!(heard.stapled(&whole), Some(vec![9; 500]));
+        let (first, second) = status.split_at(7);
+        let cut = [record(HANDSHAKE, first), record(HANDSHAKE, second)].concat();
+        assert_eq!(heard.stapled(&cut), Some(vec![9; 500]));
+        let other = message(CERTIFICATE_STATUS, &[2, 0, 0, 0]);
+        assert_eq!(heard.stapled(&record(HANDSHAKE, &other)), Some(Vec::new()));
+        let endless = record(HANDSHAKE, &[CERTIFICATE_STATUS, 255, 255, 255]);
+        let endless = [endless, record(HANDSHAKE, &[0; 16_000]).repeat(4)].concat();
+        assert_eq!(heard.stapled(&endless), Some(Vec::new()));
+        heard.push(&whole).unwrap();
+        assert_eq!(heard.stapled(&[]), Some(vec![9; 500]));
+    }
+
+    #[test]
+    fn extensions_of_a_certificate() {
+        let response = [1, 0, 0, 2, 7, 8];
+        let whole = [&[0, 18, 0, 1, 9, 0, 5, 0, 6][..], &response].concat();
+        assert_eq!(status(&whole), Some(&response[..]));
+        assert_eq!(super::response(&response), Some(vec![7, 8]));
+        for length in 0..whole.len() {
+            assert_eq!(status(&whole[..length]), None);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{Context, Role};
 use crate::log::Log;
 use crate::tls::failure::{During, Failure, Offence, Sides, garbage};
 use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
+use crate::tls::ocsp::Inquiry;
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::tickets::unix_time;
@@ -42,6 +43,8 @@ pub(crate) struct Handshake {
     certified: bool,
     /// What the client has shown, for a service that passes it on.
     introduction: Option<Box<Introduction>>,
+    /// What is to be asked before the connection may be used.
+    inquiry: Option<Box<Inquiry>>,
     traces: Traces,
 }
 
@@ -77,6 +80,7 @@ impl Handshake {
             ends: None,
             certified: false,
             introduction: None,
+            inquiry: None,
             traces: Traces::default(),
         }
     }
@@ -117,6 +121,7 @@ impl Handshake {
             ends: None,
             certified: false,
             introduction: None,
+            inquiry: None,
             traces: Traces::default(),
         })
     }
@@ -228,7 +233,11 @@ impl Handshake {
                     return Ok((used, Turn::More(self)));
                 }
                 Err(Stop::WantsVerdict) => {
-                    if let Err(refused) = self.judge(&mut connection) {
+                    let Some(stapled) = self.stapled(&connection, &input[used..]) else {
+                        self.state = State::Shakes(connection);
+                        return Ok((used, Turn::More(self)));
+                    };
+                    if let Err(refused) = self.judge(&mut connection, stapled) {
                         return Err(refused.sent(&mut connection, output));
                     }
                 }
@@ -351,8 +360,21 @@ impl Handshake {
         self.shows_key() && !self.context.verifier.judges()
     }
 
+    /// What a server staples up to TLS 1.2, behind its chain, where it is looked at; `None`: it has not come yet.
+    /// s2n tells of it only when the chain was accepted.
+    fn stapled(&self, connection: &Connection, ahead: &[u8]) -> Option<Vec<u8>> {
+        match &self.heard {
+            Some(heard)
+                if self.context.verifier.looks_at_status() && connection.version() < TLS13 =>
+            {
+                heard.stapled(ahead)
+            }
+            _ => Some(Vec::new()),
+        }
+    }
+
     /// Judges the peer's chain, which has just come, and lets the handshake go on.
-    fn judge(&mut self, connection: &mut Connection) -> Result<(), Broken> {
+    fn judge(&mut self, connection: &mut Connection, stapled: Vec<u8>) -> Result<(), Broken> {
         let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
         if self.needs_key() {
             return Err(Broken::by(Offence::KeyIgnored).with(AlertDescription::HandshakeFailure));
@@ -378,17 +400,18 @@ impl Handshake {
                     .suite()
                     .and_then(|suite| heard.encrypted_chain(&secret, suite))
             }
-            Some(heard) => heard.chain(),
-            None => client_chain(connection),
+            Some(heard) => heard.chain().map(|chain| (chain, stapled)),
+            None => client_chain(connection).map(|chain| (chain, Vec::new())),
         };
-        let chain = chain.ok_or_else(|| internal("a chain that cannot be read"))?;
+        let (chain, stapled) = chain.ok_or_else(|| internal("a chain that cannot be read"))?;
         let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
         let Some((leaf, above)) = chain.split_first() else {
             return Err(internal("an empty chain"));
         };
         let name = self.name.as_ref();
-        match verifier.verify(leaf, above, name, &[], UnixTime::now()) {
+        match verifier.verify(leaf, above, name, &stapled, UnixTime::now()) {
             Ok(()) => {
+                self.inquiry = notes::inquiry();
                 self.ends = chain::end(leaf);
                 self.certified = true;
                 self.introduce(Some(leaf.to_vec()));
@@ -513,8 +536,10 @@ impl Handshake {
                 && connection.identity().is_none(),
         };
         drop(connection.take_server_secret());
+        // One of TLS 1.2 is there before responders have said what they think of the server.
         if let Role::Client { sessions, .. } = &self.context.role
             && version < TLS13
+            && !self.context.asks
             && let Some(session) = connection.session()
         {
             let resumed = self.offered.filter(|_| negotiated.resumed);
@@ -534,7 +559,7 @@ impl Handshake {
             .is_client()
             .then(|| (Arc::clone(&self.context), peer));
         let stream = Stream::new(connection, suite.code, negotiated, halves, keeps);
-        Ok(stream.introduced(self.introduction))
+        Ok(stream.introduced(self.introduction).asking(self.inquiry))
     }
 }
 

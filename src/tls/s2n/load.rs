@@ -114,6 +114,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         ask,
         tickets: resumes && !options.no_ticket,
         judges: verifier.judges(),
+        asks_for_status: verifier.looks_at_status(),
         store: (!client && resumes).then(|| {
             let words = resumption.old.sessions.clone();
             let store = SharedSessions::of_s2n(words, identity.own);
@@ -146,6 +147,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         allowed,
         verifier,
         terms,
+        asks: options.ocsp.asks(),
         role,
     }))
 }
@@ -268,6 +270,8 @@ pub(super) struct Configs {
     tickets: bool,
     /// The peer's chain matters.
     judges: bool,
+    /// What the server staples matters.
+    asks_for_status: bool,
     store: Option<Arc<SharedSessions>>,
     /// A server's.
     keys: Option<TicketKeys>,
@@ -353,6 +357,9 @@ impl Configs {
             }
             if self.judges {
                 config.keep_server_secret()?;
+            }
+            if self.asks_for_status {
+                config.ask_for_status()?;
             }
             return Ok(config);
         };

@@ -5,12 +5,15 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use rustls::AlertDescription;
+
 use super::Context;
 use super::bindings::{Connection, Stop};
 use super::halves::{self, Halves, MASTER, Reader, Writer};
 use super::policies::{TLS13, TRIPLE_DES};
 use super::store::Peer;
 use crate::tls::failure::{During, Failure, Offence};
+use crate::tls::ocsp::Inquiry;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT, MAX_PLAIN};
 use crate::tls::stream::{Decrypted, EARLY, EARLY_PLAIN, MAX_IDLE_RECORDS};
 use crate::tls::{Introduction, Negotiated};
@@ -48,6 +51,8 @@ pub(crate) struct Stream {
     keeps: Option<(Arc<Context>, Peer)>,
     negotiated: Negotiated,
     introduction: Option<Box<Introduction>>,
+    /// What has to be asked before it may be used.
+    inquiry: Option<Box<Inquiry>>,
 }
 
 /// Content types of records, and an alert.
@@ -97,6 +102,7 @@ impl Stream {
             left: TRIPLE_DES.contains(&suite).then_some([TRIPLE_DES_LIMIT; 2]),
             negotiated,
             introduction: None,
+            inquiry: None,
         };
         let at_once = this
             .halves
@@ -122,6 +128,37 @@ impl Stream {
     pub(super) fn introduced(mut self, introduction: Option<Box<Introduction>>) -> Self {
         self.introduction = introduction;
         self
+    }
+
+    /// The same, which may not be used before this has an answer.
+    pub(super) fn asking(mut self, inquiry: Option<Box<Inquiry>>) -> Self {
+        self.inquiry = inquiry;
+        self
+    }
+
+    /// Takes what has to be asked before it may be used.
+    pub(crate) fn inquiry(&mut self) -> Option<Box<Inquiry>> {
+        self.inquiry.take()
+    }
+
+    /// The certificate that the client showed counts no more (`redirect`).
+    pub(crate) fn redirect(&mut self) {
+        self.negotiated.redirected = true;
+        if let Some(introduction) = &mut self.introduction {
+            introduction.certificate = None;
+        }
+    }
+
+    /// Appends a fatal alert; the stream encrypts nothing afterwards. s2n has none but close_notify: that goes in its
+    /// place where the connection cannot go on without s2n, as in TLS 1.3.
+    pub(crate) fn refuse(&mut self, alert: AlertDescription, output: &mut Vec<u8>) {
+        if !self.finished && self.takes_writing_over() && self.seal_alert([2, alert.into()], output)
+        {
+            self.finished = true;
+            self.closed = true;
+        } else {
+            self.close_notify(output);
+        }
     }
 
     /// What the client showed.

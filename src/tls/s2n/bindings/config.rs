@@ -223,6 +223,16 @@ impl Config {
         }
     }
 
+    /// A client asks its server to staple an OCSP response, at which s2n does not look by itself.
+    ///
+    /// # Errors
+    /// s2n's name of the error.
+    pub(in crate::tls::s2n) fn ask_for_status(&mut self) -> Result<(), &'static str> {
+        let kind = sys::s2n_status_request_type::OCSP;
+        // SAFETY: the configuration is valid.
+        done(unsafe { sys::s2n_config_set_status_request_type(self.raw(), kind) })
+    }
+
     /// A client keeps the secret that a TLS 1.3 server's certificates are encrypted with; see
     /// `Connection::take_server_secret`.
     ///
