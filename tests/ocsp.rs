@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use rustls::SupportedProtocolVersion;
 
 use crate::require;
+use crate::support::authority::{Authority, Says};
 use crate::support::certs::{Pair, Wish};
 use crate::support::openssl::{self, Tool};
 use crate::support::peers::{self, Server};
@@ -485,6 +486,7 @@ fn nobody_comes_back_by_a_session_unasked() {
     }
     // As a client: TLS 1.2 has its session before the verdict, TLS 1.3 its tickets after it.
     for (versions, resumed) in [(tls::ONLY_12, 0), (tls::ONLY_13, 1)] {
+        let before = responder.asked();
         let upstream = Counting::start(&issue(&certs, GOOD, None), versions);
         let adit = Plan::new()
             .global("workers = 1\nthreads = 1")
@@ -502,6 +504,47 @@ fn nobody_comes_back_by_a_session_unasked() {
         }
         adit.wait_for_log_times("TLS connected", 2);
         assert_eq!(adit.count_in_log("previous session reused"), resumed);
+        assert_eq!(responder.asked(), before + 2);
+    }
+}
+
+#[test]
+fn a_server_that_was_revoked_since_does_not_come_back_by_its_session() {
+    require!(adit);
+    let certs = Arc::new(Certs::new());
+    // What it says is known to no later connection.
+    let authority = Authority::start(&certs, Says::GoodForNow);
+    let url = authority.url();
+    for line in [format!("OCSP = {url}\n"), "OCSPaia = yes\n".to_owned()] {
+        authority.says(Says::GoodForNow);
+        let pair = issue(&certs, GOOD, Some(&url));
+        let upstream = Counting::start(&pair, tls::ONLY_13);
+        let adit = Plan::new()
+            .global("workers = 1\nthreads = 1")
+            .service(
+                "test",
+                format!(
+                    "client = yes\n{}{}verifyChain = yes\n{line}",
+                    upstream.server.line(),
+                    certs.ca_line()
+                ),
+            )
+            .start();
+        accepted(&adit);
+        accepted(&adit);
+        adit.wait_for_log("TLS connected: previous session reused");
+        let heard = upstream.heard.load(Ordering::SeqCst);
+        // Asked again, and then known.
+        authority.says(Says::Revoked(3600));
+        for times in 1..=2 {
+            let mut client = adit.connect("test");
+            client.write_all(PAYLOAD).expect("sending");
+            let said = peers::read_until_gone(&mut client).unwrap_or_default();
+            assert_eq!(String::from_utf8_lossy(&said), "");
+            adit.wait_for_log_times("OCSP: Rejected (revoked)", times);
+        }
+        assert_eq!(upstream.heard.load(Ordering::SeqCst), heard);
+        assert!(adit.count_in_log("previous session reused") >= 2);
     }
 }
 

@@ -167,7 +167,8 @@ enum Serving {
 
 #[derive(Debug)]
 enum Connecting {
-    Rustls(Arc<ClientConfig>),
+    /// And what judges servers whose sessions are resumed, where responders are asked.
+    Rustls(Arc<ClientConfig>, Option<Arc<Verifier>>),
     S2n(Arc<s2n::Context>),
 }
 
@@ -382,8 +383,8 @@ impl Context {
                     // An address is no server name (RFC 6066, section 3).
                     _ => crate::info!(*log, "SNI: extension disabled"),
                 }
-                let config = match config {
-                    Connecting::Rustls(config) => config,
+                let (config, judge) = match config {
+                    Connecting::Rustls(config, judge) => (config, judge.clone()),
                     Connecting::S2n(context) => {
                         if let Some(identity) = context.shows() {
                             crate::info!(*log, "PSK client configured for identity \"{identity}\"");
@@ -396,7 +397,7 @@ impl Context {
                 let name = name.unwrap_or(ServerName::IpAddress(
                     std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into(),
                 ));
-                let begun = handshake::Handshake::connect(config, name, self.terms);
+                let begun = handshake::Handshake::connect(config, name, self.terms, judge);
                 begun.map(Handshake::Rustls)
             }
         }
@@ -752,11 +753,17 @@ fn connecting(
     verifier: Verifier,
     key: Option<Arc<CertifiedKey>>,
 ) -> Result<Role, Problem> {
+    let verifier = Arc::new(verifier);
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .map_err(refused)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+        .with_custom_certificate_verifier(Arc::<Verifier>::clone(&verifier));
+    let judge = options.ocsp.asks().then_some(verifier);
+    let role = |config| {
+        let connecting = Connecting::Rustls(Arc::new(config), judge);
+        Ok(Role::client(connecting, options))
+    };
     let mut config = match key {
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
         None => builder.with_no_client_auth(),
@@ -765,7 +772,7 @@ fn connecting(
     config.enable_secret_extraction = true;
     if options.sessions.none {
         config.resumption = rustls::client::Resumption::disabled();
-        return Ok(Role::client(Connecting::Rustls(Arc::new(config)), options));
+        return role(config);
     }
     let sessions = match options.ocsp.asks() {
         // One of TLS 1.2 is there before responders have said what they think of the server; TLS 1.3 has its
@@ -780,7 +787,7 @@ fn connecting(
             rustls::client::Tls12Resumption::SessionIdOrTickets
         },
     );
-    Ok(Role::client(Connecting::Rustls(Arc::new(config)), options))
+    role(config)
 }
 
 /// How a server resumes sessions.

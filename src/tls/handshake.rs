@@ -47,7 +47,8 @@ pub(crate) struct Handshake {
 struct Extras {
     /// The name that the client asked for, where that is asked for.
     server_name: Option<String>,
-    /// Judges clients that are let in whatever they show (`redirect`).
+    /// Judges clients that are let in whatever they show (`redirect`), and servers whose sessions are resumed where
+    /// responders are asked.
     judge: Option<Arc<Verifier>>,
     /// What has to be asked about the peer's certificate.
     inquiry: Option<Box<Inquiry>>,
@@ -101,11 +102,21 @@ impl Handshake {
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
         terms: Terms,
+        judge: Option<Arc<Verifier>>,
     ) -> Result<Self, Failure> {
         UnbufferedClientConnection::new(config.clone(), name)
             .map(|connection| {
                 let provider = config.crypto_provider().clone();
-                Self::new(Connection::Client(Box::new(connection)), provider, terms)
+                let extras = |judge| {
+                    Box::new(Extras {
+                        judge: Some(judge),
+                        ..Extras::default()
+                    })
+                };
+                Self {
+                    extras: judge.map(extras),
+                    ..Self::new(Connection::Client(Box::new(connection)), provider, terms)
+                }
             })
             .map_err(|error| Failure::new(During::Connect, Offence::from_rustls(error, &[])))
     }
@@ -196,6 +207,7 @@ impl Handshake {
         }
         let redirected = self.is_redirected(log);
         self.keep_inquiry();
+        self.ask_again();
         let stream = self
             .into_stream(redirected)
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
@@ -279,6 +291,17 @@ impl Handshake {
             _ => notes::drain(log),
         }
         !valid
+    }
+
+    /// Has responders asked about a server whose session was resumed: it may have been revoked since.
+    fn ask_again(&mut self) {
+        if let (Some(extras), Connection::Client(connection)) = (&mut self.extras, &self.connection)
+            && connection.handshake_kind() == Some(HandshakeKind::Resumed)
+            && let Some(judge) = &extras.judge
+            && let Some((leaf, above)) = connection.peer_certificates().and_then(<[_]>::split_first)
+        {
+            extras.inquiry = judge.ask_again(leaf, above, UnixTime::now());
+        }
     }
 
     /// Keeps what verification wants asked.

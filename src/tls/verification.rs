@@ -15,8 +15,8 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use super::climb::Climb;
 use super::failure::Offence;
-use super::notes::{ask, blame, note};
-use super::ocsp::{Checks, Refused};
+use super::notes::{self, ask, blame, note};
+use super::ocsp::{Checks, Inquiry, Refused};
 use super::path::{self, Above, Search};
 use super::rejection::Rejection;
 use super::revocation::Lists;
@@ -106,6 +106,20 @@ impl Verifier {
     /// Whether clients are let in whatever they show, and judged afterwards; also those that resume a session.
     pub(super) fn redirects(&self) -> bool {
         self.redirects
+    }
+
+    /// What has to be asked of responders about the server of a session that is resumed, by the chain that it showed
+    /// when that began. Says nothing.
+    pub(super) fn ask_again(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<Box<Inquiry>> {
+        let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+        let above = self.check_chain(leaf, &certificate, intermediates, now);
+        notes::forget();
+        self.ocsp.as_ref()?.look_again(&certificate, &above.ok()?)
     }
 
     /// Whether it looks at what the server staples.

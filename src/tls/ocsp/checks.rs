@@ -40,6 +40,9 @@ pub(in crate::tls) struct Refused {
     pub(in crate::tls) why: Refusal,
 }
 
+/// URLs, and whether each was configured.
+type Responders = Vec<(bool, String)>;
+
 /// Takes a line and its level.
 pub(super) type Say<'a> = &'a mut dyn FnMut(u8, String);
 
@@ -78,29 +81,64 @@ impl Checks {
             return Ok(None);
         }
         let mut questions = Vec::new();
-        if self.wanted.aia {
-            for (nth, pair) in above.windows(2).enumerate().rev() {
-                let [der, issuer] = pair else { continue };
-                if let Ok((_, certificate)) = X509Certificate::from_der(der) {
-                    let subject = Subject::new(nth + 1, &certificate, issuer);
-                    let urls = responders(&certificate, say);
-                    questions.extend(self.question(subject, urls, now, say)?);
-                }
-            }
+        for (subject, urls) in self.authorities(above, say) {
+            questions.extend(self.question(subject, urls, now, say)?);
         }
         let Some(issuer) = above.first() else {
             return Ok(None);
         };
         let subject = Subject::new(0, leaf, issuer);
         if !self.settled_by_staple(&subject, stapled, now, say)? {
-            let mut urls: Vec<(bool, String)> = Vec::new();
-            urls.extend(self.wanted.url.iter().map(|url| (true, url.to_string())));
-            if self.wanted.aia {
-                urls.extend(responders(leaf, say));
-            }
+            let urls = self.responders_of(leaf, say);
             questions.extend(self.question(subject, urls, now, say)?);
         }
-        Ok((!questions.is_empty()).then(|| Box::new(Inquiry::new(Arc::clone(self), questions))))
+        Ok(self.inquiry(questions))
+    }
+
+    /// What has to be asked about a peer whose session is resumed, if anything: it may have been revoked since. What
+    /// is known from before is looked at when it would be asked for.
+    pub(in crate::tls) fn look_again(
+        self: &Arc<Self>,
+        leaf: &X509Certificate<'_>,
+        above: &[Vec<u8>],
+    ) -> Option<Box<Inquiry>> {
+        let silent: Say<'_> = &mut |_, _| ();
+        let issuer = above.first()?;
+        let mut all = self.authorities(above, silent);
+        let urls = self.responders_of(leaf, silent);
+        all.push((Subject::new(0, leaf, issuer), urls));
+        let asked = all.into_iter().filter(|(_, urls)| !urls.is_empty());
+        self.inquiry(asked.map(|(one, urls)| Question::new(one, urls)).collect())
+    }
+
+    fn inquiry(self: &Arc<Self>, questions: Vec<Question>) -> Option<Box<Inquiry>> {
+        (!questions.is_empty()).then(|| Box::new(Inquiry::new(Arc::clone(self), questions)))
+    }
+
+    /// The certificates between the peer's and the last, that one's neighbour first, each with its responders.
+    fn authorities(&self, above: &[Vec<u8>], say: Say<'_>) -> Vec<(Subject, Responders)> {
+        let mut found = Vec::new();
+        if !self.wanted.aia {
+            return found;
+        }
+        for (nth, pair) in above.windows(2).enumerate().rev() {
+            let [der, issuer] = pair else { continue };
+            if let Ok((_, certificate)) = X509Certificate::from_der(der) {
+                let subject = Subject::new(nth + 1, &certificate, issuer);
+                found.push((subject, responders(&certificate, say)));
+            }
+        }
+        found
+    }
+
+    /// Those of the peer's own certificate.
+    fn responders_of(&self, leaf: &X509Certificate<'_>, say: Say<'_>) -> Responders {
+        let url = self.wanted.url.iter();
+        let mut urls: Responders = url.map(|url| (true, url.to_string())).collect();
+        if self.wanted.aia {
+            urls.extend(responders(leaf, say));
+        }
+        urls
     }
 
     /// Whether the server has stapled what settles the matter.
@@ -137,7 +175,7 @@ impl Checks {
     fn question(
         &self,
         subject: Subject,
-        urls: Vec<(bool, String)>,
+        urls: Responders,
         now: i64,
         say: Say<'_>,
     ) -> Result<Option<Question>, Refused> {
@@ -231,7 +269,7 @@ pub(super) fn conclude(subject: &Subject, told: &Told, say: Say<'_>) -> Result<(
 }
 
 /// The responders that a certificate names, none of them configured.
-pub(super) fn responders(certificate: &X509Certificate<'_>, say: Say<'_>) -> Vec<(bool, String)> {
+pub(super) fn responders(certificate: &X509Certificate<'_>, say: Say<'_>) -> Responders {
     /// 1.3.6.1.5.5.7.48.1
     const OCSP: &str = "1.3.6.1.5.5.7.48.1";
     let mut urls = Vec::new();

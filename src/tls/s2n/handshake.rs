@@ -536,10 +536,8 @@ impl Handshake {
                 && connection.identity().is_none(),
         };
         drop(connection.take_server_secret());
-        // One of TLS 1.2 is there before responders have said what they think of the server.
         if let Role::Client { sessions, .. } = &self.context.role
             && version < TLS13
-            && !self.context.asks
             && let Some(session) = connection.session()
         {
             let resumed = self.offered.filter(|_| negotiated.resumed);

@@ -131,7 +131,8 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
     })?;
     let role = match client {
         true => Role::Client {
-            sessions: match sessions.none {
+            // A resumed session does not tell whom responders are to be asked about.
+            sessions: match sessions.none || options.ocsp.asks() {
                 true => ClientSessions::none(),
                 false => ClientSessions::default(),
             },
@@ -147,7 +148,6 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         allowed,
         verifier,
         terms,
-        asks: options.ocsp.asks(),
         role,
     }))
 }

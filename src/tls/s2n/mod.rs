@@ -55,8 +55,6 @@ pub(super) struct Context {
     allowed: Allowed,
     verifier: Verifier,
     terms: Terms,
-    /// Responders are asked about the peer once its handshake is done.
-    asks: bool,
     role: Role,
 }
 
