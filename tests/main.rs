@@ -70,6 +70,7 @@ mod stapling;
 mod start_and_stop;
 mod starttls;
 mod stunnel_compat;
+mod subject_checks;
 mod supervision;
 mod systemd;
 mod taken_addresses;

@@ -16,6 +16,7 @@ use super::redirect;
 use super::server_name;
 use super::service::{Draft, Failover, Service};
 use super::sessions;
+use super::subject;
 use super::tls_options::TlsFlags;
 use super::versions;
 use super::virtual_hosts::{self, Sections};
@@ -366,7 +367,7 @@ fn verification(service: &Service, meant: &Meant, faults: &mut Faults) {
             "as `CApath = /etc/ssl/certs`; in client mode, `verifyServer = yes` needs neither",
         );
     }
-    let check = given(&["checkHost", "checkIP", "checkEmail"]);
+    let check = given(&subject::OPTIONS);
     if let Some(check) = check
         && !(asked.chain || asked.peer || asked.server || VERIFY.iter().any(|n| meant.contains(n)))
     {
@@ -433,7 +434,7 @@ fn authentication(service: &Service, meant: &Meant, faults: &mut Faults) {
     if !service.client || asked.peer || asked.server || misspelt || psk {
         return;
     }
-    let checks = ["checkHost", "checkIP", "checkEmail"];
+    let checks = subject::OPTIONS;
     if !asked.chain {
         faults.warn_in_its_name(
             &format!("Service [{name}] needs authentication to prevent MITM attacks"),

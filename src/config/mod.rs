@@ -34,6 +34,7 @@ mod server_name;
 mod service;
 mod sessions;
 mod socket;
+mod subject;
 mod syntax;
 mod tls_options;
 mod unserved;
@@ -66,6 +67,7 @@ pub(crate) use service::{
 };
 pub(crate) use sessions::SessionOptions;
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
+pub(crate) use subject::{Pin, SubjectChecks};
 pub(crate) use tls_options::tls_option_names;
 pub(crate) use value::{Origin, Origins};
 pub(crate) use versions::{exposed, is_public};

@@ -15,6 +15,7 @@ use super::option::{Fault, OptionDef, Scope, given, number, one_of, seconds, yes
 use super::program::{self, Front, Program};
 use super::sessions::{self, SessionOptions};
 use super::socket::{self, SocketOption};
+use super::subject::{self, SubjectChecks};
 use super::tls_options::{self, TlsFlags};
 use super::value::{Origin, Origins};
 use super::versions::Asked;
@@ -160,12 +161,8 @@ pub(crate) struct TlsOptions {
     pub redirects: bool,
     /// What responders are asked about it.
     pub ocsp: Ocsp,
-    /// Subject checks; one that matches is enough for each kind given.
-    pub check_host: Vec<String>,
-    /// As `check_host`, for addresses.
-    pub check_ip: Vec<std::net::IpAddr>,
-    /// As `check_host`, for mail addresses.
-    pub check_email: Vec<String>,
+    /// What it must have in it.
+    pub subject: SubjectChecks,
     /// Client mode: the name to send. `None`: the host of `connect`; `Some("")`: send none.
     pub sni: Option<String>,
     /// Client mode: the host of the first `connect` (`localhost` where it has none, nothing for a
@@ -556,22 +553,20 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("cert", "FILE", "certificate chain, our own certificate first; or PKCS#12 with the key in it. A server staples what the OCSP responder named in it says, if its issuer is in the chain or in CAfile")
         .example("cert = /etc/adit/mail.example.com.crt").unless_given("none; a server needs one")
         .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
+    option("checkCN", "NAME", "common name that the peer's certificate must have as its last; or as the other checks say")
+        .example("checkCN = backup").unless_given("any").repeatable().own().service(subject::add_common_name),
     option("checkEmail", "EMAIL", "mail address that the peer's certificate must have")
-        .example("checkEmail = operator@example.com").unless_given("any").repeatable()
-        .service(|draft, value| { draft.service.tls.check_email.push(given(value)?); Ok(()) }),
+        .example("checkEmail = operator@example.com").unless_given("any").repeatable().service(subject::add_email),
     option("checkHost", "HOST", "host name that the peer's certificate must have")
-        .example("checkHost = mail.example.com").unless_given("any").repeatable()
-        .service(|draft, value| { draft.service.tls.check_host.push(given(value)?); Ok(()) }),
+        .example("checkHost = mail.example.com").unless_given("any").repeatable().service(subject::add_host),
     option("checkIP", "IP", "address that the peer's certificate must have")
-        .example("checkIP = 192.0.2.25").unless_given("any").repeatable()
-        .service(|draft, value| {
-            let address = value.parse().map_err(|_| {
-                let fault = Fault::new(format!("`{value}` is not an IP address"));
-                fault.help("as 192.0.2.25 or 2001:db8::25; for a name there is `checkHost`")
-            })?;
-            draft.service.tls.check_ip.push(address);
-            Ok(())
-        }),
+        .example("checkIP = 192.0.2.25").unless_given("any").repeatable().service(subject::add_ip),
+    option("checkOU", "NAME", "organizational unit that the peer's certificate must have")
+        .example("checkOU = backups").unless_given("any").repeatable().own().service(subject::add_unit),
+    option("checkPin", "sha256//BASE64[;...]", "hash of the public key that the peer must have, as in curl's --pinnedpubkey, beside all other checks")
+        .example("checkPin = sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=").unless_given("any").repeatable().own().service(subject::add_pin),
+    option("checkURI", "URI", "URI that the peer's certificate must have, as a SPIFFE ID; the whole is compared")
+        .example("checkURI = spiffe://example.org/mail").unless_given("any").repeatable().own().service(subject::add_uri),
     option("ciphers", "CIPHER_LIST", "cipher suites of TLS 1.2, in OpenSSL's words")
         .example("ciphers = ECDHE+AESGCM").unless_given("all that are served, see `preferChaCha20`")
         .service(|draft, value| store!(draft.tls.ciphers = Some(given(value)?))),

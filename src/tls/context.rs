@@ -693,8 +693,7 @@ fn shared_identity(wanted: &Wanted<'_>, trusted: &[Authority], lists: Option<&Li
         &wanted.service.name,
         options.verification,
         options.redirects,
-        [&options.check_host, &options.check_email],
-        &options.check_ip,
+        &options.subject,
     );
     let mut hash = digest::Context::new(&digest::SHA256);
     hash.update(format!("{asked:?}").as_bytes());

@@ -388,7 +388,10 @@ pub(crate) fn certificates(input: &[u8]) {
     options.verification.require = true;
     options.verification.chain = how & 4 == 0;
     options.verification.peer = how & 8 != 0;
-    options.check_host = vec!["mail.example.com".to_owned()];
+    options.subject.hosts = vec!["mail.example.com".to_owned()];
+    options.subject.uris = vec!["spiffe://example.org/mail".to_owned()];
+    options.subject.units = vec!["mail".to_owned()];
+    options.subject.common_names = vec!["mail".to_owned()];
     let serves = how & 16 == 0;
     let ends = match how & 32 {
         0 => Ends::Roots,

@@ -57,6 +57,7 @@ mod sessions;
 mod settings;
 mod signatures;
 mod stream;
+mod subject;
 pub(crate) mod suited;
 pub(crate) mod suites;
 mod tickets;

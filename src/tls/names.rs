@@ -1,5 +1,5 @@
-//! Names in certificates: a subject as stunnel prints it, and the checks of checkHost, checkIP and
-//! checkEmail, which follow OpenSSL's X509_check_host(3).
+//! Names in certificates: a subject as stunnel prints it, and the checks of checkHost and its like; those of
+//! stunnel follow OpenSSL's X509_check_host(3).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -45,9 +45,16 @@ pub(super) fn subject_of(der: &[u8]) -> String {
 
 /// The common name in a certificate's subject; the last, if it has several.
 pub(super) fn common_name(der: &[u8]) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let names = certificate.subject().iter_common_name();
-    names.last().and_then(value)
+    last_common_name(&X509Certificate::from_der(der).ok()?.1)
+}
+
+/// The same of a certificate that is parsed.
+pub(super) fn last_common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    certificate
+        .subject()
+        .iter_common_name()
+        .last()
+        .and_then(value)
 }
 
 /// Subject and issuer of a certificate.
@@ -263,6 +270,26 @@ pub(super) fn has_email(certificate: &X509Certificate<'_>, email: &str) -> bool 
         .iter_email()
         .filter_map(value)
         .any(|name| email_matches(&name, email))
+}
+
+/// Whether `uri` is among the certificate's alternative names, byte by byte: nothing in it is folded or decoded. A
+/// certificate with several URIs has no SPIFFE ID (X509-SVID, section 2).
+pub(super) fn has_uri(certificate: &X509Certificate<'_>, uri: &str) -> bool {
+    let names = alternatives(certificate);
+    let mut uris = names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    match uri.starts_with("spiffe://") {
+        true => uris.next() == Some(uri) && uris.next().is_none(),
+        false => uris.any(|one| one == uri),
+    }
+}
+
+/// Whether `unit` is an organizational unit in the certificate's subject.
+pub(super) fn has_unit(certificate: &X509Certificate<'_>, unit: &str) -> bool {
+    let mut units = certificate.subject().iter_organizational_unit();
+    units.any(|one| value(one).as_deref() == Some(unit))
 }
 
 fn email_matches(one: &str, two: &str) -> bool {

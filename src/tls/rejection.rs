@@ -31,6 +31,8 @@ pub(super) enum Rejection {
     AuthorityKeySize(usize),
     NotInRepository,
     SubjectChecks,
+    /// The hash of a public key that no checkPin has, as checkPin would write it.
+    PublicKey(String),
     Revoked,
     /// An authority above the leaf.
     AuthorityRevoked,
@@ -75,6 +77,9 @@ impl fmt::Display for Rejection {
             }
             Rejection::NotInRepository => "certificate rejected",
             Rejection::SubjectChecks => "subject checks failed",
+            Rejection::PublicKey(pin) => {
+                return write!(f, "public key checks failed, its hash is {pin}");
+            }
             Rejection::Revoked => "certificate revoked",
             Rejection::AuthorityRevoked => "certificate revoked, that of an authority",
             Rejection::NoList => "unable to get certificate CRL",
@@ -154,9 +159,10 @@ impl Rejection {
             | Rejection::WeakKey(_)
             | Rejection::AuthorityKeySize(_)
             | Rejection::Other(_) => CertificateError::BadEncoding,
-            Rejection::NotInRepository | Rejection::SubjectChecks | Rejection::Name(_) => {
-                CertificateError::NotValidForName
-            }
+            Rejection::NotInRepository
+            | Rejection::SubjectChecks
+            | Rejection::PublicKey(_)
+            | Rejection::Name(_) => CertificateError::NotValidForName,
         }
     }
 
@@ -195,7 +201,10 @@ impl Rejection {
                 "verifyPeer wants the certificate itself in CAfile or CApath"
             }
             Rejection::SubjectChecks => {
-                "none of checkHost, checkIP, checkEmail is in the certificate"
+                "none of checkHost, checkIP, checkEmail, checkURI, checkOU, checkCN is in the certificate"
+            }
+            Rejection::PublicKey(_) => {
+                "if you trust this key, give its hash in a line of checkPin of its own, beside the old one"
             }
             Rejection::Revoked => "its authority has revoked it: the peer needs a new certificate",
             Rejection::AuthorityRevoked => {

@@ -2,7 +2,6 @@
 //! words and levels (verify.c). One verifier serves both roles and all connections of a service.
 
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -22,16 +21,14 @@ use super::rejection::Rejection;
 use super::revocation::Lists;
 use super::self_signed::self_signed;
 use super::trust::Trust;
-use super::{names, old_signatures, signatures};
-use crate::config::{PeerVerification, SecurityLevel, TlsOptions};
+use super::{names, old_signatures, signatures, subject};
+use crate::config::{PeerVerification, SecurityLevel, SubjectChecks, TlsOptions};
 
 /// The verifier of one service.
 #[derive(Debug)]
 pub(super) struct Verifier {
     policy: PeerVerification,
-    hosts: Vec<String>,
-    addresses: Vec<IpAddr>,
-    emails: Vec<String>,
+    subject: SubjectChecks,
     /// Whether the peer is the server.
     peer_serves: bool,
     trust: Trust,
@@ -61,9 +58,7 @@ impl Verifier {
             policy: options.verification,
             ocsp: (options.verification.chain || options.verification.server)
                 .then(|| Checks::new(&options.ocsp, peer_serves, algorithms)),
-            hosts: options.check_host.clone(),
-            addresses: options.check_ip.clone(),
-            emails: options.check_email.clone(),
+            subject: options.subject.clone(),
             peer_serves,
             trust,
             algorithms,
@@ -156,7 +151,7 @@ impl Verifier {
         let result = self
             .check_chain(leaf, &certificate, intermediates, now)
             .and_then(|above| {
-                self.check_subject(&certificate)?;
+                subject::check(&self.subject, self.policy.server, &certificate)?;
                 self.check_server_name(leaf, name)?;
                 self.check_local(&certificate)?;
                 Ok(above)
@@ -446,37 +441,6 @@ impl Verifier {
         let found = trusted.find_map(|one| unverifiable(&one));
         let found = found.or_else(|| sent.iter().find_map(unverifiable));
         found.map(Rejection::AuthorityKeySize)
-    }
-
-    /// checkHost, checkEmail, checkIP: one match of any is enough, as in stunnel.
-    fn check_subject(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
-        if self.hosts.is_empty() && self.emails.is_empty() && self.addresses.is_empty() {
-            if !self.policy.server {
-                note(6, "CERT: No subject checks configured".into());
-            }
-            return Ok(());
-        }
-        for host in &self.hosts {
-            if let Some(matched) = names::matching_host(certificate, host) {
-                let line = format!("CERT: Host name \"{host}\" matched with \"{matched}\"");
-                note(6, line);
-                return Ok(());
-            }
-        }
-        for email in &self.emails {
-            if names::has_email(certificate, email) {
-                note(6, format!("CERT: Email address \"{email}\" matched"));
-                return Ok(());
-            }
-        }
-        for address in &self.addresses {
-            if names::has_ip(certificate, *address) {
-                note(6, format!("CERT: IP address \"{address}\" matched"));
-                return Ok(());
-            }
-        }
-        note(4, "CERT: Subject checks failed".into());
-        Err(Rejection::SubjectChecks)
     }
 
     /// verifyServer: RFC 9525, no common name, no partial wildcard.

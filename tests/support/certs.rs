@@ -54,6 +54,10 @@ pub struct Wish<'a> {
     pub subjects: &'a [&'a str],
     /// Mail address.
     pub email: Option<&'a str>,
+    /// Organizational unit.
+    pub unit: Option<&'a str>,
+    /// URIs.
+    pub uris: &'a [&'a str],
     /// Key.
     pub kind: Kind,
     /// First and last year of validity.
@@ -72,6 +76,8 @@ impl Default for Wish<'_> {
             name: "localhost",
             subjects: &["localhost", "127.0.0.1"],
             email: None,
+            unit: None,
+            uris: &[],
             kind: Kind::Ecdsa,
             years: (2024, 2049),
             serial: 0,
@@ -250,6 +256,14 @@ fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     if let Some(email) = wish.email {
         let email = Ia5String::try_from(email).expect("an address in ASCII");
         params.subject_alt_names.push(SanType::Rfc822Name(email));
+    }
+    if let Some(unit) = wish.unit {
+        let name = &mut params.distinguished_name;
+        name.push(DnType::OrganizationalUnitName, unit);
+    }
+    for uri in wish.uris {
+        let uri = Ia5String::try_from(*uri).expect("a URI in ASCII");
+        params.subject_alt_names.push(SanType::URI(uri));
     }
     if wish.serial != 0 {
         params.serial_number = Some(SerialNumber::from(vec![wish.serial]));

@@ -146,7 +146,7 @@ fn verification(page: &mut Page) {
         (
             "verifyChain = yes",
             "The chain ends at a certificate of `CAfile` or `CApath`. The name is checked only by \
-             `checkHost`, `checkIP` or `checkEmail`. For a server service: clients must present a certificate.",
+             `checkHost` and its like. For a server service: clients must present a certificate.",
         ),
         (
             "redirect = [HOST:]PORT",
@@ -156,6 +156,13 @@ fn verification(page: &mut Page) {
     ] {
         page.tagged(&format!("`{what}`"), text);
     }
+    page.paragraph(
+        "`checkHost`, `checkIP`, `checkEmail`, `checkURI`, `checkOU` and `checkCN` name what the peer's certificate must have, in both modes, beside one of the above; of all these lines one that matches is enough. \
+         `checkURI` compares the whole of a URI, without wildcards; a certificate with several URIs has no SPIFFE ID. `checkOU` and `checkCN` go by the subject, each character and its case; of several common names the last counts.",
+    );
+    page.paragraph(
+        "`checkPin` is asked for beside all of them: the SHA-256 of the peer's public key, as in `curl --pinnedpubkey`. It outlives a certificate that is renewed with its key; give the next key's hash too, parted by `;` or in a line of its own. The log tells the hash of a key that is refused. To compute one, pipe the certificate through `openssl x509 -pubkey -noout`, `openssl pkey -pubin -outform DER`, `openssl dgst -sha256 -binary` and `base64`.",
+    );
     page.paragraph(
         "With `CRLfile` or `CRLpath` the peer's certificate is looked up in revocation lists as well. A list of its issuer must be in force and be about it; of several the newest counts. \
          Authorities between it and the root need no list, but one that a list revokes is on no path. Lists beside the certificates of `CAfile` and `CApath` count too then. \

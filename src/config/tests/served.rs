@@ -109,8 +109,8 @@ fn what_stands_before_the_sections_is_a_default_that_lists_add_to() {
     let [one, two] = &config.services[..] else {
         panic!("{config:?}");
     };
-    assert_eq!(one.tls.check_host, ["a", "b"]);
-    assert_eq!(two.tls.check_host, ["a"]);
+    assert_eq!(one.tls.subject.hosts, ["a", "b"]);
+    assert_eq!(two.tls.subject.hosts, ["a"]);
     assert_eq!(one.timeouts.idle, Duration::from_secs(6));
     assert_eq!(two.timeouts.idle, Duration::from_secs(5));
     assert_eq!((one.debug, two.debug, config.global.debug), (7, 3, 7));
@@ -271,8 +271,11 @@ fn the_other_options_of_a_service() {
     assert_eq!(tls.cert.as_deref(), Some(Path::new("/c")));
     assert_eq!(tls.key.as_deref(), Some(Path::new("/k")));
     assert_eq!(tls.ca_path.as_deref(), Some(Path::new("/p")));
-    assert_eq!(tls.check_ip, ["::1".parse::<std::net::IpAddr>().unwrap()]);
-    assert_eq!(tls.check_email, ["a@b"]);
+    assert_eq!(
+        tls.subject.addresses,
+        ["::1".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(tls.subject.emails, ["a@b"]);
 }
 
 #[test]

@@ -152,12 +152,12 @@ fn a_self_signed_certificate_that_is_in_ca_file_is_accepted_also_as_an_authority
         params.is_ca = is_ca;
         let cert = pki.self_signed("server.pem", &params);
         let mut options = client(verify_chain(), cert.clone());
-        options.check_host = vec!["mail.example.com".into()];
+        options.subject.hosts = vec!["mail.example.com".into()];
         has(
             &accepted(&options, &server(cert.clone())),
             "5 Certificate accepted at depth=0: CN=server",
         );
-        options.check_host = vec!["other.example.com".into()];
+        options.subject.hosts = vec!["other.example.com".into()];
         let (text, _) = refused(&options, &server(cert));
         assert!(text.contains("subject checks failed"), "{text}");
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -249,24 +249,24 @@ fn one_subject_check_that_matches_is_enough() {
     let params = leaf(&["*.example.com", "192.0.2.7"], "server");
     let cert = server(pki.signed("server.pem", &params, &ca));
     let mut options = client(verify_chain(), ca_file);
-    options.check_host = vec!["no.example.org".into(), "mail.example.com".into()];
+    options.subject.hosts = vec!["no.example.org".into(), "mail.example.com".into()];
     has(
         &accepted(&options, &cert),
         "6 CERT: Host name \"mail.example.com\" matched with \"*.example.com\"",
     );
-    options.check_host.pop();
-    options.check_ip = vec!["192.0.2.7".parse().unwrap()];
+    options.subject.hosts.pop();
+    options.subject.addresses = vec!["192.0.2.7".parse().unwrap()];
     has(
         &accepted(&options, &cert),
         "6 CERT: IP address \"192.0.2.7\" matched",
     );
-    options.check_ip = vec!["192.0.2.8".parse().unwrap()];
+    options.subject.addresses = vec!["192.0.2.8".parse().unwrap()];
     let (_, lines) = refused(&options, &cert);
     has(&lines, "4 CERT: Subject checks failed");
     has(&lines, "4 Rejected by CERT at depth=0: CN=server");
     // Without alternative names the common name counts.
     let cert = server(pki.signed("cn.pem", &leaf(&[], "mail.example.com"), &ca));
-    options.check_host = vec!["mail.example.com".into()];
+    options.subject.hosts = vec!["mail.example.com".into()];
     has(
         &accepted(&options, &cert),
         "6 CERT: Host name \"mail.example.com\" matched with \"mail.example.com\"",
@@ -428,7 +428,7 @@ fn certificates_of_version_1_serve_and_are_verified() {
         };
         accepted(&TlsOptions::default(), &serving);
         let mut options = client(verify_chain(), pki.path("ca.pem"));
-        options.check_host = vec!["mail.example.com".into()];
+        options.subject.hosts = vec!["mail.example.com".into()];
         let lines = accepted(&options, &serving);
         has(&lines, "6 Certificate accepted at depth=1: CN=ca");
         has(
