@@ -1,12 +1,12 @@
 //! What a parent process does about children that die; used by the supervisor and by masters.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// A process that lived for less than this died fast.
+/// Deaths that are no further apart than this come fast; a pause that was kept between them does not count.
 const FAST: Duration = Duration::from_secs(5);
 /// The longest pause before a process that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -66,21 +66,31 @@ pub(crate) fn of_program(status: &WaitStatus) -> Option<String> {
     }
 }
 
-/// The pause before a process is started again: none, unless it keeps dying fast.
+/// The pause before a process is started again: none, unless deaths come fast. How old the dead were does not
+/// matter: young ones that die an hour apart are no crash loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BackOff {
-    /// Fast deaths in a row.
-    fast: u32,
+    /// Deaths in a row that came fast.
+    row: u32,
+    /// When the pause after the last one was over.
+    go_on: Option<Instant>,
 }
 
 impl BackOff {
-    /// Records a death after this lifetime; returns the pause before the next start.
-    pub(crate) fn died(&mut self, lived: Duration) -> Duration {
-        self.fast = if lived < FAST { self.fast + 1 } else { 0 };
-        match self.fast {
+    /// Records a death; returns the pause before the next start.
+    pub(crate) fn died(&mut self, now: Instant) -> Duration {
+        let is_fast = self.go_on.is_some_and(|at| now < at + FAST);
+        self.row = if is_fast {
+            self.row.saturating_add(1)
+        } else {
+            1
+        };
+        let pause = match self.row {
             0 | 1 => Duration::ZERO,
             n => LONGEST_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(n - 2)),
-        }
+        };
+        self.go_on = Some(now + pause);
+        pause
     }
 }
 
@@ -90,14 +100,31 @@ mod tests {
 
     #[test]
     fn the_first_death_costs_no_time_and_many_fast_ones_cost_more_up_to_a_bound() {
-        let mut back_off = BackOff::default();
+        let (mut back_off, mut now) = (BackOff::default(), Instant::now());
+        let mut after = |pause: Duration| {
+            now += pause;
+            back_off.died(now)
+        };
         let fast = Duration::from_millis(10);
-        assert_eq!(back_off.died(fast), Duration::ZERO);
-        assert_eq!(back_off.died(fast), Duration::from_millis(100));
-        assert_eq!(back_off.died(fast), Duration::from_millis(200));
-        let pauses: Vec<_> = (0..100).map(|_| back_off.died(fast)).collect();
-        assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
-        assert_eq!(back_off.died(Duration::from_mins(1)), Duration::ZERO);
-        assert_eq!(back_off.died(fast), Duration::ZERO);
+        assert_eq!(after(fast), Duration::ZERO);
+        assert_eq!(after(fast), Duration::from_millis(100));
+        // The pause that was kept is no sign of health.
+        let mut pause = after(fast + Duration::from_millis(100));
+        assert_eq!(pause, Duration::from_millis(200));
+        for _ in 0..100 {
+            pause = after(fast + pause);
+        }
+        assert_eq!(pause, LONGEST_PAUSE);
+        assert_eq!(after(pause + FAST), Duration::ZERO);
+        assert_eq!(after(fast), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn deaths_that_are_far_apart_never_add_up() {
+        let (mut back_off, now) = (BackOff::default(), Instant::now());
+        for hour in 0..100 {
+            let at = now + Duration::from_hours(hour);
+            assert_eq!(back_off.died(at), Duration::ZERO);
+        }
     }
 }

@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, Pid};
 
 use crate::signals::{self, Signals};
@@ -100,6 +101,48 @@ pub(crate) fn spawn(_: &OneThread, role: impl FnOnce(Fresh) -> Infallible) -> io
         }
     }
 }
+
+/// Forks a process that is no child of this one: a process between them ends at once, so that the child goes to
+/// the nearest process above that reaps for others (prctl(2), `PR_SET_CHILD_SUBREAPER`), the supervisor. `role`
+/// begins when it is there.
+///
+/// # Errors
+/// What fork(2) gives.
+pub(crate) fn spawn_away(
+    one: &OneThread,
+    role: impl FnOnce(Fresh) -> Infallible,
+) -> io::Result<()> {
+    let between = spawn(one, |fresh| {
+        let between = nix::unistd::getpid();
+        let forked = OneThread::prove().and_then(|one| {
+            spawn(&one, |_| {
+                while nix::unistd::getppid() == between {
+                    std::thread::sleep(REPARENTING);
+                }
+                role(fresh)
+            })
+        });
+        exit(match forked.map_err(|error| error.kind()) {
+            Ok(_) => 0,
+            Err(io::ErrorKind::OutOfMemory) => libc::ENOMEM,
+            Err(_) => libc::EAGAIN,
+        })
+    })?;
+    loop {
+        return match nix::sys::wait::waitpid(between, None) {
+            Err(Errno::EINTR) => continue,
+            Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+            Ok(WaitStatus::Exited(_, errno)) => {
+                Err(io::Error::from_raw_os_error(errno)).step("fork(2)")
+            }
+            Ok(_) => Err(io::Error::other("the process between was killed")).step("fork(2)"),
+            Err(errno) => Err(errno).step("waitpid(2)"),
+        };
+    }
+}
+
+/// Between two looks whether a process has its new parent: the old one is about to exit.
+const REPARENTING: Duration = Duration::from_micros(50);
 
 /// Ends a child at once: runs no destructor, and flushes no buffer that its parent also flushes.
 pub(crate) fn exit(status: i32) -> ! {
@@ -339,7 +382,7 @@ pub(crate) fn title(role: &str, more: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::sys::wait::waitpid;
     use std::os::fd::{AsRawFd, OwnedFd};
 
     #[test]

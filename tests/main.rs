@@ -65,6 +65,7 @@ mod revocation;
 mod security_level;
 mod server_names;
 mod socks;
+mod spares;
 mod standing_still;
 mod stapling;
 mod start_and_stop;

@@ -60,10 +60,11 @@ fn talk(adit: &Adit, certs: &Certs, service: &str) -> tls::ClientStream {
 fn old_family(adit: &Adit) -> (i32, Vec<i32>) {
     let master = proc::roles(adit.pid()).master;
     wait_for("a zygote and its workers", || {
-        let below = proc::children(master);
+        // One that its spare's has forked is a child of the supervisor, and the spare's own has no workers.
+        let below = [proc::children(master), proc::children(adit.pid())].concat();
         let zygote = below
             .into_iter()
-            .find(|&pid| proc::title(pid).contains("zygote"))?;
+            .find(|&pid| proc::title(pid).contains("zygote") && !proc::children(pid).is_empty())?;
         let workers = proc::children(zygote);
         let titled = |pid: &i32| proc::title(*pid).contains("old worker");
         (!workers.is_empty() && workers.iter().all(titled)).then_some((zygote, workers))

@@ -61,7 +61,8 @@ fn powerless(pid: i32) {
 }
 
 fn below_root(roles: &Roles) -> Vec<i32> {
-    [&[roles.resolver, roles.master][..], &roles.workers].concat()
+    let spare = proc::spare(roles.supervisor);
+    [&[roles.resolver, roles.master, spare][..], &roles.workers].concat()
 }
 
 #[test]
@@ -81,7 +82,8 @@ fn every_process_below_the_supervisor_has_lost_every_right() {
     for pid in below_root(&roles) {
         powerless(pid);
     }
-    for &pid in roles.workers.iter().chain([&roles.master]) {
+    let spare = proc::spare(adit.pid());
+    for &pid in roles.workers.iter().chain([&roles.master, &spare]) {
         assert_eq!(proc::root(pid), jail, "{}", proc::title(pid));
         let here = fs::read_link(format!("/proc/{pid}/cwd")).expect("a living process");
         assert_eq!(here, jail, "{}", proc::title(pid));
@@ -120,7 +122,8 @@ fn holds_what_its_role_needs(plan: Plan) {
         "the supervisor keeps the listener"
     );
     assert_eq!(proc::listeners(roles.master), 1, "the master accepts");
-    for &pid in roles.workers.iter().chain([&roles.resolver]) {
+    let spare = proc::spare(adit.pid());
+    for &pid in roles.workers.iter().chain([&roles.resolver, &spare]) {
         assert_eq!(
             proc::listeners(pid),
             0,

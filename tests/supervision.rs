@@ -366,8 +366,13 @@ fn a_master_that_dies_while_a_reload_loads_is_replaced_once() {
     adit.signal(Signal::SIGHUP);
     wait_for("a candidate", || {
         let masters = proc::children(adit.pid());
-        (masters.len() == 3).then_some(())
+        (masters.len() == 4).then_some(())
     });
+    // Without its spare, or that would have another serve at once.
+    proc::freeze(roles.master);
+    let spare = proc::spare(adit.pid());
+    send(spare, Signal::SIGKILL);
+    wait_for("the spare's end", || (!proc::alive(spare)).then_some(()));
     send(roles.master, Signal::SIGKILL);
     adit.wait_for_log("starting another in");
     let before = proc::cpu_time(adit.pid());

@@ -28,6 +28,18 @@ impl Contacts {
         self.0.values().map(|channel| channel.as_fd().as_raw_fd())
     }
 
+    /// A copy for another process.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn try_clone(&self) -> io::Result<Contacts> {
+        let copies = self.0.iter().map(|(kind, channel)| {
+            let copy = channel.as_fd().try_clone_to_owned()?;
+            io::Result::Ok((*kind, copy.into()))
+        });
+        copies.collect::<io::Result<_>>().map(Contacts)
+    }
+
     /// Makes a client's socket, whose other end is on its way to the helper of that kind.
     ///
     /// # Errors

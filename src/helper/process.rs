@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -25,7 +24,6 @@ pub(crate) struct Helper {
     /// Its process, until it was reaped: then the number may be another's.
     pid: Option<Pid>,
     channel: Channel,
-    since: Instant,
     /// The program before an exec started it: it runs the code of that one.
     inherited: bool,
 }
@@ -80,7 +78,6 @@ impl Helper {
         Ok(Helper {
             pid: Some(pid),
             channel: ours,
-            since: Instant::now(),
             inherited: false,
         })
     }
@@ -90,7 +87,6 @@ impl Helper {
         Helper {
             pid,
             channel,
-            since: Instant::now(),
             inherited: true,
         }
     }
@@ -132,10 +128,9 @@ impl Helper {
         }
     }
 
-    /// It was reaped; how long it had lived.
-    pub(crate) fn died(&mut self) -> Duration {
+    /// It was reaped.
+    pub(crate) fn died(&mut self) {
         self.pid = None;
-        self.since.elapsed()
     }
 }
 

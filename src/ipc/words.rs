@@ -23,6 +23,12 @@ pub(crate) enum ToMaster {
     Listeners(Vec<usize>),
     /// No more listeners follow: enter the jail and serve.
     Serve,
+    /// Fork a spare, which says what it has to say on this channel, beginning with
+    /// [`FromMaster::Forked`]; where that cannot be, [`FromMaster::NotForked`] comes here.
+    Spare,
+    /// To a spare: the master is dead. Fork another, of this generation, with this channel and this memory of
+    /// its counts; it answers as above.
+    Replace(u64),
     /// The log file was reopened: its descriptor.
     LogFile,
     /// syslogd was restarted: a connection to it.
@@ -50,6 +56,12 @@ pub(crate) enum FromMaster {
     Failed,
     /// The process is in the jail and its workers are up.
     Serving,
+    /// The first word of a process that was not forked by the supervisor: its number.
+    Forked(i32),
+    /// A spare stands ready; the number of its zygote, if it has one.
+    Standing(Option<i32>),
+    /// The process that was to be forked could not be, and why.
+    NotForked(String),
     /// It has stopped accepting: new connections go to the next generation.
     Draining,
     /// This many connections were listed.

@@ -9,10 +9,12 @@ mod listener;
 pub(crate) mod load;
 mod names;
 mod poll;
+mod post;
 mod problems;
 mod reminders;
 mod serve;
 mod slot;
+mod spare;
 mod stall;
 pub(crate) mod workers;
 mod zygote;
@@ -21,7 +23,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::rc::Rc;
 
 use nix::sys::socket::MsgFlags;
 use signal_hook::consts::SIGCHLD;
@@ -43,9 +44,10 @@ use crate::tls::{CipherOrder, PassPhrases, Resumption};
 use crate::worker::group::{self, Group};
 use listener::Listener;
 use load::{Addresses, Loaded, Presented};
-use poll::Poll;
+use post::Post;
 use reminders::Reminders;
-use workers::{WorkerConfig, Workers};
+use serve::Serving;
+use workers::WorkerConfig;
 use zygote::Zygote;
 
 /// Descriptors a worker needs besides two for each session: logs, channels, and three for each relay
@@ -147,7 +149,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     } = generation;
     // The keys are decrypted; nothing in the jail needs the pass phrases.
     start.phrases = PassPhrases::none();
-    let Some(listeners) = listeners(&mut start, zygote.as_ref())? else {
+    let Some(orders) = orders(&start.supervisor, &mut start.helpers, zygote.as_ref())? else {
         return Ok(());
     };
     start.log.id = Id::Main;
@@ -160,35 +162,36 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         zygote.enter_jail()?;
     }
     crate::sandbox::master()?;
-    let signals = fresh.hear(&[SIGCHLD])?;
-    let reminders = Reminders::of(&presented, &start.config.services);
-    let workers = Workers::new(WorkerConfig {
-        poll: Rc::new(Poll::new()?),
-        groups: group::crew(start.config),
-        zygote,
-        generation: start.generation,
-        services: loaded.services,
-        scoreboard: start.scoreboard,
-        leash: start.leash.try_clone()?,
-        helpers: start.helpers,
-        threads: start.config.global.threads,
-        drain_timeout: start.config.global.drain_timeout,
-        capacity: capacity(start.config.global.threads),
-        log: start.log,
-    });
-    let serving = serve::Serving::new(
-        start.supervisor,
-        start.leash,
-        start.connections,
-        signals,
-        serve::Served {
-            listeners,
-            workers,
-            reminders,
+    let post = Post {
+        supervisor: start.supervisor,
+        connections: start.connections,
+        reminders: Reminders::of(&presented, &start.config.services),
+        workers: WorkerConfig {
+            groups: group::crew(start.config),
+            zygote,
+            generation: start.generation,
+            services: loaded.services,
+            scoreboard: start.scoreboard,
+            leash: start.leash,
+            helpers: start.helpers,
+            threads: start.config.global.threads,
+            drain_timeout: start.config.global.drain_timeout,
+            capacity: capacity(start.config.global.threads),
+            log: start.log,
         },
-        start.log,
-    )?;
-    Ok(serving.run(&jailed)?)
+    };
+    serve(post, orders, fresh, &jailed)
+}
+
+/// Serves until there is nothing more to serve. Its spare comes before its workers, and before anything is
+/// accepted.
+fn serve(post: Post, orders: Orders, fresh: Fresh, jailed: &Jailed) -> Result<(), Fatal> {
+    let signals = fresh.hear(&[SIGCHLD])?;
+    let mut serving = Serving::new(post, orders.listeners, signals)?;
+    if let Some(channel) = orders.spare {
+        serving.fork_spare(channel, jailed)?;
+    }
+    Ok(serving.run(jailed)?)
 }
 
 /// Closes every descriptor of the supervisor that a master must not have: other generations' channels
@@ -283,19 +286,28 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
     }
 }
 
+/// What the supervisor wants of a master that is ready to serve.
+struct Orders {
+    listeners: Vec<Listener>,
+    /// The channel of the spare that it is to fork, if it is to.
+    spare: Option<Channel>,
+}
+
 /// Waits for the listeners; `None` when the supervisor has given up this generation.
-fn listeners(
-    start: &mut Start<'_>,
+fn orders(
+    supervisor: &Channel,
+    helpers: &mut Contacts,
     zygote: Option<&Zygote>,
-) -> Result<Option<Vec<Listener>>, Fatal> {
-    let mut listeners = Vec::new();
+) -> Result<Option<Orders>, Fatal> {
+    let (mut listeners, mut spare) = (Vec::new(), None);
     loop {
-        match hear::<ToMaster>(&start.supervisor, MsgFlags::empty())? {
+        match hear::<ToMaster>(supervisor, MsgFlags::empty())? {
             Some((ToMaster::Listeners(services), sockets)) if services.len() == sockets.len() => {
                 let pairs = sockets.into_iter().zip(services);
                 listeners.extend(pairs.map(|(socket, service)| Listener::new(socket, service)));
             }
-            Some((ToMaster::Serve, _)) => return Ok(Some(listeners)),
+            Some((ToMaster::Spare, mut channels)) => spare = channels.pop().map(Channel::from),
+            Some((ToMaster::Serve, _)) => return Ok(Some(Orders { listeners, spare })),
             Some((ToMaster::LogFile, mut files)) => {
                 if let Some(file) = files.pop() {
                     if let Some(zygote) = zygote {
@@ -317,7 +329,7 @@ fn listeners(
             }
             Some((ToMaster::Helper(kind), mut channels)) => {
                 if let Some(channel) = channels.pop() {
-                    start.helpers.replace(kind, channel.into());
+                    helpers.replace(kind, channel.into());
                 }
             }
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),

@@ -12,13 +12,13 @@ use crate::tls;
 const EVERY: Duration = Duration::from_hours(24);
 
 /// The certificates that services present, and when they are checked next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reminders {
     ends: Vec<End>,
     next: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct End {
     service: String,
     file: String,

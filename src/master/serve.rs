@@ -1,6 +1,7 @@
 //! The master's loop: one wait, sockets accepted in batches, children supervised, messages obeyed.
 
 mod accepting;
+mod sparing;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +15,7 @@ use nix::sys::socket::MsgFlags;
 use super::fronts::Fronts;
 use super::listener::Listener;
 use super::poll::{Poll, Source};
+use super::post::Post;
 use super::reminders::Reminders;
 use super::stall::LIFELESS;
 use super::workers::Workers;
@@ -21,7 +23,6 @@ use super::zygote::News;
 use crate::children;
 use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
-use crate::ipc::leash::Leash;
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, Heard, ToMaster, ToWorker, hear, say};
@@ -37,21 +38,12 @@ const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
 const GROUPS: [Group; 2] = [Group::Modern, Group::Old];
 
-/// What a master serves.
-pub(super) struct Served {
-    pub(super) listeners: Vec<Listener>,
-    pub(super) workers: Workers,
-    pub(super) reminders: Reminders,
-}
-
 /// A serving master.
 pub(super) struct Serving {
     poll: Rc<Poll>,
     /// The listeners of services of each group are being polled.
     listening: [bool; GROUPS.len()],
     supervisor: Channel,
-    /// Polled only; it must stay open for that.
-    _leash: Leash,
     connections: SharedWords,
     signals: Signals,
     listeners: Vec<Listener>,
@@ -84,31 +76,30 @@ impl Serving {
     /// # Errors
     /// One of them cannot be polled.
     pub(super) fn new(
-        supervisor: Channel,
-        leash: Leash,
-        connections: SharedWords,
+        post: Post,
+        listeners: Vec<Listener>,
         signals: Signals,
-        served: Served,
-        log: Log,
     ) -> io::Result<Serving> {
-        let Served {
-            listeners,
-            mut workers,
+        let Post {
+            supervisor,
+            connections,
             reminders,
-        } = served;
-        let poll = workers.poll();
+            workers,
+        } = post;
+        let log = workers.log;
+        let poll = Rc::new(Poll::new()?);
+        let mut workers = Workers::new(workers, Rc::clone(&poll));
         let fronts = workers.fronts();
         if let Some(zygote) = workers.zygote() {
             poll.add(&*zygote, Source::Zygote)?;
         }
         poll.add(&signals, Source::Signals)?;
         poll.add(&supervisor, Source::Supervisor)?;
-        poll.add(&leash, Source::Leash)?;
+        poll.add(&workers.config().leash, Source::Leash)?;
         Ok(Serving {
             poll,
             listening: [false; GROUPS.len()],
             supervisor,
-            _leash: leash,
             connections,
             signals,
             listeners,
@@ -177,7 +168,7 @@ impl Serving {
                         self.signals.take();
                         self.reap();
                     }
-                    Source::Supervisor => self.hear_supervisor()?,
+                    Source::Supervisor => self.hear_supervisor(jailed)?,
                     Source::Zygote => self.hear_zygote()?,
                     Source::Launcher => self.take_programs(),
                     Source::Worker(index) => self.hear_worker(index)?,
@@ -300,7 +291,7 @@ impl Serving {
         Ok(())
     }
 
-    fn hear_supervisor(&mut self) -> io::Result<()> {
+    fn hear_supervisor(&mut self, jailed: &Jailed) -> io::Result<()> {
         let (word, mut descriptors) =
             match hear::<ToMaster>(&self.supervisor, MsgFlags::MSG_DONTWAIT) {
                 Ok(Some(heard)) => heard,
@@ -348,6 +339,11 @@ impl Serving {
                 self.listing = Some(Listing { awaited, listed: 0 });
                 self.finish_listing();
             }
+            ToMaster::Spare => {
+                if let Some(channel) = descriptors.pop() {
+                    self.fork_spare(channel.into(), jailed)?;
+                }
+            }
             ToMaster::Ask => say(&self.supervisor, &FromMaster::Alive, &[])?,
             ToMaster::Drain => {
                 self.accept_the_rest();
@@ -359,7 +355,7 @@ impl Serving {
                 self.close_listeners();
                 self.workers.cut();
             }
-            ToMaster::Listeners(_) | ToMaster::Serve => {
+            ToMaster::Listeners(_) | ToMaster::Serve | ToMaster::Replace(_) => {
                 crate::error!(
                     self.log,
                     "Master: unexpected message while serving: {word:?}"

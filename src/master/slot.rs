@@ -40,7 +40,6 @@ pub(super) struct Running {
     pub(super) channel: Channel,
     /// The channel for its sockets.
     pub(super) sockets: Channel,
-    pub(super) since: Instant,
     pub(super) ready: bool,
     pub(super) draining: bool,
     /// Since when its end of the channel is closed: it has exited, or is about to.

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use super::fronts::Fronts;
 use super::handoff::{Accepted, HandOff};
 use super::poll::Poll;
+use super::post::Own;
 use super::slot::{Running, Slot};
 use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use super::zygote::Zygote;
@@ -50,8 +51,6 @@ pub(crate) struct WorkerConfig {
     pub leash: Leash,
     /// Where clients are introduced to helpers.
     pub helpers: Contacts,
-    /// What the master polls.
-    pub poll: Rc<Poll>,
     /// Relay threads in each worker.
     pub threads: usize,
     /// How long connections may last once the master is gone.
@@ -62,6 +61,28 @@ pub(crate) struct WorkerConfig {
     pub log: Log,
 }
 
+impl WorkerConfig {
+    /// The same for another process.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(super) fn for_another(&self, own: Own) -> io::Result<WorkerConfig> {
+        Ok(WorkerConfig {
+            generation: own.generation,
+            services: Arc::clone(&self.services),
+            groups: self.groups.clone(),
+            zygote: own.zygote,
+            scoreboard: own.scoreboard,
+            leash: self.leash.try_clone()?,
+            helpers: self.helpers.try_clone()?,
+            threads: self.threads,
+            drain_timeout: self.drain_timeout,
+            capacity: self.capacity,
+            log: self.log,
+        })
+    }
+}
+
 /// All workers of a generation.
 #[derive(Debug)]
 pub(crate) struct Workers {
@@ -69,6 +90,7 @@ pub(crate) struct Workers {
     /// The group of workers of each service.
     groups: Vec<Group>,
     config: WorkerConfig,
+    poll: Rc<Poll>,
     /// Connections without a worker, because the last one died.
     unassigned: Vec<Accepted>,
     /// Every connection is to be ended: when to kill the workers that are left.
@@ -78,7 +100,7 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// One slot for each scoreboard row; no worker is started yet.
-    pub(crate) fn new(config: WorkerConfig) -> Workers {
+    pub(super) fn new(config: WorkerConfig, poll: Rc<Poll>) -> Workers {
         let slots = config
             .groups
             .iter()
@@ -104,6 +126,7 @@ impl Workers {
             slots,
             groups: services.map(|service| Group::of(&service.config)).collect(),
             config,
+            poll,
             unassigned: Vec::new(),
             cut: None,
             clock: StallClock::new(),
@@ -119,8 +142,13 @@ impl Workers {
     pub(super) fn fronts(&self) -> Fronts {
         let config = &self.config;
         let mut fronts = Fronts::new(&config.services, config.scoreboard.clone(), config.log);
-        fronts.meet(&config.helpers, &config.poll);
+        fronts.meet(&config.helpers, &self.poll);
         fronts
+    }
+
+    /// What they are started with.
+    pub(super) fn config(&self) -> &WorkerConfig {
+        &self.config
     }
 
     /// Where helpers are met.
@@ -131,11 +159,6 @@ impl Workers {
     /// The process that old workers are forks of.
     pub(super) fn zygote(&mut self) -> Option<&mut Zygote> {
         self.config.zygote.as_mut()
-    }
-
-    /// What the master polls: workers' messages, and other sources.
-    pub(crate) fn poll(&self) -> Rc<Poll> {
-        Rc::clone(&self.config.poll)
     }
 
     /// When the zygote must have answered, or told of a death; else the master ends, and the next one has another.
@@ -308,10 +331,9 @@ impl Workers {
             return false;
         };
         let slot = &mut self.slots[index];
-        let lived = slot.process.take().map_or(Duration::ZERO, |worker| {
-            worker.stop_polling(&self.config.poll);
-            worker.since.elapsed()
-        });
+        if let Some(worker) = slot.process.take() {
+            worker.stop_polling(&self.poll);
+        }
         let row = self.config.scoreboard.worker(index);
         slot.queue.claim(row.last_claimed());
         let rescued = slot.queue.take_back();
@@ -324,16 +346,16 @@ impl Workers {
         self.unassigned.extend(rescued);
         let group = self.slots[index].group;
         if replace || (self.unservable(group) && self.next_start_of(group).is_none()) {
-            self.schedule(index, lived, pid, how, count);
+            self.schedule(index, pid, how, count);
         }
         self.flush();
         true
     }
 
-    fn schedule(&mut self, index: usize, lived: Duration, pid: Pid, how: &str, rescued: usize) {
+    fn schedule(&mut self, index: usize, pid: Pid, how: &str, rescued: usize) {
         let slot = &mut self.slots[index];
         let name = slot.group.worker();
-        let pause = slot.back_off.died(lived);
+        let pause = slot.back_off.died(Instant::now());
         slot.start_at = Some(Instant::now() + pause);
         crate::warning!(
             self.config.log,
@@ -402,7 +424,7 @@ impl Workers {
     pub(crate) fn hung_up(&mut self, index: usize) {
         if let Some(running) = &mut self.slots[index].process {
             // A closed channel stays readable forever; the child's death reports the rest.
-            running.stop_polling(&self.config.poll);
+            running.stop_polling(&self.poll);
             running.hung_up.get_or_insert(Instant::now());
             let (pid, group) = (running.pid, self.slots[index].group);
             self.end(pid, group);

@@ -17,9 +17,11 @@ use signal_hook::consts::SIGCHLD;
 use super::load::{self, Addresses, Presented};
 use super::{Fatal, Start};
 use crate::children;
-use crate::config::{Foreground, Service};
+use crate::config::{Config, Foreground, Service};
 use crate::helper::Kind;
 use crate::ipc::channel::Channel;
+use crate::ipc::leash::Leash;
+use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{hear, say, say_now};
 use crate::jail::Jailed;
 use crate::log::{self, Log, Outputs};
@@ -51,6 +53,9 @@ enum ToZygote {
     Kill(i32),
     /// The master knows of this worker's death, and has no more use for its number.
     Reap(i32),
+    /// Fork another zygote, for a process of this generation that talks on this channel; with the memory of that
+    /// generation's counts, if they are others.
+    Copy(u64),
 }
 
 /// Zygote to master.
@@ -70,6 +75,8 @@ enum FromZygote {
     NotStarted { order: u64, reason: String },
     /// A worker has died, and how; it is not reaped yet.
     Died { pid: i32, how: String },
+    /// A copy is there, and its number.
+    There(i32),
 }
 
 /// What a serving zygote tells.
@@ -86,7 +93,8 @@ pub(super) enum News {
 /// The master's side. Once it serves, it never waits for the zygote.
 #[derive(Debug)]
 pub(super) struct Zygote {
-    pid: Pid,
+    /// A copy tells it by itself.
+    pid: Option<Pid>,
     channel: Channel,
     orders: u64,
     /// The dead that it could not be told of yet.
@@ -108,12 +116,45 @@ impl Zygote {
         let pid = process::spawn(&OneThread::prove()?, |_| {
             run(start, addresses, &theirs, fresh.of_child())
         })?;
-        Ok(Zygote {
+        Ok(Zygote::behind(ours, Some(pid)))
+    }
+
+    fn behind(channel: Channel, pid: Option<Pid>) -> Zygote {
+        Zygote {
             pid,
-            channel: ours,
+            channel,
             orders: 0,
             unreaped: Vec::new(),
-        })
+        }
+    }
+
+    /// Has it fork another, for another process of a generation: its counts are in `board`, if they are others.
+    ///
+    /// # Errors
+    /// As [`say_now`]; no descriptors left.
+    pub(super) fn copy(
+        &self,
+        generation: u64,
+        board: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Zygote> {
+        let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
+        let descriptors: Vec<_> = [theirs.as_fd()].into_iter().chain(board).collect();
+        say_now(&self.channel, &ToZygote::Copy(generation), &descriptors)?;
+        Ok(Zygote::behind(ours, None))
+    }
+
+    /// Waits until a copy is there.
+    ///
+    /// # Errors
+    /// It could not be forked, or has died.
+    pub(super) fn wait_until_it_is_there(&mut self) -> io::Result<()> {
+        match self.hear(MsgFlags::empty())? {
+            FromZygote::There(pid) => {
+                self.pid = Some(Pid::from_raw(pid));
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Waits until it has loaded; `None`: something is wrong, and the log says what.
@@ -220,7 +261,12 @@ impl Zygote {
 
     /// Its process, for the scoreboard.
     pub(super) fn pid(&self) -> u64 {
-        u64::from(self.pid.as_raw().unsigned_abs())
+        self.number().map_or(0, |pid| pid.unsigned_abs().into())
+    }
+
+    /// Its process.
+    pub(super) fn number(&self) -> Option<i32> {
+        self.pid.map(Pid::as_raw)
     }
 
     fn hear(&self, flags: MsgFlags) -> io::Result<FromZygote> {
@@ -315,7 +361,10 @@ fn live(
     let signals = fresh.hear(&[SIGCHLD])?;
     say(master, &FromZygote::Jailed, &[])?;
     let forking = Forking {
-        start,
+        generation: start.generation,
+        config: start.config,
+        scoreboard: start.scoreboard.clone(),
+        leash: &start.leash,
         services: loaded.services,
         master,
         children: Vec::new(),
@@ -323,6 +372,37 @@ fn live(
         log: start.log,
     };
     Ok(forking.run(signals, &jailed)?)
+}
+
+/// The life of a zygote that another has forked, from the fork to `_exit`.
+fn run_copy(copied: Forking<'_>, fresh: Fresh, jailed: &Jailed) -> Infallible {
+    let log = copied.log;
+    match live_copied(copied, fresh, jailed) {
+        Ok(()) => process::exit(0),
+        Err(error) => {
+            crate::error!(log, "Zygote: {}", log::Reason(&error));
+            process::exit(1)
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "closes what the parent's owners still name")]
+fn live_copied(copied: Forking<'_>, fresh: Fresh, jailed: &Jailed) -> io::Result<()> {
+    let mut kept = log::descriptors();
+    kept.extend([
+        copied.master.as_fd().as_raw_fd(),
+        copied.leash.as_fd().as_raw_fd(),
+    ]);
+    // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
+    unsafe { process::close_all_but(&kept) }?;
+    process::title(
+        "adit: zygote",
+        &format!(" of generation {}", copied.generation),
+    );
+    let signals = fresh.hear(&[SIGCHLD])?;
+    let pid = nix::unistd::getpid().as_raw();
+    say(copied.master, &FromZygote::There(pid), &[])?;
+    copied.run(signals, jailed)
 }
 
 /// Waits for [`ToZygote::Serve`]; false: the master has given up.
@@ -382,7 +462,10 @@ impl watch::Source for Source {
 
 /// A zygote in the jail.
 struct Forking<'a> {
-    start: &'a Start<'a>,
+    generation: u64,
+    config: &'a Config,
+    scoreboard: Scoreboard,
+    leash: &'a Leash,
     services: Arc<[ServiceContext]>,
     master: &'a Channel,
     /// Its workers; told of: their deaths.
@@ -397,7 +480,7 @@ impl Forking<'_> {
         let watch = Watch::new()?;
         loop {
             let sources = [
-                (Source::Leash, self.start.leash.as_fd()),
+                (Source::Leash, self.leash.as_fd()),
                 (Source::Master, self.master.as_fd()),
                 (Source::Signals, signals.as_fd()),
             ];
@@ -467,6 +550,12 @@ impl Forking<'_> {
                 // It is dead, or was never ours.
                 let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
             }
+            ToZygote::Copy(generation) => {
+                if let Err(error) = self.copy(generation, descriptors, jailed) {
+                    // Its channel is closed, which says the same to the process that waits for it.
+                    crate::error!(self.log, "Zygote: {}", log::Reason(&error));
+                }
+            }
             word => {
                 if let Err(error) = replace_output(&word, descriptors) {
                     crate::error!(self.log, "Zygote: {}", log::Reason(&error));
@@ -486,16 +575,16 @@ impl Forking<'_> {
         let Ok([words, sockets]) = <[OwnedFd; 2]>::try_from(descriptors) else {
             return Err(io::Error::other("a worker's channels did not arrive"));
         };
-        let global = &self.start.config.global;
+        let global = &self.config.global;
         let start = worker::Start {
             index,
             group: Group::Old,
-            generation: self.start.generation,
+            generation: self.generation,
             services: self.services.clone(),
-            scoreboard: self.start.scoreboard.clone(),
+            scoreboard: self.scoreboard.clone(),
             master: words.into(),
             sockets: sockets.into(),
-            leash: self.start.leash.try_clone()?,
+            leash: self.leash.try_clone()?,
             helpers,
             threads: global.threads,
             drain_timeout: global.drain_timeout,
@@ -503,6 +592,33 @@ impl Forking<'_> {
         };
         process::spawn(&OneThread::prove()?, |fresh| {
             worker::run(start, fresh, jailed)
+        })
+    }
+
+    /// Forks another zygote, which is no child of this one: it outlives it.
+    fn copy(&self, generation: u64, descriptors: Vec<OwnedFd>, jailed: &Jailed) -> io::Result<()> {
+        let mut descriptors = descriptors.into_iter();
+        let Some(channel) = descriptors.next().map(Channel::from) else {
+            return Err(io::Error::other("a channel did not arrive"));
+        };
+        let scoreboard = match descriptors.next() {
+            Some(board) => {
+                let (workers, services) = (self.scoreboard.workers(), self.scoreboard.services());
+                Scoreboard::taken_over(&board, workers, services)?
+            }
+            None => self.scoreboard.clone(),
+        };
+        let copied = Forking {
+            generation,
+            scoreboard,
+            services: Arc::clone(&self.services),
+            master: &channel,
+            children: Vec::new(),
+            helpers: Vec::new(),
+            ..*self
+        };
+        process::spawn_away(&OneThread::prove()?, |fresh| {
+            run_copy(copied, fresh, jailed)
         })
     }
 

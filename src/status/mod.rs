@@ -60,6 +60,9 @@ pub(crate) struct GenerationStatus {
     pub state: String,
     /// The master's process.
     pub pid: u32,
+    /// The process that stands ready to replace the master; 0 while there is none and should be one.
+    #[serde(default)]
+    pub spare: Option<u32>,
     /// When it was started, in seconds since 1970 in UTC.
     pub since: u64,
     /// Its workers.
@@ -240,6 +243,7 @@ pub(crate) mod tests {
                 number: 2,
                 state: "serving".into(),
                 pid: 102,
+                spare: Some(105),
                 since: 1_795_513_570,
                 workers: vec![
                     WorkerStatus {
@@ -294,6 +298,7 @@ pub(crate) mod tests {
         assert_eq!(value["ciphers"]["chacha20_first"], true);
         let generation = &value["generations"][0];
         assert_eq!(generation["pid"], 102);
+        assert_eq!(generation["spare"], 105);
         assert_eq!(generation["state"], "serving");
         assert_eq!(generation["workers"][0]["claimed"], 4711);
         assert_eq!(generation["services"][0]["handshakes_resumed"], 3700);

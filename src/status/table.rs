@@ -19,12 +19,17 @@ impl fmt::Display for Status {
         for generation in &self.generations {
             writeln!(
                 f,
-                "\nGeneration {}: {}, {}, since {}",
+                "\nGeneration {}: {}, {}{}, since {}",
                 generation.number,
                 generation.state,
                 match generation.pid {
                     0 => "without a master".to_owned(),
                     pid => format!("master {pid}"),
+                },
+                match generation.spare {
+                    None => String::new(),
+                    Some(0) => ", no spare".to_owned(),
+                    Some(pid) => format!(", spare {pid}"),
                 },
                 Utc(generation.since)
             )?;
@@ -176,7 +181,7 @@ Configuration: /etc/adit/adit.conf
 Sandbox: seccomp, landlock (version 2 of 6)
 Ciphers: ChaCha20 first: this processor has no AES instructions
 
-Generation 2: serving, master 102, since 2026-11-24 09:46:10 UTC
+Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
 
   worker       pid  active  claimed  starts
   0            103      12     4711       1

@@ -251,6 +251,7 @@ pub(super) const ORPHANED: &str = "orphaned";
 pub(super) fn shown(
     generation: &Generation,
     state: Option<State>,
+    spare: Option<u32>,
     carried: &Carried,
     resumption: &Resumption,
 ) -> GenerationStatus {
@@ -268,6 +269,7 @@ pub(super) fn shown(
         number: generation.number,
         state: state.map_or(ORPHANED, State::name).to_owned(),
         pid: state.map_or(0, |_| generation.pid.as_raw().unsigned_abs()),
+        spare,
         since: since.map_or(0, |since| since.as_secs()),
         workers: (0..board.workers())
             .map(|index| WorkerStatus::of(board, index))

@@ -99,8 +99,7 @@ impl Generation {
         log: Log,
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
-        let (scoreboard, board) =
-            Scoreboard::transferable(group::crew(config).len(), config.services.len())?;
+        let (scoreboard, board) = Generation::board(config)?;
         let start = master::Start {
             generation: number,
             outputs: None,
@@ -121,10 +120,22 @@ impl Generation {
             let outputs = outputs.take();
             master::run(master::Start { outputs, ..start }, fresh)
         })?;
-        Ok(Generation {
+        let board = (scoreboard, board);
+        Ok(Generation::of(number, pid, config, ours, board))
+    }
+
+    /// One whose master has just been forked.
+    pub(super) fn of(
+        number: u64,
+        pid: Pid,
+        config: &Config,
+        channel: Channel,
+        (scoreboard, board): (Scoreboard, OwnedFd),
+    ) -> Generation {
+        Generation {
             number,
             pid,
-            channel: ours,
+            channel,
             hears: true,
             scoreboard,
             board,
@@ -132,7 +143,15 @@ impl Generation {
             warnings: config.services.iter().filter_map(warning).collect(),
             drain_timeout: config.global.drain_timeout,
             since: SystemTime::now(),
-        })
+        }
+    }
+
+    /// Memory for its counts.
+    ///
+    /// # Errors
+    /// No memory or descriptors left.
+    pub(super) fn board(config: &Config) -> io::Result<(Scoreboard, OwnedFd)> {
+        Scoreboard::transferable(group::crew(config).len(), config.services.len())
     }
 
     /// Whether something is stapled to a certificate of its services.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -247,8 +247,8 @@ impl Helpers {
     pub(crate) fn died(&mut self, pid: Pid) -> Option<(Kind, Duration)> {
         let died = |(_, place): &(&Kind, &mut Place)| place.pid() == Some(pid);
         let (kind, place) = self.by_kind.iter_mut().find(died)?;
-        let lived = place.helper.as_mut().map(Helper::died)?;
-        Some((*kind, place.back_off.died(lived)))
+        place.helper.as_mut()?.died();
+        Some((*kind, place.back_off.died(Instant::now())))
     }
 
     /// A child was reaped; whether it was one that was left alone.

@@ -62,6 +62,8 @@ struct Listening {
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     open: HashMap<Key, Rc<Listening>>,
+    /// Those of the configuration in force, each with the index of its service.
+    served: Vec<(usize, Key)>,
     /// Ports of those that an old master may still have open, and until when it may.
     retired: Vec<(u16, Instant)>,
 }
@@ -215,6 +217,10 @@ impl Listeners {
     /// from it when that is told to drain, after this. Where others go on serving the port, it is
     /// retired before.
     pub(super) fn commit(&mut self, prepared: Prepared) {
+        let served = prepared.wanted.iter();
+        self.served = served
+            .map(|(index, key, _)| (*index, key.clone()))
+            .collect();
         let mut new: HashMap<_, _> = prepared
             .wanted
             .into_iter()
@@ -238,6 +244,24 @@ impl Listeners {
             }
         }
         self.open = new;
+    }
+
+    /// What the configuration in force listens on, each with the index of its service.
+    pub(super) fn served(&self) -> Vec<(usize, BorrowedFd<'_>)> {
+        let served = self.served.iter();
+        let socket =
+            |(index, key): &(usize, Key)| Some((*index, self.open.get(key)?.socket.as_fd()));
+        served.filter_map(socket).collect()
+    }
+
+    /// That, by what makes each the same: for a program that takes over.
+    pub(super) fn served_keys(&self) -> &[(usize, Key)] {
+        &self.served
+    }
+
+    /// What the program before an exec served.
+    pub(super) fn go_on_serving(&mut self, served: Vec<(usize, Key)>) {
+        self.served = served;
     }
 
     /// Whether a listener of that port was retired and may still be open.

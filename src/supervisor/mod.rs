@@ -22,6 +22,7 @@ pub(crate) mod places;
 mod running;
 mod saved_phrases;
 mod source;
+mod spares;
 mod syslog;
 mod takeover;
 pub(crate) mod trial;
@@ -311,7 +312,8 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         starter: None,
         masters: taken.masters,
     });
-    supervisor.go_on(taken.progress, taken.reloads, taken.next_number);
+    let (reloads, next) = (taken.reloads, taken.next_number);
+    supervisor.go_on(taken.progress, reloads, next, taken.spared);
     Ok(supervisor)
 }
 

@@ -75,7 +75,7 @@ fn end_zygote(board: &Scoreboard) {
 }
 
 /// Whether it is a child of this process, dead or alive.
-fn is_child(pid: Pid) -> bool {
+pub(super) fn is_child(pid: Pid) -> bool {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     !matches!(waitid(Id::Pid(pid), look), Err(Errno::ECHILD))
 }

@@ -4,6 +4,7 @@
 mod errands;
 mod obey;
 mod reload;
+mod sparing;
 mod status;
 mod telling;
 
@@ -146,9 +147,13 @@ impl Supervisor {
         progress: Vec<(u64, State, Option<Duration>)>,
         reloads: Reloads,
         next_number: u64,
+        spared: Vec<(u64, bool)>,
     ) {
         let now = Instant::now();
         self.decider.go_on_counting(next_number, reloads);
+        for (number, stands) in spared {
+            self.decider.go_on_with_spare(number, stands, now);
+        }
         for (number, state, left) in progress {
             if let Some(generation) = self.masters.get(number) {
                 let master = Master {
@@ -156,7 +161,7 @@ impl Supervisor {
                     drain_timeout: generation.drain_timeout,
                 };
                 let until = left.map(|left| now + left);
-                self.decider.go_on_with(number, master, state, until, now);
+                self.decider.go_on_with(number, master, state, until);
             }
         }
         for orphans in self.masters.orphans() {
@@ -203,6 +208,10 @@ impl Supervisor {
         let mut sources = vec![(Source::Signals, self.signals.as_fd())];
         let masters = self.masters.all().iter().filter(|master| master.hears);
         sources.extend(masters.map(|m| (Source::Master(m.number), m.channel.as_fd())));
+        let spares = self.masters.spares().iter().filter(|spare| spare.hears);
+        sources.extend(spares.map(|s| (Source::Spare(s.behind), s.channel.as_fd())));
+        let unborn = self.masters.unborn().iter();
+        sources.extend(unborn.map(|u| (Source::Unborn(u.number), u.channel.as_fd())));
         sources.extend(self.watch.iter().map(|w| (Source::Files, w.as_fd())));
         sources.extend(self.syslog.iter().map(|s| (Source::Syslog, s.as_fd())));
         sources.extend(self.control.iter().flat_map(Control::sources));
@@ -215,8 +224,11 @@ impl Supervisor {
             self.happen(Event::SyslogAppeared);
         }
         for source in &ready {
-            if let Source::Master(number) = source {
-                self.hear(*number);
+            match source {
+                Source::Master(number) => drop(self.hear(*number)),
+                Source::Spare(number) => self.hear_spare(*number),
+                Source::Unborn(number) => self.hear_unborn(*number),
+                _ => {}
             }
         }
         if is_ready(Source::Control) || is_ready(Source::Answer) {
@@ -295,6 +307,13 @@ impl Supervisor {
             } else if let Some(number) = self.masters.of_process(pid) {
                 self.hear_last_words(number);
                 self.happen(Event::MasterDied(number, how));
+            } else if let Some(number) = self.masters.spare_died(pid) {
+                self.happen(Event::SpareLost(number, how));
+            } else if self.masters.has_left(pid) || self.masters.zygote_ended(pid) {
+                crate::debug!(
+                    self.log,
+                    "A process that was not needed any more (PID {pid}) {how}"
+                );
             } else if self.masters.has_worker(pid) {
                 crate::debug!(self.log, "An orphaned worker (PID {pid}) {how}");
                 self.orphan_ended(pid);

@@ -19,6 +19,10 @@ pub(super) enum Source {
     Answer,
     /// The words of the master of a generation.
     Master(u64),
+    /// The words of its spare.
+    Spare(u64),
+    /// The first word of a master that a spare is to fork.
+    Unborn(u64),
 }
 
 impl watch::Source for Source {
@@ -30,7 +34,9 @@ impl watch::Source for Source {
             Source::Control => 3,
             Source::Answer => 4,
             // Counted up from 1 they never come near the end.
-            Source::Master(number) => 5 + number as usize,
+            Source::Master(number) => 5 + 3 * number as usize,
+            Source::Spare(number) => 6 + 3 * number as usize,
+            Source::Unborn(number) => 7 + 3 * number as usize,
         }
     }
 
@@ -41,7 +47,14 @@ impl watch::Source for Source {
             2 => Source::Syslog,
             3 => Source::Control,
             4 => Source::Answer,
-            key => Source::Master(key as u64 - 5),
+            key => {
+                let number = (key as u64 - 5) / 3;
+                match (key - 5) % 3 {
+                    0 => Source::Master(number),
+                    1 => Source::Spare(number),
+                    _ => Source::Unborn(number),
+                }
+            }
         }
     }
 

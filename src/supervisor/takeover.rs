@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use super::carried::Carried;
 use super::control::Control;
-use super::decider::{Decider, Reloads, State};
+use super::decider::{self, Decider, Reloads, State};
 use super::generation::{Common, Generation};
 use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners};
@@ -33,6 +33,7 @@ use super::metrics::Metrics;
 use super::orphans::Orphans;
 use super::pid_file::PidFile;
 use super::saved_phrases;
+use super::spares::Spare;
 use super::vault::Vault;
 use crate::config::MetricsAddress;
 use crate::ipc::inherit;
@@ -108,6 +109,14 @@ pub(super) fn is_proven(proof: &mut io::PipeReader) -> bool {
 struct Saved {
     generations: Vec<SavedGeneration>,
     listeners: Vec<(Key, String, RawFd)>,
+    /// Those in force, each with the index of its service.
+    #[serde(default)]
+    served: Vec<(usize, Key)>,
+    #[serde(default)]
+    spares: Vec<SavedSpare>,
+    /// Processes that are to be reaped.
+    #[serde(default)]
+    leaving: Vec<i32>,
     /// The first helper that there was; versions before the others know it alone.
     resolver: (i32, RawFd),
     #[serde(default)]
@@ -137,6 +146,15 @@ struct Saved {
     files: Option<(u64, u64)>,
 }
 
+/// A spare that stands.
+#[derive(Serialize, Deserialize)]
+struct SavedSpare {
+    behind: u64,
+    pid: i32,
+    zygote: Option<i32>,
+    channel: RawFd,
+}
+
 #[derive(Serialize, Deserialize)]
 struct SavedGeneration {
     number: u64,
@@ -147,6 +165,9 @@ struct SavedGeneration {
     names: Vec<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    /// Whether its master understands that it is to have a spare.
+    #[serde(default)]
+    can_be_spared: bool,
     /// Whether it serves; otherwise it drains, for so many milliseconds more.
     serves: bool,
     drains: Option<u64>,
@@ -160,6 +181,8 @@ pub(super) struct TakenOver {
     pub(super) masters: Masters,
     /// How far each generation had come, by number.
     pub(super) progress: Vec<(u64, State, Option<Duration>)>,
+    /// Whether the spare of each generation stands that is to have one.
+    pub(super) spared: Vec<(u64, bool)>,
     pub(super) listeners: Listeners,
     pub(super) helpers: Helpers,
     pub(super) leash: Holder,
@@ -200,6 +223,16 @@ impl TakenOver {
             (generation.number, state, left)
         });
         let progress = progress.collect();
+        listeners.go_on_serving(saved.served);
+        let spares = saved.spares.into_iter().map(SavedSpare::take_over);
+        let spares: Vec<Spare> = spares.collect::<io::Result<_>>()?;
+        let to_be = saved
+            .generations
+            .iter()
+            .filter(|g| g.serves && g.can_be_spared);
+        let none = to_be.filter(|g| !spares.iter().any(|s| s.behind == g.number));
+        let spared = spares.iter().map(|spare| (spare.behind, true));
+        let spared = spared.chain(none.map(|g| (g.number, false))).collect();
         let generations = saved
             .generations
             .into_iter()
@@ -225,8 +258,11 @@ impl TakenOver {
             masters: Masters::taken_over(
                 generations.collect::<io::Result<_>>()?,
                 orphans.collect::<io::Result<_>>()?,
+                spares,
+                saved.leaving.into_iter().map(Pid::from_raw).collect(),
             ),
             progress,
+            spared,
             listeners,
             helpers: Helpers::taken_over(saved.resolver, saved.helpers, &leash)?,
             leash: holder?.into(),
@@ -243,6 +279,30 @@ impl TakenOver {
             metrics: metrics.transpose()?,
             next_number: saved.next_number,
             reloads: saved.reloads,
+        })
+    }
+}
+
+impl SavedSpare {
+    /// One that can take over.
+    fn save(spare: &Spare, decider: &Decider, kept: &mut Kept) -> io::Result<Option<SavedSpare>> {
+        let stands = decider.spare(spare.behind) == Some(decider::Spare::Standing);
+        let Some(pid) = spare.pid.filter(|_| stands) else {
+            return Ok(None);
+        };
+        Ok(Some(SavedSpare {
+            behind: spare.behind,
+            pid: pid.as_raw(),
+            zygote: spare.zygote.map(Pid::as_raw),
+            channel: kept.keep(spare.channel.as_fd())?,
+        }))
+    }
+
+    fn take_over(self) -> io::Result<Spare> {
+        Ok(Spare {
+            pid: Some(Pid::from_raw(self.pid)),
+            zygote: self.zygote.map(Pid::from_raw),
+            ..Spare::behind(self.behind, inherit::take(self.channel)?.into())
         })
     }
 }
@@ -266,6 +326,7 @@ impl SavedGeneration {
             workers: generation.scoreboard.workers(),
             names: generation.names.clone(),
             warnings: generation.warnings.clone(),
+            can_be_spared: decider.spare(generation.number).is_some(),
             serves: decider.state(generation.number) == Some(State::Serving),
             drains: drains.and_then(|left| left.as_millis().try_into().ok()),
             drain_timeout: generation.drain_timeout,
@@ -379,6 +440,9 @@ impl Handed<'_> {
         });
         let orphans = orphans.collect::<io::Result<_>>()?;
         kept.0.append(&mut orphaned.0);
+        let spares = self.masters.spares().iter();
+        let spares = spares.map(|spare| SavedSpare::save(spare, self.decider, &mut kept));
+        let spares: Vec<_> = spares.collect::<io::Result<_>>()?;
         let [sessions, counter, staples] = &self.common.memory;
         let (resolver, helpers) = self.helpers.save(|channel| kept.keep(channel))?;
         let saved = Saved {
@@ -386,6 +450,14 @@ impl Handed<'_> {
                 .map(|generation| SavedGeneration::save(generation, self.decider, &mut kept))
                 .collect::<io::Result<_>>()?,
             listeners,
+            served: self.listeners.served_keys().to_vec(),
+            spares: spares.into_iter().flatten().collect(),
+            leaving: self
+                .masters
+                .leaving()
+                .iter()
+                .map(|pid| pid.as_raw())
+                .collect(),
             resolver,
             helpers,
             leash: [

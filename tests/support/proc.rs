@@ -287,6 +287,17 @@ pub struct Roles {
     pub workers: Vec<i32>,
 }
 
+/// The spare of the serving generation: its last.
+#[track_caller]
+pub fn spare(supervisor: i32) -> i32 {
+    let look = || {
+        let below = children(supervisor).into_iter();
+        let spares = below.filter(|&pid| title(pid).contains("spare"));
+        spares.filter_map(process).max_by_key(|one| one.started)
+    };
+    poll_for(DEADLINE, look).expect("a spare").pid
+}
+
 /// Finds the roles by what `ps` shows of the supervisor's descendants; waits while one is being
 /// replaced.
 #[track_caller]

@@ -32,7 +32,7 @@ impl Workers {
             if let Some(running) = &mut slot.process {
                 // A dead worker is noticed by its end of file; its sockets stay here.
                 let _ = slot.queue.flush(&running.sockets);
-                running.poll_for_room(slot.queue.waits_for_room(), index, &self.config.poll);
+                running.poll_for_room(slot.queue.waits_for_room(), index, &self.poll);
             }
             unclaimed |= slot.queue.unclaimed() > 0 || slot.stall.revoked;
         }

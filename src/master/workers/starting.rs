@@ -101,12 +101,11 @@ impl Workers {
     ) -> io::Result<()> {
         let name = self.slots[index].group.worker();
         crate::debug!(self.config.log, "{name} {index} started (PID {pid})");
-        self.config.poll.add(&channel, Source::Worker(index))?;
+        self.poll.add(&channel, Source::Worker(index))?;
         self.slots[index].process = Some(Running {
             pid,
             channel,
             sockets,
-            since: Instant::now(),
             ready: false,
             draining: false,
             hung_up: None,

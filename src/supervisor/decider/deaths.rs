@@ -1,11 +1,11 @@
 //! Deaths of masters and helpers: what each means, and what is started in place of the dead.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::due::Due;
 use super::generations::State;
 use super::note::Note;
-use super::{Decider, Order, Orphaned, Turn};
+use super::{Decider, Order, Orphaned, Spare, Turn};
 use crate::children::BackOff;
 use crate::helper::Kind;
 
@@ -18,11 +18,35 @@ pub(super) struct Replacement {
     back_off: BackOff,
     /// Its time has come; it begins when no transition is under way, however long that takes.
     wanted: bool,
+    /// The generation that it is for, and when the back-off lets it begin.
+    behind: Option<(u64, Instant)>,
 }
 
 impl Replacement {
     pub(super) fn want(&mut self) {
         self.wanted = true;
+        self.behind = None;
+    }
+
+    /// It is for that dead master, and begins no sooner than that.
+    pub(super) fn is_for(&mut self, dead: u64, at: Instant) {
+        self.behind = Some((dead, at));
+    }
+
+    /// It is under way, or is not to come; the dead master.
+    pub(super) fn begins(&mut self) -> Option<u64> {
+        self.behind.take().map(|(dead, _)| dead)
+    }
+
+    /// The dead master.
+    pub(super) fn behind(&self) -> Option<u64> {
+        self.behind.map(|(dead, _)| dead)
+    }
+
+    /// Whether it waits for the spare of that master alone.
+    pub(super) fn waits_for(&self, dead: u64, now: Instant) -> bool {
+        self.behind
+            .is_some_and(|(other, at)| other == dead && at <= now)
     }
 
     #[cfg(test)]
@@ -48,18 +72,21 @@ impl Decider {
                 turn.log(Note::DiedLoading { number, pid, how });
                 self.candidate_failed(number, turn);
             }
-            State::Serving if self.stopping.is_none() => {
-                let lived = turn.now.saturating_duration_since(dead.started());
-                let pause = self.replacement.back_off.died(lived);
+            State::TakingOver | State::Serving if self.stopping.is_none() => {
+                let pause = self.replacement.back_off.died(turn.now);
                 turn.log(Note::Died {
                     number,
                     pid,
                     how,
                     pause,
+                    spared: self.spares.of(number) == Some(Spare::Standing),
                 });
-                self.due.set(Due::Replacement, turn.after(pause));
+                self.replace(number, pause, turn);
             }
-            State::Serving | State::Draining | State::Ending => turn.log(Note::Ended(number)),
+            State::TakingOver | State::Serving | State::Draining | State::Ending => {
+                self.drop_spare(number, turn);
+                turn.log(Note::Ended(number));
+            }
         }
         turn.order(Order::Bury(number));
     }
@@ -74,14 +101,19 @@ impl Decider {
 
     /// A program that has taken over may find that the master had just died: should its reload be
     /// refused, the dead one is still to be replaced.
-    pub(super) fn replace_if_none_serves(&mut self) {
-        let serving = self.generations.in_state(&[State::Serving]);
-        if serving.is_empty() && self.due.of(Due::Replacement).is_none() {
+    pub(super) fn replace_if_none_serves(&mut self, turn: &mut Turn) {
+        let there = [State::TakingOver, State::Serving];
+        let comes = self.due.of(Due::Replacement).is_some() || self.promotion.is_some();
+        if self.generations.in_state(&there).is_empty()
+            && !comes
+            && !self.promote_if_one_stands(turn)
+        {
             self.replacement.want();
         }
     }
 
-    pub(super) fn no_replacement(&mut self) {
+    pub(super) fn no_replacement(&mut self, turn: &mut Turn) {
+        self.give_up_promotion(turn);
         self.replacement.take();
         self.due.clear(Due::Replacement);
     }

@@ -17,6 +17,10 @@ pub(crate) enum Due {
     Rehearsal,
     /// A master is started in place of one that died.
     Replacement,
+    /// A spare has had its time to fork a master.
+    Promotion,
+    /// The spare of a generation has had its time to stand, or is asked for again.
+    Spare(u64),
     /// Masters have had their time to list their connections.
     Listing,
     /// A master has had its time to show that its loop comes round.

@@ -47,6 +47,16 @@ pub(crate) enum Event {
     MasterDied(u64, String),
     /// A dead master was buried; whether workers of it go on without it.
     Buried(u64, Orphaned),
+    /// The spare behind a generation stands.
+    SpareStands(u64),
+    /// It is dead; in words, how it died.
+    SpareLost(u64, String),
+    /// It could not be forked, and why.
+    NotSpared(u64, String),
+    /// A spare has forked the master of a generation.
+    Forked(u64, Master),
+    /// It could not, and why.
+    NotForked(u64, String),
     /// The last worker of a dead master has ended.
     OrphansEnded(u64),
     /// A helper died.

@@ -19,6 +19,8 @@ pub(crate) enum State {
     Loading,
     /// Was given its listeners; enters the jail and starts workers.
     Starting,
+    /// Was forked by the spare of a dead master, and was given its listeners; starts workers.
+    TakingOver,
     /// Accepts.
     Serving,
     /// Accepts no more; its connections go on until they end, or until its deadline.
@@ -33,6 +35,7 @@ impl State {
         match self {
             State::Loading => "loading",
             State::Starting => "starting",
+            State::TakingOver => "taking over",
             State::Serving => "serving",
             State::Draining => "draining",
             State::Ending => "ending",
@@ -45,16 +48,11 @@ impl State {
 pub(super) struct Life {
     state: State,
     master: Master,
-    started: Instant,
 }
 
 impl Life {
-    pub(super) fn new(master: Master, state: State, started: Instant) -> Life {
-        Life {
-            state,
-            master,
-            started,
-        }
+    pub(super) fn new(master: Master, state: State) -> Life {
+        Life { state, master }
     }
 
     pub(super) fn state(&self) -> State {
@@ -67,10 +65,6 @@ impl Life {
 
     pub(super) fn drain_timeout(&self) -> Option<Duration> {
         self.master.drain_timeout
-    }
-
-    pub(super) fn started(&self) -> Instant {
-        self.started
     }
 }
 
@@ -132,6 +126,7 @@ impl Decider {
             return;
         };
         let until = life.drain_timeout().map(|timeout| turn.after(timeout));
+        self.drop_spare(number, turn);
         self.enter(number, State::Draining, until);
         turn.order(Order::Drain(number));
     }
@@ -139,6 +134,7 @@ impl Decider {
     /// Has a master end everything.
     pub(super) fn cut(&mut self, number: u64, turn: &mut Turn) {
         if self.generations.get(number).is_some() {
+            self.drop_spare(number, turn);
             self.enter(number, State::Ending, Some(turn.after(CUT_TIMEOUT)));
             turn.order(Order::Cut(number));
         }
@@ -147,6 +143,7 @@ impl Decider {
     /// Ends a master that does not hear. Its workers let their connections end, and go.
     pub(super) fn kill(&mut self, number: u64, turn: &mut Turn) {
         if self.generations.get(number).is_some() {
+            self.drop_spare(number, turn);
             self.enter(number, State::Ending, Some(turn.after(CUT_TIMEOUT)));
             turn.order(Order::Kill(number));
         }
@@ -156,6 +153,7 @@ impl Decider {
     pub(super) fn generation_timed_out(&mut self, number: u64, turn: &mut Turn) {
         match self.generations.state(number) {
             Some(State::Loading | State::Starting) => self.candidate_timed_out(number, turn),
+            Some(State::TakingOver) => self.taking_over_timed_out(number, turn),
             Some(State::Draining) => self.cut(number, turn),
             Some(State::Ending) => self.kill(number, turn),
             // It has no deadline.
@@ -173,6 +171,8 @@ impl Decider {
             (FromMaster::Loaded(accept), State::Loading) => self.loaded(number, accept, turn),
             (FromMaster::Failed, State::Loading) => self.candidate_failed(number, turn),
             (FromMaster::Serving, State::Starting) => self.candidate_serves(number, turn),
+            (FromMaster::Serving, State::TakingOver) => self.replaced(number, turn),
+            (FromMaster::NotForked(reason), _) => self.not_spared(number, reason, turn),
             (FromMaster::Draining, State::Draining | State::Ending) => {
                 self.accepts_no_more(number, turn);
             }
@@ -183,7 +183,9 @@ impl Decider {
                 FromMaster::Loaded(_)
                 | FromMaster::Failed
                 | FromMaster::Serving
-                | FromMaster::Draining,
+                | FromMaster::Draining
+                | FromMaster::Forked(_)
+                | FromMaster::Standing(_),
                 _,
             ) => turn.log(Note::OutOfTurn(number)),
         }

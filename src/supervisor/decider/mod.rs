@@ -15,6 +15,7 @@ pub(super) mod note;
 mod order;
 mod pulse;
 mod reload;
+mod spares;
 mod stopping;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,8 @@ use note::Note;
 pub(super) use order::Order;
 use pulse::Asked;
 use reload::{Handover, Rehearsal, Transition};
+pub(in crate::supervisor) use spares::Spare;
+use spares::Spares;
 use stopping::Stopping;
 
 /// Why there is a transition.
@@ -78,6 +81,9 @@ pub(super) struct Decider {
     transition: Option<Transition>,
     handover: Option<Handover>,
     replacement: Replacement,
+    spares: Spares,
+    /// The master that a spare is to fork.
+    promotion: Option<u64>,
     listing: Option<Listing>,
     asked: Option<Asked>,
     stopping: Option<Stopping>,
@@ -134,6 +140,8 @@ impl Decider {
             transition: None,
             handover: None,
             replacement: Replacement::default(),
+            spares: Spares::default(),
+            promotion: None,
             listing: None,
             asked: None,
             stopping: None,
@@ -177,6 +185,12 @@ impl Decider {
             // Deaths.
             Event::MasterDied(number, how) => self.master_died(number, how, turn),
             Event::Buried(number, orphaned) => self.buried(number, orphaned, turn),
+            // Spares.
+            Event::SpareStands(number) => self.spare_stands(number, turn),
+            Event::SpareLost(number, how) => self.spare_lost(number, how, turn),
+            Event::NotSpared(number, reason) => self.not_spared(number, reason, turn),
+            Event::Forked(number, master) => self.forked(number, master, turn),
+            Event::NotForked(number, reason) => self.not_forked(number, reason, turn),
             Event::OrphansEnded(number) => drop(self.orphaned.remove(&number)),
             Event::HelperDied {
                 kind,
@@ -226,7 +240,9 @@ impl Decider {
             Due::Generation(number) => self.generation_timed_out(number, turn),
             Due::Handover => self.handover_timed_out(turn),
             Due::Rehearsal => self.rehearsal_timed_out(turn),
-            Due::Replacement => self.replacement.want(),
+            Due::Replacement => self.replacement_due(turn),
+            Due::Promotion => self.promotion_timed_out(turn),
+            Due::Spare(number) => self.spare_due(number, turn),
             Due::Listing => self.finish_listing(turn),
             Due::Answer => self.answer_timed_out(at, turn),
             Due::Stopping => self.end(turn),
@@ -251,8 +267,13 @@ impl Decider {
     pub(super) fn drains_until(&self, number: u64) -> Option<Instant> {
         match self.state(number)? {
             State::Draining | State::Ending => self.due.of(Due::Generation(number)),
-            State::Loading | State::Starting | State::Serving => None,
+            State::Loading | State::Starting | State::TakingOver | State::Serving => None,
         }
+    }
+
+    /// How far the spare of a generation has come; `None`: it has none, and is to have none.
+    pub(super) fn spare(&self, number: u64) -> Option<Spare> {
+        self.spares.of(number)
     }
 
     /// Whether a reload, or another transition, is wanted or under way.
@@ -295,9 +316,8 @@ impl Decider {
         master: Master,
         state: State,
         until: Option<Instant>,
-        now: Instant,
     ) {
-        self.generations.add(number, Life::new(master, state, now));
+        self.generations.add(number, Life::new(master, state));
         if let (State::Draining, Some(until)) = (state, until) {
             self.due.set(Due::Generation(number), until);
         }

@@ -55,7 +55,29 @@ pub(crate) enum Note {
         how: String,
         /// Until the next is started.
         pause: Duration,
+        /// Its spare starts it.
+        spared: bool,
     },
+    /// The spare of a generation stands.
+    Spared(u64),
+    /// It died; another is asked for after the pause.
+    SpareLost {
+        /// Its generation.
+        number: u64,
+        /// In words.
+        how: String,
+        /// Until another is asked for.
+        pause: Duration,
+    },
+    /// There is none, and why.
+    NotSpared {
+        /// Its generation.
+        number: u64,
+        /// In words.
+        reason: String,
+    },
+    /// A spare has not forked a master, and why.
+    NotForked(String),
     /// A master ended that was to end.
     Ended(u64),
     /// A master said what is no word.
@@ -106,9 +128,13 @@ impl Note {
             | Note::DiedLoading { .. }
             | Note::Died { .. }
             | Note::InvalidMessage { .. }
+            | Note::NotForked(_)
             | Note::CannotTakeOver(_)
             | Note::OldBinaryGoesOn => 3,
-            Note::Killed(_) | Note::HelperDied { .. } => 4,
+            Note::Killed(_)
+            | Note::HelperDied { .. }
+            | Note::SpareLost { .. }
+            | Note::NotSpared { .. } => 4,
             Note::Loaded(_)
             | Note::Reloaded(_)
             | Note::InPlace(_)
@@ -116,7 +142,7 @@ impl Note {
             | Note::FileChanged
             | Note::Stopping(_) => 5,
             Note::Bound(..) | Note::Accepting | Note::Ended(_) => 6,
-            Note::OutOfTurn(_) => 7,
+            Note::OutOfTurn(_) | Note::Spared(_) => 7,
         }
     }
 }
@@ -164,11 +190,30 @@ impl fmt::Display for Note {
                 pid,
                 how,
                 pause,
-            } => write!(
+                spared,
+            } => {
+                write!(f, "The master of generation {number} (PID {pid}) {how}; ")?;
+                if *spared {
+                    f.write_str("its spare is ")?;
+                }
+                write!(f, "starting another in {} ms", pause.as_millis())
+            }
+            Note::Spared(number) => write!(f, "Generation {number} has a spare"),
+            Note::SpareLost { number, how, pause } => write!(
                 f,
-                "The master of generation {number} (PID {pid}) {how}; starting another in {} ms",
+                "The spare of generation {number} {how}; starting another in {} ms",
                 pause.as_millis()
             ),
+            Note::NotSpared { number, reason } => write!(
+                f,
+                "Generation {number} has no spare: {reason}; if its master dies, all files and names are read again"
+            ),
+            Note::NotForked(reason) => {
+                write!(
+                    f,
+                    "The spare could not start a master: {reason}; reading all files and names again"
+                )
+            }
             Note::Ended(number) => write!(f, "Generation {number} has ended"),
             Note::InvalidMessage { number, error } => write!(
                 f,

@@ -53,6 +53,20 @@ pub(crate) enum Order {
     WritePidFile,
     /// Let the process end that started the daemon, with success.
     ReleaseStarter,
+    /// Have a master fork its spare: [`Event::SpareStands`], [`Event::SpareLost`] or [`Event::NotSpared`].
+    Spare(u64),
+    /// End a spare.
+    DropSpare(u64),
+    /// Have the spare of a dead master fork another, with the listeners in force, and stand behind that:
+    /// [`Event::Forked`] or [`Event::NotForked`].
+    Replace {
+        /// The dead one's generation.
+        dead: u64,
+        /// That of the other.
+        by: u64,
+    },
+    /// A master that a spare was to fork is not wanted any more.
+    GiveUp(u64),
     /// Have a master accept no more.
     Drain(u64),
     /// Have a master end everything.

@@ -59,7 +59,7 @@ impl Decider {
         match self.rehearsal {
             Some(Rehearsal::Running) => {}
             // What the new program would know nothing of ends first; each has its deadline.
-            Some(Rehearsal::Passed) if self.handover.is_some() || self.listing.is_some() => {}
+            Some(Rehearsal::Passed) if self.must_end_first() => {}
             Some(Rehearsal::Passed) => {
                 self.rehearsal = None;
                 turn.order(Order::TakeOver);
@@ -75,6 +75,12 @@ impl Decider {
             }
             None => {}
         }
+    }
+
+    fn must_end_first(&self) -> bool {
+        let comes = self.promotion.is_some() || self.spares.one_is_asked_for();
+        let takes_over = !self.generations.in_state(&[State::TakingOver]).is_empty();
+        self.handover.is_some() || self.listing.is_some() || comes || takes_over
     }
 
     pub(super) fn compared(&mut self, binary: Binary, turn: &mut Turn) {
@@ -131,7 +137,7 @@ impl Decider {
     pub(super) fn begin(&mut self, why: Why, turn: &mut Turn) {
         if why == Why::Reload {
             turn.order(Order::Reloading);
-            self.replace_if_none_serves();
+            self.replace_if_none_serves(turn);
         }
         self.logs_changed = false;
         self.transition = Some(Transition {
@@ -160,7 +166,7 @@ impl Decider {
     }
 
     pub(super) fn started(&mut self, number: u64, master: Master, turn: &mut Turn) {
-        let life = Life::new(master, State::Loading, turn.now);
+        let life = Life::new(master, State::Loading);
         self.generations.add(number, life);
         self.enter(number, State::Loading, Some(turn.after(LOAD_TIMEOUT)));
     }
@@ -174,6 +180,8 @@ impl Decider {
             turn.log(Note::Loaded(why));
         }
         self.enter(number, State::Starting, Some(turn.after(START_TIMEOUT)));
+        // It forks its spare in the jail, before it starts workers.
+        self.ask_for_spare(number, turn);
         turn.order(Order::Listen(number, accept));
     }
 
@@ -195,12 +203,14 @@ impl Decider {
             return;
         };
         // A master that died meanwhile needs no other in its place.
-        self.no_replacement();
+        self.no_replacement(turn);
         // Before the old master is told: it looks which of its listeners are retired.
         turn.order(Order::Commit);
-        let old = self.generations.in_state(&[State::Serving]);
+        let accept = [State::TakingOver, State::Serving];
+        let old = self.generations.in_state(&accept);
         old.iter().for_each(|old| self.drain(*old, turn));
         self.enter(number, State::Serving, None);
+        self.expect_spare(number, turn);
         let drain_timeout = self.generations.get(number).and_then(Life::drain_timeout);
         self.drain_timeout = drain_timeout;
         // It watches the files of its own configuration, as they are now.
@@ -293,6 +303,7 @@ impl Decider {
             return;
         };
         turn.order(Order::RollBack);
+        self.drop_spare(number, turn);
         self.cut(number, turn);
         self.refused(transition.why, turn);
     }

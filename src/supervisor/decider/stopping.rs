@@ -36,12 +36,14 @@ impl Decider {
 
     fn end_all(&mut self, status: u8, drain: Duration, turn: &mut Turn) {
         self.abandon_transition(turn);
-        self.no_replacement();
+        self.no_replacement(turn);
         self.end_rehearsal(turn);
         let drains = !drain.is_zero();
         for number in self.generations.all() {
             match self.generations.state(number) {
-                Some(State::Serving | State::Draining) if drains => self.drain(number, turn),
+                Some(State::TakingOver | State::Serving | State::Draining) if drains => {
+                    self.drain(number, turn);
+                }
                 _ => self.cut(number, turn),
             }
         }

@@ -95,8 +95,13 @@ impl Supervisor {
                 }
                 // Another generation's would start another's programs.
                 let serving = self.decider.serving();
-                if let Some(master) = serving.and_then(|number| self.masters.get(number)) {
-                    heard.count(say_now(&master.channel, &word, &[channel.as_fd()]));
+                let master = serving.and_then(|number| self.masters.get(number));
+                let master = master.map(|master| &master.channel);
+                // Until a dead master is replaced there is no other generation's spare.
+                let its = |number| serving.is_none_or(|serving| serving == number);
+                let spares = self.masters.channels_of_spares(its);
+                for master in master.into_iter().chain(spares) {
+                    heard.count(say_now(master, &word, &[channel.as_fd()]));
                 }
             }
         }

@@ -29,6 +29,11 @@ impl Supervisor {
             Order::RollBack => self.roll_back(),
             Order::Commit => self.commit(),
             Order::PutIntoForce(why) => return self.put_into_force(why),
+            // Spares.
+            Order::Spare(number) => return self.spare(number),
+            Order::DropSpare(number) => self.masters.drop_spare(number),
+            Order::Replace { dead, by } => return self.replace(dead, by),
+            Order::GiveUp(number) => self.masters.give_up(number),
             // Masters.
             Order::Drain(number) => self
                 .masters

@@ -4,7 +4,7 @@ use super::Supervisor;
 use crate::sandbox::Strength;
 use crate::status::{ReloadStatus, Status};
 use crate::supervisor::control::shown;
-use crate::supervisor::decider::Event;
+use crate::supervisor::decider::{Event, Spare};
 use crate::tls::CipherOrder;
 
 impl Supervisor {
@@ -38,9 +38,20 @@ impl Supervisor {
                 .map(|generation| {
                     let state = self.decider.state(generation.number);
                     let common = &self.common;
-                    shown(generation, state, &common.carried, &common.resumption)
+                    let spare = self.spare_of(generation.number);
+                    shown(generation, state, spare, &common.carried, &common.resumption)
                 })
                 .collect(),
         }
+    }
+
+    /// The spare of a generation that is to have one; 0 while it has none.
+    fn spare_of(&self, number: u64) -> Option<u32> {
+        let stands = self.decider.spare(number)? == Spare::Standing;
+        let mut spares = self.masters.spares().iter();
+        let pid = spares
+            .find(|s| s.behind == number && stands)
+            .and_then(|s| s.pid);
+        Some(pid.map_or(0, |pid| pid.as_raw().unsigned_abs()))
     }
 }

@@ -10,7 +10,9 @@ use crate::supervisor::decider::{Event, Rehearsed, State};
 impl World {
     pub(super) fn something_happens(&mut self) {
         match self.seeded.below(100) {
-            0..45 => {
+            0..4 => self.a_spare_acts(),
+            4..6 => self.a_spare_forks(),
+            6..45 => {
                 if let Some(number) = self.any_master() {
                     self.acts(number);
                 }
@@ -101,6 +103,36 @@ impl World {
         self.happen(Event::Said(number, word));
     }
 
+    /// It is forked, and says so; or it dies, and that is noticed.
+    pub(super) fn a_spare_acts(&mut self) {
+        let behind: Vec<u64> = self.spares.keys().copied().collect();
+        let Some(&number) = self.seeded.pick(&behind) else {
+            return;
+        };
+        let hostile = self.mood == Mood::Hostile;
+        let (dies, fails) = (self.seeded.in_hundred(10), self.seeded.in_hundred(10));
+        let in_jail = self
+            .masters
+            .get(&number)
+            .is_some_and(|master| !matches!(master.phase, Phase::Loads | Phase::AwaitsListeners));
+        let Some(spare) = self.spares.get_mut(&number) else {
+            return;
+        };
+        if spare.dead {
+            self.spares.remove(&number);
+            return self.happen(Event::SpareLost(number, "was killed by SIGKILL".into()));
+        }
+        if hostile && dies {
+            spare.dead = true;
+        } else if !spare.stands && !spare.stuck && in_jail {
+            if hostile && fails {
+                return self.happen(Event::Said(number, FromMaster::NotForked("no".into())));
+            }
+            spare.stands = true;
+            self.happen(Event::SpareStands(number));
+        }
+    }
+
     /// Of one that is long gone, or that never was, too.
     fn a_word_comes_out_of_turn(&mut self) {
         let highest = usize::try_from(self.last_started).unwrap() + 2;
@@ -108,16 +140,21 @@ impl World {
         // A candidate that says `loaded` or `serving` when it is its turn is believed, whether it has come so
         // far or not: it is a fork of this very program. Every other word at every other time must be safe.
         let state = self.decider.state(number);
-        let event = match self.seeded.below(8) {
+        let event = match self.seeded.below(11) {
             0 if state != Some(State::Loading) => {
                 Event::Said(number, FromMaster::Loaded(Vec::new()))
             }
-            1 if state != Some(State::Starting) => Event::Said(number, FromMaster::Serving),
+            1 if !matches!(state, Some(State::Starting | State::TakingOver)) => {
+                Event::Said(number, FromMaster::Serving)
+            }
             2 => Event::Said(number, FromMaster::Failed),
             3 if !self.accepts(number) => Event::Said(number, FromMaster::Draining),
             4 => Event::Said(number, FromMaster::Listed(5)),
             5 => Event::Said(number, FromMaster::Alive),
             6 => Event::Said(number, FromMaster::Missed),
+            7 => Event::Said(number, FromMaster::Forked(9)),
+            8 => Event::Said(number, FromMaster::Standing(None)),
+            9 if self.unborn != Some(number) => Event::NotForked(number, "no".into()),
             _ => Event::InvalidMessage(number, "no word".into()),
         };
         self.happen(event);

@@ -9,7 +9,7 @@ use crate::supervisor::decider::listing::Listing;
 use crate::supervisor::decider::note::Note;
 use crate::supervisor::decider::pulse::Asked;
 use crate::supervisor::decider::reload::{Handover, Rehearsal};
-use crate::supervisor::decider::{Decider, Event, Order, State};
+use crate::supervisor::decider::{Decider, Event, Order, Spare, State};
 
 impl Decider {
     pub(super) fn rehearsal_runs(&self) -> bool {
@@ -57,6 +57,31 @@ impl World {
                     "listeners closed before others are served"
                 );
             }
+            Order::Spare(number) => {
+                assert!(self.masters.contains_key(number), "{number} is gone");
+                assert!(!self.spares.contains_key(number), "two spares");
+            }
+            Order::DropSpare(_) => {}
+            Order::Replace { dead, by } => {
+                assert!(*by > self.last_started, "a number used twice");
+                assert!(self.unborn.is_none(), "two are forked");
+                let spare = &self.spares[dead];
+                assert_eq!(
+                    Some(spare.config),
+                    self.in_force,
+                    "its listeners are closed"
+                );
+                assert!(spare.stands && !self.is_stopping());
+                let accepts = self.masters.iter().filter(|(_, master)| {
+                    master.config == spare.config
+                        && !master.is_to_go
+                        && !matches!(master.phase, Phase::Dead | Phase::Loads)
+                });
+                let candidate = self.pending.as_ref().and_then(|p| p.candidate);
+                let others = accepts.filter(|(n, _)| Some(**n) != candidate);
+                assert_eq!(others.count(), 0, "two masters of one generation");
+            }
+            Order::GiveUp(number) => assert!(self.unborn.is_none_or(|n| n == *number)),
             Order::PutIntoForce(_) | Order::RollBack => assert!(self.pending.is_some()),
             Order::CloseListeners => {
                 assert!(self.stops_by.is_some() || self.in_force.is_none());
@@ -208,7 +233,9 @@ impl World {
             let life = decider.generations.get(number).unwrap();
             let has = decider.has(Due::Generation(number));
             match life.state() {
-                State::Loading | State::Starting | State::Ending => assert!(has, "{life:?}"),
+                State::Loading | State::Starting | State::TakingOver | State::Ending => {
+                    assert!(has, "{life:?}");
+                }
                 // One that was to end when another program took over ends by draining.
                 State::Draining => assert!(has || life.drain_timeout().is_none(), "{life:?}"),
                 State::Serving => assert!(!has, "{life:?}"),
@@ -230,10 +257,43 @@ impl World {
             let comes = decider.has(Due::Helper(*kind)) || decider.stopping.is_some();
             assert!(comes, "{kind} is not started again");
         }
-        let serves = !decider.generations.in_state(&[State::Serving]).is_empty();
+        assert_eq!(decider.has(Due::Promotion), decider.promotion.is_some());
+        self.check_spares();
+        let there = [State::TakingOver, State::Serving];
+        let serves = !decider.generations.in_state(&there).is_empty();
         let comes = decider.transition.is_some() || decider.replacement.is_wanted();
-        let comes = comes || decider.has(Due::Replacement) || decider.stopping.is_some();
+        let comes = comes || decider.has(Due::Replacement) || decider.promotion.is_some();
+        let comes = comes || decider.stopping.is_some();
         assert!(serves || comes, "no master serves, and none will");
+    }
+
+    /// No spare is forgotten, and one that is not there is asked for; none stands behind a master that
+    /// accepts nothing more.
+    fn check_spares(&self) {
+        let decider = &self.decider;
+        for number in self.spares.keys() {
+            assert!(
+                decider.spare(*number).is_some(),
+                "the spare of {number} is forgotten"
+            );
+        }
+        for number in decider.spares.behind() {
+            let state = decider.state(number);
+            let comes = decider.has(Due::Spare(number)) || decider.promotion == Some(number);
+            match decider.spare(number) {
+                Some(Spare::Missing) => assert!(comes, "no spare of {number} comes"),
+                Some(Spare::Asked) => {
+                    let early = !matches!(state, Some(State::Serving | State::TakingOver));
+                    assert!(comes || early, "a spare of {number} is not awaited");
+                }
+                Some(Spare::Standing) | None => {}
+            }
+            let goes = matches!(state, Some(State::Draining | State::Ending));
+            assert!(!goes, "a spare of what goes: {number}");
+        }
+        if let Some(number) = decider.serving().filter(|_| decider.stopping.is_none()) {
+            assert!(decider.spare(number).is_some(), "{number} has no spare");
+        }
     }
 
     /// After a turn of the loop: what was due is done, and the end comes in time.
@@ -263,6 +323,8 @@ impl World {
                 self.happen(Event::TurnOver);
             }
             self.a_death_is_noticed();
+            self.a_spare_acts();
+            self.a_spare_forks();
             self.a_rehearsal_ends();
             self.orphans_end();
             self.happen(Event::TurnOver);
@@ -292,5 +354,7 @@ impl World {
         assert!(!self.decider.is_reloading(), "no reload is under way");
         assert!(!self.manager_waits, "the manager is told that it is over");
         assert!(self.dead_helpers.is_empty(), "every helper is there");
+        let spare = self.decider.spare(serving[0]);
+        assert_eq!(spare, Some(Spare::Standing), "its spare stands");
     }
 }

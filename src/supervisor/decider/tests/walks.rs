@@ -52,6 +52,8 @@ impl Walk {
         let orders = self.said(number, FromMaster::Loaded(accept.clone()));
         assert_eq!(orders.last(), Some(&Order::Listen(number, accept)));
         self.on(Event::Listening(number, vec!["bound to x".into()]));
+        let spared = Order::Log(Note::Spared(number));
+        assert_eq!(self.on(Event::SpareStands(number)), [spared]);
     }
 
     /// A program that serves generation 1.
@@ -111,6 +113,7 @@ fn a_reload_commits_before_the_old_master_drains_and_is_announced_after() {
         walk.said(2, FromMaster::Serving),
         [
             Order::Commit,
+            Order::DropSpare(1),
             Order::Drain(1),
             Order::PutIntoForce(Why::Reload)
         ]
@@ -210,14 +213,91 @@ fn a_new_binary_takes_over_when_it_has_proved_itself() {
 }
 
 #[test]
-fn a_dead_master_is_replaced_at_once_and_later_when_that_fails() {
+fn the_spare_of_a_dead_master_forks_another_whatever_else_is_under_way() {
+    let mut walk = Walk::reloading();
+    let how = || "was killed by SIGKILL".to_owned();
+    let died = |number| {
+        Order::Log(Note::Died {
+            number,
+            pid: 7,
+            how: how(),
+            pause: Duration::ZERO,
+            spared: true,
+        })
+    };
+    assert_eq!(
+        walk.on(Event::MasterDied(1, how())),
+        [died(1), Order::Replace { dead: 1, by: 3 }, Order::Bury(1)]
+    );
+    let master = Master {
+        pid: 7,
+        drain_timeout: None,
+    };
+    assert_eq!(walk.on(Event::Forked(3, master)), []);
+    assert_eq!(
+        walk.said(3, FromMaster::Serving),
+        [Order::Log(Note::InPlace(3))]
+    );
+    // The reload goes on, and the spare goes with the generation behind which it stands now.
+    walk.listens(2);
+    assert_eq!(
+        walk.said(2, FromMaster::Serving),
+        [
+            Order::Commit,
+            Order::DropSpare(3),
+            Order::Drain(3),
+            Order::PutIntoForce(Why::Reload)
+        ]
+    );
+}
+
+#[test]
+fn a_master_that_dies_again_and_again_waits_and_its_spare_with_it() {
+    let mut walk = Walk::serving();
+    let master = Master {
+        pid: 7,
+        drain_timeout: None,
+    };
+    walk.on(Event::MasterDied(1, "ended".into()));
+    walk.on(Event::Forked(2, master));
+    let orders = walk.on(Event::MasterDied(2, "ended".into()));
+    let replaces = |order: &Order| matches!(order, Order::Replace { .. });
+    assert!(!orders.iter().any(replaces), "{orders:?}");
+    assert_eq!(walk.on(Event::TurnOver), []);
+    assert_eq!(
+        walk.after(Duration::from_millis(100)),
+        [Order::Replace { dead: 2, by: 3 }]
+    );
+}
+
+#[test]
+fn a_spare_that_dies_is_asked_for_again_and_one_that_cannot_be_had_later() {
     let mut walk = Walk::serving();
     let how = || "was killed by SIGKILL".to_owned();
+    let lost = Note::SpareLost {
+        number: 1,
+        how: how(),
+        pause: Duration::ZERO,
+    };
+    assert_eq!(walk.on(Event::SpareLost(1, how())), [Order::Log(lost)]);
+    assert_eq!(walk.after(Duration::ZERO), [Order::Spare(1)]);
+    let orders = walk.on(Event::NotSpared(1, "no process".into()));
+    assert_eq!(orders[0], Order::DropSpare(1));
+    assert_eq!(walk.after(Duration::from_secs(4)), []);
+    assert_eq!(walk.after(Duration::from_secs(1)), [Order::Spare(1)]);
+}
+
+#[test]
+fn a_dead_master_without_a_spare_is_replaced_at_once_and_later_when_that_fails() {
+    let mut walk = Walk::serving();
+    let how = || "was killed by SIGKILL".to_owned();
+    walk.on(Event::SpareLost(1, how()));
     let died = Note::Died {
         number: 1,
         pid: 7,
         how: how(),
         pause: Duration::ZERO,
+        spared: false,
     };
     assert_eq!(
         walk.on(Event::MasterDied(1, how())),
@@ -264,6 +344,7 @@ fn a_program_that_is_told_to_reload_and_to_end_ends() {
         walk.on(Event::Stop("SIGTERM")),
         [
             Order::Log(Note::Stopping("SIGTERM")),
+            Order::DropSpare(1),
             Order::Cut(1),
             Order::CloseListeners,
             Order::TellStopping(Duration::from_secs(10)),

@@ -8,7 +8,7 @@ use super::Seeded;
 use crate::helper::Kind;
 use crate::ipc::words::FromMaster;
 use crate::supervisor::decider::{
-    Binary, Decider, Event, Master, Order, Orphaned, State, Why, note::Note,
+    Binary, Decider, Event, Master, Order, Orphaned, Spare, State, Why, note::Note,
 };
 
 /// Whether what can go wrong does.
@@ -43,6 +43,15 @@ pub(super) struct Process {
     pub(super) listed: usize,
 }
 
+/// A spare that was asked for: how far its process has really come.
+#[derive(Debug)]
+pub(super) struct SpareProcess {
+    pub(super) stands: bool,
+    pub(super) dead: bool,
+    pub(super) stuck: bool,
+    pub(super) config: usize,
+}
+
 /// A transition's things.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -63,6 +72,10 @@ pub(super) struct World {
     pub(super) masters: BTreeMap<u64, Process>,
     /// Dead masters of which workers are left.
     pub(super) orphans: BTreeSet<u64>,
+    /// Spares, by the generation behind which each stands.
+    pub(super) spares: BTreeMap<u64, SpareProcess>,
+    /// A master that a spare is to fork.
+    pub(super) unborn: Option<u64>,
     pub(super) last_started: u64,
     /// What the administrator has written, by number; each has its `drainTimeout`.
     drain_timeouts: Vec<Option<Duration>>,
@@ -94,13 +107,15 @@ pub(super) struct Count {
     listed: usize,
     ended: usize,
     ended_with_orphans: usize,
+    spared: usize,
+    forked_by_spares: usize,
 }
 
 /// All histories together.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) histories: usize,
-    all: [usize; 10],
+    all: [usize; 12],
 }
 
 impl Seen {
@@ -117,6 +132,8 @@ impl Seen {
             count.listed,
             count.ended,
             count.ended_with_orphans,
+            count.spared,
+            count.forked_by_spares,
         ];
         self.histories += 1;
         for (all, one) in self.all.iter_mut().zip(counts) {
@@ -146,6 +163,8 @@ impl World {
             history: VecDeque::new(),
             masters: BTreeMap::new(),
             orphans: BTreeSet::new(),
+            spares: BTreeMap::new(),
+            unborn: None,
             last_started: 0,
             drain_timeouts: vec![first],
             in_force: None,
@@ -296,6 +315,21 @@ impl World {
                 }
                 return Some(Event::Listening(number, vec!["bound to".into()]));
             }
+            Order::Spare(number) if fails(self, 10) => {
+                return Some(Event::NotSpared(number, "no process".into()));
+            }
+            Order::Spare(number) => {
+                let spare = SpareProcess {
+                    stands: false,
+                    dead: false,
+                    stuck: hostile && self.seeded.in_hundred(10),
+                    config: self.masters[&number].config,
+                };
+                self.spares.insert(number, spare);
+            }
+            Order::DropSpare(number) => drop(self.spares.remove(&number)),
+            Order::Replace { dead, by } => return self.replace(dead, by),
+            Order::GiveUp(_) => self.unborn = None,
             Order::RollBack => self.pending = None,
             Order::Commit => self.in_force = self.pending.as_ref().map(|p| p.config),
             Order::PutIntoForce(_) => self.pending = None,
@@ -339,6 +373,51 @@ impl World {
         None
     }
 
+    /// The spare's process is told to fork a master, which takes its time.
+    fn replace(&mut self, dead: u64, by: u64) -> Option<Event> {
+        self.last_started = by;
+        let spare = self.spares.remove(&dead)?;
+        let is_deaf = spare.dead || self.mood == Mood::Hostile && self.seeded.in_hundred(5);
+        self.spares.insert(by, spare);
+        if is_deaf {
+            return Some(Event::NotForked(by, "it is dead".into()));
+        }
+        self.unborn = Some(by);
+        None
+    }
+
+    /// A spare has forked the master that it was told to fork.
+    pub(super) fn a_spare_forks(&mut self) {
+        let Some(number) = self.unborn else {
+            return;
+        };
+        let hostile = self.mood == Mood::Hostile;
+        let Some(spare) = self.spares.get(&number).filter(|s| !s.dead) else {
+            self.unborn = None;
+            return self.happen(Event::NotForked(number, "it has ended".into()));
+        };
+        if spare.stuck {
+            return;
+        }
+        self.unborn = None;
+        if hostile && self.seeded.in_hundred(10) {
+            return self.happen(Event::NotForked(number, "no process".into()));
+        }
+        let process = Process {
+            phase: Phase::Starts,
+            config: spare.config,
+            is_to_go: false,
+            is_to_end: false,
+            stuck: hostile && self.seeded.in_hundred(10),
+            asked: 0,
+            listed: 0,
+        };
+        let master = self.master(process.config);
+        self.masters.insert(number, process);
+        self.count.forked_by_spares += 1;
+        self.happen(Event::Forked(number, master));
+    }
+
     fn note(&mut self, note: &Note) {
         match note {
             Note::Reloaded(_) => self.count.reloaded += 1,
@@ -346,6 +425,7 @@ impl World {
             Note::StillAccepting(_) => self.count.handed_over_late += 1,
             Note::NotResponding { .. } => self.count.stood_still += 1,
             Note::InPlace(_) => self.count.replaced += 1,
+            Note::Spared(_) => self.count.spared += 1,
             Note::Listed(_) => self.count.listed += 1,
             Note::Accepting => self.count.started += 1,
             _ => {}
@@ -422,9 +502,16 @@ impl World {
                 _ => State::Draining,
             };
             let until = old.drains_until(*number);
-            self.decider
-                .go_on_with(*number, master, state, until, self.now);
+            self.decider.go_on_with(*number, master, state, until);
         }
+        for number in self.masters.keys().chain(self.spares.keys()) {
+            let stands = old.spare(*number) == Some(Spare::Standing);
+            if stands || old.state(*number) == Some(State::Serving) {
+                self.decider.go_on_with_spare(*number, stands, self.now);
+            }
+        }
+        self.spares
+            .retain(|n, _| old.spare(*n) == Some(Spare::Standing));
         for number in &self.orphans {
             self.decider.go_on_with_orphans(*number);
         }

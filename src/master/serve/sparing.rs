@@ -1,0 +1,58 @@
+//! Forks the spare of the master that serves. It is a copy of this process, so it has read nothing, and asked
+//! nothing, that was not read and asked when the configuration was loaded.
+
+use std::io;
+
+use super::Serving;
+use crate::ipc::channel::Channel;
+use crate::ipc::words::{FromMaster, say};
+use crate::jail::Jailed;
+use crate::log;
+use crate::master::post::{Own, Post};
+use crate::master::spare;
+use crate::process::{self, OneThread};
+
+impl Serving {
+    /// Forks a spare that talks to the supervisor on this channel. Where that cannot be, the supervisor hears
+    /// it from here.
+    ///
+    /// # Errors
+    /// The supervisor cannot be reached.
+    pub(in crate::master) fn fork_spare(
+        &mut self,
+        channel: Channel,
+        jailed: &Jailed,
+    ) -> io::Result<()> {
+        let forked = self.post_of_spare(channel).and_then(|post| {
+            process::spawn_away(&OneThread::prove()?, |fresh| {
+                spare::run(post, fresh, jailed)
+            })
+        });
+        match forked {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let reason = log::Reason(&error).to_string();
+                say(&self.supervisor, &FromMaster::NotForked(reason), &[])
+            }
+        }
+    }
+
+    fn post_of_spare(&mut self, supervisor: Channel) -> io::Result<Post> {
+        let config = self.workers.config();
+        let (generation, scoreboard) = (config.generation, config.scoreboard.clone());
+        let zygote = self.workers.zygote();
+        let own = Own {
+            generation,
+            scoreboard,
+            zygote: zygote
+                .map(|zygote| zygote.copy(generation, None))
+                .transpose()?,
+        };
+        Ok(Post {
+            supervisor,
+            connections: self.connections.clone(),
+            reminders: self.reminders.clone(),
+            workers: self.workers.config().for_another(own)?,
+        })
+    }
+}
