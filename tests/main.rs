@@ -15,8 +15,8 @@ mod support;
 
 mod accept_auto;
 mod accept_clients;
-mod admission;
 mod add;
+mod admission;
 mod advice;
 mod backend_offers;
 mod bad_input;

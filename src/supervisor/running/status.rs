@@ -39,7 +39,13 @@ impl Supervisor {
                     let state = self.decider.state(generation.number);
                     let common = &self.common;
                     let spare = self.spare_of(generation.number);
-                    shown(generation, state, spare, &common.carried, &common.resumption)
+                    shown(
+                        generation,
+                        state,
+                        spare,
+                        &common.carried,
+                        &common.resumption,
+                    )
                 })
                 .collect(),
         }
