@@ -380,6 +380,47 @@ fn tls_that_the_defaults_demand_is_ticked() {
     );
 }
 
+#[test]
+fn a_service_on_the_lan_lets_in_that_network_alone() {
+    require!(adit);
+    require!(root);
+    require!(installed("ip").is_some(), "ip is not installed");
+    // Of this thread, and of the processes it starts.
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
+    let script = "ip link set lo up; ip address add 10.77.1.5/20 dev lo";
+    let up = Command::new("sh").args(["-ec", script]).status();
+    assert!(up.expect("ip").success());
+    let place = Place::new();
+    let add = |more: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .args(["add", "you@gmx.de", "--listen", "10.77.1.5"])
+            .arg(place.file())
+            .args(more)
+            .env("RUNTIME_DIRECTORY", place.plan.folder());
+        let (status, said) = said(&mut command);
+        assert_eq!(status, Some(0), "{said}");
+        let text = fs::read_to_string(place.part("you@gmx.de.conf")).expect("the services");
+        let lists = text.lines().filter(|line| line.starts_with("acceptFrom"));
+        let lists: Vec<String> = lists.map(str::to_owned).collect();
+        (said, lists)
+    };
+    let (said, lists) = add(&[]);
+    assert_eq!(lists, ["acceptFrom = 10.77.0.0/20"; 3]);
+    assert!(said.contains("0 error(s), 0 warning(s)"), "{said}");
+    assert!(
+        said.contains("Programs at 10.77.0.0/20 are let in"),
+        "{said}"
+    );
+    let (_, lists) = add(&["--for", "printer", "--from", "10.77.1.9"]);
+    assert_eq!(lists, ["acceptFrom = 10.77.1.9"; 3]);
+    // What holds for every service holds for these too.
+    let text = fs::read_to_string(place.file()).expect("the configuration");
+    fs::write(place.file(), format!("acceptFrom = 10.77.1.7\n{text}")).expect("writing");
+    let (said, lists) = add(&[]);
+    assert!(lists.is_empty() && said.contains("0 warning(s)"), "{said}");
+}
+
 /// A line of the table, of whose servers the first that takes a password counts.
 struct Row {
     id: &'static str,

@@ -166,6 +166,12 @@ pub const COMMANDS: &[CommandDef] = &[
                 "accept on this address of the LAN, for a program on another machine; 127.0.0.1 unless given",
             ),
             flag(
+                "--from",
+                "NETWORKS",
+                "with --listen: the addresses and networks that may connect, as `acceptFrom` takes them; the network \
+                 of that address unless given",
+            ),
+            flag(
                 "--name",
                 "NAME",
                 "what the services and their file are called; as the address unless given",

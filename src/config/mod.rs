@@ -57,6 +57,7 @@ pub(crate) use http_url::HttpUrl;
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub(crate) use metrics::MetricsAddress;
+pub(crate) use networks::{Network, accept_networks};
 pub(crate) use ocsp::Ocsp;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
 pub(crate) use program::{Front, Program};

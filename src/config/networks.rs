@@ -62,7 +62,7 @@ impl Network {
     }
 
     /// The network that `address` is in.
-    fn of(address: IpAddr, bits: u8) -> Network {
+    pub(crate) fn of(address: IpAddr, bits: u8) -> Network {
         let canonical = address.to_canonical();
         let bits = match (address, canonical) {
             (IpAddr::V6(_), IpAddr::V4(_)) if bits >= 96 => bits - 96,
@@ -88,6 +88,17 @@ impl Network {
         self.first.is_ipv4() == address.is_ipv4()
             && Network::masked(address, self.bits).first == self.first
     }
+}
+
+/// Reads networks as `acceptFrom` takes them, for a flag of a command that serves no configuration.
+///
+/// # Errors
+/// One is none; the remedy is in the text.
+pub(crate) fn accept_networks(text: &str) -> Result<Vec<Network>, String> {
+    parse(text).map_err(|fault| match fault.help {
+        Some(help) => format!("{} ({help})", fault.text),
+        None => fault.text,
+    })
 }
 
 /// The prefix of an address: a number of bits, or a mask of IPv4's.

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use super::ca;
 use super::providers::{Mail, Provider, Server, Sourced, Tls};
-use crate::config::{self, Endpoint, Sources};
+use crate::config::{self, Endpoint, Network, Sources};
 use failure::{Failure, Left};
 use offer::Offer;
 use ports::Ports;
@@ -49,6 +49,8 @@ pub(super) struct Asked {
     pub reader: Reader,
     /// Where the services accept; loopback unless given.
     pub listen: Option<IpAddr>,
+    /// Where clients may come from, as `acceptFrom` has it; the network of `listen` unless given.
+    pub from: Option<String>,
     /// What the services are called; as the address unless given.
     pub name: Option<Name>,
     /// The provider of an address in a domain of its own.
@@ -157,16 +159,15 @@ fn add(asked: &Asked) -> Result<(), Failure> {
     if !ports.complete(place.name.as_str(), &offer.mails(), is_free) {
         return Err(Failure::NoPort(host));
     }
-    let accept = match host {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    let text = text::services(&asked.address, &place.name, &offer, &accept, &ports);
+    let from = from(asked, host, &place);
+    let reach = (host, from.as_deref());
+    let text = text::services(&asked.address, &place.name, &offer, reach, &ports);
     let settings = |tls| Settings {
         reader: asked.reader,
         address: &asked.address,
         offer: &offer,
         host,
+        from: from.as_deref(),
         ports: &ports,
         tls,
     };
@@ -282,6 +283,31 @@ fn host(asked: &Asked) -> Result<IpAddr, Failure> {
         Err(error) if asked.what == What::Write => Err(Failure::Listen(host, error)),
         _ => Ok(host),
     }
+}
+
+/// The value of `acceptFrom`: what is asked for; else, beyond loopback, the network that the address is in, unless
+/// the configuration has a list for every service.
+fn from(asked: &Asked, host: IpAddr, place: &Place) -> Option<String> {
+    if asked.from.is_some() || host.is_loopback() || has_list(place) {
+        return asked.from.clone();
+    }
+    // What is only shown may be for another machine: networks of homes and offices are of this size.
+    let usual = if host.is_ipv4() { 24 } else { 64 };
+    let bits = ca::prefix_of(host).unwrap_or(usual);
+    Some(Network::of(host, bits).to_string())
+}
+
+/// Whether the configuration says before its first section where clients may come from.
+fn has_list(place: &Place) -> bool {
+    let text = fs::read_to_string(&place.main).unwrap_or_default();
+    let mut before = text
+        .lines()
+        .map(str::trim_start)
+        .take_while(|line| !line.starts_with('['));
+    before.any(|line| {
+        let (name, _) = line.split_once('=').unwrap_or((line, ""));
+        name.trim_end().eq_ignore_ascii_case("acceptFrom")
+    })
 }
 
 fn is_public(host: IpAddr) -> bool {

@@ -44,6 +44,8 @@ pub(super) struct Settings<'a> {
     pub(super) address: &'a Address,
     pub(super) offer: &'a Offer,
     pub(super) host: IpAddr,
+    /// Where clients may come from.
+    pub(super) from: Option<&'a str>,
     pub(super) ports: &'a Ports,
     /// The services demand TLS from the first byte: the configuration's defaults have `acceptTLS = yes`.
     pub(super) tls: bool,
@@ -194,14 +196,22 @@ impl Settings<'_> {
         for caveat in &self.offer.caveats {
             writeln!(f, "\n{caveat}")?;
         }
-        match self.host.is_loopback() {
-            true => writeln!(
+        if self.host.is_loopback() {
+            return writeln!(
                 f,
                 "\nOnly programs on this machine reach {}. For one on another, add --listen with this machine's \
                  address on the LAN.",
                 self.host
-            ),
-            false if self.tls => Ok(()),
+            );
+        }
+        if let Some(from) = self.from {
+            writeln!(
+                f,
+                "\nPrograms at {from} are let in. If it is one machine alone, add --from with its address."
+            )?;
+        }
+        match self.tls {
+            true => Ok(()),
             false => writeln!(
                 f,
                 "\nWhat passes between the program and {} is not encrypted, the password neither: let no stranger into \
@@ -257,6 +267,7 @@ mod tests {
             address: &address,
             offer: &offer,
             host: host.parse().unwrap(),
+            from: Some("192.168.1.0/24"),
             ports: &ports,
             tls,
         };
@@ -315,6 +326,7 @@ mod tests {
             &[
                 "SMTP server: 192.168.1.5\nSMTP port: 14587\n",
                 "User name: a.b\n",
+                "Programs at 192.168.1.0/24 are let in",
                 "is not encrypted",
             ],
         );

@@ -2,6 +2,7 @@
 //! hand wrote.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -35,12 +36,12 @@ pub(super) enum Foreign {
     Changed,
 }
 
-/// The services for an address. `host` is the address that they accept on, as `accept` writes it.
+/// The services for an address, which accept on `host` what comes from these networks, if there is a list.
 pub(super) fn services(
     address: &Address,
     name: &Name,
     offer: &Offer,
-    host: &str,
+    (host, from): (IpAddr, Option<&str>),
     ports: &Ports,
 ) -> String {
     let mut body = format!("; {}", offer.title);
@@ -49,10 +50,14 @@ pub(super) fn services(
             continue;
         };
         let (word, connect) = (mail.word(), format!("{}:{}", server.host, server.port));
+        let accept = SocketAddr::new(host, port);
         let _ = write!(
             body,
-            "\n\n[{name}-{word}]\nclient = yes\naccept = {host}:{port}\n"
+            "\n\n[{name}-{word}]\nclient = yes\naccept = {accept}\n"
         );
+        if let Some(from) = from {
+            let _ = writeln!(body, "acceptFrom = {from}");
+        }
         if server.tls == Tls::Starttls {
             let _ = writeln!(body, "protocol = {word}");
         }
@@ -123,7 +128,13 @@ mod tests {
         let mut ports = Ports::default();
         ports.complete("x", &Mail::ALL, |_| true);
         let name = Name::parse("my-pop3").unwrap();
-        let text = services(&address, &name, &offer.unwrap(), "[fd00::1]", &ports);
+        let text = services(
+            &address,
+            &name,
+            &offer.unwrap(),
+            ("fd00::1".parse().unwrap(), Some("fd00::/64")),
+            &ports,
+        );
         (text, ports)
     }
 
@@ -137,7 +148,7 @@ mod tests {
         );
         let smtp = ports.of(Mail::Smtp).unwrap();
         let service = format!(
-            "[my-pop3-smtp]\nclient = yes\naccept = [fd00::1]:{smtp}\nprotocol = smtp\nconnect = smtp.tim.it:587\n\
+            "[my-pop3-smtp]\nclient = yes\naccept = [fd00::1]:{smtp}\nacceptFrom = fd00::/64\nprotocol = smtp\nconnect = smtp.tim.it:587\n\
              verifyServer = yes\ndelay = yes\n"
         );
         assert!(text.contains(&service), "{text}");

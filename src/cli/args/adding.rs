@@ -5,10 +5,12 @@ use lexopt::prelude::*;
 use super::{Command, UsageError, default_file};
 use crate::cli::add::{self, Address, Asked, Name, Reader, What};
 use crate::cli::providers::{Mail, Provider};
+use crate::config::accept_networks;
 
 pub(super) fn add(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let (mut address, mut file, mut what) = (None, None, What::default());
     let (mut reader, mut listen, mut name) = (Reader::default(), None, None);
+    let mut from = None;
     let (mut provider, mut servers, mut yes) = (None, Vec::new(), false);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -24,6 +26,7 @@ pub(super) fn add(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             }
             Long("for") => reader = known_reader(&parser.value()?.string()?)?,
             Long("listen") => listen = Some(own_address(&parser.value()?.string()?)?),
+            Long("from") => from = Some(networks(&parser.value()?.string()?)?),
             Long("name") => name = Some(service_name(&parser.value()?.string()?)?),
             Long("provider") => provider = Some(known_provider(&parser.value()?.string()?)?),
             Long("yes") => yes = true,
@@ -48,12 +51,16 @@ pub(super) fn add(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             "'--provider' knows the servers: leave out '--smtp', '--pop3' and '--imap'".into(),
         );
     }
+    if from.is_some() && listen.is_none() {
+        return Err("'--from' says which other machines may connect: add '--listen'".into());
+    }
     Ok(Command::Add(Asked {
         address,
         file: file.unwrap_or_else(|| default_file(false).into()),
         what,
         reader,
         listen,
+        from,
         name,
         provider,
         servers,
@@ -87,6 +94,12 @@ fn own_address(text: &str) -> Result<std::net::IpAddr, UsageError> {
             "'--listen {text}': give an address of this machine, as 192.168.1.5, without a port"
         ))
     })
+}
+
+fn networks(text: &str) -> Result<String, UsageError> {
+    let networks = accept_networks(text).map_err(UsageError)?;
+    let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    Ok(networks.join(", "))
 }
 
 fn service_name(text: &str) -> Result<Name, UsageError> {

@@ -299,6 +299,7 @@ fn adit_add_takes_an_address_and_how_it_is_reached() {
             what: What::Write,
             reader: Reader::OutlookExpress,
             listen: None,
+            from: None,
             name: None,
             provider: None,
             servers: Vec::new(),
@@ -315,6 +316,8 @@ fn adit_add_takes_an_address_and_how_it_is_reached() {
         "--for",
         "printer",
         "--listen=[fd00::1]",
+        "--from",
+        "fd00::7,fd00:1::/64",
         "a.conf",
     ];
     assert_eq!(
@@ -323,6 +326,7 @@ fn adit_add_takes_an_address_and_how_it_is_reached() {
             asked.what = What::Print;
             asked.reader = Reader::Printer;
             asked.listen = Some("fd00::1".parse().unwrap());
+            asked.from = Some("fd00::7, fd00:1::/64".to_owned());
             asked.file = "a.conf".into();
         })
     );
@@ -363,6 +367,11 @@ fn adit_add_takes_an_address_and_how_it_is_reached() {
             "outlook-express, printer, thunderbird",
         ),
         (&["add", "a@b.de", "--listen", "nas"], "without a port"),
+        (&["add", "a@b.de", "--from", "192.0.2.7"], "add '--listen'"),
+        (
+            &["add", "a@b.de", "--listen", "10.1.1.1", "--from", "nas"],
+            "neither an IP address nor a network",
+        ),
         (&["add", "a@b.de", "--name", "a/b"], "--name a/b"),
         (
             &["add", "a@b.de", "--print", "--remove"],

@@ -25,7 +25,7 @@ use store::{Store, StoreError, Why};
 #[cfg(fuzzing)]
 pub(crate) use handout::fuzz;
 pub use names::Name;
-pub(super) use names::interfaces;
+pub(super) use names::{interfaces, prefix_of};
 
 /// Whether a certificate's file may have this name.
 pub fn is_file_name(name: &str) -> bool {

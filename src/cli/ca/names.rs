@@ -111,6 +111,30 @@ pub(in crate::cli) fn interfaces() -> Vec<IpAddr> {
     addresses
 }
 
+/// How many bits of an address of this machine are its network's; `None` if no interface has it.
+pub(in crate::cli) fn prefix_of(address: IpAddr) -> Option<u8> {
+    let of = |storage: nix::sys::socket::SockaddrStorage| {
+        let v4 = storage
+            .as_sockaddr_in()
+            .map(|v4| IpAddr::V4(*SocketAddrV4::from(*v4).ip()));
+        v4.or_else(|| {
+            Some(IpAddr::V6(
+                *SocketAddrV6::from(*storage.as_sockaddr_in6()?).ip(),
+            ))
+        })
+    };
+    let mut found = getifaddrs().ok()?;
+    found.find_map(|interface| {
+        (of(interface.address?)? == address).then_some(())?;
+        // Ones alone, from the left.
+        let ones = match of(interface.netmask?)? {
+            IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+            IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+        };
+        u8::try_from(ones).ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +163,13 @@ mod tests {
         }
         assert_eq!(Name::parse(&"a".repeat(64)), None);
         assert_eq!(Name::parse(&"a.".repeat(130)), None);
+    }
+
+    #[test]
+    fn the_network_of_an_address_is_its_interfaces() {
+        // Each machine has it.
+        assert_eq!(prefix_of(Ipv4Addr::LOCALHOST.into()), Some(8));
+        assert_eq!(prefix_of("192.0.2.254".parse().unwrap()), None);
     }
 
     #[test]
