@@ -93,6 +93,10 @@ fn columns(page: &mut Page) {
             "Clients that were refused by their address, of those accepted.",
         ),
         (
+            "OCSP",
+            "A line for each certificate that names a responder: what is stapled to it, until when that counts, and how often the responder was asked in vain since.",
+        ),
+        (
             "no upstream",
             "Connections for which no address of `connect` could be reached.",
         ),
