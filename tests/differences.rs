@@ -124,6 +124,36 @@ fn a_reset_behind_is_a_reset_in_front() {
 }
 
 #[test]
+fn an_answer_that_comes_after_the_question_has_ended_is_not_cut() {
+    require_both!();
+    let certs = Certs::new();
+    let heard = both(|path| {
+        let (go, told) = std::sync::mpsc::channel();
+        let told = std::sync::Mutex::new(told);
+        let config = tls::server_config(&certs.server(), tls::BOTH, None);
+        let upstream = tls::server(config, move |mut stream| {
+            let _ = stream.read_to_end(&mut Vec::new());
+            let _ = told.lock().expect("no panic").recv();
+            let _ = stream.write_all(b"answer, ");
+            tls::end(&mut stream);
+        });
+        let adit = client_mode(path, &upstream, "TIMEOUTclose = 0\n");
+        let mut client = adit.connect("test");
+        client.write_all(b"question").expect("sending");
+        client
+            .shutdown(std::net::Shutdown::Write)
+            .expect("its half");
+        adit.wait_for_log(match is_adit(path) {
+            true => "Read socket closed (readsocket)",
+            false => "TIMEOUTclose exceeded: closing",
+        });
+        go.send(()).expect("its server");
+        heard(&mut client)
+    });
+    assert_eq!(heard, ["end", "answer, end"]);
+}
+
+#[test]
 fn a_greeting_that_refuses_ends_without_a_reset() {
     require_both!();
     for greeting in ["554 5.7.1 you are on a list\r\n", "421 4.3.2 too busy\r\n"] {

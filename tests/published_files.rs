@@ -10,6 +10,7 @@ use crate::support::adit::program;
 use crate::support::{Certs, installed, is_root, poll_for};
 
 mod files;
+mod traffic;
 
 use files::{Ends, FILES, File};
 
