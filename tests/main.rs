@@ -30,6 +30,7 @@ mod control;
 mod counters;
 mod databases;
 mod dialogues_of_stunnel;
+mod diff_stunnel;
 mod differences;
 mod directories;
 mod encrypted_keys;

@@ -13,6 +13,7 @@ use lexopt::prelude::*;
 use super::add;
 use super::ca;
 use super::commands::COMMANDS;
+use super::diff_stunnel;
 use super::listen_in::{self, Mail};
 use crate::config;
 
@@ -59,6 +60,8 @@ pub(super) enum Command {
     LookUpMail(String),
     /// `adit listen-in`: say what a program speaks.
     ListenIn(listen_in::Asked),
+    /// `adit diff-stunnel`: say where stunnel and adit differ on a configuration.
+    DiffStunnel(diff_stunnel::Asked),
     /// `adit -version`.
     Version,
     /// `adit -help`.
@@ -170,6 +173,7 @@ pub(super) fn parse(
             | "stop"
             | "demo"
             | "listen-in"
+            | "diff-stunnel"
             | "ca"
             | "add"
             | "providers"
@@ -188,6 +192,7 @@ pub(super) fn parse(
         "status" => status(parser),
         "stop" => stop(parser),
         "listen-in" => listen_in(parser),
+        "diff-stunnel" => diff_stunnel(parser),
         "ca" => local_authority(parser),
         "add" => adding::add(parser),
         "providers" => adding::providers(parser),
@@ -402,6 +407,21 @@ fn listen_in(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         protocol,
         timeout,
     }))
+}
+
+fn diff_stunnel(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let (mut file, mut stunnel) = (None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("stunnel") => stunnel = Some(PathBuf::from(parser.value()?)),
+            Long("help") | Short('h') => return Ok(Command::HelpOn("diff-stunnel")),
+            Value(path) if file.is_none() => file = Some(PathBuf::from(path)),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    // It is stunnel's file that is asked about.
+    let file = file.unwrap_or_else(|| default_file(true).into());
+    Ok(Command::DiffStunnel(diff_stunnel::Asked { file, stunnel }))
 }
 
 fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {

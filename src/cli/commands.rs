@@ -248,6 +248,25 @@ pub const COMMANDS: &[CommandDef] = &[
         takes_file: false,
     },
     CommandDef {
+        name: "diff-stunnel",
+        arguments: "[--stunnel PROGRAM] [FILE]",
+        summary: "run stunnel and adit on a configuration, one after the other, and say where they differ",
+        details: "FILE is /etc/stunnel/stunnel.conf unless given. Both run in a network of their own, in which every \
+             port is free and every address this machine's, so it meets no service that runs and no server that \
+             is connected to; it needs root. Compared are whether each starts, the addresses that it listens on, \
+             what a plain client, one with TLS 1.3 and one with TLS 1.2 meet there (suite, certificate, alert, the \
+             first words), what servers hear behind it, and the phrases of its log that filters match on. \
+             Programs of `exec` are started, users and jails are entered. Global options for the log, the pid file and the \
+             control socket are left out, but not those of files that are included. It exits with 0 if there is no \
+             difference, 1 if there is one, and 2 if it cannot tell, as without stunnel.",
+        flags: &[flag(
+            "--stunnel",
+            "PROGRAM",
+            "compare with this stunnel, not with the one in PATH",
+        )],
+        takes_file: false,
+    },
+    CommandDef {
         name: "ca",
         arguments: "[renew | show] [--dir DIRECTORY] [...]",
         summary: "make a local authority and a certificate that old programs take, for `acceptCert`",

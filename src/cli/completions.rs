@@ -41,7 +41,15 @@ fn choices(syntax: &str) -> Option<Vec<&str>> {
 }
 
 /// Commands that take no options of the configuration.
-const NO_OPTIONS: [&str; 6] = ["status", "demo", "listen-in", "ca", "add", "providers"];
+const NO_OPTIONS: [&str; 7] = [
+    "status",
+    "demo",
+    "listen-in",
+    "diff-stunnel",
+    "ca",
+    "add",
+    "providers",
+];
 
 fn is_path(value: &str) -> bool {
     matches!(value, "FILE" | "PATH" | "DIRECTORY" | "SOCKET")

@@ -30,6 +30,7 @@ adit: a TLS relay that reads stunnel.conf
   adit providers [WORD]         the mail providers that it knows
   adit demo                     an old mail program and a modern mail server, adit between them
   adit listen-in --accept A     take one connection, and say what that program speaks
+  adit diff-stunnel [FILE]      run stunnel and adit on a configuration, and say where they differ
   adit ca [renew | show] [--dir D]
                                 a local authority and a certificate that old programs take
   adit -version | -help | -sockets | -options

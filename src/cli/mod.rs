@@ -8,6 +8,7 @@ pub mod check;
 pub mod commands;
 pub mod completions;
 pub mod demo;
+pub mod diff_stunnel;
 mod held;
 mod help;
 pub mod listen_in;
@@ -126,6 +127,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         Command::Providers(word) => providers::run(word.as_deref()),
         Command::LookUpMail(domain) => add::look_up(&domain),
         Command::ListenIn(asked) => listen_in::run(&asked),
+        Command::DiffStunnel(asked) => diff_stunnel::run(&asked),
         Command::Version if as_stunnel => tell(format_args!("{}", stunnel::Version)),
         Command::Help if as_stunnel => tell(format_args!("{}", stunnel::Help)),
         Command::Sockets if as_stunnel => tell(format_args!("{}", stunnel::SocketOptions)),

@@ -47,6 +47,7 @@ mod notes;
 mod ocsp;
 mod old_signatures;
 mod path;
+pub(crate) mod probe;
 mod psk;
 mod record;
 mod rejection;

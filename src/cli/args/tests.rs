@@ -70,6 +70,20 @@ fn commands_are_understood() {
         ),
         (&["ca", "show", "-h"], Command::HelpOn("ca")),
         (&["listen-in", "--help"], Command::HelpOn("listen-in")),
+        (
+            &["diff-stunnel", "--stunnel", "/s", "f"],
+            Command::DiffStunnel(diff_stunnel::Asked {
+                file: "f".into(),
+                stunnel: Some("/s".into()),
+            }),
+        ),
+        (
+            &["diff-stunnel"],
+            Command::DiffStunnel(diff_stunnel::Asked {
+                file: "/etc/stunnel/stunnel.conf".into(),
+                stunnel: None,
+            }),
+        ),
         (&["status"], status(named(default), false)),
         (&["status", "a", "--json"], status(named(file("a")), true)),
         (

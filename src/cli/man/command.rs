@@ -253,7 +253,9 @@ fn examples(page: &mut Page) {
     page.paragraph("A certificate for it, and its authority for the browser there:");
     page.example("adit ca --file old.pem --name mail.example.com\nadit ca show --serve 8080");
     page.paragraph("What would change for a stunnel configuration:");
-    page.example("adit check /etc/stunnel/stunnel.conf");
+    page.example(
+        "adit check /etc/stunnel/stunnel.conf\nadit diff-stunnel /etc/stunnel/stunnel.conf",
+    );
     page.paragraph("After changing the configuration:");
     page.example("adit check --strict && adit reload");
 }
