@@ -151,7 +151,7 @@ fn start_helpers(config: &Config, leash: &Leash, log: Log) -> io::Result<Helpers
         id: Id::Main,
         ..log
     };
-    let mut helpers = Helpers::start_asked(Start {
+    let mut helpers = Helpers::start_all_asked(Start {
         config,
         leash,
         metrics: None,

@@ -182,6 +182,16 @@ pub(crate) fn fetcher() -> Result<(), SandboxError> {
     lookups()
 }
 
+/// The gatekeeper's sandbox: as the resolver's, since it asks for names; it may read system files, as hosts.allow.
+///
+/// Call it before threads start. [`Strength`] reports what the kernel lacks.
+///
+/// # Errors
+/// The kernel supports it and refuses it.
+pub(crate) fn gatekeeper() -> Result<(), SandboxError> {
+    lookups()
+}
+
 /// The sandbox of what asks getaddrinfo(3).
 fn lookups() -> Result<(), SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);

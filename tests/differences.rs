@@ -27,6 +27,7 @@ macro_rules! require_both {
     };
 }
 
+mod admission;
 mod alerts;
 mod dialogues;
 mod names;

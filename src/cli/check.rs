@@ -8,6 +8,7 @@ use super::unit;
 use crate::config::{
     self, Config, Diagnostic, Diagnostics, Front, Service, Severity, Sources, diagnostic_at,
 };
+use crate::helper::gatekeeper::{self, Remark};
 use crate::ipc::words::Accept;
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
@@ -43,6 +44,7 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
                 show_routes(&config);
             }
             found.extend(passed_sockets(&config));
+            found.extend(rules_of_hosts(&config));
             found.extend(places::missing(&config.global));
             found.extend(unit::forbidden(sources.file.as_deref(), &config.global));
             let log = Log {
@@ -135,6 +137,17 @@ fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Ve
         Some(reason) => PassPhrases::unasked(reason),
     };
     trial.load(config, &phrases)
+}
+
+/// What in hosts.allow and hosts.deny does not do what it seems to, where a service goes by them.
+fn rules_of_hosts(config: &Config) -> Vec<Diagnostic> {
+    let asked = config.services.iter().any(|s| s.admission.libwrap);
+    let remarks = asked.then(gatekeeper::remarks).unwrap_or_default();
+    let warning = |Remark { place, text, help }| {
+        let text = format!("{place}: {text}");
+        Diagnostic::new(Severity::Warning, None, text).help(help)
+    };
+    remarks.into_iter().map(warning).collect()
 }
 
 /// Which service gets which of the sockets passed by systemd.

@@ -9,7 +9,7 @@ use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::networks::{self, Network, Networks};
-use super::option::Fault;
+use super::option::{Fault, yes_no};
 use super::program::Front;
 use super::service::{Draft, Service};
 
@@ -20,6 +20,10 @@ pub(crate) struct Admission {
     accept: Option<Networks>,
     /// Where none may come from, whatever `accept` says.
     deny: Networks,
+    /// hosts.allow and hosts.deny are asked.
+    pub libwrap: bool,
+    /// The user of the client's machine that the connection must belong to.
+    pub ident: Option<String>,
 }
 
 /// Why a client is refused.
@@ -69,6 +73,8 @@ pub(super) struct Given {
     /// `acceptFrom` in the section.
     own: Vec<Network>,
     deny: Vec<Network>,
+    libwrap: bool,
+    ident: Option<String>,
 }
 
 /// `acceptFrom`: what a section says takes the place of what stands before the first one, so that it can say
@@ -89,6 +95,24 @@ pub(super) fn set_deny(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// `libwrap`
+pub(super) fn set_libwrap(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.admission.libwrap = yes_no(value)?;
+    Ok(())
+}
+
+/// `ident`; stunnel would ask for a user without a name too, and refuse every client: no user has none.
+pub(super) fn set_ident(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.admission.ident = Some(value).filter(|v| !v.is_empty()).map(str::to_owned);
+    match value.is_empty() {
+        false => Ok(()),
+        true => {
+            let fault = Fault::warning("`ident` names no user: adit asks for none");
+            Err(fault.help("leave the line out; stunnel refuses every client here"))
+        }
+    }
+}
+
 /// Puts the lists in their place; warns of those that nothing is looked up in, and where there should be one.
 pub(super) fn finish(
     service: &mut Service,
@@ -104,16 +128,45 @@ pub(super) fn finish(
     service.admission = Admission {
         accept: (!accept.is_empty()).then(|| Networks::of(accept)),
         deny: Networks::of(given.deny),
+        libwrap: given.libwrap,
+        ident: given.ident,
     };
-    for option in ["acceptFrom", "denyFrom"] {
-        if let Some(why) = without_addresses(service)
+    let why = without_addresses(service);
+    for (option, asks) in [
+        ("acceptFrom", true),
+        ("denyFrom", true),
+        ("libwrap", service.admission.libwrap),
+        ("ident", service.admission.ident.is_some()),
+    ] {
+        if let Some(why) = why
+            && asks
             && own.contains(option)
         {
             let text = format!("`{option}` has no effect: {why}");
             faults.push(Severity::Warning, option, &text, "leave the line out");
         }
     }
+    leave_to_the_primary(service, own, faults);
     openness(service, meant, faults);
+}
+
+/// What has to be asked for is asked by the service that accepts, as in stunnel.
+fn leave_to_the_primary(service: &mut Service, own: &BTreeSet<&'static str>, faults: &mut Faults) {
+    if service.virtual_host.is_none() {
+        return;
+    }
+    let admission = &mut service.admission;
+    let asks = [
+        ("libwrap", std::mem::take(&mut admission.libwrap)),
+        ("ident", admission.ident.take().is_some()),
+    ];
+    for (option, asks) in asks {
+        if asks && own.contains(option) {
+            let text = format!("`{option}` has no effect: the primary service accepts the clients");
+            let help = "give it to that service; `acceptFrom` and `denyFrom` count here too";
+            faults.push(Severity::Warning, option, &text, help);
+        }
+    }
 }
 
 /// Why no client of the service has an address.
@@ -135,12 +188,19 @@ fn openness(service: &Service, meant: &Meant, faults: &mut Faults) {
         service.beginning(),
         None | Some(Beginning::Received(Reception::Offered(_)))
     );
-    let said = ["acceptFrom", "acceptAnywhere", "acceptTLS", "client"];
+    let said = [
+        "acceptFrom",
+        "acceptAnywhere",
+        "acceptTLS",
+        "libwrap",
+        "client",
+    ];
     let said = said.iter().any(|option| meant.contains(option));
     let own = service.front == Front::Listener && service.virtual_host.is_none();
     if !(service.client && plain && own)
         || said
         || service.admission.accept.is_some()
+        || service.admission.libwrap
         || service.accept_anywhere
     {
         return;
@@ -186,6 +246,7 @@ mod tests {
                 "" => Networks::default(),
                 _ => networks(deny),
             },
+            ..Admission::default()
         };
         match admission.judge(address.parse().unwrap()) {
             Ok(()) => String::new(),

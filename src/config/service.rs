@@ -606,12 +606,16 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.failover = one_of(value, &[
             ("rr", Failover::RoundRobin), ("prio", Failover::Priority),
         ])?)),
+    option("ident", "USERNAME", "the user that a client's connection must belong to, as its machine says (IDENT, RFC 1413)")
+        .example("ident = mail").unless_given("none is asked for").service(admission::set_ident),
     option("key", "FILE", "private key of `cert`, PEM or PKCS#12; unless given, it is in the same file")
         .example("key = /etc/adit/mail.example.com.key").unless_given("the file of `cert`")
         .service(|draft, value| store!(draft.tls.key = Some(given(value)?.into()))),
     option("keyPasswordFile", "FILE", "file with the pass phrase of an encrypted key; several, one a line, are tried in turn")
         .example("keyPasswordFile = /etc/adit/mail.example.com.pass").unless_given("asked for at a start on a terminal").own()
         .service(|draft, value| store!(draft.tls.key_password_file = Some(given(value)?.into()))),
+    option("libwrap", "yes | no", "ask /etc/hosts.allow and /etc/hosts.deny, by the service's name, whether a client may connect")
+        .example("libwrap = yes").defaults(&["no"]).service(admission::set_libwrap),
     option("local", "HOST", "source address for connecting")
         .example("local = 192.0.2.7").unless_given("the system chooses")
         .service(|draft, value| store!(draft.local = Some(given(value)?))),

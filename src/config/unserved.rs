@@ -72,7 +72,5 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     // Still to be built.
     not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
-    not_yet("ident", Service, "USERNAME", "user name to ask of IDENT (RFC 1413)", &[]).idle(idle::ident),
-    not_yet("libwrap", Service, "yes | no", "hosts.allow and hosts.deny", &["no"]),
     not_yet("transparent", Service, "none | source | destination | both", "transparent proxy", &["none", "no"]),
 ];

@@ -6,8 +6,10 @@
 //! [`Role`]; the supervisor puts the two together.
 //! Never in here: what a kind is asked, or a key.
 
+mod asker;
 mod contacts;
 pub(crate) mod fetcher;
+pub(crate) mod gatekeeper;
 pub(crate) mod launcher;
 mod pool;
 mod process;
@@ -31,6 +33,7 @@ pub(crate) use contacts::Contacts;
 pub(crate) use process::Helper;
 // What those that ask need to know of a kind.
 pub(crate) use fetcher::Client as FetchClient;
+pub(crate) use gatekeeper::{Client as GateClient, Judgement};
 pub(crate) use launcher::{Client as LaunchClient, Launched, Refused, Request as LaunchRequest};
 pub(crate) use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
 
@@ -45,11 +48,19 @@ pub(crate) enum Kind {
     Launcher,
     /// Requests to OCSP responders: [`fetcher`].
     Fetcher,
+    /// Clients, by hosts.allow and hosts.deny: [`gatekeeper`].
+    Gatekeeper,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Kind; 4] = [Kind::Resolver, Kind::Teller, Kind::Launcher, Kind::Fetcher];
+    pub(crate) const ALL: [Kind; 5] = [
+        Kind::Resolver,
+        Kind::Teller,
+        Kind::Launcher,
+        Kind::Fetcher,
+        Kind::Gatekeeper,
+    ];
 
     /// What `ps` and the log call it.
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +69,7 @@ impl Kind {
             Kind::Teller => "teller",
             Kind::Launcher => "launcher",
             Kind::Fetcher => "fetcher",
+            Kind::Gatekeeper => "gatekeeper",
         }
     }
 
@@ -77,13 +89,17 @@ impl Kind {
                 "Asks OCSP responders (`OCSP`, `OCSPaia`, and those that servers' certificates name) for the \
                  workers, as nobody; what an answer is worth it does not judge."
             }
+            Kind::Gatekeeper => {
+                "Reads hosts.allow and hosts.deny for the workers (`libwrap`), and asks DNS for clients' names, as \
+                 nobody."
+            }
         }
     }
 
     /// Whether masters and workers ask it, and so must be introduced.
     pub(crate) fn is_asked(self) -> bool {
         match self {
-            Kind::Resolver | Kind::Launcher | Kind::Fetcher => true,
+            Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper => true,
             Kind::Teller => false,
         }
     }
@@ -93,7 +109,7 @@ impl Kind {
     pub(crate) fn is_of_a_generation(self) -> bool {
         match self {
             Kind::Launcher => true,
-            Kind::Resolver | Kind::Teller | Kind::Fetcher => false,
+            Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper => false,
         }
     }
 }

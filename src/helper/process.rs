@@ -63,7 +63,7 @@ impl Helper {
             belongings,
             programs: match role.kind {
                 Kind::Launcher => Programs::of(config),
-                Kind::Resolver | Kind::Teller | Kind::Fetcher => None,
+                Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper => None,
             },
             log,
         };

@@ -8,6 +8,7 @@ mod connect;
 mod connect_login;
 mod error;
 mod ftp;
+pub(crate) mod ident;
 mod imap;
 mod io;
 mod ldap;

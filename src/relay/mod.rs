@@ -1,5 +1,5 @@
 //! One connection's life, between a front (accepted) and a back (connected) end. A session goes
-//! through the stages of its plan ([`session`]): [`admitting`] (by its address), [`choosing`] (the service, by SNI), [`connecting`] or
+//! through the stages of its plan ([`session`]): [`admitting`] and [`gatekeeping`] (by its address), [`identifying`] (by its user), [`choosing`] (the service, by SNI), [`connecting`] or
 //! [`launching`], [`talking`] (the dialogue before TLS), [`handshaking`]; then [`pump`] carries bytes until both
 //! ends are over.
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
@@ -13,9 +13,11 @@ pub(crate) mod connecting;
 pub(crate) mod end;
 mod ends;
 mod first_words;
+mod gatekeeping;
 pub(crate) mod handshaking;
 mod hearing;
 pub(crate) mod hosts;
+mod identifying;
 pub(crate) mod launching;
 pub(crate) mod lookup;
 pub(crate) mod outbound;
@@ -31,7 +33,7 @@ pub(crate) mod verdict;
 mod words;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 pub(crate) use hosts::Hosts;
@@ -103,6 +105,9 @@ impl fmt::Display for Address {
         }
     }
 }
+
+/// Where nothing is.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A system error as stunnel words it: `Connection refused (111)`.
 #[derive(Debug, Clone, Copy)]

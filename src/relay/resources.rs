@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
-use crate::helper::{FetchClient, LaunchClient, LaunchRequest, NameClient, Refused};
+use crate::helper::{FetchClient, GateClient, LaunchClient, LaunchRequest, NameClient, Refused};
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
 #[derive(Debug)]
@@ -35,7 +36,11 @@ pub(crate) struct Resources {
     pub fetcher: Option<FetchClient>,
     /// Requests under way: the client's number to the session's key.
     pub requests: HashMap<u64, u64>,
-    /// Sessions that have a request, for a fetcher that is to come.
+    /// The connection to the gatekeeper; `None` while there is none.
+    pub gatekeeper: Option<GateClient>,
+    /// Clients that are being judged: the client's number to the session's key.
+    pub judgements: HashMap<u64, u64>,
+    /// Sessions that have a request, for a fetcher or a gatekeeper that is to come.
     pub awaiting: Vec<u64>,
     /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
     resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
@@ -69,6 +74,8 @@ impl Resources {
             launches: HashMap::new(),
             fetcher: None,
             requests: HashMap::new(),
+            gatekeeper: None,
+            judgements: HashMap::new(),
             awaiting: Vec::new(),
             scratch: Scratch::new(),
             pool: Pool::default(),
@@ -83,6 +90,7 @@ impl Resources {
         self.questions.shrink_to_fit();
         self.launches.shrink_to_fit();
         self.requests.shrink_to_fit();
+        self.judgements.shrink_to_fit();
         self.awaiting.shrink_to_fit();
         self.closing.shrink_to_fit();
     }
@@ -155,11 +163,36 @@ impl Resources {
             .fetcher
             .as_mut()
             .map(|fetcher| fetcher.ask(url, body, patience));
-        match asked.transpose() {
-            Ok(Some(id)) => {
-                self.requests.insert(id, key);
-                Ok(Some(id))
-            }
+        let id = self.or_wait(key, asked.transpose())?;
+        self.requests.extend(id.map(|id| (id, key)));
+        Ok(id)
+    }
+
+    /// Asks whether a session's client may connect to the service of that name. Returns the question's id; `None`:
+    /// there is no gatekeeper just now, and the session is stepped when there is one.
+    ///
+    /// # Errors
+    /// The gatekeeper takes no more.
+    pub(crate) fn judge(
+        &mut self,
+        key: u64,
+        service: &str,
+        client: IpAddr,
+        server: SocketAddr,
+    ) -> io::Result<Option<u64>> {
+        let asked = self
+            .gatekeeper
+            .as_mut()
+            .map(|gatekeeper| gatekeeper.ask(service, client, server));
+        let id = self.or_wait(key, asked.transpose())?;
+        self.judgements.extend(id.map(|id| (id, key)));
+        Ok(id)
+    }
+
+    /// Has a session wait for a helper that is not there, or has just gone.
+    fn or_wait(&mut self, key: u64, asked: io::Result<Option<u64>>) -> io::Result<Option<u64>> {
+        match asked {
+            Ok(Some(id)) => Ok(Some(id)),
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -169,7 +202,9 @@ impl Resources {
                 Err(error)
             }
             Ok(None) | Err(_) => {
-                self.awaiting.push(key);
+                if !self.awaiting.contains(&key) {
+                    self.awaiting.push(key);
+                }
                 Ok(None)
             }
         }

@@ -11,6 +11,10 @@ use crate::protocol::Side;
 pub(crate) enum Stage {
     /// The client's address is looked up in the service's lists.
     Admit,
+    /// A helper reads hosts.allow and hosts.deny.
+    AskTheGate,
+    /// The client's machine says whose the connection is.
+    Identify,
     /// The name that the client asks for decides on the service.
     Hello,
     /// TLS on an end.
@@ -52,6 +56,9 @@ pub(crate) enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
     Admit,
+    /// As of [`Stage`].
+    AskTheGate,
+    Identify,
     /// From here on the route is that of the service which is chosen.
     Hello,
     Handshake,
@@ -64,7 +71,7 @@ pub(super) enum Early {
 impl Early {
     /// Whether it decides if the client may connect at all.
     fn is_gate(self) -> bool {
-        matches!(self, Early::Admit)
+        matches!(self, Early::Admit | Early::AskTheGate | Early::Identify)
     }
 }
 
@@ -119,7 +126,18 @@ impl Route {
             true => route,
             false => route.with_hello(),
         };
-        route.behind(service.admission.has_lists().then_some(Early::Admit))
+        let admission = &service.admission;
+        let gates = [
+            (admission.has_lists(), Early::Admit),
+            (admission.libwrap, Early::AskTheGate),
+            (admission.ident.is_some(), Early::Identify),
+        ];
+        route.behind(
+            gates
+                .into_iter()
+                .filter(|(there, _)| *there)
+                .map(|(_, gate)| gate),
+        )
     }
 
     /// The same, behind what decides whether the client may connect at all.
@@ -244,6 +262,8 @@ impl Route {
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().map(|stage| match stage {
             Early::Admit => Stage::Admit,
+            Early::AskTheGate => Stage::AskTheGate,
+            Early::Identify => Stage::Identify,
             Early::Hello => Stage::Hello,
             Early::Handshake => Stage::Handshake(Side::Front),
             Early::Verdict => Stage::Verdict(Side::Front),
@@ -339,6 +359,8 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stage::Admit => f.write_str("acceptFrom and denyFrom"),
+            Stage::AskTheGate => f.write_str("hosts.allow and hosts.deny"),
+            Stage::Identify => f.write_str("IDENT of the client"),
             Stage::Hello => f.write_str("choice of the service by SNI"),
             Stage::Handshake(Side::Front) => f.write_str("TLS handshake with the client"),
             Stage::Handshake(Side::Back) => f.write_str("TLS handshake with the server"),
@@ -480,13 +502,21 @@ mod tests {
     fn what_decides_whether_a_client_may_connect_comes_first_of_all() {
         let over = || Route::over(Some(AtOnce), false, None);
         assert_eq!(over().gates(), 0);
-        let route = over().with_hello().behind([Early::Admit]);
-        assert_eq!(route.gates(), 1);
+        let route = over()
+            .with_hello()
+            .behind([Early::Admit, Early::AskTheGate]);
+        assert_eq!(route.gates(), 2);
         let stages: Vec<Stage> = route.stages().collect();
-        let behind = [Stage::Admit, Stage::Hello, Handshake(Front), Connect];
+        let behind = [
+            Stage::Admit,
+            Stage::AskTheGate,
+            Stage::Hello,
+            Handshake(Front),
+            Connect,
+        ];
         assert_eq!(stages, behind);
         // A client that comes from another service goes on behind the handshake.
-        assert_eq!(route.early_behind_handshake(), 3);
+        assert_eq!(route.early_behind_handshake(), 4);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use super::choosing::Choosing;
 use super::connecting::{Connecting, Connection, Reached};
 use super::end::{End, Writing};
 use super::ends::{Ends, Pair};
+use super::gatekeeping::Gatekeeping;
 use super::handshaking::Handshaking;
+use super::identifying::Identifying;
 use super::launching::{self, Launching};
 use super::poller::Readiness;
 use super::pump::Pump;
@@ -23,7 +25,7 @@ use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
 use super::verdict::Verdict;
 use crate::config::{Front, LogId};
-use crate::helper::{Launched, Refused, ResolveError};
+use crate::helper::{Judgement, Launched, Refused, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
@@ -78,6 +80,8 @@ impl Life {
 
 #[derive(Debug)]
 enum Early {
+    Gatekeeping(Gatekeeping),
+    Identifying(Identifying),
     Choosing(Choosing),
     Talking(Talking),
     Handshaking(Handshaking),
@@ -198,6 +202,7 @@ impl Session {
         match (side, &mut self.life) {
             (Side::Front, Life::Alone(front, _)) => front.note(ready),
             (Side::Back, Life::Alone(_, Early::Connecting(connecting))) => connecting.note(ready),
+            (Side::Back, Life::Alone(_, Early::Identifying(stage))) => stage.note(ready),
             (side, Life::Joined(pair, _)) => pair.end(side).note(ready),
             (Side::Back, Life::Alone(..)) | (_, Life::Between) => {}
         }
@@ -235,12 +240,21 @@ impl Session {
         }
     }
 
+    /// Takes the answer to question `id` about its client; `None`: the helper that was asked is gone.
+    pub(crate) fn judged(&mut self, id: u64, judgement: Option<Judgement>) {
+        if let Life::Alone(_, Early::Gatekeeping(stage)) = &mut self.life {
+            stage.judged(id, judgement);
+        }
+    }
+
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Option<Instant> {
         if let Some((at, _)) = self.blinded {
             return Some(at);
         }
         let stage = match &self.life {
+            Life::Alone(_, Early::Gatekeeping(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Identifying(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Choosing(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Talking(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Handshaking(stage)) => Some(stage.due()),
@@ -344,6 +358,14 @@ impl Session {
                         admitting::by_lists(&context)?;
                         return self.advance(resources);
                     }
+                    Some(route::Early::AskTheGate) => match Gatekeeping::begin(&context) {
+                        Some(stage) => Early::Gatekeeping(stage),
+                        None => return self.advance(resources),
+                    },
+                    Some(route::Early::Identify) => match Identifying::begin(front, &context) {
+                        Some(stage) => Early::Identifying(stage),
+                        None => return self.advance(resources),
+                    },
                     Some(route::Early::Hello) => {
                         Early::Choosing(Choosing::begin(front, &mut context))
                     }
@@ -494,6 +516,8 @@ impl Session {
         match self.life {
             Life::Alone(front, phase) => {
                 match phase {
+                    Early::Gatekeeping(stage) => stage.dissolve(resources),
+                    Early::Identifying(stage) => stage.dissolve(resources),
                     Early::Connecting(stage) => stage.dissolve(resources),
                     Early::Talking(stage) => stage.dissolve(resources),
                     Early::Launching(stage) => stage.dissolve(resources),
@@ -620,6 +644,14 @@ fn step_early(
     mut context: Context<'_>,
 ) -> Result<Turn, Ending> {
     match std::mem::replace(phase, Early::Stepping) {
+        Early::Gatekeeping(stage) => {
+            let next = stage.step(front, context)?;
+            Ok(turn(next, phase, Early::Gatekeeping))
+        }
+        Early::Identifying(stage) => {
+            let next = stage.step(front, context)?;
+            Ok(turn(next, phase, Early::Identifying))
+        }
         Early::Choosing(stage) => match stage.step(front, None, context)? {
             Next::Advance => Ok(Turn::Chosen),
             next => Ok(turn(next, phase, Early::Choosing)),

@@ -13,7 +13,9 @@ use super::Logged;
 use super::metrics::Metrics;
 use crate::children::BackOff;
 use crate::config::{Config, Global};
-use crate::helper::{Contacts, Helper, Kind, Role, fetcher, launcher, resolver, teller, words};
+use crate::helper::{
+    Contacts, Helper, Kind, Role, fetcher, gatekeeper, launcher, resolver, teller, words,
+};
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
 use crate::ipc::leash::Leash;
@@ -28,6 +30,7 @@ pub(crate) fn role(kind: Kind) -> Role {
         Kind::Teller => teller::ROLE,
         Kind::Launcher => launcher::ROLE,
         Kind::Fetcher => fetcher::ROLE,
+        Kind::Gatekeeper => gatekeeper::ROLE,
     }
 }
 
@@ -42,6 +45,7 @@ fn needed(config: &Config) -> impl Iterator<Item = Kind> {
             .services
             .iter()
             .any(|service| service.tls.ocsp.asks()),
+        Kind::Gatekeeper => config.services.iter().any(|s| s.admission.libwrap),
     })
 }
 
@@ -49,7 +53,7 @@ fn needed(config: &Config) -> impl Iterator<Item = Kind> {
 fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
     match kind {
         // A new generation brings its own launcher.
-        Kind::Resolver | Kind::Launcher | Kind::Fetcher => false,
+        Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper => false,
         Kind::Teller => old.metrics != new.metrics,
     }
 }
@@ -162,9 +166,18 @@ impl Helpers {
     /// # Errors
     /// As [`Helpers::start`].
     pub(crate) fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
-        // The fetcher is asked by sessions alone.
-        let loading = |kind: &Kind| kind.is_asked() && *kind != Kind::Fetcher;
-        let asked = needed(start.config).filter(loading);
+        // The others are asked by sessions alone.
+        let loading = |kind: &Kind| !matches!(kind, Kind::Fetcher | Kind::Gatekeeper);
+        let asked = needed(start.config).filter(|kind| kind.is_asked() && loading(kind));
+        Helpers::start_each(asked, start)
+    }
+
+    /// Starts those that are asked, by what loads a configuration or by sessions.
+    ///
+    /// # Errors
+    /// As [`Helpers::start`].
+    pub(crate) fn start_all_asked(start: Start<'_>) -> io::Result<Helpers> {
+        let asked = needed(start.config).filter(|kind| kind.is_asked());
         Helpers::start_each(asked, start)
     }
 
@@ -359,11 +372,13 @@ impl Helpers {
             let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
-                Kind::Teller | Kind::Launcher | Kind::Fetcher => others.push(Saved {
-                    kind: kind.name().to_owned(),
-                    pid,
-                    channel,
-                }),
+                Kind::Teller | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper => {
+                    others.push(Saved {
+                        kind: kind.name().to_owned(),
+                        pid,
+                        channel,
+                    });
+                }
             }
         }
         for helper in &self.left_alone {

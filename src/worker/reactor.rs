@@ -18,7 +18,10 @@ use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Timer, Timers};
 use crate::error;
-use crate::helper::{FetchClient, Kind, LaunchClient, Launched, NameClient, Refused, ResolveError};
+use crate::helper::{
+    FetchClient, GateClient, Judgement, Kind, LaunchClient, Launched, NameClient, Refused,
+    ResolveError,
+};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -38,6 +41,8 @@ const INLET: u64 = NOTIFIED - 2;
 const LAUNCHER: u64 = NOTIFIED - 3;
 /// The key of the fetcher's events.
 const FETCHER: u64 = NOTIFIED - 4;
+/// The key of the gatekeeper's events.
+const GATEKEEPER: u64 = NOTIFIED - 5;
 
 /// A session, and what the loop knows about it.
 #[derive(Debug)]
@@ -173,6 +178,7 @@ impl Reactor {
                 INLET => handed = true,
                 LAUNCHER => self.take_launched(),
                 FETCHER => fetched = true,
+                GATEKEEPER => self.take_judgements(),
                 bits => {
                     let key = Key::from_bits(bits);
                     let side = if bits & 1 == 0 {
@@ -421,6 +427,7 @@ impl Reactor {
             Kind::Resolver => self.set_names(NameClient::new(socket)),
             Kind::Launcher => self.set_launcher(LaunchClient::new(socket)),
             Kind::Fetcher => self.set_fetcher(socket),
+            Kind::Gatekeeper => self.set_gatekeeper(socket),
             // No worker asks it.
             Kind::Teller => Ok(()),
         }
@@ -458,13 +465,48 @@ impl Reactor {
             let gone = Err("the fetcher process is gone".to_owned());
             self.give_fetched(request, bits, gone);
         }
+        self.step_those_that_wait();
+        Ok(())
+    }
+
+    fn set_gatekeeper(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let last = self.resources.gatekeeper.as_ref();
+        let client = GateClient::new(socket, last.map_or(1, GateClient::next));
+        self.shared.poller.add(client.as_fd(), GATEKEEPER)?;
+        // What the last one was asked is lost with it.
+        self.take_judgements();
+        self.resources.gatekeeper = Some(client);
+        self.step_those_that_wait();
+        Ok(())
+    }
+
+    /// There is a helper now that was not.
+    fn step_those_that_wait(&mut self) {
         for bits in std::mem::take(&mut self.resources.awaiting) {
             let key = Key::from_bits(bits);
             if let Some(entry) = self.sessions.get_mut(key) {
                 queue(&mut self.due, key, entry);
             }
         }
-        Ok(())
+    }
+
+    fn take_judgements(&mut self) {
+        let Some(gatekeeper) = &mut self.resources.gatekeeper else {
+            return;
+        };
+        for (question, judgement) in gatekeeper.answers() {
+            if let Some(bits) = self.resources.judgements.remove(&question) {
+                self.judged(question, bits, judgement);
+            }
+        }
+    }
+
+    fn judged(&mut self, question: u64, bits: u64, judgement: Option<Judgement>) {
+        let key = Key::from_bits(bits);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.session.judged(question, judgement);
+            queue(&mut self.due, key, entry);
+        }
     }
 
     fn take_launched(&mut self) {

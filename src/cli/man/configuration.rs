@@ -50,6 +50,7 @@ pub(super) fn page(date: &str) -> String {
     served(&mut page, "Options of a service", |scope| {
         scope == Scope::Service
     });
+    admission(&mut page);
     verification(&mut page);
     names(&mut page);
     clients(&mut page);
@@ -212,6 +213,37 @@ fn clients(page: &mut Page) {
     page.paragraph(
         "Where the server speaks first, as mail servers do, adit waits for a client's TLS before it passes the greeting on: up to half a second after the client has connected with `auto`, \
          a fifth with `yes` and `acceptProtocol`. Connecting to the server takes place within that time. Where the client speaks first there is no wait.",
+    );
+}
+
+/// Who may connect.
+fn admission(page: &mut Page) {
+    page.section("Who may connect");
+    page.text(
+        "Clients are judged before a byte of theirs is heard, in this order; one that is refused is reset, with a line of level 4 in the log, and counted in `adit status` as refused.",
+    );
+    for (what, text) in [
+        (
+            "`acceptFrom`, `denyFrom`",
+            "Addresses and networks, as `192.0.2.25`, `192.0.2.0/24` and `2001:db8::/32`; `denyFrom` counts first. In a section `acceptFrom` takes the place of that before the first section, and `denyFrom` adds to it. IPv4 that comes by IPv6 is IPv4; \
+             `0.0.0.0/0, ::/0` is every address. Clients of a Unix socket have none and are taken: the permissions of its folder decide. A service that is chosen by name (`sni = SERVICE:PATTERN`) is judged by its own lists too.",
+        ),
+        (
+            "`libwrap`",
+            "`/etc/hosts.allow` and `/etc/hosts.deny`, see hosts_access(5) and hosts_options(5); the daemon's name is the service's, or its port. They are read for each client, outside the jail, by a user that must be able to read them. \
+             Host names count if they have the client's address. `spawn`, `twist`, `aclexec`, `banners`, `user`, `group`, netgroups and user names are not carried out: whom such a rule matches is refused, and so is every client while a file cannot be read. \
+             `severity`, `keepalive`, `linger`, `nice`, `umask`, `setenv` and `rfc931` change nothing. `adit check` warns of what does not do what it seems to: a last line without a newline (in hosts.deny it refuses every client), \
+             `10.1.0.0/8` and `0.0.0.0/0` (they match no address).",
+        ),
+        (
+            "`ident`",
+            "The client's machine is asked on port 113, from the address that the client has connected to, within `TIMEOUTconnect` and `TIMEOUTbusy`. Without an answer the client is refused.",
+        ),
+    ] {
+        page.tagged(what, text);
+    }
+    page.paragraph(
+        "A plain `accept` in client mode that other machines reach is warned of, unless `acceptFrom`, `libwrap` or `acceptAnywhere = yes` says that it is meant.",
     );
 }
 

@@ -119,6 +119,7 @@ fn a_plain_listener_that_others_reach_must_say_that_it_is_meant() {
             "{open}"
         );
     }
+    assert_eq!(said_of("accept = 1", "libwrap = yes"), "");
     for own in [
         "accept = 127.0.0.1:1",
         "accept = ::1:1",
@@ -130,4 +131,32 @@ fn a_plain_listener_that_others_reach_must_say_that_it_is_meant() {
     // In server mode it is what a server is for.
     let (_, said) = served("[s]\naccept = 1\nconnect = h:2\ncert = /c\n");
     assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
+fn what_is_asked_for_is_asked_by_the_service_that_accepts() {
+    let text = |general: &str, own: &str| {
+        format!(
+            "{general}[p]\naccept = 1\nconnect = 2\ncert = /c\n[s]\nsni = p:a.example\nconnect = 2\ncert = /c\n{own}"
+        )
+    };
+    let (config, said) = served(&text("", "libwrap = yes\nident = root\nacceptFrom = ::1\n"));
+    assert_eq!(said.len(), 2, "{said:?}");
+    for (said, option) in said.iter().zip(["libwrap", "ident"]) {
+        let expected = format!("`{option}` has no effect: the primary service accepts");
+        assert!(
+            said.starts_with("warning") && said.contains(&expected),
+            "{said}"
+        );
+    }
+    let admission = &config.services[1].admission;
+    assert!(!admission.libwrap && admission.ident.is_none() && admission.has_lists());
+    let (config, said) = served(&text("libwrap = yes\nident = root\n", ""));
+    assert!(said.is_empty(), "{said:?}");
+    let asks = config
+        .services
+        .iter()
+        .map(|service| service.admission.libwrap);
+    assert_eq!(asks.collect::<Vec<_>>(), [true, false]);
+    assert_eq!(config.services[0].admission.ident.as_deref(), Some("root"));
 }

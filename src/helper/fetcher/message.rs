@@ -9,13 +9,14 @@
 use std::time::Duration;
 
 use super::{MAX_ANSWER, MAX_REQUEST, MAX_URL};
+use crate::helper::asker;
 
 /// Longest reason, in bytes; a longer one is cut.
 const MAX_REASON: usize = 512;
 /// Longest request as a packet, and one more byte, so that one that was cut shows.
 pub(super) const MAX_REQUEST_PACKET: usize = 14 + MAX_URL + MAX_REQUEST + 1;
 /// The same for an answer.
-pub(super) const MAX_ANSWER_PACKET: usize = 9 + MAX_ANSWER + 1;
+const MAX_ANSWER_PACKET: usize = 9 + MAX_ANSWER + 1;
 
 /// A client asks for the answer to a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +102,20 @@ impl Answer {
         };
         let id = u64::from_le_bytes(*id);
         Some(Self { id, result })
+    }
+}
+
+impl asker::Answer for Result<Vec<u8>, String> {
+    const MAX_PACKET: usize = MAX_ANSWER_PACKET;
+
+    fn encode(&self, id: u64) -> Vec<u8> {
+        let result = self.clone();
+        Answer { id, result }.encode()
+    }
+
+    fn decode(packet: &[u8]) -> Option<(u64, Self)> {
+        let Answer { id, result } = Answer::decode(packet)?;
+        Some((id, result))
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::exchange;
-use super::message::{Answer, MAX_REQUEST_PACKET, Request};
+use super::message::{MAX_REQUEST_PACKET, Request};
+use crate::helper::asker::Answer;
 use crate::helper::pool::{Asked, Work};
 
 /// Posts requests to responders.
@@ -45,8 +46,7 @@ impl Work for Posts {
     }
 
     fn encode(outcome: &Self::Outcome, id: u64) -> Vec<u8> {
-        let result = outcome.clone();
-        Answer { id, result }.encode()
+        outcome.encode(id)
     }
 }
 
