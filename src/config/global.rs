@@ -437,7 +437,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .defaults(&["2"])
     .global(|global, value| {
         // Each is given a descriptor in one message; see ipc::channel.
-        global.threads = number(value, 1..=MAX_DESCRIPTORS as u32 - 1)? as usize;
+        global.threads = number(value, 1..=MAX_DESCRIPTORS as u32 - 2)? as usize;
         Ok(())
     }),
     OptionDef::new(

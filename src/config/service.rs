@@ -521,7 +521,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("accept", "[HOST:]PORT | /PATH", "address to accept connections on, or a Unix socket")
         .example("accept = 127.0.0.1:2110").unless_given("none; every service needs one").repeatable()
         .service(|draft, value| { let address = Endpoint::parse(value, true, draft.ports)?; draft.service.accept.push(address); Ok(()) }),
-    option("acceptAnywhere", "yes | no", "clients may come from anywhere: TLS below 1.2 is served on public addresses too, and no warning told of a plain `accept` in client mode")
+    option("acceptAnywhere", "yes | no", "clients may come from anywhere: no warning of a plain `accept`, old TLS on public addresses")
         .example("acceptAnywhere = yes").defaults(&["no"]).own()
         .service(|draft, value| store!(draft.accept_anywhere = yes_no(value)?)),
     option("acceptCAfile", "FILE", "with `acceptTLS`: file of certificates that clients are verified by")
@@ -530,7 +530,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("acceptCert = /etc/adit/lan.crt").unless_given("none; `acceptTLS` needs one").own().service(accepted::set_cert),
     option("acceptCiphers", "CIPHER_LIST", "with `acceptTLS`: cipher suites up to TLS 1.2 for clients, in OpenSSL's words")
         .example("acceptCiphers = ECDHE+AESGCM").unless_given("all that are served, see `preferChaCha20`").own().service(accepted::set_ciphers),
-    option("acceptFrom", "NETWORKS", "addresses and networks that clients may come from, parted by commas; in a section in place of those before the first one")
+    option("acceptFrom", "NETWORKS", "addresses and networks that clients may come from, parted by commas")
         .example("acceptFrom = 192.0.2.0/24, 2001:db8::/32").unless_given("anywhere").repeatable().own().service(admission::set_accept),
     option("acceptKey", "FILE", "private key of `acceptCert`, PEM or PKCS#12; unless given, it is in the same file")
         .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own().service(accepted::set_key),
@@ -550,7 +550,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("CApath", "DIRECTORY", "folder of trusted certificates, named by their hashes")
         .example("CApath = /etc/ssl/certs").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.ca_path = filled(value).map(Into::into))),
-    option("cert", "FILE", "certificate chain, our own certificate first; or PKCS#12 with the key in it. A server staples what the OCSP responder named in it says, if its issuer is in the chain or in CAfile")
+    option("cert", "FILE", "certificate chain, our own first, or PKCS#12 with the key; a server staples its OCSP answer")
         .example("cert = /etc/adit/mail.example.com.crt").unless_given("none; a server needs one")
         .service(|draft, value| store!(draft.tls.cert = Some(given(value)?.into()))),
     option("checkCN", "NAME", "common name that the peer's certificate must have as its last; or as the other checks say")
@@ -563,7 +563,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("checkIP = 192.0.2.25").unless_given("any").repeatable().service(subject::add_ip),
     option("checkOU", "NAME", "organizational unit that the peer's certificate must have")
         .example("checkOU = backups").unless_given("any").repeatable().own().service(subject::add_unit),
-    option("checkPin", "sha256//BASE64[;...]", "hash of the public key that the peer must have, as in curl's --pinnedpubkey, beside all other checks")
+    option("checkPin", "sha256//BASE64[;...]", "hash of the public key that the peer must have, as in `curl --pinnedpubkey`")
         .example("checkPin = sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=").unless_given("any").repeatable().own().service(subject::add_pin),
     option("checkURI", "URI", "URI that the peer's certificate must have, as a SPIFFE ID; the whole is compared")
         .example("checkURI = spiffe://example.org/mail").unless_given("any").repeatable().own().service(subject::add_uri),
@@ -593,7 +593,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("delay", "yes | no", "resolve `connect` at each connection")
         .example("delay = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.delay = yes_no(value)?)),
-    option("denyFrom", "NETWORKS", "addresses and networks that no client may come from, whatever `acceptFrom` says; in a section beside those before the first one")
+    option("denyFrom", "NETWORKS", "addresses and networks that no client may come from, whatever `acceptFrom` says")
         .example("denyFrom = 198.51.100.0/24").unless_given("none").repeatable().own().service(admission::set_deny),
     option("exec", "PATH", "program behind the service, as inetd starts one; with `connect` and no `accept`, before it")
         .example("exec = /usr/sbin/in.fingerd").unless_given("none")
@@ -648,7 +648,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
     option("protocolAuthentication", "basic | ntlm | plain | login", "client mode: how to log in; `basic` or `ntlm` at the proxy of `connect`, the others by SMTP")
         .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain").service(dialogue::set_authentication),
-    option("protocolDomain", "DOMAIN", "client mode, protocol = connect with `protocolAuthentication = ntlm`: the domain of `protocolUsername`")
+    option("protocolDomain", "DOMAIN", "protocol = connect, `protocolAuthentication = ntlm`: the domain of `protocolUsername`")
         .example("protocolDomain = OFFICE").unless_given("none").service(dialogue::set_domain),
     option("protocolHeader", "HEADER", "client mode, protocol = connect: an extra header line for the request")
         .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),

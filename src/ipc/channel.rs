@@ -14,9 +14,9 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
 
-/// The most descriptors in one message: one for each relay thread, and one; the kernel's own limit (SCM_MAX_FD) is
-/// 253.
-pub(crate) const MAX_DESCRIPTORS: usize = 129;
+/// The most descriptors in one message: one for each relay thread, and some more; the kernel's own limit
+/// (SCM_MAX_FD) is 253. An even number: where `CMSG_SPACE` rounds up there is room for one that nothing expects.
+pub(crate) const MAX_DESCRIPTORS: usize = 130;
 
 /// One end of the pair.
 #[derive(Debug)]
