@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("http", crate::helper::fetcher::fuzz),
     ("ident", crate::protocol::ident::fuzz),
     ("imap", |script| conversation(Protocol::Imap, script)),
+    ("irc", |script| conversation(Protocol::Irc, script)),
     ("keys", crate::tls::fuzzing::keys),
     ("launches", crate::helper::launcher::fuzz),
     ("ldap", |script| conversation(Protocol::Ldap, script)),
@@ -59,6 +60,10 @@ pub const TARGETS: &[Target] = &[
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("socks", |script| conversation(Protocol::Socks, script)),
     ("words", words),
+    ("xmpp", |script| conversation(Protocol::Xmpp, script)),
+    ("xmppserver", |script| {
+        conversation(Protocol::XmppServer, script)
+    }),
 ];
 
 /// Between the events of a script; no line of a protocol has it.
@@ -283,9 +288,7 @@ fn conversation(protocol: Protocol, input: &[u8]) {
 /// The mode, or one that the configuration takes: some protocols have a client's part alone.
 fn served(protocol: Protocol, mode: Mode) -> Mode {
     match (protocol, mode) {
-        (Protocol::Connect | Protocol::Ftp | Protocol::Ldap, Mode::Server | Mode::Required) => {
-            Mode::Client
-        }
+        (Protocol::Connect | Protocol::Ldap, Mode::Server | Mode::Required) => Mode::Client,
         _ => mode,
     }
 }

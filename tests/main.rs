@@ -23,6 +23,7 @@ mod bad_input;
 mod both_ends;
 mod ca;
 mod cert_watch;
+mod chat;
 mod cipher_order;
 mod command_line;
 mod config_errors;

@@ -6,7 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use crate::require;
+use crate::support::certs::Pair;
 use crate::support::daemon::Daemon;
 use crate::support::dialogue::Lines;
 use crate::support::mail::{self, MailHost, USER};
@@ -130,17 +133,8 @@ fn mail_is_delivered_by_lmtp_with_starttls() {
     }
 }
 
-#[test]
-fn curl_fetches_a_file_from_an_ftp_server_that_wants_tls() {
-    require!(adit);
-    require!(root);
-    require!(program "curl");
-    require!(
-        apart::program("vsftpd").is_some(),
-        "vsftpd is not unpacked; tests/run does it"
-    );
-    let certs = Certs::new();
-    let pair = certs.server();
+/// vsftpd with a file for anyone; `pair`: it takes no login without TLS.
+fn vsftpd(pair: Option<&Pair>) -> (Daemon, SocketAddr, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     fs::set_permissions(here, fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -152,44 +146,101 @@ fn curl_fetches_a_file_from_an_ftp_server_that_wants_tls() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = port.local_addr().expect("its address");
     drop(port);
+    let tls = pair.map_or("ssl_enable=NO\n".to_owned(), |pair| {
+        format!(
+            "ssl_enable=YES\nallow_anon_ssl=YES\nforce_anon_logins_ssl=YES\nforce_anon_data_ssl=NO\n\
+             rsa_cert_file={}\nrsa_private_key_file={}\nrequire_ssl_reuse=NO\nssl_ciphers=HIGH\nssl_tlsv1=YES\n",
+            pair.cert.display(),
+            pair.key.display()
+        )
+    });
     let conf = here.join("vsftpd.conf");
     let text = format!(
         "listen=YES\nlisten_address={}\nlisten_port={}\nbackground=NO\nanonymous_enable=YES\nno_anon_password=YES\n\
          anon_root={here}/files\nftp_username=daemon\nnopriv_user=nobody\nsecure_chroot_dir={here}/empty\n\
-         seccomp_sandbox=NO\nisolate=NO\nisolate_network=NO\nconnect_from_port_20=NO\nvsftpd_log_file={here}/log\n\
-         ssl_enable=YES\nallow_anon_ssl=YES\nforce_anon_logins_ssl=YES\nforce_anon_data_ssl=NO\n\
-         rsa_cert_file={cert}\nrsa_private_key_file={key}\nrequire_ssl_reuse=NO\nssl_ciphers=HIGH\nssl_tlsv1=YES\n",
+         seccomp_sandbox=NO\nisolate=NO\nisolate_network=NO\nconnect_from_port_20=NO\nvsftpd_log_file={here}/log\n{tls}",
         Ipv4Addr::LOCALHOST,
         address.port(),
         here = here.display(),
-        cert = pair.cert.display(),
-        key = pair.key.display(),
     );
     fs::write(&conf, text).expect("writing");
     let program = apart::program("vsftpd").expect("asked for before");
     let mut command = Command::new(program);
     command.arg(&conf);
-    let _daemon = Daemon::start("vsftpd", &mut command, here, address);
-    let adit = client_mode("ftp", address, &certs);
-    let fetched = |address: SocketAddr| {
-        let mut curl = Tool::start(
-            Command::new("curl")
-                .args([
-                    "--silent",
-                    "--show-error",
-                    "--max-time",
-                    "30",
-                    "--noproxy",
-                    "*",
-                ])
-                .arg(format!("ftp://{address}/hello")),
+    (
+        Daemon::start("vsftpd", &mut command, here, address),
+        address,
+        folder,
+    )
+}
+
+/// What a program prints when it is told to do this, and whether it did.
+fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+    let mut tool = Tool::start(Command::new(program).args(arguments));
+    tool.end_input();
+    (tool.succeeds(), tool.said())
+}
+
+/// Fetches the file.
+fn curl(address: SocketAddr, more: &[&str]) -> (bool, String) {
+    let url = format!("ftp://{address}/hello");
+    let always = [
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "30",
+        "--noproxy",
+        "*",
+    ];
+    run("curl", &[&always[..], more, &[&url]].concat())
+}
+
+macro_rules! require_vsftpd {
+    () => {
+        require!(adit);
+        require!(root);
+        require!(program "curl");
+        require!(
+            apart::program("vsftpd").is_some(),
+            "vsftpd is not unpacked; tests/run does it"
         );
-        curl.end_input();
-        (curl.succeeds(), curl.said())
     };
+}
+
+#[test]
+fn curl_fetches_a_file_from_an_ftp_server_that_wants_tls() {
+    require_vsftpd!();
+    let certs = Certs::new();
+    let (_daemon, address, _folder) = vsftpd(Some(&certs.server()));
+    let adit = client_mode("ftp", address, &certs);
     // It takes no login without TLS.
-    assert!(!fetched(address).0);
-    let (well, said) = fetched(adit.address("test"));
+    assert!(!curl(address, &[]).0);
+    let (well, said) = curl(adit.address("test"), &[]);
     assert!(well && said == "hello\n", "{said}");
     adit.wait_for_log("TLS connected: new session negotiated");
+}
+
+#[test]
+fn curl_and_lftp_log_in_by_auth_tls_in_front_of_a_plain_ftp_server() {
+    require_vsftpd!();
+    require!(program "lftp");
+    let certs = Certs::new();
+    let (_daemon, address, _folder) = vsftpd(None);
+    let adit = start(format!(
+        "protocol = ftp\nconnect = {address}\n{}",
+        certs.server().lines()
+    ));
+    let (ca, adit_at) = (certs.ca().display().to_string(), adit.address("test"));
+    let (well, said) = curl(adit_at, &["--ftp-ssl-control", "--cacert", &ca]);
+    assert!(well && said == "hello\n", "{said}");
+    adit.wait_for_log("TLS accepted: new session negotiated");
+    let script = format!(
+        "set net:max-retries 1; set net:timeout 20; set ftp:ssl-force yes; set ftp:ssl-allow-anonymous yes; set ftp:ssl-protect-data no; \
+         set ftp:use-mdtm no; set ssl:ca-file {ca}; open ftp://{adit_at}; cat hello; exit"
+    );
+    let (well, said) = run("lftp", &["--norc", "-c", &script]);
+    assert!(well && said.contains("hello\n"), "{said}");
+    // Neither a login without TLS, nor data that is to be protected.
+    assert!(!curl(adit_at, &[]).0);
+    assert!(!curl(adit_at, &["--ssl-reqd", "--cacert", &ca]).0);
 }

@@ -152,7 +152,7 @@ pub(super) fn set_protocol(draft: &mut Draft, value: &str) -> Result<(), Fault> 
     // No misspelling of another one.
     let other = match dialogue::protocol(value) {
         Ok(known) => MailProtocol::of(known).is_none(),
-        Err(_) => dialogue::not_yet(value),
+        Err(_) => dialogue::is_refused(value),
     };
     if other {
         let fault = Fault::new(format!("adit does not serve `acceptProtocol = {value}`"));

@@ -25,6 +25,9 @@ pub(crate) enum Protocol {
     Lmtp,
     Sieve,
     Ftp,
+    Irc,
+    Xmpp,
+    XmppServer,
 }
 
 /// What is served, by the names that `protocol` gives.
@@ -43,6 +46,9 @@ const SERVED: &[(&str, Protocol)] = &[
     ("lmtp", Protocol::Lmtp),
     ("sieve", Protocol::Sieve),
     ("ftp", Protocol::Ftp),
+    ("irc", Protocol::Irc),
+    ("xmpp", Protocol::Xmpp),
+    ("xmpp-server", Protocol::XmppServer),
 ];
 
 /// The names of what is served.
@@ -51,10 +57,16 @@ pub(crate) fn protocol_names() -> Vec<&'static str> {
     SERVED.iter().map(|(name, _)| *name).collect()
 }
 
-/// stunnel's protocols that are still to be built.
-pub(super) const PROTOCOLS_NOT_YET: &[&str] = &["capwin", "capwinctrl"];
+/// stunnel's protocols that adit does not speak: those of one organisation's programs, on Windows.
+pub(super) const PROTOCOLS_REFUSED: &[&str] = &["capwin", "capwinctrl"];
 
 impl Protocol {
+    /// Whether in server mode the client starts TLS before there is a server.
+    pub(crate) fn opens_alone(self) -> bool {
+        use Protocol as P;
+        matches!(self, P::Pgsql | P::Cifs | P::Irc | P::Xmpp | P::XmppServer)
+    }
+
     /// As `protocol = NAME` gives it.
     pub(crate) fn name(self) -> &'static str {
         let mut served = SERVED.iter();
@@ -159,9 +171,9 @@ fn host_and_port(text: &str) -> Option<(&str, u16)> {
     fits.then_some((bare, port))
 }
 
-/// Whether adit does not serve it yet.
-pub(super) fn not_yet(protocol: &str) -> bool {
-    PROTOCOLS_NOT_YET
+/// Whether it is one of stunnel's, and none of adit's.
+pub(super) fn is_refused(protocol: &str) -> bool {
+    PROTOCOLS_REFUSED
         .iter()
         .any(|known| known.eq_ignore_ascii_case(protocol))
 }
@@ -170,9 +182,12 @@ pub(super) fn not_yet(protocol: &str) -> bool {
 pub(super) fn protocol(value: &str) -> Result<Protocol, Fault> {
     let names: Vec<&str> = SERVED.iter().map(|(name, _)| *name).collect();
     let names = names.join(", ");
-    if not_yet(value) {
-        let fault = Fault::new(format!("adit does not serve `protocol = {value}` yet"));
-        return Err(fault.help(format!("these are served: {names}")));
+    if is_refused(value) {
+        let fault = Fault::new(format!("adit does not serve `protocol = {value}`"));
+        return Err(fault.help(format!(
+            "it is for the programs of www.capwin.org, on Windows: one connection leaves a password for all others; \
+             these are served: {names}"
+        )));
     }
     one_of(value, SERVED).map_err(|fault| {
         let meant = fault.help.filter(|help| help.starts_with("did you mean"));
@@ -300,11 +315,6 @@ fn mode(service: &Service, meant: &Meant, faults: &mut Faults) {
             "protocol",
             "The 'ldap' protocol is not supported in the server mode",
             "`client = yes`; LDAP clients reach a server of this mode by ldaps://, without `protocol`",
-        ),
-        (Some(Protocol::Ftp), false) => faults.error(
-            "protocol",
-            "`protocol = ftp` is for client mode",
-            "data connections of FTP do not come through adit, so a server behind it has no protected ones",
         ),
         (Some(Protocol::Proxy), false) => {
             let unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_));

@@ -1,7 +1,7 @@
 //! Ports whose servers speak TLS from the first byte, and ports whose servers begin in plain: what
 //! `protocol` says must fit, or both sides wait for the other, and the log shows a timeout only.
 
-use super::dialogue::{Protocol, not_yet};
+use super::dialogue::Protocol;
 use super::option::Fault;
 
 /// A protocol's port that begins in plain, and the one that is TLS from the first byte.
@@ -15,6 +15,9 @@ const PAIRS: &[(&str, &[u16], Option<u16>)] = &[
     ("ftp", &[21], Some(990)),
     ("mysql", &[3306], None),
     ("sieve", &[4190], None),
+    ("irc", &[6667], Some(6697)),
+    ("xmpp", &[5222], Some(5223)),
+    ("xmpp-server", &[5269], Some(5270)),
 ];
 
 /// What is to be said of a client that connects to `port` with this dialogue, or with none.
@@ -33,8 +36,9 @@ pub(super) fn judge_accept(port: u16, protocol: Option<Protocol>) -> Option<Faul
         Some(Protocol::Socks | Protocol::Proxy) => {
             plain_first(port, "accept on", " in the place of this one")
         }
-        // These two wait a moment for a client that begins with TLS.
+        // These serve a client that begins with TLS, too.
         Some(Protocol::Smtp | Protocol::Imap) => None,
+        Some(Protocol::Irc | Protocol::Xmpp | Protocol::XmppServer) => None,
         Some(protocol) => tls_first(port, protocol.name(), "accept on"),
     }
 }
@@ -67,13 +71,11 @@ fn plain_first(port: u16, take: &str, place: &str) -> Option<Fault> {
         "port {port} begins in plain, but this service speaks TLS from the first byte"
     ));
     // Clients alone are served in these.
-    let in_mode = take == "connect to" || !matches!(*protocol, "ftp" | "ldap");
-    let served = in_mode && !not_yet(protocol);
-    let help = match (served, tls) {
-        (true, Some(tls)) => format!("`protocol = {protocol}`{place}, or {take} port {tls}"),
-        (true, None) => format!("`protocol = {protocol}`{place}"),
-        (false, Some(tls)) => format!("{take} port {tls}"),
-        (false, None) => format!("it takes `protocol = {protocol}`, which adit does not serve yet"),
+    let served = take == "connect to" || *protocol != "ldap";
+    let help = match tls {
+        Some(tls) if served => format!("`protocol = {protocol}`{place}, or {take} port {tls}"),
+        Some(tls) => format!("{take} port {tls}"),
+        None => format!("`protocol = {protocol}`{place}"),
     };
     Some(fault.help(help))
 }
@@ -148,7 +150,9 @@ mod tests {
             (143, None, "`protocol = imap`, or accept on port 993"),
             (110, None, "`protocol = pop3`, or accept on port 995"),
             (119, None, "`protocol = nntp`, or accept on port 563"),
-            (21, None, "/ accept on port 990"),
+            (21, None, "`protocol = ftp`, or accept on port 990"),
+            (389, None, "/ accept on port 636"),
+            (6667, None, "`protocol = irc`, or accept on port 6697"),
             (
                 995,
                 Some(Protocol::Pop3),
@@ -177,6 +181,7 @@ mod tests {
             (110, Some(Protocol::Pop3)),
             (1080, Some(Protocol::Socks)),
             (465, Some(Protocol::Proxy)),
+            (5223, Some(Protocol::Xmpp)),
         ] {
             assert_eq!(said(port, protocol), None, "{port} {protocol:?}");
         }

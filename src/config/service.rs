@@ -300,9 +300,8 @@ impl Service {
 
     /// The same, if it is held with a server that is connected by then.
     pub(crate) fn connects_before_tls(&self) -> bool {
-        let alone = |protocol| matches!(protocol, Protocol::Pgsql | Protocol::Cifs);
         self.dialogue_before_tls()
-            .is_some_and(|protocol| !alone(protocol))
+            .is_some_and(|protocol| !protocol.opens_alone())
     }
 
     /// Whether it accepts on a socket that systemd passes.

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use super::{
     AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, MysqlError, NtlmError, PgsqlError,
-    REPLY_MAX, RefusedBySocks, Side, SocksError,
+    REPLY_MAX, RefusedBySocks, Side, SocksError, XmppError,
 };
 use crate::config::Protocol;
 
@@ -155,6 +155,8 @@ pub(crate) enum ProtocolError {
     Cifs(CifsError),
     /// What a MySQL client or server did wrong.
     Mysql(MysqlError),
+    /// What an XMPP client or server did wrong.
+    Xmpp(XmppError),
     /// The same, once TLS has begun.
     WithinTls(Box<ProtocolError>),
     /// An event for a dialogue that is over: a defect of adit itself.
@@ -250,6 +252,8 @@ impl ProtocolError {
             Protocol::Imap => format!("* BYE adit: {reason}"),
             // RFC 959, section 4.2.
             Protocol::Ftp => format!("421 adit: {reason}"),
+            // RFC 1459, section 4.6.4.
+            Protocol::Irc => format!("ERROR :adit: {reason}"),
             Protocol::Sieve => format!("BYE \"adit: {reason}\""),
             // RFC 3977, section 3.2.1: the service is going away.
             Protocol::Nntp => format!("400 adit: {reason}"),
@@ -292,6 +296,7 @@ impl ProtocolError {
             | E::Ntlm(_)
             | E::Cifs(_)
             | E::Mysql(_)
+            | E::Xmpp(_)
             | E::WithinTls(_)
             | E::Over => return None,
             E::Credentials { protocol, .. } => (protocol, "Server refused the login"),
@@ -404,6 +409,7 @@ impl ProtocolError {
             E::Ntlm(error) => return error.fmt(f),
             E::Cifs(error) => return error.fmt(f),
             E::Mysql(error) => return error.fmt(f),
+            E::Xmpp(error) => return error.fmt(f),
             E::WithinTls(error) => return error.tell(true, f),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };
@@ -472,10 +478,12 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::GoAhead, Protocol::Smtp | Protocol::Lmtp) => "the answer to STARTTLS (220)",
         (Awaited::GoAhead, Protocol::Pop3) => "the answer to STLS (+OK)",
         (Awaited::GoAhead, Protocol::Ftp) => "the answer to AUTH TLS (234)",
+        (Awaited::GoAhead, Protocol::Irc) => "the answer to STARTTLS (670)",
         (Awaited::GoAhead, Protocol::Imap | Protocol::Sieve) => "the answer to STARTTLS (OK)",
         (Awaited::GoAhead, _) => "the answer to STARTTLS (382)",
         (Awaited::Capability, _) => "the answer to CAPABILITY (OK)",
         (Awaited::Command, Protocol::Pop3) => "the client's STLS",
+        (Awaited::Command, Protocol::Ftp) => "the client's AUTH TLS",
         (Awaited::Command, _) => "the client's STARTTLS",
         (Awaited::Answer, Protocol::Connect) => "the answer to CONNECT (HTTP/1.x 2xx)",
         (Awaited::Greeting | Awaited::Answer, _) => "an answer",
@@ -488,6 +496,7 @@ fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
 fn starter(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Pop3 => "STLS",
+        Protocol::Ftp => "AUTH TLS",
         _ => "STARTTLS",
     }
 }

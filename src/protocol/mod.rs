@@ -11,6 +11,7 @@ mod ftp;
 pub(crate) mod ident;
 mod imap;
 mod io;
+mod irc;
 mod ldap;
 mod look;
 mod mysql;
@@ -30,6 +31,10 @@ mod socks;
 mod socks_client;
 #[cfg(test)]
 mod tests;
+mod xml;
+mod xmpp;
+mod xmpp_error;
+mod xmpp_features;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -52,6 +57,7 @@ pub(crate) use proxy::{Introduction, Secured, Shown};
 use script::{offer, script};
 pub(crate) use socks::SocksError;
 pub(crate) use socks_client::RefusedBySocks;
+pub(crate) use xmpp_error::XmppError;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +226,11 @@ pub(crate) struct Fresh {
 impl Fresh {
     /// Whether the dialogue of `protocol` has a use for it.
     pub(crate) fn is_needed(protocol: Protocol, options: &DialogueOptions) -> bool {
-        protocol == Protocol::Connect && options.authentication == Some(Authentication::Ntlm)
+        match protocol {
+            Protocol::Connect => options.authentication == Some(Authentication::Ntlm),
+            Protocol::Xmpp | Protocol::XmppServer => true,
+            _ => false,
+        }
     }
 }
 
@@ -262,7 +272,12 @@ pub(crate) fn begin(
         (Protocol::Lmtp, false) => script(protocol, smtp::Server::greeting()),
         (Protocol::Sieve, true) => script(protocol, sieve::Client::new()),
         (Protocol::Sieve, false) => script(protocol, sieve::Server::new()),
-        (Protocol::Ftp, _) => script(protocol, ftp::Client::new()),
+        (Protocol::Ftp, true) => script(protocol, ftp::Client::new()),
+        (Protocol::Ftp, false) => script(protocol, ftp::Server::new()),
+        (Protocol::Irc, true) => script(protocol, irc::Client::Ask),
+        (Protocol::Irc, false) => offer(protocol, irc::Server::default()),
+        (Protocol::Xmpp | Protocol::XmppServer, true) => script(protocol, xmpp::Client::Header),
+        (Protocol::Xmpp | Protocol::XmppServer, false) => offer(protocol, xmpp::Server::new(fresh)),
         (Protocol::Ldap, _) => script(protocol, ldap::Client::Request),
         (Protocol::Socks, _) => Box::new(socks::Server::new()),
         // What it has to say needs [`header`].
@@ -285,6 +300,9 @@ pub(crate) fn within(
         Protocol::Mysql => script::within(protocol, mysql::Login::new(client)),
         Protocol::Sieve => script::within(protocol, sieve::Again::Ask),
         Protocol::Smtp => script::within(protocol, smtp_login::Login::new(options)),
+        Protocol::Xmpp | Protocol::XmppServer => {
+            script::within(protocol, xmpp_features::Features::Client(0))
+        }
         _ => script::within(protocol, pgsql::Within::new()),
     }
 }

@@ -103,6 +103,8 @@ pub(crate) struct Route {
     late: Box<[Late]>,
     /// The back is a program.
     exec: bool,
+    /// The client says which of several services it wants.
+    names: bool,
 }
 
 impl Route {
@@ -122,9 +124,10 @@ impl Route {
             (true, true) => route.with_verdict(Side::Back),
             (true, false) => route.with_verdict(Side::Front),
         };
-        let route = match service.secondaries.is_empty() {
-            true => route,
-            false => route.with_hello(),
+        let route = match (service.secondaries.is_empty(), &service.virtual_host) {
+            (false, _) => route.with_hello(),
+            (true, Some(_)) => route.of_begun(),
+            (true, None) => route,
         };
         let admission = &service.admission;
         let gates = [
@@ -162,7 +165,7 @@ impl Route {
         Self {
             early: early.collect(),
             late: late.collect(),
-            exec: self.exec,
+            ..self
         }
     }
 
@@ -199,6 +202,7 @@ impl Route {
             early: early.into(),
             late: late.into(),
             exec: false,
+            names: false,
         }
     }
 
@@ -226,6 +230,21 @@ impl Route {
         Self {
             early: early.collect(),
             late: late.collect(),
+            names: true,
+            ..self
+        }
+    }
+
+    /// The same for a secondary service: its clients have begun TLS with its primary's dialogue.
+    fn of_begun(self) -> Self {
+        let early = self.early.iter().map(|stage| match stage {
+            Early::Talk(Part::Opening(_)) => Early::Handshake,
+            _ => *stage,
+        });
+        let late = self.late.iter().filter(|stage| !stage.is_for_plain());
+        Self {
+            early: early.collect(),
+            late: late.copied().collect(),
             ..self
         }
     }
@@ -260,15 +279,25 @@ impl Route {
 
     /// The stages in their order.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
-        let early = self.early.iter().map(|stage| match stage {
-            Early::Admit => Stage::Admit,
-            Early::AskTheGate => Stage::AskTheGate,
-            Early::Identify => Stage::Identify,
-            Early::Hello => Stage::Hello,
-            Early::Handshake => Stage::Handshake(Side::Front),
-            Early::Verdict => Stage::Verdict(Side::Front),
-            Early::Look => Stage::Look,
-            Early::Talk(part) => Stage::Talk(*part),
+        let early = self.early.iter().flat_map(|stage| match stage {
+            Early::Admit => vec![Stage::Admit],
+            Early::AskTheGate => vec![Stage::AskTheGate],
+            Early::Identify => vec![Stage::Identify],
+            Early::Hello => vec![Stage::Hello],
+            Early::Handshake => vec![Stage::Handshake(Side::Front)],
+            Early::Verdict => vec![Stage::Verdict(Side::Front)],
+            Early::Look => vec![Stage::Look],
+            Early::Talk(part @ Part::Opening(_)) => {
+                // It ends in these.
+                let hello = self.names.then_some(Stage::Hello);
+                let stages = [
+                    Some(Stage::Talk(*part)),
+                    hello,
+                    Some(Stage::Handshake(Side::Front)),
+                ];
+                stages.into_iter().flatten().collect()
+            }
+            Early::Talk(part) => vec![Stage::Talk(*part)],
         });
         // A request is answered when the connection is there.
         let replies = self.early.iter().filter_map(|stage| match stage {
@@ -327,14 +356,14 @@ impl Parts {
             Protocol::Socks if back => {}
             Protocol::Socks => parts.early = Some(Part::Request(protocol)),
             Protocol::Proxy => parts.last = Some(Part::Header),
-            Protocol::Pgsql if server => {
+            _ if server && protocol.opens_alone() => {
                 parts.early = Some(Part::Opening(protocol));
                 parts.opens = true;
-                parts.last = Some(Part::Unprotected(protocol));
-            }
-            Protocol::Cifs if server => {
-                parts.early = Some(Part::Opening(protocol));
-                parts.opens = true;
+                parts.last = match protocol {
+                    Protocol::Pgsql => Some(Part::Unprotected(protocol)),
+                    Protocol::Xmpp | Protocol::XmppServer => Some(Part::Within(protocol)),
+                    _ => None,
+                };
             }
             Protocol::Mysql => {
                 parts.before = Some(Part::BeforeTls(protocol));
@@ -459,11 +488,31 @@ mod tests {
         );
         let opening = Talk(Part::Opening(pgsql));
         let plain = Talk(Part::Unprotected(pgsql));
-        assert_eq!(stages(true, false, Some(pgsql)), [opening, Connect, plain]);
+        assert_eq!(
+            stages(true, false, Some(pgsql)),
+            [opening, Handshake(Front), Connect, plain]
+        );
         assert_eq!(
             stages(true, false, Some(cifs)),
-            [Talk(Part::Opening(cifs)), Connect]
+            [Talk(Part::Opening(cifs)), Handshake(Front), Connect]
         );
+        let xmpp = Protocol::Xmpp;
+        assert_eq!(
+            stages(true, false, Some(xmpp)),
+            [
+                Talk(Part::Opening(xmpp)),
+                Handshake(Front),
+                Connect,
+                Talk(Part::Within(xmpp))
+            ]
+        );
+        // The client's choice comes between them; it has begun TLS when a secondary service is chosen.
+        let names = Route::over(Some(AtOnce), false, Some(pgsql));
+        let primary: Vec<Stage> = names.clone().with_hello().stages().collect();
+        let shown = [opening, Stage::Hello, Handshake(Front), Connect, plain];
+        assert_eq!(primary, shown);
+        let secondary: Vec<Stage> = names.of_begun().stages().collect();
+        assert_eq!(secondary, [Handshake(Front), Connect]);
         assert_eq!(
             stages(true, false, Some(Protocol::Proxy)),
             [Handshake(Front), Connect, Talk(Part::Header)]

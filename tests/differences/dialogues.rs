@@ -35,6 +35,26 @@ fn a_proxy_without_a_destination_is_an_error_of_the_start() {
     assert_eq!(starts, [true, false]);
 }
 
+#[test]
+fn the_protocols_of_capwin_are_an_error_of_the_start() {
+    require_both!();
+    // The second has no server.
+    for (protocol, connect) in [("capwin", "connect = 127.0.0.1:9\n"), ("capwinctrl", "")] {
+        let lines = format!("client = yes\nprotocol = {protocol}\n{connect}");
+        let starts = both(|path| {
+            if is_adit(path) {
+                let outcome = Plan::new().service("test", &lines).run();
+                let error = format!("adit does not serve `protocol = {protocol}`");
+                outcome.exits(1).says(&[&error[..]]);
+                return false;
+            }
+            start(path, &lines);
+            true
+        });
+        assert_eq!(starts, [true, false]);
+    }
+}
+
 /// A proxy that asks for NTLM as old ones do, and passes on what it is answered.
 fn ntlm_proxy(tell: Sender<String>) -> Server {
     const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAAAAAAAAGAgAAASNFZ4mrze8=";

@@ -41,8 +41,21 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "ftp",
-        "Client mode: AUTH TLS, for the control connection alone: names, passwords and commands. `Data connections do not come through adit`: they go between the program and the server's own address, in plain, and a \
-         server that wants them protected (PROT P), or from the address of the control connection, refuses them.",
+        "Both modes: AUTH TLS, for the control connection alone: names, passwords and commands. `Data connections do not come through adit`: they go between the program and the server's own address, in plain. \
+         In client mode a server that wants them protected (PROT P), or from the address of the control connection, refuses them. In server mode it is the plain server behind that answers PBSZ and PROT within \
+         TLS, and refuses them: a client that wants its data protected leaves, and one that does not says so (curl: `--ftp-ssl-control`; lftp: `ftp:ssl-protect-data no`). AUTH SSL is refused, as it would \
+         promise that protection. Clients must use passive mode, and reach the ports that the server names.",
+    ),
+    (
+        "irc",
+        "Both modes: STARTTLS of IRCv3's capability `tls`. In client mode the server is asked before the program is heard. In server mode a client that says anything but CAP, PING or STARTTLS is told to start TLS, and \
+         one that begins with TLS is served on the same port.",
+    ),
+    (
+        "xmpp, xmpp-server",
+        "Both modes: STARTTLS of RFC 6120, between a client and its server, and between servers. adit opens a stream of its own for it; the program's begins within TLS, so that in client mode a plain program, also one older \
+         than XMPP 1.0, sees one stream, in which TLS is not offered. The certificate is that of the domain: give it by `checkHost`, and by `sni` where a server has several. In server mode the server behind must take \
+         logins without TLS of its own (prosody: `c2s_require_encryption = false`, for servers `s2s_require_encryption`, and `allow_unencrypted_plain_auth` for PLAIN); its offer of STARTTLS is taken out; a client that begins with TLS is served on the same port.",
     ),
     (
         "cifs",

@@ -79,7 +79,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("sessiond = h:1", "adit does not serve `sessiond`"),
     (
         "protocol = capwin",
-        "adit does not serve `protocol = capwin` yet",
+        "adit does not serve `protocol = capwin`",
     ),
     (
         "protocol = smpt",

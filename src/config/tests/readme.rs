@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::dialogue::PROTOCOLS_NOT_YET;
+use super::super::dialogue::PROTOCOLS_REFUSED;
 use super::super::option::{Verdict, options};
 
 const README: &str = include_str!("../../../README.md");
@@ -25,7 +25,7 @@ fn readme_tells_every_option_and_protocol_that_is_refused_and_no_other() {
         Verdict::NotYet { .. } | Verdict::Refused(_) => Some(option.name),
         Verdict::Served | Verdict::NoEffect(_) => None,
     });
-    let refused: BTreeSet<&str> = refused.chain(PROTOCOLS_NOT_YET.iter().copied()).collect();
+    let refused: BTreeSet<&str> = refused.chain(PROTOCOLS_REFUSED.iter().copied()).collect();
     let told = told();
     let once: BTreeSet<&str> = told.iter().copied().collect();
     assert_eq!(once.len(), told.len(), "something stands twice");

@@ -6,7 +6,9 @@ mod bounds;
 mod cifs;
 mod connect;
 mod exchange;
+mod ftp;
 mod imap;
+mod irc;
 mod ldap;
 mod mysql;
 mod nntp;
@@ -21,6 +23,7 @@ mod smtp;
 mod smtp_login;
 mod socks;
 mod socks_client;
+mod xmpp;
 
 use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
 use crate::config::{DialogueOptions, Protocol};
