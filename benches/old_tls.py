@@ -9,8 +9,9 @@ CPU time of each proxy's whole process tree. A round measures the proxies one af
 the reverse order; ratios are within a round, and what is told is their median.
 
 The first byte is time as it passes, from connect to the first byte of the answer, of connections one after the
-other. All proxies have a turn of some before any has the next; direct is nginx as a web server that speaks TLS
-itself. Python's part, which all have alike, is a good part of it.
+other. All proxies have a turn of some before any has the next. Direct is nginx as a web server that speaks TLS
+itself: it is told and not judged, since what the proxies connect to is slower, a thread of Python's for each
+connection. The client's part, which all have alike, is a good part of it.
 """
 
 import argparse
@@ -413,10 +414,8 @@ def first_byte(row, peers, options, folder, connect_to):
             continue
         pairs = zip(contenders["adit"].turns, contenders[name].turns)
         ratio = statistics.median(a / b for a, b in pairs)
-        stalls = medians["direct"] > STALL
-        # Directly is as without a proxy: where that stalls, it says nothing of adit.
-        bar = {(True, False): 0.05, (False, False): 1.0, (False, True): 1.25}.get((stalls, name == "direct"))
-        line += f"  of {name} {ratio:.2f}" + (f" (bar {bar:.2f})" if bar else "")
+        bar = 0.05 if medians["direct"] > STALL else 1.0
+        line += f"  of {name} {ratio:.2f}" + (f" (bar {bar:.2f})" if name != "direct" else "")
     return line
 
 

@@ -33,7 +33,8 @@ What a unit of work costs adit and its peers, side by side; or
   --latency        how long an echo takes through adit and the peers
   --first-byte     how long a new connection takes to its first byte, directly, through adit and the
                    peers, with Nagle's algorithm and without (of --rows, those that it has)
-  --old-tls        TLS 1.0 beside stunnel and nginx at OpenSSL's level 0 (benches/old_tls.py)
+  --old-tls        TLS 1.0 beside stunnel and nginx at OpenSSL's level 0, its first byte among
+                   the rows (benches/old_tls.py)
   --start          adit's size, its time to start, its memory at rest
   --from FILE      draws the --chart of an earlier run's --json
 
