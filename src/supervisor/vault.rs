@@ -3,17 +3,12 @@
 //!
 //! One page that is never swapped, in no core dump, and wiped in every child: only who is given a copy
 //! has one.
-#![expect(unsafe_code, reason = "a page of memory with advice of its own")]
 
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
-use std::ptr::NonNull;
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
-use zeroize::Zeroize;
-
-use crate::step::NameStep;
+use crate::sys::page::Page;
 use crate::tls::PassPhrases;
 
 /// Room for all of them, in bytes.
@@ -26,8 +21,6 @@ pub(super) struct Vault {
     page: Option<Page>,
 }
 
-struct Page(NonNull<u8>);
-
 impl Vault {
     /// Locks pass phrases up.
     ///
@@ -37,7 +30,7 @@ impl Vault {
         if phrases.iter().next().is_none() {
             return Ok(Vault { page: None });
         }
-        let mut page = Page::new()?;
+        let mut page = Page::new(SIZE)?;
         let mut free = page.bytes_mut();
         for phrase in phrases.iter() {
             let too_much = || io::Error::other("more pass phrases than there is room for");
@@ -76,43 +69,6 @@ impl fmt::Debug for Vault {
     /// Shows nothing: it is all secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault")
-    }
-}
-
-impl Page {
-    fn new() -> io::Result<Page> {
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: an anonymous mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe { mmap_anonymous(None, SIZE, access, MapFlags::MAP_PRIVATE) }
-            .step("mmap(2) for the pass phrases")?;
-        let page = Page(start.cast());
-        for advice in [MmapAdvise::MADV_DONTDUMP, MmapAdvise::MADV_WIPEONFORK] {
-            // SAFETY: the whole of a mapping that was just made; neither advice changes its content
-            // in this process.
-            unsafe { madvise(start, SIZE.get(), advice) }.step("madvise(2) of the pass phrases")?;
-        }
-        // An ordinary user may be allowed less; it is no reason not to serve.
-        // SAFETY: as above.
-        let _ = unsafe { mlock(start, SIZE.get()) };
-        Ok(page)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped, SIZE bytes, readable, for as long as `self` lives; all bytes are valid.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), SIZE.get()) }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, writable, and not borrowed elsewhere.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), SIZE.get()) }
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        self.bytes_mut().zeroize();
-        // SAFETY: the only owner gives back exactly what was mapped.
-        let _ = unsafe { munmap(self.0.cast(), SIZE.get()) };
     }
 }
 

@@ -1,4 +1,5 @@
 //! Safe wrappers for system calls, where neither std nor nix has one that will do. Never in here: a decision.
 
+pub(crate) mod page;
 pub(crate) mod sockopt;
 pub(crate) mod watch;
