@@ -1,13 +1,14 @@
 //! The processes that others ask, one for each kind of thing that neither root nor the jail should do.
 //!
 //! Here is what all kinds have in common: how one is started and jailed ([`Helper`]), introduced to the
-//! processes that ask it ([`Contacts`]), told of a new log ([`words`]), and how those answer that have many to
-//! answer at a time ([`pool`]). What a kind does is in a room below, which gives its part of the life as a
+//! processes that ask it ([`Contacts`]), told of a new log ([`words`]), and how it answers: one after another ([`desk`]),
+//! or many at a time ([`pool`]). What a kind does is in a room below, which gives its part of the life as a
 //! [`Role`]; the supervisor puts the two together.
 //! Never in here: what a kind is asked, or a key.
 
 mod asker;
 mod contacts;
+mod desk;
 pub(crate) mod fetcher;
 pub(crate) mod gatekeeper;
 pub(crate) mod launcher;
