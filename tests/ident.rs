@@ -194,6 +194,8 @@ fn debians_oidentd_names_the_user() {
     let child = Command::new(oidentd.expect("asked for before"))
         .args(["--foreground", "--nosyslog", "--address", "127.0.0.1"])
         .args(["--user", "nobody", "--group", "nogroup"])
+        // It does not start without the file of its package, which is not unpacked over /etc.
+        .args(["--config", "/dev/null"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
