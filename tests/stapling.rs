@@ -306,6 +306,14 @@ fn what_is_known_outlives_a_reload_a_worker_and_a_new_binary() {
         });
         assert!(stapled(address, &[]).contains(GOOD));
     }
+    let master = proc::roles(adit.pid()).master;
+    kill(Pid::from_raw(master), Signal::SIGKILL).expect("killing");
+    wait_for("another master", || {
+        let roles = proc::roles(adit.pid());
+        (roles.master != master && roles.workers.len() == 2).then_some(())
+    });
+    assert!(stapled(address, &[]).contains(GOOD));
+    assert_eq!(ocsp(&adit)["status"], "good");
     crate::upgrade::next_version(&path);
     adit.reload(1);
     assert!(stapled(adit.address("test"), &[]).contains(GOOD));

@@ -243,6 +243,14 @@ impl Scoreboard {
         ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
     }
 
+    /// Takes over from the board of the same services where what is stapled stands.
+    pub(crate) fn note_staples_of(&self, other: &Scoreboard) {
+        for service in 0..self.services.min(other.services) {
+            let slot = other.shared(service).staple().load(Relaxed);
+            self.shared(service).staple().store(slot, Relaxed);
+        }
+    }
+
     /// The counts of service `service` (from 0), summed over all workers.
     pub(crate) fn counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.load(Relaxed))
