@@ -101,7 +101,7 @@ fn programs_that_do_otherwise_differ() {
         said.contains("start: stunnel serves, adit does not:\n"),
         "{said}"
     );
-    assert!(said.contains("has no port"), "{said}");
+    assert!(said.contains("is not a port"), "{said}");
     assert_eq!(status, 1);
 }
 
