@@ -16,6 +16,7 @@ use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls, wait_for};
 
+mod addresses;
 mod configurations;
 mod depths;
 mod levels;
