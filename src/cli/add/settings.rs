@@ -104,28 +104,26 @@ impl Settings<'_> {
                 }
             }
         }
-        writeln!(f, "Advanced")?;
-        let ssl = if self.tls { "on" } else { "off" };
-        for (mail, name) in [
-            (Some(Mail::Smtp), "Outgoing mail (SMTP):".to_owned()),
-            (
-                incoming.map(|(mail, _)| mail),
-                incoming.map_or_else(String::new, |(mail, _)| {
-                    format!("Incoming mail ({}):", mail.name())
-                }),
-            ),
-        ] {
-            if let Some(port) = mail.and_then(|mail| self.port(mail)) {
-                field(f, &name, port)?;
-                field(f, "  This server requires a secure connection (SSL)", ssl)?;
-            }
-        }
+        self.advanced(f, incoming.map(|(mail, _)| mail))?;
         if let (Some((Mail::Pop3, _)), Some(port)) = (incoming, self.port(Mail::Imap)) {
             writeln!(f, "As an IMAP account instead")?;
             field(f, "My incoming mail server is a ... server", "IMAP")?;
             field(f, "Incoming mail (IMAP), on the page Advanced:", port)?;
             if self.user(Mail::Imap) != user {
                 field(f, "Account name:", self.user(Mail::Imap))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The page with the ports.
+    fn advanced(&self, f: &mut fmt::Formatter<'_>, incoming: Option<Mail>) -> fmt::Result {
+        writeln!(f, "Advanced")?;
+        let ssl = if self.tls { "on" } else { "off" };
+        for (mail, name) in [(Some(Mail::Smtp), "Outgoing"), (incoming, "Incoming")] {
+            if let Some((mail, port)) = mail.and_then(|mail| Some((mail, self.port(mail)?))) {
+                field(f, &format!("{name} mail ({}):", mail.name()), port)?;
+                field(f, "  This server requires a secure connection (SSL)", ssl)?;
             }
         }
         Ok(())
