@@ -23,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `fuzz/run` takes their names from here.
 pub const TARGETS: &[Target] = &[
+    ("bindings", crate::helper::binder::fuzz),
     ("certificates", crate::tls::fuzzing::certificates),
     ("cifs", |script| conversation(Protocol::Cifs, script)),
     ("ciphers", crate::tls::fuzzing::ciphers),

@@ -17,10 +17,11 @@ use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::carry::Way;
 use crate::config::{Config, Diagnostics, Foreground, Loaded};
+use crate::helper::binder::Warrants;
 use crate::helper::{Contacts, NameClient};
 use crate::ipc::accept;
 use crate::ipc::channel::Channel;
-use crate::ipc::handoff::{self, Connection, Entry};
+use crate::ipc::handoff::{self, Connection, Entry, Warrant};
 use crate::ipc::leash::{Leash, leash};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::wait::wait;
@@ -107,9 +108,14 @@ fn serve(config: &Config, log: Log) -> io::Result<bool> {
         Some(reason) => PassPhrases::unasked(reason),
     };
     let (_holder, leash) = leash()?;
-    let mut helpers = start_helpers(config, &leash, log)?;
+    let needed = config.services.iter().any(|s| s.transparent.source);
+    let warrants = needed.then(Warrants::draw).transpose()?;
+    let mut helpers = start_helpers(config, &leash, warrants.as_ref(), log)?;
     let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
     let contacts = helpers.contacts(None)?;
+    let peer = accept::peer(session.as_fd());
+    let warrant = peer.zip(warrants.as_ref());
+    let warrant = warrant.map(|(peer, warrants)| warrants.issue(peer));
     let worker = process::spawn(&OneThread::prove()?, |fresh| {
         let start = Worker {
             config,
@@ -118,6 +124,7 @@ fn serve(config: &Config, log: Log) -> io::Result<bool> {
             leash: &leash,
             contacts,
             session,
+            warrant,
             log,
         };
         match start.prepare() {
@@ -141,7 +148,12 @@ fn serve(config: &Config, log: Log) -> io::Result<bool> {
     Ok(matches!(status, WaitStatus::Exited(_, 0)))
 }
 
-fn start_helpers(config: &Config, leash: &Leash, log: Log) -> io::Result<Helpers> {
+fn start_helpers(
+    config: &Config,
+    leash: &Leash,
+    warrants: Option<&Warrants>,
+    log: Log,
+) -> io::Result<Helpers> {
     let forget = || {
         config.forget_secrets(|_| true);
         Ok(())
@@ -155,6 +167,7 @@ fn start_helpers(config: &Config, leash: &Leash, log: Log) -> io::Result<Helpers
         config,
         leash,
         metrics: None,
+        warrants: None,
         forget: one,
         log,
     })?;
@@ -162,6 +175,7 @@ fn start_helpers(config: &Config, leash: &Leash, log: Log) -> io::Result<Helpers
         config,
         leash,
         metrics: None,
+        warrants,
         forget: other,
         log,
     })?;
@@ -277,6 +291,7 @@ struct Worker<'a> {
     leash: &'a Leash,
     contacts: Contacts,
     session: OwnedFd,
+    warrant: Option<Warrant>,
     log: Log,
 }
 
@@ -350,6 +365,7 @@ impl Worker<'_> {
                 number: 0,
                 service: 0,
                 peer: accept::peer(self.session.as_fd()),
+                warrant: self.warrant,
             },
         };
         let mut message = vec![handoff::TAG];

@@ -2,6 +2,8 @@
 //! here: asking DNS, or an error that the caller could ignore.
 #![expect(unsafe_code, reason = "prctl(2), capset(2) and capget(2)")]
 
+mod capable;
+
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +15,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use crate::config::Global;
 use crate::log::Reason;
 use crate::process::OneThread;
+pub(crate) use capable::Capable;
 
 /// Proof that [`Plan::enter`] succeeded and was verified.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(crate) enum JailError {
     Directory(PathBuf, io::Error),
     /// A system call failed.
     Call(&'static str, Errno),
+    /// CAP_NET_RAW is not there to be kept.
+    NoNetRaw,
     /// The proof failed: what is still possible and must not be.
     NotHolding(String),
 }
@@ -82,6 +87,9 @@ impl fmt::Display for JailError {
                 errno.desc(),
                 *errno as i32
             ),
+            Self::NoNetRaw => {
+                f.write_str("`transparent = source` needs CAP_NET_RAW, which this process has not")
+            }
             Self::NotHolding(what) => write!(f, "dropping privileges: refusing to run: {what}"),
         }
     }
@@ -108,6 +116,10 @@ impl JailError {
                  CAP_SETPCAP until then: see CapabilityBoundingSet= and SystemCallFilter= of the unit, \
                  or what the container takes away"
             }
+            Self::NoNetRaw => {
+                "start adit as root, and leave it CAP_NET_RAW: see CapabilityBoundingSet= of the unit, or what the \
+                 container takes away (`--cap-add NET_RAW`)"
+            }
             Self::NotHolding(_) => "this is a fault of the system or of adit: report it",
         }
     }
@@ -118,6 +130,7 @@ impl JailError {
             Self::UnknownUser(_) | Self::GroupNeeded(_) => Some("setuid"),
             Self::UnknownGroup(_) => Some("setgid"),
             Self::Directory(..) => Some("chroot"),
+            Self::NoNetRaw => Some("transparent"),
             Self::Call(..) | Self::NotHolding(_) => None,
         }
     }
@@ -371,7 +384,7 @@ fn group(name: &str) -> Result<Gid, JailError> {
 
 /// capget(2), version 3: two sets of 32 bits of each kind.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct CapabilityData {
     effective: u32,
     permitted: u32,
@@ -414,22 +427,32 @@ fn drop_bounding_set() -> Result<(), JailError> {
 }
 
 fn clear_capabilities() -> Result<(), JailError> {
+    set_capabilities([CapabilityData::default(); 2])
+}
+
+/// Keeps these alone; none is passed on to what is executed.
+fn set_capabilities(sets: [CapabilityData; 2]) -> Result<(), JailError> {
     let all = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
     prctl(libc::PR_CAP_AMBIENT, all).map_err(call("prctl(PR_CAP_AMBIENT)"))?;
     let header = capability_header();
-    let none = [CapabilityData::default(); 2];
     // SAFETY: both pointers are to live values, laid out as capset(2) version 3 wants.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
     Errno::result(result).map(drop).map_err(call("capset"))
 }
 
-/// The name of a capability set that is not empty, if there is one.
-fn capabilities_left() -> Result<Option<&'static str>, JailError> {
+/// The sets that this process has.
+fn capabilities() -> Result<[CapabilityData; 2], JailError> {
     let mut header = capability_header();
     let mut sets = [CapabilityData::default(); 2];
     // SAFETY: both pointers are to live values, laid out as capget(2) version 3 wants.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
     Errno::result(result).map_err(call("capget"))?;
+    Ok(sets)
+}
+
+/// The name of a capability set that is not empty, if there is one.
+fn capabilities_left() -> Result<Option<&'static str>, JailError> {
+    let sets = capabilities()?;
     let any = |set: fn(&CapabilityData) -> u32| sets.iter().any(|data| set(data) != 0);
     let ambient = libc::PR_CAP_AMBIENT_IS_SET as libc::c_ulong;
     Ok(if any(|data| data.effective) {

@@ -70,9 +70,19 @@ impl From<SandboxError> for std::io::Error {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn worker() -> Result<(), SandboxError> {
+pub(crate) fn worker(binds: Binds) -> Result<(), SandboxError> {
     landlock(&[])?;
-    seccomp(of_worker()?)
+    seccomp(of_worker(binds)?)
+}
+
+/// Whether bind(2) is of use: `local` needs it.
+///
+/// A socket with `transparent` may be bound to any address, also by a process without a capability, once it was
+/// disconnected. Without bind(2) it has the address that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binds {
+    Yes,
+    No,
 }
 
 /// An old worker's sandbox: a worker's, without the calls that neither the relay nor s2n-tls makes. What is
@@ -82,9 +92,9 @@ pub(crate) fn worker() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn old_worker() -> Result<(), SandboxError> {
+pub(crate) fn old_worker(binds: Binds) -> Result<(), SandboxError> {
     landlock(&[])?;
-    let mut rules = of_worker()?;
+    let mut rules = of_worker(binds)?;
     for unused in UNUSED_BY_OLD_WORKERS {
         rules.remove(&unused);
     }
@@ -107,13 +117,16 @@ const UNUSED_BY_OLD_WORKERS: [i64; 12] = [
     libc::SYS_sched_setaffinity,
 ];
 
-fn of_worker() -> Result<Rules, SandboxError> {
+fn of_worker(binds: Binds) -> Result<Rules, SandboxError> {
     // abort(3) and raise(3) signal the calling thread.
     let own = u64::from(std::process::id());
     let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
     rules.extend(narrow()?);
     rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
     rules.insert(libc::SYS_clone, vec![rule([thread_only()])?]);
+    if binds == Binds::No {
+        rules.remove(&libc::SYS_bind);
+    }
     Ok(rules)
 }
 
@@ -253,6 +266,34 @@ pub(crate) fn teller() -> Result<(), SandboxError> {
         libc::SYS_openat,
     ] {
         rules.remove(&outward);
+    }
+    seccomp(rules)
+}
+
+/// The binder's sandbox: TCP sockets that it makes, binds and passes on. It connects, listens and accepts nowhere,
+/// creates no thread and no process, and opens no file. So CAP_NET_RAW is good for IP_TRANSPARENT alone: a raw
+/// socket, or one of a device's packets, is none of TCP's.
+///
+/// [`Strength`] reports what the kernel lacks.
+///
+/// # Errors
+/// The kernel supports it and refuses it.
+pub(crate) fn binder() -> Result<(), SandboxError> {
+    landlock(&[])?;
+    let own = u64::from(std::process::id());
+    let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
+    rules.extend(narrow()?);
+    rules.insert(libc::SYS_tgkill, vec![rule([equal(0, own)])?]);
+    let stream = || masked(1, 0xf, libc::SOCK_STREAM as u64);
+    rules.insert(
+        libc::SYS_socket,
+        vec![
+            rule([equal(0, libc::AF_INET as u64), stream()])?,
+            rule([equal(0, libc::AF_INET6 as u64), stream()])?,
+        ],
+    );
+    for unused in [libc::SYS_connect, libc::SYS_openat] {
+        rules.remove(&unused);
     }
     seccomp(rules)
 }

@@ -33,6 +33,7 @@ mod dialogues;
 mod names;
 mod programs;
 mod psk;
+mod transparent;
 
 fn stunnel() -> PathBuf {
     installed("stunnel4").expect("asked for before")

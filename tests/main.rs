@@ -80,5 +80,6 @@ mod supervision;
 mod systemd;
 mod taken_addresses;
 mod taken_over;
+mod transparent;
 mod upgrade;
 mod verification;

@@ -18,6 +18,7 @@ use super::service::{Draft, Failover, Service};
 use super::sessions;
 use super::subject;
 use super::tls_options::TlsFlags;
+use super::transparent;
 use super::versions;
 use super::virtual_hosts::{self, Sections};
 
@@ -135,6 +136,7 @@ pub(super) fn finish(
     service.hold_secondaries_to(lowest);
     sessions::limit(&mut service, |name| own.contains(name), &mut faults);
     redirect::limit(&mut service, primary, &meant, &mut faults);
+    transparent::limit(&service, &own, &meant, &mut faults);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     revocation(&service, &own, &meant, &mut faults);
@@ -155,14 +157,23 @@ fn endpoints(
         let mut names = names.iter();
         names.any(|name| service.origins.has(name) || meant.contains(name))
     };
-    // `transparent` stands in for an endpoint in stunnel. It is refused by name; that the endpoint is
-    // missing would be said besides, wrongly.
     let misspelt = !service.client && meant.contains("sni");
     let mut accept = given(&["accept"]) || secondary || misspelt;
     let exec = given(&["exec"]);
     // SOCKS clients say where to.
-    let connect = given(&["connect", "transparent"])
-        || service.protocol == Some(Protocol::Socks) && !service.client;
+    let mut connect =
+        given(&["connect"]) || service.protocol == Some(Protocol::Socks) && !service.client;
+    if service.transparent.destination {
+        if exec || connect {
+            let text = "Each service must define two endpoints";
+            let help = "`transparent = destination` is one itself: clients go where they wanted to go. Leave out \
+                 `connect` or `exec`, and `protocol = socks`";
+            faults.error("", text, help);
+            return;
+        }
+        connect = true;
+    }
+    connect |= meant.contains("transparent");
     if service.front == Front::Inetd {
         return inetd(accept, exec != connect, faults);
     }
@@ -386,11 +397,14 @@ fn verification(service: &Service, meant: &Meant, faults: &mut Faults) {
             "`verifyServer` is for client mode",
             "a server verifies its clients with verifyChain or verifyPeer",
         );
-    } else if !service.connect.is_empty() && no_name(service) && !meant.contains("sni") {
+    } else if (!service.connect.is_empty() || service.transparent.destination)
+        && no_name(service)
+        && !meant.contains("sni")
+    {
         faults.error(
             "verifyServer",
             "`verifyServer` has no name to look for in the certificate",
-            "a Unix socket has none: give `sni = HOST`",
+            "a Unix socket has none, nor has `transparent = destination`: give `sni = HOST`",
         );
     }
 }

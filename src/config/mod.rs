@@ -37,6 +37,7 @@ mod socket;
 mod subject;
 mod syntax;
 mod tls_options;
+mod transparent;
 mod unserved;
 mod value;
 mod versions;
@@ -70,6 +71,7 @@ pub(crate) use sessions::SessionOptions;
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use subject::{Pin, SubjectChecks};
 pub(crate) use tls_options::tls_option_names;
+pub(crate) use transparent::Transparent;
 pub(crate) use value::{Origin, Origins};
 pub(crate) use versions::{exposed, is_public};
 

@@ -17,6 +17,7 @@ use super::sessions::{self, SessionOptions};
 use super::socket::{self, SocketOption};
 use super::subject::{self, SubjectChecks};
 use super::tls_options::{self, TlsFlags};
+use super::transparent::{self, Transparent};
 use super::value::{Origin, Origins};
 use super::versions::Asked;
 use super::virtual_hosts::VirtualHost;
@@ -223,6 +224,8 @@ pub(crate) struct Service {
     pub delay: bool,
     /// Source address for connecting.
     pub local: Option<String>,
+    /// Which addresses are the client's.
+    pub transparent: Transparent,
     /// setsockopt calls.
     pub socket: Vec<SocketOption>,
     /// Pass an RST on as an RST. Default yes.
@@ -373,6 +376,7 @@ impl Draft {
             failover: Failover::Priority,
             delay: false,
             local: None,
+            transparent: Transparent::default(),
             socket: Vec::new(),
             reset: true,
             log_id: LogId::Sequential,
@@ -739,6 +743,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("TIMEOUTocsp", "SECONDS", "time to wait for an OCSP responder")
         .example("TIMEOUTocsp = 10").defaults(&["5"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.ocsp, value)),
+    option("transparent", "none | source | destination | both", "connect from the client's address, to where it wanted to go before it was redirected here, or both")
+        .example("transparent = source").defaults(&["none"])
+        .service(transparent::set),
     option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")
         .example("verify = 2").unless_given("no verification")
         .service(verify_level),

@@ -72,5 +72,4 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     // Still to be built.
     not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
-    not_yet("transparent", Service, "none | source | destination | both", "transparent proxy", &["none", "no"]),
 ];

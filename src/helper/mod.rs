@@ -7,6 +7,7 @@
 //! Never in here: what a kind is asked, or a key.
 
 mod asker;
+pub(crate) mod binder;
 mod contacts;
 mod desk;
 pub(crate) mod fetcher;
@@ -26,13 +27,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::{Confined, Unprivileged};
+use crate::jail::{Capable, Confined, Unprivileged};
 use crate::log::Log;
 use crate::process::Fresh;
 use crate::sandbox::SandboxError;
 pub(crate) use contacts::Contacts;
 pub(crate) use process::Helper;
 // What those that ask need to know of a kind.
+pub(crate) use binder::{Bound, Client as BindClient, Refused as NotBound, Request as BindRequest};
 pub(crate) use fetcher::Client as FetchClient;
 pub(crate) use gatekeeper::{Client as GateClient, Judgement};
 pub(crate) use launcher::{Client as LaunchClient, Launched, Refused, Request as LaunchRequest};
@@ -51,16 +53,19 @@ pub(crate) enum Kind {
     Fetcher,
     /// Clients, by hosts.allow and hosts.deny: [`gatekeeper`].
     Gatekeeper,
+    /// Sockets with a client's address: [`binder`].
+    Binder,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Kind; 5] = [
+    pub(crate) const ALL: [Kind; 6] = [
         Kind::Resolver,
         Kind::Teller,
         Kind::Launcher,
         Kind::Fetcher,
         Kind::Gatekeeper,
+        Kind::Binder,
     ];
 
     /// What `ps` and the log call it.
@@ -71,6 +76,7 @@ impl Kind {
             Kind::Launcher => "launcher",
             Kind::Fetcher => "fetcher",
             Kind::Gatekeeper => "gatekeeper",
+            Kind::Binder => "binder",
         }
     }
 
@@ -94,13 +100,20 @@ impl Kind {
                 "Reads hosts.allow and hosts.deny for the workers (`libwrap`), and asks DNS for clients' names, as \
                  nobody."
             }
+            Kind::Binder => {
+                "Makes sockets with the address of a client (`transparent = source`), as nobody with CAP_NET_RAW \
+                 and no other right; only for addresses that the master has accepted a client from. One for each \
+                 generation."
+            }
         }
     }
 
     /// Whether masters and workers ask it, and so must be introduced.
     pub(crate) fn is_asked(self) -> bool {
         match self {
-            Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper => true,
+            Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => {
+                true
+            }
             Kind::Teller => false,
         }
     }
@@ -109,7 +122,7 @@ impl Kind {
     /// may do are of one configuration.
     pub(crate) fn is_of_a_generation(self) -> bool {
         match self {
-            Kind::Launcher => true,
+            Kind::Launcher | Kind::Binder => true,
             Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper => false,
         }
     }
@@ -138,6 +151,11 @@ pub(crate) enum Life {
         fn() -> Result<(), SandboxError>,
         fn(Post, &Unprivileged) -> io::Result<()>,
     ),
+    /// As [`Life::Outside`], with CAP_NET_RAW.
+    Capable(
+        fn() -> Result<(), SandboxError>,
+        fn(Post, &Capable) -> io::Result<()>,
+    ),
     /// In the jail, without a sandbox: its programs would inherit that.
     Inside(fn(Post, Fresh, &Confined) -> io::Result<()>),
 }
@@ -153,6 +171,8 @@ pub(crate) struct Post {
     pub belongings: Vec<OwnedFd>,
     /// What the launcher starts.
     pub programs: Option<launcher::Programs>,
+    /// What the binder verifies by.
+    pub warrants: Option<binder::Key>,
     /// Where it logs.
     pub log: Log,
 }

@@ -7,12 +7,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+use super::binder::Key;
 use super::launcher::Programs;
 use super::{Kind, Life, Post, Role, words};
 use crate::config::{Config, Foreground, Global};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::{Confined, OutsidePlan, Plan, Unprivileged};
+use crate::jail::{Capable, Confined, OutsidePlan, Plan, Unprivileged};
 use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
@@ -29,7 +30,7 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    /// Forks it, to work with `belongings`. In the child `forget` gives up what the supervisor knows
+    /// Forks it, to work with `belongings`, and to verify warrants by this key. In the child `forget` gives up what the supervisor knows
     /// and a helper must not.
     ///
     /// # Errors
@@ -39,6 +40,7 @@ impl Helper {
         config: &Config,
         leash: &Leash,
         belongings: Vec<OwnedFd>,
+        warrants: Option<Key>,
         forget: impl FnOnce() -> io::Result<()>,
         log: Log,
     ) -> io::Result<Helper> {
@@ -46,6 +48,11 @@ impl Helper {
         let place = match role.life {
             Life::Outside(sandbox, serve) => {
                 Place::Outside(OutsidePlan::look_up(global), sandbox, serve)
+            }
+            Life::Capable(sandbox, serve) => {
+                let plan = OutsidePlan::look_up(global);
+                plan.can_keep_net_raw().map_err(io::Error::other)?;
+                Place::Capable(plan, sandbox, serve)
             }
             Life::Inside(serve) => {
                 let plan = Plan::look_up(global).map_err(|errors| {
@@ -63,8 +70,11 @@ impl Helper {
             belongings,
             programs: match role.kind {
                 Kind::Launcher => Programs::of(config),
-                Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper => None,
+                Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => {
+                    None
+                }
             },
+            warrants,
             log,
         };
         let detached = global.foreground == Foreground::No;
@@ -141,6 +151,11 @@ enum Place {
         fn() -> Result<(), SandboxError>,
         fn(Post, &Unprivileged) -> io::Result<()>,
     ),
+    Capable(
+        OutsidePlan,
+        fn() -> Result<(), SandboxError>,
+        fn(Post, &Capable) -> io::Result<()>,
+    ),
     Inside(Plan, fn(Post, Fresh, &Confined) -> io::Result<()>),
 }
 
@@ -166,6 +181,14 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)
+        }
+        Place::Capable(plan, sandbox, serve) => {
+            let one = OneThread::prove()?;
+            let capable = plan.enter_with_net_raw(&one).map_err(io::Error::other)?;
+            sandbox()?;
+            title();
+            let _signals = fresh.hear(&[])?;
+            serve(post, &capable)
         }
         Place::Inside(plan, serve) => {
             let confined = plan

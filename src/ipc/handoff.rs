@@ -2,7 +2,8 @@
 //! connection passes here.
 //!
 //! A message is the byte 1, then one entry for each descriptor, in their order: sequence, connection
-//! (u64 each), service (u32), family (0, 4 or 6), port (u16), address (16 bytes); little endian.
+//! (u64 each), service (u32), the client's address ([`encode_address`]), a warrant (16 bytes, zeros for none);
+//! little endian.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -12,7 +13,11 @@ pub(crate) const TAG: u8 = 1;
 /// The most sockets in one message.
 pub(crate) const BATCH: usize = 64;
 /// Bytes of one entry.
-const ENTRY: usize = 8 + 8 + 4 + 1 + 2 + 16;
+const ENTRY: usize = 8 + 8 + 4 + ADDRESS + WARRANT;
+/// Bytes of an address.
+pub(crate) const ADDRESS: usize = 1 + 2 + 16;
+/// Bytes of a warrant.
+pub(crate) const WARRANT: usize = 16;
 /// Bytes of the longest message.
 pub(crate) const MAX_MESSAGE: usize = 1 + BATCH * ENTRY;
 
@@ -25,7 +30,13 @@ pub(crate) struct Connection {
     pub service: usize,
     /// The client's address; `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// The right to that address; `None`: the service has no use for one.
+    pub warrant: Option<Warrant>,
 }
+
+/// Proof for the binder that the master has accepted a client from an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Warrant(pub [u8; WARRANT]);
 
 /// What a message says of one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +65,17 @@ pub(crate) fn encode(entry: &Entry, message: &mut Vec<u8>) {
     let connection = &entry.connection;
     message.extend(connection.number.to_le_bytes());
     message.extend((connection.service as u32).to_le_bytes());
-    let (family, port, address) = match connection.peer {
+    encode_address(connection.peer, message);
+    message.extend(
+        connection
+            .warrant
+            .map_or([0; WARRANT], |Warrant(bytes)| bytes),
+    );
+}
+
+/// Appends an address: family (0 for none, 4 or 6), port (u16), address (16 bytes).
+pub(crate) fn encode_address(address: Option<SocketAddr>, message: &mut Vec<u8>) {
+    let (family, port, address) = match address {
         None => (0, 0, [0; 16]),
         Some(SocketAddr::V4(peer)) => {
             let mut address = [0; 16];
@@ -78,24 +99,38 @@ pub(crate) fn decode(message: &[u8]) -> Option<Vec<Entry>> {
 }
 
 fn decode_entry(bytes: &[u8]) -> Option<Entry> {
-    let address: [u8; 16] = bytes.get(23..39)?.try_into().ok()?;
-    let port = u16::from_le_bytes(bytes.get(21..23)?.try_into().ok()?);
-    let ip = match bytes.get(20)? {
-        0 => None,
-        4 => Some(IpAddr::V4(Ipv4Addr::new(
-            address[0], address[1], address[2], address[3],
-        ))),
-        6 => Some(IpAddr::V6(Ipv6Addr::from(address))),
-        _ => return None,
-    };
+    let warrant: [u8; WARRANT] = bytes.get(20 + ADDRESS..)?.try_into().ok()?;
     Some(Entry {
         sequence: u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?),
         connection: Connection {
             number: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
             service: u32::from_le_bytes(bytes.get(16..20)?.try_into().ok()?) as usize,
-            peer: ip.map(|ip| SocketAddr::new(ip, port)),
+            peer: decode_address(bytes.get(20..20 + ADDRESS)?.try_into().ok()?).ok()?,
+            warrant: (warrant != [0; WARRANT]).then_some(Warrant(warrant)),
         },
     })
+}
+
+/// It is none that [`encode_address`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// Reads what [`encode_address`] has written.
+///
+/// # Errors
+/// It is malformed.
+pub(crate) fn decode_address(bytes: &[u8; ADDRESS]) -> Result<Option<SocketAddr>, Malformed> {
+    let [family, low, high, address @ ..] = bytes;
+    let port = u16::from_le_bytes([*low, *high]);
+    let ip = match family {
+        0 => return Ok(None),
+        4 => IpAddr::V4(Ipv4Addr::new(
+            address[0], address[1], address[2], address[3],
+        )),
+        6 => IpAddr::V6(Ipv6Addr::from(*address)),
+        _ => return Err(Malformed),
+    };
+    Ok(Some(SocketAddr::new(ip, port)))
 }
 
 #[cfg(test)]
@@ -118,6 +153,7 @@ mod tests {
                     number: u64::MAX - n as u64,
                     service: n,
                     peer,
+                    warrant: (n > 0).then_some(Warrant([n as u8; WARRANT])),
                 },
             };
             encode(&entry, &mut message);

@@ -209,6 +209,7 @@ impl Program {
                 number,
                 service: self.service,
                 peer: None,
+                warrant: None,
             },
         }
     }

@@ -147,6 +147,7 @@ mod tests {
                 number,
                 service: 0,
                 peer: None,
+                warrant: None,
             },
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::names::Names;
 use super::problems::Problems;
 use crate::config::{
-    Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
+    Config, Diagnostic, Endpoint, Front, Global, Origins, Service, Severity, diagnostic_at,
 };
 use crate::helper::NameClient;
 use crate::ipc::scoreboard::Scoreboard;
@@ -148,6 +148,20 @@ impl Addresses {
         let services = config.services.iter().map(of_one).collect();
         Addresses { services, found }
     }
+
+    /// The ports on which adit listens. `None`: those of sockets that were made for it are not known.
+    fn ports(&self, config: &Config) -> Option<Arc<[u16]>> {
+        let foreign = |s: &Service| s.front == Front::Inetd || s.takes_passed_socket();
+        if config.services.iter().any(foreign) {
+            return None;
+        }
+        let all = self.services.iter().flat_map(|places| &places.accept);
+        let ports = all.filter_map(|accept| match accept {
+            Accept::Tcp(address) => Some(address.port()),
+            Accept::Unix(_) | Accept::Passed(_) => None,
+        });
+        Some(ports.collect())
+    }
 }
 
 /// An end of a service that cannot be served; what is wrong with it is told elsewhere.
@@ -198,6 +212,7 @@ pub(super) fn load_group(
     let mut services = Vec::new();
     let mut problems = Problems::default();
     let mut lists = SharedLists::default();
+    let ports = addresses.ports(config);
     let each = config.services.iter().zip(&addresses.services);
     for (index, (service, places)) in each.enumerate() {
         let mut context = |wanted: Wanted<'_>| {
@@ -233,6 +248,7 @@ pub(super) fn load_group(
                 upstreams: places.upstreams.clone(),
                 redirects: places.redirects.clone(),
                 local: places.local,
+                ports: ports.clone(),
             });
         }
     }

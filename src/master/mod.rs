@@ -28,6 +28,7 @@ use nix::sys::socket::MsgFlags;
 use signal_hook::consts::SIGCHLD;
 
 use crate::config::{Config, Foreground, Severity};
+use crate::helper::binder::{Key, Seal, Warrants};
 use crate::helper::{Contacts, NameClient};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -68,6 +69,8 @@ pub(crate) struct Start<'a> {
     pub resumption: &'a mut Resumption,
     /// The first word is the number of the last connection, over all generations.
     pub connections: SharedWords,
+    /// What it issues warrants by; `None` once that is in memory that no fork inherits.
+    pub warrants: Option<Key>,
     /// This generation's counts.
     pub scoreboard: Scoreboard,
     /// The channel to the supervisor.
@@ -139,6 +142,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         "adit: master",
         &format!(" of generation {}", start.generation),
     );
+    // Before anything is forked.
+    let warrants = warrants(&mut start)?;
     let Some(generation) = load_or_say_why(&mut start, &fresh)? else {
         return Ok(());
     };
@@ -166,6 +171,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         supervisor: start.supervisor,
         connections: start.connections,
         reminders: Reminders::of(&presented, &start.config.services),
+        warrants: warrants.map(Seal::Ours),
         workers: WorkerConfig {
             groups: group::crew(start.config),
             zygote,
@@ -207,6 +213,14 @@ fn forget_the_supervisor(start: &Start<'_>) -> io::Result<()> {
     kept.extend(start.helpers.descriptors());
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept) }
+}
+
+/// The key for warrants, where a service needs them, in memory that no worker inherits.
+fn warrants(start: &mut Start<'_>) -> io::Result<Option<Warrants>> {
+    let mut services = start.config.services.iter();
+    let needed = services.any(|service| service.transparent.source);
+    let key = start.warrants.take().filter(|_| needed);
+    key.as_ref().map(Warrants::with).transpose()
 }
 
 /// A generation that has loaded.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use super::reminders::Reminders;
 use super::workers::WorkerConfig;
 use super::zygote::Zygote;
+use crate::helper::binder::Seal;
 use crate::ipc::channel::Channel;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
@@ -21,6 +22,8 @@ pub(super) struct Post {
     pub connections: SharedWords,
     /// Certificates that come to their end.
     pub reminders: Reminders,
+    /// For the clients of services that need them.
+    pub warrants: Option<Seal>,
     /// What its workers are started with.
     pub workers: WorkerConfig,
 }
@@ -46,6 +49,7 @@ impl Post {
             supervisor,
             connections: self.connections.clone(),
             reminders: self.reminders.clone(),
+            warrants: self.warrants.as_ref().map(Seal::copy),
             workers: self.workers.for_another(own)?,
         })
     }

@@ -22,6 +22,7 @@ use super::workers::Workers;
 use super::zygote::News;
 use crate::children;
 use crate::helper::Kind;
+use crate::helper::binder::Seal;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
@@ -58,6 +59,8 @@ pub(super) struct Serving {
     capacity_told_at: Option<Instant>,
     claim_tick: Duration,
     reminders: Reminders,
+    /// For the clients of services that need them.
+    warrants: Option<Seal>,
     fronts: Fronts,
     listing: Option<Listing>,
 }
@@ -84,6 +87,7 @@ impl Serving {
             supervisor,
             connections,
             reminders,
+            warrants,
             workers,
         } = post;
         let log = workers.log;
@@ -112,6 +116,7 @@ impl Serving {
             capacity_told_at: None,
             claim_tick: CLAIM_TICK,
             reminders,
+            warrants,
             fronts,
             listing: None,
         })

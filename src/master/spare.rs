@@ -11,6 +11,7 @@ use nix::sys::socket::MsgFlags;
 use super::post::{Own, Post};
 use super::zygote::Zygote;
 use super::{Fatal, orders, serve};
+use crate::helper::binder::Seal;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
@@ -35,6 +36,8 @@ pub(super) fn run(post: Post, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn begin(post: &mut Post, role: &str) -> io::Result<()> {
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&post.descriptors()) }?;
+    // Before anything is forked.
+    post.warrants.as_mut().map_or(Ok(()), Seal::settle)?;
     title(role, post.workers.generation);
     let pid = nix::unistd::getpid().as_raw();
     say(&post.supervisor, &FromMaster::Forked(pid), &[])?;

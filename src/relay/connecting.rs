@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::binding::{self, Binding};
 use super::end::{End, take_error};
 use super::lookup::Lookup;
 use super::outbound::{self, Progress, Refusal};
@@ -14,7 +15,7 @@ use super::resources::Resources;
 use super::step::{Common, Context, Ending, broken};
 use super::{Address, Reason, Upstream};
 use crate::config::{Endpoint, Failover};
-use crate::helper::{NO_ANSWER, ResolveError};
+use crate::helper::{Bound, NO_ANSWER, NotBound, ResolveError};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::protocol::{Target, Unreachable};
@@ -91,6 +92,8 @@ enum Stage {
     Resolving(Lookup, Instant),
     /// The next address is due.
     Next,
+    /// A socket with the client's address is being made.
+    Binding(Binding),
     /// connect(2) is under way.
     Pending(Attempt),
     /// To be tried at the first time (later than now where a Unix listener's queue was full), given
@@ -108,7 +111,7 @@ struct Attempt {
 
 impl Connecting {
     /// Chooses the addresses, or begins to resolve them.
-    pub(crate) fn begin(target: Option<Target>, context: &mut Context<'_>) -> Self {
+    pub(crate) fn begin(target: Option<Target>, front: &End, context: &mut Context<'_>) -> Self {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let config = common.config();
         let wanted;
@@ -132,7 +135,10 @@ impl Connecting {
             local: common.service().local,
             target: None,
         };
-        if known.is_empty() {
+        if target.is_none() && common.goes_where_it_wanted() {
+            connecting.asked = true;
+            connecting.left = wanted_by(front, common).into_iter().collect();
+        } else if known.is_empty() {
             connecting.asked = true;
             let mut lookup = Lookup::new(endpoints);
             lookup.ask(common.key, &common.log, resources);
@@ -156,6 +162,7 @@ impl Connecting {
         match &self.stage {
             Stage::Resolving(_, deadline) => Some(*deadline),
             Stage::Next => None,
+            Stage::Binding(binding) => Some(binding.deadline),
             Stage::Pending(attempt) => Some(attempt.deadline),
             Stage::Trying(_, again, _) => Some(*again),
         }
@@ -177,6 +184,13 @@ impl Connecting {
     ) {
         if let Stage::Resolving(lookup, _) = &mut self.stage {
             lookup.answer(id, answer, log);
+        }
+    }
+
+    /// Takes the answer to a question about a socket.
+    pub(crate) fn bound(&mut self, id: u64, answer: Result<Bound, NotBound>) {
+        if let Stage::Binding(binding) = &mut self.stage {
+            binding.answer(id, answer);
         }
     }
 
@@ -212,9 +226,26 @@ impl Connecting {
                     Some(upstream) => {
                         let deadline = now + context.common.config().timeouts.connect;
                         info!(context.common.log, "s_connect: connecting {upstream}");
-                        Stage::Trying(upstream, now, deadline)
+                        match context.common.config().transparent.source {
+                            true => self.bind(upstream, deadline, &mut context),
+                            false => Stage::Trying(upstream, now, deadline),
+                        }
                     }
                     None => self.ask_again(&mut context)?,
+                },
+                Stage::Binding(binding) => match binding.step(&mut context) {
+                    binding::Step::Waiting(binding) => {
+                        self.stage = Stage::Binding(binding);
+                        return Ok(Reached::Waiting(self));
+                    }
+                    binding::Step::Failed(upstream) => self.not_bound(upstream, &mut context),
+                    binding::Step::Bound(bound, upstream, deadline) => {
+                        let begun = begin_bound(bound, &upstream, &context);
+                        match tried(begun, upstream, deadline, &mut self.failed, &mut context)? {
+                            Tried::Stage(stage) => stage,
+                            Tried::Connected(back) => return Ok(Reached::Connected(back)),
+                        }
+                    }
                 },
                 Stage::Pending(attempt) => match judge(attempt, &mut self.failed, &mut context) {
                     Judged::Waiting(attempt) => {
@@ -248,9 +279,25 @@ impl Connecting {
     pub(crate) fn dissolve(self, resources: &mut Resources) {
         match self.stage {
             Stage::Resolving(lookup, _) => lookup.dissolve(resources),
+            Stage::Binding(binding) => binding.dissolve(resources),
             Stage::Pending(attempt) => resources.closing.push(attempt.socket),
             Stage::Next | Stage::Trying(..) => {}
         }
+    }
+
+    /// Asks for a socket with the client's address.
+    fn bind(&mut self, upstream: Upstream, deadline: Instant, context: &mut Context<'_>) -> Stage {
+        match Binding::begin(upstream, deadline, context) {
+            Ok(binding) => Stage::Binding(binding),
+            Err(upstream) => self.not_bound(upstream, context),
+        }
+    }
+
+    /// There is no such socket, which was told.
+    fn not_bound(&mut self, upstream: Upstream, context: &mut Context<'_>) -> Stage {
+        context.common.unreachable = Unreachable::Other;
+        self.failed.push(upstream);
+        Stage::Next
     }
 
     /// The addresses that a lookup gave, without those that have failed just now; the lookup itself while it
@@ -347,6 +394,19 @@ fn is_this_machine(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }
 
+/// Where the client wanted to go before it was sent here.
+fn wanted_by(front: &End, common: &Common) -> Option<Upstream> {
+    let wanted = front.wanted(common.service().ports.as_deref());
+    if wanted.is_none() {
+        error!(
+            common.log,
+            "getsockopt SO_ORIGINAL_DST: the client was not redirected to this service: redirect its connections \
+             here (REDIRECT or TPROXY: see `transparent` in adit.conf(5))"
+        );
+    }
+    wanted.map(|address| Upstream::Tcp(address, address.ip().to_string()))
+}
+
 fn endpoint(target: &Target) -> Endpoint {
     let (host, port) = match target {
         Target::Address(address) => (address.ip().to_string(), address.port()),
@@ -432,9 +492,37 @@ fn try_one(
     failed: &mut Vec<Upstream>,
     context: &mut Context<'_>,
 ) -> Result<Tried, Ending> {
+    let common = &*context.common;
+    let begun = outbound::begin(&upstream, common.config(), local, &common.log);
+    tried(begun, upstream, deadline, failed, context)
+}
+
+/// The same for a socket that is bound already.
+fn begin_bound(
+    bound: Bound,
+    upstream: &Upstream,
+    context: &Context<'_>,
+) -> Result<(OwnedFd, Progress), Refusal> {
+    let common = &*context.common;
+    match upstream {
+        Upstream::Tcp(address, _) => {
+            outbound::begin_bound(bound.socket, *address, common.config(), &common.log)
+        }
+        Upstream::Unix(_) => Err(Refusal::Family),
+    }
+}
+
+/// What came of sending a socket on its way.
+fn tried(
+    begun: Result<(OwnedFd, Progress), Refusal>,
+    upstream: Upstream,
+    deadline: Instant,
+    failed: &mut Vec<Upstream>,
+    context: &mut Context<'_>,
+) -> Result<Tried, Ending> {
     let (common, resources) = (&*context.common, &mut *context.resources);
     let log = common.log;
-    match outbound::begin(&upstream, common.config(), local, &log) {
+    match begun {
         Ok((socket, progress)) => {
             let key = common.key | 1;
             let added = match progress {

@@ -411,6 +411,19 @@ impl End {
         (original != canonical).then_some(original)
     }
 
+    /// The same, also where TPROXY has sent it here: then it wanted to go to the address that the socket has here,
+    /// at a port that is none of `ports`, on which adit listens. Else it would be connected to itself, and that
+    /// again.
+    pub(crate) fn wanted(&self, ports: Option<&[u16]>) -> Option<SocketAddr> {
+        let original = self.original_destination();
+        let own = || {
+            let own = self.local_address()?;
+            let elsewhere = ports.is_some_and(|ports| !ports.contains(&own.port()));
+            elsewhere.then(|| SocketAddr::new(own.ip().to_canonical(), own.port()))
+        };
+        original.or_else(own)
+    }
+
     /// Takes the error that the socket holds, if there is one.
     pub(crate) fn take_error(&self) -> Option<Errno> {
         take_error(&self.socket)

@@ -7,6 +7,7 @@
 
 mod admitting;
 pub(crate) mod advice;
+mod binding;
 pub(crate) mod buffer;
 pub(crate) mod choosing;
 pub(crate) mod connecting;
@@ -35,6 +36,7 @@ mod words;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(crate) use hosts::Hosts;
 pub(crate) use route::Route;
@@ -63,6 +65,9 @@ pub(crate) struct ServiceContext {
     pub redirects: Vec<Upstream>,
     /// The address of `local`.
     pub local: Option<IpAddr>,
+    /// The ports of all services. A client that has reached its own destination by another one was sent here by
+    /// TPROXY. `None`: this service cannot tell.
+    pub ports: Option<Arc<[u16]>>,
 }
 
 /// An address to connect to.

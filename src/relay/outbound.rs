@@ -1,19 +1,19 @@
 //! A socket on its way to an upstream: made, bound, connecting.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, getsockname,
-    socket,
+    setsockopt, socket,
 };
 
 use super::Upstream;
 use super::step::set_options;
-use crate::config::{Service, SocketOption, SocketOptionValue};
+use crate::config::Service;
 use crate::log::Log;
-use crate::sys::sockopt;
+use crate::sys::sockopt::BindAddressNoPort;
 use crate::{debug, info};
 
 /// Why a socket could not be sent on its way.
@@ -87,6 +87,25 @@ fn tcp(
         bind_ephemeral(&socket, local)?;
         info!(log, "bind succeeded on an ephemeral port");
     }
+    send(socket, address)
+}
+
+/// As [`begin`], with a socket of TCP that has its address already.
+///
+/// # Errors
+/// See [`Refusal`].
+pub(crate) fn begin_bound(
+    socket: OwnedFd,
+    address: SocketAddr,
+    config: &Service,
+    log: &Log,
+) -> Result<(OwnedFd, Progress), Refusal> {
+    set_options(&socket, 'r', config, log);
+    send(socket, address)
+}
+
+/// Begins to connect a socket of TCP.
+fn send(socket: OwnedFd, address: SocketAddr) -> Result<(OwnedFd, Progress), Refusal> {
     let storage = SockaddrStorage::from(address);
     let progress = match connect(socket.as_raw_fd(), &storage) {
         // No port is left that is free towards this address: not a queue to wait for.
@@ -125,14 +144,7 @@ fn start(result: Result<(), Errno>) -> Result<Progress, Refusal> {
 fn bind_ephemeral(socket: &OwnedFd, local: IpAddr) -> Result<(), Refusal> {
     // The port is then chosen by connect(2), per destination, so that one source address is good
     // for more than 64k connections (ip(7)). Without it only that is lost.
-    let late_port = SocketOption {
-        on: 'r',
-        name: "IP_BIND_ADDRESS_NO_PORT",
-        level: libc::IPPROTO_IP,
-        option: libc::IP_BIND_ADDRESS_NO_PORT,
-        value: SocketOptionValue::Int(1),
-    };
-    let _ = sockopt::set(socket.as_fd(), &late_port);
+    let _ = setsockopt(socket, BindAddressNoPort, &true);
     let storage = SockaddrStorage::from(SocketAddr::new(local, 0));
     bind(socket.as_raw_fd(), &storage).map_err(Refusal::Bind)
 }

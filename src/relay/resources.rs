@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
-use crate::helper::{FetchClient, GateClient, LaunchClient, LaunchRequest, NameClient, Refused};
+use crate::helper::{
+    BindClient, BindRequest, FetchClient, GateClient, LaunchClient, LaunchRequest, NameClient,
+    NotBound, Refused,
+};
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
 #[derive(Debug)]
@@ -32,6 +35,10 @@ pub(crate) struct Resources {
     pub launcher: Option<LaunchClient>,
     /// Programs that are being started: the client's number to the session's key.
     pub launches: HashMap<u64, u64>,
+    /// The connection to the process that binds to clients' addresses; `None` while there is none.
+    pub binder: Option<BindClient>,
+    /// Sockets that are being made: the client's number to the session's key.
+    pub bindings: HashMap<u64, u64>,
     /// The connection to the fetcher; `None` while there is none.
     pub fetcher: Option<FetchClient>,
     /// Requests under way: the client's number to the session's key.
@@ -72,6 +79,8 @@ impl Resources {
             questions: HashMap::new(),
             launcher: None,
             launches: HashMap::new(),
+            binder: None,
+            bindings: HashMap::new(),
             fetcher: None,
             requests: HashMap::new(),
             gatekeeper: None,
@@ -89,6 +98,7 @@ impl Resources {
         self.pool.shrink();
         self.questions.shrink_to_fit();
         self.launches.shrink_to_fit();
+        self.bindings.shrink_to_fit();
         self.requests.shrink_to_fit();
         self.judgements.shrink_to_fit();
         self.awaiting.shrink_to_fit();
@@ -144,6 +154,17 @@ impl Resources {
         let launcher = self.launcher.as_mut().ok_or_else(Refused::by_death)?;
         let id = launcher.ask(request)?;
         self.launches.insert(id, key);
+        Ok(id)
+    }
+
+    /// Asks for a socket with the address of a session's client. Returns the question's id.
+    ///
+    /// # Errors
+    /// It cannot be asked for just now.
+    pub(crate) fn bind(&mut self, key: u64, request: BindRequest) -> Result<u64, NotBound> {
+        let binder = self.binder.as_mut().ok_or(NotBound::Gone)?;
+        let id = binder.ask(request)?;
+        self.bindings.insert(id, key);
         Ok(id)
     }
 

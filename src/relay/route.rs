@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::config::{Beginning, Front, Protocol, Reception, Service};
+use crate::config::{Beginning, Front, Protocol, Reception, Service, Transparent};
 use crate::protocol::Side;
 
 /// One stage of a route.
@@ -27,6 +27,8 @@ pub(crate) enum Stage {
     Look,
     /// Receives a client that has not begun TLS yet.
     Receive(Reception),
+    /// Connects the back, from or to an address of the client's.
+    Transparent(Transparent),
     /// Connects the back.
     Connect,
     /// Starts the program that is the back.
@@ -105,6 +107,8 @@ pub(crate) struct Route {
     exec: bool,
     /// The client says which of several services it wants.
     names: bool,
+    /// Whose addresses it is connected from and to.
+    transparent: Transparent,
 }
 
 impl Route {
@@ -113,6 +117,7 @@ impl Route {
         let back = service.connected_tls().is_some();
         let route = Self {
             exec: service.program.is_some() && service.front != Front::Program,
+            transparent: service.transparent,
             ..Self::over(service.beginning(), back, service.protocol)
         };
         let route = match service.begins_within_tls() {
@@ -203,6 +208,7 @@ impl Route {
             late: late.into(),
             exec: false,
             names: false,
+            transparent: Transparent::default(),
         }
     }
 
@@ -313,7 +319,8 @@ impl Route {
         });
         let connect = match self.exec {
             true => Stage::Exec,
-            false => Stage::Connect,
+            false if self.transparent == Transparent::default() => Stage::Connect,
+            false => Stage::Transparent(self.transparent),
         };
         early.chain([connect]).chain(replies).chain(late)
     }
@@ -426,6 +433,22 @@ impl fmt::Display for Stage {
             }
             Stage::Receive(Reception::Offered(None)) => {
                 f.write_str("else TLS or plain as the client begins")
+            }
+            Stage::Transparent(Transparent {
+                source,
+                destination,
+            }) => {
+                let from = if *source {
+                    " from the client's address"
+                } else {
+                    ""
+                };
+                let to = if *destination {
+                    " to where the client wanted to go"
+                } else {
+                    ""
+                };
+                write!(f, "connect{from}{to}")
             }
             Stage::Connect => f.write_str("connect"),
             Stage::Exec => f.write_str("exec"),

@@ -25,7 +25,7 @@ use super::step::{Common, Context, Ending, Next, set_options};
 use super::talking::Talking;
 use super::verdict::Verdict;
 use crate::config::{Front, LogId};
-use crate::helper::{Judgement, Launched, Refused, ResolveError};
+use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, ResolveError};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
@@ -231,6 +231,13 @@ impl Session {
         }
     }
 
+    /// Takes the answer to question `id` about a socket with its client's address.
+    pub(crate) fn bound(&mut self, id: u64, answer: Result<Bound, NotBound>) {
+        if let Life::Alone(_, Early::Connecting(stage)) = &mut self.life {
+            stage.bound(id, answer);
+        }
+    }
+
     /// Takes what came of request `id` to a responder.
     pub(crate) fn fetched(&mut self, id: u64, answer: Result<Vec<u8>, String>) {
         if let Life::Alone(_, Early::Verdict(stage)) | Life::Joined(_, Late::Verdict(stage)) =
@@ -384,7 +391,7 @@ impl Session {
                     }
                     // It is for the server that the client is not connected to.
                     Some(route::Early::Talk(_)) if context.common.redirected => {
-                        Early::Connecting(Connecting::begin(None, &mut context))
+                        Early::Connecting(Connecting::begin(None, front, &mut context))
                     }
                     Some(route::Early::Talk(part)) => {
                         let ends = &mut Ends::Front(front);
@@ -393,7 +400,7 @@ impl Session {
                     None if starts_a_program(context.common) => {
                         Early::Launching(Launching::begin(front, &mut context))
                     }
-                    None => Early::Connecting(Connecting::begin(None, &mut context)),
+                    None => Early::Connecting(Connecting::begin(None, front, &mut context)),
                 }
             }
             // It has begun TLS already.
@@ -671,7 +678,7 @@ fn step_early(
                 Next::Wait(mut stage) if stage.is_to_connect() => {
                     let target = stage.wants();
                     *waiting = Some(Box::new(stage));
-                    *phase = Early::Connecting(Connecting::begin(target, &mut context));
+                    *phase = Early::Connecting(Connecting::begin(target, front, &mut context));
                     Ok(Turn::Later(Outcome::Again))
                 }
                 next => Ok(turn(next, phase, Early::Talking)),

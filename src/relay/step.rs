@@ -11,7 +11,7 @@ use super::first_words::FirstWords;
 use super::resources::Resources;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
-use crate::ipc::handoff::Handed;
+use crate::ipc::handoff::{Handed, Warrant};
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
 use crate::sys::sockopt;
@@ -73,6 +73,8 @@ pub(crate) struct Common {
     /// The client's address as it was accepted: a socket that was reset meanwhile does not know it any more
     /// (getpeername(2), ENOTCONN). `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// The right to that address as one to connect from.
+    pub warrant: Option<Warrant>,
     /// The host of the `connect` entry in use, once connected by TCP.
     pub upstream: Option<String>,
     /// Why the last address could not be connected to.
@@ -109,6 +111,7 @@ impl Common {
             number: handed.connection.number,
             log,
             peer: handed.connection.peer,
+            warrant: handed.connection.warrant,
             upstream: None,
             unreachable: Unreachable::Other,
             to_back: 0,
@@ -160,6 +163,11 @@ impl Common {
             true => &self.config().redirect,
             false => &self.config().connect,
         }
+    }
+
+    /// Whether the client is connected to where it wanted to go before it was sent here.
+    pub(super) fn goes_where_it_wanted(&self) -> bool {
+        self.config().transparent.destination && !self.redirected
     }
 
     /// Its addresses as of the load.

@@ -105,7 +105,7 @@ fn a_worker_works_and_can_do_nothing_else() {
     let file = File::create(&log).unwrap();
     let datagrams = UnixDatagram::unbound().unwrap();
     succeeds(|| {
-        worker().unwrap();
+        worker(Binds::No).unwrap();
         goes_on_working(address, &file);
         denied(OpenOptions::new().append(true).open(&there));
         denied(File::create(folder.path().join("new")));
@@ -142,7 +142,7 @@ fn an_old_worker_works_and_opens_nothing_at_all() {
     let log = folder.path().join("log");
     let file = File::create(&log).unwrap();
     succeeds(|| {
-        old_worker().unwrap();
+        old_worker(Binds::No).unwrap();
         goes_on_working(address, &file);
         let opened = File::open("/dev/null").unwrap_err();
         assert_eq!(
@@ -156,7 +156,7 @@ fn an_old_worker_works_and_opens_nothing_at_all() {
     });
     assert_eq!(fs::read_to_string(log).unwrap(), "line\n");
     is_killed(|| {
-        old_worker().unwrap();
+        old_worker(Binds::No).unwrap();
         let _ = exec("/bin/true");
     });
 }
@@ -164,16 +164,16 @@ fn an_old_worker_works_and_opens_nothing_at_all() {
 #[test]
 fn a_worker_that_executes_or_traces_is_killed() {
     is_killed(|| {
-        worker().unwrap();
+        worker(Binds::No).unwrap();
         let _ = exec("/bin/true");
     });
     is_killed(|| {
-        worker().unwrap();
+        worker(Binds::No).unwrap();
         // SAFETY: asks to be traced; no memory is passed.
         unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     });
     is_killed(|| {
-        worker().unwrap();
+        worker(Binds::No).unwrap();
         let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER);
     });
 }
@@ -181,7 +181,7 @@ fn a_worker_that_executes_or_traces_is_killed() {
 #[test]
 fn abort_still_ends_a_worker() {
     let status = in_child(|| {
-        worker().unwrap();
+        worker(Binds::No).unwrap();
         std::process::abort();
     });
     let aborted = matches!(status, WaitStatus::Signaled(_, Signal::SIGABRT, _));
@@ -198,7 +198,7 @@ fn no_file_can_be_opened_that_is_not_listed() {
         return;
     }
     succeeds(|| {
-        worker().unwrap();
+        worker(Binds::No).unwrap();
         denied(File::open("/etc/passwd"));
         denied(fs::read_dir("/"));
     });
@@ -215,7 +215,7 @@ fn a_master_accepts_and_minds_workers_in_their_own_sandbox() {
         listener.accept().unwrap();
         crate::process::OneThread::prove().unwrap();
         succeeds(|| {
-            worker().unwrap();
+            worker(Binds::No).unwrap();
             goes_on_working(address, &file);
             denied(listener.accept());
         });
@@ -254,6 +254,70 @@ fn a_resolver_looks_names_up_and_can_neither_write_nor_execute() {
     });
     is_killed(|| {
         resolver().unwrap();
+        let _ = exec("/bin/true");
+    });
+}
+
+/// Else one with a socket of `transparent` could give itself any address.
+#[test]
+fn a_worker_binds_only_where_local_needs_it() {
+    succeeds(|| {
+        worker(Binds::No).unwrap();
+        assert_eq!(bind_one().unwrap_err(), Errno::EPERM);
+    });
+    succeeds(|| {
+        worker(Binds::Yes).unwrap();
+        bind_one().unwrap();
+        // It can listen nowhere all the same.
+        denied(TcpListener::bind("127.0.0.1:0"));
+    });
+    succeeds(|| {
+        old_worker(Binds::No).unwrap();
+        assert_eq!(bind_one().unwrap_err(), Errno::EPERM);
+    });
+}
+
+fn bind_one() -> Result<(), Errno> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
+    use std::os::fd::AsRawFd;
+    let flags = SockFlag::empty();
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))
+}
+
+#[test]
+fn a_binder_binds_and_reaches_nothing() {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    let (_listener, address) = upstream();
+    succeeds(|| {
+        binder().unwrap();
+        bind_one().unwrap();
+        denied(TcpStream::connect(address));
+        denied(TcpListener::bind("127.0.0.1:0"));
+        denied(File::open("/etc/passwd"));
+        let flags = SockFlag::empty();
+        for (family, kind, protocol) in [
+            (AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Tcp)),
+            (AddressFamily::Inet6, SockType::Raw, Some(SockProtocol::Tcp)),
+            (AddressFamily::Packet, SockType::Raw, None),
+            (AddressFamily::Packet, SockType::Datagram, None),
+            (AddressFamily::Inet, SockType::Datagram, None),
+            (AddressFamily::Netlink, SockType::Raw, None),
+            (AddressFamily::Unix, SockType::Stream, None),
+        ] {
+            let made = socket(family, kind, flags, protocol);
+            assert_eq!(made.unwrap_err(), Errno::EPERM, "{family:?} {kind:?}");
+        }
+        // SAFETY: a child, if there were one, would end at once.
+        let forked = unsafe { fork() };
+        if let Ok(ForkResult::Child) = forked {
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) }
+        }
+        assert!(forked.is_err());
+    });
+    is_killed(|| {
+        binder().unwrap();
         let _ = exec("/bin/true");
     });
 }

@@ -13,6 +13,7 @@ use super::carried::Carried;
 use super::vault::Vault;
 use crate::config::{self, Config, Service};
 use crate::helper::Contacts;
+use crate::helper::binder::Warrants;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -62,6 +63,8 @@ pub(super) struct Common {
     pub memory: [OwnedFd; 3],
     /// The pass phrases of keys.
     pub vault: Vault,
+    /// What masters issue to clients, and binders verify; once a configuration needs it.
+    pub warrants: Option<Warrants>,
     /// Counts of generations that no longer serve.
     pub carried: Carried,
 }
@@ -80,8 +83,20 @@ impl Common {
             leash,
             memory: [sessions, counter, staples],
             vault,
+            warrants: None,
             carried: Carried::default(),
         })
+    }
+
+    /// Draws the key for warrants if this configuration is the first to need one.
+    ///
+    /// # Errors
+    /// No memory, no randomness.
+    pub(super) fn provide_warrants(&mut self, config: &Config) -> io::Result<()> {
+        if self.warrants.is_none() && config.services.iter().any(|s| s.transparent.source) {
+            self.warrants = Some(Warrants::draw()?);
+        }
+        Ok(())
     }
 }
 
@@ -109,6 +124,8 @@ impl Generation {
             // The child's copy: it forgets what it must not know.
             resumption: &mut common.resumption,
             connections: common.connections.clone(),
+            // As with the pass phrases.
+            warrants: common.warrants.as_ref().map(Warrants::key),
             scoreboard: scoreboard.clone(),
             supervisor: theirs,
             leash: common.leash.try_clone()?,

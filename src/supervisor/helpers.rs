@@ -13,8 +13,9 @@ use super::Logged;
 use super::metrics::Metrics;
 use crate::children::BackOff;
 use crate::config::{Config, Global};
+use crate::helper::binder::Warrants;
 use crate::helper::{
-    Contacts, Helper, Kind, Role, fetcher, gatekeeper, launcher, resolver, teller, words,
+    Contacts, Helper, Kind, Role, binder, fetcher, gatekeeper, launcher, resolver, teller, words,
 };
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
@@ -31,6 +32,7 @@ pub(crate) fn role(kind: Kind) -> Role {
         Kind::Launcher => launcher::ROLE,
         Kind::Fetcher => fetcher::ROLE,
         Kind::Gatekeeper => gatekeeper::ROLE,
+        Kind::Binder => binder::ROLE,
     }
 }
 
@@ -46,14 +48,15 @@ fn needed(config: &Config) -> impl Iterator<Item = Kind> {
             .iter()
             .any(|service| service.tls.ocsp.asks()),
         Kind::Gatekeeper => config.services.iter().any(|s| s.admission.libwrap),
+        Kind::Binder => config.services.iter().any(|s| s.transparent.source),
     })
 }
 
 /// Whether a kind works with something else under a new configuration.
 fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
     match kind {
-        // A new generation brings its own launcher.
-        Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper => false,
+        // A new generation brings its own launcher and binder.
+        Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => false,
         Kind::Teller => old.metrics != new.metrics,
     }
 }
@@ -66,6 +69,8 @@ pub(crate) struct Start<'a> {
     pub leash: &'a Leash,
     /// The teller's listener.
     pub metrics: Option<&'a Metrics>,
+    /// What the binder verifies by.
+    pub warrants: Option<&'a Warrants>,
     /// Run in the child: gives up what the supervisor knows and a helper must not.
     pub forget: &'a mut dyn FnMut() -> io::Result<()>,
     /// Where it logs, and where its start does.
@@ -78,12 +83,16 @@ impl Start<'_> {
             (Kind::Teller, Some(metrics)) => vec![metrics.descriptor().try_clone_to_owned()?],
             _ => Vec::new(),
         };
+        // A copy for this kind alone.
+        let warrants = self.warrants.filter(|_| kind == Kind::Binder);
+        let warrants = warrants.map(Warrants::key);
         let forget = || (self.forget)();
         Helper::start(
             role(kind),
             self.config,
             self.leash,
             belongings,
+            warrants,
             forget,
             self.log,
         )
@@ -94,7 +103,7 @@ impl Start<'_> {
 pub(crate) struct Helpers {
     by_kind: BTreeMap<Kind, Place>,
     /// Those of generations that no longer serve: they end by themselves.
-    left_alone: Vec<Helper>,
+    left_alone: Vec<(Kind, Helper)>,
 }
 
 /// The helpers that are a generation's own, before it serves.
@@ -102,11 +111,12 @@ pub(crate) struct Helpers {
 pub(crate) struct Own(Vec<(Kind, Helper)>);
 
 impl Own {
-    /// A child was reaped; whether it was one of these.
-    pub(crate) fn died(&mut self, pid: Pid) -> bool {
+    /// A child was reaped; if it was one of these, which.
+    pub(crate) fn died(&mut self, pid: Pid) -> Option<Kind> {
         let mut all = self.0.iter_mut();
-        let dead = all.find(|(_, helper)| helper.pid() == Some(pid));
-        dead.map(|(_, helper)| helper.died()).is_some()
+        let (kind, helper) = all.find(|(_, helper)| helper.pid() == Some(pid))?;
+        helper.died();
+        Some(*kind)
     }
 
     /// Ends them, and waits for that.
@@ -218,7 +228,7 @@ impl Helpers {
             let last = self.by_kind.remove(&kind).and_then(|place| place.helper);
             if let Some(last) = last.filter(|last| last.pid().is_some()) {
                 last.leave_alone(leash);
-                self.left_alone.push(last);
+                self.left_alone.push((kind, last));
             }
         }
         for (kind, helper) in own.0 {
@@ -264,11 +274,11 @@ impl Helpers {
         Some((*kind, place.back_off.died(Instant::now())))
     }
 
-    /// A child was reaped; whether it was one that was left alone.
-    pub(crate) fn has_left(&mut self, pid: Pid) -> bool {
-        let before = self.left_alone.len();
-        self.left_alone.retain(|helper| helper.pid() != Some(pid));
-        self.left_alone.len() < before
+    /// A child was reaped; if it was one that was left alone, which.
+    pub(crate) fn has_left(&mut self, pid: Pid) -> Option<Kind> {
+        let mut all = self.left_alone.iter();
+        let nth = all.position(|(_, helper)| helper.pid() == Some(pid))?;
+        Some(self.left_alone.remove(nth).0)
     }
 
     /// The kinds whose place is to be filled.
@@ -340,7 +350,7 @@ impl Helpers {
         for channel in self.by_kind.values().filter_map(Place::channel) {
             heard.count(say(channel));
         }
-        for helper in &self.left_alone {
+        for (_, helper) in &self.left_alone {
             // It may just have ended.
             let _ = say(helper.channel());
         }
@@ -352,7 +362,8 @@ impl Helpers {
         for place in self.by_kind.values_mut() {
             place.kill();
         }
-        self.left_alone.iter_mut().for_each(Helper::kill);
+        let left_alone = self.left_alone.iter_mut();
+        left_alone.for_each(|(_, helper)| helper.kill());
     }
 
     /// What is handed over an exec: the resolver and the others; `keep` makes a descriptor outlive it.
@@ -372,7 +383,7 @@ impl Helpers {
             let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
-                Kind::Teller | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper => {
+                Kind::Teller | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => {
                     others.push(Saved {
                         kind: kind.name().to_owned(),
                         pid,
@@ -381,9 +392,9 @@ impl Helpers {
                 }
             }
         }
-        for helper in &self.left_alone {
+        for (kind, helper) in &self.left_alone {
             others.push(Saved {
-                kind: Kind::Launcher.name().to_owned(),
+                kind: kind.name().to_owned(),
                 pid: helper.pid().map_or(0, Pid::as_raw),
                 channel: keep(helper.channel().as_fd())?,
             });
@@ -417,7 +428,7 @@ impl Helpers {
                 // It serves a generation of the program before, with what that configuration said.
                 Some(kind) if kind.is_of_a_generation() => {
                     helper.leave_alone(leash);
-                    left_alone.extend(Some(helper).filter(|_| pid.is_some()));
+                    left_alone.extend(Some((kind, helper)).filter(|_| pid.is_some()));
                 }
                 Some(kind) => drop(by_kind.insert(kind, Place::of(helper))),
                 None => {}

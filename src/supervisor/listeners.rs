@@ -25,6 +25,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use super::Logged;
 use super::bind_error::BindError;
+use super::foreign;
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
 use crate::ipc::{inherit, retire};
@@ -97,8 +98,13 @@ impl Listeners {
             let before = prepared.wanted.len();
             let mut errors = Vec::new();
             for (nth, address) in addresses.iter().enumerate() {
-                if let Err(error) = self.prepare_one(&mut prepared, config, index, nth, address) {
-                    errors.push(error);
+                match self.prepare_one(&mut prepared, config, index, nth, address) {
+                    Ok(()) => {
+                        if let Some((_, key, listening)) = prepared.wanted.last() {
+                            foreign::admit(config, index, key, &listening.socket, log);
+                        }
+                    }
+                    Err(error) => errors.push(error),
                 }
             }
             if addresses.is_empty() {

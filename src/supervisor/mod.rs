@@ -8,6 +8,7 @@ pub(crate) mod clashes;
 mod control;
 mod daemon;
 mod decider;
+mod foreign;
 mod generation;
 pub(crate) mod helpers;
 pub(crate) mod holder;
@@ -212,6 +213,8 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         config: &config,
         leash: &leash,
         metrics: metrics.as_ref(),
+        // Started with its generation.
+        warrants: None,
         // Nothing else is known yet.
         forget: &mut || {
             config.forget_secrets(|_| true);

@@ -297,11 +297,11 @@ impl Supervisor {
                     how,
                     pause,
                 });
-            } else if self.helpers.has_left(pid) {
-                crate::debug!(self.log, "A launcher that was left alone (PID {pid}) {how}");
-            } else if self.pending.as_mut().is_some_and(|p| p.helper_died(pid)) {
+            } else if let Some(kind) = self.helpers.has_left(pid) {
+                crate::debug!(self.log, "A {kind} that was left alone (PID {pid}) {how}");
+            } else if let Some(kind) = self.pending.as_mut().and_then(|p| p.helper_died(pid)) {
                 // Once the generation serves, another takes its place.
-                crate::error!(self.log, "The launcher (PID {pid}) {how}");
+                crate::error!(self.log, "The {kind} (PID {pid}) {how}");
             } else if let Some(rehearsal) = self.rehearsal.take_if(|r| r.is(pid)) {
                 self.happen(Event::Rehearsed(rehearsal.ended(well, how)));
             } else if let Some(number) = self.masters.of_process(pid) {

@@ -272,6 +272,8 @@ impl TakenOver {
                 leash,
                 memory: [sessions, counter, staples],
                 vault: Vault::new(&saved.phrases)?,
+                // Binders of the program before go on with the key of that.
+                warrants: None,
                 carried: saved.carried,
             },
             pid_file: pid_file.transpose()?,

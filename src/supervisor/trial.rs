@@ -34,6 +34,7 @@ impl Trial {
                 config,
                 leash: &leash,
                 metrics: None,
+                warrants: None,
                 forget: &mut || Ok(()),
                 log,
             })?,

@@ -18,6 +18,33 @@ sockopt_impl!(
     bool
 );
 
+sockopt_impl!(
+    /// IP_TRANSPARENT of ip(7): addresses that are none of this machine's.
+    Transparent,
+    Both,
+    libc::SOL_IP,
+    libc::IP_TRANSPARENT,
+    bool
+);
+
+sockopt_impl!(
+    /// The same for IPv6.
+    TransparentV6,
+    Both,
+    libc::SOL_IPV6,
+    libc::IPV6_TRANSPARENT,
+    bool
+);
+
+sockopt_impl!(
+    /// IP_BIND_ADDRESS_NO_PORT of ip(7): connect(2) chooses the port. It counts for IPv6 too.
+    BindAddressNoPort,
+    Both,
+    libc::SOL_IP,
+    libc::IP_BIND_ADDRESS_NO_PORT,
+    bool
+);
+
 /// Sets one option.
 ///
 /// # Errors

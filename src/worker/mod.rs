@@ -32,6 +32,7 @@ use crate::jail::Jailed;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh};
 use crate::relay::ServiceContext;
+use crate::sandbox::{self, Binds};
 use group::Group;
 
 /// What a worker is started with.
@@ -78,9 +79,13 @@ pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept(&start)) }?;
+    let binds = match start.services.iter().any(|s| s.config.local.is_some()) {
+        true => Binds::Yes,
+        false => Binds::No,
+    };
     match start.group {
-        Group::Modern => crate::sandbox::worker()?,
-        Group::Old => crate::sandbox::old_worker()?,
+        Group::Modern => sandbox::worker(binds)?,
+        Group::Old => sandbox::old_worker(binds)?,
     }
     process::title(
         &match start.group {

@@ -43,6 +43,8 @@ const LAUNCHER: u64 = NOTIFIED - 3;
 const FETCHER: u64 = NOTIFIED - 4;
 /// The key of the gatekeeper's events.
 const GATEKEEPER: u64 = NOTIFIED - 5;
+/// The key of the binder's events.
+const BINDER: u64 = NOTIFIED - 6;
 
 /// A session, and what the loop knows about it.
 #[derive(Debug)]
@@ -177,6 +179,7 @@ impl Reactor {
                 NAMES => answered = true,
                 INLET => handed = true,
                 LAUNCHER => self.take_launched(),
+                BINDER => self.take_bound(),
                 FETCHER => fetched = true,
                 GATEKEEPER => self.take_judgements(),
                 bits => {
@@ -428,6 +431,7 @@ impl Reactor {
             Kind::Launcher => self.set_launcher(LaunchClient::new(socket)),
             Kind::Fetcher => self.set_fetcher(socket),
             Kind::Gatekeeper => self.set_gatekeeper(socket),
+            Kind::Binder => self.set_binder(socket),
             // No worker asks it.
             Kind::Teller => Ok(()),
         }
@@ -601,5 +605,6 @@ fn queue(due: &mut Vec<Key>, key: Key, entry: &mut Entry) {
     }
 }
 
+mod binding;
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,7 @@ pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
         redirects: Vec::new(),
         route: Route::over(None, false, None),
         local: None,
+        ports: None,
         config: Service {
             name: "plain".to_owned(),
             connect: connect.collect(),
@@ -83,6 +84,7 @@ pub(super) fn handed(socket: TcpStream, number: u64) -> Handed {
             number,
             service: 0,
             peer: socket.peer_addr().ok(),
+            warrant: None,
         },
         socket: OwnedFd::from(socket),
     }

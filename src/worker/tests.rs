@@ -346,6 +346,7 @@ fn sockets_from_the_master_are_shared_between_threads_and_served_though_it_drain
                 number: n,
                 service: 0,
                 peer: None,
+                warrant: None,
             },
         };
         handoff::encode(&entry, &mut message);
@@ -393,6 +394,7 @@ fn a_thread_that_is_awake_for_another_reason_misses_no_socket() {
                     number: n,
                     service: 0,
                     peer: None,
+                    warrant: None,
                 },
             };
             assert!(inlet.pass_on(handed, usize::MAX).is_none());

@@ -11,6 +11,7 @@ pub mod dialogue;
 pub mod kernel;
 pub mod lists;
 pub mod mail;
+pub mod network;
 pub mod old_tls;
 pub mod openssl;
 pub mod peers;

@@ -55,6 +55,7 @@ pub(super) fn page(date: &str) -> String {
     names(&mut page);
     clients(&mut page);
     super::dialogues::section(&mut page);
+    super::transparent::section(&mut page);
     old_tls(&mut page);
     unix_sockets(&mut page);
     cipher_order(&mut page);

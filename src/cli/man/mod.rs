@@ -7,6 +7,7 @@ mod dialogues;
 mod differences;
 pub mod mail_programs;
 mod roff;
+mod transparent;
 
 use crate::status::Utc;
 

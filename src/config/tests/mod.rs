@@ -10,6 +10,7 @@ mod psk;
 mod readme;
 mod served;
 mod servers;
+mod transparent;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! Accepts in batches, and pauses where there is no room or no descriptor.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 
 use super::{CLAIM_TICK, GROUPS, Serving};
 use crate::ipc::accept::accept;
-use crate::ipc::handoff::Connection;
+use crate::ipc::handoff::{Connection, Warrant};
 use crate::limits;
 use crate::log;
 use crate::master::handoff::Accepted;
@@ -114,6 +115,7 @@ impl Serving {
                         number: self.connections[0].fetch_add(1, Relaxed),
                         service: listener.service,
                         peer,
+                        warrant: self.warrant(peer),
                     };
                     self.workers.assign(Accepted { socket, connection });
                     self.claim_tick = CLAIM_TICK;
@@ -125,6 +127,12 @@ impl Serving {
             }
         }
         most
+    }
+
+    /// For the binder; any service may be handed the client by its primary.
+    fn warrant(&self, peer: Option<SocketAddr>) -> Option<Warrant> {
+        let warrants = self.warrants.as_ref()?;
+        peer.map(|peer| warrants.issue(peer))
     }
 
     fn accept_failed(&mut self, error: &io::Error) {

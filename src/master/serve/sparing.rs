@@ -4,6 +4,7 @@
 use std::io;
 
 use super::Serving;
+use crate::helper::binder::Seal;
 use crate::ipc::channel::Channel;
 use crate::ipc::words::{FromMaster, say};
 use crate::jail::Jailed;
@@ -52,6 +53,7 @@ impl Serving {
             supervisor,
             connections: self.connections.clone(),
             reminders: self.reminders.clone(),
+            warrants: self.warrants.as_ref().map(Seal::copy),
             workers: self.workers.config().for_another(own)?,
         })
     }

@@ -71,6 +71,7 @@ impl Supervisor {
             config: &self.config,
             leash: &common.leash,
             metrics: self.metrics.as_ref(),
+            warrants: common.warrants.as_ref(),
             forget: &mut forget,
             log: self.log,
         };

@@ -66,9 +66,9 @@ impl Pending {
         log_of(self.why, &self.config)
     }
 
-    /// A child was reaped; whether it was a helper of the new generation.
-    pub(super) fn helper_died(&mut self, pid: Pid) -> bool {
-        self.own.as_mut().is_some_and(|own| own.died(pid))
+    /// A child was reaped; if it was a helper of the new generation, which.
+    pub(super) fn helper_died(&mut self, pid: Pid) -> Option<Kind> {
+        self.own.as_mut()?.died(pid)
     }
 }
 
@@ -245,6 +245,10 @@ impl Supervisor {
             return Event::NotStarted(number);
         };
         let log = pending.log();
+        if let Err(error) = self.common.provide_warrants(&pending.config) {
+            crate::error!(self.log, "{}", Reason(&error));
+            return Event::NotStarted(number);
+        }
         // One master after another shares what there is.
         if pending.why != Why::Replace || pending.change.is_some() {
             let (common, masters) = (&mut self.common, &mut self.masters);
@@ -259,6 +263,7 @@ impl Supervisor {
                 config: &pending.config,
                 leash: &common.leash,
                 metrics: None,
+                warrants: common.warrants.as_ref(),
                 forget: &mut forget,
                 log: log_of(Why::Reload, &pending.config),
             });
