@@ -307,6 +307,7 @@ fn without_the_capability_the_start_is_refused_with_the_reason() {
     outcome.says(&[
         "The binder cannot be started",
         "needs CAP_NET_RAW",
+        "--cap-add NET_RAW",
         "Configuration failed",
     ]);
 }
@@ -371,6 +372,28 @@ fn a_killed_worker_is_replaced_and_the_server_sees_clients_again() {
     assert_eq!(net.seen.last().ip(), CLIENT[0]);
 }
 
+/// Its spare has the key for warrants.
+#[test]
+fn a_killed_master_is_replaced_and_the_server_sees_clients_again() {
+    require_network!();
+    require!(adit);
+    let net = Net::new(&[SOURCE]);
+    let adit = net.plan(&to_server(0)).start();
+    for _ in 0..2 {
+        let master = proc::roles(adit.pid()).master;
+        send(master, Signal::SIGKILL);
+        wait_for("its end", || (!proc::alive(master)).then_some(()));
+        wait_for("a connection by another", || {
+            let mut client = net.dial(at(ROUTER[0], 8443))?;
+            reaches(&mut client).then_some(())
+        });
+        assert_eq!(net.seen.last().ip(), CLIENT[0]);
+        wait_for("another master", || {
+            (proc::roles(adit.pid()).master != master).then_some(())
+        });
+    }
+}
+
 /// Its half-made sessions too: the key for warrants stays their generation's.
 #[test]
 fn a_reload_and_a_new_binary_cut_nothing_and_serve_what_was_accepted_before() {
@@ -413,6 +436,37 @@ fn a_reload_and_a_new_binary_cut_nothing_and_serve_what_was_accepted_before() {
     adit.reload(1);
     wait_for("its end", || binders(&adit).is_empty().then_some(()));
     assert_ne!(net.talk(address).ip(), net.seen.last().ip());
+}
+
+#[test]
+fn in_inetd_mode_the_server_sees_the_client_too() {
+    require_network!();
+    require!(adit);
+    let net = Net::new(&[SOURCE]);
+    let listener = TcpListener::bind("0.0.0.0:8443").expect("a port");
+    let own = net.client.run(|| peers::connect(at(ROUTER[0], 8443)));
+    let (socket, _) = listener.accept().expect("the client");
+    let lines = format!(
+        "syslog = no\nsetuid = nobody\nsetgid = nogroup\n{}{}",
+        net.certs.server().lines(),
+        to_server(0)
+    );
+    let plan = Plan::new().verbatim(lines);
+    let copy = socket.try_clone().expect("dup");
+    let mut child = plan
+        .command()
+        .stdin(std::os::fd::OwnedFd::from(socket))
+        .stdout(std::os::fd::OwnedFd::from(copy))
+        .spawn()
+        .expect("adit");
+    let config = tls::client_config(&net.certs.ca(), tls::BOTH, None);
+    let mut client = tls::start_client(config, own).expect("a handshake");
+    finish(&mut client);
+    assert_eq!(
+        net.seen.last(),
+        client.sock.local_addr().expect("its address")
+    );
+    assert!(child.wait().expect("its end").success());
 }
 
 #[test]

@@ -743,7 +743,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("TIMEOUTocsp", "SECONDS", "time to wait for an OCSP responder")
         .example("TIMEOUTocsp = 10").defaults(&["5"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.ocsp, value)),
-    option("transparent", "none | source | destination | both", "connect from the client's address, to where it wanted to go before it was redirected here, or both")
+    option("transparent", "none | source | destination | both", "connect from the client's address, to where it wanted to go, or both")
         .example("transparent = source").defaults(&["none"])
         .service(transparent::set),
     option("verify", "LEVEL", "0 to 4: obsolete, see verifyChain and verifyPeer")

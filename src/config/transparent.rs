@@ -76,7 +76,8 @@ pub(super) fn limit(
     }
     let connects_to = service.connect.iter().chain(&service.redirect);
     let alone = service.program.is_some() && service.front != Front::Program;
-    if alone && !meant.contains("exec") {
+    // With `destination` besides it is told that an endpoint is one too many.
+    if alone && !destination && !meant.contains("exec") {
         let text = "`transparent = source` is not served with `exec`: stunnel loads a library of its own into the \
              program (libstunnel.so), and adit loads nothing into programs";
         let help = "leave it out: REMOTE_HOST and REMOTE_PORT tell the program who its client is";

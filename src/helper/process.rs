@@ -51,7 +51,8 @@ impl Helper {
             }
             Life::Capable(sandbox, serve) => {
                 let plan = OutsidePlan::look_up(global);
-                plan.can_keep_net_raw().map_err(io::Error::other)?;
+                plan.can_keep_net_raw()
+                    .map_err(|error| io::Error::other(format!("{error} ({})", error.remedy())))?;
                 Place::Capable(plan, sandbox, serve)
             }
             Life::Inside(serve) => {

@@ -1,5 +1,7 @@
 //! Differences about `transparent`, each in a network of three machines.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{both, is_adit};
@@ -17,7 +19,12 @@ fn reached(rules: &[&str], globals: &str, lines: &str, to: std::net::SocketAddr)
                 let net = Net::new(rules);
                 let service = format!("{}TIMEOUTconnect = 1\n{lines}", net.certs.server().lines());
                 let plan = Plan::new().program(path).global(globals);
-                let _adit = plan.service("test", service).start();
+                let plan = plan.service("test", service);
+                // stunnel opens it as the user of `setuid`.
+                let log = plan.folder().join("log");
+                fs::write(&log, "").expect("a file");
+                fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("chmod");
+                let _adit = plan.start();
                 let client = net.dial(to);
                 client.is_some_and(|mut client| reaches(&mut client))
             });
