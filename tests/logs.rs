@@ -165,7 +165,7 @@ fn usr1_while_a_reload_loads_reopens_what_was_opened_for_it_too() {
     adit.rewrite(|text| text + "connect = localhost:1\n");
     adit.signal(Signal::SIGHUP);
     wait_for("a candidate", || {
-        (proc::children(adit.pid()).len() == 3).then_some(())
+        (proc::children(adit.pid()).len() == 4).then_some(())
     });
     let log = adit.plan.folder().join("log");
     let old = adit.plan.folder().join("log.1");

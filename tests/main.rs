@@ -44,6 +44,7 @@ mod logs;
 mod mail_programs;
 mod mail_servers;
 mod metrics;
+mod moved_addresses;
 mod network;
 mod ocsp;
 mod ocsp_old_tls;

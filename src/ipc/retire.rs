@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, setsockopt};
 use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
@@ -35,6 +36,12 @@ pub(crate) fn retire(listener: BorrowedFd<'_>) -> Result<(), Errno> {
     setsockopt(&listener, BindToIndex, &NOWHERE)
 }
 
+/// Whether nothing waits in its queue.
+pub(crate) fn is_empty(listener: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::new(listener, PollFlags::POLLIN)];
+    poll(&mut asked, PollTimeout::ZERO) == Ok(0)
+}
+
 /// Whether [`retire`] was called on this socket, in any process.
 pub(crate) fn is_retired(listener: BorrowedFd<'_>) -> bool {
     getsockopt(&listener, BindToIndex) == Ok(NOWHERE)
@@ -60,7 +67,9 @@ mod tests {
         assert!(is_retired(listener.try_clone().unwrap().as_fd()));
         let error = TcpStream::connect(address).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert!(!is_empty(listener.as_fd()));
         let (_, peer) = listener.accept().unwrap();
         assert_eq!(peer, early.local_addr().unwrap());
+        assert!(is_empty(listener.as_fd()));
     }
 }

@@ -23,6 +23,11 @@ pub(crate) enum ToMaster {
     Listeners(Vec<usize>),
     /// No more listeners follow: enter the jail and serve.
     Serve,
+    /// Listening sockets that take no new connection ([`super::retire`]), one descriptor each, and the index of the
+    /// service that their clients go to: take what is in their queues. May come in several messages.
+    Retired(Vec<usize>),
+    /// The configuration is in force, and its sockets listen: begin to accept.
+    Accept,
     /// Fork a spare, which says what it has to say on this channel, beginning with
     /// [`FromMaster::Forked`]; where that cannot be, [`FromMaster::NotForked`] comes here.
     Spare,
@@ -199,4 +204,17 @@ pub(crate) fn say_listeners(
         say(channel, &ToMaster::Listeners(services), &descriptors)?;
     }
     say(channel, &ToMaster::Serve, &[])
+}
+
+/// Sends [`ToMaster::Retired`] in as many parts as the descriptors need, then [`ToMaster::Accept`].
+///
+/// # Errors
+/// As [`Channel::send`].
+pub(crate) fn say_accept(channel: &Channel, retired: &[(usize, BorrowedFd<'_>)]) -> io::Result<()> {
+    for part in retired.chunks(MAX_DESCRIPTORS) {
+        let services = part.iter().map(|(service, _)| *service).collect();
+        let descriptors: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();
+        say(channel, &ToMaster::Retired(services), &descriptors)?;
+    }
+    say(channel, &ToMaster::Accept, &[])
 }

@@ -37,6 +37,8 @@ use crate::worker::group::Group;
 /// Until then it keeps a descriptor of each, which keeps a closed connection open.
 const CLAIM_TICK: Duration = Duration::from_millis(8);
 const LONGEST_CLAIM_TICK: Duration = Duration::from_millis(64);
+/// How often it is looked whether the queues of retired listeners are empty, once that should be.
+const CLOSING_TICK: Duration = Duration::from_millis(100);
 const GROUPS: [Group; 2] = [Group::Modern, Group::Old];
 
 /// A serving master.
@@ -51,6 +53,8 @@ pub(super) struct Serving {
     workers: Workers,
     log: Log,
     announced: bool,
+    /// The supervisor has said that the configuration is in force.
+    accepts: bool,
     draining: bool,
     /// When a draining master closes its retired listeners.
     closing_at: Option<Instant>,
@@ -110,6 +114,7 @@ impl Serving {
             workers,
             log,
             announced: false,
+            accepts: false,
             draining: false,
             closing_at: None,
             paused_until: [None; GROUPS.len()],
@@ -155,8 +160,7 @@ impl Serving {
             // Before the flush, so that what is accepted here is sent in this turn: there may be no
             // other.
             if self.closing_at.is_some_and(|at| at <= Instant::now()) {
-                self.accept_the_rest();
-                self.close_listeners();
+                self.close_the_retired();
             }
             let unclaimed = self.workers.flush();
             if self.draining && self.listeners.is_empty() {
@@ -344,6 +348,8 @@ impl Serving {
                 self.listing = Some(Listing { awaited, listed: 0 });
                 self.finish_listing();
             }
+            ToMaster::Retired(services) => self.take_retired(services, descriptors),
+            ToMaster::Accept => self.accepts = true,
             ToMaster::Spare => {
                 if let Some(channel) = descriptors.pop() {
                     self.fork_spare(channel.into(), jailed)?;
@@ -400,10 +406,35 @@ impl Serving {
         // The other listeners now belong to the next master.
         self.listeners
             .retain(|listener| retire::is_retired(listener.socket.as_fd()));
-        if !self.listeners.is_empty() && self.closing_at.is_none() {
-            self.closing_at = Some(Instant::now() + LAST_HANDSHAKES);
+        if !self.listeners.is_empty() {
+            let last = Instant::now() + LAST_HANDSHAKES;
+            self.closing_at.get_or_insert(last);
         }
         self.workers.stop_starting();
+    }
+
+    /// Listeners of a generation before this one, which may be dead, or full: what is in their queues is served
+    /// here too.
+    fn take_retired(&mut self, services: Vec<usize>, sockets: Vec<OwnedFd>) {
+        self.stop_polling_listeners();
+        let pairs = sockets.into_iter().zip(services);
+        let retired = pairs.map(|(socket, service)| Listener::new(socket, service));
+        self.listeners.extend(retired);
+        self.closing_at = Some(Instant::now() + LAST_HANDSHAKES);
+    }
+
+    /// Closes retired listeners whose queue is empty. The others are looked at again.
+    fn close_the_retired(&mut self) {
+        self.accept_the_rest();
+        self.stop_polling_listeners();
+        let is_over = |listener: &Listener| {
+            let socket = listener.socket.as_fd();
+            retire::is_retired(socket) && retire::is_empty(socket)
+        };
+        self.listeners.retain(|listener| !is_over(listener));
+        let mut left = self.listeners.iter();
+        let left = left.any(|listener| retire::is_retired(listener.socket.as_fd()));
+        self.closing_at = left.then(|| Instant::now() + CLOSING_TICK);
     }
 
     /// Other processes have these listeners too: closed only here, they would still be polled.

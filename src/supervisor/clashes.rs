@@ -93,7 +93,7 @@ fn places<'a>(service: &'a Service, address: &Accept) -> Vec<&'a Origin> {
 }
 
 /// Whether the kernel gives only one of them its address.
-fn clash(one: (&Service, &Accept), other: (&Service, &Accept)) -> bool {
+pub(super) fn clash(one: (&Service, &Accept), other: (&Service, &Accept)) -> bool {
     let (Accept::Tcp(first), Accept::Tcp(second)) = (one.1, other.1) else {
         return one.1 == other.1;
     };

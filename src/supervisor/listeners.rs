@@ -1,6 +1,7 @@
 //! Every listening socket, held by the supervisor for as long as its address is configured, so
 //! that no death and no reload refuses a connection. A change is prepared, then committed or dropped.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open as open_file};
@@ -25,6 +26,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use super::Logged;
 use super::bind_error::BindError;
+use super::clashes;
 use super::foreign;
 use crate::config::{Config, Service};
 use crate::ipc::words::Accept;
@@ -33,8 +35,6 @@ use crate::jail;
 use crate::log::Log;
 use crate::sys::sockopt;
 
-/// How long an old master may have a retired listener open, if it is a slow one.
-const RETIRED_FOR: Duration = retire::LAST_HANDSHAKES.saturating_mul(4);
 /// SD_LISTEN_FDS_START
 const FIRST_PASSED: i32 = 3;
 
@@ -57,22 +57,48 @@ struct Listening {
     socket: OwnedFd,
     /// As it is written in the log: the address with the port that the kernel chose.
     address: String,
+    /// Whether it takes connections. It begins to when its configuration comes into force: a candidate that
+    /// fails leaves no client behind.
+    listens: Cell<bool>,
+}
+
+/// What the configuration in force has at an address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Served {
+    /// The index of its service.
+    service: usize,
+    /// The name of its service.
+    name: String,
+    key: Key,
+}
+
+/// A retired listener, kept until its queue is empty: whichever master serves takes what is in there.
+#[derive(Debug)]
+struct Retired {
+    listening: Rc<Listening>,
+    /// The service whose it was.
+    name: String,
+    /// The service, of those in force, that its clients go to.
+    service: usize,
+    /// Handshakes may be under way until then.
+    until: Instant,
 }
 
 /// The listeners in force.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     open: HashMap<Key, Rc<Listening>>,
-    /// Those of the configuration in force, each with the index of its service.
-    served: Vec<(usize, Key)>,
-    /// Ports of those that an old master may still have open, and until when it may.
-    retired: Vec<(u16, Instant)>,
+    /// Those of the configuration in force.
+    served: Vec<Served>,
+    retired: Vec<Retired>,
 }
 
 /// The listeners that a new configuration wants: some kept, some new. Dropping it closes the new ones.
 #[derive(Debug)]
 pub(super) struct Prepared {
     wanted: Vec<(usize, Key, Rc<Listening>)>,
+    /// The names of the services.
+    names: Vec<String>,
     /// Unix sockets made for it, to be unlinked if it is given up.
     made: Vec<PathBuf>,
 }
@@ -91,6 +117,7 @@ impl Listeners {
     ) -> Result<Prepared, Logged> {
         let mut prepared = Prepared {
             wanted: Vec::new(),
+            names: config.services.iter().map(|s| s.name.clone()).collect(),
             made: Vec::new(),
         };
         let mut failed = false;
@@ -152,7 +179,16 @@ impl Listeners {
             Accept::Passed(number) => Key::Passed(*number),
         };
         let others = &prepared.wanted;
-        if let Some((other, ..)) = others.iter().find(|(_, other, _)| *other == key) {
+        // Until one of them listens the kernel may give both the address.
+        let clash = |(other, theirs, _): &&(usize, Key, Rc<Listening>)| match theirs {
+            _ if *theirs == key => true,
+            Key::Tcp(theirs) => {
+                let other = (&config.services[*other], &Accept::Tcp(*theirs));
+                clashes::clash((service, address), other)
+            }
+            _ => false,
+        };
+        if let Some((other, ..)) = others.iter().find(clash) {
             return Err(BindError::twice(address, service, &config.services[*other]));
         }
         let failed = |error: io::Error| {
@@ -215,25 +251,82 @@ impl Listeners {
 
     /// Adds a socket that the program before an exec had.
     pub(super) fn take_over(&mut self, key: Key, address: String, socket: OwnedFd) {
-        self.open
-            .insert(key, Rc::new(Listening { socket, address }));
+        let listening = Listening {
+            socket,
+            address,
+            listens: Cell::new(true),
+        };
+        self.open.insert(key, Rc::new(listening));
+    }
+
+    /// Has what is new in a prepared set take connections.
+    ///
+    /// # Errors
+    /// Another program has taken the address meanwhile; it is named.
+    pub(super) fn listen(&self, prepared: &Prepared) -> Result<(), String> {
+        let all = prepared.wanted.iter().map(|(_, _, listening)| listening);
+        for listening in all.filter(|listening| !listening.listens.get()) {
+            let begin = || listen(&listening.socket, Backlog::MAXCONN);
+            let listens = match begin() {
+                Err(Errno::EADDRINUSE) => self.share(listening.port(), &listening.socket, begin),
+                listens => listens,
+            };
+            listens.map_err(|errno| {
+                let error = io::Error::from(errno);
+                let (address, reason) = (&listening.address, crate::log::Reason(&error));
+                format!(
+                    "Listening at {address} failed: {reason} (another program took it just now)"
+                )
+            })?;
+            listening.listens.set(true);
+        }
+        Ok(())
+    }
+
+    /// Does something with a socket that one of ours with the same port is in the way of: a reload from
+    /// `0.0.0.0:P` to `127.0.0.1:P`, or back. Both stand until the old one is closed. socket(7): SO_REUSEPORT
+    /// on both lets them, and no process of another user.
+    fn share(
+        &self,
+        port: Option<u16>,
+        socket: &OwnedFd,
+        step: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let retired = self.retired.iter().map(|retired| &retired.listening);
+        let ours = self.open.values().chain(retired);
+        let ours = ours.filter(|l| port.is_some() && l.port() == port);
+        let mut sockets: Vec<&OwnedFd> = ours.map(|listening| &listening.socket).collect();
+        if sockets.is_empty() {
+            return Err(Errno::EADDRINUSE);
+        }
+        sockets.push(socket);
+        let share = |yes: bool| {
+            let mut sockets = sockets.iter();
+            sockets.try_for_each(|socket| setsockopt(socket, ReusePort, &yes))
+        };
+        let done = share(true).and_then(|()| step());
+        // No other process is to bind beside them; of our own user one may, which the port remembers.
+        share(false)?;
+        done
     }
 
     /// Puts a prepared set into force; what it does not name is closed, by the master that accepts
     /// from it when that is told to drain, after this. Where others go on serving the port, it is
     /// retired before.
     pub(super) fn commit(&mut self, prepared: Prepared) {
+        let name = |service: usize| prepared.names.get(service).cloned().unwrap_or_default();
         let served = prepared.wanted.iter();
-        self.served = served
-            .map(|(index, key, _)| (*index, key.clone()))
-            .collect();
+        let served = served.map(|(service, key, _)| Served {
+            service: *service,
+            name: name(*service),
+            key: key.clone(),
+        });
+        let before = std::mem::replace(&mut self.served, served.collect());
         let mut new: HashMap<_, _> = prepared
             .wanted
             .into_iter()
             .map(|(_, key, listening)| (key, listening))
             .collect();
-        let now = Instant::now();
-        self.retired.retain(|(_, until)| now < *until);
         for (key, listening) in self.open.drain() {
             match key {
                 _ if new.contains_key(&key) => {}
@@ -243,42 +336,72 @@ impl Listeners {
                 Key::Tcp(_) | Key::Any(..) => {
                     let port = listening.port();
                     if new.values().any(|l| l.port() == port) && listening.retire() {
-                        let port = port.map(|port| (port, now + RETIRED_FOR));
-                        self.retired.extend(port);
+                        let was = before.iter().find(|served| served.key == key);
+                        self.retired.push(Retired {
+                            listening,
+                            name: was.map_or_else(String::new, |served| served.name.clone()),
+                            service: 0,
+                            until: Instant::now() + retire::LAST_HANDSHAKES,
+                        });
                     }
                 }
             }
         }
         self.open = new;
+        self.assign_the_retired();
+    }
+
+    /// What a retired listener has goes to the service of its name if that has the port, or else to another that
+    /// has it; where none has it any more, the listener goes.
+    fn assign_the_retired(&mut self) {
+        let (open, served) = (&self.open, &self.served);
+        self.retired.retain_mut(|retired| {
+            let port = retired.listening.port();
+            let has_it = |served: &&Served| open.get(&served.key).is_some_and(|l| l.port() == port);
+            let mut same = served.iter().filter(|served| served.name == retired.name);
+            let heir = same.find(has_it).or_else(|| served.iter().find(has_it));
+            retired.service = heir.map_or(0, |heir| heir.service);
+            heir.is_some()
+        });
+    }
+
+    /// Retired listeners that are still kept, each with the index of the service that its clients go to.
+    pub(super) fn retired(&self) -> Vec<(usize, BorrowedFd<'_>)> {
+        let retired = self.retired.iter();
+        retired
+            .map(|r| (r.service, r.listening.socket.as_fd()))
+            .collect()
+    }
+
+    /// Closes retired listeners that have had their time and whose queue is empty; whether any are left.
+    pub(super) fn close_the_retired(&mut self) -> bool {
+        let now = Instant::now();
+        self.retired.retain(|retired| {
+            now < retired.until || !retire::is_empty(retired.listening.socket.as_fd())
+        });
+        !self.retired.is_empty()
     }
 
     /// What the configuration in force listens on, each with the index of its service.
     pub(super) fn served(&self) -> Vec<(usize, BorrowedFd<'_>)> {
         let served = self.served.iter();
-        let socket =
-            |(index, key): &(usize, Key)| Some((*index, self.open.get(key)?.socket.as_fd()));
+        let socket = |one: &Served| Some((one.service, self.open.get(&one.key)?.socket.as_fd()));
         served.filter_map(socket).collect()
     }
 
-    /// That, by what makes each the same: for a program that takes over.
-    pub(super) fn served_keys(&self) -> &[(usize, Key)] {
-        &self.served
+    /// That, for a program that takes over.
+    pub(super) fn to_go_on_serving(&self) -> Vec<Served> {
+        self.served.clone()
     }
 
     /// What the program before an exec served.
-    pub(super) fn go_on_serving(&mut self, served: Vec<(usize, Key)>) {
+    pub(super) fn go_on_serving(&mut self, served: Vec<Served>) {
         self.served = served;
-    }
-
-    /// Whether a listener of that port was retired and may still be open.
-    fn has_retired(&self, port: u16) -> bool {
-        let now = Instant::now();
-        let mut retired = self.retired.iter();
-        retired.any(|(retired, until)| *retired == port && now < *until)
     }
 
     /// Closes everything, and removes the Unix sockets.
     pub(super) fn close(&mut self) {
+        self.retired.clear();
         for (key, _) in self.open.drain() {
             if let Key::Unix(path) = key {
                 let _ = fs::remove_file(path);
@@ -294,11 +417,10 @@ impl Listening {
         Some(address.port())
     }
 
-    /// No new connection comes here; the address may be bound again while the master still has it open.
-    /// False where that cannot be: then the master takes what is in the queue, and closes it.
+    /// No new connection comes here. False where that cannot be: then the master takes what is in the queue, and
+    /// closes it.
     fn retire(&self) -> bool {
-        let socket = &self.socket;
-        setsockopt(socket, ReusePort, &true).is_ok() && retire::retire(socket.as_fd()).is_ok()
+        retire::retire(self.socket.as_fd()).is_ok()
     }
 }
 
@@ -362,51 +484,30 @@ fn unbound(service: &Service, address: &Accept) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Binds an address; it listens later.
 fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<Listening> {
     let socket = unbound(service, address)?;
     match address {
-        Accept::Tcp(address) => match bind_and_listen(&socket, *address) {
-            Err(Errno::EADDRINUSE) => beside_our_own(&socket, *address, others)?,
-            bound => bound?,
-        },
-        Accept::Unix(path) => {
-            bind_unix(&socket, path, service)?;
-            listen(&socket, Backlog::MAXCONN)?;
+        Accept::Tcp(address) => {
+            let bind = || bind(socket.as_raw_fd(), &SockaddrStorage::from(*address));
+            match bind() {
+                Err(Errno::EADDRINUSE) => others.share(Some(address.port()), &socket, bind)?,
+                bound => bound?,
+            }
         }
+        Accept::Unix(path) => bind_unix(&socket, path, service)?,
         // It listens already.
         Accept::Passed(_) => {}
     }
-    let address = match address {
+    let text = match address {
         Accept::Unix(path) => path.display().to_string(),
         Accept::Tcp(_) | Accept::Passed(_) => bound_to(&socket)?,
     };
-    Ok(Listening { socket, address })
-}
-
-fn bind_and_listen(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(socket, Backlog::MAXCONN)
-}
-
-/// Binds an address that one of ours with the same port is in the way of: a reload from `0.0.0.0:P`
-/// to `127.0.0.1:P`, or back. Both stand until the old one is closed. socket(7): SO_REUSEPORT on
-/// both lets them, and no process of another user. What is retired has it for good.
-fn beside_our_own(socket: &OwnedFd, address: SocketAddr, others: &Listeners) -> Result<(), Errno> {
-    let port = address.port();
-    let ours = others.open.values().filter(|l| l.port() == Some(port));
-    let mut sockets: Vec<&OwnedFd> = ours.map(|listening| &listening.socket).collect();
-    if sockets.is_empty() && !others.has_retired(port) {
-        return Err(Errno::EADDRINUSE);
-    }
-    sockets.push(socket);
-    let share = |yes: bool| {
-        let mut sockets = sockets.iter();
-        sockets.try_for_each(|socket| setsockopt(socket, ReusePort, &yes))
-    };
-    let bound = share(true).and_then(|()| bind_and_listen(socket, address));
-    // No other process is to bind beside them; of our own user one may, which the port remembers.
-    share(false)?;
-    bound
+    Ok(Listening {
+        socket,
+        address: text,
+        listens: Cell::new(matches!(address, Accept::Passed(_))),
+    })
 }
 
 fn bound_to(socket: &OwnedFd) -> io::Result<String> {

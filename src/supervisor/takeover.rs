@@ -27,7 +27,7 @@ use super::control::Control;
 use super::decider::{self, Decider, Reloads, State};
 use super::generation::{Common, Generation};
 use super::helpers::{self, Helpers};
-use super::listeners::{Key, Listeners};
+use super::listeners::{Key, Listeners, Served};
 use super::masters::Masters;
 use super::metrics::Metrics;
 use super::orphans::Orphans;
@@ -111,7 +111,7 @@ struct Saved {
     listeners: Vec<(Key, String, RawFd)>,
     /// Those in force, each with the index of its service.
     #[serde(default)]
-    served: Vec<(usize, Key)>,
+    served: Vec<Served>,
     #[serde(default)]
     spares: Vec<SavedSpare>,
     /// Processes that are to be reaped.
@@ -452,7 +452,7 @@ impl Handed<'_> {
                 .map(|generation| SavedGeneration::save(generation, self.decider, &mut kept))
                 .collect::<io::Result<_>>()?,
             listeners,
-            served: self.listeners.served_keys().to_vec(),
+            served: self.listeners.to_go_on_serving(),
             spares: spares.into_iter().flatten().collect(),
             leaving: self
                 .masters

@@ -133,6 +133,12 @@ fn processes(page: &mut Page) {
              `setgid`), gives up every capability, proves it, and accepts connections.",
         ),
         (
+            "spare",
+            "A copy of the master, jailed and idle, without a listener. If the master dies it starts \
+             another from memory: no file is read, and no name asked. Where it cannot be made, the \
+             log and `adit status` say so, and a dead master has everything read again.",
+        ),
+        (
             "worker",
             "Carries connections, in the same jail and in a sandbox. One that dies is replaced; \
              only its own connections end.",

@@ -30,7 +30,7 @@ impl Serving {
     pub(super) fn accepting(&mut self, group: Group) -> bool {
         let paused = &mut self.paused_until[group.index()];
         paused.take_if(|until| *until <= Instant::now());
-        let none = self.listeners.is_empty() || !self.announced;
+        let none = self.listeners.is_empty() || !(self.announced && self.accepts);
         if none || paused.is_some() {
             return false;
         }
@@ -90,7 +90,7 @@ impl Serving {
     /// Accepts what is in the backlogs: an address that is no longer configured is about to be closed
     /// for good, and with it every connection already made there.
     pub(super) fn accept_the_rest(&mut self) {
-        if !self.announced {
+        if !(self.announced && self.accepts) {
             return;
         }
         for index in 0..self.listeners.len() {

@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Rehearsal,
     /// A master is started in place of one that died.
     Replacement,
+    /// Retired listeners are looked at.
+    Retired,
     /// A spare has had its time to fork a master.
     Promotion,
     /// The spare of a generation has had its time to stand, or is asked for again.

@@ -94,7 +94,11 @@ pub(crate) enum Event {
     NotStarted(u64),
     /// The candidate was given its listeners; where each is bound, as the log says it.
     Listening(u64, Vec<String>),
-    /// They could not be bound, or not be given to it.
+    /// Its listeners are in force.
+    Committed(u64),
+    /// Retired listeners have clients in their queues.
+    RetiredLeft,
+    /// They could not be bound, or not be given to it, or not listen.
     NotListening(u64),
 }
 

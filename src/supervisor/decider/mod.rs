@@ -182,6 +182,8 @@ impl Decider {
             Event::NotStarted(number) => self.candidate_failed(number, turn),
             Event::Listening(number, lines) => self.listening(number, lines, turn),
             Event::NotListening(number) => self.candidate_failed(number, turn),
+            Event::Committed(number) => self.committed(number, turn),
+            Event::RetiredLeft => self.look_at_the_retired(turn),
             // Deaths.
             Event::MasterDied(number, how) => self.master_died(number, how, turn),
             Event::Buried(number, orphaned) => self.buried(number, orphaned, turn),
@@ -241,6 +243,7 @@ impl Decider {
             Due::Handover => self.handover_timed_out(turn),
             Due::Rehearsal => self.rehearsal_timed_out(turn),
             Due::Replacement => self.replacement_due(turn),
+            Due::Retired => turn.order(Order::CloseTheRetired),
             Due::Promotion => self.promotion_timed_out(turn),
             Due::Spare(number) => self.spare_due(number, turn),
             Due::Listing => self.finish_listing(turn),

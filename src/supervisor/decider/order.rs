@@ -44,8 +44,11 @@ pub(crate) enum Order {
     Listen(u64, Vec<Vec<Accept>>),
     /// Give up all that was made for the transition.
     RollBack,
-    /// Put the candidate's listeners into force; what only others had is closed.
-    Commit,
+    /// Put the candidate's listeners into force, and have it accept; what only others had is closed, or retired
+    /// where the port goes on: [`Event::Committed`] or [`Event::NotListening`].
+    Commit(u64),
+    /// Close retired listeners whose queue is empty: [`Event::RetiredLeft`] where any is not.
+    CloseTheRetired,
     /// Put the candidate's configuration into force, with all that was opened for it; helpers that are
     /// others by it are started anew: [`Event::HelperStarted`] or [`Event::HelperNotStarted`] each.
     PutIntoForce(Why),

@@ -21,6 +21,8 @@ pub(super) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long an old master may take to accept no more, once it was told.
 pub(super) const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// When this process looks whether retired listeners have clients in their queues.
+const LOOK_AT_THE_RETIRED: Duration = Duration::from_secs(3);
 /// Pause before a dead master's replacement that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
@@ -197,15 +199,22 @@ impl Decider {
         }
     }
 
-    /// The candidate serves: put everything that is new into force, and let the old one drain.
+    /// The candidate could serve: now its listeners take connections.
     pub(super) fn candidate_serves(&mut self, number: u64, turn: &mut Turn) {
+        if self.why_of(number).is_some() {
+            // Before the old master is told: it looks which of its listeners are retired.
+            turn.order(Order::Commit(number));
+        }
+    }
+
+    /// It accepts: put everything that is new into force, and let the old one drain.
+    pub(super) fn committed(&mut self, number: u64, turn: &mut Turn) {
         let Some(transition) = self.take_transition(number) else {
             return;
         };
         // A master that died meanwhile needs no other in its place.
         self.no_replacement(turn);
-        // Before the old master is told: it looks which of its listeners are retired.
-        turn.order(Order::Commit);
+        self.look_at_the_retired(turn);
         let accept = [State::TakingOver, State::Serving];
         let old = self.generations.in_state(&accept);
         old.iter().for_each(|old| self.drain(*old, turn));
@@ -228,6 +237,15 @@ impl Decider {
                 self.hand_over(old, number, transition.lines, turn);
             }
             Why::Replace => turn.log(Note::InPlace(number)),
+        }
+    }
+}
+
+impl Decider {
+    /// Masters close retired listeners after their last handshakes; this process does a moment later.
+    pub(super) fn look_at_the_retired(&mut self, turn: &mut Turn) {
+        if self.stopping.is_none() {
+            self.due.set(Due::Retired, turn.after(LOOK_AT_THE_RETIRED));
         }
     }
 }

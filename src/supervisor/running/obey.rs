@@ -27,7 +27,7 @@ impl Supervisor {
             Order::Start(number) => return vec![self.start(number)],
             Order::Listen(number, accept) => return vec![self.listen(number, &accept)],
             Order::RollBack => self.roll_back(),
-            Order::Commit => self.commit(),
+            Order::Commit(number) => return vec![self.commit(number)],
             Order::PutIntoForce(why) => return self.put_into_force(why),
             // Spares.
             Order::Spare(number) => return self.spare(number),
@@ -75,6 +75,11 @@ impl Supervisor {
             Order::ReleaseStarter => self.release_starter(),
             // The end.
             Order::CloseListeners => self.listeners.close(),
+            Order::CloseTheRetired => {
+                if self.listeners.close_the_retired() {
+                    return vec![Event::RetiredLeft];
+                }
+            }
             Order::End(status) => self.end(status),
         }
         Vec::new()

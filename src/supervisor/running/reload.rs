@@ -13,7 +13,7 @@ use super::Supervisor;
 use super::errands::forget;
 use crate::config::{self, Config, Foreground, MetricsAddress};
 use crate::helper::Kind;
-use crate::ipc::words::{Accept, say_listeners};
+use crate::ipc::words::{Accept, say_accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs, Reason};
 use crate::master::load::tell;
 use crate::remedy;
@@ -349,11 +349,31 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn commit(&mut self) {
+    /// Has the candidate's listeners take connections, and the candidate accept them, and retires what only
+    /// others had.
+    pub(super) fn commit(&mut self, number: u64) -> Event {
+        let prepared = self.pending.as_ref().and_then(|p| p.prepared.as_ref());
+        if let Some(Err(text)) = prepared.map(|prepared| self.listeners.listen(prepared)) {
+            crate::error!(self.log, "{text}");
+            return Event::NotListening(number);
+        }
         let prepared = self.pending.as_mut().and_then(|p| p.prepared.take());
         if let Some(prepared) = prepared {
             self.listeners.commit(prepared);
         }
+        if let Some(master) = self.masters.get(number) {
+            let retired = self.listeners.retired();
+            if let Err(error) = say_accept(&master.channel, &retired) {
+                crate::error!(
+                    self.log,
+                    "Generation {number} was not told to accept: {}",
+                    Reason(&error)
+                );
+                // Its death has another started.
+                master.kill();
+            }
+        }
+        Event::Committed(number)
     }
 
     pub(super) fn put_into_force(&mut self, why: Why) -> Vec<Event> {

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::Supervisor;
 use crate::ipc::channel::Channel;
-use crate::ipc::words::{ToMaster, say_listeners, say_now};
+use crate::ipc::words::{ToMaster, say_accept, say_listeners, say_now};
 use crate::log::Reason;
 use crate::step::NameStep;
 use crate::supervisor::decider::{Event, Master};
@@ -81,7 +81,10 @@ impl Supervisor {
                     pid: generation.pid.as_raw(),
                     drain_timeout: generation.drain_timeout,
                 };
-                if let Err(error) = say_listeners(&generation.channel, &self.listeners.served()) {
+                let channel = &generation.channel;
+                let said = say_listeners(channel, &self.listeners.served())
+                    .and_then(|()| say_accept(channel, &self.listeners.retired()));
+                if let Err(error) = said {
                     crate::error!(
                         self.log,
                         "Generation {number} was not given its listeners: {}",

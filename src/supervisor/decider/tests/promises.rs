@@ -48,7 +48,8 @@ impl World {
                 assert_eq!(*accept, [[Accept::Passed(config)]], "another's word");
             }
             // The one order that closes listeners while the program serves.
-            Order::Commit => {
+            Order::Commit(number) => {
+                assert_eq!(candidate, Some(*number), "not a candidate");
                 let pending = self.pending.as_ref().expect("nothing to commit");
                 assert!(pending.bound, "committed before it is bound");
                 let serves = &self.masters[&pending.candidate.unwrap()];
@@ -182,7 +183,7 @@ impl World {
                 Order::Drain(number) | Order::Cut(number) | Order::Kill(number) => {
                     assert_eq!(candidate, Some(*number), "a refused reload meets another");
                 }
-                Order::Commit | Order::PutIntoForce(_) => panic!("a refused reload in force"),
+                Order::Commit(_) | Order::PutIntoForce(_) => panic!("a refused reload in force"),
                 _ => {}
             }
         }

@@ -56,6 +56,17 @@ impl Walk {
         assert_eq!(self.on(Event::SpareStands(number)), [spared]);
     }
 
+    /// The candidate serves, and its listeners take connections. Nothing that they had before is left.
+    fn serves(&mut self, number: u64) -> Vec<Order> {
+        let commit = self.said(number, FromMaster::Serving);
+        assert_eq!(commit, [Order::Commit(number)]);
+        let orders = self.on(Event::Committed(number));
+        let before = self.now;
+        assert_eq!(self.after(Duration::from_secs(3)), [Order::CloseTheRetired]);
+        self.now = before;
+        orders
+    }
+
     /// A program that serves generation 1.
     fn serving() -> Walk {
         let mut walk = Walk::new(None);
@@ -66,9 +77,8 @@ impl Walk {
         walk.starts(1);
         walk.listens(1);
         assert_eq!(
-            walk.said(1, FromMaster::Serving),
+            walk.serves(1),
             [
-                Order::Commit,
                 Order::PutIntoForce(Why::Start),
                 Order::WritePidFile,
                 Order::Log(Note::Accepting),
@@ -110,9 +120,8 @@ fn a_reload_commits_before_the_old_master_drains_and_is_announced_after() {
     let mut walk = Walk::reloading();
     walk.listens(2);
     assert_eq!(
-        walk.said(2, FromMaster::Serving),
+        walk.serves(2),
         [
-            Order::Commit,
             Order::DropSpare(1),
             Order::Drain(1),
             Order::PutIntoForce(Why::Reload)
@@ -154,7 +163,7 @@ fn a_candidate_that_hangs_is_killed_at_once() {
 fn an_old_master_that_goes_on_accepting_is_killed() {
     let mut walk = Walk::reloading();
     walk.listens(2);
-    walk.said(2, FromMaster::Serving);
+    walk.serves(2);
     assert_eq!(
         walk.after(HANDOVER_TIMEOUT),
         [Order::Log(Note::StillAccepting(1)), Order::Kill(1)]
@@ -165,11 +174,11 @@ fn an_old_master_that_goes_on_accepting_is_killed() {
 fn a_reload_that_the_next_overtakes_leaves_it_the_masters_that_may_still_accept() {
     let mut walk = Walk::reloading();
     walk.listens(2);
-    walk.said(2, FromMaster::Serving);
+    walk.serves(2);
     walk.on(Event::Compared(Binary::Same));
     walk.starts(3);
     walk.listens(3);
-    let orders = walk.said(3, FromMaster::Serving);
+    let orders = walk.serves(3);
     assert!(
         orders.contains(&Order::Log(Note::Reloaded(2))),
         "{orders:?}"
@@ -241,9 +250,8 @@ fn the_spare_of_a_dead_master_forks_another_whatever_else_is_under_way() {
     // The reload goes on, and the spare goes with the generation behind which it stands now.
     walk.listens(2);
     assert_eq!(
-        walk.said(2, FromMaster::Serving),
+        walk.serves(2),
         [
-            Order::Commit,
             Order::DropSpare(3),
             Order::Drain(3),
             Order::PutIntoForce(Why::Reload)

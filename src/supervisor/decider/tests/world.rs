@@ -331,7 +331,20 @@ impl World {
             Order::Replace { dead, by } => return self.replace(dead, by),
             Order::GiveUp(_) => self.unborn = None,
             Order::RollBack => self.pending = None,
-            Order::Commit => self.in_force = self.pending.as_ref().map(|p| p.config),
+            Order::Commit(number) if fails(self, 5) => {
+                // It accepts nothing that it was not told to.
+                let process = self.masters.get_mut(&number).unwrap();
+                if process.phase == Phase::Accepts {
+                    process.phase = Phase::AcceptsNoMore;
+                }
+                return Some(Event::NotListening(number));
+            }
+            Order::Commit(number) => {
+                self.in_force = self.pending.as_ref().map(|p| p.config);
+                return Some(Event::Committed(number));
+            }
+            Order::CloseTheRetired if fails(self, 50) => return Some(Event::RetiredLeft),
+            Order::CloseTheRetired => {}
             Order::PutIntoForce(_) => self.pending = None,
             Order::Drain(number) => self.masters.get_mut(&number).unwrap().is_to_go = true,
             Order::Cut(number) => {
