@@ -640,7 +640,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     option("OCSPnonce", "yes | no", "each OCSP answer must be fresh; public responders give no such")
         .example("OCSPnonce = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.tls.ocsp.nonce = yes_no(value)?)),
-    option("OCSPrequire", "yes | no", "refuse a peer of whom no responder asked gives a conclusive answer")
+    option("OCSPrequire", "yes | no", "refuse a peer unless a responder gives a conclusive answer")
         .example("OCSPrequire = no").defaults(&["yes"])
         .service(|draft, value| store!(draft.tls.ocsp.require = yes_no(value)?)),
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
@@ -659,7 +659,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it; socks: where the client wanted to go before it was redirected (iptables)").empty_is_none().service(dialogue::set_host),
     option("protocolPassword", "PASSWORD", "client mode, protocol = connect or smtp: the password of `protocolUsername`")
         .example("protocolPassword = correct horse").unless_given("no login").secret().service(dialogue::set_password),
-    option("protocolUsername", "USERNAME", "client mode, protocol = connect or smtp: whom to log in as")
+    option("protocolUsername", "USERNAME", "client mode, protocol = connect or smtp: the user name to log in with")
         .example("protocolUsername = office").unless_given("no login").service(dialogue::set_username),
     option("proxyVersion", "1 | 2", "protocol = proxy: the header's version; 2 also tells of the client's TLS and certificate")
         .example("proxyVersion = 2").defaults(&["1"]).own().service(dialogue::set_proxy_version),

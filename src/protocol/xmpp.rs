@@ -18,7 +18,7 @@ fn fault<T>(error: XmppError) -> Result<T, ProtocolError> {
     Err(ProtocolError::Xmpp(error))
 }
 
-/// The namespace of what is said in a stream, which tells who speaks with whom.
+/// The namespace of what is said in a stream, which tells the kinds of its two ends.
 fn content(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::XmppServer => "jabber:server",

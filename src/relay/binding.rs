@@ -119,7 +119,7 @@ impl Binding {
     }
 
     /// Gives back what it holds.
-    pub(super) fn dissolve(self, resources: &mut Resources) {
+    pub(super) fn release(self, resources: &mut Resources) {
         match self.state {
             State::Asked(id) => drop(resources.bindings.remove(&id)),
             State::Answered(Ok(bound)) => resources.closing.push(bound.socket),

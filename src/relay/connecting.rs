@@ -204,7 +204,7 @@ impl Connecting {
         mut context: Context<'_>,
     ) -> Result<Reached, Ending> {
         if let Err(ending) = watch_front(front, &mut context) {
-            self.dissolve(context.resources);
+            self.release(context.resources);
             return Err(ending);
         }
         loop {
@@ -276,10 +276,10 @@ impl Connecting {
     }
 
     /// Gives back what it holds.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         match self.stage {
-            Stage::Resolving(lookup, _) => lookup.dissolve(resources),
-            Stage::Binding(binding) => binding.dissolve(resources),
+            Stage::Resolving(lookup, _) => lookup.release(resources),
+            Stage::Binding(binding) => binding.release(resources),
             Stage::Pending(attempt) => resources.closing.push(attempt.socket),
             Stage::Next | Stage::Trying(..) => {}
         }
@@ -319,7 +319,7 @@ impl Connecting {
                     "TIMEOUTbusy exceeded: {NO_ANSWER} ({})",
                     remedy::RESOLVING
                 );
-                lookup.dissolve(resources);
+                lookup.release(resources);
                 Vec::new()
             }
         };

@@ -430,7 +430,7 @@ impl End {
     }
 
     /// Gives every buffer back and the socket out, to be closed when the event batch is done.
-    pub(crate) fn dissolve(mut self, pool: &mut Pool) -> OwnedFd {
+    pub(crate) fn into_socket(mut self, pool: &mut Pool) -> OwnedFd {
         self.input.clear(pool);
         self.plain.clear(pool);
         self.output.clear(pool);

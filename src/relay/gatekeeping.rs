@@ -64,7 +64,7 @@ impl Gatekeeping {
         mut context: Context<'_>,
     ) -> Result<Next<Self>, Ending> {
         if let Err(ending) = watch_front(front, &mut context) {
-            self.dissolve(context.resources);
+            self.release(context.resources);
             return Err(ending);
         }
         if matches!(self.state, State::Unasked) {
@@ -76,7 +76,7 @@ impl Gatekeeping {
             State::Answered(judgement) => judgement,
             State::Unasked | State::Asked(_) if !late => return Ok(Next::Wait(self)),
             State::Unasked | State::Asked(_) => {
-                self.dissolve(context.resources);
+                self.release(context.resources);
                 Judgement::Undecided(
                     "TIMEOUTbusy exceeded: the gatekeeper process does not answer (a name server may be slow)"
                         .to_owned(),
@@ -114,7 +114,7 @@ impl Gatekeeping {
     }
 
     /// Forgets the question under way.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         if let State::Asked(id) = self.state {
             resources.judgements.remove(&id);
         }

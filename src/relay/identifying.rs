@@ -88,11 +88,11 @@ impl Identifying {
             Ok(None) => return Ok(Next::Wait(self)),
             Ok(Some(())) => {}
             Err(ending) => {
-                self.dissolve(context.resources);
+                self.release(context.resources);
                 return Err(ending);
             }
         }
-        self.dissolve(context.resources);
+        self.release(context.resources);
         Ok(Next::Advance)
     }
 
@@ -231,11 +231,11 @@ impl Identifying {
     }
 
     /// Gives back what it holds.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         let socket = match self.state {
             State::New { .. } => return,
             State::Connecting(socket, _) => socket,
-            State::Asking(end) => end.dissolve(&mut resources.pool),
+            State::Asking(end) => end.into_socket(&mut resources.pool),
         };
         // What comes in later is not the back's.
         resources.poller.remove(socket.as_fd());

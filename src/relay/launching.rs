@@ -74,7 +74,7 @@ impl Launching {
     /// It was not started, or not in time; the client is gone.
     pub(crate) fn step(self, front: &mut End, mut context: Context<'_>) -> Result<Step, Ending> {
         if let Err(ending) = watch_front(front, &mut context) {
-            self.dissolve(context.resources);
+            self.release(context.resources);
             return Err(ending);
         }
         let log = context.common.log;
@@ -88,7 +88,7 @@ impl Launching {
                     "exec: TIMEOUTconnect exceeded: the process that starts programs does not answer (it waits \
                      for a file system, or was stopped: `ps` shows it as adit: launcher)"
                 );
-                self.dissolve(context.resources);
+                self.release(context.resources);
                 return Err(give_up(&context));
             }
             State::Answered(Err(refused)) => {
@@ -113,7 +113,7 @@ impl Launching {
     }
 
     /// Gives back what it holds.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         match self.state {
             State::Asked(id) => drop(resources.launches.remove(&id)),
             State::Answered(_) => {}

@@ -131,7 +131,7 @@ impl Lookup {
     }
 
     /// Forgets the questions under way.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         for entry in self.entries {
             if let Entry::Asked { id, .. } = entry {
                 resources.questions.remove(&id);

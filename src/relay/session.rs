@@ -523,22 +523,22 @@ impl Session {
         match self.life {
             Life::Alone(front, phase) => {
                 match phase {
-                    Early::Gatekeeping(stage) => stage.dissolve(resources),
-                    Early::Identifying(stage) => stage.dissolve(resources),
-                    Early::Connecting(stage) => stage.dissolve(resources),
-                    Early::Talking(stage) => stage.dissolve(resources),
-                    Early::Launching(stage) => stage.dissolve(resources),
-                    Early::Verdict(stage) => stage.dissolve(resources),
+                    Early::Gatekeeping(stage) => stage.release(resources),
+                    Early::Identifying(stage) => stage.release(resources),
+                    Early::Connecting(stage) => stage.release(resources),
+                    Early::Talking(stage) => stage.release(resources),
+                    Early::Launching(stage) => stage.release(resources),
+                    Early::Verdict(stage) => stage.release(resources),
                     Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
                 }
-                part(front, Side::Front, ending, reset, resources);
+                close_end(front, Side::Front, ending, reset, resources);
             }
             Life::Joined(pair, phase) => {
                 if let Late::Verdict(stage) = phase {
-                    stage.dissolve(resources);
+                    stage.release(resources);
                 }
-                part(pair.back, Side::Back, ending, reset, resources);
-                part(pair.front, Side::Front, ending, reset, resources);
+                close_end(pair.back, Side::Back, ending, reset, resources);
+                close_end(pair.front, Side::Front, ending, reset, resources);
             }
             Life::Between => {}
         }
@@ -595,8 +595,8 @@ fn close_status(ending: Ending, reset: bool) -> &'static str {
     }
 }
 
-/// The end of an end.
-fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut Resources) {
+/// Closes an end as its session ended.
+fn close_end(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut Resources) {
     if is_reset(side, ending, reset) {
         // The socket is closed anyway; without the option it ends by a FIN.
         let _ = end.reset_on_close();
@@ -610,7 +610,7 @@ fn part(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut R
             end.let_last_words_arrive(&mut resources.scratch.read, &mut resources.pool);
         }
     }
-    let socket = end.dissolve(&mut resources.pool);
+    let socket = end.into_socket(&mut resources.pool);
     if side == Side::Front {
         // The master may still have it: then closing it would not take it off, and what comes
         // in later would wake this thread for nothing.

@@ -223,9 +223,9 @@ impl Talking {
     }
 
     /// Gives back what it holds.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         if let Some(lookup) = self.lookup {
-            lookup.dissolve(resources);
+            lookup.release(resources);
         }
     }
 

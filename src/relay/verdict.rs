@@ -74,11 +74,11 @@ impl Verdict {
         let log = context.common.log;
         if end.failed() || other.is_some_and(|other| other.failed()) {
             info!(log, "OCSP: a peer reset the connection before the verdict");
-            self.dissolve(context.resources);
+            self.release(context.resources);
             return Err(Ending::Reset);
         }
         if let Err(errno) = end.flush(&mut context.resources.pool) {
-            self.dissolve(context.resources);
+            self.release(context.resources);
             return Err(broken(&log, "OCSP", errno));
         }
         loop {
@@ -142,7 +142,7 @@ impl Verdict {
     }
 
     /// Forgets the request under way.
-    pub(crate) fn dissolve(self, resources: &mut Resources) {
+    pub(crate) fn release(self, resources: &mut Resources) {
         if let Request::Sent(id) = self.request {
             resources.requests.remove(&id);
         }

@@ -30,7 +30,7 @@ use crate::tls::Resumption;
 pub(super) struct Control {
     socket: UnixListener,
     path: PathBuf,
-    /// What is being told to whom, and how much of it is.
+    /// The answers under way, and how much of each is sent.
     answers: Vec<Answer>,
     /// Clients are not taken for a while: there were no descriptors left.
     is_paused: bool,

@@ -192,7 +192,7 @@ check "which is without fault" bash -c '
     [ -z "$found" ] || { echo "$found"; exit 1; }'
 systemctl daemon-reload
 check "and starts" systemctl start adit.socket
-check "adit does not, before somebody connects" is inactive systemctl is-active adit
+check "adit does not, before a client connects" is inactive systemctl is-active adit
 check "who connects first is served" relays 2110
 check "who connects to the second port too" relays 2111
 check "adit runs then" is active systemctl is-active adit

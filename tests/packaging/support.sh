@@ -112,7 +112,7 @@ supervisor() {
 
 # What is on this system: every file with its kind, mode, owner, size and link, and the contents of
 # /etc; without what dpkg, apt, man-db and the tests write for themselves. Only the folders that
-# packages write to, and the names beside them: others may be written to meanwhile by whoever runs
+# packages write to, and the names beside them: others may be written to meanwhile by those that run
 # the tests, since the copy shows what changes in the files that it is made over.
 snapshot() {
     {

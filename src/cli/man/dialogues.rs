@@ -17,7 +17,7 @@ const ROWS: &[(&str, &str)] = &[
     (
         "smtp, pop3, imap, nntp",
         "Both modes: STARTTLS (STLS in POP3). With `protocolUsername` and `protocolPassword`, `smtp` in client mode also logs in for a program that cannot, by PLAIN or by LOGIN (`protocolAuthentication`): \
-         whoever reaches the service then sends mail under that name.",
+         every program that reaches the service then sends mail under that name.",
     ),
     (
         "ldap",

@@ -86,7 +86,7 @@ fn of_line(line: &Line, grants: bool) -> Vec<Found> {
                 if !is(user, "ALL") {
                     found.push((
                         format!(
-                            "`{}`: adit asks for no user: it refuses whom the host matches",
+                            "`{}`: adit asks for no user: it refuses every client that the host matches",
                             shown(word)
                         ),
                         "write the host alone, and `ident = USERNAME` in the service".to_owned(),
@@ -99,7 +99,7 @@ fn of_line(line: &Line, grants: bool) -> Vec<Found> {
     }
     if let Some(Err(offence)) = options.map(options::decide) {
         found.push((
-            format!("whom this line matches is refused: {offence}"),
+            format!("a client that this line matches is refused: {offence}"),
             "hosts_options(5) has them all".to_owned(),
         ));
     }
@@ -109,8 +109,9 @@ fn of_line(line: &Line, grants: bool) -> Vec<Found> {
 fn of_pattern(word: &[u8]) -> Option<Found> {
     let told = shown(word);
     if word.starts_with(b"@") {
-        let text =
-            format!("`{told}`: adit asks for no netgroup: it refuses whom this line may match");
+        let text = format!(
+            "`{told}`: adit asks for no netgroup: it refuses every client that this line may match"
+        );
         return Some((text, "write its hosts or networks".to_owned()));
     }
     if word.starts_with(b"/") {

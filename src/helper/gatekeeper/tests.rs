@@ -591,7 +591,7 @@ fn what_does_not_do_what_it_seems_to_is_told() {
     let expected = [
         "/etc/hosts.allow:1: `10.1.0.0/8` matches no address: it has bits behind its prefix (as 10.0.0.0/8)",
         "/etc/hosts.allow:1: `0.0.0.0/0` matches no address (`ALL` is every client",
-        "/etc/hosts.allow:2: whom this line matches is refused: adit does not carry out `spawn`",
+        "/etc/hosts.allow:2: a client that this line matches is refused: adit does not carry out `spawn`",
         "/etc/hosts.allow:3: this line has no colon: it is ignored",
         "/etc/hosts.allow:4: `[2001:db8::]/x` matches every IPv6 address",
         "/etc/hosts.allow:5: `10.1.2.3/255.255.255.255` matches no address (an address alone has no mask",

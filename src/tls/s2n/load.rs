@@ -131,7 +131,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
     })?;
     let role = match client {
         true => Role::Client {
-            // A resumed session does not tell whom responders are to be asked about.
+            // A resumed session has no certificate to ask responders about.
             sessions: match sessions.none || options.ocsp.asks() {
                 true => ClientSessions::none(),
                 false => ClientSessions::default(),
