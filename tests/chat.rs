@@ -287,9 +287,11 @@ fn inspircd(certs: &Certs) -> (Daemon, SocketAddr, TempDir) {
     let conf = folder.path().join("inspircd.conf");
     fs::write(&conf, text).expect("writing");
     let mut command = Command::new(apart::program("inspircd").expect("asked for before"));
+    // It dies of SIGSEGV when it is ended, and leaves its core where it stands.
     command
         .args(["--nofork", "--nopid", "--runasroot", "--config"])
-        .arg(conf);
+        .arg(conf)
+        .current_dir(folder.path());
     let daemon = Daemon::start("inspircd", &mut command, folder.path(), address);
     (daemon, address, folder)
 }
