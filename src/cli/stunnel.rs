@@ -119,7 +119,7 @@ mod tests {
         let begins = |name: &str| text.lines().any(|line| line.starts_with(name));
         assert!(begins("checkHost "));
         assert!(begins("chroot "));
-        assert!(begins("CRLfile") && !begins("libwrap"));
+        assert!(begins("CRLfile") && !begins("engineId"));
     }
 
     #[test]

@@ -36,10 +36,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
         "OCSPflag = NOVERIFY",
         "adit does not serve `OCSPflag = NOVERIFY`: anyone on the way could answer",
     ),
-    (
-        "transparent = source",
-        "adit does not serve `transparent` yet",
-    ),
+    ("engineId = pkcs11", "adit does not serve `engineId`: "),
     (
         "retry = maybe",
         "The argument needs to be either 'yes' or 'no'",
@@ -438,7 +435,7 @@ fn a_misspelt_option_is_one_error_and_nothing_is_derived_from_it() {
 
 #[test]
 fn what_asks_for_something_beside_another_option_is_refused() {
-    for (lines, names) in [("transparent = both", "transparent")] {
+    for (lines, names) in [("CAstore = file:/ca", "CAstore")] {
         let errors = errors(&client(lines));
         let expected: Vec<_> = names
             .split(' ')
