@@ -438,6 +438,7 @@ fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     let files = [
         include_str!("differences.rs"),
         include_str!("differences/admission.rs"),
+        include_str!("differences/alerts.rs"),
         include_str!("differences/dialogues.rs"),
         include_str!("differences/names.rs"),
         include_str!("differences/programs.rs"),
