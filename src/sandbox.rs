@@ -75,7 +75,7 @@ pub(crate) fn worker(binds: Binds) -> Result<(), SandboxError> {
     seccomp(of_worker(binds)?)
 }
 
-/// Whether bind(2) is of use: `local` needs it.
+/// Whether bind(2) is of use: `local` and `ident` need it.
 ///
 /// A socket with `transparent` may be bound to any address, also by a process without a capability, once it was
 /// disconnected. Without bind(2) it has the address that it was given.

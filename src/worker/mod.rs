@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::config::Service;
 use crate::helper::Kind;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -79,7 +80,9 @@ pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept(&start)) }?;
-    let binds = match start.services.iter().any(|s| s.config.local.is_some()) {
+    // An identd is asked from the address that the client has connected to.
+    let binds = |service: &Service| service.local.is_some() || service.admission.ident.is_some();
+    let binds = match start.services.iter().any(|s| binds(&s.config)) {
         true => Binds::Yes,
         false => Binds::No,
     };
