@@ -259,6 +259,11 @@ impl Listeners {
         self.open.insert(key, Rc::new(listening));
     }
 
+    /// Whether a configuration is in force.
+    pub(super) fn serve(&self) -> bool {
+        !self.served.is_empty()
+    }
+
     /// Has what is new in a prepared set take connections.
     ///
     /// # Errors

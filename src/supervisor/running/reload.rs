@@ -317,9 +317,18 @@ impl Supervisor {
         let Ok(prepared) = self.listeners.prepare(&pending.config, accept, &log) else {
             return Event::NotListening(number);
         };
+        // At a start there is no client to lose, and a port that is told to be bound can be connected to.
+        let listens = match self.listeners.serve() {
+            true => Ok(()),
+            false => self.listeners.listen(&prepared),
+        };
         let said = say_listeners(&master.channel, &prepared.sockets());
         let lines = prepared.lines(&pending.config);
         pending.prepared = Some(prepared);
+        if let Err(text) = listens {
+            crate::error!(self.log, "{text}");
+            return Event::NotListening(number);
+        }
         match said {
             Ok(()) => Event::Listening(number, lines),
             Err(error) => {
