@@ -435,17 +435,14 @@ fn each_row_of_the_document_names_a_test_and_each_test_has_a_row() {
     let document = include_str!("../docs/differences.md");
     let rows = document.lines().filter(|line| line.starts_with("| "));
     let mut named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
-    let files = [
-        include_str!("differences.rs"),
-        include_str!("differences/admission.rs"),
-        include_str!("differences/alerts.rs"),
-        include_str!("differences/dialogues.rs"),
-        include_str!("differences/names.rs"),
-        include_str!("differences/programs.rs"),
-        include_str!("differences/psk.rs"),
-    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differences");
+    let entries = fs::read_dir(folder).expect("the folder of the tests");
+    let files: Vec<String> = entries
+        .map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("UTF-8"))
+        .chain([include_str!("differences.rs").to_owned()])
+        .collect();
     let mut tests: Vec<&str> = files
-        .into_iter()
+        .iter()
         .flat_map(|file| file.split("#[test]\nfn ").skip(1))
         .filter_map(|rest| rest.split('(').next())
         .filter(|name| !name.starts_with("each_row_of_the_document"))
