@@ -1,6 +1,8 @@
 //! Parses the arguments into a command. Never in here: reading or opening anything.
 
 mod adding;
+mod authority;
+mod given;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::prelude::*;
+
+use given::Given;
 
 use super::add;
 use super::ca;
@@ -193,7 +197,7 @@ pub(super) fn parse(
         "stop" => stop(parser),
         "listen-in" => listen_in(parser),
         "diff-stunnel" => diff_stunnel(parser),
-        "ca" => local_authority(parser),
+        "ca" => authority::local_authority(parser),
         "add" => adding::add(parser),
         "providers" => adding::providers(parser),
         add::LOOK_UP => Ok(Command::LookUpMail(one_word(parser)?)),
@@ -422,124 +426,6 @@ fn diff_stunnel(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     // It is stunnel's file that is asked about.
     let file = file.unwrap_or_else(|| default_file(true).into());
     Ok(Command::DiffStunnel(diff_stunnel::Asked { file, stunnel }))
-}
-
-fn local_authority(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
-    let (mut dir, mut what) = (PathBuf::from(ca::FOLDER), None);
-    let (mut names, mut sha1, mut file) = (Vec::new(), false, None);
-    let (mut force, mut serve) = (false, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("dir") => dir = parser.value()?.into(),
-            Long("name") if what.is_none() => {
-                let text = parser.value()?.string()?;
-                names.push(ca::Name::parse(&text).ok_or_else(|| {
-                    UsageError(format!("'{text}' is neither a host name nor an address"))
-                })?);
-            }
-            Long("sha1") if what.is_none() => sha1 = true,
-            Long("file") if what.is_none() => {
-                let name = parser.value()?.string()?;
-                if !ca::is_file_name(&name) {
-                    return Err(UsageError(format!(
-                        "'{name}' is no name for a file in the folder: give one as old.pem"
-                    )));
-                }
-                file = Some(name);
-            }
-            Long(flag @ ("name" | "sha1" | "file")) => {
-                let text = format!("'--{flag}' belongs to `adit ca` without `renew` and `show`");
-                return Err(UsageError(text));
-            }
-            Long("force") if what == Some("renew") => force = true,
-            Long("serve") if what == Some("show") => serve = Some(parser.value()?.string()?),
-            Long("force") => return Err("'--force' belongs to `adit ca renew`".into()),
-            Long("serve") => return Err("'--serve' belongs to `adit ca show`".into()),
-            Long("help") | Short('h') => return Ok(Command::HelpOn("ca")),
-            Value(word) if what.is_none() && names.is_empty() && !sha1 && file.is_none() => {
-                what = match word.to_str() {
-                    Some("renew") => Some("renew"),
-                    Some("show") => Some("show"),
-                    _ => return Err(Value(word).unexpected().into()),
-                };
-            }
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    let what = match what {
-        Some("renew") => ca::What::Renew { force },
-        Some(_) => ca::What::Show { serve },
-        None => ca::What::Make {
-            names,
-            sha1,
-            file: file.unwrap_or_else(|| ca::FILE.to_owned()),
-        },
-    };
-    Ok(Command::Ca(ca::Asked { dir, what }))
-}
-
-/// The parts of a configuration given so far.
-#[derive(Default)]
-struct Given {
-    source: Option<Source>,
-    flags: Vec<(String, String)>,
-}
-
-impl Given {
-    fn file(&mut self, file: OsString) -> Result<(), UsageError> {
-        if self.source.is_some() {
-            let text = format!("one configuration at a time: what is {}?", file.display());
-            return Err(UsageError(text));
-        }
-        self.source = Some(Source::File(file.into()));
-        Ok(())
-    }
-
-    /// `--fd N`, or any option of the configuration.
-    fn long(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), UsageError> {
-        if name == "fd" {
-            let number: RawFd = parser.value()?.parse()?;
-            if self.source.is_some() {
-                return Err("one configuration at a time: what is '-fd'?".into());
-            }
-            if number < 0 {
-                return Err("'-fd' needs the number of an open descriptor".into());
-            }
-            self.source = Some(Source::Descriptor(number));
-            return Ok(());
-        }
-        let Some(option) = config::find(&name.replace(['-', '_'], "")) else {
-            return Err(UsageError(format!("unknown option '--{name}'")));
-        };
-        let value = parser.value()?.string()?;
-        self.flag(option.name, &value);
-        Ok(())
-    }
-
-    fn flag(&mut self, name: &str, value: &str) {
-        self.flags.push((name.to_owned(), value.to_owned()));
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.flags.iter().any(|(given, _)| given == name)
-    }
-
-    /// Which adit to ask: the one at this socket, or the configuration's.
-    fn control(self, socket: Option<PathBuf>) -> Result<ControlAt, UsageError> {
-        match socket {
-            Some(_) if self.source.is_some() => Err("give '--control' or a file, not both".into()),
-            Some(path) => Ok(ControlAt::Socket(path)),
-            None => Ok(ControlAt::Configuration(self.configuration(false))),
-        }
-    }
-
-    fn configuration(self, as_stunnel: bool) -> Configuration {
-        let default = || Source::File(default_file(as_stunnel).into());
-        Configuration {
-            source: self.source.unwrap_or_else(default),
-            flags: self.flags,
-        }
-    }
 }
 
 #[cfg(test)]
