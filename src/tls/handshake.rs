@@ -207,7 +207,7 @@ impl Handshake {
         }
         let redirected = self.is_redirected(log);
         self.keep_inquiry();
-        self.ask_again();
+        self.ask_again(log)?;
         let stream = self
             .into_stream(redirected)
             .map_err(|error| Failure::new(during, Offence::from_rustls(error, &[])))?;
@@ -294,14 +294,19 @@ impl Handshake {
     }
 
     /// Has responders asked about a server whose session was resumed: it may have been revoked since.
-    fn ask_again(&mut self) {
+    fn ask_again(&mut self, log: &Log) -> Result<(), Failure> {
         if let (Some(extras), Connection::Client(connection)) = (&mut self.extras, &self.connection)
             && connection.handshake_kind() == Some(HandshakeKind::Resumed)
             && let Some(judge) = &extras.judge
             && let Some((leaf, above)) = connection.peer_certificates().and_then(<[_]>::split_first)
         {
-            extras.inquiry = judge.ask_again(leaf, above, UnixTime::now());
+            let asked = judge.ask_again(leaf, above, UnixTime::now());
+            notes::drain(log);
+            extras.inquiry = asked.map_err(|rejection| {
+                Failure::new(During::Connect, Offence::CertificateRejected(rejection))
+            })?;
         }
+        Ok(())
     }
 
     /// Keeps what verification wants asked.

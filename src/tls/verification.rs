@@ -104,17 +104,29 @@ impl Verifier {
     }
 
     /// What has to be asked of responders about the server of a session that is resumed, by the chain that it showed
-    /// when that began. Says nothing.
+    /// when that began; says nothing if that is still good. Each resumption gives new tickets, so a chain that is good
+    /// no more, and that no responder can be asked about, must not live on by them.
+    ///
+    /// # Errors
+    /// The chain is good no more, as when a certificate has ended since; what there is to say is left in `notes`.
     pub(super) fn ask_again(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Option<Box<Inquiry>> {
-        let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
-        let above = self.check_chain(leaf, &certificate, intermediates, now);
+    ) -> Result<Option<Box<Inquiry>>, Rejection> {
+        let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+            return Err(Rejection::Unreadable);
+        };
+        let above = self
+            .check_chain(leaf, &certificate, intermediates, now)
+            .inspect_err(|rejection| {
+                let (depth, subject) = self.blamed(&certificate, intermediates, rejection, now);
+                note(4, format!("Rejected by CERT at depth={depth}: {subject}"));
+            })?;
         notes::forget();
-        self.ocsp.as_ref()?.look_again(&certificate, &above.ok()?)
+        let checks = self.ocsp.as_ref();
+        Ok(checks.and_then(|checks| checks.look_again(&certificate, &above)))
     }
 
     /// Whether it looks at what the server staples.

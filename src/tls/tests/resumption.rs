@@ -1,6 +1,9 @@
 //! Sessions resume in any worker, and never after trust has changed.
 
+use std::time::SystemTime;
+
 use super::*;
+use crate::tls::notes;
 
 /// Connects the same client repeatedly to servers that stand for workers.
 fn resumed(client: &Context, server: &Context) -> bool {
@@ -152,4 +155,39 @@ fn a_session_of_one_service_is_nothing_to_another() {
     let client = load(true, &TlsOptions::default(), &resumption);
     assert!(!resumed(&client, &one));
     assert!(!resumed(&client, &other));
+}
+
+#[test]
+fn a_server_that_responders_are_asked_about_does_not_outlive_its_certificate_by_sessions() {
+    let pki = Pki::new();
+    let ca = authority("the authority");
+    let end = SystemTime::now() + Duration::from_secs(3);
+    let mut params = leaf(&["mail.example.com"], "server");
+    params.not_after = end.into();
+    let resumption = Resumption::new().unwrap();
+    let server = TlsOptions {
+        cert: Some(pki.signed("server.pem", &params, &ca)),
+        ..TlsOptions::default()
+    };
+    let server = load(false, &server, &resumption);
+    let mut options = TlsOptions {
+        verification: verify_chain(),
+        ca_file: Some(pki.authority("ca.pem", &ca)),
+        ..TlsOptions::default()
+    };
+    options.ocsp.aia = true;
+    let client = load(true, &options, &resumption);
+    assert!(!resumed(&client, &server));
+    assert!(resumed(&client, &server));
+    notes::written();
+    let over = end + Duration::from_secs(1);
+    while let Ok(left) = over.duration_since(SystemTime::now()) {
+        std::thread::sleep(left);
+    }
+    let (client, _) = shake(&client, &server);
+    let text = client.failure().to_string();
+    assert!(text.contains("(certificate has expired)"), "{text}");
+    let lines = notes::written();
+    let told = "4 Rejected by CERT at depth=0: CN=server".to_owned();
+    assert!(lines.contains(&told), "{lines:?}");
 }
