@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::{self, Config, Endpoint, Sources};
+use crate::config::{self, Config, Endpoint, Foreground, Sources};
 use crate::log::Reason;
 use crate::tls::probe;
 use report::{Report, Seen};
@@ -58,6 +58,8 @@ enum Failure {
     /// It is adit by another name.
     Itself(PathBuf),
     Read(PathBuf, io::Error),
+    /// A file that it includes has global options by which a program that serves would be met.
+    Included(PathBuf),
     Namespace(io::Error),
     Folder(io::Error),
     Start(PathBuf, io::Error),
@@ -80,6 +82,12 @@ impl fmt::Display for Failure {
                 path.display()
             ),
             Failure::Read(path, error) => write!(f, "{}: {}", path.display(), Reason(error)),
+            Failure::Included(path) => write!(
+                f,
+                "a file that {} includes sets `pid`, `control`, `foreground` or `debug`, and both programs would keep \
+                 to it (put them into {0} itself, where they are left out)",
+                path.display()
+            ),
             Failure::Namespace(error) => write!(
                 f,
                 "making a network of its own: {} (a container may not allow it)",
@@ -125,6 +133,7 @@ fn compare(asked: &Asked) -> Result<Report, Failure> {
         ..Sources::default()
     });
     let folder = Folder::make().map_err(Failure::Folder)?;
+    let text = apart(&text, &asked.file, &folder.0)?;
     namespace::enter().map_err(Failure::Namespace)?;
     let (heard, servers) = serve(config.as_ref(), &folder.0)?;
     let fixed = fixed_ports(config.as_ref());
@@ -134,7 +143,7 @@ fn compare(asked: &Asked) -> Result<Report, Failure> {
         let own = folder.0.join(name);
         fs::create_dir(&own).map_err(Failure::Folder)?;
         let configuration = own.join("stunnel.conf");
-        fs::write(&configuration, without_log(&text)).map_err(Failure::Folder)?;
+        fs::write(&configuration, &text).map_err(Failure::Folder)?;
         let seen = match Running::start(program, &configuration, &own).map_err(start)? {
             Ok(running) => watch(running, &folder.0, &servers, &fixed),
             Err(said) => Seen::refused(said),
@@ -173,21 +182,54 @@ fn find(given: Option<&Path>, adit: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The configuration with its log on standard error. Lines keep their numbers.
-fn without_log(text: &[u8]) -> Vec<u8> {
+/// The configuration with its log on standard error, and what meets no program that serves; `file` is its own, in
+/// `folder` it is tried.
+fn apart(text: &[u8], file: &Path, folder: &Path) -> Result<Vec<u8>, Failure> {
+    let trial = folder.join("trial.conf");
+    for before in [Before::Section, Before::Include] {
+        let text = without_log(text, before);
+        fs::write(&trial, &text).map_err(Failure::Folder)?;
+        let (config, _) = config::load_partly(&Sources {
+            file: Some(trial.clone()),
+            ..Sources::default()
+        });
+        let is_apart = config.is_none_or(|config| {
+            let global = &config.global;
+            let logs = global.foreground == Foreground::Yes && global.debug == 7;
+            logs && global.pid.is_none() && !global.names_control()
+        });
+        if is_apart {
+            return Ok(text);
+        }
+    }
+    Err(Failure::Included(file.to_owned()))
+}
+
+/// What the settings of the log stand before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The first section of the file itself: then they count, whatever the files that it includes say.
+    Section,
+    /// The first file that it includes, whose last section they would belong to otherwise.
+    Include,
+}
+
+/// The configuration with its log on standard error. Lines keep their numbers up to these settings.
+fn without_log(text: &[u8], before: Before) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 64);
     let mut global = true;
     let mut settings = "foreground = yes\nsyslog = no\ndebug = 7\npid =\n";
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         let begin = line.trim_ascii_start();
         let begin = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin);
-        if global && begin.starts_with(b"[") {
-            global = false;
+        let name = begin.split(|&byte| byte == b'=').next().unwrap_or_default();
+        let name = name.trim_ascii_end();
+        let is_section = begin.starts_with(b"[");
+        if is_section || before == Before::Include && name.eq_ignore_ascii_case(b"include") {
             out.extend_from_slice(settings.as_bytes());
             settings = "";
         }
-        let name = begin.split(|&byte| byte == b'=').next().unwrap_or_default();
-        let name = name.trim_ascii_end();
+        global &= !is_section;
         let elsewhere = ELSEWHERE
             .iter()
             .any(|option| name.eq_ignore_ascii_case(option.as_bytes()));
@@ -320,27 +362,55 @@ impl Drop for Folder {
 mod tests {
     use super::*;
 
+    const SETTINGS: &str = "foreground = yes\nsyslog = no\ndebug = 7\npid =\n";
+
+    fn rewritten(text: &str, before: Before) -> String {
+        String::from_utf8(without_log(text.as_bytes(), before)).unwrap()
+    }
+
     #[test]
-    fn a_log_that_goes_elsewhere_is_left_out_and_lines_keep_their_numbers() {
-        let settings = "foreground = yes\nsyslog = no\ndebug = 7\npid =\n";
+    fn a_log_that_goes_elsewhere_is_left_out() {
         let gone = "; left out by adit diff-stunnel\n";
         for (text, expected) in [
-            ("", format!("\n{settings}")),
-            ("[a]\naccept = 1\n", format!("{settings}[a]\naccept = 1\n")),
+            ("", format!("\n{SETTINGS}")),
+            ("[a]\naccept = 1\n", format!("{SETTINGS}[a]\naccept = 1\n")),
             (
                 "\u{feff}Output = /l\nchroot = /c\n [a]\ndebug = 5\n",
-                format!("{gone}chroot = /c\n{settings} [a]\ndebug = 5\n"),
+                format!("{gone}chroot = /c\n{SETTINGS} [a]\ndebug = 5\n"),
             ),
             (
                 "pid=/p\n;pid = x\nexec = /e",
-                format!("{gone};pid = x\nexec = /e\n{settings}"),
+                format!("{gone};pid = x\nexec = /e\n{SETTINGS}"),
             ),
-            ("output\n", format!("output\n{settings}")),
+            ("output\n", format!("output\n{SETTINGS}")),
+            (
+                "include = /d\n[a]\n",
+                format!("include = /d\n{SETTINGS}[a]\n"),
+            ),
         ] {
-            assert_eq!(
-                String::from_utf8(without_log(text.as_bytes())).unwrap(),
-                expected
-            );
+            assert_eq!(rewritten(text, Before::Section), expected);
+        }
+        assert_eq!(
+            rewritten("pid = /p\nInclude=/d\n[a]\n", Before::Include),
+            format!("{gone}{SETTINGS}Include=/d\n[a]\n")
+        );
+    }
+
+    #[test]
+    fn the_settings_count_whatever_is_included_or_there_is_no_comparison() {
+        let folder = tempfile::tempdir().unwrap();
+        let included = folder.path().join("part");
+        for (part, text, place) in [
+            ("[a]\naccept = 1\nconnect = 2\n", "", Some(Before::Include)),
+            ("pid = /p\n", "[a]\naccept = 1\n", Some(Before::Section)),
+            ("pid = /p\n[a]\naccept = 1\n", "", None),
+            ("control = /c\n", "[a]\naccept = 1\n", None),
+        ] {
+            fs::write(&included, part).unwrap();
+            let text = format!("include = {}\n{text}", included.display());
+            let found = apart(text.as_bytes(), Path::new("/f"), folder.path()).ok();
+            let expected = place.map(|place| without_log(text.as_bytes(), place));
+            assert_eq!(found, expected, "{part}");
         }
     }
 }

@@ -121,20 +121,31 @@ impl Report {
 
     fn starts(&self, out: &mut dyn Write) -> io::Result<usize> {
         let (stunnel, adit) = (&self.stunnel, &self.adit);
-        let (what, why) = match (stunnel.serves, adit.serves) {
-            (true, true) => ("both serve", None),
-            (false, false) => ("neither serves", None),
-            (true, false) => ("stunnel serves, adit does not:", Some(adit)),
-            (false, true) => ("adit serves, stunnel does not:", Some(stunnel)),
+        let whys: &[(&str, &Seen)] = match (stunnel.serves, adit.serves) {
+            (true, true) => {
+                writeln!(out, "start: both serve")?;
+                return Ok(0);
+            }
+            // That both refuse may have two reasons.
+            (false, false) => {
+                writeln!(out, "start: neither serves:")?;
+                &[("stunnel: ", stunnel), ("adit: ", adit)]
+            }
+            (true, false) => {
+                writeln!(out, "start: stunnel serves, adit does not:")?;
+                &[("", adit)]
+            }
+            (false, true) => {
+                writeln!(out, "start: adit serves, stunnel does not:")?;
+                &[("", stunnel)]
+            }
         };
-        writeln!(out, "start: {what}")?;
-        let Some(why) = why else {
-            return Ok(0);
-        };
-        for line in why.reasons() {
-            writeln!(out, "    {line}")?;
+        for (who, why) in whys {
+            for line in why.reasons() {
+                writeln!(out, "    {who}{line}")?;
+            }
         }
-        Ok(1)
+        Ok(usize::from(stunnel.serves != adit.serves))
     }
 }
 
@@ -231,7 +242,13 @@ mod tests {
             text.contains("log: only adit: bad certificate\n3 differences.\n"),
             "{text}"
         );
-        let (count, text) = report(one, Seen::refused("x\nLOG3[ui]: no key\n".into()));
+        let refused = |said: &str| Seen::refused(said.to_owned());
+        let (count, text) = report(refused("[!] a\n"), refused("error: b\n"));
+        assert_eq!(count, 0);
+        let both =
+            "start: neither serves:\n    stunnel: [!] a\n    adit: error: b\nNo difference.\n";
+        assert!(text.ends_with(both), "{text}");
+        let (count, text) = report(one, refused("x\nLOG3[ui]: no key\n"));
         assert_eq!(count, 1);
         assert!(
             text.ends_with("adit does not:\n    LOG3[ui]: no key\n1 difference.\n"),
