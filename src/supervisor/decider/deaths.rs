@@ -15,7 +15,7 @@ const HELPER_RETRY: Duration = Duration::from_secs(5);
 /// The master that is started in place of one that died.
 #[derive(Debug, Default)]
 pub(super) struct Replacement {
-    back_off: BackOff,
+    pub(super) back_off: BackOff,
     /// Its time has come; it begins when no transition is under way, however long that takes.
     wanted: bool,
     /// The generation that it is for, and when the back-off lets it begin.

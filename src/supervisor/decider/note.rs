@@ -76,8 +76,13 @@ pub(crate) enum Note {
         /// In words.
         reason: String,
     },
-    /// A spare has not forked a master, and why.
-    NotForked(String),
+    /// A spare has not forked a master.
+    NotForked {
+        /// In words.
+        reason: String,
+        /// Until it is asked again, if it is.
+        again: Option<Duration>,
+    },
     /// A master ended that was to end.
     Ended(u64),
     /// A master said what is no word.
@@ -128,7 +133,7 @@ impl Note {
             | Note::DiedLoading { .. }
             | Note::Died { .. }
             | Note::InvalidMessage { .. }
-            | Note::NotForked(_)
+            | Note::NotForked { .. }
             | Note::CannotTakeOver(_)
             | Note::OldBinaryGoesOn => 3,
             Note::Killed(_)
@@ -208,11 +213,12 @@ impl fmt::Display for Note {
                 f,
                 "Generation {number} has no spare: {reason}; if its master dies, all files and names are read again"
             ),
-            Note::NotForked(reason) => {
-                write!(
-                    f,
-                    "The spare could not start a master: {reason}; reading all files and names again"
-                )
+            Note::NotForked { reason, again } => {
+                write!(f, "The spare could not start a master: {reason}; ")?;
+                match again {
+                    Some(pause) => write!(f, "trying again in {} ms", pause.as_millis()),
+                    None => f.write_str("reading all files and names again"),
+                }
             }
             Note::Ended(number) => write!(f, "Generation {number} has ended"),
             Note::InvalidMessage { number, error } => write!(

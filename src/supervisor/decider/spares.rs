@@ -15,6 +15,8 @@ use crate::children::BackOff;
 pub(super) const STANDING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to fork a master.
 pub(super) const FORKING_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause before a spare that could not fork a master is asked again, and nothing else is tried.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long that one may take to start its workers.
 pub(super) const TAKING_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a dead master waits for its spare, where that does not stand yet.
@@ -49,7 +51,6 @@ impl Spares {
         self.all.values().any(|spare| *spare == Spare::Asked)
     }
 
-    #[cfg(test)]
     pub(super) fn behind(&self) -> Vec<u64> {
         self.all.keys().copied().collect()
     }
@@ -166,6 +167,7 @@ impl Decider {
     pub(super) fn replacement_due(&mut self, turn: &mut Turn) {
         match self.replacement.behind().filter(|n| self.spares.stands(*n)) {
             Some(dead) => self.promote(dead, turn),
+            None if self.promote_if_one_stands(turn) => {}
             None => self.replace_from_disk(turn),
         }
     }
@@ -216,22 +218,40 @@ impl Decider {
         }
     }
 
-    /// It has not. What else there is, is to be read again.
+    /// It has not, and is asked again a moment later. Where it keeps failing, what else there is, is to be read
+    /// again; the spare stays, in case that fails too.
     pub(super) fn not_forked(&mut self, number: u64, reason: String, turn: &mut Turn) {
-        if self.promotion.take_if(|n| *n == number).is_none() {
+        if !self.ends_promotion(number, turn) {
             return;
         }
-        self.due.clear(Due::Promotion);
-        turn.log(Note::NotForked(reason));
-        turn.order(Order::GiveUp(number));
-        self.drop_spare(number, turn);
-        self.replacement.want();
+        let pause = self.replacement.back_off.died(turn.now);
+        let again = Some(pause).filter(|pause| *pause <= PATIENCE && self.spares.stands(number));
+        turn.log(Note::NotForked { reason, again });
+        match again {
+            Some(pause) => self.replace(number, pause, turn),
+            None => self.replacement.want(),
+        }
     }
 
+    /// It does not answer: it is of no use any more.
     pub(super) fn promotion_timed_out(&mut self, turn: &mut Turn) {
-        if let Some(number) = self.promotion {
-            self.not_forked(number, "no answer in time".to_owned(), turn);
+        let promoted = self.promotion;
+        if let Some(number) = promoted.filter(|number| self.ends_promotion(*number, turn)) {
+            let (reason, again) = ("no answer in time".to_owned(), None);
+            turn.log(Note::NotForked { reason, again });
+            self.drop_spare(number, turn);
+            self.replacement.want();
         }
+    }
+
+    /// Whether that was the master to be forked.
+    fn ends_promotion(&mut self, number: u64, turn: &mut Turn) -> bool {
+        let ended = self.promotion.take_if(|n| *n == number).is_some();
+        if ended {
+            self.due.clear(Due::Promotion);
+            turn.order(Order::GiveUp(number));
+        }
+        ended
     }
 
     /// The master that a spare has forked serves.
@@ -253,10 +273,12 @@ impl Decider {
         self.due.clear(Due::Promotion);
         if let Some(number) = self.promotion.take() {
             turn.order(Order::GiveUp(number));
-            self.drop_spare(number, turn);
         }
-        if let Some(dead) = self.replacement.begins() {
-            self.drop_spare(dead, turn);
+        self.replacement.begins();
+        let (spares, generations) = (self.spares.behind(), &self.generations);
+        let alone = spares.into_iter().filter(|n| generations.get(*n).is_none());
+        for number in alone.collect::<Vec<_>>() {
+            self.drop_spare(number, turn);
         }
     }
 }

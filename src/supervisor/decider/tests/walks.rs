@@ -279,6 +279,42 @@ fn a_master_that_dies_again_and_again_waits_and_its_spare_with_it() {
 }
 
 #[test]
+fn a_spare_that_cannot_fork_is_asked_again_and_stays_when_files_are_read_in_vain() {
+    let mut walk = Walk::serving();
+    let mut by = 2;
+    walk.on(Event::MasterDied(1, "ended".into()));
+    for pause in [100, 200, 400, 800].map(Duration::from_millis) {
+        let failed = Note::NotForked {
+            reason: "no process".into(),
+            again: Some(pause),
+        };
+        assert_eq!(
+            walk.on(Event::NotForked(by, "no process".into())),
+            [Order::GiveUp(by), Order::Log(failed)]
+        );
+        assert_eq!(walk.on(Event::TurnOver), []);
+        let replace = Order::Replace {
+            dead: by,
+            by: by + 1,
+        };
+        assert_eq!(walk.after(pause), [replace]);
+        by += 1;
+    }
+    walk.on(Event::NotForked(by, "no process".into()));
+    assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+    assert_eq!(walk.on(Event::Queried), [Order::Start(by + 1)]);
+    walk.on(Event::NotStarted(by + 1));
+    assert_eq!(
+        walk.after(Duration::from_secs(5)),
+        [Order::Replace {
+            dead: by,
+            by: by + 2
+        }]
+    );
+    assert_eq!(walk.on(Event::TurnOver), []);
+}
+
+#[test]
 fn a_spare_that_dies_is_asked_for_again_and_one_that_cannot_be_had_later() {
     let mut walk = Walk::serving();
     let how = || "was killed by SIGKILL".to_owned();
