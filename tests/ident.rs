@@ -2,7 +2,7 @@
 //! test has its own network namespace, for an identd on port 113.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddrV6, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,8 +11,9 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::require;
 use crate::support::adit::program;
+use crate::support::network::shell;
 use crate::support::openssl::s_client;
-use crate::support::peers::{Server, says_and_hears};
+use crate::support::peers::{self, Server, says_and_hears};
 use crate::support::{Adit, Certs, Plan, apart, installed, tls, wait_for};
 
 macro_rules! require_own_network {
@@ -38,9 +39,13 @@ struct Identd {
 
 impl Identd {
     fn start() -> Identd {
+        Identd::start_at(IDENTD)
+    }
+
+    fn start_at(address: &str) -> Identd {
         let answer = Arc::new(Mutex::new(""));
         let told = Arc::clone(&answer);
-        let listener = TcpListener::bind(IDENTD).expect("port 113");
+        let listener = TcpListener::bind(address).expect("port 113");
         let server = Server::on(listener, move |mut stream| {
             let mut question = String::new();
             let mut reader = BufReader::new(stream.try_clone().expect("dup"));
@@ -169,6 +174,30 @@ fn in_server_mode_it_is_asked_before_tls() {
         "{said}"
     );
     adit.wait_for_log("REFUSED by IDENT (user \"root\")");
+}
+
+/// Neither the client's address nor ours is one without its interface.
+#[test]
+fn an_identd_at_a_link_local_address_is_asked_by_its_interface() {
+    require!(adit);
+    require_own_network!();
+    shell(
+        "ip link add near type veth peer name far
+         ip link set near up
+         ip link set far up
+         ip address add fe80::2/64 dev near nodad",
+    );
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let identd = Identd::start_at("[::]:113");
+    let plan = "accept = :::0\nident = mail\n";
+    let adit = start(&program(), &certs, &echo, plan);
+    let scope = nix::net::if_::if_nametoindex("near").expect("its number");
+    let port = adit.address("test").port();
+    let host = "fe80::2".parse().expect("an address");
+    identd.says("P : USERID : UNIX : mail\r\n");
+    let address = SocketAddrV6::new(host, port, 0, scope).into();
+    says_and_hears(&mut peers::connect(address), "let in");
 }
 
 struct Oidentd(Child);

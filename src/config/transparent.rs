@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::checks::{Faults, Meant};
+use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::option::{Fault, one_of};
 use super::program::Front;
@@ -66,6 +67,12 @@ pub(super) fn limit(
             "`transparent` needs clients with an address, and those of a Unix socket have none";
         let help = "leave it out, or accept at a port: `accept = [HOST:]PORT`";
         faults.error("transparent", text, help);
+    }
+    if destination && service.admission.ident.is_some() {
+        let text = "`ident` refuses clients here: their machines know the connection by the address that they wanted to \
+             reach, from which adit cannot ask";
+        let help = "leave out `ident`, or `transparent = destination`";
+        faults.push(Severity::Warning, "transparent", text, help);
     }
     if !source {
         if service.delay && service.redirect.is_empty() && own.contains("delay") {

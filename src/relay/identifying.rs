@@ -44,18 +44,26 @@ enum State {
 impl Identifying {
     /// Begins; `None`: the client has no address at which one could ask.
     pub(crate) fn begin(front: &End, context: &Context<'_>) -> Option<Self> {
-        let Some(client) = context.common.peer else {
+        let Some(mut client) = context.common.peer else {
             info!(context.common.log, "IDENT not supported on Unix sockets");
             return None;
         };
         let server = front.local_address().unwrap_or(UNSPECIFIED);
+        let mut from = server.ip().to_canonical();
+        if let (SocketAddr::V6(client), SocketAddr::V6(server)) = (&mut client, server)
+            && server.ip().is_unicast_link_local()
+        {
+            // It is reached by the interface that it came by, which has no other such address.
+            client.set_scope_id(server.scope_id());
+            from = UNSPECIFIED.ip();
+        }
         Some(Self {
             client,
             ports: Ports {
                 client: client.port(),
                 server: server.port(),
             },
-            state: State::New { from: server.ip() },
+            state: State::New { from },
             deadline: context.resources.now + context.common.config().timeouts.connect,
         })
     }
@@ -120,7 +128,7 @@ impl Identifying {
     fn connect(&mut self, from: IpAddr, context: &mut Context<'_>) -> Result<(), Ending> {
         let (common, resources) = (&*context.common, &mut *context.resources);
         let upstream = Upstream::Tcp(self.identd(), String::new());
-        let local = Some(from.to_canonical()).filter(|from| !from.is_unspecified());
+        let local = Some(from).filter(|from| !from.is_unspecified());
         let (socket, progress) =
             match outbound::begin(&upstream, common.config(), local, &common.log) {
                 Ok(begun) => begun,
@@ -149,7 +157,7 @@ impl Identifying {
         identd.set_port(PORT);
         match identd.ip().to_canonical() {
             IpAddr::V4(v4) => SocketAddr::new(v4.into(), PORT),
-            // A link-local one keeps its interface.
+            // With its interface.
             IpAddr::V6(_) => identd,
         }
     }

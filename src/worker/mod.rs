@@ -80,8 +80,6 @@ pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     // SAFETY: this role ends in `exit`, and owns and uses only what it keeps.
     unsafe { process::close_all_but(&kept(&start)) }?;
-    // An identd is asked from the address that the client has connected to.
-    let binds = |service: &Service| service.local.is_some() || service.admission.ident.is_some();
     let binds = match start.services.iter().any(|s| binds(&s.config)) {
         true => Binds::Yes,
         false => Binds::No,
@@ -103,6 +101,11 @@ fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     row.pid().store(std::process::id().into(), Relaxed);
     row.starts().fetch_add(1, Relaxed);
     inbox::Inbox::open(start)?.run()
+}
+
+/// Whether a service has sockets bound to addresses of this machine: an identd knows a connection by those.
+fn binds(service: &Service) -> bool {
+    service.local.is_some() || service.admission.ident.is_some()
 }
 
 fn kept(start: &Start) -> Vec<RawFd> {

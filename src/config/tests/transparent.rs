@@ -76,4 +76,6 @@ fn what_it_takes_the_place_of_is_noted() {
     assert!(local.contains("`local` has no effect"), "{local}");
     let delay = noted("transparent = destination\ndelay = yes\n");
     assert!(delay.contains("`delay` has no effect"), "{delay}");
+    let ident = noted("transparent = destination\nident = mail\n");
+    assert!(ident.contains("`ident` refuses clients here"), "{ident}");
 }
