@@ -1,0 +1,209 @@
+//! From one stage of a session's route to the next. Never in here: a step of a stage.
+
+use super::Session;
+use super::life::{Early, Late, Life, inconsistent};
+use crate::config::Front;
+use crate::notice;
+use crate::protocol::Side;
+use crate::relay::choosing::Choosing;
+use crate::relay::connecting::{Connecting, Connection};
+use crate::relay::end::End;
+use crate::relay::ends::{Ends, Pair};
+use crate::relay::gatekeeping::Gatekeeping;
+use crate::relay::handshaking::Handshaking;
+use crate::relay::identifying::Identifying;
+use crate::relay::launching::Launching;
+use crate::relay::pump::Pump;
+use crate::relay::resources::Resources;
+use crate::relay::step::{Common, Context, Ending};
+use crate::relay::talking::Talking;
+use crate::relay::verdict::Verdict;
+use crate::relay::{Address, admitting, route};
+
+impl Session {
+    /// Begins the next stage of the route.
+    pub(super) fn advance(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        let nth = self.next;
+        self.next += 1;
+        let common = &mut self.common;
+        let (early, late) = {
+            let route = &common.service().route;
+            (route.early(nth), route.late(nth))
+        };
+        let mut context = Context { common, resources };
+        match &mut self.life {
+            Life::Alone(front, phase) => {
+                if nth == context.common.service().route.gates() {
+                    welcome(context.common);
+                }
+                *phase = match early {
+                    Some(route::Early::Admit) => {
+                        admitting::by_lists(&context)?;
+                        return self.advance(resources);
+                    }
+                    Some(route::Early::AskTheGate) => match Gatekeeping::begin(&context) {
+                        Some(stage) => Early::Gatekeeping(stage),
+                        None => return self.advance(resources),
+                    },
+                    Some(route::Early::Identify) => match Identifying::begin(front, &context) {
+                        Some(stage) => Early::Identifying(stage),
+                        None => return self.advance(resources),
+                    },
+                    Some(route::Early::Hello) => {
+                        Early::Choosing(Choosing::begin(front, &mut context))
+                    }
+                    Some(route::Early::Handshake) => {
+                        Early::Handshaking(Handshaking::begin(Side::Front, front, &mut context)?)
+                    }
+                    Some(route::Early::Verdict) => {
+                        match Verdict::begin(Side::Front, front, &context) {
+                            Some(verdict) => Early::Verdict(verdict),
+                            None => return self.advance(resources),
+                        }
+                    }
+                    Some(route::Early::Look) => {
+                        let ends = &mut Ends::Front(front);
+                        Early::Talking(Talking::look(ends, &mut context)?)
+                    }
+                    // It is for the server that the client is not connected to.
+                    Some(route::Early::Talk(_)) if context.common.redirected => {
+                        Early::Connecting(Connecting::begin(None, front, &mut context))
+                    }
+                    Some(route::Early::Talk(part)) => {
+                        let ends = &mut Ends::Front(front);
+                        Early::Talking(Talking::begin(part, ends, &mut context)?)
+                    }
+                    None if starts_a_program(context.common) => {
+                        Early::Launching(Launching::begin(front, &mut context))
+                    }
+                    None => Early::Connecting(Connecting::begin(None, front, &mut context)),
+                }
+            }
+            // It has begun TLS already.
+            Life::Joined(pair, _)
+                if late.is_some_and(route::Late::is_for_plain) && pair.front.tls.is_some() =>
+            {
+                return self.advance(resources);
+            }
+            Life::Joined(pair, phase) => {
+                *phase = match late {
+                    Some(route::Late::Hello) => {
+                        Late::Choosing(Choosing::begin(&mut pair.front, &mut context))
+                    }
+                    Some(route::Late::Verdict(side)) => {
+                        match Verdict::begin(side, pair.end(side), &context) {
+                            Some(verdict) => Late::Verdict(verdict),
+                            None => return self.advance(resources),
+                        }
+                    }
+                    Some(route::Late::Receive(reception)) => {
+                        let ends = &mut Ends::Both(pair);
+                        Late::Talking(Talking::receive(reception, ends, &mut context)?)
+                    }
+                    Some(route::Late::Talk(part)) => {
+                        let ends = &mut Ends::Both(pair);
+                        Late::Talking(Talking::begin(part, ends, &mut context)?)
+                    }
+                    Some(route::Late::Handshake(side)) => {
+                        let end = pair.end(side);
+                        Late::Handshaking(Handshaking::begin(side, end, &mut context)?)
+                    }
+                    None => Late::Pump(Pump::begin(pair, &mut context)),
+                }
+            }
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
+        Ok(())
+    }
+
+    /// A dialogue has ended in TLS with the client: the handshake begins, or the choice before it.
+    pub(super) fn meet(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        if self.common.service().hosts.is_none() {
+            return self.shake_hands(resources);
+        }
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        match &mut self.life {
+            Life::Alone(front, phase) => {
+                *phase = Early::Choosing(Choosing::begin(front, &mut context));
+            }
+            Life::Joined(pair, phase) => {
+                *phase = Late::Choosing(Choosing::begin(&mut pair.front, &mut context));
+            }
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
+        Ok(())
+    }
+
+    /// Begins the handshake with the client, and goes on behind it by the route of the service that it has
+    /// chosen.
+    pub(super) fn go_on_as_chosen(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        let route = &self.common.service().route;
+        self.next = match self.life {
+            Life::Alone(..) => route.early_behind_handshake(),
+            Life::Joined(..) | Life::Between => route.late_behind_handshake(),
+        };
+        // It is the one that it wanted to connect to.
+        let common = &mut self.common;
+        admitting::by_lists(&Context { common, resources })?;
+        self.shake_hands(resources)
+    }
+
+    /// Begins the handshake with the client, which is no stage of the route: the client asks for it.
+    fn shake_hands(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        let mut begin = |front: &mut End| Handshaking::begin(Side::Front, front, &mut context);
+        match &mut self.life {
+            Life::Alone(front, phase) => *phase = Early::Handshaking(begin(front)?),
+            Life::Joined(pair, phase) => *phase = Late::Handshaking(begin(&mut pair.front)?),
+            Life::Between => return Err(inconsistent(&self.common)),
+        }
+        Ok(())
+    }
+
+    /// Both ends are there from now on.
+    pub(super) fn join(
+        &mut self,
+        back: Connection,
+        resources: &mut Resources,
+    ) -> Result<(), Ending> {
+        self.life = match std::mem::replace(&mut self.life, Life::Between) {
+            Life::Alone(front, _) => {
+                let back = back.into();
+                Life::Joined(Pair { front, back }, Late::Stepping)
+            }
+            other => other,
+        };
+        self.next = 0;
+        let (Some(waiting), Life::Joined(pair, phase)) = (self.waiting.take(), &mut self.life)
+        else {
+            return self.advance(resources);
+        };
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        let bound = pair.back.local_address();
+        let ends = &mut Ends::Both(pair);
+        *phase = Late::Talking(waiting.connected(bound, ends, &mut context)?);
+        Ok(())
+    }
+}
+
+/// Says that the client may connect.
+fn welcome(common: &Common) {
+    let (log, config, peer) = (common.log, common.config(), common.peer);
+    match (peer, config.front) {
+        (None, Front::Program | Front::Inetd) => {
+            notice!(log, "Service [{}] accepted connection", config.name);
+        }
+        _ => {
+            let (name, from) = (&config.name, Address(peer));
+            notice!(log, "Service [{name}] accepted connection from {from}");
+        }
+    }
+}
+
+/// Whether the back is a program. It is none of a client's that is sent elsewhere.
+fn starts_a_program(common: &Common) -> bool {
+    common.service().route.starts_a_program() && !common.redirected
+}

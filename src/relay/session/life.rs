@@ -1,0 +1,223 @@
+//! Which ends of a session are there, the stage that works on them, and a step of that stage. Never in here:
+//! which stage comes next; that is for `advancing`.
+
+use super::Outcome;
+use crate::error;
+use crate::protocol::Side;
+use crate::relay::choosing::Choosing;
+use crate::relay::connecting::{Connecting, Connection, Reached};
+use crate::relay::end::End;
+use crate::relay::ends::{Ends, Pair};
+use crate::relay::gatekeeping::Gatekeeping;
+use crate::relay::handshaking::Handshaking;
+use crate::relay::identifying::Identifying;
+use crate::relay::launching::{self, Launching};
+use crate::relay::pump::Pump;
+use crate::relay::step::{Common, Context, Ending, Next};
+use crate::relay::talking::Talking;
+use crate::relay::verdict::Verdict;
+
+/// The ends that are there, and the stage that works on them.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every session is joined, and each is in its slab's place, not moved"
+)]
+pub(super) enum Life {
+    /// The server is not connected yet.
+    Alone(End, Early),
+    /// Both ends are there.
+    Joined(Pair, Late),
+    /// Only while it goes from the one to the other.
+    Between,
+}
+
+impl Life {
+    pub(super) fn end(&mut self, side: Side) -> Option<&mut End> {
+        match self {
+            Life::Alone(front, _) => (side == Side::Front).then_some(front),
+            Life::Joined(pair, _) => Some(pair.end(side)),
+            Life::Between => None,
+        }
+    }
+
+    /// TLS gives back the memory that it needs only while it works.
+    pub(super) fn rest(&mut self) {
+        if let Life::Joined(pair, _) = self {
+            for end in [&mut pair.front, &mut pair.back] {
+                if let Some(stream) = &mut end.tls {
+                    stream.rest();
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Early {
+    Gatekeeping(Gatekeeping),
+    Identifying(Identifying),
+    Choosing(Choosing),
+    Talking(Talking),
+    Handshaking(Handshaking),
+    Verdict(Verdict),
+    Connecting(Connecting),
+    Launching(Launching),
+    /// Only while a step runs, and after its panic.
+    Stepping,
+}
+
+#[derive(Debug)]
+pub(super) enum Late {
+    Choosing(Choosing),
+    Talking(Talking),
+    Handshaking(Handshaking),
+    Verdict(Verdict),
+    Pump(Pump),
+    /// As of [`Early`].
+    Stepping,
+}
+
+/// The result of a step of the present stage.
+pub(super) enum Turn {
+    /// The stage goes on later.
+    Later(Outcome),
+    /// It is over, and the next begins.
+    Advance,
+    /// The service is chosen.
+    Chosen,
+    /// It is over, and the handshake with the client comes before the next.
+    Handshake,
+    /// The server is connected.
+    Connected(Connection),
+    /// The session is over, in order.
+    Over,
+}
+
+/// Puts the stage back if it goes on.
+fn turn<S, P>(next: Next<S>, place: &mut P, wrap: impl FnOnce(S) -> P) -> Turn {
+    match next {
+        Next::Wait(stage) => {
+            *place = wrap(stage);
+            Turn::Later(Outcome::Wait)
+        }
+        Next::Again(stage) => {
+            *place = wrap(stage);
+            Turn::Later(Outcome::Again)
+        }
+        Next::Advance => Turn::Advance,
+        Next::Handshake => Turn::Handshake,
+        Next::Over => Turn::Over,
+    }
+}
+
+pub(super) fn step_early(
+    front: &mut End,
+    phase: &mut Early,
+    waiting: &mut Option<Box<Talking>>,
+    mut context: Context<'_>,
+) -> Result<Turn, Ending> {
+    match std::mem::replace(phase, Early::Stepping) {
+        Early::Gatekeeping(stage) => {
+            let next = stage.step(front, context)?;
+            Ok(turn(next, phase, Early::Gatekeeping))
+        }
+        Early::Identifying(stage) => {
+            let next = stage.step(front, context)?;
+            Ok(turn(next, phase, Early::Identifying))
+        }
+        Early::Choosing(stage) => match stage.step(front, None, context)? {
+            Next::Advance => Ok(Turn::Chosen),
+            next => Ok(turn(next, phase, Early::Choosing)),
+        },
+        Early::Handshaking(stage) => {
+            let next = stage.step(front, None, context)?;
+            Ok(turn(next, phase, Early::Handshaking))
+        }
+        Early::Verdict(stage) => {
+            let next = stage.step(front, None, context)?;
+            Ok(turn(next, phase, Early::Verdict))
+        }
+        Early::Talking(stage) => {
+            let (common, resources) = (&mut *context.common, &mut *context.resources);
+            let borrowed = Context { common, resources };
+            match stage.step(&mut Ends::Front(front), borrowed)? {
+                Next::Wait(mut stage) if stage.is_to_connect() => {
+                    let target = stage.wants();
+                    *waiting = Some(Box::new(stage));
+                    *phase = Early::Connecting(Connecting::begin(target, front, &mut context));
+                    Ok(Turn::Later(Outcome::Again))
+                }
+                next => Ok(turn(next, phase, Early::Talking)),
+            }
+        }
+        Early::Connecting(stage) => {
+            let (common, resources) = (&mut *context.common, &mut *context.resources);
+            let borrowed = Context { common, resources };
+            match stage.step(front, borrowed) {
+                Ok(Reached::Waiting(stage)) => {
+                    *phase = Early::Connecting(stage);
+                    Ok(Turn::Later(Outcome::Wait))
+                }
+                Ok(Reached::Connected(back)) => Ok(Turn::Connected(back)),
+                Err(ending) => Err(match waiting.take() {
+                    Some(dialogue) if !front.failed() => {
+                        let why = context.common.unreachable;
+                        dialogue.unreachable(why, front, &mut context)
+                    }
+                    _ => ending,
+                }),
+            }
+        }
+        Early::Launching(stage) => match stage.step(front, context)? {
+            launching::Step::Waiting(stage) => {
+                *phase = Early::Launching(stage);
+                Ok(Turn::Later(Outcome::Wait))
+            }
+            launching::Step::Running(back) => Ok(Turn::Connected(back)),
+        },
+        Early::Stepping => Err(inconsistent(context.common)),
+    }
+}
+
+pub(super) fn step_late(
+    pair: &mut Pair,
+    phase: &mut Late,
+    context: Context<'_>,
+) -> Result<Turn, Ending> {
+    // The hot path: this stage stays where it is.
+    if let Late::Pump(stage) = phase {
+        return Ok(match stage.step(pair, context)? {
+            Next::Wait(()) => Turn::Later(Outcome::Wait),
+            Next::Again(()) => Turn::Later(Outcome::Again),
+            Next::Advance | Next::Handshake | Next::Over => Turn::Over,
+        });
+    }
+    match std::mem::replace(phase, Late::Stepping) {
+        Late::Choosing(stage) => match stage.step(&mut pair.front, Some(&pair.back), context)? {
+            Next::Advance => Ok(Turn::Chosen),
+            next => Ok(turn(next, phase, Late::Choosing)),
+        },
+        Late::Talking(stage) => {
+            let next = stage.step(&mut Ends::Both(pair), context)?;
+            Ok(turn(next, phase, Late::Talking))
+        }
+        Late::Handshaking(stage) => {
+            let (end, other) = pair.facing(stage.side());
+            let next = stage.step(end, Some(other), context)?;
+            Ok(turn(next, phase, Late::Handshaking))
+        }
+        Late::Verdict(stage) => {
+            let (end, other) = pair.facing(stage.side());
+            let next = stage.step(end, Some(other), context)?;
+            Ok(turn(next, phase, Late::Verdict))
+        }
+        Late::Pump(_) | Late::Stepping => Err(inconsistent(context.common)),
+    }
+}
+
+/// A session is stepped no more once a step of it has ended it or panicked.
+pub(super) fn inconsistent(common: &Common) -> Ending {
+    error!(common.log, "INTERNAL ERROR: a session without a stage");
+    Ending::Reset
+}
