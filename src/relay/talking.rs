@@ -1,6 +1,8 @@
 //! A dialogue: drives [`protocol::Dialogue`] over the ends, in plain or within
 //! TLS. What was heard and not used stays with the end that it came from.
 
+mod acting;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -17,14 +19,13 @@ use super::route::Part;
 use super::step::{Context, Ending, Next, broken};
 use super::trouble::Trouble;
 use super::words;
-use crate::config::{Endpoint, Protocol, Reception};
+use crate::config::{Protocol, Reception};
 use crate::helper::ResolveError;
+use crate::info;
 use crate::log::Log;
 use crate::protocol::{
-    self, Action, DIRECT_TLS_WAIT, Dialogue, Event, HELLO_WAIT, Progress, Question, Side, Target,
-    Unreachable,
+    self, DIRECT_TLS_WAIT, Dialogue, Event, HELLO_WAIT, Side, Target, Unreachable,
 };
-use crate::{error, info, log_at};
 
 /// Reads of each side in a step, before others have their turn.
 const READS: usize = 8;
@@ -417,89 +418,6 @@ impl Talking {
             .is_some_and(|end| end.reading == Reading::Over);
         if self.after == After::More && over {
             self.after = self.feed(Event::Eof(side), ends, context)?;
-        }
-        Ok(())
-    }
-
-    fn feed(
-        &mut self,
-        event: Event<'_>,
-        ends: &mut Ends<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<After, Ending> {
-        let mut actions = std::mem::take(&mut context.resources.scratch.actions);
-        let progress = self.dialogue.feed(event, &mut actions);
-        let told = actions
-            .iter()
-            .any(|action| matches!(action, Action::Send(Side::Front, _)));
-        let done = actions
-            .drain(..)
-            .try_for_each(|action| self.perform(action, ends, context));
-        context.resources.scratch.actions = actions;
-        match progress {
-            // The dialogue's own reason comes before that of a socket it could not reach.
-            Err(failure) => {
-                error!(context.common.log, "{failure}");
-                let kept = self.kept.take().filter(|kept| !kept.is_empty());
-                let told = told || kept.is_some();
-                if let Some(kept) = kept {
-                    self.perform(Action::Send(Side::Front, kept), ends, context)?;
-                }
-                // A client that was told why must be able to read it.
-                Err(match told {
-                    true => Ending::Alerted(Side::Front),
-                    false => Ending::Reset,
-                })
-            }
-            Ok(Progress::More) => done.map(|()| After::More),
-            Ok(Progress::End) => done.map(|()| After::End),
-            Ok(Progress::Next) => done.map(|()| After::Next),
-            Ok(Progress::Tls) => done.map(|()| After::Tls),
-        }
-    }
-
-    fn perform(
-        &mut self,
-        action: Action,
-        ends: &mut Ends<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Ending> {
-        let log = context.common.log;
-        match action {
-            Action::Send(side, bytes) => {
-                if side == Side::Front
-                    && let Some(kept) = &mut self.kept
-                {
-                    kept.extend_from_slice(&bytes);
-                    return Ok(());
-                }
-                let resources = &mut *context.resources;
-                let whole = 0..bytes.len();
-                let Some(end) = ends.end(side) else {
-                    error!(log, "INTERNAL ERROR: the dialogue speaks with no {side}");
-                    return Err(Ending::Reset);
-                };
-                let said = end.say(
-                    &bytes,
-                    std::slice::from_ref(&whole),
-                    &mut resources.scratch.write,
-                    &mut resources.pool,
-                );
-                said.map_err(|trouble| trouble.end_dialogue(side, &log))?;
-            }
-            Action::Connect(target) => self.target = Some(target),
-            Action::Ask(Question::Addresses(name)) => {
-                let endpoint = Endpoint::Tcp {
-                    host: Some(name),
-                    port: 0,
-                };
-                let (common, resources) = (&*context.common, &mut *context.resources);
-                let mut lookup = Lookup::new(&[endpoint]);
-                lookup.ask(common.key, &common.log, resources);
-                self.lookup = Some(lookup);
-            }
-            Action::Timer(after) => self.timer = Some(context.resources.now + after),
-            Action::Log(level, text) => log_at!(log, level, "{text}"),
         }
         Ok(())
     }
