@@ -1,30 +1,29 @@
 //! Connecting the back: the addresses one after the other, and when all have failed the names
 //! again. The front is watched meanwhile, so that a client that is gone costs nothing more.
 
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+mod addresses;
+mod attempt;
 
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use addresses::{allowed, endpoint, in_order, wanted_by};
+use attempt::{Attempt, Judged, Tried, begin_bound, judge, tried, try_one};
+
+use super::Upstream;
 use super::binding::{self, Binding};
-use super::end::{End, take_error};
+use super::end::End;
 use super::lookup::Lookup;
-use super::outbound::{self, Progress, Refusal};
 use super::poller::Readiness;
 use super::resources::Resources;
-use super::step::{Common, Context, Ending, broken};
-use super::{Address, Reason, Upstream};
-use crate::config::{Endpoint, Failover};
+use super::step::{Context, Ending, broken};
 use crate::helper::{Bound, NO_ANSWER, NotBound, ResolveError};
-use crate::limits;
-use crate::log::{self, Log};
+use crate::log::Log;
 use crate::protocol::{Target, Unreachable};
 use crate::remedy;
-use crate::{debug, error, info, notice};
-use nix::errno::Errno;
-
-/// How long to leave a Unix listener with a full queue alone.
-const RETRY: Duration = Duration::from_millis(20);
+use crate::{debug, error, info};
 
 #[derive(Debug)]
 pub(crate) struct Connecting {
@@ -99,14 +98,6 @@ enum Stage {
     /// To be tried at the first time (later than now where a Unix listener's queue was full), given
     /// up at the second.
     Trying(Upstream, Instant, Instant),
-}
-
-#[derive(Debug)]
-struct Attempt {
-    socket: OwnedFd,
-    ready: Readiness,
-    upstream: Upstream,
-    deadline: Instant,
 }
 
 impl Connecting {
@@ -371,64 +362,6 @@ impl Connecting {
     }
 }
 
-/// Leaves out the addresses that a SOCKS client may not be connected to, as in stunnel: those of this
-/// machine, whose servers trust local clients.
-fn allowed(found: Vec<Upstream>, common: &mut Common) -> Vec<Upstream> {
-    let (denied, allowed): (Vec<Upstream>, Vec<Upstream>) = found
-        .into_iter()
-        .partition(|upstream| upstream.ip().is_some_and(is_this_machine));
-    if let [Upstream::Tcp(address, _), ..] = &denied[..] {
-        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-        error!(
-            common.log,
-            "SOCKS connection to the {family} loopback rejected"
-        );
-        common.unreachable = Unreachable::Forbidden;
-    }
-    allowed
-}
-
-/// Loopback, whatever it is written as; and the unspecified address, which connect(2) takes for it.
-fn is_this_machine(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    ip.is_loopback() || ip.is_unspecified()
-}
-
-/// Where the client wanted to go before it was sent here.
-fn wanted_by(front: &End, common: &Common) -> Option<Upstream> {
-    let wanted = front.wanted(common.service().ports.as_deref());
-    if wanted.is_none() {
-        error!(
-            common.log,
-            "getsockopt SO_ORIGINAL_DST: the client was not redirected to this service: redirect its connections \
-             here (REDIRECT or TPROXY: see `transparent` in adit.conf(5))"
-        );
-    }
-    wanted.map(|address| Upstream::Tcp(address, address.ip().to_string()))
-}
-
-fn endpoint(target: &Target) -> Endpoint {
-    let (host, port) = match target {
-        Target::Address(address) => (address.ip().to_string(), address.port()),
-        Target::Name(name, port) => (name.clone(), *port),
-    };
-    Endpoint::Tcp {
-        host: Some(host),
-        port,
-    }
-}
-
-/// Translates a failed connect(2) for the client that asked for it.
-fn reason(errno: Errno) -> Unreachable {
-    match errno {
-        Errno::ECONNREFUSED => Unreachable::Refused,
-        Errno::ENETUNREACH => Unreachable::Network,
-        Errno::EHOSTUNREACH => Unreachable::Host,
-        Errno::ETIMEDOUT => Unreachable::TimedOut,
-        _ => Unreachable::Other,
-    }
-}
-
 /// The client may be gone by now; and a full socket may have kept back the end of its handshake.
 pub(super) fn watch_front(front: &mut End, context: &mut Context<'_>) -> Result<(), Ending> {
     let log = context.common.log;
@@ -449,205 +382,4 @@ fn give_up(context: &mut Context<'_>) -> Ending {
     let row = context.resources.row(context.common.index());
     row.connect_failed().fetch_add(1, Relaxed);
     Ending::Reset
-}
-
-/// The order of trying, last one first.
-fn in_order(
-    mut upstreams: Vec<Upstream>,
-    service: usize,
-    failover: Failover,
-    log: &Log,
-    resources: &Resources,
-) -> Vec<Upstream> {
-    let count = upstreams.len();
-    if count > 1 {
-        match failover {
-            Failover::RoundRobin => {
-                let shared = resources.scoreboard.shared(service);
-                let turn = shared.round_robin().fetch_add(1, Relaxed);
-                // The remainder is below `count`, so the cast drops nothing.
-                let start = (turn % count as u64) as usize;
-                debug!(log, "failover: round-robin, starting at entry #{start}");
-                upstreams.rotate_left(start);
-            }
-            Failover::Priority => debug!(log, "failover: priority, starting at entry #0"),
-        }
-    }
-    upstreams.reverse();
-    upstreams
-}
-
-/// How trying an address went.
-enum Tried {
-    /// On with this stage.
-    Stage(Stage),
-    Connected(Connection),
-}
-
-/// Sends a socket on its way.
-fn try_one(
-    upstream: Upstream,
-    deadline: Instant,
-    local: Option<IpAddr>,
-    failed: &mut Vec<Upstream>,
-    context: &mut Context<'_>,
-) -> Result<Tried, Ending> {
-    let common = &*context.common;
-    let begun = outbound::begin(&upstream, common.config(), local, &common.log);
-    tried(begun, upstream, deadline, failed, context)
-}
-
-/// The same for a socket that is bound already.
-fn begin_bound(
-    bound: Bound,
-    upstream: &Upstream,
-    context: &Context<'_>,
-) -> Result<(OwnedFd, Progress), Refusal> {
-    let common = &*context.common;
-    match upstream {
-        Upstream::Tcp(address, _) => {
-            outbound::begin_bound(bound.socket, *address, common.config(), &common.log)
-        }
-        Upstream::Unix(_) => Err(Refusal::Family),
-    }
-}
-
-/// What came of sending a socket on its way.
-fn tried(
-    begun: Result<(OwnedFd, Progress), Refusal>,
-    upstream: Upstream,
-    deadline: Instant,
-    failed: &mut Vec<Upstream>,
-    context: &mut Context<'_>,
-) -> Result<Tried, Ending> {
-    let (common, resources) = (&*context.common, &mut *context.resources);
-    let log = common.log;
-    match begun {
-        Ok((socket, progress)) => {
-            let key = common.key | 1;
-            let added = match progress {
-                Progress::Connected => resources.poller.add(socket.as_fd(), key),
-                Progress::Pending => resources.poller.add_both(socket.as_fd(), key),
-            };
-            if let Err(error) = added {
-                error!(log, "epoll_ctl: {}", log::Reason(&error));
-                return Err(Ending::Reset);
-            }
-            let attempt = Attempt {
-                socket,
-                ready: Readiness::default(),
-                upstream,
-                deadline,
-            };
-            if progress == Progress::Pending {
-                return Ok(Tried::Stage(Stage::Pending(attempt)));
-            }
-            Ok(Tried::Connected(connected(attempt, progress, context)))
-        }
-        Err(Refusal::NoSocket(errno)) => {
-            let advice = limits::Advice {
-                errno,
-                connections: resources.active_here(),
-            };
-            error!(log, "remote socket: {}{advice}", Reason(errno));
-            Err(give_up(context))
-        }
-        Err(Refusal::Full) if resources.now < deadline => {
-            let again = deadline.min(resources.now + RETRY);
-            Ok(Tried::Stage(Stage::Trying(upstream, again, deadline)))
-        }
-        Err(refusal) => {
-            context.common.unreachable = match refusal {
-                Refusal::Connect(errno) => reason(errno),
-                Refusal::Full => Unreachable::TimedOut,
-                Refusal::Bind(_) | Refusal::NoSocket(_) | Refusal::Family => Unreachable::Other,
-            };
-            match refusal {
-                Refusal::Bind(errno) => error!(
-                    log,
-                    "bind (ephemeral port): {} (`local` must be an address of this machine: `ip address`)",
-                    Reason(errno)
-                ),
-                Refusal::Connect(errno) => refused(&upstream, errno, &log),
-                Refusal::Full | Refusal::NoSocket(_) => timed_out(&upstream, &log),
-                Refusal::Family => {}
-            }
-            failed.push(upstream);
-            Ok(Tried::Stage(Stage::Next))
-        }
-    }
-}
-
-enum Judged {
-    Waiting(Attempt),
-    Failed,
-    Connected(Connection),
-}
-
-fn refused(upstream: &Upstream, errno: Errno, log: &Log) {
-    let remedy = remedy::connecting(errno, matches!(upstream, Upstream::Unix(_)));
-    error!(
-        log,
-        "s_connect: connect {upstream}: {} ({remedy})",
-        Reason(errno)
-    );
-}
-
-fn timed_out(upstream: &Upstream, log: &Log) {
-    let remedy = match upstream {
-        Upstream::Tcp(..) => remedy::connecting(Errno::ETIMEDOUT, false),
-        Upstream::Unix(_) => "the server takes no connection from its queue: see its log",
-    };
-    error!(
-        log,
-        "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded ({remedy})"
-    );
-}
-
-/// How a connect(2) under way stands.
-fn judge(attempt: Attempt, failed: &mut Vec<Upstream>, context: &mut Context<'_>) -> Judged {
-    let log = context.common.log;
-    let Attempt {
-        ready, upstream, ..
-    } = &attempt;
-    let happened = ready.writable || ready.failed || ready.hung_up;
-    match happened.then(|| take_error(&attempt.socket)) {
-        Some(None) => {
-            return Judged::Connected(connected(attempt, Progress::Pending, context));
-        }
-        Some(Some(errno)) => {
-            context.common.unreachable = reason(errno);
-            refused(upstream, errno, &log);
-        }
-        None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
-        None => {
-            context.common.unreachable = Unreachable::TimedOut;
-            timed_out(upstream, &log);
-        }
-    }
-    context.resources.closing.push(attempt.socket);
-    failed.push(attempt.upstream);
-    Judged::Failed
-}
-
-/// Says so, and makes a connection of it. `before` it was: how it was registered with the poller.
-fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> Connection {
-    let log = context.common.log;
-    notice!(log, "s_connect: connected {}", attempt.upstream);
-    if log.enabled(5) {
-        let from = Address(outbound::local_address(&attempt.socket));
-        let name = &context.common.config().name;
-        notice!(log, "Service [{name}] connected remote server from {from}");
-    }
-    let tcp = matches!(attempt.upstream, Upstream::Tcp(..));
-    if let Upstream::Tcp(_, host) = attempt.upstream {
-        context.common.upstream = Some(host);
-    }
-    Connection {
-        socket: attempt.socket,
-        tcp,
-        program: false,
-        room_watched: before == Progress::Pending,
-        ready: attempt.ready,
-    }
 }

@@ -1,0 +1,221 @@
+//! One address: a socket on its way to it, and what comes of that. Never in here: which address is the next.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::{Connection, Stage, give_up};
+use crate::helper::Bound;
+use crate::limits;
+use crate::log::{self, Log};
+use crate::protocol::Unreachable;
+use crate::relay::end::take_error;
+use crate::relay::outbound::{self, Progress, Refusal};
+use crate::relay::poller::Readiness;
+use crate::relay::step::{Context, Ending};
+use crate::relay::{Address, Reason, Upstream};
+use crate::remedy;
+use crate::{error, notice};
+
+/// How long to leave a Unix listener with a full queue alone.
+const RETRY: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) socket: OwnedFd,
+    pub(super) ready: Readiness,
+    upstream: Upstream,
+    pub(super) deadline: Instant,
+}
+
+/// How trying an address went.
+pub(super) enum Tried {
+    /// On with this stage.
+    Stage(Stage),
+    Connected(Connection),
+}
+
+/// Sends a socket on its way.
+pub(super) fn try_one(
+    upstream: Upstream,
+    deadline: Instant,
+    local: Option<IpAddr>,
+    failed: &mut Vec<Upstream>,
+    context: &mut Context<'_>,
+) -> Result<Tried, Ending> {
+    let common = &*context.common;
+    let begun = outbound::begin(&upstream, common.config(), local, &common.log);
+    tried(begun, upstream, deadline, failed, context)
+}
+
+/// The same for a socket that is bound already.
+pub(super) fn begin_bound(
+    bound: Bound,
+    upstream: &Upstream,
+    context: &Context<'_>,
+) -> Result<(OwnedFd, Progress), Refusal> {
+    let common = &*context.common;
+    match upstream {
+        Upstream::Tcp(address, _) => {
+            outbound::begin_bound(bound.socket, *address, common.config(), &common.log)
+        }
+        Upstream::Unix(_) => Err(Refusal::Family),
+    }
+}
+
+/// What came of sending a socket on its way.
+pub(super) fn tried(
+    begun: Result<(OwnedFd, Progress), Refusal>,
+    upstream: Upstream,
+    deadline: Instant,
+    failed: &mut Vec<Upstream>,
+    context: &mut Context<'_>,
+) -> Result<Tried, Ending> {
+    let (common, resources) = (&*context.common, &mut *context.resources);
+    let log = common.log;
+    match begun {
+        Ok((socket, progress)) => {
+            let key = common.key | 1;
+            let added = match progress {
+                Progress::Connected => resources.poller.add(socket.as_fd(), key),
+                Progress::Pending => resources.poller.add_both(socket.as_fd(), key),
+            };
+            if let Err(error) = added {
+                error!(log, "epoll_ctl: {}", log::Reason(&error));
+                return Err(Ending::Reset);
+            }
+            let attempt = Attempt {
+                socket,
+                ready: Readiness::default(),
+                upstream,
+                deadline,
+            };
+            if progress == Progress::Pending {
+                return Ok(Tried::Stage(Stage::Pending(attempt)));
+            }
+            Ok(Tried::Connected(connected(attempt, progress, context)))
+        }
+        Err(Refusal::NoSocket(errno)) => {
+            let advice = limits::Advice {
+                errno,
+                connections: resources.active_here(),
+            };
+            error!(log, "remote socket: {}{advice}", Reason(errno));
+            Err(give_up(context))
+        }
+        Err(Refusal::Full) if resources.now < deadline => {
+            let again = deadline.min(resources.now + RETRY);
+            Ok(Tried::Stage(Stage::Trying(upstream, again, deadline)))
+        }
+        Err(refusal) => {
+            context.common.unreachable = match refusal {
+                Refusal::Connect(errno) => reason(errno),
+                Refusal::Full => Unreachable::TimedOut,
+                Refusal::Bind(_) | Refusal::NoSocket(_) | Refusal::Family => Unreachable::Other,
+            };
+            match refusal {
+                Refusal::Bind(errno) => error!(
+                    log,
+                    "bind (ephemeral port): {} (`local` must be an address of this machine: `ip address`)",
+                    Reason(errno)
+                ),
+                Refusal::Connect(errno) => refused(&upstream, errno, &log),
+                Refusal::Full | Refusal::NoSocket(_) => timed_out(&upstream, &log),
+                Refusal::Family => {}
+            }
+            failed.push(upstream);
+            Ok(Tried::Stage(Stage::Next))
+        }
+    }
+}
+
+pub(super) enum Judged {
+    Waiting(Attempt),
+    Failed,
+    Connected(Connection),
+}
+
+/// How a connect(2) under way stands.
+pub(super) fn judge(
+    attempt: Attempt,
+    failed: &mut Vec<Upstream>,
+    context: &mut Context<'_>,
+) -> Judged {
+    let log = context.common.log;
+    let Attempt {
+        ready, upstream, ..
+    } = &attempt;
+    let happened = ready.writable || ready.failed || ready.hung_up;
+    match happened.then(|| take_error(&attempt.socket)) {
+        Some(None) => {
+            return Judged::Connected(connected(attempt, Progress::Pending, context));
+        }
+        Some(Some(errno)) => {
+            context.common.unreachable = reason(errno);
+            refused(upstream, errno, &log);
+        }
+        None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
+        None => {
+            context.common.unreachable = Unreachable::TimedOut;
+            timed_out(upstream, &log);
+        }
+    }
+    context.resources.closing.push(attempt.socket);
+    failed.push(attempt.upstream);
+    Judged::Failed
+}
+
+fn refused(upstream: &Upstream, errno: Errno, log: &Log) {
+    let remedy = remedy::connecting(errno, matches!(upstream, Upstream::Unix(_)));
+    error!(
+        log,
+        "s_connect: connect {upstream}: {} ({remedy})",
+        Reason(errno)
+    );
+}
+
+fn timed_out(upstream: &Upstream, log: &Log) {
+    let remedy = match upstream {
+        Upstream::Tcp(..) => remedy::connecting(Errno::ETIMEDOUT, false),
+        Upstream::Unix(_) => "the server takes no connection from its queue: see its log",
+    };
+    error!(
+        log,
+        "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded ({remedy})"
+    );
+}
+
+/// Says so, and makes a connection of it. `before` it was: how it was registered with the poller.
+fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> Connection {
+    let log = context.common.log;
+    notice!(log, "s_connect: connected {}", attempt.upstream);
+    if log.enabled(5) {
+        let from = Address(outbound::local_address(&attempt.socket));
+        let name = &context.common.config().name;
+        notice!(log, "Service [{name}] connected remote server from {from}");
+    }
+    let tcp = matches!(attempt.upstream, Upstream::Tcp(..));
+    if let Upstream::Tcp(_, host) = attempt.upstream {
+        context.common.upstream = Some(host);
+    }
+    Connection {
+        socket: attempt.socket,
+        tcp,
+        program: false,
+        room_watched: before == Progress::Pending,
+        ready: attempt.ready,
+    }
+}
+
+/// Translates a failed connect(2) for the client that asked for it.
+fn reason(errno: Errno) -> Unreachable {
+    match errno {
+        Errno::ECONNREFUSED => Unreachable::Refused,
+        Errno::ENETUNREACH => Unreachable::Network,
+        Errno::EHOSTUNREACH => Unreachable::Host,
+        Errno::ETIMEDOUT => Unreachable::TimedOut,
+        _ => Unreachable::Other,
+    }
+}
