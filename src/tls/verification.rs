@@ -1,16 +1,17 @@
 //! Verifies the peer: its chain by webpki, its subject, and the copy installed here, with stunnel's
 //! words and levels (verify.c). One verifier serves both roles and all connections of a service.
 
+mod for_rustls;
+mod leaf;
+
 use std::cell::Cell;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{CertificateError, Error};
 use webpki::{EndEntityCert, KeyUsage};
-use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::climb::Climb;
 use super::failure::Offence;
@@ -282,52 +283,6 @@ impl Verifier {
         self.trust.contains(leaf) && self_signed(certificate)
     }
 
-    fn dates_and_purpose(
-        &self,
-        certificate: &X509Certificate<'_>,
-        now: UnixTime,
-    ) -> Result<(), Rejection> {
-        let now = now.as_secs() as i64;
-        let validity = certificate.validity();
-        if validity.not_before.timestamp() > now {
-            return Err(Rejection::NotYetValid);
-        }
-        if validity.not_after.timestamp() < now {
-            return Err(Rejection::Expired);
-        }
-        let unhandled = certificate.extensions().iter().any(|extension| {
-            extension.critical
-                && matches!(
-                    extension.parsed_extension(),
-                    ParsedExtension::UnsupportedExtension { .. }
-                        | ParsedExtension::ParseError { .. }
-                        | ParsedExtension::Unparsed
-                )
-        });
-        if unhandled {
-            return Err(Rejection::Other("unhandled critical extension".into()));
-        }
-        self.suitable(certificate)?;
-        match certificate.extended_key_usage() {
-            Ok(None) => Ok(()),
-            Ok(Some(usage)) => {
-                // anyExtendedKeyUsage does not count, neither in OpenSSL nor in webpki.
-                let usage = usage.value;
-                let allowed = if self.peer_serves {
-                    usage.server_auth
-                } else {
-                    usage.client_auth
-                };
-                if allowed {
-                    Ok(())
-                } else {
-                    Err(Rejection::Purpose)
-                }
-            }
-            Err(_) => Err(Rejection::Unreadable),
-        }
-    }
-
     fn path(
         &self,
         leaf: &CertificateDer<'_>,
@@ -425,15 +380,6 @@ impl Verifier {
         }
     }
 
-    /// Whether the leaf may be used as the peer uses it.
-    fn suitable(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
-        purposeful(certificate, self.peer_serves)?;
-        match signatures::smaller_than(self.smallest_key, certificate) {
-            Some(bits) => Err(Rejection::WeakKey(bits)),
-            None => Ok(()),
-        }
-    }
-
     /// An authority above the leaf whose key verifies nothing, so that each signature by it seems
     /// wrong.
     fn unverifiable_authority(
@@ -499,112 +445,9 @@ impl Verifier {
     }
 }
 
-/// What OpenSSL checks in a leaf and webpki does not: keyUsage, Netscape's type.
-fn purposeful(certificate: &X509Certificate<'_>, serves: bool) -> Result<(), Rejection> {
-    let usage = certificate
-        .key_usage()
-        .map_err(|_| Rejection::Unreadable)?
-        .map(|usage| usage.value);
-    let usable = usage.is_none_or(|usage| {
-        usage.digital_signature() || usage.key_agreement() || (serves && usage.key_encipherment())
-    });
-    let typed = certificate
-        .iter_extensions()
-        .all(|extension| match extension.parsed_extension() {
-            ParsedExtension::NSCertType(kind) if serves => kind.ssl_server(),
-            ParsedExtension::NSCertType(kind) => kind.ssl_client(),
-            _ => true,
-        });
-    match usable && typed {
-        true => Ok(()),
-        false => Err(Rejection::Purpose),
-    }
-}
-
 /// Leaves the reason for the failure's text, and returns the error whose alert OpenSSL would send.
 fn refuse(rejection: Rejection) -> Error {
     let error = rejection.to_rustls();
     blame(Offence::CertificateRejected(rejection));
     Error::InvalidCertificate(error)
-}
-
-/// What both of rustls' traits ask about signatures in a handshake.
-macro_rules! verifies_signatures {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            signatures::tls12(message, cert, dss, &self.algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            signatures::tls13(message, cert, dss, &self.algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.algorithms.supported_schemes()
-        }
-    };
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.verify(
-            end_entity,
-            intermediates,
-            Some(server_name),
-            ocsp_response,
-            now,
-        )
-        .map(|()| ServerCertVerified::assertion())
-    }
-
-    verifies_signatures!();
-}
-
-impl ClientCertVerifier for Verifier {
-    fn offer_client_auth(&self) -> bool {
-        self.policy.request
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.policy.require && !self.redirects
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        match self.names_authorities {
-            true => self.trust.hints(),
-            false => &[],
-        }
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        if self.redirects {
-            return Ok(ClientCertVerified::assertion());
-        }
-        self.verify(end_entity, intermediates, None, &[], now)
-            .map(|()| ClientCertVerified::assertion())
-    }
-
-    verifies_signatures!();
 }
