@@ -1,15 +1,18 @@
 //! From OpenSSL's names of suites and groups, and its cipher lists (see `cipher_list`), to what rustls
 //! has: only AEAD suites with forward secrecy.
 
+mod groups;
+
 use rustls::SupportedCipherSuite::Tls13;
-use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::{cipher_suite as suites, kx_group as groups};
-use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
+use rustls::crypto::aws_lc_rs::cipher_suite as suites;
+use rustls::{CipherSuite, SupportedCipherSuite, Tls13CipherSuite};
 
 use super::backend::OptionNames;
 use super::cipher_list::{self, InvalidCommand, Row};
 use super::s2n::policies;
 use super::{CipherOrder, hkdf};
+
+pub(super) use groups::{curves, default_curves, group_by_name, group_name};
 
 /// The result of a list: what is usable, and what to tell the administrator about the rest.
 #[derive(Debug)]
@@ -208,63 +211,6 @@ pub(super) fn ciphersuites(list: &str) -> Result<Chosen<SupportedCipherSuite>, S
     })
 }
 
-/// Groups under OpenSSL's names and aliases.
-const GROUPS: [(&[&str], NamedGroup); 7] = [
-    (&["X25519MLKEM768"], NamedGroup::X25519MLKEM768),
-    (&["SecP256r1MLKEM768"], NamedGroup::secp256r1MLKEM768),
-    (&["X25519"], NamedGroup::X25519),
-    (&["P-256", "prime256v1", "secp256r1"], NamedGroup::secp256r1),
-    (&["P-384", "secp384r1"], NamedGroup::secp384r1),
-    (&["MLKEM768"], NamedGroup::MLKEM768),
-    (&["MLKEM1024"], NamedGroup::MLKEM1024),
-];
-
-fn group(name: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
-    [
-        groups::X25519MLKEM768,
-        groups::SECP256R1MLKEM768,
-        groups::X25519,
-        groups::SECP256R1,
-        groups::SECP384R1,
-        groups::MLKEM768,
-        groups::MLKEM1024,
-    ]
-    .into_iter()
-    .find(|group| group.name() == name)
-}
-
-/// The groups of a service without `curves`: the post-quantum hybrid first.
-pub(super) fn default_curves() -> Vec<&'static dyn SupportedKxGroup> {
-    vec![
-        groups::X25519MLKEM768,
-        groups::X25519,
-        groups::SECP256R1,
-        groups::SECP384R1,
-    ]
-}
-
-/// Reads a list of groups. It may contain the `?`, `*` and `/` of OpenSSL 3.5 (ignore if unknown, send
-/// a key share, tuples), but rustls decides which shares it sends.
-///
-/// # Errors
-/// Nothing usable.
-pub(super) fn curves(list: &str) -> Result<Chosen<&'static dyn SupportedKxGroup>, String> {
-    let plain = list.replace('/', ":");
-    named(&plain, "curves", |name| {
-        let name = name.trim_start_matches(['?', '*']);
-        let (_, found) = GROUPS
-            .iter()
-            .find(|(names, _)| names.iter().any(|known| known.eq_ignore_ascii_case(name)))?;
-        group(*found)
-    })
-    .ok_or_else(|| {
-        format!(
-            "no usable group in {list:?}; adit has {}",
-            GROUPS.map(|(names, _)| names[0]).join(":")
-        )
-    })
-}
-
 /// A colon-separated list of exact names; `None` if none is usable.
 fn named<T>(list: &str, option: &str, find: impl Fn(&str) -> Option<T>) -> Option<Chosen<T>> {
     let mut chosen = Chosen {
@@ -306,24 +252,6 @@ pub(super) fn describe(suite: CipherSuite) -> (&'static str, u16) {
         256
     };
     (name, bits)
-}
-
-/// OpenSSL's name of a group.
-pub(super) fn group_name(group: NamedGroup) -> &'static str {
-    GROUPS
-        .iter()
-        .find(|(_, known)| *known == group)
-        .map_or("UNKNOWN", |(names, _)| names[0])
-}
-
-/// OpenSSL's name of a group that another library names.
-pub(super) fn group_by_name(name: &str) -> &'static str {
-    let known = GROUPS
-        .iter()
-        .map(|(names, _)| *names)
-        .chain([["P-521", "secp521r1"].as_slice()]);
-    let mut known = known.filter(|names| names.iter().any(|one| one.eq_ignore_ascii_case(name)));
-    known.next().map_or("UNKNOWN", |names| names[0])
 }
 
 #[cfg(test)]
@@ -525,26 +453,5 @@ mod tests {
             names(default_ciphersuites(as_ever))[2],
             "TLS_CHACHA20_POLY1305_SHA256"
         );
-    }
-
-    #[test]
-    fn curves_go_by_every_alias() {
-        let chosen = curves("?X25519MLKEM768 / *X25519:prime256v1:secp384r1:X448").unwrap();
-        let found: Vec<_> = chosen.usable.iter().map(|g| group_name(g.name())).collect();
-        assert_eq!(found, ["X25519MLKEM768", "X25519", "P-256", "P-384"]);
-        assert_eq!(chosen.notes.len(), 1);
-        assert!(curves("X448:P-521").is_err());
-        assert_eq!(
-            default_curves()[0].name(),
-            NamedGroup::X25519MLKEM768,
-            "the hybrid first"
-        );
-    }
-
-    #[test]
-    fn every_group_of_the_table_exists() {
-        for (_, name) in GROUPS {
-            assert!(group(name).is_some(), "{name:?}");
-        }
     }
 }
