@@ -74,14 +74,19 @@ impl Decider {
             }
             State::TakingOver | State::Serving if self.stopping.is_none() => {
                 let pause = self.replacement.back_off.died(turn.now);
+                let in_vain = self.spares.in_vain(dead.state() == State::TakingOver);
+                let stands = self.spares.of(number) == Some(Spare::Standing);
                 turn.log(Note::Died {
                     number,
                     pid,
                     how,
                     pause,
-                    spared: self.spares.of(number) == Some(Spare::Standing),
+                    spared: stands && !in_vain,
                 });
-                self.replace(number, pause, turn);
+                match stands && in_vain {
+                    true => self.replacement.want(),
+                    false => self.replace(number, pause, turn),
+                }
             }
             State::TakingOver | State::Serving | State::Draining | State::Ending => {
                 self.drop_spare(number, turn);

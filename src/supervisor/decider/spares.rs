@@ -17,6 +17,8 @@ pub(super) const STANDING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const FORKING_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest pause before a spare that could not fork a master is asked again, and nothing else is tried.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many masters of a spare's die before they serve until something else is tried.
+const IN_VAIN: u32 = 3;
 /// How long that one may take to start its workers.
 pub(super) const TAKING_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a dead master waits for its spare, where that does not stand yet.
@@ -40,6 +42,8 @@ pub(crate) enum Spare {
 pub(super) struct Spares {
     all: BTreeMap<u64, Spare>,
     back_off: BackOff,
+    /// Masters in a row that were forked by a spare and died before they served.
+    vain: u32,
 }
 
 impl Spares {
@@ -53,6 +57,17 @@ impl Spares {
 
     pub(super) fn behind(&self) -> Vec<u64> {
         self.all.keys().copied().collect()
+    }
+
+    /// Counts the death of a master, which served or not; whether spares fork none that serves. Then all is read
+    /// again, while the spare stays.
+    pub(super) fn in_vain(&mut self, never_served: bool) -> bool {
+        self.vain = if never_served { self.vain + 1 } else { 0 };
+        let in_vain = self.vain >= IN_VAIN;
+        if in_vain {
+            self.vain = 0;
+        }
+        in_vain
     }
 
     fn set(&mut self, number: u64, spare: Spare) {

@@ -315,6 +315,31 @@ fn a_spare_that_cannot_fork_is_asked_again_and_stays_when_files_are_read_in_vain
 }
 
 #[test]
+fn when_no_master_of_a_spare_serves_all_is_read_again_and_the_spare_stays() {
+    let mut walk = Walk::serving();
+    let master = Master {
+        pid: 7,
+        drain_timeout: None,
+    };
+    walk.on(Event::MasterDied(1, "ended".into()));
+    let replaces = |order: &Order| matches!(order, Order::Replace { .. });
+    for number in [2, 3] {
+        walk.on(Event::Forked(number, master));
+        walk.on(Event::MasterDied(number, "ended".into()));
+        assert_eq!(walk.on(Event::TurnOver), []);
+        assert!(walk.after(Duration::from_secs(1)).iter().any(replaces));
+    }
+    walk.on(Event::Forked(4, master));
+    let orders = walk.on(Event::MasterDied(4, "ended".into()));
+    assert!(!orders.iter().any(replaces), "{orders:?}");
+    assert_eq!(walk.on(Event::TurnOver), [Order::Query(Why::Replace)]);
+    assert_eq!(walk.on(Event::Queried), [Order::Start(5)]);
+    walk.on(Event::NotStarted(5));
+    let replace = Order::Replace { dead: 4, by: 6 };
+    assert_eq!(walk.after(Duration::from_secs(5)), [replace]);
+}
+
+#[test]
 fn a_spare_that_dies_is_asked_for_again_and_one_that_cannot_be_had_later() {
     let mut walk = Walk::serving();
     let how = || "was killed by SIGKILL".to_owned();
