@@ -35,6 +35,9 @@ use crate::jail;
 use crate::log::Log;
 use crate::sys::sockopt;
 
+#[cfg(test)]
+mod tests;
+
 /// SD_LISTEN_FDS_START
 const FIRST_PASSED: i32 = 3;
 
@@ -57,8 +60,8 @@ struct Listening {
     socket: OwnedFd,
     /// As it is written in the log: the address with the port that the kernel chose.
     address: String,
-    /// Whether it takes connections. It begins to when its configuration comes into force: a candidate that
-    /// fails leaves no client behind.
+    /// Whether it takes connections. One of TCP's begins to when its configuration comes into force: a candidate
+    /// that fails leaves no client behind.
     listens: Cell<bool>,
 }
 
@@ -500,7 +503,12 @@ fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<L
                 bound => bound?,
             }
         }
-        Accept::Unix(path) => bind_unix(&socket, path, service)?,
+        Accept::Unix(path) => {
+            bind_unix(&socket, path, service)?;
+            // At once: another instance that starts now would take one that does not listen for a leftover, and
+            // remove it.
+            listen(&socket, Backlog::MAXCONN)?;
+        }
         // It listens already.
         Accept::Passed(_) => {}
     }
@@ -511,7 +519,7 @@ fn open(service: &Service, address: &Accept, others: &Listeners) -> io::Result<L
     Ok(Listening {
         socket,
         address: text,
-        listens: Cell::new(matches!(address, Accept::Passed(_))),
+        listens: Cell::new(!matches!(address, Accept::Tcp(_))),
     })
 }
 
