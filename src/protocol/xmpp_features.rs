@@ -91,7 +91,10 @@ impl State for Features {
                     (Features::Server(_), Token::Declaration | Token::Text(true)) => {
                         Features::Server(size + length)
                     }
-                    (Features::Client(_), Token::Start(tag)) if xmpp::is_stream(&tag) => {
+                    // One that is older than such lists is sent none, whatever the server's header says.
+                    (Features::Client(_), Token::Start(tag))
+                        if xmpp::is_stream(&tag) && xmpp::is_modern(&tag) =>
+                    {
                         Features::Server(0)
                     }
                     (Features::Server(_), Token::Start(tag))

@@ -425,6 +425,7 @@ fn within_tls_a_server_does_not_offer_it_again() {
             tls("", ""),
         ),
         (events(vec![F(HEADER), B(old)]), "", HEADER, tls("", old)),
+        (events(vec![F(old), B(SERVER)]), "", "", tls(old, SERVER)),
         (&[B("220 mail.test")], "", "", tls("", "220 mail.test")),
         (&[F("EHLO a\r\n")], "", "", tls("EHLO a\r\n", "")),
         (&[F("<!-- -->")], "", "", tls("<!-- -->", "")),
