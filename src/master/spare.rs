@@ -12,6 +12,7 @@ use super::post::{Own, Post};
 use super::zygote::Zygote;
 use super::{Fatal, orders, serve};
 use crate::helper::binder::Seal;
+use crate::ipc::channel::Cut;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
@@ -86,9 +87,12 @@ fn obey(post: &mut Post, jailed: &Jailed) -> Result<bool, Fatal> {
         Ok(Some(heard)) => heard,
         Ok(None) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-        // As of a master: its descriptor did not fit into this process's table.
+        // As of a master: its descriptor did not fit into this process's table, or a newer program says what this one
+        // does not know. That, sent again, would be known no better.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            say(&post.supervisor, &FromMaster::Missed, &[])?;
+            if Cut::of(&error).is_some() {
+                say(&post.supervisor, &FromMaster::Missed, &[])?;
+            }
             return Ok(true);
         }
         Err(error) => return Err(error.into()),
