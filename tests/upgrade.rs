@@ -10,8 +10,10 @@ use nix::sys::signal::Signal;
 
 use crate::reload::Scene;
 use crate::require;
+use crate::supervision::send;
 use crate::support::adit::program;
-use crate::support::{Plan, proc, wait_for};
+use crate::support::peers::{self, Server};
+use crate::support::{Certs, Plan, proc, tls, wait_for};
 
 /// A copy of the program, which can be replaced as by a package manager.
 struct Installed {
@@ -89,6 +91,31 @@ fn what_a_new_binary_took_over_it_can_also_stop() {
     // What the old program started exits too.
     proc::wait_for_end(&family[1..]);
     wait_for("the pid file's end", || (!pid_file.exists()).then_some(()));
+}
+
+#[test]
+fn a_master_that_was_taken_over_is_replaced_as_it_was_though_the_file_is_another() {
+    require!(root);
+    require!(adit);
+    let Installed { plan, path } = Installed::new();
+    let (certs, upstream) = (Certs::new(), Server::echo());
+    let connect = format!("connect = localhost:{}\n", upstream.address.port());
+    let lines = connect + &certs.server().lines();
+    let adit = plan.service("test", lines.clone()).start();
+    let (spare, roles) = (proc::spare(adit.pid()), proc::roles(adit.pid()));
+    // What follows the take-over waits for a name, and is not in force.
+    proc::freeze(roles.resolver);
+    adit.rewrite(|text| format!("{text}\n[other]\naccept = 127.0.0.1:0\n{lines}"));
+    next_version(&path);
+    adit.signal(Signal::SIGHUP);
+    adit.wait_for_log("has taken over");
+    send(roles.master, Signal::SIGKILL);
+    adit.wait_for_log("serves in place of the dead one");
+    assert_eq!(adit.count_in_log("The spare could not"), 0);
+    assert_eq!(proc::spare(adit.pid()), spare);
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut client = tls::connect(config, adit.address("test"));
+    peers::says_and_hears(&mut client, "hello");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::carried::Carried;
 use super::vault::Vault;
@@ -48,6 +49,34 @@ pub(super) struct Generation {
     pub drain_timeout: Option<Duration>,
     /// When its master was forked.
     pub since: SystemTime,
+}
+
+/// What a generation's configuration makes of it. The file's may be another by now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Shape {
+    workers: usize,
+    names: Vec<String>,
+    warnings: Vec<String>,
+    drain_timeout: Option<Duration>,
+}
+
+impl Shape {
+    fn by(config: &Config) -> Shape {
+        Shape {
+            workers: group::crew(config).len(),
+            names: config.services.iter().map(|s| s.name.clone()).collect(),
+            warnings: config.services.iter().filter_map(warning).collect(),
+            drain_timeout: config.global.drain_timeout,
+        }
+    }
+
+    /// Memory for its counts.
+    ///
+    /// # Errors
+    /// No memory or descriptors left.
+    pub(super) fn board(&self) -> io::Result<(Scoreboard, OwnedFd)> {
+        Scoreboard::transferable(self.workers, self.names.len())
+    }
 }
 
 /// What generations share, and what a new one needs.
@@ -114,7 +143,8 @@ impl Generation {
         log: Log,
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
-        let (scoreboard, board) = Generation::board(config)?;
+        let shape = Shape::by(config);
+        let (scoreboard, board) = shape.board()?;
         let start = master::Start {
             generation: number,
             outputs: None,
@@ -138,14 +168,14 @@ impl Generation {
             master::run(master::Start { outputs, ..start }, fresh)
         })?;
         let board = (scoreboard, board);
-        Ok(Generation::of(number, pid, config, ours, board))
+        Ok(Generation::of(number, pid, shape, ours, board))
     }
 
     /// One whose master has just been forked.
     pub(super) fn of(
         number: u64,
         pid: Pid,
-        config: &Config,
+        shape: Shape,
         channel: Channel,
         (scoreboard, board): (Scoreboard, OwnedFd),
     ) -> Generation {
@@ -156,19 +186,21 @@ impl Generation {
             hears: true,
             scoreboard,
             board,
-            names: config.services.iter().map(|s| s.name.clone()).collect(),
-            warnings: config.services.iter().filter_map(warning).collect(),
-            drain_timeout: config.global.drain_timeout,
+            names: shape.names,
+            warnings: shape.warnings,
+            drain_timeout: shape.drain_timeout,
             since: SystemTime::now(),
         }
     }
 
-    /// Memory for its counts.
-    ///
-    /// # Errors
-    /// No memory or descriptors left.
-    pub(super) fn board(config: &Config) -> io::Result<(Scoreboard, OwnedFd)> {
-        Scoreboard::transferable(group::crew(config).len(), config.services.len())
+    /// What another has that follows it.
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            workers: self.scoreboard.workers(),
+            names: self.names.clone(),
+            warnings: self.warnings.clone(),
+            drain_timeout: self.drain_timeout,
+        }
     }
 
     /// Whether something is stapled to a certificate of its services.

@@ -3,15 +3,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use nix::unistd::Pid;
 
-use super::generation::Generation;
+use super::generation::{Generation, Shape};
 use super::orphans::is_child;
-use crate::config::Config;
 use crate::ipc::channel::Channel;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{FromMaster, hear};
@@ -34,6 +32,8 @@ pub(super) enum News {
 pub(super) struct Spare {
     /// The generation behind which it stands.
     pub behind: u64,
+    /// That of its generation, and of those to come.
+    pub shape: Shape,
     /// To the spare.
     pub channel: Channel,
     /// Its process, once it has said so.
@@ -46,9 +46,10 @@ pub(super) struct Spare {
 
 impl Spare {
     /// One that a master is to fork.
-    pub(super) fn behind(number: u64, channel: Channel) -> Spare {
+    pub(super) fn behind(number: u64, shape: Shape, channel: Channel) -> Spare {
         Spare {
             behind: number,
+            shape,
             channel,
             pid: None,
             zygote: None,
@@ -112,8 +113,8 @@ fn own(pid: i32, is_known: impl Fn(Pid) -> bool) -> Option<Pid> {
 pub(super) struct Unborn {
     /// The number of its generation.
     pub number: u64,
-    /// What it will serve.
-    pub config: Rc<Config>,
+    /// That of its generation.
+    pub shape: Shape,
     /// To that master.
     pub channel: Channel,
     /// Its counts, and their memory.
@@ -139,6 +140,6 @@ impl Unborn {
 
     /// It runs.
     pub(super) fn born(self, pid: Pid) -> Generation {
-        Generation::of(self.number, pid, &self.config, self.channel, self.board)
+        Generation::of(self.number, pid, self.shape, self.channel, self.board)
     }
 }

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::carried::Carried;
 use super::control::Control;
 use super::decider::{self, Decider, Reloads, State};
-use super::generation::{Common, Generation};
+use super::generation::{Common, Generation, Shape};
 use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners, Served};
 use super::masters::Masters;
@@ -152,6 +152,7 @@ struct SavedSpare {
     behind: u64,
     pid: i32,
     zygote: Option<i32>,
+    shape: Shape,
     channel: RawFd,
 }
 
@@ -296,6 +297,7 @@ impl SavedSpare {
             behind: spare.behind,
             pid: pid.as_raw(),
             zygote: spare.zygote.map(Pid::as_raw),
+            shape: spare.shape.clone(),
             channel: kept.keep(spare.channel.as_fd())?,
         }))
     }
@@ -304,7 +306,7 @@ impl SavedSpare {
         Ok(Spare {
             pid: Some(Pid::from_raw(self.pid)),
             zygote: self.zygote.map(Pid::from_raw),
-            ..Spare::behind(self.behind, inherit::take(self.channel)?.into())
+            ..Spare::behind(self.behind, self.shape, inherit::take(self.channel)?.into())
         })
     }
 }

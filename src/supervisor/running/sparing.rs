@@ -8,7 +8,6 @@ use crate::ipc::words::{ToMaster, say_accept, say_listeners, say_now};
 use crate::log::Reason;
 use crate::step::NameStep;
 use crate::supervisor::decider::{Event, Master};
-use crate::supervisor::generation::Generation;
 use crate::supervisor::spares::{News, Spare, Unborn};
 
 impl Supervisor {
@@ -25,7 +24,8 @@ impl Supervisor {
             });
         match asked {
             Ok(channel) => {
-                self.masters.add_spare(Spare::behind(number, channel));
+                let spare = Spare::behind(number, master.shape(), channel);
+                self.masters.add_spare(spare);
                 Vec::new()
             }
             Err(error) => vec![Event::NotSpared(number, Reason(&error).to_string())],
@@ -40,16 +40,17 @@ impl Supervisor {
         let asked = Channel::pair()
             .step("socketpair(2)")
             .and_then(|(ours, theirs)| {
-                let board = Generation::board(&self.config)?;
+                let board = spare.shape.board()?;
                 let descriptors = [theirs.as_fd(), board.1.as_fd()];
                 say_now(&spare.channel, &ToMaster::Replace(by), &descriptors)?;
                 Ok((ours, board))
             });
         match asked {
             Ok((channel, board)) => {
+                let shape = spare.shape.clone();
                 self.masters.expect(Unborn {
                     number: by,
-                    config: self.config.clone(),
+                    shape,
                     channel,
                     board,
                 });
