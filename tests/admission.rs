@@ -11,7 +11,7 @@ use crate::support::peers::{self, Server, says_and_hears};
 use crate::support::{Adit, Certs, Plan, wait_for};
 
 /// A client that comes from 127.0.0.`last`.
-fn from(last: u8, address: SocketAddr) -> TcpStream {
+pub fn from(last: u8, address: SocketAddr) -> TcpStream {
     let SocketAddr::V4(address) = address else {
         panic!("{address} is not IPv4")
     };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::admission::from;
 use crate::require;
 use crate::support::adit::program;
 use crate::support::peers::{Server, says_and_hears};
@@ -31,12 +32,17 @@ macro_rules! require_own_files {
 
 pub(crate) use require_own_files;
 
+/// The name of 127.0.0.5 has its address, and is an alias of another host's.
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n\
+                     127.0.0.9 host.example alias.example\n127.0.0.5 alias.example\n";
+
 /// A program that sees files of the plan's folder as hosts.allow and hosts.deny.
 fn with_own_files(plan: &Plan, program: &Path) -> PathBuf {
     let folder = plan.folder().display().to_string();
     let wrapper = plan.folder().join("wrapper");
     let text = format!(
         "#!/bin/sh\nexec unshare --mount --propagation private sh -ec '\n\
+         mount --bind {folder}/hosts /etc/hosts\n\
          mount --bind {folder}/hosts.allow /etc/hosts.allow\n\
          mount --bind {folder}/hosts.deny /etc/hosts.deny\nexec {} \"$@\"' sh \"$@\"\n",
         program.display()
@@ -44,6 +50,7 @@ fn with_own_files(plan: &Plan, program: &Path) -> PathBuf {
     fs::write(&wrapper, text).expect("writing");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("chmod");
     write(plan, "", "");
+    fs::write(plan.folder().join("hosts"), HOSTS).expect("writing");
     wrapper
 }
 
@@ -64,8 +71,13 @@ pub fn start(program: &Path, certs: &Certs, echo: &Server, lines: &str) -> Adit 
 
 /// Whether a client is let in; otherwise it is sent away without a byte.
 pub fn is_let_in(adit: &Adit) -> bool {
+    is_let_in_from(1, adit)
+}
+
+/// The same for one that comes from 127.0.0.`last`.
+fn is_let_in_from(last: u8, adit: &Adit) -> bool {
     let refusals = adit.count_in_log("REFUSED by libwrap");
-    let mut client = adit.connect("test");
+    let mut client = from(last, adit.address("test"));
     let judged = wait_for("a judgement", || {
         let log = adit.log();
         let refused = log.matches("REFUSED by libwrap").count() > refusals;
@@ -130,6 +142,30 @@ fn clients_are_let_in_and_refused_as_by_stunnel_and_a_change_counts_for_the_next
                 && line.contains("Service [test] REFUSED by libwrap from 127.0.0.1:")
         });
         assert_eq!(lines.count(), refused, "{log}");
+    }
+}
+
+#[test]
+fn a_name_that_is_an_alias_is_not_believed_as_by_stunnel() {
+    require_own_files!();
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let programs = [Some(program()), installed("stunnel4")];
+    for program in programs.into_iter().flatten() {
+        let adit = start(&program, &certs, &echo, "");
+        for (last, pattern, expected) in [
+            (9, "host.example", true),
+            (9, ".example", true),
+            (9, "alias.example", false),
+            (5, "alias.example", false),
+            (5, ".example", false),
+            (5, "KNOWN", false),
+            (5, "PARANOID", true),
+        ] {
+            write(&adit.plan, &format!("test: {pattern}\n"), "ALL: ALL\n");
+            let told = format!("{}: 127.0.0.{last}, {pattern}", program.display());
+            assert_eq!(is_let_in_from(last, &adit), expected, "{told}");
+        }
     }
 }
 

@@ -232,7 +232,7 @@ fn admission(page: &mut Page) {
         (
             "`libwrap`",
             "`/etc/hosts.allow` and `/etc/hosts.deny`, see hosts_access(5) and hosts_options(5); the daemon's name is the service's, or its port. They are read for each client, outside the jail, by a user that must be able to read them. \
-             Host names count if they have the client's address. `spawn`, `twist`, `aclexec`, `banners`, `user`, `group`, netgroups and user names are not carried out: a client that such a rule matches is refused, and so is every client while a file cannot be read. \
+             Host names count if they have the client's address and are no aliases. `spawn`, `twist`, `aclexec`, `banners`, `user`, `group`, netgroups and user names are not carried out: a client that such a rule matches is refused, and so is every client while a file cannot be read. \
              `severity`, `keepalive`, `linger`, `nice`, `umask`, `setenv` and `rfc931` change nothing. `adit check` warns of what does not do what it seems to: a last line without a newline (in hosts.deny it refuses every client), \
              `10.1.0.0/8` and `0.0.0.0/0` (they match no address).",
         ),

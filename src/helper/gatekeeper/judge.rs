@@ -42,7 +42,7 @@ pub(super) enum Name {
     Known(String),
     /// None can be had.
     Unknown,
-    /// It has not the address that it was found by.
+    /// It has not the address that it was found by, or is an alias.
     Paranoid,
 }
 

@@ -1,4 +1,5 @@
-//! The name of a host, which counts only if it has the host's address.
+//! The name of a host, which counts only if it has the host's address and is no alias, as for libwrap: an alias may
+//! lead into another's domain.
 #![expect(unsafe_code, reason = "getnameinfo(3)")]
 
 use std::ffi::CStr;
@@ -7,23 +8,26 @@ use std::net::{IpAddr, SocketAddr};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
 use super::judge::Name;
-use crate::helper::resolver::{Want, literal, lookup};
+use crate::helper::resolver::{Want, host};
 
 /// Asks for the name of an address, and for the addresses of that name. Blocks for as long as the system does.
 pub(super) fn name(address: IpAddr) -> Name {
     let Some(name) = getnameinfo(address) else {
         return Name::Unknown;
     };
-    // A name that reads as an address would be taken for one.
-    if literal(&name).is_some() {
-        return Name::Paranoid;
-    }
     let want = match address {
         IpAddr::V4(_) => Want::V4,
         IpAddr::V6(_) => Want::V6,
     };
-    let found = lookup(&name, want).unwrap_or_default();
-    match found.iter().any(|(found, _)| *found == address) {
+    // A name that reads as an address would be taken for one.
+    let Some(host) = host(&name, want) else {
+        return Name::Paranoid;
+    };
+    let is_alias = host
+        .name
+        .is_some_and(|official| !name.eq_ignore_ascii_case(&official));
+    let has_address = host.addresses.iter().any(|(found, _)| *found == address);
+    match has_address && (!is_alias || name.eq_ignore_ascii_case("localhost")) {
         true => Name::Known(name),
         false => Name::Paranoid,
     }

@@ -179,6 +179,8 @@ const BY_ADDRESS: &[(&str, bool)] = &[
     ("pop3: 9. \\\n", true),
     ("smtp: \\\n10.\n", true),
     ("smtp: 9. \\\n  10. \\\n", true),
+    ("\\\n", false),
+    ("pop3: ALL\n\\\n", false),
     ("#smtp: ALL\n", false),
     ("  # smtp: 10.\n", true),
     (" smtp: 10.\n", true),
@@ -390,6 +392,50 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// Rules from parts of such, as they are judged here.
+fn random_rows() -> Vec<Row> {
+    const PARTS: &str = "smtp|smtp:|smtp: |pop3:|ALL|ALL: |:| |,|\t|10.|.1.2.3|10.1.2.3|10.1.2.0|/|/16|8|24|32|0|255.0.0.0|\
+        [|]|[2001:db8::]|2001:db8::1|*|?|.|EXCEPT| EXCEPT |KNOWN|UNKNOWN|LOCAL|PARANOID|host.example|.example|host|\
+        \\\n|\n|\n|\r\n|#|allow|: deny|: severity info|\\:|=|@192.0.2.|@ALL|+|0x|-| /some| /all";
+    let parts: Vec<&str> = PARTS.split('|').collect();
+    let mut state = 11_u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    let mut text = |longest: usize| -> String {
+        let count = random(longest);
+        (0..count).map(|_| parts[random(parts.len())]).collect()
+    };
+    let mut rows = Vec::new();
+    for nth in 0..600 {
+        let (allow, deny) = match nth % 3 {
+            0 => (text(10), "ALL: ALL\n".to_owned()),
+            1 => (String::new(), text(10)),
+            _ => (text(10) + "\n", format!("smtp: {}\n", text(8))),
+        };
+        let client = ["10.1.2.3", "2001:db8::1"][nth / 3 % 2];
+        let name = ["", "?", "host.example", "host"][nth / 6 % 4];
+        let row = Row {
+            allow,
+            deny,
+            client,
+            name,
+            passes: true,
+        };
+        match judge(&question(client), &Small::new(&row.allow, &row.deny, name)) {
+            Judgement::Permitted => rows.push(row),
+            Judgement::Refused(_) => rows.push(Row {
+                passes: false,
+                ..row
+            }),
+            // Of an option libwrap says the same, of the others it is asked for more.
+            Judgement::Undecided(_) => {}
+        }
+    }
+    rows
+}
+
 #[test]
 fn rules_are_read_as_the_table_says() {
     for row in rows() {
@@ -457,7 +503,8 @@ fn libwrap_itself_comes_to_the_same() {
         return crate::skips::say("python3 is not installed");
     };
     let mut asked = String::new();
-    for row in rows() {
+    let all = || rows().into_iter().chain(random_rows());
+    for row in all() {
         let name = match row.name {
             "" => "unknown",
             "?" => "paranoid",
@@ -481,8 +528,8 @@ fn libwrap_itself_comes_to_the_same() {
         return crate::skips::say("libwrap.so.0 is not installed");
     }
     let answers: Vec<&str> = said.lines().collect();
-    let rows = rows();
-    assert_eq!(answers.len(), rows.len(), "{said}");
+    let rows: Vec<Row> = all().collect();
+    assert_eq!(answers.len(), rows.len());
     for (row, answer) in rows.iter().zip(answers) {
         let told = format!(
             "{:?} {:?} {} {:?}",

@@ -40,6 +40,10 @@ pub(super) fn lines(file: &[u8]) -> Vec<Line> {
                 }
             }
         }
+        if text.is_empty() && !whole {
+            // A backslash that nothing follows: there is no line.
+            break;
+        }
         // It has begun a line that has no number yet.
         let number =
             number + usize::from(!whole && !file[..file.len() - rest.len()].ends_with(b"\n"));
@@ -136,6 +140,7 @@ mod tests {
             [line(2, "ab", true), line(3, "c", true)]
         );
         assert_eq!(cut("a\\\n"), [line(1, "a", false)]);
+        assert_eq!(cut("a\n\\\n\\\n"), [line(1, "a", true)]);
         assert_eq!(cut("a\\"), [line(1, "a\\", false)]);
         assert_eq!(
             cut("a\0b\nc\n"),

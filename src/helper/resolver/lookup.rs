@@ -35,6 +35,23 @@ pub(in crate::helper) fn lookup(host: &str, want: Want) -> Result<Vec<IpAddrScop
     Ok(unique)
 }
 
+/// A host, as it is known to name servers.
+pub(in crate::helper) struct Host {
+    /// The name that it has, where the one that was asked for is an alias.
+    pub name: Option<String>,
+    pub addresses: Vec<IpAddrScope>,
+}
+
+/// The host of that name. `None`: there is none, or it is no name but an address, in whatever way that is written.
+/// Blocks as [`lookup`].
+pub(in crate::helper) fn host(name: &str, want: Want) -> Option<Host> {
+    let name = CString::new(name).ok()?;
+    match ask(&name, Want::Any, libc::AI_NUMERICHOST) {
+        Ok(_) => None,
+        Err(_) => ask(&name, want, libc::AI_CANONNAME).ok(),
+    }
+}
+
 /// An address and, for a link-local one, its interface.
 pub(in crate::helper) type IpAddrScope = (IpAddr, u32);
 
@@ -64,8 +81,8 @@ fn getaddrinfo(host: &str, want: Want) -> Result<Vec<IpAddrScope>, ResolveError>
         other => other,
     };
     match result {
-        Ok(addresses) if addresses.is_empty() => Err(failed(gai_reason(libc::EAI_NODATA))),
-        Ok(addresses) => Ok(addresses),
+        Ok(host) if host.addresses.is_empty() => Err(failed(gai_reason(libc::EAI_NODATA))),
+        Ok(host) => Ok(host.addresses),
         Err(code) => Err(failed(gai_reason(code))),
     }
 }
@@ -83,7 +100,7 @@ fn gai_reason(code: i32) -> String {
     text.to_string_lossy().into_owned()
 }
 
-fn ask(name: &CStr, want: Want, flags: i32) -> Result<Vec<IpAddrScope>, i32> {
+fn ask(name: &CStr, want: Want, flags: i32) -> Result<Host, i32> {
     // SAFETY: all zeroes is a valid addrinfo: null pointers and no preference.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
     hints.ai_flags = flags;
@@ -99,17 +116,26 @@ fn ask(name: &CStr, want: Want, flags: i32) -> Result<Vec<IpAddrScope>, i32> {
     if code != 0 {
         return Err(code);
     }
-    let mut addresses = Vec::new();
+    let mut host = Host {
+        name: None,
+        addresses: Vec::new(),
+    };
     let mut next: *const libc::addrinfo = list;
     // SAFETY: getaddrinfo succeeded, so this is null or points into its list, not yet freed.
     while let Some(entry) = unsafe { next.as_ref() } {
+        // The first has the name.
+        if !entry.ai_canonname.is_null() {
+            // SAFETY: getaddrinfo's, and it ends in NUL.
+            let name = unsafe { CStr::from_ptr(entry.ai_canonname) };
+            host.name = Some(name.to_string_lossy().into_owned());
+        }
         // SAFETY: `entry` is of that list.
-        addresses.extend(unsafe { address_of(entry) });
+        host.addresses.extend(unsafe { address_of(entry) });
         next = entry.ai_next;
     }
     // SAFETY: given back once; nothing refers to it any more.
     unsafe { libc::freeaddrinfo(list) };
-    Ok(addresses)
+    Ok(host)
 }
 
 /// # Safety
@@ -170,6 +196,22 @@ mod tests {
         );
         let scoped = lookup("fe80::1%lo", Want::Any).unwrap();
         assert_eq!(with_port(&scoped[0], 25).to_string(), "[fe80::1%1]:25");
+    }
+
+    #[test]
+    fn an_address_is_no_name_of_a_host_however_it_is_written() {
+        for address in [
+            "192.0.2.7",
+            "192.519",
+            "0xc0.0.2.7",
+            "3221225991",
+            "2001:db8::7",
+        ] {
+            assert!(host(address, Want::Any).is_none(), "{address}");
+        }
+        let found = host("localhost", Want::V4).unwrap();
+        assert!(found.addresses.contains(&V4));
+        assert!(found.name.unwrap().starts_with("localhost"));
     }
 
     #[test]
