@@ -211,6 +211,9 @@ impl Plan {
             drop_bounding_set()?;
             self.change_user()?;
             clear_capabilities()?;
+        } else if has_capability()? {
+            // As by AmbientCapabilities= of a unit with User=.
+            clear_capabilities()?;
         }
         nix::sys::prctl::set_no_new_privs().map_err(call("prctl(PR_SET_NO_NEW_PRIVS)"))?;
         nix::sys::prctl::set_dumpable(false).map_err(call("prctl(PR_SET_DUMPABLE)"))?;
@@ -234,7 +237,7 @@ impl Plan {
         self.prove(outside)?;
         if self.privileged && !self.stays_root() {
             // capabilities(7): they went with the user.
-            let left = capabilities_left()?.filter(|set| *set != "bounding");
+            let left = capabilities_left()?.filter(|set| *set != BOUNDING);
             if let Some(set) = left {
                 let what = format!("the {set} capability set is not empty");
                 return Err(JailError::NotHolding(what));
@@ -305,7 +308,9 @@ impl Plan {
     }
 
     fn prove_powerless(&self) -> Result<(), JailError> {
-        match capabilities_left()?.filter(|_| self.privileged) {
+        // No other user can give up what it could have.
+        let left = |set: &&str| self.privileged || *set != BOUNDING;
+        match capabilities_left()?.filter(left) {
             Some(set) => {
                 let what = format!("the {set} capability set is not empty");
                 Err(JailError::NotHolding(what))
@@ -450,6 +455,15 @@ fn capabilities() -> Result<[CapabilityData; 2], JailError> {
     Ok(sets)
 }
 
+/// Whether this process has a capability.
+fn has_capability() -> Result<bool, JailError> {
+    let none = [CapabilityData::default(); 2];
+    Ok(capabilities()? != none)
+}
+
+/// The set of what a process may still gain.
+const BOUNDING: &str = "bounding";
+
 /// The name of a capability set that is not empty, if there is one.
 fn capabilities_left() -> Result<Option<&'static str>, JailError> {
     let sets = capabilities()?;
@@ -462,7 +476,7 @@ fn capabilities_left() -> Result<Option<&'static str>, JailError> {
     } else if any(|data| data.inheritable) {
         Some("inheritable")
     } else if known_capabilities().any(|n| prctl(libc::PR_CAPBSET_READ, n) == Ok(1)) {
-        Some("bounding")
+        Some(BOUNDING)
     } else if known_capabilities().any(|n| is_ambient(ambient, n)) {
         Some("ambient")
     } else {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::require;
+use crate::support::adit::program;
 use crate::support::peers::{self, Server};
 use crate::support::proc::{self, Roles};
 use crate::support::{Adit, Certs, Kernel, Plan, tls, wait_for};
@@ -63,6 +64,39 @@ fn powerless(pid: i32) {
 fn below_root(roles: &Roles) -> Vec<i32> {
     let spare = proc::spare(roles.supervisor);
     [&[roles.resolver, roles.master, spare][..], &roles.workers].concat()
+}
+
+/// As a unit with `User=` and `AmbientCapabilities=` gives them.
+#[test]
+fn capabilities_of_another_user_than_root_are_given_up_too() {
+    require!(root);
+    require!(adit);
+    require!(program "setpriv");
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let [copy, wrapper] = ["program", "wrapper"].map(|name| plan.folder().join(name));
+    // That user may not have access to cargo's build folder.
+    fs::copy(program(), &copy).expect("copying the program");
+    let text = format!(
+        "#!/bin/sh\nexec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --inh-caps +net_bind_service \
+         --ambient-caps +net_bind_service {} \"$@\"\n",
+        copy.display()
+    );
+    fs::write(&wrapper, text).expect("writing");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let id = NOBODY.parse().ok();
+    std::os::unix::fs::chown(plan.folder(), id, id).expect("chown");
+    let service = format!("client = yes\n{}", upstream.line());
+    let adit = plan.program(wrapper).service("test", service).start();
+    let roles = proc::roles(adit.pid());
+    let of = |pid, set: &str| proc::status(pid)[set].clone();
+    assert_ne!(of(roles.supervisor, "CapEff"), "0000000000000000");
+    for pid in below_root(&roles) {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            let title = proc::title(pid);
+            assert_eq!(of(pid, set), "0000000000000000", "{title}: {set}");
+        }
+    }
 }
 
 #[test]
@@ -335,7 +369,7 @@ fn nothing_is_accepted_before_the_jail_and_the_supervisor_opens_no_key() {
     let trace = plan.folder().join("trace");
     // strace's own child is adit; its arguments end with the configuration.
     let file = plan.file().display().to_string();
-    let binary = crate::support::adit::program().display().to_string();
+    let binary = program().display().to_string();
     let trace_file = trace.display().to_string();
     let adit = plan
         .global("setuid = nobody\nsetgid = nogroup")
@@ -416,7 +450,7 @@ fn every_client_is_root_to_a_unix_socket_unless_setuid_is_given_and_that_is_warn
         let phrase = "takes every client for root";
         assert_eq!(adit.count_in_log(phrase), usize::from(warned), "{globals}");
         let check = |flags: &[&str]| {
-            let mut command = std::process::Command::new(crate::support::adit::program());
+            let mut command = std::process::Command::new(program());
             let command = command.arg("check").args(flags).arg(adit.plan.file());
             command.env("RUNTIME_DIRECTORY", adit.plan.folder());
             let output = command.output().expect("a command");
