@@ -234,7 +234,13 @@ fn a_client_that_tproxy_sends_reaches_what_it_wanted() {
     require_network!();
     require!(adit);
     let net = Net::new(&[TPROXY]);
-    let adit = net.plan(DESTINATION).start();
+    // It accepts at the server's port here, which is none of the other's.
+    let same_port = format!(
+        "accept = {}\n{}connect = 127.0.0.1:9\n",
+        at(ROUTER[0], 80),
+        net.certs.server().lines()
+    );
+    let adit = net.plan(DESTINATION).service("same", same_port).start();
     for family in [0, 1] {
         net.talk(at(SERVER[family], 80));
         assert_ne!(net.seen.last().ip(), CLIENT[family]);

@@ -149,18 +149,23 @@ impl Addresses {
         Addresses { services, found }
     }
 
-    /// The ports on which adit listens. `None`: those of sockets that were made for it are not known.
-    fn ports(&self, config: &Config) -> Option<Arc<[u16]>> {
-        let foreign = |s: &Service| s.front == Front::Inetd || s.takes_passed_socket();
-        if config.services.iter().any(foreign) {
+    /// The ports at which clients of a service are accepted, where it has to know them. `None`: those of sockets that
+    /// were made for it, or that the kernel chooses, are not known.
+    fn ports(&self, config: &Config, index: usize) -> Option<Arc<[u16]>> {
+        let service = &config.services[index];
+        let host = service.virtual_host.as_ref();
+        let primary = host.map_or(index, |host| host.primary);
+        let listens = &config.services[primary];
+        let foreign = listens.front == Front::Inetd || listens.takes_passed_socket();
+        if !service.transparent.destination || foreign {
             return None;
         }
-        let all = self.services.iter().flat_map(|places| &places.accept);
-        let ports = all.filter_map(|accept| match accept {
-            Accept::Tcp(address) => Some(address.port()),
+        let all = self.services[primary].accept.iter();
+        let known = all.filter_map(|accept| match accept {
+            Accept::Tcp(address) => Some(Some(address.port()).filter(|port| *port != 0)),
             Accept::Unix(_) | Accept::Passed(_) => None,
         });
-        Some(ports.collect())
+        known.collect()
     }
 }
 
@@ -212,7 +217,6 @@ pub(super) fn load_group(
     let mut services = Vec::new();
     let mut problems = Problems::default();
     let mut lists = SharedLists::default();
-    let ports = addresses.ports(config);
     let each = config.services.iter().zip(&addresses.services);
     for (index, (service, places)) in each.enumerate() {
         let mut context = |wanted: Wanted<'_>| {
@@ -248,7 +252,7 @@ pub(super) fn load_group(
                 upstreams: places.upstreams.clone(),
                 redirects: places.redirects.clone(),
                 local: places.local,
-                ports: ports.clone(),
+                ports: addresses.ports(config, index),
             });
         }
     }

@@ -412,8 +412,8 @@ impl End {
     }
 
     /// The same, also where TPROXY has sent it here: then it wanted to go to the address that the socket has here,
-    /// at a port that is none of `ports`, on which adit listens. Else it would be connected to itself, and that
-    /// again.
+    /// at a port that is none of `ports`, at which its service accepts. Else it would be connected to itself, and
+    /// that again.
     pub(crate) fn wanted(&self, ports: Option<&[u16]>) -> Option<SocketAddr> {
         let original = self.original_destination();
         let own = || {

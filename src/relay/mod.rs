@@ -65,8 +65,8 @@ pub(crate) struct ServiceContext {
     pub redirects: Vec<Upstream>,
     /// The address of `local`.
     pub local: Option<IpAddr>,
-    /// The ports of all services. A client that has reached its own destination by another one was sent here by
-    /// TPROXY. `None`: this service cannot tell.
+    /// The ports at which its clients are accepted. One whose connection has another one here was sent here by TPROXY.
+    /// `None`: this service cannot tell, or need not.
     pub ports: Option<Arc<[u16]>>,
 }
 
