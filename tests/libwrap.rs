@@ -226,8 +226,41 @@ fn check_tells_the_rules_that_do_not_do_what_they_seem_to() {
         "/etc/hosts.deny:1: no newline ends this line",
     ]);
     assert!(
+        !outcome.said.contains("its mode hides it"),
+        "{}",
+        outcome.said
+    );
+    assert!(
         !outcome.said.contains("other machines may connect"),
         "{}",
         outcome.said
     );
+}
+
+#[test]
+fn a_file_that_root_alone_may_read_refuses_and_check_says_so() {
+    require!(adit);
+    require_own_files!();
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&program(), &certs, &echo, "");
+    assert!(is_let_in(&adit));
+    hide(&adit.plan);
+    assert!(!is_let_in(&adit));
+    adit.wait_for_log("libwrap: /etc/hosts.allow: Permission denied");
+    let plan = Plan::new().verbatim(
+        "[test]\naccept = 192.0.2.1:465\nconnect = 25\nlibwrap = yes\nPSKsecrets = /nowhere\n",
+    );
+    let wrapper = with_own_files(&plan, &program());
+    hide(&plan);
+    let file = plan.file();
+    let file = file.to_str().expect("UTF-8");
+    let outcome = plan.program(wrapper).arguments(&["check", file]).run();
+    let told = "/etc/hosts.allow: its mode hides it from the process that reads it";
+    assert!(outcome.said.contains(told), "{}", outcome.said);
+}
+
+fn hide(plan: &Plan) {
+    let file = plan.folder().join("hosts.allow");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("chmod");
 }

@@ -1,8 +1,10 @@
 //! What in hosts.allow and hosts.deny does not do what it seems to, for `adit check`.
 
+use std::fs;
 use std::io;
 #[cfg(fuzzing)]
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::judge::{FILES, World, is_comment, shown, split_behind_first};
@@ -24,8 +26,21 @@ pub(crate) struct Remark {
 
 /// Reads both files.
 pub(crate) fn remarks() -> Vec<Remark> {
-    remarks_of(&System)
+    let hidden =
+        |file: &&str| fs::metadata(file).is_ok_and(|about| about.mode() & OTHERS_READ == 0);
+    let hidden = FILES.iter().map(|(file, _)| *file).filter(hidden);
+    let hidden = hidden.map(|file| Remark {
+        place: file.to_owned(),
+        text: "its mode hides it from the process that reads it, and every client is refused"
+            .to_owned(),
+        help: TO_BE_READ.to_owned(),
+    });
+    hidden.chain(remarks_of(&System)).collect()
 }
+
+/// In the mode of a file.
+const OTHERS_READ: u32 = 0o004;
+const TO_BE_READ: &str = "`chmod o+r` it: the gatekeeper process is neither root nor in a group";
 
 pub(super) fn remarks_of(world: &dyn World) -> Vec<Remark> {
     let mut all = Vec::new();
@@ -46,8 +61,7 @@ pub(super) fn remarks_of(world: &dyn World) -> Vec<Remark> {
             Err(error) => all.push(Remark {
                 place: file.to_owned(),
                 text: format!("it cannot be read, and every client is refused: {error}"),
-                help: "let every user read it, as the gatekeeper process is none of them"
-                    .to_owned(),
+                help: TO_BE_READ.to_owned(),
             }),
         }
     }
