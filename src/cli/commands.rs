@@ -257,7 +257,7 @@ pub const COMMANDS: &[CommandDef] = &[
              what a plain client, one with TLS 1.3 and one with TLS 1.2 meet there (suite, certificate, alert, the \
              first words), what servers hear behind it, and the phrases of its log that filters match on. \
              Programs of `exec` are started, users and jails are entered. Global options for the log, the pid file and the \
-             control socket are left out, but not those of files that are included. It exits with 0 if there is no \
+             control socket are left out of FILE; a file that it includes may name a log, but neither of the others. It exits with 0 if there is no \
              difference, 1 if there is one, and 2 if it cannot tell, as without stunnel.",
         flags: &[flag(
             "--stunnel",
