@@ -7,6 +7,7 @@ mod utc;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +139,8 @@ pub(crate) struct ServiceStatus {
 /// What a responder says about a service's own certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OcspStatus {
-    /// `good`, `revoked`; `waiting` while no responder has answered.
+    /// `good`, `revoked`; `expired` if it was good and counts no more, so that nothing is stapled; `waiting` while no
+    /// responder has answered.
     pub status: String,
     /// Until when the answer counts, in seconds since 1970; 0 without one.
     pub until: u64,
@@ -146,10 +148,12 @@ pub(crate) struct OcspStatus {
     pub failures: u64,
 }
 
-impl From<Seen> for OcspStatus {
-    fn from(seen: Seen) -> OcspStatus {
+impl OcspStatus {
+    /// What is seen at `now`, in seconds since 1970.
+    fn at(now: u64, seen: Seen) -> OcspStatus {
         let status = match seen.state {
             StapleState::Waiting => "waiting",
+            StapleState::Good if seen.until <= now => "expired",
             StapleState::Good => "good",
             StapleState::Revoked => "revoked",
         };
@@ -210,9 +214,17 @@ impl ServiceStatus {
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
-            ocsp: slot.and_then(stapled).map(OcspStatus::from),
+            ocsp: slot
+                .and_then(stapled)
+                .map(|seen| OcspStatus::at(now(), seen)),
         }
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -285,6 +297,24 @@ pub(crate) mod tests {
                 }],
                 warnings: vec!["Service [smtp]: TLSv1 is served to every client".into()],
             }],
+        }
+    }
+
+    #[test]
+    fn what_counts_no_more_is_not_good() {
+        for (state, until, status) in [
+            (StapleState::Good, 11, "good"),
+            (StapleState::Good, 10, "expired"),
+            (StapleState::Revoked, 10, "revoked"),
+            (StapleState::Waiting, 0, "waiting"),
+        ] {
+            let failures = 0;
+            let seen = Seen {
+                state,
+                until,
+                failures,
+            };
+            assert_eq!(OcspStatus::at(10, seen).status, status);
         }
     }
 

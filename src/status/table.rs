@@ -84,6 +84,10 @@ fn stapled(name: &str, ocsp: &OcspStatus) -> String {
         "revoked" => format!(
             "Warning: Service [{name}]: its certificate is REVOKED, OCSP says until {until}{tries}: replace it"
         ),
+        "expired" => format!(
+            "Warning: Service [{name}]: nothing is stapled to its certificate: OCSP's last answer counted until \
+             {until}{tries}"
+        ),
         "waiting" => format!("OCSP: Service [{name}]: no response to staple yet{tries}"),
         status => format!(
             "OCSP: Service [{name}]: {} until {until}{tries}",
