@@ -91,12 +91,9 @@ fn openssls_responder(certs: &Certs) -> (Tool, String) {
     let index = certs.folder().join("index");
     let line = "V\t491231235959Z\t\t11\tunknown\t/CN=good\n";
     std::fs::write(&index, line).expect("writing");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("its address").port();
-    drop(listener);
     let tool = Tool::start(
         Command::new("openssl")
-            .args(["ocsp", "-nmin", "5", "-port", &port.to_string(), "-index"])
+            .args(["ocsp", "-nmin", "5", "-port", "0", "-index"])
             .arg(&index)
             .arg("-CA")
             .arg(certs.ca())
@@ -106,6 +103,10 @@ fn openssls_responder(certs: &Certs) -> (Tool, String) {
             .arg(certs.folder().join("ca.key")),
     );
     tool.wait_for("waiting for OCSP client connections");
+    // ACCEPT [::]:45219 PID=7801
+    let said = tool.wait_for(" PID=");
+    let (accepts, _) = said.split_once(" PID=").expect("it is there");
+    let port = accepts.rsplit(':').next().expect("a port");
     (tool, format!("http://localhost:{port}/"))
 }
 
@@ -331,7 +332,7 @@ fn another_worker_asks_when_the_one_that_asked_has_died() {
         .plan("TIMEOUTocsp = 1\n")
         .global("workers = 2")
         .start();
-    wait_for("the question", || (authority.asked() == 1).then_some(()));
+    wait_for("a question", || (authority.asked() > 0).then_some(()));
     authority.says(Says::Good(3600));
     for worker in proc::roles(adit.pid()).workers {
         kill(Pid::from_raw(worker), Signal::SIGKILL).expect("killing");
