@@ -131,7 +131,10 @@ pub(super) fn limit(
 ) {
     let asks = service.tls.ocsp.asks();
     let asked = asks || meant.contains("OCSP") || meant.contains("OCSPaia");
+    // What shows a certificate asks about that one too, for what it staples to it.
+    let shows = !service.client || service.accept_tls.is_some();
     for option in ["OCSPnonce", "OCSPrequire", "TIMEOUTocsp"] {
+        let asked = asked || shows && option == "TIMEOUTocsp";
         if own.contains(option) && !asked {
             let text = format!("`{option}` has no effect without `OCSP` or `OCSPaia`");
             faults.push(Severity::Note, option, &text, "leave the line out");

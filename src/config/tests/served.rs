@@ -593,6 +593,10 @@ fn options_that_ask_for_nothing_where_they_stand_are_taken_with_a_note() {
     let said = said_of("ident =");
     assert!(said[0].starts_with("warning: "), "{said:?}");
     assert!(said_of("retry = no").is_empty());
+    // A server asks about its own certificate.
+    let (_, said) =
+        served("[s]\naccept = 127.0.0.1:1\nconnect = 2\ncert = /c.pem\nTIMEOUTocsp = 5\n");
+    assert!(said.is_empty(), "{said:?}");
     // A default that several services say nothing of is noted once.
     let (_, said) = served(&format!(
         "retry = yes\n{}{}",
