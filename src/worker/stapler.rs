@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::helper::FetchClient;
 use crate::log::{Log, Reason};
@@ -16,6 +16,9 @@ use crate::tls::Staple;
 const AT_A_TIME: usize = 8;
 /// What is added to `TIMEOUTocsp` until another worker may think that this one is dead, in seconds.
 const GRACE: u64 = 2;
+/// What is added to `TIMEOUTocsp` until an answer counts as lost: the fetcher drops those that nothing reads, as when
+/// this process was stopped. Names may take their time to be resolved.
+const LOST: Duration = Duration::from_mins(1);
 /// The longest sleep, since the clock may be set.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -36,6 +39,13 @@ struct Errand {
     service: usize,
     /// Which of the certificate's responders.
     responder: usize,
+    /// When its answer counts as lost.
+    lost: Instant,
+}
+
+/// Makes room for other requests.
+fn forget_lost(under_way: &mut HashMap<u64, Errand>, now: Instant) {
+    under_way.retain(|_, errand| errand.lost > now);
 }
 
 impl Stapler {
@@ -95,6 +105,7 @@ impl Stapler {
                 self.answered(&errand, answer);
             }
         }
+        forget_lost(&mut self.under_way, Instant::now());
         if self.client.as_ref().is_some_and(FetchClient::is_gone) {
             // Another is on its way.
             self.next = self.client.take().map_or(self.next, |client| client.next());
@@ -128,7 +139,11 @@ impl Stapler {
             };
             match client.ask(url, body, patience) {
                 Ok(id) => {
-                    let errand = Errand { service, responder };
+                    let errand = Errand {
+                        service,
+                        responder,
+                        lost: Instant::now() + patience + LOST,
+                    };
                     self.under_way.insert(id, errand);
                     return;
                 }
@@ -162,4 +177,25 @@ fn staple(services: &[ServiceContext], index: usize) -> Option<&Staple> {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_never_come_take_no_room_for_ever() {
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let errand = |seconds| Errand {
+            service: 0,
+            responder: 0,
+            lost: later(seconds),
+        };
+        let mut under_way: HashMap<u64, Errand> = [(1, errand(5)), (2, errand(9))].into();
+        forget_lost(&mut under_way, later(4));
+        assert_eq!(under_way.len(), 2);
+        forget_lost(&mut under_way, later(5));
+        assert_eq!(under_way.keys().copied().collect::<Vec<_>>(), [2]);
+    }
 }
