@@ -207,7 +207,7 @@ impl Staple {
         now: u64,
         log: &Log,
     ) -> Result<(), String> {
-        let response = answer.map_err(|why| format!("OCSP: {why}"))?;
+        let response = answer?;
         let mut say = |level: u8, line: String| {
             // What it comes to is told below, and what is wrong with it by the caller.
             if level == 7 {
