@@ -27,7 +27,7 @@ pub(super) fn admit(config: &Config, index: usize, key: &Key, socket: &OwnedFd, 
     }
     let done = match key {
         Key::Tcp(address) | Key::Any(address, ..) => set(socket, address.is_ipv4()),
-        // systemd.socket(5) has `Transparent=`.
+        // Nothing tells there which port a client wanted, so only REDIRECT serves it.
         Key::Passed(_) | Key::Unix(_) => Ok(()),
     };
     if let Err(error) = done {

@@ -29,7 +29,7 @@ pub(super) fn section(page: &mut Page) {
     );
     page.example(REDIRECT);
     page.paragraph(
-        "Or by TPROXY, without connection tracking; `accept` is another port than those that are sent here:",
+        "Or by TPROXY, without connection tracking; `accept` is another port than those that are sent here, and no socket that systemd or inetd passes:",
     );
     page.example(TPROXY);
     page.paragraph(
