@@ -81,7 +81,7 @@ impl Staple {
         }
         let Some(issuer) = issuer(leaf, &certificate, key, trusted, &checks) else {
             let text = "no OCSP response is stapled: the certificate of its issuer is not at hand; append it to \
-                        the file of `cert`, or to `CAfile`";
+                        this file";
             problems.push(match must {
                 true => Problem::warning("cert", format!("{text}: this certificate demands one")),
                 false => Problem::note("cert", text.into()),
