@@ -28,7 +28,6 @@ macro_rules! require_both {
 }
 
 mod admission;
-mod alerts;
 mod dialogues;
 mod names;
 mod programs;

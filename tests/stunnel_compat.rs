@@ -17,6 +17,7 @@ use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, dead_address, installed, tls, wait_for};
 
 mod addresses;
+mod alerts;
 mod configurations;
 mod depths;
 mod levels;

@@ -147,6 +147,30 @@ pub(super) fn row(alert: AlertDescription) -> Row {
     row.into()
 }
 
+/// Appends the alert for a handshake without anything in common, before there are keys.
+pub(super) fn refuse(output: &mut Vec<u8>) {
+    output.extend([
+        21,
+        3,
+        3,
+        0,
+        2,
+        2,
+        u8::from(AlertDescription::HandshakeFailure),
+    ]);
+}
+
+/// Gives the alert for a missing certificate at the end of `output` the number that it has in TLS 1.2 (RFC 5246,
+/// section 7.4.6): rustls sends that of TLS 1.3, which clients of TLS 1.2 need not know.
+pub(super) fn as_in_tls12(output: &mut [u8]) {
+    const FATAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 116];
+    if output.ends_with(&FATAL)
+        && let Some(number) = output.last_mut()
+    {
+        *number = u8::from(AlertDescription::HandshakeFailure);
+    }
+}
+
 /// OpenSSL's SSL_alert_desc_string_long, for `TLS alert (read): fatal: NAME`.
 pub(super) fn name(alert: AlertDescription) -> &'static str {
     use AlertDescription as A;

@@ -15,7 +15,7 @@ use super::ocsp::Refusal;
 use super::rejection::Rejection;
 use crate::ipc::scoreboard::HandshakeFailure;
 
-pub(super) use classifying::garbage;
+pub(super) use classifying::{garbage, lacks_signature};
 pub(super) use offence::{Offence, Sides};
 
 /// What failed, as stunnel names it at the start of the line.

@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::backend::Terms;
-use super::failure::{During, Failure, Offence};
+use super::failure::{self, During, Failure, Offence};
 use super::hello::{self, Reading};
 use super::ocsp::Inquiry;
 use super::record::{HEADER, MAX_CIPHERTEXT};
@@ -156,6 +156,14 @@ impl Handshake {
         }
     }
 
+    fn is_tls12(&self) -> bool {
+        let version = match &self.connection {
+            Connection::Server(connection) => connection.protocol_version(),
+            Connection::Client(connection) => connection.protocol_version(),
+        };
+        version == Some(ProtocolVersion::TLSv1_2)
+    }
+
     /// As the face's `Handshake::step`.
     pub(super) fn step(
         mut self,
@@ -192,6 +200,12 @@ impl Handshake {
                 Broken::Closed => return self.vanished(),
                 Broken::By(error) => error,
             };
+            if matches!(error, Error::NoCertificatesPresented) && self.is_tls12() {
+                alerts::as_in_tls12(output);
+            }
+            if failure::lacks_signature(&error) {
+                alerts::refuse(output);
+            }
             if let Error::InvalidCertificate(why) = &error {
                 let alert = alerts::name(AlertDescription::from(why.clone()));
                 crate::debug!(*log, "TLS alert (write): fatal: {alert}");

@@ -12,6 +12,7 @@ impl Offence {
         use rustls::Error;
         match error {
             Error::NoCertificatesPresented => Offence::NoCertificate,
+            error if lacks_signature(&error) => Offence::NoSharedSignature,
             Error::AlertReceived(alert) => Offence::AlertReceived(alert),
             // Never a failed verification, which leaves its verdict in `notes`.
             Error::InvalidCertificate(error) => Offence::UnusableKey(error.to_string()),
@@ -35,6 +36,12 @@ impl Offence {
             other => Offence::Internal(other.to_string()),
         }
     }
+}
+
+/// Whether our key can sign nothing that a client with TLS 1.2 takes: rustls has no error of its own for that, and sends
+/// no alert.
+pub(in crate::tls) fn lacks_signature(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::General(why) if why == "incompatible signing key")
 }
 
 fn incompatible(why: &PeerIncompatible) -> Offence {

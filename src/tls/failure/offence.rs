@@ -134,7 +134,7 @@ impl Offence {
             Offence::NoSharedSignature => (
                 "no suitable signature algorithm",
                 Fault::Either,
-                "the peer cannot use a key of this type: try an RSA or a P-256 key",
+                "the peer cannot use a key of this type: try an RSA or a P-256 key; where `config` has SignatureAlgorithms, see its list",
                 Negotiation,
             ),
             Offence::WeakKey(_) => (
