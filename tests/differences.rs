@@ -32,6 +32,7 @@ mod dialogues;
 mod names;
 mod programs;
 mod psk;
+mod signatures;
 mod transparent;
 
 fn stunnel() -> PathBuf {

@@ -70,6 +70,7 @@ mod resumption;
 mod revocation;
 mod security_level;
 mod server_names;
+mod signature_algorithms;
 mod socket_options;
 mod socks;
 mod spares;

@@ -4,6 +4,7 @@
 use super::diagnostic::nearest;
 use super::option::Fault;
 use super::service::{Draft, Service, TlsVersion};
+use super::signature_list::{self, SignatureLists};
 use super::tls_options::{self, TlsFlags};
 
 /// What the commands of a service say.
@@ -14,6 +15,7 @@ pub(super) struct Said {
     ciphers: Option<String>,
     ciphersuites: Option<String>,
     curves: Option<String>,
+    signatures: SignatureLists,
     set: TlsFlags,
     cleared: TlsFlags,
 }
@@ -71,6 +73,7 @@ impl Said {
             ciphers: self.ciphers.or(general.ciphers),
             ciphersuites: self.ciphersuites.or(general.ciphersuites),
             curves: self.curves.or(general.curves),
+            signatures: self.signatures.over(general.signatures),
             set: general.set.without(self.cleared).with(self.set),
             cleared: general.cleared.without(self.set).with(self.cleared),
         }
@@ -102,6 +105,7 @@ impl Said {
                 *place = said;
             }
         }
+        tls.signatures = self.signatures;
         flags.without(self.cleared).with(self.set)
     }
 }
@@ -139,14 +143,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "leave it out: with DHE, the group is ffdhe2048 (RFC 7919)",
     ),
     ("ECDHParameters", "`curves = LIST`"),
-    (
-        "SignatureAlgorithms",
-        "leave it out: signatures are by what both sides have, none with SHA-1 in TLS 1.3",
-    ),
-    (
-        "ClientSignatureAlgorithms",
-        "leave it out: signatures are by what both sides have",
-    ),
     ("RecordPadding", "leave it out: records are not padded"),
     (
         "NumTickets",
@@ -163,7 +159,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Commands that are done.
-const DONE: [&str; 8] = [
+const DONE: [&str; 10] = [
     "MinProtocol",
     "MaxProtocol",
     "Protocol",
@@ -171,6 +167,8 @@ const DONE: [&str; 8] = [
     "Ciphersuites",
     "Groups",
     "Curves",
+    "SignatureAlgorithms",
+    "ClientSignatureAlgorithms",
     "Options",
 ];
 
@@ -242,6 +240,12 @@ pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
         "CipherString" => said.ciphers = Some(parameter.to_owned()),
         "Ciphersuites" => said.ciphersuites = Some(parameter.to_owned()),
         "Groups" | "Curves" => said.curves = Some(parameter.to_owned()),
+        "SignatureAlgorithms" => {
+            return signature_list::set(&mut said.signatures.all, command, parameter);
+        }
+        "ClientSignatureAlgorithms" => {
+            return signature_list::set(&mut said.signatures.clients, command, parameter);
+        }
         _ => return options(said, parameter),
     }
     Ok(())

@@ -33,6 +33,7 @@ mod secret;
 mod server_name;
 mod service;
 mod sessions;
+mod signature_list;
 mod socket;
 mod subject;
 mod syntax;
@@ -68,6 +69,9 @@ pub(crate) use service::{
     Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,
 };
 pub(crate) use sessions::SessionOptions;
+pub(crate) use signature_list::{
+    Scheme, SignatureLists, names as scheme_names, served as served_schemes,
+};
 pub(crate) use socket::{SocketOption, SocketOptionValue, socket_option_names};
 pub(crate) use subject::{Pin, SubjectChecks};
 pub(crate) use tls_options::tls_option_names;

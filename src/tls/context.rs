@@ -24,7 +24,9 @@ use super::ocsp::Staple;
 use super::revocation::SharedLists;
 use super::trust::Trust;
 use super::verification::Verifier;
-use super::{Handshake, PassPhrases, Problem, Resumption, Severity, handshake, psk, s2n, sessions};
+use super::{
+    Handshake, PassPhrases, Problem, Resumption, Severity, handshake, psk, s2n, schemes, sessions,
+};
 use crate::config::{SecurityLevel, TlsOptions};
 use crate::log::Log;
 
@@ -128,6 +130,13 @@ impl Context {
             return Err(problems);
         }
         let (key, private) = key.unzip();
+        let key = match &suites {
+            Suites::Rustls(_, versions) => {
+                problems.extend(schemes::problems(options, client, key.as_deref(), versions));
+                key.map(|key| schemes::keep_to(options, client, key))
+            }
+            Suites::S2n(_) => key,
+        };
         let identity = Identity {
             own: identity(&wanted, &trusted, lists.as_deref(), key.as_deref()),
             shared: shared_identity(&wanted, &trusted, lists.as_deref()),

@@ -5,7 +5,7 @@
 //! * `backend`: which library serves an end, and why;
 //! * `s2n`: s2n-tls, for what is older than rustls serves; `armour` hands it keys;
 //! * `context`: from a service's options to configurations, with `keys` (files, also encrypted),
-//!   `ciphers`, `cipher_list`, `cipher_order`;
+//!   `ciphers`, `cipher_list`, `cipher_order`, `schemes`;
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `climb`, `twin`, `key_kinds`,
@@ -53,6 +53,7 @@ mod record;
 mod rejection;
 mod revocation;
 mod s2n;
+mod schemes;
 mod self_signed;
 mod sessions;
 mod settings;

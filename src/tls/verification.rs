@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, Error};
+use rustls::{CertificateError, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -22,7 +22,7 @@ use super::rejection::Rejection;
 use super::revocation::Lists;
 use super::self_signed::self_signed;
 use super::trust::Trust;
-use super::{names, old_signatures, signatures, subject};
+use super::{names, old_signatures, schemes, signatures, subject};
 use crate::config::{PeerVerification, SecurityLevel, SubjectChecks, TlsOptions};
 
 /// The verifier of one service.
@@ -34,6 +34,8 @@ pub(super) struct Verifier {
     peer_serves: bool,
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
+    /// By what the peer may sign its handshake; empty: by all that there is.
+    schemes: Vec<SignatureScheme>,
     /// The smallest RSA key that the peer may have, in bits.
     smallest_key: usize,
     /// Clients are told which authorities are trusted.
@@ -63,6 +65,7 @@ impl Verifier {
             peer_serves,
             trust,
             algorithms,
+            schemes: schemes::of(options.signatures.taken(peer_serves)),
             smallest_key: signatures::MIN_RSA,
             names_authorities: !options.no_ca_names,
             redirects: options.redirects,

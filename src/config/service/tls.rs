@@ -8,6 +8,7 @@ use crate::config::global::PreferChaCha20;
 use crate::config::ocsp::Ocsp;
 use crate::config::option::{Fault, number, yes_no};
 use crate::config::sessions::SessionOptions;
+use crate::config::signature_list::SignatureLists;
 use crate::config::subject::SubjectChecks;
 
 /// A TLS protocol version adit can speak.
@@ -130,6 +131,8 @@ pub(crate) struct TlsOptions {
     pub ciphersuites: Option<String>,
     /// Groups, colon separated, OpenSSL's names.
     pub curves: Option<String>,
+    /// By what handshakes are signed.
+    pub signatures: SignatureLists,
     /// Pre-shared keys.
     pub psk_secrets: Option<PathBuf>,
     /// Client mode: the identity to show. `None`: the first in the file.

@@ -15,7 +15,7 @@ use super::policies::{self, Allowed, Authentication, BadList, Suite, TLS13};
 use super::psk;
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
-use crate::config::{SecurityLevel, TlsOptions};
+use crate::config::{SecurityLevel, SignatureLists, TlsOptions};
 use crate::tls::backend::{self, OptionNames, Terms};
 use crate::tls::keys::PrivateKey;
 use crate::tls::ocsp::Staple;
@@ -160,6 +160,12 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
     if options.curves.is_some() {
         let text = "curves has no effect here: s2n-tls has P-256, P-384 and P-521";
         problems.push(Problem::note("curves", text.into()));
+    }
+    if options.signatures != SignatureLists::default() {
+        let text = "SignatureAlgorithms and ClientSignatureAlgorithms cannot be kept to here: s2n-tls, which serves \
+                    TLS below 1.2, its ciphers and pre-shared keys, signs in an order of its own; leave them out, \
+                    or have a service of its own for old peers";
+        problems.push(Problem::error("config", text.into()));
     }
     if options.psk_secrets.is_some() {
         return psk::allowed(options, wanted.is_client(), (low, high), problems);

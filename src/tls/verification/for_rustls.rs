@@ -6,7 +6,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::Verifier;
-use crate::tls::signatures;
+use crate::tls::{schemes, signatures};
 
 /// What both of rustls' traits ask about signatures in a handshake.
 macro_rules! verifies_signatures {
@@ -17,6 +17,7 @@ macro_rules! verifies_signatures {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
+            schemes::check(dss.scheme, &self.schemes)?;
             signatures::tls12(message, cert, dss, &self.algorithms)
         }
 
@@ -26,11 +27,15 @@ macro_rules! verifies_signatures {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
+            schemes::check(dss.scheme, &self.schemes)?;
             signatures::tls13(message, cert, dss, &self.algorithms)
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.algorithms.supported_schemes()
+            match self.schemes.is_empty() {
+                true => self.algorithms.supported_schemes(),
+                false => self.schemes.clone(),
+            }
         }
     };
 }
