@@ -56,6 +56,7 @@ pub(super) fn page(date: &str) -> String {
     clients(&mut page);
     super::dialogues::section(&mut page);
     super::transparent::section(&mut page);
+    openssl_commands(&mut page);
     old_tls(&mut page);
     unix_sockets(&mut page);
     cipher_order(&mut page);
@@ -245,6 +246,16 @@ fn admission(page: &mut Page) {
     }
     page.paragraph(
         "A plain `accept` in client mode that other machines reach is warned of, unless `acceptFrom`, `libwrap` or `acceptAnywhere = yes` says that it is meant.",
+    );
+}
+
+/// What `config` takes.
+fn openssl_commands(page: &mut Page) {
+    page.section("OpenSSL's commands");
+    page.text(
+        "In `config` these do what SSL_CONF_cmd(3) says: `MinProtocol`, `MaxProtocol`, `Protocol`, `CipherString`, \
+         `Ciphersuites`, `Groups` (or `Curves`), `SignatureAlgorithms`, `ClientSignatureAlgorithms` and `Options`. Any \
+         other is an error that says what to write instead.",
     );
 }
 

@@ -88,7 +88,7 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("client", "yes | no", "client mode: the remote side speaks TLS")
         .example("client = yes").defaults(&["no"])
         .service(|draft, value| store!(draft.client = yes_no(value)?)),
-    option("config", "COMMAND:VALUE", "OpenSSL's MinProtocol, MaxProtocol, Protocol, CipherString, Ciphersuites, Groups, SignatureAlgorithms, ClientSignatureAlgorithms, Options")
+    option("config", "COMMAND:VALUE", "a command of SSL_CONF_cmd(3): versions, ciphers, groups, signature algorithms, Options")
         .example("config = MinProtocol:TLSv1.3").unless_given("none").repeatable().service(commands::set),
     option("connect", "[HOST:]PORT | /PATH", "address to connect to, or a Unix socket")
         .example("connect = pop.example.com:995").unless_given("none; every service needs one").repeatable()
