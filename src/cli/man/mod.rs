@@ -50,7 +50,13 @@ mod tests {
             let page = page(name, Some(0)).unwrap();
             assert!(page.contains("1970-01-01"));
             for line in page.lines() {
-                assert!(line.is_ascii() && line.len() <= 100, "{name}: {line}");
+                // mandoc complains of longer text, but not of what begins with an escape.
+                let most = if line.starts_with(['.', '\\']) {
+                    100
+                } else {
+                    80
+                };
+                assert!(line.is_ascii() && line.len() <= most, "{name}: {line}");
                 assert_eq!(line.trim_end(), line, "{name}: blanks at the end");
             }
         }
