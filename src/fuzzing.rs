@@ -63,7 +63,7 @@ pub const TARGETS: &[Target] = &[
     ("words", words),
     ("xmpp", |script| conversation(Protocol::Xmpp, script)),
     ("xmppserver", |script| {
-        conversation(Protocol::XmppServer, script)
+        conversation(Protocol::XmppServer, script);
     }),
 ];
 
@@ -277,6 +277,14 @@ fn conversation(protocol: Protocol, input: &[u8]) {
     let mut whole = course(protocol, mode, script, false);
     let mut bytewise = course(protocol, mode, script, true);
     (whole.timers, bytewise.timers) = (0, 0);
+    // Behind TLS what is left over goes on as it is: only where it arrives counts.
+    if matches!(mode, Mode::Within | Mode::WithinServer) {
+        for course in [&mut whole, &mut bytewise] {
+            let (front, back) = std::mem::take(&mut course.rest);
+            course.said.1.extend(front);
+            course.said.0.extend(back);
+        }
+    }
     match (&whole.ended, &bytewise.ended) {
         // Bytes by themselves show the go-ahead before what stands behind it.
         (Some(Err(error)), _) if error.starts_with("plaintext behind") => {}

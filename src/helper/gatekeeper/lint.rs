@@ -181,11 +181,13 @@ impl World for Hostile<'_> {
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(file: &[u8]) {
     use super::judge::{Judgement, Question, judge};
-    for client in ["10.1.2.3", "2001:db8::1"] {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let modern = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    for client in [IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)), IpAddr::V6(modern)] {
         let question = Question {
             daemon: "smtp".to_owned(),
-            client: client.parse().expect("an address"),
-            server: "192.0.2.1:25".parse().expect("an address"),
+            client,
+            server: ([192, 0, 2, 1], 25).into(),
         };
         let first = judge(&question, &Hostile(file));
         assert_eq!(first, judge(&question, &Hostile(file)));
