@@ -1,4 +1,4 @@
-//! `adit add` serves an address of mail: every provider of the table, in the old program's words, without
+//! `adit add` serves a mail address: every provider of the table, in the old program's words, without
 //! touching what another hand wrote.
 
 mod providers;

@@ -56,7 +56,7 @@ pub(super) enum Command {
     Demo,
     /// `adit ca`: a local authority and its certificate.
     Ca(ca::Asked),
-    /// `adit add`: services for an address of mail.
+    /// `adit add`: services for a mail address.
     Add(add::Asked),
     /// `adit providers`: those with this word, or all.
     Providers(Option<String>),

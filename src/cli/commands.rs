@@ -140,7 +140,7 @@ pub const COMMANDS: &[CommandDef] = &[
     CommandDef {
         name: "add",
         arguments: "ADDRESS [FILE] [--listen ADDRESS] [--for PROGRAM] [...]",
-        summary: "write the services for an address of mail, and say what to type into the mail program",
+        summary: "write the services for a mail address, and say what to type into the mail program",
         details: "It knows the servers of many providers and needs no network for them. The services go into a file of \
              their own in the folder conf.d beside FILE, which includes it; FILE is /etc/adit/adit.conf unless given, \
              and is made if it is missing. The ports are free ones, and stay the same. The whole configuration is \

@@ -24,7 +24,7 @@ adit: a TLS relay that reads stunnel.conf
                                 ask the running adit for its workers and counts
   adit stop [--control SOCKET | FILE]
                                 stop the running adit, and wait until it has exited
-  adit add ADDRESS [FILE]       services for an address of mail, and what to type into the program
+  adit add ADDRESS [FILE]       services for a mail address, and what to type into the program
       --listen ADDRESS              for a program on another machine
       --print | --remove            only show them | remove them
   adit providers [WORD]         the mail providers that it knows

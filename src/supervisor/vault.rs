@@ -1,7 +1,7 @@
 //! The pass phrases of keys, kept by the supervisor from the start on, so that a reload, a master in
 //! place of a dead one and a new binary need no one to type them again. It holds no key.
 //!
-//! One page that is never swapped, in no core dump, and wiped in every child: only who is given a copy
+//! One page that is never swapped, in no core dump, and wiped in every child: only a process that is given a copy
 //! has one.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Memory for secrets: never swapped, in no core dump, and wiped in every child, so that only who is given a copy
+//! Memory for secrets: never swapped, in no core dump, and wiped in every child, so that only a process that is given a copy
 //! has one. Never in here: what the secrets are.
 #![expect(unsafe_code, reason = "a page of memory with advice of its own")]
 

@@ -8,7 +8,7 @@ const MAX_ADDRESS: usize = 254;
 /// The longest name: a file's name is 255 bytes at most, with `.conf` and what is before it while it is written.
 const MAX_NAME: usize = 200;
 
-/// An address of mail: `local@domain`, in ASCII.
+/// A mail address: `local@domain`, in ASCII.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Address(String);
 
@@ -33,7 +33,7 @@ impl Address {
         let is_local = !local.is_empty() && local.bytes().all(allowed);
         if !is_local || !is_host(domain) || text.len() > MAX_ADDRESS {
             return Err(format!(
-                "'{text}' is no address of mail: give one as you@example.com"
+                "'{text}' is no mail address: give one as you@example.com"
             ));
         }
         Ok(Address(format!("{local}@{}", domain.to_ascii_lowercase())))
@@ -131,14 +131,14 @@ mod tests {
     fn what_is_no_address_is_told_why() {
         for (text, part) in [
             ("gmx.de", "has no @"),
-            ("@gmx.de", "no address of mail"),
-            ("a@de", "no address of mail"),
-            ("a b@gmx.de", "no address of mail"),
-            ("a@gmx.de\n[x]", "no address of mail"),
-            ("a]@gmx.de", "no address of mail"),
-            ("a@192.0.2.1", "no address of mail"),
+            ("@gmx.de", "no mail address"),
+            ("a@de", "no mail address"),
+            ("a b@gmx.de", "no mail address"),
+            ("a@gmx.de\n[x]", "no mail address"),
+            ("a]@gmx.de", "no mail address"),
+            ("a@192.0.2.1", "no mail address"),
             ("a@m\u{fc}ller.de", "xn--"),
-            ("\u{e4}@gmx.de", "no address of mail"),
+            ("\u{e4}@gmx.de", "no mail address"),
         ] {
             let error = Address::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! `adit add`: writes the services for an address of mail, and says what to type into the old program. Never in
+//! `adit add`: writes the services for a mail address, and says what to type into the old program. Never in
 //! here: a password, a server without verification, or a file of another hand that is changed.
 
 mod address;
