@@ -18,10 +18,7 @@ use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Timer, Timers};
 use crate::error;
-use crate::helper::{
-    FetchClient, GateClient, Judgement, Kind, LaunchClient, Launched, NameClient, Refused,
-    ResolveError,
-};
+use crate::helper::{FetchClient, GateClient, Kind, LaunchClient, NameClient, Refused};
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -442,7 +439,7 @@ impl Reactor {
         self.resources.names = Some(client);
         let lost: Vec<(u64, u64)> = self.resources.questions.drain().collect();
         for (question, bits) in lost {
-            self.answer(question, bits, None);
+            self.tell(bits, |session| session.answer(question, None));
         }
         Ok(())
     }
@@ -452,7 +449,9 @@ impl Reactor {
         self.resources.launcher = Some(client);
         let lost: Vec<(u64, u64)> = self.resources.launches.drain().collect();
         for (question, bits) in lost {
-            self.launched(question, bits, Err(Refused::by_death()));
+            self.tell(bits, |session| {
+                session.launched(question, Err(Refused::by_death()));
+            });
         }
         Ok(())
     }
@@ -487,10 +486,7 @@ impl Reactor {
     /// There is a helper now that was not.
     fn step_those_that_wait(&mut self) {
         for bits in std::mem::take(&mut self.resources.awaiting) {
-            let key = Key::from_bits(bits);
-            if let Some(entry) = self.sessions.get_mut(key) {
-                queue(&mut self.due, key, entry);
-            }
+            self.tell(bits, |_| ());
         }
     }
 
@@ -500,16 +496,8 @@ impl Reactor {
         };
         for (question, judgement) in gatekeeper.answers() {
             if let Some(bits) = self.resources.judgements.remove(&question) {
-                self.judged(question, bits, judgement);
+                self.tell(bits, |session| session.judged(question, judgement));
             }
-        }
-    }
-
-    fn judged(&mut self, question: u64, bits: u64, judgement: Option<Judgement>) {
-        let key = Key::from_bits(bits);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.judged(question, judgement);
-            queue(&mut self.due, key, entry);
         }
     }
 
@@ -520,16 +508,8 @@ impl Reactor {
         for (question, answer) in launcher.answers() {
             // The program of a session that is over reads an end of file.
             if let Some(bits) = self.resources.launches.remove(&question) {
-                self.launched(question, bits, answer);
+                self.tell(bits, |session| session.launched(question, answer));
             }
-        }
-    }
-
-    fn launched(&mut self, question: u64, bits: u64, answer: Result<Launched, Refused>) {
-        let key = Key::from_bits(bits);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.launched(question, answer);
-            queue(&mut self.due, key, entry);
         }
     }
 
@@ -564,20 +544,16 @@ impl Reactor {
         };
         for (question, answer) in names.answers() {
             if let Some(bits) = self.resources.questions.remove(&question) {
-                self.answer(question, bits, Some(answer));
+                self.tell(bits, |session| session.answer(question, Some(answer)));
             }
         }
     }
 
-    fn answer(
-        &mut self,
-        question: u64,
-        bits: u64,
-        answer: Option<Result<Vec<std::net::SocketAddr>, ResolveError>>,
-    ) {
+    /// Tells a session what a helper has answered, and has it stepped; one that is over hears nothing.
+    fn tell(&mut self, bits: u64, answer: impl FnOnce(&mut Session)) {
         let key = Key::from_bits(bits);
         if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.answer(question, answer);
+            answer(&mut entry.session);
             queue(&mut self.due, key, entry);
         }
     }

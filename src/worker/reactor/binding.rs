@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{BINDER, Key, Reactor, queue};
-use crate::helper::{BindClient, Bound, NotBound};
+use super::{BINDER, Reactor};
+use crate::helper::{BindClient, NotBound};
 
 impl Reactor {
     /// Asks this binder from now on.
@@ -17,7 +17,7 @@ impl Reactor {
         self.resources.binder = Some(client);
         let lost: Vec<(u64, u64)> = self.resources.bindings.drain().collect();
         for (question, bits) in lost {
-            self.bound(question, bits, Err(NotBound::Gone));
+            self.tell(bits, |session| session.bound(question, Err(NotBound::Gone)));
         }
         Ok(())
     }
@@ -30,16 +30,8 @@ impl Reactor {
         for (question, answer) in binder.answers() {
             // The socket of a session that is over is closed.
             if let Some(bits) = self.resources.bindings.remove(&question) {
-                self.bound(question, bits, answer);
+                self.tell(bits, |session| session.bound(question, answer));
             }
-        }
-    }
-
-    fn bound(&mut self, question: u64, bits: u64, answer: Result<Bound, NotBound>) {
-        let key = Key::from_bits(bits);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.bound(question, answer);
-            queue(&mut self.due, key, entry);
         }
     }
 }
