@@ -127,10 +127,15 @@ impl From<SandboxError> for Fatal {
 /// The life of a master, from the fork to `_exit`.
 pub(crate) fn run(start: Start<'_>, fresh: Fresh) -> Infallible {
     let log = start.log;
-    match live(start, fresh) {
+    end("Master", log, live(start, fresh))
+}
+
+/// Ends a master or a spare; the log says why it had to.
+fn end(role: &str, log: Log, outcome: Result<(), Fatal>) -> Infallible {
+    match outcome {
         Ok(()) => process::exit(0),
         Err(fatal) => {
-            crate::error!(log, "Master: {fatal}");
+            crate::error!(log, "{role}: {fatal}");
             process::exit(1)
         }
     }

@@ -10,7 +10,7 @@ use nix::sys::socket::MsgFlags;
 
 use super::post::{Own, Post};
 use super::zygote::Zygote;
-use super::{Fatal, orders, serve};
+use super::{Fatal, end, orders, serve};
 use crate::helper::binder::Seal;
 use crate::ipc::channel::Cut;
 use crate::ipc::scoreboard::Scoreboard;
@@ -23,13 +23,7 @@ use crate::sys::watch::{self, Interest, Watch};
 /// The life of a spare, from the fork to `_exit`.
 pub(super) fn run(post: Post, fresh: Fresh, jailed: &Jailed) -> Infallible {
     let log = post.workers.log;
-    match stand(post, fresh, jailed) {
-        Ok(()) => process::exit(0),
-        Err(fatal) => {
-            crate::error!(log, "Spare: {fatal}");
-            process::exit(1)
-        }
-    }
+    end("Spare", log, stand(post, fresh, jailed))
 }
 
 /// What both a spare and a master that it has forked do first.
@@ -165,13 +159,7 @@ fn replace(
 /// The life of a master that a spare has forked.
 fn run_master(post: Post, fresh: Fresh, jailed: &Jailed) -> Infallible {
     let log = post.workers.log;
-    match live(post, fresh, jailed) {
-        Ok(()) => process::exit(0),
-        Err(fatal) => {
-            crate::error!(log, "Master: {fatal}");
-            process::exit(1)
-        }
-    }
+    end("Master", log, live(post, fresh, jailed))
 }
 
 fn live(mut post: Post, fresh: Fresh, jailed: &Jailed) -> Result<(), Fatal> {
