@@ -465,7 +465,7 @@ fn a_revoked_client_is_redirected_where_clients_are() {
 }
 
 #[test]
-fn nobody_comes_back_by_a_session_unasked() {
+fn no_peer_comes_back_by_a_session_unasked() {
     require!(adit);
     require!(program "openssl");
     let certs = Certs::new();

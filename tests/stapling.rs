@@ -210,9 +210,9 @@ fn what_dead_and_lying_responders_say_is_not_stapled() {
     let certs = Certs::new();
     let behind = Server::echo();
     let unused = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let nobody = format!("http://{}/", unused.local_addr().expect("its address"));
+    let dead = format!("http://{}/", unused.local_addr().expect("its address"));
     drop(unused);
-    let adit = plan(&chained(&certs, "dead", &nobody), &behind, "").start();
+    let adit = plan(&chained(&certs, "dead", &dead), &behind, "").start();
     let line = adit.wait_for_log("OCSP: no response to staple: ");
     assert!(
         line.contains("LOG4") && line.contains("Connection refused (111)"),

@@ -115,7 +115,7 @@ fn bind(accept: &str) -> Result<TcpListener, ListenError> {
     Err(failure)
 }
 
-/// Makes a process of root's one of nobody's for good.
+/// Gives root up for good: the process runs as the user `nobody` from here on.
 ///
 /// # Errors
 /// It cannot be done; why, with the remedy.

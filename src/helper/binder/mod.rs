@@ -1,5 +1,5 @@
-//! The process that makes sockets with a client's address (`transparent = source`): as nobody, with CAP_NET_RAW and
-//! no other right, for one generation. It makes and binds; sessions connect.
+//! The process that makes sockets with a client's address (`transparent = source`): it runs as the user
+//! `nobody` with CAP_NET_RAW and no other right, for one generation. It makes and binds; sessions connect.
 //!
 //! A worker may be an intruder's, so nothing that it says is believed: a request names an address and brings the
 //! master's warrant for it ([`Warrants`]). Never in here: an address without a warrant, a listener, a byte of a session.
