@@ -77,7 +77,8 @@ const ROWS: &[(&str, &str)] = &[
         "Server mode: the first words to the server are a header of the PROXY protocol, which tells where the client comes from. Without it, or `transparent`, `every client comes from adit's own address`: a mail \
          server on this machine, as postfix or Exim, may let them all send mail to anyone. The server must be told to expect the header (dovecot: `haproxy = yes`; postfix: `smtpd_upstream_proxy_protocol = haproxy`), \
          and must take it from adit alone. Version 1 says nothing of TLS: dovecot then takes no password (`disable_plaintext_auth`); `proxyVersion = 2` also tells TLS version and suite, the name that the client \
-         asked for, and the common name of its certificate, which counts as verified only with `verifyChain` or `verifyPeer`. Of a client that is served by old workers it tells version and suite alone.",
+         asked for, and the common name of its certificate, which counts as verified only with `verifyChain` or `verifyPeer`. Of a client that is served by old workers it tells version and suite alone. \
+         Its header has at most 232 bytes, as Apache takes no more: what has no room is left out, the server's name before the certificate's.",
     ),
 ];
 

@@ -132,36 +132,46 @@ fn only_a_certificate_that_was_verified_is_told_as_such() {
 }
 
 #[test]
-fn a_name_beyond_reason_is_left_out() {
-    for (length, fits) in [
-        (64, true),
-        (256, true),
-        (257, false),
-        (980, false),
-        (1024, false),
-        (70_000, false),
+fn a_header_is_never_longer_than_servers_take() {
+    // The lengths of the server's name and of the certificate's; what is still told: ALPN, the two names.
+    for (asked, certified, told) in [
+        (20, 64, [true, true, true]),
+        (114, 10, [true, true, true]),
+        (115, 10, [false, true, true]),
+        (121, 10, [false, true, true]),
+        (122, 10, [false, false, true]),
+        (253, 64, [false, false, true]),
+        (20, 134, [false, false, true]),
+        (20, 135, [false, false, false]),
+        (20, 65_500, [true, true, false]),
+        (20, 70_000, [true, true, false]),
+        (70_000, 70_000, [true, false, false]),
     ] {
-        let long = "x".repeat(length);
-        let mut introduction = between("192.0.2.7:1042", "192.0.2.1:993");
+        let (asked, certified) = ("x".repeat(asked), "x".repeat(certified));
+        let mut introduction = between("[2001:db8::7]:1042", "[2001:db8::1]:993");
         introduction.tls = Some(Secured {
-            server_name: Some(&long),
+            version: "TLSv1.3",
+            cipher: "TLS_AES_256_GCM_SHA384",
+            alpn: Some(b"imap"),
+            server_name: Some(&asked),
             certificate: Some(Shown {
                 verified: true,
-                name: Some(&long),
+                name: Some(&certified),
             }),
             ..Secured::default()
         });
-        let all = values(&said(ProxyVersion::V2, &introduction)[28..]);
-        assert_eq!(all.iter().any(|(kind, _)| *kind == 0x02), fits, "{length}");
+        let header = said(ProxyVersion::V2, &introduction);
+        let what = (asked.len(), certified.len(), header.len());
+        assert!(header.len() <= 232, "{what:?}");
+        let all = values(&header[52..]);
+        let has = |list: &[(u8, Vec<u8>)], kind| list.iter().any(|(one, _)| *one == kind);
         // That a certificate was verified is told whatever its name.
         let ssl = all.iter().find(|(kind, _)| *kind == 0x20);
         let (_, ssl) = ssl.expect("what its TLS is");
-        assert_eq!(ssl[..5], [0x07, 0, 0, 0, 0], "{length}");
+        assert_eq!(ssl[..5], [0x07, 0, 0, 0, 0], "{what:?}");
         let names = values(&ssl[5..]);
-        assert_eq!(
-            names.iter().any(|(kind, _)| *kind == 0x22),
-            fits,
-            "{length}"
-        );
+        assert!(has(&names, 0x21) && has(&names, 0x23), "{what:?}");
+        let seen = [has(&all, 0x01), has(&all, 0x02), has(&names, 0x22)];
+        assert_eq!(seen, told, "{what:?}");
     }
 }
