@@ -169,3 +169,18 @@ fn an_address_that_is_given_up_is_free_at_once() {
     scene.adit.wait_for_log("Configuration reloaded");
     TcpListener::bind(given_up).expect("a free address");
 }
+
+#[test]
+fn an_address_that_a_wider_one_had_is_free_for_others() {
+    require!(adit);
+    require!(can_retire(), "this kernel is older than 5.1");
+    let scene = Scene::new(Plan::new(), "0.0.0.0");
+    drop(open(&scene.adit));
+    let given_up = SocketAddr::from(([127, 0, 0, 2], scene.port));
+    assert!(TcpListener::bind(given_up).is_err());
+    scene.moves("0.0.0.0", "127.0.0.1");
+    scene.adit.reload(1);
+    // The masters and the supervisor have closed what they had.
+    let _others = wait_for("a free address", || TcpListener::bind(given_up).ok());
+    all_are_served(scene.clients());
+}

@@ -23,6 +23,8 @@ pub(crate) enum ToMaster {
     Listeners(Vec<usize>),
     /// No more listeners follow: enter the jail and serve.
     Serve,
+    /// No handshake with a retired listener is under way: close those whose queues are empty.
+    RetiredOver,
     /// Listening sockets that take no new connection ([`super::retire`]), one descriptor each, and the index of the
     /// service that their clients go to: take what is in their queues. May come in several messages.
     Retired(Vec<usize>),

@@ -349,6 +349,7 @@ impl Serving {
                 self.finish_listing();
             }
             ToMaster::Retired(services) => self.take_retired(services, descriptors),
+            ToMaster::RetiredOver => self.close_the_retired(),
             ToMaster::Accept => self.accepts = true,
             ToMaster::Spare => {
                 if let Some(channel) = descriptors.pop() {

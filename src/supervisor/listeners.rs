@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open as open_file};
@@ -29,14 +28,17 @@ use super::bind_error::BindError;
 use super::clashes;
 use super::foreign;
 use crate::config::{Config, Service};
+use crate::ipc::inherit;
 use crate::ipc::words::Accept;
-use crate::ipc::{inherit, retire};
 use crate::jail;
 use crate::log::Log;
 use crate::sys::sockopt;
 
+mod retired;
 #[cfg(test)]
 mod tests;
+
+use retired::Retired;
 
 /// SD_LISTEN_FDS_START
 const FIRST_PASSED: i32 = 3;
@@ -73,18 +75,6 @@ pub(super) struct Served {
     /// The name of its service.
     name: String,
     key: Key,
-}
-
-/// A retired listener, kept until its queue is empty: whichever master serves takes what is in there.
-#[derive(Debug)]
-struct Retired {
-    listening: Rc<Listening>,
-    /// The service whose it was.
-    name: String,
-    /// The service, of those in force, that its clients go to.
-    service: usize,
-    /// Handshakes may be under way until then.
-    until: Instant,
 }
 
 /// The listeners in force.
@@ -343,51 +333,16 @@ impl Listeners {
                 Key::Unix(path) => drop(fs::remove_file(path)),
                 Key::Tcp(_) | Key::Any(..) => {
                     let port = listening.port();
-                    if new.values().any(|l| l.port() == port) && listening.retire() {
+                    if new.values().any(|l| l.port() == port) {
                         let was = before.iter().find(|served| served.key == key);
-                        self.retired.push(Retired {
-                            listening,
-                            name: was.map_or_else(String::new, |served| served.name.clone()),
-                            service: 0,
-                            until: Instant::now() + retire::LAST_HANDSHAKES,
-                        });
+                        let name = was.map_or_else(String::new, |served| served.name.clone());
+                        self.retired.extend(Retired::new(listening, name));
                     }
                 }
             }
         }
         self.open = new;
         self.assign_the_retired();
-    }
-
-    /// What a retired listener has goes to the service of its name if that has the port, or else to another that
-    /// has it; where none has it any more, the listener goes.
-    fn assign_the_retired(&mut self) {
-        let (open, served) = (&self.open, &self.served);
-        self.retired.retain_mut(|retired| {
-            let port = retired.listening.port();
-            let has_it = |served: &&Served| open.get(&served.key).is_some_and(|l| l.port() == port);
-            let mut same = served.iter().filter(|served| served.name == retired.name);
-            let heir = same.find(has_it).or_else(|| served.iter().find(has_it));
-            retired.service = heir.map_or(0, |heir| heir.service);
-            heir.is_some()
-        });
-    }
-
-    /// Retired listeners that are still kept, each with the index of the service that its clients go to.
-    pub(super) fn retired(&self) -> Vec<(usize, BorrowedFd<'_>)> {
-        let retired = self.retired.iter();
-        retired
-            .map(|r| (r.service, r.listening.socket.as_fd()))
-            .collect()
-    }
-
-    /// Closes retired listeners that have had their time and whose queue is empty; whether any are left.
-    pub(super) fn close_the_retired(&mut self) -> bool {
-        let now = Instant::now();
-        self.retired.retain(|retired| {
-            now < retired.until || !retire::is_empty(retired.listening.socket.as_fd())
-        });
-        !self.retired.is_empty()
     }
 
     /// What the configuration in force listens on, each with the index of its service.
@@ -423,12 +378,6 @@ impl Listening {
     fn port(&self) -> Option<u16> {
         let address: SocketAddr = self.address.parse().ok()?;
         Some(address.port())
-    }
-
-    /// No new connection comes here. False where that cannot be: then the master takes what is in the queue, and
-    /// closes it.
-    fn retire(&self) -> bool {
-        retire::retire(self.socket.as_fd()).is_ok()
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) enum Event {
     Listening(u64, Vec<String>),
     /// Its listeners are in force.
     Committed(u64),
-    /// Retired listeners have clients in their queues.
+    /// Retired listeners have clients in their queues, or on their way there.
     RetiredLeft,
     /// They could not be bound, or not be given to it, or not listen.
     NotListening(u64),

@@ -89,6 +89,8 @@ pub(super) struct Decider {
     stopping: Option<Stopping>,
     /// Helpers that died and have not been started again.
     missing: BTreeSet<Kind>,
+    /// How often it was looked at the listeners that were retired last.
+    looks_at_the_retired: u32,
     /// The log file or syslogd became another while a candidate had the old one open already.
     logs_changed: bool,
     /// How often connecting to a new syslogd may fail from here on.
@@ -147,6 +149,7 @@ impl Decider {
             stopping: None,
             missing: BTreeSet::new(),
             logs_changed: false,
+            looks_at_the_retired: 0,
             syslog_tries: 0,
             reloads: Reloads::default(),
         }
@@ -243,7 +246,7 @@ impl Decider {
             Due::Handover => self.handover_timed_out(turn),
             Due::Rehearsal => self.rehearsal_timed_out(turn),
             Due::Replacement => self.replacement_due(turn),
-            Due::Retired => turn.order(Order::CloseTheRetired),
+            Due::Retired => self.close_the_retired(turn),
             Due::Promotion => self.promotion_timed_out(turn),
             Due::Spare(number) => self.spare_due(number, turn),
             Due::Listing => self.finish_listing(turn),

@@ -47,8 +47,9 @@ pub(crate) enum Order {
     /// Put the candidate's listeners into force, and have it accept; what only others had is closed, or retired
     /// where the port goes on: [`Event::Committed`] or [`Event::NotListening`].
     Commit(u64),
-    /// Close retired listeners whose queue is empty: [`Event::RetiredLeft`] where any is not.
-    CloseTheRetired,
+    /// Close retired listeners with which no handshake is under way and whose queue is empty, and have these masters
+    /// do so: [`Event::RetiredLeft`] where any stay.
+    CloseTheRetired(Vec<u64>),
     /// Put the candidate's configuration into force, with all that was opened for it; helpers that are
     /// others by it are started anew: [`Event::HelperStarted`] or [`Event::HelperNotStarted`] each.
     PutIntoForce(Why),

@@ -21,8 +21,11 @@ pub(super) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long an old master may take to accept no more, once it was told.
 pub(super) const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
-/// When this process looks whether retired listeners have clients in their queues.
-const LOOK_AT_THE_RETIRED: Duration = Duration::from_secs(3);
+/// The pause before it is first looked whether retired listeners have clients; each look doubles it.
+const LOOK_AT_THE_RETIRED: Duration = Duration::from_millis(20);
+/// The look from which on the pause stays. With it the last handshakes have had their time; what is in a queue then
+/// may wait for a master that is full.
+const LAST_LOOK: u32 = 7;
 /// Pause before a dead master's replacement that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
@@ -82,7 +85,7 @@ impl Decider {
     fn must_end_first(&self) -> bool {
         let comes = self.promotion.is_some() || self.spares.one_is_asked_for();
         let takes_over = !self.generations.in_state(&[State::TakingOver]).is_empty();
-        self.handover.is_some() || self.listing.is_some() || comes || takes_over
+        self.handover.is_some() || self.listing.is_some() || comes || takes_over || self.retires()
     }
 
     pub(super) fn compared(&mut self, binary: Binary, turn: &mut Turn) {
@@ -214,6 +217,7 @@ impl Decider {
         };
         // A master that died meanwhile needs no other in its place.
         self.no_replacement(turn);
+        self.looks_at_the_retired = 0;
         self.look_at_the_retired(turn);
         let accept = [State::TakingOver, State::Serving];
         let old = self.generations.in_state(&accept);
@@ -242,11 +246,25 @@ impl Decider {
 }
 
 impl Decider {
-    /// Masters close retired listeners after their last handshakes; this process does a moment later.
     pub(super) fn look_at_the_retired(&mut self, turn: &mut Turn) {
         if self.stopping.is_none() {
-            self.due.set(Due::Retired, turn.after(LOOK_AT_THE_RETIRED));
+            let pause = LOOK_AT_THE_RETIRED * 2_u32.pow(self.looks_at_the_retired);
+            self.due.set(Due::Retired, turn.after(pause));
         }
+    }
+
+    pub(super) fn close_the_retired(&mut self, turn: &mut Turn) {
+        self.looks_at_the_retired = LAST_LOOK.min(self.looks_at_the_retired + 1);
+        let have_them = [State::TakingOver, State::Serving, State::Draining];
+        turn.order(Order::CloseTheRetired(
+            self.generations.in_state(&have_them),
+        ));
+    }
+
+    /// Whether retired listeners may have clients that a new program would not know of. Not for as long as any are
+    /// left: a queue that no master has room for may take hours.
+    fn retires(&self) -> bool {
+        self.due.of(Due::Retired).is_some() && self.looks_at_the_retired < LAST_LOOK
     }
 }
 

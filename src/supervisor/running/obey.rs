@@ -75,14 +75,22 @@ impl Supervisor {
             Order::ReleaseStarter => self.release_starter(),
             // The end.
             Order::CloseListeners => self.listeners.close(),
-            Order::CloseTheRetired => {
-                if self.listeners.close_the_retired() {
-                    return vec![Event::RetiredLeft];
-                }
-            }
+            Order::CloseTheRetired(masters) => return self.close_the_retired(&masters),
             Order::End(status) => self.end(status),
         }
         Vec::new()
+    }
+
+    /// Masters hold these listeners too, and their addresses are free when all have closed them.
+    fn close_the_retired(&mut self, masters: &[u64]) -> Vec<Event> {
+        let left = self.listeners.close_the_retired();
+        if left.settled {
+            for number in masters {
+                // One that has no room for the word closes them when their last handshakes have had their time.
+                self.say(*number, &ToMaster::RetiredOver);
+            }
+        }
+        left.any.then_some(Event::RetiredLeft).into_iter().collect()
     }
 
     fn write(&self, note: &Note) {

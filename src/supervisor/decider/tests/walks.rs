@@ -62,7 +62,10 @@ impl Walk {
         assert_eq!(commit, [Order::Commit(number)]);
         let orders = self.on(Event::Committed(number));
         let before = self.now;
-        assert_eq!(self.after(Duration::from_secs(3)), [Order::CloseTheRetired]);
+        let looked = self.after(Duration::from_millis(20));
+        assert!(
+            matches!(&looked[..], [Order::CloseTheRetired(masters)] if masters.contains(&number))
+        );
         self.now = before;
         orders
     }

@@ -343,8 +343,8 @@ impl World {
                 self.in_force = self.pending.as_ref().map(|p| p.config);
                 return Some(Event::Committed(number));
             }
-            Order::CloseTheRetired if fails(self, 50) => return Some(Event::RetiredLeft),
-            Order::CloseTheRetired => {}
+            Order::CloseTheRetired(_) if fails(self, 50) => return Some(Event::RetiredLeft),
+            Order::CloseTheRetired(_) => {}
             Order::PutIntoForce(_) => self.pending = None,
             Order::Drain(number) => self.masters.get_mut(&number).unwrap().is_to_go = true,
             Order::Cut(number) => {
