@@ -139,11 +139,33 @@ impl End {
         self.ready.merge(ready);
     }
 
+    /// Whether a wait has to be prepared: bytes came in that caused no answer, or the socket is full and
+    /// the poller does not watch for room yet.
+    #[inline]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unanswered > 0 || !(self.ready.writable || self.room_watched)
+    }
+
     /// Whether the socket is full and the poller does not watch for room yet. From here on it counts as watched.
     pub(crate) fn must_watch_room(&mut self) -> bool {
         let must = !self.ready.writable && !self.room_watched;
         self.room_watched |= must;
         must
+    }
+
+    /// Whether there is nothing of it to carry before its next event.
+    #[inline]
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.ready.readable
+            && !self.unread
+            && self.plain.is_empty()
+            && self.reading == Reading::Open
+    }
+
+    /// Whether [`End::flush`] has something to do.
+    #[inline]
+    pub(crate) fn must_flush(&self) -> bool {
+        !self.output.is_empty() || self.writing == Writing::Finishing
     }
 
     /// Whether a read may give something.
@@ -310,7 +332,15 @@ impl End {
     ///
     /// # Errors
     /// As [`End::queue`].
+    #[inline]
     pub(crate) fn flush(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
+        match self.must_flush() {
+            true => self.flush_what_waits(pool),
+            false => Ok(0),
+        }
+    }
+
+    fn flush_what_waits(&mut self, pool: &mut Pool) -> Result<usize, Errno> {
         if self.held && self.writing == Writing::Open {
             return Ok(0);
         }

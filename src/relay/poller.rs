@@ -56,6 +56,7 @@ impl Readiness {
     }
 
     /// Adds what a later event says.
+    #[inline]
     pub(crate) fn merge(&mut self, later: Self) {
         self.readable |= later.readable;
         self.writable |= later.writable;

@@ -103,7 +103,15 @@ impl Pump {
         let Pair { front, back } = pair;
         let (mut again, mut moved) = (false, false);
         for side in [Side::Front, Side::Back] {
-            let (carried, active) = carry(side, common, front, back, resources)?;
+            let (from, to) = match side {
+                Side::Front => (&mut *front, &mut *back),
+                Side::Back => (&mut *back, &mut *front),
+            };
+            // As a rule one direction rests, and an echo's cost is mostly this step's.
+            if from.is_silent() && !to.must_flush() {
+                continue;
+            }
+            let (carried, active) = carry(side, common, from, to, resources)?;
             again |= carried == Carried::Some;
             moved |= active;
         }
@@ -124,19 +132,9 @@ impl Pump {
         if again {
             return Ok(Next::Again(()));
         }
-        for end in [&mut *front, &mut *back] {
-            // Whatever could be read of it has been: an RST came while the other side is stuck.
-            if end.failed()
-                && !end.is_a_program()
-                && let Some(errno) = end.take_error()
-            {
-                let doing = if end.tls.is_some() {
-                    "TLS fd"
-                } else {
-                    "socket fd"
-                };
-                return Err(broken(&log, doing, errno));
-            }
+        if front.failed() || back.failed() {
+            look_for_an_error(front, &log)?;
+            look_for_an_error(back, &log)?;
         }
         self.wait(front, back, &log, common.config().timeouts, resources.now)
     }
@@ -173,17 +171,32 @@ impl Pump {
     }
 }
 
+/// Whatever could be read of an end has been: an RST came while the other side is stuck.
+fn look_for_an_error(end: &End, log: &Log) -> Result<(), Ending> {
+    if end.failed()
+        && !end.is_a_program()
+        && let Some(errno) = end.take_error()
+    {
+        let doing = match end.tls {
+            Some(_) => "TLS fd",
+            None => "socket fd",
+        };
+        return Err(broken(log, doing, errno));
+    }
+    Ok(())
+}
+
 /// Carries one way. Returns how far, and whether anything moved.
 fn carry(
     side: Side,
     common: &mut Common,
-    front: &mut End,
-    back: &mut End,
+    from: &mut End,
+    to: &mut End,
     resources: &mut Resources,
 ) -> Result<(Carried, bool), Ending> {
-    let (from, to, count, opposite) = match side {
-        Side::Front => (front, back, &mut common.to_back, &mut common.to_front),
-        Side::Back => (back, front, &mut common.to_front, &mut common.to_back),
+    let (count, opposite) = match side {
+        Side::Front => (&mut common.to_back, &mut common.to_front),
+        Side::Back => (&mut common.to_front, &mut common.to_back),
     };
     let mut flow = Flow {
         from,

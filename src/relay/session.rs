@@ -206,6 +206,10 @@ impl Session {
         let common = &mut self.common;
         let watched = match &mut self.life {
             Life::Alone(front, _) => settle(front, Side::Front, outcome, common, resources),
+            // The hot path.
+            Life::Joined(pair, _) if !pair.front.is_unsettled() && !pair.back.is_unsettled() => {
+                Ok(())
+            }
             Life::Joined(pair, _) => {
                 settle(&mut pair.front, Side::Front, outcome, common, resources)
                     .and_then(|()| settle(&mut pair.back, Side::Back, outcome, common, resources))
