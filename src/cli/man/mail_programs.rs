@@ -218,7 +218,7 @@ const LOGIN: &str = "dma and sSMTP log in by AUTH LOGIN or CRAM-MD5, never by PL
 pub(super) fn section(page: &mut Page) {
     page.section("Mail programs");
     page.text(
-        "In the mail program, set the server to `127.0.0.1` with the port of `accept`, and turn encryption off: for the program, adit is a server without TLS. User name and password stay those of the provider. Some programs refuse to send a password without encryption, or insist on STARTTLS although the server does not offer it. They need one more setting:",
+        "In the mail program, set the server to `127.0.0.1` with the port of `accept`, and turn encryption off: for the program, adit is a server without TLS. Write `127.0.0.1`, not `localhost`: sendEmail and swaks try only `::1` of that name. User name and password stay those of the provider. Some programs refuse to send a password without encryption, or insist on STARTTLS although the server does not offer it. They need one more setting:",
     );
     for program in MAIL_PROGRAMS.iter().filter(|p| !p.settings.is_empty()) {
         page.tagged(&format!("`{}`", program.name), &described(program));
@@ -302,7 +302,8 @@ mod tests {
 # The settings each mail program needs
 
 In the mail program, set the server to `127.0.0.1` with the port of `accept`, and turn encryption off:
-for the program, adit is a server without TLS. User name and password stay those of the provider.
+for the program, adit is a server without TLS. Write `127.0.0.1`, not `localhost`: sendEmail and swaks try
+only `::1` of that name. User name and password stay those of the provider.
 
 Some programs refuse to send a password without encryption, or insist on STARTTLS although the server
 does not offer it. They need one more setting. `NAME`, `PASSWORD` and `PORT` stand for yours. The tests
