@@ -7,11 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
+use zeroize::Zeroize;
 
 /// What a kind of helper answers.
 pub(super) trait Answer: Sized {
     /// The longest as a packet, in bytes, and one more, so that one that was cut shows.
     const MAX_PACKET: usize;
+    /// Whether questions or answers have secrets, so that each packet is wiped.
+    const SECRET: bool = false;
 
     /// The answer to the question of this number, as a packet.
     fn encode(&self, id: u64) -> Vec<u8>;
@@ -60,18 +63,26 @@ impl<A: Answer> Asker<A> {
     /// `WouldBlock`: too many questions under way. Others: the helper is gone.
     pub(super) fn ask(&mut self, encode: impl FnOnce(u64) -> Vec<u8>) -> io::Result<u64> {
         let id = self.next;
-        let packet = encode(id);
+        let mut packet = encode(id);
+        let sent = self.send(&packet);
+        if A::SECRET {
+            packet.zeroize();
+        }
+        sent?;
+        self.next += 1;
+        self.asked.insert(id);
+        Ok(id)
+    }
+
+    fn send(&self, packet: &[u8]) -> io::Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         loop {
-            match send(self.socket.as_raw_fd(), &packet, flags) {
-                Ok(_) => break,
+            match send(self.socket.as_raw_fd(), packet, flags) {
+                Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => (),
                 Err(errno) => return Err(errno.into()),
             }
         }
-        self.next += 1;
-        self.asked.insert(id);
-        Ok(id)
     }
 
     /// What was answered by now, with the questions' numbers; `None`: the helper is gone, with every open question.
@@ -81,7 +92,7 @@ impl<A: Answer> Asker<A> {
         while !self.gone {
             match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EINTR) => (),
-                Err(Errno::EAGAIN) => return told,
+                Err(Errno::EAGAIN) => break,
                 Ok(0) | Err(_) => self.gone = true,
                 Ok(length) => match A::decode(&packet[..length]) {
                     Some((id, answer)) => {
@@ -94,7 +105,12 @@ impl<A: Answer> Asker<A> {
                 },
             }
         }
-        told.extend(self.asked.drain().map(|id| (id, None)));
+        if A::SECRET {
+            packet.zeroize();
+        }
+        if self.gone {
+            told.extend(self.asked.drain().map(|id| (id, None)));
+        }
         told
     }
 }

@@ -12,6 +12,7 @@ mod contacts;
 mod desk;
 pub(crate) mod fetcher;
 pub(crate) mod gatekeeper;
+pub(crate) mod keeper;
 pub(crate) mod launcher;
 mod pool;
 mod process;
