@@ -34,7 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("hosts", crate::helper::gatekeeper::fuzz),
     ("hello", crate::tls::fuzzing::hello),
     ("hellos", crate::tls::fuzzing::hellos),
-    ("http", crate::helper::fetcher::fuzz),
+    ("http", crate::http::fuzz),
     ("ident", crate::protocol::ident::fuzz),
     ("imap", |script| conversation(Protocol::Imap, script)),
     ("irc", |script| conversation(Protocol::Irc, script)),

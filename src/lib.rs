@@ -13,6 +13,7 @@
 //! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.
 //! * [`base64`], [`hexadecimal`]: encodings of logins and of secrets.
+//! * [`http`]: one request and what comes back, sans-IO.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
@@ -43,6 +44,7 @@ mod config;
 pub mod fuzzing;
 mod helper;
 mod hexadecimal;
+mod http;
 mod inetd;
 mod inside;
 mod ipc;

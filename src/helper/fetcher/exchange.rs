@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::http::{self, MAX_HEARD};
 use crate::config::HttpUrl;
 use crate::helper::resolver::{self, Want};
+use crate::http::{self, MAX_HEARD};
 use crate::log::Reason;
 
 /// Posts `body` to `url` and gives the answer's body.

@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use super::{MAX_ANSWER, MAX_REQUEST, MAX_URL};
+use super::{MAX_REQUEST, MAX_URL};
 use crate::helper::asker;
+use crate::http::MAX_ANSWER;
 
 /// Longest reason, in bytes; a longer one is cut.
 const MAX_REASON: usize = 512;

@@ -3,19 +3,16 @@
 //! for the one that asked. Holds no key, no listener, and can write to nothing.
 //!
 //! Those that ask have a [`Client`]; the process answers on the other end of its socket, in whatever order
-//! answers come in ([`message`]). [`server`] is its threads' work, [`exchange`] one request, [`http`] its bytes.
+//! answers come in ([`message`]). [`server`] is its threads' work, [`exchange`] one request.
 
 mod client;
 mod exchange;
-mod http;
 mod message;
 mod server;
 
 use super::{Kind, Life, Role, pool};
 use crate::sandbox;
 pub(crate) use client::Client;
-#[cfg(fuzzing)]
-pub(crate) use http::fuzz;
 
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {
@@ -25,7 +22,5 @@ pub(crate) const ROLE: Role = Role {
 
 /// The longest body of a request, in bytes.
 const MAX_REQUEST: usize = 4 << 10;
-/// The longest body of an answer, in bytes: an OCSP response with its certificates has 2 to 6 KiB.
-const MAX_ANSWER: usize = 64 << 10;
 /// The longest URL, in bytes.
 const MAX_URL: usize = 2048;

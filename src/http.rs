@@ -1,7 +1,9 @@
 //! One request in HTTP/1.0 and what comes back, sans-IO. Never in here: what a body means, a redirection.
 
-use super::MAX_ANSWER;
 use crate::config::HttpUrl;
+
+/// The longest body of an answer, in bytes: an OCSP response with its certificates has 2 to 6 KiB.
+pub(crate) const MAX_ANSWER: usize = 64 << 10;
 
 /// The longest status line and headers, in bytes.
 const MAX_HEAD: usize = 8 << 10;
@@ -9,7 +11,7 @@ const MAX_HEAD: usize = 8 << 10;
 const MAX_LINE: usize = 1024;
 
 /// A POST whose answer ends with its connection at the latest.
-pub(super) fn post(url: &HttpUrl, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(url: &HttpUrl, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: adit\r\nContent-Type: application/ocsp-request\r\n\
          Accept: application/ocsp-response\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -36,7 +38,7 @@ enum Length {
 ///
 /// # Errors
 /// It is no answer that can be used, and why.
-pub(super) fn read(heard: &[u8], over: bool) -> Result<Option<Vec<u8>>, String> {
+pub(crate) fn read(heard: &[u8], over: bool) -> Result<Option<Vec<u8>>, String> {
     let mut rest = heard;
     let length = loop {
         let Some((head, behind)) = split_head(rest) else {
@@ -69,7 +71,7 @@ pub(super) fn read(heard: &[u8], over: bool) -> Result<Option<Vec<u8>>, String> 
 }
 
 /// The most bytes that an answer may have on the way.
-pub(super) const MAX_HEARD: usize = 4 * MAX_ANSWER;
+pub(crate) const MAX_HEARD: usize = 4 * MAX_ANSWER;
 
 fn too_long() -> String {
     format!("the answer is longer than {MAX_ANSWER} bytes")
