@@ -18,7 +18,7 @@ use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Timer, Timers};
 use crate::error;
-use crate::helper::{FetchClient, GateClient, Kind, LaunchClient, NameClient, Refused};
+use crate::helper::Kind;
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -422,142 +422,6 @@ impl Reactor {
         }
     }
 
-    fn set_helper(&mut self, kind: Kind, socket: OwnedFd) -> io::Result<()> {
-        match kind {
-            Kind::Resolver => self.set_names(NameClient::new(socket)),
-            Kind::Launcher => self.set_launcher(LaunchClient::new(socket)),
-            Kind::Fetcher => self.set_fetcher(socket),
-            Kind::Gatekeeper => self.set_gatekeeper(socket),
-            Kind::Binder => self.set_binder(socket),
-            // No worker asks it.
-            Kind::Teller => Ok(()),
-        }
-    }
-
-    fn set_names(&mut self, client: NameClient) -> io::Result<()> {
-        self.shared.poller.add(client.as_fd(), NAMES)?;
-        self.resources.names = Some(client);
-        let lost: Vec<(u64, u64)> = self.resources.questions.drain().collect();
-        for (question, bits) in lost {
-            self.tell(bits, |session| session.answer(question, None));
-        }
-        Ok(())
-    }
-
-    fn set_launcher(&mut self, client: LaunchClient) -> io::Result<()> {
-        self.shared.poller.add(client.as_fd(), LAUNCHER)?;
-        self.resources.launcher = Some(client);
-        let lost: Vec<(u64, u64)> = self.resources.launches.drain().collect();
-        for (question, bits) in lost {
-            self.tell(bits, |session| {
-                session.launched(question, Err(Refused::by_death()));
-            });
-        }
-        Ok(())
-    }
-
-    fn set_fetcher(&mut self, socket: OwnedFd) -> io::Result<()> {
-        let first = self.resources.fetcher.as_ref().map_or(1, FetchClient::next);
-        let client = FetchClient::new(socket, first);
-        self.shared.poller.add(client.as_fd(), FETCHER)?;
-        // What the last one was asked is lost with it.
-        self.take_fetched();
-        self.resources.fetcher = Some(client);
-        let lost: Vec<(u64, u64)> = self.resources.requests.drain().collect();
-        for (request, bits) in lost {
-            let gone = Err("the fetcher process is gone".to_owned());
-            self.give_fetched(request, bits, gone);
-        }
-        self.step_those_that_wait();
-        Ok(())
-    }
-
-    fn set_gatekeeper(&mut self, socket: OwnedFd) -> io::Result<()> {
-        let last = self.resources.gatekeeper.as_ref();
-        let client = GateClient::new(socket, last.map_or(1, GateClient::next));
-        self.shared.poller.add(client.as_fd(), GATEKEEPER)?;
-        // What the last one was asked is lost with it.
-        self.take_judgements();
-        self.resources.gatekeeper = Some(client);
-        self.step_those_that_wait();
-        Ok(())
-    }
-
-    /// There is a helper now that was not.
-    fn step_those_that_wait(&mut self) {
-        for bits in std::mem::take(&mut self.resources.awaiting) {
-            self.tell(bits, |_| ());
-        }
-    }
-
-    fn take_judgements(&mut self) {
-        let Some(gatekeeper) = &mut self.resources.gatekeeper else {
-            return;
-        };
-        for (question, judgement) in gatekeeper.answers() {
-            if let Some(bits) = self.resources.judgements.remove(&question) {
-                self.tell(bits, |session| session.judged(question, judgement));
-            }
-        }
-    }
-
-    fn take_launched(&mut self) {
-        let Some(launcher) = &mut self.resources.launcher else {
-            return;
-        };
-        for (question, answer) in launcher.answers() {
-            // The program of a session that is over reads an end of file.
-            if let Some(bits) = self.resources.launches.remove(&question) {
-                self.tell(bits, |session| session.launched(question, answer));
-            }
-        }
-    }
-
-    fn take_fetched(&mut self) {
-        let Some(fetcher) = &mut self.resources.fetcher else {
-            return;
-        };
-        for (request, answer) in fetcher.answers() {
-            if let Some(bits) = self.resources.requests.remove(&request) {
-                self.give_fetched(request, bits, answer);
-            }
-        }
-    }
-
-    fn give_fetched(&mut self, request: u64, bits: u64, answer: Result<Vec<u8>, String>) {
-        let key = Key::from_bits(bits);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            // It judges the answer, which is a stranger's.
-            let given = panics::caught(|| entry.session.fetched(request, answer));
-            if let Err(what) = given {
-                entry.session.panicked(&what);
-                self.finish(key, Ending::Reset);
-                return;
-            }
-            queue(&mut self.due, key, entry);
-        }
-    }
-
-    fn take_answers(&mut self) {
-        let Some(names) = &mut self.resources.names else {
-            return;
-        };
-        for (question, answer) in names.answers() {
-            if let Some(bits) = self.resources.questions.remove(&question) {
-                self.tell(bits, |session| session.answer(question, Some(answer)));
-            }
-        }
-    }
-
-    /// Tells a session what a helper has answered, and has it stepped; one that is over hears nothing.
-    fn tell(&mut self, bits: u64, answer: impl FnOnce(&mut Session)) {
-        let key = Key::from_bits(bits);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            answer(&mut entry.session);
-            queue(&mut self.due, key, entry);
-        }
-    }
-
     /// Whether the thread may end. A socket that still arrives is served.
     fn drained(&mut self) -> bool {
         if !self.draining || !self.sessions.is_empty() {
@@ -582,5 +446,6 @@ fn queue(due: &mut Vec<Key>, key: Key, entry: &mut Entry) {
 }
 
 mod binding;
+mod helpers;
 #[cfg(test)]
 mod tests;
