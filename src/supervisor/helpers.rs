@@ -119,6 +119,11 @@ impl Own {
         Some(*kind)
     }
 
+    /// Their processes.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.0.iter().filter_map(|(_, helper)| helper.pid())
+    }
+
     /// Ends them, and waits for that.
     pub(crate) fn kill(&mut self) {
         for (_, helper) in &mut self.0 {
@@ -264,6 +269,14 @@ impl Helpers {
     pub(crate) fn asked(&self) -> Vec<Kind> {
         let kinds = self.by_kind.keys().copied();
         kinds.filter(|kind| kind.is_asked()).collect()
+    }
+
+    /// Their processes, those that were left alone included.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        let left_alone = self.left_alone.iter();
+        let left_alone = left_alone.filter_map(|(_, helper)| helper.pid());
+        let placed = self.by_kind.values().filter_map(Place::pid);
+        placed.chain(left_alone)
     }
 
     /// A child was reaped; if it was a helper, which, and how long to wait before another is started.

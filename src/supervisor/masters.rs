@@ -96,14 +96,15 @@ impl Masters {
         all.map(|(_, channel)| channel)
     }
 
-    /// Keeps the counts of a master that was reaped, and its workers if any are left; whether there are.
-    pub(super) fn bury(&mut self, number: u64, carried: &mut Carried) -> bool {
+    /// Keeps the counts of a master that was reaped, and its workers if any are left; whether there are. `others`:
+    /// children of no generation.
+    pub(super) fn bury(&mut self, number: u64, carried: &mut Carried, others: &[Pid]) -> bool {
         let Some(at) = self.generations.iter().position(|g| g.number == number) else {
             return false;
         };
         let dead = self.generations.remove(at);
         carried.take(&dead.names, &dead.scoreboard);
-        let orphans = Orphans::of(dead);
+        let orphans = Orphans::of(dead, |pid| self.knows(pid) || others.contains(&pid));
         let left = orphans.is_some();
         self.orphans.extend(orphans);
         left
@@ -213,20 +214,25 @@ impl Masters {
         self.leaving.extend(processes);
     }
 
-    /// Hears one word of a spare.
-    pub(super) fn hear_spare(&mut self, number: u64) -> Option<News> {
+    /// Hears one word of a spare. `others`: children of no generation.
+    pub(super) fn hear_spare(&mut self, number: u64, others: &[Pid]) -> Option<News> {
         let at = self.spares.iter().position(|s| s.behind == number)?;
         let mut spare = self.spares.remove(at);
-        let news = spare.hear(|pid| self.knows(pid));
+        let news = spare.hear(|pid| self.knows(pid) || others.contains(&pid));
         self.spares.insert(at, spare);
         news
     }
 
     /// Hears the first word of a master that a spare was to fork. Once it is heard, that is one of
-    /// [`Masters::all`], or is forgotten.
-    pub(super) fn hear_unborn(&mut self, number: u64) -> Option<Result<&Generation, String>> {
+    /// [`Masters::all`], or is forgotten. `others`: children of no generation.
+    pub(super) fn hear_unborn(
+        &mut self,
+        number: u64,
+        others: &[Pid],
+    ) -> Option<Result<&Generation, String>> {
         let at = self.unborn.iter().position(|u| u.number == number)?;
-        let pid = self.unborn[at].hear(|pid| self.knows(pid))?;
+        let known = |pid| self.knows(pid) || others.contains(&pid);
+        let pid = self.unborn[at].hear(known)?;
         let unborn = self.unborn.remove(at);
         Some(pid.map(|pid| {
             self.generations.push(unborn.born(pid));
@@ -249,12 +255,101 @@ impl Masters {
         self.leaving.len() < before
     }
 
-    /// Whether a process has a role among these already.
+    /// Whether a process has a role among these already. That of others a compromised process could name as its
+    /// own, and have it ended or taken for a master.
     fn knows(&self, pid: Pid) -> bool {
         let spares = self.spares.iter().flat_map(|s| [s.pid, s.zygote]);
         self.of_process(pid).is_some()
             || self.has_worker(pid)
             || self.leaving.contains(&pid)
             || spares.flatten().any(|other| other == pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use nix::sys::signal::Signal;
+
+    use super::*;
+    use crate::ipc::words::{FromMaster, say};
+    use crate::supervisor::generation::Shape;
+
+    /// A child of this process, which ends only by a signal.
+    fn child() -> (Child, Pid) {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        (child, pid)
+    }
+
+    fn shape() -> Shape {
+        let text = r#"{"workers":1,"names":["test"],"warnings":[],"drain_timeout":null}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// What the supervisor hears when a spare of generation 1 says that.
+    fn heard(masters: &mut Masters, words: &[FromMaster], others: &[Pid]) -> Option<News> {
+        let (ours, theirs) = Channel::pair().unwrap();
+        masters.add_spare(Spare::behind(1, shape(), ours));
+        let mut news = None;
+        for word in words {
+            say(&theirs, word, &[]).unwrap();
+            news = masters.hear_spare(1, others);
+        }
+        news
+    }
+
+    #[test]
+    fn a_spare_names_neither_a_helper_nor_another_child_as_its_own() {
+        let (mut own, spare) = child();
+        let (mut other, helper) = child();
+        for (named, zygote) in [(helper, None), (spare, Some(helper))] {
+            let mut masters = Masters::default();
+            let words = [
+                FromMaster::Forked(named.as_raw()),
+                FromMaster::Standing(zygote.map(Pid::as_raw)),
+            ];
+            let count = if named == helper { 1 } else { 2 };
+            let news = heard(&mut masters, &words[..count], &[helper]);
+            assert!(matches!(news, Some(News::Lost(_))), "{news:?}");
+            // What it has named is not ended with it.
+            masters.drop_spare(1);
+            assert_eq!(other.try_wait().unwrap(), None, "the helper lives");
+        }
+        // The test can tell: a child without a role is taken.
+        let mut masters = Masters::default();
+        let words = [FromMaster::Forked(helper.as_raw())];
+        assert!(heard(&mut masters, &words, &[]).is_none());
+        assert_eq!(masters.spares()[0].pid, Some(helper));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let _ = own.kill();
+        own.wait().unwrap();
+    }
+
+    #[test]
+    fn what_a_worker_writes_on_the_scoreboard_ends_no_process_of_another_role() {
+        let (mut other, helper) = child();
+        for others in [&[helper][..], &[]] {
+            let mut masters = Masters::default();
+            let (ours, _theirs) = Channel::pair().unwrap();
+            let board = shape().board().unwrap();
+            let row = board.0.worker(0);
+            row.pid()
+                .store(helper.as_raw().unsigned_abs().into(), Relaxed);
+            row.zygote()
+                .store(helper.as_raw().unsigned_abs().into(), Relaxed);
+            // Any number of a process that was reaped.
+            let master = Pid::from_raw(i32::MAX);
+            let generation = Generation::of(1, master, shape(), ours, board);
+            masters.add(generation);
+            let left = masters.bury(1, &mut Carried::default(), others);
+            assert!(!left && masters.orphans().is_empty());
+            assert_eq!(other.try_wait().ok().flatten(), None);
+            // Where it has no role it passes for the zygote, which is reaped at once.
+            let lives = nix::sys::signal::kill(helper, None::<Signal>).is_ok();
+            assert_eq!(lives, !others.is_empty());
+        }
     }
 }

@@ -21,18 +21,22 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    /// Those that a master left which has just died and was reaped; `None`: there is none.
-    pub(super) fn of(mut generation: Generation) -> Option<Orphans> {
+    /// Those that a master left which has just died and was reaped; `None`: there is none. `is_known`: a process
+    /// has another role.
+    pub(super) fn of(
+        mut generation: Generation,
+        is_known: impl Fn(Pid) -> bool,
+    ) -> Option<Orphans> {
         generation.hears = false;
         let board = &generation.scoreboard;
-        end_zygote(board);
+        end_zygote(board, &is_known);
         let pids = (0..board.workers()).map(|index| board.worker(index).pid().load(Relaxed));
         // Whose number it is a worker says itself; it counts if that is a child of ours, as all are
-        // by now (prctl(2), PR_SET_CHILD_SUBREAPER).
+        // by now (prctl(2), PR_SET_CHILD_SUBREAPER), and has no other role: any worker can write there.
         let workers: Vec<Pid> = pids
             .filter_map(|pid| i32::try_from(pid).ok().filter(|&pid| pid > 0))
             .map(Pid::from_raw)
-            .filter(|&pid| is_child(pid))
+            .filter(|&pid| is_child(pid) && !is_known(pid))
             .collect();
         (!workers.is_empty()).then_some(Orphans {
             generation,
@@ -61,13 +65,14 @@ impl Orphans {
 
 /// Ends the process that the old workers are forks of: without its master it has nothing to do, and may stand
 /// still. Only then they are children of ours.
-fn end_zygote(board: &Scoreboard) {
+fn end_zygote(board: &Scoreboard, is_known: impl Fn(Pid) -> bool) {
     let zygotes = (0..board.workers()).map(|index| board.worker(index).zygote().load(Relaxed));
     let Some(zygote) = zygotes.max().filter(|&pid| pid > 0) else {
         return;
     };
     let zygote = i32::try_from(zygote).map(Pid::from_raw);
-    if let Some(zygote) = zygote.ok().filter(|&pid| is_child(pid)) {
+    let is_one = |&pid: &Pid| is_child(pid) && !is_known(pid);
+    if let Some(zygote) = zygote.ok().filter(is_one) {
         // Not reaped yet, so the number is its own. What gets this signal ends at once.
         let _ = kill(zygote, Signal::SIGKILL);
         let _ = waitpid(zygote, None);

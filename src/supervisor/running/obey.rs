@@ -123,7 +123,8 @@ impl Supervisor {
     }
 
     fn bury(&mut self, number: u64) -> Event {
-        let left = self.masters.bury(number, &mut self.common.carried);
+        let others = self.of_no_generation();
+        let left = self.masters.bury(number, &mut self.common.carried, &others);
         let orphaned = if left {
             Orphaned::Workers
         } else {

@@ -41,6 +41,10 @@ impl Rehearsal {
         self.pid == child
     }
 
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Its process has ended.
     pub(super) fn ended(mut self, well: bool, how: String) -> Rehearsed {
         // Another program than adit may end well too.
@@ -64,6 +68,11 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn log(&self) -> Log {
         log_of(self.why, &self.config)
+    }
+
+    /// The helpers of the new generation.
+    pub(super) fn helpers(&self) -> impl Iterator<Item = Pid> {
+        self.own.iter().flat_map(Own::pids)
     }
 
     /// A child was reaped; if it was a helper of the new generation, which.

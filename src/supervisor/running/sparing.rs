@@ -2,7 +2,10 @@
 
 use std::os::fd::AsFd;
 
+use nix::unistd::Pid;
+
 use super::Supervisor;
+use super::reload::{Pending, Rehearsal};
 use crate::ipc::channel::Channel;
 use crate::ipc::words::{ToMaster, say_accept, say_listeners, say_now};
 use crate::log::Reason;
@@ -61,7 +64,8 @@ impl Supervisor {
     }
 
     pub(super) fn hear_spare(&mut self, number: u64) {
-        let event = match self.masters.hear_spare(number) {
+        let others = self.of_no_generation();
+        let event = match self.masters.hear_spare(number, &others) {
             Some(News::Stands) => Event::SpareStands(number),
             Some(News::NotForked(reason)) => Event::NotForked(number, reason),
             Some(News::Missed) => Event::Missed,
@@ -74,9 +78,21 @@ impl Supervisor {
         self.happen(event);
     }
 
+    /// The children that no process of a generation may name as its own.
+    pub(super) fn of_no_generation(&self) -> Vec<Pid> {
+        let rehearsal = self.rehearsal.iter().map(Rehearsal::pid);
+        let pending = self.pending.iter().flat_map(Pending::helpers);
+        self.helpers
+            .pids()
+            .chain(pending)
+            .chain(rehearsal)
+            .collect()
+    }
+
     /// The first word of a master that a spare has forked: it is given its listeners at once.
     pub(super) fn hear_unborn(&mut self, number: u64) {
-        let event = match self.masters.hear_unborn(number) {
+        let others = self.of_no_generation();
+        let event = match self.masters.hear_unborn(number, &others) {
             Some(Ok(generation)) => {
                 let master = Master {
                     pid: generation.pid.as_raw(),
