@@ -2,10 +2,10 @@
 //! CAP_NET_ADMIN, which could change the machine's network; a sandbox leaves this one nothing else to do. Never in
 //! here: another capability.
 
-use super::{
-    CapabilityData, JailError, OutsidePlan, call, capabilities, drop_bounding_set, prctl,
-    set_capabilities,
+use super::capabilities::{
+    CapabilityData, capabilities, drop_bounding_set, prctl, set_capabilities,
 };
+use super::{JailError, OutsidePlan, call};
 use crate::process::OneThread;
 
 /// CAP_NET_RAW of capabilities(7), as a bit of the first word.
