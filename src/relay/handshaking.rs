@@ -192,6 +192,11 @@ fn advance(
         Ok((_, Step::Done(stream))) if stream.last_flight_can_wait() => {
             end.hold(&scratch.tls, pool)
         }
+        // An alert that waits for the end of the silence.
+        Err(failure) if failure.blinding().is_some() => {
+            end.output.push(&scratch.tls, pool);
+            Ok(())
+        }
         _ => end.queue(&scratch.tls, pool),
     };
     match stepped {

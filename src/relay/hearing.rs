@@ -203,9 +203,12 @@ impl End {
         };
         let decrypted = stream.decrypt(work, ranges, answers);
         if !answers.is_empty() && self.writing == Writing::Open {
-            // The answer to a key's update, or an alert: both go to where the records came from.
-            // A peer that cannot be reached any more shows when it is read from.
-            let _ = self.queue(answers, pool);
+            match &decrypted {
+                Err(failure) if failure.blinding().is_some() => self.output.push(answers, pool),
+                // The answer to a key's update, or an alert: both go to where the records came from.
+                // A peer that cannot be reached any more shows when it is read from.
+                _ => drop(self.queue(answers, pool)),
+            }
         }
         // Authentic payload is passed on even if a record behind it is bad.
         pass(self, work, ranges, pool)?;

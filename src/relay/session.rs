@@ -4,6 +4,7 @@
 mod advancing;
 mod closing;
 mod life;
+mod parting;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use closing::{close_end, close_status};
+use closing::{close, close_status};
 use life::{Early, Late, Life, Turn, inconsistent, step_early, step_late};
+use parting::{Parted, Parting};
 
 use super::end::End;
 use super::poller::Readiness;
@@ -45,8 +47,8 @@ pub(crate) struct Session {
     next: usize,
     /// The dialogue that asked for the connection, while that is made.
     waiting: Option<Box<Talking>>,
-    /// It is over, and ends so when the time has come; until then nothing is seen of that.
-    blinded: Option<(Instant, Side)>,
+    /// It is over, and what is to be waited for before its sockets are closed.
+    parting: Option<Parting>,
 }
 
 impl Session {
@@ -82,7 +84,7 @@ impl Session {
             life: Life::Alone(front, Early::Stepping),
             next: 0,
             waiting: None,
-            blinded: None,
+            parting: None,
         };
         if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
@@ -105,7 +107,8 @@ impl Session {
             (Side::Back, Life::Alone(_, Early::Connecting(connecting))) => connecting.note(ready),
             (Side::Back, Life::Alone(_, Early::Identifying(stage))) => stage.note(ready),
             (side, Life::Joined(pair, _)) => pair.end(side).note(ready),
-            (Side::Back, Life::Alone(..)) | (_, Life::Between) => {}
+            (side, Life::Leaving(left, end)) if side == *left => end.note(ready),
+            (Side::Back, Life::Alone(..)) | (_, Life::Between | Life::Leaving(..)) => {}
         }
     }
 
@@ -157,8 +160,8 @@ impl Session {
 
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if let Some((at, _)) = self.blinded {
-            return Some(at);
+        if let Some(parting) = &self.parting {
+            return Some(parting.due());
         }
         let stage = match &self.life {
             Life::Alone(_, Early::Gatekeeping(stage)) => Some(stage.due()),
@@ -175,9 +178,10 @@ impl Session {
             Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Handshaking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Pump(stage)) => Some(stage.due()),
-            Life::Alone(_, Early::Stepping) | Life::Joined(_, Late::Stepping) | Life::Between => {
-                None
-            }
+            Life::Alone(_, Early::Stepping)
+            | Life::Joined(_, Late::Stepping)
+            | Life::Between
+            | Life::Leaving(..) => None,
         };
         match (stage, self.common.report_at()) {
             (Some(stage), Some(report)) => Some(stage.min(report)),
@@ -187,21 +191,16 @@ impl Session {
 
     /// Goes on as far as it can without waiting and without starving others.
     pub(crate) fn step(&mut self, resources: &mut Resources) -> Outcome {
-        if let Some((at, side)) = self.blinded {
-            // A peer that has gone measures nothing any more.
-            let gone = self.life.end(side).is_some_and(|end| end.failed());
-            return match at <= resources.now || gone {
-                true => Outcome::Done(Ending::Alerted(side)),
-                false => Outcome::Wait,
-            };
+        if self.parting.is_some() {
+            return self.part(resources);
         }
         let outcome = self.run(resources);
-        if let Outcome::Done(Ending::Blinded(side, time)) = outcome {
-            self.blinded = Some((resources.now + time, side));
-            return Outcome::Wait;
-        }
-        if let Outcome::Done(_) = outcome {
-            return outcome;
+        if let Outcome::Done(ending) = outcome {
+            self.parting = Parting::after(ending, resources);
+            return match self.parting {
+                Some(_) => self.part(resources),
+                None => outcome,
+            };
         }
         let common = &mut self.common;
         let watched = match &mut self.life {
@@ -214,7 +213,7 @@ impl Session {
                 settle(&mut pair.front, Side::Front, outcome, common, resources)
                     .and_then(|()| settle(&mut pair.back, Side::Back, outcome, common, resources))
             }
-            Life::Between => Ok(()),
+            Life::Between | Life::Leaving(..) => Ok(()),
         };
         if let Err(ending) = watched {
             return Outcome::Done(ending);
@@ -226,6 +225,37 @@ impl Session {
         outcome
     }
 
+    /// Waits for what is left to wait for once it is over.
+    fn part(&mut self, resources: &mut Resources) -> Outcome {
+        let Some(parting) = &mut self.parting else {
+            return Outcome::Done(Ending::Reset);
+        };
+        let side = parting.side();
+        let over = Outcome::Done(Ending::Alerted(side));
+        let mut end = self.life.end(side);
+        let outcome = match parting.step(end.as_deref_mut(), resources) {
+            Parted::Over => return over,
+            Parted::Waits => Outcome::Wait,
+            Parted::Reads => Outcome::Again,
+        };
+        let Some(end) = end else {
+            return over;
+        };
+        if settle(end, side, outcome, &self.common, resources).is_err() {
+            return over;
+        }
+        if parting.is_farewell() && !matches!(self.life, Life::Leaving(..)) {
+            // The other end need not wait for this one.
+            let life = std::mem::replace(&mut self.life, Life::Between);
+            let reset = self.common.config().reset;
+            let ending = Ending::Alerted(side);
+            if let Some(end) = close(life, Some(side), ending, reset, resources) {
+                self.life = Life::Leaving(side, end);
+            }
+        }
+        outcome
+    }
+
     fn run(&mut self, resources: &mut Resources) -> Outcome {
         loop {
             let common = &mut self.common;
@@ -233,7 +263,7 @@ impl Session {
             let turn = match &mut self.life {
                 Life::Alone(front, phase) => step_early(front, phase, &mut self.waiting, context),
                 Life::Joined(pair, phase) => step_late(pair, phase, context),
-                Life::Between => Err(inconsistent(&self.common)),
+                Life::Between | Life::Leaving(..) => Err(inconsistent(&self.common)),
             };
             let advanced = match turn {
                 Ok(Turn::Later(outcome)) => return outcome,
@@ -262,28 +292,7 @@ impl Session {
             "Connection {status}: {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
         self.common.report(resources);
-        match self.life {
-            Life::Alone(front, phase) => {
-                match phase {
-                    Early::Gatekeeping(stage) => stage.release(resources),
-                    Early::Identifying(stage) => stage.release(resources),
-                    Early::Connecting(stage) => stage.release(resources),
-                    Early::Talking(stage) => stage.release(resources),
-                    Early::Launching(stage) => stage.release(resources),
-                    Early::Verdict(stage) => stage.release(resources),
-                    Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
-                }
-                close_end(front, Side::Front, ending, reset, resources);
-            }
-            Life::Joined(pair, phase) => {
-                if let Late::Verdict(stage) = phase {
-                    stage.release(resources);
-                }
-                close_end(pair.back, Side::Back, ending, reset, resources);
-                close_end(pair.front, Side::Front, ending, reset, resources);
-            }
-            Life::Between => {}
-        }
+        close(self.life, None, ending, reset, resources);
         let row = resources.row(self.common.index());
         row.active().fetch_sub(1, Relaxed);
         let worker = resources.scoreboard.worker(resources.worker);

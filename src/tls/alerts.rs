@@ -1,8 +1,9 @@
 //! The alerts of TLS (RFC 8446, section 6): what a received one means, and their names.
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, Error, PeerMisbehaved};
 
 use super::blame::{Fault, Row};
+use super::failure::lacks_signature;
 use crate::ipc::scoreboard::HandshakeFailure;
 
 /// What a peer's fatal alert means (RFC 8446, section 6.2); the phrase is OpenSSL's reason string.
@@ -147,27 +148,37 @@ pub(super) fn row(alert: AlertDescription) -> Row {
     row.into()
 }
 
-/// Appends the alert for a handshake without anything in common, before there are keys.
-pub(super) fn refuse(output: &mut Vec<u8>) {
-    output.extend([
-        21,
-        3,
-        3,
-        0,
-        2,
-        2,
-        u8::from(AlertDescription::HandshakeFailure),
-    ]);
+/// The alert for what breaks a handshake, where rustls has sent none.
+pub(super) fn due(error: &Error) -> AlertDescription {
+    use PeerMisbehaved as M;
+    match error {
+        Error::InvalidMessage(_) | Error::NoCertificatesPresented => AlertDescription::DecodeError,
+        Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
+        Error::DecryptError => AlertDescription::BadRecordMac,
+        Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(
+            M::MessageInterleavedWithHandshakeMessage
+            | M::KeyEpochWithPendingFragment
+            | M::TooManyEmptyFragments,
+        ) => AlertDescription::UnexpectedMessage,
+        Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
+        Error::PeerIncompatible(_) => AlertDescription::HandshakeFailure,
+        error if lacks_signature(error) => AlertDescription::HandshakeFailure,
+        Error::InvalidCertificate(why) => why.clone().into(),
+        _ => AlertDescription::InternalError,
+    }
 }
 
-/// Gives the alert for a missing certificate at the end of `output` the number that it has in TLS 1.2 (RFC 5246,
-/// section 7.4.6): rustls sends that of TLS 1.3, which clients of TLS 1.2 need not know.
-pub(super) fn as_in_tls12(output: &mut [u8]) {
-    const FATAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 116];
-    if output.ends_with(&FATAL)
-        && let Some(number) = output.last_mut()
-    {
-        *number = u8::from(AlertDescription::HandshakeFailure);
+/// A fatal alert in a record of its own, not encrypted; `minor` is that of the version.
+pub(super) fn plain(minor: u8, alert: AlertDescription) -> [u8; 7] {
+    [21, 3, minor, 0, 2, 2, u8::from(alert)]
+}
+
+/// Gives the alert at the end of `output` another number; one that is encrypted stays.
+pub(super) fn correct(output: &mut [u8], alert: AlertDescription) {
+    if let [.., 21, 3, _, 0, 2, 2, number] = output {
+        *number = u8::from(alert);
     }
 }
 

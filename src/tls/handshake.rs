@@ -12,11 +12,11 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{AlertDescription, ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 
-use driving::{Broken, Peer, drive};
+use driving::{Broken, Peer, Progress, drive};
 
 use super::backend::Terms;
-use super::failure::{self, During, Failure, Offence};
-use super::hello::{self, Reading};
+use super::failure::{During, Failure, Offence};
+use super::hello::{self, Reading, Version};
 use super::ocsp::Inquiry;
 use super::record::HEADER;
 use super::stream::Stream;
@@ -31,9 +31,7 @@ pub(super) const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
 /// A handshake under way.
 pub(crate) struct Handshake {
     connection: Connection,
-    /// Bytes at the front of the next input that rustls has seen but not used up: the beginning
-    /// of a message that goes on in a record to come.
-    seen: usize,
+    progress: Progress,
     /// How the peer's first record began, to tell what it is when it is no TLS.
     opening: [u8; HEADER],
     /// For the suites that we have.
@@ -124,7 +122,7 @@ impl Handshake {
     fn new(connection: Connection, provider: Arc<CryptoProvider>, terms: Terms) -> Self {
         Self {
             connection,
-            seen: 0,
+            progress: Progress::default(),
             opening: [0; HEADER],
             provider,
             terms,
@@ -184,13 +182,14 @@ impl Handshake {
             extras.server_name = hello.server_name;
         }
         let during = self.during();
+        let start = output.len();
         notes::forget();
         let driven = match &mut self.connection {
             Connection::Server(connection) => {
-                drive(&mut **connection, input, &mut self.seen, output)
+                drive(&mut **connection, input, &mut self.progress, output)
             }
             Connection::Client(connection) => {
-                drive(&mut **connection, input, &mut self.seen, output)
+                drive(&mut **connection, input, &mut self.progress, output)
             }
         };
         notes::drain(log);
@@ -200,22 +199,26 @@ impl Handshake {
                 Broken::Closed => return self.vanished(),
                 Broken::By(error) => error,
             };
-            if matches!(error, Error::NoCertificatesPresented) && self.is_tls12() {
-                alerts::as_in_tls12(output);
-            }
-            if failure::lacks_signature(&error) {
-                alerts::refuse(output);
-            }
             if let Error::InvalidCertificate(why) = &error {
                 let alert = alerts::name(AlertDescription::from(why.clone()));
                 crate::debug!(*log, "TLS alert (write): fatal: {alert}");
             }
-            let failure = Failure::new(during, self.offence(error, input));
+            let offence = self.offence(error.clone(), input);
+            if let Some(alert) = self.better_alert(&error, &offence, input) {
+                alerts::correct(output, alert);
+            }
+            let failure = Failure::new(during, offence);
             if let Some(alert) = failure.alert_read() {
                 crate::debug!(*log, "TLS alert (read): fatal: {}", alerts::name(alert));
             }
             failure
         })?;
+        if self.falls_back(input) {
+            // Of what rustls made of it, nothing has been sent.
+            output.truncate(start);
+            output.extend(alerts::plain(3, AlertDescription::InappropriateFallback));
+            return Err(Failure::new(during, Offence::InappropriateFallback));
+        }
         if !established {
             return Ok((used, Turn::More(self)));
         }
@@ -284,6 +287,65 @@ impl Handshake {
         }
     }
 
+    /// The alert that is due before there are keys, where rustls sends another.
+    fn better_alert(
+        &self,
+        error: &Error,
+        offence: &Offence,
+        input: &[u8],
+    ) -> Option<AlertDescription> {
+        use rustls::{PeerIncompatible as Incompatible, PeerMisbehaved as Misbehaved};
+        let serves = matches!(self.connection, Connection::Server(_));
+        match error {
+            // TLS 1.2 has no alert of its own for it (RFC 5246, section 7.4.6).
+            Error::NoCertificatesPresented if serves && self.is_tls12() => {
+                Some(AlertDescription::HandshakeFailure)
+            }
+            Error::PeerIncompatible(_)
+                if serves && matches!(offence, Offence::UnsupportedProtocol(Some(_))) =>
+            {
+                Some(AlertDescription::ProtocolVersion)
+            }
+            // RFC 8446, section 9.2.
+            Error::PeerIncompatible(
+                Incompatible::SignatureAlgorithmsExtensionRequired
+                | Incompatible::NamedGroupsExtensionRequired
+                | Incompatible::KeyShareExtensionRequired,
+            ) if serves && self.would_speak_tls13(input) => {
+                Some(AlertDescription::MissingExtension)
+            }
+            // RFC 8446, section 4.1.3.
+            Error::PeerMisbehaved(Misbehaved::SelectedUnofferedCipherSuite) => {
+                Some(AlertDescription::IllegalParameter)
+            }
+            // In supported_versions, which an old server does not know (RFC 8446, section 4.2.1).
+            Error::PeerIncompatible(Incompatible::ServerDoesNotSupportTls12Or13)
+                if !serves && chosen_version(input) == Some(Version::TLS12) =>
+            {
+                Some(AlertDescription::IllegalParameter)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a hello and the service both have TLS 1.3.
+    fn would_speak_tls13(&self, input: &[u8]) -> bool {
+        let Reading::Hello(hello) = hello::read(input) else {
+            return false;
+        };
+        self.terms.high >= Version::TLS13 && hello.highest_version() >= Some(Version::TLS13)
+    }
+
+    /// Whether a client tries an older version again though both sides have a later one (RFC 7507, section 3).
+    fn falls_back(&self, input: &[u8]) -> bool {
+        const HELLO: u8 = 1;
+        matches!(self.connection, Connection::Server(_))
+            && matches!(input, [22, 3, _, _, _, HELLO, ..])
+            && self.terms.high >= Version::TLS13
+            && self.is_tls12()
+            && matches!(hello::read(input), Reading::Hello(hello) if hello.fallback)
+    }
+
     /// Whether this is a client to be redirected. What it showed when its session began counts also where it
     /// resumes it.
     fn is_redirected(&self, log: &Log) -> bool {
@@ -345,20 +407,20 @@ impl Handshake {
                     // One that is not valid is none.
                     certificate: certificate().filter(|_| !redirected),
                 });
-                let stream = establish(*connection, self.seen, redirected)?;
+                let stream = establish(*connection, self.progress.seen, redirected)?;
                 Ok(stream.introduced(introduction))
             }
-            Connection::Client(connection) => establish(*connection, self.seen, false),
+            Connection::Client(connection) => establish(*connection, self.progress.seen, false),
         };
         stream.map(|stream| stream.asking(inquiry))
     }
 }
 
 /// The version in a ServerHello at the front of `input`.
-fn chosen_version(input: &[u8]) -> Option<hello::Version> {
+fn chosen_version(input: &[u8]) -> Option<Version> {
     match input {
         [22, 3, _, _, _, 2, _, _, _, high, low, ..] => {
-            Some(hello::Version(u16::from_be_bytes([*high, *low])))
+            Some(Version(u16::from_be_bytes([*high, *low])))
         }
         _ => None,
     }

@@ -263,8 +263,11 @@ impl Stream {
     }
 
     fn alert_received(&mut self, payload: &[u8]) -> Result<(), Offence> {
-        let &[level, description] = payload else {
-            return Err(Offence::Malformed("alert".into()));
+        let (level, description) = match *payload {
+            [level, description] => (level, description),
+            // RFC 8446, section 5.4.
+            [] if self.kernel.is_some() => return Err(Offence::UnexpectedMessage),
+            _ => return Err(Offence::Malformed("alert".into())),
         };
         let alert = AlertDescription::from(description);
         match alert {
@@ -340,6 +343,7 @@ impl Stream {
                 match body {
                     [0] => Ok(()),
                     [1] => self.answer_key_update(output),
+                    [_] => Err(Offence::BadKeyUpdate),
                     _ => Err(Offence::Malformed("key update".into())),
                 }
             }

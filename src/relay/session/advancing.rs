@@ -111,7 +111,7 @@ impl Session {
                     None => Late::Pump(Pump::begin(pair, &mut context)),
                 }
             }
-            Life::Between => return Err(inconsistent(&self.common)),
+            Life::Between | Life::Leaving(..) => return Err(inconsistent(&self.common)),
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Session {
             Life::Joined(pair, phase) => {
                 *phase = Late::Choosing(Choosing::begin(&mut pair.front, &mut context));
             }
-            Life::Between => return Err(inconsistent(&self.common)),
+            Life::Between | Life::Leaving(..) => return Err(inconsistent(&self.common)),
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Session {
         let route = &self.common.service().route;
         self.next = match self.life {
             Life::Alone(..) => route.early_behind_handshake(),
-            Life::Joined(..) | Life::Between => route.late_behind_handshake(),
+            Life::Joined(..) | Life::Between | Life::Leaving(..) => route.late_behind_handshake(),
         };
         // It is the one that it wanted to connect to.
         let common = &mut self.common;
@@ -157,7 +157,7 @@ impl Session {
         match &mut self.life {
             Life::Alone(front, phase) => *phase = Early::Handshaking(begin(front)?),
             Life::Joined(pair, phase) => *phase = Late::Handshaking(begin(&mut pair.front)?),
-            Life::Between => return Err(inconsistent(&self.common)),
+            Life::Between | Life::Leaving(..) => return Err(inconsistent(&self.common)),
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use crate::protocol::Side;
 use crate::relay::end::{End, Writing};
 use crate::relay::resources::Resources;
+use crate::relay::session::life::Life;
 use crate::relay::step::Ending;
 
 fn is_reset(side: Side, ending: Ending, reset: bool) -> bool {
@@ -27,14 +28,41 @@ pub(super) fn close_status(ending: Ending, reset: bool) -> &'static str {
     }
 }
 
-/// Closes an end as its session ended.
-pub(super) fn close_end(
-    mut end: End,
-    side: Side,
+/// Lets go of the stage and closes the ends as the session ended, but for that of the side that is `kept`.
+pub(super) fn close(
+    life: Life,
+    kept: Option<Side>,
     ending: Ending,
     reset: bool,
     resources: &mut Resources,
-) {
+) -> Option<End> {
+    let ends = match life {
+        Life::Alone(front, phase) => {
+            phase.release(resources);
+            [None, Some((Side::Front, front))]
+        }
+        Life::Joined(pair, phase) => {
+            phase.release(resources);
+            [
+                Some((Side::Back, pair.back)),
+                Some((Side::Front, pair.front)),
+            ]
+        }
+        Life::Leaving(side, end) => [None, Some((side, end))],
+        Life::Between => [None, None],
+    };
+    let mut found = None;
+    for (side, end) in ends.into_iter().flatten() {
+        match kept == Some(side) {
+            true => found = Some(end),
+            false => close_end(end, side, ending, reset, resources),
+        }
+    }
+    found
+}
+
+/// Closes an end as its session ended.
+fn close_end(mut end: End, side: Side, ending: Ending, reset: bool, resources: &mut Resources) {
     if is_reset(side, ending, reset) {
         // The socket is closed anyway; without the option it ends by a FIN.
         let _ = end.reset_on_close();

@@ -13,6 +13,7 @@ use crate::relay::handshaking::Handshaking;
 use crate::relay::identifying::Identifying;
 use crate::relay::launching::{self, Launching};
 use crate::relay::pump::Pump;
+use crate::relay::resources::Resources;
 use crate::relay::step::{Common, Context, Ending, Next};
 use crate::relay::talking::Talking;
 use crate::relay::verdict::Verdict;
@@ -30,6 +31,8 @@ pub(super) enum Life {
     Joined(Pair, Late),
     /// Only while it goes from the one to the other.
     Between,
+    /// It is over, and the end of this side alone is not closed yet.
+    Leaving(Side, End),
 }
 
 impl Life {
@@ -37,6 +40,7 @@ impl Life {
         match self {
             Life::Alone(front, _) => (side == Side::Front).then_some(front),
             Life::Joined(pair, _) => Some(pair.end(side)),
+            Life::Leaving(left, end) => (side == *left).then_some(end),
             Life::Between => None,
         }
     }
@@ -67,6 +71,21 @@ pub(super) enum Early {
     Stepping,
 }
 
+impl Early {
+    /// Gives back what the stage holds of the thread's.
+    pub(super) fn release(self, resources: &mut Resources) {
+        match self {
+            Early::Gatekeeping(stage) => stage.release(resources),
+            Early::Identifying(stage) => stage.release(resources),
+            Early::Connecting(stage) => stage.release(resources),
+            Early::Talking(stage) => stage.release(resources),
+            Early::Launching(stage) => stage.release(resources),
+            Early::Verdict(stage) => stage.release(resources),
+            Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Late {
     Choosing(Choosing),
@@ -76,6 +95,15 @@ pub(super) enum Late {
     Pump(Pump),
     /// As of [`Early`].
     Stepping,
+}
+
+impl Late {
+    /// As of [`Early`].
+    pub(super) fn release(self, resources: &mut Resources) {
+        if let Late::Verdict(stage) = self {
+            stage.release(resources);
+        }
+    }
 }
 
 /// The result of a step of the present stage.

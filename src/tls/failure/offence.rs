@@ -69,6 +69,8 @@ pub(in crate::tls) enum Offence {
     Vanished,
     /// As above, before a server said anything, where it may be an old one.
     VanishedAtHello,
+    /// A key update asks for what there is not.
+    BadKeyUpdate,
     KeysExhausted,
     /// The peer has closed its half, and this cipher cannot go on with the other.
     ClosedBoth,
@@ -276,6 +278,12 @@ impl Offence {
                 "it closed the connection without an answer to the hello; an old server may stumble over a hello of today: try `sslVersionMax = TLSv1.2`, or TLSv1",
                 Vanished,
             ),
+            Offence::BadKeyUpdate => (
+                "bad key update",
+                Fault::Unsure,
+                "the peer's TLS is broken, or the connection is tampered with",
+                Protocol,
+            ),
             Offence::KeysExhausted => (
                 "sequence numbers used up",
                 Fault::Unsure,
@@ -325,6 +333,8 @@ impl Offence {
                 AlertDescription::UnexpectedMessage
             }
             Offence::Malformed(_) => AlertDescription::DecodeError,
+            // RFC 8446, section 4.6.3.
+            Offence::BadKeyUpdate => AlertDescription::IllegalParameter,
             _ => AlertDescription::InternalError,
         }
     }

@@ -12,7 +12,6 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use super::bindings::{Connection, Stop};
 use super::chain::{self, Heard};
 use super::halves::{Halves, Traces};
-use super::offences::plain_alert;
 use super::policies::{self, TLS10, TLS13, Unserved};
 use super::psk::{self, Refusal};
 use super::store::{Peer, deadline};
@@ -271,7 +270,7 @@ impl Handshake {
             Reading::NotTls => return Err(Broken::by(garbage(input))),
             Reading::Malformed(fault) => {
                 let alert = AlertDescription::DecodeError;
-                output.extend(plain_alert(1, alert));
+                output.extend(alerts::plain(1, alert));
                 return Err(Broken::by(Offence::Malformed(fault.to_string())).with(alert));
             }
         };
@@ -281,7 +280,7 @@ impl Handshake {
         }) = &begun
         {
             let version = hello.legacy_version.0.clamp(0x0301, 0x0303);
-            output.extend(plain_alert(version as u8, *alert));
+            output.extend(alerts::plain(version as u8, *alert));
         }
         begun.map(Some)
     }
@@ -453,7 +452,7 @@ impl Handshake {
         };
         let key = keys.find(&connection.identity()?)?;
         let alert = AlertDescription::DecryptError;
-        output.extend(plain_alert(3, alert));
+        output.extend(alerts::plain(3, alert));
         Some(Broken::by(Offence::WrongKey(key.name())).with(alert))
     }
 
@@ -593,7 +592,7 @@ impl Broken {
             }
             Some(alert) => {
                 let version = connection.version().wire().0.clamp(0x0301, 0x0303);
-                output.extend(plain_alert(version as u8, alert));
+                output.extend(alerts::plain(version as u8, alert));
             }
             None => {}
         }

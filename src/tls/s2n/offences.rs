@@ -1,4 +1,4 @@
-//! s2n's errors in the words of `failure`, and the alerts that adit writes itself.
+//! s2n's errors in the words of `failure`.
 
 use rustls::AlertDescription;
 
@@ -48,9 +48,4 @@ impl Offence {
             _ => Offence::Internal(name.into()),
         }
     }
-}
-
-/// A fatal alert in a record of its own, not encrypted.
-pub(super) fn plain_alert(version: u8, alert: AlertDescription) -> [u8; 7] {
-    [21, 3, version, 0, 2, 2, u8::from(alert)]
 }
