@@ -1,6 +1,7 @@
 //! `adit add` serves a mail address: every provider of the table, in the old program's words, without
 //! touching what another hand wrote.
 
+mod printed;
 mod providers;
 mod unknown_domain;
 

@@ -326,11 +326,12 @@ fn first_byte(service: &Service, meant: &Meant, faults: &mut Faults) {
         false => ("accept", &service.accept),
     };
     for (nth, endpoint) in endpoints.iter().enumerate() {
-        let Endpoint::Tcp { port, .. } = endpoint else {
+        let Endpoint::Tcp { host, port } = endpoint else {
             continue;
         };
+        let host = host.as_deref().unwrap_or_default();
         let fault = match service.client {
-            true => first_byte::judge(*port, service.protocol),
+            true => first_byte::judge(host, *port, service.protocol),
             false => first_byte::judge_accept(*port, service.protocol),
         };
         if let Some(fault) = fault {

@@ -20,8 +20,17 @@ const PAIRS: &[(&str, &[u16], Option<u16>)] = &[
     ("xmpp-server", &[5269], Some(5270)),
 ];
 
-/// What is to be said of a client that connects to `port` with this dialogue, or with none.
-pub(super) fn judge(port: u16, protocol: Option<Protocol>) -> Option<Fault> {
+/// Servers that speak TLS from the first byte on a port for plain text: Spectrum's (thunderbird/autoconfig,
+/// ispdb/charter.net.xml: "not STARTTLS, not plain SMTP").
+const TLS_ALL_THE_SAME: &[(&str, u16)] = &[("mobile.charter.net", 587)];
+
+/// What is to be said of a client that connects to `port` of `host` with this dialogue, or with none.
+pub(super) fn judge(host: &str, port: u16, protocol: Option<Protocol>) -> Option<Fault> {
+    let mut known = TLS_ALL_THE_SAME.iter();
+    if known.any(|(name, at)| host.eq_ignore_ascii_case(name) && port == *at) {
+        let fault = protocol.map(|protocol| waits(&format!("{host}:{port}"), protocol.name()));
+        return fault.map(|fault| fault.help("leave `protocol` out"));
+    }
     match protocol {
         Some(protocol) => tls_first(port, protocol.name(), "connect to"),
         None => plain_first(port, "connect to", ""),
@@ -46,10 +55,14 @@ pub(super) fn judge_accept(port: u16, protocol: Option<Protocol>) -> Option<Faul
 fn tls_first(port: u16, protocol: &str, take: &str) -> Option<Fault> {
     PAIRS.iter().find(|pair| pair.2 == Some(port))?;
     let plain = PAIRS.iter().find(|pair| pair.0 == protocol)?.1.first()?;
-    let fault = Fault::warning(format!(
-        "port {port} speaks TLS from the first byte, but `protocol = {protocol}` waits for plain text first"
-    ));
+    let fault = waits(&format!("port {port}"), protocol);
     Some(fault.help(format!("leave `protocol` out, or {take} port {plain}")))
+}
+
+fn waits(place: &str, protocol: &str) -> Fault {
+    Fault::warning(format!(
+        "{place} speaks TLS from the first byte, but `protocol = {protocol}` waits for plain text first"
+    ))
 }
 
 /// The same of the server behind a proxy, which must speak TLS from the first byte.
@@ -87,7 +100,7 @@ mod tests {
     #[test]
     fn protocol_and_port_must_fit() {
         let said = |port, protocol| {
-            let fault: Option<Fault> = judge(port, protocol);
+            let fault: Option<Fault> = judge("mail.example.com", port, protocol);
             fault.map(|fault| fault.text + " / " + &fault.help.unwrap_or_default())
         };
         for (port, protocol, words) in [
@@ -136,6 +149,16 @@ mod tests {
         ] {
             assert_eq!(said(port, protocol), None, "{port} {protocol:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_speaks_tls_where_others_do_not_is_known() {
+        let said = |protocol| judge("Mobile.charter.net", 587, protocol).map(|fault| fault.text);
+        assert_eq!(said(None), None);
+        let text = said(Some(Protocol::Smtp)).unwrap();
+        let start = "Mobile.charter.net:587 speaks TLS from the first byte, but `protocol = smtp`";
+        assert!(text.starts_with(start), "{text}");
+        assert!(judge("mobile.charter.net", 25, None).is_some());
     }
 
     #[test]

@@ -1,22 +1,19 @@
-"""Mail servers with the capabilities of every provider of the table, and an old program for each.
+"""Mail servers with the names, ports and capabilities of every provider of the table.
 
-    providers.py CERTIFICATE KEY: prints the ports of its servers, one line each: KIND PORT, where KIND is the
-    protocol, how TLS begins and how a program logs in, as smtp-ssl-plain. Then it reads lines of
+    providers.py FILE: a line of FILE is a host: its name, the loopback address that the name leads to, certificate
+    and key, its logins for smtp, pop3 and imap as the table has them, and the user names that it knows with a ","
+    between them; apart by tabs.
 
-        smtp|pop3|imap HOST PORT KIND USER ADDRESS, with a tab between them,
+It listens on the registered ports of these protocols, prints `ready`, and serves until its input ends. Then it
+prints each mail that was sent, a line each: the server's name and the recipient.
 
-    until an empty one, and for each logs in there in plain, as an old program does, through what stands before
-    the servers: sends a mail to ADDRESS, or fetches one. Each server takes a password within TLS alone. It prints
-    what failed, then `done`, and ends with its input.
+How TLS begins is the port's business, not the table's (RFC 8314; RFC 3501 and 2595 for the others). A server shows
+its certificate to a client that names it alone, and takes a password within TLS alone, from a user it knows.
 """
 
 import base64
-import concurrent.futures
 import hashlib
 import hmac
-import imaplib
-import poplib
-import smtplib
 import socketserver
 import ssl
 import sys
@@ -25,11 +22,30 @@ import threading
 PASSWORD = "an app password"
 MAIL = "Subject: to {}\r\n\r\n..dots\r\nend\r\n"
 CHALLENGE = b"<1.2@test>"
+PORTS = {
+    465: ("smtp", True), 587: ("smtp", False),
+    995: ("pop3", True), 110: ("pop3", False),
+    993: ("imap", True), 143: ("imap", False),
+}
+# "Yes, they have SSL (not STARTTLS, not plain SMTP) on port 587" (thunderbird/autoconfig, ispdb/charter.net.xml).
+TLS_ALL_THE_SAME = {("mobile.charter.net", 587)}
 
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-# The address of each mail that was sent.
-sent = set()
+sent = []
+
+
+class Host:
+    """A provider's server."""
+
+    def __init__(self, line):
+        self.name, self.address, cert, key, smtp, pop3, imap, users = line.rstrip("\n").split("\t")
+        self.logins = {"smtp": smtp.split("+"), "pop3": pop3.split("+"), "imap": imap.split("+")}
+        self.users = users.split(",")
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert, key)
+        self.context.sni_callback = self.named
+
+    def named(self, _stream, name, _context):
+        return None if name == self.name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
 
 def hmac_of(password):
@@ -39,22 +55,23 @@ def hmac_of(password):
 class Server(socketserver.StreamRequestHandler):
     """What the servers share: lines, TLS, and logins."""
 
-    kind = ""
-
     def handle(self):
+        address, port = self.request.getsockname()
+        self.host = hosts[address]
+        self.mail, at_once = PORTS[port]
         self.secure = False
         self.user = None
-        if "-ssl-" in self.kind:
-            self.start_tls()
         try:
-            self.serve()
+            if at_once or (self.host.name, port) in TLS_ALL_THE_SAME:
+                self.start_tls()
+            {"smtp": self.smtp, "pop3": self.pop3, "imap": self.imap}[self.mail]()
             # The program goes first: what it says after its last command must not meet a closed socket.
             self.rfile.read()
         except (OSError, EOFError):
             pass
 
     def start_tls(self):
-        self.request = context.wrap_socket(self.request, server_side=True)
+        self.request = self.host.context.wrap_socket(self.request, server_side=True)
         self.rfile = self.request.makefile("rb")
         self.secure = True
 
@@ -67,48 +84,69 @@ class Server(socketserver.StreamRequestHandler):
             raise EOFError
         return line.decode().rstrip("\r\n")
 
-    def may_log_in(self, how):
-        return self.secure and self.kind.endswith(how)
+    def takes(self, login):
+        return self.secure and login in self.host.logins[self.mail]
+
+    def mechanisms(self):
+        """What it shows; Microsoft's servers have no OAUTHBEARER, and PLAIN for IMAP and POP3 alone."""
+        shown = []
+        if self.takes("plain"):
+            shown += ["LOGIN"] if "office365" in self.host.name else ["PLAIN", "LOGIN"]
+        if self.takes("cram-md5"):
+            shown += ["CRAM-MD5"]
+        if self.takes("oauth2"):
+            shown += ["XOAUTH2"] + ["OAUTHBEARER"] * self.host.name.endswith("gmail.com")
+        return shown
 
     def asked(self, challenge):
         self.say(challenge)
         return base64.b64decode(self.line()).decode()
 
-    def cram_md5(self, prefix):
-        user, _, answer = self.asked(prefix + base64.b64encode(CHALLENGE).decode()).rpartition(" ")
-        return self.log_in(user, PASSWORD if answer == hmac_of(PASSWORD) else "")
+    def authenticate(self, words, prompt):
+        """A login by a mechanism that it shows, with or without an initial response."""
+        if words[0].upper() not in self.mechanisms():
+            return False
+        if words[0].upper() == "CRAM-MD5":
+            user, _, answer = self.asked(prompt + base64.b64encode(CHALLENGE).decode()).rpartition(" ")
+            return self.log_in(user, PASSWORD if answer == hmac_of(PASSWORD) else "")
+        first = base64.b64decode(words[1]).decode() if words[1:] else None
+        if words[0].upper() == "LOGIN":
+            user = first or self.asked(prompt + "VXNlcm5hbWU6")
+            return self.log_in(user, self.asked(prompt + "UGFzc3dvcmQ6"))
+        if words[0].upper() == "PLAIN":
+            _, user, password = (first or self.asked(prompt)).split("\0")
+            return self.log_in(user, password)
+        return False
 
     def log_in(self, user, password):
-        self.user = user if password == PASSWORD else None
+        self.user = user if password == PASSWORD and user in self.host.users else None
         return self.user is not None
 
-
-class Smtp(Server):
-    def serve(self):
-        self.say("220 test ESMTP")
+    def smtp(self):
+        self.say(f"220 {self.host.name} ESMTP")
         while True:
             line = self.line()
             word = line.split(" ")[0].upper()
             if word == "EHLO":
-                self.say("250-test")
+                self.say("250-" + self.host.name)
                 if not self.secure:
                     self.say("250-STARTTLS")
-                elif self.kind.endswith("cram-md5"):
-                    self.say("250-AUTH CRAM-MD5")
-                else:
-                    self.say("250-AUTH PLAIN LOGIN")
+                elif shown := self.mechanisms():
+                    self.say("250-AUTH " + " ".join(shown))
                 self.say("250 8BITMIME")
-            elif word == "STARTTLS":
+            elif word == "STARTTLS" and not self.secure:
                 self.say("220 go ahead")
                 self.start_tls()
             elif word == "AUTH":
-                self.say("235 in" if self.auth(line.split(" ")[1:]) else "535 no")
+                self.say("235 in" if self.authenticate(line.split(" ")[1:], "334 ") else "535 no")
+            elif word == "RCPT" and self.user:
+                recipient = line.partition("<")[2].partition(">")[0]
+                self.say("250 well")
             elif word == "DATA" and self.user:
                 self.say("354 go ahead")
-                mail = []
-                while (text := self.line()) != ".":
-                    mail.append(text)
-                sent.add(mail[0].split(" ")[2])
+                while self.line() != ".":
+                    pass
+                sent.append((self.host.name, recipient))
                 self.say("250 taken")
             elif word == "QUIT":
                 self.say("221 bye")
@@ -116,39 +154,29 @@ class Smtp(Server):
             else:
                 self.say("250 well" if self.user else "530 log in first")
 
-    def auth(self, words):
-        if words[0] == "CRAM-MD5" and self.may_log_in("cram-md5"):
-            return self.cram_md5("334 ")
-        if not self.may_log_in("plain"):
-            return False
-        if words[0] == "LOGIN":
-            user = base64.b64decode(words[1]).decode() if words[1:] else self.asked("334 VXNlcm5hbWU6")
-            return self.log_in(user, self.asked("334 UGFzc3dvcmQ6"))
-        _, user, password = base64.b64decode(words[1]).decode().split("\0")
-        return self.log_in(user, password)
-
-
-class Pop3(Server):
-    def serve(self):
-        self.say("+OK test")
+    def pop3(self):
+        self.say("+OK " + self.host.name)
         user = ""
         while True:
-            word, _, rest = self.line().partition(" ")
+            line = self.line()
+            word, _, rest = line.partition(" ")
             word = word.upper()
             if word == "CAPA":
                 self.say("+OK")
                 self.say("UIDL" if self.secure else "STLS")
+                for mechanism in self.mechanisms():
+                    self.say("SASL " + mechanism)
                 self.say(".")
-            elif word == "STLS":
+            elif word == "STLS" and not self.secure:
                 self.say("+OK go ahead")
                 self.start_tls()
             elif word == "USER":
                 user = rest
-                self.say("+OK" if self.may_log_in("plain") else "-ERR not so")
+                self.say("+OK" if self.takes("plain") else "-ERR not so")
             elif word == "PASS":
                 self.say("+OK" if self.log_in(user, rest) else "-ERR no")
-            elif word == "AUTH" and self.may_log_in("cram-md5"):
-                self.say("+OK" if self.cram_md5("+ ") else "-ERR no")
+            elif word == "AUTH":
+                self.say("+OK" if self.authenticate(line.split(" ")[1:], "+ ") else "-ERR no")
             elif word == "RETR" and self.user:
                 self.say("+OK")
                 for text in MAIL.format(self.user).splitlines():
@@ -160,30 +188,29 @@ class Pop3(Server):
             else:
                 self.say("+OK 1 50" if self.user else "-ERR log in first")
 
-
-class Imap(Server):
-    def serve(self):
-        self.say("* OK test")
+    def imap(self):
+        self.say("* OK " + self.host.name)
         while True:
             tag, _, line = self.line().partition(" ")
             word, _, rest = line.partition(" ")
             word = word.upper()
+            done = True
             if word == "CAPABILITY":
-                more = "" if self.secure else " STARTTLS LOGINDISABLED"
-                self.say("* CAPABILITY IMAP4rev1" + more)
-            elif word == "STARTTLS":
+                shown = [" AUTH=" + mechanism for mechanism in self.mechanisms()]
+                if not self.secure:
+                    shown = [" STARTTLS"]
+                if not self.takes("plain"):
+                    shown += [" LOGINDISABLED"]
+                self.say("* CAPABILITY IMAP4rev1" + "".join(shown))
+            elif word == "STARTTLS" and not self.secure:
                 self.say(tag + " OK go ahead")
                 self.start_tls()
                 continue
-            elif word == "LOGIN" and self.may_log_in("plain"):
+            elif word == "LOGIN" and self.takes("plain"):
                 user, _, password = rest.partition(" ")
-                if not self.log_in(user.strip('"'), password.strip('"')):
-                    self.say(tag + " NO no")
-                    continue
-            elif word == "AUTHENTICATE" and self.may_log_in("cram-md5"):
-                if not self.cram_md5("+ "):
-                    self.say(tag + " NO no")
-                    continue
+                done = self.log_in(user.strip('"'), password.strip('"'))
+            elif word == "AUTHENTICATE":
+                done = self.authenticate(rest.split(" "), "+ ")
             elif word == "SELECT" and self.user:
                 self.say("* 1 EXISTS")
             elif word == "FETCH" and self.user:
@@ -193,85 +220,26 @@ class Imap(Server):
                 self.say("* BYE")
                 self.say(tag + " OK done")
                 return
-            elif not self.user:
-                self.say(tag + " BAD log in first")
-                continue
-            self.say(tag + " OK done")
+            else:
+                done = bool(self.user)
+            self.say(tag + (" OK done" if done else " NO no"))
 
 
 class Listener(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 512
 
     def handle_error(self, request, client_address):
+        # A client that breaks off is judged by what it says itself.
         pass
 
 
-def smtp(host, port, kind, user, password, address):
-    with smtplib.SMTP(host, port, timeout=60) as program:
-        program.login(user, password)
-        program.sendmail(address, [address], MAIL.format(address))
-    if address not in sent:
-        raise ValueError("the mail is not there")
-
-
-def pop3(host, port, kind, user, password, address):
-    program = poplib.POP3(host, port, timeout=60)
-    if kind.endswith("cram-md5"):
-        challenge = program._shortcmd("AUTH CRAM-MD5")
-        if base64.b64decode(challenge.split(b" ")[1]) != CHALLENGE:
-            raise ValueError("another challenge")
-        answer = base64.b64encode(f"{user} {hmac_of(password)}".encode()).decode()
-        program._shortcmd(answer)
-    else:
-        program.user(user)
-        program.pass_(password)
-    _, lines, _ = program.retr(1)
-    if lines != MAIL.format(user).encode().splitlines():
-        raise ValueError(lines)
-    program.quit()
-
-
-def imap(host, port, kind, user, password, address):
-    program = imaplib.IMAP4(host, port, timeout=60)
-    if kind.endswith("cram-md5"):
-        program.login_cram_md5(user, password)
-    else:
-        program.login(user, password)
-    program.select()
-    _, found = program.fetch("1", "(RFC822)")
-    if found[0][1] != MAIL.format(user).encode():
-        raise ValueError(found)
-    program.logout()
-
-
-def run(line):
-    mail, host, port, kind, user, address = line.split("\t")
-    try:
-        {"smtp": smtp, "pop3": pop3, "imap": imap}[mail](host, int(port), kind, user, PASSWORD, address)
-        return None
-    except Exception as error:
-        return f"{line}: {error!r}"
-
-
-def main():
-    for name, handler in (("smtp", Smtp), ("pop3", Pop3), ("imap", Imap)):
-        for tls in ("ssl", "starttls"):
-            for login in ("plain", "cram-md5"):
-                kind = f"{name}-{tls}-{login}"
-                listener = Listener(("127.0.0.1", 0), type(kind, (handler,), {"kind": kind}))
-                threading.Thread(target=listener.serve_forever, daemon=True).start()
-                print(kind, listener.server_address[1])
-    print("ready", flush=True)
-    lines = []
-    while line := sys.stdin.readline().rstrip("\n"):
-        lines.append(line)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for failure in pool.map(run, lines):
-            if failure:
-                print(failure)
-    print("done", flush=True)
-    sys.stdin.read()
-
-
-main()
+with open(sys.argv[1]) as lines:
+    hosts = {host.address: host for host in map(Host, lines)}
+for port in PORTS:
+    threading.Thread(target=Listener(("0.0.0.0", port), Server).serve_forever, daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+for name, recipient in sent:
+    print(name, recipient)

@@ -1,23 +1,34 @@
 //! Every provider of the table: what `adit add` writes passes the strict check, and carries mail to and from a
-//! double of the provider.
+//! double of the provider that has its names, its ports and certificates for them. An old program knows of it
+//! what `adit add` printed.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
 
 use super::Place;
+use super::printed::{self, Account};
 use crate::require;
 use crate::support::certs::Wish;
-use crate::support::{Adit, Certs, Plan};
+use crate::support::network::shell;
+use crate::support::{Certs, Plan, installed};
 
-/// A line of the table, of whose servers the first that takes a password counts.
+/// A line of the table.
 pub(super) struct Row {
     pub(super) id: &'static str,
     domain: &'static str,
-    /// Host, how TLS begins and how to log in, for SMTP, POP3 and IMAP.
-    servers: [Option<(&'static str, &'static str, &'static str)>; 3],
+    /// For SMTP, POP3 and IMAP.
+    servers: [Vec<Server>; 3],
     user: &'static str,
+}
+
+/// A server, as far as its double must know it: how TLS begins is its port's business.
+struct Server {
+    host: &'static str,
+    logins: &'static str,
 }
 
 const MAILS: [&str; 3] = ["smtp", "pop3", "imap"];
@@ -26,30 +37,33 @@ pub(super) fn table() -> Vec<Row> {
     let text = include_str!("../../src/cli/providers/providers.tsv");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     let server = |text: &'static str| {
-        text.split(';').find_map(|server| {
-            let parts: Vec<&str> = server.trim_end_matches('?').split(':').collect();
-            let [host, _, tls, logins] = parts[..] else {
-                return None;
-            };
-            let login = ["plain", "cram-md5"]
-                .into_iter()
-                .find(|login| logins.contains(login))?;
-            Some((host, tls, login))
-        })
+        let parts: Vec<&str> = text.trim_end_matches('?').split(':').collect();
+        let [host, _, _, logins] = parts[..] else {
+            panic!("{text}");
+        };
+        Server { host, logins }
+    };
+    let servers = |text: &'static str| match text {
+        "-" => Vec::new(),
+        text => text.split(';').map(server).collect(),
     };
     rows.map(|row| {
         let fields: Vec<&str> = row.split('\t').collect();
         Row {
             id: fields[0],
-            domain: fields[2].split(',').next().expect("a domain"),
-            servers: [fields[5], fields[4], fields[3]].map(server),
-            user: fields[6],
+            domain: fields[2].split([',', '?']).next().expect("a domain"),
+            servers: [fields[5], fields[4], fields[3]].map(servers),
+            user: fields[6].trim_end_matches('?'),
         }
     })
     .collect()
 }
 
 impl Row {
+    fn address(&self, nth: usize) -> String {
+        format!("u{nth}@{}", self.domain)
+    }
+
     fn user(&self, address: &str, mail: &str) -> String {
         let local = address.split('@').next().expect("its local part");
         match self.user {
@@ -59,69 +73,102 @@ impl Row {
         }
         .to_owned()
     }
+
+    /// The protocols that a password lets a program in by, and those that take OAuth2 alone.
+    fn mails(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let servers = MAILS.into_iter().zip(&self.servers);
+        let servers = servers.filter(|(_, servers)| !servers.is_empty());
+        let (takes, without): (Vec<_>, Vec<_>) =
+            servers.partition(|(_, servers)| servers.iter().any(|it| it.logins != "oauth2"));
+        let names = |of: Vec<(&'static str, _)>| of.into_iter().map(|it| it.0).collect();
+        (names(takes), names(without))
+    }
+}
+
+/// The names of all servers, each with its logins by protocol, and the users that it knows.
+#[derive(Default)]
+struct Host {
+    logins: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    users: BTreeSet<String>,
+}
+
+fn hosts(rows: &[Row]) -> BTreeMap<&'static str, Host> {
+    let mut hosts: BTreeMap<&str, Host> = BTreeMap::new();
+    for (nth, row) in rows.iter().enumerate() {
+        for (mail, servers) in MAILS.into_iter().zip(&row.servers) {
+            for server in servers {
+                let host = hosts.entry(server.host).or_default();
+                let logins = host.logins.entry(mail).or_default();
+                logins.extend(server.logins.split('+'));
+                host.users.insert(row.user(&row.address(nth), mail));
+            }
+        }
+    }
+    hosts
+}
+
+/// A network and mounts of this thread's own, in which each host is a loopback address, and these certificates'
+/// authority is the only one that this machine trusts; what the double reads.
+fn world(certs: &Certs, hosts: &BTreeMap<&'static str, Host>) -> String {
+    let (mut names, mut lines) = ("127.0.0.1 localhost\n".to_owned(), String::new());
+    for (nth, (name, host)) in hosts.iter().enumerate() {
+        let address = format!("127.2.{}.{}", nth / 200, nth % 200 + 1);
+        names += &format!("{address} {name}\n");
+        let wish = Wish {
+            name,
+            subjects: &[name],
+            ..Wish::default()
+        };
+        let pair = certs.issue(name, wish);
+        let (cert, key) = (pair.cert.display(), pair.key.display());
+        lines += &format!("{name}\t{address}\t{cert}\t{key}");
+        for mail in MAILS {
+            let logins = host.logins.get(mail).into_iter().flatten().copied();
+            lines += &format!("\t{}", logins.collect::<Vec<_>>().join("+"));
+        }
+        let users = host.users.iter().map(String::as_str);
+        lines += &format!("\t{}\n", users.collect::<Vec<_>>().join(","));
+    }
+    let folder = certs.folder();
+    let trusted = folder.join("trusted");
+    fs::create_dir(&trusted).expect("mkdir");
+    fs::copy(certs.ca(), trusted.join("ca-certificates.crt")).expect("copying");
+    fs::write(folder.join("hosts"), names).expect("writing");
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("a world of its own");
+    shell(&format!(
+        "ip link set lo up
+         mount --make-rprivate /
+         mount --bind {folder}/hosts /etc/hosts
+         mount --bind {folder}/trusted /etc/ssl/certs",
+        folder = folder.display()
+    ));
+    lines
 }
 
 /// `tests/add/providers.py`.
 struct Doubles {
     child: Child,
-    out: BufReader<std::process::ChildStdout>,
-    ports: Vec<(String, u16)>,
+    out: BufReader<ChildStdout>,
 }
 
 impl Doubles {
-    fn start(certs: &Certs, hosts: &[&str]) -> Doubles {
-        let pair = certs.issue(
-            "providers",
-            Wish {
-                subjects: hosts,
-                ..Wish::default()
-            },
-        );
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/add/providers.py");
-        let mut child = Command::new("python3")
-            .arg(script)
-            .args([pair.cert, pair.key])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3");
+    fn start(certs: &Certs, hosts: &str) -> Doubles {
+        let file = certs.folder().join("doubles");
+        fs::write(&file, hosts).expect("writing");
+        let mut child = python("providers.py").arg(file).spawn().expect("python3");
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut ports = Vec::new();
-        loop {
-            let mut line = String::new();
-            out.read_line(&mut line).expect("a line");
-            let Some((kind, port)) = line.trim_end().split_once(' ') else {
-                assert_eq!(line, "ready\n");
-                break;
-            };
-            ports.push((kind.to_owned(), port.parse().expect("a port")));
-        }
-        Doubles { child, out, ports }
+        let mut line = String::new();
+        out.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n");
+        Doubles { child, out }
     }
 
-    fn port(&self, kind: &str) -> u16 {
-        let found = self.ports.iter().find(|(known, _)| known == kind);
-        found.unwrap_or_else(|| panic!("no {kind}")).1
-    }
-
-    /// Lets an old program do each of these; what failed.
-    fn run(&mut self, tasks: &str) -> String {
-        let mut stdin = self.child.stdin.take().expect("a pipe");
-        stdin
-            .write_all(tasks.as_bytes())
-            .and_then(|()| stdin.write_all(b"\n"))
-            .expect("its input");
-        let mut failed = String::new();
-        loop {
-            let mut line = String::new();
-            if self.out.read_line(&mut line).expect("a line") == 0 {
-                return failed + "it ended early";
-            }
-            if line == "done\n" {
-                return failed;
-            }
-            failed += &line;
-        }
+    /// Ends it; each mail that was sent, as the server's name and the recipient.
+    fn sent(mut self) -> BTreeSet<String> {
+        drop(self.child.stdin.take());
+        let mut sent = String::new();
+        self.out.read_to_string(&mut sent).expect("its output");
+        sent.lines().map(str::to_owned).collect()
     }
 }
 
@@ -133,100 +180,160 @@ impl Drop for Doubles {
     }
 }
 
-/// The services of each row that takes passwords, and the address they accept on.
-fn added(rows: &[Row]) -> Vec<(&Row, String, String)> {
-    let mut all = Vec::new();
-    for (nth, row) in rows.iter().enumerate() {
-        let place = Place::new();
-        let address = format!("u{nth}@{}", row.domain);
-        if row.servers.iter().all(Option::is_none) {
-            place.refuses(&[&address, "--print"], "has switched passwords off");
-            continue;
-        }
-        let text = place.adds(&[&address, "--print"]);
-        all.push((row, address, text));
-    }
-    all
+fn python(script: &str) -> Command {
+    let mut command = Command::new("python3");
+    command
+        .arg(format!("{}/tests/add/{script}", env!("CARGO_MANIFEST_DIR")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
 }
 
-/// Its services with a double of the provider behind them, each under the provider's own name; and what an old
-/// program does with them.
-fn doubled(doubles: &Doubles, row: &Row, address: &str, text: &str) -> (String, String) {
-    let (mut services, mut tasks) = (String::new(), String::new());
-    for (mail, server) in MAILS.iter().zip(row.servers) {
-        let Some((host, tls, login)) = server else {
-            assert!(!text.contains(&format!("-{mail}]")), "{text}");
-            continue;
-        };
-        let (_, section) = text.split_once(&format!("-{mail}]\n")).expect("a service");
-        let section = section.split("\n\n").next().expect("its lines");
-        assert_eq!(section.contains("protocol = "), tls == "starttls", "{text}");
-        let connect = section
-            .lines()
-            .find_map(|line| line.strip_prefix("connect = "));
-        let connect = connect.expect("connect");
-        assert!(connect.starts_with(&format!("{host}:")), "{text}");
-        let kind = format!("{mail}-{tls}-{login}");
-        let port = doubles.port(&kind);
-        services += &format!("[{}-{mail}]\n", row.id);
-        services += &section.replace(
-            &format!("connect = {connect}"),
-            &format!("connect = 127.0.0.1:{port}\nsni = {host}"),
-        );
-        services += "\n";
-        let accept = section
-            .lines()
-            .find_map(|line| line.strip_prefix("accept = "));
-        let accept: SocketAddr = accept.expect("accept").parse().expect("an address");
-        let user = row.user(address, mail);
-        let (ip, port) = (accept.ip(), accept.port());
-        tasks += &format!("{mail}\t{ip}\t{port}\t{kind}\t{user}\t{address}\n");
+/// Lets an old program do each of these; what failed.
+fn run(tasks: &str) -> Vec<String> {
+    let mut child = python("old_program.py").spawn().expect("python3");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(tasks.as_bytes()).expect("its input");
+    drop(stdin);
+    let output = child.wait_with_output().expect("its output");
+    assert!(output.status.success());
+    let failed = String::from_utf8_lossy(&output.stdout);
+    failed.lines().map(str::to_owned).collect()
+}
+
+/// What was written for a row, and what the old program does.
+struct Added {
+    place: Place,
+    tasks: String,
+    /// As the double tells it.
+    sent: Option<String>,
+}
+
+/// Runs `adit add` for a row, and the check; `None` if it takes no password at all.
+fn add(nth: usize, row: &Row) -> Option<Added> {
+    let place = Place::new();
+    let address = row.address(nth);
+    let (mails, without) = row.mails();
+    if mails.is_empty() {
+        place.refuses(&[&address], "has switched passwords off");
+        assert!(place.everything().is_empty(), "{}", row.id);
+        return None;
     }
-    (services, tasks)
+    let told = place.adds(&[&address]);
+    for mail in without {
+        let mail = mail.to_uppercase();
+        let missing = [format!("No {mail}"), format!("and no {mail}")];
+        assert!(missing.iter().any(|it| told.contains(it)), "{told}");
+    }
+    let accounts = printed::outlook_express(&told, &address);
+    let found: BTreeSet<&str> = accounts.iter().map(|it| it.mail.as_str()).collect();
+    assert_eq!(found, mails.iter().copied().collect(), "{told}");
+    if row.user != "full address" || nth % 4 == 0 {
+        // The words for other programs say the same.
+        let print = |reader| place.adds(&[&address, "--print", "--for", reader]);
+        assert_eq!(printed::thunderbird(&print("thunderbird")), accounts);
+        let printer = printed::printer(&print("printer"), &address);
+        assert!(accounts.contains(&printer), "{printer:?}");
+    }
+    let smtp = row.servers[0].iter().find(|it| it.logins != "oauth2");
+    Some(Added {
+        tasks: tasks(&accounts, &printed::encrypted_passwords(&told), &address),
+        sent: smtp.map(|smtp| format!("{} {address}", smtp.host)),
+        place,
+    })
+}
+
+/// For the old program; where it needs an "encrypted password", that is CRAM-MD5.
+fn tasks(accounts: &[Account], encrypted: &[String], address: &str) -> String {
+    let lines = accounts.iter().map(|account| {
+        let Account {
+            mail,
+            host,
+            port,
+            user,
+        } = account;
+        let login = match encrypted.contains(mail) {
+            true => "cram-md5",
+            false => "plain",
+        };
+        format!("{mail}\t{host}\t{port}\t{login}\t{user}\t{address}\n")
+    });
+    lines.collect()
+}
+
+/// Rows that are wrong: the first by its port, the second by how TLS begins there.
+fn wrong() -> Added {
+    let (place, address) = (Place::new(), "wrong@gmx.de");
+    let servers = [
+        "--imap",
+        "imap.gmx.net:994:tls",
+        "--smtp",
+        "mail.gmx.net:587:tls",
+    ];
+    let told = place.adds(&[&[address][..], &servers].concat());
+    assert!(told.contains("port 587 begins in plain"), "{told}");
+    let accounts = printed::outlook_express(&told, address);
+    Added {
+        tasks: tasks(&accounts, &[], address),
+        sent: None,
+        place,
+    }
+}
+
+/// One configuration of all that was written.
+fn served(all: &[&Added]) -> Plan {
+    let plan = Plan::new();
+    let log = plan.folder().join("log");
+    let mut text = format!(
+        "foreground = yes\nsyslog = no\noutput = {}\ndebug = info\nworkers = 1\n",
+        log.display()
+    );
+    for added in all {
+        let folder = added.place.plan.folder().display();
+        text += &format!("include = {folder}/conf.d/*.conf\n");
+    }
+    plan.verbatim(text)
 }
 
 #[test]
 fn an_old_program_sends_and_fetches_through_what_is_added_for_every_provider() {
     require!(adit);
+    require!(root);
     require!(program "python3");
-    let rows = table();
-    let all = added(&rows);
-    assert!(all.len() > 70, "{}", all.len());
-    let plan = Plan::new();
-    let log = log_of(&plan);
-    // Spectrum's port 587 begins with TLS, of which a check warns.
-    let strict = all.iter().filter(|(row, ..)| row.id != "spectrum");
-    let text: String = strict.map(|(_, _, text)| text.as_str()).collect();
-    let certs = Certs::new();
-    // One authority: hundreds of services would read the system's hundreds.
-    plan.verbatim(format!("{log}{}{text}", certs.ca_line()))
-        .passes_strict_check();
-    let hosts: BTreeSet<&str> = all
-        .iter()
-        .flat_map(|(row, ..)| row.servers)
-        .flatten()
-        .map(|it| it.0)
-        .collect();
-    let hosts: Vec<&str> = hosts.into_iter().collect();
-    let mut doubles = Doubles::start(&certs, &hosts);
-    let (mut services, mut tasks) = (String::new(), String::new());
-    for (row, address, text) in &all {
-        let (more, task) = doubled(&doubles, row, address, text);
-        services += &more;
-        tasks += &task;
-    }
-    let plan = Plan::new();
-    let log = log_of(&plan);
-    let adit: Adit = plan
-        .verbatim(format!("{log}{}{services}", certs.ca_line()))
-        .start();
-    let failed = doubles.run(&tasks);
-    assert!(failed.is_empty(), "{failed}");
+    require!(installed("ip").is_some(), "ip is not installed");
+    let (certs, rows) = (Certs::new(), table());
+    let doubles = world(&certs, &hosts(&rows));
+    let doubles = Doubles::start(&certs, &doubles);
+    let rows: Vec<(usize, &Row)> = rows.iter().enumerate().collect();
+    let all: Vec<Added> = std::thread::scope(|scope| {
+        // Most of the time a disk is waited for.
+        let threads = rows.chunks(rows.len().div_ceil(8)).map(|part| {
+            scope.spawn(|| -> Vec<Added> {
+                part.iter()
+                    .filter_map(|(nth, row)| add(*nth, row))
+                    .collect()
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let added = threads.into_iter().map(|it| it.join().expect("no panic"));
+        added.flatten().collect()
+    });
+    assert!(all.len() > 75, "{}", all.len());
+    let wrong = wrong();
+    let mut written: Vec<&Added> = all.iter().collect();
+    served(&written).passes_strict_check();
+    written.push(&wrong);
+    let adit = served(&written).start();
+    let mut todo: String = all.iter().map(|it| it.tasks.as_str()).collect();
+    assert!(todo.lines().count() > 225, "{todo}");
+    todo += &wrong.tasks;
+    let failed = run(&todo);
+    let (expected, failed): (Vec<String>, Vec<String>) = failed
+        .into_iter()
+        .partition(|it| it.contains("\twrong@gmx.de"));
+    assert!(failed.is_empty(), "{failed:#?}\n{}", adit.log());
+    assert_eq!(expected.len(), 2, "{expected:?}");
+    let sent: BTreeSet<String> = all.into_iter().filter_map(|it| it.sent).collect();
+    assert_eq!(doubles.sent(), sent);
     drop(adit);
-}
-
-fn log_of(plan: &Plan) -> String {
-    let log = plan.folder().join("log");
-    let log = log.display();
-    format!("foreground = yes\nsyslog = no\noutput = {log}\ndebug = info\nworkers = 1\n")
 }

@@ -367,8 +367,9 @@ mod tests {
                 let mut seen = BTreeSet::new();
                 for Sourced { value: server, .. } in servers {
                     let plausible = match (mail, server.tls) {
-                        // Spectrum's 587 begins with TLS.
-                        (Mail::Smtp, Tls::AtOnce) => [465, 587].contains(&server.port),
+                        // `adit check` knows it too (config/first_byte.rs).
+                        (Mail::Smtp, Tls::AtOnce) if id == "spectrum" => server.port == 587,
+                        (Mail::Smtp, Tls::AtOnce) => server.port == 465,
                         (Mail::Smtp, Tls::Starttls) => server.port == 587,
                         (Mail::Pop3, Tls::AtOnce) => server.port == 995,
                         (Mail::Pop3, Tls::Starttls) => server.port == 110,
