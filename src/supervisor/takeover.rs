@@ -5,15 +5,17 @@
 //! The state is one JSON document in a memfd; descriptors go by number. Its fields are a contract
 //! between versions: add to them, with a default, and never change their meaning.
 
+mod saved;
+
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -24,8 +26,8 @@ use zeroize::Zeroizing;
 
 use super::carried::Carried;
 use super::control::Control;
-use super::decider::{self, Decider, Reloads, State};
-use super::generation::{Common, Generation, Shape};
+use super::decider::{Decider, Reloads, State};
+use super::generation::Common;
 use super::helpers::{self, Helpers};
 use super::listeners::{Key, Listeners, Served};
 use super::masters::Masters;
@@ -38,12 +40,12 @@ use super::vault::Vault;
 use crate::config::MetricsAddress;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
-use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::limits;
 use crate::log::Log;
 use crate::step::NameStep;
 use crate::tls::{PassPhrases, Resumption};
+use saved::{Kept, SavedGeneration, SavedSpare};
 
 /// What a new binary writes when its rehearsal went well: another program that ends well says nothing.
 const PROOF: &[u8] = b"adit can take over\n";
@@ -144,37 +146,6 @@ struct Saved {
     /// The limit of open files that the first of these programs was started with.
     #[serde(default)]
     files: Option<(u64, u64)>,
-}
-
-/// A spare that stands.
-#[derive(Serialize, Deserialize)]
-struct SavedSpare {
-    behind: u64,
-    pid: i32,
-    zygote: Option<i32>,
-    shape: Shape,
-    channel: RawFd,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedGeneration {
-    number: u64,
-    pid: i32,
-    channel: RawFd,
-    board: RawFd,
-    workers: usize,
-    names: Vec<String>,
-    #[serde(default)]
-    warnings: Vec<String>,
-    /// Whether its master understands that it is to have a spare.
-    #[serde(default)]
-    can_be_spared: bool,
-    /// Whether it serves; otherwise it drains, for so many milliseconds more.
-    serves: bool,
-    drains: Option<u64>,
-    drain_timeout: Option<Duration>,
-    /// Seconds since 1970.
-    since: u64,
 }
 
 /// What was taken over.
@@ -283,97 +254,6 @@ impl TakenOver {
             next_number: saved.next_number,
             reloads: saved.reloads,
         })
-    }
-}
-
-impl SavedSpare {
-    /// One that can take over.
-    fn save(spare: &Spare, decider: &Decider, kept: &mut Kept) -> io::Result<Option<SavedSpare>> {
-        let stands = decider.spare(spare.behind) == Some(decider::Spare::Standing);
-        let Some(pid) = spare.pid.filter(|_| stands) else {
-            return Ok(None);
-        };
-        Ok(Some(SavedSpare {
-            behind: spare.behind,
-            pid: pid.as_raw(),
-            zygote: spare.zygote.map(Pid::as_raw),
-            shape: spare.shape.clone(),
-            channel: kept.keep(spare.channel.as_fd())?,
-        }))
-    }
-
-    fn take_over(self) -> io::Result<Spare> {
-        Ok(Spare {
-            pid: Some(Pid::from_raw(self.pid)),
-            zygote: self.zygote.map(Pid::from_raw),
-            ..Spare::behind(self.behind, self.shape, inherit::take(self.channel)?.into())
-        })
-    }
-}
-
-impl SavedGeneration {
-    fn save(
-        generation: &Generation,
-        decider: &Decider,
-        kept: &mut Kept,
-    ) -> io::Result<SavedGeneration> {
-        let now = Instant::now();
-        // One that was to end is told once more, and killed if that does not help.
-        let drains = decider.drains_until(generation.number);
-        let drains = drains.map(|at| at.saturating_duration_since(now));
-        let since = generation.since.duration_since(UNIX_EPOCH);
-        Ok(SavedGeneration {
-            number: generation.number,
-            pid: generation.pid.as_raw(),
-            channel: kept.keep(generation.channel.as_fd())?,
-            board: kept.keep(generation.board.as_fd())?,
-            workers: generation.scoreboard.workers(),
-            names: generation.names.clone(),
-            warnings: generation.warnings.clone(),
-            can_be_spared: decider.spare(generation.number).is_some(),
-            serves: decider.state(generation.number) == Some(State::Serving),
-            drains: drains.and_then(|left| left.as_millis().try_into().ok()),
-            drain_timeout: generation.drain_timeout,
-            since: since.map_or(0, |since| since.as_secs()),
-        })
-    }
-
-    /// How far it had come, and how much longer it may drain.
-    fn progress(&self) -> (State, Option<Duration>) {
-        match self.serves {
-            true => (State::Serving, None),
-            false => (State::Draining, self.drains.map(Duration::from_millis)),
-        }
-    }
-
-    fn take_over(self) -> io::Result<Generation> {
-        let board = inherit::take(self.board)?;
-        Ok(Generation {
-            number: self.number,
-            pid: Pid::from_raw(self.pid),
-            channel: inherit::take(self.channel)?.into(),
-            hears: true,
-            scoreboard: Scoreboard::taken_over(&board, self.workers, self.names.len())?,
-            board,
-            names: self.names,
-            warnings: self.warnings,
-            drain_timeout: self.drain_timeout,
-            since: UNIX_EPOCH + Duration::from_secs(self.since),
-        })
-    }
-}
-
-/// Descriptors made to outlive an exec, made as before when that does not come about.
-#[derive(Default)]
-struct Kept(Vec<OwnedFd>);
-
-impl Kept {
-    /// A copy of a descriptor that stays open over an exec; its number.
-    fn keep(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<RawFd> {
-        let copy = descriptor.try_clone_to_owned()?;
-        let number = inherit::keep(copy.as_fd(), true)?;
-        self.0.push(copy);
-        Ok(number)
     }
 }
 
