@@ -51,7 +51,7 @@ impl Handshake {
     /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
     /// rest must be given again, as this call left it, with more behind it. When it is done, the
     /// rest is the stream's: it may be whole records of data already. Logs what verification found.
-    /// On an error the alert, if there is one, is in `output`; see also [`Failure::blinding`].
+    /// On an error the alert, if there is one, is in `output`; it waits for the end of [`Failure::blinding`].
     ///
     /// # Errors
     /// The handshake failed; it can be used no more.
@@ -121,8 +121,8 @@ impl Stream {
     /// bytes lie in it. What TLS itself must send (a key update's answer) is appended to `output`.
     ///
     /// # Errors
-    /// A record that is not authentic, a fatal alert; the alert to send is in `output`, unless nothing
-    /// may be sent (see [`Failure::blinding`]).
+    /// A record that is not authentic, a fatal alert; the alert to send is in `output`. It waits for the end of
+    /// [`Failure::blinding`].
     pub(crate) fn decrypt(
         &mut self,
         input: &mut [u8],

@@ -195,7 +195,8 @@ def tried(offender, shake):
         return "reset" if isinstance(error, ConnectionResetError) else "end"
     except TimeoutError:
         return "nothing"
-    except TLSError as error:
+    except Exception as error:
+        # tlslite's own, about what it has changed itself.
         return f"? {error!r}"
 
 

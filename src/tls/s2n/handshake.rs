@@ -45,6 +45,8 @@ pub(crate) struct Handshake {
     /// What is to be asked before the connection may be used.
     inquiry: Option<Box<Inquiry>>,
     traces: Traces,
+    received: Kinds,
+    sent: Kinds,
 }
 
 enum State {
@@ -81,6 +83,8 @@ impl Handshake {
             introduction: None,
             inquiry: None,
             traces: Traces::default(),
+            received: Kinds::default(),
+            sent: Kinds::default(),
         }
     }
 
@@ -122,6 +126,8 @@ impl Handshake {
             introduction: None,
             inquiry: None,
             traces: Traces::default(),
+            received: Kinds::default(),
+            sent: Kinds::default(),
         })
     }
 
@@ -209,6 +215,7 @@ impl Handshake {
         loop {
             let whole = whole_records(&input[used..]);
             let before = output.len();
+            let earlier = self.received;
             let (more, result) = connection.negotiate(&input[used..used + whole], output);
             self.trace(&input[used..used + more], &output[before..]);
             if let Some(heard) = &mut self.heard {
@@ -246,19 +253,46 @@ impl Handshake {
                     {
                         return Err(refused);
                     }
-                    let blinding = connection.blinding();
                     let offence = self.explained(stop, input);
                     let shown = self.has_shown(&connection);
-                    let names = self.context.terms.names;
-                    let mut broken = Broken::by(offence.about_certificate(names, shown));
-                    broken.blinding = blinding;
-                    broken.alert = match blinding {
-                        None => own_alert(&broken.offence),
-                        Some(_) => None,
-                    };
-                    return Err(broken.sent(&mut connection, output));
+                    let offence = offence.about_certificate(self.context.terms.names, shown);
+                    return Err(self.broken(offence, earlier, &mut connection, output));
                 }
             }
+        }
+    }
+
+    /// Ends the handshake that s2n has ended, with the alert that is due. `earlier` is what had come before.
+    fn broken(
+        &self,
+        offence: Offence,
+        earlier: Kinds,
+        connection: &mut Connection,
+        output: &mut Vec<u8>,
+    ) -> Broken {
+        let tls13 = connection.version() == TLS13;
+        let (plain, secret) = match (tls13, self.context.is_client()) {
+            (true, true) => (!earlier.has(HANDSHAKE) && !self.received.has(DATA), false),
+            (true, false) => (!self.sent.has(HANDSHAKE), false),
+            (false, _) => {
+                let both = self.sent.and(self.received);
+                let plain = !self.sent.has(CHANGE_CIPHER_SPEC);
+                (plain, both.has(CHANGE_CIPHER_SPEC))
+            }
+        };
+        let alert = offence.own_alert();
+        let mut broken = Broken::by(offence);
+        // Before anything was decrypted, the time of the end tells nothing.
+        if secret || !plain {
+            broken.blinding = connection.blinding();
+        }
+        match alert {
+            Some(alert) if plain => {
+                broken.alert = Some(alert);
+                output.extend(alerts::plain(record_version(connection), alert));
+                broken
+            }
+            _ => broken.sent(connection, output),
         }
     }
 
@@ -267,7 +301,13 @@ impl Handshake {
         let hello = match hello::read(input) {
             Reading::Hello(hello) => hello,
             Reading::Incomplete => return Ok(None),
-            Reading::NotTls => return Err(Broken::by(garbage(input))),
+            Reading::NotTls => {
+                // A record of TLS that can be no hello (RFC 8446, section 5; RFC 5246, section 6).
+                if let [_, 3, ..] = input {
+                    output.extend(alerts::plain(1, AlertDescription::UnexpectedMessage));
+                }
+                return Err(Broken::by(garbage(input)));
+            }
             Reading::Malformed(fault) => {
                 let alert = AlertDescription::DecodeError;
                 output.extend(alerts::plain(1, alert));
@@ -458,7 +498,7 @@ impl Handshake {
 
     /// What stopped s2n, with what the two sides have.
     fn explained(&self, stop: Stop, input: &[u8]) -> Offence {
-        let offence = Offence::from_s2n(stop);
+        let offence = Offence::in_input(stop);
         match (&offence, &self.context.role) {
             (Offence::AlertReceived(alert), _) if self.shows_key() => Offence::KeyRefused(*alert),
             (Offence::AlertReceived(alert), Role::Client { .. })
@@ -494,6 +534,8 @@ impl Handshake {
 
     /// Keeps what a half-closed connection needs later.
     fn trace(&mut self, input: &[u8], output: &[u8]) {
+        self.received = self.received.and(Kinds::of(input));
+        self.sent = self.sent.and(Kinds::of(output));
         let Traces {
             client_random,
             server_random,
@@ -591,8 +633,7 @@ impl Broken {
                 connection.close_notify(output);
             }
             Some(alert) => {
-                let version = connection.version().wire().0.clamp(0x0301, 0x0303);
-                output.extend(alerts::plain(version as u8, alert));
+                output.extend(alerts::plain(record_version(connection), alert));
             }
             None => {}
         }
@@ -600,15 +641,37 @@ impl Broken {
     }
 }
 
-/// The alert for an error that s2n does not blind, before anything is encrypted; s2n itself would say
-/// close_notify.
-fn own_alert(offence: &Offence) -> Option<AlertDescription> {
-    match offence {
-        Offence::NoSharedCipher(_) | Offence::NoCertificate => {
-            Some(AlertDescription::HandshakeFailure)
+/// The minor version of records.
+fn record_version(connection: &Connection) -> u8 {
+    connection.version().wire().0.clamp(0x0301, 0x0303) as u8
+}
+
+/// Content types of records.
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+const DATA: u8 = 23;
+
+/// The content types of whole records, as a set.
+#[derive(Clone, Copy, Default)]
+struct Kinds(u32);
+
+impl Kinds {
+    fn of(mut records: &[u8]) -> Self {
+        let mut kinds = 0;
+        while let [kind @ 20..=23, _, _, high, low, rest @ ..] = records {
+            kinds |= 1 << kind;
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            records = rest.get(length..).unwrap_or_default();
         }
-        Offence::UnsupportedProtocol(_) => Some(AlertDescription::ProtocolVersion),
-        _ => None,
+        Self(kinds)
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn has(self, kind: u8) -> bool {
+        self.0 & (1 << kind) != 0
     }
 }
 

@@ -49,3 +49,53 @@ impl Offence {
         }
     }
 }
+
+impl Offence {
+    /// The same, where it is the peer's bytes that stopped s2n: these are its words for what cannot be read.
+    pub(super) fn in_input(stop: Stop) -> Self {
+        match Offence::from_s2n(stop) {
+            Offence::Internal(name)
+                if matches!(
+                    &*name,
+                    "S2N_ERR_SAFETY"
+                        | "S2N_ERR_NULL"
+                        | "S2N_ERR_SIZE"
+                        | "S2N_ERR_STUFFER_OUT_OF_DATA"
+                ) =>
+            {
+                Offence::Malformed(name)
+            }
+            other => other,
+        }
+    }
+
+    /// The alert that is due, which s2n does not send: it has close_notify alone. `None`: the peer has ended it.
+    pub(super) fn own_alert(&self) -> Option<AlertDescription> {
+        Some(match self {
+            Offence::AlertReceived(_)
+            | Offence::HelloRefused(..)
+            | Offence::KeyRefused(_)
+            | Offence::RefusalTaken(_)
+            | Offence::CertificateRefused(_)
+            | Offence::Vanished
+            | Offence::VanishedAtHello => return None,
+            Offence::NoSharedCipher(_)
+            | Offence::NoSharedGroup
+            | Offence::NoSharedSignature
+            | Offence::NoCertificate => AlertDescription::HandshakeFailure,
+            Offence::UnsupportedProtocol(_) => AlertDescription::ProtocolVersion,
+            Offence::InappropriateFallback => AlertDescription::InappropriateFallback,
+            Offence::WeakGroup => AlertDescription::InsufficientSecurity,
+            Offence::UnusableKey(_) => AlertDescription::BadCertificate,
+            Offence::BadSignature => AlertDescription::DecryptError,
+            Offence::Misbehaved(name) if name == "S2N_ERR_BAD_FINISHED" => {
+                AlertDescription::DecryptError
+            }
+            Offence::Misbehaved(name) if name.starts_with("S2N_") => {
+                AlertDescription::IllegalParameter
+            }
+            Offence::Renegotiation => AlertDescription::NoRenegotiation,
+            other => other.alert(),
+        })
+    }
+}

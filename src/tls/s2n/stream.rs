@@ -193,6 +193,7 @@ impl Stream {
                     consumed += length;
                 }
                 Err(offence) => {
+                    self.tell(&offence, output);
                     self.finished = true;
                     self.closed = true;
                     if let Some((context, peer)) = &self.keeps {
@@ -227,6 +228,18 @@ impl Stream {
             consumed,
             closed: self.closed,
         })
+    }
+
+    /// Appends the alert for what ends the connection; s2n has none but close_notify, and none after an error.
+    fn tell(&mut self, offence: &Offence, output: &mut Vec<u8>) {
+        let Some(alert) = offence.own_alert().filter(|_| !self.finished) else {
+            return;
+        };
+        if self.takes_writing_over() {
+            self.seal_alert([2, alert.into()], output);
+        } else {
+            self.connection.close_notify(output);
+        }
     }
 
     /// Opens the record at the front of `input`: its length, and where its plaintext is. `None`: it is not
@@ -284,7 +297,7 @@ impl Stream {
                     }
                     Ok(data) => data,
                     Err(Stop::WantsInput) => 0,
-                    Err(stop) => return Err(Offence::from_s2n(stop)),
+                    Err(stop) => return Err(Offence::in_input(stop)),
                 };
                 HEADER..HEADER + data
             }
