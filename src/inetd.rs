@@ -333,6 +333,8 @@ impl Worker<'_> {
         }
         let jailed = loaded.plan.clone().enter(&OneThread::prove()?);
         let jailed = jailed.map_err(|error| io::Error::other(error.to_string()))?;
+        // A worker's sandbox is its first step.
+        let jailed = jailed.outside_any();
         let group = self.config.services.first().map(group::Group::of);
         let start = worker::Start {
             index: 0,

@@ -16,17 +16,36 @@ use nix::unistd::{Gid, Group, Uid, User};
 use crate::config::Global;
 use crate::log::Reason;
 use crate::process::OneThread;
+use crate::sandbox::Sandboxed;
 use capabilities::{
     BOUNDING, capabilities_left, clear_capabilities, drop_bounding_set, has_capability,
 };
 pub(crate) use capable::Capable;
 
-/// Proof that [`Plan::enter`] succeeded and was verified.
+/// A process that has given up its rights, which was verified, and is not in its sandbox yet: the proof of both is
+/// taken out of here.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Bare<T>(T);
+
+impl<T> Bare<T> {
+    /// The proof, with that of the sandbox.
+    pub(crate) fn within(self, _: &Sandboxed) -> T {
+        self.0
+    }
+
+    /// The proof for a process that has no sandbox, or enters it later: it says why where it takes this.
+    pub(crate) fn outside_any(self) -> T {
+        self.0
+    }
+}
+
+/// Proof that [`Plan::enter`] succeeded and was verified, and that the process is in its sandbox.
 #[derive(Debug)]
 pub(crate) struct Jailed(());
 
 /// Proof that [`OutsidePlan::enter`] succeeded and was verified: the process is not root, has no
-/// capability, and cannot regain either. Its root directory is the system's.
+/// capability, and cannot regain either; and that it is in its sandbox. Its root directory is the system's.
 #[derive(Debug)]
 pub(crate) struct Unprivileged(());
 
@@ -208,7 +227,7 @@ impl Plan {
     ///
     /// # Errors
     /// The step that failed, or what is still possible.
-    pub(crate) fn enter(self, _: &OneThread) -> Result<Jailed, JailError> {
+    pub(crate) fn enter(self, _: &OneThread) -> Result<Bare<Jailed>, JailError> {
         let outside = identity(Path::new("/etc/passwd"));
         if self.privileged {
             self.change_root_and_groups()?;
@@ -223,7 +242,8 @@ impl Plan {
         nix::sys::prctl::set_dumpable(false).map_err(call("prctl(PR_SET_DUMPABLE)"))?;
         self.prove(outside)?;
         self.prove_powerless()?;
-        Ok(Jailed(()))
+        prove_closed()?;
+        Ok(Bare(Jailed(())))
     }
 
     /// As [`Plan::enter`], for a process whose programs run as they would outside adit: where no user is
@@ -324,6 +344,18 @@ impl Plan {
     }
 }
 
+/// Neither a program that it executes nor another process of its user makes more of it.
+fn prove_closed() -> Result<(), JailError> {
+    let no = |what: &str| Err(JailError::NotHolding(what.to_owned()));
+    if !nix::sys::prctl::get_no_new_privs().map_err(call("prctl(PR_GET_NO_NEW_PRIVS)"))? {
+        return no("new privileges can be gained");
+    }
+    if nix::sys::prctl::get_dumpable().map_err(call("prctl(PR_GET_DUMPABLE)"))? {
+        return no("others of its user can look into its memory");
+    }
+    Ok(())
+}
+
 /// As [`Plan`], for a helper, which stays outside the jail's directory.
 #[derive(Debug)]
 pub(crate) struct OutsidePlan(Plan);
@@ -356,8 +388,9 @@ impl OutsidePlan {
     ///
     /// # Errors
     /// As [`Plan::enter`].
-    pub(crate) fn enter(self, one: &OneThread) -> Result<Unprivileged, JailError> {
-        self.0.enter(one).map(|Jailed(())| Unprivileged(()))
+    pub(crate) fn enter(self, one: &OneThread) -> Result<Bare<Unprivileged>, JailError> {
+        let entered = self.0.enter(one);
+        entered.map(|Bare(Jailed(()))| Bare(Unprivileged(())))
     }
 }
 

@@ -14,6 +14,7 @@
 //! execute one.
 
 mod calls;
+mod proof;
 mod rules;
 mod strength;
 
@@ -21,7 +22,8 @@ use std::fmt;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    path_beneath_rules,
 };
 use nix::errno::Errno;
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp};
@@ -29,6 +31,8 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp};
 use self::calls::{
     ACCEPTING, CLOCKS, DESCRIPTORS, FATAL, IDENTITY, LOOKUPS, MEMORY, PROCESSES, SOCKETS, THREADS,
 };
+pub(crate) use self::proof::Sandboxed;
+use self::proof::{Before, Forks, Parts};
 use self::rules::{
     Rules, compile, condition, equal, masked, narrow, no_new_namespace, one_of, plain, rule,
     seccomp_error, thread_only,
@@ -71,9 +75,8 @@ impl From<SandboxError> for std::io::Error {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn worker(binds: Binds) -> Result<(), SandboxError> {
-    landlock(&[])?;
-    seccomp(of_worker(binds)?)
+pub(crate) fn worker(binds: Binds) -> Result<Sandboxed, SandboxError> {
+    enter(&[], of_worker(binds)?, Forks::No)
 }
 
 /// Whether bind(2) is of use: `local` and `ident` need it.
@@ -93,13 +96,12 @@ pub(crate) enum Binds {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn old_worker(binds: Binds) -> Result<(), SandboxError> {
-    landlock(&[])?;
+pub(crate) fn old_worker(binds: Binds) -> Result<Sandboxed, SandboxError> {
     let mut rules = of_worker(binds)?;
     for unused in UNUSED_BY_OLD_WORKERS {
         rules.remove(&unused);
     }
-    seccomp(rules)
+    enter(&[], rules, Forks::No)
 }
 
 /// Files and pipes: an old worker has what it was given.
@@ -138,13 +140,12 @@ fn of_worker(binds: Binds) -> Result<Rules, SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn master() -> Result<(), SandboxError> {
+pub(crate) fn master() -> Result<Sandboxed, SandboxError> {
     parent(ACCEPTING)
 }
 
 /// The sandbox of what forks workers, with these calls besides.
-fn parent(more: &[i64]) -> Result<(), SandboxError> {
-    landlock(&[])?;
+fn parent(more: &[i64]) -> Result<Sandboxed, SandboxError> {
     let mut rules = plain(&[
         THREADS,
         MEMORY,
@@ -161,7 +162,7 @@ fn parent(more: &[i64]) -> Result<(), SandboxError> {
     // fork.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_unshare, vec![rule([equal(0, thread)])?]);
-    seccomp(rules)
+    enter(&[], rules, Forks::Yes)
 }
 
 /// The zygote's sandbox: as the master's, but for accepting connections.
@@ -170,7 +171,7 @@ fn parent(more: &[i64]) -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn zygote() -> Result<(), SandboxError> {
+pub(crate) fn zygote() -> Result<Sandboxed, SandboxError> {
     parent(&[])
 }
 
@@ -181,7 +182,7 @@ pub(crate) fn zygote() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn resolver() -> Result<(), SandboxError> {
+pub(crate) fn resolver() -> Result<Sandboxed, SandboxError> {
     lookups()
 }
 
@@ -192,7 +193,7 @@ pub(crate) fn resolver() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn fetcher() -> Result<(), SandboxError> {
+pub(crate) fn fetcher() -> Result<Sandboxed, SandboxError> {
     lookups()
 }
 
@@ -202,14 +203,13 @@ pub(crate) fn fetcher() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn gatekeeper() -> Result<(), SandboxError> {
+pub(crate) fn gatekeeper() -> Result<Sandboxed, SandboxError> {
     lookups()
 }
 
 /// The sandbox of what asks getaddrinfo(3).
-fn lookups() -> Result<(), SandboxError> {
+fn lookups() -> Result<Sandboxed, SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);
-    landlock(&folders)?;
     let own = u64::from(std::process::id());
     let mut rules = plain(&[
         THREADS,
@@ -236,7 +236,7 @@ fn lookups() -> Result<(), SandboxError> {
         libc::SYS_socket,
         one_of(0, &families.map(|family| family as u64))?,
     );
-    seccomp(rules)
+    enter(&folders, rules, Forks::No)
 }
 
 /// The teller's sandbox: sockets of clients that its listener accepts, and descriptors that it is given. It
@@ -246,8 +246,7 @@ fn lookups() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn teller() -> Result<(), SandboxError> {
-    landlock(&[])?;
+pub(crate) fn teller() -> Result<Sandboxed, SandboxError> {
     let own = u64::from(std::process::id());
     let mut rules = plain(&[
         THREADS,
@@ -268,7 +267,7 @@ pub(crate) fn teller() -> Result<(), SandboxError> {
     ] {
         rules.remove(&outward);
     }
-    seccomp(rules)
+    enter(&[], rules, Forks::No)
 }
 
 /// The binder's sandbox: TCP sockets that it makes, binds and passes on. It connects, listens and accepts nowhere,
@@ -279,8 +278,7 @@ pub(crate) fn teller() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// The kernel supports it and refuses it.
-pub(crate) fn binder() -> Result<(), SandboxError> {
-    landlock(&[])?;
+pub(crate) fn binder() -> Result<Sandboxed, SandboxError> {
     let own = u64::from(std::process::id());
     let mut rules = plain(&[THREADS, MEMORY, CLOCKS, DESCRIPTORS, SOCKETS, IDENTITY]);
     rules.extend(narrow()?);
@@ -296,7 +294,7 @@ pub(crate) fn binder() -> Result<(), SandboxError> {
     for unused in [libc::SYS_connect, libc::SYS_openat] {
         rules.remove(&unused);
     }
-    seccomp(rules)
+    enter(&[], rules, Forks::No)
 }
 
 /// The modules of nsswitch.conf(5), and the files that resolv.conf(5) may link to.
@@ -334,25 +332,36 @@ fn filters(allowed: Rules) -> Result<[BpfProgram; 3], SandboxError> {
     ])
 }
 
-/// Puts the three filters into force, for all threads of the process.
-fn seccomp(allowed: Rules) -> Result<(), SandboxError> {
-    for filter in &filters(allowed)? {
+/// Enters a sandbox, and proves that it is in force.
+fn enter(readable: &[&Path], allowed: Rules, forks: Forks) -> Result<Sandboxed, SandboxError> {
+    let before = Before::look();
+    let parts = Parts {
+        landlock: landlock(readable)?,
+        seccomp: seccomp(allowed)?,
+    };
+    before.prove(parts, forks)
+}
+
+/// Puts the three filters into force, for all threads of the process; false: the kernel has none.
+fn seccomp(allowed: Rules) -> Result<bool, SandboxError> {
+    for (number, filter) in filters(allowed)?.iter().enumerate() {
         match seccompiler::apply_filter_all_threads(filter) {
             Ok(()) => (),
             Err(seccompiler::Error::Seccomp(error))
-                if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+                if number == 0
+                    && matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
             {
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(seccomp_error(error)),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Closes the file system except for reading beneath `readable`; also forbids signals and abstract
-/// sockets to processes outside. Open descriptors stay usable.
-fn landlock(readable: &[&Path]) -> Result<(), SandboxError> {
+/// sockets to processes outside. Open descriptors stay usable. False: the kernel has none.
+fn landlock(readable: &[&Path]) -> Result<bool, SandboxError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))
@@ -360,7 +369,7 @@ fn landlock(readable: &[&Path]) -> Result<(), SandboxError> {
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(readable, read)))
         .and_then(landlock::RulesetCreated::restrict_self)
-        .map(drop)
+        .map(|status| status.ruleset != RulesetStatus::NotEnforced)
         .map_err(|error| SandboxError {
             mechanism: "landlock",
             reason: error.to_string(),

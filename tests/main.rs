@@ -57,6 +57,7 @@ mod postgres;
 mod privileges;
 mod programs;
 mod programs_beside;
+mod proofs;
 mod proxies;
 mod proxy_headers;
 mod psk;

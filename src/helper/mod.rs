@@ -31,7 +31,7 @@ use crate::ipc::leash::Leash;
 use crate::jail::{Capable, Confined, Unprivileged};
 use crate::log::Log;
 use crate::process::Fresh;
-use crate::sandbox::SandboxError;
+use crate::sandbox::{SandboxError, Sandboxed};
 pub(crate) use contacts::Contacts;
 pub(crate) use process::Helper;
 // What those that ask need to know of a kind.
@@ -79,6 +79,11 @@ impl Kind {
             Kind::Gatekeeper => "gatekeeper",
             Kind::Binder => "binder",
         }
+    }
+
+    /// The kind of this name.
+    pub(crate) fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// What it is for, as the manual says it.
@@ -149,12 +154,12 @@ pub(crate) struct Role {
 pub(crate) enum Life {
     /// Outside the jail, in a sandbox of its own; no thread may be started before that.
     Outside(
-        fn() -> Result<(), SandboxError>,
+        fn() -> Result<Sandboxed, SandboxError>,
         fn(Post, &Unprivileged) -> io::Result<()>,
     ),
     /// As [`Life::Outside`], with CAP_NET_RAW.
     Capable(
-        fn() -> Result<(), SandboxError>,
+        fn() -> Result<Sandboxed, SandboxError>,
         fn(Post, &Capable) -> io::Result<()>,
     ),
     /// In the jail, without a sandbox: its programs would inherit that.

@@ -17,7 +17,7 @@ use crate::jail::{Capable, Confined, OutsidePlan, Plan, Unprivileged};
 use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{SandboxError, Sandboxed};
 use crate::step::NameStep;
 
 #[derive(Debug)]
@@ -149,12 +149,12 @@ impl Helper {
 enum Place {
     Outside(
         OutsidePlan,
-        fn() -> Result<(), SandboxError>,
+        fn() -> Result<Sandboxed, SandboxError>,
         fn(Post, &Unprivileged) -> io::Result<()>,
     ),
     Capable(
         OutsidePlan,
-        fn() -> Result<(), SandboxError>,
+        fn() -> Result<Sandboxed, SandboxError>,
         fn(Post, &Capable) -> io::Result<()>,
     ),
     Inside(Plan, fn(Post, Fresh, &Confined) -> io::Result<()>),
@@ -177,16 +177,16 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
     let title = || process::title(&format!("adit: {kind}"), "");
     match place {
         Place::Outside(plan, sandbox, serve) => {
-            let unprivileged = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
-            sandbox()?;
+            let bare = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+            let unprivileged = bare.within(&sandbox()?);
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)
         }
         Place::Capable(plan, sandbox, serve) => {
             let one = OneThread::prove()?;
-            let capable = plan.enter_with_net_raw(&one).map_err(io::Error::other)?;
-            sandbox()?;
+            let bare = plan.enter_with_net_raw(&one).map_err(io::Error::other)?;
+            let capable = bare.within(&sandbox()?);
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &capable)

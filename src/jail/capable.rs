@@ -5,7 +5,7 @@
 use super::capabilities::{
     CapabilityData, capabilities, drop_bounding_set, prctl, set_capabilities,
 };
-use super::{JailError, OutsidePlan, call};
+use super::{Bare, JailError, OutsidePlan, call, prove_closed};
 use crate::process::OneThread;
 
 /// CAP_NET_RAW of capabilities(7), as a bit of the first word.
@@ -33,7 +33,7 @@ impl OutsidePlan {
     ///
     /// # Errors
     /// As [`OutsidePlan::enter`].
-    pub(crate) fn enter_with_net_raw(self, _: &OneThread) -> Result<Capable, JailError> {
+    pub(crate) fn enter_with_net_raw(self, _: &OneThread) -> Result<Bare<Capable>, JailError> {
         let plan = self.0;
         let keep = |yes: bool| {
             prctl(libc::PR_SET_KEEPCAPS, yes.into()).map_err(call("prctl(PR_SET_KEEPCAPS)"))
@@ -55,8 +55,9 @@ impl OutsidePlan {
         nix::sys::prctl::set_no_new_privs().map_err(call("prctl(PR_SET_NO_NEW_PRIVS)"))?;
         nix::sys::prctl::set_dumpable(false).map_err(call("prctl(PR_SET_DUMPABLE)"))?;
         plan.prove(None)?;
+        prove_closed()?;
         match capabilities()? == wanted {
-            true => Ok(Capable(())),
+            true => Ok(Bare(Capable(()))),
             false => {
                 let what = "the binder has other capabilities than CAP_NET_RAW";
                 Err(JailError::NotHolding(what.to_owned()))

@@ -35,7 +35,7 @@ use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
-use crate::jail::{JailError, Jailed};
+use crate::jail::{Bare, JailError, Jailed};
 use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
 use crate::process::{self, Fresh, OneThread};
@@ -171,7 +171,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     if let Some(zygote) = &mut zygote {
         zygote.enter_jail()?;
     }
-    crate::sandbox::master()?;
+    let jailed = jailed.within(&crate::sandbox::master()?);
     let post = Post {
         supervisor: start.supervisor,
         connections: start.connections,
@@ -357,7 +357,7 @@ fn orders(
     }
 }
 
-fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> Result<Jailed, Fatal> {
+fn enter_jail(start: &Start<'_>, loaded: &Loaded) -> Result<Bare<Jailed>, Fatal> {
     if start.config.global.foreground == Foreground::No {
         process::let_go_of_the_terminal()?;
     }

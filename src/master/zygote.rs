@@ -357,7 +357,7 @@ fn live(
         process::let_go_of_the_terminal()?;
     }
     let jailed = loaded.plan.clone().enter(&OneThread::prove()?)?;
-    crate::sandbox::zygote()?;
+    let jailed = jailed.within(&crate::sandbox::zygote()?);
     let signals = fresh.hear(&[SIGCHLD])?;
     say(master, &FromZygote::Jailed, &[])?;
     let forking = Forking {

@@ -11,13 +11,14 @@ use seccompiler::{
 use super::SandboxError;
 
 /// What any process may set or ask about itself; also PR_SET_DUMPABLE, to 0.
-const PRCTL: [u64; 7] = [
+const PRCTL: [u64; 8] = [
     libc::PR_SET_NAME as u64,
     libc::PR_GET_NAME as u64,
     libc::PR_SET_VMA as u64,
     libc::PR_SET_NO_NEW_PRIVS as u64,
     libc::PR_GET_NO_NEW_PRIVS as u64,
     libc::PR_GET_DUMPABLE as u64,
+    libc::PR_GET_SECCOMP as u64,
     libc::PR_SET_PDEATHSIG as u64,
 ];
 

@@ -23,6 +23,7 @@ use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::log::{self, Log};
 use crate::process;
+use crate::sandbox::Sandboxed;
 
 /// How often a draining worker checks whether its threads have ended, in milliseconds.
 const DRAIN_TICK: u16 = 50;
@@ -51,7 +52,7 @@ impl Inbox {
     ///
     /// # Errors
     /// A thread or its poller cannot be made; the master is gone.
-    pub(super) fn open(mut start: Start) -> io::Result<Inbox> {
+    pub(super) fn open(mut start: Start, _: &Sandboxed) -> io::Result<Inbox> {
         let (sender, receiver): (_, Receiver<Handed>) = unbounded();
         let mut helpers = std::mem::take(&mut start.helpers);
         let fetcher = helpers.iter_mut().find(|(kind, _)| *kind == Kind::Fetcher);

@@ -84,10 +84,10 @@ fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
         true => Binds::Yes,
         false => Binds::No,
     };
-    match start.group {
+    let sandboxed = match start.group {
         Group::Modern => sandbox::worker(binds)?,
         Group::Old => sandbox::old_worker(binds)?,
-    }
+    };
     process::title(
         &match start.group {
             Group::Modern => format!("adit: worker {}", start.index),
@@ -100,7 +100,7 @@ fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     let row = start.scoreboard.worker(start.index);
     row.pid().store(std::process::id().into(), Relaxed);
     row.starts().fetch_add(1, Relaxed);
-    inbox::Inbox::open(start)?.run()
+    inbox::Inbox::open(start, &sandboxed)?.run()
 }
 
 /// Whether a service has sockets bound to addresses of this machine: an identd knows a connection by those.
