@@ -17,6 +17,7 @@ mod calls;
 mod proof;
 mod rules;
 mod strength;
+mod supervisor;
 
 use std::fmt;
 use std::path::Path;
@@ -38,6 +39,9 @@ use self::rules::{
     seccomp_error, thread_only,
 };
 pub(crate) use self::strength::Strength;
+#[cfg(test)]
+pub(crate) use self::supervisor::filter_of_supervisor;
+pub(crate) use self::supervisor::supervisor;
 
 /// The newest landlock version whose rights were tested here; an older kernel enforces those it knows.
 const NEWEST: ABI = ABI::V6;

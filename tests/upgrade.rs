@@ -57,11 +57,14 @@ fn a_new_binary_takes_over_and_nothing_is_refused_or_cut() {
     let scene = Scene::of(plan);
     let supervisor = scene.adit.pid();
     let master = proc::roles(supervisor).master;
+    let filters = || proc::status(supervisor).remove("Seccomp_filters");
+    let before = filters();
     for version in 1..=3 {
         next_version(&path);
         scene.adit.reload(2);
         scene.adit.wait_for_log_times("has taken over", version);
     }
+    assert_eq!(filters(), before, "one is enough");
     // The same process, another program: the one now at that path.
     let running = fs::metadata(format!("/proc/{supervisor}/exe")).expect("the supervisor");
     assert_eq!(running.len(), fs::metadata(&path).expect("installed").len());

@@ -198,6 +198,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     };
     let ui = Log { id: Id::Ui, ..log };
     crate::master::load::tell(&loaded.diagnostics, &ui);
+    crate::sandbox::supervisor()?;
     tell_of_the_sandbox(&ui);
     // Workers whose master was killed become ours, to be reaped here and not by init.
     nix::sys::prctl::set_child_subreaper(true).step("prctl(PR_SET_CHILD_SUBREAPER)")?;
@@ -298,6 +299,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
     log::install(outputs);
     process::title("adit", ": supervisor");
     crate::notice!(log, "{} has taken over", env!("CARGO_PKG_VERSION"));
+    crate::sandbox::supervisor()?;
     tell_of_the_sandbox(&log);
     let mut supervisor = Supervisor::new(Parts {
         sources,

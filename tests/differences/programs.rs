@@ -62,3 +62,25 @@ fn a_program_that_is_missing_is_told_and_resets() {
         "{adit}"
     );
 }
+
+#[test]
+fn a_program_cannot_trace_another() {
+    require_both!();
+    require!(root);
+    require!(program "strace");
+    let certs = Certs::new();
+    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let heard = |path: &Path| {
+        let plan = Plan::new();
+        // Standard error is no descriptor of the client's.
+        let trace = plan.folder().join("trace").display().to_string();
+        let lines = certs.server().lines()
+            + &format!("exec = /usr/bin/strace\nexecArgs = strace -o {trace} /bin/echo traced\n");
+        let adit = plan.program(path).service("test", lines).start();
+        let mut client = tls::connect(config.clone(), adit.address("test"));
+        let heard = peers::read_until_gone(&mut client).unwrap_or_default();
+        String::from_utf8_lossy(&heard).into_owned()
+    };
+    let [stunnel, adit] = both(heard);
+    assert_eq!((stunnel.as_str(), adit.as_str()), ("traced\n", ""));
+}
