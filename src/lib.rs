@@ -35,6 +35,7 @@
 )))]
 compile_error!(include_str!("unserved_target.txt"));
 
+mod audit;
 mod base64;
 mod carry;
 mod children;

@@ -18,6 +18,7 @@ mod accept_clients;
 mod add;
 mod admission;
 mod advice;
+mod audit;
 mod backend_offers;
 mod bad_input;
 mod both_ends;

@@ -50,6 +50,13 @@ pub(super) enum Command {
         /// Print the document itself.
         json: bool,
     },
+    /// `adit audit`.
+    Audit {
+        /// Which adit to look at.
+        control: ControlAt,
+        /// Print the report itself.
+        json: bool,
+    },
     /// `adit stop`: stop the running adit, and wait until it has exited.
     Stop(ControlAt),
     /// `adit demo`.
@@ -174,6 +181,7 @@ pub(super) fn parse(
             | "relay"
             | "reload"
             | "status"
+            | "audit"
             | "stop"
             | "demo"
             | "listen-in"
@@ -193,7 +201,14 @@ pub(super) fn parse(
         "check" => check(parser),
         "relay" => relay(parser),
         "reload" => reload(parser),
-        "status" => status(parser),
+        "status" => asking("status", parser, |control, json| Command::Status {
+            control,
+            json,
+        }),
+        "audit" => asking("audit", parser, |control, json| Command::Audit {
+            control,
+            json,
+        }),
         "stop" => stop(parser),
         "listen-in" => listen_in(parser),
         "diff-stunnel" => diff_stunnel(parser),
@@ -347,19 +362,23 @@ fn one_word(mut parser: lexopt::Parser) -> Result<String, UsageError> {
     }
 }
 
-fn status(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+/// A command that asks the running adit and prints what it learns.
+fn asking(
+    name: &'static str,
+    mut parser: lexopt::Parser,
+    command: impl FnOnce(ControlAt, bool) -> Command,
+) -> Result<Command, UsageError> {
     let (mut given, mut json, mut socket) = (Given::default(), false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("json") => json = true,
             Long("control") => socket = Some(PathBuf::from(parser.value()?)),
-            Long("help") | Short('h') => return Ok(Command::HelpOn("status")),
+            Long("help") | Short('h') => return Ok(Command::HelpOn(name)),
             Value(file) => given.file(file)?,
             _ => return Err(argument.unexpected().into()),
         }
     }
-    let control = given.control(socket)?;
-    Ok(Command::Status { control, json })
+    Ok(command(given.control(socket)?, json))
 }
 
 fn stop(mut parser: lexopt::Parser) -> Result<Command, UsageError> {

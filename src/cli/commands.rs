@@ -125,6 +125,21 @@ pub const COMMANDS: &[CommandDef] = &[
         takes_file: true,
     },
     CommandDef {
+        name: "audit",
+        arguments: "[--json] [--control SOCKET | FILE]",
+        summary: "look whether each process of the running adit has given up its rights",
+        details: "It shows of each process the users, groups and capabilities, root and working directory, namespaces,              descriptors by kind, seccomp and landlock, and what it may still do. That is tried from inside: the              process's first thread is stopped for some microseconds by ptrace(2), and makes the call. A call that              its seccomp filters would kill it for is not made, nor one that they let through and that would              change something: for these the filters, which the kernel hands out, are read. It exits with 1 if a              process may more than its role needs, and says what would help. It needs root, with CAP_SYS_PTRACE and              CAP_SYS_ADMIN; otherwise it says what it could not see. It finds the running adit as `adit status` does.",
+        flags: &[
+            flag("--json", "", "print the report as JSON"),
+            flag(
+                "--control",
+                "SOCKET",
+                "ask at this socket, not at the configuration's",
+            ),
+        ],
+        takes_file: true,
+    },
+    CommandDef {
         name: "stop",
         arguments: "[--control SOCKET | FILE]",
         summary: "stop the running adit, and wait until it has exited",

@@ -41,8 +41,9 @@ fn choices(syntax: &str) -> Option<Vec<&str>> {
 }
 
 /// Commands that take no options of the configuration.
-const NO_OPTIONS: [&str; 7] = [
+const NO_OPTIONS: [&str; 8] = [
     "status",
+    "audit",
     "demo",
     "listen-in",
     "diff-stunnel",

@@ -22,6 +22,8 @@ adit: a TLS relay that reads stunnel.conf
       --insecure, --verify-none     verify no server
   adit status [--json] [--control SOCKET | FILE]
                                 ask the running adit for its workers and counts
+  adit audit [--json] [--control SOCKET | FILE]
+                                look whether each process of the running adit has given up its rights
   adit stop [--control SOCKET | FILE]
                                 stop the running adit, and wait until it has exited
   adit add ADDRESS [FILE]       services for a mail address, and what to type into the program

@@ -3,6 +3,7 @@
 
 mod add;
 mod args;
+mod audit;
 pub mod ca;
 pub mod check;
 pub mod commands;
@@ -103,6 +104,10 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         },
         Command::Status { control, json } => match running(control) {
             Ok(running) => status::run(&running, json),
+            Err(code) => code,
+        },
+        Command::Audit { control, json } => match running(control) {
+            Ok(running) => audit::run(&running, json),
             Err(code) => code,
         },
         Command::Stop(control) => match running(control.clone()) {

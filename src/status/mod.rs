@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
+pub(crate) use table::table;
 pub(crate) use utc::Utc;
 
 /// A supervisor's report.
@@ -39,6 +40,18 @@ pub(crate) struct Status {
     pub reloads: ReloadStatus,
     /// The running generation and those that are draining, oldest first.
     pub generations: Vec<GenerationStatus>,
+    /// The processes that others ask.
+    #[serde(default)]
+    pub helpers: Vec<HelperStatus>,
+}
+
+/// A helper that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HelperStatus {
+    /// `resolver` and the like.
+    pub kind: String,
+    /// Its process.
+    pub pid: u32,
 }
 
 /// Reloads since the start.
@@ -296,6 +309,10 @@ pub(crate) mod tests {
                     }),
                 }],
                 warnings: vec!["Service [smtp]: TLSv1 is served to every client".into()],
+            }],
+            helpers: vec![HelperStatus {
+                kind: "resolver".into(),
+                pid: 101,
             }],
         }
     }

@@ -69,7 +69,7 @@ fn workers(workers: &[WorkerStatus]) -> String {
             worker.starts.to_string(),
         ]
     });
-    table(head, rows)
+    table(GAP, head, rows)
 }
 
 /// What is stapled to a service's certificate, in a line.
@@ -130,11 +130,18 @@ fn services(services: &[ServiceStatus]) -> String {
             bytes(service.bytes_to_front),
         ]
     });
-    table(head, rows)
+    table(GAP, head, rows)
 }
 
-/// Lines with the first column aligned left and the others right, as wide as needed.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+/// Between two columns, and before the first.
+const GAP: usize = 2;
+
+/// Lines with the first column aligned left and the others right, as wide as needed, and `gap` blanks between them.
+pub(crate) fn table<const N: usize>(
+    gap: usize,
+    head: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
         .chain(rows)
         .collect();
@@ -148,8 +155,8 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     for row in &rows {
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             let _ = match column {
-                0 => write!(text, "  {cell:<width$}"),
-                _ => write!(text, "  {cell:>width$}"),
+                0 => write!(text, "{:gap$}{cell:<width$}", ""),
+                _ => write!(text, "{:gap$}{cell:>width$}", ""),
             };
         }
         text.truncate(text.trim_end().len());

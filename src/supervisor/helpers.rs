@@ -120,8 +120,9 @@ impl Own {
     }
 
     /// Their processes.
-    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
-        self.0.iter().filter_map(|(_, helper)| helper.pid())
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (Kind, Pid)> {
+        let all = self.0.iter();
+        all.filter_map(|(kind, helper)| Some((*kind, helper.pid()?)))
     }
 
     /// Ends them, and waits for that.
@@ -272,11 +273,15 @@ impl Helpers {
     }
 
     /// Their processes, those that were left alone included.
-    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (Kind, Pid)> {
+        let placed = self
+            .by_kind
+            .iter()
+            .map(|(kind, place)| (*kind, place.pid()));
         let left_alone = self.left_alone.iter();
-        let left_alone = left_alone.filter_map(|(_, helper)| helper.pid());
-        let placed = self.by_kind.values().filter_map(Place::pid);
-        placed.chain(left_alone)
+        let left_alone = left_alone.map(|(kind, helper)| (*kind, helper.pid()));
+        let all = placed.chain(left_alone);
+        all.filter_map(|(kind, pid)| Some((kind, pid?)))
     }
 
     /// A child was reaped; if it was a helper, which, and how long to wait before another is started.
@@ -437,7 +442,7 @@ impl Helpers {
             let channel = inherit::take(channel)?.into();
             let pid = (pid > 0).then(|| Pid::from_raw(pid));
             let helper = Helper::taken_over(pid, channel);
-            match Kind::ALL.into_iter().find(|known| known.name() == kind) {
+            match Kind::named(&kind) {
                 // It serves a generation of the program before, with what that configuration said.
                 Some(kind) if kind.is_of_a_generation() => {
                     helper.leave_alone(leash);

@@ -46,8 +46,10 @@ fn commands(page: &mut Page) {
             tag.trim_end(),
             &format!("{}. {}", capitalised(command.summary), command.details),
         );
-        if command.name == "status" {
-            columns(page);
+        match command.name {
+            "status" => columns(page),
+            "audit" => super::audit::fields(page),
+            _ => {}
         }
         if !command.flags.is_empty() {
             page.indent();

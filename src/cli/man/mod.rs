@@ -1,6 +1,7 @@
 //! The manual pages adit(8) and adit.conf(5), made from the tables that the program itself uses: the
 //! configuration's options, and the commands. Hidden command: `adit man PAGE`.
 
+mod audit;
 mod command;
 mod configuration;
 mod dialogues;

@@ -71,8 +71,8 @@ impl Pending {
     }
 
     /// The helpers of the new generation.
-    pub(super) fn helpers(&self) -> impl Iterator<Item = Pid> {
-        self.own.iter().flat_map(Own::pids)
+    pub(super) fn helpers(&self) -> impl Iterator<Item = (Kind, Pid)> {
+        self.own.iter().flat_map(Own::processes)
     }
 
     /// A child was reaped; if it was a helper of the new generation, which.

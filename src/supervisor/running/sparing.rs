@@ -82,11 +82,8 @@ impl Supervisor {
     pub(super) fn of_no_generation(&self) -> Vec<Pid> {
         let rehearsal = self.rehearsal.iter().map(Rehearsal::pid);
         let pending = self.pending.iter().flat_map(Pending::helpers);
-        self.helpers
-            .pids()
-            .chain(pending)
-            .chain(rehearsal)
-            .collect()
+        let helpers = self.helpers.processes().chain(pending);
+        helpers.map(|(_, pid)| pid).chain(rehearsal).collect()
     }
 
     /// The first word of a master that a spare has forked: it is given its listeners at once.

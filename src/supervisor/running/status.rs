@@ -1,8 +1,9 @@
 //! What `adit status` is told.
 
 use super::Supervisor;
+use super::reload::Pending;
 use crate::sandbox::Strength;
-use crate::status::{ReloadStatus, Status};
+use crate::status::{HelperStatus, ReloadStatus, Status};
 use crate::supervisor::control::shown;
 use crate::supervisor::decider::{Event, Spare};
 use crate::tls::CipherOrder;
@@ -48,7 +49,18 @@ impl Supervisor {
                     )
                 })
                 .collect(),
+            helpers: self.helpers_shown(),
         }
+    }
+
+    fn helpers_shown(&self) -> Vec<HelperStatus> {
+        let pending = self.pending.iter().flat_map(Pending::helpers);
+        let all = self.helpers.processes().chain(pending);
+        let shown = |(kind, pid): (crate::helper::Kind, nix::unistd::Pid)| HelperStatus {
+            kind: kind.name().to_owned(),
+            pid: pid.as_raw().unsigned_abs(),
+        };
+        all.map(shown).collect()
     }
 
     /// The spare of a generation that is to have one; 0 while it has none.

@@ -1,0 +1,147 @@
+//! Which processes there are, and the role of each: by what the supervisor knows of its children, and by whose child
+//! each one is. A title counts only between a worker and the process that forks old ones.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+
+use serde::{Serialize, Serializer};
+
+use crate::helper::Kind;
+use crate::status::Status;
+
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Supervisor,
+    Master,
+    Spare,
+    Zygote,
+    Worker,
+    OldWorker,
+    Helper(Kind),
+    /// A program of `exec`, or a process that is about to have a role.
+    Other,
+}
+
+impl Role {
+    /// As `ps` shows it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::Supervisor => "supervisor",
+            Role::Master => "master",
+            Role::Spare => "spare",
+            Role::Zygote => "zygote",
+            Role::Worker => "worker",
+            Role::OldWorker => "old worker",
+            Role::Helper(kind) => kind.name(),
+            Role::Other => "other",
+        }
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
+/// A process of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub pid: i32,
+    pub role: Role,
+    /// Its parents, the nearest first, up to the supervisor.
+    pub above: Vec<i32>,
+}
+
+impl Member {
+    /// Whether it is this one, or a descendant.
+    pub(super) fn is_below(&self, other: &Member) -> bool {
+        self.pid == other.pid || self.above.contains(&other.pid)
+    }
+}
+
+/// Every process of this adit, each behind its parent.
+///
+/// # Errors
+/// /proc cannot be read.
+pub(super) fn members(status: &Status) -> io::Result<Vec<Member>> {
+    let supervisor = i32::try_from(status.pid).map_err(io::Error::other)?;
+    let mut members = vec![Member {
+        pid: supervisor,
+        role: Role::Supervisor,
+        above: Vec::new(),
+    }];
+    let parents = parents()?;
+    add_below(0, status, &parents, &mut members);
+    Ok(members)
+}
+
+fn add_below(parent: usize, status: &Status, parents: &[(i32, i32)], members: &mut Vec<Member>) {
+    let above = members[parent].clone();
+    for &(pid, _) in parents.iter().filter(|(_, of)| *of == above.pid) {
+        members.push(Member {
+            pid,
+            role: role(pid, above.role, status),
+            above: [&[above.pid], &above.above[..]].concat(),
+        });
+        add_below(members.len() - 1, status, parents, members);
+    }
+}
+
+fn role(pid: i32, parent: Role, status: &Status) -> Role {
+    let is = |other: u32| i32::try_from(other) == Ok(pid);
+    let titled = |word: &str| title(pid).contains(word);
+    match parent {
+        Role::Master if titled("zygote") => Role::Zygote,
+        Role::Master => Role::Worker,
+        Role::Zygote => Role::OldWorker,
+        Role::Supervisor => {
+            let mut generations = status.generations.iter();
+            let mut workers = generations.clone().flat_map(|g| &g.workers);
+            let helper = status.helpers.iter().find(|helper| is(helper.pid));
+            let kind = helper.and_then(|helper| Kind::named(&helper.kind));
+            if generations.clone().any(|g| is(g.pid)) {
+                Role::Master
+            } else if generations.any(|g| g.spare.is_some_and(is)) {
+                Role::Spare
+            } else if let Some(kind) = kind {
+                Role::Helper(kind)
+            } else if let Some(worker) = workers.find(|worker| is(worker.pid)) {
+                match worker.old {
+                    true => Role::OldWorker,
+                    false => Role::Worker,
+                }
+            } else if titled("zygote") {
+                Role::Zygote
+            } else {
+                Role::Other
+            }
+        }
+        Role::Spare | Role::Worker | Role::OldWorker | Role::Helper(_) | Role::Other => Role::Other,
+    }
+}
+
+/// What `ps` shows, if anything.
+fn title(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+}
+
+/// Every process and its parent.
+fn parents() -> io::Result<Vec<(i32, i32)>> {
+    let numbers = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let mut all: Vec<(i32, i32)> = numbers
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // proc_pid_stat(5): the state is field 3, the parent field 4. The name in field 2 may have blanks.
+            let mut fields = stat.rsplit(')').next()?.split_whitespace();
+            let is_dead = matches!(fields.next()?, "Z" | "X");
+            let parent = fields.next()?.parse().ok()?;
+            (!is_dead).then_some((pid, parent))
+        })
+        .collect();
+    all.sort_unstable();
+    Ok(all)
+}
