@@ -14,8 +14,8 @@ use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Rec
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
-    Action, Dialogue, Event, HELLO_WAIT, Offers, Opening, Progress, Side, Target as Destination,
-    dialogue, receive, socks_client, unprotected, within,
+    Action, Dialogue, Event, Fresh, HELLO_WAIT, Offers, Opening, Progress, Side,
+    Target as Destination, dialogue, login, receive, socks_client, unprotected, within,
 };
 
 /// A target's name, and what it does with an input.
@@ -146,9 +146,19 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
         (Mode::Within, _) => within(protocol, true, &options()),
         (Mode::WithinServer, _) => within(protocol, false, &options()),
         (Mode::Unprotected, _) => unprotected(protocol),
-        (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT),
-        (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT),
-        (Mode::Server | Mode::Required, _) => dialogue(protocol, false, &options()),
+        (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT, false),
+        (Mode::OfferedLogin, mail) => receive(Reception::Offered(mail), HELLO_WAIT, true),
+        (Mode::Login { account, greeted }, Some(mail)) => {
+            let options = DialogueOptions {
+                username: account.then(|| "user".to_owned()),
+                ..options()
+            };
+            login(mail, &options, greeted, Fresh::default())
+        }
+        (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT, false),
+        (Mode::Server | Mode::Required | Mode::Login { .. }, _) => {
+            dialogue(protocol, false, &options())
+        }
     };
     for event in [Event::Start].into_iter().chain(events(script)) {
         let pieces: Vec<Event<'_>> = match event {
@@ -208,7 +218,7 @@ fn feed(
                 Mode::Client | Mode::Ntlm if protocol == Protocol::Connect => {}
                 Mode::Client | Mode::Ntlm => assert!(course.rest.1.is_empty()),
                 // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
-                Mode::Within | Mode::WithinServer | Mode::Unprotected => {}
+                Mode::Within | Mode::WithinServer | Mode::Login { .. } | Mode::Unprotected => {}
                 // A client says that it wants TLS, and begins with it.
                 Mode::Server | Mode::Required if protocol == Protocol::Mysql => {
                     let rest = &course.rest.0;
@@ -221,10 +231,10 @@ fn feed(
                     assert!(course.said.1.is_empty());
                 }
                 // It goes on in plain.
-                Mode::Offered if progress == Ok(Progress::Next) => {}
+                Mode::Offered | Mode::OfferedLogin if progress == Ok(Progress::Next) => {}
                 // SOCKS is spoken inside TLS, and what stands behind its request is payload.
                 Mode::Server | Mode::Required if protocol == Protocol::Socks => {}
-                Mode::Server | Mode::Required | Mode::Offered => {
+                Mode::Server | Mode::Required | Mode::Offered | Mode::OfferedLogin => {
                     let rest = &course.rest.0;
                     let hello = matches!(rest[..], [0x16 | 0x80..=0xff, ..]);
                     assert!(rest.is_empty() || !spoken_before && hello);
@@ -249,6 +259,10 @@ enum Mode {
     Required,
     /// `O`: the same for `acceptTLS = auto`.
     Offered,
+    /// `P`: the same where adit logs in for the client.
+    OfferedLogin,
+    /// `L`: where adit logs in for the client; `G`: that has been greeted; `K`: by an account of its own.
+    Login { account: bool, greeted: bool },
     /// `W`: once TLS has begun with the server.
     Within,
     /// `V`: the same in server mode.
@@ -268,6 +282,11 @@ fn conversation(protocol: Protocol, input: &[u8]) {
         b'N' => Mode::Ntlm,
         b'R' => Mode::Required,
         b'O' => Mode::Offered,
+        b'P' => Mode::OfferedLogin,
+        b'L' | b'G' | b'K' => Mode::Login {
+            account: mode == b'K',
+            greeted: mode != b'L',
+        },
         b'W' => Mode::Within,
         b'U' => Mode::Unprotected,
         b'V' => Mode::WithinServer,
@@ -278,7 +297,7 @@ fn conversation(protocol: Protocol, input: &[u8]) {
     let mut bytewise = course(protocol, mode, script, true);
     (whole.timers, bytewise.timers) = (0, 0);
     // Behind TLS what is left over goes on as it is: only where it arrives counts.
-    if matches!(mode, Mode::Within | Mode::WithinServer) {
+    if matches!(mode, Mode::Within | Mode::WithinServer | Mode::Login { .. }) {
         for course in [&mut whole, &mut bytewise] {
             let (front, back) = std::mem::take(&mut course.rest);
             course.said.1.extend(front);
@@ -298,6 +317,9 @@ fn conversation(protocol: Protocol, input: &[u8]) {
 fn served(protocol: Protocol, mode: Mode) -> Mode {
     match (protocol, mode) {
         (Protocol::Connect | Protocol::Ldap, Mode::Server | Mode::Required) => Mode::Client,
+        (Protocol::Smtp | Protocol::Pop3 | Protocol::Imap, mode) => mode,
+        (Protocol::Connect | Protocol::Ldap, Mode::Login { .. }) => Mode::Client,
+        (_, Mode::Login { .. }) => Mode::Server,
         _ => mode,
     }
 }

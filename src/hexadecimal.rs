@@ -12,6 +12,11 @@ pub(crate) fn decode_with_colons(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     read(text, true)
 }
 
+/// The digits of bytes, in lower case.
+pub(crate) fn lower(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn read(text: &[u8], colons: bool) -> Option<Zeroizing<Vec<u8>>> {
     let digit = |byte: u8| {
         char::from(byte)

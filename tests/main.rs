@@ -41,6 +41,7 @@ mod ident;
 mod inetd;
 mod libwrap;
 mod listen_in;
+mod logins;
 mod logs;
 mod mail_programs;
 mod mail_servers;

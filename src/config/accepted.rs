@@ -35,7 +35,7 @@ impl From<MailProtocol> for Protocol {
 
 impl MailProtocol {
     /// The one that `protocol` is.
-    fn of(protocol: Protocol) -> Option<Self> {
+    pub(crate) fn of(protocol: Protocol) -> Option<Self> {
         match protocol {
             Protocol::Smtp => Some(MailProtocol::Smtp),
             Protocol::Pop3 => Some(MailProtocol::Pop3),
@@ -45,7 +45,7 @@ impl MailProtocol {
     }
 
     /// The one that servers speak at `port`, within TLS or before it (IANA's registry of ports).
-    fn at(port: u16) -> Option<Self> {
+    pub(super) fn at(port: u16) -> Option<Self> {
         match port {
             25 | 465 | 587 => Some(MailProtocol::Smtp),
             110 | 995 => Some(MailProtocol::Pop3),
@@ -149,20 +149,26 @@ pub(super) fn set_ciphers(draft: &mut Draft, value: &str) -> Result<(), Fault> {
 
 /// `acceptProtocol`
 pub(super) fn set_protocol(draft: &mut Draft, value: &str) -> Result<(), Fault> {
+    draft.accept.protocol = Some(mail_protocol("acceptProtocol", value)?);
+    Ok(())
+}
+
+/// Reads the value of an option that names a protocol of mail.
+pub(super) fn mail_protocol(option: &str, value: &str) -> Result<MailProtocol, Fault> {
     // No misspelling of another one.
     let other = match dialogue::protocol(value) {
         Ok(known) => MailProtocol::of(known).is_none(),
         Err(_) => dialogue::is_refused(value),
     };
     if other {
-        let fault = Fault::new(format!("adit does not serve `acceptProtocol = {value}`"));
-        return Err(fault.help(
-            "STARTTLS is offered in smtp, pop3 and imap; without it TLS begins with the first byte",
-        ));
+        let fault = Fault::new(format!("adit does not serve `{option} = {value}`"));
+        return Err(fault.help(match option {
+            "loginProtocol" => "adit logs in for programs in smtp, pop3 and imap",
+            _ => "STARTTLS is offered in smtp, pop3 and imap; without it TLS begins with the first byte",
+        }));
     }
     let all = [MailProtocol::Smtp, MailProtocol::Pop3, MailProtocol::Imap];
-    draft.accept.protocol = Some(one_of(value, &all.map(|one| (name(one), one)))?);
-    Ok(())
+    one_of(value, &all.map(|one| (name(one), one)))
 }
 
 /// `acceptSSLVersionMin`
@@ -335,7 +341,7 @@ fn name(protocol: MailProtocol) -> &'static str {
 
 /// The mail protocol that a service's configuration implies: that of `protocol`, or that of the port which
 /// it connects to.
-fn spoken(service: &Service) -> Option<MailProtocol> {
+pub(super) fn spoken(service: &Service) -> Option<MailProtocol> {
     if let Some(protocol) = service.protocol {
         return MailProtocol::of(protocol);
     }

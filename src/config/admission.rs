@@ -41,6 +41,11 @@ impl Admission {
         self.accept.is_some() || !self.deny.is_empty()
     }
 
+    /// Whether clients must come from listed addresses.
+    pub(super) fn accepts_listed_alone(&self) -> bool {
+        self.accept.is_some()
+    }
+
     /// Judges a client by its address.
     ///
     /// # Errors
@@ -220,7 +225,7 @@ fn openness(service: &Service, meant: &Meant, faults: &mut Faults) {
 }
 
 /// Whether none but this machine can connect there.
-fn is_of_this_machine(endpoint: &Endpoint) -> bool {
+pub(super) fn is_of_this_machine(endpoint: &Endpoint) -> bool {
     match endpoint {
         Endpoint::Unix(_) => true,
         Endpoint::Tcp { host: None, .. } => false,

@@ -8,6 +8,7 @@ use super::diagnostic::Severity;
 use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
 use super::first_byte;
+use super::login;
 use super::ocsp;
 use super::option::Fault;
 use super::program::{self, Front};
@@ -120,6 +121,8 @@ pub(super) fn finish(
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     admission::finish(&mut service, admitted, &own, &meant, &mut faults);
+    let given = |option: &str| own.contains(option);
+    login::judge(&mut service, &given, &meant, &mut faults);
     if let Some(primary) = primary {
         flags = virtual_hosts::inherit(&mut service, primary, decided, flags, &own);
     }

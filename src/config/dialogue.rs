@@ -4,6 +4,7 @@ use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::first_byte;
+use super::login;
 use super::option::{Fault, given, one_of};
 use super::secret::{Held, Secret};
 use super::service::{Draft, Service};
@@ -96,6 +97,10 @@ pub(crate) enum Authentication {
     Plain,
     /// The same in three steps.
     Login,
+    /// RFC 2195.
+    CramMd5,
+    /// RFC 7677.
+    ScramSha256,
 }
 
 /// What the dialogue is told, besides `protocol`.
@@ -208,6 +213,8 @@ pub(super) fn set_authentication(draft: &mut Draft, value: &str) -> Result<(), F
             ("ntlm", Authentication::Ntlm),
             ("plain", Authentication::Plain),
             ("login", Authentication::Login),
+            ("cram-md5", Authentication::CramMd5),
+            ("scram-sha-256", Authentication::ScramSha256),
         ],
     )?;
     draft.service.dialogue.authentication = Some(way);
@@ -294,7 +301,7 @@ pub(super) fn judge(
     }
     mode(service, meant, faults);
     uses(service, own, faults);
-    login(service, own, meant, faults);
+    account(service, own, meant, faults);
 }
 
 /// Whether the protocol is served in this mode, with what it needs.
@@ -351,7 +358,8 @@ fn uses(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
         Protocol::Connect,
         Protocol::Socks,
     ];
-    if own("protocolHost") && !client.is_some_and(|protocol| host.contains(&protocol)) {
+    let greets = login::is_asked_for(service) && service.protocol.is_none();
+    if own("protocolHost") && !greets && !client.is_some_and(|protocol| host.contains(&protocol)) {
         faults.push(
             Severity::Warning,
             "protocolHost",
@@ -388,7 +396,7 @@ fn uses(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
 }
 
 /// What a login has a use for. One needs the name and the password.
-fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &mut Faults) {
+fn account(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &mut Faults) {
     let options = [
         "protocolUsername",
         "protocolPassword",
@@ -396,13 +404,17 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
     ];
     let given = options.into_iter().filter(|option| own(option));
     let client = service.protocol.filter(|_| service.client);
+    if login::is_asked_for(service) && client != Some(Protocol::Connect) {
+        login::uses(service, own, meant, faults);
+        return;
+    }
     let half = options.iter().any(|option| meant.contains(option));
     let Some(protocol @ (Protocol::Connect | Protocol::Smtp)) = client else {
         for option in given {
             faults.push(
                 Severity::Note,
                 option,
-                "this has no effect: it is for `protocol = connect`, and `smtp` with `client = yes`",
+                "this has no effect: it is for `protocol = connect`, `smtp`, `imap` and `pop3` with `client = yes`",
                 "leave it out",
             );
         }
@@ -420,7 +432,8 @@ fn login(service: &Service, own: &dyn Fn(&str) -> bool, meant: &Meant, faults: &
         return;
     }
     let usual = match (protocol, service.dialogue.authentication) {
-        (Protocol::Connect, Some(Authentication::Plain | Authentication::Login)) => Some("basic"),
+        (Protocol::Connect, Some(Authentication::Basic | Authentication::Ntlm) | None) => None,
+        (Protocol::Connect, Some(_)) => Some("basic"),
         // stunnel's default for every protocol.
         (Protocol::Smtp, Some(Authentication::Basic | Authentication::Ntlm)) => Some("plain"),
         _ => None,

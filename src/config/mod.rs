@@ -21,6 +21,7 @@ mod global;
 mod http_url;
 mod idle;
 mod load;
+mod login;
 mod metrics;
 mod networks;
 mod ocsp;

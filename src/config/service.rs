@@ -10,6 +10,7 @@ use super::accepted::{AcceptTls, Beginning};
 use super::admission::Admission;
 use super::dialogue::{DialogueOptions, Protocol};
 use super::endpoint::Endpoint;
+use super::login::Login;
 use super::program::{Front, Program};
 use super::socket::SocketOption;
 use super::tls_options::TlsFlags;
@@ -98,6 +99,8 @@ pub(crate) struct Service {
     pub protocol: Option<Protocol>,
     /// What it is told.
     pub dialogue: DialogueOptions,
+    /// How programs log in.
+    pub login: Login,
     /// Owner of a Unix accept socket; as stunnel, the global `setuid` unless the section has its own.
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.
@@ -145,7 +148,7 @@ impl Service {
     /// The protocol in which something is said to the server first within TLS, before the client is heard.
     pub(crate) fn begins_within_tls(&self) -> Option<Protocol> {
         let begins = |protocol: &Protocol| match protocol {
-            Protocol::Smtp => self.dialogue.account().is_some(),
+            Protocol::Smtp => self.login.mail.is_none() && self.dialogue.account().is_some(),
             Protocol::Socks => true,
             _ => false,
         };

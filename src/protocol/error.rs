@@ -5,13 +5,13 @@ mod wording;
 use std::fmt::{self, Display};
 
 use super::{
-    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, MysqlError, NtlmError, PgsqlError,
-    REPLY_MAX, RefusedBySocks, Side, SocksError, XmppError,
+    AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, LoginError, MysqlError, NtlmError,
+    PgsqlError, REPLY_MAX, RefusedBySocks, Side, SocksError, XmppError,
 };
 use crate::config::Protocol;
 
-pub(super) use wording::{NOT_SHOWN, excerpt};
-use wording::{codes, expected, phrase, server, starter, when};
+pub(super) use wording::{NOT_SHOWN, codes, excerpt};
+use wording::{expected, phrase, server, starter, when};
 
 /// What the dialogue waited for when it went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,12 @@ pub(crate) enum Awaited {
     Plain,
     /// The answer to a step of its AUTH LOGIN.
     Login,
+    /// What a program says until it has logged in.
+    Program,
+    /// The reply to a command of that time.
+    Reply,
+    /// The answer to a login in its place.
+    Entry,
     /// The one answer to what was said, in a protocol that has no other.
     Answer,
 }
@@ -162,6 +168,8 @@ pub(crate) enum ProtocolError {
     Mysql(MysqlError),
     /// What an XMPP client or server did wrong.
     Xmpp(XmppError),
+    /// What a server did wrong in a login in the program's place.
+    Login(LoginError),
     /// The same, once TLS has begun.
     WithinTls(Box<ProtocolError>),
     /// An event for a dialogue that is over: a defect of adit itself.
@@ -287,6 +295,10 @@ impl ProtocolError {
             | E::ReplyTooLong { protocol, .. } => (protocol, "Unexpected server response"),
             E::ServerClosed { protocol, .. } => (protocol, "Server closed the connection"),
             E::CommandTooLong { protocol } => (protocol, "Line too long"),
+            E::Login(error) => return Some((error.protocol(), "Server failed in the login")),
+            E::TooManyCommands { protocol } if within => {
+                (protocol, "Too many commands before a login")
+            }
             E::TooManyCommands { protocol } => (protocol, "Too many commands before TLS"),
             E::ClientClosed { .. }
             | E::NothingSaid { .. }
@@ -380,8 +392,13 @@ impl ProtocolError {
                 protocol,
                 format!(
                     "gave {COMMANDS_MAX} commands, none of them {}",
-                    starter(*protocol)
+                    if within { "a login" } else { starter(*protocol) }
                 ),
+            ),
+            E::TlsOutOfTurn { protocol } if within => (
+                protocol,
+                "began TLS where plain text was expected: switch encryption off in the program, or set \"acceptTLS = auto\""
+                    .to_owned(),
             ),
             E::TlsOutOfTurn { protocol } => (
                 protocol,
@@ -415,6 +432,7 @@ impl ProtocolError {
             E::Cifs(error) => return error.fmt(f),
             E::Mysql(error) => return error.fmt(f),
             E::Xmpp(error) => return error.fmt(f),
+            E::Login(error) => return error.fmt(f),
             E::WithinTls(error) => return error.tell(true, f),
             E::Over => return f.write_str("INTERNAL ERROR: event after the end of the dialogue"),
         };

@@ -7,7 +7,7 @@ use super::{Action, Awaited, DIRECT_TLS_WAIT, ProtocolError, Side};
 use crate::config::Protocol::Imap;
 
 /// The tag of our own commands.
-const TAG: &str = "adit";
+pub(super) const TAG: &str = "adit";
 
 /// A plain client in front, a server with STARTTLS behind.
 #[derive(Debug)]
@@ -238,7 +238,7 @@ fn answer(io: &mut Io<'_>, line: &[u8], commands: Count) -> Result<Step<Server>,
 
 /// A greeting without its capabilities: they lack STARTTLS, and a client that believed them would
 /// not ask again.
-fn without_capabilities(line: &[u8]) -> Vec<u8> {
+pub(super) fn without_capabilities(line: &[u8]) -> Vec<u8> {
     const CODE: &str = "[CAPABILITY";
     let Some(start) = (0..line.len()).find(|&at| begins(&line[at..], CODE)) else {
         return line.to_vec();

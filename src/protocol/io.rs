@@ -1,5 +1,7 @@
 //! Shared by the protocols in lines: lines out of bytes, with bounds, and lines back.
 
+use zeroize::Zeroize;
+
 use super::{AHEAD_MAX, Action, Awaited, COMMANDS_MAX, LINE_MAX, ProtocolError, REPLY_MAX, Side};
 use crate::config::Protocol;
 
@@ -40,6 +42,11 @@ impl Input {
     pub(super) fn take(&mut self, count: usize) {
         self.start = (self.start + count).min(self.bytes.len());
         self.searched = self.searched.max(self.start);
+    }
+
+    /// Wipes what was taken: it was a secret.
+    pub(super) fn wipe(&mut self) {
+        self.bytes[..self.start].zeroize();
     }
 
     /// Takes the next line, without its end (CRLF, or LF alone as stunnel takes it). `Err`: it is

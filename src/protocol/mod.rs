@@ -13,6 +13,7 @@ mod imap;
 mod io;
 mod irc;
 mod ldap;
+mod login;
 mod look;
 mod mysql;
 mod nntp;
@@ -46,6 +47,7 @@ pub(crate) use cifs::CifsError;
 pub(crate) use connect_login::NtlmError;
 pub(crate) use error::{Awaited, ProtocolError};
 pub(crate) use ldap::LdapError;
+pub(crate) use login::LoginError;
 use look::{Look, Then};
 pub(crate) use mysql::MysqlError;
 #[cfg(fuzzing)]
@@ -219,6 +221,8 @@ pub(crate) trait Dialogue: fmt::Debug + Send {
 pub(crate) struct Fresh {
     /// Random bytes.
     pub random: [u8; 8],
+    /// The same for a nonce of SCRAM (RFC 5802).
+    pub nonce: [u8; 18],
     /// The time, in units of 100 ns since 1601 (Windows' FILETIME).
     pub time: u64,
 }
@@ -307,6 +311,19 @@ pub(crate) fn within(
     }
 }
 
+/// Logs in for a program, within TLS; `greeted`: it has been greeted already.
+pub(crate) fn login(
+    mail: MailProtocol,
+    options: &DialogueOptions,
+    greeted: bool,
+    fresh: Fresh,
+) -> Box<dyn Dialogue> {
+    script::within(
+        mail.into(),
+        login::Login::new(mail, options, greeted, fresh),
+    )
+}
+
 /// The dialogue for a client that did not begin TLS, in a protocol where it may ask for something all the same.
 pub(crate) fn unprotected(protocol: Protocol) -> Box<dyn Dialogue> {
     script(protocol, pgsql::Cancellation::Request)
@@ -327,16 +344,17 @@ pub(crate) fn look(wait: Duration) -> Box<dyn Dialogue> {
 }
 
 /// The same with the server at hand; a client that does not begin with TLS is received in this way. It ends
-/// with `Progress::Tls`, or with `Progress::Next` for a client that goes on in plain and may.
-pub(crate) fn receive(reception: Reception, wait: Duration) -> Box<dyn Dialogue> {
+/// with `Progress::Tls`, or with `Progress::Next` for a client that goes on in plain and may. `logs_in`: adit logs in for
+/// it, so it is offered what adit can take.
+pub(crate) fn receive(reception: Reception, wait: Duration, logs_in: bool) -> Box<dyn Dialogue> {
     let then = match reception {
         Reception::Offered(None) => Then::Words,
         Reception::Offered(Some(mail)) => {
-            Then::Dialogue(offer(mail.into(), offering::Offering::new(mail)))
+            Then::Dialogue(offer(mail.into(), offering::Offering::new(mail, logs_in)))
         }
         Reception::Required(mail) => Then::Dialogue(match mail {
             MailProtocol::Smtp => offer(mail.into(), smtp::Server::greeting()),
-            MailProtocol::Pop3 => offer(mail.into(), pop3::Server::new()),
+            MailProtocol::Pop3 => offer(mail.into(), pop3::Server::without_apop(logs_in)),
             MailProtocol::Imap => offer(mail.into(), imap::Server::Greeting),
         }),
     };

@@ -243,6 +243,7 @@ mod tests {
     const FRESH: Fresh = Fresh {
         random: [0xaa; 8],
         time: 0,
+        nonce: [0; 18],
     };
 
     /// The server's names "Domain" and "Server".

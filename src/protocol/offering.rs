@@ -10,11 +10,13 @@ use super::io::{Io, Step, begins, first_word_is, send, split_word};
 use super::offers::{capabilities, is_last};
 use super::opening::Mail;
 use super::script::State;
-use super::{AHEAD_MAX, COMMANDS_MAX, ProtocolError, Side, look};
+use super::{AHEAD_MAX, COMMANDS_MAX, ProtocolError, Side, login, look};
 
 #[derive(Debug)]
 pub(super) struct Offering {
     protocol: Mail,
+    /// adit logs in for the client.
+    logs_in: bool,
     /// Commands so far.
     commands: u16,
     awaits: Awaits,
@@ -50,9 +52,10 @@ enum Command {
 }
 
 impl Offering {
-    pub(super) fn new(protocol: Mail) -> Offering {
+    pub(super) fn new(protocol: Mail, logs_in: bool) -> Offering {
         Offering {
             protocol,
+            logs_in,
             commands: 0,
             awaits: Awaits::Greeting,
         }
@@ -83,7 +86,7 @@ impl Offering {
                 tell(io, &[b"250-", text].concat());
                 tell(io, &[b"250", behind.as_bytes(), b"STARTTLS\r\n"].concat());
             }
-            _ => tell(io, line),
+            _ => tell(io, &self.shown(line)),
         }
         let goes_on = match self.awaits {
             Awaits::Greeting => begins(line, "220"),
@@ -96,7 +99,12 @@ impl Offering {
     }
 
     fn pop3_server_says(&mut self, line: &[u8], io: &mut Io<'_>) -> bool {
-        tell(io, line);
+        let in_list = matches!(self.awaits, Awaits::List);
+        match self.logs_in && matches!(self.awaits, Awaits::Greeting) {
+            true => tell(io, &login::without_stamp(line)),
+            false if in_list => tell(io, &self.shown(line)),
+            false => tell(io, line),
+        }
         let accepts = begins(line, "+OK");
         match self.awaits {
             Awaits::Greeting if !accepts => return false,
@@ -111,9 +119,10 @@ impl Offering {
     }
 
     fn imap_server_says(&mut self, line: &[u8], io: &mut Io<'_>) -> bool {
-        match capabilities(line) {
-            Some(list) => tell(io, &with_offer(line, list)),
-            None => tell(io, line),
+        let shown = self.shown(line);
+        match capabilities(&shown) {
+            Some(list) => tell(io, &with_offer(&shown, list)),
+            None => tell(io, &shown),
         }
         let (tag, _) = split_word(line.trim_ascii());
         match &self.awaits {
@@ -128,6 +137,14 @@ impl Offering {
             }
             // A literal follows, which need not be lines.
             _ => !line.trim_ascii().ends_with(b"}"),
+        }
+    }
+
+    /// A line of a list as the client may see it.
+    fn shown(&self, line: &[u8]) -> Vec<u8> {
+        match self.logs_in {
+            true => login::shown(self.protocol, line),
+            false => line.to_vec(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::error::excerpt;
 use super::io::{Count, Io, Size, Step, first_word_is};
+use super::login::without_stamp;
 use super::script::State;
 use super::{Awaited, ProtocolError, Side};
 use crate::config::Protocol::Pop3;
@@ -24,14 +25,14 @@ impl Client {
 impl State for Client {
     fn step(self, io: &mut Io<'_>) -> Result<Step<Client>, ProtocolError> {
         match self {
-            Client::Greeting => match status(io, Awaited::Greeting)? {
+            Client::Greeting => match status(io, Awaited::Greeting, false)? {
                 None => Ok(Step::Wait(Client::Greeting)),
                 Some(()) => {
                     io.tell_server("STLS");
                     Ok(Step::Next(Client::GoAhead))
                 }
             },
-            Client::GoAhead => match status(io, Awaited::GoAhead)? {
+            Client::GoAhead => match status(io, Awaited::GoAhead, false)? {
                 None => Ok(Step::Wait(Client::GoAhead)),
                 Some(()) => {
                     io.nothing_behind_starttls(Side::Back)?;
@@ -42,8 +43,13 @@ impl State for Client {
     }
 }
 
-/// Takes a line that must begin with `+OK`; a greeting is passed on, also one that refuses.
-fn status(io: &mut Io<'_>, awaited: Awaited) -> Result<Option<()>, ProtocolError> {
+/// Takes a line that must begin with `+OK`; a greeting is passed on, also one that refuses, with or without APOP's
+/// challenge.
+fn status(
+    io: &mut Io<'_>,
+    awaited: Awaited,
+    without_apop: bool,
+) -> Result<Option<()>, ProtocolError> {
     // Every reply here is one line (RFC 1939, section 3).
     let Some(line) = io.server_line(awaited, &mut Size::default())? else {
         return Ok(None);
@@ -57,7 +63,10 @@ fn status(io: &mut Io<'_>, awaited: Awaited) -> Result<Option<()>, ProtocolError
         });
     }
     if awaited == Awaited::Greeting {
-        io.tell_client(&line);
+        match without_apop {
+            true => io.tell_client(without_stamp(&line)),
+            false => io.tell_client(&line),
+        }
     }
     match accepted {
         true => Ok(Some(())),
@@ -73,23 +82,28 @@ fn status(io: &mut Io<'_>, awaited: Awaited) -> Result<Option<()>, ProtocolError
 /// that begins with TLS at once.
 #[derive(Debug)]
 pub(super) enum Server {
-    /// Waiting for the greeting.
-    Greeting,
+    /// Waiting for the greeting; whether it is shown without APOP's challenge.
+    Greeting(bool),
     /// Answering commands until STLS.
     Commands(Count),
 }
 
 impl Server {
     pub(super) fn new() -> Server {
-        Server::Greeting
+        Server::Greeting(false)
+    }
+
+    /// Its client shall not log in by APOP, if `without`.
+    pub(super) fn without_apop(without: bool) -> Server {
+        Server::Greeting(without)
     }
 }
 
 impl State for Server {
     fn step(self, io: &mut Io<'_>) -> Result<Step<Server>, ProtocolError> {
         match self {
-            Server::Greeting => match status(io, Awaited::Greeting)? {
-                None => Ok(Step::Wait(Server::Greeting)),
+            Server::Greeting(without) => match status(io, Awaited::Greeting, without)? {
+                None => Ok(Step::Wait(Server::Greeting(without))),
                 Some(()) => Ok(Step::Next(Server::Commands(Count::default()))),
             },
             Server::Commands(mut commands) => {

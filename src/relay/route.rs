@@ -5,7 +5,7 @@ mod stage;
 
 use std::fmt;
 
-use crate::config::{Beginning, Front, Protocol, Reception, Service, Transparent};
+use crate::config::{Beginning, Front, MailProtocol, Protocol, Reception, Service, Transparent};
 use crate::protocol::Side;
 
 pub(crate) use stage::{Part, Stage};
@@ -78,6 +78,10 @@ impl Route {
         };
         let route = match service.begins_within_tls() {
             Some(protocol) => route.within_tls(protocol),
+            None => route,
+        };
+        let route = match service.login.mail {
+            Some(mail) => route.with_login(mail),
             None => route,
         };
         let route = match (service.tls.ocsp.asks(), service.client) {
@@ -177,6 +181,13 @@ impl Route {
         }
         self.late = late.into();
         self
+    }
+
+    /// With a login for the client as the last stage.
+    fn with_login(self, mail: MailProtocol) -> Self {
+        let login = Late::Talk(Part::Login(mail));
+        let late = self.late.into_iter().chain([login]).collect();
+        Self { late, ..self }
     }
 
     /// The same for a service with secondary ones: the client says which before its handshake.

@@ -87,6 +87,8 @@ pub(crate) struct Common {
     pub redirected: bool,
     /// When the client was taken on.
     pub began: Instant,
+    /// It was told something in the words of its protocol.
+    pub greeted: bool,
     /// What the server greeted with, before TLS, while the client could not be told yet.
     pub greeting: Vec<u8>,
     /// Inspects the session's first plaintext.
@@ -118,6 +120,7 @@ impl Common {
             to_front: 0,
             began: now,
             greeting: Vec::new(),
+            greeted: false,
             redirected: false,
             first_words: FirstWords::of(&services[handed.connection.service].config),
             service: handed.connection.service,

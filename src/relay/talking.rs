@@ -76,6 +76,9 @@ impl Talking {
         ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<Self, Ending> {
+        if let Part::Login(_) = part {
+            meet_each_other(ends, context)?;
+        }
         let dialogue = words::of(part, ends, context.common)?;
         let mut talking = Self::new(dialogue, context);
         talking.within = is_within_tls(part, ends);
@@ -84,7 +87,9 @@ impl Talking {
             talking.silence = Some((silence, protocol));
             // A client that may still begin TLS is not greeted in plain.
             let later = context.common.service().route.receives() && pair.front.tls.is_none();
-            talking.kept = later.then(Vec::new);
+            // One that adit logs in for learns of the server what it may use.
+            let logs_in = context.common.config().login.mail.is_some();
+            talking.kept = (later || logs_in).then(Vec::new);
         }
         talking.start(ends, context)
     }
@@ -109,28 +114,21 @@ impl Talking {
         context: &mut Context<'_>,
     ) -> Result<Self, Ending> {
         let (common, now) = (&*context.common, context.resources.now);
+        let logs_in = common.config().login.mail.is_some();
         let moment = match reception {
             Reception::Offered(_) => HELLO_WAIT,
             Reception::Required(_) => DIRECT_TLS_WAIT,
         };
         // Connecting took a part of it.
         let wait = (common.began + moment).saturating_duration_since(now);
-        let mut talking = Self::new(protocol::receive(reception, wait), context);
+        let mut talking = Self::new(protocol::receive(reception, wait, logs_in), context);
         if let Reception::Offered(_) = reception {
             let idle = common.config().timeouts.idle;
             talking.idle = Some(idle);
             talking.deadline = now + idle;
         }
         if let Some(back) = ends.end(Side::Back) {
-            // What it greeted with comes before what it has said within TLS since, and is no answer to a login.
-            let greeting = std::mem::take(&mut context.common.greeting);
-            if !greeting.is_empty() {
-                let pool = &mut context.resources.pool;
-                let since = back.plain.bytes().to_vec();
-                back.plain.clear(pool);
-                back.plain.push(&greeting, pool);
-                back.plain.push(&since, pool);
-            }
+            greets_first(back, context);
             // The server speaks only when the handshake is over for it too, and nothing may follow for long.
             let released = back.release(&mut context.resources.pool);
             released.map_err(|errno| broken(&context.common.log, "s_write", errno))?;
@@ -423,11 +421,36 @@ impl Talking {
     }
 }
 
+/// Either end may speak first now: no handshake's end waits for words that it could go with.
+fn meet_each_other(ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<(), Ending> {
+    if let Some(back) = ends.end(Side::Back) {
+        greets_first(back, context);
+    }
+    for side in SIDES {
+        let Some(end) = ends.end(side) else { continue };
+        let released = end.release(&mut context.resources.pool);
+        released.map_err(|errno| broken(&context.common.log, "s_write", errno))?;
+    }
+    Ok(())
+}
+
+/// What the server greeted with comes before what it has said within TLS since, and is no answer to a login.
+fn greets_first(back: &mut End, context: &mut Context<'_>) {
+    let greeting = std::mem::take(&mut context.common.greeting);
+    if !greeting.is_empty() {
+        let pool = &mut context.resources.pool;
+        let since = back.plain.bytes().to_vec();
+        back.plain.clear(pool);
+        back.plain.push(&greeting, pool);
+        back.plain.push(&since, pool);
+    }
+}
+
 /// Whether a part of the dialogue comes after a handshake: with the server, or with a client that says where to
 /// connect to.
 fn is_within_tls(part: Part, ends: &mut Ends<'_>) -> bool {
     match part {
-        Part::Within(_) | Part::Header => true,
+        Part::Within(_) | Part::Login(_) | Part::Header => true,
         Part::Request(_) | Part::Reply(_) => ends
             .end(Side::Front)
             .is_some_and(|front| front.tls.is_some()),

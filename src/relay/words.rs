@@ -38,6 +38,7 @@ pub(super) fn of(
             };
             protocol::begin(protocol, config.client, options, fresh)
         }
+        Part::Login(mail) => protocol::login(mail, options, common.greeted, fresh(common)?),
         Part::Header => header(ends.end(Side::Front), common)?,
         Part::Within(Protocol::Socks) => {
             protocol::socks_client(target(ends.end(Side::Front), common)?)
@@ -48,15 +49,21 @@ pub(super) fn of(
 }
 
 fn fresh(common: &Common) -> Result<Fresh, Ending> {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| {
-        error!(common.log, "no random numbers for the dialogue");
-        Ending::Reset
-    })?;
+    let (mut random, mut nonce) = ([0; 8], [0; 18]);
+    for bytes in [&mut random[..], &mut nonce[..]] {
+        aws_lc_rs::rand::fill(bytes).map_err(|_| {
+            error!(common.log, "no random numbers for the dialogue");
+            Ending::Reset
+        })?;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = since.unwrap_or_default() + TO_UNIX_EPOCH;
     let time = u64::try_from(since.as_nanos() / 100).unwrap_or_default();
-    Ok(Fresh { random, time })
+    Ok(Fresh {
+        random,
+        nonce,
+        time,
+    })
 }
 
 /// What the server is told of the client.

@@ -40,6 +40,18 @@ impl MailHost {
         host
     }
 
+    /// As [`MailHost::modern`], but passwords go by these mechanisms alone; by USER and PASS, and LOGIN in IMAP, only where
+    /// PLAIN is among them.
+    #[track_caller]
+    pub fn taking(certs: &Certs, mechanisms: &str) -> MailHost {
+        let mut host = MailHost::new();
+        let pair = certs.server();
+        let tls = dovecot_tls(&pair);
+        host.start_dovecot(&format!("{tls}auth_mechanisms = {mechanisms}\n"));
+        host.start_postfix(&pair, "");
+        host
+    }
+
     /// As [`MailHost::modern`], with TLS 1.3 only.
     #[track_caller]
     pub fn newest(certs: &Certs) -> MailHost {
@@ -301,6 +313,10 @@ fn dovecot_conf(folder: &Path, address: Ipv4Addr, tls: &str) -> String {
         false => "no",
     };
     let plaintext = proxy;
+    let mechanisms = match tls.contains("auth_mechanisms") {
+        true => "",
+        false => "auth_mechanisms = plain login\n",
+    };
     let folder = folder.display();
     let (uid, gid) = OWNER;
     format!(
@@ -311,8 +327,7 @@ listen = {address}
 protocols = imap pop3
 {tls}
 disable_plaintext_auth = {plaintext}
-auth_mechanisms = plain login
-mail_location = maildir:{folder}/mail/%u
+{mechanisms}mail_location = maildir:{folder}/mail/%u
 first_valid_uid = {uid}
 mail_max_userip_connections = 200
 default_process_limit = 200

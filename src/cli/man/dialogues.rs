@@ -11,13 +11,14 @@ pub(super) fn section(page: &mut Page) {
     for (what, text) in ROWS {
         page.tagged(&format!("`{what}`"), text);
     }
+    page.paragraph(TRANSLATED);
 }
 
 const ROWS: &[(&str, &str)] = &[
     (
         "smtp, pop3, imap, nntp",
         "Both modes: STARTTLS (STLS in POP3). With `protocolUsername` and `protocolPassword`, `smtp` in client mode also logs in for a program that cannot, by PLAIN or by LOGIN (`protocolAuthentication`): \
-         every program that reaches the service then sends mail under that name.",
+         every program that reaches the service then sends mail under that name. `pop3` and `imap` log in so too, in the best way that the server offers, whatever the program says: that takes `acceptFrom`, or an `accept` on this machine.",
     ),
     (
         "ldap",
@@ -81,6 +82,12 @@ const ROWS: &[(&str, &str)] = &[
          Its header has at most 232 bytes, as Apache takes no more: what has no room is left out, the server's name before the certificate's.",
     ),
 ];
+
+const TRANSLATED: &str = "With `login = translate` a mail program's own login ends at adit, which makes it with the server, within TLS, by the first of these that the server offers: SCRAM-SHA-256, \
+    whose server must prove that it knows the password, CRAM-MD5, PLAIN in two steps, LOGIN, the protocol's own command, APOP (where TLS begins with the first byte). `protocolAuthentication` names one instead. The program may say AUTH \
+    PLAIN or LOGIN, LOGIN in IMAP, or USER and PASS, and is shown these alone; Secure Password Authentication (NTLM), CRAM-MD5 and APOP hide the password from adit and must be off in the program, which is told so. Why a \
+    login fails is told in the log and to the program. It works with `protocol = smtp`, `pop3` or `imap`, and with TLS from the first byte, where the port in `connect` (465, 587, 25, 993, 143, 995, 110) or `loginProtocol` says what is \
+    spoken. A program that does not log in goes on in SMTP as the server decides.";
 
 #[cfg(test)]
 mod tests {

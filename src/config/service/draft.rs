@@ -10,6 +10,7 @@ use crate::config::admission::{self, Admission};
 use crate::config::commands::{self, Decided};
 use crate::config::dialogue::DialogueOptions;
 use crate::config::endpoint::Ports;
+use crate::config::login::Login;
 use crate::config::option::OptionDef;
 use crate::config::program::{self, Front};
 use crate::config::tls_options::TlsFlags;
@@ -77,6 +78,7 @@ impl Draft {
             },
             protocol: None,
             dialogue: DialogueOptions::default(),
+            login: Login::default(),
             setuid: None,
             setgid: None,
             accept_anywhere: false,

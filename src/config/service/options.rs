@@ -6,8 +6,8 @@ use super::{Failover, LogId};
 use crate::config::endpoint::Endpoint;
 use crate::config::option::{OptionDef, Scope, given, one_of, seconds, yes_no};
 use crate::config::{
-    accepted, admission, commands, dialogue, ocsp, program, sessions, socket, subject, tls_options,
-    transparent,
+    accepted, admission, commands, dialogue, login, ocsp, program, sessions, socket, subject,
+    tls_options, transparent,
 };
 
 /// The value, unless it is empty.
@@ -137,6 +137,10 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
             ("sequential", LogId::Sequential), ("unique", LogId::Unique),
             ("thread", LogId::Thread), ("process", LogId::Process),
         ])?)),
+    option("login", "pass | translate", "client mode: a mail program's login passes, or adit logs in the best way the server offers")
+        .example("login = translate").defaults(&["pass"]).own().service(login::set_way),
+    option("loginProtocol", "smtp | pop3 | imap", "with `login`, TLS from the first byte: the protocol that is spoken within it")
+        .example("loginProtocol = imap").unless_given("as the port in `connect` says").own().service(login::set_protocol),
     option("OCSP", "URL", "OCSP responder to ask about the peer's certificate; with `verifyChain` or `verifyServer`")
         .example("OCSP = http://ocsp.example.com/").unless_given("none").empty_is_none()
         .service(ocsp::set_url),
@@ -158,17 +162,17 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("protocol", "PROTOCOL", "the dialogue before TLS, or first within it: one of those under \"Dialogues\"")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),
-    option("protocolAuthentication", "basic | ntlm | plain | login", "client mode: how to log in; `basic` or `ntlm` at the proxy of `connect`, the others by SMTP")
-        .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain").service(dialogue::set_authentication),
+    option("protocolAuthentication", "basic | ntlm | plain | login | cram-md5 | scram-sha-256", "client mode: how to log in; `basic`, `ntlm`: at the proxy of `connect`; the others: mail")
+        .example("protocolAuthentication = login").unless_given("connect: basic; smtp: plain; with `login`, imap and pop3: the best that the server offers").service(dialogue::set_authentication),
     option("protocolDomain", "DOMAIN", "protocol = connect, `protocolAuthentication = ntlm`: the domain of `protocolUsername`")
         .example("protocolDomain = OFFICE").unless_given("none").service(dialogue::set_domain),
     option("protocolHeader", "HEADER", "client mode, protocol = connect: an extra header line for the request")
         .example("protocolHeader = User-Agent: adit").unless_given("none").repeatable().secret().service(dialogue::set_header),
     option("protocolHost", "HOST | HOST:PORT", "client mode: the name for EHLO (smtp), or the server behind the proxy (connect, socks)")
         .example("protocolHost = www.example.com:443").unless_given("smtp: localhost; connect needs it; socks: where the client wanted to go before it was redirected (iptables)").empty_is_none().service(dialogue::set_host),
-    option("protocolPassword", "PASSWORD", "client mode, protocol = connect or smtp: the password of `protocolUsername`")
+    option("protocolPassword", "PASSWORD", "client mode, protocol = connect, smtp, imap or pop3: the password of `protocolUsername`")
         .example("protocolPassword = correct horse").unless_given("no login").secret().service(dialogue::set_password),
-    option("protocolUsername", "USERNAME", "client mode, protocol = connect or smtp: the user name to log in with")
+    option("protocolUsername", "USERNAME", "client mode, protocol = connect, smtp, imap or pop3: the user name to log in with")
         .example("protocolUsername = office").unless_given("no login").service(dialogue::set_username),
     option("proxyVersion", "1 | 2", "protocol = proxy: the header's version; 2 also tells of the client's TLS and certificate")
         .example("proxyVersion = 2").defaults(&["1"]).own().service(dialogue::set_proxy_version),

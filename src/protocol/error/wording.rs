@@ -25,6 +25,7 @@ pub(super) fn phrase(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Answer, _) => "Server does not support TLS",
         (Awaited::Plain, _) => "PLAIN Authentication Failed",
         (Awaited::Login, _) => "LOGIN authentication failed",
+        (Awaited::Program | Awaited::Reply | Awaited::Entry, _) => "Login failed",
         (Awaited::Command, Protocol::Pop3) => "Client does not want TLS",
         (Awaited::Command, _) => "STARTTLS expected",
     }
@@ -38,6 +39,9 @@ pub(super) fn expected(protocol: Protocol, awaited: Awaited) -> &'static str {
         (Awaited::Greeting, Protocol::Sieve) => "its list and OK",
         (Awaited::Greeting, Protocol::Nntp) => "a greeting (200 or 201)",
         (_, Protocol::Socks) => "a SOCKS request",
+        (Awaited::Program, _) => "the program's login",
+        (Awaited::Reply, _) => "a reply",
+        (Awaited::Entry, _) => "the answer to the login",
         (Awaited::Ehlo, Protocol::Lmtp) => "the answer to LHLO (250)",
         (Awaited::Ehlo, _) => "the answer to EHLO (250)",
         (Awaited::GoAhead, Protocol::Smtp | Protocol::Lmtp) => "the answer to STARTTLS (220)",
@@ -78,7 +82,7 @@ pub(super) fn server(protocol: Protocol) -> String {
 pub(in crate::protocol) const NOT_SHOWN: &str = "(not shown: it may repeat the login)";
 
 /// The codes that a refusal begins with.
-pub(super) fn codes(said: &str) -> String {
+pub(in crate::protocol) fn codes(said: &str) -> String {
     let enhanced = |word: &&str| {
         let mut numbers = word.split('.');
         let is_number = |part: &str| {

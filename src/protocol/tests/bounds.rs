@@ -318,7 +318,7 @@ impl Kind {
         match self {
             Kind::Client(protocol) => super::dialogue(protocol, true),
             Kind::Server(protocol) => super::dialogue(protocol, false),
-            Kind::Received(reception) => receive(reception, HELLO_WAIT),
+            Kind::Received(reception) => receive(reception, HELLO_WAIT, false),
         }
     }
 }
@@ -420,7 +420,7 @@ fn nothing_is_lost_when_a_client_goes_on_in_plain() {
         let mut seeded = Seeded(seed.wrapping_mul(0xA24B_AED4_963E_E407));
         let mail = [MailProtocol::Smtp, MailProtocol::Pop3, MailProtocol::Imap][seeded.below(3)];
         let events = hostile_events(&mut seeded);
-        let dialogue = receive(Reception::Offered(Some(mail)), HELLO_WAIT);
+        let dialogue = receive(Reception::Offered(Some(mail)), HELLO_WAIT, false);
         let (said, ended) = run(dialogue, &events, |rest| 1 + seeded.below(rest));
         let Ends::Next(front, back) = ended else {
             continue;

@@ -10,6 +10,7 @@ mod ftp;
 mod imap;
 mod irc;
 mod ldap;
+mod login;
 mod mysql;
 mod nntp;
 mod offers;

@@ -17,7 +17,7 @@ fn plain(front: &str, back: &str) -> Ends {
 }
 
 fn check(reception: Reception, rows: &[Row]) {
-    check_each(|| receive(reception, HELLO_WAIT), rows);
+    check_each(|| receive(reception, HELLO_WAIT, false), rows);
 }
 
 /// The beginning of a ClientHello.
@@ -479,7 +479,7 @@ fn what_is_no_dialogue_goes_on_in_plain_before_it_fills_the_memory() {
     ] {
         let events = [before, &[flood]].concat();
         for piece in [1000, usize::MAX] {
-            let dialogue = receive(Offered(Some(Smtp)), HELLO_WAIT);
+            let dialogue = receive(Offered(Some(Smtp)), HELLO_WAIT, false);
             let (_, ended) = run(dialogue, &events, |_| piece);
             assert!(matches!(ended, Ends::Next(..)), "{before:?}");
         }
@@ -489,7 +489,11 @@ fn what_is_no_dialogue_goes_on_in_plain_before_it_fills_the_memory() {
     for _ in 0..100 {
         events.extend([F("NOOP\r\n"), B("250 OK\r\n")]);
     }
-    let (said, ended) = run(receive(Offered(Some(Smtp)), HELLO_WAIT), &events, |n| n);
+    let (said, ended) = run(
+        receive(Offered(Some(Smtp)), HELLO_WAIT, false),
+        &events,
+        |n| n,
+    );
     let Ends::Next(front, back) = ended else {
         panic!("{ended:?}");
     };

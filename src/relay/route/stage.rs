@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Protocol, Reception, Transparent};
+use crate::config::{MailProtocol, Protocol, Reception, Transparent};
 use crate::protocol::Side;
 
 /// One stage of a route.
@@ -58,6 +58,9 @@ impl fmt::Display for Stage {
                 write!(f, "{} with the client until it starts TLS", protocol.name())
             }
             Stage::Talk(Part::Header) => f.write_str("PROXY header to the server"),
+            Stage::Talk(Part::Login(mail)) => {
+                write!(f, "{} login for the client", Protocol::from(*mail).name())
+            }
             Stage::Talk(Part::Within(protocol)) => write!(f, "{} within TLS", protocol.name()),
             Stage::Talk(Part::Unprotected(protocol)) => {
                 write!(f, "else {} request in plain", protocol.name())
@@ -114,6 +117,8 @@ pub(crate) enum Part {
     Header,
     /// Once TLS has begun with the server.
     Within(Protocol),
+    /// Once TLS has begun, with both, until the client is logged in.
+    Login(MailProtocol),
     /// For a client that did not begin TLS.
     Unprotected(Protocol),
 }

@@ -1,7 +1,6 @@
 //! Routes of each kind of service, as lists of stages.
 
 use super::*;
-use crate::config::MailProtocol;
 use Beginning::{AtOnce, Received};
 use Protocol::{Smtp, Socks};
 use Reception::{Offered, Required};

@@ -1,5 +1,7 @@
 //! What a dialogue makes of an event, done. Never in here: a read.
 
+use zeroize::Zeroize;
+
 use super::{After, Talking};
 use crate::config::Endpoint;
 use crate::protocol::{Action, Event, Progress, Question, Side};
@@ -55,13 +57,14 @@ impl Talking {
     ) -> Result<(), Ending> {
         let log = context.common.log;
         match action {
-            Action::Send(side, bytes) => {
+            Action::Send(side, mut bytes) => {
                 if side == Side::Front
                     && let Some(kept) = &mut self.kept
                 {
                     kept.extend_from_slice(&bytes);
                     return Ok(());
                 }
+                context.common.greeted |= side == Side::Front;
                 let resources = &mut *context.resources;
                 let whole = 0..bytes.len();
                 let Some(end) = ends.end(side) else {
@@ -74,6 +77,8 @@ impl Talking {
                     &mut resources.scratch.write,
                     &mut resources.pool,
                 );
+                // It may have been a password.
+                bytes.zeroize();
                 said.map_err(|trouble| trouble.end_dialogue(side, &log))?;
             }
             Action::Connect(target) => self.target = Some(target),

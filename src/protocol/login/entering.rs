@@ -1,0 +1,324 @@
+//! The server's side of a login: asked what it can do, and told name and password. Never in here: a word of the server's
+//! in a log, once it has heard a secret that it might repeat.
+
+use super::LoginError;
+use super::desk::{Desk, Login, Phase};
+use super::private::{Credentials, Private};
+use super::scram::Fault;
+use super::tongue::{Refusal, Reply, Said};
+use super::way::{self, Exchange, Way};
+use super::words::{self, Cause};
+use crate::base64;
+use crate::config::Protocol;
+use crate::protocol::error::{NOT_SHOWN, codes, excerpt};
+use crate::protocol::io::{Io, Size, Step, send};
+use crate::protocol::{Awaited, ProtocolError, Side};
+
+/// How much of a refusal is judged, and how much may stand beside a reply, in bytes.
+const HEARD_MAX: usize = 2048;
+const ASIDES_MAX: usize = 16 * 1024;
+
+/// A login that is to be made.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The program's tag; `None`: it did not ask, and is told nothing.
+    tag: Option<Vec<u8>>,
+    credentials: Credentials,
+}
+
+impl Entry {
+    /// Of a program that waits for its answer.
+    pub(super) fn of(tag: Vec<u8>, credentials: Credentials) -> Entry {
+        Entry {
+            tag: Some(tag),
+            credentials,
+        }
+    }
+
+    /// Of one that goes on without a login of its own.
+    pub(super) fn silent(credentials: Credentials) -> Entry {
+        Entry {
+            tag: None,
+            credentials,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Entering {
+    /// The server is asked what it can do.
+    Asking(Entry, Reply, Size),
+    /// It is told.
+    Telling(Telling),
+}
+
+#[derive(Debug)]
+pub(super) struct Telling {
+    tag: Option<Vec<u8>>,
+    way: Way,
+    next: NextWords,
+    /// What it says so far of a refusal.
+    heard: Vec<u8>,
+    /// Lines beside the reply, for the program.
+    asides: Vec<u8>,
+    size: Size,
+}
+
+#[derive(Debug)]
+enum NextWords {
+    Sasl(Exchange),
+    /// The protocol's own lines, the last first.
+    Lines(Vec<Private>),
+}
+
+impl Entering {
+    pub(super) fn step(self, desk: Desk, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
+        match self {
+            Entering::Asking(entry, reply, size) => desk.ask(entry, reply, size, io),
+            Entering::Telling(telling) => telling.step(desk, io),
+        }
+    }
+}
+
+impl Desk {
+    /// Begins a login with the server.
+    ///
+    /// # Errors
+    /// The program cannot be told that there is none.
+    pub(super) fn enter(self, entry: Entry, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
+        let Some(offered) = &self.offered else {
+            let (question, reply) = self.tongue.question(self.host.as_deref());
+            io.tell_server(question);
+            let asking = Entering::Asking(entry, reply, Size::default());
+            return Ok(self.at(Phase::Entering(asking)));
+        };
+        let Entry { tag, credentials } = entry;
+        let Some(way) = offered.best(&credentials, self.only) else {
+            let words = words::no_way(&excerpt(&offered.names), self.only);
+            return self.comes_to_nothing(tag, Refusal::Way, &words, b"", io);
+        };
+        let (first, next) = match way.mechanism() {
+            Some(mechanism) => {
+                let exchange = Exchange::new(way, credentials, self.nonce.clone());
+                let first = self.tongue.auth(mechanism).into();
+                (Some(first), exchange.map(NextWords::Sasl))
+            }
+            None => {
+                let mut lines = self.tongue.commands(way, &credentials, &self.stamp);
+                lines.reverse();
+                (lines.pop(), Some(NextWords::Lines(lines)))
+            }
+        };
+        let (Some(first), Some(next)) = (first, next) else {
+            return Err(self.alien());
+        };
+        io.tell_server(&*first);
+        let telling = Telling {
+            tag,
+            way,
+            next,
+            heard: Vec::new(),
+            asides: Vec::new(),
+            size: Size::default(),
+        };
+        Ok(self.at(Phase::Entering(Entering::Telling(telling))))
+    }
+
+    /// Hears what the server can do.
+    fn ask(
+        mut self,
+        entry: Entry,
+        mut reply: Reply,
+        mut size: Size,
+        io: &mut Io<'_>,
+    ) -> Result<Step<Login>, ProtocolError> {
+        let Some(line) = io.server_line(Awaited::Reply, &mut size)? else {
+            let phase = Phase::Entering(Entering::Asking(entry, reply, size));
+            return Ok(Step::Wait(Login { desk: self, phase }));
+        };
+        self.learn(&line);
+        if self.tongue.ends(&line, &mut reply) {
+            self.has_learned();
+            return self.enter(entry, io);
+        }
+        let phase = Phase::Entering(Entering::Asking(entry, reply, size));
+        Ok(self.at(phase))
+    }
+
+    /// There is no login: the program is told, or the connection ends where it did not ask for one. `said`: the line
+    /// of the server's that refused.
+    fn comes_to_nothing(
+        self,
+        tag: Option<Vec<u8>>,
+        refusal: Refusal,
+        words: &str,
+        said: &[u8],
+        io: &mut Io<'_>,
+    ) -> Result<Step<Login>, ProtocolError> {
+        let protocol = self.tongue.protocol();
+        let code = code(protocol, said);
+        let shown = match code.is_empty() {
+            true => String::new(),
+            false => format!(" ({code})"),
+        };
+        self.log(4, &format!("login failed{shown}: {words}"), io);
+        let Some(tag) = tag else {
+            return Err(ProtocolError::Credentials {
+                protocol,
+                awaited: Awaited::Entry,
+                given: true,
+                said: code,
+            });
+        };
+        // What the server says is for the program that gave the password, and no other.
+        let words = match self.account.is_none() && !said.is_empty() {
+            true => format!("{words}; it said: {}", excerpt(said)),
+            false => words.to_owned(),
+        };
+        Ok(self.refuse(&tag, refusal, &words, io))
+    }
+
+    fn alien(&self) -> ProtocolError {
+        ProtocolError::Unintelligible {
+            protocol: self.tongue.protocol(),
+            awaited: Awaited::Entry,
+            said: NOT_SHOWN.to_owned(),
+        }
+    }
+
+    fn fault(&self, fault: Fault) -> ProtocolError {
+        ProtocolError::Login(LoginError::of(fault, self.tongue.protocol()))
+    }
+}
+
+impl Telling {
+    fn step(mut self, desk: Desk, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
+        let Some(line) = io.server_line(Awaited::Entry, &mut self.size)? else {
+            let phase = Phase::Entering(Entering::Telling(self));
+            return Ok(Step::Wait(Login { desk, phase }));
+        };
+        match desk.tongue.said(&line) {
+            Said::Challenge(text) => self.answer(&text, desk, io),
+            Said::Accepted => self.accepted(&line, desk, io),
+            Said::Refused => self.refused(&line, desk, io),
+            Said::Part => {
+                self.hear(&line);
+                Ok(self.goes_on(desk))
+            }
+            Said::Aside => {
+                self.hear(&line);
+                if self.asides.len() + line.len() <= ASIDES_MAX {
+                    self.asides.extend_from_slice(&line);
+                    self.asides.extend_from_slice(b"\r\n");
+                }
+                Ok(self.goes_on(desk))
+            }
+            Said::Alien => Err(desk.alien()),
+        }
+    }
+
+    fn goes_on(self, desk: Desk) -> Step<Login> {
+        desk.at(Phase::Entering(Entering::Telling(self)))
+    }
+
+    fn hear(&mut self, line: &[u8]) {
+        if self.heard.len() + line.len() <= HEARD_MAX {
+            self.heard.extend_from_slice(line);
+            self.heard.push(b'\n');
+        }
+    }
+
+    fn answer(
+        mut self,
+        challenge: &[u8],
+        desk: Desk,
+        io: &mut Io<'_>,
+    ) -> Result<Step<Login>, ProtocolError> {
+        self.next = match self.next {
+            NextWords::Sasl(exchange) => {
+                let challenge = match self.way {
+                    // What it writes here is for people, and not always base64.
+                    Way::Plain | Way::Login => Vec::new(),
+                    _ => base64::decode(challenge.trim_ascii())
+                        .ok_or_else(|| desk.fault(Fault::Malformed))?,
+                };
+                let answered = exchange.answer(&challenge);
+                let (exchange, said) = answered.map_err(|fault| desk.fault(fault))?;
+                io.tell_server(&*way::coded(&said));
+                NextWords::Sasl(exchange)
+            }
+            NextWords::Lines(mut lines) => {
+                let line = lines.pop().ok_or_else(|| desk.alien())?;
+                io.tell_server(&*line);
+                NextWords::Lines(lines)
+            }
+        };
+        Ok(self.goes_on(desk))
+    }
+
+    fn accepted(
+        mut self,
+        line: &[u8],
+        desk: Desk,
+        io: &mut Io<'_>,
+    ) -> Result<Step<Login>, ProtocolError> {
+        match &mut self.next {
+            NextWords::Lines(lines) => {
+                // POP3: the name is taken, and the password is next.
+                if let Some(line) = lines.pop() {
+                    io.tell_server(&*line);
+                    return Ok(self.goes_on(desk));
+                }
+            }
+            NextWords::Sasl(exchange) if exchange.is_complete() => {}
+            NextWords::Sasl(Exchange::Scram(_)) => return Err(desk.fault(Fault::Signature)),
+            NextWords::Sasl(_) => return Err(desk.alien()),
+        }
+        desk.log(6, &format!("logged in by {}", self.way.name()), io);
+        send(io.out, Side::Front, &self.asides);
+        if let Some(tag) = &self.tag {
+            io.tell_client(desk.tongue.welcome(tag, line));
+        }
+        Ok(Step::Plain)
+    }
+
+    fn refused(
+        mut self,
+        line: &[u8],
+        desk: Desk,
+        io: &mut Io<'_>,
+    ) -> Result<Step<Login>, ProtocolError> {
+        self.hear(line);
+        let cause: Cause = words::cause(&self.heard);
+        let words = cause.words(self.way, desk.account.is_some());
+        desk.comes_to_nothing(self.tag, cause.refusal(), &words, line, io)
+    }
+}
+
+/// The code that a refusal begins with, of which the log may tell.
+fn code(protocol: Protocol, said: &[u8]) -> String {
+    if protocol == Protocol::Smtp {
+        return codes(&excerpt(said));
+    }
+    let start = said.iter().position(|&byte| byte == b'[');
+    let code = start.and_then(|start| {
+        let length = said[start..].iter().position(|&byte| byte == b']')?;
+        Some(&said[start..=start + length])
+    });
+    let known = |code: &&[u8]| {
+        [
+            "[AUTHENTICATIONFAILED]",
+            "[AUTHORIZATIONFAILED]",
+            "[UNAVAILABLE]",
+            "[ALERT]",
+            "[AUTH]",
+            "[SYS/TEMP]",
+            "[SYS/PERM]",
+            "[IN-USE]",
+            "[LOGIN-DELAY]",
+        ]
+        .iter()
+        .any(|known| code.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    code.filter(known).map_or_else(String::new, excerpt)
+}
