@@ -20,6 +20,7 @@
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
 //! * [`status`]: what the scoreboard says, as one document.
+//! * [`memory`]: the allocator: what a thread holds, and what happens when nothing is left.
 //! * [`sys`]: system calls behind safe faces.
 //! * [`log`]: slog drains in stunnel's line shape: terminal, file, syslog.
 #![deny(unsafe_code)]
@@ -53,6 +54,7 @@ mod jail;
 mod limits;
 mod log;
 mod master;
+mod memory;
 mod ports;
 mod process;
 mod protocol;

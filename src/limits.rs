@@ -1,7 +1,9 @@
-//! The limit of open files, for messages: its value, and how to raise it.
+//! The limits of this process: open files, for messages, with the remedy; and the memory that there is.
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -35,6 +37,54 @@ pub(crate) fn remember(limit: Option<(u64, u64)>) {
     if let Some(limit) = limit {
         let _ = AT_THE_START.set(limit);
     }
+}
+
+/// The memory that a process of adit may use at most, in bytes: see [`measure_memory`].
+static MEMORY: OnceLock<u64> = OnceLock::new();
+
+/// Without a measurement: a small machine's.
+const SMALL_MEMORY: u64 = 1 << 30;
+
+/// Looks up how much memory there is: the machine's, that of the control group, and by RLIMIT_AS and RLIMIT_DATA,
+/// whichever is least. Those that are forked later know it, where /proc is gone.
+pub(crate) fn measure_memory() {
+    MEMORY.get_or_init(|| {
+        let limit = |resource| getrlimit(resource).map_or(u64::MAX, |(soft, _)| soft);
+        let machine = nix::sys::sysinfo::sysinfo().map_or(SMALL_MEMORY, |info| info.ram_total());
+        machine
+            .min(limit(Resource::RLIMIT_AS))
+            .min(limit(Resource::RLIMIT_DATA))
+            .min(of_control_group())
+    });
+}
+
+/// What [`measure_memory`] found.
+pub(crate) fn memory() -> u64 {
+    MEMORY.get().copied().unwrap_or(SMALL_MEMORY)
+}
+
+/// The least limit of the control group and those above it, as far as they are to be seen.
+fn of_control_group() -> u64 {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (kind, path) = (fields.next(), fields.next().unwrap_or("/"));
+        let (root, file) = match kind {
+            Some("") => ("/sys/fs/cgroup", "memory.max"),
+            Some("memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => return Vec::new(),
+        };
+        let above = Path::new(path).ancestors();
+        let files = above.map(|group| {
+            let group = group.strip_prefix("/").unwrap_or(group);
+            Path::new(root).join(group).join(file)
+        });
+        // "max" is no limit.
+        files
+            .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok())
+            .collect()
+    });
+    limits.min().unwrap_or(u64::MAX)
 }
 
 /// The end of a message about an error: advice in brackets when no descriptor is left, nothing for any

@@ -22,6 +22,7 @@ mod audit;
 mod backend_offers;
 mod bad_input;
 mod both_ends;
+mod bounded_memory;
 mod ca;
 mod cert_watch;
 mod chat;

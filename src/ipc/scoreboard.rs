@@ -104,6 +104,8 @@ cells! {
         failed_within_tls = 12,
         /// Clients that may not connect, by their address.
         refused = 13,
+        /// Unfinished handshakes that were ended, and connections not taken, for want of memory.
+        shed = 14,
     }
 }
 
@@ -147,6 +149,7 @@ counts! {
     bytes_to_front,
     connect_failed,
     refused,
+    shed,
 }
 
 cells! {

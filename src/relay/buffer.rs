@@ -11,6 +11,9 @@ pub(crate) const READ: usize = 64 * 1024;
 /// Room for a whole TLS record and its header: 2^14 + 2048 + 5 (RFC 5246, 6.2.3), rounded up.
 pub(crate) const SMALL: usize = 18 * 1024 + 512;
 
+/// Room for what is a little more than a record: a handshake in several of them, the client's hello first.
+pub(crate) const MIDDLE: usize = 2 * SMALL;
+
 /// Room for everything that one read can turn into: with the smallest of records, TLS to TLS,
 /// 23 bytes can become 30. Half as much again is enough.
 pub(crate) const LARGE: usize = READ + READ / 2;
@@ -22,6 +25,7 @@ const KEPT: usize = 4 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     small: Vec<Box<[u8]>>,
+    middle: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
     lent: usize,
 }
@@ -30,13 +34,18 @@ impl Pool {
     /// A block of at least `wanted` bytes.
     fn take(&mut self, wanted: usize) -> Box<[u8]> {
         self.lent += 1;
+        const OVER_SMALL: usize = SMALL + 1;
+        const OVER_MIDDLE: usize = MIDDLE + 1;
         let (list, size) = match wanted {
             0..=SMALL => (&mut self.small, SMALL),
-            _ => (&mut self.large, LARGE.max(wanted)),
+            OVER_SMALL..=MIDDLE => (&mut self.middle, MIDDLE),
+            OVER_MIDDLE..=LARGE => (&mut self.large, LARGE),
+            // It grows by as much as that each time, so that little is copied.
+            _ => return vec![0; wanted.next_multiple_of(LARGE)].into_boxed_slice(),
         };
         match list.pop() {
-            Some(block) if block.len() >= size => block,
-            _ => vec![0; size].into_boxed_slice(),
+            Some(block) => block,
+            None => vec![0; size].into_boxed_slice(),
         }
     }
 
@@ -44,10 +53,11 @@ impl Pool {
         self.lent -= 1;
         let list = match block.len() {
             SMALL => &mut self.small,
+            MIDDLE => &mut self.middle,
             LARGE => &mut self.large,
             _ => return,
         };
-        if list.len() * block.len() < KEPT / 2 {
+        if list.len() * block.len() < KEPT / 3 {
             list.push(block);
         }
     }
@@ -55,7 +65,13 @@ impl Pool {
     /// Gives back the memory of the buffers that no session has.
     pub(crate) fn shrink(&mut self) {
         self.small = Vec::new();
+        self.middle = Vec::new();
         self.large = Vec::new();
+    }
+
+    /// The memory of the buffers that no session has, in bytes.
+    pub(crate) fn idle(&self) -> usize {
+        self.small.len() * SMALL + self.middle.len() * MIDDLE + self.large.len() * LARGE
     }
 
     /// How many buffers sessions hold now.
@@ -83,6 +99,11 @@ impl Buffer {
     /// Whether none waits (and so no memory is held).
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// The memory that it owns, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.block.as_deref().map_or(0, <[u8]>::len)
     }
 
     /// The waiting bytes, oldest first.
@@ -150,7 +171,7 @@ impl Buffer {
     }
 
     fn reserve(&mut self, more: usize, pool: &mut Pool) {
-        let capacity = self.block.as_deref().map_or(0, <[u8]>::len);
+        let capacity = self.held();
         if self.block.is_some() && self.end + more <= capacity {
             return;
         }
@@ -201,6 +222,14 @@ impl Scratch {
             actions: Vec::new(),
         }
     }
+
+    /// Gives back what only an unusual step needs.
+    pub(crate) fn shrink(&mut self) {
+        self.ranges = Vec::new();
+        self.tls = Vec::new();
+        self.kept = Vec::new();
+        self.actions = Vec::new();
+    }
 }
 
 impl Default for Scratch {
@@ -249,6 +278,30 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_no_larger_than_what_waits_needs() {
+        let mut pool = Pool::default();
+        let mut buffer = Buffer::default();
+        for (count, block) in [
+            (1, SMALL),
+            (SMALL, SMALL),
+            (SMALL + 1, MIDDLE),
+            (MIDDLE, MIDDLE),
+            (MIDDLE + 1, LARGE),
+            (LARGE, LARGE),
+            (LARGE + 1, 2 * LARGE),
+            (3 * LARGE + 1, 4 * LARGE),
+        ] {
+            buffer.push(&vec![7; count - buffer.len()], &mut pool);
+            assert_eq!(buffer.held(), block, "for {count} bytes");
+        }
+        buffer.clear(&mut pool);
+        assert_eq!((buffer.held(), pool.lent()), (0, 0));
+        let kept = [&pool.small, &pool.middle, &pool.large].map(Vec::len);
+        assert_eq!(kept, [1, 1, 1], "what is larger is not kept");
+        assert_eq!(pool.idle(), SMALL + MIDDLE + LARGE);
+    }
+
+    #[test]
     fn room_that_was_not_used_goes_back() {
         let mut pool = Pool::default();
         let mut buffer = Buffer::default();
@@ -271,7 +324,7 @@ mod tests {
         for buffer in &mut buffers {
             buffer.clear(&mut pool);
         }
-        assert!(pool.small.len() * SMALL <= KEPT / 2 + SMALL);
+        assert!(pool.small.len() * SMALL <= KEPT / 3 + SMALL);
         assert_eq!(pool.lent(), 0);
     }
 }

@@ -87,6 +87,11 @@ impl Handshaking {
         self.side
     }
 
+    /// The memory that it holds, in bytes, besides the end's.
+    pub(crate) fn held(&self) -> usize {
+        self.handshake.held()
+    }
+
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Instant {
         let silence = self.silence.due();

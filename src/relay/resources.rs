@@ -96,6 +96,7 @@ impl Resources {
     /// Gives back memory that only many sessions need.
     pub(crate) fn shrink(&mut self) {
         self.pool.shrink();
+        self.scratch.shrink();
         self.questions.shrink_to_fit();
         self.launches.shrink_to_fit();
         self.bindings.shrink_to_fit();

@@ -26,7 +26,7 @@ use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, ResolveError}
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
-use crate::{debug, error, log_at, notice};
+use crate::{debug, error, info, log_at, notice};
 
 /// What the reactor must do with a session after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +187,21 @@ impl Session {
             (Some(stage), Some(report)) => Some(stage.min(report)),
             (one, other) => one.or(other),
         }
+    }
+
+    /// The memory that it holds while its handshakes are not over, in bytes; 0 when they are.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.life.unfinished()
+    }
+
+    /// It is ended to give its memory to others; counts that.
+    pub(crate) fn shed(&self, resources: &Resources) {
+        let row = resources.row(self.common.index());
+        row.shed().fetch_add(1, Relaxed);
+        info!(
+            self.common.log,
+            "Unfinished handshake ended: its memory is needed"
+        );
     }
 
     /// Goes on as far as it can without waiting and without starving others.

@@ -159,6 +159,11 @@ impl Talking {
         Ok(self)
     }
 
+    /// Whether the session's handshakes are all over.
+    pub(crate) fn is_within_tls(&self) -> bool {
+        self.within
+    }
+
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Instant {
         let silence = self.silence.as_ref().and_then(|(silence, _)| silence.due());

@@ -138,6 +138,9 @@ pub(crate) struct ServiceStatus {
     /// Clients that were refused by their address, of those accepted.
     #[serde(default)]
     pub refused: u64,
+    /// Unfinished handshakes that were ended, and connections not taken, for want of memory.
+    #[serde(default)]
+    pub shed: u64,
     /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
     /// Bytes of payload carried from front to back.
@@ -224,6 +227,7 @@ impl ServiceStatus {
             failed_before_tls: counts.failed_before_tls,
             failed_within_tls: counts.failed_within_tls,
             refused: counts.refused,
+            shed: counts.shed,
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
@@ -299,6 +303,7 @@ pub(crate) mod tests {
                     failed_before_tls: 5,
                     failed_within_tls: 0,
                     refused: 6,
+                    shed: 7,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,

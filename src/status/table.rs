@@ -38,6 +38,13 @@ impl fmt::Display for Status {
             f.write_char('\n')?;
             f.write_str(&services(&generation.services))?;
             for service in &generation.services {
+                if service.shed > 0 {
+                    let (name, shed) = (service.name.escape_debug(), service.shed);
+                    writeln!(
+                        f,
+                        "  Service [{name}]: {shed} unfinished handshake(s) ended for want of memory"
+                    )?;
+                }
                 if let Some(ocsp) = &service.ocsp {
                     writeln!(f, "  {}", stapled(&service.name, ocsp))?;
                 }
@@ -200,6 +207,7 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
 
   service  accepted  refused  active   new  resumed  failed  no upstream  to back  to front
   smtp         4711        6      12  1000     3700      15            1   1023 B   3.0 GiB
+  Service [smtp]: 7 unfinished handshake(s) ended for want of memory
   Warning: Service [smtp]: its certificate is REVOKED, OCSP says until 2026-11-24 09:46:10 UTC; 2 vain attempt(s) since: replace it
   Warning: Service [smtp]: TLSv1 is served to every client
 ";

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::config::{SecurityLevel, TlsOptions};
 use crate::log::Log;
+use crate::memory;
 
 pub(super) use identity::Identity;
 pub(crate) use wanted::Wanted;
@@ -93,6 +94,7 @@ impl Context {
         lists: &mut SharedLists,
         log: &Log,
     ) -> Result<(Context, Vec<Problem>), Vec<Problem>> {
+        let _wiping = memory::Wiping::begin();
         let Wanted {
             options, client, ..
         } = wanted;

@@ -47,6 +47,14 @@ impl Handshake {
         }
     }
 
+    /// What a handshake that waits for the peer holds, besides its input: at most some bytes more.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Handshake::Rustls(_) => handshake::HELD,
+            Handshake::S2n(_) => s2n::HELD,
+        }
+    }
+
     /// Takes ciphertext from the front of `input` (possibly empty: the client's first flight),
     /// appends what must be sent to `output`, and says how many bytes of `input` were used up; the
     /// rest must be given again, as this call left it, with more behind it. When it is done, the

@@ -28,6 +28,9 @@ use crate::log::Log;
 /// is coming in: one message (64 KiB for rustls) in records that need not be tiny.
 pub(super) const MAX_HANDSHAKE_INPUT: usize = 128 << 10;
 
+/// What one of them holds, in bytes, once the client's hello is answered.
+pub(super) const HELD: usize = 6 << 10;
+
 /// A handshake under way.
 pub(crate) struct Handshake {
     connection: Connection,

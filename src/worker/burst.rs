@@ -1,47 +1,54 @@
-//! Returns memory to the kernel after a burst of connections, once most of them have ended. The
-//! allocator alone would keep it, since what is left lies scattered among what was freed.
-#![expect(unsafe_code, reason = "malloc_trim(3)")]
+//! Returns memory to the kernel after a burst, once most of it was freed: the allocator alone would keep it, since what
+//! is left lies scattered. Counted are bytes, since a few large hellos take as much as many connections.
 
-/// Connections that make a burst; the memory of fewer is not worth the time.
-const MANY: usize = 128;
-/// With this few left it does not matter where they lie.
-const FEW: usize = 8;
+use std::time::{Duration, Instant};
 
-/// The most connections of a relay thread since it last returned memory.
+use crate::memory;
+
+/// Freed memory that is worth the time, in bytes.
+const MUCH: usize = 128 * 1024;
+
+/// For so long that much must have stayed free: a thread with steady work takes it again at once.
+const LULL: Duration = Duration::from_secs(1);
+
+/// The ups and downs of what a relay thread holds.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
-    peak: usize,
-    /// There was a burst, and more than a few of its connections are left.
-    going: bool,
+    /// The most since it last returned memory: so much the allocator may still have.
+    peak: isize,
+    /// The most within the present lull, and when that began; `None`: there is not much to return.
+    lull: Option<(Instant, isize)>,
 }
 
 impl Burst {
-    /// Whether to return memory at this number of connections: whenever three quarters of the
-    /// connections at the last return have ended.
-    pub(super) fn ebbs(&mut self, now: usize) -> bool {
-        self.peak = self.peak.max(now);
-        self.going |= self.peak >= MANY;
-        if now > self.peak / 4 {
+    /// Takes note of what the thread holds now. Whether to return memory.
+    pub(super) fn ebbs(&mut self, held: isize, now: Instant) -> bool {
+        self.peak = self.peak.max(held);
+        if self.peak - held < MUCH as isize {
+            self.lull = None;
             return false;
         }
-        self.peak = now;
-        let ebbs = self.going;
-        self.going &= now > FEW;
-        ebbs
+        let (began, most) = self.lull.get_or_insert((now, held));
+        *most = held.max(*most);
+        if now < *began + LULL {
+            return false;
+        }
+        self.peak = *most;
+        self.lull = None;
+        true
+    }
+
+    /// When to ask again though nothing happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.lull.map(|(began, _)| began + LULL)
     }
 }
 
-/// Returns the allocator's unused memory, from every thread's part of the heap, and renews the calling
-/// thread's cache.
+/// Returns the allocator's unused memory, from every thread's part of the heap, and from the calling thread's cache.
 pub(super) fn trim() {
-    trim_heap();
-    renew_cache();
-    trim_heap();
-}
-
-fn trim_heap() {
-    // SAFETY: malloc_trim(3) is thread-safe and leaves allocated memory alone.
-    unsafe { libc::malloc_trim(0) };
+    memory::trim();
+    empty_cache();
+    memory::trim();
 }
 
 /// At least as many blocks of each size as glibc caches for a thread (glibc.malloc.tcache_count: 7, and
@@ -50,16 +57,17 @@ const CACHED: usize = 16;
 /// The largest cached size, in bytes.
 const LARGEST: usize = 1032;
 
-/// Replaces the blocks in this thread's cache. Those that a burst left there are scattered, and each
-/// keeps its page, about a hundred in all; new ones lie side by side.
-fn renew_cache() {
-    let block = |size| std::hint::black_box(Vec::<u8>::with_capacity(size));
+/// Empties this thread's cache: the blocks that a burst left there are scattered, and each keeps its page. A block that
+/// grows beyond what is cached joins what is free behind it, and is not cached when it is freed.
+fn empty_cache() {
     for size in (24..=LARGEST).step_by(16) {
-        let old: [_; CACHED] = std::array::from_fn(|_| block(size));
-        let new: [_; CACHED] = std::array::from_fn(|_| block(size));
-        // The cache takes the blocks that are freed first, until it is full.
-        drop(new);
-        drop(old);
+        let block = |_| std::hint::black_box(Vec::<u8>::with_capacity(size));
+        let blocks: [_; CACHED] = std::array::from_fn(block);
+        // What was not cached lies side by side: only behind the last one there is room.
+        for mut block in blocks.into_iter().rev() {
+            block.reserve_exact(LARGEST + 16);
+            drop(std::hint::black_box(block));
+        }
     }
 }
 
@@ -68,36 +76,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_while_a_burst_ebbs_and_for_no_small_one() {
-        let ebbs = |counts: &[usize]| -> Vec<usize> {
-            let mut burst = Burst::default();
-            let ebbs = counts.iter().filter(|&&count| burst.ebbs(count));
-            ebbs.copied().collect()
-        };
-        assert_eq!(ebbs(&[0, 1, 127, 2, 0, 1, 0]), [0; 0]);
-        assert_eq!(ebbs(&[4000, 1001, 1000, 999, 251, 250, 0]), [1000, 250, 0]);
-        assert_eq!(ebbs(&[128, 32, 8, 2, 0, 1, 0]), [32, 8], "the rest is few");
-        assert_eq!(ebbs(&[500, 0, 1, 0, 500, 0]), [0, 0]);
+    fn memory_is_given_back_in_the_lull_after_a_burst_and_never_before_one() {
+        const MIB: isize = 1 << 20;
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut burst = Burst::default();
+        for (millis, held, ebbs) in [
+            (0, 0, false),
+            (1, 100, false),
+            (2, 10 * MIB, false),
+            // It goes up and down, as with steady work: the lull is short.
+            (10, 5 * MIB, false),
+            (500, 10 * MIB, false),
+            (600, 2 * MIB, false),
+            (1599, 3 * MIB, false),
+            (1600, 2 * MIB, true),
+            // The rest of the burst ends, and what was free is taken again.
+            (1601, MIB, false),
+            (2600, 3 * MIB, false),
+            (2601, 0, false),
+            (3600, 0, false),
+            (3601, 0, true),
+            (9000, 0, false),
+        ] {
+            assert_eq!(burst.ebbs(held, at(millis)), ebbs, "at {millis} ms");
+        }
+        assert_eq!(burst.due(), None, "an idle thread is not woken");
+        assert!(!burst.ebbs(MIB, at(9001)) && !burst.ebbs(0, at(9002)));
+        assert_eq!(burst.due(), Some(at(9002) + LULL));
+        assert!(!burst.ebbs(MIB, at(9003)));
+        assert_eq!(burst.due(), None);
     }
 
     #[test]
-    fn the_cache_is_made_of_other_blocks_than_the_burst_left_in_it() {
+    fn what_a_burst_left_in_the_cache_is_free_afterwards() {
         const SIZE: usize = 104;
+        const BETWEEN: usize = 3000;
+        const BLOCKS: usize = 7;
+        let block = |size| std::hint::black_box(Vec::<u8>::with_capacity(size));
         /// Where the next blocks of that size lie; they return to the cache in the same order.
-        fn next_blocks() -> [usize; 7] {
-            let blocks: [Vec<u8>; 7] = std::array::from_fn(|_| Vec::with_capacity(SIZE));
+        fn next() -> [usize; BLOCKS] {
+            let blocks: [Vec<u8>; BLOCKS] = std::array::from_fn(|_| Vec::with_capacity(SIZE));
             blocks.each_ref().map(|block| block.as_ptr().addr())
         }
         // A new thread has a cache of its own.
-        let thread = std::thread::spawn(|| {
-            let mut left = next_blocks();
-            let mut again = next_blocks();
-            left.sort_unstable();
-            again.sort_unstable();
-            assert_eq!(left, again, "what glibc does without it");
-            renew_cache();
-            let renewed = next_blocks();
-            assert!(renewed.iter().all(|block| !left.contains(block)));
+        let thread = std::thread::spawn(move || {
+            let burst: Vec<_> = (0..BLOCKS).map(|_| (block(BETWEEN), block(SIZE))).collect();
+            drop(burst);
+            let left = next();
+            let apart = left.windows(2).all(|two| two[0].abs_diff(two[1]) > BETWEEN);
+            assert!(apart, "what glibc does without it: {left:x?}");
+            trim();
+            let next = next();
+            let again = next.iter().filter(|block| left.contains(block)).count();
+            assert!(again <= BLOCKS / 2, "{left:x?}, then {next:x?}");
         });
         thread.join().unwrap();
     }

@@ -15,12 +15,14 @@ use super::reactor::ThreadContext;
 use super::shared::Command;
 use super::stapler::Stapler;
 use super::thread::{self, ThreadHandle};
+use super::unfinished;
 use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
+use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
 use crate::sandbox::Sandboxed;
@@ -58,6 +60,7 @@ impl Inbox {
         let fetcher = helpers.iter_mut().find(|(kind, _)| *kind == Kind::Fetcher);
         let fetcher = fetcher.and_then(|(_, clients)| clients.pop());
         let stapler = Stapler::of(&start.services, fetcher, start.log);
+        let threads = start.scoreboard.workers() * start.threads;
         let mut context = |inlet| ThreadContext {
             services: start.services.clone(),
             scoreboard: start.scoreboard.clone(),
@@ -67,6 +70,7 @@ impl Inbox {
                 .filter_map(|(kind, clients)| Some((*kind, clients.pop()?)))
                 .collect(),
             inlet,
+            handshake_memory: unfinished::budget(limits::memory(), threads),
         };
         let mut threads = (1..start.threads)
             .map(|_| thread::spawn(context(None), receiver.clone()))

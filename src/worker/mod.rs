@@ -17,6 +17,7 @@ mod support;
 mod tests;
 pub(crate) mod thread;
 pub(crate) mod timers;
+mod unfinished;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

@@ -11,18 +11,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError};
 use nix::errno::Errno;
 
-use super::burst::{self, Burst};
+use super::burst::Burst;
 use super::inlet::{Inlet, Message};
 use super::panics;
 use super::shared::{Command, Shared};
 use super::slab::{Key, Slab};
 use super::timers::{Timer, Timers};
+use super::unfinished::{Share, Telling, Unfinished};
 use crate::error;
 use crate::helper::Kind;
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
 use crate::log::{self, Id, Log};
+use crate::memory;
 use crate::protocol::Side;
 use crate::relay::ServiceContext;
 use crate::relay::poller::{Events, NOTIFIED};
@@ -48,6 +50,7 @@ const BINDER: u64 = NOTIFIED - 6;
 struct Entry {
     session: Session,
     timer: Timer,
+    share: Share,
     /// It is in `due` already.
     queued: bool,
 }
@@ -65,6 +68,8 @@ pub(crate) struct ThreadContext {
     pub helpers: Vec<(Kind, OwnedFd)>,
     /// Where the worker's sockets arrive, for the thread that receives them.
     pub inlet: Option<Inlet>,
+    /// What its unfinished handshakes may hold together, in bytes.
+    pub handshake_memory: usize,
 }
 
 /// The loop's state.
@@ -78,6 +83,11 @@ pub(super) struct Reactor {
     stepping: Vec<Key>,
     resources: Resources,
     burst: Burst,
+    unfinished: Unfinished,
+    /// Handshakes that were ended for their budget.
+    shed: Telling,
+    /// Times that there was no memory.
+    refusals: Telling,
     receiver: Receiver<Handed>,
     commands: Receiver<Command>,
     /// Where the worker's sockets arrive, in the thread that receives them.
@@ -117,6 +127,9 @@ impl Reactor {
             stepping: Vec::new(),
             resources,
             burst: Burst::default(),
+            unfinished: Unfinished::new(context.handshake_memory),
+            shed: Telling::default(),
+            refusals: Telling::default(),
             receiver,
             commands,
             inlet: context.inlet,
@@ -137,6 +150,7 @@ impl Reactor {
     /// replaces: without this thread, the sockets it is given would wait forever.
     pub(super) fn run_or_abort(self) {
         panics::keep_places();
+        memory::keep_reserve();
         let log = self.log;
         if let Err(what) = panics::caught(|| self.run()) {
             error!(log, "INTERNAL ERROR: {what}");
@@ -216,18 +230,10 @@ impl Reactor {
         self.step_all();
         // Only now, with all events handled, may these descriptor numbers be reused.
         self.resources.closing.clear();
-        if self.burst.ebbs(self.sessions.len()) {
+        let held = memory::held() - self.resources.pool.idle() as isize;
+        if self.burst.ebbs(held, self.resources.now) {
             self.give_back();
         }
-    }
-
-    /// Returns the memory of a burst.
-    fn give_back(&mut self) {
-        self.sessions.shrink();
-        self.due.shrink_to_fit();
-        self.stepping.shrink_to_fit();
-        self.resources.shrink();
-        burst::trim();
     }
 
     /// How long to wait; not at all while a session has more to do.
@@ -235,7 +241,10 @@ impl Reactor {
         if !self.due.is_empty() {
             return Some(Duration::ZERO);
         }
-        let first = self.timers.next()?;
+        let first = match (self.timers.next(), self.burst.due()) {
+            (Some(timer), Some(lull)) => timer.min(lull),
+            (timer, lull) => timer.or(lull)?,
+        };
         // The clock was read before the last turn's work; being late by that much is acceptable.
         Some(first.saturating_duration_since(self.resources.now))
     }
@@ -255,22 +264,27 @@ impl Reactor {
         };
         entry.queued = false;
         let resources = &mut self.resources;
-        let ending = match panics::caught(|| entry.session.step(resources)) {
-            Ok(Outcome::Done(ending)) => ending,
+        match panics::caught(|| entry.session.step(resources)) {
+            Ok(Outcome::Done(ending)) => self.finish(key, ending),
             Ok(outcome) => {
                 let due = entry.session.due();
                 self.timers.settle(key.to_bits(), &mut entry.timer, due);
+                let held = entry.session.unfinished();
+                self.unfinished
+                    .settle(key.to_bits(), &mut entry.share, held);
                 if outcome == Outcome::Again {
                     queue(&mut self.due, key, entry);
                 }
-                return;
+                self.keep_budget();
             }
             Err(what) => {
                 entry.session.panicked(&what);
-                Ending::Reset
+                self.finish(key, Ending::Reset);
             }
-        };
-        self.finish(key, ending);
+        }
+        if memory::was_refused() {
+            self.relieve(key);
+        }
     }
 
     fn finish(&mut self, key: Key, ending: Ending) {
@@ -278,6 +292,7 @@ impl Reactor {
             return;
         };
         self.timers.cancel(key.to_bits(), &mut entry.timer);
+        self.unfinished.settle(key.to_bits(), &mut entry.share, 0);
         let resources = &mut self.resources;
         if let Err(what) = panics::caught(|| entry.session.finish(ending, resources)) {
             error!(self.log, "INTERNAL ERROR: {what}");
@@ -361,6 +376,10 @@ impl Reactor {
             worker.let_go().fetch_add(1, Relaxed);
             return;
         }
+        if !memory::keep_reserve() {
+            self.refuse(&handed);
+            return;
+        }
         self.shared.active.fetch_add(1, Relaxed);
         let resources = &mut self.resources;
         let mut panic = None;
@@ -369,6 +388,7 @@ impl Reactor {
                 Ok(session) => session.map(|session| Entry {
                     session,
                     timer: Timer::default(),
+                    share: Share::default(),
                     queued: true,
                 }),
                 Err(what) => {
@@ -447,5 +467,6 @@ fn queue(due: &mut Vec<Key>, key: Key, entry: &mut Entry) {
 
 mod binding;
 mod helpers;
+mod memory_kept;
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,7 @@ pub(super) fn context(service: ServiceContext) -> ThreadContext {
         worker: 0,
         helpers: Vec::new(),
         inlet: None,
+        handshake_memory: usize::MAX,
     }
 }
 

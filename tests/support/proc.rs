@@ -69,8 +69,14 @@ pub fn cpu_time(pid: i32) -> std::time::Duration {
 /// Sets how many descriptors it may have (prlimit(1)): a number, or `SOFT:HARD`.
 #[track_caller]
 pub fn limit_descriptors(pid: i32, limit: &str) {
-    let (pid, limit) = (format!("--pid={pid}"), format!("--nofile={limit}"));
-    let status = Command::new("prlimit").args([pid, limit]).status();
+    self::limit(pid, &format!("--nofile={limit}"));
+}
+
+/// Sets a limit of a running process, as an option of prlimit(1).
+#[track_caller]
+pub fn limit(pid: i32, option: &str) {
+    let mut prlimit = Command::new("prlimit");
+    let status = prlimit.arg(format!("--pid={pid}")).arg(option).status();
     assert!(status.expect("prlimit").success());
 }
 

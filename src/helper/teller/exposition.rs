@@ -177,7 +177,7 @@ fn about_workers(page: &mut Page, picture: &Picture, boards: &Boards) {
 type Cell = (&'static [(&'static str, &'static str)], fn(&Counts) -> u64);
 
 /// The counters of a service: name, help, cells.
-const COUNTERS: [(&str, &str, &[Cell]); 6] = [
+const COUNTERS: [(&str, &str, &[Cell]); 7] = [
     (
         "adit_service_connections_total",
         "Connections that were accepted.",
@@ -207,6 +207,11 @@ const COUNTERS: [(&str, &str, &[Cell]); 6] = [
             (&[("reason", "before_tls")], |c| c.failed_before_tls),
             (&[("reason", "within_tls")], |c| c.failed_within_tls),
         ],
+    ),
+    (
+        "adit_service_handshakes_shed_total",
+        "Unfinished handshakes that were ended, and connections not taken, for want of memory.",
+        &[(&[], |c| c.shed)],
     ),
     (
         "adit_service_connect_failures_total",

@@ -45,6 +45,31 @@ impl Life {
         }
     }
 
+    /// The memory that it holds for TLS that has not begun, in bytes; 0 once that is over. A stranger who has shown
+    /// nothing yet decides how long that takes.
+    pub(super) fn unfinished(&self) -> usize {
+        let (ends, more) = match self {
+            // The hot path.
+            Life::Joined(_, Late::Pump(_)) => return 0,
+            Life::Alone(front, Early::Choosing(_)) => ([Some(front), None], 0),
+            Life::Alone(front, Early::Talking(stage)) if !stage.is_within_tls() => {
+                ([Some(front), None], 0)
+            }
+            Life::Alone(front, Early::Handshaking(stage)) => ([Some(front), None], stage.held()),
+            Life::Joined(pair, Late::Choosing(_)) => ([Some(&pair.front), Some(&pair.back)], 0),
+            Life::Joined(pair, Late::Talking(stage)) if !stage.is_within_tls() => {
+                ([Some(&pair.front), Some(&pair.back)], 0)
+            }
+            Life::Joined(pair, Late::Handshaking(stage)) => {
+                ([Some(&pair.front), Some(&pair.back)], stage.held())
+            }
+            _ => return 0,
+        };
+        let waits = |end: &End| end.input.held() + end.plain.held() + end.output.held();
+        let waiting: usize = ends.into_iter().flatten().map(waits).sum();
+        size_of::<super::Session>() + waiting + more
+    }
+
     /// TLS gives back the memory that it needs only while it works.
     pub(super) fn rest(&mut self) {
         if let Life::Joined(pair, _) = self {

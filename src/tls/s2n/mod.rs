@@ -49,6 +49,9 @@ pub(super) fn start() -> io::Result<()> {
     bindings::start()
 }
 
+/// What a handshake holds, in bytes, once the client's hello is answered.
+pub(super) const HELD: usize = 64 << 10;
+
 /// One end of a service, ready to use.
 pub(super) struct Context {
     configs: load::Configs,
