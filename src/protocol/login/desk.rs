@@ -349,9 +349,9 @@ impl Desk {
             }
             Command::Password(password) => {
                 let name = std::mem::take(&mut self.user);
-                return self.is_given(tag, Credentials::new(name, password), io);
+                return self.take_on(tag, Credentials::new(name, password), io);
             }
-            Command::Login(credentials) => return self.is_given(tag, credentials, io),
+            Command::Login(credentials) => return self.take_on(tag, credentials, io),
             Command::Other => self.refuse(&tag, Refusal::Due, "log in first", io),
         })
     }
@@ -381,16 +381,16 @@ impl Desk {
             return Ok(self.refuse(&tag, Refusal::Malformed, "this is no base64", io));
         };
         match word {
-            Word::Plain => self.is_given(tag, Credentials::of_plain(&said), io),
+            Word::Plain => self.take_on(tag, Credentials::of_plain(&said), io),
             Word::Name => {
                 io.tell_client(self.tongue.prompt(PASSWORD));
                 Ok(self.at(Phase::Word(tag, Word::Password(said))))
             }
-            Word::Password(name) => self.is_given(tag, Credentials::new(name, said), io),
+            Word::Password(name) => self.take_on(tag, Credentials::new(name, said), io),
         }
     }
 
-    fn is_given(
+    fn take_on(
         self,
         tag: Vec<u8>,
         credentials: Option<Credentials>,

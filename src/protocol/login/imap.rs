@@ -38,7 +38,7 @@ fn with_ours(line: &[u8]) -> Option<Vec<u8>> {
         let out = mechanism(word).is_some()
             || word.eq_ignore_ascii_case(b"SASL-IR")
             || word.eq_ignore_ascii_case(b"STARTTLS");
-        !out && !(usable && is_disabled(word))
+        !(out || usable && is_disabled(word))
     };
     let mut kept: Vec<&[u8]> = all.iter().filter(stays).copied().collect();
     if usable {

@@ -115,7 +115,7 @@ impl Tongue for Smtp {
             Some((b"334", false, text)) => Said::Challenge(text.to_vec()),
             Some((b"235", false, _)) => Said::Accepted,
             Some(([b'4' | b'5', ..], false, _)) => Said::Refused,
-            Some((b"235", true, _) | ([b'4' | b'5', ..], true, _)) => Said::Part,
+            Some((b"235" | [b'4' | b'5', ..], true, _)) => Said::Part,
             _ => Said::Alien,
         }
     }
