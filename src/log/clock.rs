@@ -58,21 +58,32 @@ impl Moment {
             second: parts.tm_sec,
         }
     }
+
+    /// In stunnel's form: `2026.11.24 09:46:10`. By hand, since each line of the log begins with it, and
+    /// `write!` takes twenty times as long.
+    pub(super) fn text(self) -> [u8; 19] {
+        let mut text = *b"0000.00.00 00:00:00";
+        let pairs = [
+            (0, self.year / 100),
+            (2, self.year),
+            (5, self.month as i32 + 1),
+            (8, self.day),
+            (11, self.hour),
+            (14, self.minute),
+            (17, self.second),
+        ];
+        for (at, number) in pairs {
+            let number = number.unsigned_abs();
+            text[at] += (number / 10 % 10) as u8;
+            text[at + 1] += (number % 10) as u8;
+        }
+        text
+    }
 }
 
 impl fmt::Display for Moment {
-    /// In stunnel's form: `2026.11.24 09:46:10`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:04}.{:02}.{:02} {:02}:{:02}:{:02}",
-            self.year,
-            self.month + 1,
-            self.day,
-            self.hour,
-            self.minute,
-            self.second
-        )
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

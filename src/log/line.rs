@@ -31,9 +31,11 @@ impl<D: Decorator> Drain for LineFormat<D> {
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
         self.decorator.with_record(record, values, |decorator| {
             decorator.start_timestamp()?;
-            write!(decorator, "{} ", Moment::now())?;
+            decorator.write_all(&Moment::now().text())?;
+            decorator.write_all(b" ")?;
             decorator.start_level()?;
-            write!(decorator, "{}: ", record.tag())?;
+            decorator.write_all(record.tag().as_bytes())?;
+            decorator.write_all(b": ")?;
             decorator.start_msg()?;
             text(decorator, record.msg())?;
             decorator.start_whitespace()?;
@@ -114,29 +116,33 @@ fn is_unsafe(c: char) -> bool {
 
 impl<W: io::Write + ?Sized> Escaped<'_, W> {
     fn put(&mut self, piece: &str) -> fmt::Result {
-        if self.left == 0 {
-            return Ok(());
+        if let Some(left) = self.left.checked_sub(piece.len()) {
+            self.left = left;
+            return self.pass(piece);
         }
-        let (piece, end) = match piece.len() <= self.left {
-            true => (piece, ""),
-            false => (cut(piece, self.left), "..."),
-        };
-        self.left = match end {
-            "" => self.left - piece.len(),
-            _ => 0,
-        };
-        self.out
-            .write_all(piece.as_bytes())
-            .and_then(|()| self.out.write_all(end.as_bytes()))
-            .map_err(|error| {
-                self.error = Some(error);
-                fmt::Error
-            })
+        match std::mem::take(&mut self.left) {
+            0 => Ok(()),
+            left => {
+                self.pass(cut(piece, left))?;
+                self.pass("...")
+            }
+        }
+    }
+
+    fn pass(&mut self, piece: &str) -> fmt::Result {
+        self.out.write_all(piece.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
     }
 }
 
 impl<W: io::Write + ?Sized> fmt::Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // As nearly all is: each connection has some lines.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return self.put(text);
+        }
         let mut rest = text;
         while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_unsafe(c)) {
             self.put(&rest[..at])?;
