@@ -292,7 +292,7 @@ impl Stream {
                 }
                 let data = match self.connection.receive(record, HEADER) {
                     Ok(0) => {
-                        self.peer_closed();
+                        self.closed = true;
                         0
                     }
                     Ok(data) => data,
@@ -311,14 +311,6 @@ impl Stream {
             self.idle_records = 0;
         }
         Ok(Some((HEADER + length, data)))
-    }
-
-    /// The peer's close_notify came: up to TLS 1.2, s2n sends nothing more.
-    fn peer_closed(&mut self) {
-        self.closed = true;
-        if !self.tls13 && !self.finished {
-            self.takes_writing_over();
-        }
     }
 
     /// Seals without s2n from here on, if not yet. `false`: that is not possible.
@@ -410,16 +402,18 @@ impl Stream {
     }
 
     fn seal(&mut self, piece: &[u8], output: &mut [u8]) -> Result<usize, Offence> {
-        // Not for less, which would not be worth the keys.
-        if piece.len() == MAX_PLAIN && self.halves.as_ref().is_some_and(Halves::writes_faster) {
+        let halves = self.halves.as_ref();
+        let behind = self.closed && !self.tls13 && !halves.is_some_and(Halves::hides_alerts);
+        // Not for less than a full record, which would not be worth the keys. Behind the peer's close_notify
+        // s2n seals nothing but its own.
+        if behind || (piece.len() == MAX_PLAIN && halves.is_some_and(Halves::writes_faster)) {
             self.takes_writing_over();
         }
         if let Some(writer) = &mut self.writer {
             let sealed = writer.payload(piece, output);
             return sealed.ok_or_else(|| Offence::Internal("a record cannot be sealed".into()));
         }
-        let goes_on = self.tls13 || self.halves.as_ref().is_some_and(Halves::hides_alerts);
-        if self.closed && !goes_on {
+        if behind {
             return Err(Offence::ClosedBoth);
         }
         let filled = self
