@@ -23,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `fuzz/run` takes their names from here.
 pub const TARGETS: &[Target] = &[
+    ("accounts", crate::oauth::seal::fuzz),
     ("bindings", crate::helper::binder::fuzz),
     ("certificates", crate::tls::fuzzing::certificates),
     ("cifs", |script| conversation(Protocol::Cifs, script)),
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("configuration", crate::config::fuzz),
     ("connect", |script| conversation(Protocol::Connect, script)),
     ("ftp", |script| conversation(Protocol::Ftp, script)),
+    ("grants", crate::helper::keeper::fuzz),
     ("handoff", handoff_message),
     ("hosts", crate::helper::gatekeeper::fuzz),
     ("hello", crate::tls::fuzzing::hello),
@@ -60,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     ("services", crate::cli::fuzz_services),
     ("smtp", |script| conversation(Protocol::Smtp, script)),
     ("socks", |script| conversation(Protocol::Socks, script)),
+    ("tokens", crate::oauth::answer::fuzz),
     ("words", words),
     ("xmpp", |script| conversation(Protocol::Xmpp, script)),
     ("xmppserver", |script| {

@@ -11,15 +11,24 @@ const MAX_HEAD: usize = 8 << 10;
 const MAX_LINE: usize = 1024;
 
 /// A POST whose answer ends with its connection at the latest.
-pub(crate) fn post(url: &HttpUrl, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(url: &HttpUrl, types: Types, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: adit\r\nContent-Type: application/ocsp-request\r\n\
-         Accept: application/ocsp-response\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: adit\r\nContent-Type: {}\r\n\
+         Accept: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         url.target(),
         url.authority(),
+        types.sent,
+        types.wanted,
         body.len()
     );
     [head.as_bytes(), body].concat()
+}
+
+/// What is posted, and what is to come back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Types {
+    pub sent: &'static str,
+    pub wanted: &'static str,
 }
 
 /// How a body ends.
@@ -32,19 +41,39 @@ enum Length {
     Open,
 }
 
-/// Reads an answer.
+/// Reads an answer of status 200.
 ///
 /// Gives `Ok(None)` while more is to come; `over`: nothing will.
 ///
 /// # Errors
 /// It is no answer that can be used, and why.
 pub(crate) fn read(heard: &[u8], over: bool) -> Result<Option<Vec<u8>>, String> {
+    let answer = read_some(heard, over, |status| match status {
+        200 => Ok(()),
+        other => Err(format!("the responder answers with HTTP status {other}")),
+    })?;
+    Ok(answer.map(|(_, body)| body))
+}
+
+/// As [`read`], of any status, which comes with it.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_any(heard: &[u8], over: bool) -> Result<Option<(u16, Vec<u8>)>, String> {
+    read_some(heard, over, |_| Ok(()))
+}
+
+fn read_some(
+    heard: &[u8],
+    over: bool,
+    wanted: impl Fn(u16) -> Result<(), String>,
+) -> Result<Option<(u16, Vec<u8>)>, String> {
     let mut rest = heard;
-    let length = loop {
+    let (status, length) = loop {
         let Some((head, behind)) = split_head(rest) else {
             return match () {
                 () if rest.len() > MAX_HEAD => Err("the answer's headers have no end".into()),
-                () if over && heard.is_empty() => Err("the responder answers nothing".into()),
+                () if over && heard.is_empty() => Err("the server answers nothing".into()),
                 () if over => Err("the answer is cut short".into()),
                 () => Ok(None),
             };
@@ -53,8 +82,10 @@ pub(crate) fn read(heard: &[u8], over: bool) -> Result<Option<Vec<u8>>, String> 
         match status(head)? {
             // Another answer follows (RFC 9110, section 15.2).
             100..=199 => {}
-            200 => break length_of(head)?,
-            other => return Err(format!("the responder answers with HTTP status {other}")),
+            status => {
+                wanted(status)?;
+                break (status, length_of(head)?);
+            }
         }
     };
     let body = match length {
@@ -66,7 +97,7 @@ pub(crate) fn read(heard: &[u8], over: bool) -> Result<Option<Vec<u8>>, String> 
     };
     match body {
         None if over => Err("the answer is cut short".into()),
-        body => Ok(body),
+        body => Ok(body.map(|body| (status, body))),
     }
 }
 
@@ -225,9 +256,15 @@ mod tests {
     #[test]
     fn a_request_names_its_host_and_its_length() {
         let url = HttpUrl::parse("http://ocsp.example:8080/ca?x").unwrap();
-        let text = String::from_utf8(post(&url, b"body")).unwrap();
+        let types = Types {
+            sent: "text/plain",
+            wanted: "text/html",
+        };
+        let text = String::from_utf8(post(&url, types, b"body")).unwrap();
         assert!(text.starts_with("POST /ca?x HTTP/1.1\r\nHost: ocsp.example:8080\r\n"));
-        assert!(text.contains("\r\nContent-Length: 4\r\n"));
+        assert!(text.contains(
+            "\r\nContent-Type: text/plain\r\nAccept: text/html\r\nContent-Length: 4\r\n"
+        ));
         assert!(text.ends_with("\r\n\r\nbody"));
     }
 
@@ -312,6 +349,13 @@ mod tests {
                 _ => panic!("{heard}: {read:?}"),
             }
         }
+    }
+
+    #[test]
+    fn an_answer_of_another_status_can_be_asked_for() {
+        let heard = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(read_any(heard, false), Ok(Some((400, b"{}".to_vec()))));
+        assert!(read(heard, false).is_err());
     }
 
     #[test]

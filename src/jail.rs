@@ -4,6 +4,7 @@
 
 mod capabilities;
 mod capable;
+mod keeping;
 
 use std::fmt;
 use std::io;
@@ -21,6 +22,7 @@ use capabilities::{
     BOUNDING, capabilities_left, clear_capabilities, drop_bounding_set, has_capability,
 };
 pub(crate) use capable::Capable;
+pub(crate) use keeping::{Keeping, NoKeeping};
 
 /// A process that has given up its rights, which was verified, and is not in its sandbox yet: the proof of both is
 /// taken out of here.

@@ -13,7 +13,8 @@
 //! * [`helper`]: the processes that others ask, the DNS process first, so that neither root nor the jail
 //!   parses an answer.
 //! * [`base64`], [`hexadecimal`]: encodings of logins and of secrets.
-//! * [`http`]: one request and what comes back, sans-IO.
+//! * [`oauth`]: signing in by OAuth2: token servers, and the accounts that are kept.
+//! * [`http`], [`dial`]: one request and what comes back, sans-IO; a connection that waits for it.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
@@ -42,6 +43,7 @@ mod carry;
 mod children;
 pub mod cli;
 mod config;
+mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod helper;
@@ -55,6 +57,7 @@ mod limits;
 mod log;
 mod master;
 mod memory;
+mod oauth;
 mod ports;
 mod process;
 mod protocol;

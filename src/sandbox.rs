@@ -14,17 +14,19 @@
 //! execute one.
 
 mod calls;
+mod keeper;
 mod proof;
 mod rules;
 mod strength;
 mod supervisor;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
-    path_beneath_rules,
+    ABI, Access, AccessFs, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    Scope, path_beneath_rules,
 };
 use nix::errno::Errno;
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp};
@@ -32,6 +34,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp};
 use self::calls::{
     ACCEPTING, CLOCKS, DESCRIPTORS, FATAL, IDENTITY, LOOKUPS, MEMORY, PROCESSES, SOCKETS, THREADS,
 };
+pub(crate) use self::keeper::keeper;
 pub(crate) use self::proof::Sandboxed;
 use self::proof::{Before, Forks, Parts};
 use self::rules::{
@@ -214,6 +217,10 @@ pub(crate) fn gatekeeper() -> Result<Sandboxed, SandboxError> {
 /// The sandbox of what asks getaddrinfo(3).
 fn lookups() -> Result<Sandboxed, SandboxError> {
     let folders = NAME_SERVICE_FILES.map(Path::new);
+    enter(&folders, lookup_rules()?, Forks::No)
+}
+
+fn lookup_rules() -> Result<Rules, SandboxError> {
     let own = u64::from(std::process::id());
     let mut rules = plain(&[
         THREADS,
@@ -240,7 +247,7 @@ fn lookups() -> Result<Sandboxed, SandboxError> {
         libc::SYS_socket,
         one_of(0, &families.map(|family| family as u64))?,
     );
-    enter(&folders, rules, Forks::No)
+    Ok(rules)
 }
 
 /// The teller's sandbox: sockets of clients that its listener accepts, and descriptors that it is given. It
@@ -338,9 +345,19 @@ fn filters(allowed: Rules) -> Result<[BpfProgram; 3], SandboxError> {
 
 /// Enters a sandbox, and proves that it is in force.
 fn enter(readable: &[&Path], allowed: Rules, forks: Forks) -> Result<Sandboxed, SandboxError> {
+    enter_storing(readable, None, allowed, forks)
+}
+
+/// As [`enter`], and files can be written in this folder.
+fn enter_storing(
+    readable: &[&Path],
+    folder: Option<BorrowedFd<'_>>,
+    allowed: Rules,
+    forks: Forks,
+) -> Result<Sandboxed, SandboxError> {
     let before = Before::look();
     let parts = Parts {
-        landlock: landlock(readable)?,
+        landlock: landlock(readable, folder)?,
         seccomp: seccomp(allowed)?,
     };
     before.prove(parts, forks)
@@ -363,15 +380,18 @@ fn seccomp(allowed: Rules) -> Result<bool, SandboxError> {
     Ok(true)
 }
 
-/// Closes the file system except for reading beneath `readable`; also forbids signals and abstract
+/// Closes the file system except for reading beneath `readable`, and for files in `folder`; also forbids signals and abstract
 /// sockets to processes outside. Open descriptors stay usable. False: the kernel has none.
-fn landlock(readable: &[&Path]) -> Result<bool, SandboxError> {
+fn landlock(readable: &[&Path], folder: Option<BorrowedFd<'_>>) -> Result<bool, SandboxError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let store = read | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile;
+    let folders = folder.map(|folder| Ok(PathBeneath::new(folder, store)));
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))
         .and_then(|rules| rules.scope(Scope::from_all(NEWEST)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(readable, read)))
+        .and_then(|rules| rules.add_rules(folders))
         .and_then(landlock::RulesetCreated::restrict_self)
         .map(|status| status.ruleset != RulesetStatus::NotEnforced)
         .map_err(|error| SandboxError {

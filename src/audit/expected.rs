@@ -86,7 +86,7 @@ fn expected(role: Role) -> Option<Expected> {
             &[Open, Mkdir, Fork, Exec, Ptrace, Kill, SetUid, WriteExec],
         ),
         // Modules of nsswitch.conf(5) are mapped to be executed.
-        Role::Helper(Kind::Resolver | Kind::Fetcher | Kind::Gatekeeper) => of(
+        Role::Helper(Kind::Resolver | Kind::Fetcher | Kind::Gatekeeper | Kind::Keeper) => of(
             NONE,
             3,
             false,

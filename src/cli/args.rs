@@ -3,6 +3,7 @@
 mod adding;
 mod authority;
 mod given;
+mod signing_in;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -19,6 +20,7 @@ use super::ca;
 use super::commands::COMMANDS;
 use super::diff_stunnel;
 use super::listen_in::{self, Mail};
+use super::login;
 use crate::config;
 
 /// A parsed command line.
@@ -65,6 +67,8 @@ pub(super) enum Command {
     Ca(ca::Asked),
     /// `adit add`: services for a mail address.
     Add(add::Asked),
+    /// `adit login`: mail accounts that sign in by OAuth2.
+    Login(login::Asked),
     /// `adit providers`: those with this word, or all.
     Providers(Option<String>),
     /// The hidden command by which `adit add` asks DNS, for this domain.
@@ -188,6 +192,7 @@ pub(super) fn parse(
             | "diff-stunnel"
             | "ca"
             | "add"
+            | "login"
             | "providers"
             | add::LOOK_UP
             | "man"
@@ -214,6 +219,7 @@ pub(super) fn parse(
         "diff-stunnel" => diff_stunnel(parser),
         "ca" => authority::local_authority(parser),
         "add" => adding::add(parser),
+        "login" => signing_in::login(parser),
         "providers" => adding::providers(parser),
         add::LOOK_UP => Ok(Command::LookUpMail(one_word(parser)?)),
         "man" => Ok(Command::Man(one_word(parser)?)),

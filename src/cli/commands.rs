@@ -217,6 +217,87 @@ pub const COMMANDS: &[CommandDef] = &[
         takes_file: true,
     },
     CommandDef {
+        name: "login",
+        arguments: "NAME [...] [FILE]",
+        summary: "sign a mail account in by OAuth2, for services with `login = oauth2`",
+        details: "NAME is what the mail program has as its user. adit asks for a local password, which the program is to \
+             send from then on; it opens the account and never leaves the machine. Then you sign in at the provider: by \
+             a code that you type on any device, or by a browser. What the provider gives is kept encrypted in \
+             `keeperDirectory` of FILE, for `keeperUser` alone; the command becomes that user before it asks the \
+             network. A running adit knows the account at once. adit ships no client id: you register one at the \
+             provider, and give it. Without `--provider` the address says it (google, microsoft, yahoo, aol, fastmail, \
+             yandex, mail-ru, comcast); any other token server is given by its addresses. A person who does not sign in \
+             for long has to do it again: Microsoft ends what was not used for 90 days, Google for six months, or after \
+             seven days while the project is in Testing.",
+        flags: &[
+            flag("--list", "", "say which accounts there are"),
+            flag("--forget", "", "remove the account NAME"),
+            flag(
+                "--try",
+                "",
+                "have a token for NAME as a session would, and say what comes",
+            ),
+            flag(
+                "--provider",
+                "ID",
+                "who signs the address in, for a domain of its own",
+            ),
+            flag(
+                "--client-id",
+                "ID",
+                "the client that was registered at the provider",
+            ),
+            flag(
+                "--client-secret-file",
+                "FILE",
+                "its secret, where it has one: the first line",
+            ),
+            flag(
+                "--flow",
+                "WORD",
+                "device, browser or credentials; the provider's unless given",
+            ),
+            flag(
+                "--tenant",
+                "ID",
+                "the tenant of Microsoft 365; common unless given",
+            ),
+            flag(
+                "--user",
+                "USER",
+                "the mailbox, where it is another than NAME: a shared one",
+            ),
+            flag(
+                "--scope",
+                "TEXT",
+                "what to ask for; the provider's scopes unless given",
+            ),
+            flag(
+                "--port",
+                "N",
+                "the port that the browser comes back to, on loopback; any unless given",
+            ),
+            flag(
+                "--password-file",
+                "FILE",
+                "the local password: the first line",
+            ),
+            flag(
+                "--token-url",
+                "URL",
+                "where tokens are had, of a provider that is not known",
+            ),
+            flag("--device-url", "URL", "where device codes are had"),
+            flag("--authorize-url", "URL", "where a person signs in"),
+            flag(
+                "--ca-file",
+                "FILE",
+                "authorities of that server in PEM; the system's unless given",
+            ),
+        ],
+        takes_file: true,
+    },
+    CommandDef {
         name: "providers",
         arguments: "[WORD]",
         summary: "list the mail providers that `adit add` knows",

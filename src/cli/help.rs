@@ -29,6 +29,8 @@ adit: a TLS relay that reads stunnel.conf
   adit add ADDRESS [FILE]       services for a mail address, and what to type into the program
       --listen ADDRESS              for a program on another machine
       --print | --remove            only show them | remove them
+  adit login NAME [FILE]        sign a mail account in by OAuth2, and choose a local password for it
+      --list | --forget | --try     say which there are | remove one | have a token
   adit providers [WORD]         the mail providers that it knows
   adit demo                     an old mail program and a modern mail server, adit between them
   adit listen-in --accept A     take one connection, and say what that program speaks

@@ -14,6 +14,7 @@ mod held;
 mod help;
 pub mod listen_in;
 mod listener;
+mod login;
 pub mod man;
 mod passed;
 mod providers;
@@ -27,6 +28,8 @@ mod version;
 
 #[cfg(fuzzing)]
 pub(crate) use add::fuzz as fuzz_services;
+#[cfg(test)]
+pub(crate) use providers::is_known as is_mail_provider;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -129,6 +132,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         Command::Demo => demo::run(),
         Command::Ca(asked) => ca::run(&asked),
         Command::Add(asked) => add::run(&asked),
+        Command::Login(asked) => login::run(&asked),
         Command::Providers(word) => providers::run(word.as_deref()),
         Command::LookUpMail(domain) => add::look_up(&domain),
         Command::ListenIn(asked) => listen_in::run(&asked),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::keeper::{self, KeeperOptions};
 use super::metrics::MetricsAddress;
 use super::option::{Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no};
 use super::value::Origins;
@@ -75,6 +76,8 @@ pub(crate) struct Global {
     /// The supervisor's Unix socket, which `adit status` asks; given, or where it is by itself
     /// (`control.rs`). `None`: there is none.
     pub control: Option<PathBuf>,
+    /// Where the accounts of `adit login` are kept.
+    pub keeper: KeeperOptions,
     /// Where metrics and health are served. `None`: nowhere.
     pub metrics: Option<MetricsAddress>,
     /// Reload by itself when a certificate or a key changes. Default no.
@@ -112,6 +115,7 @@ impl Global {
             threads: 0,
             drain_timeout: None,
             control: None,
+            keeper: KeeperOptions::default(),
             metrics: None,
             cert_watch: false,
             prefer_chacha20: PreferChaCha20::Auto,
@@ -282,6 +286,26 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .example("include = /etc/adit/conf.d/*.conf")
     .unless_given("no other file")
     .repeatable(),
+    OptionDef::new(
+        "keeperDirectory",
+        Scope::Global,
+        "DIRECTORY",
+        "where `adit login` keeps mail accounts, for `keeperUser` alone",
+    )
+    .own()
+    .example("keeperDirectory = /var/lib/adit/keeper")
+    .defaults(&[keeper::DIRECTORY])
+    .global(keeper::set_directory),
+    OptionDef::new(
+        "keeperUser",
+        Scope::Global,
+        "USER",
+        "user of the process that keeps the tokens of mail accounts, where root starts it",
+    )
+    .own()
+    .example("keeperUser = adit-keeper")
+    .defaults(&[keeper::USER])
+    .global(keeper::set_user),
     OptionDef::new(
         "log",
         Scope::Global,

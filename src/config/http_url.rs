@@ -1,4 +1,4 @@
-//! `http://HOST[:PORT][/PATH]`: where something is fetched from. Never in here: a connection.
+//! `http://HOST[:PORT][/PATH]`, or `https://`: where something is fetched from. Never in here: a connection.
 
 use std::fmt;
 
@@ -8,14 +8,18 @@ pub(crate) struct HttpUrl {
     text: String,
     host: String,
     port: u16,
+    /// The port that such a URL need not name.
+    usual: u16,
     target: String,
 }
 
 /// Why a text is no such URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoUrl {
-    /// It begins with `https`.
+    /// It begins with `https`, and `http` is served alone.
     Tls,
+    /// It does not begin with `https`.
+    Plain,
     /// It is of another scheme, or of none.
     Scheme,
     /// No host, or none that can be.
@@ -26,20 +30,36 @@ pub(crate) enum NoUrl {
 }
 
 impl HttpUrl {
-    /// Reads one.
+    /// Reads one of `http`.
     ///
     /// # Errors
     /// See [`NoUrl`].
     pub(crate) fn parse(text: &str) -> Result<Self, NoUrl> {
+        Self::read(text, |scheme| match scheme {
+            _ if scheme.eq_ignore_ascii_case("http") => Ok(80),
+            _ if scheme.eq_ignore_ascii_case("https") => Err(NoUrl::Tls),
+            _ => Err(NoUrl::Scheme),
+        })
+    }
+
+    /// Reads one of `https`.
+    ///
+    /// # Errors
+    /// See [`NoUrl`].
+    pub(crate) fn parse_https(text: &str) -> Result<Self, NoUrl> {
+        Self::read(text, |scheme| match scheme.eq_ignore_ascii_case("https") {
+            true => Ok(443),
+            false => Err(NoUrl::Plain),
+        })
+    }
+
+    /// `usual` gives a scheme's port.
+    fn read(text: &str, usual: impl Fn(&str) -> Result<u16, NoUrl>) -> Result<Self, NoUrl> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(NoUrl::Character);
         }
         let (scheme, rest) = text.split_once("://").ok_or(NoUrl::Scheme)?;
-        match scheme {
-            _ if scheme.eq_ignore_ascii_case("http") => {}
-            _ if scheme.eq_ignore_ascii_case("https") => return Err(NoUrl::Tls),
-            _ => return Err(NoUrl::Scheme),
-        }
+        let usual = usual(scheme)?;
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -51,11 +71,11 @@ impl HttpUrl {
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
-            Some("") => 80,
+            Some("") => usual,
             Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
                 port.parse().map_err(|_| NoUrl::Port)?
             }
-            None if port.is_empty() => 80,
+            None if port.is_empty() => usual,
             _ => return Err(NoUrl::Port),
         };
         // A user name is for no responder.
@@ -68,6 +88,7 @@ impl HttpUrl {
             text: text.to_owned(),
             host: host.to_owned(),
             port,
+            usual,
             target: format!("{slash}{path}"),
         })
     }
@@ -93,7 +114,7 @@ impl HttpUrl {
             false => self.host.clone(),
         };
         match self.port {
-            80 => host,
+            port if port == self.usual => host,
             port => format!("{host}:{port}"),
         }
     }
@@ -112,6 +133,7 @@ impl fmt::Display for NoUrl {
             NoUrl::Tls => {
                 "TLS not supported for OCSP - an additional stunnel service needs to be defined"
             }
+            NoUrl::Plain => "it does not begin with https://",
             NoUrl::Scheme => "Failed to parse the OCSP URL: it does not begin with http://",
             NoUrl::Host => "Failed to parse the OCSP URL: there is no host in it",
             NoUrl::Port => "Failed to parse the OCSP URL: the port is no port",
@@ -151,6 +173,15 @@ mod tests {
             assert_eq!(url.authority(), authority, "{text}");
             assert_eq!(url.to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_url_of_https_has_another_port() {
+        let url = HttpUrl::parse_https("https://login.example/token").unwrap();
+        assert_eq!((url.port(), url.authority()), (443, "login.example".into()));
+        let url = HttpUrl::parse_https("https://login.example:80/").unwrap();
+        assert_eq!(url.authority(), "login.example:80");
+        assert_eq!(HttpUrl::parse_https("http://a/"), Err(NoUrl::Plain));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod first_byte;
 mod global;
 mod http_url;
 mod idle;
+mod keeper;
 mod load;
 mod login;
 mod metrics;
@@ -56,6 +57,7 @@ pub(crate) use dialogue::{Authentication, DialogueOptions, Protocol, ProxyVersio
 pub(crate) use endpoint::{Endpoint, accept_address};
 pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};
 pub(crate) use http_url::HttpUrl;
+pub(crate) use keeper::KeeperOptions;
 #[cfg(fuzzing)]
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};

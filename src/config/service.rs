@@ -168,6 +168,11 @@ impl Service {
             .is_some_and(|protocol| !protocol.opens_alone())
     }
 
+    /// Whether its sessions log in by tokens that the keeper gives.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        false
+    }
+
     /// Whether it accepts on a socket that systemd passes.
     pub(crate) fn takes_passed_socket(&self) -> bool {
         self.accept.is_empty() && self.virtual_host.is_none() && self.front == Front::Listener

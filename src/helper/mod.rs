@@ -22,7 +22,7 @@ pub(crate) mod words;
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,17 +56,20 @@ pub(crate) enum Kind {
     Gatekeeper,
     /// Sockets with a client's address: [`binder`].
     Binder,
+    /// Access tokens of mail accounts: [`keeper`].
+    Keeper,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Kind; 6] = [
+    pub(crate) const ALL: [Kind; 7] = [
         Kind::Resolver,
         Kind::Teller,
         Kind::Launcher,
         Kind::Fetcher,
         Kind::Gatekeeper,
         Kind::Binder,
+        Kind::Keeper,
     ];
 
     /// What `ps` and the log call it.
@@ -78,6 +81,7 @@ impl Kind {
             Kind::Fetcher => "fetcher",
             Kind::Gatekeeper => "gatekeeper",
             Kind::Binder => "binder",
+            Kind::Keeper => "keeper",
         }
     }
 
@@ -111,15 +115,22 @@ impl Kind {
                  and no other right; only for addresses that the master has accepted a client from. One for each \
                  generation."
             }
+            Kind::Keeper => {
+                "Keeps the tokens of mail accounts (`adit login`), as the user `keeperUser`, in `keeperDirectory`; asks \
+                 token servers, and gives workers what lets them log in for the right local password."
+            }
         }
     }
 
     /// Whether masters and workers ask it, and so must be introduced.
     pub(crate) fn is_asked(self) -> bool {
         match self {
-            Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => {
-                true
-            }
+            Kind::Resolver
+            | Kind::Launcher
+            | Kind::Fetcher
+            | Kind::Gatekeeper
+            | Kind::Binder
+            | Kind::Keeper => true,
             Kind::Teller => false,
         }
     }
@@ -129,7 +140,9 @@ impl Kind {
     pub(crate) fn is_of_a_generation(self) -> bool {
         match self {
             Kind::Launcher | Kind::Binder => true,
-            Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper => false,
+            Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper | Kind::Keeper => {
+                false
+            }
         }
     }
 }
@@ -155,6 +168,11 @@ pub(crate) enum Life {
     /// Outside the jail, in a sandbox of its own; no thread may be started before that.
     Outside(
         fn() -> Result<Sandboxed, SandboxError>,
+        fn(Post, &Unprivileged) -> io::Result<()>,
+    ),
+    /// As [`Life::Outside`], as a user of its own, with a folder for the first of its belongings.
+    Keeping(
+        fn(BorrowedFd<'_>) -> Result<Sandboxed, SandboxError>,
         fn(Post, &Unprivileged) -> io::Result<()>,
     ),
     /// As [`Life::Outside`], with CAP_NET_RAW.

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
+use zeroize::Zeroize;
 
 use super::Post;
 use super::words::{self, Heard};
@@ -32,13 +33,15 @@ const TURN: usize = 64;
 const WRITE_TIMEOUT_MS: u16 = 1000;
 
 /// What a kind does for its clients.
-pub(super) trait Work: Sized + 'static {
+pub(super) trait Work: Sized + Send + Sync + 'static {
     /// Pieces of work under way at a time.
     const THREADS: usize;
     /// What a thread is called, before its number.
     const THREAD: &'static str;
     /// Longest request, in bytes, and one more, so that a longer one does not pass for it.
     const MAX_PACKET: usize;
+    /// Whether requests or answers have secrets, so that each packet is wiped.
+    const SECRET: bool = false;
 
     /// What is done once, for all that ask for it.
     type Key: Clone + Eq + Hash + Send;
@@ -53,7 +56,7 @@ pub(super) trait Work: Sized + 'static {
     fn decode(packet: &[u8]) -> Option<Asked<Self>>;
 
     /// Does the work, in a thread of the pool. It may take its time.
-    fn perform(key: &Self::Key, terms: Self::Terms) -> Self::Outcome;
+    fn perform(&self, key: &Self::Key, terms: Self::Terms) -> Self::Outcome;
 
     /// What those are told for which there is no room.
     fn overloaded(key: &Self::Key) -> Self::Outcome;
@@ -76,19 +79,28 @@ pub(super) struct Asked<W: Work> {
 ///
 /// # Errors
 /// No thread can be started; waiting or the channel fails.
-pub(super) fn serve<W: Work>(post: Post, _: &Unprivileged) -> io::Result<()> {
-    answer_all::<W>(&post.channel, &post.leash)
+pub(super) fn serve<W: Work + Default>(post: Post, proof: &Unprivileged) -> io::Result<()> {
+    serve_by(W::default(), post, proof)
+}
+
+/// As [`serve`], by what was made of the kind's belongings.
+///
+/// # Errors
+/// As [`serve`].
+pub(super) fn serve_by<W: Work>(work: W, post: Post, _: &Unprivileged) -> io::Result<()> {
+    answer_all(work, &post.channel, &post.leash)
 }
 
 /// As [`serve`], which alone may be handed what is hostile.
-fn answer_all<W: Work>(channel: &Channel, leash: &Leash) -> io::Result<()> {
+fn answer_all<W: Work>(work: W, channel: &Channel, leash: &Leash) -> io::Result<()> {
+    let work = Arc::new(work);
     let (jobs, queue) = bounded::<Job<W>>(QUEUE);
     let pending = Arc::new(Pending::<W>::new());
     for number in 0..W::THREADS {
-        let (queue, pending) = (queue.clone(), Arc::clone(&pending));
+        let (work, queue, pending) = (Arc::clone(&work), queue.clone(), Arc::clone(&pending));
         thread::Builder::new()
             .name(format!("{} {number}", W::THREAD))
-            .spawn(move || work(&queue, &pending))
+            .spawn(move || work_on(&*work, &queue, &pending))
             .step("starting a thread")?;
     }
     drop(queue);
@@ -219,7 +231,11 @@ fn take_requests<W: Work>(
             Ok(0) => return false,
             Ok(length) => {
                 // A client that sends what is no request is broken, or worse: it is heard no more.
-                let Some(asked) = W::decode(&packet[..length]) else {
+                let asked = W::decode(&packet[..length]);
+                if W::SECRET {
+                    packet[..length].zeroize();
+                }
+                let Some(asked) = asked else {
                     return false;
                 };
                 take_request(client, asked, pending, jobs);
@@ -255,9 +271,9 @@ fn take_request<W: Work>(
 }
 
 /// A thread of the pool.
-fn work<W: Work>(queue: &Receiver<Job<W>>, pending: &Pending<W>) {
+fn work_on<W: Work>(work: &W, queue: &Receiver<Job<W>>, pending: &Pending<W>) {
     for (key, terms) in queue {
-        let outcome = W::perform(&key, terms);
+        let outcome = work.perform(&key, terms);
         tell(pending.remove(&key), &outcome);
     }
 }
@@ -269,8 +285,12 @@ fn tell<W: Work>(waiters: Vec<Waiter<W>>, outcome: &W::Outcome) {
         if deaf.iter().any(|other| Arc::ptr_eq(other, &client)) {
             continue;
         }
-        if !answer(&client, &W::encode(outcome, ticket)) {
+        let mut packet = W::encode(outcome, ticket);
+        if !answer(&client, &packet) {
             deaf.push(client);
+        }
+        if W::SECRET {
+            packet.zeroize();
         }
     }
 }
@@ -308,11 +328,15 @@ pub(super) mod support {
     }
 
     impl Served {
-        pub(in crate::helper) fn start<W: Work>() -> Self {
+        pub(in crate::helper) fn start<W: Work + Default>() -> Self {
+            Self::start_by(W::default())
+        }
+
+        pub(in crate::helper) fn start_by<W: Work>(work: W) -> Self {
             let (control, theirs) = Channel::pair().unwrap();
             let (reader, leash) = io::pipe().unwrap();
             let thread =
-                thread::spawn(move || answer_all::<W>(&theirs, &OwnedFd::from(reader).into()));
+                thread::spawn(move || answer_all(work, &theirs, &OwnedFd::from(reader).into()));
             Self {
                 control,
                 leash,
@@ -342,6 +366,7 @@ mod tests {
 
     /// Says again what it is asked, with the ticket of the first that asked it and the waiter's own, which is a
     /// request's last byte. What starts with `!` is no request.
+    #[derive(Default)]
     struct Echo;
 
     /// Where `same` is met as it starts, and again before it goes on.
@@ -366,7 +391,7 @@ mod tests {
             })
         }
 
-        fn perform(key: &Vec<u8>, first: u8) -> Vec<u8> {
+        fn perform(&self, key: &Vec<u8>, first: u8) -> Vec<u8> {
             if key == b"same" {
                 GATE.wait();
                 GATE.wait();

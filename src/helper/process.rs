@@ -1,7 +1,7 @@
 //! A helper's process: its life from the fork to `_exit`, and the supervisor's hand on it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -13,7 +13,7 @@ use super::{Kind, Life, Post, Role, words};
 use crate::config::{Config, Foreground, Global};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
-use crate::jail::{Capable, Confined, OutsidePlan, Plan, Unprivileged};
+use crate::jail::{Capable, Confined, Keeping, OutsidePlan, Plan, Unprivileged};
 use crate::log::Reason;
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
@@ -39,7 +39,7 @@ impl Helper {
         role: Role,
         config: &Config,
         leash: &Leash,
-        belongings: Vec<OwnedFd>,
+        mut belongings: Vec<OwnedFd>,
         warrants: Option<Key>,
         forget: impl FnOnce() -> io::Result<()>,
         log: Log,
@@ -48,6 +48,11 @@ impl Helper {
         let place = match role.life {
             Life::Outside(sandbox, serve) => {
                 Place::Outside(OutsidePlan::look_up(global), sandbox, serve)
+            }
+            Life::Keeping(sandbox, serve) => {
+                let Keeping { plan, folder } = Keeping::look_up(&global.keeper)?;
+                belongings.insert(0, folder);
+                Place::Keeping(plan, sandbox, serve)
             }
             Life::Capable(sandbox, serve) => {
                 let plan = OutsidePlan::look_up(global);
@@ -71,9 +76,12 @@ impl Helper {
             belongings,
             programs: match role.kind {
                 Kind::Launcher => Programs::of(config),
-                Kind::Resolver | Kind::Teller | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => {
-                    None
-                }
+                Kind::Resolver
+                | Kind::Teller
+                | Kind::Fetcher
+                | Kind::Gatekeeper
+                | Kind::Binder
+                | Kind::Keeper => None,
             },
             warrants,
             log,
@@ -152,6 +160,11 @@ enum Place {
         fn() -> Result<Sandboxed, SandboxError>,
         fn(Post, &Unprivileged) -> io::Result<()>,
     ),
+    Keeping(
+        OutsidePlan,
+        fn(BorrowedFd<'_>) -> Result<Sandboxed, SandboxError>,
+        fn(Post, &Unprivileged) -> io::Result<()>,
+    ),
     Capable(
         OutsidePlan,
         fn() -> Result<Sandboxed, SandboxError>,
@@ -179,6 +192,14 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
         Place::Outside(plan, sandbox, serve) => {
             let bare = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
             let unprivileged = bare.within(&sandbox()?);
+            title();
+            let _signals = fresh.hear(&[])?;
+            serve(post, &unprivileged)
+        }
+        Place::Keeping(plan, sandbox, serve) => {
+            let bare = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+            let folder = post.belongings.first().ok_or(io::ErrorKind::NotFound)?;
+            let unprivileged = bare.within(&sandbox(folder.as_fd())?);
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::Logged;
 use super::metrics::Metrics;
 use crate::children::BackOff;
-use crate::config::{Config, Global};
+use crate::config::{Config, Global, Service};
 use crate::helper::binder::Warrants;
 use crate::helper::{
-    Contacts, Helper, Kind, Role, binder, fetcher, gatekeeper, launcher, resolver, teller, words,
+    Contacts, Helper, Kind, Role, binder, fetcher, gatekeeper, keeper, launcher, resolver, teller,
+    words,
 };
 use crate::ipc::channel::Channel;
 use crate::ipc::inherit;
@@ -33,6 +34,7 @@ pub(crate) fn role(kind: Kind) -> Role {
         Kind::Fetcher => fetcher::ROLE,
         Kind::Gatekeeper => gatekeeper::ROLE,
         Kind::Binder => binder::ROLE,
+        Kind::Keeper => keeper::ROLE,
     }
 }
 
@@ -49,6 +51,7 @@ fn needed(config: &Config) -> impl Iterator<Item = Kind> {
             .any(|service| service.tls.ocsp.asks()),
         Kind::Gatekeeper => config.services.iter().any(|s| s.admission.libwrap),
         Kind::Binder => config.services.iter().any(|s| s.transparent.source),
+        Kind::Keeper => config.services.iter().any(Service::asks_for_tokens),
     })
 }
 
@@ -58,6 +61,7 @@ fn works_otherwise(kind: Kind, old: &Global, new: &Global) -> bool {
         // A new generation brings its own launcher and binder.
         Kind::Resolver | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => false,
         Kind::Teller => old.metrics != new.metrics,
+        Kind::Keeper => old.keeper != new.keeper,
     }
 }
 
@@ -183,7 +187,8 @@ impl Helpers {
     /// As [`Helpers::start`].
     pub(crate) fn start_asked(start: Start<'_>) -> io::Result<Helpers> {
         // The others are asked by sessions alone.
-        let loading = |kind: &Kind| !matches!(kind, Kind::Fetcher | Kind::Gatekeeper);
+        let loading =
+            |kind: &Kind| !matches!(kind, Kind::Fetcher | Kind::Gatekeeper | Kind::Keeper);
         let asked = needed(start.config).filter(|kind| kind.is_asked() && loading(kind));
         Helpers::start_each(asked, start)
     }
@@ -401,7 +406,12 @@ impl Helpers {
             let channel = keep(channel.as_fd())?;
             match kind {
                 Kind::Resolver => resolver = Some((pid, channel)),
-                Kind::Teller | Kind::Launcher | Kind::Fetcher | Kind::Gatekeeper | Kind::Binder => {
+                Kind::Teller
+                | Kind::Launcher
+                | Kind::Fetcher
+                | Kind::Gatekeeper
+                | Kind::Binder
+                | Kind::Keeper => {
                     others.push(Saved {
                         kind: kind.name().to_owned(),
                         pid,

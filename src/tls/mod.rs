@@ -14,6 +14,7 @@
 //! * `ocsp`: whether a responder has anything against it;
 //! * `psk`: identities and pre-shared keys;
 //! * `tickets`, `sessions`: resumption, whichever worker gets the connection;
+//! * `outward`: a blocking connection to a server that adit itself asks;
 //! * `hello`: what a client offers, before rustls sees it;
 //! * `failure`, `rejection`, `alerts`, `blame`, `suites`, `age`: why it failed, which side is at fault, and
 //!   what to do.
@@ -46,6 +47,7 @@ mod names;
 mod notes;
 mod ocsp;
 mod old_signatures;
+pub(crate) mod outward;
 mod path;
 pub(crate) mod probe;
 mod psk;

@@ -80,6 +80,17 @@ impl fmt::Display for List<'_> {
     }
 }
 
+/// The provider of the addresses in this domain.
+pub(in crate::cli) fn id_of_domain(domain: &str) -> Option<&'static str> {
+    Provider::of_domain(domain).map(|provider| provider.value.id)
+}
+
+/// Whether there is a provider of this id.
+#[cfg(test)]
+pub(crate) fn is_known(id: &str) -> bool {
+    Provider::with_id(id).is_some()
+}
+
 fn mark(sourced: bool) -> &'static str {
     if sourced { "" } else { "?" }
 }

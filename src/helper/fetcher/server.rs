@@ -8,6 +8,7 @@ use crate::helper::asker::Answer;
 use crate::helper::pool::{Asked, Work};
 
 /// Posts requests to responders.
+#[derive(Default)]
 pub(super) struct Posts;
 
 impl Work for Posts {
@@ -33,7 +34,7 @@ impl Work for Posts {
         })
     }
 
-    fn perform((url, body): &Self::Key, deadline: Instant) -> Self::Outcome {
+    fn perform(&self, (url, body): &Self::Key, deadline: Instant) -> Self::Outcome {
         // Its clients have given up.
         match deadline <= Instant::now() {
             true => Err("TIMEOUTocsp exceeded: other responders are too slow".to_owned()),

@@ -15,6 +15,7 @@ use crate::helper::pool::{Asked, Work};
 const MAX_FILE: u64 = 4 << 20;
 
 /// Judges clients.
+#[derive(Default)]
 pub(super) struct Judgements;
 
 impl Work for Judgements {
@@ -38,7 +39,7 @@ impl Work for Judgements {
         })
     }
 
-    fn perform(question: &Question, (): ()) -> Judgement {
+    fn perform(&self, question: &Question, (): ()) -> Judgement {
         judge::judge(question, &System)
     }
 

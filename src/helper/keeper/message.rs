@@ -117,6 +117,17 @@ fn granted(id: u64, token: &Token) -> Vec<u8> {
     packet
 }
 
+/// Of fuzz/: what is read of a packet is written again as the same.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(packet: &[u8]) {
+    if let Some((id, question)) = decode(packet) {
+        assert_eq!(encode(id, &question), packet);
+    }
+    if let Some((id, answer)) = TokenAnswer::decode(packet) {
+        assert_eq!(answer.encode(id), packet);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

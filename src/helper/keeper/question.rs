@@ -9,10 +9,10 @@ pub(super) const MAX_ACCOUNT: usize = 512;
 /// Longest local password, in bytes.
 pub(super) const MAX_PASSWORD: usize = 1024;
 /// Longest access token, in bytes: Microsoft's may pass 4096.
-pub(crate) const MAX_TOKEN: usize = 16 << 10;
+pub(crate) use crate::oauth::answer::MAX_TOKEN;
 
 /// A session asks for a token to log in with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     /// As the old program names its user; `adit login` was given the same.
     pub account: String,

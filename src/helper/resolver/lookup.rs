@@ -14,7 +14,7 @@ use crate::log::Reason;
 /// system does: half a minute, and more, for a server that is silent.
 ///
 /// `localhost` is both loopback addresses (RFC 6761, section 6.3), whatever /etc/hosts has of it.
-pub(in crate::helper) fn lookup(host: &str, want: Want) -> Result<Vec<IpAddrScope>, ResolveError> {
+pub(crate) fn lookup(host: &str, want: Want) -> Result<Vec<IpAddrScope>, ResolveError> {
     let mut found = getaddrinfo(host, want);
     if is_localhost(host) {
         let mut addresses = found.unwrap_or_default();
@@ -53,10 +53,10 @@ pub(in crate::helper) fn host(name: &str, want: Want) -> Option<Host> {
 }
 
 /// An address and, for a link-local one, its interface.
-pub(in crate::helper) type IpAddrScope = (IpAddr, u32);
+pub(crate) type IpAddrScope = (IpAddr, u32);
 
 /// With a port it is a socket's address.
-pub(in crate::helper) fn with_port(&(ip, scope): &IpAddrScope, port: u16) -> SocketAddr {
+pub(crate) fn with_port(&(ip, scope): &IpAddrScope, port: u16) -> SocketAddr {
     match ip {
         IpAddr::V4(_) => SocketAddr::new(ip, port),
         IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, scope).into(),

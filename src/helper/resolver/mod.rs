@@ -15,8 +15,9 @@ use std::net::IpAddr;
 use super::{Kind, Life, Role, pool};
 use crate::sandbox;
 pub(crate) use client::Client;
-pub(in crate::helper) use lookup::{host, lookup, with_port};
-pub(in crate::helper) use message::Want;
+pub(in crate::helper) use lookup::host;
+pub(crate) use lookup::{lookup, with_port};
+pub(crate) use message::Want;
 #[cfg(fuzzing)]
 pub(crate) use message::fuzz;
 

@@ -6,6 +6,7 @@ use super::message::{Answer, MAX_REQUEST_PACKET, Request, Want};
 use crate::helper::pool::{Asked, Work};
 
 /// Looks names up.
+#[derive(Default)]
 pub(super) struct Lookups;
 
 /// Where an answer belongs.
@@ -40,7 +41,7 @@ impl Work for Lookups {
         })
     }
 
-    fn perform((host, want): &Self::Key, (): ()) -> Self::Outcome {
+    fn perform(&self, (host, want): &Self::Key, (): ()) -> Self::Outcome {
         lookup(host, *want)
     }
 

@@ -20,7 +20,7 @@ impl Reactor {
             Kind::Gatekeeper => self.set_gatekeeper(socket),
             Kind::Binder => self.set_binder(socket),
             // No worker asks it.
-            Kind::Teller => Ok(()),
+            Kind::Teller | Kind::Keeper => Ok(()),
         }
     }
 
