@@ -13,7 +13,7 @@ use super::poller::Poller;
 use super::{ServiceContext, Upstream};
 use crate::helper::{
     BindClient, BindRequest, FetchClient, GateClient, LaunchClient, LaunchRequest, NameClient,
-    NotBound, Refused,
+    NotBound, Refused, TokenClient, TokenQuestion,
 };
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
@@ -47,7 +47,11 @@ pub(crate) struct Resources {
     pub gatekeeper: Option<GateClient>,
     /// Clients that are being judged: the client's number to the session's key.
     pub judgements: HashMap<u64, u64>,
-    /// Sessions that have a request, for a fetcher or a gatekeeper that is to come.
+    /// The connection to the keeper; `None` while there is none.
+    pub keeper: Option<TokenClient>,
+    /// Tokens that are asked for: the client's number to the session's key.
+    pub tokens: HashMap<u64, u64>,
+    /// Sessions that have a request, for a fetcher, a gatekeeper or a keeper that is to come.
     pub awaiting: Vec<u64>,
     /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
     resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
@@ -85,6 +89,8 @@ impl Resources {
             requests: HashMap::new(),
             gatekeeper: None,
             judgements: HashMap::new(),
+            keeper: None,
+            tokens: HashMap::new(),
             awaiting: Vec::new(),
             scratch: Scratch::new(),
             pool: Pool::default(),
@@ -102,6 +108,7 @@ impl Resources {
         self.bindings.shrink_to_fit();
         self.requests.shrink_to_fit();
         self.judgements.shrink_to_fit();
+        self.tokens.shrink_to_fit();
         self.awaiting.shrink_to_fit();
         self.closing.shrink_to_fit();
     }
@@ -208,6 +215,19 @@ impl Resources {
             .map(|gatekeeper| gatekeeper.ask(service, client, server));
         let id = self.or_wait(key, asked.transpose())?;
         self.judgements.extend(id.map(|id| (id, key)));
+        Ok(id)
+    }
+
+    /// Asks for a token on behalf of a session. Returns the question's id; `None`: there is no keeper just now, and the
+    /// session is stepped when there is one.
+    ///
+    /// # Errors
+    /// The keeper takes no more; `InvalidInput`: no account has such a name or password.
+    #[expect(dead_code, reason = "logging in by a token follows")]
+    pub(crate) fn token(&mut self, key: u64, question: &TokenQuestion) -> io::Result<Option<u64>> {
+        let asked = self.keeper.as_mut().map(|keeper| keeper.ask(question));
+        let id = self.or_wait(key, asked.transpose())?;
+        self.tokens.extend(id.map(|id| (id, key)));
         Ok(id)
     }
 

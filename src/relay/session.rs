@@ -22,7 +22,7 @@ use super::resources::Resources;
 use super::step::{Common, Context, Ending, set_options};
 use super::talking::Talking;
 use crate::config::{Front, LogId};
-use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, ResolveError};
+use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, ResolveError, TokenAnswer};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log};
 use crate::protocol::Side;
@@ -148,6 +148,13 @@ impl Session {
             &mut self.life
         {
             stage.fetched(id, answer, &self.common.log);
+        }
+    }
+
+    /// Takes the answer to question `id` about a token; `None`: the helper that was asked is gone.
+    pub(crate) fn token(&mut self, id: u64, answer: Option<TokenAnswer>) {
+        if let Life::Joined(_, Late::Talking(stage)) = &mut self.life {
+            stage.token(id, answer);
         }
     }
 

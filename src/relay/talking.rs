@@ -2,6 +2,7 @@
 //! TLS. What was heard and not used stays with the end that it came from.
 
 mod acting;
+mod token;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;

@@ -44,6 +44,8 @@ const FETCHER: u64 = NOTIFIED - 4;
 const GATEKEEPER: u64 = NOTIFIED - 5;
 /// The key of the binder's events.
 const BINDER: u64 = NOTIFIED - 6;
+/// The key of the keeper's events.
+const KEEPER: u64 = NOTIFIED - 7;
 
 /// A session, and what the loop knows about it.
 #[derive(Debug)]
@@ -193,6 +195,7 @@ impl Reactor {
                 BINDER => self.take_bound(),
                 FETCHER => fetched = true,
                 GATEKEEPER => self.take_judgements(),
+                KEEPER => self.take_tokens(),
                 bits => {
                     let key = Key::from_bits(bits);
                     let side = if bits & 1 == 0 {

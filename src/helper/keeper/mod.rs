@@ -3,7 +3,6 @@
 //! else. Never in here: a refresh token on the way to another process.
 //!
 //! [`server`] is its threads' work, [`accounts`] what they share, [`guesses`] how wrong passwords are slowed.
-#![expect(dead_code, unused_imports, reason = "sessions that ask follow")]
 
 mod accounts;
 mod client;
@@ -21,7 +20,7 @@ use crate::sandbox;
 pub(crate) use client::Client;
 #[cfg(fuzzing)]
 pub(crate) use message::fuzz;
-pub(crate) use question::{MAX_TOKEN, Question, Token, TokenAnswer, TokenDigest};
+pub(crate) use question::{Question, TokenAnswer};
 
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {

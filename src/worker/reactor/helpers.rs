@@ -4,8 +4,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{FETCHER, GATEKEEPER, LAUNCHER, NAMES, Reactor, queue};
-use crate::helper::{FetchClient, GateClient, Kind, LaunchClient, NameClient, Refused};
+use super::{FETCHER, GATEKEEPER, KEEPER, LAUNCHER, NAMES, Reactor, queue};
+use crate::helper::{
+    FetchClient, GateClient, Kind, LaunchClient, NameClient, Refused, TokenClient,
+};
 use crate::relay::session::Session;
 use crate::relay::step::Ending;
 use crate::worker::panics;
@@ -19,8 +21,9 @@ impl Reactor {
             Kind::Fetcher => self.set_fetcher(socket),
             Kind::Gatekeeper => self.set_gatekeeper(socket),
             Kind::Binder => self.set_binder(socket),
+            Kind::Keeper => self.set_keeper(socket),
             // No worker asks it.
-            Kind::Teller | Kind::Keeper => Ok(()),
+            Kind::Teller => Ok(()),
         }
     }
 
@@ -73,6 +76,17 @@ impl Reactor {
         Ok(())
     }
 
+    fn set_keeper(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let last = self.resources.keeper.as_ref();
+        let client = TokenClient::new(socket, last.map_or(1, TokenClient::next));
+        self.shared.poller.add(client.as_fd(), KEEPER)?;
+        // What the last one was asked is lost with it.
+        self.take_tokens();
+        self.resources.keeper = Some(client);
+        self.step_those_that_wait();
+        Ok(())
+    }
+
     /// There is a helper now that was not.
     pub(super) fn step_those_that_wait(&mut self) {
         for bits in std::mem::take(&mut self.resources.awaiting) {
@@ -87,6 +101,17 @@ impl Reactor {
         for (question, judgement) in gatekeeper.answers() {
             if let Some(bits) = self.resources.judgements.remove(&question) {
                 self.tell(bits, |session| session.judged(question, judgement));
+            }
+        }
+    }
+
+    pub(super) fn take_tokens(&mut self) {
+        let Some(keeper) = &mut self.resources.keeper else {
+            return;
+        };
+        for (question, answer) in keeper.answers() {
+            if let Some(bits) = self.resources.tokens.remove(&question) {
+                self.tell(bits, |session| session.token(question, answer));
             }
         }
     }
