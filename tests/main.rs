@@ -88,6 +88,7 @@ mod supervision;
 mod systemd;
 mod taken_addresses;
 mod taken_over;
+mod tls_offences;
 mod transparent;
 mod upgrade;
 mod verification;

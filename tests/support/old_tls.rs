@@ -10,7 +10,7 @@ use super::openssl::Tool;
 use super::wait_for;
 
 /// Where `tests/run` installs Python modules.
-fn modules() -> PathBuf {
+pub fn modules() -> PathBuf {
     std::env::var_os("PYTHON_MODULES").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python-modules"),
         PathBuf::from,

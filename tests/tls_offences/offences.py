@@ -52,7 +52,12 @@ class Offence:
 
     def commit(self, peer, message):
         self._commit(peer, message)
-        if not peer._client and peer.is_13() and self.moment not in ("start", "hello", "done"):
+        if self.moment == "exchange" and not peer._client:
+            # What is wrong with it is looked at behind the last message of this flight.
+            peer.record(HANDSHAKE, b"\x0e\0\0\0")
+        if self.goes_on or peer._client or not peer.is_13():
+            return
+        if self.moment not in ("start", "hello", "done"):
             peer.listens_to_handshake()
 
 
@@ -222,7 +227,7 @@ HELLO = HandshakeType.client_hello
 # What either side can do.
 BOTH = {
     "type zero": Offence("middle", plain(0, b"x")),
-    "empty handshake record": Offence("middle", record(HANDSHAKE, b"")),
+    "empty handshake record": Offence("middle", record(HANDSHAKE, b""), goes_on=True),
     "empty data record": Offence("middle", plain(DATA, b"")),
     "data in plain": Offence("middle", plain(DATA, b"GET / HTTP/1.0\r\n\r\n")),
     "empty alert": Offence("middle", record(ALERT, b"")),

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A TLS client or server that breaks the rules once, by tlslite-ng, and tells what it is told. Each line of its
-input is a version and an offence; each line of its output is what came back: the number of an alert, `close` for
-close_notify, `end` for a FIN without any, `reset`, `served` where the connection goes on; ` reset` stands behind an
-alert that an RST followed.
+input is a version, an offence, and `late` where the answer is; each line of its output is what came back: the number
+of an alert, `close` for close_notify, `end` for a FIN without any, `reset`, `served` where the connection goes on;
+` reset` stands behind an alert that an RST followed.
 
     peer.py client HOST CERT KEY      a line of input has a port in front
     peer.py server CERT KEY           prints its port first
@@ -18,7 +18,7 @@ from tlslite.messages import Message
 
 VERSIONS = {"1.0": (3, 1), "1.1": (3, 2), "1.2": (3, 3), "1.3": (3, 4)}
 # Far more than an answer takes.
-PATIENCE = 0.7
+PATIENCE = 20
 ALERT, HANDSHAKE, DATA = 21, 22, 23
 
 
@@ -29,8 +29,9 @@ class Committed(Exception):
 class Offender(TLSConnection):
     """Goes through a handshake until the moment of its offence."""
 
-    def __init__(self, stream, offence, version):
+    def __init__(self, stream, offence, version, late):
         super().__init__(stream)
+        self.late = late
         self.offence = offence
         self.stream = stream
         self.offered = version
@@ -111,6 +112,11 @@ class Offender(TLSConnection):
 
     def hears(self):
         """What comes back."""
+        if self.late:
+            # The other side keeps silent for a time: it has noticed by the next line.
+            print("committed", flush=True)
+            sys.stdin.readline()
+            return "told" if self.holds_alert() else "late"
         try:
             for result in self.records():
                 kind, content = result
@@ -126,6 +132,24 @@ class Offender(TLSConnection):
             return "nothing"
         except TLSError as error:
             return "end" if "Abrupt" in type(error).__name__ else f"? {error!r}"
+
+    def holds_alert(self):
+        """Whether an alert, or the end, is there to be read; tickets may be."""
+        self.stream.setblocking(False)
+        there = bytes(self.sock._read_buffer)
+        try:
+            while more := self.stream.recv(65536):
+                there += more
+            return True
+        except BlockingIOError:
+            pass
+        while there:
+            length = int.from_bytes(there[3:5], "big")
+            # In TLS 1.3 nothing else is so short: itself, its type, a tag.
+            if there[0] == ALERT or (there[0] == DATA and length == 2 + 1 + 16):
+                return True
+            there = there[5 + length :]
+        return False
 
     def records(self):
         while True:
@@ -163,6 +187,7 @@ def settings(version):
     found.eccCurves = ["secp256r1"]
     found.keyShares = ["secp256r1"]
     found.useEncryptThenMAC = False
+    found.certificate_compression_send = found.certificate_compression_receive = []
     return found
 
 
@@ -175,7 +200,7 @@ def pair(cert, key):
 
 
 def tried(offender, shake):
-    """The outcome of one offence."""
+    """The outcome of one offence. Where it is not told yet, a line of input says when to look."""
     try:
         if "start" in offender.offence.at(offender):
             offender.offence.commit(offender, None)
@@ -202,10 +227,10 @@ def tried(offender, shake):
 
 def client(host, cert, key):
     chain, private = pair(cert, key)
-    for line in sys.stdin:
-        port, version, offence = line.rstrip("\n").split("\t")
+    for line in iter(sys.stdin.readline, ""):
+        port, version, offence, late = line.rstrip("\n").split("\t")
         stream = socket.create_connection((host, int(port)), timeout=PATIENCE)
-        offender = Offender(stream, offences.CLIENT[offence], VERSIONS[version])
+        offender = Offender(stream, offences.CLIENT[offence], VERSIONS[version], late == "late")
 
         def shake(offender):
             shown = (chain, private) if offender.offence.shows else (None, None)
@@ -221,11 +246,11 @@ def server(cert, key):
     chain, private = pair(cert, key)
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
-    for line in sys.stdin:
-        version, offence = line.rstrip("\n").split("\t")
+    for line in iter(sys.stdin.readline, ""):
+        version, offence, late = line.rstrip("\n").split("\t")
         stream, _ = listener.accept()
         stream.settimeout(PATIENCE)
-        offender = Offender(stream, offences.SERVER[offence], VERSIONS[version])
+        offender = Offender(stream, offences.SERVER[offence], VERSIONS[version], late == "late")
 
         def shake(offender):
             offender.handshakeServer(

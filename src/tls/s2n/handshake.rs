@@ -19,7 +19,7 @@ use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
 use crate::tls::failure::{During, Failure, Offence, Sides, garbage};
-use crate::tls::hello::{self, Hello, MAX_HELLO, Reading};
+use crate::tls::hello::{self, Fault, Hello, MAX_HELLO, Reading};
 use crate::tls::ocsp::Inquiry;
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
@@ -272,7 +272,11 @@ impl Handshake {
     ) -> Broken {
         let tls13 = connection.version() == TLS13;
         let (plain, secret) = match (tls13, self.context.is_client()) {
-            (true, true) => (!earlier.has(HANDSHAKE) && !self.received.has(DATA), false),
+            (true, true) => {
+                let keyed = !connection.take_server_secret().is_empty();
+                let keyed = keyed || earlier.has(HANDSHAKE) || self.received.has(DATA);
+                (!keyed, false)
+            }
             (true, false) => (!self.sent.has(HANDSHAKE), false),
             (false, _) => {
                 let both = self.sent.and(self.received);
@@ -309,7 +313,10 @@ impl Handshake {
                 return Err(Broken::by(garbage(input)));
             }
             Reading::Malformed(fault) => {
-                let alert = AlertDescription::DecodeError;
+                let alert = match fault {
+                    Fault::OtherMessage => AlertDescription::UnexpectedMessage,
+                    _ => AlertDescription::DecodeError,
+                };
                 output.extend(alerts::plain(1, alert));
                 return Err(Broken::by(Offence::Malformed(fault.to_string())).with(alert));
             }
