@@ -29,6 +29,7 @@ mod canonical;
 mod cipher_list;
 mod cipher_order;
 mod ciphers;
+mod client_sessions;
 mod climb;
 mod context;
 pub(crate) mod demo;

@@ -1,0 +1,98 @@
+//! Sessions of clients, by server. They stay in the worker, since rustls' values cannot be serialised.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustls::NamedGroup;
+use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::pki_types::ServerName;
+
+/// TLS 1.3 tickets kept for each server. Each is used once (RFC 8446, appendix C.4) and each connection
+/// brings one or two, so this many connections can resume at a time.
+const CLIENT_TICKETS: usize = 64;
+/// Servers remembered for each service, which connects to the few hosts it names.
+const CLIENT_SERVERS: usize = 64;
+
+/// The client's sessions of one service, in this worker.
+#[derive(Default)]
+pub(super) struct ClientSessions {
+    servers: Mutex<HashMap<ServerName<'static>, Server>>,
+    without_tls12: bool,
+}
+
+#[derive(Default)]
+struct Server {
+    group: Option<NamedGroup>,
+    tls12: Option<Tls12ClientSessionValue>,
+    tickets: VecDeque<Tls13ClientSessionValue>,
+}
+
+impl ClientSessions {
+    /// Keeps none of TLS 1.2. (With `Tls12Resumption::Disabled` rustls resumes by session ids all the same.)
+    pub(super) fn without_tls12() -> Self {
+        Self {
+            without_tls12: true,
+            ..Self::default()
+        }
+    }
+
+    /// A panicked thread left the map intact: every change is one insertion or removal.
+    fn servers(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, name: ServerName<'static>, change: impl FnOnce(&mut Server)) {
+        let mut servers = self.servers();
+        if servers.len() >= CLIENT_SERVERS && !servers.contains_key(&name) {
+            servers.clear();
+        }
+        change(servers.entry(name).or_default());
+    }
+}
+
+impl fmt::Debug for ClientSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSessions")
+    }
+}
+
+impl ClientSessionStore for ClientSessions {
+    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
+        self.with(name, |server| server.group = Some(group));
+    }
+
+    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.servers().get(&name.to_owned())?.group
+    }
+
+    fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        if !self.without_tls12 {
+            self.with(name, |server| server.tls12 = Some(value));
+        }
+    }
+
+    fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.servers().get(&name.to_owned())?.tls12.clone()
+    }
+
+    fn remove_tls12_session(&self, name: &ServerName<'static>) {
+        if let Some(server) = self.servers().get_mut(name) {
+            server.tls12 = None;
+        }
+    }
+
+    fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.with(name, |server| {
+            if server.tickets.len() >= CLIENT_TICKETS {
+                server.tickets.pop_front();
+            }
+            server.tickets.push_back(value);
+        });
+    }
+
+    /// The newest one, whose lifetime lasts longest.
+    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.servers().get_mut(name)?.tickets.pop_back()
+    }
+}
