@@ -49,6 +49,7 @@ mod mail_servers;
 mod metrics;
 mod moved_addresses;
 mod network;
+mod oauth;
 mod ocsp;
 mod ocsp_old_tls;
 mod old_mail;

@@ -96,7 +96,7 @@ fn become_keeper(options: &KeeperOptions) -> Result<Store, Failure> {
     let one = OneThread::prove().map_err(Failure::Sandbox)?;
     let bare = plan.enter(&one).map_err(Failure::Jail)?;
     // A person's command, which has read what it was given by then; it is not the network's.
-    drop(bare.outside_any());
+    let _outside = bare.outside_any();
     Ok(Store::new(folder))
 }
 
