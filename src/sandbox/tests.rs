@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +17,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::*;
+use crate::oauth::Secret;
+use crate::oauth::account::Secrets;
+use crate::oauth::seal::{self, Key, Sealed};
+use crate::oauth::store::Store;
 
 /// Runs `body` in a child, which must end there.
 fn in_child(body: impl FnOnce()) -> WaitStatus {
@@ -256,6 +260,38 @@ fn a_resolver_looks_names_up_and_can_neither_write_nor_execute() {
         resolver().unwrap();
         let _ = exec("/bin/true");
     });
+}
+
+#[test]
+fn a_keeper_stores_in_its_folder_by_its_descriptor_and_nowhere_else() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = Key::new(&Secret::new("hunter2")).unwrap();
+    let secrets = Secrets {
+        refresh: Some(Secret::new("refresh")),
+        client: None,
+    };
+    let account = Sealed::seal(seal::example(), &secrets, &key).unwrap();
+    let name = account.account.name.as_str();
+    let opened = OwnedFd::from(File::open(folder.path()).unwrap());
+    let mine = other.path().join("mine");
+    fs::write(&mine, "x").unwrap();
+    succeeds(|| {
+        keeper(opened.as_fd()).unwrap();
+        thread::spawn(|| ()).join().unwrap();
+        let store = Store::new(opened);
+        let first = store.replace(&account, None).unwrap();
+        store.replace(&account, Some(first)).unwrap();
+        assert_eq!(store.list().unwrap().0.len(), 1);
+        assert!(store.forget(name).unwrap());
+        store.replace(&account, None).unwrap();
+        denied(File::create(folder.path().join("new")));
+        denied(File::create(other.path().join("new")));
+        denied(File::open(&mine));
+        denied(fs::remove_file(&mine));
+        denied(fs::rename(&mine, folder.path().join("mine")));
+        assert!(("localhost", 25).to_socket_addrs().unwrap().count() > 0);
+    });
+    assert!(folder.path().join("you@example.com.account").exists());
 }
 
 /// Else one with a socket of `transparent` could give itself any address.
