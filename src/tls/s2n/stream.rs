@@ -1,6 +1,9 @@
 //! An established connection. s2n gets whole records only, so between two calls it holds nothing, and its
 //! buffers can go. Never in here: a copy of payload that outlives a call.
 
+#[cfg(test)]
+mod testing;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -480,34 +483,5 @@ impl Stream {
     /// See the face's `Stream::rest`.
     pub(crate) fn rest(&mut self) {
         self.connection.release_buffers();
-    }
-
-    /// Seals a record without data, as OpenSSL puts one before each record of TLS 1.0 (BEAST), and goes on
-    /// behind it.
-    #[cfg(test)]
-    pub(crate) fn seal_empty(&mut self, output: &mut [u8]) -> usize {
-        self.sealed(APPLICATION_DATA, &[], output)
-    }
-
-    /// Seals a message as if a handshake began, and goes on behind it.
-    #[cfg(test)]
-    pub(crate) fn seal_handshake(&mut self, message: &[u8], output: &mut [u8]) -> usize {
-        self.sealed(HANDSHAKE, message, output)
-    }
-
-    #[cfg(test)]
-    fn sealed(&mut self, kind: u8, content: &[u8], output: &mut [u8]) -> usize {
-        self.takes_writing_over();
-        let writer = self.writer.as_mut();
-        let writer = writer.expect("a suite that goes on by itself");
-        writer.seal(kind, content, output).expect("room")
-    }
-
-    /// Leaves so many bytes, each way, of what one key of 3DES may encrypt; with another cipher there is no limit.
-    #[cfg(test)]
-    pub(crate) fn wear(&mut self, left: u64) {
-        if let Some(counts) = &mut self.left {
-            *counts = [left; 2];
-        }
     }
 }
