@@ -277,10 +277,21 @@ impl Stream {
         {
             return Err(Offence::Renegotiation);
         }
+        // Bulk comes in: see `Halves::is_faster`.
+        if length > MAX_PLAIN
+            && self.reader.is_none()
+            && !self.finished
+            && self.halves.as_ref().is_some_and(Halves::is_faster)
+        {
+            self.leave_s2n();
+        }
         let hidden = kind == ALERT && self.reader.is_none() && self.is_close_notify(record);
         let data = match &mut self.reader {
             Some(reader) => {
                 let (start, data) = reader.open(record)?;
+                if data > MAX_PLAIN {
+                    return Err(Offence::RecordOverflow);
+                }
                 self.without_s2n(kind, &record[start..start + data])?;
                 let data = if kind == APPLICATION_DATA { data } else { 0 };
                 start..start + data
@@ -409,7 +420,7 @@ impl Stream {
         let behind = self.closed && !self.tls13 && !halves.is_some_and(Halves::hides_alerts);
         // Not for less than a full record, which would not be worth the keys. Behind the peer's close_notify
         // s2n seals nothing but its own.
-        if behind || (piece.len() == MAX_PLAIN && halves.is_some_and(Halves::writes_faster)) {
+        if behind || (piece.len() == MAX_PLAIN && halves.is_some_and(Halves::is_faster)) {
             self.takes_writing_over();
         }
         if let Some(writer) = &mut self.writer {
@@ -451,7 +462,7 @@ impl Stream {
             return;
         }
         self.connection.close_notify(output);
-        if !self.tls13 && !self.closed {
+        if !self.tls13 && !self.closed && self.reader.is_none() {
             // s2n reads nothing more either.
             self.reader = self.take_over(Halves::reader);
             self.closed = self.reader.is_none();

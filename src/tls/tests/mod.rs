@@ -6,6 +6,7 @@ mod folders;
 mod handshakes;
 mod loading;
 mod old;
+mod old_bulk;
 mod old_openssl;
 mod old_refusals;
 mod old_trust;

@@ -424,7 +424,7 @@ const EVERY_VERSION: [(TlsVersion, &str); 4] = [
 ];
 
 /// Both ends by s2n-tls.
-fn by_s2n_until(high: TlsVersion, pki: &Pki) -> (End, End) {
+pub(super) fn by_s2n_until(high: TlsVersion, pki: &Pki) -> (End, End) {
     let until = |options| TlsOptions {
         version_max: Some(high),
         ..from(TlsVersion::V1_0, options)

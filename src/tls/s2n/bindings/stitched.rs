@@ -78,16 +78,22 @@ impl Stitched {
         let output =
             output.get_mut(..usize::from(length) + self.begin(begin, associated, length)?)?;
         let (vector, text) = output.split_at_mut_checked(explicit)?;
-        // The vector is a random block, encrypted as if it were the first one of the text: so it cannot be
-        // foretold, whatever the record begins with.
-        if !vector.is_empty() {
-            vector.copy_from_slice(&random()?);
-        }
-        text.get_mut(..plain.len())?.copy_from_slice(plain);
+        let input = match vector.is_empty() {
+            // A copy that bulk is spared.
+            true => plain.as_ptr(),
+            // The vector is a random block, encrypted as if it were the first one of the text: so it cannot be
+            // foretold, whatever the record begins with.
+            false => {
+                vector.copy_from_slice(&random()?);
+                text.get_mut(..plain.len())?.copy_from_slice(plain);
+                output.as_ptr()
+            }
+        };
         let (place, length) = (output.as_mut_ptr(), output.len());
-        // SAFETY: the context is ready for a record of this length, MAC and padding with it; input and output
-        // are the same place, which is allowed.
-        let done = unsafe { lc::EVP_Cipher(self.context.as_ptr(), place, place, length) };
+        // SAFETY: the context is ready for a record of this length, MAC and padding with it, and the output has
+        // that. Of the input only what the header told is read, since the rest is made in the output; a test has
+        // no memory behind it. Input and output are the same place or do not overlap: both are allowed.
+        let done = unsafe { lc::EVP_Cipher(self.context.as_ptr(), place, input, length) };
         if let Some(tail) = &mut self.tail {
             *tail = *output.last_chunk()?;
         }
@@ -185,6 +191,33 @@ mod tests {
                 before = vector.to_vec();
                 assert_eq!(opener.open(vector, &TLS11, body), Some(length));
                 assert_eq!(body[..length], plain[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_in_front_of_the_plaintext_or_behind_it() {
+        let page = 1 << 16;
+        // SAFETY: memory of our own, at no chosen place, which nothing else refers to; it is as long as is said,
+        // and stays until the process ends. Neither its first page nor its third may be touched.
+        let middle = unsafe {
+            let (flags, access) = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_NONE);
+            let start = libc::mmap(ptr::null_mut(), 3 * page, access, flags, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            let middle = start.byte_add(page);
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            assert_eq!(libc::mprotect(middle, page, access), 0);
+            std::slice::from_raw_parts_mut(middle.cast::<u8>(), page)
+        };
+        middle.fill(b'x');
+        for (suite, cipher) in SUITES {
+            let Some(mut stitched) = Stitched::new(suite, true, &key(cipher, true)) else {
+                continue;
+            };
+            for length in [0, 1, 51, 52, 115, 116, 117, 128, 1350, 16383, 16384] {
+                for plain in [&middle[..length], &middle[page - length..]] {
+                    assert!(stitched.seal(&TLS10, plain, &mut [0; 17000]).is_some());
+                }
             }
         }
     }

@@ -27,4 +27,9 @@ impl Stream {
             *counts = [left; 2];
         }
     }
+
+    /// Whether it seals and opens without s2n.
+    pub(crate) fn has_left_s2n(&self) -> bool {
+        self.reader.is_some() && self.writer.is_some()
+    }
 }
