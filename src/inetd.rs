@@ -64,6 +64,7 @@ pub(crate) fn ui_log() -> Log {
     Log {
         level: 5,
         id: Id::Ui,
+        from: None,
     }
 }
 
@@ -73,6 +74,7 @@ pub(crate) fn run(loaded: Loaded, off_the_client: bool) -> ExitCode {
     let log = Log {
         level: config.global.debug,
         id: Id::Ui,
+        from: None,
     };
     let stderr = config.global.foreground == Foreground::Yes && !off_the_client;
     let served = Outputs::open(&config.global, stderr)

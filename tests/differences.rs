@@ -29,6 +29,7 @@ macro_rules! require_both {
 
 mod admission;
 mod dialogues;
+mod logs;
 mod names;
 mod programs;
 mod psk;
@@ -56,8 +57,12 @@ fn client_mode(path: &Path, upstream: &Server, more: &str) -> Adit {
 }
 
 fn server_mode(path: &Path, certs: &Certs, upstream: &Server) -> Adit {
+    server_plan(path, certs, upstream).start()
+}
+
+fn server_plan(path: &Path, certs: &Certs, upstream: &Server) -> Plan {
     let lines = upstream.line() + &certs.server().lines();
-    Plan::new().program(path).service("test", lines).start()
+    Plan::new().program(path).service("test", lines)
 }
 
 /// What a client receives until the connection ends, and how it ends.

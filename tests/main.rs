@@ -42,6 +42,7 @@ mod ident;
 mod inetd;
 mod libwrap;
 mod listen_in;
+mod log_repeats;
 mod logins;
 mod logs;
 mod mail_programs;

@@ -50,6 +50,7 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
             let log = Log {
                 level: 0,
                 id: Id::Ui,
+                from: None,
             };
             process::find_command_line();
             match load(&config, asked.phrases, log) {

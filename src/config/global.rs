@@ -62,6 +62,8 @@ pub(crate) struct Global {
     pub output: Option<PathBuf>,
     /// Whether `output` is emptied at the start.
     pub log: LogMode,
+    /// Log lines of one kind that an address may cause in a minute; 0: any number. Default 10.
+    pub log_repeats: u32,
     /// Log to syslog as well. Default yes.
     pub syslog: bool,
     /// Name of the program in syslog. Default `adit` (`stunnel` when called by that name).
@@ -109,6 +111,7 @@ impl Global {
             facility: 0,
             output: None,
             log: LogMode::Append,
+            log_repeats: 0,
             syslog: true,
             service: program.to_owned(),
             workers: 0,
@@ -322,6 +325,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
                 ("overwrite", LogMode::Overwrite),
             ],
         )?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "logRepeats",
+        Scope::Global,
+        "NUMBER",
+        "log lines of one kind that an address may cause in a minute; the rest is summed up; `0`: all",
+    )
+    .own()
+    .example("logRepeats = 100")
+    .defaults(&["10"])
+    .global(|global, value| {
+        global.log_repeats = number(value, 0..=1_000_000)?;
         Ok(())
     }),
     OptionDef::new(

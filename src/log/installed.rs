@@ -95,6 +95,7 @@ pub(crate) fn install(outputs: Outputs) {
         let log = Log {
             level: 7,
             id: Id::Ui,
+            from: None,
         };
         crate::notice!(log, "syslog is not used: {reason}");
     }
@@ -228,6 +229,7 @@ mod tests {
         let log = Log {
             level: 6,
             id: Id::Connection(4711),
+            from: None,
         };
         let before = descriptors();
         crate::info!(log, "to the {}", "first");

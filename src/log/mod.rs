@@ -8,6 +8,7 @@ mod clock;
 mod installed;
 mod line;
 mod outputs;
+mod repeats;
 mod sink;
 mod syslog;
 
@@ -16,6 +17,9 @@ use std::io;
 
 pub(crate) use installed::{descriptors, install, replace_file, replace_syslog, to_stderr};
 pub(crate) use outputs::{Outputs, connect_syslog, reopen};
+pub(crate) use repeats::{
+    Origin, kind, limit_repeats, repeats_due, sum_up_all_repeats, sum_up_repeats,
+};
 pub(crate) use sink::own_stderr;
 pub(crate) use syslog::PATH as SYSLOG_PATH;
 
@@ -60,6 +64,8 @@ pub(crate) struct Log {
     pub level: u8,
     /// What stands in the brackets.
     pub id: Id,
+    /// The stranger whose doing its lines are; they are bounded.
+    pub from: Option<Origin>,
 }
 
 impl Log {
@@ -69,9 +75,13 @@ impl Log {
         level <= self.level
     }
 
-    /// Writes one line. Use the macros, which format nothing at a level that is not in force.
-    pub(crate) fn write(&self, level: u8, text: fmt::Arguments<'_>) {
-        installed::write(level, self.id, text);
+    /// Writes one line of a kind, unless too many of those are a stranger's doing. Use the macros, which format nothing
+    /// at a level that is not in force.
+    pub(crate) fn write(&self, level: u8, kind: u32, text: fmt::Arguments<'_>) {
+        match self.from {
+            Some(origin) if !repeats::admits(origin, kind, level, text) => {}
+            _ => installed::write(level, self.id, text),
+        }
     }
 }
 
@@ -103,7 +113,8 @@ macro_rules! log_at {
     ($log:expr, $level:expr, $($arg:tt)+) => {{
         let log: &$crate::log::Log = &$log;
         if log.enabled($level) {
-            log.write($level, ::core::format_args!($($arg)+));
+            let kind = const { $crate::log::kind(::core::file!(), ::core::line!()) };
+            log.write($level, kind, ::core::format_args!($($arg)+));
         }
     }};
 }
@@ -156,6 +167,7 @@ mod tests {
         let log = Log {
             level: 5,
             id: Id::Main,
+            from: None,
         };
         crate::info!(log, "{Trap}");
         crate::debug!(log, "{Trap}");

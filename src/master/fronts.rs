@@ -256,6 +256,7 @@ mod tests {
             log: Log {
                 level: 0,
                 id: Id::Main,
+                from: None,
             },
             stage: Stage::Running(4, Instant::now()),
             announced: true,

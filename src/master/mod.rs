@@ -147,6 +147,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         "adit: master",
         &format!(" of generation {}", start.generation),
     );
+    log::limit_repeats(start.config.global.log_repeats);
     // Before anything is forked.
     let warrants = warrants(&mut start)?;
     let Some(generation) = load_or_say_why(&mut start, &fresh)? else {

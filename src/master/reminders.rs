@@ -140,6 +140,7 @@ mod tests {
         let log = Log {
             level: 0,
             id: crate::log::Id::Main,
+            from: None,
         };
         reminders.remind(due, &log);
         assert_eq!(reminders.deadline(), Some(due + EVERY));

@@ -148,6 +148,7 @@ mod tests {
     const LOG: Log = Log {
         level: 0,
         id: Id::Main,
+        from: None,
     };
 
     fn endpoint(host: Option<&str>, port: u16) -> Endpoint {

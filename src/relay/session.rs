@@ -24,7 +24,7 @@ use super::talking::Talking;
 use crate::config::{Front, LogId};
 use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, ResolveError, TokenAnswer};
 use crate::ipc::handoff::Handed;
-use crate::log::{self, Id, Log};
+use crate::log::{self, Id, Log, Origin};
 use crate::protocol::Side;
 use crate::{debug, error, info, log_at, notice};
 
@@ -60,6 +60,7 @@ impl Session {
         let log = Log {
             level: service.config.debug,
             id: log_id(service.config.log_id, handed.connection.number),
+            from: handed.connection.peer.map(|peer| Origin::of(peer.ip())),
         };
         let gates = service.route.gates();
         let client_speaks = service.route.early(gates).is_some();

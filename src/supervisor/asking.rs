@@ -256,6 +256,7 @@ mod tests {
     const LOG: Log = Log {
         level: 0,
         id: Id::Main,
+        from: None,
     };
 
     /// What was asked for, in order, when these are the answers, and how many are kept.

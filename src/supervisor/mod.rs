@@ -115,6 +115,7 @@ fn ui_log() -> Log {
     Log {
         level: 5,
         id: Id::Ui,
+        from: None,
     }
 }
 
@@ -196,6 +197,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let log = Log {
         level: global.debug,
         id: Id::Main,
+        from: None,
     };
     let ui = Log { id: Id::Ui, ..log };
     crate::master::load::tell(&loaded.diagnostics, &ui);
@@ -329,6 +331,7 @@ fn successors_log(config: &Config) -> io::Result<(Log, Outputs)> {
     let log = Log {
         level: config.global.debug,
         id: Id::Main,
+        from: None,
     };
     Ok((log, outputs.map_err(|e| io::Error::other(e.to_string()))?))
 }

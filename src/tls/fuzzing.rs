@@ -33,6 +33,7 @@ use crate::log::{Id, Log};
 const LOG: Log = Log {
     level: 0,
     id: Id::Connection(1),
+    from: None,
 };
 
 /// 2026-01-01 in seconds since 1970: the seeds are valid then.

@@ -102,6 +102,7 @@ impl Inbox {
         loop {
             let (master, leash) = self.wait()?;
             if leash {
+                log::sum_up_all_repeats();
                 process::exit(0);
             }
             if master {

@@ -115,6 +115,7 @@ impl Reactor {
         let log = Log {
             level: level.max().unwrap_or_default(),
             id: Id::Main,
+            from: None,
         };
         let resources = Resources::new(
             context.services,
@@ -233,6 +234,9 @@ impl Reactor {
         self.step_all();
         // Only now, with all events handled, may these descriptor numbers be reused.
         self.resources.closing.clear();
+        if log::repeats_due().is_some_and(|at| at <= self.resources.now) {
+            log::sum_up_repeats(self.resources.now);
+        }
         let held = memory::held() - self.resources.pool.idle() as isize;
         if self.burst.ebbs(held, self.resources.now) {
             self.give_back();
@@ -244,10 +248,8 @@ impl Reactor {
         if !self.due.is_empty() {
             return Some(Duration::ZERO);
         }
-        let first = match (self.timers.next(), self.burst.due()) {
-            (Some(timer), Some(lull)) => timer.min(lull),
-            (timer, lull) => timer.or(lull)?,
-        };
+        let all = [self.timers.next(), self.burst.due(), log::repeats_due()];
+        let first = all.into_iter().flatten().min()?;
         // The clock was read before the last turn's work; being late by that much is acceptable.
         Some(first.saturating_duration_since(self.resources.now))
     }

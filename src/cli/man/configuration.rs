@@ -22,6 +22,13 @@ pub(super) fn page(date: &str) -> String {
          or the path of a Unix socket. Without a host, `accept` takes every IPv4 address (and every \
          IPv6 one, where `net.ipv6.bindv6only` is 1), and `connect` goes to this machine. `accept = host:0` binds a free port and logs it.",
     );
+    page.subsection("The log");
+    page.text(
+        "What strangers can make adit write is bounded. Of the lines of one kind and of level 4 or below about connections from one IPv4 address, or one IPv6 network of 64 bits, \
+         ten a minute are written, and then one that tells how many there were beyond, with an example. For an address with more faults than that the lines of the higher levels, on the \
+         course of its connections, are counted in the same way. Each worker counts for itself, 512 kinds and addresses at most; what is beyond counts as of other addresses. \
+         Connections of a Unix socket are not counted. `logRepeats` sets the number.",
+    );
     page.subsection("Programs");
     page.text(
         "`exec` with `accept` starts a program for each connection; `exec` with `connect` starts one when adit starts, \

@@ -113,6 +113,7 @@ pub(super) fn log_of(why: Why, config: &Config) -> Log {
             Why::Start => Id::Ui,
             Why::Reload | Why::Replace => Id::Main,
         },
+        from: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl<'a> Wanted<'a> {
         let silent = Log {
             level: 0,
             id: Id::Ui,
+            from: None,
         };
         let mut problems = Vec::new();
         trusted(self.options, jail, &mut problems);

@@ -364,6 +364,7 @@ fn an_authority_between_is_asked_about_before_the_leaf() {
         let log = Log {
             level: 0,
             id: Id::Main,
+            from: None,
         };
         let Turn::Ask { url, body } = inquiry.next(now(), &log) else {
             panic!("it asks");

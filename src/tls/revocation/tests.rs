@@ -349,6 +349,7 @@ fn services_with_the_same_files_have_one_copy_of_the_lists() {
     let log = crate::log::Log {
         level: 0,
         id: crate::log::Id::Ui,
+        from: None,
     };
     let mut shared = SharedLists::default();
     let mut load =

@@ -37,6 +37,7 @@ use crate::log::{Id, Log};
 const LOG: Log = Log {
     level: 0,
     id: Id::Connection(1),
+    from: None,
 };
 
 fn service(client: bool, tls: TlsOptions) -> Service {

@@ -23,6 +23,7 @@ const SOME: usize = 20 * 1024 * 1024;
 const LOG: Log = Log {
     level: 0,
     id: Id::Main,
+    from: None,
 };
 
 fn identity(folder: &Path) -> std::path::PathBuf {
