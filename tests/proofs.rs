@@ -2,12 +2,12 @@
 //! fault: without the proof nothing would show it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use crate::require;
 use crate::support::adit::program;
 use crate::support::peers::Server;
-use crate::support::{Certs, Kernel, Plan};
+use crate::support::{Certs, Kernel, Plan, proc, wait_for};
 
 /// The supplementary groups of [`with_groups`], as `/proc/PID/status` has them.
 pub const GROUPS: &str = "4 24";
@@ -121,4 +121,50 @@ fn a_sandbox_that_is_not_in_force_is_noticed() {
     ] {
         refuses(kernel, NOBODY, told);
     }
+}
+
+/// In memory that workers can write to.
+fn rewrite_on_the_scoreboard(supervisor: i32, before: i32, after: i32) {
+    let mut rewritten = 0;
+    for (number, target) in proc::descriptors(supervisor) {
+        if !target.starts_with("/memfd:") {
+            continue;
+        }
+        let path = format!("/proc/{supervisor}/fd/{number}");
+        let memory = fs::File::options().read(true).write(true).open(path);
+        let memory = memory.expect("root opens it");
+        let mut bytes = vec![0; memory.metadata().expect("its size").len() as usize];
+        memory.read_exact_at(&mut bytes, 0).expect("its content");
+        for (word, at) in bytes.chunks_exact(8).zip((0..).step_by(8)) {
+            if word == u64::from(before.unsigned_abs()).to_ne_bytes() {
+                let word = u64::from(after.unsigned_abs()).to_ne_bytes();
+                memory.write_all_at(&word, at).expect("written");
+                rewritten += 1;
+            }
+        }
+    }
+    assert!(rewritten > 0, "no scoreboard has {before}");
+}
+
+#[test]
+fn a_helper_that_a_worker_names_as_itself_is_not_taken_for_a_worker() {
+    require!(root);
+    require!(adit);
+    let certs = Certs::new();
+    let plan = Plan::new();
+    let line = format!("control = {}", plan.folder().join("control").display());
+    let service = Server::echo().line() + &certs.server().lines();
+    let adit = plan.global(line).service("test", service).start();
+    proc::spare(adit.pid());
+    let roles = proc::roles(adit.pid());
+    rewrite_on_the_scoreboard(adit.pid(), roles.workers[0], roles.resolver);
+    let master = nix::unistd::Pid::from_raw(roles.master);
+    nix::sys::signal::kill(master, nix::sys::signal::Signal::SIGKILL).expect("a master");
+    adit.wait_for_log("serves in place of the dead one");
+    wait_for("the end of what the dead master has left", || {
+        let status = adit.status();
+        let generations = status["generations"].as_array()?;
+        (generations.len() == 1 && generations[0]["state"] == "serving").then_some(())
+    });
+    assert!(proc::alive(roles.resolver));
 }

@@ -122,6 +122,9 @@ const NO_USER: &str =
 const RESTART: &str =
     "restart adit; if it stays so, this is a fault of adit or of the system: report it";
 
+const ALLOW_A_FILTER: &str = "what confines adit forbids it: let it have CAP_SYS_ADMIN, or give its unit \
+     `NoNewPrivileges=yes`";
+
 /// Everything that is wider, process by process.
 pub(super) fn findings(processes: &[Process], sandbox: Option<Strength>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -253,8 +256,11 @@ impl Judging<'_> {
         if expected.filters == 0 {
             return found;
         }
-        let remedy = self.strength.gaps().first().copied();
-        let remedy = remedy.filter(|_| !self.strength.seccomp).unwrap_or(RESTART);
+        let remedy = match (self.strength.seccomp, process.role) {
+            (false, _) => self.strength.gaps().first().copied().unwrap_or(RESTART),
+            (true, Role::Supervisor) => ALLOW_A_FILTER,
+            (true, _) => RESTART,
+        };
         if process.seccomp != 2 {
             found.push(("it has no seccomp filter".to_owned(), remedy));
         } else if let (Some(has), Some(above)) = (process.filters, self.supervisor.filters) {
@@ -267,7 +273,7 @@ impl Judging<'_> {
             let own = has.saturating_sub(above);
             if own < expected.filters {
                 let what = format!("it has {own} seccomp filter(s) of {}", expected.filters);
-                found.push((what, RESTART));
+                found.push((what, remedy));
             }
         }
         found
@@ -325,6 +331,146 @@ impl Judging<'_> {
             Open if self.strength.landlock == 0 => gaps.last().copied().unwrap_or(RESTART),
             _ if !self.strength.seccomp => gaps.first().copied().unwrap_or(RESTART),
             _ => RESTART,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::descriptors::Descriptors;
+    use super::super::trials::{self, Outcome};
+    use super::*;
+
+    fn process(pid: i32, parent: i32, role: Role, filters: u32) -> Process {
+        let refused = |call: Trial| Outcome {
+            call: call.name(),
+            answer: "EPERM".to_owned(),
+            allowed: false,
+            tried: true,
+        };
+        let mut process = Process::example(pid, parent, role);
+        process.filters = Some(filters);
+        process.trials = trials::ALL.map(refused).to_vec();
+        process
+    }
+
+    /// A supervisor, a master and a worker as they are to be.
+    fn tree() -> Vec<Process> {
+        let mut supervisor = process(1, 0, Role::Supervisor, 1);
+        supervisor.uid = [0; 4];
+        supervisor.capabilities = Capabilities::example(u64::MAX);
+        supervisor.no_new_privs = false;
+        supervisor.dumpable = Some(true);
+        vec![
+            supervisor,
+            process(2, 1, Role::Master, 4),
+            process(3, 2, Role::Worker, 7),
+        ]
+    }
+
+    fn told(tree: &[Process]) -> Vec<String> {
+        let strength = Strength {
+            seccomp: true,
+            landlock: 6,
+        };
+        let found = findings(tree, Some(strength));
+        let lines = found.iter();
+        lines
+            .map(|found| format!("{}: {}", found.role.name(), found.what))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_as_it_is_to_be_is_not_told_of() {
+        assert_eq!(told(&tree()), [""; 0]);
+    }
+
+    #[test]
+    fn each_thing_that_is_wider_is_told_once() {
+        type Change = fn(&mut Process);
+        let changes: [(Change, &str); 15] = [
+            (|p| p.uid[2] = 0, "it is root"),
+            (|p| p.gid[0] = 0, "its group is root's"),
+            (
+                |p| p.groups = vec![65534, 4],
+                "it has the groups [65534, 4]",
+            ),
+            (
+                |p| p.capabilities.inheritable = 1,
+                "its inheritable capabilities are 1",
+            ),
+            (
+                |p| p.capabilities.permitted = 16,
+                "its permitted capabilities are 10",
+            ),
+            (
+                |p| p.capabilities.effective = 1,
+                "its effective capabilities are 1",
+            ),
+            (
+                |p| p.capabilities.bounding = 1,
+                "its bounding capabilities are 1",
+            ),
+            (
+                |p| p.capabilities.ambient = 1,
+                "its ambient capabilities are 1",
+            ),
+            (
+                |p| p.threads_differ = true,
+                "a thread has other rights than the first",
+            ),
+            (|p| p.no_new_privs = false, "it may gain new privileges"),
+            (
+                |p| p.dumpable = Some(true),
+                "others of its user may look into its memory",
+            ),
+            (|p| p.seccomp = 0, "it has no seccomp filter"),
+            (|p| p.filters = Some(4), "it has 3 seccomp filter(s) of 6"),
+            (
+                |p| p.root = Some("/jail".into()),
+                "its root is /jail, its master's is /",
+            ),
+            (
+                |p| {
+                    p.descriptors = Some(Descriptors {
+                        listeners: 2,
+                        ..Descriptors::default()
+                    })
+                },
+                "it holds 2 listener(s)",
+            ),
+        ];
+        for (change, what) in changes {
+            let mut tree = tree();
+            change(&mut tree[2]);
+            assert_eq!(told(&tree), [format!("worker: {what}")]);
+        }
+    }
+
+    #[test]
+    fn what_must_fail_and_does_not_is_told_of_the_roles_that_it_matters_for() {
+        for (call, of_master, of_worker) in [
+            (Open, true, true),
+            (Mkdir, true, true),
+            (Fork, false, true),
+            (Exec, true, true),
+            (Socket, false, false),
+            (Connect, false, false),
+            (Ptrace, true, true),
+            (Kill, false, true),
+            (SetUid, true, true),
+            (WriteExec, true, true),
+        ] {
+            let mut tree = tree();
+            for process in &mut tree[1..] {
+                let mut trials = process.trials.iter_mut();
+                let tried = trials.find(|tried| tried.call == call.name());
+                tried.unwrap().allowed = true;
+            }
+            let told = told(&tree);
+            let is_told = |role: &str| told.iter().any(|found| found.starts_with(role));
+            let wider = (is_told("master"), is_told("worker"));
+            assert_eq!(wider, (of_master, of_worker), "{call:?}");
         }
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn look(status: &Status) -> io::Result<Report> {
                 pid: member.pid,
                 role: member.role,
                 what,
-                reason: crate::log::Reason(error).to_string(),
+                reason: reason(error),
             });
         };
         process.look_inside(&sockets, &mut note);
@@ -98,6 +98,20 @@ pub(crate) fn look(status: &Status) -> io::Result<Report> {
         findings,
         unseen,
     })
+}
+
+/// Why something was not seen, and what helps.
+fn reason(error: &io::Error) -> String {
+    let reason = crate::log::Reason(error);
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => format!(
+            "{reason} (run this as root, with CAP_SYS_PTRACE and CAP_SYS_ADMIN, and while nothing else traces it)"
+        ),
+        Some(libc::ENOENT | libc::ESRCH) => {
+            format!("{reason} (it has ended meanwhile: run this again)")
+        }
+        _ => reason.to_string(),
+    }
 }
 
 /// What a process is tried to signal and to trace: another of adit's that is not below it, or for want of one any.

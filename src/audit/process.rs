@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::descriptors::{Descriptors, Sockets};
 use super::tree::{Member, Role};
-use super::trials::Tried;
+use super::trials::Outcome;
 
 /// What a process is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +43,7 @@ pub(super) struct Process {
     /// Whether landlock(7) closes the file system: what a trial tells.
     pub landlock: Option<bool>,
     /// What it was tried to do.
-    pub trials: Vec<Tried>,
+    pub trials: Vec<Outcome>,
     #[serde(skip)]
     links: BTreeMap<String, PathBuf>,
 }
@@ -222,5 +222,48 @@ impl Lines {
             // Since Linux 4.3.
             ambient: self.number("CapAmb", 16)?,
         })
+    }
+}
+
+#[cfg(test)]
+impl Process {
+    /// One that has nothing, as nobody.
+    pub(super) fn example(pid: i32, parent: i32, role: Role) -> Process {
+        Process {
+            pid,
+            parent,
+            role,
+            uid: [65534; 4],
+            gid: [65534; 4],
+            groups: Vec::new(),
+            capabilities: Capabilities::example(0),
+            no_new_privs: true,
+            seccomp: 2,
+            filters: None,
+            threads: 1,
+            threads_differ: false,
+            root: Some("/".into()),
+            cwd: Some("/".into()),
+            namespaces: Some(Vec::new()),
+            descriptors: Some(Descriptors::default()),
+            dumpable: Some(false),
+            landlock: Some(true),
+            trials: Vec::new(),
+            links: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Capabilities {
+    /// The same in each set.
+    pub(super) fn example(set: u64) -> Capabilities {
+        Capabilities {
+            inheritable: set,
+            permitted: set,
+            effective: set,
+            bounding: set,
+            ambient: set,
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
 use super::filter::{Call, Filter};
@@ -38,6 +38,24 @@ pub(super) struct Tracee {
     /// What arrived meanwhile, to be sent again.
     signals: Vec<Signal>,
     has_called: bool,
+    /// No signal ends this process while another has its registers.
+    _undisturbed: Undisturbed,
+}
+
+/// Signals of this process wait for as long as this lives.
+struct Undisturbed(SigSet);
+
+impl Undisturbed {
+    fn begin() -> io::Result<Undisturbed> {
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        Ok(Undisturbed(before))
+    }
+}
+
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        let _ = self.0.thread_set_mask();
+    }
 }
 
 /// Why a thread has stopped.
@@ -57,11 +75,12 @@ impl Tracee {
     /// # Errors
     /// This user may not, another process traces it, it has ended or stands still.
     pub(super) fn stop(pid: i32) -> io::Result<Tracee> {
+        let undisturbed = Undisturbed::begin()?;
         let number = pid;
         let pid = Pid::from_raw(number);
         let options = libc::PTRACE_O_TRACESYSGOOD as u64;
         request(libc::PTRACE_SEIZE, pid, 0, options)?;
-        let stopped = Tracee::of_seized(number);
+        let stopped = Tracee::of_seized(number, undisturbed);
         if stopped.is_err() {
             // It goes on at the end of this process too.
             let _ = request(libc::PTRACE_DETACH, pid, 0, 0);
@@ -69,7 +88,7 @@ impl Tracee {
         stopped
     }
 
-    fn of_seized(number: i32) -> io::Result<Tracee> {
+    fn of_seized(number: i32, undisturbed: Undisturbed) -> io::Result<Tracee> {
         let pid = Pid::from_raw(number);
         request(libc::PTRACE_INTERRUPT, pid, 0, 0)?;
         let mut signals = Vec::new();
@@ -91,6 +110,7 @@ impl Tracee {
             entry,
             signals,
             has_called: false,
+            _undisturbed: undisturbed,
         })
     }
 
@@ -286,9 +306,14 @@ mod registers {
             registers.rax = call.number as u64;
             // The kernel shall not repeat the call that was interrupted.
             registers.orig_rax = u64::MAX;
-            let [a, b, c, d, e, f] = call.arguments;
-            (registers.rdi, registers.rsi, registers.rdx) = (a, b, c);
-            (registers.r10, registers.r8, registers.r9) = (d, e, f);
+            [
+                registers.rdi,
+                registers.rsi,
+                registers.rdx,
+                registers.r10,
+                registers.r8,
+                registers.r9,
+            ] = call.arguments;
             registers
         }
 

@@ -50,7 +50,7 @@ pub(super) const ALL: [Trial; 10] = [
 
 /// What came of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Tried {
+pub(super) struct Outcome {
     /// As [`Trial::name`].
     pub call: &'static str,
     /// An error's name, `killed`, or `allowed`.
@@ -196,9 +196,9 @@ impl Inside {
         Ok(())
     }
 
-    fn attempt(&mut self, trial: Trial, sibling: u64) -> io::Result<Option<Tried>> {
+    fn attempt(&mut self, trial: Trial, sibling: u64) -> io::Result<Option<Outcome>> {
         let call = trial.call(self.path, sibling);
-        let said = |answer: String, allowed, tried| Tried {
+        let said = |answer: String, allowed, tried| Outcome {
             call: trial.name(),
             answer,
             allowed,

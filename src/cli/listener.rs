@@ -124,8 +124,10 @@ pub(super) fn give_up_root() -> Result<(), ListenError> {
     let entered = OutsidePlan::nobody().enter(&one);
     let told = entered.map_err(|error| format!("{error} ({})", error.remedy()));
     // It serves one connection, has read no key, and what it listens for shall work everywhere.
-    told.map(|bare| drop(bare.outside_any()))
-        .map_err(ListenError::Rights)
+    told.map(|bare| {
+        bare.outside_any();
+    })
+    .map_err(ListenError::Rights)
 }
 
 /// IPv4 addresses as such, also those of a socket of both families.

@@ -153,6 +153,7 @@ mod tests {
         };
         assert!(refused(landlock).contains("a folder can still be opened"));
         assert!(can_open(OFlag::O_WRONLY), "told by EISDIR");
+        assert!(can_fork());
         let before = Before::look();
         assert!(before.status.is_none_or(|(_, count)| count < 64));
     }
