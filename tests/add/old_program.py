@@ -2,16 +2,13 @@
 
 It reads lines of
 
-    smtp|pop3|imap HOST PORT plain|cram-md5 USER ADDRESS, with a tab between them,
+    smtp|pop3|imap HOST PORT USER ADDRESS, with a tab between them,
 
-and for each logs in there as Outlook Express does (AUTH LOGIN, USER and PASS, LOGIN), or by CRAM-MD5: sends a mail
-to ADDRESS, or fetches the one that is there. It prints each line that failed, and why.
+and for each logs in there as Outlook Express does (AUTH LOGIN, USER and PASS, LOGIN): sends a mail to ADDRESS, or
+fetches the one that is there. It prints each line that failed, and why.
 """
 
-import base64
 import concurrent.futures
-import hashlib
-import hmac
 import imaplib
 import poplib
 import smtplib
@@ -21,39 +18,28 @@ PASSWORD = "an app password"
 MAIL = "Subject: to {}\r\n\r\n..dots\r\nend\r\n"
 
 
-def smtp(host, port, login, user, address):
+def smtp(host, port, user, address):
     with smtplib.SMTP(host, port, timeout=60) as program:
         program.user, program.password = user, PASSWORD
         program.ehlo()
-        if login == "plain":
-            program.auth("LOGIN", program.auth_login, initial_response_ok=False)
-        else:
-            program.auth("CRAM-MD5", program.auth_cram_md5)
+        program.auth("LOGIN", program.auth_login, initial_response_ok=False)
         if refused := program.sendmail(address, [address], MAIL.format(address)):
             raise ValueError(refused)
 
 
-def pop3(host, port, login, user, _address):
+def pop3(host, port, user, _address):
     program = poplib.POP3(host, port, timeout=60)
-    if login == "plain":
-        program.user(user)
-        program.pass_(PASSWORD)
-    else:
-        challenge = base64.b64decode(program._shortcmd("AUTH CRAM-MD5").split(b" ")[1])
-        answer = hmac.new(PASSWORD.encode(), challenge, hashlib.md5).hexdigest()
-        program._shortcmd(base64.b64encode(f"{user} {answer}".encode()).decode())
+    program.user(user)
+    program.pass_(PASSWORD)
     _, lines, _ = program.retr(1)
     if lines != MAIL.format(user).encode().splitlines():
         raise ValueError(lines)
     program.quit()
 
 
-def imap(host, port, login, user, _address):
+def imap(host, port, user, _address):
     program = imaplib.IMAP4(host, port, timeout=60)
-    if login == "plain":
-        program.login(user, PASSWORD)
-    else:
-        program.login_cram_md5(user, PASSWORD)
+    program.login(user, PASSWORD)
     program.select()
     _, found = program.fetch("1", "(RFC822)")
     if found[0][1] != MAIL.format(user).encode():
@@ -62,9 +48,9 @@ def imap(host, port, login, user, _address):
 
 
 def run(line):
-    mail, host, port, login, user, address = line.split("\t")
+    mail, host, port, user, address = line.split("\t")
     try:
-        {"smtp": smtp, "pop3": pop3, "imap": imap}[mail](host, int(port), login, user, address)
+        {"smtp": smtp, "pop3": pop3, "imap": imap}[mail](host, int(port), user, address)
         return None
     except Exception as error:
         return f"{line}: {error!r}"

@@ -157,18 +157,3 @@ pub(super) fn printer(text: &str, address: &str) -> Account {
         user: value("User name:"),
     }
 }
-
-/// For which protocols the text says that the program must know an "encrypted password".
-pub(super) fn encrypted_passwords(text: &str) -> Vec<String> {
-    let mut lines = text.lines();
-    let told = lines.find_map(|line| {
-        let mails = line.strip_prefix("For ")?;
-        Some(
-            mails
-                .split_once(" the provider is listed with CRAM-MD5 ")?
-                .0,
-        )
-    });
-    let mails = told.unwrap_or_default().split(" and ");
-    mails.map(str::to_lowercase).collect()
-}

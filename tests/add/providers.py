@@ -164,8 +164,10 @@ class Server(socketserver.StreamRequestHandler):
             if word == "CAPA":
                 self.say("+OK")
                 self.say("UIDL" if self.secure else "STLS")
-                for mechanism in self.mechanisms():
-                    self.say("SASL " + mechanism)
+                if self.takes("plain"):
+                    self.say("USER")
+                if shown := self.mechanisms():
+                    self.say("SASL " + " ".join(shown))
                 self.say(".")
             elif word == "STLS" and not self.secure:
                 self.say("+OK go ahead")

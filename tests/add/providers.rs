@@ -237,14 +237,14 @@ fn add(nth: usize, row: &Row) -> Option<Added> {
     }
     let smtp = row.servers[0].iter().find(|it| it.logins != "oauth2");
     Some(Added {
-        tasks: tasks(&accounts, &printed::encrypted_passwords(&told), &address),
+        tasks: tasks(&accounts, &address),
         sent: smtp.map(|smtp| format!("{} {address}", smtp.host)),
         place,
     })
 }
 
-/// For the old program; where it needs an "encrypted password", that is CRAM-MD5.
-fn tasks(accounts: &[Account], encrypted: &[String], address: &str) -> String {
+/// For the old program.
+fn tasks(accounts: &[Account], address: &str) -> String {
     let lines = accounts.iter().map(|account| {
         let Account {
             mail,
@@ -252,11 +252,7 @@ fn tasks(accounts: &[Account], encrypted: &[String], address: &str) -> String {
             port,
             user,
         } = account;
-        let login = match encrypted.contains(mail) {
-            true => "cram-md5",
-            false => "plain",
-        };
-        format!("{mail}\t{host}\t{port}\t{login}\t{user}\t{address}\n")
+        format!("{mail}\t{host}\t{port}\t{user}\t{address}\n")
     });
     lines.collect()
 }
@@ -274,7 +270,7 @@ fn wrong() -> Added {
     assert!(told.contains("port 587 begins in plain"), "{told}");
     let accounts = printed::outlook_express(&told, address);
     Added {
-        tasks: tasks(&accounts, &[], address),
+        tasks: tasks(&accounts, address),
         sent: None,
         place,
     }

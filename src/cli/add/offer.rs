@@ -60,8 +60,8 @@ impl Offer {
         let challenged: Vec<_> = challenged.map(|(mail, _)| mail.name()).collect();
         if !challenged.is_empty() {
             caveats.push(format!(
-                "For {} the provider is listed with CRAM-MD5 (\"encrypted password\") alone. If it refuses the \
-                 program's login, the program must be able to do that.",
+                "For {} the provider is listed with CRAM-MD5 (\"encrypted password\") alone: adit logs in so, and the \
+                 program as ever.",
                 challenged.join(" and ")
             ));
         }

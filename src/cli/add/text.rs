@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::address::{Address, Name};
 use super::offer::Offer;
 use super::ports::Ports;
-use crate::cli::providers::{Mail, Tls};
+use crate::cli::providers::{Login, Mail, Tls};
 
 /// How the first line begins; the address is the rest of it.
 const MADE: &str = "; Made by: adit add ";
@@ -60,6 +60,9 @@ pub(super) fn services(
         }
         if server.tls == Tls::Starttls {
             let _ = writeln!(body, "protocol = {word}");
+        }
+        if !server.logins.contains(&Login::Plain) {
+            body.push_str("login = translate\n");
         }
         // With `delay` the addresses are looked up at each connection: they change, and the network may come up
         // after adit.
@@ -152,6 +155,25 @@ mod tests {
              verifyServer = yes\ndelay = yes\n"
         );
         assert!(text.contains(&service), "{text}");
+    }
+
+    #[test]
+    fn adit_logs_in_where_a_plain_password_is_not_taken() {
+        let address = Address::parse("you@earthlink.net").unwrap();
+        let offer = Offer::of_provider(Provider::of_domain("earthlink.net").unwrap()).unwrap();
+        let mut ports = Ports::default();
+        ports.complete("x", &Mail::ALL, |_| true);
+        let host = ("127.0.0.1".parse().unwrap(), None);
+        let text = services(&address, &address.name(), &offer, host, &ports);
+        for (word, translated) in [("smtp", false), ("pop3", true), ("imap", true)] {
+            let (_, section) = text.split_once(&format!("-{word}]\n")).unwrap();
+            let section = section.split("\n\n").next().unwrap();
+            assert_eq!(
+                section.contains("\nlogin = translate\n"),
+                translated,
+                "{text}"
+            );
+        }
     }
 
     #[test]
