@@ -18,7 +18,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use crate::carry::Way;
 use crate::config::{Config, Diagnostics, Foreground, Loaded};
 use crate::helper::binder::Warrants;
-use crate::helper::{Contacts, NameClient};
+use crate::helper::{Contacts, KnownNames, NameClient};
 use crate::ipc::accept;
 use crate::ipc::channel::Channel;
 use crate::ipc::handoff::{self, Connection, Entry, Warrant};
@@ -304,6 +304,7 @@ impl Worker<'_> {
         let loaded = load::load(
             self.config,
             &mut names,
+            &KnownNames::default(),
             &self.phrases,
             &Resumption::new()?,
             &self.log,

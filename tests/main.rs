@@ -49,6 +49,7 @@ mod mail_programs;
 mod mail_servers;
 mod metrics;
 mod moved_addresses;
+mod names;
 mod network;
 mod oauth;
 mod ocsp;

@@ -1,15 +1,12 @@
 //! What depends on the machine's network: each test has its own network namespace with only a loopback
 //! interface, and configures it as needed.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::adit::program;
+use crate::support::dns::{self, NameServer};
 use crate::support::{Adit, Plan, installed, wait_for};
 
 macro_rules! require_network {
@@ -67,50 +64,21 @@ fn a_port_alone_is_bound_in_each_family_that_can_be_bound_beside_the_other() {
     assert_eq!(BOTH.map(connects), [true, true]);
 }
 
-/// The name in a DNS query (RFC 1035, section 4.1.2).
-fn asked_name(query: &[u8]) -> String {
-    let mut labels = Vec::new();
-    let mut rest = &query[12..];
-    while let Some((&length, behind)) = rest.split_first()
-        && length > 0
-    {
-        let (label, behind) = behind.split_at(usize::from(length));
-        labels.push(String::from_utf8_lossy(label).into_owned());
-        rest = behind;
-    }
-    labels.join(".")
-}
-
 #[test]
 fn with_a_name_server_that_is_silent_all_names_are_asked_for_before_one_is_given_up() {
     require_network!();
     crate::require!(adit);
-    let server = UdpSocket::bind("127.0.0.1:53").expect("a name server's port");
+    let server = NameServer::start();
     let plan = Plan::new();
-    let folder = plan.folder().display().to_string();
-    let resolv_conf = "nameserver 127.0.0.1\noptions timeout:5 attempts:1\n";
-    fs::write(plan.folder().join("resolv.conf"), resolv_conf).expect("writing");
-    let wrapper = plan.folder().join("wrapper");
-    let text = format!(
-        "#!/bin/sh\nexec unshare --mount sh -ec 'mount --bind {folder}/resolv.conf /etc/resolv.conf\n\
-         exec {} \"$@\"' sh \"$@\"\n",
-        program().display()
-    );
-    fs::write(&wrapper, text).expect("writing");
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let wrapper = dns::asking_program(&plan, 5);
     let names = ["one.example", "two.example", "three.example"];
     let plan = names.iter().fold(plan, |plan, name| {
         plan.service(name, format!("client = yes\nconnect = {name}:25\n"))
     });
     let adit = plan.program(wrapper).launch();
-    server.set_nonblocking(true).expect("non-blocking");
-    let mut asked = BTreeSet::new();
     wait_for("a query for each name", || {
-        let mut query = [0; 512];
-        if let Ok(length) = server.recv(&mut query) {
-            asked.insert(asked_name(&query[..length]));
-        }
-        names.iter().all(|name| asked.contains(*name)).then_some(())
+        let mut names = names.iter();
+        names.all(|name| server.was_asked_for(name)).then_some(())
     });
     assert_eq!(adit.count_in_log("Error resolving"), 0);
     // It serves all the same; names are asked for again when they are needed.

@@ -8,6 +8,7 @@ use super::unit;
 use crate::config::{
     self, Config, Diagnostic, Diagnostics, Front, Service, Severity, Sources, diagnostic_at,
 };
+use crate::helper::KnownNames;
 use crate::helper::gatekeeper::{self, Remark};
 use crate::ipc::words::Accept;
 use crate::log::{self, Id, Log, Outputs};
@@ -53,11 +54,12 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
                 from: None,
             };
             process::find_command_line();
-            match load(&config, asked.phrases, log) {
+            let running = running::find(sources).ok();
+            let running = running.and_then(|running| running.status().ok());
+            let known = running.as_ref().map(|status| status.names.clone());
+            match load(&config, &known.unwrap_or_default(), asked.phrases, log) {
                 Ok((more, accept)) => {
                     found.extend(more);
-                    let running = running::find(sources).ok();
-                    let running = running.and_then(|running| running.status().ok());
                     let running = running.map(|status| status.pid);
                     found.extend(clashes::found(&config, &accept));
                     found.extend(vacancy::missing(&config, &accept, running));
@@ -126,8 +128,14 @@ fn show_routes(config: &Config) {
     }
 }
 
-/// Loads everything that the configuration names; with `ask`, it asks for pass phrases.
-fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
+/// Loads everything that the configuration names, as an adit does that knows these addresses; with `ask`, it asks for
+/// pass phrases.
+fn load(
+    config: &Config,
+    known: &KnownNames,
+    ask: bool,
+    log: Log,
+) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
     let trial = Trial::start(config, log)?;
     let obstacle = match ask {
         true => asking::obstacle(),
@@ -137,7 +145,7 @@ fn load(config: &Config, ask: bool, log: Log) -> io::Result<(Vec<Diagnostic>, Ve
         None => asking::ask(config, &Log { level: 3, ..log })?,
         Some(reason) => PassPhrases::unasked(reason),
     };
-    trial.load(config, &phrases)
+    trial.load(config, known, &phrases)
 }
 
 /// What in hosts.allow and hosts.deny does not do what it seems to, where a service goes by them.

@@ -1,4 +1,5 @@
-//! The side that asks a pool ([`super::pool`]): relay threads, for their sessions. Never in here: a wait.
+//! The side that asks a pool ([`super::pool`]): relay threads, for their sessions, and what loads a configuration.
+//! Never in here: a wait.
 
 use std::collections::HashSet;
 use std::io;
@@ -83,6 +84,11 @@ impl<A: Answer> Asker<A> {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// The answer to this question is not waited for any more.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.asked.remove(&id);
     }
 
     /// What was answered by now, with the questions' numbers; `None`: the helper is gone, with every open question.

@@ -40,7 +40,15 @@ pub(crate) use fetcher::Client as FetchClient;
 pub(crate) use gatekeeper::{Client as GateClient, Judgement};
 pub(crate) use keeper::{Client as TokenClient, Question as TokenQuestion, TokenAnswer};
 pub(crate) use launcher::{Client as LaunchClient, Launched, Refused, Request as LaunchRequest};
-pub(crate) use resolver::{Client as NameClient, NO_ANSWER, ResolveError, literal};
+pub(crate) use resolver::{
+    Client as NameClient, KnownNames, NO_ANSWER, ResolveError, Resolved, literal,
+};
+
+/// What a resolver says to the question of that number, for the tests of those that ask.
+#[cfg(test)]
+pub(crate) fn resolver_says(answer: &Resolved, id: u64) -> Vec<u8> {
+    asker::Answer::encode(answer, id)
+}
 
 /// The kinds of helpers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

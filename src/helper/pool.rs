@@ -1,15 +1,17 @@
-//! Answers clients by a pool of threads; those that ask the same share one piece of work. What a kind does for
-//! them is its [`Work`]. Never in here: what a request or an answer means.
+//! Answers clients by a pool of threads; those that ask the same share one piece of work. Each request belongs to a
+//! lane ([`lanes`]), which has a share of the threads. What a kind does for its clients is its [`Work`]. Never in here:
+//! what a request or an answer means.
+
+mod lanes;
+mod threads;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -20,13 +22,9 @@ use super::words::{self, Heard};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::jail::Unprivileged;
-use crate::step::NameStep;
 use crate::sys::watch::{self, Interest, Watch};
+use threads::{Taken, Threads};
 
-/// Different pieces of work that may wait for a thread; what is beyond fails at once.
-const QUEUE: usize = 1024;
-/// Requests that may wait for one piece of work; what is beyond fails at once.
-const WAITERS: usize = 65_536;
 /// Requests taken from one client before the next has its turn.
 const TURN: usize = 64;
 /// How long a client that does not read may hold a thread, in milliseconds.
@@ -34,8 +32,15 @@ const WRITE_TIMEOUT_MS: u16 = 1000;
 
 /// What a kind does for its clients.
 pub(super) trait Work: Sized + Send + Sync + 'static {
-    /// Pieces of work under way at a time.
+    /// Pieces of work under way at a time; each has a thread.
     const THREADS: usize;
+    /// So many of the threads stay when there is nothing to do.
+    const KEPT: usize;
+    /// So many of them one lane may hold.
+    const SHARE: usize;
+    /// How long a piece of work may take until it counts as one that never ends. Where those hold all that another
+    /// may have, the process ends, and the supervisor starts another.
+    const PATIENCE: Duration;
     /// What a thread is called, before its number.
     const THREAD: &'static str;
     /// Longest request, in bytes, and one more, so that a longer one does not pass for it.
@@ -47,6 +52,8 @@ pub(super) trait Work: Sized + Send + Sync + 'static {
     type Key: Clone + Eq + Hash + Send;
     /// What the first that asks says of it besides.
     type Terms: Send;
+    /// For whose sake it is done.
+    type Lane: Clone + Eq + Send;
     /// What the answer to one request needs of it.
     type Ticket: Send;
     /// What came of the work.
@@ -69,6 +76,7 @@ pub(super) trait Work: Sized + Send + Sync + 'static {
 pub(super) struct Asked<W: Work> {
     pub key: W::Key,
     pub terms: W::Terms,
+    pub lane: W::Lane,
     pub ticket: W::Ticket,
 }
 
@@ -93,17 +101,7 @@ pub(super) fn serve_by<W: Work>(work: W, post: Post, _: &Unprivileged) -> io::Re
 
 /// As [`serve`], which alone may be handed what is hostile.
 fn answer_all<W: Work>(work: W, channel: &Channel, leash: &Leash) -> io::Result<()> {
-    let work = Arc::new(work);
-    let (jobs, queue) = bounded::<Job<W>>(QUEUE);
-    let pending = Arc::new(Pending::<W>::new());
-    for number in 0..W::THREADS {
-        let (work, queue, pending) = (Arc::clone(&work), queue.clone(), Arc::clone(&pending));
-        thread::Builder::new()
-            .name(format!("{} {number}", W::THREAD))
-            .spawn(move || work_on(&*work, &queue, &pending))
-            .step("starting a thread")?;
-    }
-    drop(queue);
+    let threads = Threads::start(work)?;
     let watch = Watch::new()?;
     watch.add(leash, Source::Leash)?;
     watch.add(channel, Source::Channel)?;
@@ -120,7 +118,7 @@ fn answer_all<W: Work>(work: W, channel: &Channel, leash: &Leash) -> io::Result<
                 continue;
             };
             if let Some(client) = clients.get(number)
-                && !take_requests(client, &mut packet, &pending, &jobs)
+                && !take_requests(client, &mut packet, &threads)?
             {
                 // Work under way may hold it open.
                 watch.remove(&**client);
@@ -180,55 +178,24 @@ impl watch::Source for Source {
 /// A client's socket; work that is under way keeps it open. Each call on it says that it must not wait.
 type Client = Arc<OwnedFd>;
 
-/// Work for a thread.
-type Job<W> = (<W as Work>::Key, <W as Work>::Terms);
-
 /// A request that waits for its answer.
 struct Waiter<W: Work> {
     client: Client,
     ticket: W::Ticket,
 }
 
-/// The work that is queued or under way, and what waits for it.
-struct Pending<W: Work>(Mutex<HashMap<W::Key, Vec<Waiter<W>>>>);
-
-impl<W: Work> Pending<W> {
-    fn new() -> Self {
-        Self(Mutex::new(HashMap::new()))
-    }
-
-    fn remove(&self, key: &W::Key) -> Vec<Waiter<W>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.remove(key).unwrap_or_default()
-    }
-
-    /// Adds a waiter. `Ok(true)`: it is the first, and the work must be queued.
-    fn add(&self, key: &W::Key, waiter: Waiter<W>) -> Result<bool, Waiter<W>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.entry(key.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(vec![waiter]);
-                Ok(true)
-            }
-            Entry::Occupied(entry) if entry.get().len() >= WAITERS => Err(waiter),
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().push(waiter);
-                Ok(false)
-            }
-        }
-    }
-}
-
 /// Takes what a client asks; false when it is gone.
+///
+/// # Errors
+/// Work that never ends leaves no thread for this.
 fn take_requests<W: Work>(
     client: &Client,
     packet: &mut [u8],
-    pending: &Pending<W>,
-    jobs: &Sender<Job<W>>,
-) -> bool {
+    threads: &Threads<W>,
+) -> io::Result<bool> {
     for _ in 0..TURN {
         match recv(client.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => return false,
+            Ok(0) => return Ok(false),
             Ok(length) => {
                 // A client that sends what is no request is broken, or worse: it is heard no more.
                 let asked = W::decode(&packet[..length]);
@@ -236,46 +203,29 @@ fn take_requests<W: Work>(
                     packet[..length].zeroize();
                 }
                 let Some(asked) = asked else {
-                    return false;
+                    return Ok(false);
                 };
-                take_request(client, asked, pending, jobs);
+                let client = Arc::clone(client);
+                match threads.take(client, asked) {
+                    Taken::Queued => {}
+                    Taken::Refused(key, waiter) => tell(vec![waiter], &W::overloaded(&key)),
+                    Taken::Stuck => return Err(stuck::<W>()),
+                }
             }
             Err(Errno::EINTR) => (),
-            Err(Errno::EAGAIN) => return true,
-            Err(_) => return false,
+            Err(Errno::EAGAIN) => return Ok(true),
+            Err(_) => return Ok(false),
         }
     }
-    true
+    Ok(true)
 }
 
-fn take_request<W: Work>(
-    client: &Client,
-    asked: Asked<W>,
-    pending: &Pending<W>,
-    jobs: &Sender<Job<W>>,
-) {
-    let Asked { key, terms, ticket } = asked;
-    let client = Arc::clone(client);
-    let (key, refused) = match pending.add(&key, Waiter { client, ticket }) {
-        Ok(false) => return,
-        Ok(true) => match jobs.try_send((key, terms)) {
-            Ok(()) => return,
-            Err(TrySendError::Full((key, _)) | TrySendError::Disconnected((key, _))) => {
-                let waiters = pending.remove(&key);
-                (key, waiters)
-            }
-        },
-        Err(waiter) => (key, vec![waiter]),
-    };
-    tell(refused, &W::overloaded(&key));
-}
-
-/// A thread of the pool.
-fn work_on<W: Work>(work: &W, queue: &Receiver<Job<W>>, pending: &Pending<W>) {
-    for (key, terms) in queue {
-        let outcome = work.perform(&key, terms);
-        tell(pending.remove(&key), &outcome);
-    }
+fn stuck<W: Work>() -> io::Error {
+    let seconds = W::PATIENCE.as_secs();
+    io::Error::other(format!(
+        "no {} of those that others wait for has ended for {seconds} s",
+        W::THREAD
+    ))
 }
 
 /// Tells all that waited. A client that does not read loses its answers; it has time limits of its own.
@@ -316,7 +266,7 @@ fn answer(client: &Client, packet: &[u8]) -> bool {
 /// What serves, for the tests of clients.
 #[cfg(test)]
 pub(super) mod support {
-    use std::thread::JoinHandle;
+    use std::thread::{self, JoinHandle};
 
     use super::*;
 
@@ -357,9 +307,11 @@ pub(super) mod support {
 #[cfg(test)]
 mod tests {
     use std::sync::{Barrier, mpsc};
-    use std::time::Duration;
+    use std::thread;
+    use std::time::Instant;
 
     use super::support::Served;
+    use super::threads::QUEUE;
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -374,11 +326,15 @@ mod tests {
 
     impl Work for Echo {
         const THREADS: usize = 1;
+        const KEPT: usize = 1;
+        const SHARE: usize = 1;
+        const PATIENCE: Duration = Duration::MAX;
         const THREAD: &'static str = "echo";
         const MAX_PACKET: usize = 8 + 1;
 
         type Key = Vec<u8>;
         type Terms = u8;
+        type Lane = ();
         type Ticket = u8;
         type Outcome = Vec<u8>;
 
@@ -387,6 +343,7 @@ mod tests {
             (packet.len() < Self::MAX_PACKET && !key.starts_with(b"!")).then(|| Asked {
                 key: key.to_vec(),
                 terms: *ticket,
+                lane: (),
                 ticket: *ticket,
             })
         }
@@ -476,5 +433,89 @@ mod tests {
             waits.recv_timeout(DEADLINE).unwrap().unwrap().unwrap();
             drop((control, leash));
         }
+    }
+
+    /// Never answers, unless it is asked for `quick`. The lane is a request's first byte.
+    #[derive(Default)]
+    struct Never<const SHARE: usize, const SECONDS: u64>;
+
+    impl<const SHARE: usize, const SECONDS: u64> Work for Never<SHARE, SECONDS> {
+        const THREADS: usize = 8;
+        const KEPT: usize = 1;
+        const SHARE: usize = SHARE;
+        const PATIENCE: Duration = Duration::from_secs(SECONDS);
+        const THREAD: &'static str = "never";
+        const MAX_PACKET: usize = 8;
+
+        type Key = Vec<u8>;
+        type Terms = ();
+        type Lane = u8;
+        type Ticket = ();
+        type Outcome = ();
+
+        fn decode(packet: &[u8]) -> Option<Asked<Self>> {
+            let (lane, key) = packet.split_first()?;
+            Some(Asked {
+                key: key.to_vec(),
+                terms: (),
+                lane: *lane,
+                ticket: (),
+            })
+        }
+
+        fn perform(&self, key: &Vec<u8>, (): ()) {
+            while key != b"quick" {
+                thread::park();
+            }
+        }
+
+        fn overloaded(_: &Vec<u8>) {}
+
+        fn encode((): &(), (): ()) -> Vec<u8> {
+            b"done".to_vec()
+        }
+    }
+
+    #[test]
+    fn what_never_ends_in_one_lane_delays_no_other_that_asks_for_the_same_or_for_something_else() {
+        let served = Served::start::<Never<2, 3600>>();
+        let [client] = served.clients();
+        for number in 0..20 {
+            say(&client, format!("a{number}").as_bytes());
+        }
+        // It waits in a's queue as well.
+        for packet in [b"aquick", b"bquick"] {
+            say(&client, packet);
+        }
+        assert_eq!(heard(&client), "done");
+        assert_eq!(heard(&client), "done");
+        say(&client, b"cquick");
+        assert_eq!(heard(&client), "done");
+    }
+
+    #[test]
+    fn it_ends_when_nothing_of_what_is_waited_for_ever_ends() {
+        let served = Served::start::<Never<2, 0>>();
+        let [client] = served.clients();
+        let end = Instant::now() + DEADLINE;
+        // The two that never end must have begun.
+        for number in 0.. {
+            let packet = format!("a{number}");
+            let sent = send(
+                client.as_raw_fd(),
+                packet.as_bytes(),
+                MsgFlags::MSG_NOSIGNAL,
+            );
+            if sent.is_err() || served.thread.is_finished() {
+                break;
+            }
+            assert!(Instant::now() < end, "{number}");
+            thread::yield_now();
+        }
+        let error = served.thread.join().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no never of those that others wait for has ended for 0 s"
+        );
     }
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, MAX_DESCRIPTORS};
-use crate::helper::Kind;
+use crate::helper::{Kind, KnownNames};
 
 /// The longest message, in bytes: the addresses of a few thousand services.
 pub(crate) const MAX_WORD: usize = 128 * 1024;
@@ -59,6 +59,8 @@ pub(crate) enum FromMaster {
     /// Everything that the configuration names was read. The addresses each service accepts on, by
     /// service and `accept` entry.
     Loaded(Vec<Vec<Accept>>),
+    /// Before `Loaded`: names that the configuration has, with their addresses. May come in several messages.
+    Resolved(KnownNames),
     /// Something is wrong, and the log says what. The master is about to exit.
     Failed,
     /// The process is in the jail and its workers are up.

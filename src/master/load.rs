@@ -13,7 +13,7 @@ use super::problems::Problems;
 use crate::config::{
     Config, Diagnostic, Endpoint, Global, Origins, Service, Severity, diagnostic_at,
 };
-use crate::helper::NameClient;
+use crate::helper::{KnownNames, NameClient};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::Accept;
 use crate::jail::Plan;
@@ -101,6 +101,7 @@ struct Unusable;
 pub(crate) fn load(
     config: &Config,
     names: &mut NameClient,
+    known: &KnownNames,
     phrases: &PassPhrases,
     resumption: &Resumption,
     log: &Log,
@@ -111,7 +112,7 @@ pub(crate) fn load(
         let text = format!("old TLS cannot be served: {}", crate::log::Reason(&error));
         return Err(vec![Diagnostic::new(Severity::Error, None, text)]);
     }
-    let addresses = Addresses::look_up(config, names);
+    let addresses = Addresses::look_up(config, names, known);
     let loaded = load_group(config, &addresses, None, phrases, resumption, log)?;
     let shared = shared_keys(config, &loaded.presented());
     let failed = shared.iter().any(|found| found.severity == Severity::Error);

@@ -29,7 +29,7 @@ use signal_hook::consts::SIGCHLD;
 
 use crate::config::{Config, Foreground, Severity};
 use crate::helper::binder::{Key, Seal, Warrants};
-use crate::helper::{Contacts, NameClient};
+use crate::helper::{Contacts, KnownNames, NameClient};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -75,6 +75,8 @@ pub(crate) struct Start<'a> {
     pub scoreboard: Scoreboard,
     /// The channel to the supervisor.
     pub supervisor: Channel,
+    /// The addresses that names had before.
+    pub names: KnownNames,
     /// Readable once the supervisor is gone.
     pub leash: Leash,
     /// Where clients are introduced to helpers.
@@ -244,7 +246,10 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
     let mut client =
         NameClient::introduced(&start.helpers).step("reaching the helper that resolves names")?;
     let config = start.config;
-    let addresses = Addresses::look_up(config, &mut client);
+    let addresses = Addresses::look_up(config, &mut client, &start.names);
+    for part in addresses.known().parts() {
+        say(&start.supervisor, &FromMaster::Resolved(part), &[])?;
+    }
     // Before a key is read: it is a copy of this process.
     let mut zygote = match config.services.iter().any(|s| Group::of(s) == Group::Old) {
         true => Some(Zygote::start(start, &addresses, fresh)?),

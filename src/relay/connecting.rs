@@ -4,7 +4,7 @@
 mod addresses;
 mod attempt;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -19,10 +19,9 @@ use super::lookup::Lookup;
 use super::poller::Readiness;
 use super::resources::Resources;
 use super::step::{Context, Ending, broken};
-use crate::helper::{Bound, NO_ANSWER, NotBound, ResolveError};
+use crate::helper::{Bound, NotBound, Resolved};
 use crate::log::Log;
 use crate::protocol::{Target, Unreachable};
-use crate::remedy;
 use crate::{debug, error, info};
 
 #[derive(Debug)]
@@ -132,8 +131,9 @@ impl Connecting {
         } else if known.is_empty() {
             connecting.asked = true;
             let mut lookup = Lookup::new(endpoints);
-            lookup.ask(common.key, &common.log, resources);
-            connecting.stage = Stage::Resolving(lookup, resources.now + config.timeouts.busy);
+            lookup.ask(common.key, common.index(), &common.log, resources);
+            let until = resources.now + config.timeouts.connect;
+            connecting.stage = Stage::Resolving(lookup, until);
         } else {
             connecting.left = in_order(
                 known,
@@ -167,12 +167,7 @@ impl Connecting {
     }
 
     /// Takes an answer to a question about a name.
-    pub(crate) fn answer(
-        &mut self,
-        id: u64,
-        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
-        log: &Log,
-    ) {
+    pub(crate) fn answer(&mut self, id: u64, answer: Option<Resolved>, log: &Log) {
         if let Stage::Resolving(lookup, _) = &mut self.stage {
             lookup.answer(id, answer, log);
         }
@@ -300,19 +295,11 @@ impl Connecting {
         context: &mut Context<'_>,
     ) -> Result<Result<Vec<Upstream>, Lookup>, Ending> {
         let (common, resources) = (&*context.common, &mut *context.resources);
-        lookup.ask(common.key, &common.log, resources);
+        lookup.ask(common.key, common.index(), &common.log, resources);
         let found = match lookup.done() {
             Some(found) => found,
             None if resources.now < deadline => return Ok(Err(lookup)),
-            None => {
-                error!(
-                    common.log,
-                    "TIMEOUTbusy exceeded: {NO_ANSWER} ({})",
-                    remedy::RESOLVING
-                );
-                lookup.release(resources);
-                Vec::new()
-            }
+            None => lookup.give_up(&common.log, resources),
         };
         let found = match self.target {
             Some(_) => allowed(found, context.common),
@@ -355,10 +342,8 @@ impl Connecting {
             common.log,
             "All addresses failed: resolving the names again"
         );
-        Ok(Stage::Resolving(
-            lookup,
-            resources.now + config.timeouts.busy,
-        ))
+        let until = resources.now + config.timeouts.connect;
+        Ok(Stage::Resolving(lookup, until))
     }
 }
 

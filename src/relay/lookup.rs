@@ -6,7 +6,7 @@ use super::Upstream;
 use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
-use crate::helper::ResolveError;
+use crate::helper::{NO_ANSWER, Resolved};
 use crate::log::{self, Log};
 use crate::remedy;
 
@@ -61,14 +61,16 @@ impl Lookup {
             .any(|entry| !matches!(entry, Entry::Known(_)))
     }
 
-    /// Asks for the names not asked for yet. A name that cannot be asked for counts as unknown.
-    pub(crate) fn ask(&mut self, key: u64, log: &Log, resources: &mut Resources) {
+    /// Asks for the names not asked for yet, on behalf of a session of that service. A name that cannot be asked for
+    /// counts as unknown; where there is no resolver just now, it is asked for when there is one.
+    pub(crate) fn ask(&mut self, key: u64, service: usize, log: &Log, resources: &mut Resources) {
         for entry in &mut self.entries {
             let Entry::Name { host, port } = entry else {
                 continue;
             };
-            match resources.ask(key, host, *port) {
-                Ok(id) => {
+            match resources.ask(key, service, host, *port) {
+                Ok(None) => {}
+                Ok(Some(id)) => {
                     *entry = Entry::Asked {
                         id,
                         host: std::mem::take(host),
@@ -89,12 +91,7 @@ impl Lookup {
     }
 
     /// Takes an answer; `None` makes the name be asked for again.
-    pub(crate) fn answer(
-        &mut self,
-        question: u64,
-        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
-        log: &Log,
-    ) {
+    pub(crate) fn answer(&mut self, question: u64, answer: Option<Resolved>, log: &Log) {
         for entry in &mut self.entries {
             let Entry::Asked { id, host, port } = entry else {
                 continue;
@@ -128,6 +125,17 @@ impl Lookup {
             }
         }
         Some(all)
+    }
+
+    /// The time for it is over: no address.
+    pub(crate) fn give_up(self, log: &Log, resources: &mut Resources) -> Vec<Upstream> {
+        error!(
+            log,
+            "TIMEOUTconnect exceeded: {NO_ANSWER} ({})",
+            remedy::RESOLVING
+        );
+        self.release(resources);
+        Vec::new()
     }
 
     /// Forgets the questions under way.

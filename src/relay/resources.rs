@@ -51,7 +51,7 @@ pub(crate) struct Resources {
     pub keeper: Option<TokenClient>,
     /// Tokens that are asked for: the client's number to the session's key.
     pub tokens: HashMap<u64, u64>,
-    /// Sessions that have a request, for a fetcher, a gatekeeper or a keeper that is to come.
+    /// Sessions that have a request, for a resolver, a fetcher, a gatekeeper or a keeper that is to come.
     pub awaiting: Vec<u64>,
     /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
     resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
@@ -140,17 +140,22 @@ impl Resources {
         self.scoreboard.worker(self.worker).active().load(Relaxed)
     }
 
-    /// Asks for a name on behalf of a session. Returns the question's id.
+    /// Asks for a name on behalf of a session of that service. Returns the question's id; `None`: there is no resolver
+    /// just now, and the session is stepped when there is one.
     ///
     /// # Errors
-    /// Names cannot be asked for just now, or no more of them.
-    pub(crate) fn ask(&mut self, key: u64, host: &str, port: u16) -> io::Result<u64> {
-        let names = self
-            .names
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-        let id = names.ask(host, port)?;
-        self.questions.insert(id, key);
+    /// The resolver takes no more.
+    pub(crate) fn ask(
+        &mut self,
+        key: u64,
+        service: usize,
+        host: &str,
+        port: u16,
+    ) -> io::Result<Option<u64>> {
+        let names = self.names.as_mut();
+        let asked = names.map(|names| names.ask(service, host, port));
+        let id = self.or_wait(key, asked.transpose())?;
+        self.questions.extend(id.map(|id| (id, key)));
         Ok(id)
     }
 

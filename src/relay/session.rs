@@ -6,7 +6,6 @@ mod closing;
 mod life;
 mod parting;
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +21,7 @@ use super::resources::Resources;
 use super::step::{Common, Context, Ending, set_options};
 use super::talking::Talking;
 use crate::config::{Front, LogId};
-use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, ResolveError, TokenAnswer};
+use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, Resolved, TokenAnswer};
 use crate::ipc::handoff::Handed;
 use crate::log::{self, Id, Log, Origin};
 use crate::protocol::Side;
@@ -114,11 +113,7 @@ impl Session {
     }
 
     /// Takes the answer to question `id`; `None`: the helper that was asked is gone.
-    pub(crate) fn answer(
-        &mut self,
-        id: u64,
-        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
-    ) {
+    pub(crate) fn answer(&mut self, id: u64, answer: Option<Resolved>) {
         let log = &self.common.log;
         match &mut self.life {
             Life::Alone(_, Early::Connecting(stage)) => stage.answer(id, answer, log),

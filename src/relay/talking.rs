@@ -21,7 +21,7 @@ use super::step::{Context, Ending, Next, broken};
 use super::trouble::Trouble;
 use super::words;
 use crate::config::{Protocol, Reception};
-use crate::helper::ResolveError;
+use crate::helper::Resolved;
 use crate::info;
 use crate::log::Log;
 use crate::protocol::{
@@ -50,8 +50,8 @@ pub(crate) struct Talking {
     after: After,
     /// Where to connect, until that is taken on.
     target: Option<Target>,
-    /// A question under way.
-    lookup: Option<Lookup>,
+    /// A question under way, until then at the latest.
+    lookup: Option<(Lookup, Instant)>,
 }
 
 /// The next step after an event.
@@ -168,7 +168,8 @@ impl Talking {
     /// When it must be stepped though nothing happened.
     pub(crate) fn due(&self) -> Instant {
         let silence = self.silence.as_ref().and_then(|(silence, _)| silence.due());
-        [self.timer, silence]
+        let lookup = self.lookup.as_ref().map(|(_, until)| *until);
+        [self.timer, silence, lookup]
             .into_iter()
             .flatten()
             .fold(self.deadline, Instant::min)
@@ -216,20 +217,15 @@ impl Talking {
     }
 
     /// Takes an answer of the resolver's.
-    pub(crate) fn answer(
-        &mut self,
-        id: u64,
-        answer: Option<Result<Vec<SocketAddr>, ResolveError>>,
-        log: &Log,
-    ) {
-        if let Some(lookup) = &mut self.lookup {
+    pub(crate) fn answer(&mut self, id: u64, answer: Option<Resolved>, log: &Log) {
+        if let Some((lookup, _)) = &mut self.lookup {
             lookup.answer(id, answer, log);
         }
     }
 
     /// Gives back what it holds.
     pub(crate) fn release(self, resources: &mut Resources) {
-        if let Some(lookup) = self.lookup {
+        if let Some((lookup, _)) = self.lookup {
             lookup.release(resources);
         }
     }
@@ -359,14 +355,18 @@ impl Talking {
 
     /// Asks what the dialogue wants to know, and gives it the answer.
     fn look_up(&mut self, ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<(), Ending> {
-        let Some(mut lookup) = self.lookup.take() else {
+        let Some((mut lookup, until)) = self.lookup.take() else {
             return Ok(());
         };
-        let common = &*context.common;
-        lookup.ask(common.key, &common.log, context.resources);
-        let Some(found) = lookup.done() else {
-            self.lookup = Some(lookup);
-            return Ok(());
+        let (common, resources) = (&*context.common, &mut *context.resources);
+        lookup.ask(common.key, common.index(), &common.log, resources);
+        let found = match lookup.done() {
+            Some(found) => found,
+            None if resources.now < until => {
+                self.lookup = Some((lookup, until));
+                return Ok(());
+            }
+            None => lookup.give_up(&common.log, resources),
         };
         let addresses: Vec<IpAddr> = found.iter().filter_map(Upstream::ip).collect();
         self.after = self.feed(Event::Answer(&addresses), ends, context)?;

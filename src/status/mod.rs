@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::helper::KnownNames;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
@@ -36,6 +37,9 @@ pub(crate) struct Status {
     /// The cipher order where a service names no cipher; as `sandbox`.
     #[serde(default)]
     pub ciphers: Option<CipherOrder>,
+    /// The names of the configuration and their addresses.
+    #[serde(default)]
+    pub names: KnownNames,
     /// How the reloads went.
     pub reloads: ReloadStatus,
     /// The running generation and those that are draining, oldest first.
@@ -263,6 +267,7 @@ pub(crate) mod tests {
                 aes_instructions: false,
                 chacha20_first: true,
             }),
+            names: KnownNames::example(),
             reloads: ReloadStatus {
                 succeeded: 3,
                 failed: 1,
@@ -348,6 +353,11 @@ pub(crate) mod tests {
         assert_eq!(value["sandbox"]["seccomp"], true);
         assert_eq!(value["sandbox"]["landlock"], 2);
         assert_eq!(value["ciphers"]["chacha20_first"], true);
+        assert_eq!(
+            value["names"]["mail.example"]["addresses"][0],
+            "192.0.2.1:0"
+        );
+        assert_eq!(value["names"]["mail.example"]["kept"], true);
         let generation = &value["generations"][0];
         assert_eq!(generation["pid"], 102);
         assert_eq!(generation["spare"], 105);

@@ -16,6 +16,13 @@ impl fmt::Display for Status {
         if let Some(order) = &self.ciphers {
             writeln!(f, "Ciphers: {order}")?;
         }
+        for name in self.names.kept() {
+            let name = name.escape_debug();
+            writeln!(
+                f,
+                "Warning: {name}: DNS did not answer when the configuration was loaded: the addresses that it had are kept"
+            )?;
+        }
         for generation in &self.generations {
             writeln!(
                 f,
@@ -198,6 +205,7 @@ adit 0.1.0, supervisor 100
 Configuration: /etc/adit/adit.conf
 Sandbox: seccomp, landlock (version 2 of 6)
 Ciphers: ChaCha20 first: this processor has no AES instructions
+Warning: mail.example: DNS did not answer when the configuration was loaded: the addresses that it had are kept
 
 Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
 

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::carried::Carried;
 use super::vault::Vault;
 use crate::config::{self, Config, Service};
-use crate::helper::Contacts;
 use crate::helper::binder::Warrants;
+use crate::helper::{Contacts, KnownNames};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -96,6 +96,8 @@ pub(super) struct Common {
     pub warrants: Option<Warrants>,
     /// Counts of generations that no longer serve.
     pub carried: Carried,
+    /// The addresses of the names of the configuration in force.
+    pub names: KnownNames,
 }
 
 impl Common {
@@ -114,6 +116,7 @@ impl Common {
             vault,
             warrants: None,
             carried: Carried::default(),
+            names: KnownNames::default(),
         })
     }
 
@@ -158,6 +161,7 @@ impl Generation {
             warrants: common.warrants.as_ref().map(Warrants::key),
             scoreboard: scoreboard.clone(),
             supervisor: theirs,
+            names: common.names.clone(),
             leash: common.leash.try_clone()?,
             helpers,
             log,

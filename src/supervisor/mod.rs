@@ -261,7 +261,8 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
         }
         let trial = Trial::start(&loaded.config, log)?;
         // Only now: the vault is wiped in every child, and what is taken out of it is not.
-        let (found, _) = trial.load(&loaded.config, &taken.common.vault.open())?;
+        let common = &taken.common;
+        let (found, _) = trial.load(&loaded.config, &common.names, &common.vault.open())?;
         crate::master::load::tell(&found, &log);
         if found.iter().any(|d| d.severity == Severity::Error) {
             return Ok(1);

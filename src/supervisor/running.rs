@@ -265,6 +265,14 @@ impl Supervisor {
             return false;
         };
         match hear::<FromMaster>(&generation.channel, MsgFlags::MSG_DONTWAIT) {
+            Ok(Some((FromMaster::Resolved(names), _))) => {
+                // From within the jail nothing of the kind is taken.
+                let loads = self.decider.state(number) == Some(State::Loading);
+                if let Some(pending) = self.pending.as_mut().filter(|_| loads) {
+                    pending.names.add(names);
+                }
+                return true;
+            }
             Ok(Some((word, _))) => {
                 self.happen(Event::Said(number, word));
                 return true;

@@ -38,6 +38,7 @@ use super::saved_phrases;
 use super::spares::Spare;
 use super::vault::Vault;
 use crate::config::MetricsAddress;
+use crate::helper::KnownNames;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
 use crate::ipc::shared::SharedWords;
@@ -143,6 +144,8 @@ struct Saved {
     phrases: PassPhrases,
     #[serde(default)]
     carried: Carried,
+    #[serde(default)]
+    names: KnownNames,
     /// The limit of open files that the first of these programs was started with.
     #[serde(default)]
     files: Option<(u64, u64)>,
@@ -247,6 +250,7 @@ impl TakenOver {
                 // Binders of the program before go on with the key of that.
                 warrants: None,
                 carried: saved.carried,
+                names: saved.names,
             },
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
@@ -359,6 +363,7 @@ impl Handed<'_> {
             orphans,
             phrases: self.common.vault.open(),
             carried: self.common.carried.clone(),
+            names: self.common.names.clone(),
             files: limits::at_the_start(),
         };
         let descriptor = memfd_create(c"adit", MFdFlags::empty()).step("memfd_create(2)")?;

@@ -5,7 +5,7 @@ use std::io;
 
 use super::helpers::{Helpers, Start};
 use crate::config::{Config, Diagnostic};
-use crate::helper::NameClient;
+use crate::helper::{KnownNames, NameClient};
 use crate::ipc::leash::{Holder, leash};
 use crate::ipc::words::Accept;
 use crate::log::Log;
@@ -43,7 +43,7 @@ impl Trial {
         })
     }
 
-    /// Reads what the configuration names, as a master does. Returns everything found, errors among
+    /// Reads what the configuration names, as a master does that knows these addresses. Returns everything found, errors among
     /// it, and where the services would accept; nowhere where there are errors.
     ///
     /// # Errors
@@ -51,11 +51,12 @@ impl Trial {
     pub(crate) fn load(
         mut self,
         config: &Config,
+        known: &KnownNames,
         phrases: &PassPhrases,
     ) -> io::Result<(Vec<Diagnostic>, Vec<Vec<Accept>>)> {
         let mut client = NameClient::introduced(&self.helpers.contacts(None)?)?;
         let resumption = Resumption::new()?;
-        let loaded = load::load(config, &mut client, phrases, &resumption, &self.log);
+        let loaded = load::load(config, &mut client, known, phrases, &resumption, &self.log);
         self.helpers.kill();
         Ok(match loaded {
             Ok(loaded) => (loaded.warnings, loaded.accept),

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod certs;
 pub mod daemon;
 pub mod dialogue;
+pub mod dns;
 pub mod kernel;
 pub mod lists;
 pub mod mail;

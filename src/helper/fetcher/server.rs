@@ -1,6 +1,6 @@
 //! What the process does for its clients: each thread of its pool talks to a responder.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::exchange;
 use super::message::{MAX_REQUEST_PACKET, Request};
@@ -14,6 +14,10 @@ pub(super) struct Posts;
 impl Work for Posts {
     /// The same request by several clients is one.
     const THREADS: usize = 16;
+    const KEPT: usize = 16;
+    /// TIMEOUTocsp ends each.
+    const SHARE: usize = 16;
+    const PATIENCE: Duration = Duration::from_mins(10);
     const THREAD: &'static str = "fetch";
     const MAX_PACKET: usize = MAX_REQUEST_PACKET;
 
@@ -21,6 +25,7 @@ impl Work for Posts {
     type Key = (String, Vec<u8>);
     /// Until when the first client waits.
     type Terms = Instant;
+    type Lane = ();
     /// The request's number.
     type Ticket = u64;
     type Outcome = Result<Vec<u8>, String>;
@@ -30,6 +35,7 @@ impl Work for Posts {
         Some(Asked {
             key: (request.url, request.body),
             terms: Instant::now() + request.patience,
+            lane: (),
             ticket: request.id,
         })
     }
@@ -56,7 +62,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
-    use std::time::Duration;
 
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

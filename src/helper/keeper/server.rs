@@ -1,6 +1,7 @@
 //! What the process does for its clients: each thread of its pool answers one question.
 
 use std::io;
+use std::time::Duration;
 
 use super::accounts::Accounts;
 use super::message::{self, MAX_QUESTION};
@@ -45,12 +46,17 @@ pub(super) struct Grants(pub(super) Accounts);
 impl Work for Grants {
     /// As many accounts may wait for their token servers before another has to wait for them.
     const THREADS: usize = 8;
+    const KEPT: usize = 8;
+    const SHARE: usize = 8;
+    /// Each question to a token server has its time.
+    const PATIENCE: Duration = Duration::from_mins(10);
     const THREAD: &'static str = "keep";
     const MAX_PACKET: usize = MAX_QUESTION;
     const SECRET: bool = true;
 
     type Key = Question;
     type Terms = ();
+    type Lane = ();
     /// The question's number.
     type Ticket = u64;
     type Outcome = TokenAnswer;
@@ -60,6 +66,7 @@ impl Work for Grants {
         Some(Asked {
             key,
             terms: (),
+            lane: (),
             ticket,
         })
     }

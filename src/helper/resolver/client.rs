@@ -1,36 +1,27 @@
 //! The side that asks: the master when the configuration loads, relay threads when they connect.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, send};
 
-use super::message::{Answer, MAX_MESSAGE, Request, Want, is_host};
-use super::{ResolveError, literal};
+use super::message::{Request, Want, is_host};
+use super::{ResolveError, Resolved};
+use crate::helper::asker::Asker;
 use crate::helper::{Contacts, Kind};
 use crate::log::Reason;
 
-/// Questions and answers that are known, by the question's number.
-type Told = (u64, Result<Vec<SocketAddr>, ResolveError>);
+/// What was answered, by the question's number; `None`: the resolver is gone.
+type Told = (u64, Option<Resolved>);
 
-/// One client's socket to the resolver. Nothing but [`Client::resolve_blocking`] and
-/// [`Client::wait_for`] waits.
+/// One client's socket to the resolver. Nothing but [`Client::resolve`] and [`Client::wait_for`] waits.
 #[derive(Debug)]
 pub(crate) struct Client {
-    socket: OwnedFd,
-    next: u64,
-    /// What was asked and not answered, so that no session waits for a resolver that is gone, and
-    /// an answer without a question is not listened to.
-    asked: HashMap<u64, String>,
+    asker: Asker<Resolved>,
     /// Answers that came while another was waited for.
     early: Vec<Told>,
-    gone: bool,
 }
 
 impl Client {
@@ -39,163 +30,141 @@ impl Client {
     /// # Errors
     /// As [`Contacts::introduce`].
     pub(crate) fn introduced(contacts: &Contacts) -> io::Result<Self> {
-        Ok(Self::new(contacts.introduce(Kind::Resolver)?))
+        Ok(Self::new(contacts.introduce(Kind::Resolver)?, 1))
     }
 
-    /// `socket` is SOCK_SEQPACKET; its other end is, or is on its way to be, the resolver's.
-    pub(crate) fn new(socket: OwnedFd) -> Self {
+    /// As [`Asker::new`].
+    pub(crate) fn new(socket: OwnedFd, first: u64) -> Self {
         Self {
-            socket,
-            next: 1,
-            asked: HashMap::new(),
+            asker: Asker::new(socket, first),
             early: Vec::new(),
-            gone: false,
         }
     }
 
-    /// Asks for all addresses of `host`, to be told with `port`; gives the question's number.
-    /// Addresses in text need not be asked for, see [`literal`].
+    /// The number that the next question gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.asker.next()
+    }
+
+    /// Asks for all addresses of `host`, to be told with `port`, for the service of that number; gives the question's
+    /// number. Addresses in text need not be asked for, see [`super::literal`].
     ///
     /// # Errors
-    /// `InvalidInput`: no name is like this. `WouldBlock`: too many questions under way.
-    /// Others: the resolver is gone.
-    pub(crate) fn ask(&mut self, host: &str, port: u16) -> io::Result<u64> {
-        self.ask_for(host, port, Want::Any)
+    /// `InvalidInput`: no name is like this. Others: as [`Asker::ask`].
+    pub(crate) fn ask(&mut self, service: usize, host: &str, port: u16) -> io::Result<u64> {
+        self.ask_for(service, host, port, Want::Any)
     }
 
     /// As [`Client::ask`], for the addresses of one family.
-    ///
-    /// # Errors
-    /// As [`Client::ask`].
-    pub(crate) fn ask_for(&mut self, host: &str, port: u16, want: Want) -> io::Result<u64> {
+    fn ask_for(&mut self, service: usize, host: &str, port: u16, want: Want) -> io::Result<u64> {
         if !is_host(host) {
             let text = "a host name has 1 to 255 characters";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let id = self.next;
-        let host = host.to_owned();
-        let packet = Request {
-            id,
-            host: host.clone(),
-            port,
-            want,
-        }
-        .encode();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        loop {
-            match send(self.socket.as_raw_fd(), &packet, flags) {
-                Ok(_) => break,
-                Err(Errno::EINTR) => (),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        self.next += 1;
-        self.asked.insert(id, host);
-        Ok(id)
+        self.asker.ask(|id| {
+            let request = Request {
+                id,
+                host: host.to_owned(),
+                port,
+                want,
+                service: u32::try_from(service).unwrap_or(u32::MAX),
+            };
+            request.encode()
+        })
     }
 
-    /// What was answered by now, without waiting. When the resolver is gone every open question
-    /// is answered with an error.
+    /// What was answered by now, without waiting; `None`: the resolver is gone, with every open question.
     pub(crate) fn answers(&mut self) -> Vec<Told> {
         let mut told = std::mem::take(&mut self.early);
-        let mut packet = [0; MAX_MESSAGE];
-        while !self.gone {
-            match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
-                Err(Errno::EINTR) => (),
-                Err(Errno::EAGAIN) => return told,
-                Ok(0) | Err(_) => self.gone = true,
-                Ok(length) => match Answer::decode(&packet[..length]) {
-                    Some(answer) => {
-                        if let Entry::Occupied(entry) = self.asked.entry(answer.id) {
-                            entry.remove();
-                            told.push((answer.id, answer.result));
-                        }
-                    }
-                    // The packet is no answer; no other from there is worth more.
-                    None => self.gone = true,
-                },
-            }
-        }
-        told.extend(self.asked.drain().map(|(id, host)| {
-            let reason = "the resolver process is gone".to_owned();
-            (id, Err(ResolveError { host, reason }))
-        }));
+        told.extend(self.asker.answers());
         told
     }
 
-    /// Waits for the addresses of `host` for at most `deadline`. An address in text is given
-    /// back without asking.
+    /// Asks, and waits until `end` at most for the answer.
     ///
     /// # Errors
-    /// getaddrinfo's, the resolver is gone, or it did not answer in time.
-    pub(crate) fn resolve_blocking(
+    /// As [`Client::wait_for`].
+    pub(crate) fn resolve(
         &mut self,
+        service: usize,
         host: &str,
         port: u16,
-        deadline: Duration,
-    ) -> Result<Vec<SocketAddr>, ResolveError> {
-        if let Some(ip) = literal(host) {
-            return Ok(vec![SocketAddr::new(ip, port)]);
-        }
-        let id = self.ask(host, port).map_err(|error| ResolveError {
-            host: host.to_owned(),
-            reason: Reason(&error).to_string(),
+        end: Instant,
+    ) -> Resolved {
+        let id = self.ask(service, host, port).map_err(|error| {
+            let reason = Reason(&error).to_string();
+            unanswered(host, reason)
         })?;
-        self.wait_for(id, host, Instant::now() + deadline)
+        self.wait_for(id, host, end)
     }
 
     /// Waits until `end` at most for the answer to a question about `host` that was asked.
     ///
     /// # Errors
-    /// As [`Client::resolve_blocking`].
-    pub(crate) fn wait_for(
-        &mut self,
-        id: u64,
-        host: &str,
-        end: Instant,
-    ) -> Result<Vec<SocketAddr>, ResolveError> {
-        let failed = |reason: String| ResolveError {
-            host: host.to_owned(),
-            reason,
-        };
+    /// getaddrinfo's, the resolver is gone, or it did not answer in time.
+    pub(crate) fn wait_for(&mut self, id: u64, host: &str, end: Instant) -> Resolved {
         loop {
-            for told in self.answers() {
-                self.early.push(told);
-            }
+            let told = self.asker.answers();
+            self.early.extend(told);
             if let Some(at) = self.early.iter().position(|(other, _)| *other == id) {
-                return self.early.swap_remove(at).1;
+                let (_, answer) = self.early.swap_remove(at);
+                let gone = || Err(unanswered(host, GONE.to_owned()));
+                return answer.unwrap_or_else(gone);
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.asked.remove(&id);
-                return Err(failed("no answer in time".to_owned()));
+                self.asker.forget(id);
+                return Err(unanswered(host, "no answer in time".to_owned()));
             }
             // A millisecond more, so that the last wait is not a loop of empty ones.
             let wait = left.saturating_add(Duration::from_millis(1));
             let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, wait) {
                 Ok(_) | Err(Errno::EINTR) => (),
-                Err(errno) => return Err(failed(Reason(&errno.into()).to_string())),
+                Err(errno) => {
+                    let reason = Reason(&errno.into()).to_string();
+                    return Err(unanswered(host, reason));
+                }
             }
         }
     }
 }
 
+/// What is said where the process has died.
+const GONE: &str = "the resolver process is gone";
+
+/// DNS was not heard.
+fn unanswered(host: &str, reason: String) -> ResolveError {
+    ResolveError {
+        host: host.to_owned(),
+        reason,
+        answered: false,
+    }
+}
+
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.asker.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{MsgFlags, send};
+
     use super::super::server::Lookups;
     use super::*;
+    use crate::helper::asker::Answer;
     use crate::helper::pool::support::Served;
     use crate::ipc::channel::Channel;
 
-    const DEADLINE: Duration = Duration::from_secs(20);
+    fn deadline() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
 
     fn pair() -> (OwnedFd, OwnedFd) {
         let (ours, theirs) = Channel::pair().unwrap();
@@ -204,7 +173,7 @@ mod tests {
 
     /// Clients of a resolver in a thread of this process.
     fn clients<const N: usize>(resolver: &Served) -> [Client; N] {
-        resolver.clients().map(Client::new)
+        resolver.clients().map(|socket| Client::new(socket, 1))
     }
 
     #[test]
@@ -212,9 +181,7 @@ mod tests {
         let resolver = Served::start::<Lookups>();
         let mut three = clients::<3>(&resolver);
         for (port, client) in (25..).zip(&mut three) {
-            let found = client
-                .resolve_blocking("localhost", port, DEADLINE)
-                .unwrap();
+            let found = client.resolve(0, "localhost", port, deadline()).unwrap();
             assert!(found.contains(&SocketAddr::new("127.0.0.1".parse().unwrap(), port)));
             assert!(found.contains(&SocketAddr::new("::1".parse().unwrap(), port)));
         }
@@ -230,13 +197,13 @@ mod tests {
 
     /// What an address of the wrong family gives: an error that needs no network.
     fn client_error(client: &mut Client, host: &str) -> String {
-        let id = client.ask_for(host, 1, Want::V6).unwrap();
-        let mut fds = [PollFd::new(client.socket.as_fd(), PollFlags::POLLIN)];
+        let id = client.ask_for(0, host, 1, Want::V6).unwrap();
+        let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)), Ok(1));
         let told = client.answers();
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].0, id);
-        told[0].1.clone().unwrap_err().to_string()
+        told[0].1.clone().unwrap().unwrap_err().to_string()
     }
 
     #[test]
@@ -244,21 +211,22 @@ mod tests {
         let resolver = Served::start::<Lookups>();
         let [mut client] = clients(&resolver);
         let ids: Vec<u64> = (0..200)
-            .map(|port| client.ask("localhost", port).unwrap())
+            .map(|port| client.ask(0, "localhost", port).unwrap())
             .collect();
-        client.resolve_blocking("localhost", 7, DEADLINE).unwrap();
-        let end = Instant::now() + DEADLINE;
+        client.resolve(0, "localhost", 7, deadline()).unwrap();
+        let end = deadline();
         let mut told = Vec::new();
         while told.len() < ids.len() {
             assert!(Instant::now() < end, "{} told", told.len());
-            let mut fds = [PollFd::new(client.socket.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut fds, PollTimeout::from(10_u16));
             told.extend(client.answers());
         }
         told.sort_by_key(|(id, _)| *id);
         for ((id, result), (port, asked)) in told.into_iter().zip((0..).zip(ids)) {
             assert_eq!(id, asked);
-            assert!(result.unwrap().iter().all(|address| address.port() == port));
+            let addresses = result.unwrap().unwrap();
+            assert!(addresses.iter().all(|address| address.port() == port));
         }
     }
 
@@ -267,7 +235,7 @@ mod tests {
         for by_leash in [true, false] {
             let resolver = Served::start::<Lookups>();
             let [mut client] = clients(&resolver);
-            client.resolve_blocking("localhost", 1, DEADLINE).unwrap();
+            client.resolve(0, "localhost", 1, deadline()).unwrap();
             let Served {
                 control,
                 leash,
@@ -279,10 +247,8 @@ mod tests {
                 false => drop(control.take()),
             }
             thread.join().unwrap().unwrap();
-            let error = client
-                .resolve_blocking("localhost", 1, DEADLINE)
-                .unwrap_err();
-            assert_eq!(error.host, "localhost");
+            let error = client.resolve(0, "localhost", 1, deadline()).unwrap_err();
+            assert_eq!((&*error.host, error.answered), ("localhost", false));
             assert!(client.answers().is_empty());
             drop((control, leash));
         }
@@ -291,38 +257,40 @@ mod tests {
     #[test]
     fn an_open_question_fails_when_the_resolver_goes() {
         let (ours, theirs) = pair();
-        let mut client = Client::new(ours);
-        let id = client.ask("mail.example", 25).unwrap();
+        let mut client = Client::new(ours, 1);
+        let id = client.ask(0, "mail.example", 25).unwrap();
         assert!(client.answers().is_empty());
         drop(theirs);
-        let told = client.answers();
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].0, id);
+        assert_eq!(client.answers(), [(id, None)]);
+        assert!(client.ask(0, "mail.example", 25).is_err());
+        let (ours, theirs) = pair();
+        let mut client = Client::new(ours, 1);
+        let id = client.ask(0, "mail.example", 25).unwrap();
+        drop(theirs);
+        let error = client.wait_for(id, "mail.example", deadline()).unwrap_err();
         assert_eq!(
-            told[0].1.clone().unwrap_err().to_string(),
+            error.to_string(),
             "Error resolving \"mail.example\": the resolver process is gone"
         );
-        assert!(client.ask("mail.example", 25).is_err());
     }
 
     #[test]
     fn a_silent_resolver_is_waited_for_until_the_deadline() {
         let (ours, _theirs) = pair();
-        let mut client = Client::new(ours);
-        let error = client
-            .resolve_blocking("mail.example", 25, Duration::from_millis(20))
-            .unwrap_err();
+        let mut client = Client::new(ours, 1);
+        let end = Instant::now() + Duration::from_millis(20);
+        let error = client.resolve(0, "mail.example", 25, end).unwrap_err();
         assert_eq!(error.reason, "no answer in time");
     }
 
     #[test]
     fn an_answer_that_nobody_asked_for_is_not_told() {
         let (ours, theirs) = pair();
-        let mut client = Client::new(ours);
-        let id = client.ask("mail.example", 25).unwrap();
+        let mut client = Client::new(ours, 1);
+        let id = client.ask(0, "mail.example", 25).unwrap();
         for number in [id + 1, id, id] {
-            let result = Ok(vec!["192.0.2.1:25".parse().unwrap()]);
-            let packet = Answer { id: number, result }.encode();
+            let answer: Resolved = Ok(vec!["192.0.2.1:25".parse().unwrap()]);
+            let packet = answer.encode(number);
             send(theirs.as_raw_fd(), &packet, MsgFlags::empty()).unwrap();
         }
         let told = client.answers();

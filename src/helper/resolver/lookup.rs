@@ -70,21 +70,28 @@ fn is_localhost(host: &str) -> bool {
 }
 
 fn getaddrinfo(host: &str, want: Want) -> Result<Vec<IpAddrScope>, ResolveError> {
-    let failed = |reason: String| ResolveError {
+    let failed = |code: i32| ResolveError {
         host: host.to_owned(),
-        reason,
+        reason: gai_reason(code),
+        answered: is_answer(code),
     };
-    let name = CString::new(host).map_err(|_| failed(gai_reason(libc::EAI_NONAME)))?;
+    let name = CString::new(host).map_err(|_| failed(libc::EAI_NONAME))?;
     // As stunnel: no family that this host has no address of, unless there is nothing else.
     let result = match ask(&name, want, libc::AI_ADDRCONFIG) {
         Err(libc::EAI_NONAME | libc::EAI_NODATA | EAI_ADDRFAMILY) => ask(&name, want, 0),
         other => other,
     };
     match result {
-        Ok(host) if host.addresses.is_empty() => Err(failed(gai_reason(libc::EAI_NODATA))),
+        Ok(host) if host.addresses.is_empty() => Err(failed(libc::EAI_NODATA)),
         Ok(host) => Ok(host.addresses),
-        Err(code) => Err(failed(gai_reason(code))),
+        Err(code) => Err(failed(code)),
     }
+}
+
+/// Whether an error is what DNS says of a name. Silence, SERVFAIL, REFUSED and whatever is wrong with this machine say
+/// nothing of it.
+fn is_answer(code: i32) -> bool {
+    matches!(code, libc::EAI_NONAME | libc::EAI_NODATA | EAI_ADDRFAMILY)
 }
 
 /// netdb.h of glibc; the libc crate leaves it out.

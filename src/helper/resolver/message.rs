@@ -2,27 +2,29 @@
 //! check all of it: a worker in its jail trusts this process as little as it is trusted.
 //!
 //! ```text
-//! request  id u64 | port u16 | want u8 | host
+//! request  id u64 | port u16 | want u8 | service u32 | host
 //! answer   id u64 | 0 u8 | addresses, each 4 u8, port u16, 4 bytes
 //!                                     or 6 u8, port u16, 16 bytes, scope u32
-//!                 | 1 u8 | length of host u8 | host | reason
+//!                 | 1 u8 or 2 u8 | length of host u8 | host | reason
 //! ```
+//! 1 is what DNS says of the name; with 2 it says nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::ResolveError;
+use super::{ResolveError, Resolved};
+use crate::helper::asker::Answer;
 
 /// Longest host, in bytes: a name in DNS has at most 253 characters (RFC 1035).
 const MAX_HOST: usize = 255;
 /// Longest request as a packet, and one more byte, so that one that was cut shows.
-pub(super) const MAX_REQUEST_PACKET: usize = 11 + MAX_HOST + 1;
+pub(super) const MAX_REQUEST_PACKET: usize = 15 + MAX_HOST + 1;
 /// Longest reason, in bytes; a longer one is cut.
 const MAX_REASON: usize = 255;
 /// Most addresses of one answer; others are dropped.
 pub(super) const MAX_ADDRESSES: usize = 64;
 /// Longest message, in bytes: room for [`MAX_ADDRESSES`], and one more byte, so that a message
 /// that was cut shows.
-pub(super) const MAX_MESSAGE: usize = 9 + MAX_ADDRESSES * 23 + 1;
+const MAX_MESSAGE: usize = 9 + MAX_ADDRESSES * 23 + 1;
 
 /// Which addresses are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -47,15 +49,8 @@ pub(super) struct Request {
     pub port: u16,
     /// Which addresses.
     pub want: Want,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    /// The request's number.
-    pub id: u64,
-    /// At least one address, or why there is none.
-    pub result: Result<Vec<SocketAddr>, ResolveError>,
+    /// The service for which it is asked, by its number: those take turns.
+    pub service: u32,
 }
 
 /// Whether a host may be asked for at all.
@@ -71,10 +66,11 @@ impl Request {
             Want::V4 => 4,
             Want::V6 => 6,
         };
-        let mut packet = Vec::with_capacity(11 + self.host.len());
+        let mut packet = Vec::with_capacity(15 + self.host.len());
         packet.extend(self.id.to_le_bytes());
         packet.extend(self.port.to_le_bytes());
         packet.push(want);
+        packet.extend(self.service.to_le_bytes());
         packet.extend(self.host.as_bytes());
         packet
     }
@@ -90,22 +86,26 @@ impl Request {
             6 => Want::V6,
             _ => return None,
         };
+        let service = u32::from_le_bytes(rest.take()?);
         let host = rest.text(rest.0.len())?;
         is_host(&host).then_some(Self {
             id,
             host,
             port,
             want,
+            service,
         })
     }
 }
 
-impl Answer {
-    /// As a packet, cut to what a packet holds.
-    pub(super) fn encode(&self) -> Vec<u8> {
+impl Answer for Resolved {
+    const MAX_PACKET: usize = MAX_MESSAGE;
+
+    /// Cut to what a packet holds.
+    fn encode(&self, id: u64) -> Vec<u8> {
         let mut packet = Vec::with_capacity(64);
-        packet.extend(self.id.to_le_bytes());
-        match &self.result {
+        packet.extend(id.to_le_bytes());
+        match self {
             Ok(addresses) => {
                 packet.push(0);
                 for address in addresses.iter().take(MAX_ADDRESSES) {
@@ -113,7 +113,7 @@ impl Answer {
                 }
             }
             Err(error) => {
-                packet.push(1);
+                packet.push(if error.answered { 1 } else { 2 });
                 let host = cut(&error.host, MAX_HOST);
                 packet.push(u8::try_from(host.len()).unwrap_or(0));
                 packet.extend(host.as_bytes());
@@ -123,11 +123,10 @@ impl Answer {
         packet
     }
 
-    /// From a packet; `None` if it is not one.
-    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
+    fn decode(packet: &[u8]) -> Option<(u64, Self)> {
         let mut rest = Cursor(packet);
         let id = u64::from_le_bytes(rest.take()?);
-        let result = match rest.byte()? {
+        let answer = match rest.byte()? {
             0 => {
                 let mut addresses = Vec::new();
                 while !rest.0.is_empty() {
@@ -137,15 +136,18 @@ impl Answer {
                     .contains(&addresses.len())
                     .then_some(Ok(addresses))?
             }
-            1 => {
+            kind @ (1 | 2) => {
                 let length = usize::from(rest.byte()?);
-                let host = rest.text(length)?;
-                let reason = rest.text(rest.0.len())?;
-                (reason.len() <= MAX_REASON).then_some(Err(ResolveError { host, reason }))?
+                let error = ResolveError {
+                    host: rest.text(length)?,
+                    reason: rest.text(rest.0.len())?,
+                    answered: kind == 1,
+                };
+                (error.reason.len() <= MAX_REASON).then_some(Err(error))?
             }
             _ => return None,
         };
-        Some(Self { id, result })
+        Some((id, answer))
     }
 }
 
@@ -218,10 +220,10 @@ pub(crate) fn fuzz(packet: &[u8]) {
         assert!(is_host(&request.host));
         assert_eq!(request.encode(), packet);
     }
-    if let Some(answer) = Answer::decode(packet) {
-        let again = answer.encode();
+    if let Some((id, answer)) = Resolved::decode(packet) {
+        let again = answer.encode(id);
         assert!(again.len() < MAX_MESSAGE);
-        assert_eq!(Answer::decode(&again), Some(answer));
+        assert_eq!(Resolved::decode(&again), Some((id, answer)));
     }
 }
 
@@ -235,25 +237,22 @@ mod tests {
             host: "mail.example".into(),
             port: 587,
             want: Want::V6,
+            service: 0x0a0b_0c0d,
         }
     }
 
-    fn answers() -> Vec<Answer> {
+    fn answers() -> Vec<(u64, Resolved)> {
         let v4: SocketAddr = "192.0.2.1:25".parse().unwrap();
         let v6 = SocketAddrV6::new("fe80::1".parse().unwrap(), 993, 0, 7).into();
-        let error = ResolveError {
+        let error = |answered| ResolveError {
             host: "mail.example".into(),
             reason: "Name or service not known".into(),
+            answered,
         };
         vec![
-            Answer {
-                id: 1,
-                result: Ok(vec![v4, v6, v4]),
-            },
-            Answer {
-                id: u64::MAX,
-                result: Err(error),
-            },
+            (1, Ok(vec![v4, v6, v4])),
+            (2, Err(error(true))),
+            (u64::MAX, Err(error(false))),
         ]
     }
 
@@ -262,7 +261,7 @@ mod tests {
         let packet = request().encode();
         assert_eq!(
             packet,
-            b"\x08\x07\x06\x05\x04\x03\x02\x01\x4b\x02\x06mail.example"
+            b"\x08\x07\x06\x05\x04\x03\x02\x01\x4b\x02\x06\x0d\x0c\x0b\x0amail.example"
         );
         assert_eq!(Request::decode(&packet), Some(request()));
         for want in [Want::Any, Want::V4] {
@@ -273,31 +272,27 @@ mod tests {
 
     #[test]
     fn answers_are_read_back() {
-        for answer in answers() {
-            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        for (id, answer) in answers() {
+            assert_eq!(Resolved::decode(&answer.encode(id)), Some((id, answer)));
         }
     }
 
     #[test]
     fn what_is_too_long_is_cut_and_fits() {
         let address = "[2001:db8::1]:1".parse().unwrap();
-        let many = Answer {
-            id: 1,
-            result: Ok(vec![address; MAX_ADDRESSES + 1]),
-        };
-        let packet = many.encode();
+        let many: Resolved = Ok(vec![address; MAX_ADDRESSES + 1]);
+        let packet = many.encode(1);
         assert!(packet.len() < MAX_MESSAGE);
-        let back = Answer::decode(&packet).unwrap();
-        assert_eq!(back.result.unwrap().len(), MAX_ADDRESSES);
+        let (_, back) = Resolved::decode(&packet).unwrap();
+        assert_eq!(back.unwrap().len(), MAX_ADDRESSES);
 
-        let long = Answer {
-            id: 1,
-            result: Err(ResolveError {
-                host: "é".repeat(200),
-                reason: "ü".repeat(200),
-            }),
-        };
-        let back = Answer::decode(&long.encode()).unwrap().result.unwrap_err();
+        let long: Resolved = Err(ResolveError {
+            host: "é".repeat(200),
+            reason: "ü".repeat(200),
+            answered: true,
+        });
+        let (_, back) = Resolved::decode(&long.encode(1)).unwrap();
+        let back = back.unwrap_err();
         assert_eq!((back.host.len(), back.reason.len()), (254, 254));
     }
 
@@ -312,12 +307,13 @@ mod tests {
 
     #[test]
     fn no_packet_that_was_cut_or_changed_panics() {
-        let mut packets: Vec<_> = answers().iter().map(Answer::encode).collect();
+        let answers = answers().into_iter();
+        let mut packets: Vec<_> = answers.map(|(id, answer)| answer.encode(id)).collect();
         packets.push(request().encode());
         for packet in packets {
             for length in 0..packet.len() {
                 let _ = Request::decode(&packet[..length]);
-                let _ = Answer::decode(&packet[..length]);
+                let _ = Resolved::decode(&packet[..length]);
             }
             for at in 0..packet.len() {
                 for byte in 0..=255 {
@@ -326,7 +322,7 @@ mod tests {
                     if let Some(request) = Request::decode(&changed) {
                         assert!(is_host(&request.host));
                     }
-                    if let Some(Ok(addresses)) = Answer::decode(&changed).map(|a| a.result) {
+                    if let Some((_, Ok(addresses))) = Resolved::decode(&changed) {
                         assert!((1..=MAX_ADDRESSES).contains(&addresses.len()));
                     }
                 }

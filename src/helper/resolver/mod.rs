@@ -2,19 +2,21 @@
 //! input that neither root nor the jail should parse. Holds no key and no listener.
 //!
 //! Every client has a SOCK_SEQPACKET socket of its own; it asks by [`message::Request`] and is
-//! told by [`message::Answer`], in whatever order the answers come in.
+//! told by [`Resolved`], in whatever order the answers come in.
 
 mod client;
+mod known;
 mod lookup;
 mod message;
 mod server;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Kind, Life, Role, pool};
 use crate::sandbox;
 pub(crate) use client::Client;
+pub(crate) use known::KnownNames;
 pub(in crate::helper) use lookup::host;
 pub(crate) use lookup::{lookup, with_port};
 pub(crate) use message::Want;
@@ -37,7 +39,12 @@ pub(crate) struct ResolveError {
     pub host: String,
     /// Why, in getaddrinfo's words.
     pub reason: String,
+    /// DNS has answered: there is no such name, or it has no address. Otherwise nothing is known of it.
+    pub answered: bool,
 }
+
+/// What became of a question: at least one address, or why there is none.
+pub(crate) type Resolved = Result<Vec<SocketAddr>, ResolveError>;
 
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

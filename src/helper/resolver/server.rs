@@ -1,8 +1,11 @@
 //! What the process does for its clients: each thread of its pool sits in getaddrinfo.
 
-use super::ResolveError;
+use std::time::Duration;
+
 use super::lookup::{IpAddrScope, lookup, with_port};
-use super::message::{Answer, MAX_REQUEST_PACKET, Request, Want};
+use super::message::{MAX_REQUEST_PACKET, Request, Want};
+use super::{ResolveError, Resolved};
+use crate::helper::asker::Answer;
 use crate::helper::pool::{Asked, Work};
 
 /// Looks names up.
@@ -18,12 +21,19 @@ pub(super) struct Ticket {
 impl Work for Lookups {
     /// Requests for the same name share one lookup, so that this many names must be slow at a time before
     /// another has to wait.
-    const THREADS: usize = 8;
+    const THREADS: usize = 64;
+    const KEPT: usize = 8;
+    /// A service whose clients say where they want to go may ask for many names that do not answer.
+    const SHARE: usize = 8;
+    /// Longer than three silent name servers take, with a few domains to search.
+    const PATIENCE: Duration = Duration::from_mins(2);
     const THREAD: &'static str = "lookup";
     const MAX_PACKET: usize = MAX_REQUEST_PACKET;
 
     type Key = (String, Want);
     type Terms = ();
+    /// The service.
+    type Lane = u32;
     type Ticket = Ticket;
     type Outcome = Result<Vec<IpAddrScope>, ResolveError>;
 
@@ -33,10 +43,12 @@ impl Work for Lookups {
             host,
             port,
             want,
+            service,
         } = Request::decode(packet)?;
         Some(Asked {
             key: (host, want),
             terms: (),
+            lane: service,
             ticket: Ticket { id, port },
         })
     }
@@ -49,14 +61,16 @@ impl Work for Lookups {
         Err(ResolveError {
             host: host.clone(),
             reason: "too many names are being resolved".to_owned(),
+            answered: false,
         })
     }
 
     fn encode(outcome: &Self::Outcome, Ticket { id, port }: Ticket) -> Vec<u8> {
-        let result = match outcome {
-            Ok(found) => Ok(found.iter().map(|each| with_port(each, port)).collect()),
+        let with_port = |each| with_port(each, port);
+        let answer: Resolved = match outcome {
+            Ok(found) => Ok(found.iter().map(with_port).collect()),
             Err(error) => Err(error.clone()),
         };
-        Answer { id, result }.encode()
+        answer.encode(id)
     }
 }

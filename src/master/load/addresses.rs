@@ -1,6 +1,7 @@
 //! The addresses that a configuration names: where services accept, and where they connect. Never in here: a
 //! certificate, a key, a listener.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
 
 use super::at;
 use crate::config::{Config, Diagnostic, Endpoint, Front, Service, Severity};
-use crate::helper::NameClient;
+use crate::helper::{KnownNames, NameClient, ResolveError};
 use crate::ipc::words::Accept;
 use crate::jail;
-use crate::master::names::Names;
+use crate::master::names::{Found, Names};
 use crate::relay::Upstream;
 use crate::remedy;
 use crate::sys::sockopt;
@@ -29,6 +30,8 @@ pub(crate) struct Addresses {
     pub(super) services: Vec<Places>,
     /// What is wrong.
     pub(super) found: Vec<Diagnostic>,
+    /// The names that have addresses.
+    known: KnownNames,
 }
 
 /// The addresses of one service.
@@ -45,32 +48,49 @@ pub(super) struct Places {
 }
 
 impl Addresses {
-    /// Resolves the names of a configuration.
-    pub(crate) fn look_up(config: &Config, names: &mut NameClient) -> Addresses {
-        let names = &mut Names::ask(&config.services, names, RESOLVE_TIMEOUT);
+    /// Resolves the names of a configuration; those that DNS does not answer for have the addresses that are known.
+    pub(crate) fn look_up(
+        config: &Config,
+        names: &mut NameClient,
+        known: &KnownNames,
+    ) -> Addresses {
+        let mut asked = Names::ask(&config.services, names, known, RESOLVE_TIMEOUT);
+        let names = &mut asked;
         let mut found = Vec::new();
         let mut passed = 0;
-        let of_one = |service: &Service| {
+        let of_one = |(number, service)| {
+            let mut asking = Asking {
+                service,
+                number,
+                names,
+                found: &mut found,
+            };
             let accept = match service.takes_passed_socket() {
                 true => {
                     passed += 1;
                     vec![Accept::Passed(passed - 1)]
                 }
                 // A secondary service has none.
-                false => addresses(service, names, &mut found),
-            };
-            let mut resolved = |option, endpoints: &[Endpoint]| {
-                upstreams(service, option, endpoints, names, &mut found)
+                false => asking.accept(),
             };
             Places {
                 accept,
-                upstreams: resolved("connect", &service.connect),
-                redirects: resolved("redirect", &service.redirect),
-                local: local(service, names, &mut found),
+                upstreams: asking.upstreams("connect", &service.connect),
+                redirects: asking.upstreams("redirect", &service.redirect),
+                local: asking.local(),
             }
         };
-        let services = config.services.iter().map(of_one).collect();
-        Addresses { services, found }
+        let services = config.services.iter().enumerate().map(of_one).collect();
+        Addresses {
+            services,
+            found,
+            known: asked.known(),
+        }
+    }
+
+    /// The names that have addresses.
+    pub(crate) fn known(&self) -> &KnownNames {
+        &self.known
     }
 
     /// The ports at which clients of a service are accepted, where it has to know them. `None`: those of sockets that
@@ -93,38 +113,115 @@ impl Addresses {
     }
 }
 
-/// Where to listen, with names resolved. A name that does not resolve is an error, since nothing could
-/// be bound.
-fn addresses(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Vec<Accept> {
-    let mut addresses = Vec::new();
-    for endpoint in &service.accept {
-        match endpoint {
-            Endpoint::Unix(path) => {
-                found.extend(unknown_owner(service));
-                addresses.push(Accept::Unix(path.clone()));
-            }
-            Endpoint::Tcp { host: None, port } => {
-                let any = |ip: IpAddr| Accept::Tcp(SocketAddr::new(ip, *port));
-                addresses.push(any(Ipv4Addr::UNSPECIFIED.into()));
-                if is_v6_alone(service) {
-                    addresses.push(any(Ipv6Addr::UNSPECIFIED.into()));
+/// One service, whose names are resolved.
+struct Asking<'a, 'n> {
+    service: &'a Service,
+    /// Its number.
+    number: usize,
+    names: &'a mut Names<'n>,
+    found: &'a mut Vec<Diagnostic>,
+}
+
+impl Asking<'_, '_> {
+    /// Where to listen. A name that does not resolve is an error, since nothing could be bound.
+    fn accept(&mut self) -> Vec<Accept> {
+        let mut addresses = Vec::new();
+        for endpoint in &self.service.accept {
+            match endpoint {
+                Endpoint::Unix(path) => {
+                    self.found.extend(unknown_owner(self.service));
+                    addresses.push(Accept::Unix(path.clone()));
                 }
+                Endpoint::Tcp { host: None, port } => {
+                    let any = |ip: IpAddr| Accept::Tcp(SocketAddr::new(ip, *port));
+                    addresses.push(any(Ipv4Addr::UNSPECIFIED.into()));
+                    if is_v6_alone(self.service) {
+                        addresses.push(any(Ipv6Addr::UNSPECIFIED.into()));
+                    }
+                }
+                Endpoint::Tcp {
+                    host: Some(host),
+                    port,
+                } => match self.resolve("accept", endpoint, host, *port) {
+                    Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
+                    Err(error) => self.tell(Severity::Error, "accept", endpoint, error),
+                },
             }
-            Endpoint::Tcp {
-                host: Some(host),
-                port,
-            } => match names.resolve(host, *port) {
-                Ok(all) => addresses.extend(all.into_iter().map(Accept::Tcp)),
+        }
+        addresses
+    }
+
+    /// Where to connect. A name that does not resolve now is resolved when it is needed.
+    fn upstreams(&mut self, option: &'static str, endpoints: &[Endpoint]) -> Vec<Upstream> {
+        let mut upstreams = Vec::new();
+        if self.service.delay {
+            return upstreams;
+        }
+        for endpoint in endpoints {
+            let (host, port) = match endpoint {
+                Endpoint::Unix(path) => {
+                    upstreams.push(Upstream::Unix(path.clone()));
+                    continue;
+                }
+                Endpoint::Tcp { host, port } => (host.as_deref().unwrap_or("localhost"), *port),
+            };
+            match self.resolve(option, endpoint, host, port) {
+                Ok(all) => upstreams.extend(
+                    all.into_iter()
+                        .map(|address| Upstream::Tcp(address, host.to_owned())),
+                ),
                 Err(error) => {
-                    let name = &service.name;
-                    let text = format!("Service [{name}]: accept = {endpoint}: {error}");
-                    let error = at(Severity::Error, &service.origins, "accept", text);
-                    found.push(error.help(remedy::RESOLVING));
+                    let text =
+                        format!("{error}: Cannot resolve {option} target - delaying DNS lookup");
+                    self.tell(Severity::Warning, option, endpoint, text);
                 }
-            },
+            }
+        }
+        upstreams
+    }
+
+    /// `local = HOST`: the address to connect from.
+    fn local(&mut self) -> Option<IpAddr> {
+        let host = self.service.local.as_deref()?;
+        match self.resolve("local", host, host, 0) {
+            Ok(all) => all.first().map(SocketAddr::ip),
+            Err(error) => {
+                self.tell(Severity::Error, "local", host, error);
+                None
+            }
         }
     }
-    addresses
+
+    /// The addresses of a name that stands in this value of this option; warns where they are those that it had before.
+    fn resolve(
+        &mut self,
+        option: &'static str,
+        value: impl fmt::Display,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
+        let Found { addresses, kept } = self.names.resolve(self.number, host, port)?;
+        if let Some(error) = kept {
+            let all = addresses.iter().map(|address| address.ip().to_string());
+            let all = all.collect::<Vec<_>>().join(", ");
+            let text = format!("{error}: keeping the addresses that it had: {all}");
+            self.tell(Severity::Warning, option, value, text);
+        }
+        Ok(addresses)
+    }
+
+    fn tell(
+        &mut self,
+        severity: Severity,
+        option: &'static str,
+        value: impl fmt::Display,
+        what: impl fmt::Display,
+    ) {
+        let name = &self.service.name;
+        let text = format!("Service [{name}]: {option} = {value}: {what}");
+        let told = at(severity, &self.service.origins, option, text);
+        self.found.push(told.help(remedy::RESOLVING));
+    }
 }
 
 /// The configured owner of a Unix socket, if the system knows no such user or group.
@@ -147,60 +244,4 @@ pub(crate) fn is_v6_alone(service: &Service) -> bool {
         let _ = sockopt::set(probe.as_fd(), option);
     }
     getsockopt(&probe, Ipv6V6Only).unwrap_or(false)
-}
-
-/// Where to connect. A name that does not resolve now is resolved when it is needed.
-fn upstreams(
-    service: &Service,
-    option: &'static str,
-    endpoints: &[Endpoint],
-    names: &mut Names<'_>,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Upstream> {
-    let mut upstreams = Vec::new();
-    for endpoint in endpoints {
-        let (host, port) = match endpoint {
-            Endpoint::Unix(path) => {
-                upstreams.push(Upstream::Unix(path.clone()));
-                continue;
-            }
-            Endpoint::Tcp { host, port } => (host.as_deref().unwrap_or("localhost"), *port),
-        };
-        if service.delay {
-            continue;
-        }
-        match names.resolve(host, port) {
-            Ok(all) => upstreams.extend(
-                all.into_iter()
-                    .map(|address| Upstream::Tcp(address, host.to_owned())),
-            ),
-            Err(error) => {
-                let text = format!(
-                    "Service [{}]: {option} = {endpoint}: {error}: Cannot resolve {option} target - \
-                     delaying DNS lookup",
-                    service.name
-                );
-                let warning = at(Severity::Warning, &service.origins, option, text);
-                found.push(warning.help(remedy::RESOLVING));
-            }
-        }
-    }
-    if service.delay {
-        upstreams.clear();
-    }
-    upstreams
-}
-
-/// `local = HOST`: the address to connect from.
-fn local(service: &Service, names: &mut Names<'_>, found: &mut Vec<Diagnostic>) -> Option<IpAddr> {
-    let host = service.local.as_deref()?;
-    match names.resolve(host, 0) {
-        Ok(all) => all.first().map(SocketAddr::ip),
-        Err(error) => {
-            let text = format!("Service [{}]: local = {host}: {error}", service.name);
-            let error = at(Severity::Error, &service.origins, "local", text);
-            found.push(error.help(remedy::RESOLVING));
-            None
-        }
-    }
 }

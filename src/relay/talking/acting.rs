@@ -89,8 +89,9 @@ impl Talking {
                 };
                 let (common, resources) = (&*context.common, &mut *context.resources);
                 let mut lookup = Lookup::new(&[endpoint]);
-                lookup.ask(common.key, &common.log, resources);
-                self.lookup = Some(lookup);
+                lookup.ask(common.key, common.index(), &common.log, resources);
+                let until = resources.now + common.config().timeouts.connect;
+                self.lookup = Some((lookup, until));
             }
             Action::Timer(after) => self.timer = Some(context.resources.now + after),
             Action::Log(level, text) => log_at!(log, level, "{text}"),

@@ -181,6 +181,7 @@ impl Decider {
             (FromMaster::Missed, _) => self.missed(turn),
             (
                 FromMaster::Loaded(_)
+                | FromMaster::Resolved(_)
                 | FromMaster::Failed
                 | FromMaster::Serving
                 | FromMaster::Draining

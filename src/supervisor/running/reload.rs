@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::Supervisor;
 use super::errands::forget;
 use crate::config::{self, Config, Foreground, MetricsAddress};
-use crate::helper::Kind;
+use crate::helper::{Kind, KnownNames};
 use crate::ipc::words::{Accept, say_accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs, Reason};
 use crate::master::load::tell;
@@ -63,6 +63,8 @@ pub(super) struct Pending {
     prepared: Option<Prepared>,
     /// The new generation's own helpers.
     own: Option<Own>,
+    /// The addresses of its names, as its master says them while it loads.
+    pub(super) names: KnownNames,
 }
 
 impl Pending {
@@ -195,6 +197,7 @@ impl Supervisor {
             change,
             prepared: None,
             own: None,
+            names: KnownNames::default(),
         });
         Event::Queried
     }
@@ -400,12 +403,14 @@ impl Supervisor {
             config,
             change,
             own,
+            names,
             ..
         }) = self.pending.take()
         else {
             return Vec::new();
         };
         self.carry_counts();
+        self.common.names = names;
         self.log = log_of(Why::Reload, &config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));
         self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {

@@ -30,6 +30,7 @@ impl Supervisor {
             passed: self.listeners.count_passed(),
             sandbox: Some(Strength::of_this_kernel()),
             ciphers: Some(CipherOrder::of(self.config.global.prefer_chacha20)),
+            names: self.common.names.clone(),
             reloads: ReloadStatus {
                 succeeded,
                 failed,

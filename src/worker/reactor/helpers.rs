@@ -16,7 +16,7 @@ use crate::worker::slab::Key;
 impl Reactor {
     pub(super) fn set_helper(&mut self, kind: Kind, socket: OwnedFd) -> io::Result<()> {
         match kind {
-            Kind::Resolver => self.set_names(NameClient::new(socket)),
+            Kind::Resolver => self.set_names(socket),
             Kind::Launcher => self.set_launcher(LaunchClient::new(socket)),
             Kind::Fetcher => self.set_fetcher(socket),
             Kind::Gatekeeper => self.set_gatekeeper(socket),
@@ -27,13 +27,18 @@ impl Reactor {
         }
     }
 
-    fn set_names(&mut self, client: NameClient) -> io::Result<()> {
+    fn set_names(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let last = self.resources.names.as_ref();
+        let client = NameClient::new(socket, last.map_or(1, NameClient::next));
         self.shared.poller.add(client.as_fd(), NAMES)?;
+        // What the last one was asked is lost with it, or with what it has not said yet.
+        self.take_answers();
         self.resources.names = Some(client);
         let lost: Vec<(u64, u64)> = self.resources.questions.drain().collect();
         for (question, bits) in lost {
             self.tell(bits, |session| session.answer(question, None));
         }
+        self.step_those_that_wait();
         Ok(())
     }
 
@@ -159,7 +164,7 @@ impl Reactor {
         };
         for (question, answer) in names.answers() {
             if let Some(bits) = self.resources.questions.remove(&question) {
-                self.tell(bits, |session| session.answer(question, Some(answer)));
+                self.tell(bits, |session| session.answer(question, answer));
             }
         }
     }
