@@ -163,19 +163,6 @@ fn promtool_finds_nothing_to_say_and_the_counts_are_those_of_the_connections() {
     assert_eq!(String::from_utf8_lossy(&said), "", "of:\n{page}");
 }
 
-/// How often a process has gone to sleep, all its threads together.
-fn sleeps(pid: i32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process");
-    let of_one = |thread: std::io::Result<fs::DirEntry>| {
-        let file = thread.expect("a thread").path().join("status");
-        let status = fs::read_to_string(file).unwrap_or_default();
-        let mut lines = status.lines();
-        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-        count.trim().parse::<u64>().ok()
-    };
-    threads.filter_map(of_one).sum()
-}
-
 #[test]
 fn nothing_but_the_teller_wakes_up_when_metrics_are_read() {
     require!(adit);
@@ -192,17 +179,22 @@ fn nothing_but_the_teller_wakes_up_when_metrics_are_read() {
         .chain(roles.workers)
         .collect();
     let teller = teller(&adit);
-    let all = || others.iter().map(|&pid| sleeps(pid)).collect::<Vec<_>>();
+    let all = || {
+        others
+            .iter()
+            .map(|&pid| proc::sleeps(pid))
+            .collect::<Vec<_>>()
+    };
     // Once their start is over.
     wait_for("processes at rest", || (all() == all()).then_some(()));
     let before = all();
     for _ in 0..50 {
         // The count counts: a teller that has answered goes back to sleep.
-        let told = sleeps(teller);
+        let told = proc::sleeps(teller);
         assert!(get(address, "/metrics").contains("adit_healthy 1"));
         assert!(get(address, "/health").ends_with("ok\n"));
         wait_for("the teller asleep", || {
-            (sleeps(teller) > told).then_some(())
+            (proc::sleeps(teller) > told).then_some(())
         });
     }
     // What else may wake one of them happens a few times at most.

@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
 use crate::admission::from;
+use crate::require;
 use crate::supervision::{goes_on, send};
 use crate::support::adit::program;
 use crate::support::dns::{self, NameServer, Says};
@@ -196,4 +197,27 @@ fn v4(address: std::net::SocketAddr) -> std::net::SocketAddrV4 {
         std::net::SocketAddr::V4(v4) => v4,
         std::net::SocketAddr::V6(v6) => panic!("{v6} is not IPv4"),
     }
+}
+#[test]
+fn a_resolver_that_is_stopped_is_found_by_those_that_ask_it_and_replaced() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let lines = to_name("localhost", &certs, &upstream) + "delay = yes\nTIMEOUTconnect = 1\n";
+    let adit = Plan::new().service("test", lines).start();
+    serves(&adit);
+    let stopped = proc::roles(adit.pid()).resolver;
+    proc::freeze(stopped);
+    let mut client = adit.connect("test");
+    let read = client.read(&mut [0]);
+    assert!(!matches!(read, Ok(1..)), "{read:?}");
+    let line = adit.wait_for_log(&format!("The resolver (PID {stopped}) is not responding"));
+    assert!(line.contains("LOG3["), "{line}");
+    wait_for("another resolver", || {
+        let roles = proc::children(adit.pid()).into_iter();
+        let mut others = roles.filter(|&pid| proc::title(pid) == "adit: resolver");
+        others.find(|&pid| pid != stopped)
+    });
+    let mut client = adit.connect("test");
+    assert!(goes_on(&mut client));
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::require;
 use crate::supervision::{goes_on, open, send, start};
-use crate::support::{Adit, Certs, proc, tls, wait_for};
+use crate::support::{Adit, Certs, peers, proc, tls, wait_for};
 
 /// Clients that connect while a worker is stopped: some are handed to it.
 fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
@@ -73,4 +73,32 @@ fn a_single_worker_that_stands_still_is_replaced_and_what_waited_is_served() {
     let mut clients = beside_a_stopped_worker(&adit, stopped);
     assert!(!proc::alive(stopped));
     assert!(clients.iter_mut().all(goes_on));
+}
+
+#[test]
+fn a_master_that_stands_still_is_replaced_once_a_client_waits_and_what_idles_is_not_woken() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let [idle, adit] = [0, 1].map(|_| start(&certs, &upstream, "workers = 1"));
+    let mut before = open(&adit);
+    let family = proc::family(idle.pid());
+    let sleeps = || {
+        let all = family.iter().map(|process| proc::sleeps(process.pid));
+        all.collect::<Vec<_>>()
+    };
+    // Once their start is over.
+    wait_for("processes at rest", || (sleeps() == sleeps()).then_some(()));
+    let rested = sleeps();
+    let master = proc::roles(adit.pid()).master;
+    proc::freeze(master);
+    let mut waiting = adit.connect("test");
+    peers::says_and_hears(&mut waiting, "hello");
+    let phrase = format!("(PID {master}) is not responding: killing it");
+    assert_eq!(adit.count_in_log(&phrase), 1);
+    assert!(goes_on(&mut before), "it was cut");
+    // That took seconds, and a look each second would show.
+    for (before, after) in rested.iter().zip(sleeps()) {
+        assert!(after - before < 4, "{family:?}: {before} then {after}");
+    }
 }

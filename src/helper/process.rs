@@ -147,6 +147,14 @@ impl Helper {
         }
     }
 
+    /// Has it end, which is told when it is reaped; its process, if it is alive.
+    pub(crate) fn end(&self) -> Option<Pid> {
+        self.pid.inspect(|pid| {
+            // Not reaped yet, so the number is still its own.
+            let _ = kill(*pid, Signal::SIGKILL);
+        })
+    }
+
     /// It was reaped.
     pub(crate) fn died(&mut self) {
         self.pid = None;

@@ -16,6 +16,8 @@ const CLIENT: &[u8] = b"c";
 const LOG_FILE: &[u8] = b"l";
 /// A connection to syslogd.
 const SYSLOG: &[u8] = b"s";
+/// Whether the loop comes round: the end of a pipe comes with it, and to close that is the answer.
+const ASK: &[u8] = b"a";
 /// News of the kind's own.
 const NEWS: &[u8] = b"n";
 
@@ -46,6 +48,17 @@ pub(crate) fn replace_log_file(channel: &Channel, file: BorrowedFd<'_>) -> io::R
 /// The helper is gone, or has too much to read.
 pub(crate) fn replace_syslog(channel: &Channel, socket: BorrowedFd<'_>) -> io::Result<()> {
     channel.send(SYSLOG, &[socket], MsgFlags::MSG_DONTWAIT)
+}
+
+/// Asks a helper whether its loop comes round. What is given back is at its end once it does, or once the helper is
+/// dead.
+///
+/// # Errors
+/// No descriptors left; the helper is gone, or has too much to read.
+pub(crate) fn ask(channel: &Channel) -> io::Result<io::PipeReader> {
+    let (answer, asked) = io::pipe()?;
+    channel.send(ASK, &[asked.as_fd()], MsgFlags::MSG_DONTWAIT)?;
+    Ok(answer)
 }
 
 /// Tells a helper what its kind alone understands.
@@ -95,6 +108,8 @@ pub(crate) fn hear(channel: &Channel) -> io::Result<Heard> {
     let replace: fn(OwnedFd) -> io::Result<()> = match &word[..1] {
         LOG_FILE => log::replace_file,
         SYSLOG => log::replace_syslog,
+        // Its descriptor is closed here.
+        ASK => return Ok(Heard::Clients(Vec::new())),
         _ => return Ok(Heard::Clients(received.descriptors)),
     };
     for output in received.descriptors {

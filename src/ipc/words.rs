@@ -80,6 +80,8 @@ pub(crate) enum FromMaster {
     /// A message arrived without its descriptor, here or at a worker, because a descriptor table was
     /// full: send it again.
     Missed,
+    /// A helper has not answered in time: it may stand still.
+    Silent(Kind),
 }
 
 /// Where one `accept` entry listens: names are resolved, the port is still the configured one.
@@ -120,6 +122,8 @@ pub(crate) enum FromWorker {
     Listed(usize),
     /// As [`FromMaster::Missed`].
     Missed,
+    /// As [`FromMaster::Silent`].
+    Silent(Kind),
 }
 
 /// Sends one message.

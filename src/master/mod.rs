@@ -29,7 +29,7 @@ use signal_hook::consts::SIGCHLD;
 
 use crate::config::{Config, Foreground, Severity};
 use crate::helper::binder::{Key, Seal, Warrants};
-use crate::helper::{Contacts, KnownNames, NameClient};
+use crate::helper::{Contacts, Kind, KnownNames, NameClient};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -247,6 +247,9 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
         NameClient::introduced(&start.helpers).step("reaching the helper that resolves names")?;
     let config = start.config;
     let addresses = Addresses::look_up(config, &mut client, &start.names);
+    if addresses.came_late() {
+        say(&start.supervisor, &FromMaster::Silent(Kind::Resolver), &[])?;
+    }
     for part in addresses.known().parts() {
         say(&start.supervisor, &FromMaster::Resolved(part), &[])?;
     }

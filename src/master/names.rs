@@ -16,6 +16,7 @@ pub(super) struct Names<'a> {
     known: KnownNames,
     asked: HashMap<String, Asked>,
     end: Instant,
+    late: bool,
 }
 
 enum Asked {
@@ -46,6 +47,7 @@ impl Names<'_> {
             known: KnownNames::default(),
             asked: HashMap::new(),
             end: Instant::now() + timeout,
+            late: false,
         };
         // First the names without which nothing can be served, then those that can also be resolved
         // later.
@@ -108,18 +110,26 @@ impl Names<'_> {
                     kept: None,
                 }
             }
-            Err(error) => match self.before.of(host, port) {
-                // What DNS says of a name counts: its addresses may be another's by now.
-                Some(addresses) if !error.answered => Found {
-                    addresses,
-                    kept: Some(error),
-                },
-                _ => return Err(error),
-            },
+            Err(error) => {
+                self.late |= !error.answered && Instant::now() >= self.end;
+                match self.before.of(host, port) {
+                    // What DNS says of a name counts: its addresses may be another's by now.
+                    Some(addresses) if !error.answered => Found {
+                        addresses,
+                        kept: Some(error),
+                    },
+                    _ => return Err(error),
+                }
+            }
         };
         self.known
             .learn(host, &found.addresses, found.kept.is_some());
         Ok(found)
+    }
+
+    /// Whether the time for all was over before the last answer.
+    pub(super) fn are_late(&self) -> bool {
+        self.late
     }
 
     /// What is known by now of the names that were resolved.

@@ -289,6 +289,9 @@ impl Serving {
                 }
             }
             Ok(Some((FromWorker::Listed(count), _))) => self.answered_list(count),
+            Ok(Some((FromWorker::Silent(kind), _))) => {
+                say(&self.supervisor, &FromMaster::Silent(kind), &[])?;
+            }
             Ok(Some((FromWorker::Missed, _))) => say(&self.supervisor, &FromMaster::Missed, &[])?,
             Ok(None) => self.workers.hung_up(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

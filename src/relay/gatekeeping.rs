@@ -10,7 +10,7 @@ use super::end::End;
 use super::resources::Resources;
 use super::step::{Context, Ending, Next};
 use super::{Address, UNSPECIFIED};
-use crate::helper::Judgement;
+use crate::helper::{Judgement, Kind};
 use crate::log;
 use crate::{debug, error, notice};
 
@@ -76,6 +76,9 @@ impl Gatekeeping {
             State::Answered(judgement) => judgement,
             State::Unasked | State::Asked(_) if !late => return Ok(Next::Wait(self)),
             State::Unasked | State::Asked(_) => {
+                if matches!(self.state, State::Asked(_)) {
+                    context.resources.is_silent(Kind::Gatekeeper);
+                }
                 self.release(context.resources);
                 Judgement::Undecided(
                     "TIMEOUTbusy exceeded: the gatekeeper process does not answer (a name server may be slow)"

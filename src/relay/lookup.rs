@@ -6,7 +6,7 @@ use super::Upstream;
 use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
-use crate::helper::{NO_ANSWER, Resolved};
+use crate::helper::{Kind, NO_ANSWER, Resolved};
 use crate::log::{self, Log};
 use crate::remedy;
 
@@ -134,6 +134,10 @@ impl Lookup {
             "TIMEOUTconnect exceeded: {NO_ANSWER} ({})",
             remedy::RESOLVING
         );
+        let asked = |entry: &Entry| matches!(entry, Entry::Asked { .. });
+        if self.entries.iter().any(asked) {
+            resources.is_silent(Kind::Resolver);
+        }
         self.release(resources);
         Vec::new()
     }

@@ -12,8 +12,8 @@ use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream};
 use crate::helper::{
-    BindClient, BindRequest, FetchClient, GateClient, LaunchClient, LaunchRequest, NameClient,
-    NotBound, Refused, TokenClient, TokenQuestion,
+    BindClient, BindRequest, FetchClient, GateClient, Kind, LaunchClient, LaunchRequest,
+    NameClient, NotBound, Refused, TokenClient, TokenQuestion,
 };
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
@@ -53,6 +53,8 @@ pub(crate) struct Resources {
     pub tokens: HashMap<u64, u64>,
     /// Sessions that have a request, for a resolver, a fetcher, a gatekeeper or a keeper that is to come.
     pub awaiting: Vec<u64>,
+    /// Helpers that did not answer a session in time.
+    pub silent: Vec<Kind>,
     /// Fresh addresses of each service's names, once they were resolved again: of `connect`, of `redirect`.
     resolved: Vec<[Option<Arc<[Upstream]>>; 2]>,
     /// The thread's own memory.
@@ -92,10 +94,18 @@ impl Resources {
             keeper: None,
             tokens: HashMap::new(),
             awaiting: Vec::new(),
+            silent: Vec::new(),
             scratch: Scratch::new(),
             pool: Pool::default(),
             closing: Vec::new(),
             now: Instant::now(),
+        }
+    }
+
+    /// A helper has not answered a session in time.
+    pub(crate) fn is_silent(&mut self, kind: Kind) {
+        if !self.silent.contains(&kind) {
+            self.silent.push(kind);
         }
     }
 

@@ -142,6 +142,8 @@ impl Own {
 struct Place {
     /// The helper, alive or dead; none where the first could not be started yet.
     helper: Option<Helper>,
+    /// Its answer to [`Helpers::ask`] is awaited.
+    asked: Option<io::PipeReader>,
     back_off: BackOff,
 }
 
@@ -271,6 +273,34 @@ impl Helpers {
         self.by_kind.get(&kind)?.channel()
     }
 
+    /// Asks a helper that is alive whether its loop comes round.
+    pub(crate) fn ask(&mut self, kind: Kind) {
+        let place = self.by_kind.get_mut(&kind).filter(|it| !it.is_dead());
+        if let Some(place) = place {
+            // One that has no room for the question does not answer it either.
+            let asked = place.channel().map(words::ask).transpose();
+            place.asked = asked.ok().flatten();
+        }
+    }
+
+    /// The answers that are awaited.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (Kind, BorrowedFd<'_>)> {
+        let asked = self.by_kind.iter();
+        asked.filter_map(|(kind, place)| Some((*kind, place.asked.as_ref()?.as_fd())))
+    }
+
+    /// A helper has answered.
+    pub(crate) fn answered(&mut self, kind: Kind) {
+        if let Some(place) = self.by_kind.get_mut(&kind) {
+            place.asked = None;
+        }
+    }
+
+    /// Has one end that does not answer: its death, which is told as any other, has another started.
+    pub(crate) fn end(&self, kind: Kind) -> Option<Pid> {
+        self.by_kind.get(&kind)?.helper.as_ref()?.end()
+    }
+
     /// The kinds that masters know.
     pub(crate) fn asked(&self) -> Vec<Kind> {
         let kinds = self.by_kind.keys().copied();
@@ -294,6 +324,7 @@ impl Helpers {
         let died = |(_, place): &(&Kind, &mut Place)| place.pid() == Some(pid);
         let (kind, place) = self.by_kind.iter_mut().find(died)?;
         place.helper.as_mut()?.died();
+        place.asked = None;
         Some((*kind, place.back_off.died(Instant::now())))
     }
 

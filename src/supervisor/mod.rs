@@ -2,6 +2,7 @@
 //! One thread; holds no private key and never reads a network byte.
 
 pub(crate) mod asking;
+mod backlog;
 mod bind_error;
 mod carried;
 pub(crate) mod clashes;

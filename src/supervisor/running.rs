@@ -19,6 +19,7 @@ use nix::sys::socket::MsgFlags;
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use super::backlog::Backlog;
 use super::control::Control;
 use super::daemon::Starter;
 use super::decider::{Decider, Event, Master, Reloads, State, Why};
@@ -73,6 +74,8 @@ pub(super) struct Supervisor {
     notifier: Notifier,
     watch: Option<Watch>,
     syslog: Option<SyslogWatch>,
+    /// Awaits the next client; none once that has come.
+    backlog: Option<Backlog>,
     /// The end.
     status: Option<ExitCode>,
 }
@@ -136,6 +139,7 @@ impl Supervisor {
             notifier,
             watch: None,
             syslog: None,
+            backlog: None,
             status: None,
         }
     }
@@ -161,7 +165,7 @@ impl Supervisor {
                     drain_timeout: generation.drain_timeout,
                 };
                 let until = left.map(|left| now + left);
-                self.decider.go_on_with(number, master, state, until);
+                self.decider.go_on_with(number, master, state, until, now);
             }
         }
         for orphans in self.masters.orphans() {
@@ -214,6 +218,9 @@ impl Supervisor {
         sources.extend(unborn.map(|u| (Source::Unborn(u.number), u.channel.as_fd())));
         sources.extend(self.watch.iter().map(|w| (Source::Files, w.as_fd())));
         sources.extend(self.syslog.iter().map(|s| (Source::Syslog, s.as_fd())));
+        sources.extend(self.backlog.iter().map(|b| (Source::Backlog, b.as_fd())));
+        let answers = self.helpers.answers();
+        sources.extend(answers.map(|(kind, fd)| (Source::Helper(kind), fd)));
         sources.extend(self.control.iter().flat_map(Control::sources));
         let ready = self.waiting.wait_for(&sources, self.decider.soonest())?;
         let is_ready = |source| ready.contains(&source);
@@ -223,8 +230,16 @@ impl Supervisor {
         if is_ready(Source::Syslog) && self.syslog.as_mut().is_some_and(SyslogWatch::take_note) {
             self.happen(Event::SyslogAppeared);
         }
+        if is_ready(Source::Backlog) {
+            self.backlog = None;
+            self.happen(Event::ClientCame);
+        }
         for source in &ready {
             match source {
+                Source::Helper(kind) => {
+                    self.helpers.answered(*kind);
+                    self.happen(Event::HelperAnswered(*kind));
+                }
                 Source::Master(number) => drop(self.hear(*number)),
                 Source::Spare(number) => self.hear_spare(*number),
                 Source::Unborn(number) => self.hear_unborn(*number),

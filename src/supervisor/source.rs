@@ -1,6 +1,10 @@
 //! What the supervisor waits for.
 
+use crate::helper::Kind;
 use crate::sys::watch::{self, Interest};
+
+/// The first key of those with a number.
+const NUMBERED: usize = 6 + Kind::ALL.len();
 
 /// Waiting for it.
 pub(super) type Waiting = watch::Watch<Source>;
@@ -17,6 +21,10 @@ pub(super) enum Source {
     Control,
     /// Room for more of an answer to one.
     Answer,
+    /// A client that comes.
+    Backlog,
+    /// The answer of a helper that was asked whether its loop comes round.
+    Helper(Kind),
     /// The words of the master of a generation.
     Master(u64),
     /// The words of its spare.
@@ -33,10 +41,12 @@ impl watch::Source for Source {
             Source::Syslog => 2,
             Source::Control => 3,
             Source::Answer => 4,
+            Source::Backlog => 5,
+            Source::Helper(kind) => 6 + kind as usize,
             // Counted up from 1 they never come near the end.
-            Source::Master(number) => 5 + 3 * number as usize,
-            Source::Spare(number) => 6 + 3 * number as usize,
-            Source::Unborn(number) => 7 + 3 * number as usize,
+            Source::Master(number) => NUMBERED + 3 * number as usize,
+            Source::Spare(number) => NUMBERED + 1 + 3 * number as usize,
+            Source::Unborn(number) => NUMBERED + 2 + 3 * number as usize,
         }
     }
 
@@ -47,9 +57,11 @@ impl watch::Source for Source {
             2 => Source::Syslog,
             3 => Source::Control,
             4 => Source::Answer,
+            5 => Source::Backlog,
+            key if key < NUMBERED => Source::Helper(Kind::ALL[key - 6]),
             key => {
-                let number = (key as u64 - 5) / 3;
-                match (key - 5) % 3 {
+                let number = ((key - NUMBERED) / 3) as u64;
+                match (key - NUMBERED) % 3 {
                     0 => Source::Master(number),
                     1 => Source::Spare(number),
                     _ => Source::Unborn(number),

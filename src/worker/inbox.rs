@@ -62,6 +62,12 @@ impl Inbox {
         let stapler = Stapler::of(&start.services, fetcher, start.log);
         let threads = start.scoreboard.workers() * start.threads;
         let mut context = |inlet| ThreadContext {
+            master: start
+                .master
+                .as_fd()
+                .try_clone_to_owned()
+                .ok()
+                .map(Channel::from),
             services: start.services.clone(),
             scoreboard: start.scoreboard.clone(),
             worker: start.index,

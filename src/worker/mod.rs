@@ -3,6 +3,7 @@
 //! worker holds no listener. Never in here: what happens on a connection.
 
 mod burst;
+mod complaints;
 pub(crate) mod group;
 mod inbox;
 pub(crate) mod inlet;

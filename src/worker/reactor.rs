@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use nix::errno::Errno;
 
 use super::burst::Burst;
+use super::complaints::Complaints;
 use super::inlet::{Inlet, Message};
 use super::panics;
 use super::shared::{Command, Shared};
@@ -20,6 +21,7 @@ use super::timers::{Timer, Timers};
 use super::unfinished::{Share, Telling, Unfinished};
 use crate::error;
 use crate::helper::Kind;
+use crate::ipc::channel::Channel;
 use crate::ipc::handoff::Handed;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::limits;
@@ -66,6 +68,8 @@ pub(crate) struct ThreadContext {
     pub scoreboard: Scoreboard,
     /// Which worker this is, from 0.
     pub worker: usize,
+    /// Where the master is told what a thread alone knows.
+    pub master: Option<Channel>,
     /// A client's socket to each helper that workers ask.
     pub helpers: Vec<(Kind, OwnedFd)>,
     /// Where the worker's sockets arrive, for the thread that receives them.
@@ -94,6 +98,7 @@ pub(super) struct Reactor {
     commands: Receiver<Command>,
     /// Where the worker's sockets arrive, in the thread that receives them.
     inlet: Option<Inlet>,
+    complaints: Complaints,
     shared: Arc<Shared>,
     log: Log,
     draining: bool,
@@ -136,6 +141,7 @@ impl Reactor {
             receiver,
             commands,
             inlet: context.inlet,
+            complaints: Complaints::to(context.master),
             shared,
             log,
             draining: false,
@@ -232,6 +238,7 @@ impl Reactor {
             self.obey();
         }
         self.step_all();
+        self.complaints.make(&mut self.resources);
         // Only now, with all events handled, may these descriptor numbers be reused.
         self.resources.closing.clear();
         if log::repeats_due().is_some_and(|at| at <= self.resources.now) {

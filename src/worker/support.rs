@@ -60,6 +60,7 @@ pub(super) fn context(service: ServiceContext) -> ThreadContext {
         services: Arc::from([service]),
         scoreboard: Scoreboard::new(1, 1).unwrap(),
         worker: 0,
+        master: None,
         helpers: Vec::new(),
         inlet: None,
         handshake_memory: usize::MAX,

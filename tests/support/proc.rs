@@ -58,6 +58,19 @@ pub fn freeze(pid: i32) {
     poll_for(DEADLINE, stopped).expect("a process that stands still");
 }
 
+/// How often a process has gone to sleep, all its threads together.
+pub fn sleeps(pid: i32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process");
+    let of_one = |thread: std::io::Result<fs::DirEntry>| {
+        let file = thread.expect("a thread").path().join("status");
+        let status = fs::read_to_string(file).unwrap_or_default();
+        let mut lines = status.lines();
+        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        count.trim().parse::<u64>().ok()
+    };
+    threads.filter_map(of_one).sum()
+}
+
 /// The processor time it has used, in steps of 10 ms.
 #[track_caller]
 pub fn cpu_time(pid: i32) -> std::time::Duration {

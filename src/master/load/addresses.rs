@@ -32,6 +32,8 @@ pub(crate) struct Addresses {
     pub(super) found: Vec<Diagnostic>,
     /// The names that have addresses.
     known: KnownNames,
+    /// The resolver has not answered in time.
+    late: bool,
 }
 
 /// The addresses of one service.
@@ -84,6 +86,7 @@ impl Addresses {
         Addresses {
             services,
             found,
+            late: asked.are_late(),
             known: asked.known(),
         }
     }
@@ -91,6 +94,11 @@ impl Addresses {
     /// The names that have addresses.
     pub(crate) fn known(&self) -> &KnownNames {
         &self.known
+    }
+
+    /// Whether the resolver has not answered in time: it may stand still.
+    pub(crate) fn came_late(&self) -> bool {
+        self.late
     }
 
     /// The ports at which clients of a service are accepted, where it has to know them. `None`: those of sockets that

@@ -133,6 +133,7 @@ impl Decider {
         pause: Duration,
         turn: &mut Turn,
     ) {
+        self.due.clear(Due::HelperAnswer(kind));
         if self.stopping.is_none() {
             turn.log(Note::HelperDied { kind, pid, how });
             self.missing.insert(kind);

@@ -41,6 +41,10 @@ pub(crate) enum Due {
     Control,
     /// A helper is started in place of one that died.
     Helper(Kind),
+    /// A helper has had its time to show that its loop comes round.
+    HelperAnswer(Kind),
+    /// It is looked whether clients wait that the master has not taken.
+    Backlog,
 }
 
 /// When each is due.

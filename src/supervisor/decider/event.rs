@@ -70,6 +70,12 @@ pub(crate) enum Event {
         /// How long to wait before another is started.
         pause: Duration,
     },
+    /// A helper has shown that its loop comes round.
+    HelperAnswered(Kind),
+    /// A client has come, while [`super::Order::WatchBacklog`] was in force.
+    ClientCame,
+    /// Clients wait that the master has not taken.
+    ClientsWait,
     /// A helper was started.
     HelperStarted(Kind),
     /// A helper could not be started.

@@ -203,6 +203,9 @@ impl Decider {
                 how,
                 pause,
             } => self.helper_died(kind, pid, how, pause, turn),
+            Event::HelperAnswered(kind) => self.due.clear(Due::HelperAnswer(kind)),
+            Event::ClientCame => self.client_came(turn),
+            Event::ClientsWait => self.ask_master(turn),
             Event::HelperStarted(kind) => self.helper_started(kind),
             Event::HelperNotStarted(kind) => self.helper_not_started(kind, turn),
             // Errands.
@@ -258,6 +261,8 @@ impl Decider {
             Due::Resend => turn.order(Order::Resend),
             Due::Control => turn.order(Order::ResumeControl),
             Due::Helper(kind) => turn.order(Order::StartHelper(kind)),
+            Due::HelperAnswer(kind) => self.helper_timed_out(kind, at, turn),
+            Due::Backlog => self.look_at_the_backlog(turn),
         }
     }
 }
@@ -322,8 +327,12 @@ impl Decider {
         master: Master,
         state: State,
         until: Option<Instant>,
+        now: Instant,
     ) {
         self.generations.add(number, Life::new(master, state));
+        if state == State::Serving {
+            self.client_may_wait(now);
+        }
         if let (State::Draining, Some(until)) = (state, until) {
             self.due.set(Due::Generation(number), until);
         }

@@ -85,6 +85,14 @@ pub(crate) enum Order {
     ListOrphans,
     /// Give a dead master's room back, and see what it leaves: [`Event::Buried`].
     Bury(u64),
+    /// Ask a helper whether its loop comes round: [`Event::HelperAnswered`].
+    AskHelper(Kind),
+    /// Kill a helper that does not.
+    KillHelper(Kind),
+    /// Look whether clients wait that the master has not taken: [`Event::ClientsWait`].
+    LookAtBacklog,
+    /// Tell of the next client that comes: [`Event::ClientCame`], once.
+    WatchBacklog,
     /// Start a helper: [`Event::HelperStarted`] or [`Event::HelperNotStarted`].
     StartHelper(Kind),
     /// Open the log file anew and pass it on.

@@ -1,6 +1,6 @@
-//! Whether the master that serves still goes round its loop: it is asked whenever systemd's watchdog is
-//! fed, and whenever the status is asked for. One that does not answer is replaced; while there is no
-//! need to know, nothing wakes up.
+//! Whether the master that serves still goes round its loop. It is asked whenever systemd's watchdog is fed, whenever the
+//! status is asked for, and when clients wait that it has not taken. Helpers are asked when they do not answer others.
+//! One that does not answer is replaced; while there is no need to know, nothing wakes up.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,12 @@ use super::due::Due;
 use super::generations::State;
 use super::note::Note;
 use super::{Decider, Order, Turn};
+use crate::helper::Kind;
 
-/// How long a master may take to answer.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a master, or a helper, may take to answer.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may wait before it is looked whether the master takes any, and how long that look is good for.
+const LOOK_AT_THE_BACKLOG: Duration = Duration::from_secs(1);
 /// Woken so much later than wanted, this process was stopped itself, or the machine slept: then nothing
 /// is known of the master.
 const LATE: Duration = Duration::from_secs(1);
@@ -65,6 +68,53 @@ impl Decider {
             let pid = life.pid();
             turn.order(Order::Kill(number));
             turn.log(Note::NotResponding { number, pid });
+        }
+    }
+}
+
+/// Clients that nothing takes.
+impl Decider {
+    /// From here on there may be one.
+    pub(super) fn client_came(&mut self, turn: &mut Turn) {
+        if self.stopping.is_none() {
+            self.client_may_wait(turn.now);
+        }
+    }
+
+    pub(super) fn client_may_wait(&mut self, now: Instant) {
+        let at = now + LOOK_AT_THE_BACKLOG;
+        self.due.set_unless_set(Due::Backlog, at);
+    }
+
+    pub(super) fn look_at_the_backlog(&mut self, turn: &mut Turn) {
+        if self.stopping.is_none() {
+            turn.order(Order::LookAtBacklog);
+            turn.order(Order::WatchBacklog);
+        }
+    }
+}
+
+/// Helpers.
+impl Decider {
+    /// One has not answered those that ask it.
+    pub(super) fn helper_is_silent(&mut self, kind: Kind, turn: &mut Turn) {
+        let is_asked = self.due.of(Due::HelperAnswer(kind)).is_some();
+        // Each generation has its own of these.
+        let ask = !kind.is_of_a_generation() && !self.missing.contains(&kind);
+        if ask && !is_asked && self.stopping.is_none() {
+            turn.order(Order::AskHelper(kind));
+            let at = turn.after(ANSWER_TIMEOUT);
+            self.due.set(Due::HelperAnswer(kind), at);
+        }
+    }
+
+    /// Its death has another started.
+    pub(super) fn helper_timed_out(&mut self, kind: Kind, at: Instant, turn: &mut Turn) {
+        match turn.now.duration_since(at) > LATE {
+            true => self
+                .due
+                .set(Due::HelperAnswer(kind), turn.after(ANSWER_TIMEOUT)),
+            false => turn.order(Order::KillHelper(kind)),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::telling::Told;
 use crate::helper::Kind;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{Heard, ToMaster, say_now};
+use crate::supervisor::backlog::Backlog;
 use crate::supervisor::decider::Event;
 use crate::supervisor::helpers::Start;
 use crate::supervisor::masters::Masters;
@@ -57,6 +58,29 @@ impl Supervisor {
             crate::info!(self.log, "syslog: connected again");
         }
         [vec![Event::SyslogConnected], missed(&heard)].concat()
+    }
+
+    /// Ends a helper that does not answer.
+    pub(super) fn kill_helper(&self, kind: Kind) {
+        if let Some(pid) = self.helpers.end(kind) {
+            crate::error!(
+                self.log,
+                "The {kind} (PID {pid}) is not responding: killing it"
+            );
+        }
+    }
+
+    /// Has the next client that comes wake this process.
+    pub(super) fn watch_backlog(&mut self) {
+        self.backlog = Backlog::of(&self.listeners.served())
+            .inspect_err(|error| {
+                let reason = log::Reason(error);
+                crate::warning!(
+                    self.log,
+                    "A master that stands still will not be noticed: {reason}"
+                );
+            })
+            .ok();
     }
 
     /// Starts a helper in place of one that died, and tells the masters.

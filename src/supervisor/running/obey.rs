@@ -7,6 +7,7 @@ use super::reload::{Pending, log_of};
 use crate::ipc::words::{ToMaster, say_now};
 use crate::log::{Log, Reason};
 use crate::process;
+use crate::supervisor::backlog;
 use crate::supervisor::control::Control;
 use crate::supervisor::decider::note::Note;
 use crate::supervisor::decider::{Event, Order, Orphaned, Why};
@@ -60,6 +61,14 @@ impl Supervisor {
             Order::ListOrphans => self.list_orphans(),
             Order::Bury(number) => return vec![self.bury(number)],
             // Errands.
+            Order::AskHelper(kind) => self.helpers.ask(kind),
+            Order::KillHelper(kind) => self.kill_helper(kind),
+            Order::LookAtBacklog => {
+                if backlog::clients_wait(&self.listeners.served()) {
+                    return vec![Event::ClientsWait];
+                }
+            }
+            Order::WatchBacklog => self.watch_backlog(),
             Order::StartHelper(kind) => return self.start_helper(kind),
             Order::ReopenLog => return self.reopen_log(),
             Order::ConnectSyslog => return self.connect_syslog(),
@@ -74,7 +83,10 @@ impl Supervisor {
             Order::FeedWatchdog => self.notifier.feed_watchdog(),
             Order::ReleaseStarter => self.release_starter(),
             // The end.
-            Order::CloseListeners => self.listeners.close(),
+            Order::CloseListeners => {
+                self.backlog = None;
+                self.listeners.close();
+            }
             Order::CloseTheRetired(masters) => return self.close_the_retired(&masters),
             Order::End(status) => self.end(status),
         }

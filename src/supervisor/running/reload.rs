@@ -410,6 +410,7 @@ impl Supervisor {
             return Vec::new();
         };
         self.carry_counts();
+        self.watch_backlog();
         self.common.names = names;
         self.log = log_of(Why::Reload, &config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));

@@ -140,7 +140,7 @@ impl World {
         // A candidate that says `loaded` or `serving` when it is its turn is believed, whether it has come so
         // far or not: it is a fork of this very program. Every other word at every other time must be safe.
         let state = self.decider.state(number);
-        let event = match self.seeded.below(11) {
+        let event = match self.seeded.below(14) {
             0 if state != Some(State::Loading) => {
                 Event::Said(number, FromMaster::Loaded(Vec::new()))
             }
@@ -154,6 +154,9 @@ impl World {
             6 => Event::Said(number, FromMaster::Missed),
             7 => Event::Said(number, FromMaster::Forked(9)),
             8 => Event::Said(number, FromMaster::Standing(None)),
+            10 => Event::Said(number, FromMaster::Silent(Kind::Resolver)),
+            11 => Event::ClientCame,
+            12 => Event::ClientsWait,
             9 if self.unborn != Some(number) => Event::NotForked(number, "no".into()),
             _ => Event::InvalidMessage(number, "no word".into()),
         };

@@ -5,6 +5,7 @@
 
 mod happenings;
 mod promises;
+mod pulse;
 mod walks;
 mod world;
 

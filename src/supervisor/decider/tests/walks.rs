@@ -9,8 +9,8 @@ use crate::supervisor::decider::reload::{HANDOVER_TIMEOUT, LOAD_TIMEOUT};
 use crate::supervisor::decider::{Binary, Decider, Event, Master, Order, Orphaned, Rehearsed, Why};
 
 /// A decider, and its clock.
-struct Walk {
-    decider: Decider,
+pub(super) struct Walk {
+    pub(super) decider: Decider,
     now: Instant,
 }
 
@@ -23,15 +23,15 @@ impl Walk {
         }
     }
 
-    fn on(&mut self, event: Event) -> Vec<Order> {
+    pub(super) fn on(&mut self, event: Event) -> Vec<Order> {
         self.decider.on(event, self.now)
     }
 
-    fn said(&mut self, number: u64, word: FromMaster) -> Vec<Order> {
+    pub(super) fn said(&mut self, number: u64, word: FromMaster) -> Vec<Order> {
         self.on(Event::Said(number, word))
     }
 
-    fn after(&mut self, pause: Duration) -> Vec<Order> {
+    pub(super) fn after(&mut self, pause: Duration) -> Vec<Order> {
         self.now += pause;
         self.on(Event::Clock)
     }
@@ -71,7 +71,7 @@ impl Walk {
     }
 
     /// A program that serves generation 1.
-    fn serving() -> Walk {
+    pub(super) fn serving() -> Walk {
         let mut walk = Walk::new(None);
         assert_eq!(
             walk.on(Event::Begin(Why::Start)),
@@ -94,7 +94,7 @@ impl Walk {
     }
 
     /// A reload has begun, and its candidate has been started.
-    fn reloading() -> Walk {
+    pub(super) fn reloading() -> Walk {
         let mut walk = Walk::serving();
         assert_eq!(walk.on(Event::Reload), []);
         assert_eq!(walk.on(Event::TurnOver), [Order::Compare]);
@@ -425,25 +425,6 @@ fn a_program_that_is_told_to_reload_and_to_end_ends() {
     assert_eq!(walk.on(Event::TurnOver), []);
     walk.on(Event::MasterDied(1, "ended".into()));
     assert_eq!(walk.on(Event::TurnOver), [Order::End(0)]);
-}
-
-#[test]
-fn a_machine_that_slept_gives_its_master_time_to_answer() {
-    let mut walk = Walk::serving();
-    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
-    assert_eq!(walk.after(Duration::from_hours(1)), []);
-    let kill = walk.after(Duration::from_secs(10));
-    assert_eq!(kill.first(), Some(&Order::Kill(1)));
-}
-
-#[test]
-fn only_the_master_that_was_asked_can_answer() {
-    let mut walk = Walk::reloading();
-    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
-    walk.said(2, FromMaster::Alive);
-    assert_eq!(walk.on(Event::StatusWanted), []);
-    let kill = walk.after(Duration::from_secs(10));
-    assert_eq!(kill.first(), Some(&Order::Kill(1)));
 }
 
 #[test]

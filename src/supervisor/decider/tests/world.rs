@@ -366,6 +366,17 @@ impl World {
                 self.dead_helpers.remove(&kind);
                 return Some(Event::HelperStarted(kind));
             }
+            Order::AskHelper(_) if fails(self, 50) => {}
+            Order::AskHelper(kind) => return Some(Event::HelperAnswered(kind)),
+            Order::KillHelper(kind) => {
+                self.dead_helpers.insert(kind);
+                return Some(Event::HelperDied {
+                    kind,
+                    pid: 8,
+                    how: "was killed by SIGKILL".into(),
+                    pause: Duration::ZERO,
+                });
+            }
             Order::ConnectSyslog if fails(self, 50) => return Some(Event::SyslogRefused),
             Order::ConnectSyslog => return Some(Event::SyslogConnected),
             Order::CloseListeners => self.closed = true,
@@ -380,6 +391,8 @@ impl World {
             | Order::ReleaseStarter
             | Order::ListOrphans
             | Order::ReopenLog
+            | Order::LookAtBacklog
+            | Order::WatchBacklog
             | Order::Resend
             | Order::ResumeControl => {}
         }
@@ -515,7 +528,8 @@ impl World {
                 _ => State::Draining,
             };
             let until = old.drains_until(*number);
-            self.decider.go_on_with(*number, master, state, until);
+            self.decider
+                .go_on_with(*number, master, state, until, self.now);
         }
         for number in self.masters.keys().chain(self.spares.keys()) {
             let stands = old.spare(*number) == Some(Spare::Standing);

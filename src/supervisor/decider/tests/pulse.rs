@@ -1,0 +1,69 @@
+//! Whether masters and helpers go round their loops: when they are asked, and what comes of silence.
+
+use std::time::Duration;
+
+use super::walks::Walk;
+use crate::helper::Kind;
+use crate::ipc::words::FromMaster;
+use crate::supervisor::decider::{Event, Order};
+
+#[test]
+fn a_machine_that_slept_gives_its_master_time_to_answer() {
+    let mut walk = Walk::serving();
+    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
+    assert_eq!(walk.after(Duration::from_hours(1)), []);
+    let kill = walk.after(Duration::from_secs(5));
+    assert_eq!(kill.first(), Some(&Order::Kill(1)));
+}
+
+#[test]
+fn only_the_master_that_was_asked_can_answer() {
+    let mut walk = Walk::reloading();
+    assert_eq!(walk.on(Event::StatusWanted), [Order::Ask(1)]);
+    walk.said(2, FromMaster::Alive);
+    assert_eq!(walk.on(Event::StatusWanted), []);
+    let kill = walk.after(Duration::from_secs(5));
+    assert_eq!(kill.first(), Some(&Order::Kill(1)));
+}
+
+#[test]
+fn a_master_is_asked_when_clients_wait_a_second_and_nothing_is_due_before_the_next_comes() {
+    let mut walk = Walk::serving();
+    let second = Duration::from_secs(1);
+    let look = [Order::LookAtBacklog, Order::WatchBacklog];
+    assert_eq!(walk.on(Event::ClientCame), []);
+    assert_eq!(walk.after(second / 2), []);
+    assert_eq!(walk.after(second / 2), look);
+    assert_eq!(walk.decider.soonest(), None, "it took the client");
+    walk.on(Event::ClientCame);
+    assert_eq!(walk.after(second), look);
+    assert_eq!(walk.on(Event::ClientsWait), [Order::Ask(1)]);
+    let kill = walk.after(Duration::from_secs(5));
+    assert_eq!(kill.first(), Some(&Order::Kill(1)));
+}
+
+#[test]
+fn a_helper_that_others_wait_for_is_asked_once_and_killed_unless_it_answers() {
+    let mut walk = Walk::serving();
+    let kind = Kind::Resolver;
+    let ask = |walk: &mut Walk| walk.said(1, FromMaster::Silent(kind));
+    assert_eq!(ask(&mut walk), [Order::AskHelper(kind)]);
+    assert_eq!(ask(&mut walk), []);
+    walk.on(Event::HelperAnswered(kind));
+    assert_eq!(walk.decider.soonest(), None);
+    assert_eq!(ask(&mut walk), [Order::AskHelper(kind)]);
+    // The machine slept: nothing is known of it.
+    assert_eq!(walk.after(Duration::from_hours(1)), []);
+    let timeout = Duration::from_secs(5);
+    assert_eq!(walk.after(timeout), [Order::KillHelper(kind)]);
+    let (pid, how, pause) = (8, "was killed by SIGKILL".to_owned(), timeout);
+    walk.on(Event::HelperDied {
+        kind,
+        pid,
+        how,
+        pause,
+    });
+    assert_eq!(ask(&mut walk), [], "another is to come");
+    assert_eq!(walk.after(timeout), [Order::StartHelper(kind)]);
+    assert_eq!(walk.said(1, FromMaster::Silent(Kind::Binder)), []);
+}
