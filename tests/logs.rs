@@ -362,6 +362,53 @@ impl Drop for Syslogd {
     }
 }
 
+/// An adit in a jail that logs to syslog.
+struct Jailed {
+    adit: Adit,
+    certs: Certs,
+    _upstream: Server,
+}
+
+impl Jailed {
+    fn start() -> Jailed {
+        let (certs, upstream) = (Certs::new(), Server::echo());
+        let plan = Plan::new();
+        let jail = plan.folder().join("jail");
+        fs::create_dir(&jail).expect("mkdir");
+        let jailed = format!(
+            "chroot = {}\nsetuid = nobody\nsetgid = nogroup",
+            jail.display()
+        );
+        let adit = plan
+            .global(format!("syslog = yes\nworkers = 2\n{jailed}"))
+            .service("test", server_mode(&certs, &upstream))
+            .start();
+        Jailed {
+            adit,
+            certs,
+            _upstream: upstream,
+        }
+    }
+
+    fn talk(&self) {
+        let config = tls::client_config(&self.certs.ca(), tls::BOTH, None);
+        let mut client = tls::connect(config, self.adit.address("test"));
+        peers::says_and_hears(&mut client, "hello");
+    }
+
+    /// Waits until workers' lines come in, and what was lost before them.
+    fn reaches(&self, syslog: &Syslogd) {
+        // The message is on its way to the workers.
+        wait_for("a worker's line", || {
+            self.talk();
+            syslog
+                .has("]: Service [test] accepted connection")
+                .then_some(())
+        });
+        syslog.wait_for("log line(s) lost");
+    }
+}
+
 #[test]
 fn a_syslogd_that_is_restarted_gets_the_lines_from_within_the_jail_again() {
     require!(root);
@@ -370,43 +417,45 @@ fn a_syslogd_that_is_restarted_gets_the_lines_from_within_the_jail_again() {
     let Some(mut syslog) = Syslogd::start() else {
         return;
     };
-    let certs = Certs::new();
-    let upstream = Server::echo();
-    let plan = Plan::new();
-    let jail = plan.folder().join("jail");
-    fs::create_dir(&jail).expect("mkdir");
-    let jailed = format!(
-        "chroot = {}\nsetuid = nobody\nsetgid = nogroup",
-        jail.display()
-    );
-    let adit = plan
-        .global(format!("syslog = yes\nworkers = 2\n{jailed}"))
-        .service("test", server_mode(&certs, &upstream))
-        .start();
-    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
-    let talk = || {
-        peers::says_and_hears(
-            &mut tls::connect(config.clone(), adit.address("test")),
-            "hello",
-        );
-    };
-    talk();
+    let jailed = Jailed::start();
+    jailed.talk();
     syslog.wait_for("[0]: Service [test] accepted connection");
     for restart in 1..=2 {
         drop(syslog);
         // While it is away, nothing is delayed.
-        talk();
+        jailed.talk();
         syslog = Syslogd::start().expect("nobody else plays it");
-        adit.wait_for_log_times("syslog: connected again", restart);
-        // The message is on its way to the workers.
-        wait_for("a worker's line in the new one", || {
-            talk();
-            syslog
-                .has("]: Service [test] accepted connection")
-                .then_some(())
-        });
-        syslog.wait_for("log line(s) lost");
+        jailed
+            .adit
+            .wait_for_log_times("syslog: connected again", restart);
+        jailed.reaches(&syslog);
     }
+}
+
+#[test]
+fn a_syslogd_that_comes_late_gets_the_lines_without_a_reload() {
+    require!(root);
+    require!(adit);
+    let _alone = ONE_SYSLOGD.lock();
+    // None runs here.
+    let Some(syslog) = Syslogd::start() else {
+        return;
+    };
+    drop(syslog);
+    let jailed = Jailed::start();
+    jailed.adit.wait_for_log("syslog is not used yet");
+    jailed.talk();
+    let syslog = Syslogd::start().expect("nobody else plays it");
+    jailed.adit.wait_for_log("syslog: connected");
+    jailed.reaches(&syslog);
+    assert_eq!(jailed.adit.count_in_log("Configuration reloaded"), 0);
+    // Its own losses are told by each process, the supervisor's among them.
+    let supervisor = format!("[{}]: ", jailed.adit.pid());
+    let told = |line: &String| line.contains(&supervisor) && line.contains("line(s) lost");
+    wait_for("the supervisor's losses", || {
+        let got = syslog.got.lock().expect("the lines");
+        got.iter().any(told).then_some(())
+    });
 }
 
 #[test]

@@ -35,10 +35,11 @@ struct Installed {
 impl Installed {
     fn new(outputs: Outputs) -> Self {
         let line = |sink: Arc<Sink>| LineFormat::new(PlainSyncDecorator::new(Writer(sink)));
+        let met = outputs.reach_syslog();
         let file = outputs.file.map(|fd| Arc::new(Sink::file(fd)));
         let syslog = outputs
             .syslog
-            .map(|socket| Syslog::new(socket, outputs.facility, outputs.program))
+            .map(|socket| Syslog::new(socket, met, outputs.facility, outputs.program))
             .map(Arc::new);
         Self {
             logger: Logger::root(
@@ -97,7 +98,7 @@ pub(crate) fn install(outputs: Outputs) {
             id: Id::Ui,
             from: None,
         };
-        crate::notice!(log, "syslog is not used: {reason}");
+        crate::notice!(log, "syslog is not used yet: {reason}");
     }
 }
 
@@ -172,6 +173,13 @@ pub(crate) fn replace_syslog(socket: OwnedFd) -> io::Result<()> {
             "syslog is not in use",
         )),
     }
+}
+
+/// Whether the installed outputs have met a syslogd.
+pub(crate) fn has_met_syslog() -> bool {
+    let current = current();
+    let syslog = current.as_ref().and_then(|c| c.syslog.as_ref());
+    syslog.is_some_and(|syslog| syslog.has_met_one())
 }
 
 /// The descriptors that the log needs, for a child that closes all others.

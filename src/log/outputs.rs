@@ -23,7 +23,7 @@ pub(crate) struct Outputs {
     pub stderr: bool,
     /// The log file, opened for appending.
     pub file: Option<OwnedFd>,
-    /// A socket connected to /dev/log.
+    /// A socket connected to /dev/log, or to be replaced by one.
     pub syslog: Option<OwnedFd>,
     /// The syslog facility, not shifted.
     pub facility: u8,
@@ -96,7 +96,7 @@ impl Outputs {
             Some(Ok(socket)) => (Some(socket), None),
             Some(Err(error)) => {
                 let reason = format!("{}: {}", syslog::PATH, Reason(&error));
-                (None, Some(reason))
+                (syslog::unconnected().ok(), Some(reason))
             }
         };
         Ok(Self {
@@ -107,6 +107,11 @@ impl Outputs {
             program: global.service.clone(),
             syslog_missing,
         })
+    }
+
+    /// Whether there is a syslogd.
+    pub(crate) fn reach_syslog(&self) -> bool {
+        self.syslog.is_some() && self.syslog_missing.is_none()
     }
 
     /// The descriptors of these outputs, for a child that closes all others and installs them.

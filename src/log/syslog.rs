@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -21,20 +22,31 @@ pub(crate) const PATH: &str = "/dev/log";
 /// # Errors
 /// No syslogd listens there.
 pub(super) fn open(path: &str) -> io::Result<OwnedFd> {
-    let fd = socket(
-        AddressFamily::Unix,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        None,
-    )?;
+    let fd = unconnected()?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(fd)
+}
+
+/// A socket that holds the place of one for a syslogd that comes later.
+///
+/// # Errors
+/// No descriptor to be had.
+pub(super) fn unconnected() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socket(
+        AddressFamily::Unix,
+        SockType::Datagram,
+        flags,
+        None,
+    )?)
 }
 
 /// The slog drain.
 #[derive(Debug)]
 pub(super) struct Syslog {
     socket: OwnedFd,
+    /// There was a syslogd. Until then lines cost nothing but their count.
+    met: AtomicBool,
     facility: u8,
     program: String,
     losses: Losses,
@@ -42,10 +54,11 @@ pub(super) struct Syslog {
 }
 
 impl Syslog {
-    /// Sends to `socket`, as `program`, under `facility` (not shifted).
-    pub(super) fn new(socket: OwnedFd, facility: u8, program: String) -> Self {
+    /// Sends to `socket`, as `program`, under `facility` (not shifted); `met`: it is connected.
+    pub(super) fn new(socket: OwnedFd, met: bool, facility: u8, program: String) -> Self {
         Self {
             socket,
+            met: AtomicBool::new(met),
             facility,
             program,
             losses: Losses::default(),
@@ -59,8 +72,14 @@ impl Syslog {
     /// What dup3(2) gives.
     pub(super) fn replace(&self, new: BorrowedFd<'_>) -> io::Result<()> {
         put_behind(&self.socket, new)?;
+        self.met.store(true, Relaxed);
         self.reader.moved();
         Ok(())
+    }
+
+    /// Whether there was a syslogd.
+    pub(super) fn has_met_one(&self) -> bool {
+        self.met.load(Relaxed)
     }
 
     fn begin(&self, level: u8) -> Vec<u8> {
@@ -117,6 +136,10 @@ impl Drain for Syslog {
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+        if !self.has_met_one() {
+            self.losses.add();
+            return Ok(());
+        }
         let mut datagram = self.begin(level_of(record));
         let _ = write!(datagram, "{}: ", record.tag());
         let _ = text(&mut datagram, record.msg());
@@ -155,7 +178,7 @@ mod tests {
         let path = folder.path().join("log");
         let syslogd = UnixDatagram::bind(&path).unwrap();
         let socket = open(path.to_str().unwrap()).unwrap();
-        let logger = Logger::root(Syslog::new(socket, 3, "adit".into()).fuse(), o!());
+        let logger = Logger::root(Syslog::new(socket, true, 3, "adit".into()).fuse(), o!());
         crate::log::installed::log_to(
             &logger,
             5,
@@ -174,7 +197,7 @@ mod tests {
     fn a_syslogd_that_is_gone_is_told_what_it_missed() {
         let (here, there) = UnixDatagram::pair().unwrap();
         here.set_nonblocking(true).unwrap();
-        let syslog = Syslog::new(here.into(), 3, "adit".into());
+        let syslog = Syslog::new(here.into(), true, 3, "adit".into());
         let mut lines = 0;
         while syslog.losses.untold() < 2 {
             lines += 1;
@@ -195,7 +218,7 @@ mod tests {
     #[test]
     fn another_syslogd_in_its_place_is_told_what_was_missed() {
         let (here, there) = UnixDatagram::pair().unwrap();
-        let syslog = Syslog::new(here.into(), 3, "adit".into());
+        let syslog = Syslog::new(here.into(), true, 3, "adit".into());
         drop(there);
         // No syslogd is running; or this machine has one, and it was found.
         if !syslog.put(b"missed") {
@@ -211,6 +234,23 @@ mod tests {
             assert!(received(&restarted).ends_with("LOG4[main]: 1 log line(s) lost"));
         }
         assert!(received(&restarted).ends_with("LOG5[main]: again"));
+    }
+
+    #[test]
+    fn one_that_comes_late_is_told_what_it_missed() {
+        let syslog = Syslog::new(unconnected().unwrap(), false, 3, "adit".into());
+        let syslog = std::sync::Arc::new(syslog);
+        let (new, late) = UnixDatagram::pair().unwrap();
+        let logger = Logger::root(std::sync::Arc::clone(&syslog).fuse(), o!());
+        let log = |text: &str| {
+            let text = format_args!("{text}");
+            crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, text);
+        };
+        (0..3).for_each(|_| log("too soon"));
+        syslog.replace(new.as_fd()).unwrap();
+        log("in time");
+        assert!(received(&late).ends_with("LOG4[main]: 3 log line(s) lost"));
+        assert!(received(&late).ends_with("LOG5[main]: in time"));
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     let global = &config.global;
     let outputs = Outputs::open(global, global.foreground != Foreground::Quiet)
         .map_err(|error| io::Error::other(error.to_string()))?;
-    if global.foreground == Foreground::No && outputs.file.is_none() && outputs.syslog.is_none() {
+    if global.foreground == Foreground::No && outputs.file.is_none() && !outputs.reach_syslog() {
         crate::warning!(
             ui_log(),
             "Nothing will be logged: there is no syslog here (give `output = FILE`)"

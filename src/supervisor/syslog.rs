@@ -1,4 +1,4 @@
-//! A syslogd that was restarted listens on a socket of the old name, but a new one; from within the
+//! A syslogd that comes late, or was restarted, listens on a socket that is new; from within the
 //! jail it is out of reach. So the name is watched (inotify(7)), and every process is passed a
 //! connection to the one that is there now.
 
@@ -27,17 +27,28 @@ impl SyslogWatch {
             .syslog
             .then(|| Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))?
             .ok()?;
+        let mut watch = SyslogWatch {
+            inotify,
+            names: Vec::new(),
+        };
+        watch.watch_places();
+        Some(watch)
+    }
+
+    /// Watches wherever it may appear by now: a link may have come, or lead elsewhere.
+    fn watch_places(&mut self) {
         let appears =
             AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-        let watch = |path: PathBuf| {
-            let (folder, name) = (path.parent()?, path.file_name()?);
-            Some((inotify.add_watch(folder, appears).ok()?, name.to_owned()))
-        };
-        let names = places(Path::new(log::SYSLOG_PATH))
-            .into_iter()
-            .filter_map(watch)
-            .collect();
-        Some(SyslogWatch { inotify, names })
+        for path in places(Path::new(log::SYSLOG_PATH)) {
+            if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+                && let Ok(watch) = self.inotify.add_watch(folder, appears)
+            {
+                let place = (watch, name.to_owned());
+                if !self.names.contains(&place) {
+                    self.names.push(place);
+                }
+            }
+        }
     }
 
     /// Takes note of what appeared; whether a syslogd has.
@@ -54,9 +65,13 @@ impl SyslogWatch {
                         names.any(|(watch, name)| name.is_some_and(|name| ours(watch, name)));
                 }
                 Err(Errno::EINTR) => {}
-                Err(_) => return appeared,
+                Err(_) => break,
             }
         }
+        if appeared {
+            self.watch_places();
+        }
+        appeared
     }
 }
 

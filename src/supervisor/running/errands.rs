@@ -12,6 +12,7 @@ use crate::supervisor::backlog::Backlog;
 use crate::supervisor::decider::Event;
 use crate::supervisor::helpers::Start;
 use crate::supervisor::masters::Masters;
+use crate::supervisor::syslog::SyslogWatch;
 use crate::tls::Resumption;
 use crate::{log, remedy};
 
@@ -43,6 +44,19 @@ impl Supervisor {
         Ok(heard)
     }
 
+    /// Watches for a syslogd if messages go to one.
+    pub(super) fn watch_syslog(&mut self) -> Vec<Event> {
+        let global = &self.config.global;
+        if global.syslog != self.syslog.is_some() {
+            self.syslog = SyslogWatch::of(global);
+        }
+        match global.syslog && !log::has_met_syslog() {
+            // It may have come before it was watched for.
+            true => self.connect_syslog(),
+            false => Vec::new(),
+        }
+    }
+
     /// Has every process log to whichever syslogd runs now.
     pub(super) fn connect_syslog(&mut self) -> Vec<Event> {
         if !self.config.global.syslog {
@@ -53,9 +67,9 @@ impl Supervisor {
         };
         let mut heard = self.masters.pass_down(&ToMaster::Syslog, socket.as_fd());
         heard.add(self.helpers.replace_syslog(socket.as_fd()));
-        // Where none was there at the start, none is in use until a reload.
+        let again = if log::has_met_syslog() { " again" } else { "" };
         if log::replace_syslog(socket).is_ok() {
-            crate::info!(self.log, "syslog: connected again");
+            crate::info!(self.log, "syslog: connected{again}");
         }
         [vec![Event::SyslogConnected], missed(&heard)].concat()
     }

@@ -25,7 +25,6 @@ use crate::supervisor::helpers::{Helpers, Own, Start};
 use crate::supervisor::listeners::Prepared;
 use crate::supervisor::metrics::Metrics;
 use crate::supervisor::pid_file::PidFile;
-use crate::supervisor::syslog::SyslogWatch;
 use crate::supervisor::takeover::{self, Handed};
 use crate::supervisor::watch::Watch;
 
@@ -419,12 +418,10 @@ impl Supervisor {
             crate::error!(self.log, "certWatch: {reason} ({remedy})");
             None
         });
-        if config.global.syslog != self.syslog.is_some() {
-            self.syslog = SyslogWatch::of(&config.global);
-        }
         if let Some(change) = change {
             self.put_change_into_force(change, &config);
         }
+        let syslog = self.watch_syslog();
         if let Some(own) = own {
             self.helpers.adopt(own, &self.common.leash);
         }
@@ -446,6 +443,7 @@ impl Supervisor {
             .into_iter()
             .filter(due)
             .flat_map(|kind| self.start_helper(kind))
+            .chain(syslog)
             .collect()
     }
 
