@@ -146,7 +146,7 @@ fn ask_one(
         Err(Unanswered::Truncated) => {}
         answer => return answer.map_err(named),
     }
-    let bytes = by_tcp(server, &question).map_err(reason)?;
+    let bytes = by_tcp(server, &question, Instant::now() + PATIENCE).map_err(reason)?;
     dns::answer(&question, &bytes, tls).map_err(named)
 }
 
@@ -174,11 +174,7 @@ fn by_udp(
     let end = Instant::now() + PATIENCE;
     let mut buffer = vec![0; ANSWER];
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        socket.set_read_timeout(Some(left))?;
+        socket.set_read_timeout(Some(left(end)?))?;
         let length = match socket.recv(&mut buffer) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -191,21 +187,46 @@ fn by_udp(
     }
 }
 
-fn by_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+/// Until then the whole answer must be there.
+fn by_tcp(server: SocketAddr, question: &[u8], end: Instant) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, left(end)?)?;
     let length = u16::try_from(question.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    stream.set_write_timeout(Some(left(end)?))?;
     stream.write_all(&[&length.to_be_bytes(), question].concat())?;
     let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
+    fill(&mut stream, &mut length, end)?;
     let mut answer = vec![0; u16::from_be_bytes(length).into()];
-    stream.read_exact(&mut answer)?;
+    fill(&mut stream, &mut answer, end)?;
     Ok(answer)
+}
+
+/// Reads so many bytes, however slowly they come.
+fn fill(stream: &mut TcpStream, mut buffer: &mut [u8], end: Instant) -> io::Result<()> {
+    while !buffer.is_empty() {
+        stream.set_read_timeout(Some(left(end)?))?;
+        match stream.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    match left.is_zero() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(left),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -215,6 +236,47 @@ mod tests {
         let found: Vec<String> = name_servers(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.2:53"]);
         assert_eq!(name_servers("")[0].to_string(), "127.0.0.1:53");
+    }
+
+    #[test]
+    fn a_name_server_that_dribbles_its_answer_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let dribbling = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut bytes = 0;
+            // One more for each pause in which the client is still there; it asks once.
+            client
+                .set_read_timeout(Some(Duration::from_millis(10)))
+                .unwrap();
+            let mut asked = [0; 64];
+            while client.write_all(&[0xff]).is_ok() && !matches!(client.read(&mut asked), Ok(0)) {
+                bytes += 1;
+            }
+            bytes
+        });
+        let end = Instant::now() + Duration::from_millis(200);
+        let error = by_tcp(server, b"a question", end).unwrap_err();
+        let late = [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock];
+        assert!(late.contains(&error.kind()), "{error}");
+        assert!(dribbling.join().unwrap() > 2, "it said something in time");
+    }
+
+    #[test]
+    fn an_answer_by_tcp_is_read_whole() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let answering = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut asked = [0; 2 + 10];
+            client.read_exact(&mut asked).unwrap();
+            client.write_all(b"\0\x05an").unwrap();
+            client.write_all(b"swer").unwrap();
+            asked
+        });
+        let answer = by_tcp(server, b"a question", Instant::now() + PATIENCE).unwrap();
+        assert_eq!(answer, b"answe");
+        assert_eq!(answering.join().unwrap(), *b"\0\x0aa question");
     }
 
     #[test]
