@@ -33,6 +33,7 @@ mod logs;
 mod names;
 mod programs;
 mod psk;
+mod resolving;
 mod signatures;
 mod transparent;
 

@@ -6,7 +6,6 @@ use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
 use crate::admission::from;
@@ -15,24 +14,25 @@ use crate::supervision::{goes_on, send};
 use crate::support::adit::program;
 use crate::support::dns::{self, NameServer, Says};
 use crate::support::peers::{Server, says_and_hears};
-use crate::support::{Adit, Certs, Plan, installed, proc, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 use crate::upgrade::next_version;
 
 macro_rules! require_own_network {
     () => {
         crate::require!(root);
         crate::require!(adit);
-        for tool in ["ip", "unshare"] {
-            crate::require!(installed(tool).is_some(), "{tool} is not installed");
-        }
+        crate::require!(program "ip");
+        crate::require!(program "unshare");
         // Of this thread, and of the processes it starts.
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network of its own");
         let up = std::process::Command::new("ip")
             .args(["link", "set", "lo", "up"])
             .status();
         assert!(up.expect("ip").success());
     };
 }
+
+pub(crate) use require_own_network;
 
 /// A service that connects to a name, and speaks TLS with what is there.
 fn to_name(name: &str, certs: &Certs, upstream: &Server) -> String {
@@ -48,12 +48,20 @@ fn serves(adit: &Adit) {
 
 /// Ends every process that could replace the master without a look at names; another is loaded from disk.
 fn kill_master_and_spare(adit: &Adit, nth: usize) {
-    let (spare, master) = (proc::spare(adit.pid()), proc::roles(adit.pid()).master);
-    // Neither hears of the other's end before its own.
-    proc::freeze(spare);
-    for pid in [spare, master] {
-        send(pid, Signal::SIGKILL);
-    }
+    // Those of the last generation may still be there.
+    let [spare, master] = wait_for("a spare that stands", || {
+        let status = adit.status();
+        let mut all = status["generations"].as_array()?.iter();
+        let serving = all.find(|generation| generation["state"] == "serving")?;
+        let pids = ["spare", "pid"].map(|name| serving[name].as_i64());
+        let [spare, master] = pids.map(|pid| pid.and_then(|pid| i32::try_from(pid).ok()));
+        Some([spare.filter(|pid| *pid != 0)?, master?])
+    });
+    // It forks no other.
+    proc::freeze(master);
+    send(spare, Signal::SIGKILL);
+    adit.wait_for_log_times("was killed by SIGKILL; starting another in", nth);
+    send(master, Signal::SIGKILL);
     adit.wait_for_log_times("serves in place of the dead one", nth);
 }
 

@@ -247,7 +247,7 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("TIMEOUTclose", "SECONDS", "time to wait for close_notify")
         .example("TIMEOUTclose = 10").defaults(&["60"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.close, value)),
-    option("TIMEOUTconnect", "SECONDS", "time to wait for a connection")
+    option("TIMEOUTconnect", "SECONDS", "time to wait for a connection, and before it for its addresses")
         .example("TIMEOUTconnect = 5").defaults(&["10"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.connect, value)),
     option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends")

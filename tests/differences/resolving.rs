@@ -1,0 +1,35 @@
+//! Names, and what becomes of them while DNS is silent.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+
+use super::{both, heard};
+use crate::names::require_own_network;
+use crate::require;
+use crate::support::dns::{self, NameServer, Says};
+use crate::support::{Certs, Plan, tls};
+
+#[test]
+fn a_reload_while_dns_is_silent_leaves_a_service_its_addresses() {
+    require_both!();
+    require_own_network!();
+    let heard = both(|path| {
+        let certs = Certs::new();
+        let config = tls::server_config(&certs.server(), tls::BOTH, None);
+        let upstream = tls::server(config, |mut stream| {
+            let _ = stream.write_all(b"hello\n");
+            tls::end(&mut stream);
+        });
+        let server = NameServer::start();
+        server.say("mail.example", Says::Address(Ipv4Addr::LOCALHOST));
+        let plan = Plan::new();
+        let wrapper = dns::asking(&plan, path, 1, &[]);
+        let port = upstream.address.port();
+        let lines = format!("client = yes\nconnect = mail.example:{port}\n");
+        let adit = plan.program(wrapper).service("test", lines).start();
+        server.say("mail.example", Says::Failure);
+        adit.reload(1);
+        heard(&mut adit.connect("test"))
+    });
+    assert_eq!(heard, ["reset", "hello\nend"]);
+}
