@@ -11,6 +11,7 @@ use crate::jail::Jailed;
 use crate::log;
 use crate::master::post::{Own, Post};
 use crate::master::spare;
+use crate::master::workers::WorkerConfig;
 use crate::process::{self, OneThread};
 
 impl Serving {
@@ -24,21 +25,29 @@ impl Serving {
         channel: Channel,
         jailed: &Jailed,
     ) -> io::Result<()> {
-        let forked = self.post_of_spare(channel).and_then(|post| {
-            process::spawn_away(&OneThread::prove()?, |fresh| {
-                spare::run(post, fresh, jailed)
-            })
-        });
-        match forked {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let reason = log::Reason(&error).to_string();
-                say(&self.supervisor, &FromMaster::NotForked(reason), &[])
-            }
-        }
+        let workers = match self.workers_of_spare() {
+            Ok(workers) => workers,
+            // Said before the channel is closed: whichever the supervisor hears first is the reason.
+            Err(error) => return self.not_forked(&error),
+        };
+        let post = Post {
+            supervisor: channel,
+            connections: self.connections.clone(),
+            reminders: self.reminders.clone(),
+            warrants: self.warrants.as_ref().map(Seal::copy),
+            workers,
+        };
+        let forked = OneThread::prove()
+            .and_then(|one| process::spawn_away(&one, |fresh| spare::run(post, fresh, jailed)));
+        forked.or_else(|error| self.not_forked(&error))
     }
 
-    fn post_of_spare(&mut self, supervisor: Channel) -> io::Result<Post> {
+    fn not_forked(&self, error: &io::Error) -> io::Result<()> {
+        let reason = log::Reason(error).to_string();
+        say(&self.supervisor, &FromMaster::NotForked(reason), &[])
+    }
+
+    fn workers_of_spare(&mut self) -> io::Result<WorkerConfig> {
         let config = self.workers.config();
         let (generation, scoreboard) = (config.generation, config.scoreboard.clone());
         let zygote = self.workers.zygote();
@@ -49,12 +58,6 @@ impl Serving {
                 .map(|zygote| zygote.copy(generation, None))
                 .transpose()?,
         };
-        Ok(Post {
-            supervisor,
-            connections: self.connections.clone(),
-            reminders: self.reminders.clone(),
-            warrants: self.warrants.as_ref().map(Seal::copy),
-            workers: self.workers.config().for_another(own)?,
-        })
+        self.workers.config().for_another(own)
     }
 }
