@@ -435,7 +435,7 @@ mod tests {
                     p.descriptors = Some(Descriptors {
                         listeners: 2,
                         ..Descriptors::default()
-                    })
+                    });
                 },
                 "it holds 2 listener(s)",
             ),
