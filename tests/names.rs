@@ -118,7 +118,7 @@ fn a_name_keeps_its_addresses_over_a_reload_a_death_and_a_new_program_until_dns_
     assert_eq!(adit.count_in_log(KEPT), 8);
     let status = adit.status();
     assert_eq!(
-        status["names"].as_object().map(|names| names.len()),
+        status["names"].as_object().map(serde_json::Map::len),
         Some(1)
     );
 }

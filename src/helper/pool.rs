@@ -464,8 +464,10 @@ mod tests {
         }
 
         fn perform(&self, key: &Vec<u8>, (): ()) {
-            while key != b"quick" {
-                thread::park();
+            if key != b"quick" {
+                loop {
+                    thread::park();
+                }
             }
         }
 

@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Lanes<L, K> {
     bounds: Bounds,
-    lanes: VecDeque<Lane<L, K>>,
+    all: VecDeque<Lane<L, K>>,
     queued: usize,
 }
 
@@ -46,14 +46,14 @@ impl<L: Clone + Eq, K> Lanes<L, K> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            lanes: VecDeque::new(),
+            all: VecDeque::new(),
             queued: 0,
         }
     }
 
     /// Whether there is room for one more piece of work in this lane.
     pub(super) fn have_room(&self, name: &L) -> bool {
-        let mut lanes = self.lanes.iter();
+        let mut lanes = self.all.iter();
         let lane = lanes.find(|lane| lane.name == *name);
         self.queued < self.bounds.all
             && lane.is_none_or(|lane| lane.queue.len() < self.bounds.queue)
@@ -62,11 +62,11 @@ impl<L: Clone + Eq, K> Lanes<L, K> {
     /// Adds a piece of work, for which there is room.
     pub(super) fn push(&mut self, name: L, work: K) {
         self.queued += 1;
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.name == name) {
+        if let Some(lane) = self.all.iter_mut().find(|lane| lane.name == name) {
             lane.queue.push_back(work);
             return;
         }
-        self.lanes.push_back(Lane {
+        self.all.push_back(Lane {
             name,
             queue: VecDeque::from([work]),
             running: Vec::new(),
@@ -76,8 +76,8 @@ impl<L: Clone + Eq, K> Lanes<L, K> {
     /// The next piece of work, of the lane whose turn it is among those that may have another thread.
     pub(super) fn begin(&mut self, now: Instant) -> Option<(Begun<L>, K)> {
         let share = self.bounds.share;
-        let nth = self.lanes.iter().position(|lane| lane.ready(share) > 0)?;
-        let mut lane = self.lanes.remove(nth)?;
+        let nth = self.all.iter().position(|lane| lane.ready(share) > 0)?;
+        let mut lane = self.all.remove(nth)?;
         let work = lane.queue.pop_front();
         lane.running.push(now);
         let begun = Begun {
@@ -85,28 +85,28 @@ impl<L: Clone + Eq, K> Lanes<L, K> {
             at: now,
         };
         self.queued -= usize::from(work.is_some());
-        self.lanes.push_back(lane);
+        self.all.push_back(lane);
         work.map(|work| (begun, work))
     }
 
     /// A piece of work is done.
     pub(super) fn end(&mut self, begun: &Begun<L>) {
-        let Some(nth) = self.lanes.iter().position(|it| it.name == begun.lane) else {
+        let Some(nth) = self.all.iter().position(|it| it.name == begun.lane) else {
             return;
         };
-        let lane = &mut self.lanes[nth];
+        let lane = &mut self.all[nth];
         if let Some(at) = lane.running.iter().position(|at| *at == begun.at) {
             lane.running.swap_remove(at);
         }
         if lane.running.is_empty() && lane.queue.is_empty() {
-            self.lanes.remove(nth);
+            self.all.remove(nth);
         }
     }
 
     /// How many pieces of work could begin, if there were threads for them.
     pub(super) fn ready(&self) -> usize {
         let share = self.bounds.share;
-        self.lanes.iter().map(|lane| lane.ready(share)).sum()
+        self.all.iter().map(|lane| lane.ready(share)).sum()
     }
 
     /// Whether something waits behind work that will never end, as it seems: that of a whole lane, or of all threads.
@@ -123,8 +123,7 @@ impl<L: Clone + Eq, K> Lanes<L, K> {
         };
         let stuck = |lane: &Lane<L, K>| !lane.queue.is_empty() && old(lane) >= share;
         self.queued > 0
-            && (self.lanes.iter().any(stuck)
-                || self.lanes.iter().map(old).sum::<usize>() >= threads)
+            && (self.all.iter().any(stuck) || self.all.iter().map(old).sum::<usize>() >= threads)
     }
 }
 
@@ -186,7 +185,7 @@ mod tests {
         let begun: Vec<_> = std::iter::from_fn(|| lanes.begin(now)).collect();
         assert!(lanes.have_room(&'f'));
         begun.iter().for_each(|(begun, _)| lanes.end(begun));
-        assert!(lanes.lanes.is_empty());
+        assert!(lanes.all.is_empty());
         assert_eq!(lanes.queued, 0);
     }
 
