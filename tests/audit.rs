@@ -200,7 +200,7 @@ fn people_get_tables_and_no_connection_is_disturbed() {
     let adit = of_every_kind(&certs, &upstream).start();
     let mut client = talk(&adit, &certs);
     let before = proc::family(adit.pid());
-    for _ in 0..10 {
+    for _ in 0..4 {
         peers::says_and_hears(&mut client, "hello");
         let output = audit(&adit, &[]);
         let said = String::from_utf8_lossy(&output.stdout);

@@ -195,37 +195,45 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
     if detached {
         process::let_go_of_the_terminal()?;
     }
+    let log = post.log;
     let title = || process::title(&format!("adit: {kind}"), "");
     match place {
         Place::Outside(plan, sandbox, serve) => {
-            let bare = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
-            let unprivileged = bare.within(&sandbox()?);
+            let bare = or_end(kind, log, plan.enter(&OneThread::prove()?));
+            let unprivileged = bare.within(&or_end(kind, log, sandbox()));
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)
         }
         Place::Keeping(plan, sandbox, serve) => {
-            let bare = plan.enter(&OneThread::prove()?).map_err(io::Error::other)?;
+            let bare = or_end(kind, log, plan.enter(&OneThread::prove()?));
             let folder = post.belongings.first().ok_or(io::ErrorKind::NotFound)?;
-            let unprivileged = bare.within(&sandbox(folder.as_fd())?);
+            let unprivileged = bare.within(&or_end(kind, log, sandbox(folder.as_fd())));
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)
         }
         Place::Capable(plan, sandbox, serve) => {
             let one = OneThread::prove()?;
-            let bare = plan.enter_with_net_raw(&one).map_err(io::Error::other)?;
-            let capable = bare.within(&sandbox()?);
+            let bare = or_end(kind, log, plan.enter_with_net_raw(&one));
+            let capable = bare.within(&or_end(kind, log, sandbox()));
             title();
             let _signals = fresh.hear(&[])?;
             serve(post, &capable)
         }
         Place::Inside(plan, serve) => {
-            let confined = plan
-                .confine(&OneThread::prove()?)
-                .map_err(io::Error::other)?;
+            let confined = or_end(kind, log, plan.confine(&OneThread::prove()?));
             title();
             serve(post, fresh, &confined)
         }
     }
+}
+
+/// What was entered. Where it was not, the log says so while the channel is open still: a master that finds it closed
+/// may end adit, and this process, first.
+fn or_end<T, E: std::error::Error>(kind: Kind, log: Log, entered: Result<T, E>) -> T {
+    entered.unwrap_or_else(|error| {
+        crate::error!(log, "The {kind} ends: {error}");
+        process::exit(1)
+    })
 }
