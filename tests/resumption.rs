@@ -1,11 +1,13 @@
 //! A session resumes in whichever worker gets the connection, and after a reload.
 
+use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::require;
+use crate::support::certs::{Kind, Wish};
 use crate::support::openssl::{s_client, s_server};
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, poll_for, stand_in, tls};
+use crate::support::{Adit, Certs, Plan, poll_for, stand_in, tls, wait_for};
 
 /// `openssl s_client` that stores its session, or presents a stored one.
 fn openssl(adit: &Adit, version: &str, session: &Path, how: &str) -> String {
@@ -339,11 +341,59 @@ fn a_session_is_resumed_for_as_long_as_sessioncachetimeout_says() {
                 }
                 let said = openssl(&adit, version, &session, "-sess_in");
                 assert!(said.contains("Reused, TLSv1"), "{lines}{version}: {said}");
-                crate::support::wait_for("the session to end", || {
+                wait_for("the session to end", || {
                     let said = openssl(&adit, version, &session, "-sess_in");
                     said.contains("New, TLSv1").then_some(())
                 });
             }
         }
     }
+}
+
+/// A client's sessions end with the certificate by which they began, since a resumed one shows none.
+fn ends_with_the_certificate(version: &str, more: &str) {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let wish = Wish {
+        kind: Kind::Rsa,
+        ends_in: Some(4),
+        ..Wish::default()
+    };
+    let (_server, address) = s_server(&certs.issue("short", wish), &[version, "-rev"]);
+    let lines = format!(
+        "client = yes\nconnect = {address}\n{}verifyChain = yes\n{more}",
+        certs.ca_line()
+    );
+    let plan = Plan::new().global("workers = 1\nthreads = 1");
+    let adit = plan.service("test", lines).start();
+    let talk = || {
+        let mut client = adit.connect("test");
+        let mut answer = [0; 6];
+        // A ticket of TLS 1.3 has come with the first answer.
+        let _ = client.write_all(b"hello\n");
+        let _ = client.read_exact(&mut answer);
+    };
+    talk();
+    talk();
+    adit.wait_for_log("TLS connected: previous session reused");
+    wait_for("a certificate that has ended", || {
+        talk();
+        (adit.count_in_log("certificate has expired") > 0).then_some(())
+    });
+}
+
+#[test]
+fn a_clients_tls_1_3_session_ends_with_the_servers_certificate() {
+    ends_with_the_certificate("-tls1_3", "");
+}
+
+#[test]
+fn a_clients_tls_1_2_session_ends_with_the_servers_certificate() {
+    ends_with_the_certificate("-tls1_2", "");
+}
+
+#[test]
+fn a_clients_session_beside_old_tls_ends_with_the_servers_certificate() {
+    ends_with_the_certificate("-tls1_3", "sslVersionMin = TLSv1\n");
 }

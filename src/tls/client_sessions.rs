@@ -8,6 +8,8 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
+use super::tickets::unix_time;
+
 /// TLS 1.3 tickets kept for each server. Each is used once (RFC 8446, appendix C.4) and each connection
 /// brings one or two, so this many connections can resume at a time.
 const CLIENT_TICKETS: usize = 64;
@@ -15,10 +17,20 @@ const CLIENT_TICKETS: usize = 64;
 const CLIENT_SERVERS: usize = 64;
 
 /// The client's sessions of one service, in this worker.
-#[derive(Default)]
 pub(super) struct ClientSessions {
     servers: Mutex<HashMap<ServerName<'static>, Server>>,
     without_tls12: bool,
+    clock: fn() -> u64,
+}
+
+impl Default for ClientSessions {
+    fn default() -> Self {
+        Self {
+            servers: Mutex::default(),
+            without_tls12: false,
+            clock: unix_time,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -26,6 +38,24 @@ struct Server {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tickets: VecDeque<Tls13ClientSessionValue>,
+    /// When the first certificate ends by which one of them began, in seconds since 1970.
+    until: Option<u64>,
+}
+
+impl Server {
+    /// Forgets the sessions once a certificate has ended: a resumed one shows none (RFC 8446, section 4.6.1).
+    fn at(&mut self, now: u64) -> &mut Self {
+        if self.until.is_some_and(|until| until <= now) {
+            self.tls12 = None;
+            self.tickets.clear();
+            self.until = None;
+        }
+        self
+    }
+
+    fn bound(&mut self, end: u64) {
+        self.until = Some(self.until.map_or(end, |until| until.min(end)));
+    }
 }
 
 impl ClientSessions {
@@ -40,6 +70,12 @@ impl ClientSessions {
     /// A panicked thread left the map intact: every change is one insertion or removal.
     fn servers(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, Server>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server has shown a certificate that ends then: no session that comes of it lives longer.
+    pub(super) fn bound(&self, name: &ServerName<'_>, end: u64) {
+        let now = (self.clock)();
+        self.with(name.to_owned(), |server| server.at(now).bound(end));
     }
 
     fn with(&self, name: ServerName<'static>, change: impl FnOnce(&mut Server)) {
@@ -73,7 +109,9 @@ impl ClientSessionStore for ClientSessions {
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.servers().get(&name.to_owned())?.tls12.clone()
+        let now = (self.clock)();
+        let mut servers = self.servers();
+        servers.get_mut(&name.to_owned())?.at(now).tls12.clone()
     }
 
     fn remove_tls12_session(&self, name: &ServerName<'static>) {
@@ -93,6 +131,25 @@ impl ClientSessionStore for ClientSessions {
 
     /// The newest one, whose lifetime lasts longest.
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.servers().get_mut(name)?.tickets.pop_back()
+        let now = (self.clock)();
+        self.servers().get_mut(name)?.at(now).tickets.pop_back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_certificate_that_ends_takes_the_sessions_along_and_then_its_bound() {
+        let mut server = Server::default();
+        for (end, until) in [(1000, 1000), (2000, 1000), (900, 900)] {
+            server.bound(end);
+            assert_eq!(server.until, Some(until));
+        }
+        assert_eq!(server.at(899).until, Some(900));
+        assert_eq!(server.at(900).until, None);
+        server.bound(2000);
+        assert_eq!(server.at(1999).until, Some(2000));
     }
 }

@@ -13,6 +13,7 @@ use rustls::{CertificateError, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::client_sessions::ClientSessions;
 use super::climb::Climb;
 use super::failure::Offence;
 use super::notes::{self, ask, blame, note};
@@ -24,6 +25,8 @@ use super::self_signed::self_signed;
 use super::trust::Trust;
 use super::{names, old_signatures, schemes, signatures, subject};
 use crate::config::{PeerVerification, SecurityLevel, SubjectChecks, TlsOptions};
+
+pub(super) use leaf::end;
 
 /// The verifier of one service.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Verifier {
     lists: Option<Arc<Lists>>,
     /// What responders are asked, and what the server staples; for chains alone.
     ocsp: Option<Arc<Checks>>,
+    /// A client's sessions, which live no longer than what its server has shown.
+    sessions: Option<Arc<ClientSessions>>,
 }
 
 impl Verifier {
@@ -71,6 +76,7 @@ impl Verifier {
             redirects: options.redirects,
             smallest_authority: signatures::MIN_RSA,
             lists: None,
+            sessions: None,
         }
     }
 
@@ -94,6 +100,14 @@ impl Verifier {
     /// Looks peers up in these lists too.
     pub(super) fn with_lists(self, lists: Option<Arc<Lists>>) -> Self {
         Self { lists, ..self }
+    }
+
+    /// Bounds these by the certificates that are accepted.
+    pub(super) fn bounding(self, sessions: Arc<ClientSessions>) -> Self {
+        Self {
+            sessions: Some(sessions),
+            ..self
+        }
     }
 
     /// Whether the peer's certificate matters.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -62,6 +63,8 @@ pub struct Wish<'a> {
     pub kind: Kind,
     /// First and last year of validity.
     pub years: (i32, i32),
+    /// It ends in so many seconds, whatever `years` says.
+    pub ends_in: Option<u64>,
     /// Serial number; 0: any.
     pub serial: u8,
     /// The responder that it names.
@@ -80,6 +83,7 @@ impl Default for Wish<'_> {
             uris: &[],
             kind: Kind::Ecdsa,
             years: (2024, 2049),
+            ends_in: None,
             serial: 0,
             responder: None,
             must_staple: false,
@@ -278,6 +282,9 @@ fn request(wish: &Wish<'_>) -> (CertificateParams, KeyPair) {
     }
     params.not_before = rcgen::date_time_ymd(wish.years.0, 1, 1);
     params.not_after = rcgen::date_time_ymd(wish.years.1, 1, 1);
+    if let Some(seconds) = wish.ends_in {
+        params.not_after = (SystemTime::now() + Duration::from_secs(seconds)).into();
+    }
     params.use_authority_key_identifier_extension = true;
     let key = match wish.kind {
         Kind::Ecdsa => KeyPair::generate().expect("a key"),

@@ -15,7 +15,7 @@ use super::{DEADLINE, poll_for};
 pub struct Process {
     /// Its number.
     pub pid: i32,
-    started: u64,
+    pub started: u64,
 }
 
 fn stat(pid: i32) -> Option<Vec<String>> {

@@ -114,7 +114,13 @@ pub(super) fn connecting(
     verifier: Verifier,
     key: Option<Arc<CertifiedKey>>,
 ) -> Result<Role, Problem> {
-    let verifier = Arc::new(verifier);
+    let sessions = Arc::new(match options.ocsp.asks() {
+        // One of TLS 1.2 is there before responders have said what they think of the server; TLS 1.3 has its
+        // tickets after that.
+        true => ClientSessions::without_tls12(),
+        false => ClientSessions::default(),
+    });
+    let verifier = Arc::new(verifier.bounding(Arc::clone(&sessions)));
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .map_err(refused)?
@@ -135,19 +141,12 @@ pub(super) fn connecting(
         config.resumption = rustls::client::Resumption::disabled();
         return role(config);
     }
-    let sessions = match options.ocsp.asks() {
-        // One of TLS 1.2 is there before responders have said what they think of the server; TLS 1.3 has its
-        // tickets after that.
-        true => ClientSessions::without_tls12(),
-        false => ClientSessions::default(),
-    };
-    config.resumption = rustls::client::Resumption::store(Arc::new(sessions)).tls12_resumption(
-        if options.no_ticket {
+    config.resumption =
+        rustls::client::Resumption::store(sessions).tls12_resumption(if options.no_ticket {
             rustls::client::Tls12Resumption::SessionIdOnly
         } else {
             rustls::client::Tls12Resumption::SessionIdOrTickets
-        },
-    );
+        });
     role(config)
 }
 

@@ -8,7 +8,6 @@ use aws_lc_rs::aead::{
     UnboundKey,
 };
 use aws_lc_rs::hkdf;
-use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::bindings::Stop;
@@ -254,13 +253,6 @@ pub(super) fn list(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
         bytes = behind;
     }
     Some(chain)
-}
-
-/// When a certificate ends, in seconds since 1970; `None`: it cannot be read.
-pub(super) fn end(der: &[u8]) -> Option<u64> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    // One that ended before 1970 is over too.
-    Some(u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0))
 }
 
 /// Bytes behind their length, which has three bytes; and what is behind them.

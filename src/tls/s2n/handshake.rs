@@ -24,6 +24,7 @@ use crate::tls::ocsp::Inquiry;
 use crate::tls::psk::PreSharedKeys;
 use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
 use crate::tls::tickets::unix_time;
+use crate::tls::verification::end;
 use crate::tls::{Introduction, Negotiated, age, alerts, ciphers, notes};
 
 /// A handshake under way.
@@ -458,7 +459,7 @@ impl Handshake {
         match verifier.verify(leaf, above, name, &stapled, UnixTime::now()) {
             Ok(()) => {
                 self.inquiry = notes::inquiry();
-                self.ends = chain::end(leaf);
+                self.ends = end(leaf);
                 self.certified = true;
                 self.introduce(Some(leaf.to_vec()));
                 connection.accept_chain().map_err(internal)
@@ -591,6 +592,11 @@ impl Handshake {
             let resumed = self.offered.filter(|_| negotiated.resumed);
             let until = deadline(unix_time(), resumed, self.ends);
             sessions.keep(Peer::of(self.name.as_ref()), session, until);
+        }
+        if let (Role::Client { sessions, .. }, Some(ends)) = (&self.context.role, self.ends)
+            && version == TLS13
+        {
+            sessions.bound(Peer::of(self.name.as_ref()), ends);
         }
         match &self.heard {
             Some(heard) => self.traces.server_random = heard.random(),

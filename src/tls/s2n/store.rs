@@ -121,6 +121,8 @@ struct Kept {
     session: Option<(Session, u64)>,
     /// Of TLS 1.3: each is used once (RFC 8446, appendix C.4).
     tickets: VecDeque<Session>,
+    /// When the first certificate ends by which one of these began, in seconds since 1970.
+    ends: Option<u64>,
 }
 
 impl ClientSessions {
@@ -137,6 +139,10 @@ impl ClientSessions {
         // A panicked thread left the map whole: every change is one insertion or removal.
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = servers.get_mut(peer)?;
+        if kept.ends.is_some_and(|ends| ends <= now) {
+            kept.tickets.clear();
+            kept.ends = None;
+        }
         if let Some(session) = kept.tickets.pop_back() {
             let until = None;
             return Some(Offered { session, until });
@@ -163,6 +169,13 @@ impl ClientSessions {
         if let Some(kept) = servers.get_mut(peer) {
             kept.session = None;
         }
+    }
+
+    /// The server has shown a certificate that ends then: no ticket that comes of it lives longer.
+    pub(super) fn bound(&self, peer: Peer, ends: u64) {
+        self.with(peer, |kept| {
+            kept.ends = Some(kept.ends.map_or(ends, |before| before.min(ends)));
+        });
     }
 
     pub(super) fn keep_tickets(&self, peer: Peer, tickets: Vec<Session>) {
@@ -220,6 +233,10 @@ mod tests {
         for nth in (1..=TICKETS as u8).rev() {
             assert_eq!(find(&peer), Some(ticket(nth + 2)));
         }
+        sessions.bound(peer.clone(), 1000);
+        sessions.bound(peer.clone(), 2000);
+        sessions.keep_tickets(peer.clone(), [ticket(7)].into());
+        assert_eq!(find(&peer), Some(ticket(1)), "a certificate has ended");
         // One ticket was too many.
         for _ in 0..2 {
             assert_eq!(find(&peer), Some(ticket(1)));

@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::Verifier;
+use super::{Verifier, leaf};
 use crate::tls::{schemes, signatures};
 
 /// What both of rustls' traits ask about signatures in a handshake.
@@ -55,8 +55,14 @@ impl ServerCertVerifier for Verifier {
             Some(server_name),
             ocsp_response,
             now,
-        )
-        .map(|()| ServerCertVerified::assertion())
+        )?;
+        if self.judges()
+            && let Some(sessions) = &self.sessions
+            && let Some(end) = leaf::end(end_entity)
+        {
+            sessions.bound(server_name, end);
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     verifies_signatures!();

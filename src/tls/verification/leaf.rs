@@ -1,11 +1,18 @@
 //! What is asked of the peer's own certificate, whatever is above it. Never in here: its path.
 
 use rustls::pki_types::UnixTime;
-use x509_parser::prelude::{ParsedExtension, X509Certificate};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use super::Verifier;
 use crate::tls::rejection::Rejection;
 use crate::tls::signatures;
+
+/// When a certificate ends, in seconds since 1970; `None`: it cannot be read.
+pub(in crate::tls) fn end(der: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    // One that ended before 1970 is over too.
+    Some(u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0))
+}
 
 impl Verifier {
     pub(super) fn dates_and_purpose(
