@@ -6,11 +6,13 @@
 )]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Reception, Secret};
+use crate::helper::{AccessToken, TokenAnswer};
 use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
@@ -79,6 +81,14 @@ const ANSWER: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
 
+/// What a question for a token is answered with.
+static GRANTED: LazyLock<TokenAnswer> = LazyLock::new(|| {
+    TokenAnswer::Granted(AccessToken {
+        user: "user".to_owned(),
+        access: Secret::new("token"),
+    })
+});
+
 /// The events of a script, which stay readable in an editor: `F` or `B` and what the client or the
 /// server says, `f` or `b` for its end, `T` for the timer, `C` or `c` for a connection that is made, `A` for an answer of as
 /// many addresses as bytes follow; [`BETWEEN`] stands between them.
@@ -94,6 +104,9 @@ fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
             b'T' => Event::Timer,
             b'C' => Event::Connected(Some(SocketAddr::from(([192, 0, 2, 1], 25)))),
             b'c' => Event::Connected(None),
+            // `t`: a token; `w`: a wrong password.
+            b't' => Event::Token(&GRANTED),
+            b'w' => Event::Token(&TokenAnswer::WrongPassword),
             b'A' => Event::Answer(&ANSWER[..words.len().min(ANSWER.len())]),
             _ => return None,
         })
@@ -151,12 +164,19 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
         (Mode::Unprotected, _) => unprotected(protocol),
         (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT, false),
         (Mode::OfferedLogin, mail) => receive(Reception::Offered(mail), HELLO_WAIT, true),
-        (Mode::Login { account, greeted }, Some(mail)) => {
+        (
+            Mode::Login {
+                account,
+                greeted,
+                by_token,
+            },
+            Some(mail),
+        ) => {
             let options = DialogueOptions {
                 username: account.then(|| "user".to_owned()),
                 ..options()
             };
-            login(mail, &options, greeted, Fresh::default())
+            login(mail, by_token, &options, greeted, Fresh::default())
         }
         (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT, false),
         (Mode::Server | Mode::Required | Mode::Login { .. }, _) => {
@@ -204,6 +224,7 @@ fn feed(
             Action::Send(Side::Back, bytes) => course.said.1.extend(bytes),
             Action::Timer(_) => course.timers += 1,
             Action::Log(_, line) => course.logged.push(line),
+            Action::ConnectAnew => course.wanted.push("anew".to_owned()),
             Action::Connect(target) => course.wanted.push(format!("{target:?}")),
             Action::Ask(question) => course.wanted.push(format!("{question:?}")),
         }
@@ -264,8 +285,13 @@ enum Mode {
     Offered,
     /// `P`: the same where adit logs in for the client.
     OfferedLogin,
-    /// `L`: where adit logs in for the client; `G`: that has been greeted; `K`: by an account of its own.
-    Login { account: bool, greeted: bool },
+    /// `L`: where adit logs in for the client; `G`: that has been greeted; `K`: by an account of its own; `X`: by a
+    /// token.
+    Login {
+        account: bool,
+        greeted: bool,
+        by_token: bool,
+    },
     /// `W`: once TLS has begun with the server.
     Within,
     /// `V`: the same in server mode.
@@ -286,9 +312,10 @@ fn conversation(protocol: Protocol, input: &[u8]) {
         b'R' => Mode::Required,
         b'O' => Mode::Offered,
         b'P' => Mode::OfferedLogin,
-        b'L' | b'G' | b'K' => Mode::Login {
+        b'L' | b'G' | b'K' | b'X' => Mode::Login {
             account: mode == b'K',
             greeted: mode != b'L',
+            by_token: mode == b'X',
         },
         b'W' => Mode::Within,
         b'U' => Mode::Unprotected,

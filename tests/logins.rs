@@ -1,6 +1,7 @@
 //! `login = translate`: an old program's login is made with dovecot and postfix by a way that it never heard of.
 
 mod programs;
+mod tokens;
 
 use std::net::TcpStream;
 
@@ -32,15 +33,18 @@ const PORTS: [(&str, u16, &str); 6] = [
 
 /// Client mode in front of every port of the host, with these lines more.
 fn in_front_of(host: &MailHost, certs: &Certs, more: &str) -> Adit {
-    let plan = PORTS.iter().fold(Plan::new(), |plan, (name, port, lines)| {
+    with_services(Plan::new(), host, certs, more).start()
+}
+
+fn with_services(plan: Plan, host: &MailHost, certs: &Certs, more: &str) -> Plan {
+    PORTS.iter().fold(plan, |plan, (name, port, lines)| {
         let lines = format!(
             "client = yes\nconnect = {}\n{}verifyChain = yes\ncheckHost = localhost\n{lines}{more}",
             host.at(*port),
             certs.ca_line()
         );
         plan.service(name, lines)
-    });
-    plan.start()
+    })
 }
 
 fn client(adit: &Adit, service: &str) -> Lines<TcpStream> {

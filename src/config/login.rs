@@ -10,7 +10,7 @@ use super::option::{Fault, one_of};
 use super::program::Front;
 use super::service::{Draft, Service};
 
-/// `login = pass | translate`
+/// `login = pass | translate | oauth2`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LoginWay {
     /// It passes through.
@@ -18,6 +18,8 @@ pub(crate) enum LoginWay {
     Pass,
     /// adit takes it, and makes it with the server in another way.
     Translate,
+    /// The same, by OAuth2.
+    OAuth2,
 }
 
 /// How programs log in.
@@ -31,9 +33,29 @@ pub(crate) struct Login {
     pub mail: Option<MailProtocol>,
 }
 
+impl Login {
+    /// Whether that is by OAuth2, so that the keeper is asked for tokens.
+    pub(crate) fn is_by_token(self) -> bool {
+        self.way == LoginWay::OAuth2
+    }
+
+    /// As `login` gives it.
+    fn name(self) -> &'static str {
+        match self.way {
+            LoginWay::Pass => "pass",
+            LoginWay::Translate => "translate",
+            LoginWay::OAuth2 => "oauth2",
+        }
+    }
+}
+
 /// Reads `login`.
 pub(super) fn set_way(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    let words = [("pass", LoginWay::Pass), ("translate", LoginWay::Translate)];
+    let words = [
+        ("pass", LoginWay::Pass),
+        ("translate", LoginWay::Translate),
+        ("oauth2", LoginWay::OAuth2),
+    ];
     draft.service.login.way = one_of(value, &words)?;
     Ok(())
 }
@@ -59,7 +81,7 @@ pub(super) fn is_asked_for(service: &Service) -> bool {
         _ => false,
     };
     let account = own && service.dialogue.account().is_some();
-    service.client && (service.login.way == LoginWay::Translate || account)
+    service.client && (service.login.way != LoginWay::Pass || account)
 }
 
 /// The protocol of a service that logs in.
@@ -116,7 +138,8 @@ pub(super) fn judge(
         }
         (None, Some(protocol)) if asked && protocol != Protocol::Connect => {
             let text = format!(
-                "`login = translate` is for mail, and not for `protocol = {}`",
+                "`login = {}` is for mail, and not for `protocol = {}`",
+                service.login.name(),
                 protocol.name()
             );
             faults.error("login", &text, "leave `login` out");
@@ -127,10 +150,11 @@ pub(super) fn judge(
 
 /// What has no use here.
 fn idle(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
-    if own("login") && service.login.way == LoginWay::Translate {
+    if own("login") && service.login.way != LoginWay::Pass {
+        let name = service.login.name();
         faults.error(
             "login",
-            "`login = translate` is for client mode: the program speaks plain, and the server TLS",
+            &format!("`login = {name}` is for client mode, where the server speaks TLS"),
             "`client = yes`, or leave `login` out",
         );
     }
@@ -138,7 +162,7 @@ fn idle(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
         faults.push(
             Severity::Warning,
             "loginProtocol",
-            "`loginProtocol` has no effect without `login = translate`, or `protocolUsername` and `protocolPassword`",
+            "`loginProtocol` has no effect without `login = translate` or `oauth2`, or `protocolUsername` and `protocolPassword`",
             "leave it out",
         );
     }

@@ -170,7 +170,7 @@ impl Service {
 
     /// Whether its sessions log in by tokens that the keeper gives.
     pub(crate) fn asks_for_tokens(&self) -> bool {
-        false
+        self.login.mail.is_some() && self.login.is_by_token()
     }
 
     /// Whether it accepts on a socket that systemd passes.

@@ -38,7 +38,9 @@ pub(crate) use process::Helper;
 pub(crate) use binder::{Bound, Client as BindClient, Refused as NotBound, Request as BindRequest};
 pub(crate) use fetcher::Client as FetchClient;
 pub(crate) use gatekeeper::{Client as GateClient, Judgement};
-pub(crate) use keeper::{Client as TokenClient, Question as TokenQuestion, TokenAnswer};
+pub(crate) use keeper::{
+    Client as TokenClient, Question as TokenQuestion, Token as AccessToken, TokenAnswer,
+};
 pub(crate) use launcher::{Client as LaunchClient, Launched, Refused, Request as LaunchRequest};
 pub(crate) use resolver::{
     Client as NameClient, KnownNames, NO_ANSWER, ResolveError, Resolved, literal,

@@ -157,7 +157,7 @@ impl State for Server {
                     io.debug("RFC 2595 detected");
                     Step::Next(Server::Greeting)
                 }
-                (None, Occasion::Start | Occasion::Input) => Step::Wait(Server::Detecting),
+                (None, _) => Step::Wait(Server::Detecting),
             }),
             Server::Greeting => {
                 let Some(line) = greeting(io)? else {

@@ -4,6 +4,7 @@ use zeroize::Zeroize;
 
 use super::{AHEAD_MAX, Action, Awaited, COMMANDS_MAX, LINE_MAX, ProtocolError, REPLY_MAX, Side};
 use crate::config::Protocol;
+use crate::helper::TokenAnswer;
 
 /// Bytes of one end that no state has taken yet.
 #[derive(Debug, Default)]
@@ -123,6 +124,10 @@ pub(super) enum Occasion {
     Start,
     Timer,
     Input,
+    /// The server is connected anew.
+    Connected,
+    /// It cannot be.
+    Unreachable,
 }
 
 /// Counts a client's commands.
@@ -145,6 +150,8 @@ impl Size {
 pub(super) struct Io<'a> {
     pub(super) protocol: Protocol,
     pub(super) occasion: Occasion,
+    /// What was asked for.
+    pub(super) token: Option<TokenAnswer>,
     pub(super) front: &'a mut Input,
     pub(super) back: &'a mut Input,
     pub(super) out: &'a mut Vec<Action>,

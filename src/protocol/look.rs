@@ -130,7 +130,7 @@ impl Dialogue for Look {
             }
             Event::Eof(side) => self.heard(side).ended = true,
             // It asks for none of them.
-            Event::Connected(_) | Event::Unreachable(_) | Event::Answer(_) => {}
+            Event::Connected(_) | Event::Unreachable(_) | Event::Answer(_) | Event::Token(_) => {}
         }
         match self.begins_with_tls() {
             None => Ok(Progress::More),

@@ -42,6 +42,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Reception};
+use crate::helper::{TokenAnswer, TokenQuestion};
 
 pub(crate) use cifs::CifsError;
 pub(crate) use connect_login::NtlmError;
@@ -96,6 +97,8 @@ pub(crate) enum Event<'a> {
     Unreachable(Unreachable),
     /// The question is answered: the name's addresses, none if it has none.
     Answer(&'a [IpAddr]),
+    /// The question is answered: by a token, or why there is none.
+    Token(&'a TokenAnswer),
 }
 
 /// Where a client asks to be connected to.
@@ -140,6 +143,8 @@ pub(crate) enum Unreachable {
 pub(crate) enum Question {
     /// The addresses of a name.
     Addresses(String),
+    /// A token to log in with.
+    Token(TokenQuestion),
 }
 
 /// What to do, in order.
@@ -154,6 +159,8 @@ pub(crate) enum Action {
     /// Connect the back there, before the session goes on; `Event::Connected` or `Event::Unreachable` tells
     /// how that went.
     Connect(Target),
+    /// Leave the server, and connect it anew, with TLS, before the session goes on: as of [`Action::Connect`].
+    ConnectAnew,
     /// Give an `Event::Answer` to this.
     Ask(Question),
 }
@@ -311,16 +318,17 @@ pub(crate) fn within(
     }
 }
 
-/// Logs in for a program, within TLS; `greeted`: it has been greeted already.
+/// Logs in for a program, within TLS; `greeted`: it has been greeted already; `by_token`: by OAuth2.
 pub(crate) fn login(
     mail: MailProtocol,
+    by_token: bool,
     options: &DialogueOptions,
     greeted: bool,
     fresh: Fresh,
 ) -> Box<dyn Dialogue> {
     script::within(
         mail.into(),
-        login::Login::new(mail, options, greeted, fresh),
+        login::Login::new(mail, by_token, options, greeted, fresh),
     )
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use super::io::{self, Input, Io, Occasion, Step};
 use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
 use crate::config::Protocol;
+use crate::helper::TokenAnswer;
 
 /// One protocol in one mode.
 pub(super) trait State: fmt::Debug + Send + Sized {
@@ -70,11 +71,13 @@ impl<S: State> Script<S> {
         &mut self,
         mut state: S,
         occasion: Occasion,
+        token: Option<TokenAnswer>,
         out: &mut Vec<Action>,
     ) -> Result<Progress, ProtocolError> {
         let mut io = Io {
             protocol: self.protocol,
             occasion,
+            token,
             front: &mut self.front,
             back: &mut self.back,
             out,
@@ -107,6 +110,10 @@ impl<S: State> Script<S> {
 impl<S: State> Dialogue for Script<S> {
     fn feed(&mut self, event: Event<'_>, out: &mut Vec<Action>) -> Result<Progress, ProtocolError> {
         let state = self.state.take().ok_or(ProtocolError::Over)?;
+        let token = match event {
+            Event::Token(answer) => Some(answer.clone()),
+            _ => None,
+        };
         let occasion = match event {
             Event::Start => Occasion::Start,
             Event::Timer => Occasion::Timer,
@@ -118,11 +125,17 @@ impl<S: State> Dialogue for Script<S> {
                 self.input(side).ended = true;
                 Occasion::Input
             }
-            // Scripts ask for none of them.
-            Event::Connected(_) | Event::Unreachable(_) | Event::Answer(_) => Occasion::Input,
+            Event::Connected(_) => {
+                // It is another connection.
+                self.back = Input::default();
+                Occasion::Connected
+            }
+            Event::Unreachable(_) => Occasion::Unreachable,
+            // Scripts ask for no addresses.
+            Event::Answer(_) | Event::Token(_) => Occasion::Input,
         };
         let result = self
-            .advance(state, occasion, out)
+            .advance(state, occasion, token, out)
             .map_err(|error| match self.within {
                 true => ProtocolError::WithinTls(Box::new(error)),
                 false => error,

@@ -174,7 +174,7 @@ impl State for Server {
                     io.debug("RFC 2487 detected");
                     Step::Next(Server::greeting())
                 }
-                (None, Occasion::Start | Occasion::Input) => Step::Wait(Server::Detecting),
+                (None, _) => Step::Wait(Server::Detecting),
             }),
             Server::Greeting { domain, mut size } => {
                 let Some(line) = reply_line(io, Awaited::Greeting, "220", &mut size, true)? else {

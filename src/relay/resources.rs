@@ -238,7 +238,6 @@ impl Resources {
     ///
     /// # Errors
     /// The keeper takes no more; `InvalidInput`: no account has such a name or password.
-    #[expect(dead_code, reason = "logging in by a token follows")]
     pub(crate) fn token(&mut self, key: u64, question: &TokenQuestion) -> io::Result<Option<u64>> {
         let asked = self.keeper.as_mut().map(|keeper| keeper.ask(question));
         let id = self.or_wait(key, asked.transpose())?;

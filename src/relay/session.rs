@@ -186,6 +186,10 @@ impl Session {
             | Life::Between
             | Life::Leaving(..) => None,
         };
+        // Of one that waits for the server to be connected anew.
+        let waiting = self.waiting.as_ref().filter(|_| self.common.again);
+        let patience = waiting.and_then(|waiting| waiting.patience());
+        let stage = stage.into_iter().chain(patience).min();
         match (stage, self.common.report_at()) {
             (Some(stage), Some(report)) => Some(stage.min(report)),
             (one, other) => one.or(other),
@@ -275,6 +279,9 @@ impl Session {
     }
 
     fn run(&mut self, resources: &mut Resources) -> Outcome {
+        if let Some(ending) = self.lose_patience(resources) {
+            return Outcome::Done(ending);
+        }
         loop {
             let common = &mut self.common;
             let context = Context { common, resources };
@@ -290,6 +297,7 @@ impl Session {
                 Ok(Turn::Chosen) => self.go_on_as_chosen(resources),
                 Ok(Turn::Handshake) => self.meet(resources),
                 Ok(Turn::Connected(back)) => self.join(back, resources),
+                Ok(Turn::Anew(talking)) => self.connect_anew(talking, resources),
                 Err(ending) => Err(ending),
             };
             if let Err(ending) = advanced {

@@ -89,6 +89,8 @@ pub(crate) struct Common {
     pub began: Instant,
     /// It was told something in the words of its protocol.
     pub greeted: bool,
+    /// The server is connected anew, for a dialogue that waits.
+    pub again: bool,
     /// What the server greeted with, before TLS, while the client could not be told yet.
     pub greeting: Vec<u8>,
     /// Inspects the session's first plaintext.
@@ -121,6 +123,7 @@ impl Common {
             began: now,
             greeting: Vec::new(),
             greeted: false,
+            again: false,
             redirected: false,
             first_words: FirstWords::of(&services[handed.connection.service].config),
             service: handed.connection.service,

@@ -2,11 +2,14 @@
 //! TLS. What was heard and not used stays with the end that it came from.
 
 mod acting;
+mod meeting;
 mod token;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+
+use meeting::{greets_first, meet_each_other};
 
 use super::Upstream;
 use super::advice::{self, Silence};
@@ -52,6 +55,10 @@ pub(crate) struct Talking {
     target: Option<Target>,
     /// A question under way, until then at the latest.
     lookup: Option<(Lookup, Instant)>,
+    /// A token that it waits for.
+    wanted: Option<Box<token::Wanted>>,
+    /// It wants another connection to the server.
+    anew: bool,
 }
 
 /// The next step after an event.
@@ -151,6 +158,8 @@ impl Talking {
             after: After::More,
             target: None,
             lookup: None,
+            wanted: None,
+            anew: false,
         }
     }
 
@@ -173,6 +182,10 @@ impl Talking {
             .into_iter()
             .flatten()
             .fold(self.deadline, Instant::min)
+    }
+
+    fn waits_to_connect(&self) -> bool {
+        self.target.is_some() || self.anew
     }
 
     /// Whether the dialogue waits to be connected.
@@ -283,9 +296,12 @@ impl Talking {
             }
         }
         self.look_up(ends, context)?;
+        self.take_token(ends, context)?;
         for side in SIDES {
             for _ in 0..READS {
-                if self.after != After::More || self.target.is_some() || !self.may_hear(side, ends)
+                if self.after != After::More
+                    || self.waits_to_connect()
+                    || !self.may_hear(side, ends)
                 {
                     break;
                 }
@@ -316,11 +332,15 @@ impl Talking {
             After::End => return Ok(Next::Over),
             After::More => {}
         }
-        if self.target.is_some() {
+        if self.waits_to_connect() {
             return Ok(Next::Wait(self));
         }
         // The other side may be readable now that this one was heard.
-        let more = SIDES.into_iter().any(|side| self.may_hear(side, ends));
+        let answered = self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.is_answered());
+        let more = answered || SIDES.into_iter().any(|side| self.may_hear(side, ends));
         Ok(match more {
             true => Next::Again(self),
             false => Next::Wait(self),
@@ -424,31 +444,6 @@ impl Talking {
             self.after = self.feed(Event::Eof(side), ends, context)?;
         }
         Ok(())
-    }
-}
-
-/// Either end may speak first now: no handshake's end waits for words that it could go with.
-fn meet_each_other(ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<(), Ending> {
-    if let Some(back) = ends.end(Side::Back) {
-        greets_first(back, context);
-    }
-    for side in SIDES {
-        let Some(end) = ends.end(side) else { continue };
-        let released = end.release(&mut context.resources.pool);
-        released.map_err(|errno| broken(&context.common.log, "s_write", errno))?;
-    }
-    Ok(())
-}
-
-/// What the server greeted with comes before what it has said within TLS since, and is no answer to a login.
-fn greets_first(back: &mut End, context: &mut Context<'_>) {
-    let greeting = std::mem::take(&mut context.common.greeting);
-    if !greeting.is_empty() {
-        let pool = &mut context.resources.pool;
-        let since = back.plain.bytes().to_vec();
-        back.plain.clear(pool);
-        back.plain.push(&greeting, pool);
-        back.plain.push(&since, pool);
     }
 }
 

@@ -38,7 +38,10 @@ pub(super) fn of(
             };
             protocol::begin(protocol, config.client, options, fresh)
         }
-        Part::Login(mail) => protocol::login(mail, options, common.greeted, fresh(common)?),
+        Part::Login(mail) => {
+            let by_token = config.asks_for_tokens();
+            protocol::login(mail, by_token, options, common.greeted, fresh(common)?)
+        }
         Part::Header => header(ends.end(Side::Front), common)?,
         Part::Within(Protocol::Socks) => {
             protocol::socks_client(target(ends.end(Side::Front), common)?)

@@ -36,6 +36,25 @@ fn a_proxy_without_a_destination_is_an_error_of_the_start() {
 }
 
 #[test]
+fn an_account_for_imap_logs_in_and_is_given_to_listed_clients_alone() {
+    require_both!();
+    let lines = "client = yes\naccept = 0.0.0.0:0\nprotocol = imap\nconnect = 127.0.0.1:9\n\
+                 protocolUsername = anna\nprotocolPassword = geheim\n";
+    let starts = both(|path| {
+        if is_adit(path) {
+            let outcome = Plan::new().service("test", lines).run();
+            outcome.exits(1).says(&["an open relay", "acceptFrom"]);
+            let listed = format!("{lines}acceptFrom = 127.0.0.1\n");
+            start(path, &listed);
+            return false;
+        }
+        start(path, lines);
+        true
+    });
+    assert_eq!(starts, [true, false]);
+}
+
+#[test]
 fn the_protocols_of_capwin_are_an_error_of_the_start() {
     require_both!();
     // The second has no server.

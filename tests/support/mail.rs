@@ -52,6 +52,36 @@ impl MailHost {
         host
     }
 
+    /// As [`MailHost::modern`], but logins go by OAuth2 alone: tokens are JWTs by HS256 with this secret, in base64.
+    #[track_caller]
+    pub fn by_token(certs: &Certs, secret: &str) -> MailHost {
+        let mut host = MailHost::new();
+        let folder = host.folder.path();
+        let keys = folder.join("keys/default/HS256");
+        fs::create_dir_all(&keys).expect("mkdir");
+        fs::write(keys.join("default"), secret).expect("writing");
+        let keys = folder.join("keys");
+        let oauth2 = folder.join("oauth2.ext");
+        let text = format!(
+            "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix={}/\n\
+             username_attribute = sub\nscope = mail\n",
+            keys.display()
+        );
+        fs::write(&oauth2, text).expect("writing");
+        let pair = certs.server();
+        let tls = dovecot_tls(&pair);
+        // Else each failure makes the next login slower.
+        let more = format!(
+            "auth_mechanisms = xoauth2 oauthbearer\nauth_failure_delay = 0\n\
+             passdb {{\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = {}\n}}\n\
+             service anvil {{\n  unix_listener anvil-auth-penalty {{\n    mode = 0\n  }}\n}}\n",
+            oauth2.display()
+        );
+        host.start_dovecot(&(tls + &more));
+        host.start_postfix(&pair, "");
+        host
+    }
+
     /// As [`MailHost::modern`], with TLS 1.3 only.
     #[track_caller]
     pub fn newest(certs: &Certs) -> MailHost {

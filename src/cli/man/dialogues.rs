@@ -12,6 +12,7 @@ pub(super) fn section(page: &mut Page) {
         page.tagged(&format!("`{what}`"), text);
     }
     page.paragraph(TRANSLATED);
+    page.paragraph(BY_TOKEN);
 }
 
 const ROWS: &[(&str, &str)] = &[
@@ -88,6 +89,9 @@ const TRANSLATED: &str = "With `login = translate` a mail program's own login en
     PLAIN or LOGIN, LOGIN in IMAP, or USER and PASS, and is shown these alone; Secure Password Authentication (NTLM), CRAM-MD5 and APOP hide the password from adit and must be off in the program, which is told so. Why a \
     login fails is told in the log and to the program. It works with `protocol = smtp`, `pop3` or `imap`, and with TLS from the first byte, where the port in `connect` (465, 587, 25, 993, 143, 995, 110) or `loginProtocol` says what is \
     spoken. A program that does not log in goes on in SMTP as the server decides.";
+
+const BY_TOKEN: &str = "With `login = oauth2` the program logs in with the name and the local password that `adit login` was given, and adit logs in by XOAUTH2 or OAUTHBEARER with a token that the keeper process gives. The local password is compared before \
+    anything goes to the server. A token that the server refuses is replaced, unless it was given within the last minute, and told on a new connection. No such login takes above 20 seconds.";
 
 #[cfg(test)]
 mod tests {

@@ -137,7 +137,7 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
             ("sequential", LogId::Sequential), ("unique", LogId::Unique),
             ("thread", LogId::Thread), ("process", LogId::Process),
         ])?)),
-    option("login", "pass | translate", "client mode: a mail program's login passes, or adit logs in the best way the server offers")
+    option("login", "pass | translate | oauth2", "client mode: a mail program's login passes, or is made in the best way, or by OAuth2")
         .example("login = translate").defaults(&["pass"]).own().service(login::set_way),
     option("loginProtocol", "smtp | pop3 | imap", "with `login`, TLS from the first byte: the protocol that is spoken within it")
         .example("loginProtocol = imap").unless_given("as the port in `connect` says").own().service(login::set_protocol),

@@ -20,7 +20,7 @@ use crate::sandbox;
 pub(crate) use client::Client;
 #[cfg(fuzzing)]
 pub(crate) use message::fuzz;
-pub(crate) use question::{Question, TokenAnswer};
+pub(crate) use question::{Question, Token, TokenAnswer};
 
 /// The process's part of a helper's life.
 pub(crate) const ROLE: Role = Role {

@@ -34,6 +34,8 @@ pub(super) struct Desk {
     pub(super) host: Option<String>,
     /// The account of the configuration: it logs in, whatever the program says.
     pub(super) account: Option<Credentials>,
+    /// `login = oauth2`
+    pub(super) by_token: bool,
     /// `protocolAuthentication`
     pub(super) only: Option<Way>,
     pub(super) nonce: String,
@@ -59,7 +61,13 @@ pub(super) enum Phase {
     Word(Vec<u8>, Word),
     /// The reply to a command that went to the server; whether the program leaves.
     Relaying(Reply, bool, Size),
-    Entering(Entering),
+    Entering(Box<Entering>),
+}
+
+impl Phase {
+    pub(super) fn entering(entering: Entering) -> Phase {
+        Phase::Entering(Box::new(entering))
+    }
 }
 
 /// What the program says next in SASL.
@@ -74,6 +82,7 @@ impl Login {
     /// `greeted`: the program has been greeted already.
     pub(in crate::protocol) fn new(
         mail: MailProtocol,
+        by_token: bool,
         options: &DialogueOptions,
         greeted: bool,
         fresh: Fresh,
@@ -84,6 +93,7 @@ impl Login {
                 tongue: tongue(mail),
                 host: options.host.clone(),
                 account: account.and_then(|(name, word)| Credentials::of_account(name, &word)),
+                by_token,
                 only: options.authentication.and_then(Way::of),
                 nonce: base64::encode(&fresh.nonce),
                 offered: None,
@@ -116,17 +126,25 @@ impl State for Login {
             Phase::Literal(command, missing) => desk.literal(command, missing, io),
             Phase::Word(tag, word) => desk.word(tag, word, io),
             Phase::Relaying(reply, leaves, size) => desk.relay(reply, leaves, size, io),
-            Phase::Entering(entering) => entering.step(desk, io),
+            Phase::Entering(entering) => (*entering).step(desk, io),
         }
     }
 }
 
 impl Desk {
+    /// A line of the server's greeting on a connection that is made anew; whether more follow.
+    pub(super) fn hears_anew(&mut self, line: &[u8]) -> Option<bool> {
+        match self.tongue.greeting(line) {
+            Greeting::Shown(_, more) => Some(more),
+            Greeting::Refused | Greeting::Alien => None,
+        }
+    }
+
     pub(super) fn at(self, phase: Phase) -> Step<Login> {
         Step::Next(Login { desk: self, phase })
     }
 
-    fn waits(self, phase: Phase) -> Step<Login> {
+    pub(super) fn waits(self, phase: Phase) -> Step<Login> {
         Step::Wait(Login { desk: self, phase })
     }
 

@@ -5,13 +5,15 @@ use super::LoginError;
 use super::desk::{Desk, Login, Phase};
 use super::private::{Credentials, Private};
 use super::scram::Fault;
+use super::token::{ByToken, Told};
 use super::tongue::{Refusal, Reply, Said};
 use super::way::{self, Exchange, Way};
 use super::words::{self, Cause};
 use crate::base64;
 use crate::config::Protocol;
+use crate::helper::AccessToken;
 use crate::protocol::error::{NOT_SHOWN, codes, excerpt};
-use crate::protocol::io::{Io, Size, Step, send};
+use crate::protocol::io::{Io, Occasion, Size, Step, send};
 use crate::protocol::{Awaited, ProtocolError, Side};
 
 /// How much of a refusal is judged, and how much may stand beside a reply, in bytes.
@@ -22,8 +24,8 @@ const ASIDES_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The program's tag; `None`: it did not ask, and is told nothing.
-    tag: Option<Vec<u8>>,
-    credentials: Credentials,
+    pub(super) tag: Option<Vec<u8>>,
+    pub(super) credentials: Credentials,
 }
 
 impl Entry {
@@ -46,8 +48,9 @@ impl Entry {
 
 #[derive(Debug)]
 pub(super) enum Entering {
-    /// The server is asked what it can do.
-    Asking(Entry, Reply, Size),
+    /// The server is asked what it can do; the token that it is told then, if it is one, and whether it is the second.
+    Asking(Entry, Option<(AccessToken, bool)>, Reply, Size),
+    ByToken(ByToken),
     /// It is told.
     Telling(Telling),
 }
@@ -55,6 +58,8 @@ pub(super) enum Entering {
 #[derive(Debug)]
 pub(super) struct Telling {
     tag: Option<Vec<u8>>,
+    /// By a token.
+    told: Option<Told>,
     way: Way,
     next: NextWords,
     /// What it says so far of a refusal.
@@ -73,9 +78,21 @@ enum NextWords {
 
 impl Entering {
     pub(super) fn step(self, desk: Desk, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
+        if desk.by_token && io.occasion == Occasion::Timer {
+            return desk.gives_up(self, io);
+        }
         match self {
-            Entering::Asking(entry, reply, size) => desk.ask(entry, reply, size, io),
+            Entering::Asking(entry, token, reply, size) => desk.ask(entry, token, reply, size, io),
+            Entering::ByToken(stage) => stage.step(desk, io),
             Entering::Telling(telling) => telling.step(desk, io),
+        }
+    }
+
+    fn into_tag(self) -> Option<Vec<u8>> {
+        match self {
+            Entering::Asking(entry, ..) => entry.tag,
+            Entering::ByToken(stage) => stage.into_tag(),
+            Entering::Telling(telling) => telling.into_tag(),
         }
     }
 }
@@ -86,11 +103,11 @@ impl Desk {
     /// # Errors
     /// The program cannot be told that there is none.
     pub(super) fn enter(self, entry: Entry, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
+        if self.by_token {
+            return self.ask_for_a_token(entry, io);
+        }
         let Some(offered) = &self.offered else {
-            let (question, reply) = self.tongue.question(self.host.as_deref());
-            io.tell_server(question);
-            let asking = Entering::Asking(entry, reply, Size::default());
-            return Ok(self.at(Phase::Entering(asking)));
+            return Ok(self.ask_what_it_can(entry, None, io));
         };
         let Entry { tag, credentials } = entry;
         let Some(way) = offered.best(&credentials, self.only) else {
@@ -113,41 +130,78 @@ impl Desk {
             return Err(self.alien());
         };
         io.tell_server(&*first);
-        let telling = Telling {
-            tag,
-            way,
-            next,
-            heard: Vec::new(),
-            asides: Vec::new(),
-            size: Size::default(),
-        };
-        Ok(self.at(Phase::Entering(Entering::Telling(telling))))
+        let telling = Telling::new(tag, None, way, next);
+        Ok(self.at(Phase::entering(Entering::Telling(telling))))
+    }
+
+    /// The same by a token.
+    pub(super) fn begin_telling(
+        self,
+        way: Way,
+        first: Private,
+        exchange: Exchange,
+        told: Told,
+        io: &mut Io<'_>,
+    ) -> Step<Login> {
+        io.tell_server(&*first);
+        let telling = Telling::new(None, Some(told), way, NextWords::Sasl(exchange));
+        self.at(Phase::entering(Entering::Telling(telling)))
+    }
+
+    pub(super) fn ask_what_it_can(
+        self,
+        entry: Entry,
+        token: Option<(AccessToken, bool)>,
+        io: &mut Io<'_>,
+    ) -> Step<Login> {
+        let (question, reply) = self.tongue.question(self.host.as_deref());
+        io.tell_server(question);
+        let asking = Entering::Asking(entry, token, reply, Size::default());
+        self.at(Phase::entering(asking))
+    }
+
+    /// It takes too long. What the server says later would be no answer to anything, so the connection is over.
+    fn gives_up(self, entering: Entering, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
+        let tag = entering.into_tag();
+        self.comes_to_nothing(tag, Refusal::Later, words::TOO_LATE, b"", io)?;
+        Ok(Step::End)
     }
 
     /// Hears what the server can do.
     fn ask(
         mut self,
         entry: Entry,
+        token: Option<(AccessToken, bool)>,
         mut reply: Reply,
         mut size: Size,
         io: &mut Io<'_>,
     ) -> Result<Step<Login>, ProtocolError> {
         let Some(line) = io.server_line(Awaited::Reply, &mut size)? else {
-            let phase = Phase::Entering(Entering::Asking(entry, reply, size));
-            return Ok(Step::Wait(Login { desk: self, phase }));
+            let phase = Phase::entering(Entering::Asking(entry, token, reply, size));
+            return Ok(self.waits(phase));
         };
         self.learn(&line);
         if self.tongue.ends(&line, &mut reply) {
             self.has_learned();
-            return self.enter(entry, io);
+            return match token {
+                None => self.enter(entry, io),
+                Some((token, again)) => {
+                    let told = Told {
+                        entry,
+                        token,
+                        again,
+                    };
+                    self.tell_token(told, io)
+                }
+            };
         }
-        let phase = Phase::Entering(Entering::Asking(entry, reply, size));
+        let phase = Phase::entering(Entering::Asking(entry, token, reply, size));
         Ok(self.at(phase))
     }
 
     /// There is no login: the program is told, or the connection ends where it did not ask for one. `said`: the line
     /// of the server's that refused.
-    fn comes_to_nothing(
+    pub(super) fn comes_to_nothing(
         self,
         tag: Option<Vec<u8>>,
         refusal: Refusal,
@@ -192,10 +246,37 @@ impl Desk {
 }
 
 impl Telling {
+    fn new(tag: Option<Vec<u8>>, told: Option<Told>, way: Way, next: NextWords) -> Telling {
+        Telling {
+            tag,
+            told,
+            way,
+            next,
+            heard: Vec::new(),
+            asides: Vec::new(),
+            size: Size::default(),
+        }
+    }
+
+    fn into_tag(self) -> Option<Vec<u8>> {
+        self.told.map_or(self.tag, |told| told.entry.tag)
+    }
+
     fn step(mut self, desk: Desk, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
-        let Some(line) = io.server_line(Awaited::Entry, &mut self.size)? else {
-            let phase = Phase::Entering(Entering::Telling(self));
-            return Ok(Step::Wait(Login { desk, phase }));
+        let line = match (io.server_line(Awaited::Entry, &mut self.size), self.told) {
+            (Ok(Some(line)), told) => {
+                self.told = told;
+                line
+            }
+            (Ok(None), told) => {
+                self.told = told;
+                return Ok(desk.waits(Phase::entering(Entering::Telling(self))));
+            }
+            // Some servers say no in this way.
+            (Err(ProtocolError::ServerClosed { .. }), Some(told)) => {
+                return desk.token_is_refused(told, b"", io);
+            }
+            (Err(error), _) => return Err(error),
         };
         match desk.tongue.said(&line) {
             Said::Challenge(text) => self.answer(&text, desk, io),
@@ -218,7 +299,7 @@ impl Telling {
     }
 
     fn goes_on(self, desk: Desk) -> Step<Login> {
-        desk.at(Phase::Entering(Entering::Telling(self)))
+        desk.at(Phase::entering(Entering::Telling(self)))
     }
 
     fn hear(&mut self, line: &[u8]) {
@@ -276,8 +357,8 @@ impl Telling {
         }
         desk.log(6, &format!("logged in by {}", self.way.name()), io);
         send(io.out, Side::Front, &self.asides);
-        if let Some(tag) = &self.tag {
-            io.tell_client(desk.tongue.welcome(tag, line));
+        if let Some(tag) = self.into_tag() {
+            io.tell_client(desk.tongue.welcome(&tag, line));
         }
         Ok(Step::Plain)
     }
@@ -290,8 +371,11 @@ impl Telling {
     ) -> Result<Step<Login>, ProtocolError> {
         self.hear(line);
         let cause: Cause = words::cause(&self.heard);
+        if let Some(told) = self.told.take_if(|_| cause == Cause::Password) {
+            return desk.token_is_refused(told, line, io);
+        }
         let words = cause.words(self.way, desk.account.is_some());
-        desk.comes_to_nothing(self.tag, cause.refusal(), &words, line, io)
+        desk.comes_to_nothing(self.into_tag(), cause.refusal(), &words, line, io)
     }
 }
 

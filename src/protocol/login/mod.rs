@@ -8,6 +8,7 @@ mod pop3;
 mod private;
 mod scram;
 mod smtp;
+mod token;
 mod tongue;
 mod way;
 mod words;

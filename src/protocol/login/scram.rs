@@ -105,7 +105,7 @@ impl Scram {
 }
 
 /// RFC 5802, section 5.1.
-fn sasl_name(name: &[u8]) -> Private {
+pub(super) fn sasl_name(name: &[u8]) -> Private {
     let mut bytes = Zeroizing::new(Vec::with_capacity(name.len() * 3));
     for &byte in name {
         match byte {

@@ -23,17 +23,23 @@ pub(crate) enum Way {
     Command,
     /// RFC 1939, section 7.
     Apop,
+    /// A token, as Google and Microsoft have it.
+    Xoauth2,
+    /// The same as RFC 7628 has it.
+    OauthBearer,
 }
 
 impl Way {
     /// The best first.
-    pub(super) const ALL: [Way; 6] = [
+    pub(super) const ALL: [Way; 8] = [
         Way::ScramSha256,
         Way::CramMd5,
         Way::Plain,
         Way::Login,
         Way::Command,
         Way::Apop,
+        Way::Xoauth2,
+        Way::OauthBearer,
     ];
 
     /// As SASL names it, if it does.
@@ -43,6 +49,8 @@ impl Way {
             Way::CramMd5 => Some("CRAM-MD5"),
             Way::Plain => Some("PLAIN"),
             Way::Login => Some("LOGIN"),
+            Way::Xoauth2 => Some("XOAUTH2"),
+            Way::OauthBearer => Some("OAUTHBEARER"),
             Way::Command | Way::Apop => None,
         }
     }
@@ -67,12 +75,13 @@ impl Way {
         }
     }
 
-    /// Whether it can carry such a login.
+    /// Whether it can carry such a login by a password.
     pub(super) fn carries(self, credentials: &Credentials) -> bool {
         match self {
             // Other characters would have to be normalized (RFC 4013).
             Way::ScramSha256 => credentials.is_simple(),
             Way::Plain => true,
+            Way::Xoauth2 | Way::OauthBearer => false,
             _ => credentials.acts_for.is_none(),
         }
     }
@@ -125,6 +134,12 @@ impl Offered {
         }
     }
 
+    /// The one for a token. XOAUTH2 comes first: what servers say in it is better known.
+    pub(super) fn for_a_token(&self) -> Option<Way> {
+        let ways = [Way::Xoauth2, Way::OauthBearer];
+        ways.into_iter().find(|way| self.ways.contains(way))
+    }
+
     /// The best for such a login; `only`: no other.
     pub(super) fn best(&self, credentials: &Credentials, only: Option<Way>) -> Option<Way> {
         let fits = |way: &Way| {
@@ -160,6 +175,9 @@ pub(super) enum Exchange {
     Plain(Credentials),
     LoginName(Credentials),
     LoginPassword(Private),
+    /// The whole message, and what is said to a challenge behind it, which tells of an error.
+    Token(Private, &'static [u8]),
+    TokenSaid(&'static [u8]),
     /// All is said.
     Said,
 }
@@ -172,8 +190,24 @@ impl Exchange {
             Way::CramMd5 => Exchange::CramMd5(credentials),
             Way::Plain => Exchange::Plain(credentials),
             Way::Login => Exchange::LoginName(credentials),
-            Way::Command | Way::Apop => return None,
+            Way::Command | Way::Apop | Way::Xoauth2 | Way::OauthBearer => return None,
         })
+    }
+
+    /// With a token.
+    pub(super) fn with_token(way: Way, user: &str, access: &str) -> Exchange {
+        let (user, access) = (user.as_bytes(), access.as_bytes());
+        match way {
+            Way::OauthBearer => {
+                let name = super::scram::sasl_name(user);
+                let pieces = [b"n,a=", &*name, b",\x01auth=Bearer ", access, b"\x01\x01"];
+                Exchange::Token(Private::of(&pieces), b"\x01")
+            }
+            _ => {
+                let pieces = [b"user=", user, b"\x01auth=Bearer ", access, b"\x01\x01"];
+                Exchange::Token(Private::of(&pieces), b"")
+            }
+        }
     }
 
     /// The answer to a challenge, decoded.
@@ -204,6 +238,8 @@ impl Exchange {
                 (Exchange::LoginPassword(password), name)
             }
             Exchange::LoginPassword(password) => (Exchange::Said, password),
+            Exchange::Token(words, farewell) => (Exchange::TokenSaid(farewell), words),
+            Exchange::TokenSaid(farewell) => (Exchange::Said, Private::of(&[farewell])),
             Exchange::Said => return Err(Fault::Malformed),
         })
     }
@@ -211,7 +247,7 @@ impl Exchange {
     /// Whether the server may accept now.
     pub(super) fn is_complete(&self) -> bool {
         match self {
-            Exchange::Said => true,
+            Exchange::Said | Exchange::TokenSaid(_) => true,
             Exchange::Scram(scram) => scram.is_proved(),
             _ => false,
         }

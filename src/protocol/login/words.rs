@@ -3,6 +3,8 @@
 
 use super::tongue::{Foreign, Refusal};
 use super::way::Way;
+use crate::helper::TokenAnswer;
+use crate::protocol::error::excerpt;
 
 /// Whose fault a refusal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +119,59 @@ pub(super) fn foreign(foreign: Foreign) -> &'static str {
     }
 }
 
+/// Of an account that `adit login` has signed in.
+pub(super) const WRONG_LOCAL_PASSWORD: &str =
+    "this is not the local password that \"adit login\" asked for";
+pub(super) const TOKEN_REFUSED: &str =
+    "the server refused the token, and a fresh one too: run \"adit login\" again";
+pub(super) const SERVER_AWAY: &str = "the server cannot be reached just now: try again later";
+pub(super) const TOO_LATE: &str = "the login took too long: try again later";
+
+/// Why the keeper gives no token.
+pub(super) fn without_token(answer: &TokenAnswer) -> (Refusal, String) {
+    match answer {
+        TokenAnswer::WrongPassword => (Refusal::Credentials, WRONG_LOCAL_PASSWORD.to_owned()),
+        TokenAnswer::NotSignedIn => {
+            let words = "this account is not signed in: run \"adit login\" with the name that the program gives";
+            (Refusal::Credentials, words.to_owned())
+        }
+        TokenAnswer::SignInAgain(why) => {
+            let words = format!(
+                "sign in again by \"adit login\": {}",
+                excerpt(why.as_bytes())
+            );
+            (Refusal::Credentials, words)
+        }
+        TokenAnswer::Away(why) => {
+            let words = format!("no token just now: {}", excerpt(why.as_bytes()));
+            (Refusal::Later, words)
+        }
+        // It was taken.
+        TokenAnswer::Granted(_) => (Refusal::Later, TOO_LATE.to_owned()),
+    }
+}
+
+/// No token can be told.
+pub(super) fn no_token(offered: &str) -> String {
+    let has = match offered {
+        "" => "no login",
+        names => names,
+    };
+    format!("the server offers {has}, and no OAuth2: set login = translate")
+}
+
 /// No way of the server's can be used; `offered` is what it has.
 pub(super) fn no_way(offered: &str, only: Option<Way>) -> String {
+    let by_token = ["XOAUTH2", "OAUTHBEARER"];
+    let words = offered.to_ascii_uppercase();
+    if only.is_none()
+        && by_token
+            .iter()
+            .any(|way| words.split(' ').any(|word| word == *way))
+    {
+        return "the server takes OAuth2 alone: set login = oauth2, and sign in by \"adit login\""
+            .to_owned();
+    }
     let has = match offered {
         "" => "no login".to_owned(),
         names => format!("{names} alone"),

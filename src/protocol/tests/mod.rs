@@ -130,7 +130,9 @@ fn run(
             Action::Send(Side::Back, bytes) => said.back += &text(&bytes),
             Action::Log(_, line) => said.log.push(line),
             Action::Timer(_) => said.timers += 1,
-            Action::Connect(_) | Action::Ask(_) => unreachable!("no script does"),
+            Action::Connect(_) | Action::ConnectAnew | Action::Ask(_) => {
+                unreachable!("no script does")
+            }
         }
     }
     let ends = match end {

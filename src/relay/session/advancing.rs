@@ -1,10 +1,13 @@
 //! From one stage of a session's route to the next. Never in here: a step of a stage.
 
+use std::os::fd::AsFd;
+
 use super::Session;
+use super::closing::close;
 use super::life::{Early, Late, Life, inconsistent};
 use crate::config::Front;
 use crate::notice;
-use crate::protocol::Side;
+use crate::protocol::{Side, Unreachable};
 use crate::relay::choosing::Choosing;
 use crate::relay::connecting::{Connecting, Connection};
 use crate::relay::end::End;
@@ -15,6 +18,7 @@ use crate::relay::identifying::Identifying;
 use crate::relay::launching::Launching;
 use crate::relay::pump::Pump;
 use crate::relay::resources::Resources;
+use crate::relay::route::Part;
 use crate::relay::step::{Common, Context, Ending};
 use crate::relay::talking::Talking;
 use crate::relay::verdict::Verdict;
@@ -80,8 +84,10 @@ impl Session {
                 }
             }
             // It has begun TLS already.
+            // The same where its server is connected anew.
             Life::Joined(pair, _)
-                if late.is_some_and(route::Late::is_for_plain) && pair.front.tls.is_some() =>
+                if late.is_some_and(route::Late::is_for_plain)
+                    && (pair.front.tls.is_some() || context.common.again) =>
             {
                 return self.advance(resources);
             }
@@ -99,6 +105,14 @@ impl Session {
                     Some(route::Late::Receive(reception)) => {
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::receive(reception, ends, &mut context)?)
+                    }
+                    Some(route::Late::Talk(Part::Login(_))) if context.common.again => {
+                        context.common.again = false;
+                        let Some(waiting) = self.waiting.take() else {
+                            return Err(inconsistent(&self.common));
+                        };
+                        let ends = &mut Ends::Both(pair);
+                        Late::Talking(waiting.meet(ends, &mut context)?)
                     }
                     Some(route::Late::Talk(part)) => {
                         let ends = &mut Ends::Both(pair);
@@ -176,6 +190,10 @@ impl Session {
             other => other,
         };
         self.next = 0;
+        if self.common.again {
+            // TLS comes first.
+            return self.advance(resources);
+        }
         let (Some(waiting), Life::Joined(pair, phase)) = (self.waiting.take(), &mut self.life)
         else {
             return self.advance(resources);
@@ -186,6 +204,47 @@ impl Session {
         let ends = &mut Ends::Both(pair);
         *phase = Late::Talking(waiting.connected(bound, ends, &mut context)?);
         Ok(())
+    }
+}
+
+impl Session {
+    /// Leaves the server, and connects it anew for a dialogue that goes on with it then.
+    pub(super) fn connect_anew(
+        &mut self,
+        talking: Box<Talking>,
+        resources: &mut Resources,
+    ) -> Result<(), Ending> {
+        let life = std::mem::replace(&mut self.life, Life::Between);
+        if let Life::Joined(pair, _) = &life {
+            // The new one has the same key.
+            resources.poller.remove(pair.back.as_fd());
+        }
+        let reset = self.common.config().reset;
+        let kept = Some(Side::Front);
+        let Some(front) = close(life, kept, Ending::Closed, reset, resources) else {
+            return Err(inconsistent(&self.common));
+        };
+        self.common.again = true;
+        self.waiting = Some(talking);
+        let common = &mut self.common;
+        let connecting = Connecting::begin(None, &front, &mut Context { common, resources });
+        self.life = Life::Alone(front, Early::Connecting(connecting));
+        Ok(())
+    }
+
+    /// A dialogue that waits for the server tells the client when it has waited for long enough.
+    pub(super) fn lose_patience(&mut self, resources: &mut Resources) -> Option<Ending> {
+        if !self.common.again {
+            return None;
+        }
+        let now = resources.now;
+        let waiting = self
+            .waiting
+            .take_if(|waiting| waiting.patience().is_some_and(|until| until <= now))?;
+        let common = &mut self.common;
+        let mut context = Context { common, resources };
+        let front = self.life.end(Side::Front)?;
+        Some(waiting.unreachable(Unreachable::TimedOut, front, &mut context))
     }
 }
 

@@ -143,6 +143,8 @@ pub(super) enum Turn {
     Handshake,
     /// The server is connected.
     Connected(Connection),
+    /// It is left, and connected anew.
+    Anew(Box<Talking>),
     /// The session is over, in order.
     Over,
 }
@@ -251,10 +253,10 @@ pub(super) fn step_late(
             Next::Advance => Ok(Turn::Chosen),
             next => Ok(turn(next, phase, Late::Choosing)),
         },
-        Late::Talking(stage) => {
-            let next = stage.step(&mut Ends::Both(pair), context)?;
-            Ok(turn(next, phase, Late::Talking))
-        }
+        Late::Talking(stage) => match stage.step(&mut Ends::Both(pair), context)? {
+            Next::Wait(stage) if stage.leaves_the_server() => Ok(Turn::Anew(Box::new(stage))),
+            next => Ok(turn(next, phase, Late::Talking)),
+        },
         Late::Handshaking(stage) => {
             let (end, other) = pair.facing(stage.side());
             let next = stage.step(end, Some(other), context)?;

@@ -2,6 +2,7 @@
 
 use zeroize::Zeroize;
 
+use super::token::Wanted;
 use super::{After, Talking};
 use crate::config::Endpoint;
 use crate::protocol::{Action, Event, Progress, Question, Side};
@@ -32,6 +33,8 @@ impl Talking {
             Err(failure) => {
                 error!(context.common.log, "{failure}");
                 let kept = self.kept.take().filter(|kept| !kept.is_empty());
+                // It was greeted by the connection before.
+                let kept = kept.filter(|_| !context.common.again);
                 let told = told || kept.is_some();
                 if let Some(kept) = kept {
                     self.perform(Action::Send(Side::Front, kept), ends, context)?;
@@ -80,6 +83,10 @@ impl Talking {
                 // It may have been a password.
                 bytes.zeroize();
                 said.map_err(|trouble| trouble.end_dialogue(side, &log))?;
+            }
+            Action::ConnectAnew => self.anew = true,
+            Action::Ask(Question::Token(question)) => {
+                self.wanted = Some(Box::new(Wanted::new(question, context)));
             }
             Action::Connect(target) => self.target = Some(target),
             Action::Ask(Question::Addresses(name)) => {

@@ -83,7 +83,7 @@ fn without_sasl_the_command_is_used_by_literals() {
         || translating(Imap),
         &[(
             &disabled,
-            "a1 NO adit: the server offers XOAUTH2 alone, and no password can go that way\r\n",
+            "a1 NO adit: the server takes OAuth2 alone: set login = oauth2, and sign in by \"adit login\"\r\n",
             "adit CAPABILITY\r\n",
             Open,
         )],
@@ -123,7 +123,7 @@ fn capabilities_are_those_that_adit_can_take() {
             ),
             (
                 &[B(
-                    "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=XOAUTH2] hi\r\n",
+                    "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=GSSAPI] hi\r\n",
                 )],
                 "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\r\n",
                 "",

@@ -3,6 +3,7 @@
 mod imap;
 mod pop3;
 mod smtp;
+mod token;
 
 use super::{Ends, Ev, check_each, run};
 use crate::config::{Authentication, DialogueOptions, MailProtocol, Secret};
@@ -14,7 +15,7 @@ const NAME: &str = "YW5uYQ==";
 const PASSWORD: &str = "Z2VoZWlt";
 
 fn new(mail: MailProtocol, greeted: bool, options: &DialogueOptions) -> Box<dyn Dialogue> {
-    login(mail, options, greeted, Fresh::default())
+    login(mail, false, options, greeted, Fresh::default())
 }
 
 /// A program's own login.

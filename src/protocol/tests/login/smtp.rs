@@ -121,7 +121,7 @@ fn the_best_way_is_taken_and_the_server_is_asked_where_the_program_did_not() {
                     B("250 mail.test\r\n"),
                     B("250-mail.test\r\n250 AUTH XOAUTH2\r\n"),
                 ],
-                "250 mail.test\r\n504 5.5.4 adit: the server offers XOAUTH2 alone, and no password can go that way\r\n",
+                "250 mail.test\r\n504 5.5.4 adit: the server takes OAuth2 alone: set login = oauth2, and sign in by \"adit login\"\r\n",
                 &format!("HELO old\r\n{asked}"),
                 Open,
             ),
