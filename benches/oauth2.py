@@ -47,16 +47,11 @@ ROWS = {
 
 
 class TokenEndpoint(http.server.BaseHTTPRequestHandler):
-    """Grants each request, and a device code that is approved already."""
+    """Grants each request."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/device":
-            answer = {"device_code": "device", "user_code": "CODE", "expires_in": 900, "interval": 1,
-                      "verification_uri": f"https://localhost:{self.server.server_port}/sign-in"}
-        else:
-            answer = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600, "scope": "mail",
-                      "refresh_token": "refresh"}
+        answer = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600, "scope": "mail"}
         answer = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -209,18 +204,29 @@ class Proxy:
         raise RuntimeError(f"{self.name} does not start: {self.log.read_text()[-600:]}")
 
     def adit(self):
+        program = os.environ.get("ADIT_BIN", "target/release/adit")
         jail, file = self.folder / "jail", self.folder / "adit.conf"
         jail.mkdir(exist_ok=True)
-        drop = f"chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\n" if os.geteuid() == 0 else ""
-        text = (
-            f"foreground = yes\npid =\ndebug = 5\n{drop}workers = 2\nthreads = 1\ncontrol = {self.folder}/control\n"
-            f"client = yes\nCAfile = {self.folder.parent}/ca.pem\nverifyChain = yes\ncheckHost = localhost\n"
-        )
+        trusted = self.folder.parent / "ca.pem"
+        text = f"foreground = yes\npid =\ndebug = 5\nworkers = 2\nthreads = 1\ncontrol = {self.folder}/control\n"
+        text += f"keeperDirectory = {self.folder}/keeper\n"
+        if os.geteuid() == 0:
+            text += f"chroot = {jail}\nsetuid = nobody\nsetgid = nogroup\nkeeperUser = daemon\n"
+        text += f"client = yes\nCAfile = {trusted}\nverifyChain = yes\ncheckHost = localhost\n"
         for login, port in self.ports.items():
             text += f"[{login}]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{self.doubles['provider']}\n"
             text += f"login = {login}\nloginProtocol = imap\n" if login != "pass" else ""
         file.write_text(text)
-        return [os.environ.get("ADIT_BIN", "target/release/adit"), file], {}
+        if "oauth2" in self.ports and not (self.folder / "keeper").exists():
+            for name, content in (("password", PASSWORD), ("secret", "secret")):
+                (self.folder / name).write_text(content + "\n")
+            subprocess.run(
+                [program, "login", USER, "--flow", "credentials", "--client-id", "bench", "--scope", "mail",
+                 "--client-secret-file", self.folder / "secret", "--password-file", self.folder / "password",
+                 "--ca-file", trusted, "--token-url", f"https://localhost:{self.doubles['tokens']}/token", file],
+                check=True, stdout=subprocess.DEVNULL,
+            )
+        return [program, file], {}
 
     def emailproxy(self):
         file = self.folder / "emailproxy.config"

@@ -21,7 +21,7 @@ usage: benches/run [--peer NAMES] [--rows WORDS] [--rounds N] [--work FACTOR] [-
        benches/run --check | --baseline [--rows WORDS]
        benches/run --scale | --latency | --first-byte | --start [--rounds N] [--work FACTOR]
                    [--json FILE]
-       benches/run --old-tls [--rounds N] [--work FACTOR] [--peer NAMES] [--rows WORDS]
+       benches/run --old-tls | --oauth2 [--rounds N] [--work FACTOR] [--peer NAMES] [--rows WORDS]
        benches/run --from FILE --chart FILE
 
 What a unit of work costs adit and its peers, side by side; or
@@ -35,6 +35,8 @@ What a unit of work costs adit and its peers, side by side; or
                    peers, with Nagle's algorithm and without (of --rows, those that it has)
   --old-tls        TLS 1.0 beside stunnel and nginx at OpenSSL's level 0, its first byte among
                    the rows (benches/old_tls.py)
+  --oauth2         logins by OAuth2 beside email-oauth2-proxy, and logins that are translated beside
+                   those that pass (benches/oauth2.py)
   --start          adit's size, its time to start, its memory at rest
   --from FILE      draws the --chart of an earlier run's --json
 
