@@ -157,3 +157,17 @@ pub(super) fn printer(text: &str, address: &str) -> Account {
         user: value("User name:"),
     }
 }
+
+/// Which password belongs into Outlook Express.
+pub(super) fn password(text: &str) -> String {
+    let fields = Fields::read(text, "In Outlook Express: ");
+    let first = fields.all("Servers", "Password:").next();
+    first.expect("a password").to_owned()
+}
+
+/// The arguments of the command that signs the account in, if one is told.
+pub(super) fn sign_in(text: &str) -> Option<Vec<&str>> {
+    let mut lines = text.lines();
+    let command = lines.find_map(|line| line.strip_prefix("    adit login "))?;
+    Some(command.split(' ').collect())
+}

@@ -4,8 +4,8 @@
     and key, its logins for smtp, pop3 and imap as the table has them, and the user names that it knows with a ","
     between them; apart by tabs.
 
-It listens on the registered ports of these protocols, prints `ready`, and serves until its input ends. Then it
-prints each mail that was sent, a line each: the server's name and the recipient.
+It listens on the registered ports of these protocols, and on HTTPS' as a token endpoint; prints `ready`, and serves
+until its input ends. Then it prints each mail that was sent, a line each: the server's name and the recipient.
 
 How TLS begins is the port's business, not the table's (RFC 8314; RFC 3501 and 2595 for the others). A server shows
 its certificate to a client that names it alone, and takes a password within TLS alone, from a user it knows.
@@ -14,6 +14,7 @@ its certificate to a client that names it alone, and takes a password within TLS
 import base64
 import hashlib
 import hmac
+import json
 import socketserver
 import ssl
 import sys
@@ -22,7 +23,10 @@ import threading
 PASSWORD = "an app password"
 MAIL = "Subject: to {}\r\n\r\n..dots\r\nend\r\n"
 CHALLENGE = b"<1.2@test>"
+# As long as Microsoft's are.
+TOKEN = "t" * 2400
 PORTS = {
+    443: ("tokens", True),
     465: ("smtp", True), 587: ("smtp", False),
     995: ("pop3", True), 110: ("pop3", False),
     993: ("imap", True), 143: ("imap", False),
@@ -64,7 +68,7 @@ class Server(socketserver.StreamRequestHandler):
         try:
             if at_once or (self.host.name, port) in TLS_ALL_THE_SAME:
                 self.start_tls()
-            {"smtp": self.smtp, "pop3": self.pop3, "imap": self.imap}[self.mail]()
+            {"smtp": self.smtp, "pop3": self.pop3, "imap": self.imap, "tokens": self.tokens}[self.mail]()
             # The program goes first: what it says after its last command must not meet a closed socket.
             self.rfile.read()
         except (OSError, EOFError):
@@ -88,14 +92,14 @@ class Server(socketserver.StreamRequestHandler):
         return self.secure and login in self.host.logins[self.mail]
 
     def mechanisms(self):
-        """What it shows; Microsoft's servers have no OAUTHBEARER, and PLAIN for IMAP and POP3 alone."""
+        """What it shows; Microsoft's servers have no PLAIN."""
         shown = []
         if self.takes("plain"):
             shown += ["LOGIN"] if "office365" in self.host.name else ["PLAIN", "LOGIN"]
         if self.takes("cram-md5"):
             shown += ["CRAM-MD5"]
         if self.takes("oauth2"):
-            shown += ["XOAUTH2"] + ["OAUTHBEARER"] * self.host.name.endswith("gmail.com")
+            shown += ["XOAUTH2"]
         return shown
 
     def asked(self, challenge):
@@ -109,6 +113,10 @@ class Server(socketserver.StreamRequestHandler):
         if words[0].upper() == "CRAM-MD5":
             user, _, answer = self.asked(prompt + base64.b64encode(CHALLENGE).decode()).rpartition(" ")
             return self.log_in(user, PASSWORD if answer == hmac_of(PASSWORD) else "")
+        if words[0].upper() == "XOAUTH2":
+            # In two steps alone: a token is too long for the command's line (RFC 4954, RFC 5034).
+            user, _, token = ("" if words[1:] else self.asked(prompt)).partition("\1auth=Bearer ")
+            return self.log_in(user.removeprefix("user="), PASSWORD if token == TOKEN + "\1\1" else "")
         first = base64.b64decode(words[1]).decode() if words[1:] else None
         if words[0].upper() == "LOGIN":
             user = first or self.asked(prompt + "VXNlcm5hbWU6")
@@ -121,6 +129,17 @@ class Server(socketserver.StreamRequestHandler):
     def log_in(self, user, password):
         self.user = user if password == PASSWORD and user in self.host.users else None
         return self.user is not None
+
+    def tokens(self):
+        """Grants one request (RFC 6749, section 5.1)."""
+        length = 0
+        while line := self.line():
+            name, _, value = line.partition(":")
+            length = int(value) if name.lower() == "content-length" else length
+        self.rfile.read(length)
+        answer = json.dumps({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600})
+        self.say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close")
+        self.say(f"Content-Length: {len(answer)}\r\n\r\n{answer}")
 
     def smtp(self):
         self.say(f"220 {self.host.name} ESMTP")

@@ -9,9 +9,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 
-use super::Place;
 use super::printed::{self, Account};
+use super::{Place, said};
 use crate::require;
+use crate::support::adit::program;
 use crate::support::certs::Wish;
 use crate::support::network::shell;
 use crate::support::{Certs, Plan, installed};
@@ -74,18 +75,24 @@ impl Row {
         .to_owned()
     }
 
-    /// The protocols that a password lets a program in by, and those that take OAuth2 alone.
-    fn mails(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+    /// The protocols that there are.
+    fn mails(&self) -> BTreeSet<&'static str> {
         let servers = MAILS.into_iter().zip(&self.servers);
         let servers = servers.filter(|(_, servers)| !servers.is_empty());
-        let (takes, without): (Vec<_>, Vec<_>) =
-            servers.partition(|(_, servers)| servers.iter().any(|it| it.logins != "oauth2"));
-        let names = |of: Vec<(&'static str, _)>| of.into_iter().map(|it| it.0).collect();
-        (names(takes), names(without))
+        servers.map(|(mail, _)| mail).collect()
+    }
+
+    /// Whether one of them takes OAuth2 alone.
+    fn is_by_token(&self) -> bool {
+        let mut servers = self.servers.iter().filter(|servers| !servers.is_empty());
+        servers.any(|servers| servers.iter().all(|server| server.logins == "oauth2"))
     }
 }
 
-/// The names of all servers, each with its logins by protocol, and the users that it knows.
+/// The double of a token endpoint.
+const TOKENS: &str = "tokens.example";
+
+/// A server's logins by protocol, and the users that it knows.
 #[derive(Default)]
 struct Host {
     logins: BTreeMap<&'static str, BTreeSet<&'static str>>,
@@ -93,7 +100,7 @@ struct Host {
 }
 
 fn hosts(rows: &[Row]) -> BTreeMap<&'static str, Host> {
-    let mut hosts: BTreeMap<&str, Host> = BTreeMap::new();
+    let mut hosts = BTreeMap::from([(TOKENS, Host::default())]);
     for (nth, row) in rows.iter().enumerate() {
         for (mail, servers) in MAILS.into_iter().zip(&row.servers) {
             for server in servers {
@@ -209,25 +216,28 @@ struct Added {
     sent: Option<String>,
 }
 
-/// Runs `adit add` for a row, and the check; `None` if it takes no password at all.
-fn add(nth: usize, row: &Row) -> Option<Added> {
+/// What the doubles take, and what adit takes in the place of a token.
+const PASSWORD: &str = "an app password";
+const LOCAL: &str = "a local password";
+
+/// Runs `adit add` for a row, and what it says is to be done first.
+fn add(nth: usize, row: &Row, certs: &Certs) -> Added {
     let place = Place::new();
     let address = row.address(nth);
-    let (mails, without) = row.mails();
-    if mails.is_empty() {
-        place.refuses(&[&address], "has switched passwords off");
-        assert!(place.everything().is_empty(), "{}", row.id);
-        return None;
+    if row.is_by_token() {
+        let folder = place.plan.folder().display();
+        let text = format!("{}include = {folder}/conf.d/*.conf\n", keeping(certs));
+        fs::write(place.file(), text).expect("writing");
     }
     let told = place.adds(&[&address]);
-    for mail in without {
-        let mail = mail.to_uppercase();
-        let missing = [format!("No {mail}"), format!("and no {mail}")];
-        assert!(missing.iter().any(|it| told.contains(it)), "{told}");
+    let sign_in = printed::sign_in(&told);
+    assert_eq!(sign_in.is_some(), row.is_by_token(), "{told}");
+    if let Some(arguments) = sign_in {
+        signs_in(&place, &arguments, certs);
     }
     let accounts = printed::outlook_express(&told, &address);
     let found: BTreeSet<&str> = accounts.iter().map(|it| it.mail.as_str()).collect();
-    assert_eq!(found, mails.iter().copied().collect(), "{told}");
+    assert_eq!(found, row.mails(), "{told}");
     if row.user != "full address" || nth.is_multiple_of(4) {
         // The words for other programs say the same.
         let print = |reader| place.adds(&[&address, "--print", "--for", reader]);
@@ -235,16 +245,56 @@ fn add(nth: usize, row: &Row) -> Option<Added> {
         let printer = printed::printer(&print("printer"), &address);
         assert!(accounts.contains(&printer), "{printer:?}");
     }
-    let smtp = row.servers[0].iter().find(|it| it.logins != "oauth2");
-    Some(Added {
-        tasks: tasks(&accounts, &address),
-        sent: smtp.map(|smtp| format!("{} {address}", smtp.host)),
+    let password = match printed::password(&told).as_str() {
+        "the one that you give to `adit login`" => LOCAL,
+        _ => PASSWORD,
+    };
+    Added {
+        tasks: tasks(&accounts, password, &address),
+        sent: Some(format!("{} {address}", row.servers[0][0].host)),
         place,
-    })
+    }
+}
+
+/// Where accounts are kept that sign in by OAuth2.
+fn keeping(certs: &Certs) -> String {
+    let folder = certs.folder().join("keeper");
+    format!(
+        "keeperUser = daemon\nkeeperDirectory = {}\n",
+        folder.display()
+    )
+}
+
+/// Runs the command that was told, at the double of the token endpoint.
+fn signs_in(place: &Place, arguments: &[&str], certs: &Certs) {
+    let mut command = Command::new(program());
+    let arguments = arguments
+        .iter()
+        .map(|&it| if it == "ID" { "client" } else { it });
+    command
+        .arg("login")
+        .args(arguments)
+        .args(["--flow", "credentials"]);
+    command.arg(format!("--token-url=https://{TOKENS}/token"));
+    for (flag, text) in [
+        ("--password-file", LOCAL),
+        ("--client-secret-file", "secret"),
+    ] {
+        let file = place.plan.folder().join(&flag[2..]);
+        fs::write(&file, text).expect("writing");
+        command.arg(flag).arg(file);
+    }
+    let (status, told) = said(
+        command
+            .arg("--ca-file")
+            .arg(certs.ca())
+            .stdin(Stdio::null()),
+    );
+    assert_eq!(status, Some(0), "{told}");
 }
 
 /// For the old program.
-fn tasks(accounts: &[Account], address: &str) -> String {
+fn tasks(accounts: &[Account], password: &str, address: &str) -> String {
     let lines = accounts.iter().map(|account| {
         let Account {
             mail,
@@ -252,7 +302,7 @@ fn tasks(accounts: &[Account], address: &str) -> String {
             port,
             user,
         } = account;
-        format!("{mail}\t{host}\t{port}\t{user}\t{address}\n")
+        format!("{mail}\t{host}\t{port}\t{user}\t{password}\t{address}\n")
     });
     lines.collect()
 }
@@ -270,18 +320,18 @@ fn wrong() -> Added {
     assert!(told.contains("port 587 begins in plain"), "{told}");
     let accounts = printed::outlook_express(&told, address);
     Added {
-        tasks: tasks(&accounts, address),
+        tasks: tasks(&accounts, PASSWORD, address),
         sent: None,
         place,
     }
 }
 
 /// One configuration of all that was written.
-fn served(all: &[&Added]) -> Plan {
+fn served(all: &[&Added], keeping: &str) -> Plan {
     let plan = Plan::new();
     let log = plan.folder().join("log");
     let mut text = format!(
-        "foreground = yes\nsyslog = no\noutput = {}\ndebug = info\nworkers = 1\n",
+        "foreground = yes\nsyslog = no\noutput = {}\ndebug = info\nworkers = 1\n{keeping}",
         log.display()
     );
     for added in all {
@@ -306,7 +356,7 @@ fn an_old_program_sends_and_fetches_through_what_is_added_for_every_provider() {
         let threads = rows.chunks(rows.len().div_ceil(8)).map(|part| {
             scope.spawn(|| -> Vec<Added> {
                 part.iter()
-                    .filter_map(|(nth, row)| add(*nth, row))
+                    .map(|(nth, row)| add(*nth, row, &certs))
                     .collect()
             })
         });
@@ -314,12 +364,12 @@ fn an_old_program_sends_and_fetches_through_what_is_added_for_every_provider() {
         let added = threads.into_iter().map(|it| it.join().expect("no panic"));
         added.flatten().collect()
     });
-    assert!(all.len() > 75, "{}", all.len());
+    assert!(all.len() > 78, "{}", all.len());
     let wrong = wrong();
     let mut written: Vec<&Added> = all.iter().collect();
-    served(&written).passes_strict_check();
+    served(&written, &keeping(&certs)).passes_strict_check();
     written.push(&wrong);
-    let adit = served(&written).start();
+    let adit = served(&written, &keeping(&certs)).start();
     let mut todo: String = all.iter().map(|it| it.tasks.as_str()).collect();
     assert!(todo.lines().count() > 225, "{todo}");
     todo += &wrong.tasks;

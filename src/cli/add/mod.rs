@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
+use super::args::default_file;
 use super::ca;
 use super::providers::{Mail, Provider, Server, Sourced, Tls};
 use crate::config::{self, Endpoint, Network, Sources};
@@ -170,6 +171,7 @@ fn add(asked: &Asked) -> Result<(), Failure> {
         from: from.as_deref(),
         ports: &ports,
         tls,
+        sign_in: sign_in(asked, &offer, &place),
     };
     if shows {
         return say(format_args!("{}\n{text}", Commented(settings(false))));
@@ -184,6 +186,20 @@ fn add(asked: &Asked) -> Result<(), Failure> {
         "{force}\n{}",
         settings(demands_tls(&place, &offer))
     ))
+}
+
+/// The command that signs the address in, if adit logs in by tokens.
+fn sign_in(asked: &Asked, offer: &Offer, place: &Place) -> Option<String> {
+    let tokens = offer.tokens?;
+    let mut command = format!("adit login {} --client-id ID", asked.address);
+    // `adit login` knows it by the domain, unless that is the person's own.
+    if Provider::of_domain(asked.address.domain()).is_none() {
+        command += &format!(" --provider {}", tokens.id);
+    }
+    if place.main != Path::new(default_file(false)) {
+        command += &format!(" {}", place.main.display());
+    }
+    Some(command)
 }
 
 /// Undoes what cannot be put into force.

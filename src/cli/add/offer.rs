@@ -1,10 +1,11 @@
 //! What a provider has for an address: its servers, the user names, what is to be known. Never in here: a
-//! server that would take no password, or TLS that is left out.
+//! server that neither a password nor a token opens, or TLS that is left out.
 
 use std::fmt;
 
 use super::address::{Address, is_host};
 use crate::cli::providers::{Login, Mail, Password, Provider, Server, Sourced, Tls, User};
+use crate::oauth::provider::Provider as TokenServer;
 
 /// The servers for an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) struct Offer {
     pub user: User,
     /// Those that are of use to a program that knows passwords alone; none if that is not known.
     pub passwords: Vec<Password>,
+    /// Who signs the account in, where adit logs in by OAuth2.
+    pub tokens: Option<TokenServer>,
     /// What to switch on or to know.
     pub note: &'static str,
     /// What does not work, and what no source confirms, in sentences.
@@ -29,11 +32,16 @@ impl Offer {
     /// The provider takes no password at all.
     pub(super) fn of_provider(found: Sourced<&'static Provider>) -> Result<Offer, NoPassword> {
         let provider = found.value;
+        let tokens = tokens(provider);
+        let opens = |server: &Server| match tokens {
+            Some(_) => server.logins.contains(&Login::OAuth2),
+            None => server.takes_passwords(),
+        };
         let (mut servers, mut doubtful, mut caveats) = (Vec::new(), Vec::new(), Vec::new());
         let mut without = Vec::new();
         for mail in Mail::ALL {
             let all = provider.servers(mail);
-            match all.iter().find(|server| server.value.takes_passwords()) {
+            match all.iter().find(|server| opens(&server.value)) {
                 Some(server) => {
                     servers.push((mail, server.value.clone()));
                     if !server.sourced {
@@ -49,14 +57,14 @@ impl Offer {
         }
         if !without.is_empty() {
             caveats.push(format!(
-                "No {}: {} takes OAuth2 alone there, which adit does not serve yet.",
+                "No {}: {} takes OAuth2 alone there, and `adit login` does not know where its tokens are had.",
                 without.join(" and no "),
                 provider.name
             ));
         }
         let challenged = servers
             .iter()
-            .filter(|(_, server)| !server.logins.contains(&Login::Plain));
+            .filter(|(_, server)| tokens.is_none() && !server.logins.contains(&Login::Plain));
         let challenged: Vec<_> = challenged.map(|(mail, _)| mail.name()).collect();
         if !challenged.is_empty() {
             caveats.push(format!(
@@ -79,11 +87,13 @@ impl Offer {
             );
         }
         let passwords = provider.passwords.value.iter().copied();
+        let of_use = |it: &Password| tokens.is_none() && *it != Password::OAuth2;
         Ok(Offer {
             title: provider.name.to_owned(),
             servers,
             user: provider.user.value,
-            passwords: passwords.filter(|it| *it != Password::OAuth2).collect(),
+            passwords: passwords.filter(of_use).collect(),
+            tokens,
             note: provider.note,
             caveats,
         })
@@ -96,8 +106,17 @@ impl Offer {
             servers,
             user: User::Address,
             passwords: Vec::new(),
+            tokens: None,
             note: "",
             caveats: Vec::new(),
+        }
+    }
+
+    /// How adit logs in at one of its servers, if not as the program does.
+    pub(super) fn login(&self, server: &Server) -> Option<&'static str> {
+        match self.tokens {
+            Some(_) => Some("oauth2"),
+            None => (!server.logins.contains(&Login::Plain)).then_some("translate"),
         }
     }
 
@@ -110,6 +129,18 @@ impl Offer {
     }
 }
 
+/// Who gives tokens for a provider's addresses, if a password does not do: for all its servers then, so that the program
+/// has one password.
+fn tokens(provider: &Provider) -> Option<TokenServer> {
+    let by_tokens_alone = Mail::ALL.iter().any(|mail| {
+        let servers = provider.servers(*mail);
+        let mut values = servers.iter().map(|server| &server.value);
+        !servers.is_empty() && !values.any(Server::takes_passwords)
+    });
+    let found = by_tokens_alone.then(|| TokenServer::of_mail(provider.id));
+    found.flatten()
+}
+
 /// A provider that takes OAuth2 alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NoPassword(&'static Provider);
@@ -118,9 +149,9 @@ impl fmt::Display for NoPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} has switched passwords off: it takes OAuth2 alone, for sending and for fetching, and adit does not \
-             serve OAuth2 yet. No app password helps. Nothing was written (a program behind adit that knows OAuth2 \
-             itself can be served by a configuration of yours; the servers: `adit providers {}`)",
+            "{} takes OAuth2 alone, for sending and for fetching, and `adit login` does not know where its tokens are \
+             had. No app password helps. Nothing was written (write services with `login = oauth2` yourself, and sign in \
+             by `adit login --token-url`; the servers: `adit providers {}`)",
             self.0.name, self.0.id
         )
     }
@@ -198,20 +229,31 @@ mod tests {
                 .all(|(_, server)| server.tls == Tls::AtOnce)
         );
         assert!(offer.caveats.is_empty());
-        let offer = of("office365").unwrap();
-        assert_eq!(offer.mails(), [Mail::Smtp]);
-        assert!(
-            offer.caveats[0].starts_with("No POP3 and no IMAP: "),
-            "{:?}",
-            offer.caveats
-        );
-        assert_eq!(offer.passwords, [Password::Account]);
     }
 
     #[test]
-    fn a_provider_without_passwords_is_refused_in_words() {
-        let error = of("outlook").unwrap_err().to_string();
-        assert!(error.contains("switched passwords off"), "{error}");
+    fn where_one_server_takes_tokens_alone_all_are_opened_by_them() {
+        for id in ["outlook", "office365"] {
+            let offer = of(id).unwrap();
+            assert_eq!(offer.mails(), Mail::ALL);
+            assert_eq!(offer.tokens.unwrap().id, "microsoft");
+            let logins = offer.servers.iter().map(|(_, server)| offer.login(server));
+            assert!(logins.into_iter().all(|login| login == Some("oauth2")));
+            assert!(offer.passwords.is_empty() && offer.caveats.is_empty());
+        }
+        assert_eq!(of("gmail").unwrap().tokens, None);
+    }
+
+    #[test]
+    fn a_provider_whose_tokens_nothing_gives_is_refused_in_words() {
+        let mut provider = Provider::with_id("outlook").unwrap().clone();
+        provider.id = "other";
+        let found = Sourced {
+            value: &*Box::leak(Box::new(provider)),
+            sourced: true,
+        };
+        let error = Offer::of_provider(found).unwrap_err().to_string();
+        assert!(error.contains("takes OAuth2 alone"), "{error}");
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(super) struct Settings<'a> {
     pub(super) ports: &'a Ports,
     /// The services demand TLS from the first byte: the configuration's defaults have `acceptTLS = yes`.
     pub(super) tls: bool,
+    /// The command that signs the account in, where adit logs in by OAuth2.
+    pub(super) sign_in: Option<String>,
 }
 
 impl fmt::Display for Settings<'_> {
@@ -187,6 +189,14 @@ impl Settings<'_> {
         if !self.offer.note.is_empty() {
             writeln!(f, "\nThe provider: {}", self.offer.note)?;
         }
+        if let (Some(command), Some(tokens)) = (&self.sign_in, self.offer.tokens) {
+            writeln!(
+                f,
+                "\nSign in first, which asks for a password that the program is to send to adit, and for one of the \
+                 provider's never:\n\n    {command}\n\nThe client id is one of yours: {}",
+                tokens.note
+            )?;
+        }
         if let [Password::App] = self.offer.passwords[..] {
             let text = "It refuses the account's own password: an app password is a second one, made on its web pages.";
             writeln!(f, "\n{text}")?;
@@ -236,6 +246,7 @@ impl Settings<'_> {
 
     fn password(&self) -> &'static str {
         match self.offer.passwords[..] {
+            _ if self.offer.tokens.is_some() => "the one that you give to `adit login`",
             [] | [Password::OAuth2, ..] => "the one that the provider wants",
             [Password::Account, ..] => "the account's",
             [Password::App, ..] => "the app password",
@@ -268,6 +279,7 @@ mod tests {
             from: Some("192.168.1.0/24"),
             ports: &ports,
             tls,
+            sign_in: offer.tokens.map(|_| "adit login NAME".to_owned()),
         };
         // Columns do not matter here.
         let text = text.to_string();
@@ -341,16 +353,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_fetched_is_told() {
+    fn a_sign_in_is_told_where_a_token_takes_the_passwords_place() {
         let text = told("office365", Reader::OutlookExpress, "127.0.0.1", false);
         has(
             &text,
             &[
-                "No POP3 and no IMAP",
-                "Account name: a.b@example.com\n",
-                "Log on using, Account name:",
+                "Incoming mail (POP3): 127.0.0.1\n",
+                "Account name: a.b@example.com\nPassword: the one that you give to `adit login`\n",
+                "Sign in first, ",
+                "\nadit login NAME\n",
+                "The client id is one of yours: Register an app at entra.microsoft.com",
             ],
         );
-        assert!(!text.contains("Incoming"), "{text}");
+        let text = told("gmail", Reader::OutlookExpress, "127.0.0.1", false);
+        assert!(!text.contains("Sign in"), "{text}");
     }
 }

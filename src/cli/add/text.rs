@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::address::{Address, Name};
 use super::offer::Offer;
 use super::ports::Ports;
-use crate::cli::providers::{Login, Mail, Tls};
+use crate::cli::providers::{Mail, Tls};
 
 /// How the first line begins; the address is the rest of it.
 const MADE: &str = "; Made by: adit add ";
@@ -61,12 +61,12 @@ pub(super) fn services(
         if server.tls == Tls::Starttls {
             let _ = writeln!(body, "protocol = {word}");
         }
-        if !server.logins.contains(&Login::Plain) {
-            body.push_str("login = translate\n");
-        }
         // With `delay` the addresses are looked up at each connection: they change, and the network may come up
         // after adit.
         let _ = write!(body, "connect = {connect}\nverifyServer = yes\ndelay = yes");
+        if let Some(login) = offer.login(server) {
+            let _ = write!(body, "\nlogin = {login}");
+        }
     }
     body.push('\n');
     let made = format!("{MADE}{address}");
@@ -169,7 +169,7 @@ mod tests {
             let (_, section) = text.split_once(&format!("-{word}]\n")).unwrap();
             let section = section.split("\n\n").next().unwrap();
             assert_eq!(
-                section.contains("\nlogin = translate\n"),
+                section.contains("\nlogin = translate"),
                 translated,
                 "{text}"
             );
