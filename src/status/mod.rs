@@ -185,6 +185,19 @@ impl OcspStatus {
     }
 }
 
+impl GenerationStatus {
+    /// Whether it accepts nothing more.
+    fn is_draining(&self) -> bool {
+        self.state == "draining"
+    }
+
+    /// Open connections.
+    fn active(&self) -> u64 {
+        let active = self.workers.iter().map(|worker| worker.active);
+        active.fold(0, u64::saturating_add)
+    }
+}
+
 impl WorkerStatus {
     /// Reads worker `index` of this board.
     pub(crate) fn of(board: &Scoreboard, index: usize) -> WorkerStatus {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{OcspStatus, ServiceStatus, Status, Utc, WorkerStatus};
+use super::{GenerationStatus, OcspStatus, ServiceStatus, Status, Utc, WorkerStatus};
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for Status {
         for generation in &self.generations {
             writeln!(
                 f,
-                "\nGeneration {}: {}, {}{}, since {}",
+                "\nGeneration {}: {}, {}{}{}, since {}",
                 generation.number,
                 generation.state,
                 match generation.pid {
@@ -38,10 +38,14 @@ impl fmt::Display for Status {
                     Some(0) => ", no spare".to_owned(),
                     Some(pid) => format!(", spare {pid}"),
                 },
+                match generation.is_draining() {
+                    true => format!(", {} connection(s) left", generation.active()),
+                    false => String::new(),
+                },
                 Utc(generation.since)
             )?;
             f.write_char('\n')?;
-            f.write_str(&workers(&generation.workers))?;
+            f.write_str(&workers(generation))?;
             f.write_char('\n')?;
             f.write_str(&services(&generation.services))?;
             for service in &generation.services {
@@ -64,9 +68,12 @@ impl fmt::Display for Status {
     }
 }
 
-fn workers(workers: &[WorkerStatus]) -> String {
+fn workers(generation: &GenerationStatus) -> String {
     let head = ["worker", "pid", "active", "claimed", "starts"];
-    let rows = workers.iter().map(|worker| {
+    // Those that have nothing more to do have ended.
+    let ended = |worker: &&WorkerStatus| generation.is_draining() && worker.pid == 0;
+    let there = generation.workers.iter().filter(|worker| !ended(worker));
+    let rows = there.map(|worker| {
         let pid = match worker.pid {
             0 => "-".to_owned(),
             pid => pid.to_string(),
@@ -220,6 +227,19 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
   Warning: Service [smtp]: TLSv1 is served to every client
 ";
         assert_eq!(example().to_string(), expected);
+    }
+
+    #[test]
+    fn of_a_generation_that_drains_what_is_left_is_shown() {
+        let mut status = example();
+        let generation = &mut status.generations[0];
+        generation.state = "draining".to_owned();
+        generation.spare = None;
+        let text = status.to_string();
+        let head = "Generation 2: draining, master 102, 12 connection(s) left, since 2026-11-24";
+        assert!(text.contains(head), "{text}");
+        assert!(text.contains("  0       103      12"), "{text}");
+        assert!(!text.contains("old TLS"), "{text}");
     }
 
     #[test]

@@ -122,6 +122,8 @@ impl Inbox {
                 self.cut();
             }
             if self.draining && self.threads.iter().all(ThreadHandle::is_finished) {
+                // The master kills a worker that has closed its channel.
+                log::sum_up_all_repeats();
                 return Ok(());
             }
         }

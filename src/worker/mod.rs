@@ -73,10 +73,8 @@ pub(crate) fn run(start: Start, fresh: Fresh, jailed: &Jailed) -> Infallible {
     let log = start.log;
     if let Err(error) = live(start, fresh, jailed) {
         crate::error!(log, "Worker: {}", log::Reason(&error));
-        log::sum_up_all_repeats();
         process::exit(1);
     }
-    log::sum_up_all_repeats();
     process::exit(0)
 }
 

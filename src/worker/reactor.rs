@@ -438,6 +438,8 @@ impl Reactor {
                 Command::Drain => {
                     self.close_inlet();
                     self.draining = true;
+                    // It may be there for long, and takes nothing new.
+                    self.give_back();
                 }
                 Command::Cut => {
                     let keys: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();

@@ -266,32 +266,42 @@ pub fn listeners(pid: i32) -> usize {
         .count()
 }
 
-/// Whether these bytes are anywhere in its readable memory.
+/// Whether these bytes are anywhere in the memory that is its own.
 #[track_caller]
 pub fn memory_holds(pid: i32, needle: &[u8]) -> bool {
+    copies_in_memory(pid, [needle]) != [0]
+}
+
+/// How often each of these is there.
+#[track_caller]
+pub fn copies_in_memory<const N: usize>(pid: i32, needles: [&[u8]; N]) -> [usize; N] {
     use std::os::unix::fs::FileExt;
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a living process");
     let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("root looks at memory");
-    maps.lines()
-        .filter(|line| !line.contains("[vv") && !line.contains("[vs"))
-        .any(|line| {
-            let mut fields = line.split_whitespace();
-            let (Some(range), Some(access)) = (fields.next(), fields.next()) else {
-                return false;
-            };
-            let Some((start, end)) = range.split_once('-') else {
-                return false;
-            };
-            let start = u64::from_str_radix(start, 16).expect("an address");
-            let end = u64::from_str_radix(end, 16).expect("an address");
-            if !access.starts_with('r') {
-                return false;
-            }
-            let mut bytes = vec![0; (end - start) as usize];
-            // A page may be gone by now, or belong to a device.
-            let read = memory.read_at(&mut bytes, start).unwrap_or(0);
-            memchr::memmem::find(&bytes[..read], needle).is_some()
-        })
+    let mut copies = [0; N];
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [range, access, _, _, inode, ..] = fields[..] else {
+            continue;
+        };
+        let is_kernels = line.contains("[vv") || line.contains("[vs");
+        let is_others = access.ends_with('s') || inode != "0" && !access.contains('w');
+        let Some((start, end)) = range.split_once('-') else {
+            continue;
+        };
+        if is_kernels || is_others || !access.starts_with('r') {
+            continue;
+        }
+        let start = u64::from_str_radix(start, 16).expect("an address");
+        let end = u64::from_str_radix(end, 16).expect("an address");
+        let mut bytes = vec![0; (end - start) as usize];
+        // A page may be gone by now, or belong to a device.
+        let read = memory.read_at(&mut bytes, start).unwrap_or(0);
+        for (count, needle) in copies.iter_mut().zip(needles) {
+            *count += memchr::memmem::find_iter(&bytes[..read], needle).count();
+        }
+    }
+    copies
 }
 
 /// The processes of a running adit by their role.
