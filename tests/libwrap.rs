@@ -39,7 +39,9 @@ const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n\
 /// A program that sees files of the plan's folder as hosts.allow and hosts.deny.
 fn with_own_files(plan: &Plan, program: &Path) -> PathBuf {
     let folder = plan.folder().display().to_string();
-    let wrapper = plan.folder().join("wrapper");
+    // Named for the program: a plan asks stunnel for nothing that only adit knows.
+    let name = program.file_name().expect("a program").to_string_lossy();
+    let wrapper = plan.folder().join(format!("wrapper-{name}"));
     let text = format!(
         "#!/bin/sh\nexec unshare --mount --propagation private sh -ec '\n\
          mount --bind {folder}/hosts /etc/hosts\n\

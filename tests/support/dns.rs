@@ -182,7 +182,9 @@ pub fn asking(plan: &Plan, program: &std::path::Path, seconds: u32, files: &[&st
         .iter()
         .map(|file| format!("mount --bind {folder}/{file} /etc/{file}\n"))
         .collect();
-    let wrapper = plan.folder().join("asking");
+    // Named for the program: a plan asks stunnel for nothing that only adit knows.
+    let name = program.file_name().expect("a program").to_string_lossy();
+    let wrapper = plan.folder().join(format!("asking-{name}"));
     let text = format!(
         "#!/bin/sh\nexec unshare --mount --propagation private sh -ec '{mounts}exec {} \"$@\"' sh \"$@\"\n",
         program.display()
