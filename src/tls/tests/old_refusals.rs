@@ -308,7 +308,7 @@ fn a_failure_of_age_names_both_sides_and_the_line_that_helps() {
         client
             .failure()
             .to_string()
-            .contains("alert handshake failure"),
+            .contains("alert protocol version"),
         "{}",
         client.failure()
     );
