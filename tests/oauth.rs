@@ -15,7 +15,8 @@ use crate::require;
 use crate::support::adit::program;
 use crate::support::certs::Certs;
 use crate::support::peers::Server;
-use crate::support::{is_root, tls};
+use crate::support::terminal::Terminal;
+use crate::support::{is_root, tls, wait_for};
 
 const NAME: &str = "you@own.example";
 const PASSWORD: &str = "a local password";
@@ -492,6 +493,44 @@ fn a_person_that_says_no_or_is_too_late_is_told_so_and_nothing_changes() {
         assert_eq!(double.asked(), answers.len());
         assert!(!place.account().exists());
     }
+}
+
+#[test]
+fn the_local_password_is_asked_for_twice_and_not_shown() {
+    require!(adit);
+    const GRANTED: &str = "HTTP/1.0 200 OK\r\n\r\n{\"access_token\":\"a\",\"refresh_token\":\"r\"}";
+    let place = Place::new();
+    let double = Double::start(&place.certs, &[DEVICE, GRANTED]);
+    let start = |terminal: &Terminal| {
+        let mut command = Command::new(program());
+        command.args(["login", NAME, "--client-id", "id"]);
+        command.args(["--token-url", &double.url(), "--device-url", &double.url()]);
+        command.arg("--ca-file").arg(place.certs.ca());
+        command.arg(place.folder.path().join("adit.conf"));
+        terminal.attach(&mut command);
+        command.spawn().expect("adit")
+    };
+    for (second, answer) in [
+        ("another password", "the two differ"),
+        (PASSWORD, "is signed in"),
+    ] {
+        let terminal = Terminal::new();
+        let mut adit = start(&terminal);
+        for (question, text) in [("Local password: ", PASSWORD), ("Once more: ", second)] {
+            let asked = || terminal.shown().ends_with(question).then_some(());
+            wait_for(question, asked);
+            terminal.type_in(&format!("{text}\n"));
+        }
+        wait_for(answer, || terminal.shown().contains(answer).then_some(()));
+        let status = adit.wait().expect("an end");
+        assert_eq!(status.success(), second == PASSWORD);
+        assert!(
+            !terminal.shown().contains("password\r\n"),
+            "{}",
+            terminal.shown()
+        );
+    }
+    assert!(place.account().exists());
 }
 
 #[test]

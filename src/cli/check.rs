@@ -11,6 +11,7 @@ use crate::config::{
 use crate::helper::KnownNames;
 use crate::helper::gatekeeper::{self, Remark};
 use crate::ipc::words::Accept;
+use crate::jail::Keeping;
 use crate::log::{self, Id, Log, Outputs};
 use crate::master::load::look_at_files;
 use crate::process;
@@ -46,6 +47,7 @@ pub fn run(sources: &Sources, asked: Asked) -> ExitCode {
             }
             found.extend(passed_sockets(&config));
             found.extend(rules_of_hosts(&config));
+            found.extend(no_keeping(&config));
             found.extend(places::missing(&config.global));
             found.extend(unit::forbidden(sources.file.as_deref(), &config.global));
             let log = Log {
@@ -157,6 +159,14 @@ fn rules_of_hosts(config: &Config) -> Vec<Diagnostic> {
         Diagnostic::new(Severity::Warning, None, text).help(help)
     };
     remarks.into_iter().map(warning).collect()
+}
+
+/// Why tokens could not be kept, where a service logs in by them.
+fn no_keeping(config: &Config) -> Option<Diagnostic> {
+    let asked = config.services.iter().any(Service::asks_for_tokens);
+    let why = Keeping::obstacle(&config.global.keeper).filter(|_| asked)?;
+    let origins = &config.global.origins;
+    Some(diagnostic_at(origins, why.option(), why.to_string()))
 }
 
 /// Which service gets which of the sockets passed by systemd.

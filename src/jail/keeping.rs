@@ -2,7 +2,7 @@
 //! `adit login`. Never in here: a folder that another user may read.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -70,25 +70,110 @@ impl From<NoKeeping> for io::Error {
     }
 }
 
+impl NoKeeping {
+    /// The option at fault.
+    pub(crate) fn option(&self) -> &'static str {
+        match self {
+            NoKeeping::User(_) | NoKeeping::Root => "keeperUser",
+            NoKeeping::Folder(..) | NoKeeping::Open(..) => "keeperDirectory",
+        }
+    }
+}
+
 impl Keeping {
     /// Looks up the user, and opens the folder, which is made if it is missing. Without root it is the process's own.
     ///
     /// # Errors
     /// See [`NoKeeping`].
     pub(crate) fn look_up(options: &KeeperOptions) -> Result<Keeping, NoKeeping> {
-        let privileged = Uid::effective().is_root();
-        let user = match privileged {
-            true => Some(user(&options.user)?),
-            false => None,
-        };
-        let folder = open(&options.directory, user, &options.user)?;
+        let owner = Owner::of(options)?;
+        let folder = owner.open(&options.directory)?;
         let plan = OutsidePlan(Plan {
             root: None,
-            uid: user.map(|(uid, _)| uid),
-            gid: user.map(|(_, gid)| gid),
-            privileged,
+            uid: owner.user.map(|(uid, _)| uid),
+            gid: owner.user.map(|(_, gid)| gid),
+            privileged: owner.user.is_some(),
         });
         Ok(Keeping { plan, folder })
+    }
+
+    /// What is in the way, as far as can be seen without making anything.
+    pub(crate) fn obstacle(options: &KeeperOptions) -> Option<NoKeeping> {
+        let path = &options.directory;
+        let looked = Owner::of(options).and_then(|owner| {
+            let failed = |error| NoKeeping::Folder(path.clone(), error);
+            match path.symlink_metadata() {
+                Ok(about) => owner.judge(path, &about),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let parent = path.parent().unwrap_or(path);
+                    parent.metadata().map(drop).map_err(failed)
+                }
+                Err(error) => Err(failed(error)),
+            }
+        });
+        looked.err()
+    }
+}
+
+/// Whose folder it is to be.
+struct Owner<'a> {
+    name: &'a str,
+    /// `None`: this process's, which is not root.
+    user: Option<(Uid, Gid)>,
+}
+
+impl Owner<'_> {
+    fn of(options: &KeeperOptions) -> Result<Owner<'_>, NoKeeping> {
+        let name = options.user.as_str();
+        let user = match Uid::effective().is_root() {
+            true => Some(user(name)?),
+            false => None,
+        };
+        Ok(Owner { name, user })
+    }
+
+    /// Opens the folder, which is made if it is missing.
+    fn open(&self, path: &Path) -> Result<OwnedFd, NoKeeping> {
+        let failed = |error| NoKeeping::Folder(path.to_owned(), error);
+        let is_new = match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let folder = File::options()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(failed)?;
+        if is_new {
+            // Whatever umask says; and before it is another user's, for which root would need CAP_FOWNER.
+            let mode = Permissions::from_mode(0o700);
+            folder.set_permissions(mode).map_err(failed)?;
+            if let Some((uid, gid)) = self.user {
+                fchown(&folder, Some(uid.as_raw()), Some(gid.as_raw())).map_err(failed)?;
+            }
+        }
+        self.judge(path, &folder.metadata().map_err(failed)?)?;
+        Ok(folder.into())
+    }
+
+    /// Whether it is for this user alone.
+    fn judge(&self, path: &Path, about: &Metadata) -> Result<(), NoKeeping> {
+        let owner = self.user.map_or_else(Uid::effective, |(uid, _)| uid);
+        let is_own = about.uid() == owner.as_raw() && about.mode() & 0o077 == 0;
+        match about.is_dir() {
+            false => Err(NoKeeping::Folder(
+                path.to_owned(),
+                io::ErrorKind::NotADirectory.into(),
+            )),
+            true if is_own => Ok(()),
+            true => {
+                let name = self
+                    .user
+                    .map_or_else(|| owner.to_string(), |_| self.name.to_owned());
+                Err(NoKeeping::Open(path.to_owned(), name))
+            }
+        }
     }
 }
 
@@ -99,37 +184,6 @@ fn user(name: &str) -> Result<(Uid, Gid), NoKeeping> {
         true => Err(NoKeeping::Root),
         false => Ok((found.uid, found.gid)),
     }
-}
-
-fn open(path: &Path, user: Option<(Uid, Gid)>, name: &str) -> Result<OwnedFd, NoKeeping> {
-    let failed = |error| NoKeeping::Folder(path.to_owned(), error);
-    let made = DirBuilder::new().mode(0o700).create(path);
-    let is_new = match made {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(failed(error)),
-    };
-    let folder = File::options()
-        .read(true)
-        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(failed)?;
-    if is_new {
-        if let Some((uid, gid)) = user {
-            fchown(&folder, Some(uid.as_raw()), Some(gid.as_raw())).map_err(failed)?;
-        }
-        // Whatever umask says.
-        folder
-            .set_permissions(Permissions::from_mode(0o700))
-            .map_err(failed)?;
-    }
-    let about = folder.metadata().map_err(failed)?;
-    let owner = user.map_or_else(Uid::effective, |(uid, _)| uid);
-    if about.uid() != owner.as_raw() || about.mode() & 0o077 != 0 {
-        let name = user.map_or_else(|| owner.to_string(), |_| name.to_owned());
-        return Err(NoKeeping::Open(path.to_owned(), name));
-    }
-    Ok(folder.into())
 }
 
 #[cfg(test)]
@@ -159,6 +213,13 @@ mod tests {
         std::fs::set_permissions(&folder, Permissions::from_mode(0o750)).unwrap();
         let why = look_up("daemon", folder.clone()).unwrap_err().to_string();
         assert!(why.contains("chmod 700"), "{why}");
+        let seen = |directory: &Path| {
+            let (user, directory) = ("daemon".to_owned(), directory.to_owned());
+            Keeping::obstacle(&KeeperOptions { user, directory }).map(|why| why.option())
+        };
+        assert_eq!(seen(&folder), Some("keeperDirectory"));
+        assert_eq!(seen(&outer.path().join("new")), None);
+        assert_eq!(seen(&outer.path().join("no/new")), Some("keeperDirectory"));
         let link = outer.path().join("link");
         std::os::unix::fs::symlink(&folder, &link).unwrap();
         assert!(matches!(
