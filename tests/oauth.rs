@@ -1,5 +1,7 @@
 //! Mail accounts are signed in by OAuth2, at a real identity provider, and their tokens are kept.
 
+mod kept;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -349,7 +351,9 @@ fn an_account_is_signed_in_by_a_browser_that_comes_back_or_by_its_last_address()
     let last = last.filter(|last| last.starts_with("http://127.0.0.1:"));
     let last = last.expect("the last address");
     let mut stdin = going.child.stdin.take().expect("a pipe");
-    writeln!(stdin, "http://127.0.0.1/?code=x&state=y\n  {last}  ").expect("typing");
+    // Both lines at once, as a terminal's paste comes.
+    let text = format!("http://127.0.0.1/?code=x&state=y\n  {last}  \n");
+    stdin.write_all(text.as_bytes()).expect("typing");
     going.ends(true, &["not the address of this sign-in", "is signed in"]);
     place.says(&[NAME, "--try"], true, &["gives a token"]);
 }

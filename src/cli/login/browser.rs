@@ -158,7 +158,7 @@ fn wait(
         }
         if ready.get(1) == Some(&true) {
             match paste(&mut line, state) {
-                Some(back) => backs.push(back),
+                Some(more) => backs.extend(more),
                 None => typed = false,
             }
         }
@@ -172,28 +172,36 @@ fn wait(
     }
 }
 
-/// What can be read of standard input now; `None`: it is at its end.
-fn paste(line: &mut Zeroizing<Vec<u8>>, state: &str) -> Option<Back> {
+/// What the lines say that can be read of standard input now; `None`: it is at its end.
+fn paste(line: &mut Zeroizing<Vec<u8>>, state: &str) -> Option<Vec<Back>> {
     let mut buffer = Zeroizing::new([0; 4096]);
-    let count = nix::unistd::read(io::stdin(), buffer.as_mut_slice())
-        .ok()
-        .filter(|count| *count > 0)?;
-    line.extend_from_slice(&buffer[..count]);
-    let Some(end) = line.iter().position(|byte| *byte == b'\n') else {
-        if line.len() > MAX {
-            line.clear();
+    let count = nix::unistd::read(io::stdin(), buffer.as_mut_slice());
+    let count = count.ok().filter(|count| *count > 0)?;
+    let mut backs = Vec::new();
+    for byte in &buffer[..count] {
+        match byte {
+            b'\n' => {
+                let text = Zeroizing::new(String::from_utf8_lossy(line).into_owned());
+                line.clear();
+                backs.extend(pasted(text.trim(), state));
+            }
+            // What is longer is no address of ours.
+            _ if line.len() == MAX => {}
+            byte => line.push(*byte),
         }
-        return Some(Back::Foreign);
-    };
-    let text = Zeroizing::new(String::from_utf8_lossy(&line[..end]).into_owned());
-    line.clear();
-    let back = judge(text.trim(), state);
-    if back == Back::Foreign && !text.trim().is_empty() {
+    }
+    Some(backs)
+}
+
+/// `None`: nothing was pasted.
+fn pasted(text: &str, state: &str) -> Option<Back> {
+    let back = judge(text, state);
+    if back == Back::Foreign && !text.is_empty() {
         println!(
             "That is not the address of this sign-in: paste the whole of it, from http:// on."
         );
     }
-    Some(back)
+    (!text.is_empty()).then_some(back)
 }
 
 /// Reads a browser's request, and answers it.
