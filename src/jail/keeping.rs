@@ -160,7 +160,8 @@ impl Owner<'_> {
     /// Whether it is for this user alone.
     fn judge(&self, path: &Path, about: &Metadata) -> Result<(), NoKeeping> {
         let owner = self.user.map_or_else(Uid::effective, |(uid, _)| uid);
-        let is_own = about.uid() == owner.as_raw() && about.mode() & 0o077 == 0;
+        let others = about.mode() & 0o077;
+        let is_own = about.uid() == owner.as_raw() && others == 0;
         match about.is_dir() {
             false => Err(NoKeeping::Folder(
                 path.to_owned(),
