@@ -162,7 +162,8 @@ pub const COMMANDS: &[CommandDef] = &[
              checked, and a running adit reloads it; if either fails, everything is as it was. A file that was \
              changed by hand is left alone. For a domain that it does not know, it asks DNS for its servers (RFC 6186), \
              shows them, and asks whether to use them. Passwords are neither asked for nor kept: the mail program has \
-             its own. A provider that takes OAuth2 alone is refused.",
+             its own. For a provider that takes OAuth2 alone adit logs in (`login = oauth2`): the command of `adit login` \
+             that signs the account in is told.",
         flags: &[
             flag(
                 "--print",
