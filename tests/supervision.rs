@@ -293,6 +293,25 @@ fn no_process_leaves_a_stalled_worker_behind() {
 }
 
 #[test]
+fn a_stopped_worker_whose_master_died_is_not_left_behind() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&certs, &upstream, "workers = 1");
+    let _client = open(&adit);
+    let roles = proc::roles(adit.pid());
+    proc::freeze(roles.workers[0]);
+    send(roles.master, Signal::SIGKILL);
+    wait_for("another master", || {
+        let now = proc::children(adit.pid()).into_iter();
+        let mut others = now.filter(|pid| *pid != roles.master);
+        others.find(|pid| proc::title(*pid).contains("master"))
+    });
+    let (status, _) = adit.stop();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
 fn a_master_without_a_free_descriptor_lives_through_usr1() {
     require!(adit);
     let certs = Certs::new();

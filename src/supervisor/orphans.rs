@@ -51,6 +51,14 @@ impl Orphans {
         active.fold(0, u64::saturating_add)
     }
 
+    /// They end when this process has, but for one that SIGSTOP has stopped: it would be left behind.
+    pub(super) fn wake(&self) {
+        for worker in &self.workers {
+            // A child that was not reaped yet, so the number is its own.
+            let _ = kill(*worker, Signal::SIGCONT);
+        }
+    }
+
     /// One has ended, if it was one of them.
     pub(super) fn ended(&mut self, pid: Pid) {
         self.workers.retain(|worker| *worker != pid);

@@ -162,6 +162,9 @@ impl Supervisor {
 
     fn end(&mut self, status: u8) {
         self.helpers.kill();
+        for orphans in self.masters.orphans() {
+            orphans.wake();
+        }
         if let Some(metrics) = self.metrics.take() {
             metrics.remove();
         }
