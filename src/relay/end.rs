@@ -419,6 +419,13 @@ impl End {
         }
     }
 
+    /// Lets go of everything but the socket and what waits for it: nothing more is heard.
+    pub(crate) fn forget(&mut self, pool: &mut Pool) {
+        self.input.clear(pool);
+        self.plain.clear(pool);
+        self.tls = None;
+    }
+
     /// The address that the socket has on this machine.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         local_address(&self.socket)

@@ -219,10 +219,14 @@ impl Session {
         let outcome = self.run(resources);
         if let Outcome::Done(ending) = outcome {
             self.parting = Parting::after(ending, resources);
-            return match self.parting {
-                Some(_) => self.part(resources),
-                None => outcome,
+            let Some(parting) = &self.parting else {
+                return outcome;
             };
+            if let Some(end) = self.life.end(parting.side()) {
+                // It counts no more as unfinished, and a stranger may keep it waiting.
+                end.forget(&mut resources.pool);
+            }
+            return self.part(resources);
         }
         let common = &mut self.common;
         let watched = match &mut self.life {

@@ -26,7 +26,7 @@ use crate::ipc::channel::Channel;
 use crate::ipc::handoff::{self, Connection, Entry, Handed};
 use crate::relay::Upstream;
 
-mod encrypted;
+pub(super) mod encrypted;
 
 const MANY: usize = 100 * 1024 * 1024;
 

@@ -110,8 +110,11 @@ fn say_goodbye(end: &mut End, resources: &mut Resources) -> Parted {
         match end.receive(&mut resources.scratch.read) {
             Ok(Received::Bytes(_)) => {}
             Ok(Received::Nothing) => return Parted::Waits,
-            // It hears what is still to be sent, though it says nothing more.
-            Ok(Received::Eof) if end.unsent() > 0 => return Parted::Waits,
+            // It hears what is still to be sent, though it says nothing more. Then another read tells.
+            Ok(Received::Eof) if end.unsent() > 0 => {
+                end.reading = Reading::Over;
+                return Parted::Waits;
+            }
             Ok(Received::Eof) | Err(_) => return Parted::Over,
         }
     }

@@ -9,8 +9,10 @@ use crossbeam_channel::{Sender, unbounded};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::*;
+use crate::config::TlsVersion;
 use crate::relay::poller::Poller;
 use crate::worker::support::{TEST_TIMEOUT, accepted, context, handed, reset, service};
+use crate::worker::tests::encrypted::{identity, load};
 
 struct Bench {
     reactor: Reactor,
@@ -62,12 +64,17 @@ impl Bench {
         }
     }
 
-    fn pair(&mut self) -> (TcpStream, TcpStream) {
+    fn client(&mut self) -> TcpStream {
         let (client, theirs) = accepted();
         self.handed += 1;
         self.sockets.send(handed(theirs, self.handed)).unwrap();
         self.reactor.shared.permits.fetch_add(1, Relaxed);
         self.reactor.shared.poller.notify();
+        client
+    }
+
+    fn pair(&mut self) -> (TcpStream, TcpStream) {
+        let client = self.client();
         self.listener.set_nonblocking(true).unwrap();
         let server = self.until(|bench| bench.listener.accept().ok()).0;
         for socket in [&client, &server] {
@@ -120,6 +127,32 @@ fn an_idle_session_owns_no_buffer() {
     });
     bench.turn();
     assert_eq!(bench.reactor.resources.pool.lent(), 0);
+}
+
+#[test]
+fn a_peer_that_is_told_and_stays_holds_no_buffer() {
+    let folder = tempfile::tempdir().unwrap();
+    for oldest in [None, Some(TlsVersion::V1_0)] {
+        let mut bench = Bench::new(|service| {
+            service.config.client = false;
+            service.config.tls.version_min = oldest;
+            service.config.tls.cert = Some(identity(folder.path()));
+            load(service);
+        });
+        let mut client = bench.client();
+        // The first half of a hello of 32 KiB, and a record of a type that there is not.
+        let half = [&[22, 3, 1, 0x40, 0, 1, 0, 0x80, 0], &[3; 0x3ffc][..]].concat();
+        client.write_all(&half).unwrap();
+        bench.until(|bench| (bench.reactor.resources.pool.lent() > 0).then_some(()));
+        client.write_all(&[0, 3, 1, 0, 1, 0]).unwrap();
+        bench.until(|bench| (bench.reactor.resources.pool.lent() == 0).then_some(()));
+        assert_eq!(bench.reactor.sessions.len(), 1, "it reads the alert still");
+        let mut alert = [0; 7];
+        client.read_exact(&mut alert).unwrap();
+        assert_eq!(alert[0], 21);
+        drop(client);
+        bench.until(|bench| (bench.reactor.sessions.len() == 0).then_some(()));
+    }
 }
 
 /// Whether a turn's bytes have arrived. On a busy machine the kernel may deliver them late, so this

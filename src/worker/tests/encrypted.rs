@@ -26,7 +26,8 @@ const LOG: Log = Log {
     from: None,
 };
 
-fn identity(folder: &Path) -> std::path::PathBuf {
+/// A certificate of its own, and its key.
+pub(in crate::worker) fn identity(folder: &Path) -> std::path::PathBuf {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let path = folder.join("identity.pem");
     let text = made.cert.pem() + &made.signing_key.serialize_pem();
@@ -34,7 +35,8 @@ fn identity(folder: &Path) -> std::path::PathBuf {
     path
 }
 
-fn load(service: &mut ServiceContext) {
+/// Makes the service's TLS as its configuration wants it.
+pub(in crate::worker) fn load(service: &mut ServiceContext) {
     let resumption = Resumption::new().unwrap();
     let load = |wanted| {
         let loaded = Context::load(
