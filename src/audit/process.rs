@@ -18,6 +18,9 @@ pub(super) struct Process {
     pub pid: i32,
     pub parent: i32,
     pub role: Role,
+    /// As [`Member::started`].
+    #[serde(skip)]
+    pub started: u64,
     /// Real, effective, saved, and of the file system.
     pub uid: [u32; 4],
     pub gid: [u32; 4],
@@ -83,6 +86,7 @@ impl Process {
             pid,
             parent: lines.number("PPid", 10)?,
             role: member.role,
+            started: member.started,
             uid: lines.four("Uid")?,
             gid: lines.four("Gid")?,
             groups: lines.numbers("Groups").collect(),
@@ -233,6 +237,7 @@ impl Process {
             pid,
             parent,
             role,
+            started: 0,
             uid: [65534; 4],
             gid: [65534; 4],
             groups: Vec::new(),

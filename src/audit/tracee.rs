@@ -14,9 +14,11 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
 use super::filter::{Call, Filter};
+use super::tree;
 use registers::Registers;
 
-/// A thread stops within microseconds; one that does not is in the kernel for good.
+/// A thread stops within microseconds; one that does not is in the kernel for good. Only the first stop has a limit:
+/// once a thread has the registers of a call, it must not go on with them.
 const STOPPING: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const LOOK: Duration = Duration::from_micros(50);
@@ -24,6 +26,8 @@ const LOOK: Duration = Duration::from_micros(50);
 const BELOW_THE_STACK: u64 = 4096;
 /// A process has fewer filters.
 const MAX_FILTERS: usize = 64;
+/// Instructions of a filter at most: BPF_MAXINSNS.
+const MAX_LENGTH: usize = 4096;
 /// Bytes that are searched for an instruction.
 const MAX_CODE: u64 = 4 << 20;
 
@@ -70,17 +74,21 @@ enum Stop {
 }
 
 impl Tracee {
-    /// Stops it.
+    /// Stops it; `started` tells it from another that has its number by now.
     ///
     /// # Errors
     /// This user may not, another process traces it, it has ended or stands still.
-    pub(super) fn stop(pid: i32) -> io::Result<Tracee> {
+    pub(super) fn stop(pid: i32, started: u64) -> io::Result<Tracee> {
         let undisturbed = Undisturbed::begin()?;
         let number = pid;
         let pid = Pid::from_raw(number);
         let options = libc::PTRACE_O_TRACESYSGOOD as u64;
         request(libc::PTRACE_SEIZE, pid, 0, options)?;
-        let stopped = Tracee::of_seized(number, undisturbed);
+        // From here on the number stays its own.
+        let stopped = match tree::is_still(number, started) {
+            true => Tracee::of_seized(number, undisturbed),
+            false => Err(Errno::ESRCH.into()),
+        };
         if stopped.is_err() {
             // It goes on at the end of this process too.
             let _ = request(libc::PTRACE_DETACH, pid, 0, 0);
@@ -92,7 +100,8 @@ impl Tracee {
         let pid = Pid::from_raw(number);
         request(libc::PTRACE_INTERRUPT, pid, 0, 0)?;
         let mut signals = Vec::new();
-        if wait(pid, libc::PTRACE_CONT, &mut signals)? == Stop::Group {
+        let end = Some(Instant::now() + STOPPING);
+        if wait(pid, libc::PTRACE_CONT, &mut signals, end)? == Stop::Group {
             return Err(io::Error::other(
                 "it was stopped, as by SIGSTOP (continue it: `kill -CONT`)",
             ));
@@ -122,21 +131,22 @@ impl Tracee {
     pub(super) fn filters(&self) -> io::Result<Vec<Filter>> {
         let mut filters = Vec::new();
         for number in 0..MAX_FILTERS {
-            let length = match request(GET_FILTER, self.pid, number as u64, 0) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
-                // There is no filter at all.
-                Err(error) if number == 0 && error.raw_os_error() == Some(libc::EINVAL) => break,
-                length => usize::try_from(length?).map_err(io::Error::other)?,
-            };
             let nothing = libc::sock_filter {
                 code: 0,
                 jt: 0,
                 jf: 0,
                 k: 0,
             };
-            let mut filter = vec![nothing; length];
+            // Room for any: what another thread of it does meanwhile changes no length here.
+            let mut filter = vec![nothing; MAX_LENGTH];
             let address = filter.as_mut_ptr() as u64;
-            request(GET_FILTER, self.pid, number as u64, address)?;
+            let length = match request(GET_FILTER, self.pid, number as u64, address) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
+                // There is no filter at all.
+                Err(error) if number == 0 && error.raw_os_error() == Some(libc::EINVAL) => break,
+                length => usize::try_from(length?).map_err(io::Error::other)?,
+            };
+            filter.truncate(length);
             filters.push(filter);
         }
         Ok(filters)
@@ -147,7 +157,9 @@ impl Tracee {
     /// # Errors
     /// There is no memory.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<u64> {
-        let address = (registers::stack(&self.before) - BELOW_THE_STACK) & !0xf;
+        // What it has there is its own choice.
+        let stack = registers::stack(&self.before);
+        let address = stack.checked_sub(BELOW_THE_STACK).ok_or(Errno::EFAULT)? & !0xf;
         self.memory.write_all_at(bytes, address)?;
         Ok(address)
     }
@@ -161,7 +173,7 @@ impl Tracee {
         registers::write(self.pid, &registers::of(&self.before, self.entry, call))?;
         for _ in ["begins", "ends"] {
             request(libc::PTRACE_SYSCALL, self.pid, 0, 0)?;
-            while wait(self.pid, libc::PTRACE_SYSCALL, &mut self.signals)? != Stop::Call {
+            while wait(self.pid, libc::PTRACE_SYSCALL, &mut self.signals, None)? != Stop::Call {
                 request(libc::PTRACE_SYSCALL, self.pid, 0, 0)?;
             }
         }
@@ -173,7 +185,7 @@ impl Tracee {
         registers::write(self.pid, &self.before)?;
         request(libc::PTRACE_INTERRUPT, self.pid, 0, 0)?;
         request(libc::PTRACE_CONT, self.pid, 0, 0)?;
-        wait(self.pid, libc::PTRACE_CONT, &mut self.signals).map(drop)
+        wait(self.pid, libc::PTRACE_CONT, &mut self.signals, None).map(drop)
     }
 }
 
@@ -199,10 +211,14 @@ fn request(what: libc::c_uint, pid: Pid, address: u64, data: u64) -> io::Result<
     Ok(Errno::result(done)?)
 }
 
-/// Waits for a stop. A signal that arrives is kept, and the thread goes on by `how`.
-fn wait(pid: Pid, how: libc::c_uint, signals: &mut Vec<Signal>) -> io::Result<Stop> {
-    let end = Instant::now() + STOPPING;
-    while Instant::now() < end {
+/// Waits for a stop, until then at the latest. A signal that arrives is kept, and the thread goes on by `how`.
+fn wait(
+    pid: Pid,
+    how: libc::c_uint,
+    signals: &mut Vec<Signal>,
+    end: Option<Instant>,
+) -> io::Result<Stop> {
+    while end.is_none_or(|end| Instant::now() < end) {
         let mut status = 0;
         // SAFETY: the kernel writes a number to where it lives.
         let waited = unsafe {

@@ -51,6 +51,8 @@ impl Serialize for Role {
 pub(super) struct Member {
     pub pid: i32,
     pub role: Role,
+    /// When it began, in ticks: with the number, it names one process alone.
+    pub started: u64,
     /// Its parents, the nearest first, up to the supervisor.
     pub above: Vec<i32>,
 }
@@ -71,22 +73,23 @@ pub(super) fn members(status: &Status) -> io::Result<Vec<Member>> {
     let mut members = vec![Member {
         pid: supervisor,
         role: Role::Supervisor,
+        started: Seen::of(supervisor).ok_or(io::ErrorKind::NotFound)?.started,
         above: Vec::new(),
     }];
-    let parents = parents()?;
-    add_below(0, status, &parents, &mut members);
+    add_below(0, status, &all()?, &mut members);
     Ok(members)
 }
 
-fn add_below(parent: usize, status: &Status, parents: &[(i32, i32)], members: &mut Vec<Member>) {
+fn add_below(parent: usize, status: &Status, all: &[Seen], members: &mut Vec<Member>) {
     let above = members[parent].clone();
-    for &(pid, _) in parents.iter().filter(|(_, of)| *of == above.pid) {
+    for seen in all.iter().filter(|seen| seen.parent == above.pid) {
         members.push(Member {
-            pid,
-            role: role(pid, above.role, status),
+            pid: seen.pid,
+            role: role(seen.pid, above.role, status),
+            started: seen.started,
             above: [&[above.pid], &above.above[..]].concat(),
         });
-        add_below(members.len() - 1, status, parents, members);
+        add_below(members.len() - 1, status, all, members);
     }
 }
 
@@ -128,20 +131,53 @@ fn title(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
-/// Every process and its parent.
-fn parents() -> io::Result<Vec<(i32, i32)>> {
+/// A process that lives.
+struct Seen {
+    pid: i32,
+    parent: i32,
+    started: u64,
+}
+
+impl Seen {
+    fn of(pid: i32) -> Option<Seen> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // proc_pid_stat(5): the state is field 3, the parent field 4, the start field 22. The name in field 2 may have
+        // blanks.
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        let is_dead = matches!(fields.next()?, "Z" | "X");
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        (!is_dead).then_some(Seen {
+            pid,
+            parent,
+            started,
+        })
+    }
+}
+
+/// Whether this number is still that process's.
+pub(super) fn is_still(pid: i32, started: u64) -> bool {
+    Seen::of(pid).is_some_and(|seen| seen.started == started)
+}
+
+/// Every process.
+fn all() -> io::Result<Vec<Seen>> {
     let numbers = fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let mut all: Vec<(i32, i32)> = numbers
-        .filter_map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // proc_pid_stat(5): the state is field 3, the parent field 4. The name in field 2 may have blanks.
-            let mut fields = stat.rsplit(')').next()?.split_whitespace();
-            let is_dead = matches!(fields.next()?, "Z" | "X");
-            let parent = fields.next()?.parse().ok()?;
-            (!is_dead).then_some((pid, parent))
-        })
-        .collect();
-    all.sort_unstable();
+    let mut all: Vec<Seen> = numbers.filter_map(Seen::of).collect();
+    all.sort_unstable_by_key(|seen| seen.pid);
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_another_process_has_by_now_is_not_taken_for_the_first() {
+        let pid = std::process::id().cast_signed();
+        let started = Seen::of(pid).unwrap().started;
+        assert!(is_still(pid, started));
+        assert!(!is_still(pid, started + 1));
+    }
 }

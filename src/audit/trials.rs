@@ -150,7 +150,7 @@ struct Inside {
 
 impl Inside {
     fn of(process: &Process) -> io::Result<Inside> {
-        let tracee = Tracee::stop(process.pid)?;
+        let tracee = Tracee::stop(process.pid, process.started)?;
         let filters = match process.seccomp {
             0 => Vec::new(),
             _ => tracee.filters().map_err(|error| {
