@@ -109,7 +109,7 @@ fn every_process_is_in_its_sandbox_and_has_no_right_that_its_role_does_not_need(
     require!(can_read_filters(), WHY);
     let (certs, upstream) = (Certs::new(), Server::echo());
     let adit = of_every_kind(&certs, &upstream).start();
-    proc::spare(adit.pid());
+    adit.wait_for_log("Generation 1 has a spare");
     let (document, wider) = document(&adit);
     assert_eq!(document["findings"], serde_json::json!([]));
     assert_eq!(document["unseen"], serde_json::json!([]));
@@ -179,7 +179,7 @@ fn groups_that_the_starter_has_are_given_up_by_all() {
     let (certs, upstream) = (Certs::new(), Server::echo());
     let plan = of_every_kind(&certs, &upstream);
     let adit = crate::proofs::with_groups(plan).start();
-    proc::spare(adit.pid());
+    adit.wait_for_log("Generation 1 has a spare");
     let groups = &proc::status(adit.pid())["Groups"];
     assert_eq!(groups, crate::proofs::GROUPS, "the test gives some");
     let (document, _) = document(&adit);

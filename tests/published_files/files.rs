@@ -535,7 +535,7 @@ checkHost = localhost
 ",
         stunnel: Some(Serves),
         adit: Serves,
-        says: &["it is for `protocol = connect`, and `smtp` with `client = yes`"],
+        says: &["it is for `protocol = connect`, `smtp`, `imap` and `pop3` with `client = yes`"],
         differs: "",
     },
     File {

@@ -197,7 +197,15 @@ impl Plan {
             }
         }
         // Tests ask for the lines of one of many connections.
-        let is_stunnel = stand_in().is_some() || self.program.to_string_lossy().contains("stunnel");
+        let arguments = self.arguments.iter().map(String::as_str);
+        // By itself, in a wrapper that is named for it, or traced.
+        let names_stunnel = |word: &str| {
+            let name = Path::new(word).file_name().unwrap_or_default();
+            let name = name.to_string_lossy();
+            name == "stunnel" || name.ends_with("stunnel4") || name.ends_with("-stunnel")
+        };
+        let mut run = arguments.chain(self.program.to_str());
+        let is_stunnel = stand_in().is_some() || run.any(names_stunnel);
         if !is_stunnel && !given("logRepeats") {
             add("logRepeats = 0");
         }

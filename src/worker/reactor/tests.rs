@@ -151,7 +151,7 @@ fn a_peer_that_is_told_and_stays_holds_no_buffer() {
         client.read_exact(&mut alert).unwrap();
         assert_eq!(alert[0], 21);
         drop(client);
-        bench.until(|bench| (bench.reactor.sessions.len() == 0).then_some(()));
+        bench.until(|bench| bench.reactor.sessions.is_empty().then_some(()));
     }
 }
 
