@@ -75,9 +75,9 @@ pub struct Counts {
     pub good: u64,
     /// The kernel, or adit, took no connection.
     pub refused: Vec<Trouble>,
-    /// Other bytes came back, or fewer with an end in order.
+    /// Other bytes came back, or fewer with an end in order by close_notify.
     pub wrong: Vec<Trouble>,
-    /// It broke.
+    /// It broke: without TLS, the end of the process that carries it may be a FIN.
     pub cut: Vec<Trouble>,
 }
 
@@ -157,6 +157,11 @@ impl<'a> Load<'a> {
                     counts.refused.push(trouble(format!("refused: {error}")))
                 }
                 Err(Failed::Wrong(what)) => counts.wrong.push(trouble(what)),
+                Err(Failed::Ended(have)) => match &target.config {
+                    None => &mut counts.cut,
+                    Some(_) => &mut counts.wrong,
+                }
+                .push(trouble(format!("an end after {have} bytes"))),
                 Err(Failed::Cut(error)) => counts.cut.push(trouble(error.to_string())),
             }
             // What is late is not made up for: a machine that is too slow is not asked for more.
@@ -170,6 +175,8 @@ impl<'a> Load<'a> {
 enum Failed {
     Refused(io::Error),
     Wrong(String),
+    /// An end in order after so many bytes.
+    Ended(usize),
     Cut(io::Error),
 }
 
@@ -208,7 +215,7 @@ fn exchange(stream: &mut (impl Read + Write), length: u64) -> Result<(), Failed>
     let mut have = 0;
     while have < heard.len() {
         match stream.read(&mut heard[have..]) {
-            Ok(0) => return Err(Failed::Wrong(format!("an end after {have} bytes"))),
+            Ok(0) => return Err(Failed::Ended(have)),
             Ok(count) => have += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
