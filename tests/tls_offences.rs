@@ -257,7 +257,7 @@ fn an_alert_reaches_a_client_that_goes_on_sending() {
     let mut client = offend(adit.address("test"));
     adit.wait_for_log("SSL_accept: ");
     // adit has said all that it has to say, and did not close: nothing here meets an RST.
-    for _ in 0..64 {
+    for _ in 0..16 {
         client.write_all(&[7; 65_536]).expect("sending");
     }
     let mut alert = [0; 7];

@@ -309,6 +309,8 @@ impl Stream {
                         self.closed = true;
                         0
                     }
+                    // s2n takes a little more, which RFC 5246, section 6.2.1, forbids.
+                    Ok(data) if data > MAX_PLAIN => return Err(Offence::RecordOverflow),
                     Ok(data) => data,
                     Err(Stop::WantsInput) => 0,
                     Err(stop) => return Err(Offence::in_input(stop)),
