@@ -43,18 +43,19 @@ struct Server {
 }
 
 impl Server {
-    /// Forgets the sessions once a certificate has ended: a resumed one shows none (RFC 8446, section 4.6.1).
+    /// Forgets the sessions once a certificate has ended: a resumed one shows none (RFC 8446, section 4.6.1). Tickets
+    /// that still come by it find the bound there until another certificate is shown.
     fn at(&mut self, now: u64) -> &mut Self {
         if self.until.is_some_and(|until| until <= now) {
             self.tls12 = None;
             self.tickets.clear();
-            self.until = None;
         }
         self
     }
 
-    fn bound(&mut self, end: u64) {
-        self.until = Some(self.until.map_or(end, |until| until.min(end)));
+    fn bound(&mut self, end: u64, now: u64) {
+        let before = self.at(now).until.filter(|until| *until > now);
+        self.until = Some(before.map_or(end, |until| until.min(end)));
     }
 }
 
@@ -75,7 +76,7 @@ impl ClientSessions {
     /// The server has shown a certificate that ends then: no session that comes of it lives longer.
     pub(super) fn bound(&self, name: &ServerName<'_>, end: u64) {
         let now = (self.clock)();
-        self.with(name.to_owned(), |server| server.at(now).bound(end));
+        self.with(name.to_owned(), |server| server.bound(end, now));
     }
 
     fn with(&self, name: ServerName<'static>, change: impl FnOnce(&mut Server)) {
@@ -141,15 +142,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_certificate_that_ends_takes_the_sessions_along_and_then_its_bound() {
+    fn the_first_certificate_that_ends_bounds_the_sessions_until_another_is_shown() {
         let mut server = Server::default();
         for (end, until) in [(1000, 1000), (2000, 1000), (900, 900)] {
-            server.bound(end);
+            server.bound(end, 800);
             assert_eq!(server.until, Some(until));
         }
-        assert_eq!(server.at(899).until, Some(900));
-        assert_eq!(server.at(900).until, None);
-        server.bound(2000);
-        assert_eq!(server.at(1999).until, Some(2000));
+        assert_eq!(
+            server.at(900).until,
+            Some(900),
+            "what comes late is bound too"
+        );
+        server.bound(2000, 900);
+        assert_eq!(server.until, Some(2000));
     }
 }

@@ -596,7 +596,7 @@ impl Handshake {
         if let (Role::Client { sessions, .. }, Some(ends)) = (&self.context.role, self.ends)
             && version == TLS13
         {
-            sessions.bound(Peer::of(self.name.as_ref()), ends);
+            sessions.bound(Peer::of(self.name.as_ref()), ends, unix_time());
         }
         match &self.heard {
             Some(heard) => self.traces.server_random = heard.random(),

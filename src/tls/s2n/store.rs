@@ -125,6 +125,16 @@ struct Kept {
     ends: Option<u64>,
 }
 
+impl Kept {
+    /// Forgets the tickets once a certificate has ended. Those that still come by it find the bound there until another
+    /// certificate is shown.
+    fn drop_ended(&mut self, now: u64) {
+        if self.ends.is_some_and(|ends| ends <= now) {
+            self.tickets.clear();
+        }
+    }
+}
+
 impl ClientSessions {
     /// For a client that resumes none.
     pub(super) fn none() -> Self {
@@ -139,10 +149,7 @@ impl ClientSessions {
         // A panicked thread left the map whole: every change is one insertion or removal.
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = servers.get_mut(peer)?;
-        if kept.ends.is_some_and(|ends| ends <= now) {
-            kept.tickets.clear();
-            kept.ends = None;
-        }
+        kept.drop_ended(now);
         if let Some(session) = kept.tickets.pop_back() {
             let until = None;
             return Some(Offered { session, until });
@@ -172,9 +179,11 @@ impl ClientSessions {
     }
 
     /// The server has shown a certificate that ends then: no ticket that comes of it lives longer.
-    pub(super) fn bound(&self, peer: Peer, ends: u64) {
+    pub(super) fn bound(&self, peer: Peer, ends: u64, now: u64) {
         self.with(peer, |kept| {
-            kept.ends = Some(kept.ends.map_or(ends, |before| before.min(ends)));
+            kept.drop_ended(now);
+            let before = kept.ends.filter(|before| *before > now);
+            kept.ends = Some(before.map_or(ends, |before| before.min(ends)));
         });
     }
 
@@ -233,10 +242,15 @@ mod tests {
         for nth in (1..=TICKETS as u8).rev() {
             assert_eq!(find(&peer), Some(ticket(nth + 2)));
         }
-        sessions.bound(peer.clone(), 1000);
-        sessions.bound(peer.clone(), 2000);
-        sessions.keep_tickets(peer.clone(), [ticket(7)].into());
-        assert_eq!(find(&peer), Some(ticket(1)), "a certificate has ended");
+        sessions.bound(peer.clone(), 1000, 900);
+        sessions.bound(peer.clone(), 2000, 900);
+        for _ in ["before", "late"] {
+            sessions.keep_tickets(peer.clone(), [ticket(7)].into());
+            assert_eq!(find(&peer), Some(ticket(1)), "a certificate has ended");
+        }
+        sessions.bound(peer.clone(), 2000, 1000);
+        sessions.keep_tickets(peer.clone(), [ticket(8)].into());
+        assert_eq!(find(&peer), Some(ticket(8)), "another is shown");
         // One ticket was too many.
         for _ in 0..2 {
             assert_eq!(find(&peer), Some(ticket(1)));
