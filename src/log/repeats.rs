@@ -23,7 +23,7 @@ const FAULTS: u8 = 4;
 /// The kind of lines above, whatever they say.
 const COURSE: u32 = 0;
 
-/// Whom a line is about: an IPv4 address, or the network of an IPv6 address, since whoever has one has all of those.
+/// Which client a line is about: an IPv4 address, or the network of an IPv6 address, all of which is one client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     V4(u32),
@@ -121,6 +121,9 @@ impl Repeats {
             true => (Some(origin), kind),
             false => course,
         };
+        if !is_fault {
+            self.calm_down(course, now, sums);
+        }
         if !self.entries.contains_key(&key) {
             // All is well with this address.
             if !is_fault {
@@ -136,7 +139,7 @@ impl Repeats {
         let entry = self.entries.entry(key);
         let entry = entry.or_insert_with(|| Entry::new(now, level));
         if entry.is_over(now) {
-            sums.extend(sum(key.0, kind, entry));
+            sums.extend(sum(key.0, key.1, entry));
             *entry = Entry::new(now, level);
         }
         if entry.written < limit {
@@ -157,6 +160,17 @@ impl Repeats {
             });
         }
         false
+    }
+
+    /// Sums up the course of an address's connections once its minute is over: it is counted anew when there are too
+    /// many faults again.
+    fn calm_down(&mut self, course: (Option<Origin>, u32), now: Instant, sums: &mut Vec<Sum>) {
+        let entry = self.entries.get(&course);
+        if entry.is_some_and(|entry| entry.is_over(now)) {
+            let entry = self.entries.remove(&course);
+            sums.extend(entry.and_then(|entry| sum(course.0, COURSE, &entry)));
+            self.loud = self.loud.saturating_sub(1);
+        }
     }
 
     /// Sums up what is over; with `all`, whatever there is.
@@ -262,7 +276,8 @@ fn with<T>(act: impl FnOnce(&mut Repeats, &mut Vec<Sum>) -> T) -> T {
         let result = act(repeats, &mut sums);
         LOUD.store(repeats.loud > 0, Relaxed);
         let due = repeats.due.zip(FIRST.get());
-        let due = due.map_or(0, |(due, first)| (due - *first).as_millis().max(1));
+        // A whole millisecond later: it is over by then, and no turn comes too early.
+        let due = due.map_or(0, |(due, first)| (due - *first).as_millis() + 1);
         DUE.store(u64::try_from(due).unwrap_or(u64::MAX), Relaxed);
         result
     };
@@ -348,6 +363,22 @@ mod tests {
         assert!(told[1].1.starts_with("190 more line(s)"), "{told:?}");
         assert_eq!(log.repeats.loud, 0);
         assert_eq!(log.say((ONE, 9, 5), 61, 100), 100);
+    }
+
+    #[test]
+    fn an_address_that_calmed_down_is_heard_again_and_its_sum_is_that_of_its_course() {
+        let mut log = Log::new();
+        assert_eq!(log.say((ONE, 7, 3), 0, 11), 10);
+        assert_eq!(log.say((ONE, 9, 5), 1, 5), 5);
+        // Nothing was left to tell of the course; a later minute is not counted for the sake of that one.
+        assert_eq!(log.say((ONE, 9, 5), 100, 50), 50);
+        assert_eq!((log.repeats.loud, log.sums.len()), (0, 0));
+        assert_eq!(log.say((ONE, 7, 3), 100, 11), 10);
+        assert_eq!(log.say((ONE, 9, 6), 100, 20), 10);
+        log.sums.clear();
+        assert_eq!(log.say((ONE, 9, 6), 161, 1), 1);
+        let sum = "10 more line(s) about connections from 0.0.0.1 in a minute";
+        assert_eq!(log.sums, [(5, sum.to_owned())]);
     }
 
     #[test]
