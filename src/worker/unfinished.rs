@@ -12,6 +12,9 @@ const LEAST: usize = 1 << 20;
 /// The largest: more is never needed.
 const MOST: usize = 256 << 20;
 
+/// For so long a lowered budget stays, then it doubles: memory may be there again.
+const LOWERED: Duration = Duration::from_mins(1);
+
 /// What a session holds of the budget. It belongs to the session, and [`Unfinished`] maintains it.
 #[derive(Debug, Default)]
 pub(super) struct Share {
@@ -28,6 +31,10 @@ pub(super) struct Unfinished {
     next: u64,
     bytes: usize,
     budget: usize,
+    /// The budget while memory lasts.
+    full: usize,
+    /// When it was changed last.
+    changed: Option<Instant>,
 }
 
 /// Counts what is told of in a line every ten seconds at most.
@@ -64,6 +71,8 @@ impl Unfinished {
             next: 0,
             bytes: 0,
             budget,
+            full: budget,
+            changed: None,
         }
     }
 
@@ -94,9 +103,24 @@ impl Unfinished {
 
     /// The oldest, while they hold more than the budget together. The last one is never too many: what it may hold is
     /// bounded elsewhere.
-    pub(super) fn excess(&self) -> Option<u64> {
-        let over = self.bytes > self.budget && self.order.len() > 1;
+    #[inline]
+    pub(super) fn excess(&mut self, now: Instant) -> Option<u64> {
+        if self.bytes <= self.budget || self.order.len() <= 1 {
+            return None;
+        }
+        self.raise_budget(now);
+        let over = self.bytes > self.budget;
         over.then(|| self.oldest())?
+    }
+
+    /// A budget that was lowered long ago grows, until it is as it was.
+    fn raise_budget(&mut self, now: Instant) {
+        while self.budget < self.full
+            && let Some(changed) = self.changed.filter(|at| now >= *at + LOWERED)
+        {
+            self.changed = Some(changed + LOWERED);
+            self.budget = self.budget.saturating_mul(2).min(self.full);
+        }
     }
 
     /// The oldest.
@@ -104,8 +128,9 @@ impl Unfinished {
         self.order.first().map(|&(_, key)| key)
     }
 
-    /// There was no memory for as much: three quarters of it are the budget from now on.
-    pub(super) fn lower_budget(&mut self) {
+    /// There was no memory for as much: three quarters of it are the budget for a while.
+    pub(super) fn lower_budget(&mut self, now: Instant) {
+        self.changed = Some(now);
         self.budget = self.budget.min((self.bytes / 4 * 3).max(LEAST));
     }
 
@@ -121,42 +146,57 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_and_the_last_one_stays() {
+        let now = Instant::now();
         let mut all = Unfinished::new(100);
         let mut shares: Vec<Share> = (0..4).map(|_| Share::default()).collect();
         for (key, share) in (0..).zip(&mut shares) {
             all.settle(key, share, 30);
         }
-        assert_eq!((all.bytes, all.excess()), (120, Some(0)));
+        assert_eq!((all.bytes, all.excess(now)), (120, Some(0)));
         // It goes on, and is the oldest still.
         all.settle(0, &mut shares[0], 31);
-        assert_eq!((all.bytes, all.excess()), (121, Some(0)));
+        assert_eq!((all.bytes, all.excess(now)), (121, Some(0)));
         all.settle(0, &mut shares[0], 0);
-        assert_eq!((all.bytes, all.excess(), all.oldest()), (90, None, Some(1)));
+        assert_eq!(
+            (all.bytes, all.excess(now), all.oldest()),
+            (90, None, Some(1))
+        );
         // One that is done and begins another handshake is the youngest.
         all.settle(0, &mut shares[0], 20);
-        assert_eq!(all.excess(), Some(1));
+        assert_eq!(all.excess(now), Some(1));
         for key in [1, 2, 3] {
             all.settle(key, &mut shares[key as usize], 0);
         }
         all.settle(0, &mut shares[0], 1000);
-        assert_eq!((all.excess(), all.oldest()), (None, Some(0)));
+        assert_eq!((all.excess(now), all.oldest()), (None, Some(0)));
         all.settle(0, &mut shares[0], 0);
         assert_eq!((all.bytes, all.oldest()), (0, None));
     }
 
     #[test]
-    fn the_budget_is_a_share_of_the_memory_within_bounds_and_learns() {
+    fn the_budget_is_a_share_of_the_memory_within_bounds_and_is_lowered_for_a_while() {
         assert_eq!(budget(1 << 30, 4), 32 << 20);
         assert_eq!(budget(0, 4), LEAST);
         assert_eq!(budget(u64::MAX, 1), MOST);
+        let start = Instant::now();
         let mut all = Unfinished::new(100 << 20);
-        let mut share = Share::default();
+        let (mut share, mut other) = (Share::default(), Share::default());
         all.settle(1, &mut share, 8 << 20);
-        all.lower_budget();
+        all.lower_budget(start);
         assert_eq!(all.budget(), 6 << 20);
         all.settle(1, &mut share, 10);
-        all.lower_budget();
+        all.lower_budget(start);
         assert_eq!(all.budget(), LEAST);
+        // It is lower for a while.
+        all.settle(1, &mut share, 3 << 20);
+        all.settle(2, &mut other, 1);
+        assert_eq!(all.excess(start + LOWERED / 2), Some(1));
+        assert_eq!(all.excess(start + LOWERED), Some(1));
+        assert_eq!(all.budget(), 2 << 20);
+        assert_eq!(all.excess(start + 2 * LOWERED), None);
+        all.settle(1, &mut share, 101 << 20);
+        assert_eq!(all.excess(start + 100 * LOWERED), Some(1));
+        assert_eq!(all.budget(), 100 << 20, "as it was, and no more");
     }
 
     #[test]

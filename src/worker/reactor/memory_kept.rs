@@ -12,19 +12,24 @@ use crate::worker::slab::Key;
 use crate::{error, warning};
 
 impl Reactor {
-    /// Returns the memory of a burst.
+    /// Returns the memory of a burst. Needs some itself.
     pub(super) fn give_back(&mut self) {
+        self.shrink();
+        burst::trim();
+    }
+
+    fn shrink(&mut self) {
         self.sessions.shrink();
         self.due.shrink_to_fit();
         self.stepping.shrink_to_fit();
         self.resources.shrink();
-        burst::trim();
+        memory::trim();
     }
 
     /// Ends the oldest unfinished handshakes while they hold more than their budget together.
     #[inline]
     pub(super) fn keep_budget(&mut self) {
-        while let Some(bits) = self.unfinished.excess() {
+        while let Some(bits) = self.unfinished.excess(self.resources.now) {
             self.shed(bits);
             if let Some(count) = self.shed.count(self.resources.now) {
                 let budget = self.unfinished.budget() >> 10;
@@ -42,11 +47,13 @@ impl Reactor {
     #[cold]
     pub(super) fn relieve(&mut self, key: Key) {
         let sessions = self.sessions.len();
-        self.unfinished.lower_budget();
-        while let Some(bits) = self.unfinished.excess() {
+        let now = self.resources.now;
+        self.unfinished.lower_budget(now);
+        while let Some(bits) = self.unfinished.excess(now) {
             self.shed(bits);
         }
-        self.give_back();
+        // What needs memory itself comes when there is a reserve again.
+        self.shrink();
         while !memory::keep_reserve() {
             let Some(bits) = self.unfinished.oldest() else {
                 break;
@@ -56,11 +63,14 @@ impl Reactor {
         }
         if !memory::keep_reserve() && self.sessions.get_mut(key).is_some() {
             self.shed(key.to_bits());
+            self.shrink();
+        }
+        if memory::keep_reserve() {
             self.give_back();
-            memory::keep_reserve();
         }
         // What was refused meanwhile is made good.
         let _ = memory::was_refused();
+        memory::keep_reserve();
         if let Some(count) = self.refusals.count(self.resources.now) {
             let ended = sessions - self.sessions.len();
             error!(
