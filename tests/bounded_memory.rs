@@ -11,6 +11,7 @@ use crate::require;
 use crate::support::adit::program;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
+use crate::upgrade::next_version;
 
 fn plan(certs: &Certs, upstream: &Server) -> Plan {
     let lines = format!("{}{}", upstream.line(), certs.server().lines());
@@ -138,6 +139,33 @@ fn unfinished_handshakes_have_a_budget_and_the_oldest_goes_first() {
     assert!(lines < 10, "{lines} lines");
     let shed = adit.status()["generations"][0]["services"][0]["shed"].clone();
     assert!(shed.as_u64().is_some_and(|shed| shed > 50), "{shed}");
+}
+
+#[test]
+fn a_new_program_knows_how_much_memory_there_is() {
+    require!(root);
+    require!(adit);
+    take_all_descriptors();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let plan = plan(&certs, &upstream)
+        .global("threads = 1")
+        .program("/usr/bin/prlimit");
+    let installed = plan.folder().join("adit");
+    fs::copy(program(), &installed).expect("copy");
+    let (limit, file) = (format!("--data={}", 64 << 20), plan.file());
+    let arguments = [
+        &limit,
+        &*installed.to_string_lossy(),
+        &*file.to_string_lossy(),
+    ];
+    let adit = plan.arguments(&arguments).start();
+    next_version(&installed);
+    adit.reload(1);
+    adit.wait_for_log("has taken over");
+    let all = clients(600, adit.address("test"), &part_of_a_hello(30_000));
+    adit.wait_for_log("hold more than 8192 KiB: the oldest were ended");
+    drop(all);
 }
 
 #[test]

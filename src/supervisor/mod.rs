@@ -182,7 +182,6 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
     }
     let pid_file = acquire_pid_file(&config)?;
     limits::raise(process::MOST_DESCRIPTORS);
-    limits::measure_memory();
     // Kept as they are no longer than the fork below, which would wipe the vault.
     let phrases = asking::ask(&config, &ui_log())?;
     let starter = match global.foreground {

@@ -37,6 +37,7 @@ use crate::children::{self, Death};
 use crate::config::{Config, Sources};
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, hear};
+use crate::limits;
 use crate::log::Log;
 use crate::log::Reason;
 use crate::signals::Signals;
@@ -116,6 +117,8 @@ impl Supervisor {
     /// A supervisor that has yet to start its first generation.
     pub(super) fn new(parts: Parts) -> Supervisor {
         let notifier = Notifier::from_environment(std::process::id());
+        // For the workers, from within whose jail it cannot be seen.
+        limits::measure_memory();
         let drain_timeout = parts.config.global.drain_timeout;
         Supervisor {
             decider: Decider::new(drain_timeout, notifier.watchdog(), Instant::now()),
