@@ -273,14 +273,18 @@ impl Helpers {
         self.by_kind.get(&kind)?.channel()
     }
 
-    /// Asks a helper that is alive whether its loop comes round.
-    pub(crate) fn ask(&mut self, kind: Kind) {
+    /// Asks a helper that is alive whether its loop comes round. False: it cannot be asked, which is not its fault.
+    pub(crate) fn ask(&mut self, kind: Kind) -> bool {
         let place = self.by_kind.get_mut(&kind).filter(|it| !it.is_dead());
-        if let Some(place) = place {
-            // One that has no room for the question does not answer it either.
-            let asked = place.channel().map(words::ask).transpose();
-            place.asked = asked.ok().flatten();
-        }
+        let Some(place) = place else {
+            return false;
+        };
+        let asked = place.channel().map(words::ask).transpose();
+        // One that has no room for the question does not answer it either.
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let is_asked = asked.as_ref().map_or_else(is_full, Option::is_some);
+        place.asked = asked.ok().flatten();
+        is_asked
     }
 
     /// The answers that are awaited.

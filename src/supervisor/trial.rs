@@ -43,8 +43,8 @@ impl Trial {
         })
     }
 
-    /// Reads what the configuration names, as a master does that knows these addresses. Returns everything found, errors among
-    /// it, and where the services would accept; nowhere where there are errors.
+    /// Reads what the configuration names, as a master does that knows these addresses. Returns everything found,
+    /// errors among it, and where the services would accept; nowhere where there are errors.
     ///
     /// # Errors
     /// No descriptor to be had; the helper is gone.

@@ -152,6 +152,8 @@ impl Decider {
     pub(super) fn helper_started(&mut self, kind: Kind) {
         self.missing.remove(&kind);
         self.due.clear(Due::Helper(kind));
+        // What the last one was asked.
+        self.due.clear(Due::HelperAnswer(kind));
     }
 
     pub(super) fn helper_not_started(&mut self, kind: Kind, turn: &mut Turn) {

@@ -48,7 +48,7 @@ impl Retired {
         })
     }
 
-    /// Whether a handshake is under way that before before it was retired. None can begin after.
+    /// Whether a handshake is under way that began before it was retired. None can begin after.
     fn shakes_hands(&mut self, now: Instant) -> bool {
         if now >= self.until {
             return false;

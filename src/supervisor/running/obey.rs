@@ -61,7 +61,11 @@ impl Supervisor {
             Order::ListOrphans => self.list_orphans(),
             Order::Bury(number) => return vec![self.bury(number)],
             // Errands.
-            Order::AskHelper(kind) => self.helpers.ask(kind),
+            Order::AskHelper(kind) => {
+                if !self.helpers.ask(kind) {
+                    return vec![Event::HelperAnswered(kind)];
+                }
+            }
             Order::KillHelper(kind) => self.kill_helper(kind),
             Order::LookAtBacklog => {
                 if backlog::clients_wait(&self.listeners.served()) {
