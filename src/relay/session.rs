@@ -205,10 +205,7 @@ impl Session {
     pub(crate) fn shed(&self, resources: &Resources) {
         let row = resources.row(self.common.index());
         row.shed().fetch_add(1, Relaxed);
-        info!(
-            self.common.log,
-            "Unfinished handshake ended: its memory is needed"
-        );
+        info!(self.common.log, "Connection ended: its memory is needed");
     }
 
     /// Goes on as far as it can without waiting and without starving others.

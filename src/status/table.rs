@@ -53,7 +53,7 @@ impl fmt::Display for Status {
                     let (name, shed) = (service.name.escape_debug(), service.shed);
                     writeln!(
                         f,
-                        "  Service [{name}]: {shed} unfinished handshake(s) ended for want of memory"
+                        "  Service [{name}]: {shed} handshake(s) ended or connection(s) not taken for want of memory"
                     )?;
                 }
                 if let Some(ocsp) = &service.ocsp {
@@ -222,7 +222,7 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
 
   service  accepted  refused  active   new  resumed  failed  no upstream  to back  to front
   smtp         4711        6      12  1000     3700      15            1   1023 B   3.0 GiB
-  Service [smtp]: 7 unfinished handshake(s) ended for want of memory
+  Service [smtp]: 7 handshake(s) ended or connection(s) not taken for want of memory
   Warning: Service [smtp]: its certificate is REVOKED, OCSP says until 2026-11-24 09:46:10 UTC; 2 vain attempt(s) since: replace it
   Warning: Service [smtp]: TLSv1 is served to every client
 ";

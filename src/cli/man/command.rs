@@ -95,6 +95,10 @@ fn columns(page: &mut Page) {
             "Clients that were refused by their address, of those accepted.",
         ),
         (
+            "want of memory",
+            "A line for each service with unfinished handshakes that were ended, or connections that were not taken, since there was no memory for them.",
+        ),
+        (
             "OCSP",
             "A line for each certificate that names a responder: what is stapled to it, until when that counts, and how often the responder was asked in vain since.",
         ),
