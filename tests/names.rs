@@ -206,6 +206,7 @@ fn v4(address: std::net::SocketAddr) -> std::net::SocketAddrV4 {
         std::net::SocketAddr::V6(v6) => panic!("{v6} is not IPv4"),
     }
 }
+
 #[test]
 fn a_resolver_that_is_stopped_is_found_by_those_that_ask_it_and_replaced() {
     require!(adit);

@@ -88,8 +88,13 @@ fn a_master_that_stands_still_is_replaced_once_a_client_waits_and_what_idles_is_
         all.collect::<Vec<_>>()
     };
     // Once their start is over.
-    wait_for("processes at rest", || (sleeps() == sleeps()).then_some(()));
-    let rested = sleeps();
+    let mut last = Vec::new();
+    let rested = wait_for("processes at rest", || {
+        let now = sleeps();
+        let rest = now == last;
+        last.clone_from(&now);
+        rest.then_some(now)
+    });
     let master = proc::roles(adit.pid()).master;
     proc::freeze(master);
     let mut waiting = adit.connect("test");
