@@ -109,3 +109,37 @@ impl Listeners {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn where_the_kernel_does_not_tell_handshakes_have_their_time() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let listening = Listening {
+            socket: socket.into(),
+            address,
+            listens: Cell::new(true),
+        };
+        let now = Instant::now();
+        let mut retired = Retired {
+            listening: Rc::new(listening),
+            name: String::new(),
+            service: 0,
+            under_way: None,
+            until: now + retire::LAST_HANDSHAKES,
+        };
+        assert!(retired.shakes_hands(now));
+        assert!(!retired.shakes_hands(retired.until));
+        // It tells of none; then of one that has ended by now.
+        for under_way in [HashSet::new(), HashSet::from([[7; 36]])] {
+            retired.under_way = Some(under_way);
+            assert!(!retired.shakes_hands(now));
+        }
+    }
+}
