@@ -38,6 +38,7 @@ mod differences;
 mod directories;
 mod encrypted_keys;
 mod first_byte;
+mod hold;
 mod ident;
 mod inetd;
 mod keys_in_memory;

@@ -8,6 +8,7 @@ use super::diagnostic::Severity;
 use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
 use super::first_byte;
+use super::hold;
 use super::login;
 use super::ocsp;
 use super::option::Fault;
@@ -123,6 +124,7 @@ pub(super) fn finish(
     admission::finish(&mut service, admitted, &own, &meant, &mut faults);
     let given = |option: &str| own.contains(option);
     login::judge(&mut service, &given, &meant, &mut faults);
+    hold::judge(&mut service, &given, &meant, &mut faults);
     if let Some(primary) = primary {
         flags = virtual_hosts::inherit(&mut service, primary, decided, flags, &own);
     }

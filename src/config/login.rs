@@ -85,7 +85,7 @@ pub(super) fn is_asked_for(service: &Service) -> bool {
 }
 
 /// The protocol of a service that logs in.
-fn spoken(service: &Service) -> Option<MailProtocol> {
+pub(super) fn spoken(service: &Service) -> Option<MailProtocol> {
     match service.protocol {
         Some(Protocol::Connect) => service.login.given.or_else(|| {
             let (_, port) = service.dialogue.destination()?;
@@ -158,7 +158,7 @@ fn idle(service: &Service, own: &dyn Fn(&str) -> bool, faults: &mut Faults) {
             "`client = yes`, or leave `login` out",
         );
     }
-    if own("loginProtocol") {
+    if own("loginProtocol") && service.hold.is_none() {
         faults.push(
             Severity::Warning,
             "loginProtocol",

@@ -18,6 +18,7 @@ mod dialogue;
 mod endpoint;
 mod first_byte;
 mod global;
+mod hold;
 mod http_url;
 mod idle;
 mod keeper;

@@ -252,6 +252,18 @@ impl ProtocolError {
         }
     }
 
+    /// Whether another try may go well, as far as the server told.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            ProtocolError::Refused { said, .. } | ProtocolError::Credentials { said, .. } => {
+                said.starts_with('4')
+            }
+            ProtocolError::ServerClosed { .. } => true,
+            ProtocolError::WithinTls(error) => error.may_pass(),
+            _ => false,
+        }
+    }
+
     /// The line that tells a client which still speaks plain why it is cut. `None` where it knows
     /// already, is gone, or may be an attacker.
     pub(super) fn farewell(&self) -> Option<String> {

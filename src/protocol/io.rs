@@ -134,6 +134,14 @@ pub(super) enum Occasion {
 #[derive(Debug, Default)]
 pub(super) struct Count(u16);
 
+impl Count {
+    /// Counts one; whether there are at most so many.
+    pub(super) fn one_more(&mut self, most: u16) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 <= most
+    }
+}
+
 /// The size so far of a server's reply, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Size(usize);

@@ -8,6 +8,7 @@ mod connect;
 mod connect_login;
 mod error;
 mod ftp;
+mod hold;
 pub(crate) mod ident;
 mod imap;
 mod io;
@@ -163,6 +164,8 @@ pub(crate) enum Action {
     ConnectAnew,
     /// Give an `Event::Answer` to this.
     Ask(Question),
+    /// The program calls itself so: the server is to hear it once it is there.
+    Named(Vec<u8>),
 }
 
 /// How the dialogue stands after an event.
@@ -330,6 +333,19 @@ pub(crate) fn login(
         mail.into(),
         login::Login::new(mail, by_token, options, greeted, fresh),
     )
+}
+
+/// Holds a program while there is no server: what needs none is answered, the next command waits. `Event::Unreachable`
+/// tells it that its time is over. `logs_in`: adit takes its login.
+pub(crate) fn held(options: &DialogueOptions, logs_in: bool) -> Box<dyn Dialogue> {
+    let held = hold::Held::new(options.host.as_deref(), logs_in);
+    script::within(Protocol::Smtp, held)
+}
+
+/// Hears the server's greeting where a program may be held. One that is held has been `greeted`, and EHLO is said with
+/// its name, if it gave one; another hears the greeting.
+pub(crate) fn arrival(greeted: Option<Option<&str>>) -> Box<dyn Dialogue> {
+    script::within(Protocol::Smtp, hold::Arrival::new(greeted))
 }
 
 /// The dialogue for a client that did not begin TLS, in a protocol where it may ask for something all the same.

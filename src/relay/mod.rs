@@ -17,6 +17,7 @@ mod first_words;
 mod gatekeeping;
 pub(crate) mod handshaking;
 mod hearing;
+mod holding;
 pub(crate) mod hosts;
 mod identifying;
 pub(crate) mod launching;

@@ -80,6 +80,10 @@ impl Route {
             Some(protocol) => route.within_tls(protocol),
             None => route,
         };
+        let route = match service.hold {
+            Some(_) => route.with_hold(),
+            None => route,
+        };
         let route = match service.login.mail {
             Some(mail) => route.with_login(mail),
             None => route,
@@ -181,6 +185,13 @@ impl Route {
         }
         self.late = late.into();
         self
+    }
+
+    /// With the greeting of a server whose clients are held while it is not there.
+    fn with_hold(self) -> Self {
+        let hold = Late::Talk(Part::Hold);
+        let late = self.late.into_iter().chain([hold]).collect();
+        Self { late, ..self }
     }
 
     /// With a login for the client as the last stage.

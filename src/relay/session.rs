@@ -3,6 +3,7 @@
 
 mod advancing;
 mod closing;
+mod holding;
 mod life;
 mod parting;
 
@@ -181,6 +182,7 @@ impl Session {
             Life::Joined(_, Late::Talking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Handshaking(stage)) => Some(stage.due()),
             Life::Joined(_, Late::Pump(stage)) => Some(stage.due()),
+            Life::Alone(_, Early::Pausing(at)) => Some(*at),
             Life::Alone(_, Early::Stepping)
             | Life::Joined(_, Late::Stepping)
             | Life::Between
@@ -189,7 +191,8 @@ impl Session {
         // Of one that waits for the server to be connected anew.
         let waiting = self.waiting.as_ref().filter(|_| self.common.again);
         let patience = waiting.and_then(|waiting| waiting.patience());
-        let stage = stage.into_iter().chain(patience).min();
+        let held = self.common.held_due();
+        let stage = stage.into_iter().chain(patience).chain(held).min();
         match (stage, self.common.report_at()) {
             (Some(stage), Some(report)) => Some(stage.min(report)),
             (one, other) => one.or(other),
@@ -283,6 +286,9 @@ impl Session {
         if let Some(ending) = self.lose_patience(resources) {
             return Outcome::Done(ending);
         }
+        if let Some(ending) = self.attend(resources) {
+            return Outcome::Done(ending);
+        }
         loop {
             let common = &mut self.common;
             let context = Context { common, resources };
@@ -301,7 +307,9 @@ impl Session {
                 Ok(Turn::Anew(talking)) => self.connect_anew(talking, resources),
                 Err(ending) => Err(ending),
             };
-            if let Err(ending) = advanced {
+            if let Err(ending) = advanced
+                && let Err(ending) = self.hold_on(ending, resources)
+            {
                 return Outcome::Done(ending);
             }
         }

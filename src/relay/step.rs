@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::end::End;
 use super::first_words::FirstWords;
+use super::holding::Hold;
 use super::resources::Resources;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
@@ -91,6 +92,8 @@ pub(crate) struct Common {
     pub greeted: bool,
     /// The server is connected anew, for a dialogue that waits.
     pub again: bool,
+    /// `hold`, once the server is to be connected.
+    pub(super) hold: Option<Box<Hold>>,
     /// What the server greeted with, before TLS, while the client could not be told yet.
     pub greeting: Vec<u8>,
     /// Inspects the session's first plaintext.
@@ -124,6 +127,7 @@ impl Common {
             greeting: Vec::new(),
             greeted: false,
             again: false,
+            hold: None,
             redirected: false,
             first_words: FirstWords::of(&services[handed.connection.service].config),
             service: handed.connection.service,

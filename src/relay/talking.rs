@@ -2,16 +2,17 @@
 //! TLS. What was heard and not used stays with the end that it came from.
 
 mod acting;
+mod asking;
+mod holding;
 mod meeting;
 mod token;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use meeting::{greets_first, meet_each_other};
 
-use super::Upstream;
 use super::advice::{self, Silence};
 use super::buffer::LARGE;
 use super::end::{End, Reading};
@@ -59,6 +60,10 @@ pub(crate) struct Talking {
     wanted: Option<Box<token::Wanted>>,
     /// It wants another connection to the server.
     anew: bool,
+    /// The client is heard by another dialogue.
+    deaf: bool,
+    /// It is the one with a client that is held.
+    held: bool,
 }
 
 /// The next step after an event.
@@ -84,7 +89,7 @@ impl Talking {
         ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<Self, Ending> {
-        if let Part::Login(_) = part {
+        if let Part::Login(_) | Part::Hold = part {
             meet_each_other(ends, context)?;
         }
         let dialogue = words::of(part, ends, context.common)?;
@@ -97,7 +102,9 @@ impl Talking {
             let later = context.common.service().route.receives() && pair.front.tls.is_none();
             // One that adit logs in for learns of the server what it may use.
             let logs_in = context.common.config().login.mail.is_some();
-            talking.kept = (later || logs_in).then(Vec::new);
+            let holds = context.common.config().hold.is_some();
+            talking.kept = (later || logs_in || holds).then(Vec::new);
+            talking.deaf = context.common.holds().is_some();
         }
         talking.start(ends, context)
     }
@@ -160,6 +167,8 @@ impl Talking {
             lookup: None,
             wanted: None,
             anew: false,
+            deaf: false,
+            held: false,
         }
     }
 
@@ -279,9 +288,7 @@ impl Talking {
             }
             return Err(Ending::Reset);
         }
-        if !self.dialogue.hears(Side::Front)
-            && ends.end(Side::Front).is_some_and(|end| end.failed())
-        {
+        if !self.hears(Side::Front) && ends.end(Side::Front).is_some_and(|end| end.failed()) {
             let when = match self.within {
                 true => "in the middle of the dialogue",
                 false => "before the TLS handshake",
@@ -356,9 +363,13 @@ impl Talking {
             || from.unread
             || from.readable() && from.reading == Reading::Open;
         has_words
-            && self.dialogue.hears(side)
+            && self.hears(side)
             && to.is_none_or(|to| to.unsent() == 0)
             && from.unsent() < LARGE
+    }
+
+    fn hears(&self, side: Side) -> bool {
+        !(self.deaf && side == Side::Front) && self.dialogue.hears(side)
     }
 
     fn warn_of_silence(&mut self, back: &End, context: &Context<'_>) {
@@ -371,26 +382,6 @@ impl Talking {
             let waited = now.saturating_duration_since(self.began);
             advice::no_greeting(*protocol, waited, common);
         }
-    }
-
-    /// Asks what the dialogue wants to know, and gives it the answer.
-    fn look_up(&mut self, ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<(), Ending> {
-        let Some((mut lookup, until)) = self.lookup.take() else {
-            return Ok(());
-        };
-        let (common, resources) = (&*context.common, &mut *context.resources);
-        lookup.ask(common.key, common.index(), &common.log, resources);
-        let found = match lookup.done() {
-            Some(found) => found,
-            None if resources.now < until => {
-                self.lookup = Some((lookup, until));
-                return Ok(());
-            }
-            None => lookup.give_up(&common.log, resources),
-        };
-        let addresses: Vec<IpAddr> = found.iter().filter_map(Upstream::ip).collect();
-        self.after = self.feed(Event::Answer(&addresses), ends, context)?;
-        Ok(())
     }
 
     /// Hears a side once and feeds the dialogue.
@@ -451,7 +442,7 @@ impl Talking {
 /// connect to.
 fn is_within_tls(part: Part, ends: &mut Ends<'_>) -> bool {
     match part {
-        Part::Within(_) | Part::Login(_) | Part::Header => true,
+        Part::Within(_) | Part::Login(_) | Part::Hold | Part::Header => true,
         Part::Request(_) | Part::Reply(_) => ends
             .end(Side::Front)
             .is_some_and(|front| front.tls.is_some()),

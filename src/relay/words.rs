@@ -9,7 +9,7 @@ use super::end::End;
 use super::ends::Ends;
 use super::route::Part;
 use super::step::{Common, Ending, broken};
-use crate::config::Protocol;
+use crate::config::{DialogueOptions, Protocol};
 use crate::error;
 use crate::protocol::{self, Dialogue, Fresh, Introduction, Secured, Shown, Side, Target};
 
@@ -40,7 +40,18 @@ pub(super) fn of(
         }
         Part::Login(mail) => {
             let by_token = config.asks_for_tokens();
+            // A client that was held has said its name already.
+            let called = common.hold.as_ref().and_then(|hold| hold.called.clone());
+            let named = called.map(|name| DialogueOptions {
+                host: Some(name),
+                ..options.clone()
+            });
+            let options = named.as_ref().unwrap_or(options);
             protocol::login(mail, by_token, options, common.greeted, fresh(common)?)
+        }
+        Part::Hold => {
+            let held = common.hold.as_ref().filter(|hold| hold.held.is_some());
+            protocol::arrival(held.map(|hold| hold.called.as_deref()))
         }
         Part::Header => header(ends.end(Side::Front), common)?,
         Part::Within(Protocol::Socks) => {

@@ -95,16 +95,23 @@ impl MailHost {
     /// As [`MailHost::modern`], but clients in `networks` may relay, at port 25 in plain.
     #[track_caller]
     pub fn relaying(certs: &Certs, networks: &str) -> MailHost {
-        let mut host = MailHost::new();
-        let pair = certs.server();
-        let relay = "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination";
-        let lines = format!(
-            "mynetworks = {networks}\nsmtpd_relay_restrictions = {relay}\n\
-             smtpd_recipient_restrictions =\n"
-        );
-        host.start_dovecot(&dovecot_tls(&pair));
-        host.start_postfix(&pair, &lines);
+        let mut host = MailHost::without_postfix(certs);
+        host.postfix_comes(certs, networks);
         host
+    }
+
+    /// dovecot, and a postfix that is to come: [`MailHost::postfix_comes`].
+    #[track_caller]
+    pub fn without_postfix(certs: &Certs) -> MailHost {
+        let mut host = MailHost::new();
+        host.start_dovecot(&dovecot_tls(&certs.server()));
+        host
+    }
+
+    /// Starts postfix as [`MailHost::relaying`] does, for these networks.
+    #[track_caller]
+    pub fn postfix_comes(&mut self, certs: &Certs, networks: &str) {
+        self.start_postfix(&certs.server(), &relaying(networks));
     }
 
     /// The same with optional STARTTLS: dovecot offers it on 143 and 110, postfix on 25, and all accept
@@ -393,6 +400,15 @@ service auth {{
   }}
 }}
 "
+    )
+}
+
+/// For clients that may relay without a login.
+fn relaying(networks: &str) -> String {
+    let relay = "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination";
+    format!(
+        "mynetworks = {networks}\nsmtpd_relay_restrictions = {relay}\n\
+         smtpd_recipient_restrictions =\n"
     )
 }
 

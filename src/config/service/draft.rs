@@ -79,6 +79,7 @@ impl Draft {
             protocol: None,
             dialogue: DialogueOptions::default(),
             login: Login::default(),
+            hold: None,
             setuid: None,
             setgid: None,
             accept_anywhere: false,

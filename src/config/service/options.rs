@@ -6,7 +6,7 @@ use super::{Failover, LogId};
 use crate::config::endpoint::Endpoint;
 use crate::config::option::{OptionDef, Scope, given, one_of, seconds, yes_no};
 use crate::config::{
-    accepted, admission, commands, dialogue, login, ocsp, program, sessions, socket, subject,
+    accepted, admission, commands, dialogue, hold, login, ocsp, program, sessions, socket, subject,
     tls_options, transparent,
 };
 
@@ -118,6 +118,8 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
         .service(|draft, value| store!(draft.failover = one_of(value, &[
             ("rr", Failover::RoundRobin), ("prio", Failover::Priority),
         ])?)),
+    option("hold", "SECONDS", "client mode, smtp: time to hold a mail program while its server cannot be reached")
+        .example("hold = 120").defaults(&["0"]).own().service(hold::set),
     option("ident", "USERNAME", "the user that a client's connection must belong to, as its machine says (IDENT, RFC 1413)")
         .example("ident = mail").unless_given("none is asked for").service(admission::set_ident),
     option("key", "FILE", "private key of `cert`, PEM or PKCS#12; unless given, it is in the same file")

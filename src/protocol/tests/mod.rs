@@ -7,6 +7,7 @@ mod cifs;
 mod connect;
 mod exchange;
 mod ftp;
+mod hold;
 mod imap;
 mod irc;
 mod ldap;
@@ -130,6 +131,7 @@ fn run(
             Action::Send(Side::Back, bytes) => said.back += &text(&bytes),
             Action::Log(_, line) => said.log.push(line),
             Action::Timer(_) => said.timers += 1,
+            Action::Named(name) => said.log.push(format!("named {}", text(&name))),
             Action::Connect(_) | Action::ConnectAnew | Action::Ask(_) => {
                 unreachable!("no script does")
             }

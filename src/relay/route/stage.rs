@@ -58,6 +58,9 @@ impl fmt::Display for Stage {
                 write!(f, "{} with the client until it starts TLS", protocol.name())
             }
             Stage::Talk(Part::Header) => f.write_str("PROXY header to the server"),
+            Stage::Talk(Part::Hold) => f.write_str(
+                "smtp greeting (until it comes, the client is held and the server tried again)",
+            ),
             Stage::Talk(Part::Login(mail)) => {
                 write!(f, "{} login for the client", Protocol::from(*mail).name())
             }
@@ -117,6 +120,8 @@ pub(crate) enum Part {
     Header,
     /// Once TLS has begun with the server.
     Within(Protocol),
+    /// With the server, which greets a client at last that may have been held.
+    Hold,
     /// Once TLS has begun, with both, until the client is logged in.
     Login(MailProtocol),
     /// For a client that did not begin TLS.

@@ -29,6 +29,9 @@ impl Session {
     pub(super) fn advance(&mut self, resources: &mut Resources) -> Result<(), Ending> {
         let nth = self.next;
         self.next += 1;
+        if nth > 0 && self.ends_holding(nth - 1) {
+            self.arrive(resources);
+        }
         let common = &mut self.common;
         let (early, late) = {
             let route = &common.service().route;
@@ -80,7 +83,10 @@ impl Session {
                     None if starts_a_program(context.common) => {
                         Early::Launching(Launching::begin(front, &mut context))
                     }
-                    None => Early::Connecting(Connecting::begin(None, front, &mut context)),
+                    None => {
+                        context.common.begin_hold(context.resources.now);
+                        Early::Connecting(Connecting::begin(None, front, &mut context))
+                    }
                 }
             }
             // It has begun TLS already.
@@ -105,6 +111,10 @@ impl Session {
                     Some(route::Late::Receive(reception)) => {
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::receive(reception, ends, &mut context)?)
+                    }
+                    // Its client is held no more.
+                    Some(route::Late::Talk(Part::Hold)) if context.common.again => {
+                        return self.advance(resources);
                     }
                     Some(route::Late::Talk(Part::Login(_))) if context.common.again => {
                         context.common.again = false;

@@ -1,11 +1,13 @@
 //! Which ends of a session are there, the stage that works on them, and a step of that stage. Never in here:
 //! which stage comes next; that is for `advancing`.
 
+use std::time::Instant;
+
 use super::Outcome;
 use crate::error;
 use crate::protocol::Side;
 use crate::relay::choosing::Choosing;
-use crate::relay::connecting::{Connecting, Connection, Reached};
+use crate::relay::connecting::{Connecting, Connection, Reached, watch_front};
 use crate::relay::end::End;
 use crate::relay::ends::{Ends, Pair};
 use crate::relay::gatekeeping::Gatekeeping;
@@ -92,6 +94,8 @@ pub(super) enum Early {
     Verdict(Verdict),
     Connecting(Connecting),
     Launching(Launching),
+    /// Until then: the server could not be reached, and the client is held.
+    Pausing(Instant),
     /// Only while a step runs, and after its panic.
     Stepping,
 }
@@ -106,7 +110,7 @@ impl Early {
             Early::Talking(stage) => stage.release(resources),
             Early::Launching(stage) => stage.release(resources),
             Early::Verdict(stage) => stage.release(resources),
-            Early::Choosing(_) | Early::Handshaking(_) | Early::Stepping => {}
+            Early::Choosing(_) | Early::Handshaking(_) | Early::Pausing(_) | Early::Stepping => {}
         }
     }
 }
@@ -231,6 +235,17 @@ pub(super) fn step_early(
             }
             launching::Step::Running(back) => Ok(Turn::Connected(back)),
         },
+        Early::Pausing(until) => {
+            watch_front(front, &mut context)?;
+            *phase = match until <= context.resources.now {
+                true => Early::Connecting(Connecting::begin(None, front, &mut context)),
+                false => {
+                    *phase = Early::Pausing(until);
+                    return Ok(Turn::Later(Outcome::Wait));
+                }
+            };
+            Ok(Turn::Later(Outcome::Again))
+        }
         Early::Stepping => Err(inconsistent(context.common)),
     }
 }

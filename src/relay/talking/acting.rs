@@ -2,6 +2,7 @@
 
 use zeroize::Zeroize;
 
+use super::holding::keeps_silent;
 use super::token::Wanted;
 use super::{After, Talking};
 use crate::config::Endpoint;
@@ -21,6 +22,10 @@ impl Talking {
     ) -> Result<After, Ending> {
         let mut actions = std::mem::take(&mut context.resources.scratch.actions);
         let progress = self.dialogue.feed(event, &mut actions);
+        let silent = match &progress {
+            Err(failure) if !self.held => keeps_silent(failure, &mut actions, context.common),
+            _ => false,
+        };
         let told = actions
             .iter()
             .any(|action| matches!(action, Action::Send(Side::Front, _)));
@@ -34,7 +39,7 @@ impl Talking {
                 error!(context.common.log, "{failure}");
                 let kept = self.kept.take().filter(|kept| !kept.is_empty());
                 // It was greeted by the connection before.
-                let kept = kept.filter(|_| !context.common.again);
+                let kept = kept.filter(|_| !context.common.again && !silent);
                 let told = told || kept.is_some();
                 if let Some(kept) = kept {
                     self.perform(Action::Send(Side::Front, kept), ends, context)?;
@@ -83,6 +88,11 @@ impl Talking {
                 // It may have been a password.
                 bytes.zeroize();
                 said.map_err(|trouble| trouble.end_dialogue(side, &log))?;
+            }
+            Action::Named(name) => {
+                if let Some(hold) = context.common.holds() {
+                    hold.called = Some(String::from_utf8_lossy(&name).into_owned());
+                }
             }
             Action::ConnectAnew => self.anew = true,
             Action::Ask(Question::Token(question)) => {
