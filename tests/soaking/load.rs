@@ -154,7 +154,7 @@ impl<'a> Load<'a> {
             match outcome {
                 Ok(()) => counts.good += 1,
                 Err(Failed::Refused(error)) => {
-                    counts.refused.push(trouble(format!("refused: {error}")))
+                    counts.refused.push(trouble(format!("refused: {error}")));
                 }
                 Err(Failed::Wrong(what)) => counts.wrong.push(trouble(what)),
                 Err(Failed::Ended(have)) => match &target.config {

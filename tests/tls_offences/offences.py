@@ -364,7 +364,7 @@ def older(hello, version):
 
 
 def huge(peer, hello):
-    """A valid hello but for its length: suites and an extension that nobody knows."""
+    """A valid hello but for its length: unknown suites and an unknown extension."""
     hello.cipher_suites += [0x5A5A] * 20000
     with_extension(0x5A5A, bytes(40000), False)(hello)
     content = bytes(hello.write())
