@@ -65,5 +65,10 @@ fn a_helper_that_others_wait_for_is_asked_once_and_killed_unless_it_answers() {
     });
     assert_eq!(ask(&mut walk), [], "another is to come");
     assert_eq!(walk.after(timeout), [Order::StartHelper(kind)]);
+    walk.on(Event::HelperStarted(kind));
+    // A reload may put another in its place as well.
+    assert_eq!(ask(&mut walk), [Order::AskHelper(kind)]);
+    walk.on(Event::HelperStarted(kind));
+    assert_eq!(walk.decider.soonest(), None, "that one was not asked");
     assert_eq!(walk.said(1, FromMaster::Silent(Kind::Binder)), []);
 }
