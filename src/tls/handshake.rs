@@ -16,7 +16,7 @@ use driving::{Broken, Peer, Progress, drive};
 
 use super::backend::Terms;
 use super::failure::{During, Failure, Offence};
-use super::hello::{self, Reading, Version};
+use super::hello::{self, Hello, Reading, Version};
 use super::ocsp::Inquiry;
 use super::record::HEADER;
 use super::stream::Stream;
@@ -314,7 +314,16 @@ impl Handshake {
                 Incompatible::SignatureAlgorithmsExtensionRequired
                 | Incompatible::NamedGroupsExtensionRequired
                 | Incompatible::KeyShareExtensionRequired,
-            ) if serves && self.would_speak_tls13(input) => {
+            ) if serves && self.tls13_hello(input).is_some() => {
+                Some(AlertDescription::MissingExtension)
+            }
+            // The same: rustls takes groups that are not named for groups that it does not know.
+            Error::PeerIncompatible(Incompatible::NoKxGroupsInCommon)
+                if serves
+                    && self
+                        .tls13_hello(input)
+                        .is_some_and(|hello| hello.groups.is_none()) =>
+            {
                 Some(AlertDescription::MissingExtension)
             }
             // RFC 8446, section 4.1.3.
@@ -331,12 +340,14 @@ impl Handshake {
         }
     }
 
-    /// Whether a hello and the service both have TLS 1.3.
-    fn would_speak_tls13(&self, input: &[u8]) -> bool {
+    /// The hello, where it and the service both have TLS 1.3.
+    fn tls13_hello(&self, input: &[u8]) -> Option<Hello> {
         let Reading::Hello(hello) = hello::read(input) else {
-            return false;
+            return None;
         };
-        self.terms.high >= Version::TLS13 && hello.highest_version() >= Some(Version::TLS13)
+        let both =
+            self.terms.high >= Version::TLS13 && hello.highest_version() >= Some(Version::TLS13);
+        both.then_some(*hello)
     }
 
     /// Whether a client tries an older version again though both sides have a later one (RFC 7507, section 3).
