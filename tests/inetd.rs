@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::require;
 use crate::support::adit::program;
+use crate::support::certs::Wish;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, apart, installed, own_loopback, poll_for, proc, tls};
 use crate::support::{DEADLINE, wait_for};
@@ -253,6 +254,28 @@ fn a_reload_does_not_turn_a_server_into_one_for_inetd() {
             .replace("accept = 127.0.0.1:0\n", "")
     });
     adit.reload_refused(&["no [section] is left"]);
+}
+
+#[test]
+fn a_stapled_response_that_is_demanded_and_cannot_be_there_is_told_of() {
+    require!(adit);
+    let certs = Certs::new();
+    let wish = Wish {
+        responder: Some("http://a/"),
+        must_staple: true,
+        ..Wish::default()
+    };
+    let pair = certs.chained(certs.issue("demanding", wish)).lines();
+    for (section, told) in [("", true), ("[test]\naccept = 127.0.0.1:1\n", false)] {
+        let plan = plan(&format!("{section}connect = 127.0.0.1:2\n{pair}"));
+        let mut check = Command::new(program());
+        let checked = check.arg("check").arg(plan.file()).output().expect("adit");
+        let said = [checked.stdout, checked.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(checked.status.success(), "{said}");
+        let warned = "(must-staple), and in inetd mode there is none";
+        assert_eq!(said.contains(warned), told, "{said}");
+    }
 }
 
 /// An inetd that is stopped at the end.

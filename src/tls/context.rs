@@ -27,7 +27,7 @@ use super::verification::Verifier;
 use super::{
     Handshake, PassPhrases, Problem, Resumption, Severity, handshake, psk, s2n, schemes, sessions,
 };
-use crate::config::{SecurityLevel, TlsOptions};
+use crate::config::{Front, SecurityLevel, TlsOptions};
 use crate::log::Log;
 use crate::memory;
 
@@ -146,8 +146,9 @@ impl Context {
         few_slots(&wanted, &mut problems);
         let staple = (key.as_ref().filter(|_| !client))
             .and_then(|key| Staple::of(key, &trusted, &resumption.staples, &mut problems));
-        if staple.is_some() {
+        if let Some(staple) = &staple {
             crate::debug!(*log, "OCSP: Server OCSP stapling enabled");
+            too_late(&wanted, staple, &mut problems);
         }
         let (trust, unusable) = Trust::new(trusted, ends(options), client);
         if unusable > 0 {
@@ -326,6 +327,15 @@ impl Role {
             sni: options.sni.clone(),
             needs_name: options.verification.server,
         }
+    }
+}
+
+/// In inetd mode no answer is there in time, since nothing waits for a responder.
+fn too_late(wanted: &Wanted<'_>, staple: &Staple, problems: &mut Vec<Problem>) {
+    if wanted.service.front == Front::Inetd && staple.is_demanded() {
+        let text = "the certificate demands a stapled OCSP response (must-staple), and in inetd mode there is none: \
+                    clients that look at it will refuse it; let adit listen itself (`accept`)";
+        problems.push(Problem::warning("cert", text.into()));
     }
 }
 

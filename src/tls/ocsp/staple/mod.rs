@@ -104,6 +104,11 @@ impl Staple {
         }))
     }
 
+    /// Whether the certificate is to be taken with a response alone.
+    pub(in crate::tls) fn is_demanded(&self) -> bool {
+        self.must
+    }
+
     /// Its slot's index, for those that only look.
     pub(crate) fn index(&self) -> usize {
         self.place.index()
