@@ -17,7 +17,8 @@ use crate::ipc::handoff;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
     Action, Dialogue, Event, Fresh, HELLO_WAIT, Offers, Opening, Progress, Side,
-    Target as Destination, dialogue, login, receive, socks_client, unprotected, within,
+    Target as Destination, Unreachable, arrival, dialogue, held, login, receive, socks_client,
+    unprotected, within,
 };
 
 /// A target's name, and what it does with an input.
@@ -90,7 +91,7 @@ static GRANTED: LazyLock<TokenAnswer> = LazyLock::new(|| {
 });
 
 /// The events of a script, which stay readable in an editor: `F` or `B` and what the client or the
-/// server says, `f` or `b` for its end, `T` for the timer, `C` or `c` for a connection that is made, `A` for an answer of as
+/// server says, `f` or `b` for its end, `T` for the timer, `C` or `c` for a connection that is made, `u` for one that cannot be, `A` for an answer of as
 /// many addresses as bytes follow; [`BETWEEN`] stands between them.
 fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
     let pieces = script.split(|&byte| byte == BETWEEN);
@@ -107,6 +108,7 @@ fn events(script: &[u8]) -> impl Iterator<Item = Event<'_>> {
             // `t`: a token; `w`: a wrong password.
             b't' => Event::Token(&GRANTED),
             b'w' => Event::Token(&TokenAnswer::WrongPassword),
+            b'u' => Event::Unreachable(Unreachable::TimedOut),
             b'A' => Event::Answer(&ANSWER[..words.len().min(ANSWER.len())]),
             _ => return None,
         })
@@ -178,6 +180,8 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
             };
             login(mail, by_token, &options, greeted, Fresh::default())
         }
+        (Mode::Held, _) => held(&options(), true),
+        (Mode::Arrival { greeted }, _) => arrival(greeted.then_some("till")),
         (Mode::Required, Some(mail)) => receive(Reception::Required(mail), HELLO_WAIT, false),
         (Mode::Server | Mode::Required | Mode::Login { .. }, _) => {
             dialogue(protocol, false, &options())
@@ -226,6 +230,7 @@ fn feed(
             Action::Log(_, line) => course.logged.push(line),
             Action::ConnectAnew => course.wanted.push("anew".to_owned()),
             Action::Connect(target) => course.wanted.push(format!("{target:?}")),
+            Action::Named(name) => course.logged.push(format!("{name:?}")),
             Action::Ask(question) => course.wanted.push(format!("{question:?}")),
         }
     }
@@ -242,7 +247,12 @@ fn feed(
                 Mode::Client | Mode::Ntlm if protocol == Protocol::Connect => {}
                 Mode::Client | Mode::Ntlm => assert!(course.rest.1.is_empty()),
                 // Behind TLS, and what is left there goes on as it is; nothing else of a plain client does.
-                Mode::Within | Mode::WithinServer | Mode::Login { .. } | Mode::Unprotected => {}
+                Mode::Within
+                | Mode::WithinServer
+                | Mode::Login { .. }
+                | Mode::Held
+                | Mode::Arrival { .. }
+                | Mode::Unprotected => {}
                 // A client says that it wants TLS, and begins with it.
                 Mode::Server | Mode::Required if protocol == Protocol::Mysql => {
                     let rest = &course.rest.0;
@@ -292,6 +302,10 @@ enum Mode {
         greeted: bool,
         by_token: bool,
     },
+    /// `H`: while there is no server.
+    Held,
+    /// `A`: when it comes; `E`: for a client that was held.
+    Arrival { greeted: bool },
     /// `W`: once TLS has begun with the server.
     Within,
     /// `V`: the same in server mode.
@@ -317,6 +331,10 @@ fn conversation(protocol: Protocol, input: &[u8]) {
             greeted: mode != b'L',
             by_token: mode == b'X',
         },
+        b'H' => Mode::Held,
+        b'A' | b'E' => Mode::Arrival {
+            greeted: mode == b'E',
+        },
         b'W' => Mode::Within,
         b'U' => Mode::Unprotected,
         b'V' => Mode::WithinServer,
@@ -327,7 +345,10 @@ fn conversation(protocol: Protocol, input: &[u8]) {
     let mut bytewise = course(protocol, mode, script, true);
     (whole.timers, bytewise.timers) = (0, 0);
     // Behind TLS what is left over goes on as it is: only where it arrives counts.
-    if matches!(mode, Mode::Within | Mode::WithinServer | Mode::Login { .. }) {
+    if matches!(
+        mode,
+        Mode::Within | Mode::WithinServer | Mode::Login { .. } | Mode::Arrival { .. }
+    ) {
         for course in [&mut whole, &mut bytewise] {
             let (front, back) = std::mem::take(&mut course.rest);
             course.said.1.extend(front);
@@ -349,7 +370,7 @@ fn served(protocol: Protocol, mode: Mode) -> Mode {
         (Protocol::Connect | Protocol::Ldap, Mode::Server | Mode::Required) => Mode::Client,
         (Protocol::Smtp | Protocol::Pop3 | Protocol::Imap, mode) => mode,
         (Protocol::Connect | Protocol::Ldap, Mode::Login { .. }) => Mode::Client,
-        (_, Mode::Login { .. }) => Mode::Server,
+        (_, Mode::Login { .. } | Mode::Held | Mode::Arrival { .. }) => Mode::Server,
         _ => mode,
     }
 }

@@ -29,6 +29,10 @@ fn obstacle(service: &Service) -> Option<(&'static str, &'static str)> {
             "`hold` is for client mode, where the server speaks TLS",
             "`client = yes`, or leave `hold` out",
         ),
+        () if mail.is_some_and(|mail| mail != MailProtocol::Smtp) => (
+            "`hold` is for mail that is sent: a program that reads mail asks again later by itself",
+            "leave `hold` out",
+        ),
         () if !held_from_afar => (
             "`hold` is for mail that is sent, and not for this `protocol`",
             "`protocol = smtp`, or leave `hold` out",
@@ -36,10 +40,6 @@ fn obstacle(service: &Service) -> Option<(&'static str, &'static str)> {
         () if mail.is_none() => (
             "adit cannot tell whether mail is sent here: the port in `connect` is none of mail's",
             "`loginProtocol = smtp`, or leave `hold` out",
-        ),
-        () if mail != Some(MailProtocol::Smtp) => (
-            "`hold` is for mail that is sent: a program that reads mail asks again later by itself",
-            "leave `hold` out",
         ),
         () if service.program.is_some() && service.connect.is_empty() => (
             "`hold` is for a server that is connected to, and not for a program that is started",

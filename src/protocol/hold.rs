@@ -126,8 +126,8 @@ pub(super) enum Arrival {
 
 impl Arrival {
     /// `greeted`: the program has been greeted, and calls itself so.
-    pub(super) fn new(greeted: Option<Option<&str>>) -> Arrival {
-        let said = greeted.map(ehlo);
+    pub(super) fn new(greeted: Option<&str>) -> Arrival {
+        let said = greeted.map(|name| ehlo(Some(name)));
         Arrival::Greeting(Vec::new(), said, Size::default())
     }
 }

@@ -342,9 +342,9 @@ pub(crate) fn held(options: &DialogueOptions, logs_in: bool) -> Box<dyn Dialogue
     script::within(Protocol::Smtp, held)
 }
 
-/// Hears the server's greeting where a program may be held. One that is held has been `greeted`, and EHLO is said with
-/// its name, if it gave one; another hears the greeting.
-pub(crate) fn arrival(greeted: Option<Option<&str>>) -> Box<dyn Dialogue> {
+/// Hears the server's greeting where a program may be held. One that has been `greeted` is held, and EHLO gives this name
+/// of it; another hears the greeting.
+pub(crate) fn arrival(greeted: Option<&str>) -> Box<dyn Dialogue> {
     script::within(Protocol::Smtp, hold::Arrival::new(greeted))
 }
 

@@ -8,7 +8,9 @@ use super::talking::Talking;
 /// A program is greeted after this long, though the first try is under way; sooner if that fails.
 const GREET: Duration = Duration::from_secs(5);
 /// A try takes no longer than this, its greeting included.
-const TRY: Duration = Duration::from_secs(60);
+const TRY: Duration = Duration::from_mins(1);
+/// So long a server's greeting is left to it, where the program has heard none.
+const GREETING: Duration = Duration::from_secs(20);
 /// Between two tries at first, and at most.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -77,6 +79,15 @@ impl Hold {
         at
     }
 
+    /// The server is there but for its greeting, which a program that is not greeted yet hears itself: it hears no other
+    /// meanwhile.
+    pub(super) fn leave_the_greeting(&mut self, now: Instant) {
+        if self.held.is_none() {
+            self.try_until = now + GREETING;
+            self.greet_at = self.try_until;
+        }
+    }
+
     /// The server is there. Gives the dialogue with the program, if it has begun.
     pub(super) fn meet(&mut self) -> Option<Box<Talking>> {
         self.met = true;
@@ -131,6 +142,13 @@ mod tests {
         assert!(!hold.is_due_to_greet(now));
         hold.next_try(now);
         assert!(hold.is_due_to_greet(now));
+        // One greeting is enough.
+        let mut first = Hold::begin(Duration::from_secs(100), now);
+        let late = now + GREET;
+        first.leave_the_greeting(late);
+        assert!(!first.is_due_to_greet(late) && first.due() > late);
+        first.next_try(late);
+        assert!(first.is_due_to_greet(late));
         let short = Hold::begin(Duration::from_secs(2), now);
         assert!(short.due() < short.until());
     }

@@ -92,6 +92,9 @@ impl Talking {
         if let Part::Login(_) | Part::Hold = part {
             meet_each_other(ends, context)?;
         }
+        if let (Part::Hold, Some(hold)) = (part, context.common.holds()) {
+            hold.leave_the_greeting(context.resources.now);
+        }
         let dialogue = words::of(part, ends, context.common)?;
         let mut talking = Self::new(dialogue, context);
         talking.within = is_within_tls(part, ends);

@@ -51,7 +51,8 @@ pub(super) fn of(
         }
         Part::Hold => {
             let held = common.hold.as_ref().filter(|hold| hold.held.is_some());
-            protocol::arrival(held.map(|hold| hold.called.as_deref()))
+            let name = options.host.as_deref().unwrap_or("localhost");
+            protocol::arrival(held.map(|hold| hold.called.as_deref().unwrap_or(name)))
         }
         Part::Header => header(ends.end(Side::Front), common)?,
         Part::Within(Protocol::Socks) => {

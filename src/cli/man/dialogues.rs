@@ -13,6 +13,7 @@ pub(super) fn section(page: &mut Page) {
     }
     page.paragraph(TRANSLATED);
     page.paragraph(BY_TOKEN);
+    page.paragraph(HELD);
 }
 
 const ROWS: &[(&str, &str)] = &[
@@ -92,6 +93,11 @@ const TRANSLATED: &str = "With `login = translate` a mail program's own login en
 
 const BY_TOKEN: &str = "With `login = oauth2` the program logs in with the name and the local password that `adit login` was given, and adit logs in by XOAUTH2 or OAUTHBEARER with a token that the keeper process gives. The local password is compared before \
     anything goes to the server. A token that the server refuses is replaced, unless it was given within the last minute, and told on a new connection. No such login takes above 20 seconds.";
+
+const HELD: &str = "With `hold = SECONDS` a program that sends mail is held while the server cannot be connected to, fails in TLS, or does not greet: adit greets the program and answers EHLO or HELO, \
+    without extensions; AUTH PLAIN and LOGIN are offered where adit takes the login. The next command waits, and the server is tried again after 1, 2, 4 and up to 30 seconds. When it is there, adit says EHLO with the program's name, and \
+    all goes on; when the time is over, the program hears 421. No mail is ever acknowledged by adit itself. A server that refuses for good (5xx) is not tried again. While the server is there from the first, nothing changes, \
+    except that its greeting is passed on once TLS is there. Programs give up by themselves, often after a minute. With `login = pass` a program that is held cannot log in: `login = translate` helps.";
 
 #[cfg(test)]
 mod tests {

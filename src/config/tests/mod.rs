@@ -4,6 +4,7 @@ mod accepted;
 mod admission;
 mod dialogue;
 mod errors;
+mod hold;
 mod login;
 mod mutations;
 mod names;

@@ -9,6 +9,7 @@ use super::life::{Early, Life, inconsistent};
 use crate::notice;
 use crate::protocol::{Side, Unreachable};
 use crate::relay::ends::Ends;
+use crate::relay::holding::Hold;
 use crate::relay::resources::Resources;
 use crate::relay::route::{Late, Part};
 use crate::relay::step::{Context, Ending, Next};
@@ -21,7 +22,7 @@ impl Session {
         let hold = self.common.holds()?;
         if hold.is_try_over(now) {
             notice!(self.common.log, "hold: the server takes too long");
-            if let Err(ending) = self.try_later(resources) {
+            if let Err(ending) = self.try_later(Ending::Reset, resources) {
                 return Some(ending);
             }
         }
@@ -73,6 +74,8 @@ impl Session {
             .life
             .end(Side::Front)
             .is_none_or(|front| front.failed());
+        // The silence about a record counts for more.
+        let gone = gone || matches!(ending, Ending::Blinded(..));
         let Some(hold) = self.common.holds().filter(|_| !gone) else {
             return Err(ending);
         };
@@ -88,7 +91,7 @@ impl Session {
                 _ => ending,
             });
         }
-        self.try_later(resources)?;
+        self.try_later(ending, resources)?;
         match self.attend(resources) {
             None => Ok(()),
             Some(ending) => Err(ending),
@@ -96,7 +99,7 @@ impl Session {
     }
 
     /// Leaves the server, and the stage that was with it.
-    fn try_later(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+    fn try_later(&mut self, ending: Ending, resources: &mut Resources) -> Result<(), Ending> {
         let Some(hold) = self.common.holds() else {
             return Err(inconsistent(&self.common));
         };
@@ -114,7 +117,7 @@ impl Session {
         }
         let reset = self.common.config().reset;
         let kept = Some(Side::Front);
-        let Some(front) = close(life, kept, Ending::Closed, reset, resources) else {
+        let Some(front) = close(life, kept, ending, reset, resources) else {
             return Err(inconsistent(&self.common));
         };
         self.life = Life::Alone(front, Early::Pausing(at));
@@ -131,7 +134,7 @@ impl Session {
 
     /// The server is there: what the program says goes on to it.
     pub(super) fn arrive(&mut self, resources: &mut Resources) {
-        let held = self.common.holds().and_then(|hold| hold.meet());
+        let held = self.common.holds().and_then(Hold::meet);
         if let (Some(held), Some(front)) = (held, self.life.end(Side::Front)) {
             held.hand_over(front, resources);
         }
