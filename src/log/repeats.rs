@@ -251,6 +251,7 @@ pub(super) fn admits(origin: Origin, kind: u32, level: u8, text: fmt::Arguments<
 }
 
 /// When [`sum_up`] has something to tell.
+#[inline]
 pub(crate) fn repeats_due() -> Option<Instant> {
     match DUE.load(Relaxed) {
         0 => None,

@@ -188,15 +188,33 @@ impl Session {
             | Life::Between
             | Life::Leaving(..) => None,
         };
-        // Of one that waits for the server to be connected anew.
+        let due = earlier(stage, self.common.report_at());
+        match self.has_no_server() {
+            // The hot path.
+            false => due,
+            true => earlier(due, self.due_without_server()),
+        }
+    }
+
+    /// Whether its client may wait for a server that is tried again, or connected anew.
+    #[inline]
+    fn has_no_server(&self) -> bool {
+        self.common.again || self.common.hold.is_some()
+    }
+
+    /// When a client that waits so is to be looked after.
+    #[cold]
+    fn due_without_server(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().filter(|_| self.common.again);
         let patience = waiting.and_then(|waiting| waiting.patience());
-        let held = self.common.held_due();
-        let stage = stage.into_iter().chain(patience).chain(held).min();
-        match (stage, self.common.report_at()) {
-            (Some(stage), Some(report)) => Some(stage.min(report)),
-            (one, other) => one.or(other),
-        }
+        earlier(patience, self.common.held_due())
+    }
+
+    /// Looks after it. Returns how the session ends, if it does.
+    #[cold]
+    fn look_after(&mut self, resources: &mut Resources) -> Option<Ending> {
+        let lost = self.lose_patience(resources);
+        lost.or_else(|| self.attend(resources))
     }
 
     /// The memory that it holds while its handshakes are not over, in bytes; 0 when they are.
@@ -283,10 +301,9 @@ impl Session {
     }
 
     fn run(&mut self, resources: &mut Resources) -> Outcome {
-        if let Some(ending) = self.lose_patience(resources) {
-            return Outcome::Done(ending);
-        }
-        if let Some(ending) = self.attend(resources) {
+        if self.has_no_server()
+            && let Some(ending) = self.look_after(resources)
+        {
             return Outcome::Done(ending);
         }
         loop {
@@ -422,5 +439,14 @@ fn log_id(kind: LogId, connection: u64) -> Id {
                 Err(_) => Id::Connection(connection),
             }
         }
+    }
+}
+
+/// The earlier of two moments, of which either may never come.
+#[inline]
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

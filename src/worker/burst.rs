@@ -22,6 +22,7 @@ pub(super) struct Burst {
 
 impl Burst {
     /// Takes note of what the thread holds now. Whether to return memory.
+    #[inline]
     pub(super) fn ebbs(&mut self, held: isize, now: Instant) -> bool {
         self.peak = self.peak.max(held);
         if self.peak - held < MUCH as isize {
@@ -39,6 +40,7 @@ impl Burst {
     }
 
     /// When to ask again though nothing happens.
+    #[inline]
     pub(super) fn due(&self) -> Option<Instant> {
         self.lull.map(|(began, _)| began + LULL)
     }

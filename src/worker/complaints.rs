@@ -29,10 +29,15 @@ impl Complaints {
     }
 
     /// Tells what sessions have found in this turn.
+    #[inline]
     pub(super) fn make(&mut self, resources: &mut Resources) {
-        if resources.silent.is_empty() {
-            return;
+        if !resources.silent.is_empty() {
+            self.tell(resources);
         }
+    }
+
+    #[cold]
+    fn tell(&mut self, resources: &mut Resources) {
         let now = resources.now;
         self.made
             .retain(|(_, at)| now.saturating_duration_since(*at) < PAUSE);

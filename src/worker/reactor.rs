@@ -31,7 +31,7 @@ use crate::protocol::Side;
 use crate::relay::ServiceContext;
 use crate::relay::poller::{Events, NOTIFIED};
 use crate::relay::resources::Resources;
-use crate::relay::session::{Outcome, Session};
+use crate::relay::session::{Outcome, Session, earlier};
 use crate::relay::step::Ending;
 
 /// The key of the name helper's events.
@@ -255,8 +255,8 @@ impl Reactor {
         if !self.due.is_empty() {
             return Some(Duration::ZERO);
         }
-        let all = [self.timers.next(), self.burst.due(), log::repeats_due()];
-        let first = all.into_iter().flatten().min()?;
+        let first = earlier(self.timers.next(), self.burst.due());
+        let first = earlier(first, log::repeats_due())?;
         // The clock was read before the last turn's work; being late by that much is acceptable.
         Some(first.saturating_duration_since(self.resources.now))
     }
