@@ -424,7 +424,7 @@ fn a_syslogd_that_is_restarted_gets_the_lines_from_within_the_jail_again() {
         drop(syslog);
         // While it is away, nothing is delayed.
         jailed.talk();
-        syslog = Syslogd::start().expect("nobody else plays it");
+        syslog = Syslogd::start().expect("no other process plays it");
         jailed
             .adit
             .wait_for_log_times("syslog: connected again", restart);
@@ -445,7 +445,7 @@ fn a_syslogd_that_comes_late_gets_the_lines_without_a_reload() {
     let jailed = Jailed::start();
     jailed.adit.wait_for_log("syslog is not used yet");
     jailed.talk();
-    let syslog = Syslogd::start().expect("nobody else plays it");
+    let syslog = Syslogd::start().expect("no other process plays it");
     jailed.adit.wait_for_log("syslog: connected");
     jailed.reaches(&syslog);
     assert_eq!(jailed.adit.count_in_log("Configuration reloaded"), 0);

@@ -86,7 +86,7 @@ impl Reply {
 pub(super) enum Greeting {
     /// As the program may see it, with its end; whether more lines follow.
     Shown(Vec<u8>, bool),
-    /// The server takes nobody now.
+    /// The server takes no login now.
     Refused,
     /// No greeting.
     Alien,
