@@ -250,7 +250,7 @@ pub(super) fn admits(origin: Origin, kind: u32, level: u8, text: fmt::Arguments<
     with(|repeats, sums| repeats.admits((origin, kind, level), limit, now, text, sums))
 }
 
-/// When [`sum_up`] has something to tell.
+/// When [`sum_up_repeats`] has something to tell.
 #[inline]
 pub(crate) fn repeats_due() -> Option<Instant> {
     match DUE.load(Relaxed) {
