@@ -42,7 +42,7 @@ fn plan() -> Plan {
     plan.global(line).global("workers = 2")
 }
 
-/// In a jail, as nobody.
+/// In a jail, as the user nobody.
 fn jailed() -> Plan {
     let plan = plan();
     let jail = plan.folder().join("jail");

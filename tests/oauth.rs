@@ -411,14 +411,9 @@ impl Double {
         let heard = Arc::clone(&asked);
         let config = tls::server_config(&certs.server(), &[&TLS13], None);
         let server = tls::server(config, move |mut stream| {
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !is_whole(&request) {
-                match stream.read(&mut buffer) {
-                    Ok(count @ 1..) => request.extend_from_slice(&buffer[..count]),
-                    _ => return,
-                }
-            }
+            let Some(request) = request(&mut stream) else {
+                return;
+            };
             let mut all = heard.lock().expect("requests");
             let answer = answers[all.len().min(answers.len() - 1)];
             all.push(String::from_utf8(request).expect("UTF-8"));
@@ -436,6 +431,19 @@ impl Double {
     fn asked(&self) -> usize {
         self.asked.lock().expect("requests").len()
     }
+}
+
+/// A request that comes whole.
+fn request(stream: &mut impl Read) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !is_whole(&request) {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => request.extend_from_slice(&buffer[..count]),
+            _ => return None,
+        }
+    }
+    Some(request)
 }
 
 fn is_whole(request: &[u8]) -> bool {

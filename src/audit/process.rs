@@ -231,7 +231,7 @@ impl Lines {
 
 #[cfg(test)]
 impl Process {
-    /// One that has nothing, as nobody.
+    /// One without any right, of the user nobody.
     pub(super) fn example(pid: i32, parent: i32, role: Role) -> Process {
         Process {
             pid,

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use nix::sys::wait::waitpid;
 use nix::unistd::{getpgrp, tcgetpgrp};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -18,6 +17,7 @@ use crate::config::{Config, Service};
 use crate::log::{self, Log};
 use crate::process::{self, Fresh, OneThread};
 use crate::signals::Signals;
+use crate::sys::quiet::Quiet;
 use crate::tls::{self, PassPhrases};
 
 /// How often one is asked for, as in stunnel.
@@ -214,36 +214,6 @@ fn read_line(mut file: &File, signals: &mut Signals) -> io::Result<Zeroizing<Vec
             }
             byte => line.push(byte),
         }
-    }
-}
-
-/// A terminal that shows nothing of what is typed, for as long as this lives.
-struct Quiet<'a> {
-    terminal: &'a File,
-    before: Termios,
-}
-
-impl Quiet<'_> {
-    fn new(terminal: &File) -> io::Result<Quiet<'_>> {
-        let before = termios::tcgetattr(terminal)?;
-        let mut quiet = before.clone();
-        quiet
-            .local_flags
-            .remove(LocalFlags::ECHO | LocalFlags::ECHONL);
-        // What was typed ahead, and shown, is no pass phrase.
-        termios::tcsetattr(terminal, SetArg::TCSAFLUSH, &quiet)?;
-        Ok(Quiet { terminal, before })
-    }
-}
-
-impl Drop for Quiet<'_> {
-    fn drop(&mut self) {
-        // The shell may have the terminal by now, if the parent was killed: it is given back all the
-        // same. If it is gone, there is nothing to tell.
-        let from_behind = SigSet::from(Signal::SIGTTOU);
-        let _ = from_behind.thread_block();
-        let _ = termios::tcsetattr(self.terminal, SetArg::TCSADRAIN, &self.before);
-        let _ = from_behind.thread_unblock();
     }
 }
 

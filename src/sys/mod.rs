@@ -2,5 +2,6 @@
 
 pub(crate) mod handshakes;
 pub(crate) mod page;
+pub(crate) mod quiet;
 pub(crate) mod sockopt;
 pub(crate) mod watch;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::version::TLS13;
 
-use super::{NAME, PASSWORD, Place, is_whole, said};
+use super::{NAME, PASSWORD, Place, request, said};
 use crate::require;
 use crate::support::certs::Certs;
 use crate::support::dialogue::Lines;
@@ -30,14 +30,9 @@ impl Rotating {
         let count = Arc::clone(&asked);
         let config = tls::server_config(&certs.server(), &[&TLS13], None);
         let server = tls::server(config, move |mut stream| {
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !is_whole(&request) {
-                match stream.read(&mut buffer) {
-                    Ok(count @ 1..) => request.extend_from_slice(&buffer[..count]),
-                    _ => return,
-                }
-            }
+            let Some(request) = request(&mut stream) else {
+                return;
+            };
             let text = String::from_utf8_lossy(&request).into_owned();
             let nth = count.load(Ordering::SeqCst);
             let body = if text.contains("scope=") {

@@ -110,18 +110,12 @@ fn sign_in_to(asked: &SignIn, options: &KeeperOptions) -> Result<(), Failure> {
         .map(secret_in)
         .transpose()?;
     let authorities = asked.ca_file.as_deref().map(text_in).transpose()?;
-    let given = asked.password_file.as_deref().map(secret_in).transpose()?;
-    let terminal = given
-        .is_none()
-        .then(Terminal::open)
-        .transpose()
-        .map_err(Failure::Terminal)?;
+    let source = Source::of(asked.password_file.as_deref())?;
     let store = become_keeper(options)?;
     let interrupts = Interrupts::catch().map_err(Failure::Terminal)?;
-    let password = match (given, terminal) {
-        (Some(password), _) => password,
-        (None, Some(terminal)) => ask_twice(name, &terminal, &interrupts)?,
-        (None, None) => return Err(Failure::Interrupted),
+    let password = match source {
+        Source::File(password) => password,
+        Source::Terminal(terminal) => ask_twice(name, &terminal, &interrupts)?,
     };
     if password.reveal().chars().count() < SHORTEST {
         return Err(Failure::Password(
@@ -266,20 +260,14 @@ fn forget(name: &str, options: &KeeperOptions) -> Result<(), Failure> {
 }
 
 fn try_out(name: &str, password: Option<&Path>, options: &KeeperOptions) -> Result<(), Failure> {
-    let given = password.map(secret_in).transpose()?;
-    let terminal = given
-        .is_none()
-        .then(Terminal::open)
-        .transpose()
-        .map_err(Failure::Terminal)?;
+    let source = Source::of(password)?;
     let store = become_keeper(options)?;
     let interrupts = Interrupts::catch().map_err(Failure::Terminal)?;
-    let password = match (given, terminal) {
-        (Some(password), _) => password,
-        (None, Some(terminal)) => {
+    let password = match source {
+        Source::File(password) => password,
+        Source::Terminal(terminal) => {
             ask_once(&format!("Local password of {name}"), &terminal, &interrupts)?
         }
-        (None, None) => return Err(Failure::Interrupted),
     };
     let said = keeper::try_out(store, name, password)
         .map_err(|error| Failure::Tried(Reason(&error).to_string()))?;
@@ -294,6 +282,23 @@ fn named(name: &str) -> Result<&str, Failure> {
         false => Err(Failure::Name(format!(
             "{name:?} is no name of an account: give what the mail program has as its user, as you@example.com"
         ))),
+    }
+}
+
+/// Where the local password comes from. It is opened before root is given up.
+enum Source {
+    File(Secret),
+    Terminal(Terminal),
+}
+
+impl Source {
+    fn of(file: Option<&Path>) -> Result<Source, Failure> {
+        match file {
+            Some(file) => secret_in(file).map(Source::File),
+            None => Terminal::open()
+                .map(Source::Terminal)
+                .map_err(Failure::Terminal),
+        }
     }
 }
 

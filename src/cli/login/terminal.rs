@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use zeroize::Zeroizing;
 
 use crate::config::Secret;
+use crate::sys::quiet::Quiet;
 
 /// Longest line, in bytes.
 const MAX_LINE: usize = 8 << 10;
@@ -124,30 +124,5 @@ impl Terminal {
         let text =
             std::str::from_utf8(&line).map_err(|_| io::Error::other("it is not in UTF-8"))?;
         Ok(Some(Secret::new(text)))
-    }
-}
-
-/// A terminal that shows nothing of what is typed, for as long as this lives.
-struct Quiet<'a> {
-    terminal: &'a File,
-    before: Termios,
-}
-
-impl Quiet<'_> {
-    fn new(terminal: &File) -> io::Result<Quiet<'_>> {
-        let before = termios::tcgetattr(terminal)?;
-        let mut quiet = before.clone();
-        quiet
-            .local_flags
-            .remove(LocalFlags::ECHO | LocalFlags::ECHONL);
-        // What was typed ahead, and shown, is no password.
-        termios::tcsetattr(terminal, SetArg::TCSAFLUSH, &quiet)?;
-        Ok(Quiet { terminal, before })
-    }
-}
-
-impl Drop for Quiet<'_> {
-    fn drop(&mut self) {
-        let _ = termios::tcsetattr(self.terminal, SetArg::TCSADRAIN, &self.before);
     }
 }
