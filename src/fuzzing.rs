@@ -366,12 +366,14 @@ fn conversation(protocol: Protocol, input: &[u8]) {
 
 /// The mode, or one that the configuration takes: some protocols have a client's part alone.
 fn served(protocol: Protocol, mode: Mode) -> Mode {
+    let mode = match (protocol, mode) {
+        (Protocol::Smtp | Protocol::Pop3 | Protocol::Imap, mode) => mode,
+        (_, Mode::Login { .. } | Mode::Held | Mode::Arrival { .. }) => Mode::Server,
+        (_, mode) => mode,
+    };
     match (protocol, mode) {
         (Protocol::Connect | Protocol::Ldap, Mode::Server | Mode::Required) => Mode::Client,
-        (Protocol::Smtp | Protocol::Pop3 | Protocol::Imap, mode) => mode,
-        (Protocol::Connect | Protocol::Ldap, Mode::Login { .. }) => Mode::Client,
-        (_, Mode::Login { .. } | Mode::Held | Mode::Arrival { .. }) => Mode::Server,
-        _ => mode,
+        (_, mode) => mode,
     }
 }
 
