@@ -4,11 +4,15 @@
 //! Rows are padded to cache lines and each is written by one process, so writers never contend for a
 //! line. Only the supervisor resets counts, and only those of a generation that no longer serves.
 
+mod counts;
+mod read_only;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::{Deserialize, Serialize};
+pub(crate) use counts::Counts;
+pub(crate) use read_only::ReadOnlyBoard;
 
 use super::shared::SharedWords;
 
@@ -107,49 +111,6 @@ cells! {
         /// Unfinished handshakes that were ended, and connections not taken, for want of memory.
         shed = 14,
     }
-}
-
-macro_rules! counts {
-    ($($name:ident,)*) => {
-        /// The counters of one service: a [`ServiceRow`] without `active`.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(default)]
-        pub(crate) struct Counts { $(pub $name: u64,)* }
-
-        impl Counts {
-            /// The higher of two, count by count.
-            #[must_use]
-            pub(crate) fn highest(self, other: Counts) -> Counts {
-                Counts { $($name: self.$name.max(other.$name),)* }
-            }
-
-            /// Adds the counts of another.
-            pub(crate) fn add(&mut self, other: Counts) {
-                $(self.$name = self.$name.wrapping_add(other.$name);)*
-            }
-
-            fn of(row: ServiceRow<'_>, read: fn(&AtomicU64) -> u64) -> Counts {
-                Counts { $($name: read(row.$name()),)* }
-            }
-        }
-    };
-}
-
-counts! {
-    accepted,
-    handshakes_new,
-    handshakes_resumed,
-    failed_certificate,
-    failed_negotiation,
-    failed_protocol,
-    failed_vanished,
-    failed_before_tls,
-    failed_within_tls,
-    bytes_to_back,
-    bytes_to_front,
-    connect_failed,
-    refused,
-    shed,
 }
 
 cells! {
@@ -288,61 +249,6 @@ impl Scoreboard {
         row.let_go().store(0, Relaxed);
         for service in 0..self.services {
             self.service(worker, service).active().store(0, Relaxed);
-        }
-    }
-}
-
-/// A board that its holder can only read: what is written to it kills the process.
-#[derive(Debug)]
-pub(crate) struct ReadOnlyBoard(Scoreboard);
-
-/// A worker's row at one moment; see [`WorkerRow`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WorkerCounts {
-    pub pid: u64,
-    pub active: u64,
-    pub starts: u64,
-}
-
-impl ReadOnlyBoard {
-    /// Maps a board that [`Scoreboard::transferable`] made; a descriptor for reading is enough.
-    ///
-    /// # Errors
-    /// As [`SharedWords::taken_over`].
-    pub(crate) fn of(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
-        let length = checked_length(workers, services).ok_or(io::ErrorKind::InvalidInput)?;
-        let words = SharedWords::read_only(descriptor, length)?;
-        Ok(Self(Scoreboard::on(words, workers, services)))
-    }
-
-    /// How many workers it has rows for.
-    pub(crate) fn workers(&self) -> usize {
-        self.0.workers
-    }
-
-    /// As [`Scoreboard::counts`]; nothing for a service that it has no rows for.
-    pub(crate) fn counts(&self, service: usize) -> Counts {
-        match service < self.0.services {
-            true => self.0.counts(service),
-            false => Counts::default(),
-        }
-    }
-
-    /// Open connections of a service, in all workers.
-    pub(crate) fn active(&self, service: usize) -> u64 {
-        match service < self.0.services {
-            true => self.0.active(service),
-            false => 0,
-        }
-    }
-
-    /// The row of a worker, from 0.
-    pub(crate) fn worker(&self, worker: usize) -> WorkerCounts {
-        let row = self.0.worker(worker);
-        WorkerCounts {
-            pid: row.pid().load(Relaxed),
-            active: row.active().load(Relaxed),
-            starts: row.starts().load(Relaxed),
         }
     }
 }

@@ -1,0 +1,63 @@
+//! A board as a process has it that only tells what it reads. Never in here: a word that is written.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Counts, Scoreboard, checked_length};
+use crate::ipc::shared::SharedWords;
+
+/// A board that its holder can only read: what is written to it kills the process.
+#[derive(Debug)]
+pub(crate) struct ReadOnlyBoard(Scoreboard);
+
+/// A worker's row at one moment; see [`WorkerRow`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WorkerCounts {
+    pub pid: u64,
+    pub active: u64,
+    pub starts: u64,
+}
+
+impl ReadOnlyBoard {
+    /// Maps a board that [`Scoreboard::transferable`] made; a descriptor for reading is enough.
+    ///
+    /// # Errors
+    /// As [`SharedWords::taken_over`].
+    pub(crate) fn of(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
+        let length = checked_length(workers, services).ok_or(io::ErrorKind::InvalidInput)?;
+        let words = SharedWords::read_only(descriptor, length)?;
+        Ok(Self(Scoreboard::on(words, workers, services)))
+    }
+
+    /// How many workers it has rows for.
+    pub(crate) fn workers(&self) -> usize {
+        self.0.workers
+    }
+
+    /// As [`Scoreboard::counts`]; nothing for a service that it has no rows for.
+    pub(crate) fn counts(&self, service: usize) -> Counts {
+        match service < self.0.services {
+            true => self.0.counts(service),
+            false => Counts::default(),
+        }
+    }
+
+    /// Open connections of a service, in all workers.
+    pub(crate) fn active(&self, service: usize) -> u64 {
+        match service < self.0.services {
+            true => self.0.active(service),
+            false => 0,
+        }
+    }
+
+    /// The row of a worker, from 0.
+    pub(crate) fn worker(&self, worker: usize) -> WorkerCounts {
+        let row = self.0.worker(worker);
+        WorkerCounts {
+            pid: row.pid().load(Relaxed),
+            active: row.active().load(Relaxed),
+            starts: row.starts().load(Relaxed),
+        }
+    }
+}
