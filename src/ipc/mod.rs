@@ -3,6 +3,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod channel;
+pub(crate) mod durations;
 pub(crate) mod handoff;
 pub(crate) mod inherit;
 pub(crate) mod leash;

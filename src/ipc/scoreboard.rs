@@ -14,10 +14,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) use counts::Counts;
 pub(crate) use read_only::ReadOnlyBoard;
 
+use super::durations::{self, Durations};
 use super::shared::SharedWords;
 
 /// Words of a row: 128 bytes, two cache lines, since the prefetcher fetches pairs.
 const ROW: usize = 16;
+
+/// Rows of a service's counters in one worker.
+const COUNTERS: usize = 2;
+
+/// Rows of what a worker counts for a service: the counters, and the histograms.
+const SERVICE_ROWS: usize = COUNTERS + durations::WORDS / ROW;
 
 /// A bit beside the number in [`WorkerRow::claimed`]: the master has taken back everything after that
 /// number.
@@ -110,6 +117,24 @@ cells! {
         refused = 13,
         /// Unfinished handshakes that were ended, and connections not taken, for want of memory.
         shed = 14,
+        /// Clients that came and went without a byte.
+        probes = 15,
+        /// Full handshakes of TLS 1.0; see [`ServiceRow::handshake`].
+        full_tls10 = 16,
+        /// The same of TLS 1.1.
+        full_tls11 = 17,
+        /// The same of TLS 1.2.
+        full_tls12 = 18,
+        /// The same of TLS 1.3.
+        full_tls13 = 19,
+        /// Resumed handshakes of TLS 1.0.
+        resumed_tls10 = 20,
+        /// The same of TLS 1.1.
+        resumed_tls11 = 21,
+        /// The same of TLS 1.2.
+        resumed_tls12 = 22,
+        /// The same of TLS 1.3.
+        resumed_tls13 = 23,
     }
 }
 
@@ -177,7 +202,18 @@ impl Scoreboard {
     }
 
     fn row(&self, index: usize) -> &[AtomicU64] {
-        &self.words[index * ROW..(index + 1) * ROW]
+        self.rows(index, 1)
+    }
+
+    fn rows(&self, index: usize, count: usize) -> &[AtomicU64] {
+        &self.words[index * ROW..(index + count) * ROW]
+    }
+
+    /// The first of the rows of a worker and a service.
+    fn first_row(&self, worker: usize, service: usize) -> usize {
+        assert!(worker < self.workers && service < self.services);
+        let before = worker * self.services + service;
+        self.workers + self.services + before * SERVICE_ROWS
     }
 
     /// The row of worker `worker`, from 0.
@@ -203,8 +239,16 @@ impl Scoreboard {
     /// # Panics
     /// There is no such row.
     pub(crate) fn service(&self, worker: usize, service: usize) -> ServiceRow<'_> {
-        assert!(worker < self.workers && service < self.services);
-        ServiceRow(self.row(self.workers + self.services + worker * self.services + service))
+        ServiceRow(self.rows(self.first_row(worker, service), COUNTERS))
+    }
+
+    /// How long things took in worker `worker` for service `service`.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub(crate) fn durations(&self, worker: usize, service: usize) -> Durations<'_> {
+        let first = self.first_row(worker, service) + COUNTERS;
+        Durations::on(self.rows(first, SERVICE_ROWS - COUNTERS))
     }
 
     /// Takes over from the board of the same services where what is stapled stands.
@@ -235,7 +279,8 @@ impl Scoreboard {
     fn sum(&self, service: usize, read: fn(&AtomicU64) -> u64) -> Counts {
         let mut total = Counts::default();
         for worker in 0..self.workers {
-            total.add(Counts::of(self.service(worker, service), read));
+            let took = self.durations(worker, service);
+            total.add(Counts::of(self.service(worker, service), took, read));
         }
         total
     }
@@ -255,13 +300,14 @@ impl Scoreboard {
 
 /// As [`length`], of numbers that came in a message.
 fn checked_length(workers: usize, services: usize) -> Option<usize> {
-    let rows = workers.checked_mul(services)?.checked_add(workers)?;
+    let counted = workers.checked_mul(services)?.checked_mul(SERVICE_ROWS)?;
+    let rows = counted.checked_add(workers)?;
     rows.checked_add(services)?.checked_mul(ROW)
 }
 
 /// Words of a whole board.
 fn length(workers: usize, services: usize) -> usize {
-    (workers + services + workers * services) * ROW
+    (workers + services + workers * services * SERVICE_ROWS) * ROW
 }
 
 impl WorkerRow<'_> {
@@ -295,6 +341,28 @@ impl WorkerRow<'_> {
 }
 
 impl ServiceRow<'_> {
+    /// Counts a handshake that succeeded, by what the log calls its version.
+    pub(crate) fn handshake(&self, version: &str, resumed: bool) {
+        let by_version = match (version, resumed) {
+            ("TLSv1", false) => Some(self.full_tls10()),
+            ("TLSv1.1", false) => Some(self.full_tls11()),
+            ("TLSv1.2", false) => Some(self.full_tls12()),
+            ("TLSv1.3", false) => Some(self.full_tls13()),
+            ("TLSv1", true) => Some(self.resumed_tls10()),
+            ("TLSv1.1", true) => Some(self.resumed_tls11()),
+            ("TLSv1.2", true) => Some(self.resumed_tls12()),
+            ("TLSv1.3", true) => Some(self.resumed_tls13()),
+            _ => None,
+        };
+        let all = match resumed {
+            true => self.handshakes_resumed(),
+            false => self.handshakes_new(),
+        };
+        for cell in by_version.into_iter().chain([all]) {
+            cell.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Counts a failed handshake.
     pub(crate) fn handshake_failed(&self, why: HandshakeFailure) {
         let cell = match why {
@@ -310,6 +378,36 @@ impl ServiceRow<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_summed_over_workers_and_taken_once() {
+        let board = Scoreboard::new(2, 2).unwrap();
+        for worker in 0..2 {
+            let took = std::time::Duration::from_millis(3);
+            let row = board.durations(worker, 1);
+            row.handshake().count(took);
+            row.connect().count(took * 10);
+            row.session().count(took * 1000);
+            board.service(worker, 1).handshake("TLSv1.2", true);
+            board.service(worker, 1).handshake("TLSv1.3", false);
+        }
+        assert_eq!(board.counts(0), Counts::default());
+        let counts = board.counts(1);
+        assert_eq!((counts.handshakes_new, counts.full_tls13), (2, 2));
+        assert_eq!((counts.handshakes_resumed, counts.resumed_tls12), (2, 2));
+        assert_eq!(
+            (counts.handshake.buckets[2], counts.handshake.micros),
+            (2, 6000)
+        );
+        assert_eq!(
+            (counts.connect.buckets[5], counts.session.buckets[4]),
+            (2, 2)
+        );
+        assert_eq!(board.take_counts(1), counts);
+        assert_eq!(board.counts(1), Counts::default());
+        let json = serde_json::to_string(&counts).unwrap();
+        assert_eq!(serde_json::from_str::<Counts>(&json).unwrap(), counts);
+    }
 
     #[test]
     fn a_socket_is_the_workers_or_the_masters_and_never_both() {

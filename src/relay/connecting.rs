@@ -4,7 +4,6 @@
 mod addresses;
 mod attempt;
 
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -26,6 +25,7 @@ use crate::{debug, error, info};
 
 #[derive(Debug)]
 pub(crate) struct Connecting {
+    began: Instant,
     stage: Stage,
     /// Addresses not tried yet, the next one last.
     left: Vec<Upstream>,
@@ -35,7 +35,6 @@ pub(crate) struct Connecting {
     asked: bool,
     /// Where the client wants to be connected to; `None`: to what `connect` says.
     target: Option<Target>,
-    local: Option<IpAddr>,
 }
 
 /// A connection to the server, of which the back is made.
@@ -118,11 +117,11 @@ impl Connecting {
             None => common.addresses().to_vec(),
         };
         let mut connecting = Self {
+            began: resources.now,
             stage: Stage::Next,
             left: Vec::new(),
             failed: Vec::new(),
             asked: false,
-            local: common.service().local,
             target: None,
         };
         if target.is_none() && common.goes_where_it_wanted() {
@@ -146,6 +145,11 @@ impl Connecting {
         connecting.target = target;
         context.common.unreachable = Unreachable::NoSuchName;
         connecting
+    }
+
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// When it must be stepped though nothing happened.
@@ -246,13 +250,7 @@ impl Connecting {
                     return Ok(Reached::Waiting(self));
                 }
                 Stage::Trying(upstream, _, deadline) => {
-                    match try_one(
-                        upstream,
-                        deadline,
-                        self.local,
-                        &mut self.failed,
-                        &mut context,
-                    )? {
+                    match try_one(upstream, deadline, &mut self.failed, &mut context)? {
                         Tried::Stage(stage) => stage,
                         Tried::Connected(back) => return Ok(Reached::Connected(back)),
                     }

@@ -1,6 +1,5 @@
 //! The TLS handshake on one end; on the other, nothing is read meanwhile.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::advice::{self, Silence};
@@ -27,7 +26,8 @@ pub(crate) struct Handshaking {
     side: Side,
     handshake: Handshake,
     deadline: Instant,
-    began: bool,
+    /// When its first byte was sent or came in.
+    began: Option<Instant>,
     silence: Silence,
 }
 
@@ -72,8 +72,7 @@ impl Handshaking {
             side,
             handshake,
             deadline: context.resources.now + context.common.config().timeouts.busy,
-            // The accepting side waits for the ClientHello.
-            began: side == Side::Front,
+            began: None,
             // In server mode clients are strangers, and silent ones are no news.
             silence: match side {
                 Side::Front if !insists(context.common) => Silence::none(),
@@ -132,11 +131,17 @@ impl Handshaking {
             return Err(broken(&log, doing, errno));
         }
         for _ in 0..READS {
-            let may_work = !self.began || !end.input.is_empty();
-            if may_work {
-                self.began = true;
+            // The accepting side waits for the ClientHello.
+            let begins = self.began.is_none() && self.side == Side::Back;
+            if begins || !end.input.is_empty() {
+                let began = *self.began.get_or_insert(context.resources.now);
                 self.handshake = match advance(self.side, self.handshake, end, &mut context)? {
-                    Stepped::Done => return Ok(Next::Advance),
+                    Stepped::Done => {
+                        let took = context.resources.durations(context.common.index());
+                        // That of the turn is too old: it is mostly work, and this turn's.
+                        took.handshake().count(began.elapsed());
+                        return Ok(Next::Advance);
+                    }
                     Stepped::More(handshake) => handshake,
                 };
             }
@@ -245,11 +250,11 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
     let log = context.common.log;
     let negotiated = stream.negotiated();
     let row = context.resources.row(context.common.index());
-    let (counter, how) = match negotiated.resumed {
-        true => (row.handshakes_resumed(), "previous session reused"),
-        false => (row.handshakes_new(), "new session negotiated"),
+    row.handshake(negotiated.version, negotiated.resumed);
+    let how = match negotiated.resumed {
+        true => "previous session reused",
+        false => "new session negotiated",
     };
-    counter.fetch_add(1, Relaxed);
     let role = match side {
         Side::Front => "accepted",
         Side::Back => "connected",

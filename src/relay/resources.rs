@@ -15,6 +15,7 @@ use crate::helper::{
     BindClient, BindRequest, FetchClient, GateClient, Kind, LaunchClient, LaunchRequest,
     NameClient, NotBound, Refused, TokenClient, TokenQuestion,
 };
+use crate::ipc::durations::Durations;
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
 
 #[derive(Debug)]
@@ -126,6 +127,11 @@ impl Resources {
     /// This worker's counters for a service.
     pub(crate) fn row(&self, service: usize) -> ServiceRow<'_> {
         self.scoreboard.service(self.worker, service)
+    }
+
+    /// How long things took for a service in this worker.
+    pub(crate) fn durations(&self, service: usize) -> Durations<'_> {
+        self.scoreboard.durations(self.worker, service)
     }
 
     /// The addresses of a service's names, if they were resolved again; those of `redirect`, if `redirected`.

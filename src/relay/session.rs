@@ -347,6 +347,9 @@ impl Session {
         close(self.life, None, ending, reset, resources);
         let row = resources.row(self.common.index());
         row.active().fetch_sub(1, Relaxed);
+        let lasted = resources.now.saturating_duration_since(self.common.began);
+        let took = resources.durations(self.common.index());
+        took.session().count(lasted);
         let worker = resources.scoreboard.worker(resources.worker);
         worker.active().fetch_sub(1, Relaxed);
         if log.enabled(7) {

@@ -220,7 +220,7 @@ impl ServiceStatus {
         board: &Scoreboard,
         index: usize,
         name: &str,
-        carried: Counts,
+        carried: &Counts,
         stapled: impl Fn(usize) -> Option<Seen>,
     ) -> ServiceStatus {
         let slot = board.shared(index).staple().load(Relaxed);
@@ -228,7 +228,7 @@ impl ServiceStatus {
             .checked_sub(1)
             .and_then(|slot| usize::try_from(slot).ok());
         let mut counts = board.counts(index);
-        counts.add(carried);
+        counts.add(*carried);
         ServiceStatus {
             name: name.to_owned(),
             active: (0..board.workers())

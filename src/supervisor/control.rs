@@ -263,7 +263,7 @@ pub(super) fn shown(
             Some(State::Serving) => carried.of(&generation.names, index),
             _ => Counts::default(),
         };
-        ServiceStatus::of(board, index, name, before, |slot| resumption.stapled(slot))
+        ServiceStatus::of(board, index, name, &before, |slot| resumption.stapled(slot))
     };
     GenerationStatus {
         number: generation.number,

@@ -6,28 +6,53 @@ use std::sync::atomic::AtomicU64;
 use serde::{Deserialize, Serialize};
 
 use super::ServiceRow;
+use crate::ipc::durations::{Durations, Histogram};
 
 macro_rules! counts {
     ($($name:ident,)*) => {
         /// The counters of one service: a [`ServiceRow`] without `active`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        pub(crate) struct Counts { $(pub $name: u64,)* }
+        pub(crate) struct Counts {
+            $(pub $name: u64,)*
+            /// TLS handshakes that succeeded, by their durations: see [`Durations::handshake`].
+            #[serde(skip_serializing_if = "Histogram::is_empty")]
+            pub handshake: Histogram,
+            /// Connections to servers: see [`Durations::connect`].
+            #[serde(skip_serializing_if = "Histogram::is_empty")]
+            pub connect: Histogram,
+            /// Connections that are over: see [`Durations::session`].
+            #[serde(skip_serializing_if = "Histogram::is_empty")]
+            pub session: Histogram,
+        }
 
         impl Counts {
             /// The higher of two, count by count.
             #[must_use]
             pub(crate) fn highest(self, other: Counts) -> Counts {
-                Counts { $($name: self.$name.max(other.$name),)* }
+                Counts {
+                    $($name: self.$name.max(other.$name),)*
+                    handshake: self.handshake.highest(other.handshake),
+                    connect: self.connect.highest(other.connect),
+                    session: self.session.highest(other.session),
+                }
             }
 
             /// Adds the counts of another.
             pub(crate) fn add(&mut self, other: Counts) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
+                self.handshake.add(other.handshake);
+                self.connect.add(other.connect);
+                self.session.add(other.session);
             }
 
-            pub(super) fn of(row: ServiceRow<'_>, read: fn(&AtomicU64) -> u64) -> Counts {
-                Counts { $($name: read(row.$name()),)* }
+            pub(super) fn of(row: ServiceRow<'_>, took: Durations<'_>, read: fn(&AtomicU64) -> u64) -> Counts {
+                Counts {
+                    $($name: read(row.$name()),)*
+                    handshake: took.handshake().read(read),
+                    connect: took.connect().read(read),
+                    session: took.session().read(read),
+                }
             }
         }
     };
@@ -48,4 +73,13 @@ counts! {
     connect_failed,
     refused,
     shed,
+    probes,
+    full_tls10,
+    full_tls11,
+    full_tls12,
+    full_tls13,
+    resumed_tls10,
+    resumed_tls11,
+    resumed_tls12,
+    resumed_tls13,
 }

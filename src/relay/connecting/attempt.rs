@@ -1,6 +1,5 @@
 //! One address: a socket on its way to it, and what comes of that. Never in here: which address is the next.
 
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -41,12 +40,16 @@ pub(super) enum Tried {
 pub(super) fn try_one(
     upstream: Upstream,
     deadline: Instant,
-    local: Option<IpAddr>,
     failed: &mut Vec<Upstream>,
     context: &mut Context<'_>,
 ) -> Result<Tried, Ending> {
     let common = &*context.common;
-    let begun = outbound::begin(&upstream, common.config(), local, &common.log);
+    let begun = outbound::begin(
+        &upstream,
+        common.config(),
+        common.service().local,
+        &common.log,
+    );
     tried(begun, upstream, deadline, failed, context)
 }
 

@@ -213,12 +213,17 @@ pub(super) fn step_early(
         Early::Connecting(stage) => {
             let (common, resources) = (&mut *context.common, &mut *context.resources);
             let borrowed = Context { common, resources };
+            let began = stage.began();
             match stage.step(front, borrowed) {
                 Ok(Reached::Waiting(stage)) => {
                     *phase = Early::Connecting(stage);
                     Ok(Turn::Later(Outcome::Wait))
                 }
-                Ok(Reached::Connected(back)) => Ok(Turn::Connected(back)),
+                Ok(Reached::Connected(back)) => {
+                    let took = resources.durations(common.index()).connect();
+                    took.count(resources.now.saturating_duration_since(began));
+                    Ok(Turn::Connected(back))
+                }
                 Err(ending) => Err(match waiting.take() {
                     Some(dialogue) if !front.failed() => {
                         let why = context.common.unreachable;

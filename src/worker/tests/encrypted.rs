@@ -139,9 +139,19 @@ fn a_second_connection_resumes_the_session_of_the_first() {
             (&client).read_exact(&mut [0]).unwrap();
             drop((client, server));
             tunnel.over();
-            let row = tunnel.exit.scoreboard.service(0, 0);
-            assert_eq!(row.handshakes_new().load(Relaxed), 1);
-            assert_eq!(row.handshakes_resumed().load(Relaxed), n);
+            for scoreboard in [&tunnel.entry.scoreboard, &tunnel.exit.scoreboard] {
+                let counts = scoreboard.counts(0);
+                let (new, resumed) = (counts.handshakes_new, counts.handshakes_resumed);
+                assert_eq!((new, resumed), (1, n));
+                let by_version = match which {
+                    TlsVersion::V1_2 => (counts.full_tls12, counts.resumed_tls12),
+                    _ => (counts.full_tls13, counts.resumed_tls13),
+                };
+                assert_eq!(by_version, (1, n));
+                let took = [counts.handshake, counts.connect, counts.session];
+                assert_eq!(took.map(|took| took.count()), [n + 1; 3]);
+                assert!(counts.handshake.micros > 0);
+            }
         }
     }
 }
