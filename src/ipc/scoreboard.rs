@@ -147,6 +147,10 @@ cells! {
         advised = 1,
         /// One more than the number of the slot in which what is stapled to its certificate stands; 0: nothing is.
         staple = 2,
+        /// When the certificate ends that it shows to clients, in seconds since 1970; 0: it shows none.
+        ends_to_clients = 3,
+        /// The same of the one that it shows to servers.
+        ends_to_servers = 4,
     }
 }
 
@@ -251,11 +255,17 @@ impl Scoreboard {
         Durations::on(self.rows(first, SERVICE_ROWS - COUNTERS))
     }
 
-    /// Takes over from the board of the same services where what is stapled stands.
-    pub(crate) fn note_staples_of(&self, other: &Scoreboard) {
+    /// Takes over from the board of the same services what is known of their certificates.
+    pub(crate) fn note_certificates_of(&self, other: &Scoreboard) {
         for service in 0..self.services.min(other.services) {
-            let slot = other.shared(service).staple().load(Relaxed);
-            self.shared(service).staple().store(slot, Relaxed);
+            let (ours, theirs) = (self.shared(service), other.shared(service));
+            for (ours, theirs) in [
+                (ours.staple(), theirs.staple()),
+                (ours.ends_to_clients(), theirs.ends_to_clients()),
+                (ours.ends_to_servers(), theirs.ends_to_servers()),
+            ] {
+                ours.store(theirs.load(Relaxed), Relaxed);
+            }
         }
     }
 

@@ -86,6 +86,20 @@ pub(super) struct Presented {
     pub exchanges_by_rsa: bool,
 }
 
+/// Notes on the scoreboard when the certificates of services end.
+pub(super) fn note_ends(presented: &[Presented], scoreboard: &Scoreboard) {
+    for one in presented {
+        let row = scoreboard.shared(one.service);
+        let cell = match one.front {
+            true => row.ends_to_clients(),
+            false => row.ends_to_servers(),
+        };
+        // One that ended before 1970 has ended.
+        let ends = one.ends.map(|at| u64::try_from(at).unwrap_or(1).max(1));
+        cell.store(ends.unwrap_or(0), Relaxed);
+    }
+}
+
 fn words(hash: [u8; 32]) -> [u64; 4] {
     let (words, _) = hash.as_chunks();
     [0, 1, 2, 3].map(|at| words.get(at).map_or(0, |word| u64::from_be_bytes(*word)))

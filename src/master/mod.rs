@@ -288,6 +288,7 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
         Ok((loaded, presented)) => {
             load::tell(&loaded.warnings, &start.log);
             loaded.note_staples(&start.scoreboard);
+            load::note_ends(&presented, &start.scoreboard);
             let order = CipherOrder::of(start.config.global.prefer_chacha20);
             if order.chacha20_first {
                 crate::info!(start.log, "Ciphers: {order}");

@@ -142,7 +142,7 @@ fn replace(
     config.generation = generation;
     title("adit: spare", generation);
     let scoreboard = Scoreboard::taken_over(&board, config.groups.len(), config.services.len())?;
-    scoreboard.note_staples_of(&config.scoreboard);
+    scoreboard.note_certificates_of(&config.scoreboard);
     let zygote = config.zygote.as_mut();
     let zygote = zygote.map(|zygote| zygote.copy(generation, Some(board.as_fd())));
     let own = Own {

@@ -71,7 +71,7 @@ pub(crate) struct Start<'a> {
     pub config: &'a Config,
     /// Its end of the leash.
     pub leash: &'a Leash,
-    /// The teller's listener.
+    /// Where the teller listens.
     pub metrics: Option<&'a Metrics>,
     /// What the binder verifies by.
     pub warrants: Option<&'a Warrants>,
@@ -84,7 +84,7 @@ pub(crate) struct Start<'a> {
 impl Start<'_> {
     fn start(&mut self, kind: Kind) -> io::Result<Helper> {
         let belongings = match (kind, self.metrics) {
-            (Kind::Teller, Some(metrics)) => vec![metrics.descriptor().try_clone_to_owned()?],
+            (Kind::Teller, Some(metrics)) => metrics.of_a_teller()?,
             _ => Vec::new(),
         };
         // A copy for this kind alone.

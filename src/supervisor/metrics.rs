@@ -19,6 +19,7 @@ use super::bind_error::BindError;
 use super::listeners::remove_stale;
 use crate::config::MetricsAddress;
 use crate::ipc::words::Accept;
+use crate::sys::diag;
 
 /// Mode bits that a Unix socket lacks: execute. Every user with access to its folder may ask, as every
 /// local user may ask on loopback.
@@ -94,7 +95,17 @@ impl Metrics {
         &self.wanted
     }
 
-    /// The socket, for the teller and for the next program of this process.
+    /// What a teller works with: the socket, and one by which it asks the kernel how many wait at each listener,
+    /// where there is one.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn of_a_teller(&self) -> io::Result<Vec<OwnedFd>> {
+        let listener = self.socket.try_clone()?;
+        Ok([listener].into_iter().chain(diag::open()).collect())
+    }
+
+    /// The socket, for the next program of this process.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

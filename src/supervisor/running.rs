@@ -42,7 +42,7 @@ use crate::log::Log;
 use crate::log::Reason;
 use crate::signals::Signals;
 use reload::{Pending, Rehearsal};
-use telling::Told;
+use telling::{HelperDeaths, Told};
 
 /// Words that are still heard from a master that has died.
 const LAST_WORDS: usize = 16;
@@ -60,6 +60,7 @@ pub(super) struct Supervisor {
     metrics: Option<Metrics>,
     /// What the teller knows.
     told: Told,
+    helper_deaths: HelperDeaths,
     waiting: Waiting,
     signals: Signals,
     log: Log,
@@ -129,6 +130,7 @@ impl Supervisor {
             helpers: parts.helpers,
             metrics: parts.metrics,
             told: Told::default(),
+            helper_deaths: HelperDeaths::new(),
             waiting: parts.waiting,
             signals: parts.signals,
             log: parts.log,
@@ -316,6 +318,7 @@ impl Supervisor {
                 status,
             } = death;
             if let Some((kind, pause)) = self.helpers.died(pid) {
+                *self.helper_deaths.entry(kind).or_default() += 1;
                 let pid = pid.as_raw();
                 self.happen(Event::HelperDied {
                     kind,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 
-use super::picture::Picture;
+use super::picture::{Generation, Picture};
 use crate::ipc::scoreboard::{Counts, ReadOnlyBoard};
+use crate::sys::queues::Queue;
 
 /// What is said of the format in an answer.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -47,77 +48,112 @@ impl Totals {
     }
 }
 
-/// A metric's lines, under its name and what is said of it.
+/// A page in the making.
 struct Page(String);
 
 impl Page {
-    fn metric(&mut self, name: &str, kind: &str, help: &str) -> Metric<'_> {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Metric {
-            page: &mut self.0,
-            name: name.to_owned(),
-        }
-    }
-
-    fn gauge(&mut self, name: &str, help: &str) -> Metric<'_> {
+    fn gauge(&mut self, name: &'static str, help: &str) -> Metric<'_> {
         self.metric(name, "gauge", help)
     }
 
-    fn counter(&mut self, name: &str, help: &str) -> Metric<'_> {
+    fn counter(&mut self, name: &'static str, help: &str) -> Metric<'_> {
         self.metric(name, "counter", help)
+    }
+
+    fn metric(&mut self, name: &'static str, kind: &str, help: &str) -> Metric<'_> {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        Metric {
+            page: &mut self.0,
+            name,
+        }
     }
 }
 
+/// A metric's lines, under its name and what is said of it.
 struct Metric<'a> {
     page: &'a mut String,
-    name: String,
+    name: &'static str,
 }
 
 impl Metric<'_> {
-    fn value(&mut self, labels: &[(&str, &dyn fmt::Display)], value: u64) {
-        self.page.push_str(&self.name);
-        for (index, (label, text)) in labels.iter().enumerate() {
-            let before = if index == 0 { '{' } else { ',' };
-            let _ = write!(
-                self.page,
-                "{before}{label}=\"{}\"",
-                escaped(&text.to_string())
-            );
+    fn value(&mut self, value: u64) {
+        self.line("", "", "", value);
+    }
+
+    /// A series of one label.
+    fn of(&mut self, label: &str, text: &dyn fmt::Display, value: u64) {
+        self.line("", &labelled(label, text), "", value);
+    }
+
+    /// A line; the labels are written already. A thousand services have tens of thousands of these.
+    fn line(&mut self, suffix: &str, labels: &str, more: &str, value: u64) {
+        self.page.push_str(self.name);
+        self.page.push_str(suffix);
+        if !labels.is_empty() {
+            self.page.push('{');
+            self.page.push_str(labels);
+            if !more.is_empty() {
+                self.page.push(',');
+                self.page.push_str(more);
+            }
+            self.page.push('}');
         }
-        let after = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.page, "{after} {value}");
+        let _ = writeln!(self.page, " {value}");
     }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+/// `label="text"`, as the format has it.
+fn labelled(label: &str, text: &dyn fmt::Display) -> String {
+    let text = text.to_string();
+    let text = text.replace('\\', "\\\\");
+    let text = text.replace('"', "\\\"").replace('\n', "\\n");
+    format!("{label}=\"{text}\"")
 }
 
-/// The page.
-pub(super) fn page(picture: &Picture, boards: &Boards, totals: &Totals, healthy: bool) -> String {
+/// The page. `queues`: where the kernel tells them, by the inode of the listener.
+pub(super) fn page(known: &Seen<'_>, queues: Option<&HashMap<u64, Queue>>) -> String {
     let mut page = Page(String::new());
-    about_adit(&mut page, picture, healthy);
-    about_workers(&mut page, picture, boards);
-    about_services(&mut page, picture, boards, totals);
+    about_adit(&mut page, known);
+    about_workers(&mut page, known);
+    about_services(&mut page, known);
+    if let Some(queues) = queues {
+        about_queues(&mut page, known.picture, queues);
+    }
     page.0
 }
 
-fn about_adit(page: &mut Page, picture: &Picture, healthy: bool) {
+/// What there is to tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub picture: &'a Picture,
+    pub boards: &'a Boards,
+    pub totals: &'a Totals,
+    pub healthy: bool,
+}
+
+impl Seen<'_> {
+    /// The generation that serves, and its board.
+    fn serving(&self) -> Option<(&Generation, &ReadOnlyBoard)> {
+        let serving = self.picture.generations.iter().find(|g| g.serves)?;
+        Some((serving, self.boards.get(&serving.number)?))
+    }
+}
+
+fn about_adit(page: &mut Page, seen: &Seen<'_>) {
+    let picture = seen.picture;
     page.gauge(
         "adit_build_info",
         "The version of adit that runs; always 1.",
     )
-    .value(&[("version", &picture.version)], 1);
+    .of("version", &picture.version, 1);
     page.gauge(
         "adit_healthy",
         "Whether every service can be reached, as /health says.",
     )
-    .value(&[], healthy.into());
+    .value(seen.healthy.into());
     let mut reloads = page.counter("adit_reloads_total", "Reloads that are over, by result.");
-    reloads.value(&[("result", &"success")], picture.reloads_succeeded);
-    reloads.value(&[("result", &"failure")], picture.reloads_failed);
+    reloads.of("result", &"success", picture.reloads_succeeded);
+    reloads.of("result", &"failure", picture.reloads_failed);
     let mut states: BTreeMap<&str, u64> = BTreeMap::from([("serving", 0), ("draining", 0)]);
     for generation in &picture.generations {
         *states.entry(&generation.state).or_default() += 1;
@@ -127,26 +163,39 @@ fn about_adit(page: &mut Page, picture: &Picture, healthy: bool) {
         "Generations that have a process, by state; a reload makes another.",
     );
     for (state, count) in states {
-        generations.value(&[("state", &state)], count);
+        generations.of("state", &state, count);
     }
-    let serving = picture.generations.iter().find(|g| g.serves);
-    if let Some(serving) = serving {
+    if let Some(serving) = picture.generations.iter().find(|g| g.serves) {
         page.gauge(
             "adit_generation",
             "The number of the generation that serves.",
         )
-        .value(&[], serving.number);
+        .value(serving.number);
         page.gauge(
             "adit_generation_start_time_seconds",
             "When the master that serves was started, in seconds since 1970.",
         )
-        .value(&[], serving.since);
+        .value(serving.since);
+    }
+    let draining = picture.generations.iter().filter(|g| !g.serves);
+    let boards = draining.filter_map(|generation| seen.boards.get(&generation.number));
+    let left: u64 = boards.map(ReadOnlyBoard::connections).sum();
+    page.gauge(
+        "adit_draining_connections",
+        "Open connections of generations that serve no more.",
+    )
+    .value(left);
+    let mut restarts = page.counter(
+        "adit_helper_restarts_total",
+        "Times that a helper died and was replaced, by what it does.",
+    );
+    for (helper, count) in &picture.helpers {
+        restarts.of("helper", helper, *count);
     }
 }
 
-fn about_workers(page: &mut Page, picture: &Picture, boards: &Boards) {
-    let serving = picture.generations.iter().find(|g| g.serves);
-    let Some(board) = serving.and_then(|serving| boards.get(&serving.number)) else {
+fn about_workers(page: &mut Page, seen: &Seen<'_>) {
+    let Some((_, board)) = seen.serving() else {
         return;
     };
     let workers: Vec<_> = (0..board.workers()).map(|i| board.worker(i)).collect();
@@ -155,112 +204,160 @@ fn about_workers(page: &mut Page, picture: &Picture, boards: &Boards) {
         "Whether a worker of the serving generation is alive.",
     );
     for (index, worker) in workers.iter().enumerate() {
-        up.value(&[("worker", &index)], (worker.pid != 0).into());
+        up.of("worker", &index, (worker.pid != 0).into());
     }
     let mut open = page.gauge(
         "adit_worker_connections",
         "Open connections of a worker of the serving generation.",
     );
     for (index, worker) in workers.iter().enumerate() {
-        open.value(&[("worker", &index)], worker.active);
+        open.of("worker", &index, worker.active);
     }
-    let mut starts = page.counter(
-        "adit_worker_starts_total",
-        "Times that a worker of the serving generation was started.",
+    let mut restarts = page.counter(
+        "adit_worker_restarts_total",
+        "Times that a worker of the serving generation died and was replaced.",
     );
     for (index, worker) in workers.iter().enumerate() {
-        starts.value(&[("worker", &index)], worker.starts);
+        restarts.of("worker", &index, worker.starts.saturating_sub(1));
     }
 }
 
-/// A counter with its labels, and where it stands among the counts.
-type Cell = (&'static [(&'static str, &'static str)], fn(&Counts) -> u64);
+/// Labels, and where the value stands among the counts.
+type Cell = (&'static str, fn(&Counts) -> u64);
 
 /// The counters of a service: name, help, cells.
 const COUNTERS: [(&str, &str, &[Cell]); 7] = [
     (
         "adit_service_connections_total",
         "Connections that were accepted.",
-        &[(&[], |c| c.accepted)],
+        &[("", |c| c.accepted)],
     ),
     (
         "adit_service_refusals_total",
         "Clients that were refused by their address.",
-        &[(&[], |c| c.refused)],
+        &[("", |c| c.refused)],
     ),
     (
         "adit_service_handshakes_total",
         "TLS handshakes that succeeded, by type.",
         &[
-            (&[("type", "full")], |c| c.handshakes_new),
-            (&[("type", "resumed")], |c| c.handshakes_resumed),
+            ("type=\"full\"", |c| c.handshakes_new),
+            ("type=\"resumed\"", |c| c.handshakes_resumed),
         ],
     ),
     (
         "adit_service_handshake_failures_total",
         "TLS handshakes, and dialogues before or behind them, that failed, by reason.",
         &[
-            (&[("reason", "certificate")], |c| c.failed_certificate),
-            (&[("reason", "negotiation")], |c| c.failed_negotiation),
-            (&[("reason", "protocol")], |c| c.failed_protocol),
-            (&[("reason", "vanished")], |c| c.failed_vanished),
-            (&[("reason", "before_tls")], |c| c.failed_before_tls),
-            (&[("reason", "within_tls")], |c| c.failed_within_tls),
+            ("reason=\"certificate\"", |c| c.failed_certificate),
+            ("reason=\"negotiation\"", |c| c.failed_negotiation),
+            ("reason=\"protocol\"", |c| c.failed_protocol),
+            ("reason=\"vanished\"", |c| c.failed_vanished),
+            ("reason=\"before_tls\"", |c| c.failed_before_tls),
+            ("reason=\"within_tls\"", |c| c.failed_within_tls),
         ],
     ),
     (
         "adit_service_handshakes_shed_total",
         "Unfinished handshakes that were ended, and connections not taken, for want of memory.",
-        &[(&[], |c| c.shed)],
+        &[("", |c| c.shed)],
     ),
     (
         "adit_service_connect_failures_total",
         "Connections for which no upstream could be reached.",
-        &[(&[], |c| c.connect_failed)],
+        &[("", |c| c.connect_failed)],
     ),
     (
         "adit_service_payload_bytes_total",
         "Bytes of payload that were carried, by direction.",
         &[
-            (&[("direction", "to_back")], |c| c.bytes_to_back),
-            (&[("direction", "to_front")], |c| c.bytes_to_front),
+            ("direction=\"to_back\"", |c| c.bytes_to_back),
+            ("direction=\"to_front\"", |c| c.bytes_to_front),
         ],
     ),
 ];
 
-fn about_services(page: &mut Page, picture: &Picture, boards: &Boards, totals: &Totals) {
-    let mut open: BTreeMap<&str, u64> = picture.services.iter().map(|name| (&**name, 0)).collect();
-    for generation in &picture.generations {
-        for (index, name) in generation.services.iter().enumerate() {
-            let active = boards.get(&generation.number).map(|b| b.active(index));
-            *open.entry(name).or_default() += active.unwrap_or(0);
-        }
-    }
+fn about_services(page: &mut Page, seen: &Seen<'_>) {
     let mut connections = page.gauge(
         "adit_service_connections",
         "Open connections, of all generations.",
     );
-    for (name, count) in open {
-        connections.value(&[("service", &name)], count);
+    for (name, count) in open_connections(seen) {
+        connections.of("service", &name, count);
     }
+    let mut ends = page.gauge(
+        "adit_service_certificate_expiry_timestamp_seconds",
+        "When the certificate ends that is shown to clients (front) or servers (back), in seconds since 1970.",
+    );
+    if let Some((serving, board)) = seen.serving() {
+        for (index, name) in serving.services.iter().enumerate() {
+            let service = labelled("service", name);
+            let sides = ["side=\"front\"", "side=\"back\""];
+            for (side, at) in sides.into_iter().zip(board.ends(index)) {
+                if let Some(at) = at {
+                    ends.line("", &service, side, at);
+                }
+            }
+        }
+    }
+    let services = seen.totals.0.iter();
+    let services: Vec<(String, &Counts)> = services
+        .map(|(service, counts)| (labelled("service", service), counts))
+        .collect();
     for (name, help, cells) in COUNTERS {
         let mut counter = page.counter(name, help);
-        for (service, counts) in &totals.0 {
+        for (service, counts) in &services {
             for (labels, read) in cells {
-                let mut all: Vec<(&str, &dyn fmt::Display)> = vec![("service", service)];
-                all.extend(labels.iter().map(|(label, text)| {
-                    let text: &dyn fmt::Display = text;
-                    (*label, text)
-                }));
-                counter.value(&all, read(counts));
+                counter.line("", service, labels, read(counts));
             }
+        }
+    }
+}
+
+/// The open connections of each service, over all generations.
+pub(super) fn open_connections<'a>(seen: &Seen<'a>) -> BTreeMap<&'a str, u64> {
+    let picture = seen.picture;
+    let mut open: BTreeMap<&str, u64> = picture.services.iter().map(|name| (&**name, 0)).collect();
+    for generation in &picture.generations {
+        for (index, name) in generation.services.iter().enumerate() {
+            let board = seen.boards.get(&generation.number);
+            let active = board.map_or(0, |board| board.active(index));
+            *open.entry(name).or_default() += active;
+        }
+    }
+    open
+}
+
+/// A service has as many queues as addresses.
+fn about_queues(page: &mut Page, picture: &Picture, queues: &HashMap<u64, Queue>) {
+    let mut sums: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    for listening in &picture.listening {
+        if let Some(queue) = queues.get(&listening.inode) {
+            let [waiting, most] = sums.entry(&listening.service).or_default();
+            *waiting += u64::from(queue.waiting);
+            *most += u64::from(queue.most);
+        }
+    }
+    let metrics = [
+        (
+            "adit_service_accept_queue_connections",
+            "Connections that wait to be accepted, at all addresses of the service.",
+        ),
+        (
+            "adit_service_accept_queue_limit_connections",
+            "Connections that may wait to be accepted.",
+        ),
+    ];
+    for (at, (name, help)) in metrics.into_iter().enumerate() {
+        let mut metric = page.gauge(name, help);
+        for (service, sums) in &sums {
+            metric.of("service", service, sums[at]);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::picture::Generation;
     use super::*;
 
     fn picture(accepted: u64) -> Picture {
@@ -284,7 +381,13 @@ mod tests {
     fn said(picture: &Picture, totals: &mut Totals) -> String {
         let boards = Boards::default();
         totals.update(picture, &boards);
-        page(picture, &boards, totals, true)
+        let seen = Seen {
+            picture,
+            boards: &boards,
+            totals,
+            healthy: true,
+        };
+        page(&seen, None)
     }
 
     #[test]

@@ -21,6 +21,21 @@ pub(crate) struct Picture {
     pub generations: Vec<Generation>,
     /// Counts that are on no scoreboard any more: a service's name and its totals. Names may recur.
     pub carried: Vec<(String, Counts)>,
+    /// Where services are reached now.
+    pub listening: Vec<Listening>,
+    /// The kinds of helpers that there are, each with how often one died and was replaced.
+    pub helpers: Vec<(String, u64)>,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listening {
+    /// The name of its service.
+    pub service: String,
+    /// Its address, as the log has it.
+    pub address: String,
+    /// The inode of its socket.
+    pub inode: u64,
 }
 
 /// One generation; its board comes beside.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
-use super::exposition::{self, Boards, CONTENT_TYPE, Totals};
+use super::exposition::{self, Boards, CONTENT_TYPE, Seen, Totals};
 use super::health;
 use super::http::{self, MAX_REQUEST, Progress, Request, Status};
 use super::news::{self, News};
@@ -20,6 +20,7 @@ use crate::ipc::accept::accept;
 use crate::ipc::channel::Channel;
 use crate::ipc::scoreboard::ReadOnlyBoard;
 use crate::jail::Unprivileged;
+use crate::sys::queues;
 use crate::sys::watch::{self, Interest, Watch};
 
 /// Clients at a time.
@@ -35,12 +36,14 @@ const TURN: usize = 16;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers until the channel or the leash is at its end. The listener is the first of the belongings.
+/// Answers until the channel or the leash is at its end. The listener is the first of the belongings; what asks the
+/// kernel for the queues comes behind it, if it does.
 ///
 /// # Errors
 /// There is no listener; waiting or the channel fails.
 pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
-    let listener = post.belongings.into_iter().next();
+    let mut belongings = post.belongings.into_iter();
+    let listener = belongings.next();
     let listener = listener.ok_or_else(|| io::Error::other("there is no listener"))?;
     let watch = Watch::new()?;
     watch.add(&post.leash, Source::Leash)?;
@@ -52,7 +55,10 @@ pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
         paused_until: None,
         clients: BTreeMap::new(),
         next: 0,
-        known: Known::default(),
+        known: Known {
+            kernel: belongings.next(),
+            ..Known::default()
+        },
     }
     .run(&post.channel)
 }
@@ -199,6 +205,8 @@ struct Known {
     picture: Option<Picture>,
     boards: Boards,
     totals: Totals,
+    /// Where the kernel is asked for the listeners' queues.
+    kernel: Option<OwnedFd>,
 }
 
 impl Known {
@@ -241,7 +249,19 @@ impl Known {
         let (status, kind, body) = match (&*request.path, health) {
             ("/metrics", health) => {
                 self.totals.update(picture, &self.boards);
-                let page = exposition::page(picture, &self.boards, &self.totals, health.is_ok());
+                let queues = self
+                    .kernel
+                    .as_ref()
+                    .and_then(|kernel| queues::of_listeners(kernel).ok());
+                // Refused once, it is refused the next time.
+                self.kernel.take_if(|_| queues.is_none());
+                let seen = Seen {
+                    picture,
+                    boards: &self.boards,
+                    totals: &self.totals,
+                    healthy: health.is_ok(),
+                };
+                let page = exposition::page(&seen, queues.as_ref());
                 (Status::Ok, CONTENT_TYPE, page)
             }
             ("/health", Ok(())) => (Status::Ok, TEXT, "ok\n".to_owned()),

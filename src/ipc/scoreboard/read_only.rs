@@ -51,6 +51,22 @@ impl ReadOnlyBoard {
         }
     }
 
+    /// Open connections of all services.
+    pub(crate) fn connections(&self) -> u64 {
+        let services = 0..self.0.services;
+        services.fold(0, |sum, service| sum.saturating_add(self.0.active(service)))
+    }
+
+    /// When the certificates of a service end that clients and servers are shown, in seconds since 1970.
+    pub(crate) fn ends(&self, service: usize) -> [Option<u64>; 2] {
+        if service >= self.0.services {
+            return [None; 2];
+        }
+        let row = self.0.shared(service);
+        [row.ends_to_clients(), row.ends_to_servers()]
+            .map(|cell| Some(cell.load(Relaxed)).filter(|at| *at != 0))
+    }
+
     /// The row of a worker, from 0.
     pub(crate) fn worker(&self, worker: usize) -> WorkerCounts {
         let row = self.0.worker(worker);

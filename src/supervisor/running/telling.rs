@@ -1,10 +1,12 @@
 //! What the teller is told: after each turn of the loop, whatever has changed since it was told last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::UNIX_EPOCH;
+
+use nix::sys::stat::fstat;
 
 use super::Supervisor;
 use crate::helper::Kind;
@@ -21,6 +23,9 @@ pub(super) struct Told {
     boards: BTreeSet<u64>,
     picture: Option<Picture>,
 }
+
+/// How often helpers died, by kind.
+pub(super) type HelperDeaths = BTreeMap<Kind, u64>;
 
 impl Supervisor {
     /// Tells the teller what is new, if there is one.
@@ -61,7 +66,31 @@ impl Supervisor {
                 .map(|generation| shown(generation, self.decider.state(generation.number)))
                 .collect(),
             carried: self.common.carried.all().collect(),
+            listening: self.listening(),
+            helpers: Kind::ALL
+                .into_iter()
+                .filter(|kind| self.helpers.channel(*kind).is_some())
+                .map(|kind| {
+                    let deaths = self.helper_deaths.get(&kind).copied();
+                    (kind.name().to_owned(), deaths.unwrap_or(0))
+                })
+                .collect(),
         }
+    }
+
+    /// Where the configuration in force listens.
+    fn listening(&self) -> Vec<picture::Listening> {
+        let all = self.listeners.all();
+        let addresses: HashMap<_, _> = all.map(|(_, text, fd)| (fd.as_raw_fd(), text)).collect();
+        let served = self.listeners.served().into_iter();
+        let listening = served.filter_map(|(service, socket)| {
+            Some(picture::Listening {
+                service: self.config.services.get(service)?.name.clone(),
+                address: (*addresses.get(&socket.as_raw_fd())?).to_owned(),
+                inode: fstat(socket).ok()?.st_ino,
+            })
+        });
+        listening.collect()
     }
 }
 
