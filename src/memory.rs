@@ -1,9 +1,13 @@
 //! The allocator of every process: the system's, with a count of what each thread holds, a reserve for the moment at
 //! which nothing is left, and wiping while keys are read. Never in here: an allocation of its own, a panic, a lock.
-#![expect(unsafe_code, reason = "GlobalAlloc; malloc_trim(3); explicit_bzero(3)")]
+#![expect(
+    unsafe_code,
+    reason = "GlobalAlloc; malloc_trim(3); explicit_bzero(3); dl_iterate_phdr(3), madvise(2)"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -85,6 +89,47 @@ impl Drop for Wiping {
 pub(crate) fn trim() {
     // SAFETY: malloc_trim(3) is thread-safe and leaves allocated memory alone.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// Lets go of what only rare work needed, as a start is: unused memory, and the pages of the program that are mapped here.
+/// Those stay in the kernel's cache as long as there is room; what runs again is mapped again, without a read as a rule.
+pub(crate) fn let_go() {
+    trim();
+    // SAFETY: the callback has the type that dl_iterate_phdr(3) asks for, and does not unwind.
+    unsafe { libc::dl_iterate_phdr(Some(forget_program), ptr::null_mut()) };
+}
+
+/// Forgets the pages of the main program, which comes first, and ends the walk.
+unsafe extern "C" fn forget_program(
+    object: *mut libc::dl_phdr_info,
+    _size: usize,
+    _data: *mut c_void,
+) -> c_int {
+    // SAFETY: dl_iterate_phdr(3) gives a pointer that is good during the call, and as many headers as it says.
+    let (base, headers) = unsafe {
+        let object = &*object;
+        let count = usize::from(object.dlpi_phnum);
+        (
+            object.dlpi_addr as usize,
+            std::slice::from_raw_parts(object.dlpi_phdr, count),
+        )
+    };
+    // A constant of the system, at least 4096.
+    // SAFETY: sysconf(3) has no preconditions.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(4096) as usize;
+    let never_written = |header: &&libc::Elf64_Phdr| {
+        header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0
+    };
+    for header in headers.iter().filter(never_written) {
+        let start = (base + header.p_vaddr as usize).next_multiple_of(page);
+        let end = (base + header.p_vaddr as usize + header.p_memsz as usize) / page * page;
+        if start < end {
+            // SAFETY: whole pages of a segment that was mapped from the program's file and that nothing can write
+            // to: the next access finds the same bytes. Where the kernel refuses, they stay.
+            unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
+    1
 }
 
 struct Counting;

@@ -38,6 +38,7 @@ use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::{Bare, JailError, Jailed};
 use crate::limits;
 use crate::log::{self, Id, Log, Outputs};
+use crate::memory;
 use crate::process::{self, Fresh, OneThread};
 use crate::sandbox::SandboxError;
 use crate::step::NameStep;
@@ -202,6 +203,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
 fn serve(post: Post, orders: Orders, fresh: Fresh, jailed: &Jailed) -> Result<(), Fatal> {
     let signals = fresh.hear(&[SIGCHLD])?;
     let mut serving = Serving::new(post, orders.listeners, signals)?;
+    // What loading left behind would stay in each process that is forked from here on.
+    memory::trim();
     if let Some(channel) = orders.spare {
         serving.fork_spare(channel, jailed)?;
     }

@@ -29,6 +29,7 @@ use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, Heard, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
 use crate::log::{self, Log};
+use crate::memory;
 use crate::process;
 use crate::signals::Signals;
 use crate::worker::group::Group;
@@ -286,6 +287,7 @@ impl Serving {
                 if !self.announced && self.workers.all_ready() {
                     self.announced = true;
                     say(&self.supervisor, &FromMaster::Serving, &[])?;
+                    memory::let_go();
                 }
             }
             Ok(Some((FromWorker::Listed(count), _))) => self.answered_list(count),

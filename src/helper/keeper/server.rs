@@ -10,6 +10,7 @@ use crate::helper::Post;
 use crate::helper::asker::Answer;
 use crate::helper::pool::{self, Asked, Work};
 use crate::jail::Unprivileged;
+use crate::memory;
 use crate::oauth::account::{Account, Secrets};
 use crate::oauth::ask::{self, Server};
 use crate::oauth::store::Store;
@@ -35,7 +36,10 @@ pub(super) fn accounts(store: Store) -> io::Result<Accounts> {
             authorities: account.authorities.as_deref(),
             deadline,
         };
-        ask::tokens(server, &account.form(secrets))
+        let answer = ask::tokens(server, &account.form(secrets));
+        // The next is an hour away as a rule.
+        memory::let_go();
+        answer
     };
     Accounts::new(store, Box::new(ask))
 }

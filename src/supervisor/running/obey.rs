@@ -6,6 +6,7 @@ use super::Supervisor;
 use super::reload::{Pending, log_of};
 use crate::ipc::words::{ToMaster, say_now};
 use crate::log::{Log, Reason};
+use crate::memory;
 use crate::process;
 use crate::supervisor::backlog;
 use crate::supervisor::control::Control;
@@ -82,7 +83,10 @@ impl Supervisor {
             // Words.
             Order::Log(note) => self.write(&note),
             Order::Reloading => self.notifier.reloading(),
-            Order::Ready(text) => self.notifier.ready(&text),
+            Order::Ready(text) => {
+                self.notifier.ready(&text);
+                memory::let_go();
+            }
             Order::TellStopping(timeout) => self.notifier.stopping(timeout),
             Order::FeedWatchdog => self.notifier.feed_watchdog(),
             Order::ReleaseStarter => self.release_starter(),
