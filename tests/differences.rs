@@ -29,6 +29,7 @@ macro_rules! require_both {
 
 mod admission;
 mod dialogues;
+mod limits;
 mod logs;
 mod names;
 mod programs;

@@ -43,6 +43,7 @@ mod ident;
 mod inetd;
 mod keys_in_memory;
 mod libwrap;
+mod limits;
 mod listen_in;
 mod log_repeats;
 mod logins;

@@ -52,12 +52,27 @@ pub(crate) struct Timeouts {
     pub busy: Duration,
     /// Waiting for close_notify. Default 60 s.
     pub close: Duration,
+    /// `TIMEOUThandshake`, as it is given: see [`Timeouts::until_relayed`].
+    pub handshake: Option<Duration>,
     /// Waiting to connect. Default 10 s.
     pub connect: Duration,
     /// An idle connection is ended after this. Default 43200 s.
     pub idle: Duration,
     /// Waiting for one OCSP responder. Default 5 s.
     pub ocsp: Duration,
+}
+
+/// The least time until a client must be relayed, unless `TIMEOUThandshake` is given.
+const UNTIL_RELAYED: Duration = Duration::from_mins(10);
+
+impl Timeouts {
+    /// How long it may take from the acceptance of a client until it is relayed; `None`: any time. Unless given, some
+    /// waits that `TIMEOUTbusy` allows have room in it: stunnel has no such limit.
+    pub(crate) fn until_relayed(&self) -> Option<Duration> {
+        let given = self.handshake;
+        let time = given.unwrap_or_else(|| UNTIL_RELAYED.max(self.busy.saturating_mul(2)));
+        Some(time).filter(|time| !time.is_zero())
+    }
 }
 
 /// One `[section]`.

@@ -135,6 +135,8 @@ cells! {
         resumed_tls12 = 22,
         /// The same of TLS 1.3.
         resumed_tls13 = 23,
+        /// Clients that were not relayed in time: TIMEOUThandshake.
+        late = 28,
     }
 }
 

@@ -4,6 +4,7 @@
 mod advancing;
 mod closing;
 mod holding;
+mod lateness;
 mod life;
 mod parting;
 
@@ -189,31 +190,33 @@ impl Session {
             | Life::Leaving(..) => None,
         };
         let due = earlier(stage, self.common.report_at());
-        match self.has_no_server() {
+        match self.is_looked_after() {
             // The hot path.
             false => due,
-            true => earlier(due, self.due_without_server()),
+            true => earlier(due, self.due_unrelayed()),
         }
     }
 
-    /// Whether its client may wait for a server that is tried again, or connected anew.
+    /// Whether its client must be relayed in time, or may wait for a server that is tried again, or connected anew.
     #[inline]
-    fn has_no_server(&self) -> bool {
-        self.common.again || self.common.hold.is_some()
+    fn is_looked_after(&self) -> bool {
+        self.common.relayed_by.is_some() || self.common.again || self.common.hold.is_some()
     }
 
-    /// When a client that waits so is to be looked after.
+    /// When such a client is to be looked after.
     #[cold]
-    fn due_without_server(&self) -> Option<Instant> {
+    fn due_unrelayed(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().filter(|_| self.common.again);
         let patience = waiting.and_then(|waiting| waiting.patience());
+        let patience = earlier(patience, self.common.relayed_by);
         earlier(patience, self.common.held_due())
     }
 
     /// Looks after it. Returns how the session ends, if it does.
     #[cold]
     fn look_after(&mut self, resources: &mut Resources) -> Option<Ending> {
-        let lost = self.lose_patience(resources);
+        let lost = self.is_late(resources);
+        let lost = lost.or_else(|| self.lose_patience(resources));
         lost.or_else(|| self.attend(resources))
     }
 
@@ -301,7 +304,7 @@ impl Session {
     }
 
     fn run(&mut self, resources: &mut Resources) -> Outcome {
-        if self.has_no_server()
+        if self.is_looked_after()
             && let Some(ending) = self.look_after(resources)
         {
             return Outcome::Done(ending);

@@ -88,6 +88,8 @@ pub(crate) struct Common {
     pub redirected: bool,
     /// When the client was taken on.
     pub began: Instant,
+    /// When it must be relayed; `None`: it is, or may take any time.
+    pub(super) relayed_by: Option<Instant>,
     /// It was told something in the words of its protocol.
     pub greeted: bool,
     /// The server is connected anew, for a dialogue that waits.
@@ -113,6 +115,7 @@ impl Common {
         services: Arc<[ServiceContext]>,
         now: Instant,
     ) -> Self {
+        let config = &services[handed.connection.service].config;
         Self {
             key,
             number: handed.connection.number,
@@ -124,12 +127,13 @@ impl Common {
             to_back: 0,
             to_front: 0,
             began: now,
+            relayed_by: config.timeouts.until_relayed().map(|time| now + time),
             greeting: Vec::new(),
             greeted: false,
             again: false,
             hold: None,
             redirected: false,
-            first_words: FirstWords::of(&services[handed.connection.service].config),
+            first_words: FirstWords::of(config),
             service: handed.connection.service,
             services,
             reported: (0, 0),
@@ -155,6 +159,10 @@ impl Common {
             set_options(front, 'l', self.config(), &self.log);
         }
         self.log.level = self.config().debug;
+        if self.relayed_by.is_some() {
+            let time = self.config().timeouts.until_relayed();
+            self.relayed_by = time.map(|time| self.began + time);
+        }
     }
 
     /// The service's options.

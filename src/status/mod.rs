@@ -145,6 +145,9 @@ pub(crate) struct ServiceStatus {
     /// Unfinished handshakes that were ended, and connections not taken, for want of memory.
     #[serde(default)]
     pub shed: u64,
+    /// Clients that were not relayed in time (`TIMEOUThandshake`), and so were ended.
+    #[serde(default)]
+    pub late: u64,
     /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
     /// Bytes of payload carried from front to back.
@@ -245,6 +248,7 @@ impl ServiceStatus {
             failed_within_tls: counts.failed_within_tls,
             refused: counts.refused,
             shed: counts.shed,
+            late: counts.late,
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
@@ -322,6 +326,7 @@ pub(crate) mod tests {
                     failed_within_tls: 0,
                     refused: 6,
                     shed: 7,
+                    late: 8,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,

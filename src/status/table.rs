@@ -56,6 +56,9 @@ impl fmt::Display for Status {
                         "  Service [{name}]: {shed} handshake(s) ended or connection(s) not taken for want of memory"
                     )?;
                 }
+                for line in limits(service) {
+                    writeln!(f, "  {line}")?;
+                }
                 if let Some(ocsp) = &service.ocsp {
                     writeln!(f, "  {}", stapled(&service.name, ocsp))?;
                 }
@@ -91,6 +94,14 @@ fn workers(generation: &GenerationStatus) -> String {
         ]
     });
     table(GAP, head, rows)
+}
+
+/// What a service's limits have done.
+fn limits(service: &ServiceStatus) -> impl Iterator<Item = String> {
+    let name = service.name.escape_debug();
+    let met = [(service.late, "client(s) ended by TIMEOUThandshake")];
+    let met = met.into_iter().filter(|(count, _)| *count > 0);
+    met.map(move |(count, what)| format!("Service [{name}]: {count} {what}"))
 }
 
 /// What is stapled to a service's certificate, in a line.
@@ -223,6 +234,7 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
   service  accepted  refused  active   new  resumed  failed  no upstream  to back  to front
   smtp         4711        6      12  1000     3700      15            1   1023 B   3.0 GiB
   Service [smtp]: 7 handshake(s) ended or connection(s) not taken for want of memory
+  Service [smtp]: 8 client(s) ended by TIMEOUThandshake
   Warning: Service [smtp]: its certificate is REVOKED, OCSP says until 2026-11-24 09:46:10 UTC; 2 vain attempt(s) since: replace it
   Warning: Service [smtp]: TLSv1 is served to every client
 ";

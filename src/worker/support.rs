@@ -45,6 +45,7 @@ pub(super) fn service(upstreams: &[SocketAddr]) -> ServiceContext {
             timeouts: Timeouts {
                 busy: seconds(300),
                 close: seconds(60),
+                handshake: None,
                 connect: seconds(10),
                 idle: seconds(43200),
                 ocsp: seconds(5),

@@ -58,6 +58,7 @@ pub(super) fn page(date: &str) -> String {
         scope == Scope::Service
     });
     admission(&mut page);
+    limits(&mut page);
     verification(&mut page);
     names(&mut page);
     clients(&mut page);
@@ -253,6 +254,19 @@ fn admission(page: &mut Page) {
     }
     page.paragraph(
         "A plain `accept` in client mode that other machines reach is warned of, unless `acceptFrom`, `libwrap` or `acceptAnywhere = yes` says that it is meant.",
+    );
+}
+
+/// How much a client may take.
+fn limits(page: &mut Page) {
+    page.section("Limits");
+    page.text(
+        "Each limit that is met is counted in `adit status` and in the metrics, and told in the log by a line of level 4.",
+    );
+    page.tagged(
+        "`TIMEOUThandshake`",
+        "Begins with the acceptance of a client, and ends when what it says is passed on: TLS with both sides, dialogues, and the connection to the server are all within it, each with its own time besides. \
+         A login that adit makes (`login`) has as long again, since a person may be typing, and the time of `hold` is added. Then the connection is reset, and the log says where it was.",
     );
 }
 

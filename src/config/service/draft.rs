@@ -72,6 +72,7 @@ impl Draft {
             timeouts: Timeouts {
                 busy: Duration::ZERO,
                 close: Duration::ZERO,
+                handshake: None,
                 connect: Duration::ZERO,
                 idle: Duration::ZERO,
                 ocsp: Duration::ZERO,

@@ -252,6 +252,9 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("TIMEOUTconnect", "SECONDS", "time to wait for a connection, and before it for its addresses")
         .example("TIMEOUTconnect = 5").defaults(&["10"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.connect, value)),
+    option("TIMEOUThandshake", "SECONDS", "time until a client is relayed: its TLS, dialogue and connection together; 0: any")
+        .example("TIMEOUThandshake = 60").unless_given("600, or twice TIMEOUTbusy if that is more").own()
+        .service(|draft, value| seconds(draft.service.timeouts.handshake.get_or_insert_default(), value)),
     option("TIMEOUTidle", "SECONDS", "time after which an idle connection ends")
         .example("TIMEOUTidle = 3600").defaults(&["43200"])
         .service(|draft, value| seconds(&mut draft.service.timeouts.idle, value)),

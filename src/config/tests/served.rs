@@ -41,6 +41,7 @@ fn the_defaults_are_those_of_the_manual() {
     let timeouts = Timeouts {
         busy: seconds(300),
         close: seconds(60),
+        handshake: None,
         connect: seconds(10),
         idle: seconds(43200),
         ocsp: seconds(5),

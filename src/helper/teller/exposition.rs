@@ -226,7 +226,7 @@ fn about_workers(page: &mut Page, seen: &Seen<'_>) {
 type Cell = (&'static str, fn(&Counts) -> u64);
 
 /// The counters of a service: name, help, cells.
-const COUNTERS: [(&str, &str, &[Cell]); 7] = [
+const COUNTERS: [(&str, &str, &[Cell]); 8] = [
     (
         "adit_service_connections_total",
         "Connections that were accepted.",
@@ -261,6 +261,11 @@ const COUNTERS: [(&str, &str, &[Cell]); 7] = [
         "adit_service_handshakes_shed_total",
         "Unfinished handshakes that were ended, and connections not taken, for want of memory.",
         &[("", |c| c.shed)],
+    ),
+    (
+        "adit_service_limits_total",
+        "Times that a limit of the service was met, by limit.",
+        &[("limit=\"handshake_time\"", |c| c.late)],
     ),
     (
         "adit_service_connect_failures_total",

@@ -82,4 +82,5 @@ counts! {
     resumed_tls11,
     resumed_tls12,
     resumed_tls13,
+    late,
 }

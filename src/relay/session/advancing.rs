@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::Session;
 use super::closing::close;
 use super::life::{Early, Late, Life, inconsistent};
-use crate::config::Front;
+use crate::config::{Front, Reception};
 use crate::notice;
 use crate::protocol::{Side, Unreachable};
 use crate::relay::choosing::Choosing;
@@ -85,6 +85,7 @@ impl Session {
                     }
                     None => {
                         context.common.begin_hold(context.resources.now);
+                        context.common.may_be_held(context.resources.now);
                         Early::Connecting(Connecting::begin(None, front, &mut context))
                     }
                 }
@@ -109,6 +110,9 @@ impl Session {
                         }
                     }
                     Some(route::Late::Receive(reception)) => {
+                        if let Reception::Offered(_) = reception {
+                            context.common.is_relayed();
+                        }
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::receive(reception, ends, &mut context)?)
                     }
@@ -125,6 +129,7 @@ impl Session {
                         Late::Talking(waiting.meet(ends, &mut context)?)
                     }
                     Some(route::Late::Talk(part)) => {
+                        context.common.begins_to_talk(part, context.resources.now);
                         let ends = &mut Ends::Both(pair);
                         Late::Talking(Talking::begin(part, ends, &mut context)?)
                     }
@@ -132,7 +137,10 @@ impl Session {
                         let end = pair.end(side);
                         Late::Handshaking(Handshaking::begin(side, end, &mut context)?)
                     }
-                    None => Late::Pump(Pump::begin(pair, &mut context)),
+                    None => {
+                        context.common.is_relayed();
+                        Late::Pump(Pump::begin(pair, &mut context))
+                    }
                 }
             }
             Life::Between | Life::Leaving(..) => return Err(inconsistent(&self.common)),
@@ -142,6 +150,7 @@ impl Session {
 
     /// A dialogue has ended in TLS with the client: the handshake begins, or the choice before it.
     pub(super) fn meet(&mut self, resources: &mut Resources) -> Result<(), Ending> {
+        self.common.begins_tls(resources.now);
         if self.common.service().hosts.is_none() {
             return self.shake_hands(resources);
         }

@@ -1,0 +1,96 @@
+//! `TIMEOUThandshake`: a client that is not relayed in time, however it spends it, is ended. Never in here: the end of
+//! one that is relayed, or that adit itself lets wait.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::Session;
+use super::life::{Early, Late, Life};
+use crate::protocol::Side;
+use crate::relay::Address;
+use crate::relay::resources::Resources;
+use crate::relay::route::Part;
+use crate::relay::step::{Common, Ending};
+use crate::warning;
+
+impl Common {
+    /// A dialogue begins: a login by adit has as long as all that came before it, since a person may be typing.
+    pub(super) fn begins_to_talk(&mut self, part: Part, now: Instant) {
+        if let (Part::Login(_), Some(_)) = (part, self.relayed_by) {
+            let time = self.config().timeouts.until_relayed();
+            self.relayed_by = time.map(|time| now + time);
+        }
+    }
+
+    /// The client may be held for so long: that is not its doing.
+    pub(super) fn may_be_held(&mut self, now: Instant) {
+        if let (Some(by), Some(hold)) = (&mut self.relayed_by, &self.hold) {
+            *by += hold.until().saturating_duration_since(now);
+        }
+    }
+
+    /// It begins TLS, after words in plain that may have been passed on.
+    pub(super) fn begins_tls(&mut self, now: Instant) {
+        if self.relayed_by.is_none() {
+            let time = self.config().timeouts.until_relayed();
+            self.relayed_by = time.map(|time| now + time);
+        }
+    }
+
+    /// What it sends is passed on from now on.
+    pub(super) fn is_relayed(&mut self) {
+        self.relayed_by = None;
+    }
+}
+
+impl Session {
+    /// Ends a session whose time is over; says where it was.
+    pub(super) fn is_late(&mut self, resources: &Resources) -> Option<Ending> {
+        self.common.relayed_by.take_if(|by| *by <= resources.now)?;
+        let common = &self.common;
+        let (place, config) = (self.life.place(), common.config());
+        let seconds = resources.now.saturating_duration_since(common.began);
+        warning!(
+            common.log,
+            "TIMEOUThandshake exceeded: Service [{}]: {} s after it was accepted the connection from {} is still in \
+             {place}: sending reset",
+            config.name,
+            seconds.as_secs(),
+            Address(common.peer)
+        );
+        let row = resources.row(common.index());
+        row.late().fetch_add(1, Relaxed);
+        Some(Ending::Reset)
+    }
+}
+
+impl Life {
+    /// Where it is, for those that read the log.
+    fn place(&self) -> &'static str {
+        let handshake = |side| match side {
+            Side::Front => "the TLS handshake with the client",
+            Side::Back => "the TLS handshake with the server",
+        };
+        match self {
+            Life::Alone(_, early) => match early {
+                Early::Gatekeeping(_) | Early::Identifying(_) => "the question who the client is",
+                Early::Choosing(_) => "the choice of its service",
+                Early::Talking(_) => "the dialogue with the client",
+                Early::Handshaking(stage) => handshake(stage.side()),
+                Early::Verdict(_) => "the question to an OCSP responder",
+                Early::Connecting(_) | Early::Pausing(_) => "the connection to the server",
+                Early::Launching(_) => "the start of its program",
+                Early::Stepping => "its first step",
+            },
+            Life::Joined(_, late) => match late {
+                Late::Choosing(_) => "the choice of its service",
+                Late::Talking(stage) if stage.is_within_tls() => "the dialogue within TLS",
+                Late::Talking(_) => "the dialogue before TLS",
+                Late::Handshaking(stage) => handshake(stage.side()),
+                Late::Verdict(_) => "the question to an OCSP responder",
+                Late::Pump(_) | Late::Stepping => "a step towards the server",
+            },
+            Life::Between | Life::Leaving(..) => "its last step",
+        }
+    }
+}
