@@ -28,7 +28,7 @@ fn wait_for_count(adit: &Adit, service: &str, what: &str, wanted: u64) {
 }
 
 /// Sends one byte after the other until the other end is gone, or there is none left; how many were sent.
-pub fn drip(mut stream: TcpStream, bytes: impl IntoIterator<Item = &u8>) -> usize {
+pub fn drip<'a>(mut stream: TcpStream, bytes: impl IntoIterator<Item = &'a u8>) -> usize {
     stream.set_read_timeout(Some(PAUSE)).expect("a timeout");
     let mut sent = 0;
     for byte in bytes {
