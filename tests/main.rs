@@ -89,6 +89,7 @@ mod standing_still;
 mod stapling;
 mod start_and_stop;
 mod starttls;
+mod status;
 mod stunnel_compat;
 mod subject_checks;
 mod supervision;

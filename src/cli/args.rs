@@ -1,6 +1,7 @@
 //! Parses the arguments into a command. Never in here: reading or opening anything.
 
 mod adding;
+mod asking;
 mod authority;
 mod given;
 mod signing_in;
@@ -49,8 +50,8 @@ pub(super) enum Command {
     Status {
         /// Which adit to ask.
         control: ControlAt,
-        /// Print the document itself.
-        json: bool,
+        /// How it is shown.
+        how: Shown,
     },
     /// `adit audit`.
     Audit {
@@ -107,6 +108,17 @@ pub(super) enum Source {
     Descriptor(RawFd),
     /// Nothing: `adit relay`, whose flags make up the one service.
     Flags,
+}
+
+/// How an answer is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// As tables.
+    Once,
+    /// The document itself.
+    Json,
+    /// On the terminal, again each second.
+    Live,
 }
 
 /// The supervisor's control socket.
@@ -206,15 +218,12 @@ pub(super) fn parse(
         "check" => check(parser),
         "relay" => relay(parser),
         "reload" => reload(parser),
-        "status" => asking("status", parser, |control, json| Command::Status {
+        "status" => asking::status(parser),
+        "audit" => asking::asking("audit", parser, |control, json| Command::Audit {
             control,
             json,
         }),
-        "audit" => asking("audit", parser, |control, json| Command::Audit {
-            control,
-            json,
-        }),
-        "stop" => stop(parser),
+        "stop" => asking::stop(parser),
         "listen-in" => listen_in(parser),
         "diff-stunnel" => diff_stunnel(parser),
         "ca" => authority::local_authority(parser),
@@ -366,38 +375,6 @@ fn one_word(mut parser: lexopt::Parser) -> Result<String, UsageError> {
         None => Ok(word),
         Some(argument) => Err(argument.unexpected().into()),
     }
-}
-
-/// A command that asks the running adit and prints what it learns.
-fn asking(
-    name: &'static str,
-    mut parser: lexopt::Parser,
-    command: impl FnOnce(ControlAt, bool) -> Command,
-) -> Result<Command, UsageError> {
-    let (mut given, mut json, mut socket) = (Given::default(), false, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("json") => json = true,
-            Long("control") => socket = Some(PathBuf::from(parser.value()?)),
-            Long("help") | Short('h') => return Ok(Command::HelpOn(name)),
-            Value(file) => given.file(file)?,
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    Ok(command(given.control(socket)?, json))
-}
-
-fn stop(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
-    let (mut given, mut socket) = (Given::default(), None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("control") => socket = Some(PathBuf::from(parser.value()?)),
-            Long("help") | Short('h') => return Ok(Command::HelpOn("stop")),
-            Value(file) => given.file(file)?,
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    Ok(Command::Stop(given.control(socket)?))
 }
 
 fn demo(mut parser: lexopt::Parser) -> Result<Command, UsageError> {

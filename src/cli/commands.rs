@@ -109,13 +109,22 @@ pub const COMMANDS: &[CommandDef] = &[
     },
     CommandDef {
         name: "status",
-        arguments: "[--json] [--control SOCKET | FILE]",
-        summary: "ask the running adit for its generations, workers and counts",
+        arguments: "[--watch | --json] [--control SOCKET | FILE]",
+        summary: "ask the running adit for its generations, services, certificates and counts",
         details: "Only users who may open the control socket get an answer: by default root. Errors \
              in the file do not matter. If the adit that answers runs with another file, `reload`, \
-             `status` and `stop` leave it alone and fail.",
+             `status` and `stop` leave it alone and fail. A certificate of its own that ends within 14 days is warned of.",
         flags: &[
-            flag("--json", "", "print the answer as JSON"),
+            flag(
+                "--watch",
+                "",
+                "show connections, failures and rates on the terminal, each second; `q` ends it",
+            ),
+            flag(
+                "--json",
+                "",
+                "print the answer as JSON; docs/status.md has its fields",
+            ),
             flag(
                 "--control",
                 "SOCKET",

@@ -39,7 +39,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process::ExitCode;
 
-use args::{Command, Configuration, ControlAt, Source};
+use args::{Command, Configuration, ControlAt, Shown, Source};
 use running::{NotFound, Running};
 
 use crate::config::{self, Sources};
@@ -105,8 +105,9 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             }
             Err(code) => code,
         },
-        Command::Status { control, json } => match running(control) {
-            Ok(running) => status::run(&running, json),
+        Command::Status { control, how } => match running(control) {
+            Ok(running) if how == Shown::Live => status::watch::run(&running),
+            Ok(running) => status::run(&running, how == Shown::Json),
             Err(code) => code,
         },
         Command::Audit { control, json } => match running(control) {

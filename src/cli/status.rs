@@ -1,6 +1,8 @@
 //! `adit status`: asks the supervisor at its control socket, and prints its JSON document as it is or
 //! as tables.
 
+pub(super) mod watch;
+
 use std::fmt;
 use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read};
@@ -19,6 +21,7 @@ use super::running::Running;
 use super::{complain, print};
 use crate::log::Reason;
 use crate::status::Status;
+use crate::sys::terminal;
 
 /// A supervisor that does not answer within this time is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +36,10 @@ pub(super) fn run(running: &Running, json: bool) -> ExitCode {
             "{}\n",
             String::from_utf8_lossy(&running.document)
         )),
-        Ok(status) => print(format_args!("{status}")),
+        Ok(status) => {
+            let width = terminal::size(&io::stdout()).map(|size| size.columns);
+            print(format_args!("{}", status.text(width)))
+        }
         Err(error) => {
             complain(format_args!("{error}"));
             ExitCode::FAILURE

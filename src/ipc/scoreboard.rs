@@ -4,6 +4,7 @@
 //! Rows are padded to cache lines and each is written by one process, so writers never contend for a
 //! line. Only the supervisor resets counts, and only those of a generation that no longer serves.
 
+pub(crate) mod answered;
 mod counts;
 mod read_only;
 
@@ -153,6 +154,11 @@ cells! {
         ends_to_clients = 3,
         /// The same of the one that it shows to servers.
         ends_to_servers = 4,
+        /// The upstream that answered last: see [`answered`].
+        answered_kind = 5,
+        answered_high = 6,
+        answered_low = 7,
+        answered_at = 8,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::end::End;
 use super::first_words::FirstWords;
@@ -13,6 +13,7 @@ use super::resources::Resources;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
 use crate::ipc::handoff::{Handed, Warrant};
+use crate::ipc::scoreboard::answered::{Answered, Place};
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable};
 use crate::sys::sockopt;
@@ -244,6 +245,26 @@ pub(crate) struct Context<'a> {
     pub common: &'a mut Common,
     /// The resources of the relay thread.
     pub resources: &'a mut Resources,
+}
+
+impl Context<'_> {
+    /// Notes for `adit status` that this upstream has answered.
+    pub(super) fn note_answer(&self, upstream: &Upstream) {
+        let place = match upstream {
+            Upstream::Tcp(address, _) => Some(Place::Tcp(*address)),
+            Upstream::Unix(path) => {
+                let mut entries = self.common.config().connect.iter();
+                let entry = entries.position(|e| matches!(e, Endpoint::Unix(own) if own == path));
+                entry.map(Place::Unix)
+            }
+        };
+        if let Some(place) = place {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH);
+            let at = at.map_or(0, |since| since.as_secs());
+            let row = self.resources.scoreboard.shared(self.common.index());
+            row.note_answer(Answered { place, at });
+        }
+    }
 }
 
 /// Sets the options of `socket = l:…` or `r:…`, as stunnel with a warning for what is refused.

@@ -2,6 +2,9 @@
 //! scoreboard. Never in here: a socket, or where a document is sent.
 #![forbid(unsafe_code)]
 
+mod fit;
+mod live;
+mod services;
 mod table;
 mod utc;
 
@@ -15,6 +18,7 @@ use crate::helper::KnownNames;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
+pub(crate) use live::live;
 pub(crate) use table::table;
 pub(crate) use utc::Utc;
 
@@ -25,6 +29,9 @@ pub(crate) struct Status {
     pub pid: u32,
     /// adit's version.
     pub version: String,
+    /// When it answered, in seconds since 1970.
+    #[serde(default)]
+    pub at: u64,
     /// The configuration file that it was started with; `None` if there was no file.
     #[serde(default)]
     pub file: Option<PathBuf>,
@@ -116,6 +123,18 @@ pub(crate) struct WorkerStatus {
 pub(crate) struct ServiceStatus {
     /// The section's name.
     pub name: String,
+    /// Addresses that it accepts on, with their ports; none in a generation that does not serve.
+    #[serde(default)]
+    pub accept: Vec<String>,
+    /// What it connects to, as the configuration has it: its entries of `connect`, or its program.
+    #[serde(default)]
+    pub connect: Vec<String>,
+    /// The upstream that answered last.
+    #[serde(default)]
+    pub upstream: Option<UpstreamStatus>,
+    /// Its own certificates, as they were loaded.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections open now.
@@ -157,6 +176,26 @@ pub(crate) struct ServiceStatus {
     /// What is stapled to its certificate; `None`: nothing ever is.
     #[serde(default)]
     pub ocsp: Option<OcspStatus>,
+}
+
+/// The upstream that answered last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UpstreamStatus {
+    /// Its address, or the path of its socket.
+    pub address: String,
+    /// When it was connected, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A service's own certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CertificateStatus {
+    /// `clients` or `servers`.
+    pub shown_to: String,
+    /// The file that it came from.
+    pub file: Option<PathBuf>,
+    /// When it ends, in seconds since 1970.
+    pub ends: u64,
 }
 
 /// What a responder says about a service's own certificate.
@@ -234,6 +273,10 @@ impl ServiceStatus {
         counts.add(*carried);
         ServiceStatus {
             name: name.to_owned(),
+            accept: Vec::new(),
+            connect: Vec::new(),
+            upstream: None,
+            certificates: Vec::new(),
             active: (0..board.workers())
                 .map(|worker| board.service(worker, index).active().load(Relaxed))
                 .sum(),
@@ -260,13 +303,15 @@ impl ServiceStatus {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// A status with a value in every field.
@@ -274,6 +319,7 @@ pub(crate) mod tests {
         Status {
             pid: 100,
             version: "0.1.0".into(),
+            at: 1_795_513_690,
             file: Some("/etc/adit/adit.conf".into()),
             passed: 0,
             sandbox: Some(Strength {
@@ -314,6 +360,17 @@ pub(crate) mod tests {
                 ],
                 services: vec![ServiceStatus {
                     name: "smtp".into(),
+                    accept: vec!["127.0.0.1:25".into()],
+                    connect: vec!["mail.example:465".into()],
+                    upstream: Some(UpstreamStatus {
+                        address: "192.0.2.1:465".into(),
+                        at: 1_795_513_570,
+                    }),
+                    certificates: vec![CertificateStatus {
+                        shown_to: "servers".into(),
+                        file: Some("/etc/adit/mail.pem".into()),
+                        ends: 1_796_636_890,
+                    }],
                     accepted: 4711,
                     active: 12,
                     handshakes_new: 1000,
@@ -361,6 +418,36 @@ pub(crate) mod tests {
             };
             assert_eq!(OcspStatus::at(10, seen).status, status);
         }
+    }
+
+    /// The names of all values in a document: `[]` for each of a list, `*` for each name of an address book.
+    fn fields(value: &serde_json::Value, name: &str, into: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Array(all) => {
+                assert!(!all.is_empty(), "{name}: the example has none");
+                for one in all {
+                    fields(one, &format!("{name}[]"), into);
+                }
+            }
+            serde_json::Value::Object(all) => {
+                for (key, one) in all {
+                    let key = if name == "names" { "*" } else { key };
+                    let dot = if name.is_empty() { "" } else { "." };
+                    fields(one, &format!("{name}{dot}{key}"), into);
+                }
+            }
+            _ => drop(into.insert(name.to_owned())),
+        }
+    }
+
+    #[test]
+    fn each_field_stands_in_the_documentation_and_no_other() {
+        let mut there = BTreeSet::new();
+        fields(&serde_json::to_value(example()).unwrap(), "", &mut there);
+        let rows = include_str!("../../docs/status.md").lines();
+        let rows = rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` |"));
+        let told: BTreeSet<String> = rows.map(|(field, _)| field.to_owned()).collect();
+        assert_eq!(there, told);
     }
 
     #[test]

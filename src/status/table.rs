@@ -1,172 +1,111 @@
 //! The document as tables.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
-use super::{GenerationStatus, OcspStatus, ServiceStatus, Status, Utc, WorkerStatus};
+use super::fit::{Column, GAP, Width, lines, say};
+use super::services::{first_end, services};
+use super::{GenerationStatus, Status, Utc, WorkerStatus, now};
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "adit {}, supervisor {}", self.version, self.pid)?;
+impl Status {
+    /// For people, in lines of that width.
+    pub(crate) fn text(&self, width: Width) -> String {
+        // A supervisor of an older version does not tell the time.
+        let now = match self.at {
+            0 => now(),
+            at => at,
+        };
+        let mut text = String::new();
+        self.head(&mut text, now, width);
+        for generation in &self.generations {
+            text.push('\n');
+            say(&mut text, 0, &title(generation), width);
+            text.push('\n');
+            text.push_str(&workers(generation, width));
+            text.push('\n');
+            text.push_str(&services(generation, now, width));
+            for warning in &generation.warnings {
+                let warning = format!("Warning: {}", warning.escape_debug());
+                say(&mut text, GAP, &warning, width);
+            }
+        }
+        text
+    }
+
+    /// What concerns all generations.
+    fn head(&self, text: &mut String, now: u64, width: Width) {
+        let mut line = |sentence: &str| say(text, 0, sentence, width);
+        line(&format!("adit {}, supervisor {}", self.version, self.pid));
         if let Some(file) = &self.file {
-            writeln!(f, "Configuration: {}", file.display())?;
+            let file = file.display().to_string();
+            line(&format!("Configuration: {}", file.escape_debug()));
         }
         if let Some(strength) = &self.sandbox {
-            writeln!(f, "Sandbox: {strength}")?;
+            line(&format!("Sandbox: {strength}"));
         }
         if let Some(order) = &self.ciphers {
-            writeln!(f, "Ciphers: {order}")?;
+            line(&format!("Ciphers: {order}"));
         }
         for name in self.names.kept() {
             let name = name.escape_debug();
-            writeln!(
-                f,
+            line(&format!(
                 "Warning: {name}: DNS did not answer when the configuration was loaded: the addresses that it had are kept"
-            )?;
+            ));
         }
-        for generation in &self.generations {
-            writeln!(
-                f,
-                "\nGeneration {}: {}, {}{}{}, since {}",
-                generation.number,
-                generation.state,
-                match generation.pid {
-                    0 => "without a master".to_owned(),
-                    pid => format!("master {pid}"),
-                },
-                match generation.spare {
-                    None => String::new(),
-                    Some(0) => ", no spare".to_owned(),
-                    Some(pid) => format!(", spare {pid}"),
-                },
-                match generation.is_draining() {
-                    true => format!(", {} connection(s) left", generation.active()),
-                    false => String::new(),
-                },
-                Utc(generation.since)
-            )?;
-            f.write_char('\n')?;
-            f.write_str(&workers(generation))?;
-            f.write_char('\n')?;
-            f.write_str(&services(&generation.services))?;
-            for service in &generation.services {
-                if service.shed > 0 {
-                    let (name, shed) = (service.name.escape_debug(), service.shed);
-                    writeln!(
-                        f,
-                        "  Service [{name}]: {shed} handshake(s) ended or connection(s) not taken for want of memory"
-                    )?;
-                }
-                for line in limits(service) {
-                    writeln!(f, "  {line}")?;
-                }
-                if let Some(ocsp) = &service.ocsp {
-                    writeln!(f, "  {}", stapled(&service.name, ocsp))?;
-                }
-            }
-            for warning in &generation.warnings {
-                writeln!(f, "  Warning: {}", warning.escape_debug())?;
-            }
+        let serving = self.generations.iter().find(|g| g.state == "serving");
+        if let Some(end) = serving.and_then(|g| first_end(&g.services, now, width)) {
+            line(&end);
         }
-        Ok(())
     }
 }
 
-fn workers(generation: &GenerationStatus) -> String {
-    let head = ["worker", "pid", "active", "claimed", "starts"];
+fn title(generation: &GenerationStatus) -> String {
+    format!(
+        "Generation {}: {}, {}{}{}, since {}",
+        generation.number,
+        generation.state.escape_debug(),
+        match generation.pid {
+            0 => "without a master".to_owned(),
+            pid => format!("master {pid}"),
+        },
+        match generation.spare {
+            None => String::new(),
+            Some(0) => ", no spare".to_owned(),
+            Some(pid) => format!(", spare {pid}"),
+        },
+        match generation.is_draining() {
+            true => format!(", {} connection(s) left", generation.active()),
+            false => String::new(),
+        },
+        Utc(generation.since)
+    )
+}
+
+fn workers(generation: &GenerationStatus, width: Width) -> String {
     // Those that have nothing more to do have ended.
     let ended = |worker: &&WorkerStatus| generation.is_draining() && worker.pid == 0;
     let there = generation.workers.iter().filter(|worker| !ended(worker));
-    let rows = there.map(|worker| {
-        let pid = match worker.pid {
+    let there: Vec<&WorkerStatus> = there.collect();
+    let names = there.iter().map(|worker| match worker.old {
+        true => format!("{} (old TLS)", worker.index),
+        false => worker.index.to_string(),
+    });
+    let column = |head, weight, cell: fn(&WorkerStatus) -> String| Column {
+        head,
+        weight,
+        cells: there.iter().map(|worker| cell(worker)).collect(),
+    };
+    let columns = vec![
+        column("pid", 4, |worker| match worker.pid {
             0 => "-".to_owned(),
             pid => pid.to_string(),
-        };
-        let index = match worker.old {
-            true => format!("{} (old TLS)", worker.index),
-            false => worker.index.to_string(),
-        };
-        [
-            index,
-            pid,
-            worker.active.to_string(),
-            worker.claimed.to_string(),
-            worker.starts.to_string(),
-        ]
-    });
-    table(GAP, head, rows)
-}
-
-/// What a service's limits have done.
-fn limits(service: &ServiceStatus) -> impl Iterator<Item = String> {
-    let name = service.name.escape_debug();
-    let met = [(service.late, "client(s) ended by TIMEOUThandshake")];
-    let met = met.into_iter().filter(|(count, _)| *count > 0);
-    met.map(move |(count, what)| format!("Service [{name}]: {count} {what}"))
-}
-
-/// What is stapled to a service's certificate, in a line.
-fn stapled(name: &str, ocsp: &OcspStatus) -> String {
-    let name = name.escape_debug();
-    let until = Utc(ocsp.until);
-    let tries = match ocsp.failures {
-        0 => String::new(),
-        failures => format!("; {failures} vain attempt(s) since"),
-    };
-    match ocsp.status.as_str() {
-        "revoked" => format!(
-            "Warning: Service [{name}]: its certificate is REVOKED, OCSP says until {until}{tries}: replace it"
-        ),
-        "expired" => format!(
-            "Warning: Service [{name}]: nothing is stapled to its certificate: OCSP's last answer counted until \
-             {until}{tries}"
-        ),
-        "waiting" => format!("OCSP: Service [{name}]: no response to staple yet{tries}"),
-        status => format!(
-            "OCSP: Service [{name}]: {} until {until}{tries}",
-            status.escape_debug()
-        ),
-    }
-}
-
-fn services(services: &[ServiceStatus]) -> String {
-    let head = [
-        "service",
-        "accepted",
-        "refused",
-        "active",
-        "new",
-        "resumed",
-        "failed",
-        "no upstream",
-        "to back",
-        "to front",
+        }),
+        column("active", 3, |worker| worker.active.to_string()),
+        column("claimed", 1, |worker| worker.claimed.to_string()),
+        column("starts", 2, |worker| worker.starts.to_string()),
     ];
-    let rows = services.iter().map(|service| {
-        let failed = service
-            .failed_certificate
-            .saturating_add(service.failed_negotiation)
-            .saturating_add(service.failed_protocol)
-            .saturating_add(service.failed_vanished)
-            .saturating_add(service.failed_before_tls)
-            .saturating_add(service.failed_within_tls);
-        [
-            service.name.escape_debug().to_string(),
-            service.accepted.to_string(),
-            service.refused.to_string(),
-            service.active.to_string(),
-            service.handshakes_new.to_string(),
-            service.handshakes_resumed.to_string(),
-            failed.to_string(),
-            service.connect_failed.to_string(),
-            bytes(service.bytes_to_back),
-            bytes(service.bytes_to_front),
-        ]
-    });
-    table(GAP, head, rows)
+    let names: Vec<String> = names.collect();
+    lines("worker", &names, columns, width).join("\n") + "\n"
 }
-
-/// Between two columns, and before the first.
-const GAP: usize = 2;
 
 /// Lines with the first column aligned left and the others right, as wide as needed, and `gap` blanks between them.
 pub(crate) fn table<const N: usize>(
@@ -197,33 +136,19 @@ pub(crate) fn table<const N: usize>(
     text
 }
 
-/// A number of bytes for people, in powers of 1024.
-fn bytes(amount: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if amount < 1024 {
-        return format!("{amount} B");
-    }
-    let (mut unit, mut scaled) = (0, amount as f64 / 1024.0);
-    while scaled >= 1023.95 && unit + 1 < UNITS.len() {
-        scaled /= 1024.0;
-        unit += 1;
-    }
-    format!("{scaled:.1} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::status::tests::example;
 
-    #[test]
-    fn people_get_tables() {
-        let expected = "\
+    const EXPECTED: &str = "\
 adit 0.1.0, supervisor 100
 Configuration: /etc/adit/adit.conf
 Sandbox: seccomp, landlock (version 2 of 6)
 Ciphers: ChaCha20 first: this processor has no AES instructions
-Warning: mail.example: DNS did not answer when the configuration was loaded: the addresses that it had are kept
+Warning: mail.example: DNS did not answer when the configuration was loaded: the
+  addresses that it had are kept
+Warning: The certificate of [smtp] ends first: 13 day(s) left, until 2026-12-07
+  09:48:10 UTC: renew it (/etc/adit/mail.pem)
 
 Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
 
@@ -231,14 +156,39 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
   0            103      12     4711       1
   1 (old TLS)    -       0        0       3
 
-  service  accepted  refused  active   new  resumed  failed  no upstream  to back  to front
-  smtp         4711        6      12  1000     3700      15            1   1023 B   3.0 GiB
-  Service [smtp]: 7 handshake(s) ended or connection(s) not taken for want of memory
-  Service [smtp]: 8 client(s) ended by TIMEOUThandshake
-  Warning: Service [smtp]: its certificate is REVOKED, OCSP says until 2026-11-24 09:46:10 UTC; 2 vain attempt(s) since: replace it
+  service  open  accepted   new  resumed  failed  to back  to front
+  smtp       12      4711  1000     3700      15   1023 B   3.0 GiB
+    from 127.0.0.1:25 to mail.example:465; 192.0.2.1:465 answered 2 min ago
+    Warning: certificate for servers: 13 day(s) left, until 2026-12-07 09:48:10
+      UTC: renew it (/etc/adit/mail.pem)
+    6 refused by address, 1 without an upstream, 8 ended by TIMEOUThandshake, 7
+      handshake(s) ended or connection(s) not taken for want of memory
+    Warning: the certificate is REVOKED, OCSP says until 2026-11-24 09:46:10
+      UTC; 2 vain attempt(s) since: replace it
   Warning: Service [smtp]: TLSv1 is served to every client
 ";
-        assert_eq!(example().to_string(), expected);
+
+    #[test]
+    fn people_get_tables() {
+        assert_eq!(example().text(Some(80)), EXPECTED);
+        // To a file or a pipe each sentence is a line.
+        let unbroken = EXPECTED
+            .replace("\n      ", " ")
+            .replace("the\n  addr", "the addr");
+        let unbroken = unbroken.replace("07\n  09", "07 09");
+        assert_eq!(example().text(None), unbroken);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_however_long_names_are() {
+        let mut status = example();
+        status.generations[0].services[0].name = "a-very-long-name-of-a-service".repeat(3);
+        for width in [40, 60, 80, 100, 200] {
+            let text = status.text(Some(width));
+            let widest = text.lines().max_by_key(|line| line.chars().count());
+            let widest = widest.unwrap();
+            assert!(widest.chars().count() <= width, "{width}: {widest}");
+        }
     }
 
     #[test]
@@ -247,22 +197,10 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
         let generation = &mut status.generations[0];
         generation.state = "draining".to_owned();
         generation.spare = None;
-        let text = status.to_string();
+        let text = status.text(None);
         let head = "Generation 2: draining, master 102, 12 connection(s) left, since 2026-11-24";
         assert!(text.contains(head), "{text}");
         assert!(text.contains("  0       103      12"), "{text}");
         assert!(!text.contains("old TLS"), "{text}");
-    }
-
-    #[test]
-    fn bytes_never_round_up_to_a_thousand_of_a_unit() {
-        for (amount, text) in [
-            (0, "0 B"),
-            (1024, "1.0 KiB"),
-            (1_048_575, "1.0 MiB"),
-            (u64::MAX, "16.0 EiB"),
-        ] {
-            assert_eq!(bytes(amount), text);
-        }
     }
 }

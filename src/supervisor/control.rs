@@ -7,23 +7,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
-use super::carried::Carried;
-use super::decider::State;
-use super::generation::Generation;
 use super::holder;
 use super::listeners::remove_stale;
 use super::source::Source;
 use crate::config::Global;
-use crate::ipc::scoreboard::Counts;
 use crate::log::{Log, Reason};
 use crate::remedy;
-use crate::status::{GenerationStatus, ServiceStatus, Status, WorkerStatus};
-use crate::tls::Resumption;
+use crate::status::Status;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -242,41 +236,6 @@ fn fault(folder: &Metadata, user: Uid) -> Option<String> {
     (mode & 0o022 != 0).then(|| {
         format!("its mode is {mode:03o}: others may write to it (forbid it: `chmod go-w`)")
     })
-}
-
-/// What a generation is called whose master is dead.
-pub(super) const ORPHANED: &str = "orphaned";
-
-/// A generation's part of the status; without a state it is orphaned.
-pub(super) fn shown(
-    generation: &Generation,
-    state: Option<State>,
-    spare: Option<u32>,
-    carried: &Carried,
-    resumption: &Resumption,
-) -> GenerationStatus {
-    let board = &generation.scoreboard;
-    let since = generation.since.duration_since(UNIX_EPOCH);
-    let service = |(index, name): (usize, &String)| {
-        // The serving generation also shows the totals of those before it.
-        let before = match state {
-            Some(State::Serving) => carried.of(&generation.names, index),
-            _ => Counts::default(),
-        };
-        ServiceStatus::of(board, index, name, &before, |slot| resumption.stapled(slot))
-    };
-    GenerationStatus {
-        number: generation.number,
-        state: state.map_or(ORPHANED, State::name).to_owned(),
-        pid: state.map_or(0, |_| generation.pid.as_raw().unsigned_abs()),
-        spare,
-        since: since.map_or(0, |since| since.as_secs()),
-        workers: (0..board.workers())
-            .map(|index| WorkerStatus::of(board, index))
-            .collect(),
-        services: generation.names.iter().enumerate().map(service).collect(),
-        warnings: generation.warnings.clone(),
-    }
 }
 
 #[cfg(test)]

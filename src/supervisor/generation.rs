@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::carried::Carried;
 use super::vault::Vault;
-use crate::config::{self, Config, Service};
+use crate::config::{self, Config, Front, Service, TlsOptions};
 use crate::helper::binder::Warrants;
 use crate::helper::{Contacts, KnownNames};
 use crate::ipc::channel::Channel;
@@ -45,6 +46,8 @@ pub(super) struct Generation {
     pub names: Vec<String>,
     /// What `status` warns of.
     pub warnings: Vec<String>,
+    /// What `status` says of each service; of those before an exec perhaps nothing.
+    pub about: Vec<About>,
     /// How long it may drain.
     pub drain_timeout: Option<Duration>,
     /// When its master was forked.
@@ -57,7 +60,35 @@ pub(super) struct Shape {
     workers: usize,
     names: Vec<String>,
     warnings: Vec<String>,
+    #[serde(default)]
+    about: Vec<About>,
     drain_timeout: Option<Duration>,
+}
+
+/// What `status` says of a service as its configuration has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// The entries of `connect`, or the program.
+    pub connect: Vec<String>,
+    /// The file with the certificate that clients are shown.
+    pub to_clients: Option<PathBuf>,
+    /// The same for servers.
+    pub to_servers: Option<PathBuf>,
+}
+
+impl About {
+    fn of(service: &Service) -> About {
+        let cert = |tls: Option<&TlsOptions>| tls?.cert.clone();
+        let program = service.program.as_ref();
+        let program = program.filter(|_| service.front != Front::Program);
+        let program = program.map(|program| program.path.display().to_string());
+        let entries = service.connect.iter().map(ToString::to_string);
+        About {
+            connect: entries.chain(program).collect(),
+            to_clients: cert(service.accepted_tls()),
+            to_servers: cert(service.connected_tls()),
+        }
+    }
 }
 
 impl Shape {
@@ -66,6 +97,7 @@ impl Shape {
             workers: group::crew(config).len(),
             names: config.services.iter().map(|s| s.name.clone()).collect(),
             warnings: config.services.iter().filter_map(warning).collect(),
+            about: config.services.iter().map(About::of).collect(),
             drain_timeout: config.global.drain_timeout,
         }
     }
@@ -192,6 +224,7 @@ impl Generation {
             board,
             names: shape.names,
             warnings: shape.warnings,
+            about: shape.about,
             drain_timeout: shape.drain_timeout,
             since: SystemTime::now(),
         }
@@ -203,8 +236,14 @@ impl Generation {
             workers: self.scoreboard.workers(),
             names: self.names.clone(),
             warnings: self.warnings.clone(),
+            about: self.about.clone(),
             drain_timeout: self.drain_timeout,
         }
+    }
+
+    /// What a service connects to, in words.
+    pub(super) fn connect(&self, service: usize) -> &[String] {
+        self.about.get(service).map_or(&[], |about| &about.connect)
     }
 
     /// Whether something is stapled to a certificate of its services.

@@ -35,6 +35,7 @@ use crate::log::Log;
 use crate::sys::sockopt;
 
 mod retired;
+mod served;
 #[cfg(test)]
 mod tests;
 

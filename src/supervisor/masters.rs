@@ -168,6 +168,32 @@ impl Masters {
     }
 }
 
+impl Masters {
+    /// Has the serving generation know which upstreams answered last before it, where they are the same.
+    pub(super) fn carry_answers(&self, serving: Option<u64>) {
+        let Some(new) = serving.and_then(|number| self.get(number)) else {
+            return;
+        };
+        let orphans = self.orphans.iter().map(|orphans| &orphans.generation);
+        let others = self.generations.iter().chain(orphans);
+        for old in others.filter(|old| old.number < new.number) {
+            for (index, name) in new.names.iter().enumerate() {
+                let before = old.names.iter().position(|other| other == name);
+                let Some(before) = before.filter(|&at| old.connect(at) == new.connect(index))
+                else {
+                    continue;
+                };
+                let known = new.scoreboard.shared(index);
+                if let Some(answer) = old.scoreboard.shared(before).answer()
+                    && known.answer().is_none_or(|newer| newer.at < answer.at)
+                {
+                    known.note_answer(answer);
+                }
+            }
+        }
+    }
+}
+
 /// Spares.
 impl Masters {
     /// Those that were asked for, or stand.

@@ -376,5 +376,6 @@ impl Supervisor {
     fn carry_counts(&mut self) {
         let serving = self.decider.serving();
         self.masters.carry_counts(serving, &mut self.common.carried);
+        self.masters.carry_answers(serving);
     }
 }

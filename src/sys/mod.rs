@@ -6,4 +6,5 @@ pub(crate) mod page;
 pub(crate) mod queues;
 pub(crate) mod quiet;
 pub(crate) mod sockopt;
+pub(crate) mod terminal;
 pub(crate) mod watch;

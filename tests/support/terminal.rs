@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -23,12 +23,12 @@ pub struct Terminal {
 impl Terminal {
     /// A new one.
     pub fn new() -> Terminal {
-        let size = nix::pty::Winsize {
-            ws_row: 24,
-            ws_col: 120,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        Terminal::sized(120, 24)
+    }
+
+    /// A new one with so many columns and lines.
+    pub fn sized(columns: u16, lines: u16) -> Terminal {
+        let size = winsize(columns, lines);
         let pty = nix::pty::openpty(Some(&size), None).expect("a pty");
         // A started program must not hold its own terminal open, or it would outlive a failed test.
         for end in [&pty.master, &pty.slave] {
@@ -68,6 +68,14 @@ impl Terminal {
         }
     }
 
+    /// Gives it another size, which its programs are told by a signal.
+    pub fn resize(&self, columns: u16, lines: u16) {
+        let size = winsize(columns, lines);
+        // SAFETY: the kernel reads one `winsize` from where one is.
+        let set = unsafe { libc::ioctl(self.keys.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(set, 0, "TIOCSWINSZ");
+    }
+
     /// Types this; `\n` ends a line, `\x03` interrupts.
     pub fn type_in(&self, text: &str) {
         (&self.keys).write_all(text.as_bytes()).expect("typing");
@@ -93,6 +101,15 @@ impl Terminal {
     pub fn echoes(&self) -> bool {
         let modes = tcgetattr(&self.line).expect("a terminal");
         modes.local_flags.contains(LocalFlags::ECHO)
+    }
+}
+
+fn winsize(columns: u16, lines: u16) -> nix::pty::Winsize {
+    nix::pty::Winsize {
+        ws_row: lines,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
     }
 }
 

@@ -27,7 +27,10 @@ fn commands_are_understood() {
         passed: 0,
         route: false,
     };
-    let status = |control, json| Command::Status { control, json };
+    let status = |control, json| Command::Status {
+        control,
+        how: if json { Shown::Json } else { Shown::Once },
+    };
     let ca_in = |dir: &str, what| {
         Command::Ca(ca::Asked {
             dir: dir.into(),

@@ -199,6 +199,7 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> C
         let name = &context.common.config().name;
         notice!(log, "Service [{name}] connected remote server from {from}");
     }
+    context.note_answer(&attempt.upstream);
     let tcp = matches!(attempt.upstream, Upstream::Tcp(..));
     if let Upstream::Tcp(_, host) = attempt.upstream {
         context.common.upstream = Some(host);

@@ -1,12 +1,24 @@
 //! What `adit status` is told.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::UNIX_EPOCH;
+
 use super::Supervisor;
 use super::reload::Pending;
+use crate::ipc::scoreboard::Counts;
+use crate::ipc::scoreboard::answered::Place;
 use crate::sandbox::Strength;
-use crate::status::{HelperStatus, ReloadStatus, Status};
-use crate::supervisor::control::shown;
-use crate::supervisor::decider::{Event, Spare};
+use crate::status::{
+    CertificateStatus, GenerationStatus, HelperStatus, ReloadStatus, ServiceStatus, Status,
+    UpstreamStatus, WorkerStatus, now,
+};
+use crate::supervisor::decider::{Event, Spare, State};
+use crate::supervisor::generation::{About, Generation};
 use crate::tls::CipherOrder;
+
+/// What a generation is called whose master is dead.
+pub(super) const ORPHANED: &str = "orphaned";
 
 impl Supervisor {
     /// Answers every client that has connected, without ever waiting for it.
@@ -23,9 +35,11 @@ impl Supervisor {
         let (succeeded, failed) = self.decider.reloads().counts();
         let orphans = self.masters.orphans().iter().map(|o| &o.generation);
         let generations = self.masters.all().iter().chain(orphans);
+        let addresses = self.listeners.addresses();
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: now(),
             file: self.sources.file.clone(),
             passed: self.listeners.count_passed(),
             sandbox: Some(Strength::of_this_kernel()),
@@ -36,21 +50,61 @@ impl Supervisor {
                 failed,
                 under_way: self.decider.is_reloading(),
             },
-            generations: generations
-                .map(|generation| {
-                    let state = self.decider.state(generation.number);
-                    let common = &self.common;
-                    let spare = self.spare_of(generation.number);
-                    shown(
-                        generation,
-                        state,
-                        spare,
-                        &common.carried,
-                        &common.resumption,
-                    )
-                })
-                .collect(),
+            generations: generations.map(|g| self.shown(g, &addresses)).collect(),
             helpers: self.helpers_shown(),
+        }
+    }
+
+    /// A generation's part. `addresses`: where the services of the serving one accept.
+    fn shown(
+        &self,
+        generation: &Generation,
+        addresses: &HashMap<usize, Vec<String>>,
+    ) -> GenerationStatus {
+        let number = generation.number;
+        // Without one it is orphaned.
+        let state = self.decider.state(number);
+        let board = &generation.scoreboard;
+        let since = generation.since.duration_since(UNIX_EPOCH);
+        GenerationStatus {
+            number,
+            state: state.map_or(ORPHANED, State::name).to_owned(),
+            pid: state.map_or(0, |_| generation.pid.as_raw().unsigned_abs()),
+            spare: self.spare_of(number),
+            since: since.map_or(0, |since| since.as_secs()),
+            workers: (0..board.workers())
+                .map(|index| WorkerStatus::of(board, index))
+                .collect(),
+            services: (0..generation.names.len())
+                .map(|index| self.service_shown(generation, index, state, addresses))
+                .collect(),
+            warnings: generation.warnings.clone(),
+        }
+    }
+
+    fn service_shown(
+        &self,
+        generation: &Generation,
+        index: usize,
+        state: Option<State>,
+        addresses: &HashMap<usize, Vec<String>>,
+    ) -> ServiceStatus {
+        let serves = state == Some(State::Serving);
+        let common = &self.common;
+        // The serving generation also shows the totals of those before it.
+        let before = match serves {
+            true => common.carried.of(&generation.names, index),
+            false => Counts::default(),
+        };
+        let accept = addresses.get(&index).filter(|_| serves);
+        let board = &generation.scoreboard;
+        let stapled = |slot| common.resumption.stapled(slot);
+        ServiceStatus {
+            accept: accept.cloned().unwrap_or_default(),
+            connect: generation.connect(index).to_vec(),
+            upstream: upstream(generation, index),
+            certificates: certificates(generation, index),
+            ..ServiceStatus::of(board, index, &generation.names[index], &before, stapled)
         }
     }
 
@@ -73,4 +127,39 @@ impl Supervisor {
             .and_then(|s| s.pid);
         Some(pid.map_or(0, |pid| pid.as_raw().unsigned_abs()))
     }
+}
+
+/// The upstream that answered last.
+fn upstream(generation: &Generation, service: usize) -> Option<UpstreamStatus> {
+    let answered = generation.scoreboard.shared(service).answer()?;
+    let address = match answered.place {
+        Place::Tcp(address) => address.to_string(),
+        Place::Unix(entry) => generation.connect(service).get(entry)?.clone(),
+    };
+    Some(UpstreamStatus {
+        address,
+        at: answered.at,
+    })
+}
+
+/// The service's own certificates, and when they end.
+fn certificates(generation: &Generation, service: usize) -> Vec<CertificateStatus> {
+    let board = &generation.scoreboard;
+    let row = board.shared(service);
+    let nothing = About::default();
+    let about = generation.about.get(service).unwrap_or(&nothing);
+    [
+        ("clients", &about.to_clients, row.ends_to_clients()),
+        ("servers", &about.to_servers, row.ends_to_servers()),
+    ]
+    .into_iter()
+    .filter_map(|(shown_to, file, ends)| {
+        let ends = ends.load(Relaxed);
+        (ends != 0).then(|| CertificateStatus {
+            shown_to: shown_to.to_owned(),
+            file: file.clone(),
+            ends,
+        })
+    })
+    .collect()
 }

@@ -9,11 +9,11 @@ use std::time::UNIX_EPOCH;
 use nix::sys::stat::fstat;
 
 use super::Supervisor;
+use super::status::ORPHANED;
 use crate::helper::Kind;
 use crate::helper::teller::picture::{self, BoardSize, Picture};
 use crate::helper::teller::{introduce_board, tell};
 use crate::ipc::channel::Channel;
-use crate::supervisor::control::ORPHANED;
 use crate::supervisor::decider::{Event, State};
 use crate::supervisor::generation::Generation;
 

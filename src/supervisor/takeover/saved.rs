@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ipc::inherit;
 use crate::ipc::scoreboard::Scoreboard;
 use crate::supervisor::decider::{self, Decider, State};
-use crate::supervisor::generation::{Generation, Shape};
+use crate::supervisor::generation::{About, Generation, Shape};
 use crate::supervisor::spares::Spare;
 
 /// A spare that stands.
@@ -33,6 +33,8 @@ pub(super) struct SavedGeneration {
     names: Vec<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    #[serde(default)]
+    about: Vec<About>,
     /// Whether its master understands that it is to have a spare.
     #[serde(default)]
     pub(super) can_be_spared: bool,
@@ -92,6 +94,7 @@ impl SavedGeneration {
             workers: generation.scoreboard.workers(),
             names: generation.names.clone(),
             warnings: generation.warnings.clone(),
+            about: generation.about.clone(),
             can_be_spared: decider.spare(generation.number).is_some(),
             serves: decider.state(generation.number) == Some(State::Serving),
             drains: drains.and_then(|left| left.as_millis().try_into().ok()),
@@ -119,6 +122,7 @@ impl SavedGeneration {
             board,
             names: self.names,
             warnings: self.warnings,
+            about: self.about,
             drain_timeout: self.drain_timeout,
             since: UNIX_EPOCH + Duration::from_secs(self.since),
         })
