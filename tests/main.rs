@@ -38,6 +38,7 @@ mod differences;
 mod directories;
 mod encrypted_keys;
 mod first_byte;
+mod happy_eyeballs;
 mod hold;
 mod ident;
 mod inetd;

@@ -2,6 +2,7 @@
 //! here: what a message means to a role.
 
 pub(crate) mod accept;
+pub(crate) mod addresses;
 pub(crate) mod channel;
 pub(crate) mod durations;
 pub(crate) mod handoff;

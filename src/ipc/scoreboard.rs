@@ -15,11 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) use counts::Counts;
 pub(crate) use read_only::ReadOnlyBoard;
 
+use super::addresses::AddressRow;
 use super::durations::{self, Durations};
 use super::shared::SharedWords;
 
 /// Words of a row: 128 bytes, two cache lines, since the prefetcher fetches pairs.
 const ROW: usize = 16;
+
+/// Rows that all workers share for a service: [`SharedRow`], and what is known of its addresses.
+const SHARED_ROWS: usize = 2;
 
 /// Rows of a service's counters in one worker.
 const COUNTERS: usize = 2;
@@ -225,7 +229,7 @@ impl Scoreboard {
     fn first_row(&self, worker: usize, service: usize) -> usize {
         assert!(worker < self.workers && service < self.services);
         let before = worker * self.services + service;
-        self.workers + self.services + before * SERVICE_ROWS
+        self.workers + self.services * SHARED_ROWS + before * SERVICE_ROWS
     }
 
     /// The row of worker `worker`, from 0.
@@ -243,7 +247,16 @@ impl Scoreboard {
     /// There is no such row.
     pub(crate) fn shared(&self, service: usize) -> SharedRow<'_> {
         assert!(service < self.services);
-        SharedRow(self.row(self.workers + service))
+        SharedRow(self.row(self.workers + service * SHARED_ROWS))
+    }
+
+    /// What all workers know of the addresses of service `service`, from 0.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub(crate) fn addresses(&self, service: usize) -> AddressRow<'_> {
+        assert!(service < self.services);
+        AddressRow::on(self.row(self.workers + service * SHARED_ROWS + 1))
     }
 
     /// What worker `worker` counted for service `service`.
@@ -320,12 +333,13 @@ impl Scoreboard {
 fn checked_length(workers: usize, services: usize) -> Option<usize> {
     let counted = workers.checked_mul(services)?.checked_mul(SERVICE_ROWS)?;
     let rows = counted.checked_add(workers)?;
-    rows.checked_add(services)?.checked_mul(ROW)
+    rows.checked_add(services.checked_mul(SHARED_ROWS)?)?
+        .checked_mul(ROW)
 }
 
 /// Words of a whole board.
 fn length(workers: usize, services: usize) -> usize {
-    (workers + services + workers * services * SERVICE_ROWS) * ROW
+    (workers + services * SHARED_ROWS + workers * services * SERVICE_ROWS) * ROW
 }
 
 impl WorkerRow<'_> {

@@ -1,20 +1,23 @@
-//! Connecting the back: the addresses one after the other, and when all have failed the names
-//! again. The front is watched meanwhile, so that a client that is gone costs nothing more.
+//! Connecting the back: the entries of `connect` one after the other, the addresses of one side by side, and when all
+//! have failed the names again. The front is watched meanwhile, so that a client that is gone costs nothing more.
 
 mod addresses;
 mod attempt;
+mod racing;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use addresses::{allowed, endpoint, in_order, wanted_by};
-use attempt::{Attempt, Judged, Tried, begin_bound, judge, tried, try_one};
+use attempt::{Attempt, Judged, Tried, begin, begin_bound, judge, tried};
+use racing::Race;
 
 use super::Upstream;
 use super::binding::{self, Binding};
 use super::end::End;
 use super::lookup::Lookup;
+use super::outbound::{Progress, Refusal};
 use super::poller::Readiness;
 use super::resources::Resources;
 use super::step::{Context, Ending, broken};
@@ -31,6 +34,8 @@ pub(crate) struct Connecting {
     left: Vec<Upstream>,
     /// Addresses that failed.
     failed: Vec<Upstream>,
+    /// Attempts beside the stage's.
+    race: Race,
     /// The names were resolved for this session already.
     asked: bool,
     /// Where the client wants to be connected to; `None`: to what `connect` says.
@@ -76,6 +81,10 @@ impl From<Connection> for End {
 
 /// How far connecting got.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it goes back to its place in the session, and a box would be an allocation at each wait"
+)]
 pub(crate) enum Reached {
     /// It waits for an event or its time.
     Waiting(Connecting),
@@ -121,6 +130,7 @@ impl Connecting {
             stage: Stage::Next,
             left: Vec::new(),
             failed: Vec::new(),
+            race: Race::default(),
             asked: false,
             target: None,
         };
@@ -158,14 +168,19 @@ impl Connecting {
             Stage::Resolving(_, deadline) => Some(*deadline),
             Stage::Next => None,
             Stage::Binding(binding) => Some(binding.deadline),
-            Stage::Pending(attempt) => Some(attempt.deadline),
+            Stage::Pending(attempt) => {
+                let next = self.race.next_at(attempt, &self.left);
+                Some(next.unwrap_or(attempt.deadline).min(attempt.deadline))
+            }
             Stage::Trying(_, again, _) => Some(*again),
         }
     }
 
-    /// Takes note of an event on the connecting socket.
+    /// Takes note of an event on a connecting socket.
     pub(crate) fn note(&mut self, ready: Readiness) {
-        if let Stage::Pending(attempt) = &mut self.stage {
+        if let Stage::Pending(attempt) = &mut self.stage
+            && self.race.is_single()
+        {
             attempt.ready.merge(ready);
         }
     }
@@ -197,76 +212,144 @@ impl Connecting {
             self.release(context.resources);
             return Err(ending);
         }
+        if let Some(back) = self.judge_rivals(&mut context) {
+            self.release(context.resources);
+            return Ok(Reached::Connected(back));
+        }
         loop {
             let now = context.resources.now;
-            self.stage = match std::mem::replace(&mut self.stage, Stage::Next) {
+            let tried = match std::mem::replace(&mut self.stage, Stage::Next) {
                 Stage::Resolving(lookup, deadline) => {
                     match self.left_after(lookup, deadline, &mut context)? {
                         Ok(left) => {
                             self.left = left;
-                            Stage::Next
+                            self.race = Race::default();
                         }
                         Err(lookup) => {
                             self.stage = Stage::Resolving(lookup, deadline);
                             return Ok(Reached::Waiting(self));
                         }
                     }
+                    continue;
                 }
-                Stage::Next => match self.left.pop() {
-                    Some(upstream) => {
-                        let deadline = now + context.common.config().timeouts.connect;
-                        info!(context.common.log, "s_connect: connecting {upstream}");
-                        match context.common.config().transparent.source {
-                            true => self.bind(upstream, deadline, &mut context),
-                            false => Stage::Trying(upstream, now, deadline),
-                        }
-                    }
-                    None => self.ask_again(&mut context)?,
-                },
+                Stage::Next => Tried::Stage(self.next(&mut context)?),
                 Stage::Binding(binding) => match binding.step(&mut context) {
                     binding::Step::Waiting(binding) => {
                         self.stage = Stage::Binding(binding);
                         return Ok(Reached::Waiting(self));
                     }
-                    binding::Step::Failed(upstream) => self.not_bound(upstream, &mut context),
+                    binding::Step::Failed(upstream) => {
+                        Tried::Stage(self.not_bound(upstream, &mut context))
+                    }
                     binding::Step::Bound(bound, upstream, deadline) => {
                         let begun = begin_bound(bound, &upstream, &context);
-                        match tried(begun, upstream, deadline, &mut self.failed, &mut context)? {
-                            Tried::Stage(stage) => stage,
-                            Tried::Connected(back) => return Ok(Reached::Connected(back)),
-                        }
+                        self.tried(begun, upstream, deadline, &mut context)?
                     }
                 },
-                Stage::Pending(attempt) => match judge(attempt, &mut self.failed, &mut context) {
+                Stage::Pending(attempt) => match self.judged(attempt, &mut context) {
                     Judged::Waiting(attempt) => {
                         self.stage = Stage::Pending(attempt);
                         return Ok(Reached::Waiting(self));
                     }
-                    Judged::Failed => Stage::Next,
-                    Judged::Connected(back) => return Ok(Reached::Connected(back)),
+                    Judged::Failed => continue,
+                    Judged::Connected(back) => Tried::Connected(back),
                 },
                 Stage::Trying(upstream, again, deadline) if now < again => {
                     self.stage = Stage::Trying(upstream, again, deadline);
                     return Ok(Reached::Waiting(self));
                 }
                 Stage::Trying(upstream, _, deadline) => {
-                    match try_one(upstream, deadline, &mut self.failed, &mut context)? {
-                        Tried::Stage(stage) => stage,
-                        Tried::Connected(back) => return Ok(Reached::Connected(back)),
-                    }
+                    let begun = begin(&upstream, &context);
+                    self.tried(begun, upstream, deadline, &mut context)?
                 }
             };
+            match tried {
+                Tried::Stage(stage) => self.stage = stage,
+                Tried::Connected(back) => return Ok(Reached::Connected(back)),
+            }
         }
     }
 
     /// Gives back what it holds.
     pub(crate) fn release(self, resources: &mut Resources) {
+        self.race.release(resources);
         match self.stage {
             Stage::Resolving(lookup, _) => lookup.release(resources),
             Stage::Binding(binding) => binding.release(resources),
             Stage::Pending(attempt) => resources.closing.push(attempt.socket),
             Stage::Next | Stage::Trying(..) => {}
         }
+    }
+
+    /// Begins with the next address; or goes on with those that were begun.
+    fn next(&mut self, context: &mut Context<'_>) -> Result<Stage, Ending> {
+        let now = context.resources.now;
+        let timeout = context.common.config().timeouts.connect;
+        match self.race.next(&mut self.left, &self.failed, now, timeout) {
+            Some((upstream, deadline)) => {
+                info!(context.common.log, "s_connect: connecting {upstream}");
+                Ok(match context.common.config().transparent.source {
+                    true => self.bind(upstream, deadline, context),
+                    false => Stage::Trying(upstream, now, deadline),
+                })
+            }
+            None => match self.race.take() {
+                Some(attempt) => Ok(Stage::Pending(attempt)),
+                None => self.ask_again(context),
+            },
+        }
+    }
+
+    /// How the attempts stand that go on beside the stage's.
+    fn judge_rivals(&mut self, context: &mut Context<'_>) -> Option<Connection> {
+        if self.race.is_single() {
+            return None;
+        }
+        self.race.look(match &mut self.stage {
+            Stage::Pending(attempt) => Some(attempt),
+            _ => None,
+        });
+        self.race.judge(&mut self.failed, context)
+    }
+
+    /// How the stage's attempt stands; one that takes long is put beside the next.
+    fn judged(&mut self, attempt: Attempt, context: &mut Context<'_>) -> Judged {
+        let winner = (!self.race.is_single()).then(|| attempt.upstream.clone());
+        match judge(attempt, &mut self.failed, context) {
+            Judged::Waiting(attempt) => {
+                let next = self.race.next_at(&attempt, &self.left);
+                if next.is_none_or(|at| context.resources.now < at) {
+                    return Judged::Waiting(attempt);
+                }
+                self.race.add(attempt, &context.common.log);
+                Judged::Failed
+            }
+            Judged::Connected(back) => {
+                if let Some(winner) = winner {
+                    self.race.lose(&winner, context);
+                }
+                Judged::Connected(back)
+            }
+            Judged::Failed => Judged::Failed,
+        }
+    }
+
+    /// What came of sending a socket on its way.
+    fn tried(
+        &mut self,
+        begun: Result<(OwnedFd, Progress), Refusal>,
+        upstream: Upstream,
+        deadline: Instant,
+        context: &mut Context<'_>,
+    ) -> Result<Tried, Ending> {
+        let winner = (!self.race.is_single()).then(|| upstream.clone());
+        let alone = winner.is_none();
+        let failed = &mut self.failed;
+        let tried = tried(begun, upstream, deadline, alone, failed, context)?;
+        if let (Tried::Connected(_), Some(winner)) = (&tried, winner) {
+            self.race.lose(&winner, context);
+        }
+        Ok(tried)
     }
 
     /// Asks for a socket with the client's address.

@@ -1,12 +1,14 @@
-//! Names, and what becomes of them while DNS is silent.
+//! Names, what becomes of them while DNS is silent, and of their addresses that lead nowhere.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
 
 use super::{both, heard};
+use crate::happy_eyeballs::{self, v4, v6};
 use crate::names::require_own_network;
 use crate::require;
 use crate::support::dns::{self, NameServer, Says};
+use crate::support::peers::says_and_hears;
 use crate::support::{Certs, Plan, tls};
 
 #[test]
@@ -32,4 +34,27 @@ fn a_reload_while_dns_is_silent_leaves_a_service_its_addresses() {
         heard(&mut adit.connect("test"))
     });
     assert_eq!(heard, ["reset", "hello\nend"]);
+}
+
+#[test]
+fn a_dead_address_of_a_name_costs_no_client_its_timeout() {
+    require_both!();
+    require_own_network!();
+    happy_eyeballs::add_networks();
+    let given_up = both(|path| {
+        let certs = Certs::new();
+        let server = happy_eyeballs::server(&certs);
+        let names = NameServer::start();
+        names.say("mail.example", Says::All(const { &[v6(2), v4(1)] }));
+        let plan = Plan::new();
+        let wrapper = dns::asking(&plan, path, 1, &[]);
+        let port = server.address.port();
+        let lines = format!("client = yes\nconnect = mail.example:{port}\nTIMEOUTconnect = 1\n");
+        let adit = plan.program(wrapper).service("test", lines).start();
+        for _ in 0..2 {
+            says_and_hears(&mut adit.connect("test"), "hello");
+        }
+        adit.count_in_log("TIMEOUTconnect exceeded")
+    });
+    assert_eq!(given_up, [2, 0]);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +17,8 @@ use super::adit::program;
 pub enum Says {
     /// It has this address, and no other.
     Address(Ipv4Addr),
+    /// It has these addresses.
+    All(&'static [IpAddr]),
     /// An address has the name `host.example`.
     Host,
     /// There is no such name.
@@ -41,9 +43,10 @@ struct State {
     over: bool,
 }
 
-/// A, and PTR (RFC 1035, section 3.2.2).
+/// A and PTR (RFC 1035, section 3.2.2), AAAA (RFC 3596).
 const A: u16 = 1;
 const PTR: u16 = 12;
+const AAAA: u16 = 28;
 
 impl NameServer {
     /// Starts it. Of names that it is not told of it says nothing.
@@ -106,12 +109,19 @@ impl State {
         let (name, kind, question) = asked(query)?;
         self.asked.insert(name.clone());
         let says = *self.says.get(&name).unwrap_or(&Says::Nothing);
-        let data = match says {
-            Says::Nothing => return None,
-            Says::Address(address) if kind == A => Some((A, address.octets().to_vec())),
-            Says::Host if kind == PTR => Some((PTR, b"\x04host\x07example\0".to_vec())),
-            Says::Address(_) | Says::Host | Says::NoSuchName | Says::Failure => None,
+        let of_an_address = |address: &IpAddr| match address {
+            IpAddr::V4(v4) => (A, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (AAAA, v6.octets().to_vec()),
         };
+        let mut records = match says {
+            Says::Nothing => return None,
+            Says::Address(address) => vec![of_an_address(&address.into())],
+            Says::All(addresses) => addresses.iter().map(of_an_address).collect(),
+            Says::Host => vec![(PTR, b"\x04host\x07example\0".to_vec())],
+            Says::NoSuchName | Says::Failure => Vec::new(),
+        };
+        records.retain(|(of, _)| *of == kind);
+        let count = u8::try_from(records.len()).expect("few");
         let code: u8 = match says {
             Says::NoSuchName => 3,
             Says::Failure => 2,
@@ -119,20 +129,9 @@ impl State {
         };
         let mut answer = query[..2].to_vec();
         // A response, recursion desired and available.
-        answer.extend([
-            0x81,
-            0x80 | code,
-            0,
-            1,
-            0,
-            u8::from(data.is_some()),
-            0,
-            0,
-            0,
-            0,
-        ]);
+        answer.extend([0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0]);
         answer.extend(question);
-        if let Some((kind, data)) = data {
+        for (kind, data) in records {
             // The name is the question's; class IN; nothing is to be kept.
             answer.extend([0xc0, 12]);
             answer.extend(kind.to_be_bytes());

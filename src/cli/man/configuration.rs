@@ -63,6 +63,7 @@ pub(super) fn page(date: &str) -> String {
     names(&mut page);
     clients(&mut page);
     super::dialogues::section(&mut page);
+    super::upstreams::section(&mut page);
     super::transparent::section(&mut page);
     openssl_commands(&mut page);
     old_tls(&mut page);

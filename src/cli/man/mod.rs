@@ -9,6 +9,7 @@ mod differences;
 pub mod mail_programs;
 mod roff;
 mod transparent;
+mod upstreams;
 
 use crate::status::Utc;
 

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::racing::of_one_entry;
 use crate::config::{Endpoint, Failover};
+use crate::ipc::addresses::{self, AddressRow};
 use crate::log::Log;
 use crate::protocol::{Target, Unreachable};
 use crate::relay::Upstream;
@@ -33,9 +35,41 @@ pub(super) fn in_order(
             }
             Failover::Priority => debug!(log, "failover: priority, starting at entry #0"),
         }
+        upstreams = arranged(&upstreams, resources.scoreboard.addresses(service));
     }
     upstreams.reverse();
     upstreams
+}
+
+/// The addresses of each entry: those that were slow last, the families in turn (RFC 8305, section 4).
+fn arranged(upstreams: &[Upstream], row: AddressRow<'_>) -> Vec<Upstream> {
+    let now = (!row.is_blank()).then(addresses::now);
+    let is_slow = |upstream: &Upstream| match (upstream, now) {
+        (Upstream::Tcp(address, _), Some(now)) => row.is_slow(*address, now),
+        _ => false,
+    };
+    let mut all = Vec::with_capacity(upstreams.len());
+    for entry in upstreams.chunk_by(of_one_entry) {
+        let (slow, others): (Vec<&Upstream>, Vec<&Upstream>) =
+            entry.iter().partition(|upstream| is_slow(upstream));
+        for part in [others, slow] {
+            all.extend(in_turn(part).into_iter().cloned());
+        }
+    }
+    all
+}
+
+/// One of each family after the other, beginning with that of the first.
+fn in_turn(addresses: Vec<&Upstream>) -> Vec<&Upstream> {
+    let is_v6 = |upstream: &&Upstream| upstream.ip().is_some_and(|ip| ip.is_ipv6());
+    let of_the_first = addresses.first().is_some_and(&is_v6);
+    let count = addresses.len();
+    let (first, second): (Vec<&Upstream>, Vec<&Upstream>) = addresses
+        .into_iter()
+        .partition(|it| is_v6(it) == of_the_first);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let pairs = std::iter::repeat_with(|| [first.next(), second.next()]);
+    pairs.take(count).flatten().flatten().collect()
 }
 
 /// Where the client wanted to go before it was sent here.
@@ -83,4 +117,61 @@ pub(super) fn allowed(found: Vec<Upstream>, common: &mut Common) -> Vec<Upstream
 fn is_this_machine(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback() || ip.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn arranged_text(upstreams: &[(&str, &str)], row: AddressRow<'_>) -> Vec<String> {
+        let upstreams: Vec<Upstream> = upstreams
+            .iter()
+            .map(|(host, address)| Upstream::Tcp(address.parse().unwrap(), (*host).to_owned()))
+            .collect();
+        let arranged = arranged(&upstreams, row);
+        arranged.iter().map(Upstream::to_string).collect()
+    }
+
+    #[test]
+    fn families_take_turns_within_an_entry_and_what_was_slow_comes_last() {
+        let words: [AtomicU64; 16] = Default::default();
+        let row = AddressRow::on(&words);
+        let all = [
+            ("a", "[2001:db8::1]:1"),
+            ("a", "[2001:db8::2]:1"),
+            ("a", "[2001:db8::3]:1"),
+            ("a", "192.0.2.1:1"),
+            ("b", "[2001:db8::9]:1"),
+            ("b", "192.0.2.9:1"),
+            ("b", "192.0.2.9:2"),
+        ];
+        assert_eq!(
+            arranged_text(&all, row),
+            [
+                "2001:db8::1:1",
+                "192.0.2.1:1",
+                "2001:db8::2:1",
+                "2001:db8::3:1",
+                "2001:db8::9:1",
+                "192.0.2.9:1",
+                "192.0.2.9:2",
+            ]
+        );
+        let [slow, quick] = ["[2001:db8::1]:1", "192.0.2.1:1"].map(|it| it.parse().unwrap());
+        row.overtaken(slow, quick, addresses::now());
+        assert_eq!(
+            arranged_text(&all, row),
+            [
+                "192.0.2.1:1",
+                "2001:db8::1:1",
+                "2001:db8::2:1",
+                "2001:db8::3:1",
+                "192.0.2.9:1",
+                "2001:db8::9:1",
+                "192.0.2.9:2",
+            ]
+        );
+    }
 }

@@ -25,7 +25,8 @@ const RETRY: Duration = Duration::from_millis(20);
 pub(super) struct Attempt {
     pub(super) socket: OwnedFd,
     pub(super) ready: Readiness,
-    upstream: Upstream,
+    pub(super) upstream: Upstream,
+    pub(super) began: Instant,
     pub(super) deadline: Instant,
 }
 
@@ -37,20 +38,13 @@ pub(super) enum Tried {
 }
 
 /// Sends a socket on its way.
-pub(super) fn try_one(
-    upstream: Upstream,
-    deadline: Instant,
-    failed: &mut Vec<Upstream>,
-    context: &mut Context<'_>,
-) -> Result<Tried, Ending> {
+pub(super) fn begin(
+    upstream: &Upstream,
+    context: &Context<'_>,
+) -> Result<(OwnedFd, Progress), Refusal> {
     let common = &*context.common;
-    let begun = outbound::begin(
-        &upstream,
-        common.config(),
-        common.service().local,
-        &common.log,
-    );
-    tried(begun, upstream, deadline, failed, context)
+    let local = common.service().local;
+    outbound::begin(upstream, common.config(), local, &common.log)
 }
 
 /// The same for a socket that is bound already.
@@ -68,11 +62,12 @@ pub(super) fn begin_bound(
     }
 }
 
-/// What came of sending a socket on its way.
+/// What came of sending a socket on its way. `alone`: no other is on its way.
 pub(super) fn tried(
     begun: Result<(OwnedFd, Progress), Refusal>,
     upstream: Upstream,
     deadline: Instant,
+    alone: bool,
     failed: &mut Vec<Upstream>,
     context: &mut Context<'_>,
 ) -> Result<Tried, Ending> {
@@ -93,6 +88,7 @@ pub(super) fn tried(
                 socket,
                 ready: Readiness::default(),
                 upstream,
+                began: resources.now,
                 deadline,
             };
             if progress == Progress::Pending {
@@ -106,7 +102,11 @@ pub(super) fn tried(
                 connections: resources.active_here(),
             };
             error!(log, "remote socket: {}{advice}", Reason(errno));
-            Err(give_up(context))
+            if alone {
+                return Err(give_up(context));
+            }
+            failed.push(upstream);
+            Ok(Tried::Stage(Stage::Next))
         }
         Err(Refusal::Full) if resources.now < deadline => {
             let again = deadline.min(resources.now + RETRY);
@@ -201,7 +201,12 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> C
     }
     context.note_answer(&attempt.upstream);
     let tcp = matches!(attempt.upstream, Upstream::Tcp(..));
-    if let Upstream::Tcp(_, host) = attempt.upstream {
+    if let Upstream::Tcp(address, host) = attempt.upstream {
+        let row = context
+            .resources
+            .scoreboard
+            .addresses(context.common.index());
+        row.answered(address);
         context.common.upstream = Some(host);
     }
     Connection {
