@@ -238,7 +238,7 @@ mod tests {
         let service = now.generations[0].services[0].clone();
         now.generations[0].services = (0..50)
             .map(|n| ServiceStatus {
-                name: format!("service-with-a-long-name-{n}"),
+                name: format!("{n}-service-with-a-long-name"),
                 active: n,
                 ..service.clone()
             })
@@ -257,7 +257,7 @@ mod tests {
         }
         let shown = live(&now, None, 80, 24);
         assert!(
-            shown[7].contains("service-with-a-long-name-49"),
+            shown[7].contains("49-service"),
             "{shown:#?}"
         );
         assert_eq!(
