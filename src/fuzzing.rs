@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("certificates", crate::tls::fuzzing::certificates),
     ("cifs", |script| conversation(Protocol::Cifs, script)),
     ("ciphers", crate::tls::fuzzing::ciphers),
+    ("claims", crate::protocol::fuzz_claims),
     ("configuration", crate::config::fuzz),
     ("connect", |script| conversation(Protocol::Connect, script)),
     ("ftp", |script| conversation(Protocol::Ftp, script)),

@@ -116,8 +116,11 @@ fn serve(config: &Config, log: Log) -> io::Result<bool> {
     let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
     let contacts = helpers.contacts(None)?;
     let peer = accept::peer(session.as_fd());
-    let warrant = peer.zip(warrants.as_ref());
-    let warrant = warrant.map(|(peer, warrants)| warrants.issue(peer));
+    let balancer = config.services.iter().any(|s| s.balancers.have(peer));
+    let warrant = warrants.as_ref().and_then(|warrants| match balancer {
+        true => Some(warrants.issue_for_any()),
+        false => peer.map(|peer| warrants.issue(peer)),
+    });
     let worker = process::spawn(&OneThread::prove()?, |fresh| {
         let start = Worker {
             config,

@@ -15,6 +15,7 @@ mod support;
 
 mod accept_auto;
 mod accept_clients;
+mod accept_proxy;
 mod add;
 mod admission;
 mod advice;

@@ -186,6 +186,39 @@ fn the_server_sees_the_clients_address_and_port() {
 }
 
 #[test]
+fn the_server_sees_the_client_that_a_balancer_names() {
+    require_network!();
+    require!(adit);
+    let net = Net::new(&[SOURCE]);
+    let lines = format!("{}acceptProxy = {}\n", to_server(0), CLIENT[0]);
+    let adit = net.plan_at(EACH[0], &lines).start();
+    let (config, to) = (
+        tls::client_config(&net.certs.ca(), tls::BOTH, None),
+        at(ROUTER[0], 8443),
+    );
+    let dial = |header: &'static str| {
+        let config = config.clone();
+        net.client.run(move || {
+            let mut stream = peers::connect(to);
+            stream.write_all(header.as_bytes()).expect("sending");
+            let mut client = tls::start_client(config, stream).ok()?;
+            reaches(&mut client).then_some(())
+        })
+    };
+    assert_eq!(
+        dial("PROXY TCP4 10.77.1.77 203.0.113.1 1042 443\r\n"),
+        Some(())
+    );
+    assert_eq!(
+        net.seen.last(),
+        "10.77.1.77:1042".parse().expect("an address")
+    );
+    // No worker may take this machine's own address.
+    assert_eq!(dial("PROXY TCP4 127.0.0.7 203.0.113.1 1042 443\r\n"), None);
+    adit.wait_for_log("the address is none that a client was accepted from");
+}
+
+#[test]
 fn the_server_sees_the_client_on_older_kernels_too() {
     require_network!();
     require!(adit);

@@ -179,6 +179,7 @@ fn without_addresses(service: &Service) -> Option<&'static str> {
     let unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_));
     match service.front {
         Front::Program => Some("the client is a program that adit starts"),
+        Front::Listener if service.balancers.have_unix() => None,
         Front::Listener if !service.accept.is_empty() && service.accept.iter().all(unix) => Some(
             "clients of a Unix socket have no address; the permissions of its folder say who may connect",
         ),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::accepted;
 use super::admission;
+use super::balancers;
 use super::diagnostic::Severity;
 use super::dialogue::{self, Protocol};
 use super::endpoint::Endpoint;
@@ -103,6 +104,7 @@ pub(super) fn finish(
     // As a default for every service it counts where it has a use.
     let accept = draft.accept;
     let admitted = draft.admission;
+    let given_balancers = draft.balancers;
     let own = draft.own;
     let mut service = draft.service;
     // Only here: `verifyServer = no` in a section takes back all that a default of `yes` asked for,
@@ -118,6 +120,7 @@ pub(super) fn finish(
     program(&service, &program_given, &own, &meant, &mut faults);
     service.program = program_given.program().map(Box::new);
     upstream(&mut service, &meant, &mut faults);
+    balancers::finish(&mut service, given_balancers);
     let given = |option: &str| own.contains(option);
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
@@ -142,6 +145,7 @@ pub(super) fn finish(
     sessions::limit(&mut service, |name| own.contains(name), &mut faults);
     redirect::limit(&mut service, primary, &meant, &mut faults);
     transparent::limit(&service, &own, &meant, &mut faults);
+    balancers::limit(&mut service, &own, &mut faults);
     certificate(&service, &meant, &mut faults);
     verification(&service, &meant, &mut faults);
     revocation(&service, &own, &meant, &mut faults);

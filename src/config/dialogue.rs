@@ -325,7 +325,7 @@ fn mode(service: &Service, meant: &Meant, faults: &mut Faults) {
         ),
         (Some(Protocol::Proxy), false) => {
             let unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_));
-            if service.accept.iter().any(unix) {
+            if service.accept.iter().any(unix) && !service.balancers.have_unix() {
                 faults.push(
                     Severity::Warning,
                     "accept",

@@ -10,6 +10,7 @@
 mod accepted;
 mod admission;
 mod assemble;
+mod balancers;
 mod checks;
 mod commands;
 mod control;

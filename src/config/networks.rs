@@ -154,6 +154,11 @@ impl Networks {
         last.contains(address).then_some(*last)
     }
 
+    /// Whether every address of a family is in it.
+    pub(super) fn has_everything(&self) -> bool {
+        self.sorted.iter().any(|network| network.bits == 0)
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.sorted.is_empty()

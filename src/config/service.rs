@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::accepted::{AcceptTls, Beginning};
 use super::admission::Admission;
+use super::balancers::Balancers;
 use super::dialogue::{DialogueOptions, Protocol};
 use super::endpoint::Endpoint;
 use super::login::Login;
@@ -126,6 +127,8 @@ pub(crate) struct Service {
     pub accept_anywhere: bool,
     /// Which clients it takes.
     pub admission: Admission,
+    /// Which of them say by a PROXY header for whom they connect.
+    pub balancers: Balancers,
     /// TLS on the end that `client` says.
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.

@@ -62,7 +62,7 @@ pub(super) fn limit(
             "`transparent` has no client: `exec` with `connect` is a program that adit starts";
         let help = "leave it out, or accept clients: `accept = [HOST:]PORT`";
         faults.error("transparent", text, help);
-    } else if service.accept.iter().any(unix) {
+    } else if service.accept.iter().any(unix) && !service.balancers.have_unix() {
         let text =
             "`transparent` needs clients with an address, and those of a Unix socket have none";
         let help = "leave it out, or accept at a port: `accept = [HOST:]PORT`";

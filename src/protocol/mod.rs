@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cifs;
+mod claim;
 mod commands;
 mod connect;
 mod connect_login;
@@ -46,6 +47,9 @@ use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Rec
 use crate::helper::{TokenAnswer, TokenQuestion};
 
 pub(crate) use cifs::CifsError;
+#[cfg(fuzzing)]
+pub(crate) use claim::fuzz as fuzz_claims;
+pub(crate) use claim::{Claim, NoHeader, Who, begins_so as begins_with_claim, read as read_claim};
 pub(crate) use connect_login::NtlmError;
 pub(crate) use error::{Awaited, ProtocolError};
 pub(crate) use ldap::LdapError;

@@ -14,6 +14,8 @@ pub(crate) struct Introduction<'a> {
     pub addresses: Option<(SocketAddr, SocketAddr)>,
     /// Its TLS.
     pub tls: Option<Secured<'a>>,
+    /// What a balancer in front calls the connection.
+    pub unique_id: Option<&'a [u8]>,
 }
 
 /// A client's TLS.
@@ -122,27 +124,28 @@ fn text(introduction: &Introduction<'_>) -> Vec<u8> {
 /// The longest header in bytes. Apache 2.4.71 closes a connection that begins with one of 233, lighttpd 1.4.69 with one of 257.
 const LONGEST: usize = 232;
 /// What version 2 begins with.
-const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, the command PROXY.
 const PROXY: u8 = 0x21;
 /// AF_UNSPEC; TCP over IPv4; TCP over IPv6.
 const UNKNOWN: u8 = 0x00;
-const TCP4: u8 = 0x11;
-const TCP6: u8 = 0x21;
+pub(super) const TCP4: u8 = 0x11;
+pub(super) const TCP6: u8 = 0x21;
 
-const TLV_ALPN: u8 = 0x01;
-const TLV_AUTHORITY: u8 = 0x02;
-const TLV_SSL: u8 = 0x20;
-const TLV_SSL_VERSION: u8 = 0x21;
-const TLV_SSL_CN: u8 = 0x22;
-const TLV_SSL_CIPHER: u8 = 0x23;
+pub(super) const TLV_ALPN: u8 = 0x01;
+pub(super) const TLV_AUTHORITY: u8 = 0x02;
+pub(super) const TLV_UNIQUE_ID: u8 = 0x05;
+pub(super) const TLV_SSL: u8 = 0x20;
+pub(super) const TLV_SSL_VERSION: u8 = 0x21;
+pub(super) const TLV_SSL_CN: u8 = 0x22;
+pub(super) const TLV_SSL_CIPHER: u8 = 0x23;
 
 /// The client speaks TLS; it showed a certificate in this connection; or in this session.
-const CLIENT_SSL: u8 = 0x01;
-const CLIENT_CERT_CONN: u8 = 0x02;
-const CLIENT_CERT_SESS: u8 = 0x04;
+pub(super) const CLIENT_SSL: u8 = 0x01;
+pub(super) const CLIENT_CERT_CONN: u8 = 0x02;
+pub(super) const CLIENT_CERT_SESS: u8 = 0x04;
 
-fn binary(introduction: &Introduction<'_>) -> Vec<u8> {
+pub(super) fn binary(introduction: &Introduction<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     let family = match introduction.addresses.map(in_one_family) {
         None => UNKNOWN,
@@ -158,9 +161,18 @@ fn binary(introduction: &Introduction<'_>) -> Vec<u8> {
             if from.is_ipv4() { TCP4 } else { TCP6 }
         }
     };
-    if let Some(tls) = &introduction.tls {
-        body.extend(briefly(tls, LONGEST - SIGNATURE.len() - 4 - body.len()));
+    let room = LONGEST - SIGNATURE.len() - 4 - body.len();
+    let tls = introduction.tls.as_ref();
+    let tls = tls.map_or_else(Vec::new, |tls| briefly(tls, room));
+    let mut id = Vec::new();
+    if let Some(unique_id) = introduction.unique_id {
+        add(&mut id, TLV_UNIQUE_ID, unique_id);
     }
+    // What servers decide by comes first.
+    if id.len() + tls.len() <= room {
+        body.extend(id);
+    }
+    body.extend(tls);
     let length = u16::try_from(body.len()).unwrap_or_default().to_be_bytes();
     [&SIGNATURE[..], &[PROXY, family], &length, &body].concat()
 }

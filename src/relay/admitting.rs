@@ -16,6 +16,10 @@ pub(super) fn by_lists(context: &Context<'_>) -> Result<(), Ending> {
     let Some(peer) = context.common.peer else {
         return Ok(());
     };
+    if context.common.is_a_check() {
+        // proxy-protocol.txt, section 2.2: it is to be taken as valid.
+        return Ok(());
+    }
     let admission = &context.common.config().admission;
     admission
         .judge(peer.ip())

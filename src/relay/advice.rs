@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::Address;
 use super::resources::Resources;
 use super::step::Common;
 use crate::config::Protocol;
@@ -109,6 +110,31 @@ pub(crate) fn plain_client(common: &Common) {
         common.log,
         "Service [{service}]: the client speaks plain, and acceptTLS = yes wants TLS from the first byte: switch \
          that on in the program, or set \"acceptTLS = auto\""
+    );
+}
+
+/// Warns that a peer says for whom it connects, and is not named as one that may.
+pub(crate) fn unasked_header(common: &Common) {
+    let service = &common.config().name;
+    if common.introduced.is_some() {
+        warning!(
+            common.log,
+            "Service [{service}]: a second PROXY header follows the first: let one balancer alone send it, and the \
+             others pass on what they accept"
+        );
+        return;
+    }
+    let (said, value) = match common.peer {
+        Some(peer) => (
+            Address(common.peer).to_string(),
+            peer.ip().to_canonical().to_string(),
+        ),
+        None => ("a client of the Unix socket".to_owned(), "unix".to_owned()),
+    };
+    warning!(
+        common.log,
+        "Service [{service}]: {said} begins with a PROXY header: if it is a balancer of yours, set \"acceptProxy = \
+         {value}\""
     );
 }
 

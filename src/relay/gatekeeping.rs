@@ -103,7 +103,7 @@ impl Gatekeeping {
     /// Asks, unless there is no helper to ask just now.
     fn ask(&mut self, front: &End, context: &mut Context<'_>) {
         let (common, resources) = (&*context.common, &mut *context.resources);
-        let server = front.local_address().unwrap_or(UNSPECIFIED);
+        let server = common.reached(front).unwrap_or(UNSPECIFIED);
         let name = &common.config().name;
         self.state = match resources.judge(common.key, name, self.client.ip(), server) {
             Ok(Some(id)) => State::Asked(id),

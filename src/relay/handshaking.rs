@@ -182,6 +182,9 @@ fn doing(side: Side) -> &'static str {
 }
 
 pub(super) fn failed(why: HandshakeFailure, context: &Context<'_>) {
+    if context.common.is_a_check() {
+        return;
+    }
     let row = context.resources.row(context.common.index());
     row.handshake_failed(why);
 }
@@ -217,6 +220,9 @@ fn advance(
                 (side, said, context.common.config().protocol)
             {
                 advice::plain_greeting(protocol, context.common);
+            }
+            if side == Side::Front && protocol::begins_with_claim(end.input.bytes()) {
+                advice::unasked_header(context.common);
             }
             // No TLS record begins with a letter.
             let first = end.input.bytes().first();

@@ -48,8 +48,12 @@ impl Identifying {
             info!(context.common.log, "IDENT not supported on Unix sockets");
             return None;
         };
-        let server = front.local_address().unwrap_or(UNSPECIFIED);
+        let server = context.common.reached(front).unwrap_or(UNSPECIFIED);
         let mut from = server.ip().to_canonical();
+        if context.common.introduced.is_some() {
+            // It is the balancer's.
+            from = UNSPECIFIED.ip();
+        }
         if let (SocketAddr::V6(client), SocketAddr::V6(server)) = (&mut client, server)
             && server.ip().is_unicast_link_local()
         {

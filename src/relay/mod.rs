@@ -1,5 +1,5 @@
 //! One connection's life, between a front (accepted) and a back (connected) end. A session goes
-//! through the stages of its plan ([`session`]): [`admitting`] and [`gatekeeping`] (by its address), [`identifying`] (by its user), [`choosing`] (the service, by SNI), [`connecting`] or
+//! through the stages of its plan ([`session`]): [`introducing`] (by its balancer), [`admitting`] and [`gatekeeping`] (by its address), [`identifying`] (by its user), [`choosing`] (the service, by SNI), [`connecting`] or
 //! [`launching`], [`talking`] (the dialogue before TLS), [`handshaking`]; then [`pump`] carries bytes until both
 //! ends are over.
 //! Never in here: a wait, a thread, unsafe code, the name of a TLS library.
@@ -20,6 +20,7 @@ mod hearing;
 mod holding;
 pub(crate) mod hosts;
 mod identifying;
+mod introducing;
 pub(crate) mod launching;
 pub(crate) mod lookup;
 pub(crate) mod outbound;

@@ -13,6 +13,7 @@ pub(crate) use stage::{Part, Stage};
 /// A stage while there is only the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
+    Introduce,
     Admit,
     /// As of [`Stage`].
     AskTheGate,
@@ -28,8 +29,11 @@ pub(super) enum Early {
 
 impl Early {
     /// Whether it decides if the client may connect at all.
-    fn is_gate(self) -> bool {
-        matches!(self, Early::Admit | Early::AskTheGate | Early::Identify)
+    pub(super) fn is_gate(self) -> bool {
+        matches!(
+            self,
+            Early::Introduce | Early::Admit | Early::AskTheGate | Early::Identify
+        )
     }
 }
 
@@ -100,6 +104,7 @@ impl Route {
         };
         let admission = &service.admission;
         let gates = [
+            (service.balancers.are_there(), Early::Introduce),
             (admission.has_lists(), Early::Admit),
             (admission.libwrap, Early::AskTheGate),
             (admission.ident.is_some(), Early::Identify),
@@ -264,6 +269,7 @@ impl Route {
     /// The stages in their order.
     pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> {
         let early = self.early.iter().flat_map(|stage| match stage {
+            Early::Introduce => vec![Stage::Introduce],
             Early::Admit => vec![Stage::Admit],
             Early::AskTheGate => vec![Stage::AskTheGate],
             Early::Identify => vec![Stage::Identify],

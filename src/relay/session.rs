@@ -169,6 +169,7 @@ impl Session {
             return Some(parting.due());
         }
         let stage = match &self.life {
+            Life::Alone(_, Early::Introducing(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Gatekeeping(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Identifying(stage)) => Some(stage.due()),
             Life::Alone(_, Early::Choosing(stage)) => Some(stage.due()),

@@ -9,19 +9,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::end::End;
 use super::first_words::FirstWords;
 use super::holding::Hold;
+use super::introducing::Introduced;
 use super::resources::Resources;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
 use crate::ipc::handoff::{Handed, Warrant};
 use crate::ipc::scoreboard::answered::{Answered, Place};
 use crate::log::{self, Log};
-use crate::protocol::{Side, Unreachable};
+use crate::protocol::{Side, Unreachable, Who};
 use crate::sys::sockopt;
 use crate::tls::Failure;
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.
 const REPORT: Duration = Duration::from_secs(5);
+
+/// Levels of syslog(3).
+const CRITICAL: u8 = 2;
+const DEBUG: u8 = 7;
 
 /// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +80,8 @@ pub(crate) struct Common {
     /// The client's address as it was accepted: a socket that was reset meanwhile does not know it any more
     /// (getpeername(2), ENOTCONN). `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// What the balancer said that connected for it, whose own address it is else.
+    pub introduced: Option<Box<Introduced>>,
     /// The right to that address as one to connect from.
     pub warrant: Option<Warrant>,
     /// The host of the `connect` entry in use, once connected by TCP.
@@ -122,6 +129,7 @@ impl Common {
             number: handed.connection.number,
             log,
             peer: handed.connection.peer,
+            introduced: None,
             warrant: handed.connection.warrant,
             upstream: None,
             unreachable: Unreachable::Other,
@@ -164,11 +172,34 @@ impl Common {
             let time = self.config().timeouts.until_relayed();
             self.relayed_by = time.map(|time| self.began + time);
         }
+        self.hush_a_check();
+    }
+
+    /// A check that comes every few seconds, and ends as it likes, is told of only where everything is.
+    pub(super) fn hush_a_check(&mut self) {
+        if self.is_a_check() && self.log.level < DEBUG {
+            self.log.level = self.log.level.min(CRITICAL);
+        }
     }
 
     /// The service's options.
     pub(crate) fn config(&self) -> &Service {
         &self.service().config
+    }
+
+    /// Where the client has connected to: here, or to the balancer before.
+    pub(super) fn reached(&self, front: &End) -> Option<SocketAddr> {
+        let introduced = self.introduced.as_ref();
+        match introduced.and_then(|introduced| introduced.addresses) {
+            Some((_, to)) => Some(to),
+            None => front.local_address(),
+        }
+    }
+
+    /// Whether a balancer only looks whether this is alive.
+    pub(super) fn is_a_check(&self) -> bool {
+        let introduced = self.introduced.as_ref();
+        introduced.is_some_and(|introduced| introduced.claim.who == Who::Itself)
     }
 
     /// The service's index.

@@ -454,6 +454,9 @@ fn is_within_tls(part: Part, ends: &mut Ends<'_>) -> bool {
 }
 
 fn count_failure(within: bool, context: &Context<'_>) {
+    if context.common.is_a_check() {
+        return;
+    }
     let row = context.resources.row(context.common.index());
     let counter = match within {
         true => row.failed_within_tls(),

@@ -11,7 +11,7 @@ use super::route::Part;
 use super::step::{Common, Ending, broken};
 use crate::config::{DialogueOptions, Protocol};
 use crate::error;
-use crate::protocol::{self, Dialogue, Fresh, Introduction, Secured, Shown, Side, Target};
+use crate::protocol::{self, Claim, Dialogue, Fresh, Introduction, Secured, Shown, Side, Target};
 
 /// From 1601, where Windows begins to count.
 const TO_UNIX_EPOCH: Duration = Duration::from_hours(3_234_576);
@@ -84,7 +84,7 @@ fn fresh(common: &Common) -> Result<Fresh, Ending> {
 /// What the server is told of the client.
 fn header(front: Option<&mut End>, common: &Common) -> Result<Box<dyn Dialogue>, Ending> {
     let config = common.config();
-    let own = front.as_ref().and_then(|front| front.local_address());
+    let own = front.as_ref().and_then(|front| common.reached(front));
     // stunnel's words.
     let addresses =
         addresses(common.peer, own).map_err(|errno| broken(&common.log, "getpeername", errno))?;
@@ -93,11 +93,16 @@ fn header(front: Option<&mut End>, common: &Common) -> Result<Box<dyn Dialogue>,
     let shown = stream.and_then(crate::tls::Stream::introduction);
     let name = shown.and_then(crate::tls::Introduction::common_name);
     let asked = config.tls.verification;
+    // What a balancer says of its client is nearer to that.
+    let claim = common.introduced.as_ref();
+    let claim = claim.map(|introduced| &introduced.claim);
     let tls = negotiated.as_ref().map(|negotiated| Secured {
         version: negotiated.version,
         cipher: negotiated.suite,
         resumed: negotiated.resumed,
-        server_name: shown.and_then(|shown| shown.server_name.as_deref()),
+        server_name: shown
+            .and_then(|shown| shown.server_name.as_deref())
+            .or(claim.and_then(|claim| claim.authority.as_deref())),
         alpn: shown.and_then(|shown| shown.alpn.as_deref()),
         certificate: shown
             .filter(|shown| shown.certificate.is_some())
@@ -107,7 +112,14 @@ fn header(front: Option<&mut End>, common: &Common) -> Result<Box<dyn Dialogue>,
                 name: name.as_deref(),
             }),
     });
-    let introduction = Introduction { addresses, tls };
+    // It says nothing of TLS that goes through it.
+    let tls = claim.and_then(Claim::secured).or(tls);
+    let unique_id = claim.and_then(|claim| claim.unique_id.as_deref());
+    let introduction = Introduction {
+        addresses,
+        tls,
+        unique_id,
+    };
     Ok(protocol::header(&config.dialogue, &introduction))
 }
 

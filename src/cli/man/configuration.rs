@@ -235,6 +235,13 @@ fn admission(page: &mut Page) {
     );
     for (what, text) in [
         (
+            "`acceptProxy`",
+            "The balancers in front (haproxy: `send-proxy-v2`; nginx: `proxy_protocol on`; most clouds' too), by address or network; `unix` means those that connect to a Unix socket. Each connection of theirs begins with a PROXY header, of version 1 or 2, \
+             within `TIMEOUTbusy` and before TLS, in both modes. From then on the client's address in it is the connection's: for the log, all that stands below, `transparent = source`, `protocol = proxy` and `exec`. A header without an address leaves the balancer's, and a check of the balancer's (LOCAL, or the \
+             balancer named as its own client) is no client: no list refuses it, no failure is counted, and it is told of at `debug = 7` alone. With `proxyVersion = 2` a server is told of the client's TLS as the balancer tells of it, where it ends there, and of the connection's identifier. \
+             `Name none but machines of yours`: what they say is believed. Clients from elsewhere come without a header, and speak for themselves.",
+        ),
+        (
             "`acceptFrom`, `denyFrom`",
             "Addresses and networks, as `192.0.2.25`, `192.0.2.0/24` and `2001:db8::/32`; `denyFrom` counts first. In a section `acceptFrom` takes the place of that before the first section, and `denyFrom` adds to it. IPv4 that comes by IPv6 is IPv4; \
              `0.0.0.0/0, ::/0` is every address. Clients of a Unix socket have none and are taken: the permissions of its folder decide. A service that is chosen by name (`sni = SERVICE:PATTERN`) is judged by its own lists too.",

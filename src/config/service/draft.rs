@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Failover, LogId, Service, Timeouts, TlsOptions};
 use crate::config::accepted;
 use crate::config::admission::{self, Admission};
+use crate::config::balancers::{self, Balancers};
 use crate::config::commands::{self, Decided};
 use crate::config::dialogue::DialogueOptions;
 use crate::config::endpoint::Ports;
@@ -27,6 +28,8 @@ pub(in crate::config) struct Draft {
     pub(in crate::config) accept: accepted::Given,
     /// What `acceptFrom` and its like say.
     pub(in crate::config) admission: admission::Given,
+    /// What `acceptProxy` says.
+    pub(in crate::config) balancers: balancers::Given,
     /// What `exec` and its like say.
     pub(in crate::config) program: program::Given,
     /// This is the part before the first section.
@@ -85,6 +88,7 @@ impl Draft {
             setgid: None,
             accept_anywhere: false,
             admission: Admission::default(),
+            balancers: Balancers::default(),
             tls: TlsOptions::default(),
             accept_tls: None,
             virtual_host: None,
@@ -96,6 +100,7 @@ impl Draft {
             service,
             accept: accepted::Given::default(),
             admission: admission::Given::default(),
+            balancers: balancers::Given::default(),
             program: program::Given::default(),
             defaults: true,
             ports: |_| None,

@@ -6,8 +6,8 @@ use super::{Failover, LogId};
 use crate::config::endpoint::Endpoint;
 use crate::config::option::{OptionDef, Scope, given, one_of, seconds, yes_no};
 use crate::config::{
-    accepted, admission, commands, dialogue, hold, login, ocsp, program, sessions, socket, subject,
-    tls_options, transparent,
+    accepted, admission, balancers, commands, dialogue, hold, login, ocsp, program, sessions,
+    socket, subject, tls_options, transparent,
 };
 
 /// The value, unless it is empty.
@@ -48,6 +48,8 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
         .example("acceptKey = /etc/adit/lan.key").unless_given("the file of `acceptCert`").own().service(accepted::set_key),
     option("acceptProtocol", "smtp | pop3 | imap", "with `acceptTLS`: clients may start TLS by STARTTLS of this protocol")
         .example("acceptProtocol = smtp").unless_given("`auto` goes by `protocol` or by the port in `connect`; `yes` offers none").own().service(accepted::set_protocol),
+    option("acceptProxy", "NETWORKS | unix", "balancers that say by a PROXY header who their client is (version 1 or 2)")
+        .example("acceptProxy = 192.0.2.10, 2001:db8::10").unless_given("none").repeatable().own().service(balancers::set),
     option("acceptSSLVersionMin", "TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3", "with `acceptTLS`: lowest TLS version for clients")
         .example("acceptSSLVersionMin = TLSv1").unless_given("TLSv1.2").own().service(accepted::set_version_min),
     option("acceptTLS", "no | yes | auto", "client mode: the client speaks TLS too, each side in its own way; `auto`: as the client does")

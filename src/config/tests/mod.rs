@@ -2,6 +2,7 @@
 
 mod accepted;
 mod admission;
+mod balancers;
 mod dialogue;
 mod errors;
 mod hold;

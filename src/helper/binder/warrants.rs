@@ -54,7 +54,12 @@ impl Warrants {
 
     /// The warrant for an address.
     pub(crate) fn issue(&self, address: SocketAddr) -> Warrant {
-        Warrant(seal(self.0.bytes(), address))
+        Warrant(seal(self.0.bytes(), Some(address)))
+    }
+
+    /// The warrant for any address but loopback's: of a balancer, which says itself who its client is.
+    pub(crate) fn issue_for_any(&self) -> Warrant {
+        Warrant(seal(self.0.bytes(), None))
     }
 }
 
@@ -91,7 +96,15 @@ impl Seal {
     pub(crate) fn issue(&self, address: SocketAddr) -> Warrant {
         match self {
             Seal::Ours(warrants) => warrants.issue(address),
-            Seal::Copied(key) => Warrant(seal(&key.0[..], address)),
+            Seal::Copied(key) => Warrant(seal(&key.0[..], Some(address))),
+        }
+    }
+
+    /// As of [`Warrants`].
+    pub(crate) fn issue_for_any(&self) -> Warrant {
+        match self {
+            Seal::Ours(warrants) => warrants.issue_for_any(),
+            Seal::Copied(key) => Warrant(seal(&key.0[..], None)),
         }
     }
 }
@@ -99,8 +112,11 @@ impl Seal {
 impl Key {
     /// Whether the warrant is for this address.
     pub(super) fn covers(&self, address: SocketAddr, warrant: Warrant) -> bool {
-        let expected = seal(&self.0[..], address);
-        constant_time::verify_slices_are_equal(&expected, &warrant.0).is_ok()
+        let is = |expected: [u8; WARRANT]| {
+            constant_time::verify_slices_are_equal(&expected, &warrant.0).is_ok()
+        };
+        let far = !address.ip().to_canonical().is_loopback();
+        is(seal(&self.0[..], Some(address))) || far && is(seal(&self.0[..], None))
     }
 }
 
@@ -112,10 +128,13 @@ impl fmt::Debug for Key {
 }
 
 /// HMAC with SHA-256 of the address without its port, which is the client's own choice; half of it, as RFC 2104
-/// (section 5) allows.
-fn seal(key: &[u8], address: SocketAddr) -> [u8; WARRANT] {
+/// (section 5) allows. `None`: for any.
+fn seal(key: &[u8], address: Option<SocketAddr>) -> [u8; WARRANT] {
     let mut text = Vec::with_capacity(ADDRESS);
-    encode_address(Some(SocketAddr::new(address.ip(), 0)), &mut text);
+    encode_address(
+        address.map(|address| SocketAddr::new(address.ip(), 0)),
+        &mut text,
+    );
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &text);
     let mut half = [0; WARRANT];
     half.iter_mut()
@@ -144,11 +163,18 @@ mod tests {
             assert!(!key.covers(other.parse().unwrap(), warrant), "{other}");
         }
         assert!(!key.covers(address, Warrant([0; WARRANT])));
+        let any = warrants.issue_for_any();
+        assert!(key.covers(address, any));
+        assert!(!Warrants::draw().unwrap().key().covers(address, any));
+        for near in ["127.0.0.1:1", "[::ffff:127.0.0.1]:1", "[::1]:1"] {
+            assert!(!key.covers(near.parse().unwrap(), any), "{near}");
+        }
         assert!(!Warrants::draw().unwrap().key().covers(address, warrant));
         let again = Warrants::with(&key).unwrap();
         assert_eq!(again.issue(address), warrant);
         let mut copy = Seal::Ours(again).copy();
         assert_eq!(copy.issue(address), warrant);
+        assert_eq!(copy.issue_for_any(), any);
         copy.settle().unwrap();
         assert!(matches!(copy, Seal::Ours(_)));
         assert_eq!(copy.issue(address), warrant);

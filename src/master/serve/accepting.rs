@@ -111,11 +111,12 @@ impl Serving {
             }
             match accept(listener.socket.as_fd()) {
                 Ok((socket, peer)) => {
+                    let service = listener.service;
                     let connection = Connection {
                         number: self.connections[0].fetch_add(1, Relaxed),
-                        service: listener.service,
+                        service,
                         peer,
-                        warrant: self.warrant(peer),
+                        warrant: self.warrant(service, peer),
                     };
                     self.workers.assign(Accepted { socket, connection });
                     self.claim_tick = CLAIM_TICK;
@@ -129,10 +130,15 @@ impl Serving {
         most
     }
 
-    /// For the binder; any service may be handed the client by its primary.
-    fn warrant(&self, peer: Option<SocketAddr>) -> Option<Warrant> {
+    /// For the binder; any service may be handed the client by its primary. A balancer's clients are known to the
+    /// worker alone, once it has heard the balancer.
+    fn warrant(&self, service: usize, peer: Option<SocketAddr>) -> Option<Warrant> {
         let warrants = self.warrants.as_ref()?;
-        peer.map(|peer| warrants.issue(peer))
+        let service = self.workers.config().services.get(service);
+        match service.is_some_and(|service| service.config.balancers.have(peer)) {
+            true => Some(warrants.issue_for_any()),
+            false => peer.map(|peer| warrants.issue(peer)),
+        }
     }
 
     fn accept_failed(&mut self, error: &io::Error) {

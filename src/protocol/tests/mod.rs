@@ -4,6 +4,7 @@
 mod binary;
 mod bounds;
 mod cifs;
+mod claim;
 mod connect;
 mod exchange;
 mod ftp;

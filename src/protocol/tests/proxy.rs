@@ -22,6 +22,7 @@ fn between(from: &str, to: &str) -> Introduction<'static> {
     Introduction {
         addresses: Some((from.parse().unwrap(), to.parse().unwrap())),
         tls: None,
+        unique_id: None,
     }
 }
 

@@ -8,6 +8,8 @@ use crate::protocol::Side;
 /// One stage of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// A balancer says who its client is.
+    Introduce,
     /// The client's address is looked up in the service's lists.
     Admit,
     /// A helper reads hosts.allow and hosts.deny.
@@ -37,6 +39,7 @@ pub(crate) enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Stage::Introduce => f.write_str("PROXY header from a balancer"),
             Stage::Admit => f.write_str("acceptFrom and denyFrom"),
             Stage::AskTheGate => f.write_str("hosts.allow and hosts.deny"),
             Stage::Identify => f.write_str("IDENT of the client"),

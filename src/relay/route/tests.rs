@@ -108,10 +108,11 @@ fn what_decides_whether_a_client_may_connect_comes_first_of_all() {
     assert_eq!(over().gates(), 0);
     let route = over()
         .with_hello()
-        .behind([Early::Admit, Early::AskTheGate]);
-    assert_eq!(route.gates(), 2);
+        .behind([Early::Introduce, Early::Admit, Early::AskTheGate]);
+    assert_eq!(route.gates(), 3);
     let stages: Vec<Stage> = route.stages().collect();
     let behind = [
+        Stage::Introduce,
         Stage::Admit,
         Stage::AskTheGate,
         Stage::Hello,
@@ -120,7 +121,7 @@ fn what_decides_whether_a_client_may_connect_comes_first_of_all() {
     ];
     assert_eq!(stages, behind);
     // A client that comes from another service goes on behind the handshake.
-    assert_eq!(route.early_behind_handshake(), 4);
+    assert_eq!(route.early_behind_handshake(), 5);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::relay::ends::{Ends, Pair};
 use crate::relay::gatekeeping::Gatekeeping;
 use crate::relay::handshaking::Handshaking;
 use crate::relay::identifying::Identifying;
+use crate::relay::introducing::Introducing;
 use crate::relay::launching::Launching;
 use crate::relay::pump::Pump;
 use crate::relay::resources::Resources;
@@ -44,6 +45,13 @@ impl Session {
                     welcome(context.common);
                 }
                 *phase = match early {
+                    Some(route::Early::Introduce) => match Introducing::begin(front, &context) {
+                        Some(stage) => Early::Introducing(stage),
+                        None => return self.advance(resources),
+                    },
+                    Some(gate) if gate.is_gate() && context.common.is_a_check() => {
+                        return self.advance(resources);
+                    }
                     Some(route::Early::Admit) => {
                         admitting::by_lists(&context)?;
                         return self.advance(resources);

@@ -73,6 +73,7 @@ impl Life {
         };
         match self {
             Life::Alone(_, early) => match early {
+                Early::Introducing(_) => "the PROXY header",
                 Early::Gatekeeping(_) | Early::Identifying(_) => "the question who the client is",
                 Early::Choosing(_) => "the choice of its service",
                 Early::Talking(_) => "the dialogue with the client",

@@ -13,6 +13,7 @@ use crate::relay::ends::{Ends, Pair};
 use crate::relay::gatekeeping::Gatekeeping;
 use crate::relay::handshaking::Handshaking;
 use crate::relay::identifying::Identifying;
+use crate::relay::introducing::Introducing;
 use crate::relay::launching::{self, Launching};
 use crate::relay::pump::Pump;
 use crate::relay::resources::Resources;
@@ -53,7 +54,9 @@ impl Life {
         let (ends, more) = match self {
             // The hot path.
             Life::Joined(_, Late::Pump(_)) => return 0,
-            Life::Alone(front, Early::Choosing(_)) => ([Some(front), None], 0),
+            Life::Alone(front, Early::Introducing(_) | Early::Choosing(_)) => {
+                ([Some(front), None], 0)
+            }
             Life::Alone(front, Early::Talking(stage)) if !stage.is_within_tls() => {
                 ([Some(front), None], 0)
             }
@@ -86,6 +89,7 @@ impl Life {
 
 #[derive(Debug)]
 pub(super) enum Early {
+    Introducing(Introducing),
     Gatekeeping(Gatekeeping),
     Identifying(Identifying),
     Choosing(Choosing),
@@ -110,7 +114,11 @@ impl Early {
             Early::Talking(stage) => stage.release(resources),
             Early::Launching(stage) => stage.release(resources),
             Early::Verdict(stage) => stage.release(resources),
-            Early::Choosing(_) | Early::Handshaking(_) | Early::Pausing(_) | Early::Stepping => {}
+            Early::Introducing(_)
+            | Early::Choosing(_)
+            | Early::Handshaking(_)
+            | Early::Pausing(_)
+            | Early::Stepping => {}
         }
     }
 }
@@ -177,6 +185,10 @@ pub(super) fn step_early(
     mut context: Context<'_>,
 ) -> Result<Turn, Ending> {
     match std::mem::replace(phase, Early::Stepping) {
+        Early::Introducing(stage) => {
+            let next = stage.step(front, context)?;
+            Ok(turn(next, phase, Early::Introducing))
+        }
         Early::Gatekeeping(stage) => {
             let next = stage.step(front, context)?;
             Ok(turn(next, phase, Early::Gatekeeping))
