@@ -2,9 +2,10 @@
 //! has a network and a name server of its own.
 
 use std::fs;
-use std::io::Read;
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 
@@ -120,6 +121,87 @@ fn a_name_keeps_its_addresses_over_a_reload_a_death_and_a_new_program_until_dns_
     assert_eq!(
         status["names"].as_object().map(serde_json::Map::len),
         Some(1)
+    );
+}
+
+#[test]
+fn addresses_are_looked_up_again_while_adit_runs_and_given_to_every_master_and_worker() {
+    require_own_network!();
+    let certs = Certs::new();
+    // Two servers at one port.
+    let [first, second] = [1, 2].map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let config = tls::server_config(&certs.server(), tls::BOTH, None);
+    let serve = |address: Ipv4Addr, port, says: &'static [u8]| {
+        let listener = TcpListener::bind((address, port)).expect("its address");
+        let config = Arc::clone(&config);
+        Server::on(listener, move |stream| {
+            if let Ok(mut stream) = tls::start_server(Arc::clone(&config), stream) {
+                let _ = stream.write_all(says);
+                tls::end(&mut stream);
+            }
+        })
+    };
+    let one = serve(first, 0, b"one");
+    let port = one.address.port();
+    let _two = serve(second, port, b"two");
+    let names = NameServer::start();
+    names.say("mail.example", Says::Address(first));
+    let plan = Plan::new();
+    let wrapper = dns::asking_program(&plan, 1);
+    let lines = to_name("mail.example", &certs, &one);
+    let control = format!("control = {}/control", plan.folder().display());
+    let plan = plan
+        .program(wrapper)
+        .global("resolveInterval = 1\nworkers = 2\ndebug = 6")
+        .global(control);
+    let adit = plan.service("test", lines).start();
+    let hears = |expected: &str| {
+        let said = || {
+            let mut said = String::new();
+            let read = adit.connect("test").read_to_string(&mut said);
+            read.map(|_| said).unwrap_or_default()
+        };
+        wait_for(expected, || (said() == expected).then_some(()));
+        // Whichever worker it is.
+        let mut both = [adit.connect("test"), adit.connect("test")];
+        for client in &mut both {
+            let mut said = String::new();
+            client.read_to_string(&mut said).expect("what it says");
+            assert_eq!(said, expected);
+        }
+    };
+    hears("one");
+    names.say("mail.example", Says::Address(second));
+    adit.wait_for_log("Name \"mail.example\" has other addresses: 127.0.0.2 (before: 127.0.0.1)");
+    hears("two");
+    // DNS is silent: they are kept, told of once, and known to the master and the workers that come then.
+    names.say("mail.example", Says::Failure);
+    let line = adit.wait_for_log("keeping the addresses that it had: 127.0.0.2");
+    assert!(line.contains("LOG4["), "{line}");
+    let master = adit.status()["generations"][0]["pid"]
+        .as_i64()
+        .and_then(|pid| i32::try_from(pid).ok());
+    wait_for("a spare that stands", || {
+        let status = adit.status();
+        status["generations"][0]["spare"]
+            .as_i64()
+            .filter(|pid| *pid != 0)
+    });
+    send(master.expect("a master"), Signal::SIGKILL);
+    adit.wait_for_log("serves in place of the dead one");
+    hears("two");
+    adit.reload(1);
+    hears("two");
+    // An answer counts, also that there is no such name: then each connection asks.
+    names.say("mail.example", Says::NoSuchName);
+    adit.wait_for_log("its addresses count no more");
+    names.say("mail.example", Says::Address(first));
+    hears("one");
+    adit.wait_for_log("has other addresses: 127.0.0.1 (before: none)");
+    assert_eq!(
+        adit.count_in_log("keeping the addresses that it had"),
+        2,
+        "once more at the reload"
     );
 }
 

@@ -85,6 +85,8 @@ pub(crate) struct Global {
     pub keeper: KeeperOptions,
     /// Where metrics and health are served. `None`: nowhere.
     pub metrics: Option<MetricsAddress>,
+    /// How often the names in `connect` and `redirect` are looked up again. `None`: never. Default 300 s.
+    pub resolve_interval: Option<Duration>,
     /// Reload by itself when a certificate or a key changes. Default no.
     pub cert_watch: bool,
     /// Which cipher comes first in services that name none.
@@ -123,6 +125,7 @@ impl Global {
             control: None,
             keeper: KeeperOptions::default(),
             metrics: None,
+            resolve_interval: None,
             cert_watch: false,
             prefer_chacha20: PreferChaCha20::Auto,
             set_env: Vec::new(),

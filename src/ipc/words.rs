@@ -42,6 +42,9 @@ pub(crate) enum ToMaster {
     Syslog,
     /// A helper was restarted: a channel on which clients are introduced to it.
     Helper(Kind),
+    /// Names that were looked up again, with the addresses that they have now: none where there is no such name any
+    /// more. To the master that serves and to its spare, in several messages where need be.
+    Names(KnownNames),
     /// Log every connection, then answer [`FromMaster::Listed`].
     List,
     /// Answer [`FromMaster::Alive`].
@@ -105,6 +108,8 @@ pub(crate) enum ToWorker {
     /// A helper was replaced: a client's socket for each relay thread, and of the fetcher one more, for what is
     /// stapled.
     Helper(Kind),
+    /// As [`ToMaster::Names`].
+    Names(KnownNames),
     /// As [`ToMaster::List`].
     List,
     /// As [`ToMaster::Drain`].

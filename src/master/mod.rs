@@ -163,7 +163,14 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
     } = generation;
     // The keys are decrypted; nothing in the jail needs the pass phrases.
     start.phrases = PassPhrases::none();
-    let Some(orders) = orders(&start.supervisor, &mut start.helpers, zygote.as_ref())? else {
+    let mut names = KnownNames::default();
+    let Some(orders) = orders(
+        &start.supervisor,
+        &mut start.helpers,
+        &mut names,
+        zygote.as_ref(),
+    )?
+    else {
         return Ok(());
     };
     start.log.id = Id::Main;
@@ -189,6 +196,7 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
             scoreboard: start.scoreboard,
             leash: start.leash,
             helpers: start.helpers,
+            names,
             threads: start.config.global.threads,
             drain_timeout: start.config.global.drain_timeout,
             capacity: capacity(start.config.global.threads),
@@ -329,6 +337,7 @@ struct Orders {
 fn orders(
     supervisor: &Channel,
     helpers: &mut Contacts,
+    names: &mut KnownNames,
     zygote: Option<&Zygote>,
 ) -> Result<Option<Orders>, Fatal> {
     let (mut listeners, mut spare) = (Vec::new(), None);
@@ -364,6 +373,7 @@ fn orders(
                     helpers.replace(kind, channel.into());
                 }
             }
+            Some((ToMaster::Names(changed), _)) => names.add(changed),
             Some((ToMaster::Drain | ToMaster::Cut, _)) | None => return Ok(None),
             Some((word, _)) => return Err(Fatal::UnexpectedWord(word)),
         }

@@ -283,7 +283,8 @@ impl Serving {
         };
         match hear::<FromWorker>(channel, MsgFlags::MSG_DONTWAIT) {
             Ok(Some((FromWorker::Ready, _))) => {
-                self.workers.mark_ready(index);
+                let heard = self.workers.mark_ready(index);
+                self.tell_again_unless(&heard)?;
                 if !self.announced && self.workers.all_ready() {
                     self.announced = true;
                     say(&self.supervisor, &FromMaster::Serving, &[])?;
@@ -347,6 +348,10 @@ impl Serving {
                     }
                     self.tell_again_unless(&heard)?;
                 }
+            }
+            ToMaster::Names(changed) => {
+                let heard = self.workers.tell_names(changed);
+                self.tell_again_unless(&heard)?;
             }
             ToMaster::List => {
                 let awaited = self.workers.say(&ToWorker::List, &[]).by;

@@ -116,6 +116,7 @@ fn obey(post: &mut Post, jailed: &Jailed) -> Result<bool, Fatal> {
                 post.workers.helpers.replace(kind, channel.into());
             }
         }
+        ToMaster::Names(changed) => post.workers.names.add(changed),
         ToMaster::Replace(generation) => {
             if let Err(error) = replace(post, generation, descriptors, jailed) {
                 let reason = log::Reason(&error).to_string();
@@ -165,8 +166,8 @@ fn run_master(post: Post, fresh: Fresh, jailed: &Jailed) -> Infallible {
 fn live(mut post: Post, fresh: Fresh, jailed: &Jailed) -> Result<(), Fatal> {
     begin(&mut post, "adit: master")?;
     let workers = &mut post.workers;
-    let zygote = workers.zygote.as_ref();
-    match orders(&post.supervisor, &mut workers.helpers, zygote)? {
+    let (helpers, names) = (&mut workers.helpers, &mut workers.names);
+    match orders(&post.supervisor, helpers, names, workers.zygote.as_ref())? {
         Some(orders) => serve(post, orders, fresh, jailed),
         None => Ok(()),
     }

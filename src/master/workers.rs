@@ -22,7 +22,7 @@ use super::slot::{Running, Slot};
 use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use super::zygote::Zygote;
 use crate::children::BackOff;
-use crate::helper::{Contacts, Kind};
+use crate::helper::{Contacts, Kind, KnownNames};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -51,6 +51,8 @@ pub(crate) struct WorkerConfig {
     pub leash: Leash,
     /// Where clients are introduced to helpers.
     pub helpers: Contacts,
+    /// Names whose addresses are others than when the configuration was loaded.
+    pub names: KnownNames,
     /// Relay threads in each worker.
     pub threads: usize,
     /// How long connections may last once the master is gone.
@@ -75,6 +77,7 @@ impl WorkerConfig {
             scoreboard: own.scoreboard,
             leash: self.leash.try_clone()?,
             helpers: self.helpers.try_clone()?,
+            names: self.names.clone(),
             threads: self.threads,
             drain_timeout: self.drain_timeout,
             capacity: self.capacity,
@@ -245,11 +248,22 @@ impl Workers {
         Some(&self.slots[index].process.as_ref()?.channel)
     }
 
-    /// A worker's threads are running.
-    pub(crate) fn mark_ready(&mut self, index: usize) {
+    /// A worker's threads are running: it is told what has changed since the configuration was loaded.
+    pub(crate) fn mark_ready(&mut self, index: usize) -> Heard {
         if let Some(running) = &mut self.slots[index].process {
             running.ready = true;
         }
+        let mut heard = Heard::default();
+        for part in self.config.names.parts() {
+            heard.count(self.say_to(index, &ToWorker::Names(part), &[]));
+        }
+        heard
+    }
+
+    /// Names have other addresses.
+    pub(super) fn tell_names(&mut self, changed: KnownNames) -> Heard {
+        self.config.names.add(changed.clone());
+        self.say(&ToWorker::Names(changed), &[])
     }
 
     /// Whether every worker is ready.

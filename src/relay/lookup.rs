@@ -6,7 +6,7 @@ use super::Upstream;
 use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
-use crate::helper::{Kind, NO_ANSWER, Resolved};
+use crate::helper::{Kind, KnownNames, NO_ANSWER, Resolved};
 use crate::log::{self, Log};
 use crate::remedy;
 
@@ -152,6 +152,56 @@ impl Lookup {
     }
 }
 
+/// The addresses of these entries where names of theirs have others now than `before`. `None`: they have none of these
+/// names.
+pub(crate) fn renewed(
+    entries: &[Endpoint],
+    changed: &KnownNames,
+    before: &[Upstream],
+) -> Option<Vec<Upstream>> {
+    let of_a_name = |entry: &Endpoint| match entry {
+        Endpoint::Tcp {
+            host: Some(host),
+            port,
+        } => {
+            let upstream = |address| Upstream::Tcp(address, host.clone());
+            let addresses = changed.of(host, *port)?.into_iter();
+            Some(addresses.map(upstream).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    let mut any = false;
+    let mut now: Vec<Upstream> = Vec::new();
+    for entry in entries {
+        let of_this = of_a_name(entry);
+        any |= of_this.is_some();
+        let as_before = || {
+            before
+                .iter()
+                .filter(|it| is_of(it, entry))
+                .cloned()
+                .collect()
+        };
+        for upstream in of_this.unwrap_or_else(as_before) {
+            // An entry that stands twice would double what it has each time.
+            if !now.contains(&upstream) {
+                now.push(upstream);
+            }
+        }
+    }
+    any.then_some(now)
+}
+
+fn is_of(upstream: &Upstream, entry: &Endpoint) -> bool {
+    match (upstream, entry) {
+        (Upstream::Unix(path), Endpoint::Unix(entry)) => path == entry,
+        (Upstream::Tcp(address, of), Endpoint::Tcp { host, port }) => {
+            address.port() == *port && of == host.as_deref().unwrap_or("localhost")
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +274,37 @@ mod tests {
             })
             .collect();
         assert_eq!(hosts, ["one", "one", "two"]);
+    }
+
+    #[test]
+    fn entries_whose_names_have_not_changed_keep_their_addresses() {
+        let unix = Endpoint::Unix("/run/x".into());
+        let entries = [
+            endpoint(Some("one"), 1),
+            unix,
+            endpoint(Some("two"), 2),
+            endpoint(Some("one"), 1),
+            endpoint(None, 3),
+        ];
+        let tcp = |text: &str, host: &str| Upstream::Tcp(text.parse().unwrap(), host.to_owned());
+        let before = [
+            tcp("192.0.2.1:1", "one"),
+            Upstream::Unix("/run/x".into()),
+            tcp("192.0.2.2:2", "two"),
+            tcp("127.0.0.1:3", "localhost"),
+        ];
+        let mut changed = KnownNames::default();
+        changed.learn("three", &[], false);
+        assert_eq!(renewed(&entries, &changed, &before), None);
+        changed.learn("two", &["192.0.2.9:0".parse().unwrap()], false);
+        let mut expected = before.clone();
+        expected[2] = tcp("192.0.2.9:2", "two");
+        let now = renewed(&entries, &changed, &before);
+        assert_eq!(now.as_deref(), Some(&expected[..]));
+        let mut gone = KnownNames::default();
+        gone.learn("one", &[], false);
+        let now = renewed(&entries, &gone, &expected);
+        assert_eq!(now.as_deref(), Some(&expected[1..]));
     }
 
     #[test]

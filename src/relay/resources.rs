@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
-use super::{ServiceContext, Upstream};
+use super::{ServiceContext, Upstream, lookup};
 use crate::helper::{
-    BindClient, BindRequest, FetchClient, GateClient, Kind, LaunchClient, LaunchRequest,
-    NameClient, NotBound, Refused, TokenClient, TokenQuestion,
+    BindClient, BindRequest, FetchClient, GateClient, Kind, KnownNames, LaunchClient,
+    LaunchRequest, NameClient, NotBound, Refused, TokenClient, TokenQuestion,
 };
 use crate::ipc::durations::Durations;
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
@@ -142,6 +142,26 @@ impl Resources {
     /// Keeps them for the sessions to come.
     pub(super) fn keep_fresh(&mut self, service: usize, redirected: bool, found: &[Upstream]) {
         self.resolved[service][usize::from(redirected)] = Some(found.into());
+    }
+
+    /// Takes note that names have other addresses: what services connect to by them.
+    pub(crate) fn learn(&mut self, changed: &KnownNames) {
+        let services = Arc::clone(&self.services);
+        for (index, service) in services.iter().enumerate() {
+            let config = &service.config;
+            let both = [
+                (&config.connect, &service.upstreams),
+                (&config.redirect, &service.redirects),
+            ];
+            for (redirected, (entries, loaded)) in [false, true].into_iter().zip(both) {
+                let before = self.fresh(index, redirected).unwrap_or(loaded);
+                if !config.delay
+                    && let Some(now) = lookup::renewed(entries, changed, before)
+                {
+                    self.keep_fresh(index, redirected, &now);
+                }
+            }
+        }
     }
 
     /// Connections open in all workers.

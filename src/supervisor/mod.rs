@@ -14,6 +14,7 @@ mod generation;
 pub(crate) mod helpers;
 pub(crate) mod holder;
 mod listeners;
+mod lookups;
 mod manager;
 mod masters;
 pub(crate) mod metrics;

@@ -2,6 +2,7 @@
 //! [decider](super::decider), and what it orders is done by the files below.
 
 mod errands;
+mod naming;
 mod obey;
 mod reload;
 mod sparing;
@@ -26,6 +27,7 @@ use super::decider::{Decider, Event, Master, Reloads, State, Why};
 use super::generation::Common;
 use super::helpers::Helpers;
 use super::listeners::Listeners;
+use super::lookups::Lookups;
 use super::masters::Masters;
 use super::metrics::Metrics;
 use super::notify::Notifier;
@@ -76,6 +78,7 @@ pub(super) struct Supervisor {
     notifier: Notifier,
     watch: Option<Watch>,
     syslog: Option<SyslogWatch>,
+    lookups: Lookups,
     /// Awaits the next client; none once that has come.
     backlog: Option<Backlog>,
     /// The end.
@@ -144,6 +147,7 @@ impl Supervisor {
             notifier,
             watch: None,
             syslog: None,
+            lookups: Lookups::default(),
             backlog: None,
             status: None,
         }
@@ -224,6 +228,7 @@ impl Supervisor {
         sources.extend(self.watch.iter().map(|w| (Source::Files, w.as_fd())));
         sources.extend(self.syslog.iter().map(|s| (Source::Syslog, s.as_fd())));
         sources.extend(self.backlog.iter().map(|b| (Source::Backlog, b.as_fd())));
+        sources.extend(self.lookups.fd().map(|fd| (Source::Names, fd)));
         let answers = self.helpers.answers();
         sources.extend(answers.map(|(kind, fd)| (Source::Helper(kind), fd)));
         sources.extend(self.control.iter().flat_map(Control::sources));
@@ -234,6 +239,9 @@ impl Supervisor {
         }
         if is_ready(Source::Syslog) && self.syslog.as_mut().is_some_and(SyslogWatch::take_note) {
             self.happen(Event::SyslogAppeared);
+        }
+        if is_ready(Source::Names) {
+            self.hear_names();
         }
         if is_ready(Source::Backlog) {
             self.backlog = None;

@@ -4,7 +4,7 @@ use crate::helper::Kind;
 use crate::sys::watch::{self, Interest};
 
 /// The first key of those with a number.
-const NUMBERED: usize = 6 + Kind::ALL.len();
+const NUMBERED: usize = 7 + Kind::ALL.len();
 
 /// Waiting for it.
 pub(super) type Waiting = watch::Watch<Source>;
@@ -23,6 +23,8 @@ pub(super) enum Source {
     Answer,
     /// A client that comes.
     Backlog,
+    /// Addresses of names that were looked up again.
+    Names,
     /// The answer of a helper that was asked whether its loop comes round.
     Helper(Kind),
     /// The words of the master of a generation.
@@ -42,7 +44,8 @@ impl watch::Source for Source {
             Source::Control => 3,
             Source::Answer => 4,
             Source::Backlog => 5,
-            Source::Helper(kind) => 6 + kind as usize,
+            Source::Names => 6,
+            Source::Helper(kind) => 7 + kind as usize,
             // Counted up from 1 they never come near the end.
             Source::Master(number) => NUMBERED + 3 * number as usize,
             Source::Spare(number) => NUMBERED + 1 + 3 * number as usize,
@@ -58,7 +61,8 @@ impl watch::Source for Source {
             3 => Source::Control,
             4 => Source::Answer,
             5 => Source::Backlog,
-            key if key < NUMBERED => Source::Helper(Kind::ALL[key - 6]),
+            6 => Source::Names,
+            key if key < NUMBERED => Source::Helper(Kind::ALL[key - 7]),
             key => {
                 let number = ((key - NUMBERED) / 3) as u64;
                 match (key - NUMBERED) % 3 {

@@ -207,6 +207,11 @@ impl Inbox {
                     thread.command(Command::Helper(*kind, socket));
                 }
             }
+            ToWorker::Names(changed) => {
+                for thread in &self.threads {
+                    thread.command(Command::Names(changed.clone()));
+                }
+            }
             ToWorker::List => self.list(),
             ToWorker::Drain => self.drain(),
             ToWorker::Cut => self.cut(),

@@ -447,6 +447,7 @@ impl Reactor {
                         self.finish(key, Ending::Reset);
                     }
                 }
+                Command::Names(changed) => self.resources.learn(&changed),
                 Command::Helper(kind, socket) => {
                     if let Err(error) = self.set_helper(kind, socket) {
                         error!(self.log, "epoll_ctl ({kind}): {}", log::Reason(&error));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crossbeam_channel::Sender;
 
-use crate::helper::Kind;
+use crate::helper::{Kind, KnownNames};
 use crate::relay::poller::Poller;
 
 /// A command to a relay thread.
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Drain,
     /// End every session now.
     Cut,
+    /// Names have other addresses now: new connections go to those.
+    Names(KnownNames),
     /// A new helper of this kind; questions that the last one left open are asked again.
     Helper(Kind, OwnedFd),
 }

@@ -1,14 +1,15 @@
 //! Names, what becomes of them while DNS is silent, and of their addresses that lead nowhere.
 
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 
-use super::{both, heard};
+use super::{both, heard, is_adit};
 use crate::happy_eyeballs::{self, v4, v6};
 use crate::names::require_own_network;
 use crate::require;
 use crate::support::dns::{self, NameServer, Says};
-use crate::support::peers::says_and_hears;
+use crate::support::peers::{Server, says_and_hears};
 use crate::support::{Certs, Plan, tls};
 
 #[test]
@@ -57,4 +58,45 @@ fn a_dead_address_of_a_name_costs_no_client_its_timeout() {
         adit.count_in_log("TIMEOUTconnect exceeded")
     });
     assert_eq!(given_up, [2, 0]);
+}
+
+#[test]
+fn a_name_that_moves_is_followed_without_a_reload() {
+    require_both!();
+    require_own_network!();
+    let heard = both(|path| {
+        let certs = Certs::new();
+        let config = tls::server_config(&certs.server(), tls::BOTH, None);
+        let serve = |last, port, says: &'static [u8]| {
+            let address = Ipv4Addr::new(127, 0, 0, last);
+            let listener = TcpListener::bind((address, port)).expect("its address");
+            let config = Arc::clone(&config);
+            Server::on(listener, move |stream| {
+                if let Ok(mut stream) = tls::start_server(Arc::clone(&config), stream) {
+                    let _ = stream.write_all(says);
+                    tls::end(&mut stream);
+                }
+            })
+        };
+        let old = serve(1, 0, b"old\n");
+        let port = old.address.port();
+        let _new = serve(2, port, b"new\n");
+        let names = NameServer::start();
+        names.say("mail.example", Says::Address(Ipv4Addr::LOCALHOST));
+        let plan = Plan::new();
+        let wrapper = dns::asking(&plan, path, 1, &[]);
+        let lines = format!("client = yes\nconnect = mail.example:{port}\n");
+        let plan = plan.program(wrapper).global("debug = 6");
+        let plan = match is_adit(path) {
+            true => plan.global("resolveInterval = 1"),
+            false => plan,
+        };
+        let adit = plan.service("test", lines).start();
+        names.say("mail.example", Says::Address(Ipv4Addr::new(127, 0, 0, 2)));
+        if is_adit(path) {
+            adit.wait_for_log("has other addresses");
+        }
+        heard(&mut adit.connect("test"))
+    });
+    assert_eq!(heard, ["old\nend", "new\nend"]);
 }

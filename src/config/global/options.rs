@@ -2,6 +2,7 @@
 //! Never in here: an option that nothing serves.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Foreground, LogMode, PreferChaCha20};
 use crate::config::keeper;
@@ -234,6 +235,21 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
             ],
         )?;
         Ok(())
+    }),
+    OptionDef::new(
+        "resolveInterval",
+        Scope::Global,
+        "SECONDS",
+        "how often the names in `connect` and `redirect` are looked up while adit runs; 0: never",
+    )
+    .own()
+    .example("resolveInterval = 60")
+    .defaults(&["300"])
+    .global(|global, value| {
+        let mut every = Duration::ZERO;
+        let noted = seconds(&mut every, value);
+        global.resolve_interval = Some(every).filter(|every| !every.is_zero());
+        noted
     }),
     OptionDef::new(
         "service",

@@ -36,6 +36,21 @@ impl KnownNames {
         self.0.insert(host.to_owned(), Known { addresses, kept });
     }
 
+    /// There is no such name any more.
+    pub(crate) fn forget(&mut self, host: &str) {
+        self.0.remove(host);
+    }
+
+    /// Whether the addresses of a name are kept, since DNS did not answer.
+    pub(crate) fn is_kept(&self, host: &str) -> bool {
+        self.0.get(host).is_some_and(|known| known.kept)
+    }
+
+    /// Whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds those of a message.
     pub(crate) fn add(&mut self, part: KnownNames) {
         self.0.extend(part.0);

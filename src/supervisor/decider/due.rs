@@ -45,6 +45,8 @@ pub(crate) enum Due {
     HelperAnswer(Kind),
     /// It is looked whether clients wait that the master has not taken.
     Backlog,
+    /// The names of the configuration in force are looked up again.
+    Names,
 }
 
 /// When each is due.

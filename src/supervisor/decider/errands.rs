@@ -1,6 +1,6 @@
 //! What an administrator or the system asks for beside reloading and stopping: a log file opened anew
-//! (USR1), a syslogd that was started anew, a file of the configuration that was written, and what had
-//! no room at first.
+//! (USR1), a syslogd that was started anew, a file of the configuration that was written, names whose addresses may
+//! have become others, and what had no room at first.
 
 use std::time::Duration;
 
@@ -71,6 +71,21 @@ impl Decider {
     pub(super) fn missed(&mut self, turn: &mut Turn) {
         let at = turn.after(RESEND_AFTER);
         self.due.set_unless_set(Due::Resend, at);
+    }
+
+    pub(super) fn names_wanted(&mut self, every: Option<Duration>, turn: &mut Turn) {
+        self.names_every = every;
+        match every {
+            Some(every) => self.due.set(Due::Names, turn.after(every)),
+            None => self.due.clear(Due::Names),
+        }
+    }
+
+    pub(super) fn names_are_due(&mut self, turn: &mut Turn) {
+        if let Some(every) = self.names_every.filter(|_| self.stopping.is_none()) {
+            self.due.set(Due::Names, turn.after(every));
+            turn.order(Order::LookUpNames);
+        }
     }
 
     pub(super) fn control_paused(&mut self, turn: &mut Turn) {

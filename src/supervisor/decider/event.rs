@@ -29,6 +29,9 @@ pub(crate) enum Event {
     ControlPaused,
     /// A file that the configuration names was written.
     FileWritten,
+    /// A configuration has come into force whose names are to be looked up again this often; `None`: it has none, or
+    /// they are not.
+    NamesWanted(Option<Duration>),
     /// A syslogd has appeared.
     SyslogAppeared,
     /// Every process was passed a connection to it.

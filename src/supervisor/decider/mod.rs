@@ -76,6 +76,8 @@ pub(super) struct Decider {
     /// Of the configuration in force; before the first generation serves, of the one it is to have.
     drain_timeout: Option<Duration>,
     watchdog: Option<Duration>,
+    /// How often names are looked up again.
+    names_every: Option<Duration>,
     reload_wanted: bool,
     rehearsal: Option<Rehearsal>,
     transition: Option<Transition>,
@@ -137,6 +139,7 @@ impl Decider {
             next_number: 1,
             drain_timeout,
             watchdog,
+            names_every: None,
             reload_wanted: false,
             rehearsal: None,
             transition: None,
@@ -214,6 +217,7 @@ impl Decider {
             Event::Unasked(number) => self.listed(number, 0, turn),
             Event::ReopenLog => self.reopen_log(turn),
             Event::FileWritten => self.file_written(turn),
+            Event::NamesWanted(every) => self.names_wanted(every, turn),
             Event::SyslogAppeared => self.syslog_appeared(turn),
             Event::SyslogConnected => self.syslog_connected(),
             Event::SyslogRefused => self.syslog_refused(turn),
@@ -263,6 +267,7 @@ impl Decider {
             Due::Helper(kind) => turn.order(Order::StartHelper(kind)),
             Due::HelperAnswer(kind) => self.helper_timed_out(kind, at, turn),
             Due::Backlog => self.look_at_the_backlog(turn),
+            Due::Names => self.names_are_due(turn),
         }
     }
 }

@@ -93,6 +93,8 @@ pub(crate) enum Order {
     LookAtBacklog,
     /// Tell of the next client that comes: [`Event::ClientCame`], once.
     WatchBacklog,
+    /// Look the names of the configuration in force up again.
+    LookUpNames,
     /// Start a helper: [`Event::HelperStarted`] or [`Event::HelperNotStarted`].
     StartHelper(Kind),
     /// Open the log file anew and pass it on.

@@ -147,13 +147,14 @@ impl Supervisor {
         missed(&heard)
     }
 
-    /// Sends the log file, the connection to syslogd and the helpers' channels once more.
+    /// Sends the log file, the connection to syslogd, the helpers' channels and changed names once more.
     pub(super) fn resend(&mut self) -> Vec<Event> {
         // What cannot be opened now was told of when it was sent first.
         let log_file = self.pass_log_file().map(|heard| missed(&heard));
         let syslog = self.connect_syslog();
         let helpers = self.introduce(&self.helpers.asked());
-        [log_file.unwrap_or_default(), syslog, helpers].concat()
+        let names = missed(&self.pass_all_names());
+        [log_file.unwrap_or_default(), syslog, helpers, names].concat()
     }
 }
 

@@ -74,6 +74,7 @@ impl Supervisor {
                 }
             }
             Order::WatchBacklog => self.watch_backlog(),
+            Order::LookUpNames => self.look_up_names(),
             Order::StartHelper(kind) => return self.start_helper(kind),
             Order::ReopenLog => return self.reopen_log(),
             Order::ConnectSyslog => return self.connect_syslog(),

@@ -433,6 +433,7 @@ impl Supervisor {
         if fetcher_is_new {
             self.helpers.need_fetcher();
         }
+        let names_wanted = self.want_names();
         let missing = self.helpers.missing();
         let due = |kind: &Kind| {
             why == Why::Reload
@@ -444,6 +445,7 @@ impl Supervisor {
             .filter(due)
             .flat_map(|kind| self.start_helper(kind))
             .chain(syslog)
+            .chain([names_wanted])
             .collect()
     }
 

@@ -72,3 +72,19 @@ fn a_helper_that_others_wait_for_is_asked_once_and_killed_unless_it_answers() {
     assert_eq!(walk.decider.soonest(), None, "that one was not asked");
     assert_eq!(walk.said(1, FromMaster::Silent(Kind::Binder)), []);
 }
+
+#[test]
+fn names_are_looked_up_as_often_as_the_configuration_in_force_says_until_the_end() {
+    let mut walk = Walk::serving();
+    let minute = Duration::from_mins(1);
+    walk.on(Event::NamesWanted(Some(minute)));
+    for _ in 0..2 {
+        assert_eq!(walk.after(minute / 2), []);
+        assert_eq!(walk.after(minute / 2), [Order::LookUpNames]);
+    }
+    walk.on(Event::NamesWanted(None));
+    assert_eq!(walk.decider.soonest(), None);
+    walk.on(Event::NamesWanted(Some(minute / 60)));
+    walk.on(Event::Stop("SIGTERM"));
+    assert!(!walk.after(minute / 60).contains(&Order::LookUpNames));
+}

@@ -345,7 +345,11 @@ impl World {
             }
             Order::CloseTheRetired(_) if fails(self, 50) => return Some(Event::RetiredLeft),
             Order::CloseTheRetired(_) => {}
-            Order::PutIntoForce(_) => self.pending = None,
+            Order::PutIntoForce(_) => {
+                self.pending = None;
+                let every = [None, Some(Duration::from_mins(5))];
+                return Some(Event::NamesWanted(every[usize::from(fails(self, 50))]));
+            }
             Order::Drain(number) => self.masters.get_mut(&number).unwrap().is_to_go = true,
             Order::Cut(number) => {
                 let process = self.masters.get_mut(&number).unwrap();
@@ -392,6 +396,7 @@ impl World {
             | Order::ListOrphans
             | Order::ReopenLog
             | Order::LookAtBacklog
+            | Order::LookUpNames
             | Order::WatchBacklog
             | Order::Resend
             | Order::ResumeControl => {}
