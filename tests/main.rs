@@ -30,6 +30,7 @@ mod chat;
 mod cipher_order;
 mod command_line;
 mod config_errors;
+mod containers;
 mod control;
 mod counters;
 mod databases;

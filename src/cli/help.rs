@@ -39,8 +39,8 @@ adit: a TLS relay that reads stunnel.conf
                                 a local authority and a certificate that old programs take
   adit -version | -help | -sockets | -options
 
-Every option of the configuration can be a flag as well (--debug 7), global ones also a variable
-(ADIT_DEBUG=7); flags override variables, and both override the file.
+Every option of the configuration can be a flag as well (--debug 7), or a variable (ADIT_DEBUG=7, in
+[mail] ADIT_SERVICE_MAIL_ACCEPT=25); flags override variables, and both override the file.
 ";
 
 /// The text of `-help`: the commands, and the options that adit serves.

@@ -10,7 +10,7 @@ use super::assemble::{Surroundings, assemble};
 use super::control::{self, Folders};
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::endpoint::Ports;
-use super::global::Foreground;
+use super::global::{Foreground, Global};
 use super::provider::{self, Layer, Raw};
 use super::syntax::{self, Files};
 
@@ -32,9 +32,9 @@ pub struct Sources {
     pub relay: bool,
     /// Listening sockets that systemd passed (`LISTEN_FDS`), for services without `accept`.
     pub passed: usize,
-    /// This process must not go into the background, whatever the configuration says:
-    /// `foreground = no` is `quiet`.
-    pub stays: bool,
+    /// This process must not go into the background: what `foreground = no` is instead. `Yes` is `Quiet`
+    /// where `output` is given.
+    pub(crate) stays: Option<Foreground>,
 }
 
 /// A configuration that can be served.
@@ -165,7 +165,12 @@ fn load_partly_from(
         layers.push(Layer::from_items(&parsed.items));
         incomplete = parsed.incomplete;
     }
-    layers.push(Layer::from_environment(variables, 1, &mut found));
+    let below = layers.first();
+    let environment = Layer::from_environment(variables, below, 1, &mut found);
+    if sources.relay && environment.has_sections() {
+        found.push(sections_beside_relay());
+    }
+    layers.push(environment);
     let flags = flags(sources);
     layers.push(Layer::from_flags(&flags, sources.relay, 2, &mut found));
 
@@ -192,14 +197,18 @@ fn load_partly_from(
             None
         }
     };
-    let mut diagnostics = Diagnostics(found);
-    diagnostics.sort();
     let config = assembled.map(|(mut global, services)| {
-        if sources.stays && global.foreground == Foreground::No {
-            global.foreground = Foreground::Quiet;
+        if let (Foreground::No, Some(stays)) = (global.foreground, sources.stays) {
+            global.foreground = match global.output {
+                Some(_) => Foreground::Quiet,
+                None => stays,
+            };
         }
+        found.extend(lost_stream(&global));
         Config { global, services }
     });
+    let mut diagnostics = Diagnostics(found);
+    diagnostics.sort();
     (config, diagnostics)
 }
 
@@ -261,6 +270,25 @@ fn flags(sources: &Sources) -> Vec<(String, String)> {
         flags.push(("verifyServer".to_owned(), "yes".to_owned()));
     }
     flags
+}
+
+/// A daemon lets go of its standard output.
+fn lost_stream(global: &Global) -> Option<Diagnostic> {
+    let output = global.output.as_deref()?;
+    if global.foreground != Foreground::No || !crate::log::is_standard_stream(output) {
+        return None;
+    }
+    let text = "adit goes into the background, where no one reads its standard output any more";
+    let origin = global.origins.get("output");
+    let warning = Diagnostic::new(Severity::Warning, origin, text);
+    Some(warning.help("stay: `foreground = quiet`; or name a file"))
+}
+
+fn sections_beside_relay() -> Diagnostic {
+    let text =
+        "variables that begin with ADIT_SERVICE_ make services, and `adit relay` has one alone";
+    Diagnostic::new(Severity::Error, None, text)
+        .help("give its options as flags, `--connect`, and unset the variables; or start `adit`")
 }
 
 /// The `ADIT_*` variables; a value that is no text is `None`.

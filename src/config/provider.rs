@@ -4,6 +4,8 @@
 //! figment tags values by provider, not by line, so each value carries its own place: it is a
 //! [`Given`]. An option's values in one layer replace those of the layers below as a whole.
 
+mod environment;
+
 use std::collections::BTreeMap;
 
 use figment::value::{Dict, Map, Value};
@@ -11,7 +13,7 @@ use figment::{Error, Figment, Metadata, Profile, Provider};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::diagnostic::{Diagnostic, Severity, nearest};
+use super::diagnostic::{Diagnostic, Severity};
 use super::option::{self, OptionDef, Scope};
 use super::syntax::Item;
 use super::value::Origin;
@@ -126,41 +128,6 @@ impl Layer {
         layer
     }
 
-    /// `ADIT_*` variables, by their whole names; each gives a global option.
-    pub(super) fn from_environment(
-        variables: &[(String, Option<String>)],
-        height: u64,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Self {
-        let mut layer = Layer::new("environment", height);
-        for (variable, value) in variables {
-            let Some(name) = variable.strip_prefix("ADIT_") else {
-                continue;
-            };
-            let option = option::find_spelled(name);
-            let text = match (value, option) {
-                (Some(value), Some(option)) if !option.secret => format!("{variable}={value}"),
-                _ => String::new(),
-            };
-            let origin = Origin {
-                place: format!("environment variable {variable}").into(),
-                line: 0,
-                text: text.into(),
-            };
-            let Some(value) = value else {
-                let text = "its value is not text in UTF-8";
-                let error = Diagnostic::new(Severity::Error, Some(&origin), text);
-                diagnostics.push(error.help("set it to text, or unset it"));
-                continue;
-            };
-            match option {
-                Some(option) if settable(option, true) => layer.add(option.name, value, &origin),
-                option => diagnostics.push(unknown_variable(option, name, &origin)),
-            }
-        }
-        layer
-    }
-
     /// Flags as option names and values. With `relay` the options of a service make up one.
     pub(super) fn from_flags(
         flags: &[(String, String)],
@@ -205,6 +172,11 @@ impl Layer {
         layer
     }
 
+    /// Whether it has a section.
+    pub(super) fn has_sections(&self) -> bool {
+        !self.raw.sections.is_empty()
+    }
+
     fn order(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -231,23 +203,6 @@ impl Layer {
 /// Whether an option can come from outside a file.
 fn settable(option: &OptionDef, global_only: bool) -> bool {
     option.name != "include" && !(global_only && option.scope == Scope::Service)
-}
-
-fn unknown_variable(option: Option<&OptionDef>, name: &str, origin: &Origin) -> Diagnostic {
-    let text = match option {
-        Some(option) => format!("`{}` cannot be set by a variable", option.name),
-        None => "no global option is called so".to_owned(),
-    };
-    let names = option::options()
-        .filter(|option| settable(option, true))
-        .map(|option| option.name);
-    let error = Diagnostic::new(Severity::Error, Some(origin), text);
-    match nearest(&name.replace('_', ""), names) {
-        Some(name) if option.is_none() => {
-            error.help(format!("did you mean ADIT_{}?", name.to_ascii_uppercase()))
-        }
-        _ => error.help("ADIT_ and the name of a global option, as ADIT_DEBUG"),
-    }
 }
 
 fn unknown_flag(option: Option<&OptionDef>, name: &str, origin: &Origin) -> Diagnostic {
@@ -327,7 +282,7 @@ mod tests {
             ("PATH".to_owned(), Some("/bin".to_owned())),
         ];
         let mut diagnostics = Vec::new();
-        let environment = Layer::from_environment(&variables, 1, &mut diagnostics);
+        let environment = Layer::from_environment(&variables, Some(&file), 1, &mut diagnostics);
         let flags = [("Drain-Timeout".to_owned(), "9".to_owned())];
         let flags = Layer::from_flags(&flags, false, 2, &mut diagnostics);
         assert!(diagnostics.is_empty());
@@ -348,19 +303,6 @@ mod tests {
         );
         assert_eq!(raw.global["workers"].len(), 2);
         assert!(raw.global["debug"][0].order > raw.global["workers"][1].order);
-    }
-
-    #[test]
-    fn a_variable_that_names_no_global_option() {
-        let mut diagnostics = Vec::new();
-        let variables = ["ADIT_WORKRES", "ADIT_CONNECT", "ADIT_", "ADIT_INCLUDE"]
-            .map(|name| (name.to_owned(), Some("1".to_owned())));
-        Layer::from_environment(&variables, 1, &mut diagnostics);
-        let lines: Vec<_> = diagnostics.iter().map(Diagnostic::one_line).collect();
-        assert_eq!(lines.len(), 4, "{lines:?}");
-        assert!(lines[0].contains("ADIT_WORKRES: no global option"));
-        assert!(lines[0].contains("did you mean ADIT_WORKERS?"));
-        assert!(lines[1].contains("`connect` cannot be set by a variable"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::io;
 pub(crate) use installed::{
     descriptors, has_met_syslog, install, replace_file, replace_syslog, to_stderr,
 };
-pub(crate) use outputs::{Outputs, connect_syslog, reopen};
+pub(crate) use outputs::{Outputs, connect_syslog, is_standard_stream, reopen};
 pub(crate) use repeats::{
     Origin, kind, limit_repeats, repeats_due, sum_up_all_repeats, sum_up_repeats,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -165,7 +165,36 @@ pub(crate) fn connect_syslog() -> io::Result<OwnedFd> {
     syslog::open(syslog::PATH)
 }
 
+/// Whether a path means standard output or standard error, which end where a daemon begins.
+pub(crate) fn is_standard_stream(output: &Path) -> bool {
+    number_of_stream(output).is_some()
+}
+
+fn number_of_stream(output: &Path) -> Option<u8> {
+    match output.to_str()? {
+        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Some(1),
+        "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => Some(2),
+        _ => None,
+    }
+}
+
+/// The standard stream that a path names, as it is: to open a container's pipe anew is refused to users
+/// other than root, and a socket cannot be opened at all.
+fn standard_stream(output: &Path) -> Option<io::Result<OwnedFd>> {
+    Some(match number_of_stream(output)? {
+        1 => io::stdout().as_fd().try_clone_to_owned(),
+        _ => io::stderr().as_fd().try_clone_to_owned(),
+    })
+}
+
 fn open_file(output: &Path, jail: Option<&Path>, overwrite: bool) -> Result<OwnedFd, OpenError> {
+    if let Some(stream) = standard_stream(output) {
+        return stream.map_err(|source| OpenError {
+            option: "output",
+            path: output.to_owned(),
+            source,
+        });
+    }
     let failed = |path: PathBuf| {
         move |errno: Errno| OpenError {
             option: "output",

@@ -8,10 +8,10 @@
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
@@ -78,7 +78,8 @@ pub(super) struct Sink {
     reader: SlowReader,
     /// The last line was written only in part, so the next one begins with a newline.
     torn: AtomicBool,
-    manner: Manner,
+    /// A [`Manner`]; another output may have another.
+    manner: AtomicU8,
     /// The kernel supports [`write_no_wait`] on this [`Manner::Shared`] output.
     no_wait: AtomicBool,
 }
@@ -94,6 +95,28 @@ enum Manner {
     Shared,
 }
 
+const PLAIN: u8 = Manner::Plain as u8;
+const SEND: u8 = Manner::Send as u8;
+
+impl Manner {
+    /// The manner that suits what this descriptor is.
+    fn of(fd: BorrowedFd<'_>) -> Manner {
+        let kind = fstat(fd).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
+        match kind.map(|kind| kind & SFlag::S_IFMT) {
+            // Buffered writes to a file wait for no reader, and RWF_NOWAIT fails there at random.
+            Ok(SFlag::S_IFREG) => Manner::Plain,
+            Ok(SFlag::S_IFSOCK) => Manner::Send,
+            _ if is_non_blocking(fd) => Manner::Plain,
+            _ => Manner::Shared,
+        }
+    }
+}
+
+fn is_non_blocking(fd: BorrowedFd<'_>) -> bool {
+    let flags = nix::fcntl::fcntl(fd, FcntlArg::F_GETFL).unwrap_or(0);
+    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
+}
+
 #[derive(Debug)]
 enum Target {
     Terminal(io::Stderr),
@@ -104,19 +127,14 @@ impl Sink {
     /// Standard error, whatever it is connected to.
     pub(super) fn terminal() -> Self {
         let stderr = io::stderr();
-        let kind = fstat(&stderr).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
-        let manner = match kind.map(|kind| kind & SFlag::S_IFMT) {
-            // Buffered writes to a file wait for no reader, and RWF_NOWAIT fails there at random.
-            Ok(SFlag::S_IFREG) => Manner::Plain,
-            Ok(SFlag::S_IFSOCK) => Manner::Send,
-            _ => Manner::Shared,
-        };
+        let manner = Manner::of(stderr.as_fd());
         Self::new(Target::Terminal(stderr), manner)
     }
 
-    /// A file, opened with O_APPEND and, in case it is a FIFO, O_NONBLOCK.
+    /// A file, opened with O_APPEND and, in case it is a FIFO, O_NONBLOCK; or a standard stream.
     pub(super) fn file(fd: OwnedFd) -> Self {
-        Self::new(Target::File(fd), Manner::Plain)
+        let manner = Manner::of(fd.as_fd());
+        Self::new(Target::File(fd), manner)
     }
 
     fn new(target: Target, manner: Manner) -> Self {
@@ -125,7 +143,7 @@ impl Sink {
             losses: Losses::default(),
             reader: SlowReader::default(),
             torn: AtomicBool::new(false),
-            manner,
+            manner: AtomicU8::new(manner as u8),
             no_wait: AtomicBool::new(true),
         }
     }
@@ -139,6 +157,7 @@ impl Sink {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         put_behind(old, new)?;
+        self.manner.store(Manner::of(new) as u8, Relaxed);
         self.torn.store(false, Relaxed);
         self.reader.moved();
         Ok(())
@@ -195,13 +214,13 @@ impl Sink {
     }
 
     fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
-        match self.manner {
-            Manner::Plain => nix::unistd::write(self.as_fd(), bytes),
-            Manner::Send => {
+        match self.manner.load(Relaxed) {
+            PLAIN => nix::unistd::write(self.as_fd(), bytes),
+            SEND => {
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 send(self.as_fd().as_raw_fd(), bytes, flags)
             }
-            Manner::Shared => self.write_shared(bytes),
+            _ => self.write_shared(bytes),
         }
     }
 

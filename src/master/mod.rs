@@ -304,10 +304,12 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
             if order.chacha20_first {
                 crate::info!(start.log, "Ciphers: {order}");
             }
-            for option in loaded.plan.not_in_force(&start.config.global) {
+            let idle = loaded.plan.not_in_force(&start.config.global);
+            if !idle.is_empty() {
                 crate::notice!(
                     start.log,
-                    "Started as an ordinary user: {option} is not in force"
+                    "Started as an ordinary user, so without effect: {}",
+                    idle.join(", ")
                 );
             }
             let said = FromMaster::Loaded(loaded.accept.clone());

@@ -76,6 +76,10 @@ pub(crate) struct Logged;
 /// generation, which is a reload from nothing.
 pub(crate) fn run(mut sources: Sources) -> ExitCode {
     process::find_command_line();
+    if std::process::id() == 1 {
+        // Its end would be that of the container, and there is no syslogd.
+        sources.stays = Some(Foreground::Yes);
+    }
     takeover::remember_program();
     log::install(Outputs::stderr_only());
     let off_the_client = inetd::keep_off_the_client();
@@ -158,7 +162,7 @@ fn stay_if_kept(sources: &mut Sources, loaded: &mut Loaded) {
     }
     if let Some(kind) = manager::keeps_this_process() {
         *foreground = Foreground::Quiet;
-        sources.stays = true;
+        sources.stays = Some(Foreground::Quiet);
         loaded.diagnostics.push(Diagnostic::new(
             Severity::Note,
             None,

@@ -61,7 +61,7 @@ fn commands(page: &mut Page) {
         }
     }
     page.paragraph(
-        "Every option of the configuration can be a flag of the commands that take a FILE (`--debug 7`), and a global one also an environment variable (`ADIT_DEBUG=7`). Flags override variables, and both override the file.",
+        "Every option of the configuration can be a flag of the commands that take a FILE (`--debug 7`), or an environment variable (`ADIT_DEBUG=7`). Flags override variables, and both override the file.",
     );
     page.section("Exit status");
     page.text(
@@ -236,8 +236,15 @@ fn files(page: &mut Page) {
     page.paragraph(
         "`systemctl reload` applies a changed configuration; if it is wrong, the reload fails without any effect. `systemctl restart` cuts every connection, and systemd would stop the running adit before it finds out that the new configuration is wrong. So adit-restart-check.service checks it first, and cancels the restart if the configuration is wrong: \"Job for adit.service canceled\"; the journal says what is wrong. `systemctl stop` followed by `systemctl start` is not prevented.",
     );
+    page.section("In a container");
+    page.text(
+        "As process 1 adit stays in the foreground, and logs to standard error unless there is an `output`; `output = /dev/stdout` is the standard output that it was started with. `packaging/build container` makes an image, which runs as an ordinary user with every capability taken away, on a read-only root. There `chroot`, `setuid` and `setgid` are without effect, which one line of the log tells; the sandbox is as elsewhere, and the container is the jail.",
+    );
     page.section("Environment");
-    page.tagged("`ADIT_*`", "Global options, such as `ADIT_DEBUG=7`.");
+    page.tagged(
+        "`ADIT_*`",
+        "Options as before the first section, such as `ADIT_DEBUG=7`. `ADIT_SERVICE_`NAME`_`OPTION is one of the section [NAME], which is added, behind those of the file and in small letters, if there is none: `ADIT_SERVICE_MAIL_ACCEPT=25`. In names, `_` in OPTION and case do not matter, and a `_` in NAME is any character that is no letter and no digit; the longest end that is an option counts. An option that may be repeated has a value a line. What Kubernetes sets for a Service called `adit` is left alone.",
+    );
     page.tagged(
         "`SYSTEMD_EXEC_PID`, `INVOCATION_ID`",
         "Set by systemd: adit asks systemd for the type of its unit, and goes into the background only if that is `forking` or `oneshot`; otherwise it acts as if `foreground` were `quiet`. So stunnel's units serve a configuration without `foreground`.",
