@@ -51,7 +51,7 @@ check "zsh reads its completion" zsh -n "$unpacked/usr/share/zsh/vendor-completi
 check "fish reads its completion" fish -n "$unpacked/usr/share/fish/vendor_completions.d/adit.fish"
 check "the AppArmor profile can be compiled" apparmor_parser -QK "$unpacked/etc/apparmor.d/usr.bin.adit"
 check "shellcheck has nothing to say of the scripts" silent shellcheck -x -P "$here" \
-    "$packaging/build" "$packaging/stage" "$packaging/deb/build" "$packaging/deb/depends" "$packaging/rpm/build" \
+    "$packaging/build" "$packaging/stage" "$packaging/deb/build" "$packaging/deb/depends" "$packaging/rpm/build" "$packaging/container/build" \
     "$packaging/systemd/restart-check" "$here/cross" "$here/lintian-of" \
     "$packaging"/deb/p*inst "$packaging"/deb/p*rm "$packaging/init.d/adit" \
     "$packaging/examples/certbot-deploy-hook" "$packaging/examples/acme.sh-reload"
