@@ -347,7 +347,7 @@ impl Worker<'_> {
             group: group.unwrap_or(group::Group::Modern),
             generation: 1,
             services: Arc::clone(&loaded.services),
-            scoreboard: Scoreboard::transferable(1, loaded.services.len())?.0,
+            scoreboard: Scoreboard::transferable(1, loaded.services.len(), false)?.0,
             master: self.master,
             sockets,
             leash: self.leash.try_clone()?,

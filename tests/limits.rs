@@ -1,12 +1,17 @@
-//! Limits: how long a client may take until it is relayed.
+//! Limits: how many connections there may be, how many one address may have and how fast it may make them, and how long
+//! a client may take until it is relayed.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::admission::from;
 use crate::require;
 use crate::support::peers::{self, Server, says_and_hears};
-use crate::support::{Adit, Certs, Plan, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
 
 /// Between two bytes of a peer that takes its time.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -28,7 +33,7 @@ fn wait_for_count(adit: &Adit, service: &str, what: &str, wanted: u64) {
 }
 
 /// Sends one byte after the other until the other end is gone, or there is none left; how many were sent.
-pub fn drip<'a>(mut stream: TcpStream, bytes: impl IntoIterator<Item = &'a u8>) -> usize {
+pub fn drip(mut stream: TcpStream, bytes: impl IntoIterator<Item = u8>) -> usize {
     stream.set_read_timeout(Some(PAUSE)).expect("a timeout");
     let mut sent = 0;
     for byte in bytes {
@@ -36,7 +41,7 @@ pub fn drip<'a>(mut stream: TcpStream, bytes: impl IntoIterator<Item = &'a u8>) 
             Ok(count) => count == 0,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         };
-        if gone || stream.write_all(&[*byte]).is_err() {
+        if gone || stream.write_all(&[byte]).is_err() {
             break;
         }
         sent += 1;
@@ -51,10 +56,10 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
     let echo = Server::echo();
     // A record of 16384 bytes that takes its time.
     let slow = Server::start(|stream| {
-        drip(stream, b"\x16\x03\x03\x40\x00".iter().cycle());
+        drip(stream, b"\x16\x03\x03\x40\x00".iter().copied().cycle());
     });
     let greeting = Server::start(|stream| {
-        drip(stream, b"220-wait\r\n".iter().cycle());
+        drip(stream, b"220-wait\r\n".iter().copied().cycle());
     });
     let plan = Plan::new();
     let control = plan.folder().join("control");
@@ -81,7 +86,7 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
     let hello = tls::first_flight("localhost");
     let address = |service: &str| -> SocketAddr { adit.address(service) };
     // Each byte comes well within TIMEOUTbusy.
-    drip(peers::connect(address("server")), &hello);
+    drip(peers::connect(address("server")), hello);
     let said = adit.wait_for_log("TIMEOUThandshake exceeded: Service [server]: 1 s after");
     assert!(said.contains("LOG4["), "{said}");
     assert!(
@@ -106,4 +111,196 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
     }
     // One that is relayed may take its time.
     says_and_hears(&mut relayed, "any time");
+}
+
+/// A plan with a control socket and these lines before the first section.
+fn plan(global: &str) -> Plan {
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    plan.global(format!(
+        "control = {}\nworkers = 2\n{global}",
+        control.display()
+    ))
+}
+
+/// A client service in front of an echo over TLS, with these lines.
+fn lines(certs: &Certs, echo: &Server, more: &str) -> String {
+    let (connect, ca) = (echo.line(), certs.ca_line());
+    format!("client = yes\n{connect}{ca}verifyChain = yes\n{more}")
+}
+
+fn end(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill");
+}
+
+/// Whether it is served, or was reset; waits for the one or the other.
+fn is_served(mut client: &TcpStream) -> bool {
+    let mut byte = [0];
+    let said = client.write_all(b"x");
+    match said.and_then(|()| client.read(&mut byte)) {
+        Ok(1) => true,
+        Ok(count) => panic!("{count} bytes"),
+        Err(error) => {
+            let kind = error.kind();
+            assert!(
+                matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+                "{error}"
+            );
+            false
+        }
+    }
+}
+
+#[test]
+fn more_clients_than_there_may_be_wait_until_a_connection_ends() {
+    require!(adit);
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let adit = plan("maxConnections = 3")
+        .service("one", lines(&certs, &echo, "maxConnections = 2\n"))
+        .service("two", lines(&certs, &echo, ""))
+        .start();
+    let talk = |service: &str| {
+        let mut client = adit.connect(service);
+        says_and_hears(&mut client, "hello");
+        client
+    };
+    let mut first = talk("one");
+    let second = talk("one");
+    let mut waits = adit.connect("one");
+    let line = adit.wait_for_log("Service [one]: maxConnections = 2 is reached: more clients wait");
+    assert!(line.contains("LOG4["), "{line}");
+    // The other service has what is left of all.
+    let third = talk("two");
+    let accepted = |service| count(&adit, service, "accepted");
+    assert_eq!((accepted("one"), accepted("two")), (Some(2), Some(1)));
+
+    // Another generation, and another master, have no more than was left.
+    adit.reload(2);
+    wait_for_count(&adit, "one", "full", 2);
+    drop(second);
+    says_and_hears(&mut waits, "its turn");
+    let held = adit.connect("one");
+    wait_for_count(&adit, "one", "full", 3);
+    end(proc::roles(adit.pid()).master);
+    adit.wait_for_log("serves in place of the dead one");
+    wait_for("a master that finds no room", || {
+        (count(&adit, "one", "full")? > 3).then_some(())
+    });
+    says_and_hears(&mut first, "from the generation before");
+    let mut waits_too = adit.connect("two");
+    wait_for_count(&adit, "two", "full", 1);
+    adit.wait_for_log("]: maxConnections = 3 is reached: more clients wait");
+    drop((first, third));
+    says_and_hears(&mut waits_too, "its turn");
+    says_and_hears(&mut &held, "its turn");
+    let mut last = adit.connect("one");
+    drop((waits, held));
+    says_and_hears(&mut last, "its turn");
+    let (_, log) = adit.stop();
+    assert!(!log.contains("INTERNAL"), "{log}");
+}
+
+#[test]
+fn an_address_has_no_more_connections_than_it_may() {
+    require!(adit);
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let adit = plan("maxConnectionsPerAddress = 2")
+        .service("test", lines(&certs, &echo, ""))
+        .service("other", lines(&certs, &echo, ""))
+        .service(
+            "any",
+            lines(&certs, &echo, "maxConnectionsPerAddress = 0\n"),
+        )
+        .start();
+    let address = adit.address("test");
+    let (first, second) = (from(2, address), from(2, address));
+    assert!(is_served(&first) && is_served(&second));
+    for nth in 1..=5 {
+        assert!(!is_served(&from(2, address)));
+        wait_for_count(&adit, "test", "over_address", nth);
+    }
+    let said = "Service [test] REFUSED by maxConnectionsPerAddress = 2 from 127.0.0.2:";
+    assert!(adit.wait_for_log(said).contains("LOG4["));
+    assert!(is_served(&from(3, address)), "another address");
+    let others = ["other", "other", "any", "any", "any"];
+    let others = others.map(|service| from(2, adit.address(service)));
+    assert!(others.iter().all(is_served), "other services");
+
+    drop(first);
+    let third = wait_for("room for a third", || {
+        let client = from(2, address);
+        is_served(&client).then_some(client)
+    });
+    adit.reload(3);
+    assert!(
+        !is_served(&from(2, address)),
+        "the generation before counts"
+    );
+    let before = count(&adit, "test", "over_address").expect("a number");
+    end(proc::roles(adit.pid()).master);
+    adit.wait_for_log("serves in place of the dead one");
+    assert!(!is_served(&from(2, address)), "and so does a dead master's");
+    wait_for_count(&adit, "test", "over_address", before + 1);
+    drop((second, third));
+    let both = wait_for("room for two", || {
+        let both = [from(2, address), from(2, address)];
+        both.iter().all(is_served).then_some(both)
+    });
+    // What a dead worker had is not counted for ever.
+    for worker in proc::roles(adit.pid()).workers {
+        end(worker);
+    }
+    let gone = both.map(|mut client| peers::read_until_gone(&mut client));
+    assert!(
+        gone.iter()
+            .all(|gone| gone.as_ref().map_or(true, Vec::is_empty))
+    );
+    wait_for("room for two again", || {
+        let both = [from(2, address), from(2, address)];
+        both.iter().all(is_served).then_some(())
+    });
+    let (_, log) = adit.stop();
+    let lines = log.lines().filter(|line| line.contains(said));
+    // One a minute, of each master.
+    assert!(lines.count() <= 3, "{log}");
+    let sum = "Service [test] REFUSED by maxConnectionsPerAddress = 2: ";
+    let sum = log.lines().find(|line| line.contains(sum)).expect("a sum");
+    assert!(
+        sum.contains("more connection(s) in a minute, the last from 127.0.0.2:"),
+        "{sum}"
+    );
+}
+
+#[test]
+fn an_address_connects_no_faster_than_it_may() {
+    require!(adit);
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let adit = plan("")
+        .service("test", lines(&certs, &echo, "connectRate = 3/h\n"))
+        .service("other", lines(&certs, &echo, ""))
+        .start();
+    let address = adit.address("test");
+    let served = |last, tries: usize| {
+        (0..tries)
+            .filter(|_| is_served(&from(last, address)))
+            .count()
+    };
+    assert_eq!(served(2, 10), 3);
+    assert_eq!(served(3, 2), 2, "another address");
+    wait_for_count(&adit, "test", "over_rate", 7);
+    assert!(is_served(&from(2, adit.address("other"))));
+    let said = adit.wait_for_log("Service [test] REFUSED by connectRate = 3/h from 127.0.0.2:");
+    assert!(said.contains("LOG4["), "{said}");
+    // Neither another generation nor another master begins anew.
+    adit.reload(2);
+    assert_eq!((served(2, 2), served(3, 2)), (0, 1));
+    end(proc::roles(adit.pid()).master);
+    adit.wait_for_log("serves in place of the dead one");
+    assert_eq!((served(2, 2), served(3, 1), served(4, 4)), (0, 0, 3));
+    let (_, log) = adit.stop();
+    let sum = "Service [test] REFUSED by connectRate = 3/h: 6 more connection(s) in a minute, the last from 127.0.0.2:";
+    assert!(log.contains(sum), "{log}");
 }

@@ -15,6 +15,7 @@ use super::ocsp;
 use super::option::Fault;
 use super::program::{self, Front};
 use super::psk;
+use super::quota;
 use super::redirect;
 use super::server_name;
 use super::service::{Draft, Failover, Service};
@@ -125,6 +126,7 @@ pub(super) fn finish(
     dialogue::judge(&mut service, &given, &meant, &mut faults);
     accepted::finish(&mut service, accept, &own, &meant, &mut faults);
     admission::finish(&mut service, admitted, &own, &meant, &mut faults);
+    quota::limit(&mut service, &own, &mut faults);
     let given = |option: &str| own.contains(option);
     login::judge(&mut service, &given, &meant, &mut faults);
     hold::judge(&mut service, &given, &meant, &mut faults);

@@ -2,6 +2,7 @@
 
 mod options;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub(crate) struct Global {
     pub workers: usize,
     /// Relay threads in each worker. Default 2.
     pub threads: usize,
+    /// Connections of all services at once. `None`: as many as fit.
+    pub max_connections: Option<NonZeroU32>,
     /// How long connections of a retired generation, or at TERM, may go on. `None`: after a reload
     /// until they end by themselves, at TERM not at all (as stunnel).
     pub drain_timeout: Option<Duration>,
@@ -121,6 +124,7 @@ impl Global {
             service: program.to_owned(),
             workers: 0,
             threads: 0,
+            max_connections: None,
             drain_timeout: None,
             control: None,
             keeper: KeeperOptions::default(),

@@ -32,6 +32,7 @@ mod option;
 mod program;
 mod provider;
 mod psk;
+mod quota;
 mod redirect;
 mod secret;
 mod server_name;
@@ -52,6 +53,7 @@ mod virtual_hosts;
 mod tests;
 
 pub(crate) use accepted::{Beginning, MailProtocol, Reception};
+pub(crate) use balancers::Balancers;
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, nearest};
 #[cfg(test)]
 pub(crate) use dialogue::protocol_names;
@@ -69,6 +71,7 @@ pub(crate) use ocsp::Ocsp;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
 pub(crate) use program::{Front, Program};
 pub(crate) use psk::SUITES as PSK_SUITES;
+pub(crate) use quota::{Over, Pace, Quota};
 pub(crate) use secret::{Forgotten, Secret};
 pub(crate) use service::{
     Failover, LogId, PeerVerification, SecurityLevel, Service, Timeouts, TlsOptions, TlsVersion,

@@ -13,6 +13,7 @@ use super::dialogue::{DialogueOptions, Protocol};
 use super::endpoint::Endpoint;
 use super::login::Login;
 use super::program::{Front, Program};
+use super::quota::Quota;
 use super::socket::SocketOption;
 use super::tls_options::TlsFlags;
 use super::transparent::Transparent;
@@ -129,6 +130,8 @@ pub(crate) struct Service {
     pub admission: Admission,
     /// Which of them say by a PROXY header for whom they connect.
     pub balancers: Balancers,
+    /// How much they may take.
+    pub quota: Quota,
     /// TLS on the end that `client` says.
     pub tls: TlsOptions,
     /// `acceptTLS` in client mode: TLS on accepted connections as well.

@@ -70,6 +70,5 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     refused("engineNum", Service, "NUMBER", "engine of the service by number", ENGINE),
     refused("sessiond", Service, "HOST:PORT", "network cache of sessions", "the sessiond protocol is extinct; sessions resume on every worker without it").idle(idle::empty),
     // Still to be built.
-    not_yet("maxConnections", Global, "NUMBER", "connections at once", &[]).own(),
     not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
 ];

@@ -11,5 +11,6 @@ pub(crate) mod leash;
 pub(crate) mod retire;
 pub(crate) mod scoreboard;
 pub(crate) mod shared;
+pub(crate) mod shares;
 pub(crate) mod wait;
 pub(crate) mod words;

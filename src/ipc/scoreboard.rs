@@ -6,18 +6,22 @@
 
 pub(crate) mod answered;
 mod counts;
+mod lengths;
 mod read_only;
+mod succession;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) use counts::Counts;
+use lengths::{length, whole_length};
 pub(crate) use read_only::ReadOnlyBoard;
 
 use super::addresses::AddressRow;
 use super::durations::{self, Durations};
 use super::shared::SharedWords;
+use super::shares::{self, Shares};
 
 /// Words of a row: 128 bytes, two cache lines, since the prefetcher fetches pairs.
 const ROW: usize = 16;
@@ -54,6 +58,8 @@ pub(crate) struct Scoreboard {
     words: SharedWords,
     workers: usize,
     services: usize,
+    /// Behind the rows, where a service tells its clients apart by their addresses.
+    shares: Option<Shares>,
 }
 
 macro_rules! cells {
@@ -142,6 +148,12 @@ cells! {
         resumed_tls13 = 23,
         /// Clients that were not relayed in time: TIMEOUThandshake.
         late = 28,
+        /// Clients that were refused: `connectRate`. The master counts these and the next in the first worker's row.
+        over_rate = 29,
+        /// Clients that were refused: `maxConnectionsPerAddress`.
+        over_address = 30,
+        /// Times that accepting stopped: `maxConnections`.
+        full = 31,
     }
 }
 
@@ -178,11 +190,21 @@ impl Scoreboard {
     }
 
     /// Maps a board with rows for this many workers and services, with a descriptor that keeps it across an exec.
+    /// `shares`: with tables for what each address has.
     ///
     /// # Errors
-    /// As [`SharedWords::transferable`].
-    pub(crate) fn transferable(workers: usize, services: usize) -> io::Result<(Self, OwnedFd)> {
-        let (words, descriptor) = SharedWords::transferable(length(workers, services))?;
+    /// As [`SharedWords::transferable`]; no randomness.
+    pub(crate) fn transferable(
+        workers: usize,
+        services: usize,
+        shares: bool,
+    ) -> io::Result<(Self, OwnedFd)> {
+        let rows = length(workers, services);
+        let more = if shares { shares::length(workers) } else { 0 };
+        let (words, descriptor) = SharedWords::transferable(rows + more)?;
+        if shares {
+            shares::draw(&words, rows)?;
+        }
         Ok((Self::on(words, workers, services), descriptor))
     }
 
@@ -195,16 +217,25 @@ impl Scoreboard {
         workers: usize,
         services: usize,
     ) -> io::Result<Self> {
-        let words = SharedWords::taken_over(descriptor, length(workers, services))?;
+        let whole = whole_length(descriptor, length(workers, services), workers)?;
+        let words = SharedWords::taken_over(descriptor, whole)?;
         Ok(Self::on(words, workers, services))
     }
 
     fn on(words: SharedWords, workers: usize, services: usize) -> Self {
+        let rows = length(workers, services);
+        let more = words.len() > rows;
         Self {
+            shares: more.then(|| Shares::on(words.clone(), rows, workers)),
             words,
             workers,
             services,
         }
+    }
+
+    /// What each address has, if that is counted.
+    pub(crate) fn shares(&self) -> Option<&Shares> {
+        self.shares.as_ref()
     }
 
     /// How many workers it has rows for.
@@ -276,20 +307,6 @@ impl Scoreboard {
         Durations::on(self.rows(first, SERVICE_ROWS - COUNTERS))
     }
 
-    /// Takes over from the board of the same services what is known of their certificates.
-    pub(crate) fn note_certificates_of(&self, other: &Scoreboard) {
-        for service in 0..self.services.min(other.services) {
-            let (ours, theirs) = (self.shared(service), other.shared(service));
-            for (ours, theirs) in [
-                (ours.staple(), theirs.staple()),
-                (ours.ends_to_clients(), theirs.ends_to_clients()),
-                (ours.ends_to_servers(), theirs.ends_to_servers()),
-            ] {
-                ours.store(theirs.load(Relaxed), Relaxed);
-            }
-        }
-    }
-
     /// The counts of service `service` (from 0), summed over all workers.
     pub(crate) fn counts(&self, service: usize) -> Counts {
         self.sum(service, |cell| cell.load(Relaxed))
@@ -326,20 +343,15 @@ impl Scoreboard {
         for service in 0..self.services {
             self.service(worker, service).active().store(0, Relaxed);
         }
+        if let Some(shares) = &self.shares {
+            shares.clear(worker);
+        }
     }
-}
 
-/// As [`length`], of numbers that came in a message.
-fn checked_length(workers: usize, services: usize) -> Option<usize> {
-    let counted = workers.checked_mul(services)?.checked_mul(SERVICE_ROWS)?;
-    let rows = counted.checked_add(workers)?;
-    rows.checked_add(services.checked_mul(SHARED_ROWS)?)?
-        .checked_mul(ROW)
-}
-
-/// Words of a whole board.
-fn length(workers: usize, services: usize) -> usize {
-    (workers + services * SHARED_ROWS + workers * services * SERVICE_ROWS) * ROW
+    /// Clears what all workers had open: none of them is left.
+    pub(crate) fn clear_all(&self) {
+        (0..self.workers).for_each(|worker| self.clear_active(worker));
+    }
 }
 
 impl WorkerRow<'_> {

@@ -68,6 +68,16 @@ impl SharedWords {
         Self::mapped(descriptor, 0..words, words, READ_WRITE)
     }
 
+    /// How many words such memory has.
+    ///
+    /// # Errors
+    /// What fstat(2) gives.
+    pub(super) fn length(descriptor: &OwnedFd) -> io::Result<usize> {
+        let bytes = nix::sys::stat::fstat(descriptor)?.st_size;
+        let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+        Ok(bytes / size_of::<AtomicU64>())
+    }
+
     /// As [`SharedWords::transferable`], in two parts that can be given up by themselves; the first is whole
     /// pages long.
     ///

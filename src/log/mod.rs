@@ -9,6 +9,7 @@ mod installed;
 mod line;
 mod outputs;
 mod repeats;
+mod seldom;
 mod sink;
 mod syslog;
 
@@ -22,6 +23,7 @@ pub(crate) use outputs::{Outputs, connect_syslog, is_standard_stream, reopen};
 pub(crate) use repeats::{
     Origin, kind, limit_repeats, repeats_due, sum_up_all_repeats, sum_up_repeats,
 };
+pub(crate) use seldom::Seldom;
 pub(crate) use sink::own_stderr;
 pub(crate) use syslog::PATH as SYSLOG_PATH;
 

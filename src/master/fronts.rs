@@ -211,6 +211,7 @@ impl Program {
                 peer: None,
                 warrant: None,
             },
+            key: None,
         }
     }
 

@@ -10,6 +10,7 @@ use nix::sys::socket::MsgFlags;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::handoff::{BATCH, Connection, Entry, TAG, encode};
+use crate::ipc::shares::Key;
 
 /// An accepted connection that no worker has claimed yet.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Accepted {
     pub socket: OwnedFd,
     /// What was accepted.
     pub connection: Connection,
+    /// What it is counted by for its client's address, if it is.
+    pub key: Option<Key>,
 }
 
 /// The queue towards one worker process.
@@ -43,6 +46,12 @@ impl HandOff {
     /// Connections assigned to the worker and not claimed, sent or not.
     pub(crate) fn unclaimed(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Those of them that belong to one of these services.
+    pub(crate) fn unclaimed_of(&self, services: &[usize]) -> usize {
+        let of_these = |accepted: &&Accepted| services.contains(&accepted.connection.service);
+        self.waiting.iter().filter(of_these).count()
     }
 
     /// Whether an event will report room for what could not be sent.
@@ -149,6 +158,7 @@ mod tests {
                 peer: None,
                 warrant: None,
             },
+            key: None,
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Listener {
     pub socket: OwnedFd,
     /// Index of the service.
     pub service: usize,
+    /// It is not read: its service has as many connections as it may.
+    pub held: bool,
     /// Turns in a row that found as many connections as they asked for.
     full_turns: u32,
 }
@@ -25,6 +27,7 @@ impl Listener {
         Self {
             socket,
             service,
+            held: false,
             full_turns: 0,
         }
     }

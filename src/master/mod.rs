@@ -11,6 +11,7 @@ mod names;
 mod poll;
 mod post;
 mod problems;
+mod quotas;
 mod reminders;
 mod serve;
 mod slot;
@@ -47,6 +48,7 @@ use crate::worker::group::{self, Group};
 use listener::Listener;
 use load::{Addresses, Loaded, Presented};
 use post::Post;
+use quotas::Older;
 use reminders::Reminders;
 use serve::Serving;
 use workers::WorkerConfig;
@@ -74,6 +76,8 @@ pub(crate) struct Start<'a> {
     pub warrants: Option<Key>,
     /// This generation's counts.
     pub scoreboard: Scoreboard,
+    /// Those of the generations before, with the names of their services: they may have connections still.
+    pub older: Vec<(Scoreboard, Vec<String>)>,
     /// The channel to the supervisor.
     pub supervisor: Channel,
     /// The addresses that names had before.
@@ -183,6 +187,10 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
         zygote.enter_jail()?;
     }
     let jailed = jailed.within(&crate::sandbox::master()?);
+    let older = std::mem::take(&mut start.older).into_iter();
+    let older = older
+        .map(|(board, names)| Older::of(board, &names, &loaded.services))
+        .collect();
     let post = Post {
         supervisor: start.supervisor,
         connections: start.connections,
@@ -200,6 +208,8 @@ fn live(mut start: Start<'_>, fresh: Fresh) -> Result<(), Fatal> {
             threads: start.config.global.threads,
             drain_timeout: start.config.global.drain_timeout,
             capacity: capacity(start.config.global.threads),
+            max_connections: start.config.global.max_connections,
+            older,
             log: start.log,
         },
     };

@@ -16,6 +16,7 @@ use super::fronts::Fronts;
 use super::listener::Listener;
 use super::poll::{Poll, Source};
 use super::post::Post;
+use super::quotas::Quotas;
 use super::reminders::Reminders;
 use super::stall::LIFELESS;
 use super::workers::Workers;
@@ -62,6 +63,7 @@ pub(super) struct Serving {
     /// Accepting pauses, by the group of the services.
     paused_until: [Option<Instant>; GROUPS.len()],
     capacity_told_at: Option<Instant>,
+    quotas: Quotas,
     claim_tick: Duration,
     reminders: Reminders,
     /// For the clients of services that need them.
@@ -96,6 +98,7 @@ impl Serving {
             workers,
         } = post;
         let log = workers.log;
+        let quotas = Quotas::of(&workers);
         let poll = Rc::new(Poll::new()?);
         let mut workers = Workers::new(workers, Rc::clone(&poll));
         let fronts = workers.fronts();
@@ -120,6 +123,7 @@ impl Serving {
             closing_at: None,
             paused_until: [None; GROUPS.len()],
             capacity_told_at: None,
+            quotas,
             claim_tick: CLAIM_TICK,
             reminders,
             warrants,
@@ -193,6 +197,7 @@ impl Serving {
     }
 
     fn wait(&mut self, unclaimed: bool) -> io::Result<Vec<Source>> {
+        self.read_held();
         for group in GROUPS {
             let accepting = self.accepting(group);
             self.listen(group, accepting);
@@ -209,6 +214,7 @@ impl Serving {
             self.workers.zygote_deadline(),
             self.reminders.deadline().filter(|_| !self.draining),
             self.fronts.deadline().filter(|_| self.announced),
+            self.quotas.deadline(),
         ];
         let mut soonest = ours.into_iter().flatten().min();
         let mut at = |when: Instant| soonest = Some(soonest.map_or(when, |s| s.min(when)));
@@ -412,6 +418,7 @@ impl Serving {
 
     fn drain(&mut self) {
         self.draining = true;
+        self.quotas.tell(Instant::now(), true);
         self.fronts.stop();
         self.stop_polling_listeners();
         // The other listeners now belong to the next master.

@@ -9,11 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::socket::MsgFlags;
 
 use super::post::{Own, Post};
+use super::quotas::Older;
 use super::zygote::Zygote;
 use super::{Fatal, end, orders, serve};
 use crate::helper::binder::Seal;
 use crate::ipc::channel::Cut;
-use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
 use crate::log;
@@ -142,8 +142,14 @@ fn replace(
     let config = &mut post.workers;
     config.generation = generation;
     title("adit: spare", generation);
-    let scoreboard = Scoreboard::taken_over(&board, config.groups.len(), config.services.len())?;
-    scoreboard.note_certificates_of(&config.scoreboard);
+    let scoreboard = config.scoreboard.successor(&board)?;
+    // The dead master's workers go on until their connections end.
+    let before = std::mem::replace(&mut config.scoreboard, scoreboard.clone());
+    config
+        .older
+        .push(Older::same(before.clone(), &config.services));
+    config.older.retain(Older::lives);
+    scoreboard.note_certificates_of(&before);
     let zygote = config.zygote.as_mut();
     let zygote = zygote.map(|zygote| zygote.copy(generation, Some(board.as_fd())));
     let own = Own {

@@ -5,6 +5,7 @@ mod assigning;
 mod starting;
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::fronts::Fronts;
 use super::handoff::{Accepted, HandOff};
 use super::poll::Poll;
 use super::post::Own;
+use super::quotas::Older;
 use super::slot::{Running, Slot};
 use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use super::zygote::Zygote;
@@ -59,6 +61,10 @@ pub(crate) struct WorkerConfig {
     pub drain_timeout: Option<Duration>,
     /// The most sessions of one worker: each needs two descriptors in its table.
     pub capacity: usize,
+    /// The most sessions of all: `maxConnections`.
+    pub max_connections: Option<NonZeroU32>,
+    /// Generations that may have connections still.
+    pub(super) older: Vec<Older>,
     /// The main log.
     pub log: Log,
 }
@@ -81,6 +87,8 @@ impl WorkerConfig {
             threads: self.threads,
             drain_timeout: self.drain_timeout,
             capacity: self.capacity,
+            max_connections: self.max_connections,
+            older: self.older.clone(),
             log: self.log,
         })
     }
@@ -310,6 +318,10 @@ impl Workers {
             StallAction::Leave => {}
             StallAction::Revoke => {
                 let taken_back = queue.revoke(row.revoke());
+                if let Some(all) = self.config.scoreboard.shares() {
+                    let keys = taken_back.iter().filter_map(|accepted| accepted.key);
+                    keys.for_each(|key| all.leave(index, key));
+                }
                 crate::warning!(
                     log,
                     "{name} {index} (PID {pid}) is not responding: its {} unclaimed connection(s) go \

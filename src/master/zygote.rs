@@ -602,10 +602,7 @@ impl Forking<'_> {
             return Err(io::Error::other("a channel did not arrive"));
         };
         let scoreboard = match descriptors.next() {
-            Some(board) => {
-                let (workers, services) = (self.scoreboard.workers(), self.scoreboard.services());
-                Scoreboard::taken_over(&board, workers, services)?
-            }
+            Some(board) => self.scoreboard.successor(&board)?,
             None => self.scoreboard.clone(),
         };
         let copied = Forking {

@@ -26,6 +26,27 @@ pub(super) fn by_lists(context: &Context<'_>) -> Result<(), Ending> {
         .map_err(|refusal| refused(refusal, peer, context))
 }
 
+/// Judges a client that a balancer has named by what its address has; the others are judged where they are accepted.
+///
+/// # Errors
+/// It is refused.
+pub(super) fn by_share(context: &mut Context<'_>) -> Result<(), Ending> {
+    let (common, resources) = (&mut *context.common, &*context.resources);
+    let introduced = common.introduced.as_ref();
+    let Some((client, _)) = introduced.and_then(|introduced| introduced.addresses) else {
+        return Ok(());
+    };
+    match resources.enter(common.index(), client.ip()) {
+        Ok(counted_by) => common.counted_by = counted_by,
+        Err(over) => {
+            let (name, from) = (&common.config().name, Address(Some(client)));
+            warning!(common.log, "Service [{name}] REFUSED by {over} from {from}");
+            return Err(Ending::Reset);
+        }
+    }
+    Ok(())
+}
+
 /// Says by what a client is refused, and counts it.
 pub(super) fn refused(by: impl Display, peer: SocketAddr, context: &Context<'_>) -> Ending {
     let common = &*context.common;

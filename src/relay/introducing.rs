@@ -8,6 +8,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::Address;
+use super::admitting;
 use super::end::{End, Received};
 use super::handshaking::receive;
 use super::poller::Readiness;
@@ -63,7 +64,10 @@ impl Introducing {
         mut context: Context<'_>,
     ) -> Result<Next<Self>, Ending> {
         match self.hear(front, &mut context) {
-            Ok(true) => Ok(Next::Advance),
+            Ok(true) => {
+                admitting::by_share(&mut context)?;
+                Ok(Next::Advance)
+            }
             Ok(false) => Ok(Next::Wait(self)),
             // It only looked whether the port is open.
             Err(Ending::Closed) => Err(Ending::Closed),

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use super::buffer::{Pool, Scratch};
 use super::poller::Poller;
 use super::{ServiceContext, Upstream, lookup};
+use crate::config::Over;
 use crate::helper::{
     BindClient, BindRequest, FetchClient, GateClient, Kind, KnownNames, LaunchClient,
     LaunchRequest, NameClient, NotBound, Refused, TokenClient, TokenQuestion,
 };
 use crate::ipc::durations::Durations;
+use crate::ipc::handoff::Connection;
 use crate::ipc::scoreboard::{Scoreboard, ServiceRow};
+use crate::ipc::shares::{Key, Moment};
 
 #[derive(Debug)]
 pub(crate) struct Resources {
@@ -122,6 +125,74 @@ impl Resources {
         self.tokens.shrink_to_fit();
         self.awaiting.shrink_to_fit();
         self.closing.shrink_to_fit();
+    }
+
+    /// One more connection of a service is open here.
+    pub(crate) fn opened(&self, service: usize) {
+        self.scoreboard
+            .worker(self.worker)
+            .active()
+            .fetch_add(1, Relaxed);
+        self.row(service).active().fetch_add(1, Relaxed);
+    }
+
+    /// One less.
+    pub(crate) fn closed(&self, service: usize) {
+        self.row(service).active().fetch_sub(1, Relaxed);
+        self.scoreboard
+            .worker(self.worker)
+            .active()
+            .fetch_sub(1, Relaxed);
+    }
+
+    /// What a connection is counted by for its client's address: the master has counted it.
+    pub(crate) fn key(&self, connection: &Connection) -> Option<Key> {
+        let service = &self.services.get(connection.service)?.config;
+        service.quota.per_address?;
+        if service.balancers.have(connection.peer) {
+            return None;
+        }
+        let shares = self.scoreboard.shares()?;
+        let peer = connection.peer?;
+        Some(shares.key(&service.name, peer.ip()))
+    }
+
+    /// Judges a client that a balancer has named, as the master does with the others; what it is counted by from now on.
+    ///
+    /// # Errors
+    /// It is refused, and that is counted.
+    pub(crate) fn enter(&self, service: usize, client: IpAddr) -> Result<Option<Key>, Over> {
+        let (config, row) = (&self.services[service].config, self.row(service));
+        let Some(shares) = self.scoreboard.shares() else {
+            return Ok(None);
+        };
+        let key = shares.key(&config.name, client);
+        let mut counted = None;
+        if let Some(most) = config.quota.per_address {
+            // Entered first: another thread may be about the same.
+            shares.enter(self.worker, key);
+            if shares.open(key) > most.get().into() {
+                shares.leave(self.worker, key);
+                row.over_address().fetch_add(1, Relaxed);
+                return Err(Over::Address(most));
+            }
+            counted = Some(key);
+        }
+        match config.quota.rate {
+            Some(pace) if !shares.paces_out(key, pace, Moment::now()) => {
+                self.leave(counted);
+                row.over_rate().fetch_add(1, Relaxed);
+                Err(Over::Rate(pace))
+            }
+            _ => Ok(counted),
+        }
+    }
+
+    /// It does not count for that any more.
+    pub(crate) fn leave(&self, key: Option<Key>) {
+        if let (Some(key), Some(shares)) = (key, self.scoreboard.shares()) {
+            shares.leave(self.worker, key);
+        }
     }
 
     /// This worker's counters for a service.

@@ -65,7 +65,8 @@ impl Session {
         };
         let gates = service.route.gates();
         let client_speaks = service.route.early(gates).is_some();
-        let common = Common::new(&handed, key, log, services, resources.now);
+        let mut common = Common::new(&handed, key, log, services, resources.now);
+        common.counted_by = resources.key(&handed.connection);
         let mut front = match common.config().front {
             Front::Program => End::of_a_program(handed.socket),
             Front::Listener | Front::Inetd => {
@@ -349,13 +350,11 @@ impl Session {
         );
         self.common.report(resources);
         close(self.life, None, ending, reset, resources);
-        let row = resources.row(self.common.index());
-        row.active().fetch_sub(1, Relaxed);
         let lasted = resources.now.saturating_duration_since(self.common.began);
         let took = resources.durations(self.common.index());
         took.session().count(lasted);
-        let worker = resources.scoreboard.worker(resources.worker);
-        worker.active().fetch_sub(1, Relaxed);
+        resources.leave(self.common.counted_by);
+        resources.closed(self.common.index());
         if log.enabled(7) {
             let left = resources.active();
             let name = &self.common.config().name;
@@ -389,7 +388,6 @@ fn announce(common: &Common, front: &End, resources: &Resources) {
     let (log, config) = (common.log, common.config());
     let row = resources.row(common.index());
     row.accepted().fetch_add(1, Relaxed);
-    row.active().fetch_add(1, Relaxed);
     debug!(log, "Service [{}] started", config.name);
     if common.peer.is_some() {
         set_options(front, 'l', config, &log);

@@ -15,6 +15,7 @@ use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
 use crate::ipc::handoff::{Handed, Warrant};
 use crate::ipc::scoreboard::answered::{Answered, Place};
+use crate::ipc::shares::Key;
 use crate::log::{self, Log};
 use crate::protocol::{Side, Unreachable, Who};
 use crate::sys::sockopt;
@@ -84,6 +85,8 @@ pub(crate) struct Common {
     pub introduced: Option<Box<Introduced>>,
     /// The right to that address as one to connect from.
     pub warrant: Option<Warrant>,
+    /// What it is counted by for that address, if it is.
+    pub(super) counted_by: Option<Key>,
     /// The host of the `connect` entry in use, once connected by TCP.
     pub upstream: Option<String>,
     /// Why the last address could not be connected to.
@@ -131,6 +134,7 @@ impl Common {
             peer: handed.connection.peer,
             introduced: None,
             warrant: handed.connection.warrant,
+            counted_by: None,
             upstream: None,
             unreachable: Unreachable::Other,
             to_back: 0,

@@ -256,10 +256,7 @@ mod tests {
             assert!(shown.last().is_some_and(|line| line.contains("q ends")));
         }
         let shown = live(&now, None, 80, 24);
-        assert!(
-            shown[7].contains("49-service"),
-            "{shown:#?}"
-        );
+        assert!(shown[7].contains("49-service"), "{shown:#?}");
         assert_eq!(
             shown.last().map(String::as_str),
             Some("q ends this; 35 more service(s)")

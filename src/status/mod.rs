@@ -167,6 +167,15 @@ pub(crate) struct ServiceStatus {
     /// Clients that were not relayed in time (`TIMEOUThandshake`), and so were ended.
     #[serde(default)]
     pub late: u64,
+    /// Clients that were refused, and are not among those accepted: their address connects too often (`connectRate`).
+    #[serde(default)]
+    pub over_rate: u64,
+    /// The same: their address has as many connections as it may (`maxConnectionsPerAddress`).
+    #[serde(default)]
+    pub over_address: u64,
+    /// Times that clients had to wait, since there were as many connections as there may be (`maxConnections`).
+    #[serde(default)]
+    pub full: u64,
     /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
     /// Bytes of payload carried from front to back.
@@ -292,6 +301,9 @@ impl ServiceStatus {
             refused: counts.refused,
             shed: counts.shed,
             late: counts.late,
+            over_rate: counts.over_rate,
+            over_address: counts.over_address,
+            full: counts.full,
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
@@ -384,6 +396,9 @@ pub(crate) mod tests {
                     refused: 6,
                     shed: 7,
                     late: 8,
+                    over_rate: 9,
+                    over_address: 0,
+                    full: 0,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,

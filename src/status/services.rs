@@ -101,6 +101,9 @@ fn addresses(service: &ServiceStatus, now: u64) -> Option<String> {
 fn rarities(service: &ServiceStatus) -> Option<String> {
     let all = [
         (service.refused, "refused by address"),
+        (service.over_address, "over maxConnectionsPerAddress"),
+        (service.over_rate, "over connectRate"),
+        (service.full, "time(s) full by maxConnections"),
         (service.connect_failed, "without an upstream"),
         (service.late, "ended by TIMEOUThandshake"),
         (

@@ -161,8 +161,9 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
     from 127.0.0.1:25 to mail.example:465; 192.0.2.1:465 answered 2 min ago
     Warning: certificate for servers: 13 day(s) left, until 2026-12-07 09:48:10
       UTC: renew it (/etc/adit/mail.pem)
-    6 refused by address, 1 without an upstream, 8 ended by TIMEOUThandshake, 7
-      handshake(s) ended or connection(s) not taken for want of memory
+    6 refused by address, 9 over connectRate, 1 without an upstream, 8 ended by
+      TIMEOUThandshake, 7 handshake(s) ended or connection(s) not taken for want
+      of memory
     Warning: the certificate is REVOKED, OCSP says until 2026-11-24 09:46:10
       UTC; 2 vain attempt(s) since: replace it
   Warning: Service [smtp]: TLSv1 is served to every client

@@ -63,6 +63,9 @@ pub(super) struct Shape {
     #[serde(default)]
     about: Vec<About>,
     drain_timeout: Option<Duration>,
+    /// A service tells its clients apart by their addresses.
+    #[serde(default)]
+    shares: bool,
 }
 
 /// What `status` says of a service as its configuration has it.
@@ -99,6 +102,7 @@ impl Shape {
             warnings: config.services.iter().filter_map(warning).collect(),
             about: config.services.iter().map(About::of).collect(),
             drain_timeout: config.global.drain_timeout,
+            shares: config.services.iter().any(|s| s.quota.knows_addresses()),
         }
     }
 
@@ -107,7 +111,7 @@ impl Shape {
     /// # Errors
     /// No memory or descriptors left.
     pub(super) fn board(&self) -> io::Result<(Scoreboard, OwnedFd)> {
-        Scoreboard::transferable(self.workers, self.names.len())
+        Scoreboard::transferable(self.workers, self.names.len(), self.shares)
     }
 }
 
@@ -174,12 +178,15 @@ impl Generation {
         config: &Config,
         common: &mut Common,
         helpers: Contacts,
+        older: Vec<(Scoreboard, Vec<String>)>,
         outputs: &mut Option<Outputs>,
         log: Log,
     ) -> io::Result<Generation> {
         let (ours, theirs) = Channel::pair().step("socketpair(2)")?;
         let shape = Shape::by(config);
-        let (scoreboard, board) = shape.board()?;
+        let (mut scoreboard, board) = shape.board()?;
+        let newest_first: Vec<&Scoreboard> = older.iter().rev().map(|(board, _)| board).collect();
+        scoreboard.follow(&newest_first);
         let start = master::Start {
             generation: number,
             outputs: None,
@@ -192,6 +199,7 @@ impl Generation {
             // As with the pass phrases.
             warrants: common.warrants.as_ref().map(Warrants::key),
             scoreboard: scoreboard.clone(),
+            older,
             supervisor: theirs,
             names: common.names.clone(),
             leash: common.leash.try_clone()?,
@@ -238,6 +246,7 @@ impl Generation {
             warnings: self.warnings.clone(),
             about: self.about.clone(),
             drain_timeout: self.drain_timeout,
+            shares: self.scoreboard.shares().is_some(),
         }
     }
 

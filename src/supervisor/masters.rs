@@ -10,6 +10,7 @@ use super::generation::Generation;
 use super::orphans::Orphans;
 use super::spares::{News, Spare, Unborn};
 use crate::ipc::channel::Channel;
+use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::words::{Heard, ToMaster, say_now};
 
 /// In the order in which they were started.
@@ -53,6 +54,14 @@ impl Masters {
     /// What is left of dead ones.
     pub(super) fn orphans(&self) -> &[Orphans] {
         &self.orphans
+    }
+
+    /// The counts of all generations, those of dead masters too, with the names of their services; the newest last.
+    pub(super) fn boards(&self) -> Vec<(Scoreboard, Vec<String>)> {
+        let orphans = self.orphans.iter().map(|orphans| &orphans.generation);
+        let all = orphans.chain(&self.generations);
+        all.map(|one| (one.scoreboard.alone(), one.names.clone()))
+            .collect()
     }
 
     /// One of them.
@@ -104,8 +113,13 @@ impl Masters {
         };
         let dead = self.generations.remove(at);
         carried.take(&dead.names, &dead.scoreboard);
+        let board = dead.scoreboard.clone();
         let orphans = Orphans::of(dead, |pid| self.knows(pid) || others.contains(&pid));
         let left = orphans.is_some();
+        if !left {
+            // What younger generations still count of it.
+            board.clear_all();
+        }
         self.orphans.extend(orphans);
         left
     }

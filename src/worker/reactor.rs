@@ -354,8 +354,9 @@ impl Reactor {
                 // Claims the lost sockets, or the master would wait for that.
                 let worker = self.resources.scoreboard.worker(self.resources.worker);
                 for entry in entries {
-                    if !worker.claim(entry.sequence) {
-                        worker.let_go().fetch_add(1, Relaxed);
+                    match worker.claim(entry.sequence) {
+                        true => self.resources.leave(self.resources.key(&entry.connection)),
+                        false => drop(worker.let_go().fetch_add(1, Relaxed)),
                     }
                 }
                 true
@@ -380,10 +381,12 @@ impl Reactor {
     }
 
     fn begin(&mut self, handed: Handed) {
+        let connection = handed.connection;
+        // Before it is claimed: the master counts it until then.
+        self.resources.opened(connection.service);
         let worker = self.resources.scoreboard.worker(self.resources.worker);
-        worker.active().fetch_add(1, Relaxed);
         if !worker.claim(handed.sequence) {
-            worker.active().fetch_sub(1, Relaxed);
+            self.resources.closed(connection.service);
             drop(handed);
             worker.let_go().fetch_add(1, Relaxed);
             return;
@@ -414,8 +417,8 @@ impl Reactor {
                 self.log,
                 "INTERNAL ERROR: {what}; only this connection is ended"
             );
-            let worker = self.resources.scoreboard.worker(self.resources.worker);
-            worker.active().fetch_sub(1, Relaxed);
+            self.resources.closed(connection.service);
+            self.resources.leave(self.resources.key(&connection));
         }
         match key {
             Some(key) => self.due.push(key),

@@ -25,7 +25,7 @@ fn the_time_before_a_client_is_relayed_is_bounded_as_a_whole() {
             certs.server().lines()
         );
         let adit = Plan::new().program(path).service("test", lines).start();
-        drip(peers::connect(adit.address("test")), bytes)
+        drip(peers::connect(adit.address("test")), bytes.iter().copied())
     });
     assert_eq!(sent[0], bytes.len());
     assert!(sent[1] < bytes.len(), "{}", sent[1]);

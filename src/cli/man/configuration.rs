@@ -269,7 +269,20 @@ fn admission(page: &mut Page) {
 fn limits(page: &mut Page) {
     page.section("Limits");
     page.text(
-        "Each limit that is met is counted in `adit status` and in the metrics, and told in the log by a line of level 4.",
+        "Each limit that is met is counted in `adit status` and in the metrics, and told in the log by a line of level 4: at once, and then by one a minute that has their number.",
+    );
+    page.tagged(
+        "`maxConnections`",
+        "Before the first section it is that of all services, in a section of that one; a service counts those that it has handed to others by name (`sni = SERVICE:PATTERN`). What is open in generations that drain counts too. \
+         At the limit the listener is not read: clients wait in the queue of the kernel, whose length is net.core.somaxconn, and are served as soon as a connection ends. \
+         Without it there is a limit too: each connection takes two descriptors of a process.",
+    );
+    page.tagged(
+        "`maxConnectionsPerAddress`, `connectRate`",
+        "Count for each service and address: IPv6 by its first 64 bits, which one client has all of, and IPv4 that comes by IPv6 as IPv4. Before the first section they are the default of each service; `0` takes that back. \
+         A client beyond them is reset as it is accepted, before `acceptFrom` and its like are asked. With `connectRate = 30/min` an address may connect 30 times at once, and then once each two seconds; what is refused does not count. \
+         The tables have room for 49000 addresses with open connections in each worker, and for 65536 that have connected lately; beyond that addresses are let in uncounted, and none is refused for what others do. \
+         Clients of a Unix socket have no address; those of a balancer (`acceptProxy`) are judged by the address that it names.",
     );
     page.tagged(
         "`TIMEOUThandshake`",

@@ -14,6 +14,7 @@ use crate::config::endpoint::Ports;
 use crate::config::login::Login;
 use crate::config::option::OptionDef;
 use crate::config::program::{self, Front};
+use crate::config::quota::Quota;
 use crate::config::tls_options::TlsFlags;
 use crate::config::transparent::Transparent;
 use crate::config::value::{Origin, Origins};
@@ -89,6 +90,7 @@ impl Draft {
             accept_anywhere: false,
             admission: Admission::default(),
             balancers: Balancers::default(),
+            quota: Quota::default(),
             tls: TlsOptions::default(),
             accept_tls: None,
             virtual_host: None,

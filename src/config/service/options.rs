@@ -6,8 +6,8 @@ use super::{Failover, LogId};
 use crate::config::endpoint::Endpoint;
 use crate::config::option::{OptionDef, Scope, given, one_of, seconds, yes_no};
 use crate::config::{
-    accepted, admission, balancers, commands, dialogue, hold, login, ocsp, program, sessions,
-    socket, subject, tls_options, transparent,
+    accepted, admission, balancers, commands, dialogue, hold, login, ocsp, program, quota,
+    sessions, socket, subject, tls_options, transparent,
 };
 
 /// The value, unless it is empty.
@@ -101,6 +101,8 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("CRLpath", "DIRECTORY", "folder of revocation lists, named by their issuers' hashes, read at a start or reload")
         .example("CRLpath = /etc/adit/crls").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.crl_path = filled(value).map(Into::into))),
+    option("connectRate", "N/s | N/min | N/h", "new connections of one address: so many at once, and again as the time goes on; 0: any")
+        .example("connectRate = 10/s").unless_given("any number").own().service(quota::set_rate),
     option("curves", "LIST", "groups of the key exchange")
         .example("curves = X25519MLKEM768:X25519:P-256").unless_given("all that are served, X25519MLKEM768 first")
         .service(|draft, value| store!(draft.tls.curves = Some(given(value)?))),
@@ -145,6 +147,11 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
         .example("login = translate").defaults(&["pass"]).own().service(login::set_way),
     option("loginProtocol", "smtp | pop3 | imap", "with `login`, TLS from the first byte: the protocol that is spoken within it")
         .example("loginProtocol = imap").unless_given("as the port in `connect` says").own().service(login::set_protocol),
+    OptionDef::new("maxConnections", Scope::Both, "NUMBER", "connections at once, of all services or of the section's; more clients wait; 0: any")
+        .example("maxConnections = 1000").unless_given("as many as there are descriptors for").own()
+        .global(|global, value| { global.max_connections = quota::connections(value)?; Ok(()) }).service(quota::set_connections),
+    option("maxConnectionsPerAddress", "NUMBER", "connections of one address at once, IPv6 by its first 64 bits; more are refused; 0: any")
+        .example("maxConnectionsPerAddress = 20").unless_given("any number").own().service(quota::set_per_address),
     option("OCSP", "URL", "OCSP responder to ask about the peer's certificate; with `verifyChain` or `verifyServer`")
         .example("OCSP = http://ocsp.example.com/").unless_given("none").empty_is_none()
         .service(ocsp::set_url),

@@ -235,14 +235,14 @@ fn global_values() {
         ("engine = auto", "adit does not serve `engine`"),
         ("setEnv = A", "there is no `=` in it"),
         ("setEnv = =b", "the name of the variable is missing"),
+        ("maxConnections = many", "`many` is not a number that fits"),
         (
-            "maxConnections = 9",
-            "adit does not serve `maxConnections` yet",
+            "maxConnectionsPerAddress = -1",
+            "`-1` is not a number that fits",
         ),
-        (
-            "maxConnections = 5",
-            "adit does not serve `maxConnections` yet",
-        ),
+        ("connectRate = 10", "`10` is no rate"),
+        ("connectRate = 10/day", "`10/day` is no rate"),
+        ("connectRate = 0/s", "`0` is not a number that fits"),
     ] {
         let errors = errors(&format!("{line}\n{}", client("")));
         assert_eq!(errors.len(), 1, "{line}: {errors:#?}");

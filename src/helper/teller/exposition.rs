@@ -265,7 +265,12 @@ const COUNTERS: [(&str, &str, &[Cell]); 8] = [
     (
         "adit_service_limits_total",
         "Times that a limit of the service was met, by limit.",
-        &[("limit=\"handshake_time\"", |c| c.late)],
+        &[
+            ("limit=\"connections\"", |c| c.full),
+            ("limit=\"address_connections\"", |c| c.over_address),
+            ("limit=\"address_rate\"", |c| c.over_rate),
+            ("limit=\"handshake_time\"", |c| c.late),
+        ],
     ),
     (
         "adit_service_connect_failures_total",

@@ -83,4 +83,7 @@ counts! {
     resumed_tls12,
     resumed_tls13,
     late,
+    over_rate,
+    over_address,
+    full,
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Counts, Scoreboard, checked_length};
+use super::lengths::{checked_length, whole_length};
+use super::{Counts, Scoreboard};
 use crate::ipc::shared::SharedWords;
 
 /// A board that its holder can only read: what is written to it kills the process.
@@ -25,8 +26,9 @@ impl ReadOnlyBoard {
     /// # Errors
     /// As [`SharedWords::taken_over`].
     pub(crate) fn of(descriptor: &OwnedFd, workers: usize, services: usize) -> io::Result<Self> {
-        let length = checked_length(workers, services).ok_or(io::ErrorKind::InvalidInput)?;
-        let words = SharedWords::read_only(descriptor, length)?;
+        let rows = checked_length(workers, services).ok_or(io::ErrorKind::InvalidInput)?;
+        let whole = whole_length(descriptor, rows, workers)?;
+        let words = SharedWords::read_only(descriptor, whole)?;
         Ok(Self(Scoreboard::on(words, workers, services)))
     }
 

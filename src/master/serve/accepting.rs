@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{CLAIM_TICK, GROUPS, Serving};
 use crate::ipc::accept::accept;
@@ -51,14 +52,17 @@ impl Serving {
         self.listening[group.index()] = accepting;
         for index in 0..self.listeners.len() {
             let Listener {
-                socket, service, ..
+                socket,
+                service,
+                held,
+                ..
             } = &self.listeners[index];
             if self.workers.group(*service) != group {
                 continue;
             }
             if !accepting {
                 self.poll.remove(socket);
-            } else if let Err(error) = self.poll.add(socket, Source::Listener(index)) {
+            } else if !held && let Err(error) = self.poll.add(socket, Source::Listener(index)) {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
                 self.pause();
                 return self.listen(group, false);
@@ -109,16 +113,28 @@ impl Serving {
             if !self.workers.have_room(self.workers.group(listener.service)) {
                 return taken;
             }
+            if !self.quotas.have_room(listener.service, &self.workers) {
+                self.hold(index);
+                return taken;
+            }
             match accept(listener.socket.as_fd()) {
                 Ok((socket, peer)) => {
                     let service = listener.service;
+                    let Ok(key) = self.quotas.judge(service, peer) else {
+                        refuse(socket);
+                        continue;
+                    };
                     let connection = Connection {
                         number: self.connections[0].fetch_add(1, Relaxed),
                         service,
                         peer,
                         warrant: self.warrant(service, peer),
                     };
-                    self.workers.assign(Accepted { socket, connection });
+                    self.workers.assign(Accepted {
+                        socket,
+                        connection,
+                        key,
+                    });
                     self.claim_tick = CLAIM_TICK;
                 }
                 Err(error) => {
@@ -128,6 +144,40 @@ impl Serving {
             }
         }
         most
+    }
+
+    /// Does not read a listener for a while: its service has as many connections as it may.
+    fn hold(&mut self, index: usize) {
+        if let Some(listener) = self.listeners.get_mut(index) {
+            listener.held = true;
+            self.poll.remove(&listener.socket);
+        }
+    }
+
+    /// Reads such listeners again, once that is due. Nothing else tells that there is room; but only while clients wait
+    /// it is looked for. Tells what there is to tell.
+    pub(super) fn read_held(&mut self) {
+        if self.quotas.deadline().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        self.quotas.tell(now, false);
+        if !self.quotas.look_again(now) {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            let listener = &mut self.listeners[index];
+            let was_held = std::mem::take(&mut listener.held);
+            let group = self.workers.group(listener.service);
+            if was_held
+                && self.listening[group.index()]
+                && let Err(error) = self.poll.add(&listener.socket, Source::Listener(index))
+            {
+                crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
+                self.pause();
+                return;
+            }
+        }
     }
 
     /// For the binder; any service may be handed the client by its primary. A balancer's clients are known to the
@@ -202,4 +252,14 @@ impl Serving {
     fn tell_of_pause(&self) {
         crate::warning!(self.log, "Accepting new connections suspended for 1 second");
     }
+}
+
+/// Closes a client's connection by an RST: it learns at once that it is refused, and nothing is left of it here.
+fn refuse(socket: OwnedFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // Without it the connection ends by a FIN.
+    let _ = setsockopt(&socket, sockopt::Linger, &linger);
 }

@@ -16,7 +16,13 @@ impl Workers {
         let service = self.config.services.get(accepted.connection.service);
         let returns = service.is_some_and(|service| service.config.client);
         match self.least_busy(self.group(accepted.connection.service), returns) {
-            Some(index) => self.slots[index].queue.push(accepted),
+            Some(index) => {
+                if let (Some(key), Some(all)) = (accepted.key, self.config.scoreboard.shares()) {
+                    // From now on: what is claimed is the worker's to take back.
+                    all.enter(index, key);
+                }
+                self.slots[index].queue.push(accepted);
+            }
             None => self.unassigned.push(accepted),
         }
     }
@@ -63,9 +69,19 @@ impl Workers {
 
     /// Connections in all workers, including those on their way there.
     pub(crate) fn connections(&self) -> u64 {
-        (0..self.slots.len())
-            .map(|index| self.load(index) as u64)
-            .sum()
+        let loads = (0..self.slots.len()).map(|index| self.load(index) as u64);
+        loads.sum::<u64>() + self.unassigned.len() as u64
+    }
+
+    /// The same of these services.
+    pub(crate) fn of_services(&self, services: &[usize]) -> u64 {
+        let board = &self.config.scoreboard;
+        let active: u64 = services.iter().map(|index| board.active(*index)).sum();
+        let queues = self.slots.iter().map(|slot| &slot.queue);
+        let waiting: usize = queues.map(|queue| queue.unclaimed_of(services)).sum();
+        let of_these = |accepted: &&Accepted| services.contains(&accepted.connection.service);
+        let unassigned = self.unassigned.iter().filter(of_these).count();
+        active + (waiting + unassigned) as u64
     }
 
     /// The most connections of one worker.

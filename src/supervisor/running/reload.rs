@@ -296,7 +296,8 @@ impl Supervisor {
             .contacts(pending.own.as_ref())
             .and_then(|helpers| {
                 let (config, common) = (&pending.config, &mut self.common);
-                Generation::start(number, config, common, helpers, &mut outputs, log)
+                let older = self.masters.boards();
+                Generation::start(number, config, common, helpers, older, &mut outputs, log)
             });
         if let Some(change) = &mut pending.change {
             change.outputs = outputs;

@@ -94,9 +94,10 @@ impl Reactor {
     /// Takes a connection no further: there is no memory for it.
     #[cold]
     pub(super) fn refuse(&mut self, handed: &Handed) {
-        let worker = self.resources.scoreboard.worker(self.resources.worker);
-        worker.active().fetch_sub(1, Relaxed);
-        let row = self.resources.row(handed.connection.service);
+        let connection = &handed.connection;
+        self.resources.closed(connection.service);
+        self.resources.leave(self.resources.key(connection));
+        let row = self.resources.row(connection.service);
         row.shed().fetch_add(1, Relaxed);
         if let Some(count) = self.refusals.count(self.resources.now) {
             error!(

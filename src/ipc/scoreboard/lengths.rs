@@ -1,0 +1,32 @@
+//! How many words a board has. Never in here: a word of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::{ROW, SERVICE_ROWS, SHARED_ROWS};
+use crate::ipc::shared::SharedWords;
+use crate::ipc::shares;
+
+/// As [`length`], of numbers that came in a message.
+pub(super) fn checked_length(workers: usize, services: usize) -> Option<usize> {
+    let counted = workers.checked_mul(services)?.checked_mul(SERVICE_ROWS)?;
+    let rows = counted.checked_add(workers)?;
+    rows.checked_add(services.checked_mul(SHARED_ROWS)?)?
+        .checked_mul(ROW)
+}
+
+/// Words of memory that begins with so many for rows: there may be more of it, for addresses.
+pub(super) fn whole_length(descriptor: &OwnedFd, rows: usize, workers: usize) -> io::Result<usize> {
+    let more = shares::length(workers);
+    let whole = rows.checked_add(more).ok_or(io::ErrorKind::InvalidInput)?;
+    // Any other length is refused where it is mapped.
+    Ok(match SharedWords::length(descriptor)? == whole {
+        true => whole,
+        false => rows,
+    })
+}
+
+/// Words of all rows.
+pub(super) fn length(workers: usize, services: usize) -> usize {
+    (workers + services * SHARED_ROWS + workers * services * SERVICE_ROWS) * ROW
+}
