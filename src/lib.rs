@@ -20,6 +20,7 @@
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
 //! * [`process`], [`children`], [`signals`], [`sandbox`], [`step`]: what every process does at its birth, and
 //!   what a parent does about deaths.
+//! * [`incidents`]: what goes wrong, by cause, and what is kept of it.
 //! * [`status`]: what the scoreboard says, as one document.
 //! * [`memory`]: the allocator: what a thread holds, and what happens when nothing is left.
 //! * [`sys`]: system calls behind safe faces.
@@ -49,6 +50,7 @@ pub mod fuzzing;
 mod helper;
 mod hexadecimal;
 mod http;
+mod incidents;
 mod inetd;
 mod inside;
 mod ipc;

@@ -39,6 +39,7 @@ mod diff_stunnel;
 mod differences;
 mod directories;
 mod encrypted_keys;
+mod failures;
 mod first_byte;
 mod happy_eyeballs;
 mod hold;

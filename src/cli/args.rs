@@ -119,6 +119,8 @@ pub(super) enum Shown {
     Json,
     /// On the terminal, again each second.
     Live,
+    /// What went wrong, by cause; as JSON if `true`.
+    Failures(bool),
 }
 
 /// The supervisor's control socket.

@@ -109,7 +109,7 @@ pub const COMMANDS: &[CommandDef] = &[
     },
     CommandDef {
         name: "status",
-        arguments: "[--watch | --json] [--control SOCKET | FILE]",
+        arguments: "[--watch | --failures] [--json] [--control SOCKET | FILE]",
         summary: "ask the running adit for its generations, services, certificates and counts",
         details: "Only users who may open the control socket get an answer: by default root. Errors \
              in the file do not matter. If the adit that answers runs with another file, `reload`, \
@@ -119,6 +119,11 @@ pub const COMMANDS: &[CommandDef] = &[
                 "--watch",
                 "",
                 "show connections, failures and rates on the terminal, each second; `q` ends it",
+            ),
+            flag(
+                "--failures",
+                "",
+                "say what went wrong, by cause, and what to do about it; docs/failures.md has the causes",
             ),
             flag(
                 "--json",

@@ -20,7 +20,7 @@ adit: a TLS relay that reads stunnel.conf
                                 serve without a file: plain in, TLS out, the server verified
       --server --cert C [--key K]   the reverse: TLS in, plain out
       --insecure, --verify-none     verify no server
-  adit status [--json] [--control SOCKET | FILE]
+  adit status [--watch | --failures] [--json] [--control SOCKET | FILE]
                                 ask the running adit for its workers and counts
   adit audit [--json] [--control SOCKET | FILE]
                                 look whether each process of the running adit has given up its rights

@@ -107,7 +107,7 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
         },
         Command::Status { control, how } => match running(control) {
             Ok(running) if how == Shown::Live => status::watch::run(&running),
-            Ok(running) => status::run(&running, how == Shown::Json),
+            Ok(running) => status::run(&running, how),
             Err(code) => code,
         },
         Command::Audit { control, json } => match running(control) {

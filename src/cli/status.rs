@@ -16,7 +16,9 @@ use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, socket};
 use nix::unistd::Pid;
+use serde::Serialize;
 
+use super::args::Shown;
 use super::running::Running;
 use super::{complain, print};
 use crate::log::Reason;
@@ -29,17 +31,31 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_DOCUMENT: usize = 64 << 20;
 
 /// Prints a supervisor's answer.
-pub(super) fn run(running: &Running, json: bool) -> ExitCode {
+pub(super) fn run(running: &Running, how: Shown) -> ExitCode {
     match running.status() {
         // Parsed only to make sure that it is complete, and adit's.
-        Ok(_) if json => print(format_args!(
+        Ok(_) if how == Shown::Json => print(format_args!(
             "{}\n",
             String::from_utf8_lossy(&running.document)
         )),
         Ok(status) => {
             let width = terminal::size(&io::stdout()).map(|size| size.columns);
-            print(format_args!("{}", status.text(width)))
+            match how {
+                Shown::Failures(true) => print_json(&status.by_cause()),
+                Shown::Failures(false) => print(format_args!("{}", status.failures_text(width))),
+                _ => print(format_args!("{}", status.text(width))),
+            }
         }
+        Err(error) => {
+            complain(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_json(value: &impl Serialize) -> ExitCode {
+    match serde_json::to_string(value) {
+        Ok(text) => print(format_args!("{text}\n")),
         Err(error) => {
             complain(format_args!("{error}"));
             ExitCode::FAILURE

@@ -6,6 +6,7 @@ pub(crate) mod addresses;
 pub(crate) mod channel;
 pub(crate) mod durations;
 pub(crate) mod handoff;
+pub(crate) mod incidents;
 pub(crate) mod inherit;
 pub(crate) mod leash;
 pub(crate) mod retire;

@@ -20,8 +20,10 @@ pub(crate) use read_only::ReadOnlyBoard;
 
 use super::addresses::AddressRow;
 use super::durations::{self, Durations};
+use super::incidents::Incidents;
 use super::shared::SharedWords;
 use super::shares::{self, Shares};
+use crate::incidents::Ledger;
 
 /// Words of a row: 128 bytes, two cache lines, since the prefetcher fetches pairs.
 const ROW: usize = 16;
@@ -305,6 +307,24 @@ impl Scoreboard {
     pub(crate) fn durations(&self, worker: usize, service: usize) -> Durations<'_> {
         let first = self.first_row(worker, service) + COUNTERS;
         Durations::on(self.rows(first, SERVICE_ROWS - COUNTERS))
+    }
+
+    /// What went wrong with service `service`; `None`: there is no such service.
+    pub(crate) fn incidents(&self, service: usize) -> Option<Incidents<'_>> {
+        let counted = lengths::counted(self.workers, self.services);
+        Incidents::of(self.words.get(counted..)?, self.services, service)
+    }
+
+    /// As [`Incidents::ledger`].
+    pub(crate) fn ledger(&self, service: usize) -> Ledger {
+        let incidents = self.incidents(service);
+        incidents.map_or_else(Ledger::default, |incidents| incidents.ledger())
+    }
+
+    /// As [`Incidents::take`].
+    pub(crate) fn take_ledger(&self, service: usize) -> Ledger {
+        let incidents = self.incidents(service);
+        incidents.map_or_else(Ledger::default, |incidents| incidents.take())
     }
 
     /// The counts of service `service` (from 0), summed over all workers.

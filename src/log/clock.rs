@@ -87,6 +87,16 @@ impl fmt::Display for Moment {
     }
 }
 
+/// Seconds since 1970 as local time, in stunnel's form.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Local(pub u64);
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Moment::at(libc::time_t::try_from(self.0).unwrap_or(0)).fmt(f)
+    }
+}
+
 /// A moment in the form of RFC 3164, section 4.1.2: `Nov  4 09:46:10`.
 pub(super) struct Rfc3164(pub Moment);
 

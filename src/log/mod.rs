@@ -16,6 +16,7 @@ mod syslog;
 use std::fmt::{self, Write as _};
 use std::io;
 
+pub(crate) use clock::Local;
 pub(crate) use installed::{
     descriptors, has_met_syslog, install, replace_file, replace_syslog, to_stderr,
 };

@@ -1,5 +1,6 @@
 //! What may go wrong in a dialogue, before TLS or within it: one variant per offence, and whose it is.
 
+mod causes;
 mod wording;
 
 use std::fmt::{self, Display};
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::config::Protocol;
 
+pub(crate) use wording::usual_ports;
 pub(super) use wording::{NOT_SHOWN, codes, excerpt};
 use wording::{expected, phrase, server, starter, when};
 

@@ -51,7 +51,7 @@ pub(crate) use cifs::CifsError;
 pub(crate) use claim::fuzz as fuzz_claims;
 pub(crate) use claim::{Claim, NoHeader, Who, begins_so as begins_with_claim, read as read_claim};
 pub(crate) use connect_login::NtlmError;
-pub(crate) use error::{Awaited, ProtocolError};
+pub(crate) use error::{Awaited, ProtocolError, usual_ports};
 pub(crate) use ldap::LdapError;
 pub(crate) use login::LoginError;
 use look::{Look, Then};

@@ -6,7 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Address;
 use super::step::{Context, Ending};
+use crate::incidents::{Cause, Diagnosis};
 use crate::warning;
+
+/// What helps a client that `acceptFrom` or `denyFrom` refuses.
+const BY_LISTS: &str =
+    "where it is to be let in, add its network to `acceptFrom`, or take it out of `denyFrom`";
 
 /// Judges by the lists of the service. A client without an address, as of a Unix socket, is not theirs to judge.
 ///
@@ -23,7 +28,7 @@ pub(super) fn by_lists(context: &Context<'_>) -> Result<(), Ending> {
     let admission = &context.common.config().admission;
     admission
         .judge(peer.ip())
-        .map_err(|refusal| refused(refusal, peer, context))
+        .map_err(|refusal| refused(refusal, BY_LISTS, peer, context))
 }
 
 /// Judges a client that a balancer has named by what its address has; the others are judged where they are accepted.
@@ -48,11 +53,26 @@ pub(super) fn by_share(context: &mut Context<'_>) -> Result<(), Ending> {
 }
 
 /// Says by what a client is refused, and counts it.
-pub(super) fn refused(by: impl Display, peer: SocketAddr, context: &Context<'_>) -> Ending {
+pub(super) fn refused(
+    by: impl Display,
+    remedy: &'static str,
+    peer: SocketAddr,
+    context: &Context<'_>,
+) -> Ending {
     let common = &*context.common;
     let (name, from) = (&common.config().name, Address(Some(peer)));
     warning!(common.log, "Service [{name}] REFUSED by {by} from {from}");
-    let row = context.resources.row(common.index());
+    count(format!("REFUSED by {by}"), remedy, context)
+}
+
+/// Counts a client that is refused.
+pub(super) fn count(
+    reason: impl Into<String>,
+    remedy: &'static str,
+    context: &Context<'_>,
+) -> Ending {
+    let row = context.resources.row(context.common.index());
     row.refused().fetch_add(1, Relaxed);
+    context.keep(&Diagnosis::new(Cause::Refused, reason, remedy));
     Ending::Reset
 }

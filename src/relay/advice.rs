@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::Address;
+use super::failing;
 use super::resources::Resources;
 use super::step::Common;
 use crate::config::Protocol;
-use crate::protocol::OwnTls;
+use crate::incidents::{Cause, Diagnosis};
+use crate::protocol::{OwnTls, usual_ports};
 use crate::{notice, warning};
 
 /// A server that is silent for this long is probably waiting for something else.
@@ -52,36 +54,42 @@ impl Silence {
     }
 }
 
-/// A protocol's usual ports: TLS from the first byte, and plain text with STARTTLS.
-fn ports(protocol: Protocol) -> Option<(&'static str, &'static str)> {
-    Some(match protocol {
-        Protocol::Smtp => ("465", "587 or 25"),
-        Protocol::Pop3 => ("995", "110"),
-        Protocol::Imap => ("993", "143"),
-        Protocol::Nntp => ("563", "119"),
-        _ => return None,
-    })
-}
-
-/// Warns that the server does not send the greeting that the dialogue waits for.
-pub(crate) fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
-    let (config, seconds) = (common.config(), waited.as_secs());
-    let (service, word) = (&config.name, protocol.name());
-    let Some((direct, plain)) = ports(protocol) else {
-        return;
-    };
-    let advice = match config.client {
+/// For a server that does not send the greeting that the dialogue waits for.
+pub(crate) fn for_no_greeting(protocol: Protocol, common: &Common) -> Option<String> {
+    let word = protocol.name();
+    let (direct, plain) = usual_ports(protocol)?;
+    let advice = match common.config().client {
         true => {
             format!("remove \"protocol = {word}\", or connect to a port with STARTTLS ({plain})")
         }
         false => format!("connect to a port without TLS ({plain})"),
     };
-    warning!(
-        common.log,
-        "Service [{service}]: the server has said nothing for {seconds} s, and protocol = {word} waits for \
-         its greeting. If its port speaks TLS from the first byte, as {direct} does, {advice}"
-    );
+    Some(format!(
+        "if its port speaks TLS from the first byte, as {direct} does, {advice}"
+    ))
 }
+
+/// Warns of it.
+pub(crate) fn no_greeting(protocol: Protocol, waited: Duration, common: &Common) {
+    let (service, word) = (&common.config().name, protocol.name());
+    let seconds = waited.as_secs();
+    if let Some(advice) = for_no_greeting(protocol, common) {
+        warning!(
+            common.log,
+            "Service [{service}]: the server has said nothing for {seconds} s, and protocol = {word} waits for \
+             its greeting: {advice}"
+        );
+    }
+}
+
+/// For a server that does not answer the ClientHello.
+pub(crate) const NO_HELLO: &str =
+    "check that its port speaks TLS from the first byte; a port with STARTTLS needs protocol";
+/// For a client that says nothing where it must begin with TLS.
+pub(crate) const SILENT_CLIENT: &str =
+    "if the program begins in plain, with or without STARTTLS, set \"acceptTLS = auto\"";
+/// For one that begins in plain there.
+pub(crate) const PLAIN_CLIENT: &str = "switch that on in the program, or set \"acceptTLS = auto\"";
 
 /// Warns that the server does not answer the ClientHello.
 pub(crate) fn no_hello(waited: Duration, common: &Common) {
@@ -89,7 +97,7 @@ pub(crate) fn no_hello(waited: Duration, common: &Common) {
     warning!(
         common.log,
         "Service [{service}]: the server has said nothing for {seconds} s, and the TLS handshake waits for \
-         it. Check that its port speaks TLS from the first byte; a port with STARTTLS needs protocol"
+         it: {NO_HELLO}"
     );
 }
 
@@ -98,8 +106,8 @@ pub(crate) fn silent_client(waited: Duration, common: &Common) {
     let (service, seconds) = (&common.config().name, waited.as_secs());
     warning!(
         common.log,
-        "Service [{service}]: the client has said nothing for {seconds} s, and acceptTLS = yes waits for its TLS. If \
-         the program begins in plain, with or without STARTTLS, set \"acceptTLS = auto\""
+        "Service [{service}]: the client has said nothing for {seconds} s, and acceptTLS = yes waits for its TLS: \
+         {SILENT_CLIENT}"
     );
 }
 
@@ -108,8 +116,8 @@ pub(crate) fn plain_client(common: &Common) {
     let service = &common.config().name;
     warning!(
         common.log,
-        "Service [{service}]: the client speaks plain, and acceptTLS = yes wants TLS from the first byte: switch \
-         that on in the program, or set \"acceptTLS = auto\""
+        "Service [{service}]: the client speaks plain, and acceptTLS = yes wants TLS from the first byte: \
+         {PLAIN_CLIENT}"
     );
 }
 
@@ -138,21 +146,36 @@ pub(crate) fn unasked_header(common: &Common) {
     );
 }
 
-/// Warns that the server answered the ClientHello with a plain-text greeting.
-pub(crate) fn plain_greeting(protocol: Protocol, common: &Common) {
+/// Warns that the server answered the ClientHello with a plain-text greeting, and returns the advice.
+pub(crate) fn plain_greeting(protocol: Protocol, common: &Common) -> Option<String> {
     let (service, word) = (&common.config().name, protocol.name());
-    let Some((direct, _)) = ports(protocol) else {
-        return;
-    };
+    let (direct, _) = usual_ports(protocol)?;
+    let advice = format!(
+        "set \"protocol = {word}\" to use its STARTTLS, or connect to a port that speaks TLS from the first byte \
+         (usually {direct})"
+    );
     warning!(
         common.log,
-        "Service [{service}]: the server speaks plain {word} on this port: set \"protocol = {word}\" to use its \
-         STARTTLS, or connect to a port that speaks TLS from the first byte (usually {direct})"
+        "Service [{service}]: the server speaks plain {word} on this port: {advice}"
     );
+    Some(advice)
 }
 
-/// Logs that the local client starts TLS itself, once for each service.
+/// Says that the local client starts TLS itself; in the log once for each service.
 pub(crate) fn own_tls(how: OwnTls, common: &Common, resources: &Resources) {
+    let (what, remedy) = match how {
+        OwnTls::Handshake => (
+            "the local client speaks TLS itself, inside the TLS that adit adds",
+            "switch encryption off in the program (no SSL/TLS, no STARTTLS), or set \"acceptTLS = auto\"",
+        ),
+        OwnTls::Starttls => (
+            "the local client asks for TLS itself (STARTTLS or STLS), but adit already encrypts for it",
+            "switch encryption off in the program (fetchmail: sslproto ''; mutt, neomutt: ssl_force_tls=no; aerc: \
+             imap+insecure), or set \"acceptTLS = auto\"",
+        ),
+    };
+    let diagnosis = Diagnosis::new(Cause::ClientEncrypts, what, remedy);
+    failing::keep(&diagnosis, common, resources);
     let bit = match how {
         OwnTls::Handshake => 1,
         OwnTls::Starttls => 2,
@@ -163,16 +186,7 @@ pub(crate) fn own_tls(how: OwnTls, common: &Common, resources: &Resources) {
     }
     let service = &common.config().name;
     match how {
-        OwnTls::Handshake => warning!(
-            common.log,
-            "Service [{service}]: the local client speaks TLS itself, inside the TLS that adit adds: switch \
-             encryption off in the program (no SSL/TLS, no STARTTLS), or set \"acceptTLS = auto\""
-        ),
-        OwnTls::Starttls => notice!(
-            common.log,
-            "Service [{service}]: the local client asks for TLS itself (STARTTLS or STLS), but adit already \
-             encrypts for it: switch encryption off in the program (fetchmail: sslproto ''; mutt, neomutt: \
-             ssl_force_tls=no; aerc: imap+insecure), or set \"acceptTLS = auto\""
-        ),
+        OwnTls::Handshake => warning!(common.log, "Service [{service}]: {what}: {remedy}"),
+        OwnTls::Starttls => notice!(common.log, "Service [{service}]: {what}: {remedy}"),
     }
 }

@@ -8,7 +8,11 @@ use super::Upstream;
 use super::resources::Resources;
 use super::step::Context;
 use crate::helper::{BindRequest, Bound, NotBound};
+use crate::incidents::{Cause, Diagnosis};
 use crate::{error, info};
+
+/// Where the process that makes them does not answer.
+const REMEDY: &str = "`ps` shows it as adit: binder";
 
 /// A socket that is asked for, to connect to an address.
 #[derive(Debug)]
@@ -94,16 +98,18 @@ impl Binding {
         match self.state {
             State::Asked(_) if context.resources.now < self.deadline => Step::Waiting(self),
             State::Asked(id) => {
-                error!(
-                    log,
-                    "transparent = source: TIMEOUTconnect exceeded: the process that binds to clients' addresses \
-                     does not answer (`ps` shows it as adit: binder)"
-                );
+                let reason = "transparent = source: TIMEOUTconnect exceeded: the process that binds to clients' \
+                              addresses does not answer";
+                error!(log, "{reason} ({REMEDY})");
+                let finding = Diagnosis::new(Cause::UpstreamOther, reason, REMEDY);
+                context.common.found(finding);
                 context.resources.bindings.remove(&id);
                 Step::Failed(self.upstream)
             }
             State::Answered(Err(refused)) => {
                 error!(log, "{refused}");
+                let finding = Diagnosis::new(Cause::UpstreamOther, refused.to_string(), "");
+                context.common.found(finding);
                 Step::Failed(self.upstream)
             }
             State::Answered(Ok(bound)) => {

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::end::{End, Reading, Received};
-use super::handshaking::{failed, receive};
+use super::failing;
+use super::handshaking::{self, failed, receive};
 use super::step::{Context, Ending, Next, broken};
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::tls::hello::{self, Arriving};
@@ -47,18 +48,20 @@ impl Choosing {
     ) -> Result<Next<Self>, Ending> {
         let log = context.common.log;
         if context.resources.now >= self.deadline {
-            info!(
-                log,
-                "ssl_start: s_poll_wait: TIMEOUTbusy exceeded: sending reset"
-            );
-            failed(HandshakeFailure::Vanished, &context);
+            info!(log, "{}: sending reset", handshaking::TOO_LATE);
+            let late = failing::late(handshaking::TOO_LATE, handshaking::BUSY_CLIENT);
+            failed(HandshakeFailure::Vanished, &late, &context);
             return Err(Ending::Reset);
         }
         if other.is_some_and(End::failed) {
             return Ok(Next::Advance);
         }
         if let Err(errno) = end.flush(&mut context.resources.pool) {
-            failed(HandshakeFailure::Vanished, &context);
+            failed(
+                HandshakeFailure::Vanished,
+                &failing::lost("SSL_accept", errno),
+                &context,
+            );
             return Err(broken(&log, "SSL_accept", errno));
         }
         loop {
@@ -85,7 +88,11 @@ impl Choosing {
                 Ok(Received::Nothing) => return Ok(Next::Wait(self)),
                 Ok(Received::Eof) => end.reading = Reading::Over,
                 Err(errno) => {
-                    failed(HandshakeFailure::Vanished, &context);
+                    failed(
+                        HandshakeFailure::Vanished,
+                        &failing::lost("SSL_accept", errno),
+                        &context,
+                    );
                     return Err(broken(&log, "SSL_accept", errno));
                 }
             }

@@ -22,6 +22,7 @@ use super::poller::Readiness;
 use super::resources::Resources;
 use super::step::{Context, Ending, broken};
 use crate::helper::{Bound, NotBound, Resolved};
+use crate::incidents::{Cause, Diagnosis};
 use crate::log::Log;
 use crate::protocol::{Target, Unreachable};
 use crate::{debug, error, info};
@@ -382,6 +383,9 @@ impl Connecting {
             None if resources.now < deadline => return Ok(Err(lookup)),
             None => lookup.give_up(&common.log, resources),
         };
+        if found.is_empty() && self.failed.is_empty() {
+            context.common.finding = lookup.take_finding().map(Box::new);
+        }
         let found = match self.target {
             Some(_) => allowed(found, context.common),
             None => found,
@@ -444,8 +448,13 @@ pub(super) fn watch_front(front: &mut End, context: &mut Context<'_>) -> Result<
 }
 
 fn give_up(context: &mut Context<'_>) -> Ending {
-    error!(context.common.log, "No more addresses to connect");
+    const REASON: &str = "No more addresses to connect";
+    error!(context.common.log, "{REASON}");
     let row = context.resources.row(context.common.index());
     row.connect_failed().fetch_add(1, Relaxed);
+    context.keep_finding(|| {
+        let remedy = "check `connect`, and the lines of the log above";
+        Diagnosis::new(Cause::UpstreamOther, REASON, remedy)
+    });
     Ending::Reset
 }

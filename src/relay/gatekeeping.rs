@@ -14,6 +14,10 @@ use crate::helper::{Judgement, Kind};
 use crate::log;
 use crate::{debug, error, notice};
 
+/// What helps a client that it refuses.
+const BY_LIBWRAP: &str =
+    "where it is to be let in, see /etc/hosts.allow and /etc/hosts.deny: hosts_access(5)";
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Gatekeeping {
@@ -97,7 +101,7 @@ impl Gatekeeping {
             }
             Judgement::Undecided(why) => error!(log, "libwrap: {why}"),
         }
-        Err(refused("libwrap", client, &context))
+        Err(refused("libwrap", BY_LIBWRAP, client, &context))
     }
 
     /// Asks, unless there is no helper to ask just now.

@@ -1,11 +1,14 @@
 //! The TLS handshake on one end; on the other, nothing is read meanwhile.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use super::advice::{self, Silence};
 use super::end::{End, Reading, Received};
+use super::failing;
 use super::step::{Common, Context, Ending, Next, broken};
 use crate::config::Beginning;
+use crate::incidents::{Cause, Diagnosis};
 use crate::ipc::scoreboard::HandshakeFailure;
 use crate::protocol::{self, Side};
 use crate::tls::{Handshake, Step, Stream};
@@ -20,6 +23,12 @@ const MOST: usize = 512 * 1024;
 
 /// Reads in a step before others have their turn.
 const READS: usize = 8;
+
+/// What a handshake without end comes to, in stunnel's words.
+pub(super) const TOO_LATE: &str = "ssl_start: s_poll_wait: TIMEOUTbusy exceeded";
+/// For a client that takes too long.
+pub(super) const BUSY_CLIENT: &str =
+    "TIMEOUTbusy says how long a client may take for its handshake";
 
 #[derive(Debug)]
 pub(crate) struct Handshaking {
@@ -63,7 +72,7 @@ impl Handshaking {
         let host = behind.map(|(host, _)| host).or(common.upstream.as_deref());
         let handshake = tls.begin(host, &common.log).map_err(|failure| {
             error!(common.log, "{failure}");
-            failed(failure.kind(), context);
+            failed(failure.kind(), &failure.diagnosis(), context);
             Ending::Reset
         })?;
         // A dialogue may have heard the ClientHello and left it over.
@@ -111,23 +120,22 @@ impl Handshaking {
         let doing = doing(self.side);
         self.warn_of_silence(end, &context);
         if context.resources.now >= self.deadline {
-            info!(
-                log,
-                "ssl_start: s_poll_wait: TIMEOUTbusy exceeded: sending reset"
-            );
-            failed(HandshakeFailure::Vanished, &context);
+            info!(log, "{TOO_LATE}: sending reset");
+            let late = failing::late(TOO_LATE, self.waits_for(context.common));
+            failed(HandshakeFailure::Vanished, &late, &context);
             return Err(Ending::Reset);
         }
         if other.is_some_and(End::failed) {
-            info!(
-                log,
-                "{doing}: the other end reset the connection during the handshake"
-            );
-            failed(HandshakeFailure::Vanished, &context);
+            let reason =
+                format!("{doing}: the other end reset the connection during the handshake");
+            info!(log, "{reason}");
+            let vanished = failing::vanished(reason);
+            failed(HandshakeFailure::Vanished, &vanished, &context);
             return Err(Ending::Reset);
         }
         if let Err(errno) = end.flush(&mut context.resources.pool) {
-            failed(HandshakeFailure::Vanished, &context);
+            let lost = failing::lost(doing, errno);
+            failed(HandshakeFailure::Vanished, &lost, &context);
             return Err(broken(&log, doing, errno));
         }
         for _ in 0..READS {
@@ -151,6 +159,15 @@ impl Handshaking {
             self.silence.end();
         }
         Ok(Next::Again(self))
+    }
+
+    /// What to look at where nothing came.
+    fn waits_for(&self, common: &Common) -> &'static str {
+        match self.side {
+            Side::Back => advice::NO_HELLO,
+            Side::Front if insists(common) => advice::SILENT_CLIENT,
+            Side::Front => BUSY_CLIENT,
+        }
     }
 
     fn warn_of_silence(&mut self, end: &End, context: &Context<'_>) {
@@ -181,12 +198,14 @@ fn doing(side: Side) -> &'static str {
     }
 }
 
-pub(super) fn failed(why: HandshakeFailure, context: &Context<'_>) {
+/// Counts it, and keeps what is wrong.
+pub(super) fn failed(why: HandshakeFailure, diagnosis: &Diagnosis, context: &Context<'_>) {
     if context.common.is_a_check() {
         return;
     }
     let row = context.resources.row(context.common.index());
     row.handshake_failed(why);
+    context.keep(diagnosis);
 }
 
 /// One step of the handshake over what is in `input`.
@@ -215,11 +234,13 @@ fn advance(
     match stepped {
         Err(failure) => {
             error!(log, "{failure}");
+            let mut diagnosis = failure.diagnosis();
             let said = protocol::greeting(end.input.bytes());
             if let (Side::Back, Some(protocol), None) =
                 (side, said, context.common.config().protocol)
             {
-                advice::plain_greeting(protocol, context.common);
+                let advice = advice::plain_greeting(protocol, context.common);
+                diagnosis.remedy = advice.map_or(diagnosis.remedy, Cow::from);
             }
             if side == Side::Front && protocol::begins_with_claim(end.input.bytes()) {
                 advice::unasked_header(context.common);
@@ -231,14 +252,16 @@ fn advance(
                 && insists(context.common)
             {
                 advice::plain_client(context.common);
+                diagnosis.remedy = advice::PLAIN_CLIENT.into();
             }
-            failed(failure.kind(), context);
+            failed(failure.kind(), &diagnosis, context);
             Err(Ending::of(&failure, side))
         }
         Ok((consumed, step)) => {
             end.input.consume(consumed, pool);
             sent.map_err(|errno| {
-                failed(HandshakeFailure::Vanished, context);
+                let lost = failing::lost(doing(side), errno);
+                failed(HandshakeFailure::Vanished, &lost, context);
                 broken(&log, doing(side), errno)
             })?;
             match step {
@@ -298,26 +321,29 @@ fn hear(
         Reading::Over => Ok(Received::Eof),
         Reading::Open => receive(end, pool),
     };
-    let ending = match received {
+    let (ending, diagnosis) = match received {
         Ok(Received::Bytes(_)) if end.input.len() <= MOST => return Ok(true),
         Ok(Received::Nothing) => return Ok(false),
         Ok(Received::Bytes(_)) => {
             let doing = doing(side);
-            error!(
-                log,
-                "{doing}: excessive message size: the peer sent a handshake without end"
-            );
-            failed(HandshakeFailure::Protocol, context);
+            let reason =
+                format!("{doing}: excessive message size: the peer sent a handshake without end");
+            error!(log, "{reason}");
+            let diagnosis = Diagnosis::new(Cause::BrokenTls, reason, "its TLS is broken");
+            failed(HandshakeFailure::Protocol, &diagnosis, context);
             return Err(Ending::Reset);
         }
         Ok(Received::Eof) => {
             let failure = handshake.vanished();
             error!(log, "{failure}");
-            Ending::Reset
+            (Ending::Reset, failure.diagnosis())
         }
-        Err(errno) => broken(&log, doing(side), errno),
+        Err(errno) => {
+            let ending = broken(&log, doing(side), errno);
+            (ending, failing::lost(doing(side), errno))
+        }
     };
-    failed(HandshakeFailure::Vanished, context);
+    failed(HandshakeFailure::Vanished, &diagnosis, context);
     Err(ending)
 }
 

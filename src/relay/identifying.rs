@@ -3,10 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::admitting::refused;
+use super::admitting::{count, refused};
 use super::connecting::watch_front;
 use super::end::{End, Received, take_error};
 use super::handshaking::receive;
@@ -21,6 +20,10 @@ use crate::{debug, error, info, warning};
 
 /// Where an identd listens.
 const PORT: u16 = 113;
+
+/// What helps where it cannot be asked.
+const NEEDS_IDENTD: &str =
+    "with `ident` the client's machine must have an identd that this one reaches";
 
 /// See the module.
 #[derive(Debug)]
@@ -199,7 +202,7 @@ impl Identifying {
             (Ok(Some(user)), _) => self.judge(&user, context).map(Some),
             (Err(wrong), _) => {
                 error!(context.common.log, "{wrong}");
-                Err(self.count(context))
+                Err(count(wrong.to_string(), NEEDS_IDENTD, context))
             }
             (Ok(None), Ok(Received::Bytes(_) | Received::Nothing)) if end.readable() => {
                 self.hear(context)
@@ -223,7 +226,11 @@ impl Identifying {
             log,
             "Connection from {from} REFUSED by IDENT (user \"{user}\")"
         );
-        Err(self.count(context))
+        Err(count(
+            format!("REFUSED by IDENT (user \"{user}\")"),
+            "`ident` names the user who may connect",
+            context,
+        ))
     }
 
     /// The identd cannot be asked.
@@ -231,15 +238,9 @@ impl Identifying {
         let identd = Address(Some(self.identd()));
         error!(
             context.common.log,
-            "IDENT: {identd}: {why} (with `ident` the client's machine must have an identd that this one reaches)"
+            "IDENT: {identd}: {why} ({NEEDS_IDENTD})"
         );
-        refused("IDENT", self.client, context)
-    }
-
-    fn count(&self, context: &Context<'_>) -> Ending {
-        let row = context.resources.row(context.common.index());
-        row.refused().fetch_add(1, Relaxed);
-        Ending::Reset
+        refused("IDENT", NEEDS_IDENTD, self.client, context)
     }
 
     /// Gives back what it holds.

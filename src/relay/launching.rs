@@ -10,9 +10,13 @@ use super::end::End;
 use super::resources::Resources;
 use super::step::{Context, Ending};
 use crate::helper::{LaunchRequest, Launched, Refused};
+use crate::incidents::{Cause, Diagnosis};
 use crate::log;
 use crate::tls::{Introduction, Stream};
 use crate::{debug, error, info};
+
+/// Where the process that starts programs does not answer.
+const REMEDY: &str = "it waits for a file system, or was stopped: `ps` shows it as adit: launcher";
 
 /// See the module.
 #[derive(Debug)]
@@ -83,17 +87,14 @@ impl Launching {
                 return Ok(Step::Waiting(self));
             }
             State::Asked(_) => {
-                error!(
-                    log,
-                    "exec: TIMEOUTconnect exceeded: the process that starts programs does not answer (it waits \
-                     for a file system, or was stopped: `ps` shows it as adit: launcher)"
-                );
+                let reason = "exec: TIMEOUTconnect exceeded: the process that starts programs does not answer";
+                error!(log, "{reason} ({REMEDY})");
                 self.release(context.resources);
-                return Err(give_up(&context));
+                return Err(give_up(reason, REMEDY, &context));
             }
             State::Answered(Err(refused)) => {
                 error!(log, "{refused}");
-                return Err(give_up(&context));
+                return Err(give_up(refused.to_string(), "", &context));
             }
             State::Answered(Ok(launched)) => launched,
         };
@@ -121,7 +122,8 @@ impl Launching {
     }
 }
 
-fn give_up(context: &Context<'_>) -> Ending {
+fn give_up(reason: impl Into<String>, remedy: &'static str, context: &Context<'_>) -> Ending {
+    context.keep(&Diagnosis::new(Cause::Program, reason, remedy));
     let row = context.resources.row(context.common.index());
     row.connect_failed().fetch_add(1, Relaxed);
     Ending::Reset

@@ -7,6 +7,7 @@ use super::resources::Resources;
 use crate::config::Endpoint;
 use crate::error;
 use crate::helper::{Kind, KnownNames, NO_ANSWER, Resolved};
+use crate::incidents::{Cause, Diagnosis};
 use crate::log::{self, Log};
 use crate::remedy;
 
@@ -24,6 +25,8 @@ enum Entry {
 #[derive(Debug)]
 pub(crate) struct Lookup {
     entries: Vec<Entry>,
+    /// Why one of them has no address.
+    finding: Option<Diagnosis>,
 }
 
 impl Lookup {
@@ -51,6 +54,7 @@ impl Lookup {
         });
         Self {
             entries: entries.collect(),
+            finding: None,
         }
     }
 
@@ -78,12 +82,9 @@ impl Lookup {
                     };
                 }
                 Err(error) => {
-                    let reason = log::Reason(&error);
-                    error!(
-                        log,
-                        "Error resolving \"{host}\": {reason} ({})",
-                        remedy::RESOLVING
-                    );
+                    let reason = format!("Error resolving \"{host}\": {}", log::Reason(&error));
+                    error!(log, "{reason} ({})", remedy::RESOLVING);
+                    self.finding = Some(unresolved(reason));
                     *entry = Entry::Known(Vec::new());
                 }
             }
@@ -108,6 +109,7 @@ impl Lookup {
                 }
                 Some(Err(error)) => {
                     error!(log, "{error} ({})", remedy::RESOLVING);
+                    self.finding = Some(unresolved(error.to_string()));
                     Entry::Known(Vec::new())
                 }
             };
@@ -128,25 +130,32 @@ impl Lookup {
     }
 
     /// The time for it is over: no address.
-    pub(crate) fn give_up(self, log: &Log, resources: &mut Resources) -> Vec<Upstream> {
-        error!(
-            log,
-            "TIMEOUTconnect exceeded: {NO_ANSWER} ({})",
-            remedy::RESOLVING
-        );
+    pub(crate) fn give_up(&mut self, log: &Log, resources: &mut Resources) -> Vec<Upstream> {
+        let reason = format!("TIMEOUTconnect exceeded: {NO_ANSWER}");
+        error!(log, "{reason} ({})", remedy::RESOLVING);
+        self.finding = Some(unresolved(reason));
         let asked = |entry: &Entry| matches!(entry, Entry::Asked { .. });
         if self.entries.iter().any(asked) {
             resources.is_silent(Kind::Resolver);
         }
-        self.release(resources);
+        self.forget(resources);
         Vec::new()
+    }
+
+    /// Why a name has no address, as far as one has none.
+    pub(crate) fn take_finding(&mut self) -> Option<Diagnosis> {
+        self.finding.take()
     }
 
     /// Forgets the questions under way.
     pub(crate) fn release(self, resources: &mut Resources) {
-        for entry in self.entries {
+        self.forget(resources);
+    }
+
+    fn forget(&self, resources: &mut Resources) {
+        for entry in &self.entries {
             if let Entry::Asked { id, .. } = entry {
-                resources.questions.remove(&id);
+                resources.questions.remove(id);
             }
         }
     }
@@ -200,6 +209,10 @@ fn is_of(upstream: &Upstream, entry: &Endpoint) -> bool {
         }
         _ => false,
     }
+}
+
+fn unresolved(reason: String) -> Diagnosis {
+    Diagnosis::new(Cause::UpstreamName, reason, remedy::RESOLVING)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub(crate) mod choosing;
 pub(crate) mod connecting;
 pub(crate) mod end;
 mod ends;
+mod failing;
 mod first_words;
 mod gatekeeping;
 pub(crate) mod handshaking;

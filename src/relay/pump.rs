@@ -11,6 +11,7 @@ use super::advice;
 use super::buffer::{LARGE, Pool, Scratch};
 use super::end::{End, Reading, Writing};
 use super::ends::Pair;
+use super::failing;
 use super::first_words::FirstWords;
 use super::hearing::{Ears, Heard};
 use super::resources::Resources;
@@ -212,15 +213,16 @@ fn carry(
     let result = flow.run();
     let failed = match &result {
         // In TLS 1.3 a client's certificate is refused only after its handshake is done.
-        Err(Trouble::Tls(failure)) => Some(failure.kind()),
+        Err(Trouble::Tls(failure)) => Some((failure.kind(), failure.diagnosis())),
         _ => None,
     };
     let ended = result.or_else(|trouble| flow.judge(trouble, side).map(|()| Carried::All));
     let moved = flow.moved;
     *count += flow.carried;
     *opposite += flow.released;
-    if let Some(why) = failed {
+    if let Some((why, diagnosis)) = failed {
         resources.row(common.index()).handshake_failed(why);
+        failing::keep(&diagnosis, common, resources);
     }
     if let Some(how) = common.first_words.take_finding() {
         advice::own_tls(how, common, resources);

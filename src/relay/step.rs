@@ -13,6 +13,7 @@ use super::introducing::Introduced;
 use super::resources::Resources;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
+use crate::incidents::Diagnosis;
 use crate::ipc::handoff::{Handed, Warrant};
 use crate::ipc::scoreboard::answered::{Answered, Place};
 use crate::ipc::shares::Key;
@@ -109,6 +110,8 @@ pub(crate) struct Common {
     pub(super) hold: Option<Box<Hold>>,
     /// What the server greeted with, before TLS, while the client could not be told yet.
     pub greeting: Vec<u8>,
+    /// What was found wrong with it last; see [`super::failing`].
+    pub(super) finding: Option<Box<Diagnosis>>,
     /// Inspects the session's first plaintext.
     pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
@@ -146,6 +149,7 @@ impl Common {
             again: false,
             hold: None,
             redirected: false,
+            finding: None,
             first_words: FirstWords::of(config),
             service: handed.connection.service,
             services,

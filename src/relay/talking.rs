@@ -7,6 +7,7 @@ mod holding;
 mod meeting;
 mod token;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -17,15 +18,17 @@ use super::advice::{self, Silence};
 use super::buffer::LARGE;
 use super::end::{End, Reading};
 use super::ends::Ends;
+use super::failing;
 use super::hearing::{Ears, Heard};
 use super::lookup::Lookup;
 use super::resources::Resources;
 use super::route::Part;
-use super::step::{Context, Ending, Next, broken};
+use super::step::{Common, Context, Ending, Next, broken};
 use super::trouble::Trouble;
 use super::words;
 use crate::config::{Protocol, Reception};
 use crate::helper::Resolved;
+use crate::incidents::{Cause, Diagnosis};
 use crate::info;
 use crate::log::Log;
 use crate::protocol::{
@@ -176,8 +179,13 @@ impl Talking {
     }
 
     fn start(mut self, ends: &mut Ends<'_>, context: &mut Context<'_>) -> Result<Self, Ending> {
-        let started = self.feed(Event::Start, ends, context);
-        self.after = started.inspect_err(|_| count_failure(self.within, context))?;
+        match self.feed(Event::Start, ends, context) {
+            Ok(after) => self.after = after,
+            Err(ending) => {
+                count_failure(self.within, context);
+                return Err(ending);
+            }
+        }
         Ok(self)
     }
 
@@ -267,7 +275,7 @@ impl Talking {
         let within = self.within;
         let stepped = self.go_on(ends, &mut context);
         if stepped.is_err() {
-            count_failure(within, &context);
+            count_failure(within, &mut context);
         }
         stepped
     }
@@ -282,13 +290,13 @@ impl Talking {
             self.warn_of_silence(back, context);
         }
         if now >= self.deadline {
-            match self.idle {
-                None => info!(log, "s_poll_wait: TIMEOUTbusy exceeded: sending reset"),
-                Some(_) => info!(
-                    log,
-                    "transfer: s_poll_wait: TIMEOUTidle exceeded: sending reset"
-                ),
-            }
+            let reason = match self.idle {
+                None => "s_poll_wait: TIMEOUTbusy exceeded",
+                Some(_) => "transfer: s_poll_wait: TIMEOUTidle exceeded",
+            };
+            info!(log, "{reason}: sending reset");
+            let remedy = self.waits_for(context.common);
+            context.common.found(failing::late(reason, remedy));
             return Err(Ending::Reset);
         }
         if !self.hears(Side::Front) && ends.end(Side::Front).is_some_and(|end| end.failed()) {
@@ -296,13 +304,17 @@ impl Talking {
                 true => "in the middle of the dialogue",
                 false => "before the TLS handshake",
             };
-            info!(log, "The client reset the connection {when}");
+            let reason = format!("The client reset the connection {when}");
+            info!(log, "{reason}");
+            context.common.found(failing::vanished(reason));
             return Err(Ending::Reset);
         }
         for side in SIDES {
-            if let Some(end) = ends.end(side) {
-                end.flush(&mut context.resources.pool)
-                    .map_err(|errno| broken(&log, "s_write", errno))?;
+            if let Some(end) = ends.end(side)
+                && let Err(errno) = end.flush(&mut context.resources.pool)
+            {
+                context.common.found(failing::lost("s_write", errno));
+                return Err(broken(&log, "s_write", errno));
             }
         }
         self.look_up(ends, context)?;
@@ -375,6 +387,18 @@ impl Talking {
         !(self.deaf && side == Side::Front) && self.dialogue.hears(side)
     }
 
+    /// What to look at where nothing came.
+    fn waits_for(&self, common: &Common) -> Cow<'static, str> {
+        let advice = match &self.silence {
+            Some((_, protocol)) => advice::for_no_greeting(*protocol, common),
+            None => None,
+        };
+        advice.map_or_else(
+            || "see the other side's log; TIMEOUTbusy says how long it may take".into(),
+            Cow::from,
+        )
+    }
+
     fn warn_of_silence(&mut self, back: &End, context: &Context<'_>) {
         let (common, now) = (&*context.common, context.resources.now);
         // Its first words may wait for this thread.
@@ -401,7 +425,10 @@ impl Talking {
             None => Ok(Heard::Nothing),
         };
         let fed = match heard {
-            Err(trouble) => Err(trouble.end_dialogue(side, &log)),
+            Err(trouble) => {
+                context.common.found(trouble.diagnosis());
+                Err(trouble.end_dialogue(side, &log))
+            }
             Ok(Heard::Nothing) => Ok(()),
             Ok(Heard::Words | Heard::Over) => self.pass(side, &words, ends, context),
         };
@@ -453,7 +480,7 @@ fn is_within_tls(part: Part, ends: &mut Ends<'_>) -> bool {
     }
 }
 
-fn count_failure(within: bool, context: &Context<'_>) {
+fn count_failure(within: bool, context: &mut Context<'_>) {
     if context.common.is_a_check() {
         return;
     }
@@ -463,6 +490,7 @@ fn count_failure(within: bool, context: &Context<'_>) {
         false => row.failed_before_tls(),
     };
     counter.fetch_add(1, Relaxed);
+    context.keep_finding(|| Diagnosis::new(Cause::Internal, "the dialogue failed", ""));
 }
 
 /// Hears once into `words`: what was left over, or what comes in now.

@@ -4,7 +4,9 @@ use nix::errno::Errno;
 
 use super::buffer::{Pool, Scratch};
 use super::end::{End, Reading, Writing};
+use super::failing;
 use super::step::{Ending, broken};
+use crate::incidents::Diagnosis;
 use crate::log::Log;
 use crate::protocol::Side;
 use crate::tls::Failure;
@@ -26,6 +28,18 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// What is wrong with the end that a dialogue spoke with.
+    pub(super) fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Trouble::Read(errno) => failing::lost("s_read", *errno),
+            Trouble::Write(errno) => failing::lost("s_write", *errno),
+            Trouble::Tls(failure) | Trouble::Encrypt(failure) => failure.diagnosis(),
+            Trouble::Unsent(count) => failing::vanished(format!(
+                "TLS socket closed (SSL_read) with {count} unsent byte(s)"
+            )),
+        }
+    }
+
     /// Says what is wrong with the end of `side`, while a dialogue spoke with it.
     pub(super) fn end_dialogue(self, side: Side, log: &Log) -> Ending {
         match self {

@@ -160,6 +160,7 @@ fn refuse(side: Side, failure: &Failure, end: &mut End, context: &mut Context<'_
     let log = context.common.log;
     let row = context.resources.row(context.common.index());
     row.handshake_failed(failure.kind());
+    context.keep(&failure.diagnosis());
     let resources = &mut *context.resources;
     resources.scratch.tls.clear();
     if let Some(stream) = &mut end.tls {

@@ -2,6 +2,7 @@
 //! scoreboard. Never in here: a socket, or where a document is sent.
 #![forbid(unsafe_code)]
 
+mod failures;
 mod fit;
 mod live;
 mod services;
@@ -18,6 +19,7 @@ use crate::helper::KnownNames;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
+pub(crate) use failures::{FailureStatus, IncidentStatus};
 pub(crate) use live::live;
 pub(crate) use table::table;
 pub(crate) use utc::Utc;
@@ -54,6 +56,9 @@ pub(crate) struct Status {
     /// The processes that others ask.
     #[serde(default)]
     pub helpers: Vec<HelperStatus>,
+    /// What went wrong with adit itself, as a reload that failed; the latest first.
+    #[serde(default)]
+    pub failures: Vec<FailureStatus>,
 }
 
 /// A helper that runs.
@@ -185,6 +190,12 @@ pub(crate) struct ServiceStatus {
     /// What is stapled to its certificate; `None`: nothing ever is.
     #[serde(default)]
     pub ocsp: Option<OcspStatus>,
+    /// What went wrong, by cause, the latest first.
+    #[serde(default)]
+    pub failures: Vec<FailureStatus>,
+    /// The last failures, whatever their cause, the latest first.
+    #[serde(default)]
+    pub recent_failures: Vec<IncidentStatus>,
 }
 
 /// The upstream that answered last.
@@ -310,6 +321,8 @@ impl ServiceStatus {
             ocsp: slot
                 .and_then(stapled)
                 .map(|seen| OcspStatus::at(now(), seen)),
+            failures: Vec::new(),
+            recent_failures: Vec::new(),
         }
     }
 }
@@ -407,6 +420,8 @@ pub(crate) mod tests {
                         until: 1_795_513_570,
                         failures: 2,
                     }),
+                    failures: vec![FailureStatus::example()],
+                    recent_failures: vec![IncidentStatus::example()],
                 }],
                 warnings: vec!["Service [smtp]: TLSv1 is served to every client".into()],
             }],
@@ -414,6 +429,7 @@ pub(crate) mod tests {
                 kind: "resolver".into(),
                 pid: 101,
             }],
+            failures: vec![FailureStatus::example()],
         }
     }
 

@@ -73,6 +73,7 @@ fn sentences(service: &ServiceStatus, now: u64) -> Vec<String> {
         warned_of(one, now, text)
     }));
     all.extend(rarities(service));
+    all.extend(service.last_failure(now));
     all.extend(service.ocsp.as_ref().map(stapled));
     all
 }

@@ -24,7 +24,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::carried::Carried;
+use super::carried::{Carried, Incidents};
 use super::control::Control;
 use super::decider::{Decider, Reloads, State};
 use super::generation::Common;
@@ -145,6 +145,8 @@ struct Saved {
     #[serde(default)]
     carried: Carried,
     #[serde(default)]
+    incidents: Incidents,
+    #[serde(default)]
     names: KnownNames,
     /// The limit of open files that the first of these programs was started with.
     #[serde(default)]
@@ -249,7 +251,7 @@ impl TakenOver {
                 vault: Vault::new(&saved.phrases)?,
                 // Binders of the program before go on with the key of that.
                 warrants: None,
-                carried: saved.carried,
+                carried: saved.carried.with(saved.incidents),
                 names: saved.names,
             },
             pid_file: pid_file.transpose()?,
@@ -363,6 +365,7 @@ impl Handed<'_> {
             orphans,
             phrases: self.common.vault.open(),
             carried: self.common.carried.clone(),
+            incidents: self.common.carried.incidents.clone(),
             names: self.common.names.clone(),
             files: limits::at_the_start(),
         };

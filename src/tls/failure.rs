@@ -2,9 +2,11 @@
 //! phrase (OpenSSL's words where it has them), which side is at fault, what to do, and how the
 //! scoreboard counts it.
 
+mod causes;
 mod classifying;
 mod offence;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use rustls::AlertDescription;
 use super::blame::Fault;
 use super::ocsp::Refusal;
 use super::rejection::Rejection;
+use crate::incidents::Diagnosis;
 use crate::ipc::scoreboard::HandshakeFailure;
 
 pub(super) use classifying::{garbage, lacks_signature};
@@ -103,54 +106,73 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let row = self.offence.row();
-        write!(f, "{}: {}", self.during.call(), row.phrase)?;
-        match &self.offence {
-            Offence::CertificateRejected(rejection) => write!(f, " ({rejection})")?,
-            Offence::Malformed(what)
-            | Offence::Misbehaved(what)
-            | Offence::Internal(what)
-            | Offence::UnusableKey(what) => write!(f, " ({what})")?,
-            Offence::UnsupportedProtocol(Some(sides))
-            | Offence::NoSharedCipher(Some(sides))
-            | Offence::HelloRefused(_, sides) => write!(f, " ({})", sides.said)?,
-            Offence::UnknownIdentity(identity) | Offence::WrongKey(identity) => {
-                write!(f, " (identity \"{identity}\")")?;
-            }
-            Offence::WeakKey(bits) => write!(f, " (RSA of {bits} bits)")?,
-            _ => {}
+/// Which side has to act, where that is sure.
+impl Failure {
+    fn verdict(&self) -> &'static str {
+        match (self.offence.row().fault, self.during) {
+            (Fault::Peer, During::Accept) => "the client's fault; ",
+            (Fault::Peer, During::Connect) => "the server's fault; ",
+            (Fault::Peer, During::Read | During::Write) => "the peer's fault; ",
+            (Fault::Ours, _) => "our fault; ",
+            (Fault::Either, _) => "the two sides do not agree; ",
+            (Fault::Unsure, _) => "",
         }
-        let peer = match self.during {
-            During::Accept => "the client's fault",
-            During::Connect => "the server's fault",
-            During::Read | During::Write => "the peer's fault",
-        };
-        let verdict = match row.fault {
-            Fault::Peer => peer,
-            Fault::Ours => "our fault",
-            Fault::Either => "the two sides do not agree",
-            Fault::Unsure => "",
-        };
-        match verdict {
-            "" => f.write_str(":")?,
-            verdict => write!(f, ": {verdict};")?,
-        }
+    }
+
+    fn remedy(&self) -> Cow<'static, str> {
         if let Offence::UnsupportedProtocol(Some(sides))
         | Offence::NoSharedCipher(Some(sides))
         | Offence::HelloRefused(_, sides) = &self.offence
             && let Some(help) = &sides.help
         {
-            return write!(f, " {help}");
+            return help.clone().into();
         }
-        let hint = match (&self.offence, self.during) {
+        match (&self.offence, self.during) {
             (Offence::Vanished, During::Accept | During::Connect) => {
-                "it closed the connection during the handshake"
+                "it closed the connection during the handshake".into()
             }
-            _ => row.hint,
-        };
-        write!(f, " {hint}")
+            _ => self.offence.row().hint.into(),
+        }
+    }
+
+    /// What the log says of it, taken apart.
+    pub(crate) fn diagnosis(&self) -> Diagnosis {
+        let cause = self.offence.cause(self.during);
+        Diagnosis::new(cause, Reason(self).to_string(), self.remedy())
+    }
+}
+
+/// What happened, without who has to act and how.
+struct Reason<'a>(&'a Failure);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure {
+            during, offence, ..
+        } = self.0;
+        write!(f, "{}: {}", during.call(), offence.row().phrase)?;
+        match offence {
+            Offence::CertificateRejected(rejection) => write!(f, " ({rejection})"),
+            Offence::Malformed(what)
+            | Offence::Misbehaved(what)
+            | Offence::Internal(what)
+            | Offence::UnusableKey(what) => write!(f, " ({what})"),
+            Offence::UnsupportedProtocol(Some(sides))
+            | Offence::NoSharedCipher(Some(sides))
+            | Offence::HelloRefused(_, sides) => write!(f, " ({})", sides.said),
+            Offence::UnknownIdentity(identity) | Offence::WrongKey(identity) => {
+                write!(f, " (identity \"{identity}\")")
+            }
+            Offence::WeakKey(bits) => write!(f, " (RSA of {bits} bits)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verdict, remedy) = (self.verdict(), self.remedy());
+        write!(f, "{}: {verdict}{remedy}", Reason(self))
     }
 }
 

@@ -10,10 +10,15 @@ use super::{Command, ControlAt, Shown, UsageError};
 /// `adit status`.
 pub(super) fn status(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let (mut given, mut how, mut socket) = (Given::default(), Shown::Once, None);
+    let mut failures = false;
     while let Some(argument) = parser.next()? {
         let wanted = match argument {
             Long("json") => Shown::Json,
             Long("watch") => Shown::Live,
+            Long("failures") => {
+                failures = true;
+                continue;
+            }
             Long("control") => {
                 socket = Some(PathBuf::from(parser.value()?));
                 continue;
@@ -29,6 +34,12 @@ pub(super) fn status(mut parser: lexopt::Parser) -> Result<Command, UsageError> 
             return Err("give '--watch' or '--json', not both".into());
         }
         how = wanted;
+    }
+    if failures {
+        how = match how {
+            Shown::Live => return Err("give '--watch' or '--failures', not both".into()),
+            how => Shown::Failures(how == Shown::Json),
+        };
     }
     let control = given.control(socket)?;
     Ok(Command::Status { control, how })

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::incidents::Ledger;
 use crate::ipc::scoreboard::Counts;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub(crate) struct Picture {
     pub listening: Vec<Listening>,
     /// The kinds of helpers that there are, each with how often one died and was replaced.
     pub helpers: Vec<(String, u64)>,
+    /// As `carried`, of what went wrong.
+    pub incidents: Vec<(String, Ledger)>,
+    /// What went wrong with adit itself.
+    pub own_incidents: Ledger,
 }
 
 /// A listener.

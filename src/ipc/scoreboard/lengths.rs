@@ -5,14 +5,15 @@ use std::os::fd::OwnedFd;
 
 use super::{ROW, SERVICE_ROWS, SHARED_ROWS};
 use crate::ipc::shared::SharedWords;
-use crate::ipc::shares;
+use crate::ipc::{incidents, shares};
 
 /// As [`length`], of numbers that came in a message.
 pub(super) fn checked_length(workers: usize, services: usize) -> Option<usize> {
     let counted = workers.checked_mul(services)?.checked_mul(SERVICE_ROWS)?;
     let rows = counted.checked_add(workers)?;
-    rows.checked_add(services.checked_mul(SHARED_ROWS)?)?
-        .checked_mul(ROW)
+    let shared = services.checked_mul(SHARED_ROWS)?;
+    let words = rows.checked_add(shared)?.checked_mul(ROW)?;
+    words.checked_add(incidents::checked_length(services)?)
 }
 
 /// Words of memory that begins with so many for rows: there may be more of it, for addresses.
@@ -26,7 +27,12 @@ pub(super) fn whole_length(descriptor: &OwnedFd, rows: usize, workers: usize) ->
     })
 }
 
-/// Words of all rows.
+/// Words of all rows, and of what went wrong.
 pub(super) fn length(workers: usize, services: usize) -> usize {
+    counted(workers, services) + incidents::length(services)
+}
+
+/// Words of the rows, which come first.
+pub(super) fn counted(workers: usize, services: usize) -> usize {
     (workers + services * SHARED_ROWS + workers * services * SERVICE_ROWS) * ROW
 }

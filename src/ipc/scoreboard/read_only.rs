@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::lengths::{checked_length, whole_length};
 use super::{Counts, Scoreboard};
+use crate::incidents::Ledger;
 use crate::ipc::shared::SharedWords;
 
 /// A board that its holder can only read: what is written to it kills the process.
@@ -51,6 +52,11 @@ impl ReadOnlyBoard {
             true => self.0.active(service),
             false => 0,
         }
+    }
+
+    /// As [`Scoreboard::ledger`].
+    pub(crate) fn ledger(&self, service: usize) -> Ledger {
+        self.0.ledger(service)
     }
 
     /// Open connections of all services.

@@ -70,6 +70,17 @@ pub(super) fn starter(protocol: Protocol) -> &'static str {
     }
 }
 
+/// A protocol's usual ports: TLS from the first byte, and plain text with STARTTLS.
+pub(crate) fn usual_ports(protocol: Protocol) -> Option<(&'static str, &'static str)> {
+    Some(match protocol {
+        Protocol::Smtp => ("465", "587 or 25"),
+        Protocol::Pop3 => ("995", "110"),
+        Protocol::Imap => ("993", "143"),
+        Protocol::Nntp => ("563", "119"),
+        _ => return None,
+    })
+}
+
 /// Which server it is that is spoken with.
 pub(super) fn server(protocol: Protocol) -> String {
     match protocol {

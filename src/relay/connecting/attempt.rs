@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::{Connection, Stage, give_up};
 use crate::helper::Bound;
+use crate::incidents::{Cause, Diagnosis};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::protocol::Unreachable;
@@ -17,6 +18,9 @@ use crate::relay::step::{Context, Ending};
 use crate::relay::{Address, Reason, Upstream};
 use crate::remedy;
 use crate::{error, notice};
+
+/// Where a socket cannot have the address of `local`.
+const LOCAL: &str = "`local` must be an address of this machine: `ip address`";
 
 /// How long to leave a Unix listener with a full queue alone.
 const RETRY: Duration = Duration::from_millis(20);
@@ -101,7 +105,10 @@ pub(super) fn tried(
                 errno,
                 connections: resources.active_here(),
             };
-            error!(log, "remote socket: {}{advice}", Reason(errno));
+            let reason = format!("remote socket: {}{advice}", Reason(errno));
+            error!(log, "{reason}");
+            let finding = Diagnosis::new(Cause::Memory, reason, "");
+            context.common.found(finding);
             if alone {
                 return Err(give_up(context));
             }
@@ -118,16 +125,19 @@ pub(super) fn tried(
                 Refusal::Full => Unreachable::TimedOut,
                 Refusal::Bind(_) | Refusal::NoSocket(_) | Refusal::Family => Unreachable::Other,
             };
-            match refusal {
-                Refusal::Bind(errno) => error!(
-                    log,
-                    "bind (ephemeral port): {} (`local` must be an address of this machine: `ip address`)",
-                    Reason(errno)
-                ),
-                Refusal::Connect(errno) => refused(&upstream, errno, &log),
-                Refusal::Full | Refusal::NoSocket(_) => timed_out(&upstream, &log),
-                Refusal::Family => {}
-            }
+            let finding = match refusal {
+                Refusal::Bind(errno) => {
+                    let reason = format!("bind (ephemeral port): {}", Reason(errno));
+                    error!(log, "{reason} ({LOCAL})");
+                    Some(Diagnosis::new(Cause::UpstreamOther, reason, LOCAL))
+                }
+                Refusal::Connect(errno) => Some(refused(&upstream, errno, &log)),
+                Refusal::Full | Refusal::NoSocket(_) => Some(timed_out(&upstream, &log)),
+                Refusal::Family => None,
+            };
+            finding
+                .into_iter()
+                .for_each(|finding| context.common.found(finding));
             failed.push(upstream);
             Ok(Tried::Stage(Stage::Next))
         }
@@ -157,12 +167,12 @@ pub(super) fn judge(
         }
         Some(Some(errno)) => {
             context.common.unreachable = reason(errno);
-            refused(upstream, errno, &log);
+            context.common.found(refused(upstream, errno, &log));
         }
         None if context.resources.now < attempt.deadline => return Judged::Waiting(attempt),
         None => {
             context.common.unreachable = Unreachable::TimedOut;
-            timed_out(upstream, &log);
+            context.common.found(timed_out(upstream, &log));
         }
     }
     context.resources.closing.push(attempt.socket);
@@ -170,29 +180,36 @@ pub(super) fn judge(
     Judged::Failed
 }
 
-fn refused(upstream: &Upstream, errno: Errno, log: &Log) {
+fn refused(upstream: &Upstream, errno: Errno, log: &Log) -> Diagnosis {
     let remedy = remedy::connecting(errno, matches!(upstream, Upstream::Unix(_)));
-    error!(
-        log,
-        "s_connect: connect {upstream}: {} ({remedy})",
-        Reason(errno)
-    );
+    let reason = format!("s_connect: connect {upstream}: {}", Reason(errno));
+    error!(log, "{reason} ({remedy})");
+    let cause = match errno {
+        Errno::ECONNREFUSED | Errno::ECONNRESET => Cause::UpstreamRefused,
+        Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::EHOSTDOWN => {
+            Cause::UpstreamUnreachable
+        }
+        Errno::ETIMEDOUT => Cause::UpstreamSilent,
+        _ => Cause::UpstreamOther,
+    };
+    Diagnosis::new(cause, reason, remedy)
 }
 
-fn timed_out(upstream: &Upstream, log: &Log) {
+fn timed_out(upstream: &Upstream, log: &Log) -> Diagnosis {
     let remedy = match upstream {
         Upstream::Tcp(..) => remedy::connecting(Errno::ETIMEDOUT, false),
         Upstream::Unix(_) => "the server takes no connection from its queue: see its log",
     };
-    error!(
-        log,
-        "s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded ({remedy})"
-    );
+    let reason = format!("s_connect: s_poll_wait {upstream}: TIMEOUTconnect exceeded");
+    error!(log, "{reason} ({remedy})");
+    Diagnosis::new(Cause::UpstreamSilent, reason, remedy)
 }
 
 /// Says so, and makes a connection of it. `before` it was: how it was registered with the poller.
 fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> Connection {
     let log = context.common.log;
+    // Of an address before this one.
+    context.common.finding = None;
     notice!(log, "s_connect: connected {}", attempt.upstream);
     if log.enabled(5) {
         let from = Address(outbound::local_address(&attempt.socket));

@@ -37,6 +37,7 @@ impl Talking {
             // The dialogue's own reason comes before that of a socket it could not reach.
             Err(failure) => {
                 error!(context.common.log, "{failure}");
+                context.common.found(failure.diagnosis());
                 let kept = self.kept.take().filter(|kept| !kept.is_empty());
                 // It was greeted by the connection before.
                 let kept = kept.filter(|_| !context.common.again && !silent);
@@ -87,7 +88,10 @@ impl Talking {
                 );
                 // It may have been a password.
                 bytes.zeroize();
-                said.map_err(|trouble| trouble.end_dialogue(side, &log))?;
+                if let Err(trouble) = said {
+                    context.common.found(trouble.diagnosis());
+                    return Err(trouble.end_dialogue(side, &log));
+                }
             }
             Action::Named(name) => {
                 if let Some(hold) = context.common.holds() {

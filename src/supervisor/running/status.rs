@@ -10,8 +10,8 @@ use crate::ipc::scoreboard::Counts;
 use crate::ipc::scoreboard::answered::Place;
 use crate::sandbox::Strength;
 use crate::status::{
-    CertificateStatus, GenerationStatus, HelperStatus, ReloadStatus, ServiceStatus, Status,
-    UpstreamStatus, WorkerStatus, now,
+    CertificateStatus, FailureStatus, GenerationStatus, HelperStatus, IncidentStatus, ReloadStatus,
+    ServiceStatus, Status, UpstreamStatus, WorkerStatus, now,
 };
 use crate::supervisor::decider::{Event, Spare, State};
 use crate::supervisor::generation::{About, Generation};
@@ -52,6 +52,7 @@ impl Supervisor {
             },
             generations: generations.map(|g| self.shown(g, &addresses)).collect(),
             helpers: self.helpers_shown(),
+            failures: FailureStatus::all_of(self.common.carried.incidents.own()),
         }
     }
 
@@ -99,7 +100,13 @@ impl Supervisor {
         let accept = addresses.get(&index).filter(|_| serves);
         let board = &generation.scoreboard;
         let stapled = |slot| common.resumption.stapled(slot);
+        let mut ledger = board.ledger(index);
+        if serves {
+            ledger.add(common.carried.ledger_of(&generation.names, index));
+        }
         ServiceStatus {
+            failures: FailureStatus::all_of(&ledger),
+            recent_failures: IncidentStatus::last_of(&ledger),
             accept: accept.cloned().unwrap_or_default(),
             connect: generation.connect(index).to_vec(),
             upstream: upstream(generation, index),

@@ -75,6 +75,8 @@ impl Supervisor {
                     (kind.name().to_owned(), deaths.unwrap_or(0))
                 })
                 .collect(),
+            incidents: self.common.carried.incidents.all().collect(),
+            own_incidents: self.common.carried.incidents.own().clone(),
         }
     }
 

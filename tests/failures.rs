@@ -1,0 +1,188 @@
+//! `adit status` tells the last failure of each service with its cause, its client and what to do, and what it has told
+//! outlives a reload, a dead master and an upgrade.
+
+use std::net::Shutdown;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::require;
+use crate::support::dialogue::SMTP;
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, adit::program, proc, tls, wait_for};
+use crate::upgrade::next_version;
+
+/// A plan with a control socket.
+fn plan() -> Plan {
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    plan.global(format!("control = {}\nworkers = 2", control.display()))
+}
+
+/// The failures of a service of the serving generation, the latest first.
+fn failures(adit: &Adit, service: &str) -> Vec<Value> {
+    let status = adit.status();
+    let generations = status["generations"].as_array().expect("generations");
+    let serving = generations.iter().find(|g| g["state"] == "serving");
+    let services = serving.and_then(|g| g["services"].as_array());
+    let mut services = services.into_iter().flatten();
+    let service = services.find(|s| s["name"] == service);
+    let failures = service.and_then(|s| s["failures"].as_array());
+    failures.cloned().unwrap_or_default()
+}
+
+/// The one failure of a service, once it has come so often.
+#[track_caller]
+fn wait_for_failure(adit: &Adit, service: &str, cause: &str, count: u64) -> Value {
+    let found = wait_for(&format!("{count} {cause} of [{service}]"), || {
+        let failures = failures(adit, service);
+        let found = failures.iter().find(|f| f["cause"] == cause)?;
+        (found["count"] == count).then(|| found.clone())
+    });
+    assert_eq!(failures(adit, service).len(), 1, "{found}");
+    found
+}
+
+fn text<'a>(failure: &'a Value, field: &str) -> &'a str {
+    failure[field].as_str().expect("text")
+}
+
+fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> String {
+    let (connect, ca) = (upstream.line(), certs.ca_line());
+    format!("client = yes\n{connect}{ca}verifyChain = yes\n{more}")
+}
+
+/// Where nothing listens.
+fn closed() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    format!("client = yes\nverifyChain = no\nconnect = {address}\n")
+}
+
+#[test]
+fn each_kind_of_failure_is_told_with_its_cause_and_a_remedy() {
+    require!(adit);
+    let (certs, strangers) = (Certs::new(), Certs::named("stranger"));
+    let good = tls::echo_server(&certs, tls::BOTH);
+    let foreign = tls::echo_server(&strangers, tls::BOTH);
+    let refusing = SMTP.refusing(SMTP.refusal.to_owned());
+    let plain = Server::greeting("220 mail.example ESMTP\r\n");
+    let wants = tls::server_config(&certs.server(), tls::ONLY_13, Some(&certs.ca()));
+    let wants = tls::server(wants, |_| {});
+    let silent = Server::silent();
+    let serving = format!(
+        "{}{}{}verifyChain = yes\nrequireCert = yes\n",
+        good.line(),
+        certs.server().lines(),
+        certs.ca_line()
+    );
+    let table = [
+        ("refused", closed(), "upstream_refused", "start the server"),
+        (
+            "name",
+            client_mode(&certs, &good, "checkHost = other.example\n"),
+            "server_certificate_name",
+            "checkHost",
+        ),
+        (
+            "issuer",
+            client_mode(&certs, &foreign, ""),
+            "server_certificate_issuer",
+            "CAfile",
+        ),
+        (
+            "starttls",
+            client_mode(&certs, &refusing, "protocol = smtp\n"),
+            "no_starttls",
+            "587",
+        ),
+        (
+            "greeting",
+            client_mode(&certs, &plain, ""),
+            "not_tls",
+            "protocol = smtp",
+        ),
+        // In TLS 1.3 it says so after the handshake.
+        (
+            "wants",
+            client_mode(&certs, &wants, ""),
+            "own_certificate_missing",
+            "set cert",
+        ),
+        (
+            "silent",
+            client_mode(&certs, &silent, "TIMEOUTbusy = 1\n"),
+            "timed_out",
+            "STARTTLS",
+        ),
+        (
+            "late",
+            client_mode(&certs, &silent, "TIMEOUTbusy = 1\nprotocol = imap\n"),
+            "timed_out",
+            "993",
+        ),
+        (
+            "denied",
+            client_mode(&certs, &good, "denyFrom = 127.0.0.0/8\n"),
+            "refused",
+            "acceptFrom",
+        ),
+        ("no TLS", serving, "not_tls", "port"),
+    ];
+    let plan = table.iter().fold(plan(), |plan, (name, lines, _, _)| {
+        plan.service(name, lines)
+    });
+    let adit = plan.start();
+    let mut clients = Vec::new();
+    for (name, ..) in &table {
+        let mut client = adit.connect(name);
+        if *name == "no TLS" {
+            let _ = std::io::Write::write_all(&mut client, b"EHLO localhost\r\n");
+        }
+        clients.push((client.local_addr().expect("address"), client));
+    }
+    for ((name, _, cause, remedy), (address, mut client)) in table.iter().zip(clients) {
+        let failure = wait_for_failure(&adit, name, cause, 1);
+        assert!(text(&failure, "remedy").contains(remedy), "{failure}");
+        assert!(!text(&failure, "reason").is_empty(), "{failure}");
+        assert_eq!(text(&failure, "peer"), address.to_string());
+        assert_eq!(failure["first"], failure["last"]);
+        // The log says the same.
+        adit.wait_for_log(text(&failure, "reason"));
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = peers::read_until_gone(&mut client);
+    }
+}
+
+#[test]
+fn failures_outlive_a_reload_a_dead_master_and_an_upgrade_and_stand_once() {
+    require!(adit);
+    let plan = plan();
+    let path = plan.folder().join("adit");
+    std::fs::copy(program(), &path).expect("copy");
+    let adit = plan.program(&path).service("test", closed()).start();
+    let fail = || drop(peers::read_until_gone(&mut adit.connect("test")));
+    fail();
+    let first = wait_for_failure(&adit, "test", "upstream_refused", 1);
+    adit.rewrite(|text| format!("{text}TIMEOUTclose = 1\n"));
+    adit.reload(1);
+    assert_eq!(failures(&adit, "test"), [first.clone()]);
+    fail();
+    let second = wait_for_failure(&adit, "test", "upstream_refused", 2);
+    assert_eq!(second["first"], first["first"]);
+
+    let master = proc::roles(adit.pid()).master;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(master), Signal::SIGKILL).expect("kill");
+    adit.wait_for_log("in place of the dead one");
+    assert_eq!(failures(&adit, "test"), [second]);
+    fail();
+    let third = wait_for_failure(&adit, "test", "upstream_refused", 3);
+
+    next_version(&path);
+    adit.reload(1);
+    adit.wait_for_log("has taken over");
+    assert_eq!(failures(&adit, "test"), [third]);
+    fail();
+    let fourth = wait_for_failure(&adit, "test", "upstream_refused", 4);
+    assert_eq!(fourth["first"], first["first"]);
+}
