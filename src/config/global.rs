@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keeper::KeeperOptions;
-use super::metrics::MetricsAddress;
+use super::metrics::{self, MetricsAddress};
+use super::networks::Network;
 use super::option::Fault;
 use super::value::Origins;
 
@@ -88,6 +89,8 @@ pub(crate) struct Global {
     pub keeper: KeeperOptions,
     /// Where metrics and health are served. `None`: nowhere.
     pub metrics: Option<MetricsAddress>,
+    /// Networks that may ask there; empty: all, but for the page, which is this machine's alone.
+    pub metrics_allow: Vec<Network>,
     /// How often the names in `connect` and `redirect` are looked up again. `None`: never. Default 300 s.
     pub resolve_interval: Option<Duration>,
     /// Reload by itself when a certificate or a key changes. Default no.
@@ -129,6 +132,7 @@ impl Global {
             control: None,
             keeper: KeeperOptions::default(),
             metrics: None,
+            metrics_allow: Vec::new(),
             resolve_interval: None,
             cert_watch: false,
             prefer_chacha20: PreferChaCha20::Auto,
@@ -142,7 +146,7 @@ impl Global {
         if self.workers == 0 {
             self.workers = processors.max(2);
         }
-        let mut faults = Vec::new();
+        let mut faults = Vec::from_iter(metrics::without_effect(self));
         // In the foreground stunnel takes these relative to where it was started.
         if self.foreground == Foreground::No {
             let relative =

@@ -66,7 +66,7 @@ pub(crate) use keeper::KeeperOptions;
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
 pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};
 pub(crate) use metrics::MetricsAddress;
-pub(crate) use networks::{Network, accept_networks};
+pub(crate) use networks::{Network, Networks, accept_networks};
 pub(crate) use ocsp::Ocsp;
 pub(crate) use option::{OptionDef, Scope, Verdict, find, options};
 pub(crate) use program::{Front, Program};

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::option::Fault;
 
 /// A network: all addresses of its family that begin with the same bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
     /// Its first address; IPv4 that is written as IPv6 (RFC 4291, section 2.5.5.2) is IPv4 here.
     first: IpAddr,
@@ -123,13 +125,19 @@ impl fmt::Display for Network {
 }
 
 /// A list of networks. None lies within another, so that one search finds what an address is in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Networks {
     /// Sorted by family and first address.
     sorted: Vec<Network>,
 }
 
 impl Networks {
+    /// Of what such a list says.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Networks {
+        Networks::of(parse(text).unwrap())
+    }
+
     /// Of these, in any order.
     pub(super) fn of(mut networks: Vec<Network>) -> Networks {
         // The wider of two that begin alike comes first.
@@ -186,13 +194,9 @@ pub(super) fn parse(value: &str) -> Result<Vec<Network>, Fault> {
 mod tests {
     use super::*;
 
-    fn list(text: &str) -> Networks {
-        Networks::of(parse(text).unwrap())
-    }
-
     #[test]
     fn an_address_is_found_in_the_network_that_it_is_in() {
-        let list = list(
+        let list = Networks::of_text(
             "192.0.2.0/24,10.0.0.0/8 10.1.2.3, 2001:db8::/32\t[::1] 198.51.100.0/255.255.255.128 \
              fe80::/10 203.0.113.7/32",
         );
@@ -225,10 +229,13 @@ mod tests {
 
     #[test]
     fn each_family_has_an_everything_of_its_own() {
-        let (four, six) = (list("0.0.0.0/0"), list("::/0"));
-        let mapped = list("::ffff:0:0/96");
+        let (four, six) = (Networks::of_text("0.0.0.0/0"), Networks::of_text("::/0"));
+        let mapped = Networks::of_text("::ffff:0:0/96");
         assert_eq!(mapped, four);
-        assert_eq!(list("::ffff:192.0.2.0/120"), list("192.0.2.0/24"));
+        assert_eq!(
+            Networks::of_text("::ffff:192.0.2.0/120"),
+            Networks::of_text("192.0.2.0/24")
+        );
         for address in ["192.0.2.1", "::ffff:192.0.2.1", "0.0.0.0"] {
             let address = address.parse().unwrap();
             assert!(four.find(address).is_some() && six.find(address).is_none());

@@ -7,6 +7,7 @@ mod values;
 use super::diagnostic::{Severity, nearest};
 use super::global::{self, Global};
 use super::idle::Idle;
+use super::metrics;
 use super::service::{self, Draft};
 use super::unserved;
 
@@ -204,9 +205,14 @@ impl Fault {
 
 /// Every option of stunnel(8) and of adit's own, served or not.
 pub(crate) fn options() -> impl Iterator<Item = &'static OptionDef> {
-    [global::OPTIONS, service::OPTIONS, unserved::OPTIONS]
-        .into_iter()
-        .flatten()
+    [
+        global::OPTIONS,
+        metrics::OPTIONS,
+        service::OPTIONS,
+        unserved::OPTIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Names of old that stunnel still takes, and today's.

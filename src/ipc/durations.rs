@@ -43,7 +43,6 @@ impl Histogram {
     }
 
     /// How many there were up to each bound, as Prometheus wants them, and how many there were at all.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics"))]
     pub(crate) fn up_to(&self) -> [u64; BOUNDS + 1] {
         let mut sum = 0_u64;
         self.buckets.map(|count| {

@@ -21,6 +21,7 @@ use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
 pub(crate) use failures::{FailureStatus, IncidentStatus};
 pub(crate) use live::live;
+pub(crate) use services::bytes;
 pub(crate) use table::table;
 pub(crate) use utc::Utc;
 

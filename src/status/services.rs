@@ -199,7 +199,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A number of bytes for people, in powers of 1024.
-pub(super) fn bytes(amount: u64) -> String {
+pub(crate) fn bytes(amount: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if amount < 1024 {
         return format!("{amount} B");

@@ -80,7 +80,7 @@ pub(super) struct About {
 }
 
 impl About {
-    fn of(service: &Service) -> About {
+    pub(super) fn of(service: &Service) -> About {
         let cert = |tls: Option<&TlsOptions>| tls?.cert.clone();
         let program = service.program.as_ref();
         let program = program.filter(|_| service.front != Front::Program);

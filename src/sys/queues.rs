@@ -16,18 +16,21 @@ pub(crate) struct Queue {
     pub most: u32,
 }
 
+/// The queues of listeners, by the inode of the socket.
+pub(crate) type Queues = HashMap<u64, Queue>;
+
 /// The state LISTEN, as a bit.
 const LISTEN: u32 = 1 << 10;
 /// Where in `struct inet_diag_msg` the two lengths stand, and where the inode.
 const LENGTHS: usize = 56;
 const INODE: usize = 68;
 
-/// The queues of all listeners of TCP in this network namespace, by the inode of the socket.
+/// The queues of all listeners of TCP in this network namespace.
 ///
 /// # Errors
 /// As [`diag::each`].
-pub(crate) fn of_listeners(socket: &OwnedFd) -> io::Result<HashMap<u64, Queue>> {
-    let mut found = HashMap::new();
+pub(crate) fn of_listeners(socket: &OwnedFd) -> io::Result<Queues> {
+    let mut found = Queues::new();
     diag::each(socket, LISTEN, 0, |body| found.extend(read(body)))?;
     Ok(found)
 }

@@ -53,7 +53,7 @@ fn promtool_finds_nothing_to_say_and_the_counts_are_those_of_the_connections() {
         0
     );
     assert_eq!(
-        count("adit_service_handshakes_total{service=\"test\",type=\"full\"}"),
+        count("adit_service_handshakes_total{service=\"test\",version=\"TLSv1.3\",type=\"full\"}"),
         1
     );
     assert_eq!(count("adit_worker_up{worker=\"1\"}"), 1);

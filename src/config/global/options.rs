@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{Foreground, LogMode, PreferChaCha20};
 use crate::config::keeper;
-use crate::config::metrics::MetricsAddress;
 use crate::config::option::{
     Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no,
 };
@@ -179,22 +178,6 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     .defaults(&["10"])
     .global(|global, value| {
         global.log_repeats = number(value, 0..=1_000_000)?;
-        Ok(())
-    }),
-    OptionDef::new(
-        "metrics",
-        Scope::Global,
-        "[HOST:]PORT | PATH",
-        "HTTP for Prometheus (/metrics) and for probes (/health), without TLS; empty: none",
-    )
-    .own()
-    .example("metrics = 9797")
-    .unless_given("no metrics")
-    .global(|global, value| {
-        global.metrics = match value.is_empty() {
-            true => None,
-            false => Some(MetricsAddress::parse(value)?),
-        };
         Ok(())
     }),
     OptionDef::new("output", Scope::Global, "FILE", "log file")

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 
 use super::picture::{Generation, Picture};
+use crate::ipc::durations::{BOUNDS, Histogram, SESSION_MILLIS, STEP_MILLIS};
 use crate::ipc::scoreboard::{Counts, ReadOnlyBoard};
-use crate::sys::queues::Queue;
+use crate::sys::queues::Queues;
 
 /// What is said of the format in an answer.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -19,6 +20,11 @@ pub(super) type Boards = HashMap<u64, ReadOnlyBoard>;
 pub(super) struct Totals(BTreeMap<String, Counts>);
 
 impl Totals {
+    /// Each service and what was counted for it.
+    pub(super) fn services(&self) -> impl Iterator<Item = (&str, &Counts)> {
+        self.0.iter().map(|(name, counts)| (&**name, counts))
+    }
+
     /// Adds up what the boards and the picture have, by service; services of one name are one.
     pub(super) fn update(&mut self, picture: &Picture, boards: &Boards) {
         let named = picture
@@ -86,7 +92,7 @@ impl Metric<'_> {
     }
 
     /// A line; the labels are written already. A thousand services have tens of thousands of these.
-    fn line(&mut self, suffix: &str, labels: &str, more: &str, value: u64) {
+    fn line(&mut self, suffix: &str, labels: &str, more: &str, value: impl fmt::Display) {
         self.page.push_str(self.name);
         self.page.push_str(suffix);
         if !labels.is_empty() {
@@ -102,6 +108,21 @@ impl Metric<'_> {
     }
 }
 
+impl Metric<'_> {
+    /// A histogram. Its parts were read one after another: what they add up to is its count.
+    fn durations(&mut self, labels: &str, bounds: &[String; BOUNDS], read: &Histogram) {
+        let up_to = read.up_to();
+        for (bound, count) in bounds.iter().zip(up_to) {
+            self.line("_bucket", labels, bound, count);
+        }
+        let all = up_to[BOUNDS];
+        self.line("_bucket", labels, "le=\"+Inf\"", all);
+        let (seconds, rest) = (read.micros / 1_000_000, read.micros % 1_000_000);
+        self.line("_sum", labels, "", format_args!("{seconds}.{rest:06}"));
+        self.line("_count", labels, "", all);
+    }
+}
+
 /// `label="text"`, as the format has it.
 fn labelled(label: &str, text: &dyn fmt::Display) -> String {
     let text = text.to_string();
@@ -111,7 +132,7 @@ fn labelled(label: &str, text: &dyn fmt::Display) -> String {
 }
 
 /// The page. `queues`: where the kernel tells them, by the inode of the listener.
-pub(super) fn page(known: &Seen<'_>, queues: Option<&HashMap<u64, Queue>>) -> String {
+pub(super) fn page(known: &Seen<'_>, queues: Option<&Queues>) -> String {
     let mut page = Page(String::new());
     about_adit(&mut page, known);
     about_workers(&mut page, known);
@@ -131,9 +152,9 @@ pub(super) struct Seen<'a> {
     pub healthy: bool,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
     /// The generation that serves, and its board.
-    fn serving(&self) -> Option<(&Generation, &ReadOnlyBoard)> {
+    pub(super) fn serving(&self) -> Option<(&'a Generation, &'a ReadOnlyBoard)> {
         let serving = self.picture.generations.iter().find(|g| g.serves)?;
         Some((serving, self.boards.get(&serving.number)?))
     }
@@ -226,7 +247,7 @@ fn about_workers(page: &mut Page, seen: &Seen<'_>) {
 type Cell = (&'static str, fn(&Counts) -> u64);
 
 /// The counters of a service: name, help, cells.
-const COUNTERS: [(&str, &str, &[Cell]); 8] = [
+const COUNTERS: [(&str, &str, &[Cell]); 9] = [
     (
         "adit_service_connections_total",
         "Connections that were accepted.",
@@ -238,11 +259,22 @@ const COUNTERS: [(&str, &str, &[Cell]); 8] = [
         &[("", |c| c.refused)],
     ),
     (
+        "adit_service_probes_total",
+        "Connections that said nothing and went, as those of a load balancer's health check.",
+        &[("", |c| c.probes)],
+    ),
+    (
         "adit_service_handshakes_total",
-        "TLS handshakes that succeeded, by type.",
+        "TLS handshakes that succeeded, by version and type.",
         &[
-            ("type=\"full\"", |c| c.handshakes_new),
-            ("type=\"resumed\"", |c| c.handshakes_resumed),
+            ("version=\"TLSv1\",type=\"full\"", |c| c.full_tls10),
+            ("version=\"TLSv1\",type=\"resumed\"", |c| c.resumed_tls10),
+            ("version=\"TLSv1.1\",type=\"full\"", |c| c.full_tls11),
+            ("version=\"TLSv1.1\",type=\"resumed\"", |c| c.resumed_tls11),
+            ("version=\"TLSv1.2\",type=\"full\"", |c| c.full_tls12),
+            ("version=\"TLSv1.2\",type=\"resumed\"", |c| c.resumed_tls12),
+            ("version=\"TLSv1.3\",type=\"full\"", |c| c.full_tls13),
+            ("version=\"TLSv1.3\",type=\"resumed\"", |c| c.resumed_tls13),
         ],
     ),
     (
@@ -322,7 +354,43 @@ fn about_services(page: &mut Page, seen: &Seen<'_>) {
             }
         }
     }
+    for (name, help, bounds, read) in HISTOGRAMS {
+        let mut histogram = page.metric(name, "histogram", help);
+        let bounds = bounds.map(|millis| format!("le=\"{}\"", millis as f64 / 1000.0));
+        for (service, counts) in &services {
+            histogram.durations(service, &bounds, read(counts));
+        }
+    }
 }
+
+/// A histogram of a service: name, help, bounds in milliseconds, where it stands among the counts.
+type Row = (
+    &'static str,
+    &'static str,
+    [u64; BOUNDS],
+    fn(&Counts) -> &Histogram,
+);
+
+const HISTOGRAMS: [Row; 3] = [
+    (
+        "adit_service_handshake_duration_seconds",
+        "How long TLS handshakes that succeeded took, at either end.",
+        STEP_MILLIS,
+        |c| &c.handshake,
+    ),
+    (
+        "adit_service_connect_duration_seconds",
+        "How long it took to reach the upstream.",
+        STEP_MILLIS,
+        |c| &c.connect,
+    ),
+    (
+        "adit_service_session_duration_seconds",
+        "How long connections lasted that are over.",
+        SESSION_MILLIS,
+        |c| &c.session,
+    ),
+];
 
 /// The open connections of each service, over all generations.
 pub(super) fn open_connections<'a>(seen: &Seen<'a>) -> BTreeMap<&'a str, u64> {
@@ -339,7 +407,7 @@ pub(super) fn open_connections<'a>(seen: &Seen<'a>) -> BTreeMap<&'a str, u64> {
 }
 
 /// A service has as many queues as addresses.
-fn about_queues(page: &mut Page, picture: &Picture, queues: &HashMap<u64, Queue>) {
+fn about_queues(page: &mut Page, picture: &Picture, queues: &Queues) {
     let mut sums: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
     for listening in &picture.listening {
         if let Some(queue) = queues.get(&listening.inode) {
@@ -406,7 +474,7 @@ mod tests {
         let wanted = "adit_service_connections_total{service=\"twice\"} 4\n";
         assert_eq!(text.matches(wanted).count(), 1, "{text}");
         assert!(
-            text.contains("{service=\"a\\\"\\\\\\n\",type=\"full\"} 0\n"),
+            text.contains("{service=\"a\\\"\\\\\\n\",version=\"TLSv1.2\",type=\"full\"} 0\n"),
             "{text}"
         );
         assert!(!text.contains("gone"), "{text}");

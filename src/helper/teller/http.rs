@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 (RFC 9110, RFC 9112) as GET and HEAD of two pages need: bytes in, a request or a
+//! As much of HTTP/1.1 (RFC 9110, RFC 9112) as GET and HEAD of a few pages need: bytes in, a request or a
 //! refusal out. One request a connection. No socket, no clock in here.
 
 use std::fmt::Write;
@@ -11,8 +11,10 @@ pub(super) const MAX_REQUEST: usize = 8192;
 pub(super) enum Status {
     Ok,
     BadRequest,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
+    Misdirected,
     TooLong,
     OtherVersion,
     Unavailable,
@@ -24,8 +26,10 @@ impl Status {
         match self {
             Status::Ok => "200 OK",
             Status::BadRequest => "400 Bad Request",
+            Status::Forbidden => "403 Forbidden",
             Status::NotFound => "404 Not Found",
             Status::MethodNotAllowed => "405 Method Not Allowed",
+            Status::Misdirected => "421 Misdirected Request",
             Status::TooLong => "431 Request Header Fields Too Large",
             Status::OtherVersion => "505 HTTP Version Not Supported",
             Status::Unavailable => "503 Service Unavailable",
@@ -40,6 +44,8 @@ pub(super) struct Request {
     pub path: String,
     /// HEAD: the headers alone are wanted.
     pub head: bool,
+    /// The name and port that were asked for, where they were told.
+    pub host: Option<String>,
 }
 
 /// What has come so far.
@@ -100,7 +106,7 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
     if major != b'1' {
         return Err(Status::OtherVersion);
     }
-    let mut hosts = 0;
+    let mut hosts = Vec::new();
     for line in lines {
         let colon = line.iter().position(|b| *b == b':');
         let (name, value) = line.split_at(colon.ok_or(Status::BadRequest)?);
@@ -109,34 +115,43 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
         if !is_token(name) || value.iter().any(control) {
             return Err(Status::BadRequest);
         }
-        hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
+        if name.eq_ignore_ascii_case(b"host") {
+            hosts.push(value.get(1..).unwrap_or_default().trim_ascii());
+        }
     }
-    if hosts > 1 || (minor != b'0' && hosts == 0) {
+    if hosts.len() > 1 || (minor != b'0' && hosts.is_empty()) {
         return Err(Status::BadRequest);
     }
     if !matches!(method, b"GET" | b"HEAD") {
         return Err(Status::MethodNotAllowed);
     }
+    let (named, path) = parts(target).ok_or(Status::BadRequest)?;
+    let told = hosts.first().map(|host| String::from_utf8_lossy(host));
     Ok(Request {
-        path: path(target).ok_or(Status::BadRequest)?,
+        path,
         head: method == b"HEAD",
+        // The one in the target counts (section 3.2.2).
+        host: named.or_else(|| told.map(String::from)),
     })
 }
 
-/// The path of `/path?query` or `http://host/path` (RFC 9112, section 3.2).
-fn path(target: &[u8]) -> Option<String> {
+/// The host, if it is there, and the path of `/path?query` or `http://host/path` (RFC 9112, section 3.2).
+fn parts(target: &[u8]) -> Option<(Option<String>, String)> {
     let target = std::str::from_utf8(target).ok()?;
     if target.contains(|c: char| c.is_control()) {
         return None;
     }
-    let target = match target.split_once("://") {
-        Some(("http", rest)) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
-        _ => target,
+    let (host, target) = match target.split_once("://") {
+        Some(("http", rest)) => {
+            let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(host.to_owned()), target)
+        }
+        _ => (None, target),
     };
     let path = target.split(['?', '#']).next()?;
     match path {
-        "" => Some("/".to_owned()),
-        path => path.starts_with('/').then(|| path.to_owned()),
+        "" => Some((host, "/".to_owned())),
+        path => path.starts_with('/').then(|| (host, path.to_owned())),
     }
 }
 
@@ -146,8 +161,8 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(is)
 }
 
-/// A whole answer. The connection ends with it.
-pub(super) fn answer(status: Status, kind: &str, body: &str, head: bool) -> Vec<u8> {
+/// A whole answer; `headers` are further ones, each with its end of line. The connection ends with it.
+pub(super) fn answer(status: Status, kind: &str, headers: &str, body: &str, head: bool) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {}\r\n", status.line());
     if status == Status::MethodNotAllowed {
         text.push_str("Allow: GET, HEAD\r\n");
@@ -155,7 +170,7 @@ pub(super) fn answer(status: Status, kind: &str, body: &str, head: bool) -> Vec<
     let _ = write!(
         text,
         "Content-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+         X-Content-Type-Options: nosniff\r\n{headers}Connection: close\r\n\r\n",
         body.len()
     );
     if !head {
@@ -188,9 +203,9 @@ mod tests {
         for end in 0..text.len() {
             assert_eq!(read(&text[..end]), Progress::More, "{end}");
         }
-        let wanted = |head| {
-            let path = "/metrics".to_owned();
-            Progress::Request(Request { path, head })
+        let wanted = |head: bool| {
+            let (path, host) = ("/metrics".to_owned(), (!head).then(|| "h".to_owned()));
+            Progress::Request(Request { path, head, host })
         };
         assert_eq!(read(text), wanted(false));
         assert_eq!(read(b"HEAD /metrics HTTP/1.0\n\n"), wanted(true));
@@ -200,6 +215,23 @@ mod tests {
         );
         assert_eq!(path_of("GET http://h HTTP/1.1\r\nHost: h\r\n\r\n"), "/");
         assert_eq!(path_of("GET /? HTTP/1.0\r\n\r\n"), "/");
+    }
+
+    #[test]
+    fn the_host_of_the_target_counts_for_more_than_that_of_the_header() {
+        let host_of = |text: &str| match read(text.as_bytes()) {
+            Progress::Request(request) => request.host,
+            other => panic!("{text:?}: {other:?}"),
+        };
+        for (text, host) in [
+            ("GET / HTTP/1.1\r\nhOST:  h:1 \t\r\n\r\n", Some("h:1")),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", Some("")),
+            ("GET http://a:2?b HTTP/1.1\r\nHost: h\r\n\r\n", Some("a:2")),
+            ("GET http:///b HTTP/1.1\r\nHost: h\r\n\r\n", Some("")),
+            ("GET / HTTP/1.0\r\n\r\n", None),
+        ] {
+            assert_eq!(host_of(text).as_deref(), host, "{text:?}");
+        }
     }
 
     #[test]
@@ -251,9 +283,11 @@ mod tests {
 
     #[test]
     fn an_answer_to_head_has_the_length_of_the_body_that_it_leaves_out() {
-        let text = String::from_utf8(answer(Status::Ok, "text/plain", "four", true)).unwrap();
+        let text =
+            String::from_utf8(answer(Status::Ok, "text/plain", "A: b\r\n", "four", true)).unwrap();
         assert!(text.contains("Content-Length: 4\r\n") && text.ends_with("\r\n\r\n"));
-        let text = answer(Status::MethodNotAllowed, "text/plain", "four", false);
+        assert!(text.contains("\r\nA: b\r\nConnection: close\r\n"));
+        let text = answer(Status::MethodNotAllowed, "text/plain", "", "four", false);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("Allow: GET, HEAD\r\n") && text.ends_with("\r\n\r\nfour"));
     }

@@ -1,9 +1,9 @@
-//! The metrics process: what the scoreboards say, by HTTP on loopback or a Unix socket, for Prometheus
-//! and for probes of the service's health. It reads shared memory, so no other process wakes up. Holds
+//! The metrics process: what the scoreboards say, by HTTP on loopback or a Unix socket, for Prometheus,
+//! for probes of the service's health, and for people. It reads shared memory, so no other process wakes up. Holds
 //! no key and no listener of a service, and can write to nothing.
 //!
-//! The supervisor tells it of generations ([`picture`]). [`health`] and [`exposition`] write the answers,
-//! [`http`] reads requests, and [`server`] serves the clients.
+//! The supervisor tells it of generations ([`picture`], [`known`]). [`health`], [`exposition`] and [`page`] write the
+//! answers, [`http`] reads requests, and [`server`] serves the clients.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,9 @@ mod exposition;
 mod failures;
 mod health;
 mod http;
+mod known;
 mod news;
+mod page;
 pub(crate) mod picture;
 mod server;
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Networks;
 use crate::incidents::Ledger;
 use crate::ipc::scoreboard::Counts;
 
@@ -22,6 +23,10 @@ pub(crate) struct Picture {
     pub generations: Vec<Generation>,
     /// Counts that are on no scoreboard any more: a service's name and its totals. Names may recur.
     pub carried: Vec<(String, Counts)>,
+    /// Where each of `services` leads, as the configuration has it; empty where that is nowhere in particular.
+    pub leads_to: Vec<String>,
+    /// Networks that may ask; `None`: all, but for the page.
+    pub allowed: Option<Networks>,
     /// Where services are reached now.
     pub listening: Vec<Listening>,
     /// The kinds of helpers that there are, each with how often one died and was replaced.

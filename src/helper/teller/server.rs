@@ -3,24 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, SockaddrStorage, getsockname, recv, send, shutdown};
 
-use super::exposition::{self, Boards, CONTENT_TYPE, Seen, Totals};
-use super::health;
-use super::http::{self, MAX_REQUEST, Progress, Request, Status};
-use super::news::{self, News};
-use super::picture::Picture;
+use super::http::{self, MAX_REQUEST, Progress};
+use super::known::{self, Known};
+use super::page::Whence;
 use crate::helper::Post;
-use crate::helper::words::{self, Heard};
 use crate::ipc::accept::accept;
 use crate::ipc::channel::Channel;
-use crate::ipc::scoreboard::ReadOnlyBoard;
 use crate::jail::Unprivileged;
-use crate::sys::queues;
 use crate::sys::watch::{self, Interest, Watch};
 
 /// Clients at a time.
@@ -33,8 +29,6 @@ const LINGERING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Reads, words or clients taken in a row before others have their turn.
 const TURN: usize = 16;
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers until the channel or the leash is at its end. The listener is the first of the belongings; what asks the
 /// kernel for the queues comes behind it, if it does.
@@ -55,10 +49,7 @@ pub(super) fn serve(post: Post, _: &Unprivileged) -> io::Result<()> {
         paused_until: None,
         clients: BTreeMap::new(),
         next: 0,
-        known: Known {
-            kernel: belongings.next(),
-            ..Known::default()
-        },
+        known: Known::new(belongings.next()),
     }
     .run(&post.channel)
 }
@@ -146,7 +137,7 @@ impl Server {
     /// Nothing can be answered before the supervisor has said the first word, nor without a descriptor:
     /// clients wait in the listener's queue.
     fn look_at_the_listener(&mut self) -> io::Result<()> {
-        let takes = self.paused_until.is_none() && self.known.picture.is_some();
+        let takes = self.paused_until.is_none() && self.known.has_been_told();
         match (self.taking, takes) {
             (false, true) => self.watch.add(&self.listener, Source::Listener)?,
             (true, false) => self.watch.remove(&self.listener),
@@ -160,7 +151,7 @@ impl Server {
     fn take(&mut self) {
         for _ in 0..TURN {
             match accept(self.listener.as_fd()) {
-                Ok((socket, _)) => self.begin(socket),
+                Ok((socket, peer)) => self.begin(socket, peer),
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                     Some(Errno::EAGAIN) => return,
                     // This one is gone already.
@@ -174,7 +165,7 @@ impl Server {
         }
     }
 
-    fn begin(&mut self, socket: OwnedFd) {
+    fn begin(&mut self, socket: OwnedFd, peer: Option<SocketAddr>) {
         if self.clients.len() >= MAX_CLIENTS {
             self.clients.pop_first();
         }
@@ -182,7 +173,7 @@ impl Server {
         self.next += 1;
         // Without memory for it there is none for an answer.
         if self.watch.add(&socket, Source::Reading(number)).is_ok() {
-            self.clients.insert(number, Client::new(socket));
+            self.clients.insert(number, Client::new(socket, peer));
         }
     }
 
@@ -199,91 +190,11 @@ impl Server {
     }
 }
 
-/// What the supervisor has told.
-#[derive(Debug, Default)]
-struct Known {
-    picture: Option<Picture>,
-    boards: Boards,
-    totals: Totals,
-    /// Where the kernel is asked for the listeners' queues.
-    kernel: Option<OwnedFd>,
-}
-
-impl Known {
-    /// Hears what the supervisor says; false at its end.
-    fn hear(&mut self, channel: &Channel) -> io::Result<bool> {
-        for _ in 0..TURN {
-            match words::hear(channel)? {
-                Heard::News(head, descriptors) => self.learn(&head, descriptors),
-                // None is introduced here.
-                Heard::Clients(_) => {}
-                Heard::Nothing => return Ok(true),
-                Heard::End => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    fn learn(&mut self, head: &[u8], descriptors: Vec<OwnedFd>) {
-        match news::understand(head, descriptors) {
-            Some(News::Board(size, memory)) => {
-                let board = ReadOnlyBoard::of(&memory, size.workers, size.services);
-                self.boards.extend(board.ok().map(|b| (size.generation, b)));
-            }
-            Some(News::Picture(picture)) => {
-                let is_there = |number| picture.generations.iter().any(|g| g.number == number);
-                self.boards.retain(|number, _| is_there(*number));
-                // What it said is on the board and in the picture now, and may be on neither later.
-                self.totals.update(&picture, &self.boards);
-                self.picture = Some(picture);
-            }
-            None => {}
-        }
-    }
-
-    fn answer(&mut self, request: &Request) -> Vec<u8> {
-        let Some(picture) = &self.picture else {
-            return refusal(Status::Unavailable, request.head);
-        };
-        let health = health::check(picture, &self.boards);
-        let (status, kind, body) = match (&*request.path, health) {
-            ("/metrics", health) => {
-                self.totals.update(picture, &self.boards);
-                let queues = self
-                    .kernel
-                    .as_ref()
-                    .and_then(|kernel| queues::of_listeners(kernel).ok());
-                // Refused once, it is refused the next time.
-                self.kernel.take_if(|_| queues.is_none());
-                let seen = Seen {
-                    picture,
-                    boards: &self.boards,
-                    totals: &self.totals,
-                    healthy: health.is_ok(),
-                };
-                let page = exposition::page(&seen, queues.as_ref());
-                (Status::Ok, CONTENT_TYPE, page)
-            }
-            ("/health", Ok(())) => (Status::Ok, TEXT, "ok\n".to_owned()),
-            ("/health", Err(why)) => (Status::Unavailable, TEXT, why + "\n"),
-            _ => return refusal(Status::NotFound, request.head),
-        };
-        http::answer(status, kind, &body, request.head)
-    }
-}
-
-fn refusal(status: Status, head: bool) -> Vec<u8> {
-    let body = match status {
-        Status::NotFound => "There are /metrics and /health.\n".to_owned(),
-        status => format!("{}\n", status.line()),
-    };
-    http::answer(status, TEXT, &body, head)
-}
-
 /// A connection, for one request.
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
+    whence: Whence,
     stage: Stage,
     /// When it is closed, whatever it does.
     deadline: Instant,
@@ -300,9 +211,11 @@ enum Stage {
 }
 
 impl Client {
-    fn new(socket: OwnedFd) -> Client {
+    fn new(socket: OwnedFd, peer: Option<SocketAddr>) -> Client {
+        let whence = peer.map_or(Whence::Here, |peer| whence(&socket, peer));
         Client {
             socket,
+            whence,
             stage: Stage::Asking(Vec::new()),
             deadline: Instant::now() + REQUEST_TIMEOUT,
         }
@@ -325,8 +238,8 @@ impl Client {
                     Ok(_) => {
                         let answer = match http::read(request) {
                             Progress::More => continue,
-                            Progress::Request(request) => known.answer(&request),
-                            Progress::Refused(status) => refusal(status, false),
+                            Progress::Request(request) => known.answer(&request, self.whence),
+                            Progress::Refused(status) => known::refusal(status, false),
                         };
                         self.deadline = Instant::now() + REQUEST_TIMEOUT;
                         self.stage = Stage::Answering(answer, 0);
@@ -357,6 +270,20 @@ impl Client {
             }
         }
         true
+    }
+}
+
+/// Where a peer is: one that has the address that it asked is on this machine.
+fn whence(socket: &OwnedFd, peer: SocketAddr) -> Whence {
+    let own = getsockname::<SockaddrStorage>(socket.as_raw_fd());
+    let own = own.ok().and_then(|own| {
+        let v4 = own.as_sockaddr_in().map(|own| own.ip().into());
+        v4.or_else(|| own.as_sockaddr_in6().map(|own| own.ip().to_canonical()))
+    });
+    let peer = peer.ip().to_canonical();
+    match peer.is_loopback() || own == Some(peer) {
+        true => Whence::Here,
+        false => Whence::At(peer),
     }
 }
 

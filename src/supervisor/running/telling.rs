@@ -15,7 +15,7 @@ use crate::helper::teller::picture::{self, BoardSize, Picture};
 use crate::helper::teller::{introduce_board, tell};
 use crate::ipc::channel::Channel;
 use crate::supervisor::decider::{Event, State};
-use crate::supervisor::generation::Generation;
+use crate::supervisor::generation::{About, Generation};
 
 /// What a teller knows already. Another one, in the place of one that died, knows nothing.
 #[derive(Debug, Default)]
@@ -66,6 +66,13 @@ impl Supervisor {
                 .map(|generation| shown(generation, self.decider.state(generation.number)))
                 .collect(),
             carried: self.common.carried.all().collect(),
+            leads_to: self
+                .config
+                .services
+                .iter()
+                .map(|service| About::of(service).connect.join(", "))
+                .collect(),
+            allowed: self.config.global.metrics_allowed(),
             listening: self.listening(),
             helpers: Kind::ALL
                 .into_iter()

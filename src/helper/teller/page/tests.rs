@@ -1,0 +1,142 @@
+use super::*;
+use crate::helper::teller::exposition::{Boards, Totals};
+use crate::helper::teller::picture::{Generation, Listening, Picture};
+use crate::ipc::scoreboard::{ReadOnlyBoard, Scoreboard};
+use crate::sys::queues::Queue;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+const NOW: u64 = 1_795_513_570;
+const DAY: u64 = 24 * 3600;
+
+/// Two services of one generation; the second's certificates end when `ends` says.
+fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
+    let (board, memory) = Scoreboard::transferable(2, 2).unwrap();
+    board.worker(0).pid().store(7, Relaxed);
+    board.worker(0).active().store(3, Relaxed);
+    board.worker(1).starts().store(3, Relaxed);
+    board.service(0, 1).active().store(3, Relaxed);
+    board.service(0, 1).accepted().store(41, Relaxed);
+    board.service(0, 1).failed_protocol().store(2, Relaxed);
+    board.shared(1).ends_to_clients().store(ends[0], Relaxed);
+    board.shared(1).ends_to_servers().store(ends[1], Relaxed);
+    let names = vec!["mail".to_owned(), "<script>\"&'".to_owned()];
+    let picture = Picture {
+        version: "1.2.3".to_owned(),
+        services: names.clone(),
+        leads_to: vec!["mail.example:993".to_owned(), String::new()],
+        generations: vec![Generation {
+            number: 4,
+            state: "serving".to_owned(),
+            serves: true,
+            since: NOW - 60,
+            services: names,
+        }],
+        listening: vec![Listening {
+            service: "mail".to_owned(),
+            address: "127.0.0.1:143".to_owned(),
+            inode: 9,
+        }],
+        helpers: vec![("resolver".to_owned(), 0), ("teller".to_owned(), 1)],
+        ..Picture::default()
+    };
+    let board = ReadOnlyBoard::of(&memory, 2, 2).unwrap();
+    let boards = Boards::from([(4, board)]);
+    let mut totals = Totals::default();
+    totals.update(&picture, &boards);
+    let seen = Seen {
+        picture: &picture,
+        boards: &boards,
+        totals: &totals,
+        healthy: true,
+    };
+    let mut history = History::default();
+    let start = Instant::now();
+    for second in 0..3 {
+        note(
+            &mut history,
+            &seen,
+            start + std::time::Duration::from_secs(second),
+        );
+    }
+    let queues = Queues::from([(9, Queue { waiting, most: 5 })]);
+    page(&View {
+        seen,
+        health,
+        queues: Some(&queues),
+        history: &history,
+        now: NOW,
+    })
+}
+
+#[test]
+fn it_says_first_whether_all_is_well() {
+    let well = shown([NOW + 90 * DAY, 0], Ok(()), 5);
+    assert!(well.contains("<title>All is well · adit</title>"), "{well}");
+    assert!(well.contains("✓ All is well.</h1><p>2 services, 3 open connections."));
+    assert!(well.contains("in 90 days"), "{well}");
+    let soon = shown([NOW + 2 * DAY, NOW + 90 * DAY], Ok(()), 0);
+    assert!(
+        soon.contains("! adit works; one thing needs a look.</h1>"),
+        "{soon}"
+    );
+    assert!(
+        soon.contains("shows to clients ends in 2 days, on 2026-"),
+        "{soon}"
+    );
+    let past = shown([NOW + 2 * DAY, NOW], Ok(()), 6);
+    assert!(past.contains("✗ 2 things do not work.</h1>"), "{past}");
+    let ended = past
+        .find("shows to servers ended on 2026-11-")
+        .expect("it is told");
+    assert!(
+        ended < past.find("ends in 2 days").expect("it is told"),
+        "the worst first"
+    );
+    assert!(past.contains("[mail] has more clients waiting at 127.0.0.1:143"));
+    let ill = shown([0, 0], Err("no <master> serves".to_owned()), 0);
+    assert!(ill.contains("✗ Something does not work.</h1>"), "{ill}");
+    assert!(ill.contains("adit takes no connections now: no &lt;master&gt; serves."));
+    assert!(
+        !ill.contains("<h2>Certificates</h2>"),
+        "there are none: {ill}"
+    );
+}
+
+#[test]
+fn what_is_not_ours_is_escaped_and_every_number_is_there() {
+    let page = shown([NOW + 90 * DAY, 0], Ok(()), 0);
+    assert!(!page.contains("<script>\""), "{page}");
+    assert_eq!(page.matches("<script>").count(), 1, "our own");
+    assert!(page.contains("&lt;script&gt;&quot;&amp;&#39;"), "{page}");
+    for part in [
+        "127.0.0.1:143 → mail.example:993",
+        "class=\"n t\" data-is=\"Connections\">41",
+        "class=\"n t\" data-is=\"Failures\">2",
+        "<polyline points=\"570,1 580,1 590,1 \"/>",
+        "<b>4</b> serving",
+        "data-is=\"Workers\">1 of 2<small>2 restarts</small>",
+        "Helpers: resolver, teller (1 restart).",
+        "<time datetime=\"2026-11-24T09:46:10Z\">2026-11-24 09:46:10 UTC</time>",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+}
+
+#[test]
+fn a_browser_may_use_the_pages_own_style_and_script_alone() {
+    assert!(FRAME.len() < 25_000);
+    for element in ["style", "script"] {
+        assert_eq!(FRAME.matches(&format!("<{element}>")).count(), 1);
+        assert_eq!(FRAME.matches(&format!("<{element}")).count(), 1);
+        assert!(HEADERS.contains(&format!("{element}-src '{}'", hash(element))));
+    }
+    // Nothing from elsewhere, and nothing that the policy would forbid.
+    for part in [
+        "http:", "https:", "//cdn", " style=", " on", "@import", "url(",
+    ] {
+        let markup = FRAME.split("<script>").next().unwrap();
+        assert!(!markup.contains(part), "{part}");
+    }
+    assert!(HEADERS.lines().all(|line| !line.is_empty()) && HEADERS.ends_with("\r\n"));
+}
