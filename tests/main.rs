@@ -19,6 +19,7 @@ mod accept_proxy;
 mod add;
 mod admission;
 mod advice;
+mod alpn;
 mod audit;
 mod backend_offers;
 mod bad_input;

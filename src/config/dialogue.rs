@@ -1,5 +1,6 @@
 //! The options of the dialogue: `protocol`, and what only some protocols have a use for.
 
+use super::alpn;
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
@@ -295,10 +296,7 @@ pub(super) fn judge(
     }
     service.tls.introduces = service.protocol == Some(Protocol::Proxy)
         && service.dialogue.proxy_version == ProxyVersion::V2;
-    if service.protocol == Some(Protocol::Pgsql) && !service.client {
-        // What clients offer that begin with TLS at once (`sslnegotiation=direct`).
-        service.tls.alpn = &["postgresql"];
-    }
+    alpn::finish(service, own("alpn") || !service.tls.alpn.is_empty());
     mode(service, meant, faults);
     uses(service, own, faults);
     account(service, own, meant, faults);

@@ -9,6 +9,7 @@
 
 mod accepted;
 mod admission;
+mod alpn;
 mod assemble;
 mod balancers;
 mod checks;

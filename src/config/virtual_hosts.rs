@@ -223,9 +223,10 @@ pub(super) fn inherit(
     if !decided.curves {
         tls.curves.clone_from(&theirs.curves);
     }
-    if tls.alpn.is_empty() {
+    if tls.alpn.is_empty() && !own.contains("alpn") {
         // It is how the primary's dialogue begins within TLS.
-        tls.alpn = theirs.alpn;
+        tls.alpn.clone_from(&theirs.alpn);
+        tls.alpn_is_asked = theirs.alpn_is_asked;
     }
     let says = |name: &str| own.contains(name);
     let (sessions, theirs) = (&mut tls.sessions, &theirs.sessions);

@@ -297,6 +297,9 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
     if let Some(group) = negotiated.group {
         info!(log, "Peer temporary key: {group}");
     }
+    if let Some(protocol) = stream.alpn() {
+        info!(log, "ALPN: {}", protocol.escape_ascii());
+    }
     if negotiated.redirected {
         notice!(log, "Redirecting connection");
         context.common.redirected = true;

@@ -87,7 +87,7 @@ pub(super) fn row(alert: AlertDescription) -> Row {
         A::NoApplicationProtocol => (
             "tlsv1 alert no application protocol",
             Fault::Either,
-            "the peer wants ALPN",
+            "the peer takes none of the protocols that were offered: see alpn",
             Negotiation,
         ),
         A::UserCanceled => (

@@ -107,6 +107,14 @@ impl Stream {
         }
     }
 
+    /// The protocol that was agreed on by ALPN.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Rustls(stream) => stream.alpn(),
+            Stream::S2n(_) => None,
+        }
+    }
+
     /// What the client showed of itself, for a service that passes it on; with s2n-tls, its certificate.
     pub(crate) fn introduction(&self) -> Option<&Introduction> {
         match self {

@@ -163,6 +163,7 @@ impl fmt::Display for Reason<'_> {
             Offence::UnknownIdentity(identity) | Offence::WrongKey(identity) => {
                 write!(f, " (identity \"{identity}\")")
             }
+            Offence::NoSharedProtocol(offered) => write!(f, " (the client offers {offered})"),
             Offence::WeakKey(bits) => write!(f, " (RSA of {bits} bits)"),
             _ => Ok(()),
         }

@@ -267,6 +267,10 @@ impl Handshake {
                 };
                 Offence::NoSharedCipher(Some(age::suites(&hello, ours)))
             }
+            (Offence::NoSharedProtocol(_), Connection::Server(_)) => match hello::read(input) {
+                Reading::Hello(hello) => Offence::NoSharedProtocol(hello.protocols.join(", ")),
+                _ => offence,
+            },
             // An old server takes its own version, whatever ours are.
             (Offence::UnsupportedProtocol(None), Connection::Client(_)) => {
                 let Some(chosen) = chosen_version(input) else {
@@ -409,6 +413,11 @@ impl Handshake {
     fn into_stream(mut self, redirected: bool) -> Result<Stream, Error> {
         let extras = self.extras.as_mut();
         let inquiry = extras.and_then(|extras| extras.inquiry.take());
+        let alpn = match &self.connection {
+            Connection::Server(connection) => connection.alpn_protocol(),
+            Connection::Client(connection) => connection.alpn_protocol(),
+        };
+        let alpn = alpn.map(Box::from);
         let stream = match self.connection {
             Connection::Server(connection) => {
                 let certificate = || {
@@ -426,7 +435,7 @@ impl Handshake {
             }
             Connection::Client(connection) => establish(*connection, self.progress.seen, false),
         };
-        stream.map(|stream| stream.asking(inquiry))
+        stream.map(|stream| stream.asking(inquiry).speaking(alpn))
     }
 }
 

@@ -2,6 +2,8 @@
 //! a handshake (tickets, key updates, alerts, refused renegotiations). Holds no buffer, but for a
 //! handshake message that is cut over records.
 
+mod aside;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -12,10 +14,11 @@ use rustls::{
     AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, SupportedCipherSuite,
 };
 
+use aside::Aside;
+
+use super::Negotiated;
 use super::failure::{During, Failure, Offence};
-use super::ocsp::Inquiry;
 use super::record::{HEADER, MAX_PLAIN, Opener, Sealer};
-use super::{Introduction, Negotiated};
 
 /// Records without data in a row that are put up with (OpenSSL's MAX_EMPTY_RECORDS,
 /// MAX_KEY_UPDATE_MESSAGES): more are a way to keep us busy for nothing.
@@ -52,15 +55,6 @@ pub(crate) struct Stream {
     finished: bool,
     negotiated: Negotiated,
     aside: Option<Box<Aside>>,
-}
-
-/// What few connections have.
-#[derive(Default)]
-struct Aside {
-    /// What the client showed, where that is asked for.
-    introduction: Option<Introduction>,
-    /// What has to be asked before it may be used.
-    inquiry: Option<Box<Inquiry>>,
 }
 
 /// rustls' rest of a connection, by role.
@@ -110,32 +104,6 @@ impl Stream {
             negotiated,
             aside: None,
         })
-    }
-
-    /// With what the client showed.
-    pub(super) fn introduced(mut self, introduction: Option<Introduction>) -> Self {
-        if introduction.is_some() {
-            self.aside.get_or_insert_default().introduction = introduction;
-        }
-        self
-    }
-
-    /// What the client showed.
-    pub(super) fn introduction(&self) -> Option<&Introduction> {
-        self.aside.as_ref()?.introduction.as_ref()
-    }
-
-    /// The same, which may not be used before this has an answer.
-    pub(super) fn asking(mut self, inquiry: Option<Box<Inquiry>>) -> Self {
-        if inquiry.is_some() {
-            self.aside.get_or_insert_default().inquiry = inquiry;
-        }
-        self
-    }
-
-    /// Takes what has to be asked before it may be used.
-    pub(super) fn inquiry(&mut self) -> Option<Box<Inquiry>> {
-        self.aside.as_mut()?.inquiry.take()
     }
 
     /// The certificate that the client showed counts no more (`redirect`).

@@ -6,7 +6,7 @@ use super::{Failover, LogId};
 use crate::config::endpoint::Endpoint;
 use crate::config::option::{OptionDef, Scope, given, one_of, seconds, yes_no};
 use crate::config::{
-    accepted, admission, balancers, commands, dialogue, hold, login, ocsp, program, quota,
+    accepted, admission, alpn, balancers, commands, dialogue, hold, login, ocsp, program, quota,
     sessions, socket, subject, tls_options, transparent,
 };
 
@@ -58,6 +58,9 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
         .example("acceptVerifyChain = yes").defaults(&["no"]).own().service(accepted::set_verify_chain),
     option("acceptVerifyPeer", "yes | no", "with `acceptTLS`: a client's own certificate must be in `acceptCAfile`")
         .example("acceptVerifyPeer = yes").defaults(&["no"]).own().service(accepted::set_verify_peer),
+    option("alpn", "PROTOCOLS", "protocols to offer within TLS (ALPN), or of which to choose one, the preferred one first")
+        .example("alpn = h2, http/1.1").unless_given("none; in server mode with `protocol = pgsql`: postgresql").empty_is_none().own()
+        .service(alpn::set),
     option("CAfile", "FILE", "file of trusted certificates")
         .example("CAfile = /etc/adit/partners.pem").unless_given("none").empty_is_none()
         .service(|draft, value| store!(draft.tls.ca_file = filled(value).map(Into::into))),

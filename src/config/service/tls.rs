@@ -147,8 +147,11 @@ pub(crate) struct TlsOptions {
     pub no_ca_names: bool,
     /// `options = CIPHER_SERVER_PREFERENCE`: our order rules.
     pub server_preference: bool,
-    /// Server mode: the protocols of ALPN; a client that offers others alone is refused.
-    pub alpn: &'static [&'static str],
+    /// The protocols of ALPN, the preferred one first: a client offers them; a server refuses a client that offers
+    /// others alone.
+    pub alpn: Vec<String>,
+    /// `alpn` says so.
+    pub alpn_is_asked: bool,
     /// Server mode: what a client shows in its handshake is kept for the dialogue with the server.
     pub introduces: bool,
     /// The global option: which cipher comes first without `ciphersuites` or `ciphers`.

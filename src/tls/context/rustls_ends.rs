@@ -135,6 +135,7 @@ pub(super) fn connecting(
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
         None => builder.with_no_client_auth(),
     };
+    config.alpn_protocols = protocols(options);
     config.enable_sni = options.sni.as_deref() != Some("");
     config.enable_secret_extraction = true;
     if options.sessions.none {
@@ -173,14 +174,16 @@ pub(super) fn accepting(
     };
     let mut config = builder.with_cert_resolver(shown);
     config.ignore_client_order = options.server_preference || leads(options);
-    config.alpn_protocols = options
-        .alpn
-        .iter()
-        .map(|name| name.as_bytes().to_vec())
-        .collect();
+    config.alpn_protocols = protocols(options);
     config.enable_secret_extraction = true;
     resume(&mut config, options, resumption, identity)?;
     Ok(Role::Server(Serving::Rustls(Arc::new(config), judge)))
+}
+
+/// The names of ALPN as they are sent.
+fn protocols(options: &TlsOptions) -> Vec<Vec<u8>> {
+    let names = options.alpn.iter();
+    names.map(|name| name.as_bytes().to_vec()).collect()
 }
 
 /// What a server shows, with what is stapled to it if something is.

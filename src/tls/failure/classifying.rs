@@ -17,6 +17,7 @@ impl Offence {
             // Never a failed verification, which leaves its verdict in `notes`.
             Error::InvalidCertificate(error) => Offence::UnusableKey(error.to_string()),
             Error::PeerIncompatible(why) => incompatible(&why),
+            Error::NoApplicationProtocol => Offence::NoSharedProtocol(String::new()),
             Error::DecryptError => Offence::BadRecordMac,
             Error::PeerSentOversizedRecord => Offence::RecordOverflow,
             Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {

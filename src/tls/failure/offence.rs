@@ -30,6 +30,8 @@ pub(in crate::tls) enum Offence {
     /// The client says that it has tried a later version before, and adit speaks one.
     InappropriateFallback,
     NoSharedGroup,
+    /// The client offers these protocols, escaped.
+    NoSharedProtocol(String),
     NoSharedSignature,
     /// The key of a certificate that is not verified: RSA with this many bits.
     WeakKey(usize),
@@ -131,6 +133,12 @@ impl Offence {
                 "no suitable key share",
                 Fault::Either,
                 "see curves, or update the peer",
+                Negotiation,
+            ),
+            Offence::NoSharedProtocol(_) => (
+                "no application protocol",
+                Fault::Either,
+                "the client has none of those in alpn: add the one that it needs, or leave alpn out",
                 Negotiation,
             ),
             Offence::NoSharedSignature => (

@@ -64,6 +64,12 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         identity,
     } = parts;
     let names = terms.names;
+    if options.alpn_is_asked {
+        let text = "with TLS below 1.2, with PSKsecrets, and with the suites asked for, adit has no ALPN: leave `alpn` \
+             out, or give those clients a service of their own"
+            .to_owned();
+        return Err(Problem::error("alpn", text));
+    }
     super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
     let authentication = match &key {
         Some((key, _)) => Some(kind_of(key).ok_or_else(|| {

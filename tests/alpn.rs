@@ -1,0 +1,146 @@
+//! `alpn`: what is offered to servers, and chosen of what clients offer (RFC 7301).
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use rustls::{AlertDescription, ClientConfig, Error};
+
+use crate::require;
+use crate::support::peers::{self, Server};
+use crate::support::{Certs, Plan, tls};
+
+/// The client's TLS, which offers these.
+fn offering(certs: &Certs, names: &[&str]) -> Arc<ClientConfig> {
+    let mut config = Arc::unwrap_or_clone(tls::client_config(&certs.ca(), tls::BOTH, None));
+    config.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+/// What a client that asks for `localhost` and offers these agrees on with the service.
+fn agreed(certs: &Certs, address: SocketAddr, names: &[&str]) -> Result<Option<String>, Error> {
+    let config = offering(certs, names);
+    match tls::start_client(config, peers::connect(address)) {
+        Ok(mut stream) => {
+            // Its server has been told of it then.
+            stream.write_all(b"?").expect("sending");
+            stream.read_exact(&mut [0]).expect("an answer");
+            let chosen = stream.conn.alpn_protocol();
+            Ok(chosen.map(|name| String::from_utf8_lossy(name).into_owned()))
+        }
+        Err(error) => {
+            let inner = error.into_inner().expect("TLS says why");
+            Err(*inner.downcast().expect("TLS says why"))
+        }
+    }
+}
+
+#[test]
+fn a_server_chooses_by_its_own_order_and_refuses_a_client_that_has_none_of_it() {
+    require!(adit);
+    let certs = Certs::new();
+    let (tell, heard) = channel();
+    let server = Server::start(move |mut stream| {
+        let (mut bytes, mut byte) = (Vec::new(), [0]);
+        while bytes.last() != Some(&b'?') && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+            bytes.extend(byte);
+        }
+        let _ = tell.send(bytes);
+        let _ = stream.write_all(b"x");
+    });
+    let common = format!(
+        "{}{}protocol = proxy\nproxyVersion = 2\n",
+        server.line(),
+        certs.server().lines()
+    );
+    let adit = Plan::new()
+        .service("test", format!("{common}alpn = postgresql, h2\n"))
+        .service("none", &*common)
+        .service(
+            "named",
+            format!("{common}alpn = a\nsni = test:localhost.other\n"),
+        )
+        .service(
+            "inner",
+            format!("{common}alpn = imap\nsni = none:localhost\n"),
+        )
+        .start();
+    let (at, inner) = (adit.address("test"), adit.address("none"));
+    let some = |name: &str| Ok(Some(name.to_owned()));
+    for (address, offered, chosen) in [
+        (at, &["h2", "postgresql"][..], some("postgresql")),
+        (at, &["x", "h2"], some("h2")),
+        (at, &[], Ok(None)),
+        // The name leads to a service with a list of its own.
+        (inner, &["h2", "imap"], some("imap")),
+        (
+            at,
+            &["smtp", "x"],
+            Err(Error::AlertReceived(
+                AlertDescription::NoApplicationProtocol,
+            )),
+        ),
+    ] {
+        assert_eq!(agreed(&certs, address, offered), chosen, "{offered:?}");
+    }
+    adit.wait_for_log("ALPN: postgresql");
+    adit.wait_for_log(
+        "SSL_accept: no application protocol (the client offers smtp, x): the two sides do not agree; the client has \
+         none of those in alpn",
+    );
+    // The server behind is told of it.
+    let mut headers = (0..4).map(|_| heard.recv().expect("a connection"));
+    assert!(headers.any(|header| {
+        header
+            .windows(13)
+            .any(|part| part == b"\x01\0\x0apostgresql")
+    }));
+    // OpenSSL agrees.
+    let mut openssl = Command::new("openssl");
+    openssl.args(["s_client", "-alpn", "h2", "-connect", &at.to_string()]);
+    let output = openssl.stdin(std::process::Stdio::null()).output();
+    let said = String::from_utf8(output.expect("openssl").stdout).expect("a text");
+    assert!(said.contains("ALPN protocol: h2"), "{said}");
+}
+
+#[test]
+fn a_client_offers_its_list_and_old_tls_refuses_to_have_one() {
+    require!(adit);
+    let certs = Certs::new();
+    let mut config = Arc::unwrap_or_clone(tls::server_config(&certs.server(), tls::BOTH, None));
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+    let (tell, heard) = channel();
+    let server = tls::server(Arc::new(config), move |mut stream| {
+        let _ = tell.send(stream.conn.alpn_protocol().map(<[u8]>::to_vec));
+        let _ = peers::echo(&mut stream);
+    });
+    let lines = |more: &str| format!("client = yes\n{}{more}", server.line());
+    let adit = Plan::new()
+        .service("test", lines("alpn = h2:http/1.1\n"))
+        .service("none", lines(""))
+        .service("other", lines("alpn = imap\n"))
+        .start();
+    for (service, chosen) in [("test", Some(&b"http/1.1"[..])), ("none", None)] {
+        let mut client = adit.connect(service);
+        peers::says_and_hears(&mut client, "hello");
+        assert_eq!(heard.recv().expect("a handshake").as_deref(), chosen);
+    }
+    adit.wait_for_log("ALPN: http/1.1");
+    let _refused = adit.connect("other");
+    adit.wait_for_log(
+        "tlsv1 alert no application protocol: the two sides do not agree; the peer takes none of the protocols that \
+         were offered: see alpn",
+    );
+    let old = format!(
+        "accept = 127.0.0.1:0\nsslVersionMin = TLSv1\nalpn = h2\n{}",
+        server.line()
+    );
+    let outcome = Plan::new()
+        .service("old", old + &certs.server().lines())
+        .run();
+    outcome
+        .exits(1)
+        .says(&["alpn", "adit has no ALPN: leave `alpn` out"]);
+}
