@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Reception, Secret};
 use crate::helper::{AccessToken, TokenAnswer};
 use crate::ipc::handoff;
+use crate::ipc::inquiry::Told;
+use crate::ipc::request::Request;
 use crate::ipc::words::{FromMaster, FromWorker, ToMaster, ToWorker};
 use crate::protocol::{
     Action, Dialogue, Event, Fresh, HELLO_WAIT, Offers, Opening, Progress, Side,
@@ -457,4 +459,6 @@ fn words(text: &[u8]) {
     read_again::<ToWorker>(text);
     read_again::<FromWorker>(text);
     read_again::<SocketAddr>(text);
+    read_again::<Request>(text);
+    read_again::<Told>(text);
 }

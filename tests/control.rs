@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -237,4 +238,62 @@ fn what_cannot_have_its_own_socket_is_served_without_one() {
     let adit = plan(&certs, &upstream).global("control =").start();
     assert_eq!(adit.count_in_log("control"), 0);
     adit.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn without_a_file_the_only_adit_that_runs_is_meant() {
+    require!(root);
+    require!(adit);
+    if Path::new("/etc/adit/adit.conf").exists() {
+        // Then that one is meant.
+        return;
+    }
+    // As a user whose folder of sockets no other test has.
+    let upstream = Server::echo();
+    let users = || {
+        let lines = format!("client = yes\n{}", upstream.line());
+        Plan::new().service("test", lines).user(65534, 65534)
+    };
+    let first = users();
+    let folder = first.folder().display().to_string();
+    let start = |plan: Plan| {
+        plan.environment("RUNTIME_DIRECTORY", "")
+            .environment("XDG_RUNTIME_DIR", &folder)
+            .start()
+    };
+    let mut first = start(first);
+    let ask = |words: &[&str]| {
+        let mut command = Command::new(program());
+        command.args(words).env_remove("RUNTIME_DIRECTORY");
+        command
+            .env("XDG_RUNTIME_DIR", &folder)
+            .uid(65534)
+            .gid(65534);
+        let output = command.stdin(Stdio::null()).output().expect("starting");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.status.code(), said)
+    };
+    let file = |adit: &Adit| adit.plan.file().display().to_string();
+    let (code, said) = ask(&["status"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&file(&first)), "{said}");
+    let (code, said) = ask(&["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    first.wait_for_log("generation 2 serves");
+    // Of two neither is meant.
+    let second = start(users());
+    for command in ["status", "stop"] {
+        let (code, said) = ask(&[command]);
+        assert_eq!(code, Some(1), "{said}");
+        for adit in [&first, &second] {
+            let (file, pid) = (file(adit), adit.pid());
+            let line = format!("an adit runs with {file}, PID {pid}: name that file");
+            assert!(said.contains(&line), "{said}");
+        }
+    }
+    drop(second);
+    let (code, said) = ask(&["stop"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(first.wait_for_exit().success());
 }

@@ -67,6 +67,7 @@ mod old_mail;
 mod old_tls;
 mod old_workers;
 mod older_kernels;
+mod orders;
 mod other_dialogues;
 mod postgres;
 mod privileges;

@@ -105,9 +105,11 @@ fn addresses_the_upstream_that_answers_and_the_ends_of_certificates_are_told_ove
 
 /// The lines of the last frame that was drawn whole.
 fn frame(shown: &str) -> Option<Vec<String>> {
+    // The terminal adds returns of its own.
+    let shown = shown.replace('\r', "");
     let whole = &shown[..shown.rfind("\x1b[J")?];
     let start = whole.rfind("\x1b[H")? + 3;
-    let lines = whole[start..].split("\r\n");
+    let lines = whole[start..].split('\n');
     Some(
         lines
             .map(|line| line.trim_end_matches("\x1b[K").to_owned())

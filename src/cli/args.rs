@@ -62,6 +62,29 @@ pub(super) enum Command {
     },
     /// `adit stop`: stop the running adit, and wait until it has exited.
     Stop(ControlAt),
+    /// `adit connections`.
+    Connections {
+        /// Which adit to ask.
+        control: ControlAt,
+        /// Print the document itself.
+        json: bool,
+    },
+    /// `adit cut`.
+    Cut {
+        /// Which adit to tell.
+        control: ControlAt,
+        /// The connection's number, or what the log shows for it.
+        connection: String,
+    },
+    /// `adit drain`.
+    Drain {
+        /// Which adit to tell.
+        control: ControlAt,
+        /// The service's name.
+        service: String,
+        /// It is taken back.
+        undo: bool,
+    },
     /// `adit demo`.
     Demo,
     /// `adit ca`: a local authority and its certificate.
@@ -201,6 +224,9 @@ pub(super) fn parse(
             | "status"
             | "audit"
             | "stop"
+            | "connections"
+            | "cut"
+            | "drain"
             | "demo"
             | "listen-in"
             | "diff-stunnel"
@@ -226,6 +252,11 @@ pub(super) fn parse(
             json,
         }),
         "stop" => asking::stop(parser),
+        "connections" => asking::asking("connections", parser, |control, json| {
+            Command::Connections { control, json }
+        }),
+        "cut" => asking::cut(parser),
+        "drain" => asking::drain(parser),
         "listen-in" => listen_in(parser),
         "diff-stunnel" => diff_stunnel(parser),
         "ca" => authority::local_authority(parser),

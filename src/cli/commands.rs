@@ -37,6 +37,12 @@ const fn flag(name: &'static str, value: &'static str, doc: &'static str) -> Fla
     FlagDef { name, value, doc }
 }
 
+const CONTROL: FlagDef = flag(
+    "--control",
+    "SOCKET",
+    "ask at this socket, not at the configuration's",
+);
+
 /// Every command, in the order of the manual.
 pub const COMMANDS: &[CommandDef] = &[
     CommandDef {
@@ -111,7 +117,8 @@ pub const COMMANDS: &[CommandDef] = &[
         name: "status",
         arguments: "[--watch | --failures] [--json] [--control SOCKET | FILE]",
         summary: "ask the running adit for its generations, services, certificates and counts",
-        details: "Only users who may open the control socket get an answer: by default root. Errors \
+        details: "Without FILE the one that runs with /etc/adit/adit.conf is asked; if there is no such file, the only \
+             one that runs. Only users who may open the control socket get an answer: by default root. Errors \
              in the file do not matter. If the adit that answers runs with another file, `reload`, \
              `status` and `stop` leave it alone and fail. A certificate of its own that ends within 14 days is warned of.",
         flags: &[
@@ -164,6 +171,51 @@ pub const COMMANDS: &[CommandDef] = &[
             "SOCKET",
             "ask at this socket, not at the configuration's",
         )],
+        takes_file: true,
+    },
+    CommandDef {
+        name: "connections",
+        arguments: "[--json] [--control SOCKET | FILE]",
+        summary: "list the open connections of the running adit, with their numbers, addresses and bytes",
+        details: "Each worker is asked, and answers at once. The numbers are those of the log, unless `logId` says \
+             otherwise; then both are shown. It is for root and for the user who started adit. It finds the running \
+             adit as `adit status` does.",
+        flags: &[
+            flag(
+                "--json",
+                "",
+                "print the list as JSON; docs/status.md has its fields",
+            ),
+            CONTROL,
+        ],
+        takes_file: true,
+    },
+    CommandDef {
+        name: "cut",
+        arguments: "NUMBER [--control SOCKET | FILE]",
+        summary: "end one open connection",
+        details: "NUMBER is what the log shows in brackets, and `adit connections` lists; with `logId = unique` that text \
+             does too. The connection ends as a broken one does, and the log says that it was cut. Without such a \
+             connection it fails. It is for root and for the user who started adit.",
+        flags: &[CONTROL],
+        takes_file: true,
+    },
+    CommandDef {
+        name: "drain",
+        arguments: "[--undo] SERVICE [--control SOCKET | FILE]",
+        summary: "accept nothing more for a service, whose open connections end by themselves",
+        details: "New clients are refused; those in the queue are still served. It stays so over reloads, the death of a \
+             master and an upgrade, until it is undone or adit is started anew; `adit status` tells of it. A secondary \
+             service (`sni`) has no address of its own to drain. A socket that systemd passed stays open: clients wait \
+             in its queue. It is for root and for the user who started adit.",
+        flags: &[
+            flag(
+                "--undo",
+                "",
+                "accept for the service again, at the same addresses",
+            ),
+            CONTROL,
+        ],
         takes_file: true,
     },
     CommandDef {

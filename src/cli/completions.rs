@@ -41,9 +41,13 @@ fn choices(syntax: &str) -> Option<Vec<&str>> {
 }
 
 /// Commands that take no options of the configuration.
-const NO_OPTIONS: [&str; 8] = [
+const NO_OPTIONS: [&str; 12] = [
     "status",
     "audit",
+    "stop",
+    "connections",
+    "cut",
+    "drain",
     "demo",
     "listen-in",
     "diff-stunnel",

@@ -16,6 +16,7 @@ pub mod listen_in;
 mod listener;
 mod login;
 pub mod man;
+mod orders;
 mod passed;
 mod providers;
 mod reload;
@@ -36,7 +37,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use args::{Command, Configuration, ControlAt, Shown, Source};
@@ -46,6 +47,7 @@ use crate::config::{self, Sources};
 use crate::inetd;
 use crate::ipc::inherit;
 use crate::log::Reason;
+use crate::status::Status;
 use crate::supervisor;
 
 /// The exit status for a malformed command line; 1 is for later failures.
@@ -114,11 +116,33 @@ fn obey(command: Command, as_stunnel: bool) -> ExitCode {
             Ok(running) => audit::run(&running, json),
             Err(code) => code,
         },
-        Command::Stop(control) => match running(control.clone()) {
-            Ok(running) => stop::run(&running.socket, control.file().as_deref()),
+        Command::Connections { control, json } => match running(control) {
+            Ok(running) => orders::connections(&running, json),
             Err(code) => code,
         },
-        Command::Reload(configuration) => match sources(configuration, false) {
+        Command::Cut {
+            control,
+            connection,
+        } => match running(control) {
+            Ok(running) => orders::cut(&running, &connection),
+            Err(code) => code,
+        },
+        Command::Drain {
+            control,
+            service,
+            undo,
+        } => match running(control) {
+            Ok(running) => orders::drain(&running, &service, undo),
+            Err(code) => code,
+        },
+        Command::Stop(control) => {
+            let control = meant(control);
+            match running(control.clone()) {
+                Ok(running) => stop::run(&running.socket, control.file().as_deref()),
+                Err(code) => code,
+            }
+        }
+        Command::Reload(configuration) => match sources(meant_file(configuration), false) {
             Ok(sources) => reload::run(&passed::as_running(sources)),
             Err(code) => code,
         },
@@ -205,8 +229,68 @@ fn duplicate(number: RawFd) -> io::Result<File> {
     Ok(inherit::copy_of(number)?.into())
 }
 
+/// Where no file is named, and the usual one is not there, the only adit that runs is meant.
+fn meant(control: ControlAt) -> ControlAt {
+    match control {
+        ControlAt::Configuration(configuration) if is_nowhere(&configuration) => {
+            match only_one().map(|(socket, status)| (socket, status.file)) {
+                Some((_, Some(file))) => ControlAt::Configuration(Configuration {
+                    source: Source::File(file),
+                    ..configuration
+                }),
+                Some((socket, None)) => ControlAt::Socket(socket),
+                None => ControlAt::Configuration(configuration),
+            }
+        }
+        control => control,
+    }
+}
+
+/// The same for a command that needs the file.
+fn meant_file(configuration: Configuration) -> Configuration {
+    match meant(ControlAt::Configuration(configuration.clone())) {
+        ControlAt::Configuration(configuration) => configuration,
+        ControlAt::Socket(_) => configuration,
+    }
+}
+
+/// Whether it is the usual file, which does not exist.
+fn is_nowhere(configuration: &Configuration) -> bool {
+    let Source::File(file) = &configuration.source else {
+        return false;
+    };
+    let usual = Path::new(args::default_file(false));
+    file == usual && matches!(usual.try_exists(), Ok(false))
+}
+
+/// The adit that runs, if it is the only one.
+fn only_one() -> Option<(PathBuf, Status)> {
+    let mut all = running::all();
+    all.pop().filter(|_| all.is_empty())
+}
+
+/// Says which adits run, to one who has not named a file and whose adit does not.
+fn tell_of_others() {
+    for (socket, status) in running::all() {
+        let pid = status.pid;
+        match &status.file {
+            Some(file) => complain(format_args!(
+                "an adit runs with {}, PID {pid}: name that file",
+                file.display()
+            )),
+            None => complain(format_args!(
+                "an adit runs without a file, PID {pid}: give `--control {}`",
+                socket.display()
+            )),
+        }
+    }
+}
+
 /// The running adit at this control socket, or the one of this configuration.
 fn running(control: ControlAt) -> Result<Running, ExitCode> {
+    let control = meant(control);
+    let is_usual = matches!(&control, ControlAt::Configuration(configuration)
+        if configuration.source == Source::File(args::default_file(false).into()));
     let found = match control {
         ControlAt::Socket(socket) => match status::ask(&socket) {
             Ok((document, _)) => Ok(Running { socket, document }),
@@ -216,6 +300,9 @@ fn running(control: ControlAt) -> Result<Running, ExitCode> {
     };
     found.map_err(|error| {
         complain(format_args!("{error}"));
+        if is_usual {
+            tell_of_others();
+        }
         ExitCode::FAILURE
     })
 }

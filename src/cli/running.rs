@@ -156,6 +156,25 @@ pub(super) fn find(sources: &Sources) -> Result<Running, NotFound> {
     }
 }
 
+/// Every adit that answers this user at a socket that no configuration names, with its status.
+pub(super) fn all() -> Vec<(PathBuf, Status)> {
+    let folders = config::control_folders().into_iter();
+    let entries = folders
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten();
+    let mut sockets: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "sock"))
+        .collect();
+    sockets.sort();
+    sockets.dedup();
+    let running = sockets.into_iter().filter_map(|socket| {
+        let (status, listens) = status::of_process(&socket).ok()?;
+        is_said(listens, status.pid).then_some((socket, status))
+    });
+    running.collect()
+}
+
 /// The adit that answers at this socket. If `file` is given, it must be running with this
 /// configuration; an answer that is not understood is left to [`Running::status`].
 fn ask(socket: PathBuf, file: Option<&Path>) -> Result<Running, NotFound> {

@@ -24,7 +24,7 @@ pub(super) struct Folders {
 
 impl Folders {
     /// The best one first.
-    fn all(&self) -> Vec<PathBuf> {
+    pub(super) fn all(&self) -> Vec<PathBuf> {
         let of_unit = self.of_unit.as_deref().map(OsStr::as_bytes);
         let first = of_unit.and_then(|all| all.split(|byte| *byte == b':').next());
         let of_unit = first.map(|folder| PathBuf::from(OsStr::from_bytes(folder)));

@@ -103,6 +103,11 @@ pub(crate) fn control_sockets(sources: &Sources) -> Vec<PathBuf> {
     found
 }
 
+/// The folders of sockets that configurations do not name.
+pub(crate) fn control_folders() -> Vec<PathBuf> {
+    socket_folders().all()
+}
+
 fn socket_folders() -> Folders {
     Folders {
         of_unit: std::env::var_os("RUNTIME_DIRECTORY"),

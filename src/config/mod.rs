@@ -65,7 +65,7 @@ pub(crate) use http_url::HttpUrl;
 pub(crate) use keeper::KeeperOptions;
 #[cfg(fuzzing)]
 pub(crate) use load::fuzzing::{fuzz, fuzz_service};
-pub(crate) use load::{Loaded, Sources, control_sockets, load, load_partly};
+pub(crate) use load::{Loaded, Sources, control_folders, control_sockets, load, load_partly};
 pub(crate) use metrics::MetricsAddress;
 pub(crate) use networks::{Network, Networks, accept_networks};
 pub(crate) use ocsp::Ocsp;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, MAX_DESCRIPTORS};
+use super::inquiry::Inquiry;
 use crate::helper::{Kind, KnownNames};
 
 /// The longest message, in bytes: the addresses of a few thousand services.
@@ -19,7 +20,7 @@ pub(crate) const MAX_WORD: usize = 128 * 1024;
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum ToMaster {
     /// Listening sockets, one descriptor each, and the index of each one's service. May come in several
-    /// messages.
+    /// messages; after [`ToMaster::Serve`] too, of a service that is to be accepted for again.
     Listeners(Vec<usize>),
     /// No more listeners follow: enter the jail and serve.
     Serve,
@@ -47,6 +48,11 @@ pub(crate) enum ToMaster {
     Names(KnownNames),
     /// Log every connection, then answer [`FromMaster::Listed`].
     List,
+    /// Have every worker answer that, over the socket that comes with it.
+    Inquire(Inquiry),
+    /// Accept nothing more for the service of this index. Connections under way to a retired listener
+    /// ([`super::retire`]) still are.
+    Withdraw(usize),
     /// Answer [`FromMaster::Alive`].
     Ask,
     /// Stop accepting, except connections under way to a retired listener ([`super::retire`]); exit
@@ -112,6 +118,8 @@ pub(crate) enum ToWorker {
     Names(KnownNames),
     /// As [`ToMaster::List`].
     List,
+    /// As [`ToMaster::Inquire`].
+    Inquire(Inquiry),
     /// As [`ToMaster::Drain`].
     Drain,
     /// As [`ToMaster::Cut`].

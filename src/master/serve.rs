@@ -1,6 +1,7 @@
 //! The master's loop: one wait, sockets accepted in batches, children supervised, messages obeyed.
 
 mod accepting;
+mod asked;
 mod sparing;
 
 use std::io;
@@ -364,6 +365,9 @@ impl Serving {
                 self.listing = Some(Listing { awaited, listed: 0 });
                 self.finish_listing();
             }
+            ToMaster::Inquire(inquiry) => self.inquire(inquiry, descriptors),
+            ToMaster::Withdraw(service) => self.withdraw(service),
+            ToMaster::Listeners(services) => self.take_back(services, descriptors),
             ToMaster::Retired(services) => self.take_retired(services, descriptors),
             ToMaster::RetiredOver => self.close_the_retired(),
             ToMaster::Accept => self.accepts = true,
@@ -383,7 +387,7 @@ impl Serving {
                 self.close_listeners();
                 self.workers.cut();
             }
-            ToMaster::Listeners(_) | ToMaster::Serve | ToMaster::Replace(_) => {
+            ToMaster::Serve | ToMaster::Replace(_) => {
                 crate::error!(
                     self.log,
                     "Master: unexpected message while serving: {word:?}"

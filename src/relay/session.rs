@@ -7,6 +7,7 @@ mod holding;
 mod lateness;
 mod life;
 mod parting;
+mod telling;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -259,7 +259,7 @@ mod tests {
         assert!(shown[7].contains("49-service"), "{shown:#?}");
         assert_eq!(
             shown.last().map(String::as_str),
-            Some("q ends this; 35 more service(s)")
+            Some("q ends this; 34 more service(s)")
         );
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod failures;
+mod connections;
 mod fit;
 mod live;
 mod services;
@@ -20,6 +21,7 @@ use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
 pub(crate) use failures::{FailureStatus, IncidentStatus};
+pub(crate) use connections::Listed;
 pub(crate) use live::live;
 pub(crate) use services::bytes;
 pub(crate) use table::table;
@@ -132,6 +134,9 @@ pub(crate) struct ServiceStatus {
     /// Addresses that it accepts on, with their ports; none in a generation that does not serve.
     #[serde(default)]
     pub accept: Vec<String>,
+    /// An administrator has drained it: nothing more is accepted for it.
+    #[serde(default)]
+    pub drained: bool,
     /// What it connects to, as the configuration has it: its entries of `connect`, or its program.
     #[serde(default)]
     pub connect: Vec<String>,
@@ -295,6 +300,7 @@ impl ServiceStatus {
         ServiceStatus {
             name: name.to_owned(),
             accept: Vec::new(),
+            drained: false,
             connect: Vec::new(),
             upstream: None,
             certificates: Vec::new(),
@@ -387,6 +393,7 @@ pub(crate) mod tests {
                 services: vec![ServiceStatus {
                     name: "smtp".into(),
                     accept: vec!["127.0.0.1:25".into()],
+                    drained: true,
                     connect: vec!["mail.example:465".into()],
                     upstream: Some(UpstreamStatus {
                         address: "192.0.2.1:465".into(),
@@ -476,10 +483,19 @@ pub(crate) mod tests {
     fn each_field_stands_in_the_documentation_and_no_other() {
         let mut there = BTreeSet::new();
         fields(&serde_json::to_value(example()).unwrap(), "", &mut there);
-        let rows = include_str!("../../docs/status.md").lines();
-        let rows = rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` |"));
-        let told: BTreeSet<String> = rows.map(|(field, _)| field.to_owned()).collect();
-        assert_eq!(there, told);
+        let (status, connections) = include_str!("../../docs/status.md")
+            .split_once("## The list of connections")
+            .unwrap();
+        let told = |section: &str| -> BTreeSet<String> {
+            let rows = section.lines();
+            let rows = rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` |"));
+            rows.map(|(field, _)| field.to_owned()).collect()
+        };
+        assert_eq!(there, told(status));
+        let mut there = BTreeSet::new();
+        let list = connections::tests::example();
+        fields(&serde_json::to_value(list).unwrap(), "", &mut there);
+        assert_eq!(there, told(connections));
     }
 
     #[test]

@@ -67,6 +67,12 @@ fn counts(services: &[ServiceStatus]) -> Vec<Column> {
 
 fn sentences(service: &ServiceStatus, now: u64) -> Vec<String> {
     let mut all: Vec<String> = addresses(service, now).into_iter().collect();
+    if service.drained {
+        let name = service.name.escape_debug();
+        all.push(format!(
+            "drained: nothing more is accepted (`adit drain --undo {name}` takes that back)"
+        ));
+    }
     let certificates = service.certificates.iter();
     all.extend(certificates.map(|one| {
         let text = format!("certificate for {}: {}", one.shown_to, left(one, now));

@@ -160,6 +160,7 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
   service  open  accepted   new  resumed  failed  to back  to front
   smtp       12      4711  1000     3700      15   1023 B   3.0 GiB
     from 127.0.0.1:25 to mail.example:465; 192.0.2.1:465 answered 2 min ago
+    drained: nothing more is accepted (`adit drain --undo smtp` takes that back)
     Warning: certificate for servers: 13 day(s) left, until 2026-12-07 09:48:10
       UTC: renew it (/etc/adit/mail.pem)
     6 refused by address, 9 over connectRate, 1 without an upstream, 8 ended by
@@ -191,7 +192,10 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
     #[test]
     fn no_line_is_wider_than_the_terminal_however_long_names_are() {
         let mut status = example();
-        status.generations[0].services[0].name = "a-very-long-name-of-a-service".repeat(3);
+        let service = &mut status.generations[0].services[0];
+        service.name = "a-very-long-name-of-a-service".repeat(3);
+        // What is to be typed is told whole.
+        service.drained = false;
         for width in [40, 60, 80, 100, 200] {
             let text = status.text(Some(width));
             let widest = text.lines().max_by_key(|line| line.chars().count());

@@ -1,5 +1,7 @@
-//! The control socket: tells each client, in one JSON document, what the scoreboards say.
-//! Nothing is ever read from it.
+//! The control socket: tells each client, in one JSON document, what the scoreboards say. One who may give orders is
+//! heard, one message long. Never in here: a wait for a client.
+
+mod asking;
 
 use std::fs::{self, Metadata};
 use std::io::{self, Write};
@@ -11,13 +13,15 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
+pub(super) use asking::Asked;
+use asking::Asking;
+
 use super::holder;
 use super::listeners::remove_stale;
 use super::source::Source;
 use crate::config::Global;
 use crate::log::{Log, Reason};
 use crate::remedy;
-use crate::status::Status;
 
 /// The listening socket, removed by [`Control::remove`].
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Control {
     path: PathBuf,
     /// The answers under way, and how much of each is sent.
     answers: Vec<Answer>,
+    /// Clients whose request is awaited.
+    asking: Vec<Asking>,
     /// Clients are not taken for a while: there were no descriptors left.
     is_paused: bool,
 }
@@ -38,7 +44,7 @@ struct Answer {
     written: usize,
 }
 
-/// Clients answered at once; one that does not read is dropped for the next.
+/// Clients answered, or heard, at once; one that does not read is dropped for the next.
 const MAX_ANSWERS: usize = 8;
 
 impl Answer {
@@ -111,6 +117,7 @@ impl Control {
             socket,
             path: path.to_owned(),
             answers: Vec::new(),
+            asking: Vec::new(),
             is_paused: false,
         })
     }
@@ -120,13 +127,13 @@ impl Control {
         self.is_paused = false;
     }
 
-    /// Answers every client that has connected, without ever waiting for it. Whether one could not be
-    /// taken: then none is until [`Control::resume`].
-    pub(super) fn answer(&mut self, status: &Status) -> bool {
-        let was_paused = self.is_paused;
+    /// Takes the clients that have come; those that ask for the status, in the order in which they came. Whether one
+    /// could not be taken: then none is until [`Control::resume`].
+    pub(super) fn accept(&mut self) -> (Vec<UnixStream>, bool) {
+        let (mut plain, was_paused) = (Vec::new(), self.is_paused);
         while !self.is_paused {
-            let client = match self.socket.accept() {
-                Ok((client, _)) => client,
+            let (client, name) = match self.socket.accept() {
+                Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // It would be readable again at once, and for as long as this lasts.
                 Err(_) => {
@@ -134,19 +141,48 @@ impl Control {
                     break;
                 }
             };
-            let document = serde_json::to_vec(status);
-            if let (Ok(document), Ok(())) = (document, client.set_nonblocking(true)) {
-                self.answers.push(Answer {
-                    client,
-                    document,
-                    written: 0,
-                });
+            match client.set_nonblocking(true) {
+                // It has more to ask: see `ipc::request`.
+                Ok(()) if !name.is_unnamed() => self.asking.push(Asking::new(client)),
+                Ok(()) => plain.push(client),
+                Err(_) => {}
             }
+        }
+        let surplus = self.asking.len().saturating_sub(MAX_ANSWERS);
+        self.asking.drain(..surplus);
+        (plain, self.is_paused && !was_paused)
+    }
+
+    /// The requests that have come.
+    pub(super) fn hear(&mut self) -> Vec<Asked> {
+        let mut heard = Vec::new();
+        for asking in std::mem::take(&mut self.asking) {
+            match asking.hear() {
+                None => {}
+                Some(Ok(asked)) => heard.push(asked),
+                Some(Err(asking)) => self.asking.push(asking),
+            }
+        }
+        heard
+    }
+
+    /// Answers a client; what does not fit into its socket goes on by [`Control::go_on`].
+    pub(super) fn answer(&mut self, client: UnixStream, document: Vec<u8>) {
+        let mut answer = Answer {
+            client,
+            document,
+            written: 0,
+        };
+        if answer.go_on() {
+            self.answers.push(answer);
         }
         let surplus = self.answers.len().saturating_sub(MAX_ANSWERS);
         self.answers.drain(..surplus);
+    }
+
+    /// Goes on with answers that there is room for.
+    pub(super) fn go_on(&mut self) {
         self.answers.retain_mut(Answer::go_on);
-        self.is_paused && !was_paused
     }
 
     /// Where it is.
@@ -165,6 +201,7 @@ impl Control {
             socket: socket.into(),
             path,
             answers: Vec::new(),
+            asking: Vec::new(),
             is_paused: false,
         }
     }
@@ -174,7 +211,9 @@ impl Control {
         let answers = self.answers.iter();
         let socket = (!self.is_paused).then(|| (Source::Control, self.socket.as_fd()));
         let answers = answers.map(|answer| (Source::Answer, answer.client.as_fd()));
-        socket.into_iter().chain(answers)
+        let asking = self.asking.iter();
+        let asking = asking.map(|asking| (Source::Request, asking.as_fd()));
+        socket.into_iter().chain(answers).chain(asking)
     }
 
     /// Closes the socket and removes its file.

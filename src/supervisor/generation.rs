@@ -48,6 +48,8 @@ pub(super) struct Generation {
     pub warnings: Vec<String>,
     /// What `status` says of each service; of those before an exec perhaps nothing.
     pub about: Vec<About>,
+    /// Whether its master understands [`ToMaster::Inquire`].
+    pub can_be_asked: bool,
     /// How long it may drain.
     pub drain_timeout: Option<Duration>,
     /// When its master was forked.
@@ -62,6 +64,9 @@ pub(super) struct Shape {
     warnings: Vec<String>,
     #[serde(default)]
     about: Vec<About>,
+    /// A spare of an older version forks masters of that.
+    #[serde(default)]
+    can_be_asked: bool,
     drain_timeout: Option<Duration>,
     /// A service tells its clients apart by their addresses.
     #[serde(default)]
@@ -101,6 +106,7 @@ impl Shape {
             names: config.services.iter().map(|s| s.name.clone()).collect(),
             warnings: config.services.iter().filter_map(warning).collect(),
             about: config.services.iter().map(About::of).collect(),
+            can_be_asked: true,
             drain_timeout: config.global.drain_timeout,
             shares: config.services.iter().any(|s| s.quota.knows_addresses()),
         }
@@ -233,6 +239,7 @@ impl Generation {
             names: shape.names,
             warnings: shape.warnings,
             about: shape.about,
+            can_be_asked: shape.can_be_asked,
             drain_timeout: shape.drain_timeout,
             since: SystemTime::now(),
         }
@@ -245,6 +252,7 @@ impl Generation {
             names: self.names.clone(),
             warnings: self.warnings.clone(),
             about: self.about.clone(),
+            can_be_asked: self.can_be_asked,
             drain_timeout: self.drain_timeout,
             shares: self.scoreboard.shares().is_some(),
         }

@@ -40,6 +40,8 @@ mod served;
 mod tests;
 
 use retired::Retired;
+use served::Drained;
+pub(super) use served::Untouched;
 
 /// SD_LISTEN_FDS_START
 const FIRST_PASSED: i32 = 3;
@@ -85,6 +87,7 @@ pub(super) struct Listeners {
     /// Those of the configuration in force.
     served: Vec<Served>,
     retired: Vec<Retired>,
+    drained: Drained,
 }
 
 /// The listeners that a new configuration wants: some kept, some new. Dropping it closes the new ones.
@@ -93,6 +96,8 @@ pub(super) struct Prepared {
     wanted: Vec<(usize, Key, Rc<Listening>)>,
     /// The names of the services.
     names: Vec<String>,
+    /// Where each service of it accepts.
+    accept: Vec<Vec<Accept>>,
     /// Unix sockets made for it, to be unlinked if it is given up.
     made: Vec<PathBuf>,
 }
@@ -112,10 +117,15 @@ impl Listeners {
         let mut prepared = Prepared {
             wanted: Vec::new(),
             names: config.services.iter().map(|s| s.name.clone()).collect(),
+            accept: accept.to_vec(),
             made: Vec::new(),
         };
         let mut failed = false;
         for (index, (service, addresses)) in config.services.iter().zip(accept).enumerate() {
+            if self.drained.has(&service.name) && !addresses.is_empty() {
+                crate::notice!(log, "Service [{}] stays drained", service.name);
+                continue;
+            }
             let before = prepared.wanted.len();
             let mut errors = Vec::new();
             for (nth, address) in addresses.iter().enumerate() {
@@ -343,6 +353,8 @@ impl Listeners {
             }
         }
         self.open = new;
+        self.drained
+            .came_into_force(prepared.names, prepared.accept);
         self.assign_the_retired();
     }
 

@@ -4,6 +4,7 @@
 mod errands;
 mod naming;
 mod obey;
+mod orders;
 mod reload;
 mod sparing;
 mod status;
@@ -259,8 +260,9 @@ impl Supervisor {
                 _ => {}
             }
         }
-        if is_ready(Source::Control) || is_ready(Source::Answer) {
-            self.answer_status();
+        let of_control = [Source::Control, Source::Answer, Source::Request];
+        if of_control.into_iter().any(is_ready) {
+            self.serve_control();
         }
         Ok(())
     }

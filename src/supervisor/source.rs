@@ -4,7 +4,7 @@ use crate::helper::Kind;
 use crate::sys::watch::{self, Interest};
 
 /// The first key of those with a number.
-const NUMBERED: usize = 7 + Kind::ALL.len();
+const NUMBERED: usize = 8 + Kind::ALL.len();
 
 /// Waiting for it.
 pub(super) type Waiting = watch::Watch<Source>;
@@ -21,6 +21,8 @@ pub(super) enum Source {
     Control,
     /// Room for more of an answer to one.
     Answer,
+    /// The request of one.
+    Request,
     /// A client that comes.
     Backlog,
     /// Addresses of names that were looked up again.
@@ -45,7 +47,8 @@ impl watch::Source for Source {
             Source::Answer => 4,
             Source::Backlog => 5,
             Source::Names => 6,
-            Source::Helper(kind) => 7 + kind as usize,
+            Source::Request => 7,
+            Source::Helper(kind) => 8 + kind as usize,
             // Counted up from 1 they never come near the end.
             Source::Master(number) => NUMBERED + 3 * number as usize,
             Source::Spare(number) => NUMBERED + 1 + 3 * number as usize,
@@ -62,7 +65,8 @@ impl watch::Source for Source {
             4 => Source::Answer,
             5 => Source::Backlog,
             6 => Source::Names,
-            key if key < NUMBERED => Source::Helper(Kind::ALL[key - 7]),
+            7 => Source::Request,
+            key if key < NUMBERED => Source::Helper(Kind::ALL[key - 8]),
             key => {
                 let number = ((key - NUMBERED) / 3) as u64;
                 match (key - NUMBERED) % 3 {

@@ -115,6 +115,9 @@ struct Saved {
     /// Those in force, each with the index of its service.
     #[serde(default)]
     served: Vec<Served>,
+    /// Services that nothing is accepted for.
+    #[serde(default)]
+    drained: Vec<String>,
     #[serde(default)]
     spares: Vec<SavedSpare>,
     /// Processes that are to be reaped.
@@ -201,6 +204,7 @@ impl TakenOver {
         });
         let progress = progress.collect();
         listeners.go_on_serving(saved.served);
+        listeners.go_on_drained(saved.drained);
         let spares = saved.spares.into_iter().map(SavedSpare::take_over);
         let spares: Vec<Spare> = spares.collect::<io::Result<_>>()?;
         let to_be = saved
@@ -341,6 +345,7 @@ impl Handed<'_> {
                 .collect::<io::Result<_>>()?,
             listeners,
             served: self.listeners.to_go_on_serving(),
+            drained: self.listeners.drained(),
             spares: spares.into_iter().flatten().collect(),
             leaving: self
                 .masters

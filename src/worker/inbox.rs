@@ -19,6 +19,7 @@ use super::unfinished;
 use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
+use crate::ipc::inquiry::{self, Inquiry};
 use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
@@ -213,6 +214,11 @@ impl Inbox {
                 }
             }
             ToWorker::List => self.list(),
+            ToWorker::Inquire(inquiry) => {
+                if let Some(asker) = descriptors.pop() {
+                    self.inquire(*inquiry, &asker.into());
+                }
+            }
             ToWorker::Drain => self.drain(),
             ToWorker::Cut => self.cut(),
         }
@@ -230,6 +236,21 @@ impl Inbox {
         self.stapler = None;
         for thread in &self.threads {
             thread.command(Command::Drain);
+        }
+    }
+
+    /// Tells the one who asks what every thread knows. That one is not waited for long: it may be stopped, and the
+    /// master's next word waits.
+    fn inquire(&self, inquiry: Inquiry, asker: &Channel) {
+        let (sender, receiver) = unbounded();
+        for thread in &self.threads {
+            thread.command(Command::Inquire(inquiry, sender.clone()));
+        }
+        drop(sender);
+        while let Ok(connections) = receiver.recv_timeout(LIST_TIMEOUT) {
+            if inquiry::tell(asker, connections, LIST_TIMEOUT).is_err() {
+                return;
+            }
         }
     }
 

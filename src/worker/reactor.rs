@@ -438,6 +438,10 @@ impl Reactor {
                     // A receiver that has timed out needs no answer.
                     let _ = reply.send(self.sessions.len());
                 }
+                Command::Inquire(inquiry, reply) => {
+                    let told = self.told(inquiry);
+                    let _ = reply.send(told);
+                }
                 Command::Drain => {
                     self.close_inlet();
                     self.draining = true;
@@ -483,6 +487,7 @@ fn queue(due: &mut Vec<Key>, key: Key, entry: &mut Entry) {
     }
 }
 
+mod asked;
 mod binding;
 mod helpers;
 mod memory_kept;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use crossbeam_channel::Sender;
 
 use crate::helper::{Kind, KnownNames};
+use crate::ipc::inquiry::{Connection, Inquiry};
 use crate::relay::poller::Poller;
 
 /// A command to a relay thread.
@@ -15,6 +16,8 @@ use crate::relay::poller::Poller;
 pub(crate) enum Command {
     /// Log a line for each connection, and send their number.
     List(Sender<usize>),
+    /// Tell of the connections that are concerned.
+    Inquire(Inquiry, Sender<Vec<Connection>>),
     /// Let the sessions end by themselves; exit after the last one, once the channel of sockets is
     /// closed and empty.
     Drain,

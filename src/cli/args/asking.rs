@@ -76,3 +76,57 @@ pub(super) fn stop(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     }
     Ok(Command::Stop(given.control(socket)?))
 }
+
+/// `adit cut`.
+pub(super) fn cut(parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let Some(Ordered { control, word, .. }) = ordered(parser, false)? else {
+        return Ok(Command::HelpOn("cut"));
+    };
+    let connection = word.ok_or("adit cut needs the number of a connection")?;
+    Ok(Command::Cut {
+        control,
+        connection,
+    })
+}
+
+/// `adit drain`.
+pub(super) fn drain(parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let Some(ordered) = ordered(parser, true)? else {
+        return Ok(Command::HelpOn("drain"));
+    };
+    Ok(Command::Drain {
+        control: ordered.control,
+        service: ordered
+            .word
+            .ok_or("adit drain needs the name of a service")?,
+        undo: ordered.undo,
+    })
+}
+
+struct Ordered {
+    control: ControlAt,
+    /// What it is about.
+    word: Option<String>,
+    undo: bool,
+}
+
+/// A word, then perhaps a file; `None`: help is asked for.
+fn ordered(mut parser: lexopt::Parser, can_be_undone: bool) -> Result<Option<Ordered>, UsageError> {
+    let (mut given, mut socket) = (Given::default(), None);
+    let (mut word, mut undo) = (None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("undo") if can_be_undone => undo = true,
+            Long("control") => socket = Some(PathBuf::from(parser.value()?)),
+            Long("help") | Short('h') => return Ok(None),
+            Value(first) if word.is_none() => word = Some(first.string()?),
+            Value(file) => given.file(file)?,
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    Ok(Some(Ordered {
+        control: given.control(socket)?,
+        word,
+        undo,
+    }))
+}

@@ -98,12 +98,17 @@ impl Serving {
             return;
         }
         for index in 0..self.listeners.len() {
-            for _ in 0..LAST_BATCHES {
-                if self.accept_some(index, ACCEPT_BATCH) < ACCEPT_BATCH {
-                    break;
-                }
-                self.workers.flush();
+            self.accept_the_rest_of(index);
+        }
+    }
+
+    /// The same of one listener.
+    pub(super) fn accept_the_rest_of(&mut self, index: usize) {
+        for _ in 0..LAST_BATCHES {
+            if self.accept_some(index, ACCEPT_BATCH) < ACCEPT_BATCH {
+                break;
             }
+            self.workers.flush();
         }
     }
 

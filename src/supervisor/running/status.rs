@@ -13,7 +13,7 @@ use crate::status::{
     CertificateStatus, FailureStatus, GenerationStatus, HelperStatus, IncidentStatus, ReloadStatus,
     ServiceStatus, Status, UpstreamStatus, WorkerStatus, now,
 };
-use crate::supervisor::decider::{Event, Spare, State};
+use crate::supervisor::decider::{Spare, State};
 use crate::supervisor::generation::{About, Generation};
 use crate::tls::CipherOrder;
 
@@ -21,17 +21,7 @@ use crate::tls::CipherOrder;
 pub(super) const ORPHANED: &str = "orphaned";
 
 impl Supervisor {
-    /// Answers every client that has connected, without ever waiting for it.
-    pub(super) fn answer_status(&mut self) {
-        self.happen(Event::StatusWanted);
-        let status = self.status();
-        let control = self.control.as_mut();
-        if control.is_some_and(|control| control.answer(&status)) {
-            self.happen(Event::ControlPaused);
-        }
-    }
-
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let (succeeded, failed) = self.decider.reloads().counts();
         let orphans = self.masters.orphans().iter().map(|o| &o.generation);
         let generations = self.masters.all().iter().chain(orphans);
@@ -108,6 +98,7 @@ impl Supervisor {
             failures: FailureStatus::all_of(&ledger),
             recent_failures: IncidentStatus::last_of(&ledger),
             accept: accept.cloned().unwrap_or_default(),
+            drained: serves && self.listeners.is_drained(&generation.names[index]),
             connect: generation.connect(index).to_vec(),
             upstream: upstream(generation, index),
             certificates: certificates(generation, index),

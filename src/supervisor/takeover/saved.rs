@@ -35,6 +35,9 @@ pub(super) struct SavedGeneration {
     warnings: Vec<String>,
     #[serde(default)]
     about: Vec<About>,
+    /// Whether its master understands what an administrator asks.
+    #[serde(default)]
+    can_be_asked: bool,
     /// Whether its master understands that it is to have a spare.
     #[serde(default)]
     pub(super) can_be_spared: bool,
@@ -95,6 +98,7 @@ impl SavedGeneration {
             names: generation.names.clone(),
             warnings: generation.warnings.clone(),
             about: generation.about.clone(),
+            can_be_asked: generation.can_be_asked,
             can_be_spared: decider.spare(generation.number).is_some(),
             serves: decider.state(generation.number) == Some(State::Serving),
             drains: drains.and_then(|left| left.as_millis().try_into().ok()),
@@ -123,6 +127,7 @@ impl SavedGeneration {
             names: self.names,
             warnings: self.warnings,
             about: self.about,
+            can_be_asked: self.can_be_asked,
             drain_timeout: self.drain_timeout,
             since: UNIX_EPOCH + Duration::from_secs(self.since),
         })

@@ -1,0 +1,219 @@
+//! `adit connections`, `adit cut` and `adit drain`: what the control socket takes from root and from the user who
+//! started adit.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::running::Running;
+use super::status::{Unanswered, understood};
+use super::{complain, print};
+use crate::ipc::inquiry::{self, Inquiry, Told};
+use crate::ipc::request::{self, Reply, Request};
+use crate::log::Reason;
+use crate::status::Listed;
+use crate::sys::terminal;
+
+/// A supervisor, or a worker, that says nothing for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what cannot be done now is asked for again, and the pause before it is.
+const LATER: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest answer, in bytes.
+const MAX_REPLY: u64 = 64 << 20;
+
+/// Why an order was not carried out.
+#[derive(Debug)]
+enum OrderError {
+    /// No answer, or none in time.
+    Unanswered(PathBuf, io::Error),
+    /// The running adit answers with its status, as before there were orders; its version.
+    Older(String),
+    /// It is refused, and why.
+    Refused(String),
+    /// Another answer than the question has.
+    Unexpected(PathBuf),
+    /// There is no such connection; whether some could not be asked for.
+    NoSuchConnection(String, u64),
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered(path, error) => Unanswered(path, error).fmt(f),
+            Self::Older(version) => write!(
+                f,
+                "the adit that runs ({version}) does not know this command yet (`adit reload`: then the new program \
+                 takes over)"
+            ),
+            Self::Refused(why) => f.write_str(why),
+            Self::Unexpected(path) => write!(
+                f,
+                "{}: not an answer from adit (another program listens there, or an adit of another version)",
+                path.display()
+            ),
+            Self::NoSuchConnection(which, unreached) => {
+                write!(
+                    f,
+                    "there is no open connection {which} (`adit connections` lists them)"
+                )?;
+                match unreached {
+                    0 => Ok(()),
+                    more => write!(
+                        f,
+                        "; {more} connection(s) cannot be reached: their master is dead or of an older version"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Lists open connections.
+pub(super) fn connections(running: &Running, json: bool) -> ExitCode {
+    let list = match inquire(&running.socket, Inquiry::List) {
+        Ok(list) => list,
+        Err(error) => return failed("not listed", &error),
+    };
+    let printed = match json.then(|| serde_json::to_string(&list)) {
+        Some(Ok(document)) => print(format_args!("{document}\n")),
+        Some(Err(error)) => {
+            complain(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+        None => {
+            let width = terminal::size(&io::stdout()).map(|size| size.columns);
+            print(format_args!("{}", list.text(width)))
+        }
+    };
+    match list.complete {
+        true => printed,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Ends the connection that the log shows by that number, or `logId`.
+pub(super) fn cut(running: &Running, which: &str) -> ExitCode {
+    match cut_one(&running.socket, which) {
+        Ok(cut) => {
+            let one = |known: &Option<String>| known.clone().unwrap_or_else(|| "-".to_owned());
+            for connection in &cut.connections {
+                let (peer, upstream) = (one(&connection.peer), one(&connection.upstream));
+                let text = format!(
+                    "Cut connection {} of [{}], from {peer} to {upstream}",
+                    connection.number, connection.service
+                );
+                print(format_args!("{}\n", text.escape_debug()));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed("not cut", &error),
+    }
+}
+
+fn cut_one(socket: &Path, which: &str) -> Result<Listed, OrderError> {
+    let number = match which.parse() {
+        Ok(number) => number,
+        Err(_) => {
+            let list = inquire(socket, Inquiry::List)?;
+            let mut all = list.connections.iter();
+            let named = all.find(|one| one.log_id.as_deref() == Some(which));
+            let none = || OrderError::NoSuchConnection(which.to_owned(), list.unreached);
+            named.ok_or_else(none)?.number
+        }
+    };
+    let cut = inquire(socket, Inquiry::Cut(number))?;
+    match cut.connections.is_empty() {
+        false => Ok(cut),
+        true => Err(OrderError::NoSuchConnection(
+            which.to_owned(),
+            cut.unreached,
+        )),
+    }
+}
+
+/// Has nothing more accepted for a service, or again.
+pub(super) fn drain(running: &Running, service: &str, undo: bool) -> ExitCode {
+    let request = match undo {
+        false => Request::Drain(service.to_owned()),
+        true => Request::TakeBack(service.to_owned()),
+    };
+    let end = Instant::now() + LATER;
+    loop {
+        match order(&running.socket, &request, None) {
+            Ok(Reply::Done(None)) => return ExitCode::SUCCESS,
+            Ok(Reply::Done(Some(text))) => return print(format_args!("{}\n", text.escape_debug())),
+            Ok(Reply::Later(_)) if Instant::now() < end => thread::sleep(PAUSE),
+            Ok(Reply::Later(why) | Reply::Refused(why)) => {
+                return failed("nothing is changed", &OrderError::Refused(why));
+            }
+            Ok(Reply::Asked { .. }) => {
+                let error = OrderError::Unexpected(running.socket.clone());
+                return failed("nothing is changed", &error);
+            }
+            Err(error) => return failed("nothing is changed", &error),
+        }
+    }
+}
+
+fn failed(what: &str, error: &OrderError) -> ExitCode {
+    complain(format_args!("{what}: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Asks every worker, and hears them all.
+fn inquire(socket: &Path, inquiry: Inquiry) -> Result<Listed, OrderError> {
+    let unanswered = |error| OrderError::Unanswered(socket.to_owned(), error);
+    let (workers, theirs) = inquiry::sockets().map_err(unanswered)?;
+    let unreached = match order(socket, &Request::Inquire(inquiry), Some(theirs))? {
+        Reply::Asked { unreached } => unreached,
+        Reply::Later(why) | Reply::Refused(why) => return Err(OrderError::Refused(why)),
+        Reply::Done(_) => return Err(OrderError::Unexpected(socket.to_owned())),
+    };
+    let mut list = Listed {
+        unreached,
+        complete: true,
+        ..Listed::default()
+    };
+    let mut missed = false;
+    let heard = inquiry::hear_all(&workers, PATIENCE, |told| match told {
+        Told::Connections(part) => list.connections.extend(part),
+        Told::Missed => missed = true,
+    });
+    if let Err(error) = heard {
+        complain(format_args!("a worker's answer: {}", Reason(&error)));
+        missed = true;
+    }
+    list.complete = !missed;
+    list.connections.sort_by_key(|one| one.number);
+    Ok(list)
+}
+
+/// Sends a request to the supervisor; its answer.
+fn order(socket: &Path, request: &Request, theirs: Option<OwnedFd>) -> Result<Reply, OrderError> {
+    let unanswered = |error| OrderError::Unanswered(socket.to_owned(), error);
+    let channel = request::send(socket, request, theirs, PATIENCE).map_err(unanswered)?;
+    let stream = UnixStream::from(OwnedFd::from(channel));
+    let mut document = Vec::new();
+    match (&stream).take(MAX_REPLY).read_to_end(&mut document) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(unanswered(io::ErrorKind::TimedOut.into()));
+        }
+        // An older adit closes without having read what was asked.
+        Err(error) if document.is_empty() => return Err(unanswered(error)),
+        Err(_) => {}
+    }
+    match serde_json::from_slice(&document) {
+        Ok(reply) => Ok(reply),
+        Err(_) => Err(match understood(socket, &document) {
+            Ok(status) => OrderError::Older(status.version),
+            Err(_) => OrderError::Unexpected(socket.to_owned()),
+        }),
+    }
+}

@@ -1,0 +1,175 @@
+//! What workers are asked for one who stands at the control socket, and what they tell that one: straight, over a socket
+//! that came with the question, so that the supervisor reads nothing that a worker has written.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::socket::MsgFlags;
+use serde::{Deserialize, Serialize};
+
+use super::channel::Channel;
+use super::wait::wait;
+use super::words::say_now;
+
+/// Connections in one message: it fits into what a socket buffers, whatever their services are called.
+const PART: usize = 64;
+
+/// What every worker is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Inquiry {
+    /// Tell of every connection.
+    List,
+    /// End the connection of this number, and tell of it.
+    Cut(u64),
+}
+
+/// A message to the one who asked; the end of all copies of the socket is the end of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Told {
+    /// Connections that the inquiry concerns.
+    Connections(Vec<Connection>),
+    /// A worker could not be asked.
+    Missed,
+}
+
+/// An open connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Connection {
+    /// Counted over all workers and generations; what stands in the log's brackets unless `logId` says otherwise.
+    pub number: u64,
+    /// What stands there with another `logId`.
+    pub log_id: Option<String>,
+    /// The service that it belongs to.
+    pub service: String,
+    /// The client's address; `None` for a Unix socket or a program.
+    pub peer: Option<String>,
+    /// The server's address, the path of its socket or the program; `None` until it is there.
+    pub upstream: Option<String>,
+    /// What it is about: `handshake`, `connecting`, `open` and the like.
+    pub state: String,
+    /// How long it has been there, in seconds.
+    pub age: u64,
+    /// Bytes of payload carried to the server.
+    pub bytes_to_back: u64,
+    /// Bytes of payload carried to the client.
+    pub bytes_to_front: u64,
+}
+
+/// Tells the one who asked of these connections; whoever does not read is given up after `patience`.
+///
+/// # Errors
+/// That one is gone, or does not read.
+pub(crate) fn tell(
+    asker: &Channel,
+    connections: Vec<Connection>,
+    patience: Duration,
+) -> io::Result<()> {
+    let end = Instant::now() + patience;
+    let mut left = connections.into_iter().peekable();
+    while left.peek().is_some() {
+        let part = Told::Connections(left.by_ref().take(PART).collect());
+        loop {
+            match say_now(asker, &part, &[]) {
+                Err(error) if Channel::is_busy(&error) && Instant::now() < end => {
+                    let mut room = [PollFd::new(asker.as_fd(), PollFlags::POLLOUT)];
+                    let timeout = end.saturating_duration_since(Instant::now());
+                    wait(
+                        &mut room,
+                        PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO),
+                    )?;
+                }
+                said => break said?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hears what workers tell, until all have said it. `hear` takes each message.
+///
+/// # Errors
+/// `TimedOut`: for so long none has said anything, and not all have ended. What is heard is no message of adit's.
+pub(crate) fn hear_all(
+    workers: &Channel,
+    patience: Duration,
+    mut hear: impl FnMut(Told),
+) -> io::Result<()> {
+    let mut buffer = vec![0; super::words::MAX_WORD];
+    loop {
+        let mut ready = [PollFd::new(workers.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        if wait(&mut ready, timeout)? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match workers.receive(&mut buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(None) => return Ok(()),
+            Ok(Some(message)) => hear(understood(&buffer[..message.len])?),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads a worker's message, which may come from one in wrong hands.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn understood(message: &[u8]) -> io::Result<Told> {
+    Ok(serde_json::from_slice(message)?)
+}
+
+/// The socket that goes with a question, and its other end.
+///
+/// # Errors
+/// No descriptors left.
+pub(crate) fn sockets() -> io::Result<(Channel, OwnedFd)> {
+    let (ours, theirs) = Channel::pair()?;
+    Ok((ours, theirs.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(number: u64) -> Connection {
+        Connection {
+            number,
+            service: "smtp".repeat(60),
+            ..Connection::default()
+        }
+    }
+
+    #[test]
+    fn more_than_a_socket_buffers_arrives_in_order_and_ends_with_the_last_copy() {
+        let (ours, theirs) = sockets().unwrap();
+        let theirs = Channel::from(theirs);
+        let all: Vec<Connection> = (0..5000).map(connection).collect();
+        let sent = all.clone();
+        let worker = std::thread::spawn(move || tell(&theirs, sent, Duration::from_secs(30)));
+        let mut heard = Vec::new();
+        hear_all(&ours, Duration::from_secs(30), |told| match told {
+            Told::Connections(part) => heard.extend(part),
+            Told::Missed => panic!("missed"),
+        })
+        .unwrap();
+        assert_eq!(heard, all);
+        worker.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn who_does_not_read_and_who_does_not_tell_are_given_up() {
+        let (ours, theirs) = sockets().unwrap();
+        let theirs = Channel::from(theirs);
+        let briefly = Duration::from_millis(50);
+        let error = hear_all(&ours, briefly, |_| ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let all: Vec<Connection> = (0..50_000).map(connection).collect();
+        let error = tell(&theirs, all, briefly).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(ours);
+        assert!(tell(&theirs, vec![connection(1)], briefly).is_err());
+        assert!(understood(b"{\"Connections\":[{}]}").is_err());
+    }
+}
