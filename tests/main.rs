@@ -41,6 +41,7 @@ mod differences;
 mod directories;
 mod encrypted_keys;
 mod failures;
+mod examples;
 mod first_byte;
 mod happy_eyeballs;
 mod hold;

@@ -166,8 +166,12 @@ fn readme_explains_no_line_of_the_log_that_adit_does_not_write() {
 #[test]
 fn readme_and_docs_name_files_that_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).expect("docs");
+    let folders = ["docs", "docs/examples"].map(|folder| fs::read_dir(root.join(folder)));
+    let docs = folders
+        .into_iter()
+        .flat_map(|folder| folder.expect("a folder"));
     let files = docs.flatten().map(|entry| entry.path());
+    let files = files.filter(|file| file.is_file());
     for file in files.chain([root.join("README.md")]) {
         let text = fs::read_to_string(&file).expect("a document");
         for link in text.split("](").skip(1) {
