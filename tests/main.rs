@@ -51,6 +51,7 @@ mod keys_in_memory;
 mod libwrap;
 mod limits;
 mod listen_in;
+mod log_formats;
 mod log_repeats;
 mod logins;
 mod logs;

@@ -218,19 +218,16 @@ impl Assembly<'_> {
             let text = format!("`{}` without a value counts as not given", option.name);
             self.fault(Some(origin), Fault::note(text));
         }
-        let inert = is_inert(option, value);
         let served = matches!(option.verdict, Verdict::Served);
-        match served || inert || value.is_empty() {
+        match served || value.is_empty() {
             true => draft.asked.remove(option.name),
             false => draft.asked.insert(option.name),
         };
         if option.idle.is_some() {
             // The last line counts.
             draft.undecided.retain(|other| other.0.name != option.name);
-            if !inert {
-                let undecided = (option, value.to_owned(), origin.clone());
-                draft.undecided.push(undecided);
-            }
+            let undecided = (option, value.to_owned(), origin.clone());
+            draft.undecided.push(undecided);
             return;
         }
         let before = draft.clone();
@@ -342,9 +339,6 @@ fn apply(
     global: Option<&mut Global>,
     draft: &mut Draft,
 ) -> Result<(), Fault> {
-    if is_inert(option, value) {
-        return Ok(());
-    }
     if let Some(fault) = not_served(option) {
         return Err(fault);
     }
@@ -390,14 +384,6 @@ fn behind(option: &OptionDef, value: &str, mut draft: Draft) -> Option<Fault> {
     )))
 }
 
-/// Whether a value asks for nothing but what adit does anyway.
-fn is_inert(option: &OptionDef, value: &str) -> bool {
-    let Verdict::NotYet { inert } = option.verdict else {
-        return false;
-    };
-    inert.iter().any(|asks| asks.eq_ignore_ascii_case(value))
-}
-
 /// What is said about an option that adit does not serve.
 fn not_served(option: &OptionDef) -> Option<Fault> {
     let name = option.name;
@@ -407,10 +393,6 @@ fn not_served(option: &OptionDef) -> Option<Fault> {
         Verdict::Refused(why) => {
             let fault = Fault::new(format!("adit does not serve `{name}`: {why}"));
             Some(fault.help("leave it out, or leave this service to stunnel"))
-        }
-        Verdict::NotYet { .. } => {
-            let fault = Fault::new(format!("adit does not serve `{name}` yet"));
-            Some(fault.help("leave it out, or leave this service to stunnel until then"))
         }
     }
 }

@@ -34,6 +34,18 @@ pub(crate) enum LogMode {
     Overwrite,
 }
 
+/// `logFormat = stunnel | short | json`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LogFormat {
+    /// stunnel's lines (the default).
+    #[default]
+    Stunnel,
+    /// stunnel's lines, and of a connection's course one.
+    Short,
+    /// An object a line.
+    Json,
+}
+
 /// `preferChaCha20 = auto | yes | no`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum PreferChaCha20 {
@@ -67,6 +79,8 @@ pub(crate) struct Global {
     pub output: Option<PathBuf>,
     /// Whether `output` is emptied at the start.
     pub log: LogMode,
+    /// The shape of log lines.
+    pub log_format: LogFormat,
     /// Log lines of one kind that an address may cause in a minute; 0: any number. Default 10.
     pub log_repeats: u32,
     /// Log to syslog as well. Default yes.
@@ -122,6 +136,7 @@ impl Global {
             facility: 0,
             output: None,
             log: LogMode::Append,
+            log_format: LogFormat::Stunnel,
             log_repeats: 0,
             syslog: true,
             service: program.to_owned(),

@@ -60,7 +60,7 @@ pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity, diagnostic_at, ne
 pub(crate) use dialogue::protocol_names;
 pub(crate) use dialogue::{Authentication, DialogueOptions, Protocol, ProxyVersion};
 pub(crate) use endpoint::{Endpoint, accept_address};
-pub(crate) use global::{Foreground, Global, LogMode, PreferChaCha20};
+pub(crate) use global::{Foreground, Global, LogFormat, LogMode, PreferChaCha20};
 pub(crate) use http_url::HttpUrl;
 pub(crate) use keeper::KeeperOptions;
 #[cfg(fuzzing)]

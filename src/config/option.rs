@@ -33,11 +33,6 @@ pub(crate) enum Verdict {
     NoEffect(&'static str),
     /// Refused, for this reason.
     Refused(&'static str),
-    /// adit does not serve it yet: refused, but for the values that ask for nothing.
-    NotYet {
-        /// Values that say what adit does anyway.
-        inert: &'static [&'static str],
-    },
 }
 
 /// Puts a value into the global options.

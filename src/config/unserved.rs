@@ -1,4 +1,4 @@
-//! stunnel's options that adit does not serve: without effect here, refused, or not built yet.
+//! stunnel's options that adit does not serve: without effect here, or refused.
 
 use super::idle;
 use super::option::{OptionDef, Scope, Verdict};
@@ -30,17 +30,6 @@ const fn refused(
     OptionDef::new(name, scope, syntax, doc).verdict(Verdict::Refused(why))
 }
 
-/// An option that is still to be built; `inert` are the values that ask for nothing.
-const fn not_yet(
-    name: &'static str,
-    scope: Scope,
-    syntax: &'static str,
-    doc: &'static str,
-    inert: &'static [&'static str],
-) -> OptionDef {
-    OptionDef::new(name, scope, syntax, doc).verdict(Verdict::NotYet { inert })
-}
-
 use Scope::{Global, Service};
 
 /// The table.
@@ -69,6 +58,4 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     refused("engineId", Service, "ENGINE_ID", "engine of the service", ENGINE),
     refused("engineNum", Service, "NUMBER", "engine of the service by number", ENGINE),
     refused("sessiond", Service, "HOST:PORT", "network cache of sessions", "the sessiond protocol is extinct; sessions resume on every worker without it").idle(idle::empty),
-    // Still to be built.
-    not_yet("logFormat", Global, "stunnel | json", "shape of the log lines", &["stunnel"]).own(),
 ];

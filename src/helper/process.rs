@@ -88,6 +88,7 @@ impl Helper {
         };
         let detached = global.foreground == Foreground::No;
         let pid = process::spawn(&OneThread::prove()?, |fresh| {
+            log::set_format(global.log_format);
             let lived = forget().and_then(|()| live(role.kind, place, post, detached, fresh));
             if let Err(error) = &lived {
                 crate::error!(log, "The {} ends: {}", role.kind, Reason(error));
@@ -128,7 +129,12 @@ impl Helper {
             let syslog = global
                 .syslog
                 .then(|| (global.facility, global.service.clone()));
-            (global.output.clone(), syslog, global.debug)
+            (
+                global.output.clone(),
+                syslog,
+                global.debug,
+                global.log_format,
+            )
         };
         self.inherited || user(old) != user(new) || log(old) != log(new)
     }

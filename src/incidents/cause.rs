@@ -84,6 +84,8 @@ causes! {
         "No TLS version in common",
     NoCommonCipher = 10 Agreement "no_common_cipher"
         "No cipher, group or signature in common",
+    NoCommonProtocol = 43 Agreement "no_common_protocol"
+        "No application protocol (ALPN) in common",
     PresharedKey = 11 Agreement "preshared_key"
         "The two sides have not the same pre-shared key",
     NotTls = 12 Tls "not_tls"

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 unsafe extern "C" {
     // POSIX; the libc crate leaves it out.
@@ -42,11 +42,18 @@ impl Moment {
 
     /// This many seconds after the start of 1970 in UTC.
     fn at(seconds: libc::time_t) -> Self {
+        Self::by(seconds, libc::localtime_r)
+    }
+
+    fn by(
+        seconds: libc::time_t,
+        split: unsafe extern "C" fn(*const libc::time_t, *mut libc::tm) -> *mut libc::tm,
+    ) -> Self {
         let mut parts = MaybeUninit::<libc::tm>::zeroed();
-        // SAFETY: both pointers are valid for the call. On failure (a year that fits no int) `parts`
+        // SAFETY: it is localtime_r or gmtime_r; both pointers are valid for the call. On failure (a year that fits no int) `parts`
         // stays zeroed, and all zeroes is a valid `tm`.
         let parts = unsafe {
-            libc::localtime_r(&seconds, parts.as_mut_ptr());
+            split(&seconds, parts.as_mut_ptr());
             parts.assume_init()
         };
         Self {
@@ -97,6 +104,30 @@ impl fmt::Display for Local {
     }
 }
 
+/// A time in UTC, in the form of RFC 3339: `2026-11-24T08:46:10.123456Z`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rfc3339(pub SystemTime);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH);
+        let since = since.unwrap_or(Duration::ZERO);
+        let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(0);
+        let moment = Moment::by(seconds, libc::gmtime_r);
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+            moment.year,
+            moment.month + 1,
+            moment.day,
+            moment.hour,
+            moment.minute,
+            moment.second,
+            since.subsec_micros()
+        )
+    }
+}
+
 /// A moment in the form of RFC 3164, section 4.1.2: `Nov  4 09:46:10`.
 pub(super) struct Rfc3164(pub Moment);
 
@@ -129,6 +160,12 @@ mod tests {
         };
         assert_eq!(moment.to_string(), "2026.11.04 09:06:01");
         assert_eq!(Rfc3164(moment).to_string(), "Nov  4 09:06:01");
+    }
+
+    #[test]
+    fn a_time_in_utc_has_its_microseconds() {
+        let time = UNIX_EPOCH + Duration::from_micros(951_782_400_000_042);
+        assert_eq!(Rfc3339(time).to_string(), "2000-02-29T00:00:00.000042Z");
     }
 
     #[test]

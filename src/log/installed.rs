@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -13,11 +13,13 @@ use slog::{Drain, Logger, Never, OwnedKVList, Record, RecordLocation, RecordStat
 use slog_term::PlainSyncDecorator;
 
 use super::clock;
+use super::fields::Fields;
 use super::line::{LineFormat, slog_level, tag};
 use super::outputs::Outputs;
 use super::sink::{Sink, Writer};
 use super::syslog::Syslog;
 use super::{Id, Log};
+use crate::config::LogFormat;
 
 /// The outputs in force. The lock is held only to read or replace the `Arc`, never while a line is
 /// written; and only a process with one thread forks, so no child inherits it locked.
@@ -25,6 +27,9 @@ static CURRENT: RwLock<Option<Arc<Installed>>> = RwLock::new(None);
 
 /// Whether lines go to stderr, see [`to_stderr`].
 static STDERR: AtomicBool = AtomicBool::new(true);
+
+/// The shape of lines in this process, see [`set_format`].
+static FORMAT: AtomicU8 = AtomicU8::new(LogFormat::Stunnel as u8);
 
 struct Installed {
     logger: Logger,
@@ -89,6 +94,7 @@ pub(crate) fn install(outputs: Outputs) {
     // SAFETY: ignoring installs no handler.
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
     STDERR.store(outputs.stderr, Relaxed);
+    set_format(outputs.format);
     let missing = outputs.syslog_missing.clone();
     let new = Arc::new(Installed::new(outputs));
     *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
@@ -102,6 +108,19 @@ pub(crate) fn install(outputs: Outputs) {
     }
 }
 
+/// The shape of the lines that this process writes from now on, and those that it forks.
+pub(crate) fn set_format(format: LogFormat) {
+    FORMAT.store(format as u8, Relaxed);
+}
+
+/// The shape of lines.
+pub(crate) fn format() -> LogFormat {
+    let shape = FORMAT.load(Relaxed);
+    let all = [LogFormat::Json, LogFormat::Short];
+    let found = all.into_iter().find(|format| *format as u8 == shape);
+    found.unwrap_or(LogFormat::Stunnel)
+}
+
 fn current() -> Option<Arc<Installed>> {
     CURRENT
         .read()
@@ -110,20 +129,20 @@ fn current() -> Option<Arc<Installed>> {
 }
 
 /// Writes one line to the installed outputs; before any are installed, to stderr.
-pub(super) fn write(level: u8, id: Id, text: fmt::Arguments<'_>) {
+pub(super) fn write(level: u8, fields: Fields<'_>, text: fmt::Arguments<'_>) {
     /// The outputs of a process that has installed none (yet).
     static FIRST: OnceLock<Installed> = OnceLock::new();
     match current() {
-        Some(installed) => log_to(&installed.logger, level, id, text),
+        Some(installed) => log_to(&installed.logger, level, fields, text),
         None => {
             let first = FIRST.get_or_init(|| Installed::new(Outputs::stderr_only()));
-            log_to(&first.logger, level, id, text);
+            log_to(&first.logger, level, fields, text);
         }
     }
 }
 
 /// Writes one line as a slog record; the head of the line is the record's tag.
-pub(super) fn log_to(logger: &Logger, level: u8, id: Id, text: fmt::Arguments<'_>) {
+pub(super) fn log_to(logger: &Logger, level: u8, fields: Fields<'_>, text: fmt::Arguments<'_>) {
     /// Lines do not show where in the source they come from.
     static LOCATION: RecordLocation = RecordLocation {
         file: file!(),
@@ -135,10 +154,10 @@ pub(super) fn log_to(logger: &Logger, level: u8, id: Id, text: fmt::Arguments<'_
     let level = level.min(7);
     let fixed = RecordStatic {
         location: &LOCATION,
-        tag: &tag(level, id),
+        tag: &tag(level, fields.id),
         level: slog_level(level),
     };
-    logger.log(&Record::new(&fixed, &text, b!()));
+    logger.log(&Record::new(&fixed, &text, b!(fields)));
 }
 
 /// Whether lines also go to stderr: off once the program has become a daemon.

@@ -8,6 +8,8 @@ use slog::{Drain, Level, OwnedKVList, Record};
 use slog_term::Decorator;
 
 use super::clock::Moment;
+use super::{format, json};
+use crate::config::LogFormat;
 
 /// The longest text of a line, in bytes; the rest is cut. With its prefix a line stays below PIPE_BUF
 /// (4096), so that lines of several processes never mix in a pipe.
@@ -30,6 +32,10 @@ impl<D: Decorator> Drain for LineFormat<D> {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
         self.decorator.with_record(record, values, |decorator| {
+            if format() == LogFormat::Json {
+                writeln!(decorator, "{}", json::object(record, values))?;
+                return decorator.flush();
+            }
             decorator.start_timestamp()?;
             decorator.write_all(&Moment::now().text())?;
             decorator.write_all(b" ")?;
@@ -110,7 +116,7 @@ fn cut(text: &str, bytes: usize) -> &str {
 }
 
 /// A character that would end a line, move a terminal's cursor, or change the reading direction.
-fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -5,7 +5,9 @@
 //! reach a log at any level. A log that cannot be written never ends or blocks the service.
 
 mod clock;
+mod fields;
 mod installed;
+mod json;
 mod line;
 mod outputs;
 mod repeats;
@@ -15,10 +17,16 @@ mod syslog;
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::net::IpAddr;
 
 pub(crate) use clock::Local;
+use fields::Fields;
+
+pub(crate) use clock::Rfc3339;
+pub(crate) use fields::{Field, Value, name_services};
 pub(crate) use installed::{
-    descriptors, has_met_syslog, install, replace_file, replace_syslog, to_stderr,
+    descriptors, format, has_met_syslog, install, replace_file, replace_syslog, set_format,
+    to_stderr,
 };
 pub(crate) use outputs::{Outputs, connect_syslog, is_standard_stream, reopen};
 pub(crate) use repeats::{
@@ -69,8 +77,27 @@ pub(crate) struct Log {
     pub level: u8,
     /// What stands in the brackets.
     pub id: Id,
-    /// The stranger whose doing its lines are; they are bounded.
-    pub from: Option<Origin>,
+    /// The connection that its lines are about.
+    pub from: Option<Subject>,
+}
+
+/// What lines about a connection are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// The stranger whose doing they are; they are bounded.
+    pub origin: Option<Origin>,
+    /// The service's index, see [`name_services`].
+    pub service: u32,
+}
+
+impl Subject {
+    /// A client of a service.
+    pub(crate) fn new(client: Option<IpAddr>, service: usize) -> Self {
+        Subject {
+            origin: client.map(Origin::of),
+            service: u32::try_from(service).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl Log {
@@ -83,10 +110,27 @@ impl Log {
     /// Writes one line of a kind, unless too many of those are a stranger's doing. Use the macros, which format nothing
     /// at a level that is not in force.
     pub(crate) fn write(&self, level: u8, kind: u32, text: fmt::Arguments<'_>) {
-        match self.from {
-            Some(origin) if !repeats::admits(origin, kind, level, text) => {}
-            _ => installed::write(level, self.id, text),
+        self.write_with(level, kind, text, &[]);
+    }
+
+    /// As [`Log::write`], with fields for the formats that have a place for them.
+    pub(crate) fn write_with(
+        &self,
+        level: u8,
+        kind: u32,
+        text: fmt::Arguments<'_>,
+        more: &[Field<'_>],
+    ) {
+        let origin = self.from.and_then(|about| about.origin);
+        if origin.is_some_and(|origin| !repeats::admits(origin, kind, level, text)) {
+            return;
         }
+        let fields = Fields {
+            id: self.id,
+            about: self.from,
+            more,
+        };
+        installed::write(level, fields, text);
     }
 }
 

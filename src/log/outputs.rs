@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::ftruncate;
 
 use super::{Reason, syslog};
-use crate::config::{Global, LogMode};
+use crate::config::{Global, LogFormat, LogMode};
 use crate::inside;
 use crate::remedy;
 
@@ -29,6 +29,8 @@ pub(crate) struct Outputs {
     pub facility: u8,
     /// The program's name in syslog.
     pub program: String,
+    /// The shape of lines.
+    pub format: LogFormat,
     /// Why syslog is configured and unavailable; [`super::install`] reports it once.
     pub(super) syslog_missing: Option<String>,
 }
@@ -105,6 +107,7 @@ impl Outputs {
             syslog,
             facility: global.facility,
             program: global.service.clone(),
+            format: global.log_format,
             syslog_missing,
         })
     }
@@ -137,6 +140,7 @@ impl Outputs {
             syslog: None,
             facility: 3,
             program: "adit".to_owned(),
+            format: LogFormat::Stunnel,
             syslog_missing: None,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fields::Fields;
 use super::{Id, installed};
 
 /// For so long lines are counted before they are told.
@@ -283,7 +284,12 @@ fn with<T>(act: impl FnOnce(&mut Repeats, &mut Vec<Sum>) -> T) -> T {
         result
     };
     for (level, text) in sums {
-        installed::write(level, Id::Main, format_args!("{text}"));
+        let fields = Fields {
+            id: Id::Main,
+            about: None,
+            more: &[],
+        };
+        installed::write(level, fields, format_args!("{text}"));
     }
     result
 }

@@ -17,6 +17,8 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
 use super::clock::Moment;
+use super::{format, json};
+use crate::config::LogFormat;
 
 /// How long a line waits for a slow reader (a pipe, a terminal, syslogd), in milliseconds. After that,
 /// the reader is not waited for again until it has taken a line.
@@ -317,7 +319,10 @@ pub(crate) fn own_stderr() {
 
 /// The report that precedes the first line that can be written again.
 pub(super) fn lost_line(lines: u64) -> impl std::fmt::Display {
-    format!("{} LOG4[main]: {}", Moment::now(), lost_text(lines))
+    match format() {
+        LogFormat::Json => json::bare(4, &lost_text(lines)),
+        _ => format!("{} LOG4[main]: {}", Moment::now(), lost_text(lines)),
+    }
 }
 
 /// The report's text.

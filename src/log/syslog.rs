@@ -13,6 +13,8 @@ use slog::{Drain, Never, OwnedKVList, Record};
 use super::clock::{Moment, Rfc3164};
 use super::line::{level_of, text};
 use super::sink::{Losses, SlowReader, lost_text, put_behind};
+use super::{format, json};
+use crate::config::LogFormat;
 
 /// Where syslogd listens.
 pub(crate) const PATH: &str = "/dev/log";
@@ -135,18 +137,25 @@ impl Drain for Syslog {
     type Ok = ();
     type Err = Never;
 
-    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         if !self.has_met_one() {
             self.losses.add();
             return Ok(());
         }
         let mut datagram = self.begin(level_of(record));
-        let _ = write!(datagram, "{}: ", record.tag());
-        let _ = text(&mut datagram, record.msg());
+        let is_json = format() == LogFormat::Json;
+        let _ = match is_json {
+            true => write!(datagram, "{}", json::object(record, values)),
+            false => write!(datagram, "{}: ", record.tag())
+                .and_then(|()| text(&mut datagram, record.msg())),
+        };
         let lost = self.losses.untold();
         if lost > 0 {
             let mut note = self.begin(4);
-            let _ = write!(note, "LOG4[main]: {}", lost_text(lost));
+            let _ = match is_json {
+                true => write!(note, "{}", json::bare(4, &lost_text(lost))),
+                false => write!(note, "LOG4[main]: {}", lost_text(lost)),
+            };
             if self.put(&note) {
                 self.losses.told(lost);
             }
@@ -172,6 +181,15 @@ mod tests {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
+    fn say(logger: &Logger, id: crate::log::Id, text: &str) {
+        let fields = crate::log::fields::Fields {
+            id,
+            about: None,
+            more: &[],
+        };
+        crate::log::installed::log_to(logger, 5, fields, format_args!("{text}"));
+    }
+
     #[test]
     fn a_line_is_a_datagram_with_priority_time_program_and_pid() {
         let folder = tempfile::tempdir().unwrap();
@@ -179,12 +197,7 @@ mod tests {
         let syslogd = UnixDatagram::bind(&path).unwrap();
         let socket = open(path.to_str().unwrap()).unwrap();
         let logger = Logger::root(Syslog::new(socket, true, 3, "adit".into()).fuse(), o!());
-        crate::log::installed::log_to(
-            &logger,
-            5,
-            crate::log::Id::Connection(17),
-            format_args!("a\nb"),
-        );
+        say(&logger, crate::log::Id::Connection(17), "a\nb");
         let line = received(&syslogd);
         let (head, rest) = line.split_at("<29>".len());
         assert_eq!(head, "<29>");
@@ -210,7 +223,7 @@ mod tests {
             received(&there);
         }
         let logger = Logger::root(syslog.fuse(), o!());
-        crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, format_args!("again"));
+        say(&logger, crate::log::Id::Main, "again");
         assert!(received(&there).ends_with("LOG4[main]: 2 log line(s) lost"));
         assert!(received(&there).ends_with("LOG5[main]: again"));
     }
@@ -229,7 +242,7 @@ mod tests {
         syslog.replace(new.as_fd()).unwrap();
         drop(new);
         let logger = Logger::root(syslog.fuse(), o!());
-        crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, format_args!("again"));
+        say(&logger, crate::log::Id::Main, "again");
         if lost > 0 {
             assert!(received(&restarted).ends_with("LOG4[main]: 1 log line(s) lost"));
         }
@@ -243,8 +256,7 @@ mod tests {
         let (new, late) = UnixDatagram::pair().unwrap();
         let logger = Logger::root(std::sync::Arc::clone(&syslog).fuse(), o!());
         let log = |text: &str| {
-            let text = format_args!("{text}");
-            crate::log::installed::log_to(&logger, 5, crate::log::Id::Main, text);
+            say(&logger, crate::log::Id::Main, text);
         };
         (0..3).for_each(|_| log("too soon"));
         syslog.replace(new.as_fd()).unwrap();

@@ -142,6 +142,9 @@ impl Handshaking {
             // The accepting side waits for the ClientHello.
             let begins = self.began.is_none() && self.side == Side::Back;
             if begins || !end.input.is_empty() {
+                if self.side == Side::Front {
+                    context.common.hears_hello(end.input.bytes());
+                }
                 let began = *self.began.get_or_insert(context.resources.now);
                 self.handshake = match advance(self.side, self.handshake, end, &mut context)? {
                     Stepped::Done => {
@@ -304,6 +307,7 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
         notice!(log, "Redirecting connection");
         context.common.redirected = true;
     }
+    context.common.shook_hands(side, &negotiated);
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);
 }

@@ -13,7 +13,7 @@ use super::end::{End, Received};
 use super::handshaking::receive;
 use super::poller::Readiness;
 use super::step::{Common, Context, Ending, Next, broken};
-use crate::log::{Log, Origin};
+use crate::log::{Log, Subject};
 use crate::protocol::{Claim, NoHeader, Who, read_claim};
 use crate::{debug, error, info};
 
@@ -162,7 +162,7 @@ fn introduce(mut claim: Claim, common: &mut Common) {
     tell(&claim, &log);
     if let Some((from, _)) = addresses {
         common.peer = Some(from);
-        common.log.from = Some(Origin::of(from.ip()));
+        common.log.from = Some(Subject::new(Some(from.ip()), common.index()));
     }
     common.introduced = Some(Box::new(Introduced { addresses, claim }));
     common.hush_a_check();

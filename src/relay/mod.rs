@@ -27,6 +27,7 @@ pub(crate) mod lookup;
 pub(crate) mod outbound;
 pub(crate) mod poller;
 pub(crate) mod pump;
+mod record;
 pub(crate) mod resources;
 pub(crate) mod route;
 pub(crate) mod session;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::Reason;
 use super::advice;
 use super::buffer::{LARGE, Pool, Scratch};
 use super::end::{End, Reading, Writing};
@@ -14,9 +15,11 @@ use super::ends::Pair;
 use super::failing;
 use super::first_words::FirstWords;
 use super::hearing::{Ears, Heard};
+use super::record::{Fault, How};
 use super::resources::Resources;
 use super::step::{Common, Context, Ending, Next, broken};
 use super::trouble::{Trouble, gone, reading, writing};
+use crate::config::Timeouts;
 use crate::log::Log;
 use crate::protocol::Side;
 use crate::{debug, error, info};
@@ -134,20 +137,20 @@ impl Pump {
             return Ok(Next::Again(()));
         }
         if front.failed() || back.failed() {
-            look_for_an_error(front, &log)?;
-            look_for_an_error(back, &log)?;
+            look_for_an_error(front, Side::Front, common)?;
+            look_for_an_error(back, Side::Back, common)?;
         }
-        self.wait(front, back, &log, common.config().timeouts, resources.now)
+        self.wait(front, back, common, resources.now)
     }
 
     fn wait(
         &mut self,
         front: &End,
         back: &End,
-        log: &Log,
-        timeouts: crate::config::Timeouts,
+        common: &Common,
         now: Instant,
     ) -> Result<Next<()>, Ending> {
+        let (log, timeouts): (_, Timeouts) = (common.log, common.config().timeouts);
         let both = front.reading == Reading::Open && back.reading == Reading::Open;
         let idle = both || front.unsent() > 0 || back.unsent() > 0;
         let patience = match (idle, front.reading) {
@@ -165,6 +168,7 @@ impl Pump {
                 log,
                 "transfer: s_poll_wait: TIMEOUTidle exceeded: sending reset"
             );
+            common.blame(How::Idle, None, "TIMEOUTidle exceeded");
             return Err(Ending::Reset);
         }
         error!(log, "transfer: s_poll_wait: TIMEOUTclose exceeded: closing");
@@ -173,7 +177,7 @@ impl Pump {
 }
 
 /// Whatever could be read of an end has been: an RST came while the other side is stuck.
-fn look_for_an_error(end: &End, log: &Log) -> Result<(), Ending> {
+fn look_for_an_error(end: &End, side: Side, common: &Common) -> Result<(), Ending> {
     if end.failed()
         && !end.is_a_program()
         && let Some(errno) = end.take_error()
@@ -182,7 +186,8 @@ fn look_for_an_error(end: &End, log: &Log) -> Result<(), Ending> {
             Some(_) => "TLS fd",
             None => "socket fd",
         };
-        return Err(broken(log, doing, errno));
+        common.blame(How::Failed, Some(Fault::of(side)), Reason(errno));
+        return Err(broken(&common.log, doing, errno));
     }
     Ok(())
 }
@@ -210,16 +215,23 @@ fn carry(
         released: 0,
         moved: false,
     };
+    let mut blamed = None;
     let result = flow.run();
     let failed = match &result {
         // In TLS 1.3 a client's certificate is refused only after its handshake is done.
         Err(Trouble::Tls(failure)) => Some((failure.kind(), failure.diagnosis())),
         _ => None,
     };
+    if let (Err(trouble), Some(_)) = (&result, &common.record) {
+        blamed = Some((trouble.fault(side), trouble.to_string()));
+    }
     let ended = result.or_else(|trouble| flow.judge(trouble, side).map(|()| Carried::All));
     let moved = flow.moved;
     *count += flow.carried;
     *opposite += flow.released;
+    if let Some((fault, reason)) = blamed {
+        common.blame(How::Failed, Some(fault), reason);
+    }
     if let Some((why, diagnosis)) = failed {
         resources.row(common.index()).handshake_failed(why);
         failing::keep(&diagnosis, common, resources);

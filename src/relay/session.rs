@@ -20,13 +20,14 @@ use parting::{Parted, Parting};
 
 use super::end::End;
 use super::poller::Readiness;
+use super::record::{Fault, How, level_of_steps};
 use super::resources::Resources;
 use super::step::{Common, Context, Ending, set_options};
 use super::talking::Talking;
 use crate::config::{Front, LogId};
 use crate::helper::{Bound, Judgement, Launched, NotBound, Refused, Resolved, TokenAnswer};
 use crate::ipc::handoff::Handed;
-use crate::log::{self, Id, Log, Origin};
+use crate::log::{self, Id, Log, Subject};
 use crate::protocol::Side;
 use crate::{debug, error, info, log_at, notice};
 
@@ -60,9 +61,12 @@ impl Session {
         let services = Arc::clone(&resources.services);
         let service = &services[handed.connection.service];
         let log = Log {
-            level: service.config.debug,
+            level: level_of_steps(service.config.debug),
             id: log_id(service.config.log_id, handed.connection.number),
-            from: handed.connection.peer.map(|peer| Origin::of(peer.ip())),
+            from: Some(Subject::new(
+                handed.connection.peer.map(|peer| peer.ip()),
+                handed.connection.service,
+            )),
         };
         let gates = service.route.gates();
         let client_speaks = service.route.early(gates).is_some();
@@ -233,6 +237,8 @@ impl Session {
         let row = resources.row(self.common.index());
         row.shed().fetch_add(1, Relaxed);
         info!(self.common.log, "Connection ended: its memory is needed");
+        let reason = "its memory was needed";
+        self.common.blame(How::Cut, Some(Fault::Adit), reason);
     }
 
     /// Goes on as far as it can without waiting and without starving others.
@@ -345,10 +351,16 @@ impl Session {
         let (log, reset) = (self.common.log, config.reset);
         let status = close_status(ending, reset);
         let (tls, plain) = self.common.sent();
-        notice!(
-            log,
+        let text = format_args!(
             "Connection {status}: {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
+        if self.common.to_back + self.common.to_front > 0 {
+            self.common.has_carried();
+        }
+        match self.common.record {
+            None => notice!(log, "{text}"),
+            Some(_) => self.common.summarise(ending, text),
+        }
         self.common.report(resources);
         close(self.life, None, ending, reset, resources);
         let lasted = resources.now.saturating_duration_since(self.common.began);
@@ -363,8 +375,16 @@ impl Session {
         }
     }
 
+    /// It is ended by a command, or with its generation.
+    pub(crate) fn cut(&self) {
+        let reason = "ended by the administrator";
+        let fault = Some(Fault::Administrator);
+        self.common.blame(How::Cut, fault, reason);
+    }
+
     /// Writes that a step of it panicked, and where.
     pub(crate) fn panicked(&self, what: &str) {
+        self.common.blame(How::Failed, Some(Fault::Adit), what);
         let name = &self.common.config().name;
         error!(
             self.common.log,

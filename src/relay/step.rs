@@ -10,6 +10,7 @@ use super::end::End;
 use super::first_words::FirstWords;
 use super::holding::Hold;
 use super::introducing::Introduced;
+use super::record::{Record, level_of_steps};
 use super::resources::Resources;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
@@ -17,7 +18,7 @@ use crate::incidents::Diagnosis;
 use crate::ipc::handoff::{Handed, Warrant};
 use crate::ipc::scoreboard::answered::{Answered, Place};
 use crate::ipc::shares::Key;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Subject};
 use crate::protocol::{Side, Unreachable, Who};
 use crate::sys::sockopt;
 use crate::tls::Failure;
@@ -112,6 +113,8 @@ pub(crate) struct Common {
     pub greeting: Vec<u8>,
     /// What was found wrong with it last; see [`super::failing`].
     pub(super) finding: Option<Box<Diagnosis>>,
+    /// What is told of it at its end; `None`: no format in force has a place for it.
+    pub(super) record: Option<Box<Record>>,
     /// Inspects the session's first plaintext.
     pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
@@ -150,6 +153,7 @@ impl Common {
             hold: None,
             redirected: false,
             finding: None,
+            record: Record::if_wanted(),
             first_words: FirstWords::of(config),
             service: handed.connection.service,
             services,
@@ -175,7 +179,8 @@ impl Common {
         if front.is_tcp() && before != local(&self.config().socket) {
             set_options(front, 'l', self.config(), &self.log);
         }
-        self.log.level = self.config().debug;
+        self.log.level = level_of_steps(self.config().debug);
+        self.log.from = Some(Subject::new(self.peer.map(|peer| peer.ip()), service));
         if self.relayed_by.is_some() {
             let time = self.config().timeouts.until_relayed();
             self.relayed_by = time.map(|time| self.began + time);
@@ -188,6 +193,11 @@ impl Common {
         if self.is_a_check() && self.log.level < DEBUG {
             self.log.level = self.log.level.min(CRITICAL);
         }
+    }
+
+    /// Whether nothing of it is told but where everything is.
+    pub(super) fn is_hushed(&self) -> bool {
+        self.log.level <= CRITICAL
     }
 
     /// The service's options.
@@ -259,6 +269,7 @@ impl Common {
             }
             None if (self.to_back, self.to_front) != self.reported => {
                 self.report_at = Some(resources.now + REPORT);
+                self.has_carried();
                 false
             }
             _ => false,
@@ -287,6 +298,14 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The same, for a step within this one.
+    pub(super) fn again(&mut self) -> Context<'_> {
+        Context {
+            common: self.common,
+            resources: self.resources,
+        }
+    }
+
     /// Notes for `adit status` that this upstream has answered.
     pub(super) fn note_answer(&self, upstream: &Upstream) {
         let place = match upstream {

@@ -1,10 +1,14 @@
 //! Failures that end a session, or one end of it, while bytes are carried.
 
+use std::fmt;
+
 use nix::errno::Errno;
 
+use super::Reason;
 use super::buffer::{Pool, Scratch};
 use super::end::{End, Reading, Writing};
 use super::failing;
+use super::record::Fault;
 use super::step::{Ending, broken};
 use crate::incidents::Diagnosis;
 use crate::log::Log;
@@ -40,6 +44,18 @@ impl Trouble {
         }
     }
 
+    /// Whose fault it is, of one that was met while `side` was read from.
+    pub(super) fn fault(&self, side: Side) -> Fault {
+        match self {
+            Trouble::Read(_) | Trouble::Tls(_) | Trouble::Unsent(_) => Fault::of(side),
+            Trouble::Write(_) => match side {
+                Side::Front => Fault::Server,
+                Side::Back => Fault::Client,
+            },
+            Trouble::Encrypt(_) => Fault::Adit,
+        }
+    }
+
     /// Says what is wrong with the end of `side`, while a dialogue spoke with it.
     pub(super) fn end_dialogue(self, side: Side, log: &Log) -> Ending {
         match self {
@@ -60,6 +76,17 @@ impl Trouble {
                 );
                 Ending::Reset
             }
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Read(errno) => write!(f, "reading: {}", Reason(*errno)),
+            Trouble::Write(errno) => write!(f, "writing: {}", Reason(*errno)),
+            Trouble::Tls(failure) | Trouble::Encrypt(failure) => failure.fmt(f),
+            Trouble::Unsent(count) => write!(f, "TLS socket closed with {count} unsent byte(s)"),
         }
     }
 }

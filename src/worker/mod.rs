@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::config::Service;
+use crate::config::{LogFormat, Service};
 use crate::helper::Kind;
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
@@ -99,6 +99,9 @@ fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     );
     // Signals are the supervisor's business: a worker ignores them.
     let _signals = fresh.hear(&[])?;
+    if log::format() == LogFormat::Json {
+        log::name_services(start.services.iter().map(|one| one.config.name.clone()));
+    }
     let row = start.scoreboard.worker(start.index);
     row.pid().store(std::process::id().into(), Relaxed);
     row.starts().fetch_add(1, Relaxed);

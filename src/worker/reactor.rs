@@ -451,6 +451,9 @@ impl Reactor {
                 Command::Cut => {
                     let keys: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
                     for key in keys {
+                        if let Some(entry) = self.sessions.get_mut(key) {
+                            entry.session.cut();
+                        }
                         self.finish(key, Ending::Reset);
                     }
                 }

@@ -468,6 +468,8 @@ impl Adit {
             .lines()
             .rfind(|line| line.contains(&start) && line.contains("bound to"));
         line.and_then(|line| line.rsplit(' ').next())
+            // With `logFormat = json`.
+            .map(|address| address.trim_end_matches(['"', '}']))
             .and_then(parse_address)
             .unwrap_or_else(|| panic!("no address of [{service}] in the log"))
     }

@@ -349,28 +349,6 @@ fn unserved(page: &mut Page) {
         Verdict::Refused(why) => Some(why),
         _ => None,
     });
-    let later = not_yet(false);
-    if !later.is_empty() {
-        page.paragraph(&format!(
-            "Not served by this version, and errors unless their value asks for nothing: {later}."
-        ));
-    }
-    let planned = not_yet(true);
-    if !planned.is_empty() {
-        page.section("Planned options of adit");
-        page.text(&format!(
-            "Not served by this version, and errors unless their value asks for nothing: {planned}."
-        ));
-    }
-}
-
-/// Options that are not built yet: adit's own, or stunnel's.
-fn not_yet(own: bool) -> String {
-    let names: Vec<String> = options()
-        .filter(|option| matches!(option.verdict, Verdict::NotYet { .. }) && option.own == own)
-        .map(|option| format!("`{}`", option.name))
-        .collect();
-    names.join(", ")
 }
 
 fn list(page: &mut Page, reason: fn(Verdict) -> Option<&'static str>) {

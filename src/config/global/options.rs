@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Foreground, LogMode, PreferChaCha20};
+use super::{Foreground, LogFormat, LogMode, PreferChaCha20};
 use crate::config::keeper;
 use crate::config::option::{
     Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no,
@@ -163,6 +163,26 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
             &[
                 ("append", LogMode::Append),
                 ("overwrite", LogMode::Overwrite),
+            ],
+        )?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "logFormat",
+        Scope::Global,
+        "stunnel | short | json",
+        "shape of the log; `short`: a line a connection; `json`: an object a line (docs/logs.md)",
+    )
+    .own()
+    .example("logFormat = json")
+    .defaults(&["stunnel"])
+    .global(|global, value| {
+        global.log_format = one_of(
+            value,
+            &[
+                ("stunnel", LogFormat::Stunnel),
+                ("short", LogFormat::Short),
+                ("json", LogFormat::Json),
             ],
         )?;
         Ok(())

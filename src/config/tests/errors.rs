@@ -18,7 +18,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
         "`chroot` holds for the whole program (it belongs before the first [section])",
     ),
     ("workers = 2", "`workers` holds for the whole program"),
-    // Not built yet, or never.
+    // Never served.
     (
         "verifyServer = no\nOCSP = http://h/",
         "\"verifyChain\" has to be enabled for OCSP support",

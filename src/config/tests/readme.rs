@@ -22,7 +22,7 @@ fn told() -> Vec<&'static str> {
 #[test]
 fn readme_tells_every_option_and_protocol_that_is_refused_and_no_other() {
     let refused = options().filter_map(|option| match option.verdict {
-        Verdict::NotYet { .. } | Verdict::Refused(_) => Some(option.name),
+        Verdict::Refused(_) => Some(option.name),
         Verdict::Served | Verdict::NoEffect(_) => None,
     });
     let refused: BTreeSet<&str> = refused.chain(PROTOCOLS_REFUSED.iter().copied()).collect();

@@ -218,6 +218,7 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> C
     }
     context.note_answer(&attempt.upstream);
     let tcp = matches!(attempt.upstream, Upstream::Tcp(..));
+    context.common.is_connected_to(&attempt.upstream);
     if let Upstream::Tcp(address, host) = attempt.upstream {
         let row = context
             .resources

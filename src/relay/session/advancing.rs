@@ -217,6 +217,7 @@ impl Session {
             other => other,
         };
         self.next = 0;
+        self.common.is_connected();
         if self.common.again {
             // TLS comes first.
             return self.advance(resources);

@@ -219,7 +219,12 @@ pub(super) fn step_early(
                     *phase = Early::Connecting(Connecting::begin(target, front, &mut context));
                     Ok(Turn::Later(Outcome::Again))
                 }
-                next => Ok(turn(next, phase, Early::Talking)),
+                next => {
+                    if matches!(next, Next::Advance | Next::Handshake) {
+                        context.common.has_talked();
+                    }
+                    Ok(turn(next, phase, Early::Talking))
+                }
             }
         }
         Early::Connecting(stage) => {
@@ -270,7 +275,7 @@ pub(super) fn step_early(
 pub(super) fn step_late(
     pair: &mut Pair,
     phase: &mut Late,
-    context: Context<'_>,
+    mut context: Context<'_>,
 ) -> Result<Turn, Ending> {
     // The hot path: this stage stays where it is.
     if let Late::Pump(stage) = phase {
@@ -285,9 +290,14 @@ pub(super) fn step_late(
             Next::Advance => Ok(Turn::Chosen),
             next => Ok(turn(next, phase, Late::Choosing)),
         },
-        Late::Talking(stage) => match stage.step(&mut Ends::Both(pair), context)? {
+        Late::Talking(stage) => match stage.step(&mut Ends::Both(pair), context.again())? {
             Next::Wait(stage) if stage.leaves_the_server() => Ok(Turn::Anew(Box::new(stage))),
-            next => Ok(turn(next, phase, Late::Talking)),
+            next => {
+                if matches!(next, Next::Advance | Next::Handshake) {
+                    context.common.has_talked();
+                }
+                Ok(turn(next, phase, Late::Talking))
+            }
         },
         Late::Handshaking(stage) => {
             let (end, other) = pair.facing(stage.side());

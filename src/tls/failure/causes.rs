@@ -34,6 +34,7 @@ impl Offence {
             | Offence::NoSharedSignature
             | Offence::WeakGroup
             | Offence::HelloRefused(..) => Cause::NoCommonCipher,
+            Offence::NoSharedProtocol(_) => Cause::NoCommonProtocol,
             Offence::UnknownIdentity(_)
             | Offence::NoKeyOffered
             | Offence::WrongKey(_)
@@ -103,6 +104,7 @@ fn of_alert(alert: AlertDescription) -> Cause {
         A::CertificateRequired | A::NoCertificate => Cause::OwnCertificateMissing,
         A::ProtocolVersion => Cause::NoCommonVersion,
         A::InsufficientSecurity => Cause::NoCommonCipher,
+        A::NoApplicationProtocol => Cause::NoCommonProtocol,
         A::UnknownPSKIdentity => Cause::PresharedKey,
         _ => Cause::Alert,
     }

@@ -11,7 +11,7 @@ const DAY: u64 = 24 * 3600;
 
 /// Two services of one generation; the second's certificates end when `ends` says.
 fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
-    let (board, memory) = Scoreboard::transferable(2, 2).unwrap();
+    let (board, memory) = Scoreboard::transferable(2, 2, false).unwrap();
     board.worker(0).pid().store(7, Relaxed);
     board.worker(0).active().store(3, Relaxed);
     board.worker(1).starts().store(3, Relaxed);
