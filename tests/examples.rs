@@ -66,4 +66,5 @@ pages! {
     rsync needs "rsync" "rsync-ssl";
     socks needs "curl" "python3";
     syslog needs "rsyslogd" "logger";
+    vnc needs "x11vnc" "vncsnapshot";
 }
