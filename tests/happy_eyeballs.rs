@@ -97,7 +97,7 @@ fn a_dead_family_delays_one_client_and_is_no_failure() {
     }
     // Nothing is left of the attempt that lost.
     assert_eq!(
-        std::fs::read_to_string("/proc/net/tcp6")
+        std::fs::read_to_string("/proc/thread-self/net/tcp6")
             .expect("sockets")
             .lines()
             .count(),

@@ -13,6 +13,7 @@ use super::hold;
 use super::login;
 use super::ocsp;
 use super::option::Fault;
+use super::probe;
 use super::program::{self, Front};
 use super::psk;
 use super::quota;
@@ -130,6 +131,7 @@ pub(super) fn finish(
     let given = |option: &str| own.contains(option);
     login::judge(&mut service, &given, &meant, &mut faults);
     hold::judge(&mut service, &given, &meant, &mut faults);
+    probe::judge(&mut service, &given, &meant, &mut faults);
     if let Some(primary) = primary {
         flags = virtual_hosts::inherit(&mut service, primary, decided, flags, &own);
     }

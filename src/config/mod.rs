@@ -30,6 +30,7 @@ mod metrics;
 mod networks;
 mod ocsp;
 mod option;
+mod probe;
 mod program;
 mod provider;
 mod psk;

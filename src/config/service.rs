@@ -120,6 +120,8 @@ pub(crate) struct Service {
     pub login: Login,
     /// How long a program is held while the server cannot be reached.
     pub hold: Option<Duration>,
+    /// How often its servers are looked at.
+    pub probe: Option<Duration>,
     /// Owner of a Unix accept socket; as stunnel, the global `setuid` unless the section has its own.
     pub setuid: Option<String>,
     /// Group of a Unix accept socket; as with `setuid`.

@@ -89,10 +89,14 @@ fn until_of(word: u64) -> u64 {
     word & u64::from(u32::MAX)
 }
 
-/// 32 bits, never 0; the same in all processes.
 fn hash_of(address: SocketAddr) -> u64 {
+    hash(&(address.ip(), address.port()))
+}
+
+/// 32 bits, never 0; the same in all processes.
+pub(super) fn hash(it: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (address.ip(), address.port()).hash(&mut hasher);
+    it.hash(&mut hasher);
     (hasher.finish() >> 32).max(1)
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod incidents;
 pub(crate) mod inherit;
 pub(crate) mod inquiry;
 pub(crate) mod leash;
+pub(crate) mod probes;
 pub(crate) mod request;
 pub(crate) mod retire;
 pub(crate) mod scoreboard;

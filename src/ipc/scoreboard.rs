@@ -8,6 +8,7 @@ pub(crate) mod answered;
 mod counts;
 mod lengths;
 mod read_only;
+mod servers;
 mod succession;
 
 use std::io;
@@ -18,7 +19,6 @@ pub(crate) use counts::Counts;
 use lengths::{length, whole_length};
 pub(crate) use read_only::ReadOnlyBoard;
 
-use super::addresses::AddressRow;
 use super::durations::{self, Durations};
 use super::incidents::Incidents;
 use super::shared::SharedWords;
@@ -28,8 +28,9 @@ use crate::incidents::Ledger;
 /// Words of a row: 128 bytes, two cache lines, since the prefetcher fetches pairs.
 const ROW: usize = 16;
 
-/// Rows that all workers share for a service: [`SharedRow`], and what is known of its addresses.
-const SHARED_ROWS: usize = 2;
+/// Rows that all workers share for a service: [`SharedRow`], what is known of its addresses, and two of what probes
+/// found.
+const SHARED_ROWS: usize = 4;
 
 /// Rows of a service's counters in one worker.
 const COUNTERS: usize = 2;
@@ -281,15 +282,6 @@ impl Scoreboard {
     pub(crate) fn shared(&self, service: usize) -> SharedRow<'_> {
         assert!(service < self.services);
         SharedRow(self.row(self.workers + service * SHARED_ROWS))
-    }
-
-    /// What all workers know of the addresses of service `service`, from 0.
-    ///
-    /// # Panics
-    /// There is no such row.
-    pub(crate) fn addresses(&self, service: usize) -> AddressRow<'_> {
-        assert!(service < self.services);
-        AddressRow::on(self.row(self.workers + service * SHARED_ROWS + 1))
     }
 
     /// What worker `worker` counted for service `service`.

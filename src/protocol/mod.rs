@@ -25,6 +25,7 @@ mod offers;
 mod opening;
 mod pgsql;
 mod pop3;
+pub(crate) mod probing;
 mod proxy;
 mod script;
 mod sieve;

@@ -26,6 +26,7 @@ pub(crate) mod launching;
 pub(crate) mod lookup;
 pub(crate) mod outbound;
 pub(crate) mod poller;
+pub(crate) mod probing;
 pub(crate) mod pump;
 mod record;
 pub(crate) mod resources;

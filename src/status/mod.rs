@@ -2,8 +2,8 @@
 //! scoreboard. Never in here: a socket, or where a document is sent.
 #![forbid(unsafe_code)]
 
-mod failures;
 mod connections;
+mod failures;
 mod fit;
 mod live;
 mod services;
@@ -12,16 +12,16 @@ mod utc;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::helper::KnownNames;
+pub(crate) use crate::ipc::addresses::now;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
 use crate::tls::{CipherOrder, Seen, StapleState};
-pub(crate) use failures::{FailureStatus, IncidentStatus};
 pub(crate) use connections::Listed;
+pub(crate) use failures::{FailureStatus, IncidentStatus};
 pub(crate) use live::live;
 pub(crate) use services::bytes;
 pub(crate) use table::table;
@@ -187,6 +187,12 @@ pub(crate) struct ServiceStatus {
     /// Times that clients had to wait, since there were as many connections as there may be (`maxConnections`).
     #[serde(default)]
     pub full: u64,
+    /// Servers that `probe` looks at; 0: it does not, or has not yet.
+    #[serde(default)]
+    pub probed: u32,
+    /// Those of them that do not answer, and come last.
+    #[serde(default)]
+    pub ejected: u32,
     /// Connections for which no upstream could be reached.
     pub connect_failed: u64,
     /// Bytes of payload carried from front to back.
@@ -322,6 +328,8 @@ impl ServiceStatus {
             over_rate: counts.over_rate,
             over_address: counts.over_address,
             full: counts.full,
+            probed: board.probes(index).tally().probed,
+            ejected: board.probes(index).tally().ejected,
             connect_failed: counts.connect_failed,
             bytes_to_back: counts.bytes_to_back,
             bytes_to_front: counts.bytes_to_front,
@@ -332,12 +340,6 @@ impl ServiceStatus {
             recent_failures: Vec::new(),
         }
     }
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -420,6 +422,8 @@ pub(crate) mod tests {
                     over_rate: 9,
                     over_address: 0,
                     full: 0,
+                    probed: 2,
+                    ejected: 1,
                     connect_failed: 1,
                     bytes_to_back: 1023,
                     bytes_to_front: 3 << 30,

@@ -73,6 +73,7 @@ fn sentences(service: &ServiceStatus, now: u64) -> Vec<String> {
             "drained: nothing more is accepted (`adit drain --undo {name}` takes that back)"
         ));
     }
+    all.extend(probes(service));
     let certificates = service.certificates.iter();
     all.extend(certificates.map(|one| {
         let text = format!("certificate for {}: {}", one.shown_to, left(one, now));
@@ -102,6 +103,14 @@ fn addresses(service: &ServiceStatus, now: u64) -> Option<String> {
         text.push_str(&format!("{} answered {ago}", upstream.address));
     }
     (!text.is_empty()).then(|| text.escape_debug().to_string())
+}
+
+/// Servers that do not answer.
+fn probes(service: &ServiceStatus) -> Option<String> {
+    let (probed, ejected) = (service.probed, service.ejected);
+    (ejected > 0).then(|| {
+        format!("Warning: {ejected} of {probed} server(s) do not answer probes, and come last")
+    })
 }
 
 /// Counts that are 0 as a rule.

@@ -48,7 +48,7 @@ impl Status {
         for name in self.names.kept() {
             let name = name.escape_debug();
             line(&format!(
-                "Warning: {name}: DNS did not answer when the configuration was loaded: the addresses that it had are kept"
+                "Warning: {name}: DNS did not answer when it was asked last: the addresses that it had are kept"
             ));
         }
         let serving = self.generations.iter().find(|g| g.state == "serving");
@@ -146,8 +146,8 @@ adit 0.1.0, supervisor 100
 Configuration: /etc/adit/adit.conf
 Sandbox: seccomp, landlock (version 2 of 6)
 Ciphers: ChaCha20 first: this processor has no AES instructions
-Warning: mail.example: DNS did not answer when the configuration was loaded: the
-  addresses that it had are kept
+Warning: mail.example: DNS did not answer when it was asked last: the addresses
+  that it had are kept
 Warning: The certificate of [smtp] ends first: 13 day(s) left, until 2026-12-07
   09:48:10 UTC: renew it (/etc/adit/mail.pem)
 
@@ -161,6 +161,7 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
   smtp       12      4711  1000     3700      15   1023 B   3.0 GiB
     from 127.0.0.1:25 to mail.example:465; 192.0.2.1:465 answered 2 min ago
     drained: nothing more is accepted (`adit drain --undo smtp` takes that back)
+    Warning: 1 of 2 server(s) do not answer probes, and come last
     Warning: certificate for servers: 13 day(s) left, until 2026-12-07 09:48:10
       UTC: renew it (/etc/adit/mail.pem)
     6 refused by address, 9 over connectRate, 1 without an upstream, 8 ended by
@@ -184,7 +185,7 @@ Generation 2: serving, master 102, spare 105, since 2026-11-24 09:46:10 UTC
         // To a file or a pipe each sentence is a line.
         let unbroken = EXPECTED
             .replace("\n      ", " ")
-            .replace("the\n  addr", "the addr");
+            .replace("addresses\n  that", "addresses that");
         let unbroken = unbroken.replace("07\n  09", "07 09");
         assert_eq!(without_failures().text(None), unbroken);
     }

@@ -11,6 +11,7 @@ use nix::sys::socket::MsgFlags;
 
 use super::Start;
 use super::inlet::Inlet;
+use super::prober::Prober;
 use super::reactor::ThreadContext;
 use super::shared::Command;
 use super::stapler::Stapler;
@@ -46,6 +47,8 @@ pub(super) struct Inbox {
     orphaned: bool,
     /// Fetches what is stapled; none while there is nothing to staple, or nothing new is accepted.
     stapler: Option<Stapler>,
+    /// Looks at servers; as the stapler.
+    prober: Option<Prober>,
     /// When to cut the connections, now that the master is gone and cannot order it.
     cut_at: Option<Instant>,
 }
@@ -61,6 +64,7 @@ impl Inbox {
         let fetcher = helpers.iter_mut().find(|(kind, _)| *kind == Kind::Fetcher);
         let fetcher = fetcher.and_then(|(_, clients)| clients.pop());
         let stapler = Stapler::of(&start.services, fetcher, start.log);
+        let prober = Prober::of(&start.services, start.group, &start.scoreboard, start.log);
         let threads = start.scoreboard.workers() * start.threads;
         let mut context = |inlet| ThreadContext {
             master: start
@@ -96,6 +100,7 @@ impl Inbox {
             draining: false,
             orphaned: false,
             stapler,
+            prober,
             cut_at: None,
         })
     }
@@ -117,6 +122,9 @@ impl Inbox {
             }
             if let Some(stapler) = &mut self.stapler {
                 stapler.turn();
+            }
+            if let Some(prober) = &mut self.prober {
+                prober.turn();
             }
             if self.cut_at.is_some_and(|at| at <= Instant::now()) {
                 self.cut_at = None;
@@ -141,9 +149,17 @@ impl Inbox {
         let stapler = self.stapler.as_ref();
         let answers = stapler.and_then(Stapler::fd);
         fds.extend(answers.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let timeout = match (self.draining, stapler.and_then(Stapler::wait)) {
+        let prober = self.prober.as_ref();
+        let wants = prober.into_iter().flat_map(Prober::wants);
+        fds.extend(wants.map(|(fd, flags)| PollFd::new(fd, flags)));
+        let waits = [stapler.and_then(Stapler::wait), prober.map(Prober::wait)];
+        let timeout = match (self.draining, waits.into_iter().flatten().min()) {
             (true, _) => PollTimeout::from(DRAIN_TICK),
-            (false, Some(wait)) => PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX),
+            // Rounded up, or the last millisecond would be a loop of empty waits.
+            (false, Some(wait)) => {
+                let wait = wait.saturating_add(Duration::from_millis(1));
+                PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+            }
             (false, None) => PollTimeout::NONE,
         };
         if wait(&mut fds, timeout)? == 0 {
@@ -209,6 +225,9 @@ impl Inbox {
                 }
             }
             ToWorker::Names(changed) => {
+                if let Some(prober) = &mut self.prober {
+                    prober.learn(changed);
+                }
                 for thread in &self.threads {
                     thread.command(Command::Names(changed.clone()));
                 }
@@ -234,6 +253,7 @@ impl Inbox {
     fn drain(&mut self) {
         self.draining = true;
         self.stapler = None;
+        self.prober = None;
         for thread in &self.threads {
             thread.command(Command::Drain);
         }

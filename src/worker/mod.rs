@@ -8,6 +8,7 @@ pub(crate) mod group;
 mod inbox;
 pub(crate) mod inlet;
 mod panics;
+mod prober;
 pub(crate) mod reactor;
 mod shared;
 pub(crate) mod slab;

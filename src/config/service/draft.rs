@@ -85,6 +85,7 @@ impl Draft {
             dialogue: DialogueOptions::default(),
             login: Login::default(),
             hold: None,
+            probe: None,
             setuid: None,
             setgid: None,
             accept_anywhere: false,

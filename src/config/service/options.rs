@@ -6,8 +6,8 @@ use super::{Failover, LogId};
 use crate::config::endpoint::Endpoint;
 use crate::config::option::{OptionDef, Scope, given, one_of, seconds, yes_no};
 use crate::config::{
-    accepted, admission, alpn, balancers, commands, dialogue, hold, login, ocsp, program, quota,
-    sessions, socket, subject, tls_options, transparent,
+    accepted, admission, alpn, balancers, commands, dialogue, hold, login, ocsp, probe, program,
+    quota, sessions, socket, subject, tls_options, transparent,
 };
 
 /// The value, unless it is empty.
@@ -173,6 +173,8 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("options", "SSL_OPTIONS", "option of the TLS library in OpenSSL's words; `-` takes it back")
         .example("options = NO_TLSv1_2").unless_given("none").repeatable()
         .service(|draft, value| tls_options::set(&mut draft.flags, &mut draft.flags_cleared, value)),
+    option("probe", "SECONDS", "how often each server in `connect` is tried; one that fails twice comes last until it answers")
+        .example("probe = 30").defaults(&["0"]).own().service(probe::set),
     option("protocol", "PROTOCOL", "the dialogue before TLS, or first within it: one of those under \"Dialogues\"")
         .example("protocol = smtp").unless_given("none: TLS from the first byte")
         .service(|draft, value| store!(draft.protocol = Some(dialogue::protocol(value)?))),

@@ -9,6 +9,7 @@ mod hold;
 mod login;
 mod mutations;
 mod names;
+mod probe;
 mod psk;
 mod readme;
 mod served;

@@ -1,5 +1,7 @@
 //! The metrics in Prometheus' text format 0.0.4. docs/metrics.md tells what each one means.
 
+mod servers;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 
@@ -342,6 +344,7 @@ fn about_services(page: &mut Page, seen: &Seen<'_>) {
             }
         }
     }
+    servers::about_servers(page, seen);
     let services = seen.totals.0.iter();
     let services: Vec<(String, &Counts)> = services
         .map(|(service, counts)| (labelled("service", service), counts))

@@ -1,4 +1,4 @@
-//! Whether every service can be reached: what a probe is told, and why not.
+//! Whether every service can be reached, and reaches a server: what a health check is told, and why not.
 
 use super::exposition::Boards;
 use super::picture::Picture;
@@ -20,8 +20,16 @@ pub(super) fn check(picture: &Picture, boards: &Boards) -> Result<(), String> {
     let Some(board) = boards.get(&number) else {
         return Err(format!("the counts of generation {number} cannot be read"));
     };
-    match (0..board.workers()).any(|index| board.worker(index).pid != 0) {
+    if (0..board.workers()).all(|index| board.worker(index).pid == 0) {
+        return Err(format!("no worker of generation {number} is alive"));
+    }
+    let services = serving.services.iter().enumerate();
+    let cut_off: Vec<String> = services
+        .filter(|(index, _)| board.tally(*index).none_left())
+        .map(|(_, name)| format!("[{}]", name.escape_debug()))
+        .collect();
+    match cut_off.is_empty() {
         true => Ok(()),
-        false => Err(format!("no worker of generation {number} is alive")),
+        false => Err(format!("no server answers probes: {}", cut_off.join(", "))),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::lengths::{checked_length, whole_length};
 use super::{Counts, Scoreboard};
 use crate::incidents::Ledger;
+use crate::ipc::probes::Tally;
 use crate::ipc::shared::SharedWords;
 
 /// A board that its holder can only read: what is written to it kills the process.
@@ -43,6 +44,14 @@ impl ReadOnlyBoard {
         match service < self.0.services {
             true => self.0.counts(service),
             false => Counts::default(),
+        }
+    }
+
+    /// What the last probes found of the servers of a service; nothing for a service that it has no rows for.
+    pub(crate) fn tally(&self, service: usize) -> Tally {
+        match service < self.0.services {
+            true => self.0.probes(service).tally(),
+            false => Tally::default(),
         }
     }
 

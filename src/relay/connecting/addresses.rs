@@ -16,12 +16,13 @@ use crate::{debug, error};
 
 /// The order of trying, last one first.
 pub(super) fn in_order(
-    mut upstreams: Vec<Upstream>,
+    upstreams: Vec<Upstream>,
     service: usize,
     failover: Failover,
     log: &Log,
     resources: &Resources,
 ) -> Vec<Upstream> {
+    let (mut upstreams, ejected) = without_ejected(upstreams, service, resources);
     let count = upstreams.len();
     if count > 1 {
         match failover {
@@ -37,8 +38,26 @@ pub(super) fn in_order(
         }
         upstreams = arranged(&upstreams, resources.scoreboard.addresses(service));
     }
+    upstreams.extend(ejected);
     upstreams.reverse();
     upstreams
+}
+
+/// Apart from those that do not answer probes, and come last; unless none does.
+fn without_ejected(
+    upstreams: Vec<Upstream>,
+    service: usize,
+    resources: &Resources,
+) -> (Vec<Upstream>, Vec<Upstream>) {
+    if resources.services[service].config.probe.is_none() {
+        return (upstreams, Vec::new());
+    }
+    let row = resources.scoreboard.probes(service);
+    let is_ejected = |upstream: &Upstream| row.is_ejected(upstream.server());
+    match upstreams.iter().all(is_ejected) {
+        true => (upstreams, Vec::new()),
+        false => upstreams.into_iter().partition(|it| !is_ejected(it)),
+    }
 }
 
 /// The addresses of each entry: those that were slow last, the families in turn (RFC 8305, section 4).
