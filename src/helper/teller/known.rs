@@ -73,7 +73,7 @@ impl Known {
                 self.boards.retain(|number, _| is_there(*number));
                 // What it said is on the board and in the picture now, and may be on neither later.
                 self.totals.update(&picture, &self.boards);
-                self.picture = Some(picture);
+                self.picture = Some(*picture);
             }
             None => {}
         }

@@ -26,7 +26,7 @@ enum Head {
 #[derive(Debug)]
 pub(super) enum News {
     Board(BoardSize, OwnedFd),
-    Picture(Picture),
+    Picture(Box<Picture>),
 }
 
 /// Gives the teller the board of a generation.
@@ -67,7 +67,9 @@ pub(super) fn understand(head: &[u8], descriptors: Vec<OwnedFd>) -> Option<News>
             let mut text = String::new();
             file.rewind().ok()?;
             file.read_to_string(&mut text).ok()?;
-            serde_json::from_str(&text).ok().map(News::Picture)
+            serde_json::from_str(&text)
+                .ok()
+                .map(|picture| News::Picture(Box::new(picture)))
         }
     }
 }
@@ -90,7 +92,7 @@ mod tests {
             panic!("no news");
         };
         match understand(&head, descriptors) {
-            Some(News::Picture(told)) => assert_eq!(told, picture),
+            Some(News::Picture(told)) => assert_eq!(*told, picture),
             other => panic!("{other:?}"),
         }
     }

@@ -50,12 +50,12 @@ impl ProtocolError {
                 Cause::ClientDialogue
             }
             E::TooMuchAhead { side, .. } => of_dialogue(*side),
-            E::Pgsql(error) => of_pgsql(error),
+            E::Pgsql(error) => of_pgsql(*error),
             E::Ldap(LdapError::Refused(..)) => Cause::NoStarttls,
             E::Ldap(LdapError::Closed) => Cause::Vanished,
             E::Ldap(LdapError::Malformed | LdapError::Other) => Cause::ServerDialogue,
-            E::Cifs(error) => of_cifs(error),
-            E::Mysql(error) => of_mysql(error),
+            E::Cifs(error) => of_cifs(*error),
+            E::Mysql(error) => of_mysql(*error),
             E::Xmpp(error) => of_xmpp(error),
             E::Over => Cause::Internal,
         }
@@ -111,7 +111,7 @@ fn of_dialogue(side: Side) -> Cause {
     }
 }
 
-fn of_pgsql(error: &PgsqlError) -> Cause {
+fn of_pgsql(error: PgsqlError) -> Cause {
     match error {
         PgsqlError::Rejected | PgsqlError::Answer(_) => Cause::NoStarttls,
         PgsqlError::OwnTls | PgsqlError::Late => Cause::ClientEncrypts,
@@ -123,7 +123,7 @@ fn of_pgsql(error: &PgsqlError) -> Cause {
     }
 }
 
-fn of_cifs(error: &CifsError) -> Cause {
+fn of_cifs(error: CifsError) -> Cause {
     match error {
         CifsError::NoRefusal | CifsError::OtherReason(_) => Cause::NoStarttls,
         CifsError::Size => Cause::ServerDialogue,
@@ -132,13 +132,13 @@ fn of_cifs(error: &CifsError) -> Cause {
     }
 }
 
-fn of_mysql(error: &MysqlError) -> Cause {
+fn of_mysql(error: MysqlError) -> Cause {
     match error {
         MysqlError::NoTls => Cause::NoStarttls,
         MysqlError::OwnTls => Cause::ClientEncrypts,
         MysqlError::Refused | MysqlError::TooLong => Cause::ServerDialogue,
         MysqlError::NotRequested => Cause::ClientDialogue,
-        MysqlError::Malformed(side) => of_dialogue(*side),
+        MysqlError::Malformed(side) => of_dialogue(side),
         MysqlError::Closed(_) => Cause::Vanished,
     }
 }
