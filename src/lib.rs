@@ -15,6 +15,7 @@
 //! * [`base64`], [`hexadecimal`]: encodings of logins and of secrets.
 //! * [`oauth`]: signing in by OAuth2: token servers, and the accounts that are kept.
 //! * [`http`], [`dial`]: one request and what comes back, sans-IO; a connection that waits for it.
+//! * [`providers`]: the mail providers that are known, from a table.
 //! * [`ports`]: what the system calls its ports.
 //! * [`inside`]: files in the jail that root opens from outside it.
 //! * [`ipc`]: descriptors and words between the processes, and the scoreboard they share.
@@ -63,6 +64,7 @@ mod oauth;
 mod ports;
 mod process;
 mod protocol;
+mod providers;
 mod relay;
 mod remedy;
 mod sandbox;

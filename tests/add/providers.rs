@@ -35,7 +35,7 @@ struct Server {
 const MAILS: [&str; 3] = ["smtp", "pop3", "imap"];
 
 pub(super) fn table() -> Vec<Row> {
-    let text = include_str!("../../src/cli/providers/providers.tsv");
+    let text = include_str!("../../src/providers/providers.tsv");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     let server = |text: &'static str| {
         let parts: Vec<&str> = text.trim_end_matches('?').split(':').collect();

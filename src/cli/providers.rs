@@ -1,11 +1,9 @@
 //! `adit providers`: the mail providers that `adit add` knows. Never in here: the network.
 
-mod table;
-
 use std::fmt;
 use std::process::ExitCode;
 
-pub(super) use table::{Login, Mail, Password, Provider, Server, Sourced, Tls, User};
+pub(super) use crate::providers::{Login, Mail, Password, Provider, Server, Sourced, Tls, User};
 
 /// Prints the providers whose name or one of whose domains has `word` in it; all of them without one.
 pub(super) fn run(word: Option<&str>) -> ExitCode {

@@ -1,4 +1,5 @@
-//! The table of providers, as it is built in. Never in here: a provider that is known to the code alone.
+//! The table of mail providers, as it is built in. Never in here: a provider that is known to the code alone.
+#![forbid(unsafe_code)]
 
 use std::sync::LazyLock;
 
@@ -13,7 +14,7 @@ static PROVIDERS: LazyLock<Vec<Provider>> = LazyLock::new(|| {
 
 /// A provider of mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct Provider {
+pub(crate) struct Provider {
     /// What `--provider` takes.
     pub id: &'static str,
     /// What its customers call it.
@@ -38,14 +39,14 @@ pub(in crate::cli) struct Provider {
 
 /// A value, and whether there is a source for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) struct Sourced<T> {
+pub(crate) struct Sourced<T> {
     pub value: T,
     pub sourced: bool,
 }
 
 /// A server for mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct Server {
+pub(crate) struct Server {
     pub host: String,
     pub port: u16,
     pub tls: Tls,
@@ -54,7 +55,7 @@ pub(in crate::cli) struct Server {
 
 /// How TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Tls {
+pub(crate) enum Tls {
     /// With the first byte (RFC 8314).
     AtOnce,
     /// By STARTTLS or STLS.
@@ -63,7 +64,7 @@ pub(in crate::cli) enum Tls {
 
 /// How a program logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Login {
+pub(crate) enum Login {
     /// PLAIN, LOGIN, or USER and PASS.
     Plain,
     /// CRAM-MD5 (RFC 2195).
@@ -74,7 +75,7 @@ pub(in crate::cli) enum Login {
 
 /// The user name that a server takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum User {
+pub(crate) enum User {
     /// The address.
     Address,
     /// What is before its `@`.
@@ -85,7 +86,7 @@ pub(in crate::cli) enum User {
 
 /// A secret that a provider takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Password {
+pub(crate) enum Password {
     /// The account's.
     Account,
     /// A second one, made on the web.
@@ -96,17 +97,17 @@ pub(in crate::cli) enum Password {
 
 /// A protocol of mail, in the order in which people ask for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Mail {
+pub(crate) enum Mail {
     Smtp,
     Pop3,
     Imap,
 }
 
 impl Mail {
-    pub(in crate::cli) const ALL: [Mail; 3] = [Mail::Smtp, Mail::Pop3, Mail::Imap];
+    pub(crate) const ALL: [Mail; 3] = [Mail::Smtp, Mail::Pop3, Mail::Imap];
 
     /// As `protocol` writes it.
-    pub(in crate::cli) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Mail::Smtp => "smtp",
             Mail::Pop3 => "pop3",
@@ -115,7 +116,7 @@ impl Mail {
     }
 
     /// As people write it.
-    pub(in crate::cli) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Mail::Smtp => "SMTP",
             Mail::Pop3 => "POP3",
@@ -126,14 +127,14 @@ impl Mail {
 
 impl Server {
     /// Whether a password lets a program in.
-    pub(in crate::cli) fn takes_passwords(&self) -> bool {
+    pub(crate) fn takes_passwords(&self) -> bool {
         self.logins.iter().any(|login| *login != Login::OAuth2)
     }
 }
 
 impl User {
     /// The user name of this address, which has an `@`.
-    pub(in crate::cli) fn of(self, address: &str, mail: Mail) -> &str {
+    pub(crate) fn of(self, address: &str, mail: Mail) -> &str {
         let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
         match (self, mail) {
             (User::Address, _) | (User::LocalPartButForSmtp, Mail::Smtp) => address,
@@ -144,17 +145,17 @@ impl User {
 
 impl Provider {
     /// All of them.
-    pub(in crate::cli) fn all() -> &'static [Provider] {
+    pub(crate) fn all() -> &'static [Provider] {
         &PROVIDERS
     }
 
     /// The one with this id.
-    pub(in crate::cli) fn with_id(id: &str) -> Option<&'static Provider> {
+    pub(crate) fn with_id(id: &str) -> Option<&'static Provider> {
         Self::all().iter().find(|provider| provider.id == id)
     }
 
     /// The one of the addresses in this domain, and whether there is a source for that.
-    pub(in crate::cli) fn of_domain(domain: &str) -> Option<Sourced<&'static Provider>> {
+    pub(crate) fn of_domain(domain: &str) -> Option<Sourced<&'static Provider>> {
         Self::all().iter().find_map(|provider| {
             let mut domains = provider.domains.iter();
             let known = domains.find(|known| known.value.eq_ignore_ascii_case(domain))?;
@@ -167,7 +168,7 @@ impl Provider {
     }
 
     /// Its servers for a protocol, the best first.
-    pub(in crate::cli) fn servers(&self, mail: Mail) -> &[Sourced<Server>] {
+    pub(crate) fn servers(&self, mail: Mail) -> &[Sourced<Server>] {
         match mail {
             Mail::Smtp => &self.smtp,
             Mail::Pop3 => &self.pop3,
