@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Scoreboard;
+use crate::ipc::shares::Shares;
 
 impl Scoreboard {
     /// Maps a board of the same services that [`Scoreboard::transferable`] made, which goes on with what this one knows
@@ -27,7 +28,7 @@ impl Scoreboard {
     /// As it is without what it knows of older generations.
     pub(crate) fn alone(&self) -> Scoreboard {
         Scoreboard {
-            shares: self.shares.as_ref().map(|shares| shares.alone()),
+            shares: self.shares.as_ref().map(Shares::alone),
             ..self.clone()
         }
     }
