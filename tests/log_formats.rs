@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -33,7 +34,8 @@ fn record(adit: &Adit, service: &str, nth: usize) -> Value {
 
 /// Says hello through a service in server mode whose server is told of the client.
 fn greet_in(adit: &Adit, certs: &Certs) {
-    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let mut config = tls::client_config(&certs.ca(), tls::BOTH, None);
+    Arc::make_mut(&mut config).alpn_protocols = vec![b"greeting".to_vec()];
     let mut client = tls::connect(config, adit.address("in"));
     client.write_all(b"hello").expect("sending");
     let mut heard = Vec::new();
@@ -53,12 +55,21 @@ fn plan(format: &str, certs: &Certs, upstream: &Server, secure: &Server) -> Plan
         .service(
             "in",
             format!(
-                "debug = notice\n{}{}protocol = proxy\n",
+                "debug = notice\n{}{}protocol = proxy\nalpn = greeting\n",
                 upstream.line(),
                 certs.server().lines()
             ),
         )
-        .service("out", format!("client = yes\nconnect = localhost:{port}\n"))
+        .service(
+            "out",
+            format!("client = yes\nconnect = localhost:{port}\nalpn = greeting\n"),
+        )
+}
+
+fn secure(certs: &Certs) -> Server {
+    let mut config = tls::server_config(&certs.server(), tls::BOTH, None);
+    Arc::make_mut(&mut config).alpn_protocols = vec![b"greeting".to_vec()];
+    tls::echo(config)
 }
 
 /// The fields in the tables of docs/logs.md.
@@ -74,7 +85,7 @@ fn documented() -> BTreeSet<String> {
 fn each_line_is_an_object_and_each_connection_has_one_with_the_documented_fields() {
     require!(adit);
     let (certs, upstream) = (Certs::new(), Server::echo());
-    let secure = tls::echo_server(&certs, tls::BOTH);
+    let secure = secure(&certs);
     let adit = plan("json", &certs, &upstream, &secure).start();
     greet_in(&adit, &certs);
     let inward = record(&adit, "in", 0);
@@ -99,6 +110,14 @@ fn each_line_is_an_object_and_each_connection_has_one_with_the_documented_fields
     assert_eq!(outward["upstream_name"], "localhost");
     assert_eq!(outward["back_sni"], "localhost");
     assert_eq!(outward["back_version"], "TLSv1.3");
+    assert_eq!(
+        (&outward["back_alpn"], &inward["front_alpn"]),
+        (&"greeting".into(), &"greeting".into())
+    );
+    assert_eq!(
+        (&broken["fault"], broken["reason"].is_string()),
+        (&"client".into(), true)
+    );
     assert_eq!(
         (&outward["ended"], &outward["fault"]),
         (&"failed".into(), &"client".into())
@@ -163,7 +182,7 @@ fn each_line_is_an_object_and_each_connection_has_one_with_the_documented_fields
 fn a_connection_is_one_line_an_error_another_and_a_reload_changes_the_shape() {
     require!(adit);
     let (certs, upstream) = (Certs::new(), Server::echo());
-    let secure = tls::echo_server(&certs, tls::BOTH);
+    let secure = secure(&certs);
     let plan = plan("short", &certs, &upstream, &secure);
     let adit = plan.start();
     greet_in(&adit, &certs);

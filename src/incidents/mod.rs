@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use cause::Cause;
+pub(crate) use cause::{Cause, Group};
 pub(crate) use ledger::{Ledger, RECENT, Tally};
 
 /// The longest reason that is kept, in bytes.

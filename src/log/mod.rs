@@ -19,10 +19,9 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::net::IpAddr;
 
-pub(crate) use clock::Local;
 use fields::Fields;
 
-pub(crate) use clock::Rfc3339;
+pub(crate) use clock::{Local, Rfc3339};
 pub(crate) use fields::{Field, Value, name_services};
 pub(crate) use installed::{
     descriptors, format, has_met_syslog, install, replace_file, replace_syslog, set_format,

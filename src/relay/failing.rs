@@ -40,6 +40,7 @@ pub(super) fn keep(diagnosis: &Diagnosis, common: &Common, resources: &Resources
     if common.is_a_check() {
         return;
     }
+    common.is_found(diagnosis);
     if let Some(incidents) = resources.scoreboard.incidents(common.index()) {
         incidents.note(&diagnosis.met_by(common.peer));
     }

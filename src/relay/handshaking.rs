@@ -307,7 +307,7 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
         notice!(log, "Redirecting connection");
         context.common.redirected = true;
     }
-    context.common.shook_hands(side, &negotiated);
+    context.common.shook_hands(side, &stream);
     end.unread = !end.input.is_empty();
     end.tls = Some(stream);
 }

@@ -229,12 +229,12 @@ fn carry(
     let moved = flow.moved;
     *count += flow.carried;
     *opposite += flow.released;
-    if let Some((fault, reason)) = blamed {
-        common.blame(How::Failed, Some(fault), reason);
-    }
     if let Some((why, diagnosis)) = failed {
         resources.row(common.index()).handshake_failed(why);
         failing::keep(&diagnosis, common, resources);
+    }
+    if let Some((fault, reason)) = blamed {
+        common.blame(How::Failed, Some(fault), reason);
     }
     if let Some(how) = common.first_words.take_finding() {
         advice::own_tls(how, common, resources);

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Upstream;
 use super::step::{Common, Ending};
 use crate::config::LogFormat;
+use crate::incidents::{Cause, Diagnosis, Group};
 use crate::log::{self, Field, Rfc3339, Value};
 use crate::protocol::Side;
-use crate::tls::Negotiated;
 use crate::tls::hello::{self, Reading};
+use crate::tls::{Negotiated, Stream};
 
 /// The longest reason that is kept, in bytes.
 const MAX_REASON: usize = 200;
@@ -64,6 +65,14 @@ struct Blame {
     reason: String,
 }
 
+/// A handshake that is over.
+#[derive(Debug)]
+struct Agreed {
+    at: Instant,
+    tls: Negotiated,
+    alpn: Option<String>,
+}
+
 /// What is kept while the connection lasts.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -77,8 +86,8 @@ pub(crate) struct Record {
     connected: Option<Instant>,
     talked: Option<Instant>,
     relayed: Option<Instant>,
-    front: Option<(Instant, Negotiated)>,
-    back: Option<(Instant, Negotiated)>,
+    front: Option<Agreed>,
+    back: Option<Agreed>,
     /// The last that was found wrong.
     blame: RefCell<Option<Blame>>,
 }
@@ -117,9 +126,13 @@ impl Common {
     }
 
     /// The handshake with a side is over.
-    pub(super) fn shook_hands(&mut self, side: Side, negotiated: &Negotiated) {
+    pub(super) fn shook_hands(&mut self, side: Side, stream: &Stream) {
         if let Some(record) = &mut self.record {
-            let agreed = Some((Instant::now(), negotiated.clone()));
+            let agreed = Some(Agreed {
+                at: Instant::now(),
+                tls: stream.negotiated(),
+                alpn: stream.alpn().map(|name| name.escape_ascii().to_string()),
+            });
             match side {
                 Side::Front => record.front = agreed,
                 Side::Back => record.back = agreed,
@@ -164,6 +177,26 @@ impl Common {
         }
     }
 
+    /// What is known of why it ends.
+    pub(super) fn is_found(&self, diagnosis: &Diagnosis) {
+        if let Some(record) = &self.record {
+            let fault = fault_of(diagnosis.cause, self.meets(record));
+            self.blame(How::Failed, fault, &diagnosis.reason);
+        }
+    }
+
+    /// The side with which a handshake is under way, or is to come.
+    fn meets(&self, record: &Record) -> Option<Side> {
+        let service = self.service();
+        let front = service.front.is_some() && record.front.is_none();
+        let back = service.back.is_some() && record.back.is_none();
+        match (record.connected, front, back) {
+            (None, true, _) | (Some(_), true, false) => Some(Side::Front),
+            (Some(_), _, true) => Some(Side::Back),
+            _ => None,
+        }
+    }
+
     /// Writes the line on a connection that is over. `text`: stunnel's.
     pub(super) fn summarise(&self, ending: Ending, text: fmt::Arguments<'_>) {
         const KIND: u32 = log::kind(file!(), line!());
@@ -202,12 +235,14 @@ impl Common {
         fields.extend(peer.map(|peer| ("peer", Value::Shown(peer))));
         let sni = record.sni.as_deref();
         fields.extend(sni.map(|name| ("front_sni", Value::Text(name))));
-        if let Some((_, agreed)) = &record.front {
-            fields.push(("front_version", Value::Text(agreed.version)));
-            fields.push(("front_suite", Value::Text(agreed.suite)));
-            let group = agreed.group;
+        if let Some(agreed) = &record.front {
+            fields.push(("front_version", Value::Text(agreed.tls.version)));
+            fields.push(("front_suite", Value::Text(agreed.tls.suite)));
+            let group = agreed.tls.group;
             fields.extend(group.map(|group| ("front_group", Value::Text(group))));
-            fields.push(("front_resumed", Value::Truth(agreed.resumed)));
+            let alpn = agreed.alpn.as_deref();
+            fields.extend(alpn.map(|name| ("front_alpn", Value::Text(name))));
+            fields.push(("front_resumed", Value::Truth(agreed.tls.resumed)));
         }
         let upstream = record.upstream.as_ref();
         fields.extend(upstream.map(|upstream| match upstream {
@@ -216,14 +251,16 @@ impl Common {
         }));
         let host = self.upstream.as_deref().filter(|name| is_name(name));
         fields.extend(host.map(|host| ("upstream_name", Value::Text(host))));
-        if let Some((_, agreed)) = &record.back {
+        if let Some(agreed) = &record.back {
             let sni = self.sent_sni();
             fields.extend(sni.map(|name| ("back_sni", Value::Text(name))));
-            fields.push(("back_version", Value::Text(agreed.version)));
-            fields.push(("back_suite", Value::Text(agreed.suite)));
-            let group = agreed.group;
+            fields.push(("back_version", Value::Text(agreed.tls.version)));
+            fields.push(("back_suite", Value::Text(agreed.tls.suite)));
+            let group = agreed.tls.group;
             fields.extend(group.map(|group| ("back_group", Value::Text(group))));
-            fields.push(("back_resumed", Value::Truth(agreed.resumed)));
+            let alpn = agreed.alpn.as_deref();
+            fields.extend(alpn.map(|name| ("back_alpn", Value::Text(name))));
+            fields.push(("back_resumed", Value::Truth(agreed.tls.resumed)));
         }
     }
 
@@ -233,10 +270,13 @@ impl Common {
             ("hello_at", record.hello),
             (
                 "front_handshake_at",
-                record.front.as_ref().map(|(at, _)| *at),
+                record.front.as_ref().map(|agreed| agreed.at),
             ),
             ("connect_at", record.connected),
-            ("back_handshake_at", record.back.as_ref().map(|(at, _)| *at)),
+            (
+                "back_handshake_at",
+                record.back.as_ref().map(|agreed| agreed.at),
+            ),
             ("dialogue_at", record.talked),
             ("first_byte_at", record.relayed),
         ];
@@ -258,6 +298,24 @@ impl Common {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.parse::<IpAddr>().is_err()
+}
+
+/// Whose fault something is that was met with the peer of that side; `None`: either side can mend it, or a person.
+fn fault_of(cause: Cause, with: Option<Side>) -> Option<Fault> {
+    use Group as G;
+    match (cause, cause.group()) {
+        (Cause::NotTls | Cause::BrokenTls | Cause::Alert, _)
+        | (Cause::Vanished | Cause::TimedOut, _) => with.map(Fault::of),
+        (Cause::ClientDialogue | Cause::ClientEncrypts, _) => Some(Fault::Client),
+        (Cause::LocalPassword | Cause::Password | Cause::ProgramLogin, _) => Some(Fault::Client),
+        (_, G::ClientCertificate) => Some(Fault::Client),
+        (Cause::Program, _) => Some(Fault::Administrator),
+        (_, G::ServerCertificate | G::Upstream | G::Dialogue) => Some(Fault::Server),
+        (_, G::Access | G::Limits) if cause != Cause::Memory => Some(Fault::Administrator),
+        (_, G::Limits | G::Adit) => Some(Fault::Adit),
+        (_, G::OwnCertificate) => Some(Fault::Administrator),
+        _ => None,
+    }
 }
 
 fn how(ending: Ending, blame: Option<&Blame>) -> &'static str {

@@ -21,6 +21,7 @@ impl Session {
     /// It is about to be ended by order.
     pub(crate) fn tell_of_cut(&self) {
         notice!(self.common.log, "Connection cut by `adit cut`");
+        self.cut();
     }
 
     /// What is to be known of it.
