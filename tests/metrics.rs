@@ -1,6 +1,7 @@
 //! `metrics = [HOST:]PORT | PATH`: Prometheus and probes are answered from shared memory, by a process
 //! that can do nothing else, whatever is asked and whoever dies.
 
+mod monitoring;
 mod page;
 mod series;
 

@@ -5,7 +5,9 @@ mod servers;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 
+use super::failures;
 use super::picture::{Generation, Picture};
+use crate::incidents::Cause;
 use crate::ipc::durations::{BOUNDS, Histogram, SESSION_MILLIS, STEP_MILLIS};
 use crate::ipc::scoreboard::{Counts, ReadOnlyBoard};
 use crate::sys::queues::Queues;
@@ -19,7 +21,7 @@ pub(super) type Boards = HashMap<u64, ReadOnlyBoard>;
 /// The highest totals of each service so far. While the supervisor moves counts from a board to the
 /// picture they are on neither, and a counter must never go back.
 #[derive(Debug, Default)]
-pub(super) struct Totals(BTreeMap<String, Counts>);
+pub(super) struct Totals(BTreeMap<String, Counts>, BTreeMap<(String, Cause), u64>);
 
 impl Totals {
     /// Each service and what was counted for it.
@@ -52,6 +54,14 @@ impl Totals {
         for (name, sum) in sums {
             let total = self.0.entry(name.to_owned()).or_default();
             *total = total.highest(sum);
+        }
+        let services = &self.0;
+        self.1.retain(|(name, _), _| services.contains_key(name));
+        for (name, ledger) in failures::by_service(picture, boards) {
+            for tally in ledger.tallies {
+                let total = self.1.entry((name.clone(), tally.cause)).or_default();
+                *total = tally.count.max(*total);
+            }
         }
     }
 }
@@ -357,12 +367,32 @@ fn about_services(page: &mut Page, seen: &Seen<'_>) {
             }
         }
     }
+    about_failures(page, seen);
     for (name, help, bounds, read) in HISTOGRAMS {
         let mut histogram = page.metric(name, "histogram", help);
         let bounds = bounds.map(|millis| format!("le=\"{}\"", millis as f64 / 1000.0));
         for (service, counts) in &services {
             histogram.durations(service, &bounds, read(counts));
         }
+    }
+}
+
+/// A cause that was never met has no line: there are forty.
+fn about_failures(page: &mut Page, seen: &Seen<'_>) {
+    let mut failures = page.counter(
+        "adit_service_failures_total",
+        "What went wrong with connections, by cause.",
+    );
+    for ((service, cause), count) in &seen.totals.1 {
+        let service = labelled("service", service);
+        failures.line("", &service, &labelled("cause", &cause.name()), *count);
+    }
+    let mut own = page.counter(
+        "adit_failures_total",
+        "What went wrong with adit itself, by cause.",
+    );
+    for tally in &seen.picture.own_incidents.tallies {
+        own.of("cause", &tally.cause.name(), tally.count);
     }
 }
 

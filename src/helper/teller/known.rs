@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::exposition::{self, Boards, Seen, Totals};
+use super::failures;
 use super::health;
 use super::http::{self, Request, Status};
 use super::news::{self, News};
@@ -133,6 +134,7 @@ impl Known {
                 let view = View {
                     seen,
                     health,
+                    failures: failures::by_service(picture, &self.boards),
                     queues: queues.as_ref(),
                     history: &self.history,
                     now: now.map_or(0, |now| now.as_secs()),

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod exposition;
-#[expect(dead_code, reason = "what shows it comes next")]
 mod failures;
 mod health;
 mod http;

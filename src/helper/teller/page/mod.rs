@@ -7,6 +7,7 @@ mod html;
 mod sections;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::exposition::{Seen, open_connections};
 use crate::base64;
+use crate::incidents::Ledger;
 use crate::ipc::scoreboard::Counts;
 use crate::sys::queues::Queues;
 pub(super) use access::{Refusal, Whence, may_ask, may_look};
@@ -53,6 +55,8 @@ pub(super) struct View<'a> {
     pub seen: Seen<'a>,
     /// What /health says.
     pub health: Result<(), String>,
+    /// What went wrong, by service.
+    pub failures: BTreeMap<String, Ledger>,
     /// Where the kernel tells them.
     pub queues: Option<&'a Queues>,
     pub history: &'a History,

@@ -1,17 +1,22 @@
 //! What is below the verdict: services, certificates, processes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::html::Html;
-use super::verdict::{Count, End, shown};
+use super::verdict::{Count, End, shown, with_commands};
 use super::{View, carried, failed};
 use crate::helper::teller::exposition::open_connections;
 use crate::ipc::scoreboard::Counts;
 use crate::status::{Utc, bytes};
 
+/// Failures that are listed.
+const LAST: usize = 12;
+
 /// Writes all of them.
 pub(super) fn write(html: &mut Html, view: &View<'_>) {
     services(html, view);
+    failures(html, view);
     certificates(html, view);
     processes(html, view);
     html.markup("<footer>adit ")
@@ -109,6 +114,42 @@ fn addresses(view: &View<'_>) -> BTreeMap<String, String> {
         }
     }
     all
+}
+
+/// What went wrong last, the latest first.
+fn failures(html: &mut Html, view: &View<'_>) {
+    let own = &view.seen.picture.own_incidents;
+    let of_services = view.failures.iter().map(|(name, ledger)| (&**name, ledger));
+    let all = of_services.chain([("adit", own)]);
+    let mut all: Vec<_> = all
+        .flat_map(|(name, ledger)| ledger.recent.iter().map(move |one| (name, one)))
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    all.sort_by_key(|(_, one)| Reverse(one.at));
+    html.markup(
+        "<section><h2>What failed last</h2><table><thead><tr><th>When<th>Service<th>What, and what to do\
+         </tr></thead><tbody>",
+    );
+    for (service, one) in all.into_iter().take(LAST) {
+        html.markup("<tr><td data-is=\"When\">");
+        time(html, one.at / 1000);
+        html.markup("<td data-is=\"Service\"><b>")
+            .text(service)
+            .markup("</b>");
+        if let Some(peer) = one.peer {
+            html.markup("<small>").text(peer).markup("</small>");
+        }
+        html.markup("<td class=\"w\" data-is=\"What, and what to do\">")
+            .text(one.cause.title())
+            .markup(": ")
+            .text(&one.reason)
+            .markup("<small>");
+        with_commands(html, &one.remedy);
+        html.markup("</small></tr>");
+    }
+    html.markup("</tbody></table><p><code>adit status --failures</code> counts them by cause.</p></section>");
 }
 
 /// A line of what was, the latest at the right.

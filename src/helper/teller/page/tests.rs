@@ -1,6 +1,7 @@
 use super::*;
 use crate::helper::teller::exposition::{Boards, Totals};
 use crate::helper::teller::picture::{Generation, Listening, Picture};
+use crate::incidents::{Cause, Incident};
 use crate::ipc::scoreboard::{ReadOnlyBoard, Scoreboard};
 use crate::sys::queues::Queue;
 
@@ -11,6 +12,21 @@ const DAY: u64 = 24 * 3600;
 
 /// Two services of one generation; the second's certificates end when `ends` says.
 fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
+    shown_with(
+        ends,
+        health,
+        waiting,
+        [Ledger::default(), Ledger::default()],
+    )
+}
+
+/// With what failed, of the first service and of adit itself.
+fn shown_with(
+    ends: [u64; 2],
+    health: Result<(), String>,
+    waiting: u32,
+    [failed, own]: [Ledger; 2],
+) -> String {
     let (board, memory) = Scoreboard::transferable(2, 2, false).unwrap();
     board.worker(0).pid().store(7, Relaxed);
     board.worker(0).active().store(3, Relaxed);
@@ -37,6 +53,7 @@ fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
             address: "127.0.0.1:143".to_owned(),
             inode: 9,
         }],
+        own_incidents: own,
         helpers: vec![("resolver".to_owned(), 0), ("teller".to_owned(), 1)],
         ..Picture::default()
     };
@@ -63,6 +80,7 @@ fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
     page(&View {
         seen,
         health,
+        failures: BTreeMap::from([("mail".to_owned(), failed)]),
         queues: Some(&queues),
         history: &history,
         now: NOW,
@@ -101,6 +119,47 @@ fn it_says_first_whether_all_is_well() {
         !ill.contains("<h2>Certificates</h2>"),
         "there are none: {ill}"
     );
+}
+
+#[test]
+fn what_fails_of_late_is_told_first_and_again_and_again_does_not_work() {
+    let incident = |cause, ago: u64| Incident {
+        cause,
+        at: (NOW - ago) * 1000,
+        peer: Some("192.0.2.9:1042".parse().unwrap()),
+        reason: "it <expired> on Monday".to_owned(),
+        remedy: "tell the provider, or `adit add --force`".to_owned(),
+    };
+    let page = |incidents: &[Incident], own: &[Incident]| {
+        let mut ledgers = [Ledger::default(), Ledger::default()];
+        for (ledger, of) in ledgers.iter_mut().zip([incidents, own]) {
+            of.iter().for_each(|one| ledger.note(one.clone()));
+        }
+        shown_with([0, 0], Ok(()), 0, ledgers)
+    };
+    let expired = |ago| incident(Cause::ServerCertificateExpired, ago);
+    let once = page(&[expired(60)], &[]);
+    let told = "[mail] The server&#39;s certificate has expired, or is not valid yet: it &lt;expired&gt; on Monday.\
+                </em><small>tell the provider, or <code>adit add --force</code></small>";
+    assert!(
+        once.contains("one thing needs a look") && once.contains(told),
+        "{once}"
+    );
+    assert!(once.contains("<small>192.0.2.9:1042</small>"), "{once}");
+    let often = page(&[expired(60), expired(50), expired(40)], &[]);
+    assert!(
+        often.contains("Something does not work") && often.contains(told),
+        "{often}"
+    );
+    assert_eq!(often.matches("What failed last").count(), 1);
+    let long_ago = page(&[expired(3600)], &[]);
+    assert!(long_ago.contains("All is well") && long_ago.contains("What failed last"));
+    let stranger = page(&[incident(Cause::ClientCertificateMissing, 1)], &[]);
+    assert!(stranger.contains("All is well"), "{stranger}");
+    // The generation that serves is a minute old.
+    let refused = page(&[], &[incident(Cause::Reload, 30)]);
+    assert!(refused.contains("The configuration was changed and is not in force: it &lt;"));
+    assert!(page(&[], &[incident(Cause::Reload, 90)]).contains("All is well"));
 }
 
 #[test]

@@ -5,12 +5,19 @@ use std::fmt;
 
 use super::View;
 use super::html::Html;
+use crate::incidents::{Cause, Group, Incident};
 use crate::ipc::scoreboard::ReadOnlyBoard;
 use crate::status::Utc;
 
 /// How long before its end a certificate is told of.
 const SOON: u64 = 14 * DAY;
 const DAY: u64 = 24 * 3600;
+/// How long something that went wrong is told of first, in seconds.
+const LATELY: u64 = 15 * 60;
+/// What was met so often in that time is no accident.
+const OFTEN: usize = 3;
+/// So much is told of first; the rest is in the list.
+const MOST: usize = 5;
 
 /// What is to be done about something.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +48,8 @@ impl Verdict {
                     .to_owned(),
             });
         }
+        advice.extend(failures(view));
+        advice.extend(refused_reload(view));
         advice.extend(certificates(view));
         advice.extend(queues(view));
         // What does not work first.
@@ -174,6 +183,58 @@ impl End {
             Some(left) => End::Far(left / DAY),
         }
     }
+}
+
+/// Whether a cause is worth a look where it was met once: strangers that say nothing of sense are none, nor those that
+/// are kept out.
+fn matters(cause: Cause) -> bool {
+    !matches!(
+        cause.group(),
+        Group::ClientCertificate | Group::Tls | Group::Access
+    )
+}
+
+/// What went wrong of late, by service and cause, the latest first.
+fn failures(view: &View<'_>) -> Vec<Advice> {
+    let mut all: Vec<(u64, Advice)> = Vec::new();
+    for (service, ledger) in &view.failures {
+        let is_late = |one: &&Incident| one.at / 1000 + LATELY > view.now;
+        let late: Vec<&Incident> = ledger.recent.iter().filter(is_late).collect();
+        let mut told: Vec<Cause> = Vec::new();
+        for incident in &late {
+            let cause = incident.cause;
+            if !matters(cause) || told.contains(&cause) {
+                continue;
+            }
+            told.push(cause);
+            let same = late.iter().filter(|other| other.cause == cause).count();
+            let advice = Advice {
+                bad: same >= OFTEN,
+                what: format!("[{service}] {}: {}.", cause.title(), incident.reason),
+                remedy: incident.remedy.clone(),
+            };
+            all.push((incident.at, advice));
+        }
+    }
+    all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    all.truncate(MOST);
+    all.into_iter().map(|(_, advice)| advice).collect()
+}
+
+/// The file has another configuration than the one in force.
+fn refused_reload(view: &View<'_>) -> Option<Advice> {
+    let (serving, _) = view.seen.serving()?;
+    let own = view.seen.picture.own_incidents.recent.iter();
+    let mut refused = own.filter(|one| one.cause == Cause::Reload);
+    let last = refused.next()?;
+    (last.at / 1000 > serving.since).then(|| Advice {
+        bad: false,
+        what: format!(
+            "The configuration was changed and is not in force: {}.",
+            last.reason
+        ),
+        remedy: last.remedy.clone(),
+    })
 }
 
 /// Services with one certificate get one piece of advice.
