@@ -85,6 +85,7 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
 
     let hello = tls::first_flight("localhost");
     let address = |service: &str| -> SocketAddr { adit.address(service) };
+    let others = ["client", "dialogue"].map(|service| peers::connect(address(service)));
     // Each byte comes well within TIMEOUTbusy.
     drip(peers::connect(address("server")), hello);
     let said = adit.wait_for_log("TIMEOUThandshake exceeded: Service [server]: 1 s after");
@@ -93,12 +94,13 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
         said.contains("is still in the TLS handshake with the client"),
         "{said}"
     );
+    for mut client in others {
+        let _ = peers::read_until_gone(&mut client);
+    }
     for (service, place) in [
         ("client", "the TLS handshake with the server"),
         ("dialogue", "the dialogue before TLS"),
     ] {
-        let client = peers::connect(address(service));
-        let _ = peers::read_until_gone(&mut &client);
         let phrase = format!("TIMEOUThandshake exceeded: Service [{service}]: ");
         let said = adit.wait_for_log(&phrase);
         assert!(
@@ -213,6 +215,7 @@ fn an_address_has_no_more_connections_than_it_may() {
             "any",
             lines(&certs, &echo, "maxConnectionsPerAddress = 0\n"),
         )
+        .service("behind", lines(&certs, &echo, "acceptProxy = 127.0.0.9\n"))
         .start();
     let address = adit.address("test");
     let (first, second) = (from(2, address), from(2, address));
@@ -228,12 +231,24 @@ fn an_address_has_no_more_connections_than_it_may() {
     let others = others.map(|service| from(2, adit.address(service)));
     assert!(others.iter().all(is_served), "other services");
 
+    let behind = |client: &str| {
+        let mut balancer = from(9, adit.address("behind"));
+        let header = format!("PROXY TCP4 {client} 127.0.0.1 1042 25\r\n");
+        balancer.write_all(header.as_bytes()).expect("a header");
+        balancer
+    };
+    let clients = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"].map(behind);
+    assert!(clients.iter().all(is_served), "clients of a balancer");
+    assert!(!is_served(&behind("192.0.2.1")));
+    wait_for_count(&adit, "behind", "over_address", 1);
+
     drop(first);
     let third = wait_for("room for a third", || {
         let client = from(2, address);
         is_served(&client).then_some(client)
     });
-    adit.reload(3);
+    adit.reload(4);
+    assert!(!is_served(&behind("192.0.2.2")), "for a balancer's too");
     assert!(
         !is_served(&from(2, address)),
         "the generation before counts"

@@ -24,6 +24,15 @@ impl Seldom {
         false
     }
 
+    /// It goes on. Whether that is to be told now, without a number: once a minute.
+    pub(crate) fn recurs(&mut self, now: Instant) -> bool {
+        let told = self.told_at.is_some_and(|at| now < at + EVERY);
+        if !told {
+            self.told_at = Some(now);
+        }
+        !told
+    }
+
     /// How often it has happened since the last line, where that is to be told now.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<u64> {
         self.due().filter(|at| *at <= now)?;
@@ -65,5 +74,8 @@ mod tests {
         assert!(!seldom.count(at(62)));
         assert_eq!(seldom.take_rest(), Some(1));
         assert!(seldom.count(at(200)), "nothing has been told for long");
+        let mut lasting = Seldom::default();
+        let told = (0..150).filter(|second| lasting.recurs(at(*second)));
+        assert_eq!(told.collect::<Vec<_>>(), [0, 60, 120]);
     }
 }

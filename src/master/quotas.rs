@@ -165,8 +165,9 @@ impl Quotas {
         quotas
     }
 
-    /// Whether one more connection of a service may be accepted. If not, it is looked again later.
-    pub(super) fn have_room(&mut self, service: usize, workers: &Workers) -> bool {
+    /// Whether one more connection of a service may be accepted. If not, it is looked again later. `waits`: there is a
+    /// client that waits for it.
+    pub(super) fn have_room(&mut self, service: usize, workers: &Workers, waits: bool) -> bool {
         let Some(limited) = self.services.get(service) else {
             return true;
         };
@@ -182,12 +183,12 @@ impl Quotas {
             workers.of_services(&limited.all) + older
         };
         if let Some(most) = total.filter(|most| full(most, all())) {
-            self.wait_for_room(service, None, most);
+            self.hold(waits.then_some((service, None, most)));
             return false;
         }
         self.full.waits = false;
         if let Some(most) = own.filter(|most| full(most, mine())) {
-            self.wait_for_room(service, Some(service), most);
+            self.hold(waits.then_some((service, Some(service), most)));
             return false;
         }
         let limited = &mut self.services[service];
@@ -248,10 +249,13 @@ impl Quotas {
         self.due = self.due.into_iter().chain(told.seldom.due()).min();
     }
 
-    /// There is no room for a client of a service: by the limit of a service, or by that of all.
-    fn wait_for_room(&mut self, service: usize, limit_of: Option<usize>, most: NonZeroU32) {
+    /// There is no room. For a client that waits: of which service, by whose limit, and that; `None`: by that of all.
+    fn hold(&mut self, client: Option<(usize, Option<usize>, NonZeroU32)>) {
         let now = Instant::now();
         self.held_until.get_or_insert(now + self.tick);
+        let Some((service, limit_of, most)) = client else {
+            return;
+        };
         if !std::mem::replace(&mut self.services[service].waits, true) {
             let row = self.scoreboard.service(0, service);
             row.full().fetch_add(1, Relaxed);

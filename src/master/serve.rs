@@ -30,7 +30,7 @@ use crate::ipc::retire::{self, LAST_HANDSHAKES};
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{FromMaster, FromWorker, Heard, ToMaster, ToWorker, hear, say};
 use crate::jail::Jailed;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Seldom};
 use crate::memory;
 use crate::process;
 use crate::signals::Signals;
@@ -63,7 +63,8 @@ pub(super) struct Serving {
     closing_at: Option<Instant>,
     /// Accepting pauses, by the group of the services.
     paused_until: [Option<Instant>; GROUPS.len()],
-    capacity_told_at: Option<Instant>,
+    capacity_told: Seldom,
+    exhaustion_told: Seldom,
     quotas: Quotas,
     claim_tick: Duration,
     reminders: Reminders,
@@ -123,7 +124,8 @@ impl Serving {
             draining: false,
             closing_at: None,
             paused_until: [None; GROUPS.len()],
-            capacity_told_at: None,
+            capacity_told: Seldom::default(),
+            exhaustion_told: Seldom::default(),
             quotas,
             claim_tick: CLAIM_TICK,
             reminders,

@@ -23,8 +23,6 @@ use crate::worker::group::Group;
 const LAST_BATCHES: usize = 64;
 /// How long accepting pauses when descriptors run out; as in stunnel.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often full workers are reported.
-const CAPACITY_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 impl Serving {
     /// Whether connections to the services of this group are accepted now.
@@ -37,7 +35,6 @@ impl Serving {
         }
         if self.workers.at_capacity(group) {
             self.tell_of_capacity();
-            self.tell_of_pause();
             self.paused_until[group.index()] = Some(Instant::now() + PAUSE);
             return false;
         }
@@ -64,6 +61,7 @@ impl Serving {
                 self.poll.remove(socket);
             } else if !held && let Err(error) = self.poll.add(socket, Source::Listener(index)) {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
+                self.tell_of_pause();
                 self.pause();
                 return self.listen(group, false);
             }
@@ -84,7 +82,7 @@ impl Serving {
         };
         let most = listener.most();
         self.workers.let_go();
-        let taken = self.accept_some(index, most);
+        let taken = self.accept_some(index, most, true);
         if let Some(listener) = self.listeners.get_mut(index) {
             listener.took(taken == most);
         }
@@ -105,20 +103,24 @@ impl Serving {
     /// The same of one listener.
     pub(super) fn accept_the_rest_of(&mut self, index: usize) {
         for _ in 0..LAST_BATCHES {
-            if self.accept_some(index, ACCEPT_BATCH) < ACCEPT_BATCH {
+            if self.accept_some(index, ACCEPT_BATCH, false) < ACCEPT_BATCH {
                 break;
             }
             self.workers.flush();
         }
     }
 
-    fn accept_some(&mut self, index: usize, most: usize) -> usize {
+    /// `told`: poll has told of a client.
+    fn accept_some(&mut self, index: usize, most: usize, told: bool) -> usize {
         for taken in 0..most {
             let listener = &self.listeners[index];
             if !self.workers.have_room(self.workers.group(listener.service)) {
                 return taken;
             }
-            if !self.quotas.have_room(listener.service, &self.workers) {
+            if !self
+                .quotas
+                .have_room(listener.service, &self.workers, told && taken == 0)
+            {
                 self.hold(index);
                 return taken;
             }
@@ -179,6 +181,7 @@ impl Serving {
                 && let Err(error) = self.poll.add(&listener.socket, Source::Listener(index))
             {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
+                self.tell_of_pause();
                 self.pause();
                 return;
             }
@@ -209,10 +212,15 @@ impl Serving {
                     connections: self.workers.connections(),
                 });
                 let reason = log::Reason(error);
+                let exhausted = matches!(errno, Some(Errno::EMFILE | Errno::ENFILE));
+                if exhausted && !self.exhaustion_told.recurs(Instant::now()) {
+                    return self.pause();
+                }
                 match advice {
                     Some(advice) => crate::error!(self.log, "accept: {reason}{advice}"),
                     None => crate::error!(self.log, "accept: {reason}"),
                 }
+                self.tell_of_pause();
                 self.pause();
             }
         }
@@ -227,16 +235,11 @@ impl Serving {
         })
     }
 
-    /// Reports why accepting pauses, at intervals, for as long as all workers are full.
+    /// Reports why accepting pauses, once a minute for as long as all workers are full.
     fn tell_of_capacity(&mut self) {
-        let now = Instant::now();
-        if self
-            .capacity_told_at
-            .is_some_and(|at| now < at + CAPACITY_TOLD_EVERY)
-        {
+        if !self.capacity_told.recurs(Instant::now()) {
             return;
         }
-        self.capacity_told_at = Some(now);
         crate::warning!(
             self.log,
             "All workers are full: {} connections, {} in each, as a process may open {} files and needs \
@@ -246,11 +249,11 @@ impl Serving {
             limits::open_files(),
             limits::RAISE
         );
+        self.tell_of_pause();
     }
 
     /// Accepts nothing for a moment.
     fn pause(&mut self) {
-        self.tell_of_pause();
         self.paused_until = [Some(Instant::now() + PAUSE); GROUPS.len()];
     }
 
